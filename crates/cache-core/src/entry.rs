@@ -1,0 +1,387 @@
+//! The held copy.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use triomphe::ThinArc;
+
+use crate::{Attributes, Key, Moment, Result, Version, clock::nanos, decoded::Decoded, fence::Epoch};
+
+/// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
+/// vouched for it.
+///
+/// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id lie in the
+/// entry's own allocation, so an entry costs two: its own and its body's.
+#[derive(Clone)]
+pub struct Entry(ThinArc<Head, u8>);
+
+/// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct EntryBuilder {
+    key: Key,
+    body: Bytes,
+    version: Version,
+    attributes: Attributes,
+    keep: Option<Keep>,
+    absent: bool,
+}
+
+/// How far an entry can be kept, as its validator judges its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Kept, and a "not modified" of the origin confirms it.
+    Confirmable,
+    /// Kept while it is fresh, but its tag does not name its bytes alone (a weak tag, a timestamp too young):
+    /// never confirmed, always fetched anew when the origin must be asked.
+    Unconfirmable,
+    /// Serves those who wait for it, and is not kept: the origin gave nothing to tell versions apart by.
+    Never,
+}
+
+impl Entry {
+    /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and not be kept.
+    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder {
+        let version = Version { size: body.len() as u64, ..Version::default() };
+        EntryBuilder {
+            key: key.clone(),
+            body,
+            version,
+            attributes: Attributes::new(),
+            keep: None,
+            absent: false,
+        }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        self.text(0, self.head().key_len as usize)
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.head().body
+    }
+
+    /// The ETag as the origin wrote it.
+    pub fn e_tag(&self) -> Option<&str> {
+        let head = self.head();
+        (head.e_tag_len != NONE).then(|| self.text(head.key_len as usize, head.e_tag_len as usize))
+    }
+
+    /// The version id.
+    pub fn version_id(&self) -> Option<&str> {
+        let head = self.head();
+        let from = head.key_len as usize + if head.e_tag_len == NONE { 0 } else { head.e_tag_len as usize };
+        head.has_version_id.then(|| self.text(from, self.0.slice.len() - from))
+    }
+
+    /// When the origin says the object was last modified.
+    pub fn last_modified(&self) -> Option<SystemTime> {
+        let since = self.head().last_modified;
+        match since {
+            i64::MIN => None,
+            0.. => UNIX_EPOCH.checked_add(Duration::from_nanos(since.unsigned_abs())),
+            _ => UNIX_EPOCH.checked_sub(Duration::from_nanos(since.unsigned_abs())),
+        }
+    }
+
+    /// The version, in a form of its own.
+    pub fn version(&self) -> Version {
+        Version {
+            e_tag: self.e_tag().map(Into::into),
+            version: self.version_id().map(Into::into),
+            last_modified: self.last_modified(),
+            size: self.body().len() as u64,
+        }
+    }
+
+    /// The attributes that came with the body.
+    pub fn attributes(&self) -> &Attributes {
+        static NONE: std::sync::LazyLock<Attributes> = std::sync::LazyLock::new(Attributes::new);
+        self.head().attributes.as_deref().unwrap_or(&NONE)
+    }
+
+    /// How far the entry can be kept.
+    pub fn keep(&self) -> Keep {
+        self.head().keep
+    }
+
+    /// Whether this remembers that there is no object (see `negative_ttl`).
+    pub fn is_absent(&self) -> bool {
+        self.head().absent
+    }
+
+    /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
+    /// this process has confirmed: it must be asked about before use, in every mode.
+    pub fn vouched_at(&self) -> Option<Moment> {
+        match self.head().vouched.load(Ordering::Relaxed) {
+            NEVER => None,
+            word => Some(Moment::from_nanos(word & !MARK)),
+        }
+    }
+
+    /// When the entry leaves unless it is confirmed before. `None`: it does not expire.
+    pub fn expires_at(&self) -> Option<Moment> {
+        let span = self.head().time_to_live.load(Ordering::Relaxed);
+        if span >= Moment::MAX.as_nanos() {
+            return None;
+        }
+        self.vouched_at().map(|at| at.saturating_add(Duration::from_nanos(span)))
+    }
+
+    /// Whether the origin must be asked before the next serve, however fresh the entry is (`expire`).
+    pub fn is_marked(&self) -> bool {
+        let word = self.head().vouched.load(Ordering::Relaxed);
+        word == NEVER || word & MARK != 0
+    }
+
+    /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its slot in a table
+    /// included. What a typed reader decoded from it is not counted.
+    pub fn weight(&self) -> u64 {
+        let attributes = self.head().attributes.as_ref().map_or(0, |held| held.weight());
+        (ENTRY_OVERHEAD + self.0.slice.len() + self.body().len() + attributes) as u64
+    }
+
+    /// Whether the two are handles of one entry.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.head(), other.head())
+    }
+
+    /// What `decode` makes of the body: made once for each type, however many ask at once, and kept with the
+    /// entry. A failure is not kept. If the future is dropped, the next one in line decodes.
+    ///
+    /// # Errors
+    ///
+    /// What `decode` returns.
+    pub async fn decoded<T, F>(&self, decode: F) -> Result<Arc<T>>
+    where
+        T: Any + Send + Sync,
+        F: FnOnce(&Bytes) -> Result<T>,
+    {
+        self.head().decoded.get_or_try_init(|| decode(self.body())).await
+    }
+
+    /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`.
+    pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
+        let span = time_to_live.map_or(u64::MAX, nanos);
+        self.head().time_to_live.store(span, Ordering::Relaxed);
+        self.renew(vouched_at, epoch);
+    }
+
+    /// The origin confirmed the entry when asked at `vouched_at`: moves it forward, never back, and takes a mark
+    /// away. Called in the key's turn, so there is one writer.
+    pub(crate) fn renew(&self, vouched_at: Moment, epoch: Epoch) {
+        let head = self.head();
+        let word = match head.vouched.load(Ordering::Relaxed) {
+            NEVER => vouched_at.as_nanos(),
+            word => (word & !MARK).max(vouched_at.as_nanos()),
+        };
+        head.epoch.fetch_max(epoch.0, Ordering::Relaxed);
+        head.vouched.store(word, Ordering::Release);
+    }
+
+    /// Asks for a question before the next serve. Called in the key's turn.
+    pub(crate) fn mark(&self) {
+        self.head().vouched.fetch_or(MARK, Ordering::Relaxed);
+    }
+
+    /// The epoch of the question that last confirmed the entry.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(self.head().epoch.load(Ordering::Relaxed))
+    }
+
+    fn head(&self) -> &Head {
+        &self.0.header.header
+    }
+
+    fn text(&self, from: usize, len: usize) -> &str {
+        std::str::from_utf8(&self.0.slice[from..from + len]).expect("made of whole strings by the builder")
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key())
+            .field("e_tag", &self.e_tag())
+            .field("version_id", &self.version_id())
+            .field("size", &self.body().len())
+            .field("vouched_at", &self.vouched_at())
+            .field("marked", &self.is_marked())
+            .field("keep", &self.keep())
+            .finish_non_exhaustive()
+    }
+}
+
+impl EntryBuilder {
+    /// The ETag, as the origin wrote it.
+    pub fn e_tag(mut self, e_tag: impl Into<String>) -> Self {
+        self.version.e_tag = Some(e_tag.into());
+        self
+    }
+
+    /// The whole version. Its size is taken from the body.
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The attributes that came with the body.
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// How far the entry can be kept. Default: confirmable if it has an ETag or a date, else never.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// The entry says that there is no such object.
+    pub(crate) fn absent(mut self) -> Self {
+        self.absent = true;
+        self.keep(Keep::Unconfirmable)
+    }
+
+    /// The entry. A tag or an id longer than 4 GiB is cut off as if it had not been given.
+    pub fn build(self) -> Entry {
+        let Version { e_tag, version, last_modified, .. } = self.version;
+        let e_tag = e_tag.filter(|tag| tag.len() < NONE as usize);
+        let keep = self.keep.unwrap_or(if e_tag.is_some() || last_modified.is_some() {
+            Keep::Confirmable
+        } else {
+            Keep::Never
+        });
+        let key = self.key.as_str();
+        let tail = [key, e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or("")].concat();
+        let head = Head {
+            body: self.body,
+            vouched: AtomicU64::new(NEVER),
+            time_to_live: AtomicU64::new(u64::MAX),
+            epoch: AtomicU64::new(0),
+            last_modified: last_modified.map_or(i64::MIN, unix_nanos),
+            attributes: (!self.attributes.is_empty()).then(|| Box::new(self.attributes)),
+            decoded: Decoded::default(),
+            key_len: u32::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
+            e_tag_len: e_tag.map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
+            has_version_id: version.is_some(),
+            absent: self.absent,
+            keep,
+        };
+        Entry(ThinArc::from_header_and_slice(head, tail.as_bytes()))
+    }
+}
+
+struct Head {
+    body: Bytes,
+    /// `NEVER`, or the moment, with `MARK` while the entry is marked.
+    vouched: AtomicU64,
+    time_to_live: AtomicU64,
+    epoch: AtomicU64,
+    /// Nanoseconds from the Unix epoch, `i64::MIN` if unknown.
+    last_modified: i64,
+    attributes: Option<Box<Attributes>>,
+    decoded: Decoded,
+    key_len: u32,
+    e_tag_len: u32,
+    has_version_id: bool,
+    absent: bool,
+    keep: Keep,
+}
+
+const NEVER: u64 = u64::MAX;
+const MARK: u64 = 1 << 63;
+const NONE: u32 = u32::MAX;
+
+/// The head, the reference count and the length beside it, and what a backend's table, slots and policy keep of
+/// an entry.
+const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 48;
+
+fn unix_nanos(at: SystemTime) -> i64 {
+    let clamp = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => clamp(since),
+        Err(before) => -clamp(before.duration()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Moment {
+        Moment::from_nanos(nanos)
+    }
+
+    fn entry(version: Version) -> Entry {
+        Entry::builder(&Key::parse("a/b").unwrap(), Bytes::from_static(b"body")).version(version).build()
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let dated = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
+        for e_tag in [None, Some("\"x\""), Some("")] {
+            for version in [None, Some("7"), Some("")] {
+                for last_modified in [None, Some(dated), Some(UNIX_EPOCH - Duration::from_secs(1))] {
+                    let e_tag = e_tag.map(String::from);
+                    let version = version.map(String::from);
+                    let entry = entry(Version { e_tag, version, last_modified, size: 4 });
+                    let got = entry.version();
+                    assert_eq!(entry.key(), "a/b");
+                    assert_eq!(got.e_tag.as_deref(), entry.e_tag());
+                    assert_eq!((got.last_modified, got.size), (last_modified, 4));
+                    assert_eq!(got, entry.version());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn vouched_at_only_moves_forward_and_a_renewal_unmarks() {
+        let entry = entry(Version::default());
+        assert_eq!((entry.vouched_at(), entry.is_marked()), (None, true));
+        entry.publish(at(5), Some(Duration::from_nanos(10)), Epoch(1));
+        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(5)), Some(at(15))));
+        let other = entry.clone();
+        other.mark();
+        assert!(entry.is_marked());
+        assert_eq!(entry.vouched_at(), Some(at(5)));
+        entry.renew(at(3), Epoch(0));
+        assert_eq!((other.vouched_at(), other.is_marked(), other.epoch()), (Some(at(5)), false, Epoch(1)));
+    }
+
+    #[test]
+    fn a_mark_on_an_entry_never_vouched_for_stays_one() {
+        let entry = entry(Version::default());
+        entry.mark();
+        assert_eq!((entry.vouched_at(), entry.is_marked()), (None, true));
+    }
+
+    #[test]
+    fn without_a_time_to_live_nothing_expires() {
+        let entry = entry(Version::default());
+        entry.publish(at(5), None, Epoch(0));
+        assert_eq!(entry.expires_at(), None);
+        entry.publish(at(5), Some(Duration::MAX), Epoch(0));
+        assert_eq!(entry.expires_at(), None);
+    }
+
+    #[test]
+    fn an_entry_without_a_validator_is_not_kept() {
+        assert_eq!(entry(Version::default()).keep(), Keep::Never);
+        assert_eq!(
+            entry(Version { e_tag: Some("\"\"".into()), ..Version::default() }).keep(),
+            Keep::Confirmable
+        );
+    }
+}

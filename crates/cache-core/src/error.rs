@@ -1,0 +1,167 @@
+//! The one error type of all crates.
+
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+use crate::Key;
+
+/// The result of anything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, where, and with which key. Cheap to clone: all readers of a flight get the same one.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+/// What a caller can do about an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The origin has no such object. Nothing is held of it any more.
+    NotFound,
+    /// The key is not canonical: correct it.
+    InvalidKey,
+    /// A conditional write lost: read again, decide again.
+    PreconditionFailed,
+    /// The origin refuses these credentials for this object. Nothing is held of it any more.
+    PermissionDenied,
+    /// The origin does not know these credentials: renew them. Nothing is held of the object any more.
+    Unauthenticated,
+    /// The origin did not answer in time. A write may have taken effect, or may yet.
+    Timeout,
+    /// The origin failed or could not be reached. A write may have taken effect, or may yet.
+    Unavailable,
+    /// The object is larger than the configured limit.
+    TooLarge,
+    /// The caller's decoder refused the bytes.
+    Decode,
+    /// A setting is wrong: correct it.
+    Config,
+    /// The origin cannot do this (local disk has no conditional update, say).
+    Unsupported,
+    /// Code that was plugged in (a validator, a backend, a decoder) panicked.
+    Panicked,
+    /// The backend failed.
+    Backend,
+    /// The cache was closed.
+    Closed,
+    /// None of the above: see the message and the source.
+    Other,
+}
+
+impl Error {
+    /// An error of `kind`. The message says what is wrong, and what to do if that is known.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Arc::new(Inner { kind, message: message.into(), key: None, source: None }))
+    }
+
+    /// The same error, about `key`. An error that names a key already keeps it.
+    #[must_use]
+    pub fn with_key(self, key: &Key) -> Self {
+        self.with_raw_key(key.as_str())
+    }
+
+    /// The same error, caused by `source`.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.source = Some(Arc::from(source.into()));
+        Self(Arc::new(inner))
+    }
+
+    /// What the caller can do.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The key that was asked for, if one was: as the caller wrote it, cut to [`Key::LEN_MAX`] bytes.
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// Whether the origin failed to answer, as opposed to having answered. Only such an error may be covered by
+    /// `stale_if_error` (RFC 5861 section 4).
+    pub fn is_outage(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
+    }
+
+    /// Whether the error says that the held copy may not be served any more.
+    pub(crate) fn drops_entry(&self) -> bool {
+        matches!(self.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+    }
+
+    pub(crate) fn with_raw_key(self, key: &str) -> Self {
+        if self.0.key.is_some() {
+            return self;
+        }
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        let mut end = key.len().min(KEY_KEPT_MAX);
+        while !key.is_char_boundary(end) {
+            end -= 1;
+        }
+        inner.key = Some(key[..end].into());
+        Self(Arc::new(inner))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.key {
+            Some(key) => write!(f, " (key {key:?})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Error");
+        out.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(key) = &self.0.key {
+            out.field("key", key);
+        }
+        if let Some(source) = &self.0.source {
+            out.field("source", source);
+        }
+        out.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    key: Option<Box<str>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// An invalid key may be of any length; what an error keeps of it is bounded.
+const KEY_KEPT_MAX: usize = Key::LEN_MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_where_and_why() {
+        let error = Error::new(ErrorKind::Unavailable, "the origin failed")
+            .with_key(&Key::parse("a/b").unwrap())
+            .with_source("connection refused");
+        assert_eq!(error.to_string(), r#"the origin failed (key "a/b")"#);
+        assert_eq!(error.source().unwrap().to_string(), "connection refused");
+        assert_eq!(error.key(), Some("a/b"));
+        assert!(error.is_outage());
+    }
+
+    #[test]
+    fn a_long_key_is_cut_at_a_character() {
+        let error =
+            Error::new(ErrorKind::InvalidKey, "long").with_raw_key(&"ü".repeat(3000).replacen('ü', "u", 1));
+        assert_eq!(error.key().unwrap().len(), Key::LEN_MAX - 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! Voiding many entries at once, in constant time.
+//!
+//! One number, the *epoch*, is raised by `clear` and `invalidate_prefix`. Entries and flights carry the epoch of
+//! their question. A *floor* says "what is under this prefix and was asked before epoch n is void". There are at
+//! most [`FLOORS_MAX`] floors; one more and all of them become a floor under the whole cache. Nothing is walked:
+//! void entries are found out when they are read, and leave by eviction or expiry otherwise.
+
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// The number that `clear` and `invalidate_prefix` raise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Epoch(pub(crate) u64);
+
+#[derive(Debug, Default)]
+pub(crate) struct Epochs {
+    /// The epoch of questions asked now.
+    latest: AtomicU64,
+    floors: RwLock<Floors>,
+}
+
+#[derive(Debug, Default)]
+struct Floors {
+    whole: u64,
+    prefixes: Vec<(Scope, u64)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Scope {
+    Prefix(Box<str>),
+    Key(Box<str>),
+}
+
+impl Epochs {
+    pub(crate) fn latest(&self) -> Epoch {
+        Epoch(self.latest.load(Ordering::Acquire))
+    }
+
+    /// Whether an answer for `key` to a question asked in `epoch` may not be used any more.
+    pub(crate) fn is_void(&self, key: &str, epoch: Epoch) -> bool {
+        if epoch == self.latest() {
+            return false;
+        }
+        let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
+        epoch.0 < floors.whole
+            || floors.prefixes.iter().any(|(scope, floor)| epoch.0 < *floor && scope.covers(key))
+    }
+
+    /// Voids everything asked until now.
+    pub(crate) fn raise_whole(&self) {
+        self.raise(None);
+    }
+
+    /// Voids what was asked until now under keys that begin with `prefix`.
+    pub(crate) fn raise_prefix(&self, prefix: &str) {
+        self.raise(Some(Scope::Prefix(prefix.into())));
+    }
+
+    /// Voids what was asked until now under `key`.
+    pub(crate) fn raise_key(&self, key: &str) {
+        self.raise(Some(Scope::Key(key.into())));
+    }
+
+    fn raise(&self, scope: Option<Scope>) {
+        let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
+        // The floor is up before the number is: a question that reads the old number is void.
+        let epoch = self.latest.load(Ordering::Relaxed) + 1;
+        match scope {
+            Some(scope) => {
+                floors.prefixes.retain(|(held, _)| *held != scope);
+                floors.prefixes.push((scope, epoch));
+                if floors.prefixes.len() > FLOORS_MAX {
+                    floors.prefixes.clear();
+                    floors.whole = epoch;
+                }
+            }
+            None => {
+                floors.prefixes.clear();
+                floors.whole = epoch;
+            }
+        }
+        self.latest.store(epoch, Ordering::Release);
+    }
+}
+
+impl Scope {
+    fn covers(&self, key: &str) -> bool {
+        match self {
+            Self::Prefix(prefix) => key.starts_with(&**prefix),
+            Self::Key(held) => **held == *key,
+        }
+    }
+}
+
+const FLOORS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_voids_what_was_asked_before_under_its_prefix_only() {
+        let epochs = Epochs::default();
+        let before = epochs.latest();
+        epochs.raise_prefix("static/");
+        assert!(epochs.is_void("static/a", before));
+        assert!(!epochs.is_void("a", before));
+        assert!(!epochs.is_void("static/a", epochs.latest()));
+        epochs.raise_key("b");
+        assert!(epochs.is_void("b", before));
+        assert!(!epochs.is_void("b/c", before));
+    }
+
+    #[test]
+    fn one_floor_too_many_voids_the_whole() {
+        let epochs = Epochs::default();
+        let before = epochs.latest();
+        for n in 0..FLOORS_MAX {
+            epochs.raise_prefix(&format!("{n}/"));
+            epochs.raise_prefix(&format!("{n}/"));
+        }
+        assert!(!epochs.is_void("a", before));
+        epochs.raise_prefix("one more/");
+        assert!(epochs.is_void("a", before));
+        assert!(!epochs.is_void("a", epochs.latest()));
+    }
+
+    #[test]
+    fn clear_voids_everything_asked_before() {
+        let epochs = Epochs::default();
+        let before = epochs.latest();
+        epochs.raise_prefix("a/");
+        epochs.raise_whole();
+        assert!(epochs.is_void("b", before));
+        assert!(!epochs.is_void("b", epochs.latest()));
+    }
+}

@@ -1,0 +1,282 @@
+//! How long a copy may be served without asking, and the one function that judges it.
+
+use std::time::Duration;
+
+use crate::{Entry, Error, ErrorKind, Moment, Result};
+
+/// The caller's rule: how long an entry may be served without asking the origin.
+///
+/// ```text
+///  vouched at        max_age              + stale_while_revalidate         time to live
+///  |--- served at once ---|--- served at once, asked behind ---|--- asked ---|--- as if not held
+///                         |------------ + stale_if_error ------------|  served if the origin is down
+/// ```
+///
+/// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC 9111
+/// section 4.2.3). All spans saturate: a `Duration::MAX` means "for ever".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    max_age: Duration,
+    stale_while_revalidate: Duration,
+    stale_if_error: Duration,
+}
+
+/// What may be done with a held entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Served at once.
+    Fresh,
+    /// Served at once, and the origin is asked behind.
+    Refresh,
+    /// The origin must be asked first.
+    Ask,
+    /// As if nothing were held.
+    Expired,
+}
+
+impl Freshness {
+    /// Ask on every read. The default: reads are linearizable with the writes of all nodes.
+    pub const fn strong() -> Self {
+        Self::max_age(Duration::ZERO)
+    }
+
+    /// Serve without asking for less than `max_age` after the origin vouched for the entry. Zero is
+    /// [`Freshness::strong`].
+    pub const fn max_age(max_age: Duration) -> Self {
+        Self { max_age, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
+    }
+
+    /// Never ask again: for objects whose key names their content. Such an entry does not expire either, it is
+    /// only evicted.
+    pub const fn immutable() -> Self {
+        Self::max_age(Duration::MAX)
+    }
+
+    /// For `span` after `max_age` has passed, serve at once and ask behind (RFC 5861 section 3). Default: zero,
+    /// which is off. On [`Freshness::strong`] any other value is an [`ErrorKind::Config`] error where the rule
+    /// is used.
+    #[must_use]
+    pub const fn stale_while_revalidate(mut self, span: Duration) -> Self {
+        self.stale_while_revalidate = span;
+        self
+    }
+
+    /// For `span` after `max_age` has passed, serve if the origin was asked and *failed* to answer (RFC 5861
+    /// section 4): not if it answered that the object is gone or forbidden. Allowed on [`Freshness::strong`].
+    /// Default: zero, which is off.
+    #[must_use]
+    pub const fn stale_if_error(mut self, span: Duration) -> Self {
+        self.stale_if_error = span;
+        self
+    }
+
+    /// Whether every read asks.
+    pub const fn is_strong(&self) -> bool {
+        self.max_age.is_zero()
+    }
+
+    /// Whether no read ever asks again.
+    pub const fn is_immutable(&self) -> bool {
+        self.max_age.as_nanos() == Duration::MAX.as_nanos()
+    }
+
+    /// Checks that the parts fit together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for `stale_while_revalidate` on a strong rule.
+    pub fn check(&self) -> Result<()> {
+        if self.is_strong() && !self.stale_while_revalidate.is_zero() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "stale_while_revalidate would serve unasked what strong() must ask about; use max_age",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a question sent `age` ago is as good as one sent now. Strict: under `strong` none is.
+    pub(crate) fn accepts(&self, age: Duration) -> bool {
+        self.is_immutable() || age < self.max_age
+    }
+
+    /// Whether `entry` may be served although the origin, when asked, failed to answer.
+    pub(crate) fn covers_outage(&self, entry: &Entry, now: Moment) -> bool {
+        let Some(vouched_at) = entry.vouched_at() else { return false };
+        !self.stale_if_error.is_zero()
+            && !has_expired(entry.expires_at(), now)
+            && now.saturating_since(vouched_at) < self.max_age.saturating_add(self.stale_if_error)
+    }
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self::strong()
+    }
+}
+
+/// Judges `entry` at `now` by `freshness`. Pure.
+pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
+    let Some(vouched_at) = entry.vouched_at() else { return Verdict::Ask };
+    if has_expired(entry.expires_at(), now) {
+        return Verdict::Expired;
+    }
+    if entry.is_marked() {
+        return Verdict::Ask;
+    }
+    let age = now.saturating_since(vouched_at);
+    if freshness.accepts(age) {
+        Verdict::Fresh
+    } else if age < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
+        && !freshness.is_strong()
+    {
+        Verdict::Refresh
+    } else {
+        Verdict::Ask
+    }
+}
+
+/// Freshness by key: a default, and rules by prefix, of which the longest wins.
+#[derive(Debug, Clone, Default)]
+pub struct FreshnessRules {
+    default: Freshness,
+    /// Longest first.
+    prefixes: Vec<(Box<str>, Freshness)>,
+}
+
+impl FreshnessRules {
+    /// `default` for every key.
+    pub fn new(default: Freshness) -> Self {
+        Self { default, prefixes: Vec::new() }
+    }
+
+    /// Sets the rule for keys that no prefix matches.
+    pub fn set_default(&mut self, freshness: Freshness) {
+        self.default = freshness;
+    }
+
+    /// Sets the rule for keys that begin with `prefix`, byte for byte. A second rule for one prefix replaces the
+    /// first; the empty prefix matches every key.
+    pub fn set(&mut self, prefix: &str, freshness: Freshness) {
+        self.prefixes.retain(|(held, _)| **held != *prefix);
+        self.prefixes.push((prefix.into(), freshness));
+        self.prefixes.sort_by_key(|(held, _)| std::cmp::Reverse(held.len()));
+    }
+
+    /// The rule for `key`.
+    pub fn resolve(&self, key: &str) -> &Freshness {
+        self.prefixes
+            .iter()
+            .find(|(prefix, _)| key.starts_with(&**prefix))
+            .map_or(&self.default, |(_, freshness)| freshness)
+    }
+
+    /// Checks every rule.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`]: see [`Freshness::check`].
+    pub fn check(&self) -> Result<()> {
+        self.default.check()?;
+        self.prefixes.iter().try_for_each(|(_, freshness)| freshness.check())
+    }
+}
+
+fn has_expired(expires_at: Option<Moment>, now: Moment) -> bool {
+    expires_at.is_some_and(|at| now >= at)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Key, fence::Epoch};
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn at(n: u64) -> Moment {
+        Moment::from_nanos(secs(n).as_nanos() as u64)
+    }
+
+    fn held(vouched_at: u64, time_to_live: Option<u64>) -> Entry {
+        let entry = Entry::builder(&Key::parse("k").unwrap(), Bytes::new()).e_tag("\"1\"").build();
+        entry.publish(at(vouched_at), time_to_live.map(secs), Epoch(0));
+        entry
+    }
+
+    #[track_caller]
+    fn check(freshness: Freshness, now: u64, verdict: Verdict) {
+        assert_eq!(judge(&held(100, Some(300)), at(now), &freshness), verdict, "{freshness:?} at {now}");
+    }
+
+    #[test]
+    fn strong_always_asks() {
+        check(Freshness::strong(), 100, Verdict::Ask);
+        check(Freshness::strong(), 99, Verdict::Ask);
+        check(Freshness::strong().stale_if_error(secs(9)), 101, Verdict::Ask);
+        check(Freshness::max_age(Duration::ZERO), 100, Verdict::Ask);
+    }
+
+    #[test]
+    fn every_boundary_is_strict() {
+        let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(5));
+        check(rule, 50, Verdict::Fresh); // The clock went back: no age.
+        check(rule, 109, Verdict::Fresh);
+        check(rule, 110, Verdict::Refresh);
+        check(rule, 114, Verdict::Refresh);
+        check(rule, 115, Verdict::Ask);
+        check(rule, 399, Verdict::Ask);
+        check(rule, 400, Verdict::Expired);
+        check(Freshness::immutable(), 399, Verdict::Fresh);
+        check(Freshness::immutable(), 400, Verdict::Expired);
+    }
+
+    #[test]
+    fn what_does_not_expire_is_immutable_for_ever() {
+        assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::immutable()), Verdict::Fresh);
+        assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::max_age(secs(1))), Verdict::Ask);
+    }
+
+    #[test]
+    fn a_marked_entry_is_asked_about_in_every_mode() {
+        let entry = held(100, Some(300));
+        entry.mark();
+        assert_eq!(judge(&entry, at(100), &Freshness::immutable()), Verdict::Ask);
+        assert_eq!(judge(&entry, at(400), &Freshness::immutable()), Verdict::Expired);
+        assert!(Freshness::strong().stale_if_error(secs(1)).covers_outage(&entry, at(100)));
+    }
+
+    #[test]
+    fn an_outage_is_covered_inside_the_window_and_the_time_to_live_only() {
+        let rule = Freshness::max_age(secs(10)).stale_if_error(secs(20));
+        assert!(rule.covers_outage(&held(100, None), at(129)));
+        assert!(!rule.covers_outage(&held(100, None), at(130)));
+        assert!(!rule.covers_outage(&held(100, Some(15)), at(115)));
+        assert!(!Freshness::max_age(secs(10)).covers_outage(&held(100, None), at(105)));
+        let unvouched = Entry::builder(&Key::parse("k").unwrap(), Bytes::new()).build();
+        assert!(!rule.covers_outage(&unvouched, at(0)));
+    }
+
+    #[test]
+    fn stale_while_revalidate_on_strong_is_a_config_error() {
+        let bad = Freshness::strong().stale_while_revalidate(secs(1));
+        assert_eq!(bad.check().unwrap_err().kind(), ErrorKind::Config);
+        let mut rules = FreshnessRules::default();
+        rules.set("a", bad);
+        assert!(rules.check().is_err());
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let mut rules = FreshnessRules::new(Freshness::strong());
+        rules.set("static/", Freshness::max_age(secs(1)));
+        rules.set("static/v1/", Freshness::immutable());
+        rules.set("static/", Freshness::max_age(secs(2)));
+        assert_eq!(*rules.resolve("static/v1/a"), Freshness::immutable());
+        assert_eq!(*rules.resolve("static/v2/a"), Freshness::max_age(secs(2)));
+        assert_eq!(*rules.resolve("x"), Freshness::strong());
+    }
+}

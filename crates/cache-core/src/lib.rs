@@ -1,0 +1,37 @@
+//! The words, the three contracts and the protocol of object-cache.
+//!
+//! * [`Validator`] asks the origin, [`Origin`] also writes to it;
+//! * [`Backend`] is where entries live;
+//! * [`EvictionPolicy`] decides who leaves;
+//! * `ReadThrough` joins them: reads that are validated, writes that fence.
+//!
+//! This crate knows no object store. Most users want `cache-facade`, which assembles everything.
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod backend;
+mod clock;
+mod decoded;
+mod entry;
+mod error;
+mod fence;
+mod freshness;
+mod key;
+mod policy;
+mod stats;
+mod validator;
+mod version;
+
+pub use crate::{
+    attributes::Attributes,
+    backend::{Admission, Backend, Refusal, Usage},
+    clock::{Clock, Moment, SystemClock},
+    entry::{Entry, EntryBuilder, Keep},
+    error::{Error, ErrorKind, Result},
+    freshness::{Freshness, FreshnessRules, Verdict, judge},
+    key::Key,
+    policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
+    stats::{OriginStats, Stats},
+    validator::{Origin, PutCondition, Validation, Validator},
+    version::Version,
+};

@@ -1,0 +1,118 @@
+//! The contract with those who decide who leaves.
+
+use crate::Moment;
+
+/// Decides who leaves. Lives inside a shard of a backend, under its lock; entries are known by a small slot
+/// number, so that a policy needs no map and no allocation per entry.
+///
+/// # Contract
+///
+/// *The caller* calls `on_insert` once for a slot that is not in use, then `on_update` and `on_hit` any number of
+/// times, then `on_remove` once, after which the slot may be used again. Slots are small numbers from zero up: at
+/// most as many as entries were ever held at once, and one more for a newcomer. All calls but `on_hit` come one
+/// after the other, under the shard's exclusive lock. After `victim` named a slot, the caller removes it and calls
+/// `on_remove` for it before it asks again.
+///
+/// *The implementor* MUST
+///
+/// * name only slots that are in use;
+/// * under [`Pressure::Full`], name some slot whenever any is in use: it may be the newcomer's;
+/// * under [`Pressure::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
+/// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
+pub trait EvictionPolicy: Send + Sync + 'static {
+    /// The same policy, empty, for one shard. The value that a builder is given is a pattern.
+    fn for_shard(&self, limits: &Limits) -> Self
+    where
+        Self: Sized;
+
+    /// An entry was put into `slot`.
+    fn on_insert(&mut self, slot: Slot, cost: &Cost);
+
+    /// The key in `slot` has a new entry: its rank stays, its weight may not.
+    fn on_update(&mut self, slot: Slot, cost: &Cost);
+
+    /// The entry in `slot` was used. Under the shared lock, many at once: relaxed atomics only. May be lost,
+    /// never invented.
+    fn on_hit(&self, slot: Slot);
+
+    /// The entry in `slot` has left. Follows every departure, a victim's too: the one place where a slot is
+    /// forgotten and ghosts are made.
+    fn on_remove(&mut self, slot: Slot, why: Removal);
+
+    /// Names the next to leave, and forgets nothing. A renewal does not call the policy, so deadlines are asked
+    /// of `held`.
+    fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot>;
+}
+
+/// The number of a place in a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// The slot with this number.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The number, to index with.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a policy is told of an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// A hash of the key: keyed, and stable for the life of the backend.
+    pub hash: u64,
+    /// The bytes that the entry occupies.
+    pub weight: u64,
+    /// When it was inserted: the moment its answer was vouched for.
+    pub now: Moment,
+    /// When it expires, as of now.
+    pub expires_at: Option<Moment>,
+}
+
+/// The limits of one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes.
+    pub weight: u64,
+    /// The most entries; `u64::MAX` without a limit.
+    pub entries: u64,
+}
+
+/// Why a slot is empty again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It was a victim under [`Pressure::Full`].
+    Evicted,
+    /// It was the newcomer, and a victim at once.
+    Refused,
+    /// It had expired.
+    Expired,
+    /// It was removed by its key.
+    Removed,
+}
+
+/// Why somebody must leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pressure {
+    /// Only what has expired is to leave.
+    Expired,
+    /// The shard is over a limit: somebody must go.
+    Full,
+}
+
+/// What a policy may ask about a slot in use.
+pub trait Held {
+    /// When the entry in `slot` expires; `None` if it does not, or the slot is empty.
+    fn expires_at(&self, slot: Slot) -> Option<Moment>;
+}
+
+const _: fn(&dyn Held) = |_| ();

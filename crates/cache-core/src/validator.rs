@@ -1,0 +1,113 @@
+//! The contracts with the origin: asking it, and writing to it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Entry, Key, Result, Version};
+
+/// Asks the origin. One method: a first fetch is a validation with nothing held.
+///
+/// # Contract
+///
+/// *The caller* passes as `held` only an entry of this validator's own making for this very `key`, and only one
+/// whose [`Keep`](crate::Keep) is `Confirmable`; it drops the future only to give the question up.
+///
+/// *The implementor* MUST
+///
+/// * ask the origin anew on every call, after the future is first polled: no answer comes from a cache of its own;
+/// * take the body and the version of a `Changed` from one and the same answer;
+/// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing held;
+/// * answer `Gone` if the origin says that there is no such object: an outage is an error instead, of kind
+///   `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or `Unauthenticated`;
+/// * leave nothing behind when the future is dropped.
+///
+/// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
+/// caught and becomes an error for every reader that waits.
+#[async_trait]
+pub trait Validator: Send + Sync + 'static {
+    /// Whether `held` is still the current version of `key`, and if not, the current one.
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation>;
+}
+
+/// What the origin answered.
+#[derive(Debug, Clone)]
+pub enum Validation {
+    /// The version that was held is the current one. No body came.
+    Unchanged,
+    /// This is the current version.
+    Changed(Entry),
+    /// There is no such object.
+    Gone,
+}
+
+/// An origin that can be written through the cache.
+///
+/// # Contract
+///
+/// The version that `put` returns MUST name the body that was put, and come from the answer to the put itself. An
+/// error of any kind but `PreconditionFailed`, `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey`
+/// and `Unsupported` leaves it open whether the write took effect.
+#[async_trait]
+pub trait Origin: Validator {
+    /// Writes `body` under `key` if `condition` holds.
+    ///
+    /// A dropped future leaves it open whether the write took, or will take, effect.
+    async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version>;
+
+    /// Deletes the object. Whether a missing one is an error is the origin's affair.
+    ///
+    /// A dropped future leaves it open whether the object is, or will be, deleted.
+    async fn delete(&self, key: &Key) -> Result<()>;
+
+    /// The entry to keep for `body`, which a put just wrote as `version`: the implementor's judgement of how far
+    /// that version can be kept, as for the entries of its `validate`.
+    fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
+        Entry::builder(key, body).version(version.clone()).build()
+    }
+}
+
+/// When a put may take effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutCondition {
+    /// Always.
+    #[default]
+    Always,
+    /// Only if there is no such object yet (`If-None-Match: *`).
+    Absent,
+    /// Only if the object is at this version (`If-Match`).
+    Matches(Version),
+}
+
+impl From<Version> for PutCondition {
+    fn from(version: Version) -> Self {
+        Self::Matches(version)
+    }
+}
+
+#[async_trait]
+impl<T: Validator + ?Sized> Validator for Arc<T> {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        (**self).validate(key, held).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Origin + ?Sized> Origin for Arc<T> {
+    async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
+        (**self).put(key, body, condition).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        (**self).delete(key).await
+    }
+
+    fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
+        (**self).entry_of_put(key, body, version)
+    }
+}
+
+const _: fn(&dyn Validator, &dyn Origin) = |_, _| ();
