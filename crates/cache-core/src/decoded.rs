@@ -11,7 +11,9 @@ use crate::Result;
 
 /// One value for each type that was asked for. Costs two words until the first is.
 #[derive(Default)]
-pub(crate) struct Decoded(OnceLock<Box<Mutex<Vec<(TypeId, Cell)>>>>);
+pub(crate) struct Decoded(OnceLock<Box<Cells>>);
+
+type Cells = Mutex<Vec<(TypeId, Cell)>>;
 
 type Cell = Arc<OnceCell<Arc<dyn Any + Send + Sync>>>;
 

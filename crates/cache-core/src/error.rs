@@ -85,7 +85,8 @@ impl Error {
 
     /// Whether the error says that the held copy may not be served any more.
     pub(crate) fn drops_entry(&self) -> bool {
-        matches!(self.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+        use ErrorKind::{NotFound, PermissionDenied, TooLarge, Unauthenticated};
+        matches!(self.kind(), NotFound | PermissionDenied | Unauthenticated | TooLarge)
     }
 
     pub(crate) fn with_raw_key(self, key: &str) -> Self {

@@ -3,7 +3,7 @@
 //! * [`Validator`] asks the origin, [`Origin`] also writes to it;
 //! * [`Backend`] is where entries live;
 //! * [`EvictionPolicy`] decides who leaves;
-//! * `ReadThrough` joins them: reads that are validated, writes that fence.
+//! * [`ReadThrough`] joins them: reads that are validated, writes that fence.
 //!
 //! This crate knows no object store. Most users want `cache-facade`, which assembles everything.
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ mod fence;
 mod freshness;
 mod key;
 mod policy;
+mod read_through;
 mod stats;
 mod validator;
 mod version;
@@ -31,6 +32,7 @@ pub use crate::{
     freshness::{Freshness, FreshnessRules, Verdict, judge},
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
+    read_through::{ReadThrough, ReadThroughBuilder, Served, Status},
     stats::{OriginStats, Stats},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,

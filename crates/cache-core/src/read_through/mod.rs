@@ -1,0 +1,457 @@
+//! The protocol: reads that are validated, writes that fence.
+//!
+//! What must hold, in short (the words are in the project's `ARCHITECTURE.md`):
+//!
+//! * A strong reader never takes an answer to a question that was asked before it arrived.
+//! * What a flight publishes was asked after the last fence of its key; a write or an invalidation fences at its
+//!   begin and at its end, also when it fails or its caller goes away.
+//! * A flight publishes first and wakes its waiters then, so whoever begins to read after another has returned
+//!   finds at least what that one saw.
+//! * Flights and writes run in tasks of their own: no reader that goes away hurts another, and no backend call is
+//!   dropped half-way.
+//!
+//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `flight.rs` joins or
+//! starts a flight, asks, publishes in the key's turn and wakes. `write.rs` is the other direction.
+
+mod flight;
+mod held;
+mod sweep;
+mod table;
+mod tasks;
+mod write;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use self::{sweep::Sweeper, table::Table, tasks::Tasks};
+use crate::{
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Key, Origin, PutCondition, Result,
+    Stats, SystemClock, Validator, Verdict, Version,
+    fence::Epochs,
+    judge,
+    stats::{Count, Counters},
+};
+
+/// A validated cache: a [`Backend`] in front of an origin.
+///
+/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for
+/// `patience`) whenever the origin is asked or written to; a fresh hit needs none.
+///
+/// # Dropped futures
+///
+/// A dropped `get` leaves its question in the air: the answer is kept for the next reader. A dropped `put` or
+/// `delete` gives the request up, and nothing is held of the key; whether the write took effect is open. A dropped
+/// `invalidate`, `expire` or `clear` still takes effect.
+pub struct ReadThrough<V: ?Sized> {
+    shared: Arc<Shared<V>>,
+}
+
+/// Sets up a [`ReadThrough`].
+#[must_use]
+pub struct ReadThroughBuilder<V: ?Sized> {
+    origin: Arc<V>,
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+}
+
+/// What a read got.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The copy.
+    pub entry: Entry,
+    /// Where it came from.
+    pub status: Status,
+    /// How long ago the request was sent that vouched for it.
+    pub age: Duration,
+}
+
+/// How a read was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// From a fresh entry, without asking.
+    Fresh,
+    /// From an entry that the origin confirmed for this read.
+    Revalidated,
+    /// Fetched; nothing was held.
+    Fetched,
+    /// Fetched in the place of a held copy that the origin did not confirm.
+    Refetched,
+    /// From an entry past its `max_age`: it is asked about behind, or the origin failed to answer.
+    Stale,
+}
+
+impl Status {
+    /// Whether the bytes came from a held copy.
+    pub const fn is_hit(self) -> bool {
+        matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
+    }
+}
+
+impl<V: Validator + ?Sized> ReadThrough<V> {
+    /// Starts a cache that asks `origin` and holds copies in `backend`.
+    ///
+    /// The backend must be this cache's alone: its entries are void for any other origin.
+    pub fn builder(origin: Arc<V>, backend: Arc<dyn Backend>) -> ReadThroughBuilder<V> {
+        ReadThroughBuilder {
+            origin,
+            backend,
+            clock: Arc::new(SystemClock::new()),
+            settings: Settings::default(),
+        }
+    }
+
+    /// The object, by the rule for its key or, if given, by `freshness`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such object; `InvalidKey`; `Config` for a `freshness` that contradicts itself;
+    /// `Closed`; what the origin answers; `Timeout` and `Unavailable` if it fails to answer and no held copy may
+    /// cover that; `Panicked` if the validator does.
+    ///
+    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+        let read = match freshness {
+            None => self.read(key, self.shared.settings.rules.resolve(key)).await,
+            Some(freshness) => match freshness.check() {
+                Ok(()) => self.read(key, freshness).await,
+                Err(error) => Err(error),
+            },
+        };
+        self.shared.count_read(&read);
+        read
+    }
+
+    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after it began.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey`, `Closed`. A backend that fails to remove the copy is no error: the copy is void all the same.
+    ///
+    /// A dropped future, once polled, still takes effect.
+    pub async fn invalidate(&self, key: &str) -> Result<()> {
+        self.shared.check_open()?;
+        write::invalidate(&self.shared, &Key::parse(key)?).await
+    }
+
+    /// Keeps the copy, but asks the origin before it is next served, in every mode.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey`, `Closed`.
+    ///
+    /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
+    pub async fn expire(&self, key: &str) -> Result<()> {
+        self.shared.check_open()?;
+        write::expire(&self.shared, &Key::parse(key)?).await
+    }
+
+    /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
+    /// void at once, their memory is freed when they are next asked for, evicted or expired.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
+        self.shared.check_open()?;
+        self.shared.epochs.raise_prefix(prefix);
+        Ok(())
+    }
+
+    /// Forgets all copies.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`. `Backend` if the backend fails to free the memory: the copies are void all the same.
+    ///
+    /// All copies are void when this is first polled; a dropped future may leave their memory to be freed later.
+    pub async fn clear(&self) -> Result<()> {
+        self.shared.check_open()?;
+        self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);
+        write::clear(&self.shared).await
+    }
+
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end,
+    /// all copies are dropped, the sweep is stopped. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// `Backend` if the backend fails to free the memory.
+    ///
+    /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
+    pub async fn close(&self) -> Result<()> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.epochs.raise_whole();
+        self.shared.sweeper.stop();
+        self.shared.tasks.idle().await;
+        write::clear(&self.shared).await
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot(&self.shared.backend.usage())
+    }
+
+    /// How many keys have a flight in the air or a write open. Zero at rest.
+    pub fn keys_in_flight(&self) -> usize {
+        self.shared.table.len()
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.shared.backend
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &Arc<V> {
+        &self.shared.origin
+    }
+
+    /// Decides; the fresh path first.
+    async fn read(&self, key: &str, freshness: &Freshness) -> Result<Served> {
+        let shared = &self.shared;
+        let at_hand = if freshness.is_strong() { None } else { shared.backend.peek(key) };
+        if let Some(entry) = at_hand
+            && let Some(Use::Fresh(served)) = shared.usable(key, entry, freshness)?
+        {
+            return Ok(served);
+        }
+        flight::read(shared, &Key::parse(key)?, freshness).await
+    }
+}
+
+impl<O: Origin + ?Sized> ReadThrough<O> {
+    /// Writes the object through to the origin, and keeps `body` if nothing else happened to the key meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `PreconditionFailed` if `condition` does not hold; `Unsupported` if the origin cannot do it; `InvalidKey`;
+    /// `Closed`; what the origin answers. After `Timeout`, `Unavailable`, `Panicked` and `Other` it is open whether
+    /// the write took effect; nothing is held of the key then.
+    ///
+    /// A dropped future gives the request up and leaves nothing held.
+    pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
+        self.shared.check_open()?;
+        write::put(&self.shared, &Key::parse(key)?, body, condition).await
+    }
+
+    /// Deletes the object at the origin.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReadThrough::put`]. Whether deleting a missing object is `NotFound` is the origin's affair.
+    ///
+    /// A dropped future gives the request up and leaves nothing held.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        self.shared.check_open()?;
+        write::delete(&self.shared, &Key::parse(key)?).await
+    }
+}
+
+impl<V: ?Sized> Clone for ReadThrough<V> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<V: ?Sized> fmt::Debug for ReadThrough<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadThrough")
+            .field("settings", &self.shared.settings)
+            .field("usage", &self.shared.backend.usage())
+            .field("table", &self.shared.table)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
+    /// How long copies may be served without asking, by key. Default: [`Freshness::strong`] for all.
+    pub fn freshness(mut self, rules: FreshnessRules) -> Self {
+        self.settings.rules = rules;
+        self
+    }
+
+    /// How long a copy is held without being confirmed; each confirmation starts the span anew. Copies under an
+    /// immutable rule do not expire. `None` and `Duration::MAX`: none expires. Default: 300 s. Zero is an error.
+    pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
+        self.settings.time_to_live = span;
+        self
+    }
+
+    /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
+    /// strong rule. Such a memory takes its place in the backend like any entry. Default: zero, which is off.
+    pub fn negative_ttl(mut self, span: Duration) -> Self {
+        self.settings.negative_ttl = span;
+        self
+    }
+
+    /// How long a question may stay unanswered, with somebody waiting, before it is dropped and asked once more.
+    /// The second question is not replaced. Default: `None`, which is off. Zero is an error.
+    pub fn patience(mut self, span: Option<Duration>) -> Self {
+        self.settings.patience = span;
+        self
+    }
+
+    /// Where time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The cache.
+    ///
+    /// # Errors
+    ///
+    /// `Config` for a `time_to_live` or `patience` of zero, and for rules that contradict themselves.
+    pub fn build(self) -> Result<ReadThrough<V>> {
+        self.settings.check()?;
+        Ok(ReadThrough {
+            shared: Arc::new(Shared {
+                origin: self.origin,
+                backend: self.backend,
+                clock: self.clock,
+                settings: self.settings,
+                epochs: Epochs::default(),
+                table: Table::new(),
+                counters: Counters::default(),
+                tasks: Tasks::default(),
+                sweeper: Sweeper::default(),
+                closed: AtomicBool::new(false),
+            }),
+        })
+    }
+}
+
+impl<V: ?Sized> fmt::Debug for ReadThroughBuilder<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadThroughBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What all handles, flights and writes share.
+struct Shared<V: ?Sized> {
+    settings: Settings,
+    epochs: Epochs,
+    table: Arc<Table>,
+    counters: Counters,
+    tasks: Tasks,
+    sweeper: Sweeper,
+    closed: AtomicBool,
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    origin: Arc<V>,
+}
+
+#[derive(Debug, Clone)]
+struct Settings {
+    rules: FreshnessRules,
+    time_to_live: Option<Duration>,
+    negative_ttl: Duration,
+    patience: Option<Duration>,
+}
+
+/// What may be done with a held entry before the origin is asked.
+enum Use {
+    /// Serve it.
+    Fresh(Served),
+    /// Serve it, and ask behind.
+    Refresh(Served),
+}
+
+impl<V: ?Sized> Shared<V> {
+    /// What may be done with `entry` without asking first; an error if it is the memory of a missing object.
+    fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
+        if self.epochs.is_void(key, entry.epoch()) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let served = |status, entry: Entry| {
+            let age = entry.vouched_at().map_or(Duration::ZERO, |at| now.saturating_since(at));
+            Served { entry, status, age }
+        };
+        Ok(match judge(&entry, now, freshness) {
+            Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),
+            Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
+            Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
+            Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
+        })
+    }
+
+    /// How long an entry for `key` may stay unconfirmed.
+    fn time_to_live(&self, key: &str) -> Option<Duration> {
+        self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the cache was closed; build a new one"));
+        }
+        Ok(())
+    }
+
+    fn count(&self, count: Count) {
+        self.counters.add(count, 1);
+    }
+
+    fn count_read(&self, read: &Result<Served>) {
+        let (count, from_cache) = match read {
+            Ok(served) => {
+                let size = served.entry.body().len() as u64;
+                match served.status {
+                    Status::Fresh => (Count::Fresh, size),
+                    Status::Revalidated => (Count::Revalidated, size),
+                    Status::Stale => (Count::Stale, size),
+                    Status::Fetched => (Count::Fetched, 0),
+                    Status::Refetched => (Count::Refetched, 0),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => (Count::NotFound, 0),
+            Err(_) => (Count::Errors, 0),
+        };
+        self.count(count);
+        if from_cache > 0 {
+            self.counters.add(Count::BytesFromCache, from_cache);
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        let zero = |name: &str| {
+            Err(Error::new(ErrorKind::Config, format!("{name} is zero; give a span, or leave it out")))
+        };
+        if self.time_to_live.is_some_and(|span| span.is_zero()) {
+            return zero("time_to_live");
+        }
+        if self.patience.is_some_and(|span| span.is_zero()) {
+            return zero("patience");
+        }
+        self.rules.check()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: FreshnessRules::default(),
+            time_to_live: Some(TIME_TO_LIVE),
+            negative_ttl: Duration::ZERO,
+            patience: None,
+        }
+    }
+}
+
+/// The error for an object that does not exist.
+fn absent() -> Error {
+    Error::new(ErrorKind::NotFound, "the origin has no such object")
+}
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(300);

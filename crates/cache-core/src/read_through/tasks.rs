@@ -1,0 +1,71 @@
+//! The tasks that flights and writes run in.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{runtime::Handle, sync::Notify};
+
+use crate::{Error, ErrorKind, Result};
+
+/// Counts the tasks of a cache, so that `close` can wait for their end.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Tasks(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    running: AtomicUsize,
+    ended: Notify,
+}
+
+impl Tasks {
+    /// Runs `task` to its end, whoever goes away, but for the runtime that `handle` is of.
+    pub(super) fn spawn(&self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
+        let running = Running::begin(&self.0);
+        handle.spawn(async move {
+            let _running = running;
+            task.await;
+        });
+    }
+
+    /// Waits until no task is running.
+    pub(super) async fn idle(&self) {
+        loop {
+            let ended = self.0.ended.notified();
+            if self.0.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// The runtime that the caller is in.
+///
+/// # Errors
+///
+/// `Config` outside of one.
+pub(super) fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|outside| {
+        Error::new(ErrorKind::Config, "asking the origin needs a tokio runtime; call from inside one")
+            .with_source(outside)
+    })
+}
+
+struct Running(Arc<Inner>);
+
+impl Running {
+    fn begin(inner: &Arc<Inner>) -> Self {
+        inner.running.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.ended.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Writes and invalidations: what puts up fences.
+//!
+//! Each fences its key at its begin and at its end. It runs in a task of its own, so that no backend call is
+//! dropped half-way; the caller holds a guard that fences at once if it goes away.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{
+    Shared,
+    held::caught,
+    table::{KeyUse, Stamp},
+    tasks::runtime,
+};
+use crate::{
+    Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version, fence::Epoch,
+    stats::Count,
+};
+
+pub(super) async fn put<O: Origin + ?Sized>(
+    shared: &Arc<Shared<O>>,
+    key: &Key,
+    body: Bytes,
+    condition: PutCondition,
+) -> Result<Version> {
+    run(shared, key, |write: &mut Write<O>, gone| {
+        Box::pin(async move {
+            write.drop_held().await;
+            let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
+            let sent_at = shared.clock.now();
+            let sent = async {
+                shared.count(Count::OriginPuts);
+                shared.origin.put(&key, body.clone(), condition).await
+            };
+            let version = unless_gone(gone, sent).await?;
+            let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
+            if let Ok(entry) = entry {
+                write.publish(entry, sent_at).await;
+            }
+            Ok(version)
+        })
+    })
+    .await
+}
+
+pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &Key) -> Result<()> {
+    run(shared, key, |write: &mut Write<O>, gone| {
+        Box::pin(async move {
+            write.drop_held().await;
+            let sent = async {
+                write.shared.count(Count::OriginDeletes);
+                write.shared.origin.delete(&write.tracked.key).await
+            };
+            unless_gone(gone, sent).await
+        })
+    })
+    .await
+}
+
+pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Key) -> Result<()> {
+    run(shared, key, |write: &mut Write<V>, _| {
+        Box::pin(async move {
+            write.drop_held().await;
+            Ok(())
+        })
+    })
+    .await
+}
+
+pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Key) -> Result<()> {
+    run(shared, key, |write: &mut Write<V>, _| {
+        Box::pin(async move {
+            write.mark_held().await;
+            Ok(())
+        })
+    })
+    .await
+}
+
+/// Voids everything at once, then frees the memory in a task.
+pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Result<()> {
+    shared.epochs.raise_whole();
+    let (done, answer) = oneshot::channel();
+    let task = Arc::clone(shared);
+    shared.tasks.spawn(&runtime()?, async move {
+        // If the caller went away, nobody wants to know.
+        let _ = done.send(task.backend_call(task.backend.clear()).await);
+    });
+    answer.await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// Runs `body` in a task, between the two fences of a write of `key`.
+async fn run<V, T, F>(shared: &Arc<Shared<V>>, key: &Key, body: F) -> Result<T>
+where
+    V: Validator + ?Sized,
+    T: Send + 'static,
+    F: for<'a> FnOnce(&'a mut Write<V>, Gone) -> BoxFuture<'a, Result<T>> + Send + 'static,
+{
+    let runtime = runtime()?;
+    shared.sweeper.ensure(shared, &runtime);
+    let mut write = Write::begin(shared, key);
+    let (alive, gone) = oneshot::channel();
+    let mut caller = Caller {
+        shared: Arc::clone(shared),
+        tracked: write.tracked.clone(),
+        released: Arc::clone(&write.released),
+        ended: false,
+        _alive: alive,
+    };
+    let (done, answer) = oneshot::channel();
+    shared.tasks.spawn(&runtime, async move {
+        let result = caught(body(&mut write, gone)).await;
+        // The fence at the end is up before the caller learns of it.
+        drop(write);
+        let _ = done.send(result);
+    });
+    let result = answer.await.unwrap_or_else(|_| Err(lost()));
+    caller.ended = true;
+    result.map_err(|error| error.with_key(key))
+}
+
+/// A write that is open: while it is, nothing of its key is published but by itself.
+struct Write<V: ?Sized> {
+    shared: Arc<Shared<V>>,
+    tracked: KeyUse,
+    noted: Noted,
+    /// What was held at the begin is gone or marked.
+    released: Arc<AtomicBool>,
+    /// The backend is being changed.
+    changing: bool,
+}
+
+/// What a put must find unchanged at its end to publish.
+struct Noted {
+    /// Nothing was in the air, and no other write open.
+    clean: bool,
+    stamp: Stamp,
+    epoch: Epoch,
+}
+
+/// Resolves when the caller has gone away.
+type Gone = oneshot::Receiver<std::convert::Infallible>;
+
+impl<V: ?Sized> Write<V> {
+    /// The fence at the begin.
+    fn begin(shared: &Arc<Shared<V>>, key: &Key) -> Self {
+        let tracked = shared.table.enter(key);
+        let mut state = tracked.lock();
+        state.fence();
+        state.writes += 1;
+        let noted = Noted {
+            clean: state.running.is_none() && state.writes == 1,
+            stamp: state.stamp(),
+            epoch: shared.epochs.latest(),
+        };
+        drop(state);
+        Self { shared: Arc::clone(shared), tracked, noted, released: Arc::default(), changing: false }
+    }
+
+    /// Removes what is held.
+    async fn drop_held(&mut self) {
+        let _turn = self.tracked.turn.lock().await;
+        self.changing = true;
+        if self.shared.drop_held(&self.tracked.key).await {
+            self.shared.count(Count::Invalidations);
+        }
+        self.changing = false;
+        self.released.store(true, Ordering::Release);
+    }
+
+    /// Marks what is held: to be asked about before the next serve.
+    async fn mark_held(&mut self) {
+        let _turn = self.tracked.turn.lock().await;
+        let (shared, key) = (&self.shared, self.tracked.key.as_str());
+        let held = match shared.backend.peek(key) {
+            Some(entry) => Ok(Some(entry)),
+            None => shared.backend_call(shared.backend.get(key)).await,
+        };
+        match held {
+            Ok(Some(entry)) => entry.mark(),
+            Ok(None) => {}
+            // It may be there all the same, and cannot be marked.
+            Err(_) => shared.epochs.raise_key(key),
+        }
+        self.released.store(true, Ordering::Release);
+    }
+
+    /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
+    async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
+        let _turn = self.tracked.turn.lock().await;
+        if entry.keep() == Keep::Never || !self.is_alone() {
+            return;
+        }
+        let (shared, key) = (&self.shared, &self.tracked.key);
+        entry.publish(sent_at, shared.time_to_live(key.as_str()), self.noted.epoch);
+        self.changing = true;
+        shared.keep(key, entry).await;
+        self.changing = false;
+    }
+
+    /// Whether during the whole write no flight was in the air, fenced or not, none began, and nothing else was
+    /// written or voided. In the key's turn.
+    fn is_alone(&self) -> bool {
+        let state = self.tracked.lock();
+        self.noted.clean
+            && state.writes == 1
+            && state.stamp() == self.noted.stamp
+            && !self.shared.epochs.is_void(self.tracked.key.as_str(), self.noted.epoch)
+    }
+}
+
+impl<V: ?Sized> Drop for Write<V> {
+    /// The fence at the end.
+    fn drop(&mut self) {
+        if self.changing {
+            // A backend call was dropped half-way, or panicked: what is held is in doubt.
+            self.shared.epochs.raise_key(self.tracked.key.as_str());
+        }
+        let mut state = self.tracked.lock();
+        state.fence();
+        state.writes -= 1;
+    }
+}
+
+/// The caller of a write. Where it goes away before the end, it fences at once: no read that begins later is
+/// served what was held, or asked, before.
+struct Caller<V: ?Sized> {
+    shared: Arc<Shared<V>>,
+    tracked: KeyUse,
+    released: Arc<AtomicBool>,
+    ended: bool,
+    /// Dropped with the caller; tells the task.
+    _alive: oneshot::Sender<std::convert::Infallible>,
+}
+
+impl<V: ?Sized> Drop for Caller<V> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.tracked.lock().fence();
+        if !self.released.load(Ordering::Acquire) {
+            // The task has yet to remove what is held.
+            self.shared.epochs.raise_key(self.tracked.key.as_str());
+        }
+    }
+}
+
+/// `sent`, given up when the caller has gone away.
+async fn unless_gone<T>(gone: Gone, sent: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        _ = gone => Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open")),
+        result = caught(sent) => result,
+    }
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Other, "the runtime that ran the call was shut down; the outcome is open")
+}
