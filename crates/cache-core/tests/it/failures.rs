@@ -1,0 +1,188 @@
+//! An origin that fails, refuses, hangs or panics.
+
+use cache_core::{ErrorKind, Status};
+use cache_testkit::{MapBackend, OriginFault, OriginRequest};
+
+use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
+
+#[tokio::test]
+async fn an_outage_is_covered_inside_the_window_only() {
+    let rig = Rig::new();
+    let rule = STRONG.stale_if_error(secs(60));
+    rig.origin.write(KEY, "one");
+    rig.check(rule, "one", Status::Fetched).await;
+    for kind in [ErrorKind::Unavailable, ErrorKind::Timeout] {
+        rig.origin.fault(OriginFault::Fails(kind));
+        rig.check(rule, "one", Status::Stale).await;
+        rig.origin.fault(OriginFault::Fails(kind));
+        assert_eq!(rig.get(STRONG).await.unwrap_err().kind(), kind, "not unless the caller allows it");
+    }
+    rig.cache.expire(KEY).await.unwrap();
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    rig.check(rule, "one", Status::Stale).await;
+    rig.clock.advance(secs(60));
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    assert_eq!(rig.get(rule).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    rig.at_rest(7).await;
+}
+
+#[tokio::test]
+async fn what_was_invalidated_covers_no_outage() {
+    let rig = Rig::new();
+    let rule = STRONG.stale_if_error(secs(60));
+    rig.origin.write(KEY, "one");
+    rig.check(rule, "one", Status::Fetched).await;
+    rig.cache.invalidate_prefix("a").unwrap();
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    assert_eq!(rig.get(rule).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    rig.at_rest(2).await;
+}
+
+/// I-12: a refusal is an answer.
+#[tokio::test]
+async fn a_refusal_is_never_covered_and_drops_the_entry() {
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::Unauthenticated, ErrorKind::NotFound] {
+        let rig = Rig::new();
+        rig.origin.write(KEY, "one");
+        rig.check(STRONG, "one", Status::Fetched).await;
+        rig.origin.fault(OriginFault::Fails(kind));
+        assert_eq!(rig.get(STRONG.stale_if_error(secs(60))).await.unwrap_err().kind(), kind);
+        assert_eq!(rig.cache.stats().entries, 0);
+        rig.origin.fault(OriginFault::Fails(kind));
+        assert_eq!(rig.get(FOREVER).await.unwrap_err().kind(), kind, "nothing is served after it");
+        rig.at_rest(3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_precondition_is_never_covered_and_keeps_the_entry() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.origin.fault(OriginFault::Fails(ErrorKind::PreconditionFailed));
+    let error = rig.get(STRONG.stale_if_error(secs(60))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PreconditionFailed);
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.at_rest(3).await;
+}
+
+/// I-20: one error for the whole batch, no serial retries.
+#[tokio::test]
+async fn fifty_readers_share_one_failure() {
+    let rig = Rig::new();
+    rig.origin.before.close();
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    let readers: Vec<_> = (0..50).map(|_| rig.spawn_get(FOREVER)).collect();
+    rig.origin.before.wait_held(1).await;
+    settle().await;
+    rig.origin.before.open();
+    for reader in readers {
+        let error = reader.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(KEY)));
+    }
+    assert_eq!(rig.origin.count(), 1);
+    rig.at_rest(50).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_validator_is_an_error_for_every_waiter_and_the_next_get_works() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.origin.fault(OriginFault::Panics);
+    rig.origin.before.close();
+    let readers: Vec<_> = (0..20).map(|_| rig.spawn_get(STRONG)).collect();
+    rig.origin.before.wait_held(1).await;
+    settle().await;
+    rig.origin.before.open();
+    for reader in readers {
+        let error = reader.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked);
+        assert!(error.to_string().contains("told to panic"), "{error}");
+    }
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.at_rest(22).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_answers_is_asked_once_more_and_not_again() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.patience(Some(secs(1))));
+    rig.origin.write(KEY, "one");
+    rig.origin.fault(OriginFault::Hangs);
+    let early: Vec<_> = (0..3).map(|_| rig.spawn_get(STRONG)).collect();
+    settle().await;
+    let late = rig.spawn_get(STRONG); // Waits for the second flight from the start.
+    for reader in early {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    }
+    assert_eq!(text(&late.await.unwrap().unwrap()), "one");
+    assert_eq!(rig.origin.count(), 2);
+    assert_eq!(rig.cache.stats().origin.abandoned, 1);
+    rig.at_rest(4).await;
+
+    rig.origin.fault(OriginFault::Hangs);
+    rig.origin.fault(OriginFault::Hangs);
+    let stuck = rig.spawn_get(STRONG);
+    tokio::time::sleep(secs(100)).await;
+    assert!(!stuck.is_finished());
+    assert_eq!(rig.origin.count(), 4, "the second question is not replaced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_nobody_waits_for_is_not_replaced() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.patience(Some(secs(1))));
+    rig.origin.fault(OriginFault::Hangs);
+    let reader = rig.spawn_get(STRONG);
+    settle().await;
+    reader.abort();
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(rig.origin.requests(), [OriginRequest::Validate(KEY.into(), None)]);
+}
+
+#[tokio::test]
+async fn a_validator_that_answers_about_another_key_is_an_error() {
+    use cache_core::{Entry, Key, ReadThrough, Result, Validation, Validator};
+
+    struct Confused;
+
+    #[async_trait::async_trait]
+    impl Validator for Confused {
+        async fn validate(&self, _key: &Key, _held: Option<&Entry>) -> Result<Validation> {
+            let other = Key::parse("other").unwrap();
+            Ok(Validation::Changed(Entry::builder(&other, "x".into()).e_tag("\"1\"").build()))
+        }
+    }
+
+    let cache = ReadThrough::builder(std::sync::Arc::new(Confused), std::sync::Arc::new(MapBackend::new()))
+        .build()
+        .unwrap();
+    assert_eq!(cache.get(KEY, None).await.unwrap_err().kind(), ErrorKind::Other);
+    assert_eq!(cache.stats().entries, 0);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let dying = rig.clone();
+    let begun = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            dying.spawn_get(STRONG);
+            dying.origin.before.wait_held(1).await;
+        });
+        runtime
+    };
+    let runtime = tokio::task::spawn_blocking(begun).await.unwrap();
+    let waiting: Vec<_> = [STRONG, FOREVER].map(|freshness| rig.spawn_get(freshness)).into();
+    settle().await;
+    tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+    rig.origin.before.open();
+    for reader in waiting {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    }
+    settle().await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+    assert_eq!(rig.cache.stats().origin.abandoned, 1);
+}

@@ -1,0 +1,318 @@
+//! A write or an invalidation against a flight, at every point of it.
+
+use bytes::Bytes;
+use cache_core::{ErrorKind, PutCondition, Status};
+use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
+
+use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
+
+/// What fences.
+#[derive(Debug, Clone, Copy)]
+enum Fence {
+    Invalidate,
+    Put,
+    Delete,
+    Clear,
+    Prefix,
+    Expire,
+}
+
+const FENCES: [Fence; 6] =
+    [Fence::Invalidate, Fence::Put, Fence::Delete, Fence::Clear, Fence::Prefix, Fence::Expire];
+
+impl Fence {
+    async fn put_up(self, rig: &Rig) {
+        match self {
+            Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
+            Self::Put => drop(rig.cache.put(KEY, Bytes::from("put"), PutCondition::Always).await.unwrap()),
+            Self::Delete => rig.cache.delete(KEY).await.unwrap(),
+            Self::Clear => rig.cache.clear().await.unwrap(),
+            Self::Prefix => rig.cache.invalidate_prefix("a/").unwrap(),
+            Self::Expire => rig.cache.expire(KEY).await.unwrap(),
+        }
+    }
+}
+
+/// I-7: what was asked before a fence is not served to who comes after it, in any freshness.
+#[tokio::test]
+async fn no_answer_asked_before_a_fence_is_served_after_it() {
+    for fence in FENCES {
+        for held_before in [false, true] {
+            let rig = Rig::new();
+            rig.origin.write(KEY, "one");
+            if held_before {
+                rig.check(STRONG, "one", Status::Fetched).await;
+            }
+            rig.origin.after.close();
+            let early = rig.spawn_get(STRONG);
+            rig.origin.after.wait_held(1).await;
+            rig.origin.write(KEY, "two");
+            let fencing = {
+                let rig = rig.clone();
+                tokio::spawn(async move { fence.put_up(&rig).await })
+            };
+            rig.settle().await;
+            // The early answer comes after the write has reached the origin, before or after its own answer.
+            rig.origin.after.open();
+            fencing.await.unwrap();
+            assert_eq!(text(&early.await.unwrap().unwrap()), "one", "{fence:?}: it arrived before");
+            let late = rig.get(FOREVER).await.map(|served| text(&served));
+            match fence {
+                Fence::Put => assert_eq!(late.unwrap(), "put", "{fence:?}"),
+                Fence::Delete => assert_eq!(late.unwrap_err().kind(), ErrorKind::NotFound),
+                _ => assert_eq!(late.unwrap(), "two", "{fence:?}, held before: {held_before}"),
+            }
+            rig.at_rest(if held_before { 3 } else { 2 }).await;
+        }
+    }
+}
+
+/// The reader arrives after the fence while the early flight is still in the air: it does not join, and nothing
+/// starts beside.
+#[tokio::test]
+async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
+    for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire] {
+        let rig = Rig::new();
+        rig.origin.write(KEY, "one");
+        rig.origin.after.close();
+        let early = rig.spawn_get(FOREVER);
+        rig.origin.after.wait_held(1).await;
+        rig.origin.write(KEY, "two");
+        fence.put_up(&rig).await;
+        let late = rig.spawn_get(FOREVER);
+        rig.settle().await;
+        assert_eq!(rig.origin.count(), 1, "{fence:?}: one in the air at a time");
+        rig.origin.after.open();
+        assert_eq!(text(&early.await.unwrap().unwrap()), "one");
+        assert_eq!(text(&late.await.unwrap().unwrap()), "two", "{fence:?}");
+        rig.check(FOREVER, "two", Status::Fresh).await;
+        rig.at_rest(3).await;
+    }
+}
+
+/// Rule 9: what a fenced flight answers may be newer than what is held.
+#[tokio::test]
+async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.origin.write(KEY, "two");
+    rig.origin.after.close();
+    let early = rig.spawn_get(STRONG);
+    rig.origin.after.wait_held(1).await;
+    rig.cache.expire(KEY).await.unwrap();
+    rig.origin.after.open();
+    assert_eq!(text(&early.await.unwrap().unwrap()), "two");
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    let late = rig.get(STRONG.stale_if_error(secs(60))).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable, "\"one\" may not be served after \"two\"");
+    rig.at_rest(3).await;
+}
+
+#[tokio::test]
+async fn a_fenced_confirmation_renews_nothing() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.origin.after.close();
+    let early = rig.spawn_get(STRONG);
+    rig.origin.after.wait_held(1).await;
+    rig.cache.expire(KEY).await.unwrap();
+    rig.origin.after.open();
+    assert_eq!(early.await.unwrap().unwrap().status, Status::Revalidated);
+    rig.check(FOREVER, "one", Status::Revalidated).await;
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.at_rest(4).await;
+}
+
+#[tokio::test]
+async fn expire_asks_first_in_every_mode_and_keeps_the_bytes() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.cache.expire(KEY).await.unwrap();
+    rig.check(FOREVER, "one", Status::Revalidated).await;
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.cache.expire("not/held").await.unwrap();
+    assert_eq!(rig.cache.stats().invalidations, 0);
+    rig.at_rest(3).await;
+}
+
+#[tokio::test]
+async fn a_put_is_one_request_and_its_own_reader_hits() {
+    let rig = Rig::new();
+    let version = rig.cache.put(KEY, "one".into(), PutCondition::Absent).await.unwrap();
+    let got = rig.get(FOREVER).await.unwrap();
+    assert_eq!((text(&got).as_str(), got.status, got.entry.version()), ("one", Status::Fresh, version));
+    assert_eq!(rig.origin.count(), 1);
+    rig.check(STRONG, "one", Status::Revalidated).await;
+    rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn a_lost_condition_leaves_nothing_held() {
+    let rig = Rig::new();
+    let first = rig.cache.put(KEY, "one".into(), PutCondition::Always).await.unwrap();
+    let second = rig.cache.put(KEY, "two".into(), first.clone().into()).await.unwrap();
+    assert_ne!(first, second);
+    for condition in [PutCondition::Absent, first.into()] {
+        let error = rig.cache.put(KEY, "three".into(), condition).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::PreconditionFailed, Some(KEY)));
+        assert_eq!(rig.cache.stats().entries, 0);
+        rig.check(FOREVER, "two", Status::Fetched).await;
+    }
+    rig.at_rest(2).await;
+}
+
+/// I-16: a put whose reply is lost may have taken effect.
+#[tokio::test]
+async fn a_put_with_an_unknown_outcome_leaves_nothing_held() {
+    for fault in [
+        OriginFault::LosesReply(ErrorKind::Timeout),
+        OriginFault::Fails(ErrorKind::Unavailable),
+        OriginFault::Panics,
+    ] {
+        let rig = Rig::new();
+        rig.cache.put(KEY, "one".into(), PutCondition::Always).await.unwrap();
+        rig.origin.fault(fault.clone());
+        assert!(rig.cache.put(KEY, "two".into(), PutCondition::Always).await.is_err());
+        assert_eq!(rig.cache.stats().entries, 0, "{fault:?}");
+        let lost = matches!(fault, OriginFault::LosesReply(_));
+        rig.check(FOREVER, if lost { "two" } else { "one" }, Status::Fetched).await;
+        rig.at_rest(1).await;
+    }
+}
+
+#[tokio::test]
+async fn while_a_put_is_open_reads_are_answered_and_nothing_is_published() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.after.close();
+    let put = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
+    };
+    rig.origin.after.wait_held(1).await;
+    let during = rig.spawn_get(FOREVER);
+    rig.origin.after.wait_held(2).await;
+    rig.origin.write(KEY, "three");
+    rig.origin.after.open();
+    assert_eq!(text(&during.await.unwrap().unwrap()), "two");
+    put.await.unwrap().unwrap();
+    assert_eq!(rig.cache.stats().entries, 0, "neither the put nor the flight may be kept");
+    rig.check(FOREVER, "three", Status::Fetched).await;
+    rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn overlapping_puts_keep_nothing() {
+    let rig = Rig::new();
+    rig.origin.after.close();
+    let puts: Vec<_> = ["one", "two"]
+        .map(|body| {
+            let cache = rig.cache.clone();
+            tokio::spawn(async move { cache.put(KEY, body.into(), PutCondition::Always).await })
+        })
+        .into();
+    rig.origin.after.wait_held(2).await;
+    rig.origin.after.open();
+    for put in puts {
+        put.await.unwrap().unwrap();
+    }
+    assert_eq!(rig.cache.stats().entries, 0);
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    rig.at_rest(1).await;
+}
+
+#[tokio::test]
+async fn invalidations_count_copies_that_were_held() {
+    let rig = Rig::new();
+    for key in ["a/b", "a/c", "d"] {
+        rig.origin.write(key, key);
+        rig.cache.get(key, None).await.unwrap();
+    }
+    rig.cache.invalidate("a/b").await.unwrap();
+    rig.cache.invalidate("a/b").await.unwrap();
+    assert_eq!(rig.cache.stats().invalidations, 1);
+    rig.cache.invalidate_prefix("a/").unwrap();
+    rig.cache.get("a/c", Some(&FOREVER)).await.unwrap();
+    assert_eq!(rig.cache.stats().invalidations, 2);
+    rig.cache.get("d", Some(&FOREVER)).await.unwrap();
+    rig.cache.clear().await.unwrap();
+    let stats = rig.cache.stats();
+    assert_eq!((stats.invalidations, stats.entries, stats.fresh), (4, 0, 1));
+    rig.at_rest(5).await;
+}
+
+/// An insert that lands after `clear` carries the epoch of its question.
+#[tokio::test]
+async fn an_insert_that_lands_after_clear_is_void() {
+    let backend = std::sync::Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(std::sync::Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    let early = rig.spawn_get(FOREVER);
+    rig.origin.after.close();
+    rig.origin.after.wait_held(1).await;
+    backend.gate.close();
+    rig.origin.after.open();
+    backend.gate.wait_held(1).await; // The insert, decided before the clear.
+    rig.origin.write(KEY, "two");
+    let clear = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.clear().await })
+    };
+    backend.gate.wait_held(2).await;
+    backend.gate.open();
+    clear.await.unwrap().unwrap();
+    assert_eq!(text(&early.await.unwrap().unwrap()), "one");
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    rig.at_rest(2).await;
+}
+
+/// A remove that fails leaves the entry where it is; it is void all the same.
+#[tokio::test]
+async fn a_failed_remove_voids_the_entry() {
+    let rig = Rig::over(FailsToRemove(MapBackend::new()));
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.origin.write(KEY, "two");
+    rig.cache.invalidate(KEY).await.unwrap();
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    rig.check(FOREVER, "two", Status::Fresh).await;
+    assert_eq!(rig.cache.stats().backend_errors, 1);
+    rig.at_rest(4).await;
+}
+
+struct FailsToRemove(MapBackend);
+
+#[async_trait::async_trait]
+impl cache_core::Backend for FailsToRemove {
+    fn peek(&self, key: &str) -> Option<cache_core::Entry> {
+        self.0.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> cache_core::Result<Option<cache_core::Entry>> {
+        self.0.get(key).await
+    }
+
+    async fn insert(&self, entry: cache_core::Entry) -> cache_core::Result<cache_core::Admission> {
+        self.0.insert(entry).await
+    }
+
+    async fn remove(&self, _key: &str) -> cache_core::Result<bool> {
+        Err(cache_core::Error::new(ErrorKind::Backend, "it will not go"))
+    }
+
+    async fn clear(&self) -> cache_core::Result<()> {
+        self.0.clear().await
+    }
+
+    async fn sweep(&self, now: cache_core::Moment) -> cache_core::Result<()> {
+        self.0.sweep(now).await
+    }
+
+    fn usage(&self) -> cache_core::Usage {
+        self.0.usage()
+    }
+}

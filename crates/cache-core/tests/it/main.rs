@@ -1,0 +1,9 @@
+//! The protocol, through the public API. Requests are counted at the origin.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod dropped;
+mod failures;
+mod fences;
+mod reads;
+mod rig;
+mod sweep;

@@ -1,0 +1,104 @@
+//! Expired entries leave by themselves, and the cache's own tasks end with it.
+
+use std::sync::Arc;
+
+use cache_core::{ErrorKind, PutCondition, ReadThrough, Status};
+use cache_testkit::{MapBackend, MemoryOrigin};
+
+use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
+
+fn cache() -> (Arc<MemoryOrigin>, ReadThrough<MemoryOrigin>) {
+    let origin = Arc::new(MemoryOrigin::new());
+    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new()))
+        .time_to_live(Some(secs(300)))
+        .build()
+        .unwrap();
+    (origin, cache)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_entry_leaves_by_itself_and_a_read_keeps_it() {
+    let (origin, cache) = cache();
+    for key in ["idle", "read"] {
+        origin.write(key, "x");
+        cache.get(key, None).await.unwrap();
+    }
+    tokio::time::sleep(secs(200)).await;
+    cache.get("read", None).await.unwrap();
+    tokio::time::sleep(secs(200)).await;
+    let stats = cache.stats();
+    assert_eq!((stats.entries, stats.expirations), (1, 1));
+    assert!(cache.backend().peek("read").is_some());
+    tokio::time::sleep(secs(200)).await;
+    assert_eq!(cache.stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sweep_ends_with_the_last_handle() {
+    let (origin, cache) = cache();
+    origin.write(KEY, "x");
+    cache.get(KEY, None).await.unwrap();
+    let metrics = tokio::runtime::Handle::current().metrics();
+    settle().await;
+    assert_eq!(metrics.num_alive_tasks(), 1, "the sweep");
+    let other = cache.clone();
+    drop(cache);
+    settle().await;
+    assert_eq!(metrics.num_alive_tasks(), 1);
+    drop(other);
+    settle().await;
+    assert_eq!(metrics.num_alive_tasks(), 0);
+}
+
+#[test]
+fn a_runtime_without_time_reads_and_writes_and_sweeps_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (origin, cache) = cache();
+        origin.write(KEY, "x");
+        assert_eq!(text(&cache.get(KEY, None).await.unwrap()), "x");
+        settle().await;
+        assert_eq!(text(&cache.get(KEY, None).await.unwrap()), "x");
+        cache.put(KEY, "y".into(), PutCondition::Always).await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_closed_cache_finishes_what_is_in_flight_and_refuses_the_rest() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.origin.before.close();
+    let reader = rig.spawn_get(STRONG);
+    rig.origin.before.wait_held(1).await;
+    let closing = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.close().await })
+    };
+    settle().await;
+    assert!(!closing.is_finished());
+    for freshness in [STRONG, FOREVER] {
+        assert_eq!(rig.get(freshness).await.unwrap_err().kind(), ErrorKind::Closed);
+    }
+    assert_eq!(rig.cache.invalidate(KEY).await.unwrap_err().kind(), ErrorKind::Closed);
+    let put = rig.cache.put(KEY, "two".into(), PutCondition::Always).await;
+    assert_eq!(put.unwrap_err().kind(), ErrorKind::Closed);
+    rig.origin.before.open();
+    closing.await.unwrap().unwrap();
+    assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    assert_eq!(rig.cache.stats().entries, 0);
+    rig.cache.close().await.unwrap();
+    rig.at_rest(4).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_leave_no_state_behind() {
+    let rig = Rig::new();
+    for n in 0..10_000 {
+        let missing = rig.cache.get(&format!("missing/{n}"), None).await;
+        assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    let stats = rig.cache.stats();
+    assert_eq!((stats.entries, stats.bytes), (0, 0));
+    rig.at_rest(10_000).await;
+}

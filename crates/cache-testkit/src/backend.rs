@@ -1,0 +1,183 @@
+//! A backend without limits, and one that waits, refuses and fails.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Refusal, Result, Usage};
+
+use crate::Gate;
+
+/// A backend over a map, without limits: the plainest that keeps the contract.
+#[derive(Debug, Default)]
+pub struct MapBackend {
+    entries: Mutex<HashMap<String, Entry>>,
+    expired: AtomicU64,
+}
+
+impl MapBackend {
+    /// An empty backend.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Backend for MapBackend {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.lock().get(key).cloned()
+    }
+
+    async fn get(&self, _key: &str) -> Result<Option<Entry>> {
+        Ok(None)
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        self.lock().insert(entry.key().to_owned(), entry);
+        Ok(Admission::Stored)
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        Ok(self.lock().remove(key).is_some())
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.lock().clear();
+        Ok(())
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        let mut entries = self.lock();
+        let before = entries.len();
+        entries.retain(|_, entry| entry.expires_at().is_none_or(|at| now < at));
+        self.expired.fetch_add((before - entries.len()) as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let entries = self.lock();
+        Usage {
+            entries: entries.len() as u64,
+            bytes: entries.values().map(Entry::weight).sum(),
+            expired: self.expired.load(Ordering::Relaxed),
+            ..Usage::default()
+        }
+    }
+}
+
+/// A backend over another that keeps nothing at hand, waits at every call, and now and then, by a seed, refuses
+/// or fails. It keeps the contract: what goes wrong costs requests, never an answer.
+#[derive(Debug)]
+pub struct WaitingBackend {
+    /// Holds calls before they reach the inner backend. Open until closed.
+    pub gate: Gate,
+    inner: Arc<dyn BackendDebug>,
+    /// Of 256 calls, how many go wrong.
+    spoiled: u8,
+    random: AtomicU64,
+}
+
+/// A backend that can be shown.
+trait BackendDebug: Backend + std::fmt::Debug {}
+
+impl<T: Backend + std::fmt::Debug> BackendDebug for T {}
+
+impl WaitingBackend {
+    /// A backend over `inner`; of 256 calls that could, `spoiled` refuse or fail, chosen by `seed`.
+    pub fn new(inner: impl Backend + std::fmt::Debug, spoiled: u8, seed: u64) -> Self {
+        Self { gate: Gate::new(), inner: Arc::new(inner), spoiled, random: AtomicU64::new(seed) }
+    }
+
+    /// Waits: at the gate, and for up to three turns of the scheduler.
+    async fn wait(&self) -> u64 {
+        let drawn = self.draw();
+        for _ in 0..drawn % 4 {
+            tokio::task::yield_now().await;
+        }
+        self.gate.pass().await;
+        drawn >> 8
+    }
+
+    fn is_spoiled(&self, drawn: u64) -> bool {
+        drawn & 0xff < u64::from(self.spoiled)
+    }
+
+    /// SplitMix64 [Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014].
+    fn draw(&self) -> u64 {
+        let mut z = self.random.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed).wrapping_add(GOLDEN_GAMMA);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[async_trait]
+impl Backend for WaitingBackend {
+    fn peek(&self, _key: &str) -> Option<Entry> {
+        None
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        let shown = self.inner.peek(key);
+        self.wait().await;
+        Ok(shown)
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        let drawn = self.wait().await;
+        let admission = if self.is_spoiled(drawn) {
+            self.inner.remove(entry.key()).await?;
+            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Refused(Refusal::Unavailable)) }
+        } else {
+            self.inner.insert(entry).await
+        };
+        self.wait().await;
+        admission
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        let removed = self.inner.remove(key).await;
+        self.wait().await;
+        removed
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.wait().await;
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
+
+fn failure() -> Error {
+    Error::new(ErrorKind::Backend, "the backend was told to fail")
+}
+
+const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
