@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -83,6 +84,7 @@ pub struct WaitingBackend {
     inner: Arc<dyn BackendDebug>,
     /// Of 256 calls, how many go wrong.
     spoiled: u8,
+    latency_max: Duration,
     random: AtomicU64,
 }
 
@@ -94,7 +96,15 @@ impl<T: Backend + std::fmt::Debug> BackendDebug for T {}
 impl WaitingBackend {
     /// A backend over `inner`; of 256 calls that could, `spoiled` refuse or fail, chosen by `seed`.
     pub fn new(inner: impl Backend + std::fmt::Debug, spoiled: u8, seed: u64) -> Self {
-        Self { gate: Gate::new(), inner: Arc::new(inner), spoiled, random: AtomicU64::new(seed) }
+        let (gate, random) = (Gate::new(), AtomicU64::new(seed));
+        Self { gate, inner: Arc::new(inner), spoiled, latency_max: Duration::ZERO, random }
+    }
+
+    /// Also sleeps at every call, for up to `span`: for tests that pause tokio's clock. Default: zero, not at all.
+    #[must_use]
+    pub fn with_latency_max(mut self, span: Duration) -> Self {
+        self.latency_max = span;
+        self
     }
 
     /// Waits: at the gate, and for up to three turns of the scheduler.
@@ -102,6 +112,9 @@ impl WaitingBackend {
         let drawn = self.draw();
         for _ in 0..drawn % 4 {
             tokio::task::yield_now().await;
+        }
+        if !self.latency_max.is_zero() {
+            tokio::time::sleep(self.latency_max.mul_f64((drawn >> 32) as f64 / f64::from(u32::MAX))).await;
         }
         self.gate.pass().await;
         drawn >> 8

@@ -4,6 +4,7 @@
 mod dropped;
 mod failures;
 mod fences;
+mod races;
 mod reads;
 mod rig;
 mod sweep;
