@@ -233,10 +233,9 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     /// From here on only readers that take an older answer may join.
     fn ask_from_now(&mut self) -> Moment {
-        let mut state = self.tracked.lock();
-        // Read under the lock: who joins after this instant is judged by it.
+        // Who joins between this and the next line arrives before the question is sent.
         let asked_at = self.shared.clock.now();
-        if let Some(running) = state.flight(self.seq) {
+        if let Some(running) = self.tracked.lock().flight(self.seq) {
             running.phase = Phase::Asked(asked_at);
         }
         self.asked = true;
@@ -364,18 +363,18 @@ impl<V: Validator + ?Sized> Flight<V> {
 
 impl<V: ?Sized> Drop for Flight<V> {
     fn drop(&mut self) {
-        let mut state = self.tracked.lock();
-        // Landed or not: after a landing the place is another's, or free.
-        let lost = state.vacate(self.seq);
-        let waiting = if lost.is_some() { state.waiting.take() } else { None };
-        drop(state);
         if self.publishing {
-            // A backend call was dropped half-way, or panicked: what is held is in doubt.
+            // A backend call was dropped half-way: what is held is in doubt.
             self.shared.epochs.raise_key(self.tracked.key.as_str());
         }
         if self.asked {
             self.shared.count(Count::OriginAbandoned);
         }
+        let mut state = self.tracked.lock();
+        // After a landing the place is another's, or free.
+        let lost = state.vacate(self.seq);
+        let waiting = lost.as_ref().and_then(|_| state.waiting.take());
+        drop(state);
         // Only now do the waiters of both learn that there is no answer.
         drop((lost, waiting));
     }
