@@ -109,7 +109,7 @@ where
     let mut caller = Caller {
         shared: Arc::clone(shared),
         tracked: write.tracked.clone(),
-        released: Arc::clone(&write.released),
+        bare: Arc::clone(&write.bare),
         ended: false,
         _alive: alive,
     };
@@ -130,8 +130,8 @@ struct Write<V: ?Sized> {
     shared: Arc<Shared<V>>,
     tracked: KeyUse,
     noted: Noted,
-    /// What was held at the begin is gone or marked.
-    released: Arc<AtomicBool>,
+    /// What was held at the begin is gone or marked, and nothing else is being kept.
+    bare: Arc<AtomicBool>,
     /// The backend is being changed.
     changing: bool,
 }
@@ -160,7 +160,7 @@ impl<V: ?Sized> Write<V> {
             epoch: shared.epochs.latest(),
         };
         drop(state);
-        Self { shared: Arc::clone(shared), tracked, noted, released: Arc::default(), changing: false }
+        Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false }
     }
 
     /// Removes what is held.
@@ -171,7 +171,7 @@ impl<V: ?Sized> Write<V> {
             self.shared.count(Count::Invalidations);
         }
         self.changing = false;
-        self.released.store(true, Ordering::Release);
+        self.bare.store(true, Ordering::Release);
     }
 
     /// Marks what is held: to be asked about before the next serve.
@@ -188,13 +188,16 @@ impl<V: ?Sized> Write<V> {
             // It may be there all the same, and cannot be marked.
             Err(_) => shared.epochs.raise_key(key),
         }
-        self.released.store(true, Ordering::Release);
+        self.bare.store(true, Ordering::Release);
     }
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
         let _turn = self.tracked.turn.lock().await;
+        // Before it is checked that the caller is there: whoever goes away later finds that something is held.
+        self.bare.store(false, Ordering::Release);
         if entry.keep() == Keep::Never || !self.is_alone() {
+            self.bare.store(true, Ordering::Release);
             return;
         }
         let (shared, key) = (&self.shared, &self.tracked.key);
@@ -233,7 +236,7 @@ impl<V: ?Sized> Drop for Write<V> {
 struct Caller<V: ?Sized> {
     shared: Arc<Shared<V>>,
     tracked: KeyUse,
-    released: Arc<AtomicBool>,
+    bare: Arc<AtomicBool>,
     ended: bool,
     /// Dropped with the caller; tells the task.
     _alive: oneshot::Sender<std::convert::Infallible>,
@@ -245,8 +248,8 @@ impl<V: ?Sized> Drop for Caller<V> {
             return;
         }
         self.tracked.lock().fence();
-        if !self.released.load(Ordering::Acquire) {
-            // The task has yet to remove what is held.
+        if !self.bare.load(Ordering::Acquire) {
+            // The task has yet to remove what is held, or keeps what nobody will learn was written.
             self.shared.epochs.raise_key(self.tracked.key.as_str());
         }
     }

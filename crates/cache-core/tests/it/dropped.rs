@@ -1,5 +1,7 @@
 //! Callers that go away, at every await.
 
+use std::sync::Arc;
+
 use cache_core::{PutCondition, Status};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 
@@ -163,6 +165,29 @@ async fn a_put_whose_answer_is_on_its_way_when_the_caller_goes_is_not_kept() {
     assert!(put.await.is_err());
     rig.origin.write(KEY, "three");
     rig.origin.after.open();
+    rig.check(FOREVER, "three", Status::Fetched).await;
+    rig.at_rest(1).await;
+}
+
+/// Found by a generated schedule: the insert had been decided when the caller went away.
+#[tokio::test]
+async fn a_put_that_is_being_kept_when_the_caller_goes_is_void() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.after.close();
+    let put = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
+    };
+    rig.origin.after.wait_held(1).await;
+    backend.gate.close();
+    rig.origin.after.open();
+    backend.gate.wait_held(1).await;
+    rig.origin.write(KEY, "three");
+    put.abort();
+    assert!(put.await.is_err());
+    backend.gate.open();
+    settle().await;
     rig.check(FOREVER, "three", Status::Fetched).await;
     rig.at_rest(1).await;
 }
