@@ -208,12 +208,10 @@ impl<V: ?Sized> Write<V> {
     }
 
     /// Whether during the whole write no flight was in the air, fenced or not, none began, and nothing else was
-    /// written or voided. In the key's turn.
+    /// written or voided: each of these changes the stamp. In the key's turn.
     fn is_alone(&self) -> bool {
-        let state = self.tracked.lock();
         self.noted.clean
-            && state.writes == 1
-            && state.stamp() == self.noted.stamp
+            && self.tracked.lock().stamp() == self.noted.stamp
             && !self.shared.epochs.is_void(self.tracked.key.as_str(), self.noted.epoch)
     }
 }
