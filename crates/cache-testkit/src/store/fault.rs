@@ -251,7 +251,8 @@ impl BodyFault {
             Self::Stalls(len) => first(body, len).chain(stream::repeat_with(|| Ok(Bytes::new()))).boxed(),
             Self::Chunked(len) => body
                 .map_ok(move |chunk| {
-                    let starts = (0..chunk.len()).step_by(len.max(1));
+                    // An empty chunk stays one.
+                    let starts = (0..chunk.len().max(1)).step_by(len.max(1));
                     let cut = move |from: usize| chunk.slice(from..chunk.len().min(from + len.max(1)));
                     stream::iter(starts.map(move |from| Ok(cut(from))))
                 })

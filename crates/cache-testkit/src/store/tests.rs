@@ -251,6 +251,13 @@ async fn bodies_are_cut_stretched_and_stopped() {
 }
 
 #[tokio::test]
+async fn an_empty_body_can_be_cut_and_stays_empty() {
+    let store = stored("").await;
+    store.fault(Fault::body(BodyFault::Chunked(3)));
+    assert_eq!(store.get(&path()).await.unwrap().bytes().await.unwrap(), "");
+}
+
+#[tokio::test]
 async fn the_steps_of_a_multipart_upload_are_requests() {
     let store = FaultyStore::in_memory();
     let mut upload = store.put_multipart(&path()).await.unwrap();
