@@ -48,8 +48,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Now, on a clock that never goes back. Read on every `get`: keep it cheap.
     fn now(&self) -> Moment;
 
-    /// The date, comparable with an origin's `Last-Modified`. Read once a request that brought a body; used
-    /// only to tell whether a tag that is made of a timestamp can be trusted.
+    /// The date, comparable with an origin's `Last-Modified`. Read once before each read of the origin;
+    /// used only to tell whether a tag that is made of a timestamp can be trusted.
     fn date(&self) -> SystemTime;
 }
 

@@ -1,1 +1,49 @@
+//! The origin of a cache over any store of the `object_store` crate.
+//!
+//! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for `cache_core`'s
+//! `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an [`Origin`](cache_core::Origin). What was
+//! never read costs one GET, what did not change one conditional GET without a body, what changed one GET again;
+//! a write is one PUT.
+//!
+//! How far an answer "not modified" can be trusted depends on the store: see [`ValidatorStrength`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use cache_core::{Key, Origin, PutCondition, Validation, Validator};
+//! use cache_store::EtagValidator;
+//! use object_store::memory::InMemory;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> cache_core::Result<()> {
+//! let origin = EtagValidator::builder(Arc::new(InMemory::new())).build()?;
+//! let key = Key::parse("config.json")?;
+//! origin.put(&key, "{}".into(), PutCondition::Absent).await?;
+//!
+//! let Validation::Changed(entry) = origin.validate(&key, None).await? else { unreachable!() };
+//! assert_eq!(entry.body(), "{}");
+//! assert!(matches!(origin.validate(&key, Some(&entry)).await?, Validation::Unchanged));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and change
+//! nothing here. Without any there is the store in memory, and every store of your own.
 #![forbid(unsafe_code)]
+
+mod attributes;
+mod body;
+mod builder;
+mod error;
+mod local_disk;
+mod strength;
+mod tag;
+mod validator;
+
+pub use crate::{
+    attributes::{attributes_from_store, attributes_to_store},
+    builder::EtagValidatorBuilder,
+    strength::ValidatorStrength,
+    validator::EtagValidator,
+};

@@ -1,8 +1,10 @@
-//! For those who implement a trait of object-cache, and for tests of what uses it.
+//! For those who test code that stands on object-cache, or implement one of its traits.
 //!
 //! * [`ManualClock`] is moved by hand;
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
-//! * [`MemoryOrigin`] is an origin whose every step can be held, watched and spoiled;
+//! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
+//!   and fails on demand;
+//! * [`MemoryOrigin`] is an origin without a store, whose every step can be held, watched and spoiled;
 //! * [`MapBackend`] is the plainest backend;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
@@ -11,10 +13,12 @@ mod backend;
 mod clock;
 mod gate;
 mod origin;
+mod store;
 
 pub use crate::{
     backend::{MapBackend, WaitingBackend},
     clock::ManualClock,
     gate::Gate,
     origin::{MemoryOrigin, OriginFault, OriginRequest},
+    store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
 };

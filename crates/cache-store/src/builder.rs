@@ -1,0 +1,105 @@
+//! The settings of a validator.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use cache_core::{Clock, Error, ErrorKind, Result, SystemClock};
+use object_store::ObjectStore;
+
+use crate::{EtagValidator, ValidatorStrength};
+
+/// Builds an [`EtagValidator`].
+#[must_use = "nothing happens before `build`"]
+pub struct EtagValidatorBuilder {
+    store: Arc<dyn ObjectStore>,
+    clock: Option<Arc<dyn Clock>>,
+    settings: Settings,
+    strength: Option<ValidatorStrength>,
+}
+
+impl EtagValidatorBuilder {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        let settings = Settings { origin_timeout: TIMEOUT, accept_weak: false, max_object_size: None };
+        Self { store, clock: None, settings, strength: None }
+    }
+
+    /// How long a request may take, the reading of its body included. Then it is dropped, and the error is of kind
+    /// `Timeout`: object_store's own retries can take minutes. Zero is an error of [`build`](Self::build).
+    /// Default: 30 s.
+    pub fn origin_timeout(mut self, limit: Duration) -> Self {
+        self.settings.origin_timeout = limit;
+        self
+    }
+
+    /// What a "not modified" of the store is taken for. Default: [`ValidatorStrength::of`] the store.
+    pub fn strength(mut self, strength: ValidatorStrength) -> Self {
+        self.strength = Some(strength);
+        self
+    }
+
+    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A weak tag says that
+    /// two versions mean the same, not that they have the same bytes: an entry that it confirms may differ from
+    /// the object. Default: no; what has a weak tag is fetched anew whenever the store must be asked.
+    pub fn accept_weak(mut self, accept: bool) -> Self {
+        self.settings.accept_weak = accept;
+        self
+    }
+
+    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body is not
+    /// read. Puts are not limited. Zero is an error of [`build`](Self::build). Default: no limit, but memory.
+    pub fn max_object_size(mut self, bytes: u64) -> Self {
+        self.settings.max_object_size = Some(bytes);
+        self
+    }
+
+    /// The clock that tells how old an object was when it was asked for. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The validator. Sends no request; for a store on local disk it looks up which file system that is.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the grain of
+    /// [`ValidatorStrength::Timestamp`].
+    pub fn build(self) -> Result<EtagValidator> {
+        let Self { store, clock, settings, strength } = self;
+        if settings.origin_timeout.is_zero() {
+            return Err(wrong("origin_timeout is zero: no request could be answered"));
+        }
+        if settings.max_object_size == Some(0) {
+            return Err(wrong("max_object_size is zero: no object could be read; leave it out for no limit"));
+        }
+        if strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
+            return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
+        }
+        let strength = strength.unwrap_or_else(|| ValidatorStrength::of(&store));
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        Ok(EtagValidator::new(store, clock, settings, strength))
+    }
+}
+
+impl fmt::Debug for EtagValidatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtagValidatorBuilder")
+            .field("store", &format_args!("{}", self.store))
+            .field("strength", &self.strength)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings that are plain data.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) origin_timeout: Duration,
+    pub(crate) accept_weak: bool,
+    pub(crate) max_object_size: Option<u64>,
+}
+
+fn wrong(message: &str) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,0 +1,91 @@
+//! The errors of object_store, by what a caller can do about them.
+
+use std::{error::Error as _, fmt, io};
+
+use cache_core::{Error, ErrorKind};
+use object_store::PutMode;
+use tokio::task::JoinError;
+
+/// What was asked of the store. Its `Display` ends the sentence "the store cannot …".
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    Read,
+    Put,
+    PutIfAbsent,
+    PutIfMatches,
+    Delete,
+}
+
+impl Action {
+    pub(crate) fn of_put(mode: &PutMode) -> Self {
+        match mode {
+            PutMode::Overwrite => Self::Put,
+            PutMode::Create => Self::PutIfAbsent,
+            PutMode::Update(_) => Self::PutIfMatches,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read an object",
+            Self::Put => "put an object",
+            Self::PutIfAbsent => "put an object only if there is none yet",
+            Self::PutIfMatches => "put an object only if it is at a given version",
+            Self::Delete => "delete an object",
+        })
+    }
+}
+
+/// `error` as one of ours. Says nothing that the store's error says: that is the source.
+pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
+    use ErrorKind::*;
+    use object_store::Error as E;
+    let (kind, message) = match &error {
+        E::NotFound { .. } => (NotFound, "the origin has no such object"),
+        E::AlreadyExists { .. } => {
+            (PreconditionFailed, "there is such an object already: read it, then decide again")
+        }
+        E::Precondition { .. } => {
+            (PreconditionFailed, "the object is not at that version: read it again, then decide again")
+        }
+        E::NotModified { .. } => (Other, "the origin answered 304 to a question without a tag"),
+        E::PermissionDenied { .. } => {
+            (PermissionDenied, "the origin refuses these credentials for the object")
+        }
+        E::Unauthenticated { .. } => {
+            (Unauthenticated, "the origin does not know these credentials: renew them")
+        }
+        E::InvalidPath { .. } => (InvalidKey, "the origin does not take this key: rename the object"),
+        E::Generic { store: "LocalFileSystem", .. } => of_file_error(&error),
+        E::Generic { .. } => OUTAGE,
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            return Error::new(Unsupported, format!("{store} cannot {action}")).with_source(error);
+        }
+        // `E::JoinError`, which is there only with some of object_store's features.
+        _ if error.source().is_some_and(|cause| cause.is::<JoinError>()) => OUTAGE,
+        _ => (Other, "the origin refused the request"),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+/// object_store has no kind of its own for most errors of a file system, though some of them are answers.
+fn of_file_error(error: &object_store::Error) -> (ErrorKind, &'static str) {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) => {
+                return (ErrorKind::PermissionDenied, "the file system denies access to the object");
+            }
+            // `a/b`, where `a` is an object.
+            Some(io::ErrorKind::NotADirectory) => {
+                return (ErrorKind::NotFound, "the origin has an object where the key has a folder");
+            }
+            _ => cause = error.source(),
+        }
+    }
+    OUTAGE
+}
+
+const OUTAGE: (ErrorKind, &str) = (ErrorKind::Unavailable, "the origin failed or could not be reached");

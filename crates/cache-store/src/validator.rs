@@ -1,0 +1,219 @@
+//! Asking and writing the store.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{
+    Clock, Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+};
+use object_store::{
+    GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion, path::Path,
+};
+
+use crate::{
+    attributes_from_store, body,
+    builder::{EtagValidatorBuilder, Settings},
+    error::{Action, error_of},
+    strength::ValidatorStrength,
+};
+
+/// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is no ETag.
+///
+/// Each question is one GET. If an entry is held whose version the store can confirm, the GET carries that entry's
+/// ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date as `If-Modified-Since`). Body, version
+/// and attributes of an entry come from one and the same answer, and a body that is not exactly as long as its
+/// answer says is an error. A put is one PUT, and its version comes from the answer to it.
+///
+/// It keeps nothing, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time. Needs a
+/// tokio runtime with its timer.
+///
+/// # Errors
+///
+/// The store's answers "not found", "forbidden", "who are you" and "precondition failed" have their own
+/// [`ErrorKind`]s ("not found" to a read is [`Validation::Gone`]); what the store cannot do is `Unsupported`. An
+/// outage is `Unavailable`, also a body too short or too long; no answer in time is `Timeout`. The error of
+/// `object_store` is always the source; it may quote the answer of a server.
+///
+/// object_store repeats a request whose answer was lost, conditional writes too: a `PreconditionFailed` can be
+/// the answer to the second attempt of a write whose first took effect. Read the object to know.
+///
+/// # Dropped futures
+///
+/// The request is dropped with its future. A read leaves nothing behind. A write may have taken effect, or may yet.
+/// On local disk, a file operation that has begun runs to its end on a thread of its own.
+pub struct EtagValidator {
+    store: Arc<dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    strength: ValidatorStrength,
+}
+
+impl EtagValidator {
+    /// Starts a validator for `store`.
+    pub fn builder(store: Arc<dyn ObjectStore>) -> EtagValidatorBuilder {
+        EtagValidatorBuilder::new(store)
+    }
+
+    /// What a "not modified" of the store is taken for: as set, or as found for this kind of store.
+    pub fn strength(&self) -> ValidatorStrength {
+        self.strength
+    }
+
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+        strength: ValidatorStrength,
+    ) -> Self {
+        Self { store, clock, settings, strength }
+    }
+
+    async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        let path = path_of(key)?;
+        let question = question(held);
+        let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
+        // An age counts from here: what is written after this moment is newer than it.
+        let sent_at = self.clock.date();
+        let answer = match self.store.get_opts(&path, question).await {
+            Ok(answer) => answer,
+            Err(object_store::Error::NotModified { .. }) if is_conditional => {
+                return Ok(Validation::Unchanged);
+            }
+            Err(error) => {
+                let error = error_of(error, Action::Read, &self.store);
+                return if error.kind() == ErrorKind::NotFound { Ok(Validation::Gone) } else { Err(error) };
+            }
+        };
+        if let Some(max) = self.settings.max_object_size.filter(|max| answer.meta.size > *max) {
+            let size = answer.meta.size;
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the object has {size} bytes, {max} are the limit (max_object_size)"),
+            ));
+        }
+        let version = version_of(&answer.meta);
+        let attributes = attributes_from_store(&answer.attributes);
+        let body = body::read(answer).await?;
+        let keep = self.keep(&version, sent_at);
+        Ok(Validation::Changed(
+            Entry::builder(key, body).version(version).attributes(attributes).keep(keep).build(),
+        ))
+    }
+
+    fn keep(&self, version: &Version, sent_at: SystemTime) -> Keep {
+        self.strength.keep(version, sent_at, self.settings.accept_weak)
+    }
+
+    /// What `request` answers, if it does in time. Its errors are about `key`.
+    async fn in_time<T>(&self, key: &Key, request: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let limit = self.settings.origin_timeout;
+        match tokio::time::timeout(limit, request).await {
+            Ok(answer) => answer,
+            Err(_) => Err(late(limit)),
+        }
+        .map_err(|error| error.with_key(key))
+    }
+}
+
+#[async_trait]
+impl Validator for EtagValidator {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        self.in_time(key, self.ask(key, held)).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Origin for EtagValidator {
+    async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
+        let request = async {
+            let (path, mode) = (path_of(key)?, put_mode(condition)?);
+            let (action, size) = (Action::of_put(&mode), body.len() as u64);
+            let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
+            let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
+            Ok(Version { e_tag: answer.e_tag, version: answer.version, last_modified: None, size })
+        };
+        self.in_time(key, request).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        let request = async {
+            let answer = self.store.delete(&path_of(key)?).await;
+            answer.map_err(|error| error_of(error, Action::Delete, &self.store))
+        };
+        self.in_time(key, request).await
+    }
+
+    fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
+        // Its date is not known, but it is not older than the request.
+        let keep = self.keep(version, SystemTime::UNIX_EPOCH);
+        Entry::builder(key, body::own(body)).version(version.clone()).keep(keep).build()
+    }
+}
+
+impl fmt::Debug for EtagValidator {
+    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in memory.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtagValidator")
+            .field("store", &format_args!("{}", self.store))
+            .field("strength", &self.strength)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks for the object, unless it is as it is in `held`.
+fn question(held: Option<&Entry>) -> GetOptions {
+    // The contract promises it, but a "not modified" for another entry would serve wrong bytes.
+    let Some(held) = held.filter(|held| held.keep() == Keep::Confirmable) else { return GetOptions::new() };
+    match held.e_tag() {
+        Some(tag) => GetOptions::new().with_if_none_match(Some(tag)),
+        None => GetOptions::new().with_if_modified_since(held.last_modified()),
+    }
+}
+
+fn version_of(meta: &ObjectMeta) -> Version {
+    // Where a server sends no date, object_store says 1970.
+    let date = SystemTime::from(meta.last_modified);
+    Version {
+        e_tag: meta.e_tag.clone(),
+        version: meta.version.clone(),
+        last_modified: (date != SystemTime::UNIX_EPOCH).then_some(date),
+        size: meta.size,
+    }
+}
+
+fn put_mode(condition: PutCondition) -> Result<PutMode> {
+    let unsupported = |message| Err(Error::new(ErrorKind::Unsupported, message));
+    match condition {
+        PutCondition::Always => Ok(PutMode::Overwrite),
+        PutCondition::Absent => Ok(PutMode::Create),
+        PutCondition::Matches(Version { e_tag: None, version: None, .. }) => unsupported(
+            "the version to match has neither an ETag nor a version id, as this origin gives none; put without a \
+             condition",
+        ),
+        // Both: which of them counts is the store's affair.
+        PutCondition::Matches(Version { e_tag, version, .. }) => {
+            Ok(PutMode::Update(UpdateVersion { e_tag, version }))
+        }
+        _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
+    }
+}
+
+/// A key is a path as it is: parsed, never encoded.
+fn path_of(key: &Key) -> Result<Path> {
+    Path::parse(key.as_str()).map_err(|error| {
+        Error::new(ErrorKind::InvalidKey, "object_store does not take this key as a path").with_source(error)
+    })
+}
+
+fn late(limit: Duration) -> Error {
+    let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
+    Error::new(ErrorKind::Timeout, message)
+}

@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cache_core::{ErrorKind, Key, Origin, Validator, Version};
+use cache_testkit::{BodyFault, Fault, FaultyStore};
+use object_store::ObjectStoreExt;
+
+use crate::{builder, fetch, key, local_disk, origin, path, stored, write};
+
+const OWN_BELOW: usize = 64 * 1024;
+
+fn body(len: usize) -> Bytes {
+    (0..=250).cycle().take(len).collect()
+}
+
+/// Whether `body` is all that its buffer holds. It must be its only handle.
+#[track_caller]
+fn assert_owns_its_buffer(body: Bytes) {
+    assert!(body.is_empty() || body.is_unique());
+    let buffer = Vec::from(body);
+    assert_eq!(buffer.capacity(), buffer.len());
+}
+
+#[tokio::test]
+async fn every_body_comes_whole_however_it_is_cut() {
+    for len in [0, 1, 10, OWN_BELOW - 1, OWN_BELOW, OWN_BELOW + 1, 3 * OWN_BELOW] {
+        let store = stored(body(len)).await;
+        for chunk in [usize::MAX, len.max(2) - 1, 1000, 7] {
+            store.heal();
+            store.fault(Fault::body(BodyFault::Chunked(chunk)));
+            let entry = fetch(&origin(&store), None).await;
+            assert_eq!(entry.body(), &body(len), "{len} bytes by {chunk}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_small_body_and_one_of_many_chunks_own_their_buffers() {
+    for (len, chunk) in [(10, 10), (OWN_BELOW - 1, OWN_BELOW), (OWN_BELOW - 1, 100), (3 * OWN_BELOW, 1000)] {
+        let store = stored(body(len)).await;
+        store.fault(Fault::body(BodyFault::Chunked(chunk)));
+        let entry = fetch(&origin(&store), None).await;
+        let kept = entry.body().clone();
+        drop(entry);
+        assert_owns_its_buffer(kept);
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_of_one_chunk_is_not_copied() {
+    let store = stored(body(OWN_BELOW)).await;
+    let entry = fetch(&origin(&store), None).await;
+    let held = store.inner().get(&path()).await.unwrap().bytes().await.unwrap();
+    assert_eq!(entry.body().as_ptr(), held.as_ptr());
+}
+
+#[tokio::test]
+async fn a_file_is_read_whole_into_a_buffer_of_its_own() {
+    let (_folder, store) = local_disk();
+    for len in [0, 10, 3 * OWN_BELOW] {
+        write(&store, body(len)).await;
+        let entry = fetch(&origin(&store), None).await;
+        assert_eq!(entry.body(), &body(len));
+        let kept = entry.body().clone();
+        drop(entry);
+        assert_owns_its_buffer(kept);
+    }
+}
+
+#[tokio::test]
+async fn a_file_cut_off_after_it_was_opened_is_an_outage() {
+    // As a file, and as the stream that a wrapper makes of it, which never ends.
+    for is_stream in [false, true] {
+        let (folder, store) = local_disk();
+        write(&store, body(100_000)).await;
+        store.fault(Fault::hold().late());
+        if is_stream {
+            store.fault(Fault::body(BodyFault::Truncated(u64::MAX)));
+        }
+        let origin = origin(&store);
+        let reader = tokio::spawn(async move { origin.validate(&key(), None).await });
+        store.wait_until_held(1).await;
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("a/b")).unwrap();
+        file.set_len(50_000).unwrap();
+        store.release_all();
+        assert_eq!(reader.await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_than_announced_is_an_outage() {
+    use BodyFault::{Fails, Overlong, Stalls, Truncated};
+    for len in [10, OWN_BELOW, 3 * OWN_BELOW] {
+        let n = len as u64;
+        for fault in [
+            Truncated(0),
+            Truncated(1),
+            Truncated(n - 1),
+            Overlong(1),
+            Overlong(len),
+            Fails(0),
+            Fails(n - 1),
+            Fails(n),
+            Stalls(0),
+            Stalls(n - 1),
+            Stalls(n),
+        ] {
+            for chunk in [1000, usize::MAX] {
+                let chunked = stored(body(len)).await;
+                chunked.fault(Fault::body(BodyFault::Chunked(chunk)));
+                let store = FaultyStore::new(Arc::new(chunked));
+                store.fault(Fault::body(fault));
+                let error = origin(&store).validate(&key(), None).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{len} {fault:?} {chunk}");
+                assert!(error.is_outage() && error.key() == Some("a/b"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_object_over_the_limit_is_refused_before_its_body_is_read() {
+    let store = stored(body(11)).await;
+    let limited = builder(&store).max_object_size(10).build().unwrap();
+    let error = limited.validate(&key(), None).await.unwrap_err();
+    assert_eq!((error.kind(), store.body_bytes()), (ErrorKind::TooLarge, 0));
+    write(&store, body(10)).await;
+    assert_eq!(fetch(&limited, None).await.body().len(), 10);
+}
+
+#[tokio::test]
+async fn the_entry_of_a_put_owns_its_buffer() {
+    let origin = origin(&stored("").await);
+    let large = body(10 * OWN_BELOW);
+    let spare = {
+        let mut buffer = Vec::with_capacity(1000);
+        buffer.extend_from_slice(&body(10));
+        Bytes::from(buffer)
+    };
+    for put in [
+        Bytes::new(),
+        Bytes::from_static(b"static"),
+        large.slice(10..20),
+        large.slice(OWN_BELOW..3 * OWN_BELOW),
+        large,
+        spare,
+    ] {
+        let entry = origin.entry_of_put(&key(), put.clone(), &Version::default());
+        assert_eq!(entry.body(), &put);
+        let kept = entry.body().clone();
+        drop((entry, put));
+        assert_owns_its_buffer(kept);
+    }
+
+    // Given away whole, it is taken over as it is.
+    let given = body(OWN_BELOW);
+    let at = given.as_ptr();
+    let key = Key::parse("c").unwrap();
+    assert_eq!(origin.entry_of_put(&key, given, &Version::default()).body().as_ptr(), at);
+}
