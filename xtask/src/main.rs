@@ -1,1 +1,44 @@
-fn main() {}
+//! Every task of the workspace: `cargo xtask TASK`. One task, one module.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod clock;
+mod servers;
+mod shell;
+
+use std::{env, process::ExitCode};
+
+use crate::shell::Result;
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let name = args.next().unwrap_or_default();
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        eprintln!("{}", usage());
+        return ExitCode::from(2);
+    };
+    match (task.run)(&args.collect::<Vec<_>>()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Task {
+    name: &'static str,
+    usage: &'static str,
+    /// Gets what follows the task's name.
+    run: fn(&[String]) -> Result<ExitCode>,
+}
+
+const TASKS: &[Task] = &[
+    Task { name: "ci", usage: ci::USAGE, run: ci::run },
+    Task { name: "servers", usage: servers::USAGE, run: servers::run },
+];
+
+fn usage() -> String {
+    let tasks: Vec<_> = TASKS.iter().map(|task| task.usage).collect();
+    format!("cargo xtask TASK\n\n{}", tasks.join("\n\n"))
+}

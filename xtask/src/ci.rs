@@ -1,0 +1,127 @@
+//! `cargo xtask ci`: the one list of checks. CI only calls it.
+
+mod absences;
+mod examples;
+mod features;
+mod lean;
+mod licences;
+mod tree;
+
+use std::process::ExitCode;
+
+use crate::{
+    clock::Stopwatch,
+    shell::{Result, cargo, run as sh},
+};
+
+pub(crate) const USAGE: &str = "\
+cargo xtask ci [STEP…] [--skip STEP]…    run the checks: all of them, or those named
+cargo xtask ci --list                    say what they are";
+
+/// Runs the steps in order and stops at the first that fails.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if args.iter().any(|arg| arg == "--list") {
+        STEPS.iter().for_each(|step| println!("{:<14}{}", step.name, step.about));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let steps = chosen(args)?;
+    let whole = Stopwatch::start();
+    let mut times = Vec::new();
+    for step in &steps {
+        println!("\n=== {}: {}", step.name, step.about);
+        let one = Stopwatch::start();
+        (step.run)().map_err(|error| format!("step {} failed after {one}\n{error}", step.name))?;
+        times.push(format!("{:<14}{one}", step.name));
+    }
+    println!("\n=== all passed\n{}\n{:<14}{whole}", times.join("\n"), "together");
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn() -> Result<()>,
+}
+
+/// Cheap ones first.
+const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "the code is formatted", run: || sh(&mut cargo("fmt --all --check")) },
+    Step { name: "absences", about: "what must not be in the code is not there", run: absences::check },
+    Step { name: "licences", about: "we may ship what we depend on", run: licences::check },
+    Step { name: "clippy", about: "no warning, on any target, with all features", run: clippy },
+    Step { name: "docs", about: "the documentation builds without a warning", run: docs },
+    Step { name: "test", about: "tests and doc tests, as the README runs them", run: test },
+    Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
+    Step { name: "examples", about: "every example runs; each asserts what it prints", run: examples::check },
+    Step {
+        name: "test-features",
+        about: "tests with all features, real stores among them",
+        run: features::test,
+    },
+    Step {
+        name: "features",
+        about: "each crate without features, and with each one alone",
+        run: features::alone,
+    },
+];
+
+fn clippy() -> Result<()> {
+    sh(&mut cargo("clippy --workspace --all-targets --all-features --locked -- -D warnings"))
+}
+
+fn docs() -> Result<()> {
+    sh(cargo("doc --workspace --no-deps --all-features --locked").env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn test() -> Result<()> {
+    sh(&mut cargo("test --workspace --locked"))
+}
+
+fn chosen(args: &[String]) -> Result<Vec<&'static Step>> {
+    let (mut named, mut skipped) = (Vec::new(), Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--skip" => skipped.push(step(args.next().ok_or("--skip what?")?)?.name),
+            name => named.push(step(name)?.name),
+        }
+    }
+    let wanted = |name| (named.is_empty() || named.contains(&name)) && !skipped.contains(&name);
+    Ok(STEPS.iter().filter(|step| wanted(step.name)).collect())
+}
+
+fn step(name: &str) -> Result<&'static Step> {
+    let found = STEPS.iter().find(|step| step.name == name);
+    Ok(found.ok_or_else(|| format!("no step {name:?}; see cargo xtask ci --list"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &[&str], expected: &[&str]) {
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        let names: Vec<_> = chosen(&args).unwrap().iter().map(|step| step.name).collect();
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn named_steps_run_in_the_order_of_the_list() {
+        check(&["docs", "fmt"], &["fmt", "docs"]);
+        check(&["docs", "fmt", "--skip", "docs"], &["fmt"]);
+    }
+
+    #[test]
+    fn a_skipped_step_is_the_only_one_missing() {
+        let rest: Vec<_> = STEPS.iter().map(|step| step.name).filter(|name| *name != "test").collect();
+        check(&["--skip", "test"], &rest);
+    }
+
+    #[test]
+    fn an_unknown_step_is_an_error() {
+        assert!(chosen(&["tests".to_owned()]).is_err());
+        assert!(chosen(&["--skip".to_owned()]).is_err());
+        assert!(chosen(&["--skip".to_owned(), "tests".to_owned()]).is_err());
+    }
+}

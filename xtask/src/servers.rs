@@ -1,0 +1,74 @@
+//! `cargo xtask servers`: a real S3 server and a real Azure server on loopback, for the tests.
+//!
+//! * S3 is moto, made to answer one request at a time: only so does a conditional put of it never lose to another.
+//! * Azure is azurite, its blob service alone.
+//!
+//! Both are installed once, into `.servers`, keep everything in memory, and end with the process that started them:
+//! each ends when its standard input does, so nothing is left behind even if that process is killed.
+
+mod install;
+mod server;
+
+use std::process::ExitCode;
+
+use crate::shell::{Result, command, output};
+use install::Tools;
+use server::Server;
+
+pub(crate) const USAGE: &str = "\
+cargo xtask servers run -- COMMAND…      start an S3 and an Azure server, run COMMAND with their addresses in its
+                                         environment, stop them
+cargo xtask servers                      start them, print that environment, and stop them on Ctrl-C
+cargo xtask servers install              only install them, into .servers";
+
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["install"] => Tools::installed().map(|_| ExitCode::SUCCESS),
+        ["run", "--", program, args @ ..] => {
+            let servers = Servers::start()?;
+            let status = command(program).args(args).envs(servers.environment()).status();
+            let status = status.map_err(|error| format!("could not run {program}: {error}"))?;
+            // Ended by a signal: no code.
+            Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+        }
+        [] => {
+            let mut servers = Servers::start()?;
+            servers.environment().iter().for_each(|(name, value)| println!("export {name}={value}"));
+            Err(servers.s3.ended())
+        }
+        _ => Err(format!("cannot read these arguments\n\n{USAGE}").into()),
+    }
+}
+
+struct Servers {
+    s3: Server,
+    azure: Server,
+}
+
+impl Servers {
+    /// Both, answering, with a bucket and a container to use.
+    fn start() -> Result<Self> {
+        let tools = Tools::installed()?;
+        let s3 = Server::start("s3", &mut tools.s3())?;
+        let azure = Server::start("azure", &mut tools.azure())?;
+        let mut rooms = tools.python("make_rooms.py");
+        output(rooms.args([s3.url(), BUCKET, azure.url(), CONTAINER]))?;
+        Ok(Self { s3, azure })
+    }
+
+    /// What the tests read. CONTRIBUTING.md describes it.
+    fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("OBJECT_CACHE_TEST_S3_ENDPOINT", self.s3.url().to_owned()),
+            ("OBJECT_CACHE_TEST_S3_BUCKET", BUCKET.to_owned()),
+            ("OBJECT_CACHE_TEST_AZURE_ENDPOINT", format!("{}/{AZURE_ACCOUNT}", self.azure.url())),
+            ("OBJECT_CACHE_TEST_AZURE_CONTAINER", CONTAINER.to_owned()),
+        ]
+    }
+}
+
+const BUCKET: &str = "object-cache";
+const CONTAINER: &str = "object-cache";
+/// The account that azurite serves; its key is public.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";

@@ -1,0 +1,70 @@
+//! Running other programs, and finding the workspace's files.
+
+use std::{
+    env,
+    error::Error,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The folder of the workspace.
+pub(crate) fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_owned()
+}
+
+/// `program`, to be run in the workspace's folder.
+pub(crate) fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(root());
+    // `cargo run` describes xtask to us in these. Build scripts that watch them (ring's does) would run again.
+    for (name, _) in env::vars().filter(|(name, _)| OURS.iter().any(|ours| name.starts_with(ours))) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// `cargo ARGS…`, where `args` is split at spaces.
+pub(crate) fn cargo(args: &str) -> Command {
+    let mut command = command("cargo");
+    command.args(args.split_whitespace());
+    command
+}
+
+/// Prints `command` and runs it. An error says which command failed, and how.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    println!("$ {}", shown(command));
+    let status = command.status().map_err(|error| not_run(command, &error))?;
+    if status.success() { Ok(()) } else { Err(format!("{status}: {}", shown(command)).into()) }
+}
+
+/// What `command` prints on its standard output; its standard error goes to ours.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let out = command.stderr(Stdio::inherit()).output().map_err(|error| not_run(command, &error))?;
+    if !out.status.success() {
+        return Err(format!("{}: {}", out.status, shown(command)).into());
+    }
+    Ok(String::from_utf8(out.stdout)?)
+}
+
+/// As one would type it.
+fn shown(command: &Command) -> String {
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let set = set.map(|(name, value)| format!("{}='{}' ", name.display(), value.display()));
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.display().to_string()).collect();
+    set.collect::<String>() + &words.join(" ")
+}
+
+fn not_run(command: &Command, error: &std::io::Error) -> String {
+    let program = command.get_program().display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("{program} is not installed, or not on the PATH"),
+        _ => format!("could not run {program}: {error}"),
+    }
+}
+
+const OURS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
