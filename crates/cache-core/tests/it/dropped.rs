@@ -191,3 +191,24 @@ async fn a_put_that_is_being_kept_when_the_caller_goes_is_void() {
     rig.check(FOREVER, "three", Status::Fetched).await;
     rig.at_rest(1).await;
 }
+
+/// The fence of a caller that goes away is up at once, not when the task of its call takes notice.
+#[tokio::test]
+async fn a_reader_right_after_a_dropped_put_joins_nothing_asked_before() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.after.close();
+    let mut put = Box::pin(rig.cache.put(KEY, "two".into(), PutCondition::Always));
+    assert!(poll_once(put.as_mut()).is_pending());
+    rig.origin.after.wait_held(1).await;
+    let early = rig.spawn_get(FOREVER);
+    rig.origin.after.wait_held(2).await;
+    rig.origin.write(KEY, "three");
+    drop(put);
+    let mut late = Box::pin(rig.get(FOREVER));
+    assert!(poll_once(late.as_mut()).is_pending());
+    rig.origin.after.open();
+    assert_eq!(text(&late.await.unwrap()), "three");
+    assert_eq!(text(&early.await.unwrap().unwrap()), "two");
+    rig.at_rest(2).await;
+}
