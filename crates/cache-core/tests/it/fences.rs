@@ -1,7 +1,10 @@
 //! A write or an invalidation against a flight, at every point of it.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{ErrorKind, PutCondition, Status};
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
@@ -247,8 +250,8 @@ async fn invalidations_count_copies_that_were_held() {
 /// An insert that lands after `clear` carries the epoch of its question.
 #[tokio::test]
 async fn an_insert_that_lands_after_clear_is_void() {
-    let backend = std::sync::Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let rig = Rig::over(std::sync::Arc::clone(&backend));
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
     rig.origin.write(KEY, "one");
     let early = rig.spawn_get(FOREVER);
     rig.origin.after.close();
@@ -272,7 +275,7 @@ async fn an_insert_that_lands_after_clear_is_void() {
 /// A remove that fails leaves the entry where it is; it is void all the same.
 #[tokio::test]
 async fn a_failed_remove_voids_the_entry() {
-    let rig = Rig::over(FailsToRemove(MapBackend::new()));
+    let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::Remove });
     rig.origin.write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
@@ -284,35 +287,71 @@ async fn a_failed_remove_voids_the_entry() {
     rig.at_rest(4).await;
 }
 
-struct FailsToRemove(MapBackend);
+/// What could not be stored in the place of an entry removes it: its readers have seen something newer.
+#[tokio::test]
+async fn a_failed_insert_removes_what_was_held() {
+    for call in [BrokenCall::InsertOfTwo, BrokenCall::PanickingInsertOfTwo] {
+        let rig = Rig::over(Broken { inner: MapBackend::new(), call });
+        rig.origin.write(KEY, "one");
+        rig.check(FOREVER, "one", Status::Fetched).await;
+        rig.origin.write(KEY, "two");
+        rig.check(STRONG, "two", Status::Refetched).await;
+        rig.check(FOREVER, "two", Status::Fetched).await;
+        let stats = rig.cache.stats();
+        assert_eq!((stats.refusals, stats.backend_errors, stats.entries), (2, 2, 0));
+        rig.at_rest(3).await;
+    }
+}
 
-#[async_trait::async_trait]
-impl cache_core::Backend for FailsToRemove {
-    fn peek(&self, key: &str) -> Option<cache_core::Entry> {
-        self.0.peek(key)
+/// A backend one of whose calls fails, and leaves what is held as it is.
+struct Broken {
+    inner: MapBackend,
+    call: BrokenCall,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum BrokenCall {
+    Remove,
+    InsertOfTwo,
+    PanickingInsertOfTwo,
+}
+
+#[async_trait]
+impl Backend for Broken {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.inner.peek(key)
     }
 
-    async fn get(&self, key: &str) -> cache_core::Result<Option<cache_core::Entry>> {
-        self.0.get(key).await
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
     }
 
-    async fn insert(&self, entry: cache_core::Entry) -> cache_core::Result<cache_core::Admission> {
-        self.0.insert(entry).await
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        match self.call {
+            BrokenCall::InsertOfTwo if entry.body() == "two" => {
+                Err(Error::new(ErrorKind::Backend, "no room"))
+            }
+            BrokenCall::PanickingInsertOfTwo if entry.body() == "two" => panic!("no room"),
+            _ => self.inner.insert(entry).await,
+        }
     }
 
-    async fn remove(&self, _key: &str) -> cache_core::Result<bool> {
-        Err(cache_core::Error::new(ErrorKind::Backend, "it will not go"))
+    async fn remove(&self, key: &str) -> Result<bool> {
+        match self.call {
+            BrokenCall::Remove => Err(Error::new(ErrorKind::Backend, "it will not go")),
+            _ => self.inner.remove(key).await,
+        }
     }
 
-    async fn clear(&self) -> cache_core::Result<()> {
-        self.0.clear().await
+    async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
     }
 
-    async fn sweep(&self, now: cache_core::Moment) -> cache_core::Result<()> {
-        self.0.sweep(now).await
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
     }
 
-    fn usage(&self) -> cache_core::Usage {
-        self.0.usage()
+    fn usage(&self) -> Usage {
+        self.inner.usage()
     }
 }
