@@ -3,5 +3,6 @@
 
 mod heap;
 mod lru;
+mod ttl;
 
-pub use crate::lru::Lru;
+pub use crate::{lru::Lru, ttl::Ttl};
