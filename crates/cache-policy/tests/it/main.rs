@@ -1,5 +1,10 @@
 //! What the policies and backends promise, through the public API.
 
+mod contract;
+mod limits;
 mod lru;
+mod misbehaviour;
+mod sharded;
+mod threads;
 mod ttl;
 mod world;

@@ -1,11 +1,142 @@
-//! What the tests stand on: a slow model of a shard that keeps the callers' half of the policy contract.
+//! What the tests stand on: the backends under test, and a slow model of a shard that keeps the callers' half of
+//! the policy contract.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
-use cache_core::{Cost, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
+use bytes::Bytes;
+use cache_core::{
+    Admission, Backend, Cost, Entry, EvictionPolicy, Held, Key, Moment, Pressure, Removal, Slot, Usage,
+};
+use cache_policy::{Lru, MemoryBackend, Ttl};
 
 pub(crate) fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
+}
+
+/// One backend under test.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    /// Whether `sweep` finds what has expired.
+    pub(crate) sweeps: bool,
+    /// Whether every entry that fits is stored.
+    pub(crate) admits_all: bool,
+    /// From the most bytes and the most entries.
+    pub(crate) build: fn(u64, Option<u64>) -> Arc<dyn Backend>,
+}
+
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject {
+        name: "Lru, 1 shard",
+        sweeps: false,
+        admits_all: true,
+        build: |capacity, entries| memory(Lru::new(), 1, capacity, entries),
+    },
+    Subject {
+        name: "Lru, 8 shards",
+        sweeps: false,
+        admits_all: true,
+        build: |capacity, entries| memory(Lru::new(), 8, capacity, entries),
+    },
+    Subject {
+        name: "Ttl<Lru>, 1 shard",
+        sweeps: true,
+        admits_all: true,
+        build: |capacity, entries| memory(Ttl::new(Lru::new()), 1, capacity, entries),
+    },
+    Subject {
+        name: "Ttl<Lru>, 8 shards",
+        sweeps: true,
+        admits_all: true,
+        build: |capacity, entries| memory(Ttl::new(Lru::new()), 8, capacity, entries),
+    },
+];
+
+pub(crate) fn memory<P: EvictionPolicy>(
+    policy: P,
+    shards: u64,
+    capacity: u64,
+    entries: Option<u64>,
+) -> Arc<dyn Backend> {
+    let mut builder = MemoryBackend::builder(policy).shards(shards).max_capacity(capacity);
+    if let Some(entries) = entries {
+        builder = builder.max_entries(entries);
+    }
+    Arc::new(builder.build().expect("the settings are good"))
+}
+
+/// What `future` returns at its first poll: memory backends never wait.
+#[track_caller]
+pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a memory backend waits"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn insert(backend: &dyn Backend, entry: &Entry) -> Admission {
+    done(backend.insert(entry.clone())).expect("memory does not fail")
+}
+
+/// Inserts what there is room for.
+#[track_caller]
+pub(crate) fn hold(backend: &dyn Backend, entry: &Entry) {
+    assert_eq!(insert(backend, entry), Admission::Stored);
+}
+
+#[track_caller]
+pub(crate) fn remove(backend: &dyn Backend, key: &str) -> bool {
+    done(backend.remove(key)).expect("memory does not fail")
+}
+
+/// An entry that does not expire.
+pub(crate) fn entry(key: &str, size: usize) -> Entry {
+    entry_with(key, vec![0; size].into(), at(0), None)
+}
+
+/// An entry vouched for at `vouched_at` that lives for `span` nanoseconds.
+pub(crate) fn expiring(key: &str, size: usize, vouched_at: u64, span: u64) -> Entry {
+    entry_with(key, vec![0; size].into(), at(vouched_at), Some(Duration::from_nanos(span)))
+}
+
+pub(crate) fn entry_with(
+    key: &str,
+    body: Bytes,
+    vouched_at: Moment,
+    time_to_live: Option<Duration>,
+) -> Entry {
+    Entry::builder(&Key::parse(key).expect("a key"), body)
+        .e_tag("\"1\"")
+        .vouched(vouched_at, time_to_live)
+        .build()
+}
+
+/// Checks that the backend counts as held exactly what it shows of `keys`, which are all that it was given. The
+/// number of entries.
+#[track_caller]
+pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = &'a str>) -> u64 {
+    let (mut entries, mut bytes) = (0, 0);
+    for held in keys.into_iter().filter_map(|key| backend.peek(key)) {
+        entries += 1;
+        bytes += held.weight();
+    }
+    let usage = backend.usage();
+    assert_eq!((usage.entries, usage.bytes), (entries, bytes), "counted against shown");
+    assert!(usage.bytes <= usage.capacity_bytes.unwrap_or(u64::MAX), "{usage:?}");
+    entries
+}
+
+/// The running totals: evicted, expired, refused.
+pub(crate) fn totals(backend: &dyn Backend) -> (u64, u64, u64) {
+    let Usage { evicted, expired, refused, .. } = backend.usage();
+    (evicted, expired, refused)
 }
 
 /// The slots in use, with their deadlines.
