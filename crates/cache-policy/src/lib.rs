@@ -3,6 +3,7 @@
 //! | backend | it is | when |
 //! | --- | --- | --- |
 //! | [`MemoryBackend<P>`] | a sharded table, ranked by a policy `P` | by default |
+//! | `MokaBackend` (feature `moka`) | a moka cache: TinyLFU | scans pass through that must not sweep out what is asked for often |
 //!
 //! | policy | who leaves | when |
 //! | --- | --- | --- |
@@ -35,7 +36,11 @@ mod builder;
 mod heap;
 mod lru;
 mod memory;
+#[cfg(feature = "moka")]
+mod moka;
 mod shard;
 mod ttl;
 
+#[cfg(feature = "moka")]
+pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{builder::MemoryBackendBuilder, lru::Lru, memory::MemoryBackend, ttl::Ttl};

@@ -4,6 +4,8 @@ mod contract;
 mod limits;
 mod lru;
 mod misbehaviour;
+#[cfg(feature = "moka")]
+mod moka;
 mod sharded;
 mod threads;
 mod ttl;

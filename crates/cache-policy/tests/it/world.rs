@@ -56,6 +56,19 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         admits_all: true,
         build: |capacity, entries| memory(Ttl::new(Lru::new()), 8, capacity, entries),
     },
+    #[cfg(feature = "moka")]
+    Subject {
+        name: "moka",
+        sweeps: true,
+        admits_all: false,
+        build: |capacity, entries| {
+            let mut builder = cache_policy::MokaBackend::builder().max_capacity(capacity);
+            if let Some(entries) = entries {
+                builder = builder.max_entries(entries);
+            }
+            Arc::new(builder.build().expect("the settings are good"))
+        },
+    },
 ];
 
 pub(crate) fn memory<P: EvictionPolicy>(
