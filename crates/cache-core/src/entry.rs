@@ -32,6 +32,7 @@ pub struct EntryBuilder {
     version: Version,
     attributes: Attributes,
     keep: Option<Keep>,
+    vouched: Option<(Moment, Option<Duration>)>,
     absent: bool,
 }
 
@@ -57,6 +58,7 @@ impl Entry {
             version,
             attributes: Attributes::new(),
             keep: None,
+            vouched: None,
             absent: false,
         }
     }
@@ -170,10 +172,12 @@ impl Entry {
         self.head().decoded.get_or_try_init(|| decode(self.body())).await
     }
 
-    /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`.
+    /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
+    /// that its builder was given.
     pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
         let span = time_to_live.map_or(u64::MAX, nanos);
         self.head().time_to_live.store(span, Ordering::Relaxed);
+        self.head().vouched.store(NEVER, Ordering::Relaxed);
         self.renew(vouched_at, epoch);
     }
 
@@ -247,6 +251,16 @@ impl EntryBuilder {
         self
     }
 
+    /// Stamps the entry as the answer to a question sent at `at`, to live for `time_to_live` after the last one
+    /// that confirmed it; without one it does not expire. For tests of backends and policies: `ReadThrough`
+    /// stamps what it publishes itself, whatever was set here, and an entry that a backend brings back from a
+    /// medium which outlives the process must not have a stamp. Default: none, so that the entry is asked about
+    /// before use.
+    pub fn vouched(mut self, at: Moment, time_to_live: Option<Duration>) -> Self {
+        self.vouched = Some((at, time_to_live));
+        self
+    }
+
     /// The entry says that there is no such object.
     pub(crate) fn absent(mut self) -> Self {
         self.absent = true;
@@ -278,7 +292,11 @@ impl EntryBuilder {
             absent: self.absent,
             keep,
         };
-        Entry(ThinArc::from_header_and_slice(head, tail.as_bytes()))
+        let entry = Entry(ThinArc::from_header_and_slice(head, tail.as_bytes()));
+        if let Some((at, time_to_live)) = self.vouched {
+            entry.publish(at, time_to_live, Epoch(0));
+        }
+        entry
     }
 }
 
@@ -358,6 +376,16 @@ mod tests {
         assert_eq!(entry.vouched_at(), Some(at(5)));
         entry.renew(at(3), Epoch(0));
         assert_eq!((other.vouched_at(), other.is_marked(), other.epoch()), (Some(at(5)), false, Epoch(1)));
+    }
+
+    #[test]
+    fn a_stamp_of_the_builder_gives_way_to_that_of_the_protocol() {
+        let entry = Entry::builder(&Key::parse("a").unwrap(), Bytes::new())
+            .vouched(at(90), Some(Duration::from_nanos(10)))
+            .build();
+        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(90)), Some(at(100))));
+        entry.publish(at(5), None, Epoch(1));
+        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(5)), None));
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! Settings of a memory backend.
+
+use std::thread;
+
+use cache_core::{Error, ErrorKind, EvictionPolicy, Limits, Result};
+
+use crate::MemoryBackend;
+
+/// Builds a [`MemoryBackend`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MemoryBackendBuilder<P> {
+    policy: P,
+    max_capacity: u64,
+    max_entries: Option<u64>,
+    shards: Option<u64>,
+}
+
+impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
+    pub(crate) fn new(policy: P) -> Self {
+        Self { policy, max_capacity: CAPACITY_BYTES, max_entries: None, shards: None }
+    }
+
+    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`](cache_core::Entry::weight)
+    /// counts them. An entry that weighs more is refused. Default: 256 MiB. `u64::MAX` is no limit; zero is an error.
+    pub fn max_capacity(mut self, bytes: u64) -> Self {
+        self.max_capacity = bytes;
+        self
+    }
+
+    /// The most entries that are held. Default: no limit, but for 2 billion. Zero is an error.
+    pub fn max_entries(mut self, entries: u64) -> Self {
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// Into how many parts with a lock and a policy each the entries are spread, rounded up to a power of two.
+    /// More parts let more threads change entries at once, but each policy ranks fewer: with 1, an exact policy
+    /// is exact for the whole. Default: 4 for each processor, at most 64, and fewer while a part would have a
+    /// share of less than 8 MiB or 512 entries. Zero, or more than 1,024, is an error.
+    pub fn shards(mut self, n: u64) -> Self {
+        self.shards = Some(n);
+        self
+    }
+
+    /// The backend, empty.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] for a capacity, a number of entries or a number of shards that is out of bounds.
+    pub fn build(self) -> Result<MemoryBackend<P>> {
+        let limits = limits(self.max_capacity, self.max_entries)?;
+        let n_shards = match self.shards {
+            None => default_shards(&limits),
+            Some(n @ 1..=SHARDS_MAX) => n.next_power_of_two(),
+            Some(_) => return Err(Error::new(ErrorKind::Config, "shards is out of bounds; use 1 to 1024")),
+        };
+        Ok(MemoryBackend::new(self.policy, limits, n_shards))
+    }
+}
+
+pub(crate) fn limits(max_capacity: u64, max_entries: Option<u64>) -> Result<Limits> {
+    let fault = |message: &str| Err(Error::new(ErrorKind::Config, message));
+    if max_capacity == 0 {
+        return fault("max_capacity is zero, so nothing could be held; give bytes");
+    }
+    if max_entries == Some(0) {
+        return fault("max_entries is zero, so nothing could be held; give at least 1, or leave it out");
+    }
+    Ok(Limits { weight: max_capacity, entries: max_entries.unwrap_or(u64::MAX) })
+}
+
+fn default_shards(limits: &Limits) -> u64 {
+    let processors = thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let most =
+        (processors * 4).min(64).min(limits.weight / SHARE_BYTES_MIN).min(limits.entries / SHARE_ENTRIES_MIN);
+    1 << most.max(1).ilog2()
+}
+
+pub(crate) const CAPACITY_BYTES: u64 = 256 << 20;
+const SHARDS_MAX: u64 = 1024;
+const SHARE_BYTES_MIN: u64 = 8 << 20;
+const SHARE_ENTRIES_MIN: u64 = 512;

@@ -1,0 +1,279 @@
+//! Entries in a moka cache.
+//!
+//! What moka promises, read in its source (0.12): an insert, a replacement and an invalidation are seen by every
+//! look-up that begins later; room is made behind, by `run_pending_tasks`, which works in batches and up to a time
+//! limit; `invalidate_all` goes by moka's own clock and spares what was inserted within one grain of it; the
+//! eviction listener hears of each departure exactly once, on whatever thread caused it.
+//!
+//! So each insert has moka make room before it returns, one insert at a time (moka's maintenance is under one lock
+//! anyway); entries carry the number of the `clear` they were inserted after; and the tally is kept here.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Limits, Moment, Refusal, Result, Usage};
+use foldhash::quality::RandomState;
+
+use ::moka::{notification::RemovalCause, sync::Cache};
+
+use crate::builder::{CAPACITY_BYTES, limits};
+
+/// Entries in a [moka] cache: window TinyLFU, which keeps what is asked for often, and refuses newcomers that are
+/// asked for less often than those who would have to leave.
+///
+/// [moka]: https://docs.rs/moka
+///
+/// Both limits hold after every call. moka itself knows one limit only, so an entry is charged at least an equal
+/// share of the capacity: with `max_entries`, a mix of small and large entries is evicted before either limit is
+/// reached. From 4 GiB of capacity up, entries are charged in units of several bytes, rounded up.
+///
+/// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does some of moka's
+/// maintenance, and inserts come one at a time; `sweep` looks at every entry. A future does its work when first
+/// polled; dropped before that, it has done nothing.
+pub struct MokaBackend {
+    cache: Cache<Box<str>, Held, RandomState>,
+    limits: Limits,
+    charge: Charge,
+    tally: Arc<Tally>,
+    /// How often `clear` was called. Entries of an earlier number are not shown: what `clear` promises rests on this,
+    /// its walk over the entries only frees them.
+    generation: AtomicU64,
+    /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert looks for it can
+    /// only have been refused. Orders nothing else.
+    changes: Mutex<()>,
+}
+
+/// Builds a [`MokaBackend`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MokaBackendBuilder {
+    max_capacity: u64,
+    max_entries: Option<u64>,
+}
+
+#[derive(Clone)]
+struct Held {
+    entry: Entry,
+    generation: u64,
+}
+
+/// What an entry is charged with. moka weighs with 32 bits.
+#[derive(Debug, Clone, Copy)]
+struct Charge {
+    unit_bytes: u64,
+    /// In units.
+    least: u64,
+    /// In units.
+    capacity: u64,
+}
+
+#[derive(Default)]
+struct Tally {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+    /// Entries that moka dropped for their size or their place, newcomers among them.
+    dropped: AtomicU64,
+    /// The newcomers among them.
+    refused: AtomicU64,
+    too_large: AtomicU64,
+    expired: AtomicU64,
+}
+
+impl MokaBackend {
+    /// Starts a backend.
+    pub fn builder() -> MokaBackendBuilder {
+        MokaBackendBuilder { max_capacity: CAPACITY_BYTES, max_entries: None }
+    }
+
+    fn new(limits: Limits) -> Self {
+        let tally = Arc::new(Tally::default());
+        let charge = Charge::of(&limits);
+        let listener = {
+            let tally = Arc::clone(&tally);
+            move |_, held: Held, cause| tally.note_departure(&held.entry, cause)
+        };
+        let cache = Cache::builder()
+            .max_capacity(charge.capacity)
+            .weigher(move |_, held: &Held| u32::try_from(charge.of_entry(&held.entry)).unwrap_or(u32::MAX))
+            .eviction_listener(listener)
+            .build_with_hasher(RandomState::default());
+        Self { cache, limits, charge, tally, generation: AtomicU64::new(0), changes: Mutex::new(()) }
+    }
+
+    fn put(&self, newcomer: Entry) -> Admission {
+        let key: Box<str> = newcomer.key().into();
+        if self.charge.of_entry(&newcomer) > self.charge.capacity {
+            self.cache.invalidate(&*key);
+            count(&self.tally.too_large);
+            return Admission::Refused(Refusal::TooLarge);
+        }
+        let _alone = self.alone();
+        let generation = self.generation.load(Ordering::Relaxed);
+        self.tally.note_arrival(&newcomer);
+        self.cache.insert(key.clone(), Held { entry: newcomer, generation });
+        self.make_room(&key);
+        // Does not count as a use.
+        if self.cache.contains_key(&*key) {
+            Admission::Stored
+        } else {
+            count(&self.tally.refused);
+            Admission::Refused(Refusal::Policy)
+        }
+    }
+
+    /// Has moka make room. Should it not get there, the newcomer leaves instead.
+    fn make_room(&self, newcomer: &str) {
+        for _ in 0..ROUNDS_MAX {
+            self.cache.run_pending_tasks();
+            if !self.is_over() {
+                return;
+            }
+        }
+        if self.cache.remove(newcomer).is_some() {
+            count(&self.tally.dropped);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.tally.bytes.load(Ordering::Relaxed) > self.limits.weight
+            || self.tally.entries.load(Ordering::Relaxed) > self.limits.entries
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Backend for MokaBackend {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let held = self.cache.get(key)?;
+        (held.generation == self.generation.load(Ordering::Acquire)).then_some(held.entry)
+    }
+
+    async fn get(&self, _key: &str) -> Result<Option<Entry>> {
+        Ok(None)
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        Ok(self.put(entry))
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        Ok(self.cache.remove(key).is_some())
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let _alone = self.alone();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        for (key, _) in &self.cache {
+            self.cache.invalidate(&**key);
+        }
+        self.cache.run_pending_tasks();
+        Ok(())
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        for (key, held) in &self.cache {
+            if held.entry.expires_at().is_some_and(|at| at <= now) {
+                // No newcomer can take its place between the look and the removal.
+                let _alone = self.alone();
+                let is_held = self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
+                if is_held && self.cache.remove(&**key).is_some() {
+                    count(&self.tally.expired);
+                }
+            }
+        }
+        self.cache.run_pending_tasks();
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let refused = total(&self.tally.refused);
+        Usage {
+            entries: total(&self.tally.entries),
+            bytes: total(&self.tally.bytes),
+            capacity_bytes: Some(self.limits.weight),
+            evicted: total(&self.tally.dropped).saturating_sub(refused),
+            expired: total(&self.tally.expired),
+            refused: refused + total(&self.tally.too_large),
+        }
+    }
+}
+
+impl fmt::Debug for MokaBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MokaBackend")
+            .field("limits", &self.limits)
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+impl MokaBackendBuilder {
+    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`] counts them; what moka
+    /// itself takes is not counted. An entry that weighs more is refused. Default: 256 MiB. Zero is an error.
+    pub fn max_capacity(mut self, bytes: u64) -> Self {
+        self.max_capacity = bytes;
+        self
+    }
+
+    /// The most entries that are held. Default: no limit. Zero is an error.
+    pub fn max_entries(mut self, entries: u64) -> Self {
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// The backend, empty.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](cache_core::ErrorKind::Config) for a capacity or a number of entries that is zero.
+    pub fn build(self) -> Result<MokaBackend> {
+        limits(self.max_capacity, self.max_entries).map(MokaBackend::new)
+    }
+}
+
+impl Charge {
+    fn of(limits: &Limits) -> Self {
+        let unit_bytes = limits.weight / u64::from(u32::MAX) + 1;
+        let capacity = (limits.weight / unit_bytes).max(1);
+        // So that one entry more than the limit would weigh more than the capacity.
+        let least = if limits.entries < u64::MAX { capacity / (limits.entries + 1) + 1 } else { 0 };
+        Self { unit_bytes, least, capacity }
+    }
+
+    fn of_entry(&self, entry: &Entry) -> u64 {
+        entry.weight().div_ceil(self.unit_bytes).max(self.least)
+    }
+}
+
+impl Tally {
+    fn note_arrival(&self, entry: &Entry) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(entry.weight(), Ordering::Relaxed);
+    }
+
+    fn note_departure(&self, entry: &Entry, cause: RemovalCause) {
+        self.entries.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(entry.weight(), Ordering::Relaxed);
+        if cause == RemovalCause::Size {
+            count(&self.dropped);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Rounds of moka's maintenance after one insert. One is enough but for readers that touch each victim between
+/// its being chosen and its leaving.
+const ROUNDS_MAX: usize = 64;

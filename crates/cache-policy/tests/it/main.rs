@@ -1,0 +1,12 @@
+//! What the policies and backends promise, through the public API.
+
+mod contract;
+mod limits;
+mod lru;
+mod misbehaviour;
+#[cfg(feature = "moka")]
+mod moka;
+mod sharded;
+mod threads;
+mod ttl;
+mod world;

@@ -1,0 +1,217 @@
+//! What the tests stand on: the backends under test, and a slow model of a shard that keeps the callers' half of
+//! the policy contract.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cache_core::{
+    Admission, Backend, Cost, Entry, EvictionPolicy, Held, Key, Moment, Pressure, Removal, Slot, Usage,
+};
+use cache_policy::{Lru, MemoryBackend, Ttl};
+
+pub(crate) fn at(nanos: u64) -> Moment {
+    Moment::from_nanos(nanos)
+}
+
+/// One backend under test.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    /// Whether `sweep` finds what has expired.
+    pub(crate) sweeps: bool,
+    /// Whether every entry that fits is stored.
+    pub(crate) admits_all: bool,
+    /// From the most bytes and the most entries.
+    pub(crate) build: fn(u64, Option<u64>) -> Arc<dyn Backend>,
+}
+
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject {
+        name: "Lru, 1 shard",
+        sweeps: false,
+        admits_all: true,
+        build: |capacity, entries| memory(Lru::new(), 1, capacity, entries),
+    },
+    Subject {
+        name: "Lru, 8 shards",
+        sweeps: false,
+        admits_all: true,
+        build: |capacity, entries| memory(Lru::new(), 8, capacity, entries),
+    },
+    Subject {
+        name: "Ttl<Lru>, 1 shard",
+        sweeps: true,
+        admits_all: true,
+        build: |capacity, entries| memory(Ttl::new(Lru::new()), 1, capacity, entries),
+    },
+    Subject {
+        name: "Ttl<Lru>, 8 shards",
+        sweeps: true,
+        admits_all: true,
+        build: |capacity, entries| memory(Ttl::new(Lru::new()), 8, capacity, entries),
+    },
+    #[cfg(feature = "moka")]
+    Subject {
+        name: "moka",
+        sweeps: true,
+        admits_all: false,
+        build: |capacity, entries| {
+            let mut builder = cache_policy::MokaBackend::builder().max_capacity(capacity);
+            if let Some(entries) = entries {
+                builder = builder.max_entries(entries);
+            }
+            Arc::new(builder.build().expect("the settings are good"))
+        },
+    },
+];
+
+pub(crate) fn memory<P: EvictionPolicy>(
+    policy: P,
+    shards: u64,
+    capacity: u64,
+    entries: Option<u64>,
+) -> Arc<dyn Backend> {
+    let mut builder = MemoryBackend::builder(policy).shards(shards).max_capacity(capacity);
+    if let Some(entries) = entries {
+        builder = builder.max_entries(entries);
+    }
+    Arc::new(builder.build().expect("the settings are good"))
+}
+
+/// What `future` returns at its first poll: memory backends never wait.
+#[track_caller]
+pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("a memory backend waits"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn insert(backend: &dyn Backend, entry: &Entry) -> Admission {
+    done(backend.insert(entry.clone())).expect("memory does not fail")
+}
+
+/// Inserts what there is room for.
+#[track_caller]
+pub(crate) fn hold(backend: &dyn Backend, entry: &Entry) {
+    assert_eq!(insert(backend, entry), Admission::Stored);
+}
+
+#[track_caller]
+pub(crate) fn remove(backend: &dyn Backend, key: &str) -> bool {
+    done(backend.remove(key)).expect("memory does not fail")
+}
+
+/// An entry that does not expire.
+pub(crate) fn entry(key: &str, size: usize) -> Entry {
+    entry_with(key, vec![0; size].into(), at(0), None)
+}
+
+/// An entry vouched for at `vouched_at` that lives for `span` nanoseconds.
+pub(crate) fn expiring(key: &str, size: usize, vouched_at: u64, span: u64) -> Entry {
+    entry_with(key, vec![0; size].into(), at(vouched_at), Some(Duration::from_nanos(span)))
+}
+
+pub(crate) fn entry_with(
+    key: &str,
+    body: Bytes,
+    vouched_at: Moment,
+    time_to_live: Option<Duration>,
+) -> Entry {
+    Entry::builder(&Key::parse(key).expect("a key"), body)
+        .e_tag("\"1\"")
+        .vouched(vouched_at, time_to_live)
+        .build()
+}
+
+/// Checks that the backend counts as held exactly what it shows of `keys`, which are all that it was given. The
+/// number of entries.
+#[track_caller]
+pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = &'a str>) -> u64 {
+    let (mut entries, mut bytes) = (0, 0);
+    for held in keys.into_iter().filter_map(|key| backend.peek(key)) {
+        entries += 1;
+        bytes += held.weight();
+    }
+    let usage = backend.usage();
+    assert_eq!((usage.entries, usage.bytes), (entries, bytes), "counted against shown");
+    assert!(usage.bytes <= usage.capacity_bytes.unwrap_or(u64::MAX), "{usage:?}");
+    entries
+}
+
+/// The running totals: evicted, expired, refused.
+pub(crate) fn totals(backend: &dyn Backend) -> (u64, u64, u64) {
+    let Usage { evicted, expired, refused, .. } = backend.usage();
+    (evicted, expired, refused)
+}
+
+/// The slots in use, with their deadlines.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(pub(crate) BTreeMap<Slot, Option<Moment>>);
+
+impl Held for Slots {
+    fn expires_at(&self, slot: Slot) -> Option<Moment> {
+        self.0.get(&slot).copied().flatten()
+    }
+}
+
+impl Slots {
+    /// The lowest free slot, so that slots are reused as early as can be.
+    pub(crate) fn free(&self) -> Slot {
+        (0..)
+            .map(Slot::new)
+            .find(|slot| !self.0.contains_key(slot))
+            .expect("there are more numbers than slots")
+    }
+
+    /// One of the slots in use, by a number at will.
+    pub(crate) fn pick(&self, choice: usize) -> Option<Slot> {
+        self.0.keys().nth(choice % self.0.len().max(1)).copied()
+    }
+
+    pub(crate) fn insert(&mut self, policy: &mut impl EvictionPolicy, expires_at: Option<Moment>) -> Slot {
+        let slot = self.free();
+        self.0.insert(slot, expires_at);
+        policy.on_insert(slot, &cost(expires_at));
+        slot
+    }
+
+    pub(crate) fn update(
+        &mut self,
+        policy: &mut impl EvictionPolicy,
+        slot: Slot,
+        expires_at: Option<Moment>,
+    ) {
+        self.0.insert(slot, expires_at);
+        policy.on_update(slot, &cost(expires_at));
+    }
+
+    pub(crate) fn remove(&mut self, policy: &mut impl EvictionPolicy, slot: Slot, why: Removal) {
+        self.0.remove(&slot);
+        policy.on_remove(slot, why);
+    }
+
+    /// Asks for a victim and takes it out.
+    pub(crate) fn evict(
+        &mut self,
+        policy: &mut impl EvictionPolicy,
+        now: Moment,
+        pressure: Pressure,
+    ) -> Option<Slot> {
+        let victim = policy.victim(now, pressure, self)?;
+        let why = if pressure == Pressure::Full { Removal::Evicted } else { Removal::Expired };
+        self.remove(policy, victim, why);
+        Some(victim)
+    }
+}
+
+fn cost(expires_at: Option<Moment>) -> Cost {
+    Cost { hash: 0, weight: 1, now: at(0), expires_at }
+}
