@@ -74,6 +74,7 @@ over_all_stores! {
     a_thousand_strong_readers_share_two_requests
     a_reader_that_goes_away_hurts_no_other
     a_reader_after_a_change_never_gets_what_was_before
+    a_strong_reader_takes_no_answer_to_an_older_question
     a_caller_may_go_away_at_every_await
     a_key_has_one_spelling
     a_body_larger_than_the_cache_is_served_and_counted
@@ -90,6 +91,7 @@ over_all_stores! {
     a_decoder_may_fail_and_panic
     a_watch_yields_each_version_once
     a_watch_yields_an_error_once
+    a_watch_sees_other_bytes_under_the_same_tag
     a_watch_that_cannot_go_on_ends
     a_closed_cache_says_so
     caches_of_other_names_are_others
@@ -468,6 +470,23 @@ async fn a_reader_after_a_change_never_gets_what_was_before(w: &World) {
     }
 }
 
+async fn a_strong_reader_takes_no_answer_to_an_older_question(w: &World) {
+    let (node, key) = (w.node(), w.key("a"));
+    for (before, after) in [("1", "22"), ("333", "4444")] {
+        w.write(&key, before).await;
+        w.store.fault(Fault::hold().on(Get).late().once());
+        let early = spawn_get(&node, &key);
+        w.store.wait_until_held(1).await;
+        // Another node writes, so there is no fence here.
+        w.write(&key, after).await;
+        let late = spawn_get(&node, &key);
+        tokio::task::yield_now().await;
+        w.store.release_all();
+        assert_eq!(early.await.unwrap().unwrap().bytes(), before);
+        assert_eq!(late.await.unwrap().unwrap().bytes(), after);
+    }
+}
+
 async fn a_caller_may_go_away_at_every_await(w: &World) {
     let old = &[Some("old")][..];
     for rule in [Freshness::strong(), Freshness::immutable()] {
@@ -661,11 +680,15 @@ async fn stale_if_error_covers_outages_alone(w: &World) {
     outage();
     let strong = ReadOptions::new().freshness(Freshness::strong());
     failed(node.get_with(&key, strong).await, ErrorKind::Unavailable);
+    // Nor for what is no outage.
+    w.advance(10);
+    w.store.fault(Fault::panic().on(Get).once());
+    failed(node.get(&key).await, ErrorKind::Panicked);
     // Nor for what was invalidated.
     node.invalidate(&key).await.unwrap();
     outage();
     failed(node.get(&key).await, ErrorKind::Unavailable);
-    assert_eq!((node.stats().stale, node.stats().errors), (1, 3));
+    assert_eq!((node.stats().stale, node.stats().errors), (1, 4));
 }
 
 async fn stale_while_revalidate_asks_behind(w: &World) {
@@ -778,6 +801,16 @@ async fn a_watch_yields_an_error_once(w: &World) {
     failed(versions.next().await.unwrap(), ErrorKind::PermissionDenied);
     assert_eq!(body(versions.next().await.unwrap()).as_deref(), Some("body"));
     assert_eq!(w.requests().len(), 6);
+}
+
+async fn a_watch_sees_other_bytes_under_the_same_tag(w: &World) {
+    let (node, key) = (w.node(), w.key("a"));
+    w.store.fault(Fault::tag(TagFault::Replaced("W/\"always\"".to_owned())));
+    let mut versions = node.watch(&key, EVERY);
+    for text in ["1", "22"] {
+        w.write(&key, text).await;
+        assert_eq!(body(versions.next().await.unwrap()).as_deref(), Some(text));
+    }
 }
 
 async fn a_watch_that_cannot_go_on_ends(w: &World) {

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cache_facade::{
-    Bytes, Clock, ErrorKind, Eviction, Freshness, ObjectCache, ObjectCacheBuilder, Origin, PutCondition,
-    Result, Status, ValidatorStrength, Version,
-    cache_core::{Entry, Key, SystemClock, Validation, Validator},
+    Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, ObjectCache,
+    ObjectCacheBuilder, Origin, PutCondition, Result, Status, ValidatorStrength, Version,
+    cache_core::{Cost, Entry, Held, Key, Limits, Moment, Pressure, Removal, Slot, Validation, Validator},
     cache_policy::{Lru, MemoryBackend},
     object_store::memory::InMemory,
 };
+use cache_testkit::{Fault, FaultyStore, ManualClock};
 use futures_util::FutureExt as _;
 
 use crate::world::{failed, got};
@@ -93,15 +94,33 @@ async fn absurd_settings_work() {
 
 #[tokio::test]
 async fn any_policy_is_an_eviction_and_expires() {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    for builder in [over_store().eviction(Eviction::Lru), over_store().eviction(Lru::new())] {
-        let cache = builder.max_entries(1).clock(Arc::clone(&clock)).time_to_live(ONE).build().unwrap();
+    for (policy, evictions, refusals) in [(Eviction::Lru, 1, 0), (Eviction::from(Fixed::default()), 0, 1)] {
+        let clock = Arc::new(ManualClock::new());
+        let builder = over_store().eviction(policy).max_entries(1).clock(clock.clone());
+        let cache = builder.time_to_live(ONE).build().unwrap();
         cache.put("a", "body").await.unwrap();
         cache.put("b", "body").await.unwrap();
-        assert_eq!((cache.stats().entries, cache.stats().evictions), (1, 1));
-        let later = clock.now().saturating_add(ONE * 2);
-        cache.read_through().backend().sweep(later).await.unwrap();
+        let stats = cache.stats();
+        assert_eq!((stats.entries, stats.evictions, stats.refusals), (1, evictions, refusals));
+        clock.advance(ONE);
+        cache.read_through().backend().sweep(clock.now()).await.unwrap();
         assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 1));
+    }
+}
+
+#[tokio::test]
+async fn the_clock_also_tells_whether_a_timestamp_is_old_enough() {
+    let clock = Arc::new(ManualClock::new());
+    let store = FaultyStore::in_memory();
+    for (age, status) in [(1, Status::Refetched), (3, Status::Revalidated)] {
+        let strength = ValidatorStrength::Timestamp(ONE * 2);
+        let builder = ObjectCache::builder(Arc::new(store.clone())).clock(clock.clone());
+        let cache = builder.validator_strength(strength).build().unwrap();
+        store.heal();
+        cache.put("a", "body").await.unwrap();
+        store.fault(Fault::last_modified(Some(clock.date() - ONE * age)));
+        cache.get("a").await.unwrap();
+        got(&cache.get("a").await, "body", status);
     }
 }
 
@@ -132,6 +151,32 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     failed(timeless.block_on(watch.next()).unwrap(), ErrorKind::Config);
 }
 
+/// A policy under which the first to come stay.
+#[derive(Default)]
+struct Fixed(Vec<Slot>);
+
+impl EvictionPolicy for Fixed {
+    fn for_shard(&self, _limits: &Limits) -> Self {
+        Self::default()
+    }
+
+    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+        self.0.push(slot);
+    }
+
+    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+
+    fn on_hit(&self, _slot: Slot) {}
+
+    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+        self.0.retain(|held| *held != slot);
+    }
+
+    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
+        self.0.last().copied().filter(|_| pressure == Pressure::Full)
+    }
+}
+
 /// An origin with no objects, which takes none.
 struct Nowhere;
 
@@ -145,11 +190,11 @@ impl Validator for Nowhere {
 #[async_trait]
 impl Origin for Nowhere {
     async fn put(&self, _key: &Key, _body: Bytes, _condition: PutCondition) -> Result<Version> {
-        Err(cache_facade::Error::new(ErrorKind::Unsupported, "nothing is taken here"))
+        Err(Error::new(ErrorKind::Unsupported, "nothing is taken here"))
     }
 
     async fn delete(&self, _key: &Key) -> Result<()> {
-        Err(cache_facade::Error::new(ErrorKind::Unsupported, "nothing is deleted here"))
+        Err(Error::new(ErrorKind::Unsupported, "nothing is deleted here"))
     }
 }
 
