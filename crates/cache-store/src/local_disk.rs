@@ -149,6 +149,13 @@ a line that is none
         }
 
         #[test]
+        fn what_is_mounted_above_the_root_does_not_count() {
+            let mounts = b"27 1 0:9 / / rw - overlay overlay rw\n31 27 8:1 / /data rw - xfs /dev/sdb rw";
+            assert_eq!(judge("6.13.0", mounts, Path::new("/data/sets")), STRONG);
+            assert_eq!(judge("6.13.0", mounts, Path::new("/home")), COARSE);
+        }
+
+        #[test]
         fn so_does_every_one_mounted_below_it() {
             check("6.13.0", "/data", COARSE);
             check("6.13.0", "/data/usb stick/a", COARSE);

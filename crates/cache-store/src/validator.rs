@@ -217,3 +217,22 @@ fn late(limit: Duration) -> Error {
     let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
     Error::new(ErrorKind::Timeout, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_all_that_the_answer_says_of_it() {
+        let meta = ObjectMeta {
+            location: "a".into(),
+            last_modified: (SystemTime::UNIX_EPOCH + Duration::from_nanos(1)).into(),
+            size: 3,
+            e_tag: Some("\"x\"".into()),
+            version: Some("7".into()),
+        };
+        let Version { e_tag, version, last_modified, size } = version_of(&meta);
+        assert_eq!((e_tag, version, size), (meta.e_tag, meta.version, meta.size));
+        assert_eq!(last_modified, Some(meta.last_modified.into()));
+    }
+}

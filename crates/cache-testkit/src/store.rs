@@ -92,22 +92,23 @@ impl FaultyStore {
 
     /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came.
     pub fn requests(&self) -> Vec<Request> {
-        self.log.requests()
+        self.log.read(<[Request]>::to_vec)
     }
 
     /// How many requests there are in the record.
     pub fn count(&self) -> usize {
-        self.log.requests().len()
+        self.log.read(<[Request]>::len)
     }
 
     /// How many of them are [`Operation::Get`].
     pub fn gets(&self) -> usize {
-        self.log.requests().iter().filter(|request| request.operation == Operation::Get).count()
+        let is_get = |request: &&Request| request.operation == Operation::Get;
+        self.log.read(|requests| requests.iter().filter(is_get).count())
     }
 
     /// The bytes of object bodies that were given out for the requests in the record.
     pub fn body_bytes(&self) -> u64 {
-        self.log.requests().iter().map(|request| request.bytes_delivered).sum()
+        self.log.read(|requests| requests.iter().map(|request| request.bytes_delivered).sum())
     }
 
     /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.

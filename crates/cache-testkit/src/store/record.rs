@@ -148,8 +148,9 @@ struct Requests {
 }
 
 impl Log {
-    pub(super) fn requests(&self) -> Vec<Request> {
-        self.lock().kept.clone()
+    /// What `read` makes of the requests in the record. It must not call the store.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
+        read(&self.lock().kept)
     }
 
     pub(super) fn reset(&self) {
