@@ -1,0 +1,56 @@
+//! An eviction policy of one's own: first in, first out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cache_facade::{
+    EvictionPolicy, ObjectCache, Result, Status,
+    cache_core::{Cost, Held, Limits, Moment, Pressure, Removal, Slot},
+    object_store::memory::InMemory,
+};
+
+#[derive(Default)]
+struct Fifo {
+    arrivals: u64,
+    by_arrival: BTreeMap<u64, Slot>,
+    /// By slot.
+    arrived: Vec<u64>,
+}
+
+impl EvictionPolicy for Fifo {
+    fn for_shard(&self, _limits: &Limits) -> Self {
+        Self::default()
+    }
+    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+        self.arrivals += 1;
+        self.by_arrival.insert(self.arrivals, slot);
+        self.arrived.resize(self.arrived.len().max(slot.index() + 1), 0);
+        self.arrived[slot.index()] = self.arrivals;
+    }
+    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_hit(&self, _slot: Slot) {}
+    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+        self.by_arrival.remove(&self.arrived[slot.index()]);
+    }
+    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
+        match pressure {
+            Pressure::Full => self.by_arrival.values().next().copied(),
+            Pressure::Expired => None, // The cache finds these itself.
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let bucket = Arc::new(InMemory::new());
+    let cache = ObjectCache::builder(bucket).max_entries(2).eviction(Fifo::default()).build()?;
+    cache.put("a", "first in").await?;
+    cache.put("b", "second").await?;
+    cache.get("a").await?; // A use, which counts for nothing here.
+    cache.put("c", "third").await?;
+    for (key, expected) in [("c", Status::Revalidated), ("b", Status::Revalidated), ("a", Status::Fetched)] {
+        let status = cache.get(key).await?.status();
+        println!("{key}: {status:?}");
+        assert_eq!(status, expected);
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! The changes of one object, as a stream.
+
+use std::{
+    fmt,
+    panic::catch_unwind,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use cache_core::{Error, ErrorKind, Freshness, Key, Result};
+use futures_core::Stream;
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::{CachedObject, ObjectCache, ReadOptions};
+
+/// The versions of one object: first the current one, then each that takes its place.
+///
+/// While it is polled, it reads the object strongly, at once and then at most once in the given span; a reading that
+/// took longer is not made up for. A reading yields if it differs from the one before: another version, other bytes
+/// under the same version (where the store's tags are weak), or another kind of error. So an object that is missing
+/// is one `NotFound`, and one that comes back after an error is yielded again. Versions that came and went between two
+/// readings are not seen.
+///
+/// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero, and if it is
+/// polled outside of a tokio runtime with time enabled.
+///
+/// Dropping it stops it; nothing runs between two polls. It holds the last version, and a handle to the cache.
+///
+/// ```
+/// # use std::{sync::Arc, time::Duration};
+/// # use cache_facade::{ObjectCache, object_store::memory::InMemory};
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> cache_facade::Result<()> {
+/// # let cache = ObjectCache::builder(Arc::new(InMemory::new())).build()?;
+/// cache.put("motd.txt", "hello").await?;
+/// let mut updates = cache.watch("motd.txt", Duration::from_secs(10));
+/// while let Some(update) = updates.next().await {
+///     let object = update?;
+///     if object.bytes() == "goodbye" {
+///         break;
+///     }
+///     cache.put("motd.txt", "goodbye").await?; // Or another node does.
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is read before it is polled"]
+pub struct Watch {
+    key: String,
+    every: Duration,
+    changes: Pin<Box<dyn Stream<Item = Result<CachedObject>> + Send>>,
+}
+
+impl Watch {
+    pub(crate) fn new(cache: ObjectCache, key: &str, every: Duration) -> Self {
+        let changes = match Readings::new(cache, key, every) {
+            Ok(readings) => stream::unfold(readings, Readings::next_change).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        };
+        Self { key: key.to_owned(), every, changes }
+    }
+
+    /// The next version, or the next error; `None` at the end. A dropped future loses nothing: the next call goes
+    /// on where it was.
+    pub async fn next(&mut self) -> Option<Result<CachedObject>> {
+        self.changes.next().await
+    }
+}
+
+impl Stream for Watch {
+    type Item = Result<CachedObject>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.changes.as_mut().poll_next(cx)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("key", &self.key).field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+/// The object, read again and again.
+struct Readings {
+    cache: ObjectCache,
+    key: Key,
+    every: Duration,
+    /// Made when it is first needed, in the runtime of whoever polls.
+    ticks: Option<Interval>,
+    last: Option<Result<CachedObject>>,
+}
+
+impl Readings {
+    fn new(cache: ObjectCache, key: &str, every: Duration) -> Result<Self> {
+        if every.is_zero() {
+            return Err(Error::new(ErrorKind::Config, "the span of a watch is zero; give one"));
+        }
+        Ok(Self { cache, key: Key::parse(key)?, every, ticks: None, last: None })
+    }
+
+    async fn next_change(mut self) -> Option<(Result<CachedObject>, Self)> {
+        if self.last.as_ref().is_some_and(is_final) {
+            return None;
+        }
+        loop {
+            let read = match self.tick().await {
+                Ok(()) => {
+                    let strong = ReadOptions::new().freshness(Freshness::strong());
+                    self.cache.get_with(self.key.as_str(), strong).await
+                }
+                Err(error) => Err(error),
+            };
+            if self.last.as_ref().is_none_or(|last| is_change(last, &read)) {
+                self.last = Some(read.clone());
+                return Some((read, self));
+            }
+        }
+    }
+
+    async fn tick(&mut self) -> Result<()> {
+        let ticks = match &mut self.ticks {
+            Some(ticks) => ticks,
+            none => none.insert(ticks(self.every)?),
+        };
+        ticks.tick().await;
+        Ok(())
+    }
+}
+
+fn ticks(every: Duration) -> Result<Interval> {
+    // tokio has no other way to say that there is no runtime, or that its time is not enabled.
+    let mut ticks = catch_unwind(|| interval(every)).map_err(|_| {
+        Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one")
+    })?;
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Ok(ticks)
+}
+
+fn is_final(last: &Result<CachedObject>) -> bool {
+    use ErrorKind::{Closed, Config, InvalidKey};
+    last.as_ref().is_err_and(|error| matches!(error.kind(), Closed | Config | InvalidKey))
+}
+
+fn is_change(last: &Result<CachedObject>, read: &Result<CachedObject>) -> bool {
+    match (last, read) {
+        (Ok(last), Ok(read)) => {
+            // Mostly the two are handles of one copy. Bytes are compared too: a tag may repeat, or be missing.
+            !last.entry().is_same(read.entry())
+                && (last.version() != read.version() || last.bytes() != read.bytes())
+        }
+        (Err(last), Err(read)) => last.kind() != read.kind(),
+        _ => true,
+    }
+}

@@ -1,0 +1,120 @@
+//! What waits for time, over memory and tokio's paused clock, which goes on when nothing else can.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::Clock;
+use cache_facade::{ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Status, cache_core};
+use cache_testkit::{Fault, FaultyStore, Operation::Get};
+use object_store::{ObjectStoreExt as _, path::Path};
+
+use crate::world::{at_rest, failed, got, until};
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_request_is_a_timeout() {
+    let (store, cache) = node(|builder| builder.origin_timeout(secs(3)));
+    store.fault(Fault::hang());
+    let clock = cache_core::SystemClock::new();
+    failed(cache.get("a").await, ErrorKind::Timeout);
+    assert_eq!(clock.now().saturating_since(cache_core::Moment::from_nanos(0)), secs(3));
+    failed(cache.put("a", "body").await, ErrorKind::Timeout);
+    failed(cache.delete("a").await, ErrorKind::Timeout);
+    assert_eq!(cache.stats().origin.requests(), store.count() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_request_is_covered_by_stale_if_error() {
+    let rule = Freshness::strong().stale_if_error(secs(10));
+    let (store, cache) = node(|builder| builder.origin_timeout(secs(3)).freshness(rule));
+    cache.put("a", "body").await.unwrap();
+    store.fault(Fault::hang().on(Get).once());
+    got(&cache.get("a").await, "body", Status::Stale);
+    got(&cache.get("a").await, "body", Status::Revalidated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_asks_once_more() {
+    let (store, cache) = node(|builder| builder.patience(secs(1)));
+    cache.put("a", "body").await.unwrap();
+    store.fault(Fault::hang().on(Get).once());
+    got(&cache.get("a").await, "body", Status::Revalidated);
+    assert_eq!((store.gets(), cache.stats().origin.abandoned), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_copies_leave_by_themselves() {
+    let (_, cache) = node(|builder| builder);
+    cache.put("a", "body").await.unwrap();
+    tokio::time::sleep(secs(299)).await;
+    assert_eq!(cache.stats().entries, 1);
+    tokio::time::sleep(secs(62)).await;
+    assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_takes_all_tasks_with_it() {
+    let (_, cache) = node(|builder| builder);
+    cache.put("a", "body").await.unwrap();
+    cache.get("a").await.unwrap();
+    at_rest(&cache).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    until(|| tasks() == 1).await;
+    let mut watch = cache.watch("a", secs(1));
+    watch.next().await.unwrap().unwrap();
+    drop(cache);
+    watch.next_would_wait(secs(5)).await;
+    drop(watch);
+    until(|| tasks() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_asks_once_in_its_span_and_makes_up_for_nothing() {
+    let (store, cache) = node(|builder| builder);
+    cache.put("a", "body").await.unwrap();
+    let mut watch = cache.watch("a", secs(10));
+    watch.next().await.unwrap().unwrap();
+    watch.next_would_wait(secs(35)).await;
+    assert_eq!(store.gets(), 4);
+    // Nobody polls for a while: one request, and then the span again.
+    tokio::time::sleep(secs(1000)).await;
+    watch.next_would_wait(secs(9)).await;
+    assert_eq!(store.gets(), 5);
+    watch.next_would_wait(secs(2)).await;
+    assert_eq!(store.gets(), 6);
+    drop(watch);
+    tokio::time::sleep(secs(100)).await;
+    assert_eq!(store.gets(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_loses_nothing_when_its_next_is_dropped() {
+    let (store, cache) = node(|builder| builder);
+    store.inner().put(&Path::from("a"), "body".into()).await.unwrap();
+    store.fault(Fault::hold().once());
+    let mut watch = cache.watch("a", secs(10));
+    watch.next_would_wait(secs(1)).await;
+    store.release_all();
+    got(&watch.next().await.unwrap(), "body", Status::Fetched);
+    assert_eq!(store.gets(), 1);
+}
+
+trait WatchExt {
+    /// Waits for `span`, in which nothing may come.
+    async fn next_would_wait(&mut self, span: Duration);
+}
+
+impl WatchExt for cache_facade::Watch {
+    async fn next_would_wait(&mut self, span: Duration) {
+        tokio::time::timeout(span, self.next()).await.expect_err("nothing has changed");
+    }
+}
+
+/// A bucket in memory and a node over it, whose clock is tokio's.
+fn node(set: impl FnOnce(ObjectCacheBuilder) -> ObjectCacheBuilder) -> (FaultyStore, ObjectCache) {
+    let store = FaultyStore::in_memory();
+    let cache = set(ObjectCache::builder(Arc::new(store.clone()))).build().unwrap();
+    (store, cache)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
