@@ -18,8 +18,8 @@ use super::{Operation, Request};
 
 /// What a [`FaultyStore`](super::FaultyStore) does to requests, and to which.
 ///
-/// What it does is said by the constructor. By default it is done to every request that the wrapped store has not
-/// yet been asked; the methods narrow that down.
+/// What it does is said by the constructor. By default it happens to every request, before the wrapped store is
+/// asked; the methods narrow that down.
 #[must_use = "give it to `FaultyStore::fault`"]
 pub struct Fault {
     effect: Effect,
