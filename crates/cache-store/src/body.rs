@@ -1,12 +1,14 @@
 //! Bodies: whole, of the announced length, and in buffers of their own.
 //!
-//! *Length.* object_store takes the length of a body as a hint: one that ends early, or goes on, passes. An incomplete
-//! answer may not be used as a complete one (RFC 9111 section 3.3), so every body is counted here. A stream may
-//! also never end: one over a file that was cut after it was opened yields empty chunks for ever.
+//! *Length.* object_store takes the length of a body as a hint: one that ends early, or goes on, passes. An
+//! incomplete answer may not be used as a complete one (RFC 9111 section 3.3), so every body is counted here.
+//! A stream may also never end: one over a file that was cut after it was opened yields empty chunks for
+//! ever.
 //!
-//! *Buffers.* A `Bytes` keeps its whole buffer alive. A body of 200 bytes straight from the HTTP client kept 23 times
-//! its size (the client's read buffer), one of 64 KiB 1.1 times. What a cache accounts is the length, so the
-//! buffer must be about as long: small bodies are copied, large ones that come as one chunk are not.
+//! *Buffers.* A `Bytes` keeps its whole buffer alive. A body of 200 bytes straight from the HTTP client kept
+//! 23 times its size (the client's read buffer), one of 64 KiB 1.1 times. What a cache accounts is the
+//! length, so the buffer must be about as long: small bodies are copied, large ones that come as one chunk
+//! are not.
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result};

@@ -32,8 +32,8 @@ mod linux {
         if found == ValidatorStrength::Timestamp(SECONDS) {
             return Some(found);
         }
-        // ext4 with small inodes counts seconds, and its name does not say so; the root's change time does, which no
-        // program can set.
+        // ext4 with small inodes counts seconds, and its name does not say so; the root's change time does,
+        // which no program can set.
         let counts_seconds = fs::metadata(&root).ok()?.ctime_nsec() == 0;
         Some(if counts_seconds { ValidatorStrength::Timestamp(SECONDS) } else { found })
     }

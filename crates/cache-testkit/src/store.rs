@@ -34,8 +34,9 @@ use self::{
 /// An [`ObjectStore`] around another one that records every request, and does to it what its [`Fault`]s say:
 /// holds it, fails it, loses its answer, or edits its answer.
 ///
-/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so that code that
-/// goes by the kind of its store treats it the same. A clone is another handle of the same record and faults.
+/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so that code
+/// that goes by the kind of its store treats it the same. A clone is another handle of the same record and
+/// faults.
 ///
 /// Each location of a `delete_stream` is a request of its own, made one after the other.
 ///
@@ -85,7 +86,8 @@ impl FaultyStore {
         Self::new(Arc::new(InMemory::new()))
     }
 
-    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if another node did it.
+    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if another node did
+    /// it.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
         &self.inner
     }
@@ -118,10 +120,11 @@ impl FaultyStore {
 
     /// Adds a fault.
     ///
-    /// For each request the faults are looked at in the order in which they were added. All that match a request
-    /// count, but for these: what comes after an error, a hang or a panic is not looked at; and of two faults that
-    /// hold the request at the same point, or edit the same part of its answer, only the first counts. A fault that
-    /// does not count is not used up. So a script is a fault with [`Fault::once`] for each step.
+    /// For each request the faults are looked at in the order in which they were added. All that match a
+    /// request count, but for these: what comes after an error, a hang or a panic is not looked at; and of
+    /// two faults that hold the request at the same point, or edit the same part of its answer, only the
+    /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
+    /// for each step.
     pub fn fault(&self, fault: Fault) {
         self.rules().push(Arc::new(fault.into_rule()));
     }
@@ -137,8 +140,8 @@ impl FaultyStore {
         self.gate.wait_until_held(n).await;
     }
 
-    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for
-    /// go on holding later requests.
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked
+    /// for go on holding later requests.
     pub fn release(&self, n: usize) {
         self.gate.release(n);
     }
