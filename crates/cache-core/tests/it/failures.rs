@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_core::{ErrorKind, Status};
 use cache_testkit::{MapBackend, OriginFault, OriginRequest, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
 
 #[tokio::test]
 async fn an_outage_is_covered_inside_the_window_only() {
@@ -208,6 +208,32 @@ async fn a_runtime_that_is_shut_down_while_an_answer_is_published_leaves_nothing
         drop(runtime);
     };
     tokio::task::spawn_blocking(begun).await.unwrap();
+    backend.gate.open();
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_under_a_write_leaves_nothing_in_doubt() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.origin.write(KEY, "two");
+    let (cache, gate) = (rig.cache.clone(), Arc::clone(&backend));
+    let mut invalidation = Box::pin(async move { cache.invalidate(KEY).await });
+    let begun = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            gate.gate.close();
+            assert!(poll_once(invalidation.as_mut()).is_pending());
+            gate.gate.wait_held(1).await;
+        });
+        drop(runtime);
+        invalidation
+    };
+    let invalidation = tokio::task::spawn_blocking(begun).await.unwrap();
+    assert_eq!(invalidation.await.unwrap_err().kind(), ErrorKind::Other);
     backend.gate.open();
     rig.check(FOREVER, "two", Status::Fetched).await;
     assert_eq!(rig.cache.keys_in_flight(), 0);
