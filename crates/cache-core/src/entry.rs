@@ -323,7 +323,7 @@ const NONE: u32 = u32::MAX;
 
 /// The head, the reference count and the length beside it, and what a backend's table, slots and policy keep of
 /// an entry.
-const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 48;
+const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 72;
 
 fn unix_nanos(at: SystemTime) -> i64 {
     let clamp = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn at(n: u64) -> Moment {
-        Moment::from_nanos(secs(n).as_nanos() as u64)
+        Moment::from_nanos(0).saturating_add(secs(n))
     }
 
     fn held(vouched_at: u64, time_to_live: Option<u64>) -> Entry {

@@ -47,8 +47,9 @@ pub enum Validation {
 /// # Contract
 ///
 /// The version that `put` returns MUST name the body that was put, and come from the answer to the put itself. An
-/// error of any kind but `PreconditionFailed`, `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey`
-/// and `Unsupported` leaves it open whether the write took effect.
+/// error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and `Unsupported` leaves
+/// it open whether the write took effect; of `PreconditionFailed` this is true only of origins that repeat a
+/// request whose answer was lost, as object_store does: the second attempt may have met the first one's work.
 #[async_trait]
 pub trait Origin: Validator {
     /// Writes `body` under `key` if `condition` holds.

@@ -22,9 +22,9 @@ impl EtagValidatorBuilder {
         Self { store, clock: None, settings, strength: None }
     }
 
-    /// How long a request may take, the reading of its body included. Then it is dropped, and the error is of kind
-    /// `Timeout`: object_store's own retries can take minutes. Zero is an error of [`build`](Self::build).
-    /// Default: 30 s.
+    /// How long a request may take, the reading of its body included. Then it is dropped, and the error is of
+    /// kind `Timeout`: object_store's own retries can take minutes. Zero is an error of
+    /// [`build`](Self::build). Default: 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.settings.origin_timeout = limit;
         self
@@ -36,16 +36,18 @@ impl EtagValidatorBuilder {
         self
     }
 
-    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A weak tag says that
-    /// two versions mean the same, not that they have the same bytes: an entry that it confirms may differ from
-    /// the object. Default: no; what has a weak tag is fetched anew whenever the store must be asked.
+    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A weak tag
+    /// says that two versions mean the same, not that they have the same bytes: an entry that it confirms may
+    /// differ from the object. Default: no; what has a weak tag is fetched anew whenever the store must be
+    /// asked.
     pub fn accept_weak(mut self, accept: bool) -> Self {
         self.settings.accept_weak = accept;
         self
     }
 
-    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body is not
-    /// read. Puts are not limited. Zero is an error of [`build`](Self::build). Default: no limit, but memory.
+    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body
+    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default: no limit, but
+    /// memory.
     pub fn max_object_size(mut self, bytes: u64) -> Self {
         self.settings.max_object_size = Some(bytes);
         self

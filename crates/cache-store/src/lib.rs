@@ -28,8 +28,8 @@
 //!
 //! # Features
 //!
-//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and change
-//! nothing here. Without any there is the store in memory, and every store of your own.
+//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and
+//! change nothing here. Without any there is the store in memory, and every store of your own.
 #![forbid(unsafe_code)]
 
 mod attributes;

@@ -32,8 +32,8 @@ mod linux {
         if found == ValidatorStrength::Timestamp(SECONDS) {
             return Some(found);
         }
-        // ext4 with small inodes counts seconds, and its name does not say so; the root's change time does, which no
-        // program can set.
+        // ext4 with small inodes counts seconds, and its name does not say so; the root's change time does,
+        // which no program can set.
         let counts_seconds = fs::metadata(&root).ok()?.ctime_nsec() == 0;
         Some(if counts_seconds { ValidatorStrength::Timestamp(SECONDS) } else { found })
     }
@@ -146,6 +146,13 @@ a line that is none
             for root in ["/over/lay", "/proc/self"] {
                 check("6.13.0", root, COARSE);
             }
+        }
+
+        #[test]
+        fn what_is_mounted_above_the_root_does_not_count() {
+            let mounts = b"27 1 0:9 / / rw - overlay overlay rw\n31 27 8:1 / /data rw - xfs /dev/sdb rw";
+            assert_eq!(judge("6.13.0", mounts, Path::new("/data/sets")), STRONG);
+            assert_eq!(judge("6.13.0", mounts, Path::new("/home")), COARSE);
         }
 
         #[test]

@@ -7,8 +7,8 @@ pub(crate) fn is_weak(tag: &str) -> bool {
 
 /// Whether `If-None-Match: <tag>` asks about this one tag and nothing else.
 ///
-/// A tag comes from the origin, and some write it as they please. Sent back, `*` means any version, a comma outside
-/// of quotes makes it a list, and one too long is refused by servers for good.
+/// A tag comes from the origin, and some write it as they please. Sent back, `*` means any version, a comma
+/// outside of quotes makes it a list, and one too long is refused by servers for good.
 pub(crate) fn names_one_version(tag: &str) -> bool {
     let opaque = tag.strip_prefix("W/").unwrap_or(tag);
     let in_quotes = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));

@@ -25,13 +25,14 @@ use crate::{
 
 /// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is no ETag.
 ///
-/// Each question is one GET. If an entry is held whose version the store can confirm, the GET carries that entry's
-/// ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date as `If-Modified-Since`). Body, version
-/// and attributes of an entry come from one and the same answer, and a body that is not exactly as long as its
-/// answer says is an error. A put is one PUT, and its version comes from the answer to it.
+/// Each question is one GET. If an entry is held whose version the store can confirm, the GET carries that
+/// entry's ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date as
+/// `If-Modified-Since`). Body, version and attributes of an entry come from one and the same answer, and a
+/// body that is not exactly as long as its answer says is an error. A put is one PUT, and its version comes
+/// from the answer to it.
 ///
-/// It keeps nothing, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time. Needs a
-/// tokio runtime with its timer.
+/// It keeps nothing, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time.
+/// Needs a tokio runtime with its timer.
 ///
 /// # Errors
 ///
@@ -40,13 +41,13 @@ use crate::{
 /// outage is `Unavailable`, also a body too short or too long; no answer in time is `Timeout`. The error of
 /// `object_store` is always the source; it may quote the answer of a server.
 ///
-/// object_store repeats a request whose answer was lost, conditional writes too: a `PreconditionFailed` can be
-/// the answer to the second attempt of a write whose first took effect. Read the object to know.
+/// object_store repeats a request whose answer was lost, conditional writes too: a `PreconditionFailed` can
+/// be the answer to the second attempt of a write whose first took effect. Read the object to know.
 ///
 /// # Dropped futures
 ///
-/// The request is dropped with its future. A read leaves nothing behind. A write may have taken effect, or may yet.
-/// On local disk, a file operation that has begun runs to its end on a thread of its own.
+/// The request is dropped with its future. A read leaves nothing behind. A write may have taken effect, or
+/// may yet. On local disk, a file operation that has begun runs to its end on a thread of its own.
 pub struct EtagValidator {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
@@ -216,4 +217,23 @@ fn path_of(key: &Key) -> Result<Path> {
 fn late(limit: Duration) -> Error {
     let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
     Error::new(ErrorKind::Timeout, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_all_that_the_answer_says_of_it() {
+        let meta = ObjectMeta {
+            location: "a".into(),
+            last_modified: (SystemTime::UNIX_EPOCH + Duration::from_nanos(1)).into(),
+            size: 3,
+            e_tag: Some("\"x\"".into()),
+            version: Some("7".into()),
+        };
+        let Version { e_tag, version, last_modified, size } = version_of(&meta);
+        assert_eq!((e_tag, version, size), (meta.e_tag, meta.version, meta.size));
+        assert_eq!(last_modified, Some(meta.last_modified.into()));
+    }
 }

@@ -34,8 +34,9 @@ use self::{
 /// An [`ObjectStore`] around another one that records every request, and does to it what its [`Fault`]s say:
 /// holds it, fails it, loses its answer, or edits its answer.
 ///
-/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so that code that
-/// goes by the kind of its store treats it the same. A clone is another handle of the same record and faults.
+/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so that code
+/// that goes by the kind of its store treats it the same. A clone is another handle of the same record and
+/// faults.
 ///
 /// Each location of a `delete_stream` is a request of its own, made one after the other.
 ///
@@ -85,29 +86,31 @@ impl FaultyStore {
         Self::new(Arc::new(InMemory::new()))
     }
 
-    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if another node did it.
+    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if another node did
+    /// it.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
         &self.inner
     }
 
     /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came.
     pub fn requests(&self) -> Vec<Request> {
-        self.log.requests()
+        self.log.read(<[Request]>::to_vec)
     }
 
     /// How many requests there are in the record.
     pub fn count(&self) -> usize {
-        self.log.requests().len()
+        self.log.read(<[Request]>::len)
     }
 
     /// How many of them are [`Operation::Get`].
     pub fn gets(&self) -> usize {
-        self.log.requests().iter().filter(|request| request.operation == Operation::Get).count()
+        let is_get = |request: &&Request| request.operation == Operation::Get;
+        self.log.read(|requests| requests.iter().filter(is_get).count())
     }
 
     /// The bytes of object bodies that were given out for the requests in the record.
     pub fn body_bytes(&self) -> u64 {
-        self.log.requests().iter().map(|request| request.bytes_delivered).sum()
+        self.log.read(|requests| requests.iter().map(|request| request.bytes_delivered).sum())
     }
 
     /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.
@@ -117,10 +120,11 @@ impl FaultyStore {
 
     /// Adds a fault.
     ///
-    /// For each request the faults are looked at in the order in which they were added. All that match a request
-    /// count, but for these: what comes after an error, a hang or a panic is not looked at; and of two faults that
-    /// hold the request at the same point, or edit the same part of its answer, only the first counts. A fault that
-    /// does not count is not used up. So a script is a fault with [`Fault::once`] for each step.
+    /// For each request the faults are looked at in the order in which they were added. All that match a
+    /// request count, but for these: what comes after an error, a hang or a panic is not looked at; and of
+    /// two faults that hold the request at the same point, or edit the same part of its answer, only the
+    /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
+    /// for each step.
     pub fn fault(&self, fault: Fault) {
         self.rules().push(Arc::new(fault.into_rule()));
     }
@@ -136,8 +140,8 @@ impl FaultyStore {
         self.gate.wait_until_held(n).await;
     }
 
-    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for
-    /// go on holding later requests.
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked
+    /// for go on holding later requests.
     pub fn release(&self, n: usize) {
         self.gate.release(n);
     }

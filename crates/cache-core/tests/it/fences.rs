@@ -272,6 +272,28 @@ async fn an_insert_that_lands_after_clear_is_void() {
     rig.at_rest(2).await;
 }
 
+/// Who has been answered has been answered with what is held: the next reader may not see anything older.
+#[tokio::test]
+async fn nobody_is_woken_before_the_answer_is_published() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.origin.write(KEY, "two");
+    rig.origin.after.close();
+    let reader = rig.spawn_get(STRONG);
+    rig.origin.after.wait_held(1).await;
+    backend.gate.close();
+    rig.origin.after.open();
+    backend.gate.wait_held(1).await;
+    rig.settle().await;
+    assert!(!reader.is_finished(), "the insert has not been done");
+    backend.gate.open();
+    assert_eq!(text(&reader.await.unwrap().unwrap()), "two");
+    rig.check(FOREVER, "two", Status::Fresh).await;
+    rig.at_rest(3).await;
+}
+
 /// A remove that fails leaves the entry where it is; it is void all the same.
 #[tokio::test]
 async fn a_failed_remove_voids_the_entry() {

@@ -7,10 +7,10 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,9 +18,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, Error, ErrorKind, Freshness, Key, Origin, PutCondition, ReadThrough, Result, Served,
-    Status, Validation, Validator, Version,
+    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Origin, PutCondition, ReadThrough,
+    Result, Served, Status, Usage, Validation, Validator, Version,
 };
+use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
 use cache_testkit::{MapBackend, WaitingBackend};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -459,17 +460,86 @@ fn the_rules_hold_over_a_plain_backend() {
 }
 
 #[test]
-fn the_rules_hold_over_a_backend_that_waits() {
-    check_schedules(|seed, node| {
-        let backend = WaitingBackend::new(MapBackend::new(), 0, seed ^ node as u64);
-        Arc::new(backend.with_latency_max(ms(5)))
+fn the_rules_hold_over_a_memory_backend_that_evicts() {
+    check_schedules(|seed, _| {
+        let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1 + seed % 2).build();
+        Arc::new(backend.unwrap())
     });
 }
 
 #[test]
-fn the_rules_hold_over_a_backend_that_waits_refuses_and_fails() {
-    check_schedules(|seed, node| {
-        let backend = WaitingBackend::new(MapBackend::new(), 50, seed ^ node as u64);
-        Arc::new(backend.with_latency_max(ms(5)))
+fn the_rules_hold_over_moka() {
+    check_schedules(|seed, _| {
+        Arc::new(MokaBackend::builder().max_capacity(500 + seed % 1_000).build().unwrap())
     });
+}
+
+#[test]
+fn the_rules_hold_over_a_backend_that_waits() {
+    check_schedules(|seed, node| waiting(0, seed ^ node as u64));
+}
+
+#[test]
+fn the_rules_hold_over_a_backend_that_waits_refuses_and_fails() {
+    check_schedules(|seed, node| waiting(50, seed ^ node as u64));
+}
+
+fn waiting(spoiled: u8, seed: u64) -> Arc<dyn Backend> {
+    let latency_max = ms(3 + seed % 15);
+    let inner = WaitingBackend::new(MapBackend::new(), spoiled, seed).with_latency_max(latency_max);
+    Arc::new(OneAtATime { inner, changing: Mutex::default(), overlapped: AtomicBool::default() })
+}
+
+/// Checks what the protocol promises to a backend: the calls that change a key come one after the other, and
+/// their futures are not dropped.
+struct OneAtATime {
+    inner: WaitingBackend,
+    changing: Mutex<HashSet<String>>,
+    overlapped: AtomicBool,
+}
+
+impl OneAtATime {
+    async fn one<T>(&self, key: &str, call: impl Future<Output = T>) -> T {
+        // A call whose future is dropped stays on record, and overlaps the next.
+        if !self.changing.lock().unwrap().insert(key.to_owned()) {
+            self.overlapped.store(true, Ordering::Relaxed);
+        }
+        let done = call.await;
+        self.changing.lock().unwrap().remove(key);
+        done
+    }
+}
+
+#[async_trait]
+impl Backend for OneAtATime {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.inner.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        let key = entry.key().to_owned();
+        self.one(&key, self.inner.insert(entry)).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.one(key, self.inner.remove(key)).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        // Asked at the end of every schedule.
+        assert!(!self.overlapped.load(Ordering::Relaxed), "two calls that change one key overlap");
+        self.inner.usage()
+    }
 }

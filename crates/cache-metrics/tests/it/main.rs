@@ -98,12 +98,10 @@ fn a_value_is_under_its_own_name() {
     stats.expirations = 5;
     let told: Vec<_> = samples(&stats).into_iter().filter(|sample| sample.value > 0).collect();
     let told: Vec<_> = told.iter().map(|s| (s.metric.name, s.attributes, s.value)).collect();
-    let expected: [(&str, &[(&str, &str)], u64); 3] = [
-        ("object_cache.requests", &[("result", "not_found")], 3),
-        ("object_cache.origin.requests", &[("op", "read"), ("outcome", "gone")], 2),
-        ("object_cache.evictions", &[("reason", "expired")], 5),
-    ];
-    assert_eq!(told, expected);
+    assert_eq!(told[0], ("object_cache.requests", &[("result", "not_found")][..], 3));
+    assert_eq!(told[1], ("object_cache.origin.requests", &[("op", "read"), ("outcome", "gone")][..], 2));
+    assert_eq!(told[2], ("object_cache.evictions", &[("reason", "expired")][..], 5));
+    assert_eq!(told.len(), 3);
 }
 
 #[test]

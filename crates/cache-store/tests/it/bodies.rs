@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Key, Origin, Validator, Version};
+use cache_core::{ErrorKind, Origin, Validator, Version};
 use cache_testkit::{BodyFault, Fault, FaultyStore};
 use object_store::ObjectStoreExt;
 
@@ -131,30 +131,41 @@ async fn an_object_over_the_limit_is_refused_before_its_body_is_read() {
 #[tokio::test]
 async fn the_entry_of_a_put_owns_its_buffer() {
     let origin = origin(&stored("").await);
+    let entry_of = |put: Bytes| origin.entry_of_put(&key(), put, &Version::default());
     let large = body(10 * OWN_BELOW);
-    let spare = {
-        let mut buffer = Vec::with_capacity(1000);
-        buffer.extend_from_slice(&body(10));
-        Bytes::from(buffer)
-    };
-    for put in [
-        Bytes::new(),
-        Bytes::from_static(b"static"),
-        large.slice(10..20),
-        large.slice(OWN_BELOW..3 * OWN_BELOW),
-        large,
-        spare,
+    let mut spare = Vec::with_capacity(20 * OWN_BELOW);
+    spare.extend_from_slice(&large);
+    // The only handle of a larger buffer, from its start and from its middle.
+    let start = Bytes::from(spare.clone()).split_to(OWN_BELOW);
+    let middle = Bytes::from(spare).slice(OWN_BELOW..3 * OWN_BELOW);
+    assert!(start.is_unique() && middle.is_unique());
+    for (put, expected) in [
+        (Bytes::new(), &[][..]),
+        (Bytes::from_static(b"static"), b"static"),
+        (large.slice(10..20), &large[10..20]),
+        (large.slice(OWN_BELOW..3 * OWN_BELOW), &large[OWN_BELOW..3 * OWN_BELOW]),
+        (start, &large[..OWN_BELOW]),
+        (middle, &large[OWN_BELOW..3 * OWN_BELOW]),
     ] {
-        let entry = origin.entry_of_put(&key(), put.clone(), &Version::default());
-        assert_eq!(entry.body(), &put);
+        let entry = entry_of(put);
+        assert_eq!(entry.body(), expected);
         let kept = entry.body().clone();
-        drop((entry, put));
+        drop(entry);
         assert_owns_its_buffer(kept);
     }
 
-    // Given away whole, it is taken over as it is.
+    // Given away whole, a large one is taken over as it is.
     let given = body(OWN_BELOW);
     let at = given.as_ptr();
-    let key = Key::parse("c").unwrap();
-    assert_eq!(origin.entry_of_put(&key, given, &Version::default()).body().as_ptr(), at);
+    assert_eq!(entry_of(given).body().as_ptr(), at);
+}
+
+#[tokio::test]
+async fn reading_stops_at_the_first_chunk_too_many() {
+    let overlong = stored(body(3000)).await;
+    overlong.fault(Fault::body(BodyFault::Overlong(1_000_000)));
+    let store = FaultyStore::new(Arc::new(overlong));
+    store.fault(Fault::body(BodyFault::Chunked(1000)));
+    origin(&store).validate(&key(), None).await.unwrap_err();
+    assert_eq!(store.body_bytes(), 4000);
 }

@@ -112,6 +112,11 @@ async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
         let entry = origin.entry_of_put(&key(), "body".into(), &version(e_tag));
         assert_eq!((entry.keep(), entry.e_tag()), (expected, e_tag), "{strength:?} {e_tag:?}");
     }
+
+    // However old an origin of its own kind says that the version is.
+    let origin = builder(&store).strength(SECONDS).build().unwrap();
+    let dated = Version { last_modified: Some(date(1.0)), ..version(Some("\"1\"")) };
+    assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).keep(), Keep::Unconfirmable);
 }
 
 #[tokio::test]
@@ -203,6 +208,19 @@ async fn local_disk_is_judged_by_its_file_system_also_through_wrappers() {
     // Below the root of the machine lie file systems of every kind.
     #[cfg(target_os = "linux")]
     assert_eq!(ValidatorStrength::of(&LocalFileSystem::new()), SECONDS);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_system_that_keeps_nanoseconds_is_not_taken_for_a_coarse_one() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !mounts.lines().any(|line| line.contains(" /dev/shm ") && line.contains(" - tmpfs ")) {
+        eprintln!("left out: there is no tmpfs at /dev/shm");
+        return;
+    }
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    assert_ne!(ValidatorStrength::of(&disk), SECONDS);
 }
 
 /// On any kernel and file system: that is what the strength is found out for.

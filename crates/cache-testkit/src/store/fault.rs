@@ -18,8 +18,8 @@ use super::{Operation, Request};
 
 /// What a [`FaultyStore`](super::FaultyStore) does to requests, and to which.
 ///
-/// What it does is said by the constructor. By default it is done to every request that the wrapped store has not
-/// yet been asked; the methods narrow that down.
+/// What it does is said by the constructor. By default it happens to every request, before the wrapped store
+/// is asked; the methods narrow that down.
 #[must_use = "give it to `FaultyStore::fault`"]
 pub struct Fault {
     effect: Effect,
@@ -58,8 +58,8 @@ pub enum Failure {
 
 /// What becomes of the ETag in the answer to a get, a head or a put.
 ///
-/// The conditions of gets and heads are then judged by the edited tag. Those of puts go to the wrapped store as
-/// they are, and it knows only its own tags.
+/// The conditions of gets and heads are then judged by the edited tag. Those of puts go to the wrapped store
+/// as they are, and it knows only its own tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TagFault {
@@ -120,8 +120,8 @@ impl Fault {
         Self::new(Effect::Tag(tag))
     }
 
-    /// The date of an answer is replaced. `None` stands for an answer without one: object_store's clients then say
-    /// 1970-01-01T00:00:00Z. Conditions are judged by the new date. Matches gets and heads alone.
+    /// The date of an answer is replaced. `None` stands for an answer without one: object_store's clients
+    /// then say 1970-01-01T00:00:00Z. Conditions are judged by the new date. Matches gets and heads alone.
     pub fn last_modified(date: Option<SystemTime>) -> Self {
         Self::new(Effect::LastModified(date.unwrap_or(SystemTime::UNIX_EPOCH)))
     }
@@ -131,8 +131,9 @@ impl Fault {
         Self::new(Effect::Body(body))
     }
 
-    /// An error, a hang, a panic or a hold comes when the wrapped store has already done what it was asked to: the
-    /// answer is lost, or late. A list is not begun at that point. Changes nothing for faults that edit an answer.
+    /// An error, a hang, a panic or a hold comes when the wrapped store has already done what it was asked
+    /// to: the answer is lost, or late. A list is not begun at that point. Changes nothing for faults that
+    /// edit an answer.
     pub fn late(mut self) -> Self {
         self.late = true;
         self

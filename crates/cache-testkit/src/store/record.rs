@@ -35,8 +35,8 @@ pub struct Request {
     pub put_mode: Option<PutMode>,
     /// The length of the body of a put or a part.
     pub bytes_sent: u64,
-    /// How much of the object's body was given out so far. A body that the wrapped store gives as a file counts
-    /// whole when it is given out: what is read of a file cannot be seen.
+    /// How much of the object's body was given out so far. A body that the wrapped store gives as a file
+    /// counts whole when it is given out: what is read of a file cannot be seen.
     pub bytes_delivered: u64,
     /// Whether the wrapped store was asked.
     pub reached_store: bool,
@@ -148,8 +148,9 @@ struct Requests {
 }
 
 impl Log {
-    pub(super) fn requests(&self) -> Vec<Request> {
-        self.lock().kept.clone()
+    /// What `read` makes of the requests in the record. It must not call the store.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
+        read(&self.lock().kept)
     }
 
     pub(super) fn reset(&self) {
