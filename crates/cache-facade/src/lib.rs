@@ -93,3 +93,8 @@ pub use crate::{
     options::ReadOptions,
     watch::Watch,
 };
+
+/// The code in the project's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
