@@ -60,6 +60,7 @@ impl Servers {
     /// What the tests read. CONTRIBUTING.md describes it.
     fn environment(&self) -> [(&'static str, String); 4] {
         [
+            ("OBJECT_CACHE_TEST_SERVERS_NEEDED", "1".to_owned()),
             ("OBJECT_CACHE_TEST_S3_ENDPOINT", self.s3.url().to_owned()),
             ("OBJECT_CACHE_TEST_S3_BUCKET", BUCKET.to_owned()),
             ("OBJECT_CACHE_TEST_AZURE_ENDPOINT", format!("{}/{AZURE_ACCOUNT}", self.azure.url())),

@@ -172,6 +172,29 @@ impl Entry {
         self.head().decoded.get_or_try_init(|| decode(self.body())).await
     }
 
+    /// Whether its time to live has passed.
+    pub(crate) fn has_expired(&self, now: Moment) -> bool {
+        self.expires_at().is_some_and(|at| now >= at)
+    }
+
+    /// This entry if nobody has stamped it, else one like it that nobody has.
+    pub(crate) fn unstamped(self) -> Self {
+        if self.vouched_at().is_none() {
+            return self;
+        }
+        let key = Key::parse(self.key()).expect("made from a key");
+        Self::builder(&key, self.body().clone())
+            .version(self.version())
+            .attributes(self.attributes().clone())
+            .keep(self.keep())
+            .build()
+    }
+
+    /// What was not void when the epoch was `epoch` need not be held against the floors below it again.
+    pub(crate) fn outlive(&self, epoch: Epoch) {
+        self.head().epoch.fetch_max(epoch.0, Ordering::Relaxed);
+    }
+
     /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
     /// that its builder was given.
     pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {

@@ -10,6 +10,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use crate::Entry;
+
 /// The number that `clear` and `invalidate_prefix` raise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Epoch(pub(crate) u64);
@@ -38,11 +40,22 @@ impl Epochs {
         Epoch(self.latest.load(Ordering::Acquire))
     }
 
-    /// Whether an answer for `key` to a question asked in `epoch` may not be used any more.
-    pub(crate) fn is_void(&self, key: &str, epoch: Epoch) -> bool {
-        if epoch == self.latest() {
+    /// Whether `entry` may not be used any more. One that may is held against each floor once.
+    pub(crate) fn is_void(&self, entry: &Entry) -> bool {
+        let (epoch, latest) = (entry.epoch(), self.latest());
+        if epoch == latest {
             return false;
         }
+        if self.voids(entry.key(), epoch) {
+            return true;
+        }
+        // A floor that goes up from here on is above `latest`.
+        entry.outlive(latest);
+        false
+    }
+
+    /// Whether an answer for `key` to a question asked in `epoch` may not be used any more.
+    pub(crate) fn voids(&self, key: &str, epoch: Epoch) -> bool {
         let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
         epoch.0 < floors.whole
             || floors.prefixes.iter().any(|(scope, floor)| epoch.0 < *floor && scope.covers(key))
@@ -105,12 +118,12 @@ mod tests {
         let epochs = Epochs::default();
         let before = epochs.latest();
         epochs.raise_prefix("static/");
-        assert!(epochs.is_void("static/a", before));
-        assert!(!epochs.is_void("a", before));
-        assert!(!epochs.is_void("static/a", epochs.latest()));
+        assert!(epochs.voids("static/a", before));
+        assert!(!epochs.voids("a", before));
+        assert!(!epochs.voids("static/a", epochs.latest()));
         epochs.raise_key("b");
-        assert!(epochs.is_void("b", before));
-        assert!(!epochs.is_void("b/c", before));
+        assert!(epochs.voids("b", before));
+        assert!(!epochs.voids("b/c", before));
     }
 
     #[test]
@@ -121,10 +134,10 @@ mod tests {
             epochs.raise_prefix(&format!("{n}/"));
             epochs.raise_prefix(&format!("{n}/"));
         }
-        assert!(!epochs.is_void("a", before));
+        assert!(!epochs.voids("a", before));
         epochs.raise_prefix("one more/");
-        assert!(epochs.is_void("a", before));
-        assert!(!epochs.is_void("a", epochs.latest()));
+        assert!(epochs.voids("a", before));
+        assert!(!epochs.voids("a", epochs.latest()));
     }
 
     #[test]
@@ -133,7 +146,7 @@ mod tests {
         let before = epochs.latest();
         epochs.raise_prefix("a/");
         epochs.raise_whole();
-        assert!(epochs.is_void("b", before));
-        assert!(!epochs.is_void("b", epochs.latest()));
+        assert!(epochs.voids("b", before));
+        assert!(!epochs.voids("b", epochs.latest()));
     }
 }

@@ -104,7 +104,7 @@ impl Freshness {
     pub(crate) fn covers_outage(&self, entry: &Entry, now: Moment) -> bool {
         let Some(vouched_at) = entry.vouched_at() else { return false };
         !self.stale_if_error.is_zero()
-            && !has_expired(entry.expires_at(), now)
+            && !entry.has_expired(now)
             && now.saturating_since(vouched_at) < self.max_age.saturating_add(self.stale_if_error)
     }
 }
@@ -118,7 +118,7 @@ impl Default for Freshness {
 /// Judges `entry` at `now` by `freshness`. Pure.
 pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
     let Some(vouched_at) = entry.vouched_at() else { return Verdict::Ask };
-    if has_expired(entry.expires_at(), now) {
+    if entry.has_expired(now) {
         return Verdict::Expired;
     }
     if entry.is_marked() {
@@ -180,10 +180,6 @@ impl FreshnessRules {
         self.default.check()?;
         self.prefixes.iter().try_for_each(|(_, freshness)| freshness.check())
     }
-}
-
-fn has_expired(expires_at: Option<Moment>, now: Moment) -> bool {
-    expires_at.is_some_and(|at| now >= at)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct Stats {
     pub expirations: u64,
     /// Bodies served but not kept because the backend refused or failed to take them.
     pub refusals: u64,
-    /// Bodies served but not kept because the origin gave neither ETag nor date.
+    /// Bodies served or written but not kept because the origin gave neither ETag nor date.
     pub unvalidatable: u64,
     /// Failed calls of the backend.
     pub backend_errors: u64,

@@ -18,6 +18,7 @@ use crate::{Entry, Key, Result, Version};
 ///
 /// * ask the origin anew on every call, after the future is first polled: no answer comes from a cache of its own;
 /// * take the body and the version of a `Changed` from one and the same answer;
+/// * build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which stamps it;
 /// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing held;
 /// * answer `Gone` if the origin says that there is no such object: an outage is an error instead, of kind
 ///   `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or `Unauthenticated`;

@@ -11,7 +11,9 @@ use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decode
 /// A validated cache in front of an object store.
 ///
 /// A clone is another handle to the same cache; when the last one goes, the cache does, with its copies. The cache
-/// needs a tokio runtime, with time enabled, whenever the store is asked or written to.
+/// needs a tokio runtime, with time enabled, whenever the store is asked or written to. A request runs on the runtime
+/// of one of those who wait for it: where several runtimes share a cache, each must be driven until the requests of
+/// its callers are answered, or be dropped.
 ///
 /// Keys are the canonical paths of objects: relative, without empty, `.` or `..` segments. Another spelling is an
 /// `InvalidKey` error that says what to write instead, so that one object never has two copies.
@@ -87,7 +89,7 @@ impl ObjectCache {
     /// # Errors
     ///
     /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns one, and
-    /// `Panicked` if it panics: the next reader tries anew.
+    /// `Panicked` if it panics. A failure is not held: each reader tries anew, one after the other.
     ///
     /// A dropped future leaves the question in the air, as for `get`.
     pub async fn get_decoded<T, E, F>(&self, key: &str, decode: F) -> Result<Arc<T>>
@@ -174,7 +176,8 @@ impl ObjectCache {
         self.inner.delete(key).await
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after it began.
+    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after the copy was
+    /// gone.
     ///
     /// # Errors
     ///
@@ -212,7 +215,8 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `Closed`; `Backend` if the backend fails to free the memory: the copies are not served all the same.
+    /// `Closed`; `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory: the
+    /// copies are not served all the same.
     ///
     /// A dropped future, once polled, has taken effect; it may leave memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
@@ -225,7 +229,8 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `Backend` if the backend fails to free the memory.
+    /// `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory: the cache is closed
+    /// all the same.
     ///
     /// A dropped future, once polled, leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {

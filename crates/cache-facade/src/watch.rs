@@ -11,6 +11,7 @@ use std::{
 use cache_core::{Error, ErrorKind, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
+use tokio::runtime::Handle;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{CachedObject, ObjectCache, ReadOptions};
@@ -131,10 +132,11 @@ impl Readings {
 }
 
 fn ticks(every: Duration) -> Result<Interval> {
-    // tokio has no other way to say that there is no runtime, or that its time is not enabled.
-    let mut ticks = catch_unwind(|| interval(every)).map_err(|_| {
-        Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one")
-    })?;
+    let wanting =
+        || Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one");
+    Handle::try_current().map_err(|outside| wanting().with_source(outside))?;
+    // tokio has no other way to say that a runtime's time is not enabled.
+    let mut ticks = catch_unwind(|| interval(every)).map_err(|_| wanting())?;
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     Ok(ticks)
 }

@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     Served, Shared, Status, Use, absent,
     held::{Held, caught, is_same_version},
-    table::{Answer, KeyUse, Phase, Stamp, State},
+    table::{Answer, KeyUse, Phase, Stamp, State, Waiting},
     tasks::runtime,
 };
 use crate::{
@@ -88,9 +88,10 @@ async fn approach<V: Validator + ?Sized>(
                 None => {}
             }
         }
+        let runtime = runtime()?;
         let now = shared.clock.now();
         let mut state = tracked.lock();
-        if let Some(ticket) = join(shared, &mut state, key, now, freshness) {
+        if let Some(ticket) = join(shared, &mut state, key, now, freshness, &runtime) {
             return Ok(Approach::Wait(ticket));
         }
         let current = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
@@ -99,7 +100,6 @@ async fn approach<V: Validator + ?Sized>(
             looks += 1;
             continue;
         }
-        let runtime = runtime()?;
         let (answer, ticket) = watch::channel(None);
         let seq = state.begin_flight(current.epoch, Arc::new(answer));
         drop(state);
@@ -128,10 +128,11 @@ fn join<V: ?Sized>(
     key: &Key,
     now: Moment,
     freshness: &Freshness,
+    runtime: &Handle,
 ) -> Option<watch::Receiver<Option<Landed>>> {
     let running = state.running.as_ref()?;
     let unfenced =
-        running.generation == state.generation && !shared.epochs.is_void(key.as_str(), running.epoch);
+        running.generation == state.generation && !shared.epochs.voids(key.as_str(), running.epoch);
     let in_time = match running.phase {
         Phase::Looking => true,
         Phase::Asked(sent_at) => freshness.accepts(now.saturating_since(sent_at)),
@@ -141,14 +142,16 @@ fn join<V: ?Sized>(
         shared.count(Count::Coalesced);
         return Some(running.answer.subscribe());
     }
-    Some(match &state.waiting {
+    Some(match &mut state.waiting {
         Some(waiting) => {
             shared.count(Count::Coalesced);
-            waiting.subscribe()
+            // Who came last is the likeliest to be there when it starts.
+            waiting.runtime = runtime.clone();
+            waiting.answer.subscribe()
         }
         None => {
             let (answer, ticket) = watch::channel(None);
-            state.waiting = Some(Arc::new(answer));
+            state.waiting = Some(Waiting { answer: Arc::new(answer), runtime: runtime.clone() });
             ticket
         }
     })
@@ -188,7 +191,7 @@ async fn cover<V: ?Sized>(
 
 fn launch<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    runtime: &tokio::runtime::Handle,
+    runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
@@ -219,7 +222,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             None => self.shared.look_up(&self.tracked.key).await,
         };
         let now = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.expires_at().is_some_and(|at| now >= at));
+        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(now));
         let known = held.entry.filter(|entry| !expired && !entry.is_absent());
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
@@ -321,7 +324,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         state.flight(self.seq).is_none_or(|running| {
             running.generation != generation
                 || writes > 0
-                || self.shared.epochs.is_void(self.tracked.key.as_str(), running.epoch)
+                || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch)
         })
     }
 
@@ -334,7 +337,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     fn leave(&self) -> Option<Arc<Answer>> {
         let mut state = self.tracked.lock();
         let answer = state.vacate(self.seq)?;
-        if let Some(next) = state.waiting.take().filter(|waiting| waiting.receiver_count() > 0) {
+        if let Some(next) = state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
             self.start(state, next, true);
         }
         Some(answer)
@@ -343,21 +346,24 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
     /// replaced itself.
     fn give_up(self) {
+        let Ok(here) = runtime() else { return };
         let mut state = self.tracked.lock();
         let Some(answer) = state.vacate(self.seq) else { return };
-        let next = state.waiting.take().unwrap_or_else(|| Arc::new(watch::channel(None).0));
-        let ticket = next.subscribe();
+        let next = state
+            .waiting
+            .take()
+            .unwrap_or_else(|| Waiting { answer: Arc::new(watch::channel(None).0), runtime: here });
+        let ticket = next.answer.subscribe();
         self.start(state, next, false);
         answer.send_replace(Some(Landed::Moved(ticket)));
     }
 
-    /// Starts the flight that waited for `next`. Outside of a runtime there is none to start it on: its waiters
-    /// learn that it was lost, and ask anew.
-    fn start(&self, mut state: MutexGuard<'_, State>, next: Arc<Answer>, impatient: bool) {
-        let Ok(runtime) = runtime() else { return };
-        let seq = state.begin_flight(self.shared.epochs.latest(), next);
+    /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
+    /// longer.
+    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
+        let seq = state.begin_flight(self.shared.epochs.latest(), next.answer);
         drop(state);
-        launch(&self.shared, &runtime, self.tracked.clone(), seq, None, impatient);
+        launch(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient);
     }
 }
 
@@ -412,16 +418,17 @@ async fn publish<V: ?Sized>(
             }
             return Landed::Entry(pinned.clone(), Status::Revalidated, asked_at);
         }
-        (Ok(Validation::Changed(entry)), _) => entry,
+        // One that was handed out before is somebody else's to stamp.
+        (Ok(Validation::Changed(entry)), _) => entry.unstamped(),
         (Ok(Validation::Unchanged | Validation::Gone), _) => {
-            forget(shared, key, question).await;
+            forget(shared, key).await;
             remember_absence(shared, key, asked_at, epoch, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         (Err(error), _) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
-                forget(shared, key, question).await;
+                forget(shared, key).await;
             }
             return Landed::Failed(error.with_key(key));
         }
@@ -431,7 +438,7 @@ async fn publish<V: ?Sized>(
         if entry.keep() == Keep::Never {
             shared.count(Count::Unvalidatable);
         }
-        forget(shared, key, question).await;
+        forget(shared, key).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
@@ -447,10 +454,9 @@ async fn publish<V: ?Sized>(
 }
 
 /// Removes what is held, whatever it is, and counts it.
-async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key, question: &Question) {
-    if shared.drop_held(key).await {
-        shared.count(if question.expired { Count::Expirations } else { Count::Invalidations });
-    }
+async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) {
+    let dropped = shared.drop_held(key).await;
+    shared.count_dropped(dropped);
 }
 
 async fn remember_absence<V: ?Sized>(

@@ -1,6 +1,9 @@
 //! The backend, as the protocol calls it: a panic in it is an error, and an error never leaves an entry in doubt.
 
-use std::panic::AssertUnwindSafe;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use futures_util::FutureExt as _;
 
@@ -16,42 +19,77 @@ pub(super) struct Held {
     pub(super) void: bool,
 }
 
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// Nothing, or the memory of a missing object.
+    Nothing,
+    /// A copy.
+    Copy,
+    /// A copy whose time to live had passed.
+    Expired,
+}
+
 impl<V: ?Sized> Shared<V> {
+    /// What is at hand.
+    ///
+    /// # Errors
+    ///
+    /// If the backend panics: it may hold something all the same.
+    pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
+        let shown = catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))).map_err(panicked);
+        if shown.is_err() {
+            self.count(Count::BackendErrors);
+        }
+        shown
+    }
+
     /// Looks up `key`. A backend that fails holds nothing.
     pub(super) async fn look_up(&self, key: &Key) -> Held {
-        let shown = match self.backend.peek(key.as_str()) {
-            Some(entry) => Some(entry),
-            None => self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None),
+        let shown = match self.peek(key.as_str()) {
+            Ok(None) => self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None),
+            shown => shown.unwrap_or(None),
         };
         match shown {
-            Some(entry) if self.epochs.is_void(key.as_str(), entry.epoch()) => {
-                Held { entry: None, void: true }
-            }
+            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: true },
             entry => Held { entry, void: false },
         }
     }
 
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
-        if let Ok(Admission::Stored) = self.backend_call(self.backend.insert(entry)).await {
-            return;
+        if self.check_open().is_ok() {
+            if let Ok(Admission::Stored) = self.backend_call(self.backend.insert(entry)).await {
+                return;
+            }
+            self.count(Count::Refusals);
         }
-        self.count(Count::Refusals);
         self.drop_held(key).await;
     }
 
-    /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn. Whether something was
-    /// held.
-    pub(super) async fn drop_held(&self, key: &Key) -> bool {
-        // The memory of a missing object is no copy.
-        let remembers = !self.settings.negative_ttl.is_zero();
-        let absent = remembers && self.backend.peek(key.as_str()).is_some_and(|entry| entry.is_absent());
+    /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
+    pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
+        // What a backend that waits holds is not at hand, and counts as a copy.
+        let at_hand = self.peek(key.as_str()).unwrap_or(None);
         match self.backend_call(self.backend.remove(key.as_str())).await {
-            Ok(removed) => removed && !absent,
+            Ok(false) => Dropped::Nothing,
+            Ok(true) => match at_hand {
+                Some(entry) if entry.is_absent() => Dropped::Nothing,
+                Some(entry) if entry.has_expired(self.clock.now()) => Dropped::Expired,
+                _ => Dropped::Copy,
+            },
             Err(_) => {
                 self.epochs.raise_key(key.as_str());
-                false
+                Dropped::Nothing
             }
+        }
+    }
+
+    pub(super) fn count_dropped(&self, dropped: Dropped) {
+        match dropped {
+            Dropped::Nothing => {}
+            Dropped::Copy => self.count(Count::Invalidations),
+            Dropped::Expired => self.count(Count::Expirations),
         }
     }
 
@@ -66,14 +104,7 @@ impl<V: ?Sized> Shared<V> {
 
 /// `call`, with a panic as an error.
 pub(super) async fn caught<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<&str>()
-            .map(|said| (*said).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "no message".to_owned());
-        Err(Error::new(ErrorKind::Panicked, format!("code that was plugged in panicked: {said}")))
-    })
+    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
 }
 
 /// Whether two handles are of entries of one version.
@@ -83,4 +114,14 @@ pub(super) fn is_same_version(one: &Entry, other: &Entry) -> bool {
             && (one.e_tag().is_some()
                 || one.version_id().is_some()
                 || (one.last_modified(), one.body().len()) == (other.last_modified(), other.body().len()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    let said = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(said), _) => said,
+        (_, Some(said)) => said.as_str(),
+        _ => "no message",
+    };
+    Error::new(ErrorKind::Panicked, format!("code that was plugged in panicked: {said}"))
 }

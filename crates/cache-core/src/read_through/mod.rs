@@ -43,7 +43,9 @@ use crate::{
 /// A validated cache: a [`Backend`] in front of an origin.
 ///
 /// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for
-/// `patience`) whenever the origin is asked or written to; a fresh hit needs none.
+/// `patience`) whenever the origin is asked or written to; a fresh hit needs none. Requests run on the runtime of
+/// one of those who wait for them: a runtime that has called the cache must be driven until its requests are
+/// answered, or be dropped, for others may wait for them too.
 ///
 /// # Dropped futures
 ///
@@ -130,11 +132,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         read
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after it began.
+    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after the copy was
+    /// gone.
     ///
     /// # Errors
     ///
-    /// `InvalidKey`, `Closed`. A backend that fails to remove the copy is no error: the copy is void all the same.
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the copy is no error: the copy is void all the same.
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
@@ -146,7 +149,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `InvalidKey`, `Closed`.
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime.
     ///
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
@@ -170,7 +173,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `Closed`. `Backend` if the backend fails to free the memory: the copies are void all the same.
+    /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory: the copies are void all the same.
     ///
     /// All copies are void when this is first polled; a dropped future may leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
@@ -184,7 +187,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `Backend` if the backend fails to free the memory.
+    /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
@@ -218,8 +221,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Decides; the fresh path first.
     async fn read(&self, key: &str, freshness: &Freshness) -> Result<Served> {
         let shared = &self.shared;
-        let at_hand = if freshness.is_strong() { None } else { shared.backend.peek(key) };
+        let at_hand = if freshness.is_strong() { None } else { shared.peek(key).unwrap_or(None) };
         if let Some(entry) = at_hand
+            && !shared.closed.load(Ordering::Acquire)
             && let Some(Use::Fresh(served)) = shared.usable(key, entry, freshness)?
         {
             return Ok(served);
@@ -369,7 +373,7 @@ enum Use {
 impl<V: ?Sized> Shared<V> {
     /// What may be done with `entry` without asking first; an error if it is the memory of a missing object.
     fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
-        if self.epochs.is_void(key, entry.epoch()) {
+        if self.epochs.is_void(&entry) {
             return Ok(None);
         }
         let now = self.clock.now();

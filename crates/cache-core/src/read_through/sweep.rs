@@ -24,7 +24,8 @@ impl Sweeper {
     ) {
         let Some(every) = interval(shared) else { return };
         let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.as_ref().is_some_and(|task| !task.is_finished()) {
+        // Looked at under the lock, which `stop` takes after the cache was closed.
+        if shared.check_open().is_err() || task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let weak = Arc::downgrade(shared);

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
 use super::flight::Landed;
 use crate::{Key, Moment, fence::Epoch};
@@ -48,7 +48,7 @@ pub(super) struct State {
     /// Raised by every flight that lands.
     pub(super) landings: u64,
     pub(super) running: Option<Running>,
-    pub(super) waiting: Option<Arc<Answer>>,
+    pub(super) waiting: Option<Waiting>,
 }
 
 /// Where the answer of a flight will be. Its receivers are the flight's waiters.
@@ -61,6 +61,13 @@ pub(super) struct Running {
     pub(super) epoch: Epoch,
     pub(super) phase: Phase,
     pub(super) answer: Arc<Answer>,
+}
+
+/// The flight that starts when the running one has landed.
+pub(super) struct Waiting {
+    pub(super) answer: Arc<Answer>,
+    /// Where it will run: the runtime of the last who joined.
+    pub(super) runtime: Handle,
 }
 
 #[derive(Clone, Copy)]

@@ -120,7 +120,8 @@ where
         drop(write);
         let _ = done.send(result);
     });
-    let result = answer.await.unwrap_or_else(|_| Err(lost()));
+    // If the task was lost with its runtime, the caller's guard fences and voids.
+    let result = answer.await.map_err(|_| lost().with_key(key))?;
     caller.ended = true;
     result.map_err(|error| error.with_key(key))
 }
@@ -167,9 +168,8 @@ impl<V: ?Sized> Write<V> {
     async fn drop_held(&mut self) {
         let _turn = self.tracked.turn.lock().await;
         self.changing = true;
-        if self.shared.drop_held(&self.tracked.key).await {
-            self.shared.count(Count::Invalidations);
-        }
+        let dropped = self.shared.drop_held(&self.tracked.key).await;
+        self.shared.count_dropped(dropped);
         self.changing = false;
         self.bare.store(true, Ordering::Release);
     }
@@ -178,9 +178,9 @@ impl<V: ?Sized> Write<V> {
     async fn mark_held(&mut self) {
         let _turn = self.tracked.turn.lock().await;
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
-        let held = match shared.backend.peek(key) {
-            Some(entry) => Ok(Some(entry)),
-            None => shared.backend_call(shared.backend.get(key)).await,
+        let held = match shared.peek(key) {
+            Ok(None) => shared.backend_call(shared.backend.get(key)).await,
+            at_hand => at_hand,
         };
         match held {
             Ok(Some(entry)) => entry.mark(),
@@ -193,10 +193,15 @@ impl<V: ?Sized> Write<V> {
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
+        if entry.keep() == Keep::Never {
+            self.shared.count(Count::Unvalidatable);
+            return;
+        }
+        let entry = entry.unstamped();
         let _turn = self.tracked.turn.lock().await;
         // Before it is checked that the caller is there: whoever goes away later finds that something is held.
         self.bare.store(false, Ordering::Release);
-        if entry.keep() == Keep::Never || !self.is_alone() {
+        if !self.is_alone() {
             self.bare.store(true, Ordering::Release);
             return;
         }
@@ -212,7 +217,7 @@ impl<V: ?Sized> Write<V> {
     fn is_alone(&self) -> bool {
         self.noted.clean
             && self.tracked.lock().stamp() == self.noted.stamp
-            && !self.shared.epochs.is_void(self.tracked.key.as_str(), self.noted.epoch)
+            && !self.shared.epochs.voids(self.tracked.key.as_str(), self.noted.epoch)
     }
 }
 

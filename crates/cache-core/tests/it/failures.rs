@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, Status};
-use cache_testkit::{MapBackend, OriginFault, OriginRequest, WaitingBackend};
+use cache_testkit::{MapBackend, OriginFault, OriginRequest};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
 #[tokio::test]
 async fn an_outage_is_covered_inside_the_window_only() {
@@ -158,83 +158,4 @@ async fn a_validator_that_answers_about_another_key_is_an_error() {
     let cache = ReadThrough::builder(Arc::new(Confused), Arc::new(MapBackend::new())).build().unwrap();
     assert_eq!(cache.get(KEY, None).await.unwrap_err().kind(), ErrorKind::Other);
     assert_eq!(cache.stats().entries, 0);
-}
-
-#[tokio::test]
-async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer() {
-    let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
-    let dying = rig.clone();
-    let begun = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            dying.spawn_get(STRONG);
-            dying.origin.before.wait_held(1).await;
-        });
-        runtime
-    };
-    let runtime = tokio::task::spawn_blocking(begun).await.unwrap();
-    let waiting: Vec<_> = [STRONG, FOREVER].map(|freshness| rig.spawn_get(freshness)).into();
-    settle().await;
-    tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
-    rig.origin.before.open();
-    for reader in waiting {
-        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
-    }
-    settle().await;
-    assert_eq!(rig.cache.keys_in_flight(), 0);
-    assert_eq!(rig.cache.stats().origin.abandoned, 1);
-}
-
-#[tokio::test]
-async fn a_runtime_that_is_shut_down_while_an_answer_is_published_leaves_nothing_in_doubt() {
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
-    rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
-    let (dying, gate) = (rig.clone(), Arc::clone(&backend));
-    let begun = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            dying.origin.after.close();
-            dying.spawn_get(STRONG);
-            dying.origin.after.wait_held(1).await;
-            gate.gate.close();
-            dying.origin.after.open();
-            gate.gate.wait_held(1).await;
-        });
-        drop(runtime);
-    };
-    tokio::task::spawn_blocking(begun).await.unwrap();
-    backend.gate.open();
-    rig.check(FOREVER, "two", Status::Fetched).await;
-    assert_eq!(rig.cache.keys_in_flight(), 0);
-}
-
-#[tokio::test]
-async fn a_runtime_that_is_shut_down_under_a_write_leaves_nothing_in_doubt() {
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
-    rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
-    let (cache, gate) = (rig.cache.clone(), Arc::clone(&backend));
-    let mut invalidation = Box::pin(async move { cache.invalidate(KEY).await });
-    let begun = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            gate.gate.close();
-            assert!(poll_once(invalidation.as_mut()).is_pending());
-            gate.gate.wait_held(1).await;
-        });
-        drop(runtime);
-        invalidation
-    };
-    let invalidation = tokio::task::spawn_blocking(begun).await.unwrap();
-    assert_eq!(invalidation.await.unwrap_err().kind(), ErrorKind::Other);
-    backend.gate.open();
-    rig.check(FOREVER, "two", Status::Fetched).await;
-    assert_eq!(rig.cache.keys_in_flight(), 0);
 }

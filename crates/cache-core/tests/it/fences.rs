@@ -113,6 +113,24 @@ async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
 }
 
 #[tokio::test]
+async fn a_fenced_flight_that_finds_nothing_removes_what_is_held() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.origin.before.close();
+    let early = rig.spawn_get(STRONG);
+    rig.origin.before.wait_held(1).await;
+    rig.cache.expire(KEY).await.unwrap();
+    rig.origin.erase(KEY);
+    rig.origin.before.open();
+    assert_eq!(early.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
+    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    let late = rig.get(STRONG.stale_if_error(secs(60))).await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable, "it is gone, and somebody knows");
+    rig.at_rest(3).await;
+}
+
+#[tokio::test]
 async fn a_fenced_confirmation_renews_nothing() {
     let rig = Rig::new();
     rig.origin.write(KEY, "one");
@@ -150,6 +168,22 @@ async fn a_put_is_one_request_and_its_own_reader_hits() {
     assert_eq!(rig.origin.count(), 1);
     rig.check(STRONG, "one", Status::Revalidated).await;
     rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn a_put_is_vouched_for_at_its_sending() {
+    let rig = Rig::new();
+    rig.origin.after.close();
+    let put = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.put(KEY, "one".into(), PutCondition::Always).await })
+    };
+    rig.origin.after.wait_held(1).await;
+    rig.clock.advance(secs(8));
+    rig.origin.after.open();
+    put.await.unwrap().unwrap();
+    assert_eq!(rig.get(FOREVER).await.unwrap().age, secs(8));
+    rig.at_rest(1).await;
 }
 
 #[tokio::test]
@@ -325,6 +359,19 @@ async fn a_failed_insert_removes_what_was_held() {
     }
 }
 
+/// A panic while looking is "not held", and an entry that cannot be marked is void.
+#[tokio::test]
+async fn a_backend_that_panics_when_looked_at_costs_requests_only() {
+    let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::Peek });
+    rig.origin.write(KEY, "one");
+    for _ in 0..2 {
+        rig.check(FOREVER, "one", Status::Fetched).await;
+    }
+    rig.cache.expire(KEY).await.unwrap();
+    assert!(rig.cache.stats().backend_errors > 2);
+    rig.at_rest(2).await;
+}
+
 /// A backend one of whose calls fails, and leaves what is held as it is.
 struct Broken {
     inner: MapBackend,
@@ -333,6 +380,7 @@ struct Broken {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum BrokenCall {
+    Peek,
     Remove,
     InsertOfTwo,
     PanickingInsertOfTwo,
@@ -341,6 +389,7 @@ enum BrokenCall {
 #[async_trait]
 impl Backend for Broken {
     fn peek(&self, key: &str) -> Option<Entry> {
+        assert_ne!(self.call, BrokenCall::Peek, "out of order");
         self.inner.peek(key)
     }
 

@@ -7,4 +7,5 @@ mod fences;
 mod races;
 mod reads;
 mod rig;
+mod runtimes;
 mod sweep;

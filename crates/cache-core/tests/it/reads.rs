@@ -317,3 +317,38 @@ async fn a_freshness_that_contradicts_itself_is_a_config_error_where_it_is_used(
     assert_eq!(error.kind(), ErrorKind::Config);
     rig.at_rest(1).await;
 }
+
+/// An entry is stamped by the cache that it was given to; two caches have two clocks.
+#[tokio::test]
+async fn an_entry_that_was_handed_out_before_is_not_shared() {
+    use std::sync::{Arc, OnceLock};
+
+    use cache_core::{Entry, Key, ReadThrough, Result, Validation, Validator};
+    use cache_testkit::ManualClock;
+
+    /// Against the contract, it hands out one entry again and again.
+    #[derive(Default)]
+    struct Hoarder(OnceLock<Entry>);
+
+    #[async_trait::async_trait]
+    impl Validator for Hoarder {
+        async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
+            let entry = self.0.get_or_init(|| Entry::builder(key, "one".into()).e_tag("\"1\"").build());
+            Ok(Validation::Changed(entry.clone()))
+        }
+    }
+
+    let hoarder = Arc::new(Hoarder::default());
+    let node = |clock: &Arc<ManualClock>| {
+        let builder = ReadThrough::builder(Arc::clone(&hoarder), Arc::new(MapBackend::new()));
+        builder.clock(clock.clone()).build().unwrap()
+    };
+    let (early, late) = (Arc::new(ManualClock::new()), Arc::new(ManualClock::new()));
+    let (first, second) = (node(&early), node(&late));
+    first.get(KEY, None).await.unwrap();
+    late.advance(secs(100));
+    second.get(KEY, None).await.unwrap();
+    early.advance(secs(20));
+    let read = first.get(KEY, Some(&Freshness::max_age(secs(10)))).await.unwrap();
+    assert_eq!(read.status, Status::Refetched, "20 s old by its own cache's clock");
+}

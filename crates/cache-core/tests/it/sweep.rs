@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, PutCondition, ReadThrough, Status};
-use cache_testkit::{MapBackend, MemoryOrigin};
+use cache_testkit::{MapBackend, MemoryOrigin, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
@@ -101,4 +101,44 @@ async fn ten_thousand_keys_leave_no_state_behind() {
     let stats = rig.cache.stats();
     assert_eq!((stats.entries, stats.bytes), (0, 0));
     rig.at_rest(10_000).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let origin = Arc::new(MemoryOrigin::new());
+    let cache = ReadThrough::builder(Arc::clone(&origin), backend.clone()).build().unwrap();
+    origin.write(KEY, "one");
+    cache.get(KEY, None).await.unwrap();
+    backend.gate.close();
+    // One looks up what is held while the cache is closed; it was let in before.
+    let reader = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get(KEY, None).await })
+    };
+    backend.gate.wait_held(1).await;
+    let closing = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.close().await })
+    };
+    backend.gate.wait_held(2).await;
+    backend.gate.open();
+    closing.await.unwrap().unwrap();
+    assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    settle().await;
+    assert_eq!(cache.stats().entries, 0);
+    assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[tokio::test]
+async fn a_copy_that_has_expired_is_counted_as_that_by_a_write() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(10))));
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    rig.clock.advance(secs(10));
+    rig.cache.put(KEY, "two".into(), PutCondition::Always).await.unwrap();
+    let stats = rig.cache.stats();
+    assert_eq!((stats.expirations, stats.invalidations, stats.entries), (1, 0, 1));
+    rig.at_rest(1).await;
 }

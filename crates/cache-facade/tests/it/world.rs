@@ -257,6 +257,8 @@ fn azure() -> Option<Arc<dyn ObjectStore>> {
 fn server(endpoint: &str, bucket: &str) -> Option<(String, String)> {
     static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
     let found = std::env::var(endpoint).ok().zip(std::env::var(bucket).ok());
+    let needed = std::env::var_os("OBJECT_CACHE_TEST_SERVERS_NEEDED").is_some();
+    assert!(found.is_some() || !needed, "{endpoint} or {bucket} is not set, but servers are needed here");
     let mut said = SAID.lock().unwrap();
     if found.is_none() && !said.iter().any(|variable| variable == endpoint) {
         said.push(endpoint.to_owned());

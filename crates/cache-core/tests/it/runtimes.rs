@@ -1,0 +1,149 @@
+//! Caches that are used from several runtimes, some of which end.
+
+use std::sync::Arc;
+
+use cache_core::{ErrorKind, PutCondition, Status};
+use cache_testkit::{MapBackend, WaitingBackend};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+/// A runtime that has got its answer need not be driven any more; who waits elsewhere is not to wait for it.
+#[test]
+fn a_waiting_flight_starts_where_somebody_waits() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let (left, right) = (runtime(), runtime());
+    let first = left.block_on(async {
+        let first = rig.spawn_get(STRONG);
+        rig.origin.before.wait_held(1).await;
+        first
+    });
+    let second = right.block_on(async {
+        let second = rig.spawn_get(STRONG);
+        settle().await;
+        second
+    });
+    rig.origin.before.release_one();
+    assert_eq!(text(&left.block_on(first).unwrap().unwrap()), "one");
+    // From here on nobody drives the left one.
+    rig.origin.before.open();
+    assert_eq!(text(&right.block_on(second).unwrap().unwrap()), "one");
+    assert_eq!(rig.origin.count(), 2);
+    drop(left);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer() {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let dying = rig.clone();
+    let begun = move || {
+        let ending = runtime();
+        ending.block_on(async {
+            dying.spawn_get(STRONG);
+            dying.origin.before.wait_held(1).await;
+        });
+        ending
+    };
+    let runtime = tokio::task::spawn_blocking(begun).await.unwrap();
+    let waiting: Vec<_> = [STRONG, FOREVER].map(|freshness| rig.spawn_get(freshness)).into();
+    settle().await;
+    tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+    rig.origin.before.open();
+    for reader in waiting {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    }
+    settle().await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+    assert_eq!(rig.cache.stats().origin.abandoned, 1);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_while_an_answer_is_published_leaves_nothing_in_doubt() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.origin.write(KEY, "two");
+    let (dying, gate) = (rig.clone(), Arc::clone(&backend));
+    let begun = move || {
+        let ending = runtime();
+        ending.block_on(async {
+            dying.origin.after.close();
+            dying.spawn_get(STRONG);
+            dying.origin.after.wait_held(1).await;
+            gate.gate.close();
+            dying.origin.after.open();
+            gate.gate.wait_held(1).await;
+        });
+        drop(ending);
+    };
+    tokio::task::spawn_blocking(begun).await.unwrap();
+    backend.gate.open();
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_shut_down_under_a_write_leaves_nothing_in_doubt() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.origin.write(KEY, "two");
+    let (cache, gate) = (rig.cache.clone(), Arc::clone(&backend));
+    let mut invalidation = Box::pin(async move { cache.invalidate(KEY).await });
+    let begun = move || {
+        let ending = runtime();
+        ending.block_on(async {
+            gate.gate.close();
+            assert!(poll_once(invalidation.as_mut()).is_pending());
+            gate.gate.wait_held(1).await;
+        });
+        drop(ending);
+        invalidation
+    };
+    let invalidation = tokio::task::spawn_blocking(begun).await.unwrap();
+    assert_eq!(invalidation.await.unwrap_err().kind(), ErrorKind::Other);
+    backend.gate.open();
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+/// The task of a write that is lost with its runtime cannot remove what is held: the caller voids it.
+#[tokio::test]
+async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
+    let gone = tokio::task::spawn_blocking(|| {
+        let gone = runtime();
+        let handle = gone.handle().clone();
+        drop(gone);
+        handle
+    });
+    let gone = gone.await.unwrap();
+    let rig = Rig::new();
+    for write in ["invalidate", "put", "delete", "expire"] {
+        rig.origin.write(KEY, "one");
+        rig.get(STRONG).await.unwrap();
+        rig.origin.write(KEY, "two");
+        let lost = {
+            let _inside = gone.enter();
+            let mut call: std::pin::Pin<Box<dyn Future<Output = cache_core::Result<()>>>> = match write {
+                "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
+                "delete" => Box::pin(rig.cache.delete(KEY)),
+                "expire" => Box::pin(rig.cache.expire(KEY)),
+                _ => Box::pin(async { rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop) }),
+            };
+            poll_once(call.as_mut())
+        };
+        assert!(matches!(lost, std::task::Poll::Ready(Err(error)) if error.kind() == ErrorKind::Other));
+        rig.check(FOREVER, "two", Status::Fetched).await;
+    }
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
