@@ -268,7 +268,8 @@ impl EntryBuilder {
         self
     }
 
-    /// How far the entry can be kept. Default: confirmable if it has an ETag or a date, else never.
+    /// How far the entry can be kept. Default: confirmable if it has an ETag, a version id or a date, else
+    /// never.
     pub fn keep(mut self, keep: Keep) -> Self {
         self.keep = Some(keep);
         self
@@ -294,11 +295,8 @@ impl EntryBuilder {
     pub fn build(self) -> Entry {
         let Version { e_tag, version, last_modified, .. } = self.version;
         let e_tag = e_tag.filter(|tag| tag.len() < NONE as usize);
-        let keep = self.keep.unwrap_or(if e_tag.is_some() || last_modified.is_some() {
-            Keep::Confirmable
-        } else {
-            Keep::Never
-        });
+        let is_named = e_tag.is_some() || version.is_some() || last_modified.is_some();
+        let keep = self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never });
         let key = self.key.as_str();
         let tail = [key, e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or("")].concat();
         let head = Head {
@@ -430,6 +428,8 @@ mod tests {
     #[test]
     fn an_entry_without_a_validator_is_not_kept() {
         assert_eq!(entry(Version::default()).keep(), Keep::Never);
+        let row = Version { version: Some("7".into()), ..Version::default() };
+        assert_eq!(entry(row).keep(), Keep::Confirmable);
         assert_eq!(
             entry(Version { e_tag: Some("\"\"".into()), ..Version::default() }).keep(),
             Keep::Confirmable

@@ -63,7 +63,7 @@ pub trait Origin: Validator {
     /// A dropped future leaves it open whether the object is, or will be, deleted.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// The entry to keep for `body`, which a put just wrote as `version`: the implementor's judgement of how far
+    /// The entry to keep for `body`, under this very `key`, which a put just wrote as `version`: the implementor's judgement of how far
     /// that version can be kept, as for the entries of its `validate`.
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         Entry::builder(key, body).version(version.clone()).build()

@@ -189,7 +189,8 @@ impl ObjectCache {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte; all of them if it is empty. Takes
-    /// constant time: the memory is freed when the copies are next asked for, evicted or expired.
+    /// constant time: the memory is freed when the copies are next asked for, evicted or expired. At most 16 prefixes are
+    /// kept apart: with the 17th different one since the last [`clear`](Self::clear), all copies are forgotten.
     ///
     /// # Errors
     ///

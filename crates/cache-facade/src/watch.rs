@@ -11,8 +11,10 @@ use std::{
 use cache_core::{Error, ErrorKind, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
-use tokio::runtime::Handle;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    runtime::Handle,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use crate::{CachedObject, ObjectCache, ReadOptions};
 
@@ -57,7 +59,7 @@ pub struct Watch {
 impl Watch {
     pub(crate) fn new(cache: ObjectCache, key: &str, every: Duration) -> Self {
         let changes = match Readings::new(cache, key, every) {
-            Ok(readings) => stream::unfold(readings, Readings::next_change).boxed(),
+            Ok(readings) => stream::unfold(readings, Readings::next_change).fuse().boxed(),
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
         Self { key: key.to_owned(), every, changes }

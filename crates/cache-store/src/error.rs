@@ -82,6 +82,10 @@ fn of_file_error(error: &object_store::Error) -> (ErrorKind, &'static str) {
             Some(io::ErrorKind::NotADirectory) => {
                 return (ErrorKind::NotFound, "the origin has an object where the key has a folder");
             }
+            // A name the file system does not take, or a folder of that name.
+            Some(io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory) => {
+                return (ErrorKind::InvalidKey, "the file system cannot have an object of this name");
+            }
             _ => cause = error.source(),
         }
     }

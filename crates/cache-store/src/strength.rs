@@ -24,11 +24,15 @@
 //!
 //! *Local disk in numbers.* Linux before 6.13 stamps files from a clock that ticks every 1 to 10 ms: 20 ms
 //! are safe. Measured with a tick of 4 ms, 62 % of rewrites by rename and 97 % of those by unlink and create
-//! got a tag that other bytes of the same object had had. Linux 6.13 brought multigrain timestamps to ext4,
-//! xfs, btrfs and tmpfs [2]: once somebody has seen a file's time, the next change gets a later one. No tag
-//! was seen twice in 20,000 rewrites, and local disk is strong there. (object_store's tag counts
-//! microseconds, fewer than a read takes.) Other file systems tick in their own way (FAT: 2 s), and network
-//! file systems with another machine's clock. Two things no kernel can mend: a program that writes into a
+//! got a tag that other bytes of the same object had had. Linux 6.13 brought multigrain
+//! timestamps to ext4, xfs, btrfs and tmpfs [2]: once somebody has seen a file's time, the next change gets a later one,
+//! and local disk is taken for strong there. For writers that rename a new file into place, as object_store does, no
+//! tag was seen twice in 80,000 rewrites. For programs that write into a file in place it is nearly so: the kernel
+//! promises a later *nanosecond*, object_store's tag counts microseconds, and where a tick of the coarse clock falls into
+//! the microsecond of a fine stamp, the next write shares it. In loops of in-place writes and reads without a pause,
+//! one read in 10,000 to 60,000 confirmed old bytes. Where such writers are, say `Timestamp(20 ms)`.
+//!
+//! Other file systems tick in their own way (FAT: 2 s), and network file systems with another machine's clock. Two things no kernel can mend: a program that writes into a
 //! file in place lets readers see half of it, and one that sets file times itself (`cp -p`, `rsync -t`,
 //! `tar`) can repeat a tag.
 //!

@@ -158,7 +158,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
-    /// void at once, their memory is freed when they are next asked for, evicted or expired.
+    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 16 prefixes are kept
+    /// apart: one more, and all copies are void.
     ///
     /// # Errors
     ///

@@ -197,6 +197,11 @@ impl<V: ?Sized> Write<V> {
             self.shared.count(Count::Unvalidatable);
             return;
         }
+        if entry.key() != self.tracked.key.as_str() {
+            // The origin made an entry for another key. It was asked to keep a copy, not to write there.
+            self.shared.count(Count::Refusals);
+            return;
+        }
         let entry = entry.unstamped();
         let _turn = self.tracked.turn.lock().await;
         // Before it is checked that the caller is there: whoever goes away later finds that something is held.

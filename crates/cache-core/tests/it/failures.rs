@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use cache_core::{ErrorKind, Status};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{
+    Entry, ErrorKind, Key, Origin, PutCondition, ReadThrough, Result, Status, Validation, Validator, Version,
+};
 use cache_testkit::{MapBackend, OriginFault, OriginRequest};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
@@ -141,21 +145,35 @@ async fn a_question_that_nobody_waits_for_is_not_replaced() {
     assert_eq!(rig.origin.requests(), [OriginRequest::Validate(KEY.into(), None)]);
 }
 
-#[tokio::test]
-async fn a_validator_that_answers_about_another_key_is_an_error() {
-    use cache_core::{Entry, Key, ReadThrough, Result, Validation, Validator};
+/// An origin that mixes up keys.
+struct Confused;
 
-    struct Confused;
+#[async_trait]
+impl Validator for Confused {
+    async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
+        Ok(Validation::Changed(self.entry_of_put(key, "x".into(), &Version::default())))
+    }
+}
 
-    #[async_trait::async_trait]
-    impl Validator for Confused {
-        async fn validate(&self, _key: &Key, _held: Option<&Entry>) -> Result<Validation> {
-            let other = Key::parse("other").unwrap();
-            Ok(Validation::Changed(Entry::builder(&other, "x".into()).e_tag("\"1\"").build()))
-        }
+#[async_trait]
+impl Origin for Confused {
+    async fn put(&self, _key: &Key, _body: Bytes, _condition: PutCondition) -> Result<Version> {
+        Ok(Version::default())
     }
 
+    async fn delete(&self, _key: &Key) -> Result<()> {
+        Ok(())
+    }
+
+    fn entry_of_put(&self, _key: &Key, body: Bytes, _version: &Version) -> Entry {
+        Entry::builder(&Key::parse("other").unwrap(), body).e_tag("\"1\"").build()
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_about_another_key_is_not_believed() {
     let cache = ReadThrough::builder(Arc::new(Confused), Arc::new(MapBackend::new())).build().unwrap();
     assert_eq!(cache.get(KEY, None).await.unwrap_err().kind(), ErrorKind::Other);
+    cache.put(KEY, "x".into(), PutCondition::Always).await.unwrap();
     assert_eq!(cache.stats().entries, 0);
 }

@@ -830,6 +830,7 @@ async fn a_watch_that_cannot_go_on_ends(w: &World) {
     node.close().await.unwrap();
     failed(versions.next().await.unwrap(), ErrorKind::Closed);
     assert!(versions.next().await.is_none());
+    assert!(versions.next().await.is_none(), "asked again, it has still ended");
 }
 
 // The cache as a whole.
