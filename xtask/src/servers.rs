@@ -58,7 +58,7 @@ impl Servers {
     }
 
     /// What the tests read. CONTRIBUTING.md describes it.
-    fn environment(&self) -> [(&'static str, String); 4] {
+    fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("OBJECT_CACHE_TEST_SERVERS_NEEDED", "1".to_owned()),
             ("OBJECT_CACHE_TEST_S3_ENDPOINT", self.s3.url().to_owned()),
