@@ -27,7 +27,8 @@ impl Ghosts {
         Self { sets: vec![[0; WAYS]], capacity: 0, depth: 0 }
     }
 
-    /// How many it keeps from now on. Cheap if little changes: call it as often as the number of entries changes.
+    /// How many it keeps from now on. Cheap: call it as often as the number of entries changes. A set lets go of what
+    /// is too much when it gets its next one.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         if capacity == self.capacity {
             return;
@@ -35,22 +36,17 @@ impl Ghosts {
         while self.sets.len() * WAYS < capacity {
             self.split();
         }
-        let depth = capacity.div_ceil(self.sets.len());
-        if depth < self.depth {
-            self.sets.iter_mut().for_each(|set| set[depth..].fill(0));
-        }
-        (self.capacity, self.depth) = (capacity, depth);
+        (self.capacity, self.depth) = (capacity, capacity.div_ceil(self.sets.len()));
     }
 
     /// Adds it as the newest.
     pub(crate) fn push(&mut self, fingerprint: u32) {
         self.take(fingerprint);
         let depth = self.depth;
-        if depth > 0 {
-            let set = self.set(fingerprint);
-            set.copy_within(..depth - 1, 1);
-            set[0] = named(fingerprint);
-        }
+        let set = self.set(fingerprint);
+        set.copy_within(..WAYS - 1, 1);
+        set[0] = named(fingerprint);
+        set[depth..].fill(0);
     }
 
     /// Takes it out. Whether it was in.
