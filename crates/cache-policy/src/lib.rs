@@ -33,12 +33,20 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+#[allow(dead_code, reason = "the policies that stand on these come next")]
+mod ghosts;
 mod heap;
+#[allow(dead_code, reason = "the policies that stand on these come next")]
+mod hits;
+#[allow(dead_code, reason = "the policies that stand on these come next")]
+mod list;
 mod lru;
 mod memory;
 #[cfg(feature = "moka")]
 mod moka;
 mod shard;
+#[allow(dead_code, reason = "the policies that stand on these come next")]
+mod sketch;
 mod ttl;
 
 #[cfg(feature = "moka")]
