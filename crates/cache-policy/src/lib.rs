@@ -34,6 +34,7 @@
 
 mod builder;
 mod heap;
+mod index;
 mod lru;
 mod memory;
 #[cfg(feature = "moka")]
