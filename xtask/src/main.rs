@@ -5,6 +5,7 @@ mod ci;
 mod clock;
 mod servers;
 mod shell;
+mod simulate;
 
 use std::{env, process::ExitCode};
 
@@ -36,6 +37,7 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "servers", usage: servers::USAGE, run: servers::run },
+    Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
 ];
 
 fn usage() -> String {

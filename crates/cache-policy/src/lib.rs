@@ -5,10 +5,13 @@
 //! | [`MemoryBackend<P>`] | a sharded table, ranked by a policy `P` | by default |
 //! | `MokaBackend` (feature `moka`) | a moka cache: TinyLFU | scans pass through that must not sweep out what is asked for often |
 //!
-//! | policy | who leaves | when |
-//! | --- | --- | --- |
-//! | [`Lru`] | the least recently used; exact | what was asked for lately will be asked for again |
-//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live |
+//! | policy | who leaves | when | bytes an entry |
+//! | --- | --- | --- | --- |
+//! | [`Lru`] | the least recently used; exact | what was asked for lately will be asked for again | 16 |
+//! | [`Fifo`] | the one held the longest | to compare with; hits cost nothing | 8 |
+//! | [`Sieve`] | the next that was not used since a hand passed it | web objects, many threads | 9 |
+//! | [`S3Fifo`] | what was not used twice soon after it came | many keys asked for once, scans | 22 to 25 |
+//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 20 more |
 //!
 //! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at run time, build
 //! the backend in each branch and keep it as `Arc<dyn Backend>`.
@@ -33,15 +36,30 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod fifo;
+#[allow(dead_code, reason = "used by the policies that come next")]
+mod ghosts;
 mod heap;
+mod hits;
 mod index;
+#[allow(dead_code, reason = "used by the policies that come next")]
+mod list;
+mod load;
 mod lru;
 mod memory;
 #[cfg(feature = "moka")]
 mod moka;
+mod radix;
+mod s3fifo;
 mod shard;
+mod sieve;
+#[allow(dead_code, reason = "the policies that stand on it come next")]
+mod sketch;
 mod ttl;
 
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
-pub use crate::{builder::MemoryBackendBuilder, lru::Lru, memory::MemoryBackend, ttl::Ttl};
+pub use crate::{
+    builder::MemoryBackendBuilder, fifo::Fifo, lru::Lru, memory::MemoryBackend, s3fifo::S3Fifo, sieve::Sieve,
+    ttl::Ttl,
+};

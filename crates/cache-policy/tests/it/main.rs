@@ -4,6 +4,7 @@ mod contract;
 mod limits;
 mod lru;
 mod misbehaviour;
+mod models;
 #[cfg(feature = "moka")]
 mod moka;
 mod sharded;

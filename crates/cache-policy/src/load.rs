@@ -1,0 +1,71 @@
+//! How much is held, queue by queue.
+
+use cache_core::{Limits, Slot};
+
+/// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB counts as that
+/// much here, which only makes its queue seem smaller.
+#[derive(Debug)]
+pub(crate) struct Loads<const N: usize> {
+    limits: Limits,
+    weights: Vec<u32>,
+    queues: [Load; N],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Load {
+    pub(crate) weight: u64,
+    pub(crate) entries: usize,
+}
+
+impl<const N: usize> Loads<N> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, weights: Vec::new(), queues: [Load::default(); N] }
+    }
+
+    /// Notes the weight of `slot`, which is in no queue.
+    pub(crate) fn weigh(&mut self, slot: Slot, weight: u64) {
+        if self.weights.len() <= slot.index() {
+            self.weights.resize(slot.index() + 1, 0);
+        }
+        self.weights[slot.index()] = u32::try_from(weight).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn add(&mut self, queue: usize, slot: Slot) {
+        self.queues[queue].weight += u64::from(self.weights[slot.index()]);
+        self.queues[queue].entries += 1;
+    }
+
+    pub(crate) fn subtract(&mut self, queue: usize, slot: Slot) {
+        self.queues[queue].weight -= u64::from(self.weights[slot.index()]);
+        self.queues[queue].entries -= 1;
+    }
+
+    pub(crate) fn entries(&self) -> usize {
+        self.queues.iter().map(|queue| queue.entries).sum()
+    }
+
+    /// What `queue` holds of what all of them hold, 0 to 1, measured in bytes or in entries, whichever of the two
+    /// limits is nearer.
+    ///
+    /// Of what is held, not of the shard's limits: shards lend to each other, and when somebody must go, what is held
+    /// is the capacity.
+    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    pub(crate) fn share(&self, queue: usize) -> f64 {
+        let weight: u64 = self.queues.iter().map(|queue| queue.weight).sum();
+        let entries = self.entries();
+        let is_by_weight =
+            weight as f64 * self.limits.entries as f64 >= entries as f64 * self.limits.weight as f64;
+        let part = &self.queues[queue];
+        if is_by_weight {
+            part.weight as f64 / weight.max(1) as f64
+        } else {
+            part.entries as f64 / entries.max(1) as f64
+        }
+    }
+}
+
+impl<const N: usize> Default for Loads<N> {
+    fn default() -> Self {
+        Self::new(Limits { weight: u64::MAX, entries: u64::MAX })
+    }
+}

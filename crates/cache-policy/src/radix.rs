@@ -1,0 +1,170 @@
+//! Slots in the order of a rank that only grows.
+
+use cache_core::Slot;
+
+use crate::list::Lists;
+
+/// Slots by rank, for ranks that only grow: that of a slot, and the lowest of all. A radix heap [1], which is what a
+/// hierarchical timer wheel [2] is when it may jump: 11 wheels of 64 lists each.
+///
+/// A slot stands in the wheel of the highest digit (of 6 bits) in which its rank differs from the `floor`, below which
+/// there is none. When the lowest list of a higher wheel comes up, the floor is raised to it and its slots are spread
+/// over the wheels below. So a slot moves down at most once a digit, 10 times, and in practice as often as the
+/// distance of its rank from the floor has digits when it is set: 3 times for 100,000 ranks. Every operation is
+/// O(1) amortised; one call moves at most all slots.
+///
+/// Ranks are kept by the caller, so that they may grow without a word: a slot is put where it belongs when it is
+/// come upon. 8 bytes a slot, and 6 KiB.
+///
+/// [1] R. Ahuja, K. Mehlhorn, J. Orlin, R. Tarjan: Faster algorithms for the shortest path problem. J. ACM 37, 1990.
+/// [2] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
+#[derive(Debug, Default)]
+pub(crate) struct RadixQueue {
+    lists: Lists<{ WHEELS * SPOKES }>,
+    /// For each wheel, which of its lists may hold a slot.
+    filled: [u64; WHEELS],
+    /// No slot was set with a lower rank.
+    floor: u64,
+}
+
+impl RadixQueue {
+    /// Puts `slot` where `rank` belongs, from wherever it is; at the floor, if `rank` is lower.
+    pub(crate) fn set(&mut self, slot: Slot, rank: u64) {
+        let rank = rank.max(self.floor);
+        let wheel = (rank ^ self.floor).checked_ilog2().unwrap_or(0) / BITS;
+        let spoke = spoke(rank, wheel);
+        self.filled[wheel as usize] |= 1 << spoke;
+        self.lists.push_back(wheel as usize * SPOKES + spoke as usize, slot);
+    }
+
+    /// Takes `slot` out, if it is in.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        self.lists.remove(slot);
+    }
+
+    /// The slot with the lowest rank, and its rank. Among equals, any.
+    pub(crate) fn first(&mut self, rank: impl Fn(Slot) -> u64) -> Option<(u64, Slot)> {
+        self.first_up_to(u64::MAX, |slot| Some(rank(slot)))
+    }
+
+    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is taken out.
+    pub(crate) fn first_up_to(
+        &mut self,
+        limit: u64,
+        rank: impl Fn(Slot) -> Option<u64>,
+    ) -> Option<(u64, Slot)> {
+        loop {
+            let wheel =
+                (0..).zip(&self.filled).find_map(|(wheel, &filled)| (filled != 0).then_some(wheel))?;
+            let spoke = self.filled[wheel as usize].trailing_zeros();
+            let list = wheel as usize * SPOKES + spoke as usize;
+            let below = (1_u64 << (wheel * BITS)) - 1;
+            let lowest = self.floor & !(below << BITS | below | DIGIT) | u64::from(spoke) << (wheel * BITS);
+            if self.lists.is_empty(list) {
+                self.filled[wheel as usize] &= !(1 << spoke);
+                continue;
+            }
+            if lowest > limit {
+                return None;
+            }
+            self.floor = lowest;
+            while let Some(slot) = self.lists.front(list) {
+                match rank(slot) {
+                    Some(rank) if wheel == 0 && rank <= lowest => return Some((lowest, slot)),
+                    Some(rank) => self.set(slot, rank),
+                    None => self.remove(slot),
+                }
+            }
+        }
+    }
+}
+
+/// The digit of `rank` that stands for `wheel`.
+#[expect(clippy::cast_possible_truncation, reason = "it is one digit")]
+fn spoke(rank: u64, wheel: u32) -> u32 {
+    (rank >> (wheel * BITS)) as u32 & DIGIT as u32
+}
+
+const BITS: u32 = 6;
+const DIGIT: u64 = (1 << BITS) - 1;
+const SPOKES: usize = 1 << BITS;
+const WHEELS: usize = u64::BITS.div_ceil(BITS) as usize;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A slot comes, or its rank grows with a word: by so much above the floor.
+        Set(u32, u64),
+        /// Its rank grows without a word.
+        Grow(u32, u64),
+        Remove(u32),
+        First(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let by = || prop_oneof![0u64..100, 0u64..100_000, any::<u64>().prop_map(|n| n >> 1)];
+        prop_oneof![
+            4 => (0..16u32, by()).prop_map(|(slot, by)| Step::Set(slot, by)),
+            2 => (0..16u32, by()).prop_map(|(slot, by)| Step::Grow(slot, by)),
+            1 => (0..16u32).prop_map(Step::Remove),
+            4 => by().prop_map(Step::First),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_has_the_lowest_rank_as_of_now(steps in prop::collection::vec(step(), 0..200)) {
+            let (mut queue, mut ranks) = (RadixQueue::default(), BTreeMap::<Slot, u64>::new());
+            let mut floor = 0_u64;
+            for step in steps {
+                match step {
+                    Step::Set(slot, by) => {
+                        let rank = floor.saturating_add(by);
+                        let held = ranks.entry(Slot::new(slot)).or_insert(rank);
+                        *held = rank.max(*held);
+                        queue.set(Slot::new(slot), *held);
+                    }
+                    Step::Grow(slot, by) => if let Some(rank) = ranks.get_mut(&Slot::new(slot)) {
+                        *rank = rank.saturating_add(by);
+                    },
+                    Step::Remove(slot) => {
+                        ranks.remove(&Slot::new(slot));
+                        queue.remove(Slot::new(slot));
+                    }
+                    Step::First(by) => {
+                        let limit = floor.saturating_add(by);
+                        let expected = ranks.values().min().copied().filter(|&rank| rank <= limit);
+                        let first = queue.first_up_to(limit, |slot| ranks.get(&slot).copied());
+                        prop_assert_eq!(first.map(|(rank, _)| rank), expected);
+                        if let Some((rank, slot)) = first {
+                            prop_assert_eq!(ranks.remove(&slot), Some(rank));
+                            queue.remove(slot);
+                        }
+                        floor = expected.unwrap_or(limit);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_has_lost_its_rank_is_taken_out(ranked in prop::collection::vec(any::<bool>(), 0..50)) {
+            let mut queue = RadixQueue::default();
+            let rank = |slot: Slot| ranked[slot.index()].then_some(slot.index() as u64 * 1000);
+            (0..).map(Slot::new).zip(&ranked).for_each(|(slot, _)| queue.set(slot, slot.index() as u64 * 1000));
+            let mut found = 0;
+            while let Some((_, slot)) = queue.first_up_to(u64::MAX, rank) {
+                prop_assert!(ranked[slot.index()]);
+                queue.remove(slot);
+                found += 1;
+            }
+            prop_assert_eq!(found, ranked.iter().filter(|ranked| **ranked).count());
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How often keys are asked for, held or not.
+
+/// Counts uses of keys up to 15 in fixed space, and forgets slowly: a count-min sketch of 4-bit counters, halved
+/// after every so many uses [1, 2].
+///
+/// A key has four counters, all in one cache line; the smallest is the estimate, which is too high when all four are
+/// shared with others, and never too low but for the halving. 16 counters, 8 bytes, an entry: up to 16 where the
+/// number of lines was rounded up.
+///
+/// [1] G. Cormode, S. Muthukrishnan: An improved data stream summary: the count-min sketch. J. Algorithms 55, 2005.
+/// [2] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache admission policy. ACM ToS 13, 2017.
+#[derive(Debug)]
+pub(crate) struct Sketch {
+    /// As many as a power of two.
+    lines: Vec<Line>,
+    /// Uses counted, halved with the counters.
+    uses: usize,
+}
+
+/// Row `r` has the 32 counters of words `2 r` and `2 r + 1`.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+impl Sketch {
+    /// One that is good for a few entries.
+    pub(crate) fn new() -> Self {
+        Self { lines: vec![Line([0; 8])], uses: 0 }
+    }
+
+    /// Grows, so that it is good for `n` entries. What was counted stays.
+    pub(crate) fn fit(&mut self, n: usize) {
+        while self.entries() < n {
+            // A key's line is its hash modulo the number of lines: either half of twice as many knows all keys.
+            self.lines.extend_from_within(..);
+        }
+    }
+
+    /// Counts a use. After ten uses for each entry that it is good for, all counts are halved.
+    pub(crate) fn add(&mut self, fingerprint: u32) {
+        let (at, counters) = self.counters(fingerprint);
+        let line = &mut self.lines[at].0;
+        let mut is_counted = false;
+        for (word, shift) in counters {
+            if line[word] >> shift & MAX < MAX {
+                line[word] += 1 << shift;
+                is_counted = true;
+            }
+        }
+        if is_counted {
+            self.uses += 1;
+            if self.uses >= USES_AN_ENTRY * self.entries() {
+                self.halve();
+            }
+        }
+    }
+
+    /// How often the key was used of late, 0 to 15.
+    pub(crate) fn estimate(&self, fingerprint: u32) -> u8 {
+        let (at, counters) = self.counters(fingerprint);
+        let line = &self.lines[at].0;
+        let counts = counters.map(|(word, shift)| line[word] >> shift & MAX);
+        u8::try_from(counts.into_iter().fold(MAX, u64::min)).unwrap_or(u8::MAX)
+    }
+
+    fn halve(&mut self) {
+        for word in self.lines.iter_mut().flat_map(|line| &mut line.0) {
+            *word = *word >> 1 & 0x7777_7777_7777_7777;
+        }
+        self.uses /= 2;
+    }
+
+    fn entries(&self) -> usize {
+        self.lines.len() * ENTRIES_A_LINE
+    }
+
+    /// The key's line, and in it its counters: word and shift.
+    fn counters(&self, fingerprint: u32) -> (usize, [(usize, u32); 4]) {
+        let mixed = u64::from(fingerprint).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let at = (mixed >> 32) as usize & (self.lines.len() - 1);
+        let counter = |row: usize| {
+            // The lowest bits of a product are the weakest.
+            let bits = mixed >> (12 + 5 * row);
+            (2 * row + (bits & 1) as usize, (bits >> 1 & 15) as u32 * 4)
+        };
+        (at, [counter(0), counter(1), counter(2), counter(3)])
+    }
+}
+
+const MAX: u64 = 15;
+const USES_AN_ENTRY: usize = 10;
+const ENTRIES_A_LINE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn until_it_forgets_no_estimate_is_too_low_and_few_are_too_high(
+            uses in prop::collection::vec(0u32..500, 0..4000),
+        ) {
+            let mut sketch = Sketch::new();
+            sketch.fit(500);
+            let mut counts = [0; 500];
+            for &key in &uses {
+                sketch.add(key);
+                counts[key as usize] = MAX.min(counts[key as usize] + 1);
+            }
+            let estimates = || (0u32..).zip(&counts).map(|(key, &count)| (u64::from(sketch.estimate(key)), count));
+            prop_assert!(estimates().all(|(estimate, count)| estimate >= count));
+            prop_assert!(estimates().filter(|(estimate, count)| estimate > count).count() <= 25);
+        }
+    }
+
+    #[test]
+    fn counts_are_halved_after_ten_uses_an_entry() {
+        let mut sketch = Sketch::new();
+        (0..12).for_each(|_| sketch.add(7));
+        assert_eq!(sketch.estimate(7), 12);
+        (12..USES_AN_ENTRY * ENTRIES_A_LINE).for_each(|n| sketch.add(1000 + u32::try_from(n).unwrap()));
+        assert_eq!(sketch.estimate(7), 6);
+    }
+
+    #[test]
+    fn a_sketch_that_grows_forgets_nothing() {
+        let mut sketch = Sketch::new();
+        (0..5).for_each(|_| sketch.add(7));
+        sketch.fit(10_000);
+        assert_eq!(sketch.estimate(7), 5);
+        assert_eq!(sketch.estimate(8), 0);
+    }
+
+    #[test]
+    fn no_count_passes_15() {
+        let mut sketch = Sketch::new();
+        sketch.fit(64);
+        (0..100).for_each(|_| sketch.add(7));
+        assert_eq!(sketch.estimate(7), 15);
+    }
+}

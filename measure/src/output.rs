@@ -1,0 +1,35 @@
+//! Where results go. A file appears whole or not at all.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process,
+};
+
+use crate::Result;
+
+/// What `cargo` builds into: `CARGO_TARGET_DIR`, or `target` in the workspace's folder.
+pub(crate) fn target_folder() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    match env::var_os("CARGO_TARGET_DIR") {
+        // Relative to where the user stands, as cargo takes it.
+        Some(folder) if !folder.is_empty() => folder.into(),
+        _ => workspace.join("target"),
+    }
+}
+
+/// Writes the file, with the folders it is in. It is renamed to its place when it is whole.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+    let fault = |error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(fault)?;
+    }
+    let name = path.file_name().ok_or_else(|| format!("{}: names no file", path.display()))?;
+    let draft = path.with_file_name(format!(".{}.{}", name.display(), process::id()));
+    let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        // What is left of it is of no use; that it may not go away is not what went wrong.
+        let _ = fs::remove_file(&draft);
+    }
+    Ok(written.map_err(fault)?)
+}

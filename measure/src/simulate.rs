@@ -1,0 +1,200 @@
+//! Replaying traces through caches.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    num::NonZero,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use crate::{
+    Result, optimum,
+    options::{Options, USAGE},
+    ours::{OURS, Subject},
+    output::{target_folder, write},
+    progress::Progress,
+    row::{Count, Row},
+    setting::Setting,
+    summary::Summary,
+    table,
+    trace::Trace,
+};
+
+/// The program: reads the command line, replays, writes, and prints the summary. `peers` are replayed beside the
+/// policies of ours.
+pub fn main(peers: &[Subject]) -> ExitCode {
+    let args = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    match Options::parse(args) {
+        Ok(None) => {
+            println!("{USAGE}\nPolicies: {}", names(peers).join(", "));
+            ExitCode::SUCCESS
+        }
+        Ok(Some(options)) => match run(&options, peers, &target_folder().join("simulate")) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("simulate: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprintln!("simulate: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The name of the one that knows the future.
+pub(crate) const BELADY: &str = "belady";
+
+fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
+    let policies = chosen(&options.policies, peers)?;
+    let traces =
+        options.traces.iter().map(|path| Trace::open(path, &options.columns)).collect::<Result<Vec<_>>>()?;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = traces.iter().find(|trace| !names.insert(trace.name())) {
+        return Err(format!("two traces would be called {:?}; rename a file", twice.name()).into());
+    }
+    let rows = replay_all(&traces, options, &policies)?;
+    let summary = Summary::new(&rows);
+    write_all(folder, &rows, &summary)?;
+    if let Some(path) = &options.json {
+        write(Path::new(path), &json(&rows)?)?;
+    }
+    println!("{summary}");
+    println!("Tables, charts and rows are in {}", folder.display());
+    Ok(())
+}
+
+fn write_all(folder: &Path, rows: &[Row], summary: &Summary) -> Result<()> {
+    write(&folder.join("table.md"), &format!("{}\n{summary}", table::render(rows)))?;
+    write(&folder.join(ROWS_FILE), &json(rows)?)
+}
+
+/// The rows of the last simulation, in `simulate` of the target folder.
+pub const ROWS_FILE: &str = "rows.json";
+
+fn json(rows: &[Row]) -> Result<String> {
+    let lines = rows.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(format!("[\n{}\n]\n", lines.join(",\n")))
+}
+
+/// One replay.
+struct Job<'a> {
+    trace: usize,
+    setting: Setting,
+    policy: &'a Policy,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Policy {
+    Online(Subject),
+    Belady,
+}
+
+impl Policy {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Online(subject) => subject.name,
+            Self::Belady => BELADY,
+        }
+    }
+
+    fn replay(&self, trace: &Trace, setting: Setting) -> Result<Row> {
+        let count = match self {
+            Self::Belady => optimum::replay(trace, setting),
+            Self::Online(subject) => {
+                let mut cache = (subject.build)(setting)?;
+                let mut count = Count::default();
+                for request in trace.requests() {
+                    count.add(request.size, cache.request(request));
+                }
+                count
+            }
+        };
+        Ok(count.row(trace.name(), setting, self.name()))
+    }
+}
+
+fn names(peers: &[Subject]) -> Vec<&'static str> {
+    all(peers).map(|policy| policy.name()).collect()
+}
+
+fn all(peers: &[Subject]) -> impl Iterator<Item = Policy> {
+    OURS.iter().chain(peers).copied().map(Policy::Online).chain([Policy::Belady])
+}
+
+fn chosen(wanted: &[String], peers: &[Subject]) -> Result<Vec<Policy>> {
+    if let Some(unknown) = wanted.iter().find(|name| !names(peers).contains(&name.as_str())) {
+        return Err(format!("no policy {unknown:?}; there are {}", names(peers).join(", ")).into());
+    }
+    let is_wanted = |policy: &Policy| wanted.is_empty() || wanted.iter().any(|name| name == policy.name());
+    Ok(all(peers).filter(is_wanted).collect())
+}
+
+/// The rows in the order of traces, units, capacities and policies.
+fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Result<Vec<Row>> {
+    let mut jobs = Vec::new();
+    for (number, trace) in traces.iter().enumerate() {
+        let settings = options.units(trace.is_sized()).iter().flat_map(|&unit| {
+            let setting = move |&capacity| Setting::new(trace, unit, capacity);
+            options.capacities().iter().filter_map(setting)
+        });
+        let before = jobs.len();
+        for setting in settings {
+            jobs.extend(policies.iter().map(|policy| Job { trace: number, setting, policy }));
+        }
+        if jobs.len() == before {
+            let (name, n) = (trace.name(), trace.n_distinct());
+            eprintln!("{name} is left out: no share of its {n} distinct keys is 50 entries; give --capacity");
+        }
+    }
+    if jobs.is_empty() {
+        return Err("nothing to replay".into());
+    }
+    let progress = Progress::new(traces.iter().enumerate().map(|(number, trace)| {
+        let n_jobs = jobs.iter().filter(|job| job.trace == number).count();
+        (trace.name().to_owned(), (n_jobs * trace.len()) as u64)
+    }));
+    in_parallel(&jobs, options.n_threads, |job| {
+        let trace = &traces[job.trace];
+        let row = job.policy.replay(trace, job.setting)?;
+        progress.done(job.trace, trace.len() as u64, job.policy.name());
+        Ok(row)
+    })
+}
+
+/// What `work` makes of each item, in their order; the first error ends it all.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    n_threads: Option<usize>,
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(items.len()));
+    let worker = || -> Result<()> {
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(i) else { return Ok(()) };
+            // After an error nobody begins another.
+            let result = work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
+        }
+    };
+    let n_threads = n_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        workers.into_iter().map(join).collect::<Result<Vec<()>>>()
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(i, _)| *i);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
