@@ -125,25 +125,17 @@ impl Entry {
     /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
     /// this process has confirmed: it must be asked about before use, in every mode.
     pub fn vouched_at(&self) -> Option<Moment> {
-        match self.head().vouched.load(Ordering::Relaxed) {
-            NEVER => None,
-            word => Some(Moment::from_nanos(word & !MARK)),
-        }
+        self.stamp().vouched_at()
     }
 
     /// When the entry leaves unless it is confirmed before. `None`: it does not expire.
     pub fn expires_at(&self) -> Option<Moment> {
-        let span = self.head().time_to_live.load(Ordering::Relaxed);
-        if span >= Moment::MAX.as_nanos() {
-            return None;
-        }
-        self.vouched_at().map(|at| at.saturating_add(Duration::from_nanos(span)))
+        self.stamp().expires_at()
     }
 
     /// Whether the origin must be asked before the next serve, however fresh the entry is (`expire`).
     pub fn is_marked(&self) -> bool {
-        let word = self.head().vouched.load(Ordering::Relaxed);
-        word == NEVER || word & MARK != 0
+        self.stamp().is_marked()
     }
 
     /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its slot in a table
@@ -174,7 +166,16 @@ impl Entry {
 
     /// Whether its time to live has passed.
     pub(crate) fn has_expired(&self, now: Moment) -> bool {
-        self.expires_at().is_some_and(|at| now >= at)
+        self.stamp().has_expired(now)
+    }
+
+    /// One reading of when it was vouched for.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let head = self.head();
+        Stamp {
+            vouched: head.vouched.load(Ordering::Relaxed),
+            time_to_live: head.time_to_live.load(Ordering::Relaxed),
+        }
     }
 
     /// This entry if nobody has stamped it, else one like it that nobody has.
@@ -198,7 +199,7 @@ impl Entry {
     /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
     /// that its builder was given.
     pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
-        let span = time_to_live.map_or(u64::MAX, nanos);
+        let span = time_to_live.map(nanos).filter(|span| *span < Moment::MAX.as_nanos()).unwrap_or(u64::MAX);
         self.head().time_to_live.store(span, Ordering::Relaxed);
         self.head().vouched.store(NEVER, Ordering::Relaxed);
         self.renew(vouched_at, epoch);
@@ -338,6 +339,41 @@ struct Head {
     keep: Keep,
 }
 
+/// When an entry was vouched for, as read at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    vouched: u64,
+    /// In nanoseconds; `u64::MAX` if it does not expire.
+    time_to_live: u64,
+}
+
+impl Stamp {
+    pub(crate) fn vouched_at(self) -> Option<Moment> {
+        (self.vouched != NEVER).then(|| Moment::from_nanos(self.vouched & !MARK))
+    }
+
+    pub(crate) fn is_marked(self) -> bool {
+        self.vouched & MARK != 0
+    }
+
+    pub(crate) fn has_expired(self, now: Moment) -> bool {
+        self.vouched_at().is_some_and(|at| now.as_nanos().saturating_sub(at.as_nanos()) >= self.time_to_live)
+    }
+
+    /// Whether it is not marked, has not expired, and was vouched for less than `max_age` nanoseconds before `now`.
+    #[inline]
+    pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
+        let is_vouched_for = self.vouched & MARK == 0;
+        is_vouched_for && now.as_nanos().saturating_sub(self.vouched) < max_age.min(self.time_to_live)
+    }
+
+    fn expires_at(self) -> Option<Moment> {
+        let vouched_at = self.vouched_at()?;
+        vouched_at.as_nanos().checked_add(self.time_to_live).map(Moment::from_nanos)
+    }
+}
+
+/// Has the mark, and is no moment.
 const NEVER: u64 = u64::MAX;
 const MARK: u64 = 1 << 63;
 const NONE: u32 = u32::MAX;

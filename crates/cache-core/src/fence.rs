@@ -41,11 +41,15 @@ impl Epochs {
     }
 
     /// Whether `entry` may not be used any more. One that may is held against each floor once.
+    #[inline]
     pub(crate) fn is_void(&self, entry: &Entry) -> bool {
-        let (epoch, latest) = (entry.epoch(), self.latest());
-        if epoch == latest {
-            return false;
-        }
+        let latest = self.latest();
+        entry.epoch() != latest && self.is_void_at(entry, latest)
+    }
+
+    #[cold]
+    fn is_void_at(&self, entry: &Entry, latest: Epoch) -> bool {
+        let epoch = entry.epoch();
         if self.voids(entry.key(), epoch) {
             return true;
         }

@@ -1,6 +1,6 @@
 //! How long a copy may be served without asking, and the one function that judges it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{Entry, Error, ErrorKind, Moment, Result};
 
@@ -14,12 +14,17 @@ use crate::{Entry, Error, ErrorKind, Moment, Result};
 ///
 /// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC 9111
 /// section 4.2.3). All spans saturate: a `Duration::MAX` means "for ever".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    max_age: Duration,
-    stale_while_revalidate: Duration,
-    stale_if_error: Duration,
+    max_age: Span,
+    stale_while_revalidate: Span,
+    stale_if_error: Span,
 }
+
+/// Nanoseconds; `FOREVER` for `Duration::MAX`, and the most that a moment can tell for what lies between.
+type Span = u64;
+
+const FOREVER: Span = u64::MAX;
 
 /// What may be done with a held entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +48,7 @@ impl Freshness {
     /// Serve without asking for less than `max_age` after the origin vouched for the entry. Zero is
     /// [`Freshness::strong`].
     pub const fn max_age(max_age: Duration) -> Self {
-        Self { max_age, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
+        Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
     }
 
     /// Never ask again: for objects whose key names their content. Such an entry does not expire either, it is
@@ -57,7 +62,7 @@ impl Freshness {
     /// is used.
     #[must_use]
     pub const fn stale_while_revalidate(mut self, span: Duration) -> Self {
-        self.stale_while_revalidate = span;
+        self.stale_while_revalidate = self::span(span);
         self
     }
 
@@ -66,18 +71,18 @@ impl Freshness {
     /// Default: zero, which is off.
     #[must_use]
     pub const fn stale_if_error(mut self, span: Duration) -> Self {
-        self.stale_if_error = span;
+        self.stale_if_error = self::span(span);
         self
     }
 
     /// Whether every read asks.
     pub const fn is_strong(&self) -> bool {
-        self.max_age.is_zero()
+        self.max_age == 0
     }
 
     /// Whether no read ever asks again.
     pub const fn is_immutable(&self) -> bool {
-        self.max_age.as_nanos() == Duration::MAX.as_nanos()
+        self.max_age == FOREVER
     }
 
     /// Checks that the parts fit together.
@@ -86,7 +91,7 @@ impl Freshness {
     ///
     /// [`ErrorKind::Config`] for `stale_while_revalidate` on a strong rule.
     pub fn check(&self) -> Result<()> {
-        if self.is_strong() && !self.stale_while_revalidate.is_zero() {
+        if self.is_strong() && self.stale_while_revalidate != 0 {
             return Err(Error::new(
                 ErrorKind::Config,
                 "stale_while_revalidate would serve unasked what strong() must ask about; use max_age",
@@ -95,17 +100,35 @@ impl Freshness {
         Ok(())
     }
 
-    /// Whether a question sent `age` ago is as good as one sent now. Strict: under `strong` none is.
-    pub(crate) fn accepts(&self, age: Duration) -> bool {
-        self.is_immutable() || age < self.max_age
+    /// Whether `entry` may be served at `now` without asking: `judge` says `Fresh`.
+    #[inline]
+    pub(crate) fn is_met_by(&self, entry: &Entry, now: Moment) -> bool {
+        entry.stamp().is_fresh(now, self.max_age)
+    }
+
+    /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under `strong` none is.
+    pub(crate) fn accepts(&self, asked_at: Moment, now: Moment) -> bool {
+        age(asked_at, now) < self.max_age
     }
 
     /// Whether `entry` may be served although the origin, when asked, failed to answer.
     pub(crate) fn covers_outage(&self, entry: &Entry, now: Moment) -> bool {
-        let Some(vouched_at) = entry.vouched_at() else { return false };
-        !self.stale_if_error.is_zero()
-            && !entry.has_expired(now)
-            && now.saturating_since(vouched_at) < self.max_age.saturating_add(self.stale_if_error)
+        let stamp = entry.stamp();
+        let Some(vouched_at) = stamp.vouched_at() else { return false };
+        self.stale_if_error != 0
+            && !stamp.has_expired(now)
+            && age(vouched_at, now) < self.max_age.saturating_add(self.stale_if_error)
+    }
+}
+
+impl fmt::Debug for Freshness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let duration = |span| if span == FOREVER { Duration::MAX } else { Duration::from_nanos(span) };
+        f.debug_struct("Freshness")
+            .field("max_age", &duration(self.max_age))
+            .field("stale_while_revalidate", &duration(self.stale_while_revalidate))
+            .field("stale_if_error", &duration(self.stale_if_error))
+            .finish()
     }
 }
 
@@ -117,17 +140,17 @@ impl Default for Freshness {
 
 /// Judges `entry` at `now` by `freshness`. Pure.
 pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
-    let Some(vouched_at) = entry.vouched_at() else { return Verdict::Ask };
-    if entry.has_expired(now) {
+    let stamp = entry.stamp();
+    let Some(vouched_at) = stamp.vouched_at() else { return Verdict::Ask };
+    if stamp.has_expired(now) {
         return Verdict::Expired;
     }
-    if entry.is_marked() {
+    if stamp.is_marked() {
         return Verdict::Ask;
     }
-    let age = now.saturating_since(vouched_at);
-    if freshness.accepts(age) {
+    if stamp.is_fresh(now, freshness.max_age) {
         Verdict::Fresh
-    } else if age < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
+    } else if age(vouched_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
         && !freshness.is_strong()
     {
         Verdict::Refresh
@@ -136,18 +159,46 @@ pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
     }
 }
 
+/// At most what a moment can tell: under `FOREVER`.
+fn age(vouched_at: Moment, now: Moment) -> Span {
+    now.as_nanos().saturating_sub(vouched_at.as_nanos())
+}
+
+const fn span(duration: Duration) -> Span {
+    const MAX: u64 = Moment::MAX.as_nanos();
+    if duration.as_nanos() == Duration::MAX.as_nanos() {
+        return FOREVER;
+    }
+    match duration.as_secs().checked_mul(1_000_000_000) {
+        Some(nanos) if nanos < MAX - 1_000_000_000 => nanos + duration.subsec_nanos() as u64,
+        _ => MAX,
+    }
+}
+
 /// Freshness by key: a default, and rules by prefix, of which the longest wins.
 #[derive(Debug, Clone, Default)]
 pub struct FreshnessRules {
     default: Freshness,
     /// Longest first.
-    prefixes: Vec<(Box<str>, Freshness)>,
+    prefixes: Vec<Rule>,
+    /// What is to be done with a key that no rule can match is decided by its first byte alone.
+    first_bytes: FirstBytes,
 }
+
+#[derive(Debug, Clone)]
+struct Rule {
+    prefix: Box<str>,
+    freshness: Freshness,
+}
+
+/// A set of bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct FirstBytes([u64; 4]);
 
 impl FreshnessRules {
     /// `default` for every key.
     pub fn new(default: Freshness) -> Self {
-        Self { default, prefixes: Vec::new() }
+        Self { default, ..Self::default() }
     }
 
     /// Sets the rule for keys that no prefix matches.
@@ -158,17 +209,21 @@ impl FreshnessRules {
     /// Sets the rule for keys that begin with `prefix`, byte for byte. A second rule for one prefix replaces the
     /// first; the empty prefix matches every key.
     pub fn set(&mut self, prefix: &str, freshness: Freshness) {
-        self.prefixes.retain(|(held, _)| **held != *prefix);
-        self.prefixes.push((prefix.into(), freshness));
-        self.prefixes.sort_by_key(|(held, _)| std::cmp::Reverse(held.len()));
+        self.prefixes.retain(|rule| *rule.prefix != *prefix);
+        self.prefixes.push(Rule { prefix: prefix.into(), freshness });
+        self.prefixes.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
+        self.first_bytes.insert(prefix);
     }
 
     /// The rule for `key`.
+    #[inline]
     pub fn resolve(&self, key: &str) -> &Freshness {
-        self.prefixes
-            .iter()
-            .find(|(prefix, _)| key.starts_with(&**prefix))
-            .map_or(&self.default, |(_, freshness)| freshness)
+        if self.first_bytes.has_that_of(key) { self.longest_match(key) } else { &self.default }
+    }
+
+    fn longest_match(&self, key: &str) -> &Freshness {
+        let found = self.prefixes.iter().find(|rule| rule.is_for(key));
+        found.map_or(&self.default, |rule| &rule.freshness)
     }
 
     /// Checks every rule.
@@ -178,7 +233,31 @@ impl FreshnessRules {
     /// [`ErrorKind::Config`]: see [`Freshness::check`].
     pub fn check(&self) -> Result<()> {
         self.default.check()?;
-        self.prefixes.iter().try_for_each(|(_, freshness)| freshness.check())
+        self.prefixes.iter().try_for_each(|rule| rule.freshness.check())
+    }
+}
+
+impl Rule {
+    fn is_for(&self, key: &str) -> bool {
+        // Most prefixes differ from most keys in the last byte of the two to be compared, or are longer.
+        let at = self.prefix.len();
+        at <= key.len()
+            && (at == 0 || self.prefix.as_bytes()[at - 1] == key.as_bytes()[at - 1])
+            && key.as_bytes().starts_with(self.prefix.as_bytes())
+    }
+}
+
+impl FirstBytes {
+    /// The first byte of `prefix`; all there are if it is empty.
+    fn insert(&mut self, prefix: &str) {
+        match prefix.as_bytes().first() {
+            Some(byte) => self.0[usize::from(byte >> 6)] |= 1 << (byte & 63),
+            None => self.0 = [u64::MAX; 4],
+        }
+    }
+
+    fn has_that_of(&self, key: &str) -> bool {
+        key.as_bytes().first().is_some_and(|byte| self.0[usize::from(byte >> 6)] & 1 << (byte & 63) != 0)
     }
 }
 
@@ -231,6 +310,18 @@ mod tests {
     }
 
     #[test]
+    fn spans_too_long_to_count_are_as_long_as_can_be_told() {
+        let rule = Freshness::max_age(Duration::from_nanos(1_000_000_007));
+        assert!(rule.accepts(at(0), Moment::from_nanos(1_000_000_006)));
+        assert!(!rule.accepts(at(0), Moment::from_nanos(1_000_000_007)));
+        let rule = Freshness::max_age(Duration::from_secs(u64::MAX)).stale_if_error(Duration::MAX);
+        assert!(!rule.is_immutable() && !rule.is_strong());
+        assert!(rule.accepts(at(1), Moment::MAX));
+        assert!(rule.covers_outage(&held(0, None), Moment::MAX));
+        assert!(format!("{rule:?}").contains("stale_if_error: 18446744073709551615.999999999s"), "{rule:?}");
+    }
+
+    #[test]
     fn what_does_not_expire_is_immutable_for_ever() {
         assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::immutable()), Verdict::Fresh);
         assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::max_age(secs(1))), Verdict::Ask);
@@ -274,5 +365,12 @@ mod tests {
         assert_eq!(*rules.resolve("static/v1/a"), Freshness::immutable());
         assert_eq!(*rules.resolve("static/v2/a"), Freshness::max_age(secs(2)));
         assert_eq!(*rules.resolve("x"), Freshness::strong());
+        assert_eq!(*rules.resolve("static"), Freshness::strong());
+        rules.set("\u{fc}", Freshness::max_age(secs(3)));
+        assert_eq!(*rules.resolve("\u{fc}/a"), Freshness::max_age(secs(3)));
+        assert_eq!(*rules.resolve("\u{fd}/a"), Freshness::strong());
+        rules.set("", Freshness::max_age(secs(4)));
+        assert_eq!(*rules.resolve("x"), Freshness::max_age(secs(4)));
+        assert_eq!(*rules.resolve("static/v1/a"), Freshness::immutable());
     }
 }

@@ -201,6 +201,13 @@ impl Counters {
         self.0[stripe()].0[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
+    /// One of `count`, and `bytes` that the cache answered with.
+    pub(crate) fn add_hit(&self, count: Count, bytes: u64) {
+        let stripe = &self.0[stripe()].0;
+        stripe[count as usize].fetch_add(1, Ordering::Relaxed);
+        stripe[Count::BytesFromCache as usize].fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(crate) fn snapshot(&self, usage: &Usage) -> Stats {
         let sum = |count: Count| {
             let one = |stripe: &Stripe| stripe.0[count as usize].load(Ordering::Relaxed);

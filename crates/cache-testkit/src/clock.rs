@@ -1,4 +1,4 @@
-//! A clock that is moved by hand.
+//! Clocks for tests.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -6,6 +6,7 @@ use std::{
 };
 
 use cache_core::{Clock, Moment};
+use tokio::time::Instant;
 
 /// A clock that stands still until it is moved. Its date moves with it, from a fixed one on.
 #[derive(Debug, Default)]
@@ -27,6 +28,38 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         Moment::from_nanos(self.0.load(Ordering::SeqCst))
+    }
+
+    fn date(&self) -> SystemTime {
+        UNIX_EPOCH + DATE_AT_ZERO + Duration::from_nanos(self.now().as_nanos())
+    }
+}
+
+/// Tokio's clock: a paused one too, which goes on when every task waits for time. Its date moves with it, from a
+/// fixed one on.
+#[derive(Debug, Clone, Copy)]
+pub struct TokioClock {
+    zero: Instant,
+}
+
+impl TokioClock {
+    /// A clock whose zero is now.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn new() -> Self {
+        Self { zero: Instant::now() }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    fn now(&self) -> Moment {
+        Moment::from_nanos(0).saturating_add(Instant::now().saturating_duration_since(self.zero))
     }
 
     fn date(&self) -> SystemTime {

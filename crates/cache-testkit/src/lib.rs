@@ -1,6 +1,6 @@
 //! For those who test code that stands on object-cache, or implement one of its traits.
 //!
-//! * [`ManualClock`] is moved by hand;
+//! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused;
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
 //! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
 //!   and fails on demand;
@@ -17,7 +17,7 @@ mod store;
 
 pub use crate::{
     backend::{MapBackend, WaitingBackend},
-    clock::ManualClock,
+    clock::{ManualClock, TokioClock},
     gate::Gate,
     origin::{MemoryOrigin, OriginFault, OriginRequest},
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},

@@ -31,9 +31,10 @@ pub(super) enum Landed {
 /// Reads `key` when what is at hand was not fresh: looks once more, joins or starts a flight, waits for it.
 pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    key: &Key,
+    key: &str,
     freshness: &Freshness,
 ) -> Result<Served> {
+    let key = &Key::parse(key)?;
     for _ in 0..LOST_MAX {
         shared.check_open()?;
         let ticket = match approach(shared, key, freshness).await? {
@@ -135,7 +136,7 @@ fn join<V: ?Sized>(
         running.generation == state.generation && !shared.epochs.voids(key.as_str(), running.epoch);
     let in_time = match running.phase {
         Phase::Looking => true,
-        Phase::Asked(sent_at) => freshness.accepts(now.saturating_since(sent_at)),
+        Phase::Asked(sent_at) => freshness.accepts(sent_at, now),
         Phase::Landing => false,
     };
     if unfenced && in_time {

@@ -121,14 +121,21 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future leaves its question in the air: the answer is kept for the next reader.
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
-        let read = match freshness {
-            None => self.read(key, self.shared.settings.rules.resolve(key)).await,
-            Some(freshness) => match freshness.check() {
-                Ok(()) => self.read(key, freshness).await,
-                Err(error) => Err(error),
-            },
+        let shared = &self.shared;
+        let freshness = match freshness {
+            None => Ok(shared.settings.rules.resolve(key)),
+            Some(freshness) => freshness.check().map(|()| freshness),
         };
-        self.shared.count_read(&read);
+        let read = match freshness {
+            Ok(freshness) => {
+                if let Some(served) = shared.fresh(key, freshness) {
+                    return Ok(served);
+                }
+                flight::read(shared, key, freshness).await
+            }
+            Err(error) => Err(error),
+        };
+        shared.count_read(&read);
         read
     }
 
@@ -217,19 +224,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// The origin.
     pub fn origin(&self) -> &Arc<V> {
         &self.shared.origin
-    }
-
-    /// Decides; the fresh path first.
-    async fn read(&self, key: &str, freshness: &Freshness) -> Result<Served> {
-        let shared = &self.shared;
-        let at_hand = if freshness.is_strong() { None } else { shared.peek(key).unwrap_or(None) };
-        if let Some(entry) = at_hand
-            && !shared.closed.load(Ordering::Acquire)
-            && let Some(Use::Fresh(served)) = shared.usable(key, entry, freshness)?
-        {
-            return Ok(served);
-        }
-        flight::read(shared, &Key::parse(key)?, freshness).await
     }
 }
 
@@ -372,6 +366,27 @@ enum Use {
 }
 
 impl<V: ?Sized> Shared<V> {
+    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits, allocates and parses
+    /// nothing.
+    #[inline]
+    fn fresh(&self, key: &str, freshness: &Freshness) -> Option<Served> {
+        if freshness.is_strong() {
+            return None;
+        }
+        let entry = self.peek(key).ok()??;
+        if self.epochs.is_void(&entry) || entry.is_absent() || self.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by others.
+        let (now, later) = self.clock.window();
+        if !freshness.is_met_by(&entry, later) {
+            return None;
+        }
+        self.counters.add_hit(Count::Fresh, entry.body().len() as u64);
+        let age = entry.vouched_at().map_or(Duration::ZERO, |at| now.saturating_since(at));
+        Some(Served { entry, status: Status::Fresh, age })
+    }
+
     /// What may be done with `entry` without asking first; an error if it is the memory of a missing object.
     fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
         if self.epochs.is_void(&entry) {
@@ -407,23 +422,19 @@ impl<V: ?Sized> Shared<V> {
     }
 
     fn count_read(&self, read: &Result<Served>) {
-        let (count, from_cache) = match read {
+        match read {
             Ok(served) => {
                 let size = served.entry.body().len() as u64;
                 match served.status {
-                    Status::Fresh => (Count::Fresh, size),
-                    Status::Revalidated => (Count::Revalidated, size),
-                    Status::Stale => (Count::Stale, size),
-                    Status::Fetched => (Count::Fetched, 0),
-                    Status::Refetched => (Count::Refetched, 0),
+                    Status::Fresh => self.counters.add_hit(Count::Fresh, size),
+                    Status::Revalidated => self.counters.add_hit(Count::Revalidated, size),
+                    Status::Stale => self.counters.add_hit(Count::Stale, size),
+                    Status::Fetched => self.count(Count::Fetched),
+                    Status::Refetched => self.count(Count::Refetched),
                 }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => (Count::NotFound, 0),
-            Err(_) => (Count::Errors, 0),
-        };
-        self.count(count);
-        if from_cache > 0 {
-            self.counters.add(Count::BytesFromCache, from_cache);
+            Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),
+            Err(_) => self.count(Count::Errors),
         }
     }
 }

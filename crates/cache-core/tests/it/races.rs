@@ -12,17 +12,17 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Origin, PutCondition, ReadThrough,
-    Result, Served, Status, Usage, Validation, Validator, Version,
+    Admission, Backend, Clock, Entry, Error, ErrorKind, Freshness, Key, Moment, Origin, PutCondition,
+    ReadThrough, Result, Served, Status, Usage, Validation, Validator, Version,
 };
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
-use cache_testkit::{MapBackend, WaitingBackend};
+use cache_testkit::{MapBackend, TokioClock, WaitingBackend};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
@@ -265,6 +265,28 @@ enum Outcome {
     Dropped,
 }
 
+/// Tokio's clock, whose window lies between two ticks.
+struct TickingClock {
+    exact: TokioClock,
+    tick_ms: u64,
+}
+
+impl Clock for TickingClock {
+    fn now(&self) -> Moment {
+        self.exact.now()
+    }
+
+    fn window(&self) -> (Moment, Moment) {
+        let tick = self.tick_ms * 1_000_000;
+        let earlier = self.now().as_nanos() / tick * tick;
+        (Moment::from_nanos(earlier), Moment::from_nanos(earlier + tick))
+    }
+
+    fn date(&self) -> SystemTime {
+        self.exact.date()
+    }
+}
+
 async fn run(
     schedule: &Schedule,
     backend: &dyn Fn(usize) -> Arc<dyn Backend>,
@@ -276,6 +298,7 @@ async fn run(
                 .patience(schedule.patience.then_some(ms(9)))
                 .negative_ttl(if schedule.negative { ms(15) } else { Duration::ZERO })
                 .time_to_live(Some(ms(70)))
+                .clock(Arc::new(TickingClock { exact: TokioClock::new(), tick_ms: [1, 8][node] }))
                 .build()
                 .unwrap()
         })

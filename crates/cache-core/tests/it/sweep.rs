@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, PutCondition, ReadThrough, Status};
-use cache_testkit::{MapBackend, MemoryOrigin, WaitingBackend};
+use cache_testkit::{MapBackend, MemoryOrigin, TokioClock, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
@@ -11,6 +11,7 @@ fn cache() -> (Arc<MemoryOrigin>, ReadThrough<MemoryOrigin>) {
     let origin = Arc::new(MemoryOrigin::new());
     let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new()))
         .time_to_live(Some(secs(300)))
+        .clock(Arc::new(TokioClock::new()))
         .build()
         .unwrap();
     (origin, cache)

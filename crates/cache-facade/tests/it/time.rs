@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::Clock;
 use cache_facade::{ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Status, cache_core};
-use cache_testkit::{Fault, FaultyStore, Operation::Get};
+use cache_testkit::{Fault, FaultyStore, Operation::Get, TokioClock};
 use object_store::{ObjectStoreExt as _, path::Path};
 
 use crate::world::{at_rest, failed, got, until};
@@ -13,7 +13,7 @@ use crate::world::{at_rest, failed, got, until};
 async fn an_unanswered_request_is_a_timeout() {
     let (store, cache) = node(|builder| builder.origin_timeout(secs(3)));
     store.fault(Fault::hang());
-    let clock = cache_core::SystemClock::new();
+    let clock = TokioClock::new();
     failed(cache.get("a").await, ErrorKind::Timeout);
     assert_eq!(clock.now().saturating_since(cache_core::Moment::from_nanos(0)), secs(3));
     failed(cache.put("a", "body").await, ErrorKind::Timeout);
@@ -111,7 +111,8 @@ impl WatchExt for cache_facade::Watch {
 /// A bucket in memory and a node over it, whose clock is tokio's.
 fn node(set: impl FnOnce(ObjectCacheBuilder) -> ObjectCacheBuilder) -> (FaultyStore, ObjectCache) {
     let store = FaultyStore::in_memory();
-    let cache = set(ObjectCache::builder(Arc::new(store.clone()))).build().unwrap();
+    let builder = ObjectCache::builder(Arc::new(store.clone())).clock(Arc::new(TokioClock::new()));
+    let cache = set(builder).build().unwrap();
     (store, cache)
 }
 
