@@ -3,6 +3,7 @@
 
 mod ci;
 mod clock;
+mod instructions;
 mod servers;
 mod shell;
 mod simulate;
@@ -36,6 +37,7 @@ struct Task {
 
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
+    Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "servers", usage: servers::USAGE, run: servers::run },
     Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
 ];
