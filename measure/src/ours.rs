@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use cache_core::{Backend, Entry, EvictionPolicy, Key, Moment};
-use cache_policy::{Lru, MemoryBackend};
+use cache_policy::{Fifo, Lru, MemoryBackend, S3Fifo, Sieve};
 use futures_util::FutureExt;
 
 use crate::{
@@ -39,7 +39,12 @@ pub struct Subject {
 }
 
 /// The policies of this project.
-pub const OURS: &[Subject] = &[Subject { name: "lru", build: |setting| ours(Lru::new(), setting) }];
+pub const OURS: &[Subject] = &[
+    Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
+    Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
+    Subject { name: "sieve", build: |setting| ours(Sieve::new(), setting) },
+    Subject { name: "s3-fifo", build: |setting| ours(S3Fifo::new(), setting) },
+];
 
 fn ours<P: EvictionPolicy>(policy: P, setting: Setting) -> Result<Box<dyn Cache>> {
     let builder = MemoryBackend::builder(policy);

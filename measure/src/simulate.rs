@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     num::NonZero,
     path::Path,
     process::ExitCode,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    Result, optimum,
+    Result, chart, optimum,
     options::{Options, USAGE},
     ours::{OURS, Subject},
     output::{target_folder, write},
@@ -73,7 +73,23 @@ fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
 
 fn write_all(folder: &Path, rows: &[Row], summary: &Summary) -> Result<()> {
     write(&folder.join("table.md"), &format!("{}\n{summary}", table::render(rows)))?;
+    let charts: Vec<_> =
+        table::groups(rows).map(|group| (chart_file(&group[0]), chart::render(group))).collect();
+    charts.iter().try_for_each(|(name, chart)| write(&folder.join(name), chart))?;
+    // Charts of another simulation would be taken for ones of this.
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        let is_of_this =
+            charts.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+        if !is_of_this && path.extension().is_some_and(|extension| extension == "svg") {
+            fs::remove_file(path)?;
+        }
+    }
     write(&folder.join(ROWS_FILE), &json(rows)?)
+}
+
+fn chart_file(row: &Row) -> String {
+    format!("{}-by-{}.svg", row.trace, row.unit.name())
 }
 
 /// The rows of the last simulation, in `simulate` of the target folder.
