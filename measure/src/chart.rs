@@ -217,8 +217,19 @@ impl Scale {
 
 /// What the style knows a policy as.
 fn class(policy: &str) -> String {
-    let known =
-        ["default", "default-bytes", "lru", "fifo", "lfu", "sieve", "s3-fifo", "w-tiny-lfu", "gdsf", BELADY];
+    let known = [
+        "default",
+        "default-bytes",
+        "lru",
+        "fifo",
+        "lfu",
+        "sieve",
+        "s3-fifo",
+        "w-tiny-lfu",
+        "gdsf",
+        "gdsf-bytes",
+        BELADY,
+    ];
     let kind = if is_peer(policy) { "peer" } else { "own" };
     let name = policy.strip_prefix("peer:").unwrap_or(policy);
     if known.contains(&policy) || is_peer(policy) {
@@ -255,7 +266,7 @@ const STYLE: &str = "\
 .curves .belady, .curves .lru { color: var(--ink); } .curves .belady polyline { stroke-dasharray: 1.5 4; stroke-width: 2.2; }
 .curves .lru polyline { stroke-width: 2.2; }
 .curves .fifo { color: var(--faint); } .curves .lfu { color: var(--c6); } .curves .sieve { color: var(--c5); }
-.curves .s3-fifo { color: var(--c2); } .curves .w-tiny-lfu { color: var(--c1); } .curves .gdsf { color: var(--c3); }
+.curves .s3-fifo { color: var(--c2); } .curves .w-tiny-lfu { color: var(--c1); } .curves .gdsf, .curves .gdsf-bytes { color: var(--c3); }
 .curves .moka, .curves .moka-lru { color: var(--c3); } .curves .quick_cache { color: var(--c2); }
 .curves .foyer-fifo, .curves .foyer-lru { color: var(--faint); } .curves .foyer-lfu { color: var(--c6); }
 .curves .foyer-s3fifo { color: var(--c4); } .curves .foyer-sieve { color: var(--c5); }

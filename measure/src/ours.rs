@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use cache_core::{Backend, Entry, EvictionPolicy, Key, Moment};
-use cache_policy::{Fifo, Lru, MemoryBackend, S3Fifo, Sieve};
+use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, WTinyLfu};
 use futures_util::FutureExt;
 
 use crate::{
@@ -42,8 +42,12 @@ pub struct Subject {
 pub const OURS: &[Subject] = &[
     Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
     Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
+    Subject { name: "lfu", build: |setting| ours(Lfu::new(), setting) },
     Subject { name: "sieve", build: |setting| ours(Sieve::new(), setting) },
     Subject { name: "s3-fifo", build: |setting| ours(S3Fifo::new(), setting) },
+    Subject { name: "w-tiny-lfu", build: |setting| ours(WTinyLfu::new(), setting) },
+    Subject { name: "gdsf", build: |setting| ours(Gdsf::new(), setting) },
+    Subject { name: "gdsf-bytes", build: |setting| ours(Gdsf::saving_bytes(), setting) },
 ];
 
 fn ours<P: EvictionPolicy>(policy: P, setting: Setting) -> Result<Box<dyn Cache>> {
@@ -103,3 +107,79 @@ impl<P> Ours<P> {
 
 const NANOS_PER_REQUEST: u64 = 1_000_000;
 const BODIES_BYTES_MAX: u64 = 4 << 30;
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// LRU as one would write it down.
+    fn lru(requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
+        let mut held: Vec<(u32, u64)> = Vec::new();
+        let mut request = |Request { object, size }: &Request| {
+            if let Some(at) = held.iter().position(|(held, _)| held == object) {
+                let used = held.remove(at);
+                held.push(used);
+                return true;
+            }
+            if unit.weight(*size) <= capacity {
+                held.push((*object, unit.weight(*size)));
+            }
+            while held.iter().map(|(_, weight)| weight).sum::<u64>() > capacity {
+                held.remove(0);
+            }
+            false
+        };
+        requests.iter().map(&mut request).collect()
+    }
+
+    fn replayed(name: &str, requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
+        let subject = OURS.iter().find(|subject| subject.name == name).unwrap();
+        let mut cache = (subject.build)(Setting { unit, capacity, expected_entries: 1 }).unwrap();
+        requests.iter().map(|request| cache.request(*request)).collect()
+    }
+
+    fn requests() -> impl Strategy<Value = Vec<Request>> {
+        // Larger than an empty entry, so that a size is a weight.
+        vec((0_u32..12, 1_000_u64..5_000).prop_map(|(object, size)| Request { object, size }), 1..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_capacity_in_entries_is_exact(requests in requests(), capacity in 1_u64..12) {
+            let expected = lru(&requests, Unit::Entries, capacity);
+            prop_assert_eq!(replayed("lru", &requests, Unit::Entries, capacity), expected);
+        }
+
+        #[test]
+        fn a_capacity_in_bytes_is_exact(requests in requests(), capacity in 1_u64..30_000) {
+            let expected = lru(&requests, Unit::Bytes, capacity);
+            prop_assert_eq!(replayed("lru", &requests, Unit::Bytes, capacity), expected);
+        }
+
+        #[test]
+        fn no_policy_beats_the_optimum(requests in requests(), capacity in 1_u64..12) {
+            let mut builder = crate::trace::TraceBuilder::new("t");
+            for Request { object, size } in &requests {
+                prop_assert!(builder.push(&object.to_le_bytes(), *size));
+            }
+            let setting = Setting { unit: Unit::Entries, capacity, expected_entries: 1 };
+            let most = crate::optimum::replay(&builder.build(), setting).hits;
+            for subject in OURS {
+                let hits = replayed(subject.name, &requests, Unit::Entries, capacity);
+                let hits = hits.into_iter().filter(|&is_hit| is_hit).count() as u64;
+                prop_assert!(hits <= most, "{}: {hits} of {most}", subject.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_capacity_whose_bodies_would_not_fit_into_memory_is_refused() {
+        let setting = Setting { unit: Unit::Bytes, capacity: 5 << 30, expected_entries: 1 };
+        let error = (OURS[0].build)(setting).err().unwrap().to_string();
+        assert!(error.contains("5 GiB"), "{error}");
+    }
+}

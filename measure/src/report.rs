@@ -2,6 +2,8 @@
 
 mod instructions;
 mod page;
+#[cfg(test)]
+mod tests;
 mod times;
 
 use std::{
@@ -65,13 +67,19 @@ fn run(args: &[String]) -> Result<PathBuf> {
             _ => return Err(format!("no option {arg}; see --help").into()),
         }
     }
-    let page = Page {
-        times: times::read(&target.join("criterion"))?,
-        instructions: json::<Vec<Instructions>>(&instructions)?.unwrap_or_default(),
-        rows: rows(&target.join("simulate").join(ROWS_FILE))?,
-    };
-    write(&out, &page.html())?;
+    write(&out, &Page::read(&target, &instructions)?.html())?;
     Ok(out)
+}
+
+impl Page {
+    /// Of what is in the target folder, and in the file of instructions.
+    fn read(target: &Path, instructions: &Path) -> Result<Self> {
+        Ok(Self {
+            times: times::read(&target.join("criterion"))?,
+            instructions: json::<Vec<Instructions>>(instructions)?.unwrap_or_default(),
+            rows: rows(&target.join("simulate").join(ROWS_FILE))?,
+        })
+    }
 }
 
 /// The rows of a simulation; none if there was none.

@@ -263,11 +263,11 @@ impl fmt::Display for Summary {
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or(NOTHING.to_owned(), |share| format!("{:.1} %", tidy(100.0 * share)))
+    share.map_or(NOTHING.to_owned(), |share| format!("{:.1} %", tidy(100.0 * share, 0.05)))
 }
 
 fn points(lead: Option<&Lead>) -> String {
-    lead.map_or(NOTHING.to_owned(), |lead| format!("{:+.2}", tidy(lead.points)))
+    lead.map_or(NOTHING.to_owned(), |lead| format!("{:+.2}", tidy(lead.points, 0.005)))
 }
 
 fn place(lead: Option<&Lead>) -> String {
@@ -275,9 +275,9 @@ fn place(lead: Option<&Lead>) -> String {
     format!("{} ({trace}, {})", points(lead), amount(*capacity, *unit))
 }
 
-/// No "-0.00".
-fn tidy(number: f64) -> f64 {
-    if number.abs() < 0.005 { 0.0 } else { number }
+/// No "-0.00": what is less than half of the last digit is nothing.
+fn tidy(number: f64, half: f64) -> f64 {
+    if number.abs() < half { 0.0 } else { number }
 }
 
 const NOTHING: &str = "–";

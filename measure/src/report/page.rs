@@ -185,8 +185,8 @@ summary { cursor: pointer; color: var(--faint); }
 @media (max-width: 520px) { .charts { grid-template-columns: 1fr; } }
 .bars { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px; font-size: 13px;
   font-variant-numeric: tabular-nums; }
-.bars > div { display: grid; grid-template-columns: 9em 1fr 5.5em 6.5em; gap: 8px; align-items: center; line-height: 1.75; }
-.bars span:nth-of-type(n+2) { text-align: right; } .bars span:last-child { color: var(--faint); }
+.bars > div { display: grid; grid-template-columns: 9em 1fr 5.5em 7em; gap: 8px; align-items: center; line-height: 1.75; }
+.bars span:nth-of-type(n+2) { text-align: right; white-space: nowrap; } .bars span:last-child { color: var(--faint); }
 .bars span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars i { display: block; } .bars b { display: block; height: 11px; min-width: 2px; border-radius: 2px; background: var(--bar); }
 .bars .ours { font-weight: 600; } .bars .ours b { background: var(--strong); }

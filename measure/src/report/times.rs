@@ -62,14 +62,13 @@ fn collect(folder: &Path, times: &mut Vec<Time>) -> Result<()> {
         if !path.is_dir() {
             continue;
         }
-        match (
-            json::<Benchmark>(&path.join("benchmark.json")),
-            json::<Estimates>(&path.join("estimates.json")),
-        ) {
-            (Ok(Some(benchmark)), Ok(Some(estimates))) if path.ends_with("new") => {
-                times.push(time(benchmark, &estimates));
-            }
-            _ => collect(&path, times)?,
+        if path.ends_with("new")
+            && let Some(benchmark) = json::<Benchmark>(&path.join("benchmark.json"))?
+            && let Some(estimates) = json::<Estimates>(&path.join("estimates.json"))?
+        {
+            times.push(time(benchmark, &estimates));
+        } else {
+            collect(&path, times)?;
         }
     }
     Ok(())
@@ -91,7 +90,7 @@ fn time(benchmark: Benchmark, estimates: &Estimates) -> Time {
     }
 }
 
-/// By group, with one chart for each value: or one for each function, if only the values say who is measured.
+/// By group, with one chart for each value.
 pub(super) fn groups(times: &[Time]) -> Vec<Group> {
     let of_group = |times: &[Time]| Group {
         name: times[0].group.clone(),
