@@ -19,8 +19,8 @@ fn main() {
             name: format!("{size}, {threads} thread{}", if threads == 1 { "" } else { "s" }),
             reference: "quick_cache",
             threads,
-            ops: 160_000,
-            rounds: 12,
+            ops: 80_000,
+            rounds: 40,
             cpu: CpuTime::Thread,
             subjects,
         }

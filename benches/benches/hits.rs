@@ -8,8 +8,8 @@ use bench_harness::{Case, CpuTime};
 use crate::subjects::{hits::Hits, runner, tables};
 
 fn main() {
-    let sizes = [("1k keys", 1_000), ("100k keys", 100_000)];
-    let cases = sizes.into_iter().flat_map(|(size, n_keys)| {
+    let sizes = [("1k keys", 1_000, 40_000, 60), ("100k keys", 100_000, 160_000, 30)];
+    let cases = sizes.into_iter().flat_map(|(size, n_keys, ops, rounds)| {
         let work = Hits::new(n_keys);
         [1, 2, 8].map(|threads| {
             let mut subjects = tables::all(&work);
@@ -20,8 +20,8 @@ fn main() {
                 name: format!("{size}, {threads_named}"),
                 reference: "quick_cache",
                 threads,
-                ops: 160_000,
-                rounds: 15,
+                ops,
+                rounds,
                 cpu: CpuTime::Thread,
                 subjects,
             }

@@ -16,8 +16,8 @@ fn main() {
             name: size.to_owned(),
             reference: "quick_cache",
             threads: 1,
-            ops: 50_000,
-            rounds: 15,
+            ops: 20_000,
+            rounds: 30,
             cpu: CpuTime::Thread,
             subjects,
         }
