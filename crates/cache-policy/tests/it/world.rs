@@ -128,6 +128,7 @@ pub(crate) fn entry_with(
     Entry::builder(&Key::parse(key).expect("a key"), body)
         .e_tag("\"1\"")
         .vouched(vouched_at, time_to_live)
+        .keep_buffer()
         .build()
 }
 
