@@ -14,7 +14,7 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use triomphe::ThinArc;
 
-use crate::{Attributes, Key, Moment, Result, Version, clock::nanos, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Key, Moment, Result, Version, body, clock::nanos, decoded::Decoded, fence::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
 /// vouched for it.
@@ -34,6 +34,7 @@ pub struct EntryBuilder {
     attributes: Attributes,
     keep: Option<Keep>,
     vouched: Option<(Moment, Option<Duration>)>,
+    keeps_buffer: bool,
     absent: bool,
 }
 
@@ -51,6 +52,10 @@ pub enum Keep {
 
 impl Entry {
     /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and not be kept.
+    ///
+    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that is; what is
+    /// accounted is the body. So the body is copied into a buffer of its own, unless it is the only handle of a
+    /// buffer with nothing else in it, or [`EntryBuilder::keep_buffer`] says that it may stay where it is.
     pub fn builder(key: &Key, body: Bytes) -> EntryBuilder {
         let version = Version { size: body.len() as u64, ..Version::default() };
         EntryBuilder {
@@ -60,6 +65,7 @@ impl Entry {
             attributes: Attributes::new(),
             keep: None,
             vouched: None,
+            keeps_buffer: false,
             absent: false,
         }
     }
@@ -199,6 +205,7 @@ impl Entry {
             .version(self.version())
             .attributes(self.attributes().clone())
             .keep(self.keep())
+            .keep_buffer()
             .build()
     }
 
@@ -297,6 +304,13 @@ impl EntryBuilder {
         self
     }
 
+    /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than the body: a
+    /// memory map, a constant, a buffer whose other handles do not outlive the entry.
+    pub fn keep_buffer(mut self) -> Self {
+        self.keeps_buffer = true;
+        self
+    }
+
     /// The entry says that there is no such object.
     pub(crate) fn absent(mut self) -> Self {
         self.absent = true;
@@ -316,7 +330,7 @@ impl EntryBuilder {
             let _ = rare.set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
         }
         let head = Head {
-            body: self.body,
+            body: if self.keeps_buffer { self.body } else { body::own(self.body) },
             vouched: AtomicU64::new(NEVER),
             time_to_live: AtomicU64::new(u64::MAX),
             epoch: AtomicU64::new(0),

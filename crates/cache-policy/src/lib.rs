@@ -14,7 +14,7 @@
 //! | [`Lfu`] | the one used the fewest times since it came | popularity never changes; to compare with | 12 |
 //! | [`WTinyLfu`] | the one asked for less often of late, newcomers weighed | skewed demand, scans | 26 to 34 |
 //! | [`Gdsf`] | the one whose uses, for its size, are worth the least | sizes differ | 24 |
-//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 20 more |
+//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 8 more |
 //!
 //! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at run time, build
 //! the backend in each branch and keep it as `Arc<dyn Backend>`.
@@ -43,7 +43,6 @@ mod fifo;
 mod gdsf;
 #[allow(dead_code, reason = "used by the policies that come next")]
 mod ghosts;
-mod heap;
 mod hits;
 mod index;
 mod lfu;
