@@ -11,9 +11,11 @@
 //! is tested without building them.
 #![forbid(unsafe_code)]
 
+pub mod chart;
 pub mod optimum;
 pub mod ours;
 pub mod read;
+pub mod report;
 pub mod row;
 pub mod setting;
 pub mod simulate;
@@ -21,6 +23,9 @@ pub mod summary;
 pub mod table;
 pub mod trace;
 
+#[cfg(test)]
+mod golden;
+mod html;
 mod options;
 mod output;
 mod progress;

@@ -8,14 +8,11 @@ use std::{
 
 use crate::Result;
 
-/// What `cargo` builds into: `CARGO_TARGET_DIR`, or `target` in the workspace's folder.
+/// What cargo builds into, this program too: it marks that folder.
 pub(crate) fn target_folder() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    match env::var_os("CARGO_TARGET_DIR") {
-        // Relative to where the user stands, as cargo takes it.
-        Some(folder) if !folder.is_empty() => folder.into(),
-        _ => workspace.join("target"),
-    }
+    let program = env::current_exe().unwrap_or_default();
+    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    marked.map_or_else(|| PathBuf::from("target"), Path::to_owned)
 }
 
 /// Writes the file, with the folders it is in. It is renamed to its place when it is whole.

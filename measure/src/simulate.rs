@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fs,
     num::NonZero,
     path::Path,
     process::ExitCode,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    Result, optimum,
+    Result, chart, optimum,
     options::{Options, USAGE},
     ours::{OURS, Subject},
     output::{target_folder, write},
@@ -73,7 +73,23 @@ fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
 
 fn write_all(folder: &Path, rows: &[Row], summary: &Summary) -> Result<()> {
     write(&folder.join("table.md"), &format!("{}\n{summary}", table::render(rows)))?;
+    let charts: Vec<_> =
+        table::groups(rows).map(|group| (chart_file(&group[0]), chart::render(group))).collect();
+    charts.iter().try_for_each(|(name, chart)| write(&folder.join(name), chart))?;
+    // Charts of another simulation would be taken for ones of this.
+    for file in fs::read_dir(folder)? {
+        let path = file?.path();
+        let is_of_this =
+            charts.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+        if !is_of_this && path.extension().is_some_and(|extension| extension == "svg") {
+            fs::remove_file(path)?;
+        }
+    }
     write(&folder.join(ROWS_FILE), &json(rows)?)
+}
+
+fn chart_file(row: &Row) -> String {
+    format!("{}-by-{}.svg", row.trace, row.unit.name())
 }
 
 /// The rows of the last simulation, in `simulate` of the target folder.
@@ -197,4 +213,96 @@ fn in_parallel<T: Sync, R: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(i, _)| *i);
     Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_line(line: &str, folder: &Path) -> Result<()> {
+        let args = line.split_whitespace().map(|word| word.replace('@', &folder.display().to_string()));
+        run(&Options::parse(args)?.unwrap(), &[], &folder.join("out"))
+    }
+
+    /// 400 requests for 100 objects with sizes, over and over.
+    fn put_trace(folder: &Path) {
+        let text: String = (0..400).map(|i| format!("{},{}\n", i % 100, 1_000 + i % 7)).collect();
+        fs::write(folder.join("loop.csv"), text).unwrap();
+    }
+
+    fn rows(folder: &Path) -> Vec<Row> {
+        serde_json::from_str(&fs::read_to_string(folder.join("out/rows.json")).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_simulation_writes_rows_tables_and_charts() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        put_trace(folder);
+        fs::create_dir(folder.join("out")).unwrap();
+        fs::write(folder.join("out/old.svg"), "").unwrap();
+        run_line(
+            "@/loop.csv --policy belady lru --capacity 50% 60% --by entries --json @/mine/rows.json",
+            folder,
+        )
+        .unwrap();
+        let rows = rows(folder);
+        let found: Vec<_> = rows.iter().map(|row| (row.capacity, &*row.policy, row.hits)).collect();
+        // The optimum keeps all it can but the place that each newcomer would need: 300 requests are repeated.
+        assert_eq!(found[0], (50, "lru", 0));
+        assert_eq!((found[1].0, found[1].1), (50, "belady"));
+        assert_eq!((found[2].0, found[3].0), (60, 60));
+        assert!(found[3].2 > found[1].2, "{found:?}");
+        let json = fs::read_to_string(folder.join("mine/rows.json")).unwrap();
+        assert_eq!(json, fs::read_to_string(folder.join("out/rows.json")).unwrap());
+        let mut files: Vec<_> =
+            fs::read_dir(folder.join("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["loop-by-entries.svg", "rows.json", "table.md"]);
+    }
+
+    #[test]
+    fn sizes_are_replayed_by_entries_and_by_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        put_trace(folder.path());
+        run_line("@/loop.csv --capacity 60%", folder.path()).unwrap();
+        let rows = rows(folder.path());
+        let units: BTreeSet<_> = rows.iter().map(|row| (row.unit, row.capacity)).collect();
+        let bytes: u64 = (0..100).map(|i| 1_000 + i % 7).sum();
+        let expected = [(crate::setting::Unit::Entries, 60), (crate::setting::Unit::Bytes, bytes * 60 / 100)];
+        assert_eq!(units.into_iter().collect::<Vec<_>>(), expected);
+        assert!(rows.iter().all(|row| row.requests == 400 && row.hits <= 300));
+    }
+
+    #[test]
+    fn one_key_and_room_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("one.txt"), "k\nk\nk\n").unwrap();
+        run_line("@/one.txt --capacity 1", folder.path()).unwrap();
+        for row in rows(folder.path()) {
+            assert_eq!((row.requests, row.hits), (3, 2), "{}", row.policy);
+        }
+    }
+
+    #[test]
+    fn bad_input_is_an_error_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        put_trace(folder);
+        fs::write(folder.join("empty"), "").unwrap();
+        fs::write(folder.join("one.txt"), "k\nk\nk\n").unwrap();
+        for (line, part) in [
+            ("@/loop.csv --policy lur", "no policy \"lur\"; there are lru, "),
+            ("@/none", "none: No such file"),
+            ("@/empty", "empty: no request in it"),
+            ("@", ": Is a directory"),
+            ("@/one.txt", "nothing to replay"),
+            ("@/loop.csv @/loop.csv", "two traces would be called \"loop\""),
+            ("@/loop.csv --capacity 0", "capacity \"0\""),
+        ] {
+            let error = run_line(line, folder).unwrap_err().to_string();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+        assert!(!folder.join("out").exists());
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     row::Row,
     setting::Unit,
     simulate::BELADY,
-    table::{amount, groups, pairs},
+    table::{Table, amount, groups, pairs},
 };
 
 /// Of a whole simulation. Shown as Markdown.
@@ -164,7 +164,7 @@ impl Pair<'_> {
     fn way(&self) -> Option<(f64, f64)> {
         let lru = self.of(LRU, HITS)?;
         let way = self.of(BELADY, HITS)? - lru;
-        (way > POINT).then_some((lru, way))
+        (way > POINT + ROUNDING).then_some((lru, way))
     }
 }
 
@@ -205,60 +205,69 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 const LRU: &str = "lru";
 const POINT: f64 = 0.01;
+const ROUNDING: f64 = 1e-12;
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (entries, bytes) = self.n_pairs;
-        let (long_entries, long_bytes) = self.n_ways;
-        writeln!(f, "## Summary\n")?;
-        writeln!(
-            f,
+impl Summary {
+    /// What the figures are of.
+    pub(crate) fn basis(&self) -> String {
+        let ((entries, bytes), (long_entries, long_bytes)) = (self.n_pairs, self.n_ways);
+        format!(
             "{entries} pairs of trace and capacity by entries and {bytes} by bytes; in {long_entries} and \
-             {long_bytes} of them the way from LRU to the optimum is over one point.\n"
-        )?;
-        writeln!(f, "| policy | way | by entries | by bytes | least lead over LRU | over the best peer |")?;
-        writeln!(f, "| --- | ---: | ---: | ---: | --- | --- |")?;
+             {long_bytes} of them the way from LRU to the optimum is over one point."
+        )
+    }
+
+    /// The standings.
+    pub(crate) fn table(&self) -> Table {
+        let head = ["policy", "way", "by entries", "by bytes", "least lead over LRU", "over the best peer"];
+        let mut table = Table::new(head);
         for standing in &self.whole {
-            writeln!(
-                f,
-                "| {} | {} | {} | {} | {} | {} |",
-                standing.policy,
+            table.push([
+                standing.policy.clone(),
                 percent(standing.way),
                 percent(standing.way_by_entries),
                 percent(standing.way_by_bytes),
                 place(standing.over_lru.as_ref()),
                 place(standing.over_peers.as_ref()),
-            )?;
+            ]);
         }
-        self.sized.iter().try_for_each(|sized| write!(f, "\n{sized}"))
+        table
     }
 }
 
-impl fmt::Display for SizedSummary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "### {}, by bytes\n", self.trace)?;
-        writeln!(
-            f,
-            "| policy | hits, mean | over LRU | over the best peer | bytes, mean | over LRU | over the best peer |"
-        )?;
-        writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+impl SizedSummary {
+    pub(crate) fn title(&self) -> String {
+        format!("{}, by bytes", self.trace)
+    }
+
+    /// The standings.
+    pub(crate) fn table(&self) -> Table {
+        let head = ["over LRU", "over the best peer"];
+        let mut table =
+            Table::new(["policy", "hits, mean", head[0], head[1], "bytes of hits, mean", head[0], head[1]]);
         for (policy, hits, bytes) in &self.standings {
-            let [hits, bytes] = [hits, bytes].map(|by| {
-                let (lru, peers) = (points(by.over_lru.as_ref()), points(by.over_peers.as_ref()));
-                format!("{} | {lru} | {peers}", percent(Some(by.mean)))
+            let cells = [hits, bytes].into_iter().flat_map(|by| {
+                [percent(Some(by.mean)), points(by.over_lru.as_ref()), points(by.over_peers.as_ref())]
             });
-            writeln!(f, "| {policy} | {hits} | {bytes} |")?;
+            table.push([policy.clone()].into_iter().chain(cells));
         }
-        Ok(())
+        table
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "## Summary\n\n{}\n\n{}", self.basis(), self.table())?;
+        self.sized.iter().try_for_each(|sized| write!(f, "\n### {}\n\n{}", sized.title(), sized.table()))
     }
 }
 
 fn percent(share: Option<f64>) -> String {
-    share.map_or(NOTHING.to_owned(), |share| format!("{:.1} %", tidy(100.0 * share)))
+    share.map_or(NOTHING.to_owned(), |share| format!("{:.1} %", tidy(100.0 * share, 0.05)))
 }
 
 fn points(lead: Option<&Lead>) -> String {
-    lead.map_or(NOTHING.to_owned(), |lead| format!("{:+.2}", tidy(lead.points)))
+    lead.map_or(NOTHING.to_owned(), |lead| format!("{:+.2}", tidy(lead.points, 0.005)))
 }
 
 fn place(lead: Option<&Lead>) -> String {
@@ -266,9 +275,80 @@ fn place(lead: Option<&Lead>) -> String {
     format!("{} ({trace}, {})", points(lead), amount(*capacity, *unit))
 }
 
-/// No "-0.00".
-fn tidy(number: f64) -> f64 {
-    if number.abs() < 0.005 { 0.0 } else { number }
+/// No "-0.00": what is less than half of the last digit is nothing.
+fn tidy(number: f64, half: f64) -> f64 {
+    if number.abs() < half { 0.0 } else { number }
 }
 
 const NOTHING: &str = "–";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Cell;
+
+    fn row(trace: &str, capacity: u64, policy: &str, hits: u32) -> Row {
+        Row {
+            trace: trace.to_owned(),
+            unit: if trace == "sized" { Unit::Bytes } else { Unit::Entries },
+            capacity,
+            policy: policy.to_owned(),
+            requests: 1000,
+            hits: hits.into(),
+            hit_ratio: f64::from(hits) / 1000.0,
+            byte_hit_ratio: f64::from(hits) / 2000.0,
+        }
+    }
+
+    fn rows(pairs: &[(&str, u64, [u32; 5])]) -> Vec<Row> {
+        let names = ["lru", "default", "peer:a", "peer:b", "belady"];
+        let of_pair = |(trace, capacity, hits): &(&str, u64, [u32; 5])| {
+            names.iter().zip(hits).map(|(name, &hits)| row(trace, *capacity, name, hits)).collect::<Vec<_>>()
+        };
+        pairs.iter().flat_map(of_pair).collect()
+    }
+
+    #[test]
+    fn the_figures_are_those_one_would_work_out() {
+        let summary = Summary::new(&rows(&[
+            // Half of the way, 5 points over LRU, 2 under the best peer.
+            ("x", 10, [100, 150, 120, 170, 200]),
+            // A tenth back, 1 point under LRU, level with the best peer.
+            ("x", 20, [200, 190, 190, 180, 300]),
+            // A way of one point does not count; the leads do.
+            ("y", 10, [300, 260, 280, 290, 310]),
+        ]));
+        assert_eq!((summary.n_pairs, summary.n_ways), ((3, 0), (2, 0)));
+        let table = summary.table();
+        let texts = |row: &Vec<Cell>| row.iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
+        let shown: Vec<_> = table.rows.iter().map(texts).collect();
+        assert_eq!(
+            shown,
+            [
+                ["lru", "0.0 %", "0.0 %", "–", "+0.00 (x, 10)", "-7.00 (x, 10)"],
+                ["default", "20.0 %", "20.0 %", "–", "-4.00 (y, 10)", "-3.00 (y, 10)"],
+                ["peer:a", "5.0 %", "5.0 %", "–", "-2.00 (y, 10)", "-5.00 (x, 10)"],
+                ["peer:b", "25.0 %", "25.0 %", "–", "-2.00 (x, 20)", "-1.00 (x, 20)"],
+                ["best peer of each pair", "30.0 %", "30.0 %", "–", "-1.00 (x, 20)", "+0.00 (x, 10)"],
+                ["best of all of each pair", "35.0 %", "35.0 %", "–", "+0.00 (x, 20)", "+0.00 (x, 10)"],
+            ]
+        );
+    }
+
+    #[test]
+    fn bytes_are_compared_with_bytes() {
+        let summary = Summary::new(&rows(&[("sized", 1 << 20, [100, 150, 120, 170, 200])]));
+        let [sized] = &summary.sized[..] else { panic!("{summary:?}") };
+        let shown: Vec<_> = sized.table().rows[1].iter().map(|cell| cell.text.clone()).collect();
+        assert_eq!(shown, ["default", "15.0 %", "+5.00", "-2.00", "7.5 %", "+2.50", "-1.00"]);
+        assert_eq!(percent(summary.whole[1].way_by_bytes), "50.0 %");
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_left_open() {
+        let summary = Summary::new(&[row("x", 10, "default", 500)]);
+        assert_eq!((&summary.whole[0].way, &summary.whole[0].over_lru), (&None, &None));
+        assert!(summary.to_string().contains("| default | – | – | – | – | – |"), "{summary}");
+        assert!(Summary::new(&[]).to_string().contains("0 pairs"));
+    }
+}

@@ -1,29 +1,105 @@
-//! Rows of figures as Markdown.
+//! Tables, as Markdown and as HTML, and those of the hit ratios.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use crate::{row::Row, setting::Unit, summary::is_online};
+use crate::{html::escaped, row::Row, setting::Unit, summary::is_online};
 
-/// One table for each trace and unit, and one more of the byte hits where objects have sizes.
+/// A table. The first column is text, the others are figures. Shown as Markdown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    /// What stands over each column.
+    pub head: Vec<String>,
+    /// As many cells as there are columns, in each.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// What stands in a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// In plain text.
+    pub text: String,
+    /// Whether it is to stand out.
+    pub is_best: bool,
+}
+
+impl Table {
+    /// An empty one.
+    pub(crate) fn new<T: Into<String>>(head: impl IntoIterator<Item = T>) -> Self {
+        Self { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row where nothing stands out.
+    pub(crate) fn push<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.rows.push(cells.into_iter().map(|cell| Cell::from(cell.into())).collect());
+    }
+
+    /// As an element `table`.
+    pub(crate) fn html(&self) -> String {
+        let row = |cells: Vec<String>| format!("<tr>{}</tr>", cells.concat());
+        let head = self.head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell))).collect();
+        let body = self.rows.iter().map(|cells| {
+            let cells = cells.iter().enumerate().map(|(i, cell)| {
+                let text = escaped(&cell.text);
+                match (i, cell.is_best) {
+                    (0, _) => format!("<th scope=\"row\">{text}</th>"),
+                    (_, true) => format!("<td><b>{text}</b></td>"),
+                    (_, false) => format!("<td>{text}</td>"),
+                }
+            });
+            row(cells.collect())
+        });
+        let body: Vec<_> = body.collect();
+        format!("<table><thead>{}</thead>\n<tbody>{}</tbody></table>\n", row(head), body.join("\n"))
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, others)) = self.head.split_first() else { return Ok(()) };
+        writeln!(f, "| {first} |{}", others.iter().map(|cell| format!(" {cell} |")).collect::<String>())?;
+        writeln!(f, "| --- |{}", " ---: |".repeat(others.len()))?;
+        for row in &self.rows {
+            writeln!(f, "|{}", row.iter().map(|cell| format!(" {cell} |")).collect::<String>())?;
+        }
+        Ok(())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self { text, is_best: false }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_best { write!(f, "**{}**", self.text) } else { f.write_str(&self.text) }
+    }
+}
+
+/// The hit ratios as a page of Markdown: one table for each trace and unit, and one more of the byte hits where
+/// objects have sizes.
 pub fn render(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "# Hit ratios\n\nIn percent of all requests; the best of each column but the optimum is **bold**.\n",
-    );
+    let mut text =
+        String::from("# Hit ratios\n\nIn percent; the best of each column but the optimum is **bold**.\n");
     for group in groups(rows) {
-        let (trace, unit) = (&group[0].trace, group[0].unit);
-        let n = count(group[0].requests);
-        let _ = write!(
-            text,
-            "\n## {trace}, by {}: {n} requests\n\n{}",
-            unit.name(),
-            table(group, unit, |row| row.hit_ratio)
-        );
-        if unit == Unit::Bytes {
-            let bytes = table(group, unit, |row| row.byte_hit_ratio);
-            let _ = write!(text, "\nIn percent of the bytes:\n\n{bytes}");
+        for (title, table) in of_group(group) {
+            let _ = write!(text, "\n## {title}\n\n{table}");
         }
     }
     text
+}
+
+/// What there is to show of one [group](groups), each with a title.
+pub(crate) fn of_group(group: &[Row]) -> Vec<(String, Table)> {
+    let (trace, unit, n) = (&group[0].trace, group[0].unit, count(group[0].requests));
+    let by = unit.name();
+    let mut tables =
+        vec![(format!("{trace}, by {by}: hits of {n} requests"), table(group, |row| row.hit_ratio))];
+    if unit == Unit::Bytes {
+        tables.push((format!("{trace}, by {by}: bytes of the hits"), table(group, |row| row.byte_hit_ratio)));
+    }
+    tables
 }
 
 /// The rows of each trace and unit, which follow each other.
@@ -36,29 +112,20 @@ pub(crate) fn pairs(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.trace == b.trace && a.unit == b.unit && a.capacity == b.capacity)
 }
 
-fn table(group: &[Row], unit: Unit, ratio: fn(&Row) -> f64) -> String {
+fn table(group: &[Row], ratio: fn(&Row) -> f64) -> Table {
     let columns: Vec<_> = pairs(group).collect();
-    let best = |column: &[Row]| {
-        let online = column.iter().filter(|row| is_online(row));
-        online.map(ratio).fold(0.0, f64::max)
-    };
-    let best: Vec<_> = columns.iter().map(|column| best(column)).collect();
-    let heads = columns.iter().map(|column| format!(" {} |", amount(column[0].capacity, unit)));
-    let mut text =
-        format!("| policy |{}\n| --- |{}\n", heads.collect::<String>(), " ---: |".repeat(columns.len()));
-    for (i, row) in columns[0].iter().enumerate() {
-        let cells = columns.iter().zip(&best).map(|(column, &best)| {
-            let row = &column[i];
-            let percent = 100.0 * ratio(row);
-            if is_online(row) && ratio(row) >= best {
-                format!(" **{percent:.2}** |")
-            } else {
-                format!(" {percent:.2} |")
-            }
+    let heads = columns.iter().map(|column| amount(column[0].capacity, column[0].unit));
+    let mut table = Table::new([String::from("policy")].into_iter().chain(heads));
+    for policy in columns[0] {
+        let cells = columns.iter().map(|column| {
+            let best = column.iter().filter(|row| is_online(row)).map(ratio).fold(0.0, f64::max);
+            let row = column.iter().find(|row| row.policy == policy.policy);
+            let text = row.map_or(String::new(), |row| format!("{:.2}", 100.0 * ratio(row)));
+            Cell { text, is_best: row.is_some_and(|row| is_online(row) && ratio(row) >= best) }
         });
-        let _ = writeln!(text, "| {} |{}", row.policy, cells.collect::<String>());
+        table.rows.push([Cell::from(policy.policy.clone())].into_iter().chain(cells).collect());
     }
-    text
+    table
 }
 
 /// A capacity, for people.

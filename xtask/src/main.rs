@@ -3,6 +3,8 @@
 
 mod ci;
 mod clock;
+mod instructions;
+mod report;
 mod servers;
 mod shell;
 mod simulate;
@@ -36,6 +38,8 @@ struct Task {
 
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
+    Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
+    Task { name: "report", usage: report::USAGE, run: report::run },
     Task { name: "servers", usage: servers::USAGE, run: servers::run },
     Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
 ];

@@ -2,16 +2,17 @@
 
 use std::{
     any::{Any, TypeId},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use once_cell::race::OnceBox;
 use tokio::sync::OnceCell;
 
 use crate::Result;
 
-/// One value for each type that was asked for. Costs two words until the first is.
+/// One value for each type that was asked for. Costs one word until the first is.
 #[derive(Default)]
-pub(crate) struct Decoded(OnceLock<Box<Cells>>);
+pub(crate) struct Decoded(OnceBox<Cells>);
 
 type Cells = Mutex<Vec<(TypeId, Cell)>>;
 

@@ -11,9 +11,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use once_cell::race::OnceBox;
 use triomphe::ThinArc;
 
-use crate::{Attributes, Key, Moment, Result, Version, clock::nanos, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Key, Moment, Result, Version, body, clock::nanos, decoded::Decoded, fence::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
 /// vouched for it.
@@ -33,6 +34,7 @@ pub struct EntryBuilder {
     attributes: Attributes,
     keep: Option<Keep>,
     vouched: Option<(Moment, Option<Duration>)>,
+    keeps_buffer: bool,
     absent: bool,
 }
 
@@ -50,6 +52,10 @@ pub enum Keep {
 
 impl Entry {
     /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and not be kept.
+    ///
+    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that is; what is
+    /// accounted is the body. So the body is copied into a buffer of its own, unless it is the only handle of a
+    /// buffer with nothing else in it, or [`EntryBuilder::keep_buffer`] says that it may stay where it is.
     pub fn builder(key: &Key, body: Bytes) -> EntryBuilder {
         let version = Version { size: body.len() as u64, ..Version::default() };
         EntryBuilder {
@@ -59,13 +65,20 @@ impl Entry {
             attributes: Attributes::new(),
             keep: None,
             vouched: None,
+            keeps_buffer: false,
             absent: false,
         }
     }
 
     /// The key.
     pub fn key(&self) -> &str {
-        self.text(0, self.head().key_len as usize)
+        self.text(0, usize::from(self.head().key_len))
+    }
+
+    /// The key's bytes: for look-ups, which need not know that they are text.
+    #[inline]
+    pub fn key_bytes(&self) -> &[u8] {
+        &self.0.slice[..usize::from(self.head().key_len)]
     }
 
     /// The body.
@@ -76,14 +89,15 @@ impl Entry {
     /// The ETag as the origin wrote it.
     pub fn e_tag(&self) -> Option<&str> {
         let head = self.head();
-        (head.e_tag_len != NONE).then(|| self.text(head.key_len as usize, head.e_tag_len as usize))
+        (head.e_tag_len != NONE).then(|| self.text(head.key_len.into(), head.e_tag_len as usize))
     }
 
     /// The version id.
     pub fn version_id(&self) -> Option<&str> {
         let head = self.head();
-        let from = head.key_len as usize + if head.e_tag_len == NONE { 0 } else { head.e_tag_len as usize };
-        head.has_version_id.then(|| self.text(from, self.0.slice.len() - from))
+        let from =
+            usize::from(head.key_len) + if head.e_tag_len == NONE { 0 } else { head.e_tag_len as usize };
+        head.is(HAS_VERSION_ID).then(|| self.text(from, self.0.slice.len() - from))
     }
 
     /// When the origin says the object was last modified.
@@ -109,7 +123,7 @@ impl Entry {
     /// The attributes that came with the body.
     pub fn attributes(&self) -> &Attributes {
         static NONE: std::sync::LazyLock<Attributes> = std::sync::LazyLock::new(Attributes::new);
-        self.head().attributes.as_deref().unwrap_or(&NONE)
+        self.head().rare.get().map_or(&NONE, |rare| &rare.attributes)
     }
 
     /// How far the entry can be kept.
@@ -119,7 +133,7 @@ impl Entry {
 
     /// Whether this remembers that there is no object (see `negative_ttl`).
     pub fn is_absent(&self) -> bool {
-        self.head().absent
+        self.head().is(ABSENT)
     }
 
     /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
@@ -141,7 +155,10 @@ impl Entry {
     /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its slot in a table
     /// included. What a typed reader decoded from it is not counted.
     pub fn weight(&self) -> u64 {
-        let attributes = self.head().attributes.as_ref().map_or(0, |held| held.weight());
+        let attributes = match self.attributes() {
+            none if none.is_empty() => 0,
+            held => size_of::<Rare>() + held.weight(),
+        };
         (ENTRY_OVERHEAD + self.0.slice.len() + self.body().len() + attributes) as u64
     }
 
@@ -161,7 +178,7 @@ impl Entry {
         T: Any + Send + Sync,
         F: FnOnce(&Bytes) -> Result<T>,
     {
-        self.head().decoded.get_or_try_init(|| decode(self.body())).await
+        self.head().rare.get_or_init(Box::default).decoded.get_or_try_init(|| decode(self.body())).await
     }
 
     /// Whether its time to live has passed.
@@ -188,6 +205,7 @@ impl Entry {
             .version(self.version())
             .attributes(self.attributes().clone())
             .keep(self.keep())
+            .keep_buffer()
             .build()
     }
 
@@ -286,6 +304,13 @@ impl EntryBuilder {
         self
     }
 
+    /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than the body: a
+    /// memory map, a constant, a buffer whose other handles do not outlive the entry.
+    pub fn keep_buffer(mut self) -> Self {
+        self.keeps_buffer = true;
+        self
+    }
+
     /// The entry says that there is no such object.
     pub(crate) fn absent(mut self) -> Self {
         self.absent = true;
@@ -299,22 +324,24 @@ impl EntryBuilder {
         let is_named = e_tag.is_some() || version.is_some() || last_modified.is_some();
         let keep = self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never });
         let key = self.key.as_str();
-        let tail = [key, e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or("")].concat();
+        let names = [key, e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or("")];
+        let rare = OnceBox::new();
+        if !self.attributes.is_empty() {
+            let _ = rare.set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
+        }
         let head = Head {
-            body: self.body,
+            body: if self.keeps_buffer { self.body } else { body::own(self.body) },
             vouched: AtomicU64::new(NEVER),
             time_to_live: AtomicU64::new(u64::MAX),
             epoch: AtomicU64::new(0),
             last_modified: last_modified.map_or(i64::MIN, unix_nanos),
-            attributes: (!self.attributes.is_empty()).then(|| Box::new(self.attributes)),
-            decoded: Decoded::default(),
-            key_len: u32::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
-            e_tag_len: e_tag.map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
-            has_version_id: version.is_some(),
-            absent: self.absent,
+            rare,
+            e_tag_len: e_tag.as_ref().map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
+            key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
+            flags: (u8::from(version.is_some()) * HAS_VERSION_ID) | (u8::from(self.absent) * ABSENT),
             keep,
         };
-        let entry = Entry(ThinArc::from_header_and_slice(head, tail.as_bytes()));
+        let entry = Entry(joined(names, |tail| ThinArc::from_header_and_slice(head, tail)));
         if let Some((at, time_to_live)) = self.vouched {
             entry.publish(at, time_to_live, Epoch(0));
         }
@@ -322,6 +349,7 @@ impl EntryBuilder {
     }
 }
 
+/// 80 bytes: with the reference count and the length before it, the key begins at byte 96.
 struct Head {
     body: Bytes,
     /// `NEVER`, or the moment, with `MARK` while the entry is marked.
@@ -330,14 +358,46 @@ struct Head {
     epoch: AtomicU64,
     /// Nanoseconds from the Unix epoch, `i64::MIN` if unknown.
     last_modified: i64,
-    attributes: Option<Box<Attributes>>,
-    decoded: Decoded,
-    key_len: u32,
+    rare: OnceBox<Rare>,
     e_tag_len: u32,
-    has_version_id: bool,
-    absent: bool,
+    key_len: u16,
+    flags: u8,
     keep: Keep,
 }
+
+impl Head {
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// What most entries do not have.
+#[derive(Default)]
+struct Rare {
+    attributes: Attributes,
+    decoded: Decoded,
+}
+
+/// Calls `make` with the names in a row: on the stack, unless they are long.
+fn joined<T>(names: [&str; 3], make: impl FnOnce(&[u8]) -> T) -> T {
+    let len = names.iter().map(|name| name.len()).sum();
+    let mut short = [0; 256];
+    match short.get_mut(..len) {
+        None => make(names.concat().as_bytes()),
+        Some(row) => {
+            let mut rest = &mut *row;
+            for name in names {
+                let (place, behind) = rest.split_at_mut(name.len());
+                place.copy_from_slice(name.as_bytes());
+                rest = behind;
+            }
+            make(row)
+        }
+    }
+}
+
+const HAS_VERSION_ID: u8 = 1;
+const ABSENT: u8 = 2;
 
 /// When an entry was vouched for, as read at one moment.
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,7 @@
 
 mod attributes;
 mod backend;
+mod body;
 mod clock;
 mod decoded;
 mod entry;

@@ -11,7 +11,10 @@
 //! | [`Fifo`] | the one held the longest | to compare with; hits cost nothing | 8 |
 //! | [`Sieve`] | the next that was not used since a hand passed it | web objects, many threads | 9 |
 //! | [`S3Fifo`] | what was not used twice soon after it came | many keys asked for once, scans | 22 to 25 |
-//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 20 more |
+//! | [`Lfu`] | the one used the fewest times since it came | popularity never changes; to compare with | 12 |
+//! | [`WTinyLfu`] | the one asked for less often of late, newcomers weighed | skewed demand, scans | 26 to 34 |
+//! | [`Gdsf`] | the one whose uses, for its size, are worth the least | sizes differ | 24 |
+//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 8 more |
 //!
 //! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at run time, build
 //! the backend in each branch and keep it as `Arc<dyn Backend>`.
@@ -37,10 +40,12 @@
 
 mod builder;
 mod fifo;
+mod gdsf;
 #[allow(dead_code, reason = "used by the policies that come next")]
 mod ghosts;
-mod heap;
 mod hits;
+mod index;
+mod lfu;
 #[allow(dead_code, reason = "used by the policies that come next")]
 mod list;
 mod load;
@@ -52,13 +57,13 @@ mod radix;
 mod s3fifo;
 mod shard;
 mod sieve;
-#[allow(dead_code, reason = "the policies that stand on it come next")]
 mod sketch;
 mod ttl;
+mod wtinylfu;
 
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
-    builder::MemoryBackendBuilder, fifo::Fifo, lru::Lru, memory::MemoryBackend, s3fifo::S3Fifo, sieve::Sieve,
-    ttl::Ttl,
+    builder::MemoryBackendBuilder, fifo::Fifo, gdsf::Gdsf, lfu::Lfu, lru::Lru, memory::MemoryBackend,
+    s3fifo::S3Fifo, sieve::Sieve, ttl::Ttl, wtinylfu::WTinyLfu,
 };

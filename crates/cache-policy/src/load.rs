@@ -51,16 +51,31 @@ impl<const N: usize> Loads<N> {
     /// is the capacity.
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn share(&self, queue: usize) -> f64 {
-        let weight: u64 = self.queues.iter().map(|queue| queue.weight).sum();
-        let entries = self.entries();
-        let is_by_weight =
-            weight as f64 * self.limits.entries as f64 >= entries as f64 * self.limits.weight as f64;
-        let part = &self.queues[queue];
-        if is_by_weight {
-            part.weight as f64 / weight.max(1) as f64
+        let (all, part) = (self.all(), self.queues[queue]);
+        if self.is_by_weight(&all) {
+            part.weight as f64 / all.weight.max(1) as f64
         } else {
-            part.entries as f64 / entries.max(1) as f64
+            part.entries as f64 / all.entries.max(1) as f64
         }
+    }
+
+    /// Whether `slot`, in no queue yet, weighs more than `share` of all that is held, and more than the mean entry.
+    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    pub(crate) fn is_heavier_than_share(&self, slot: Slot, share: f64) -> bool {
+        let all = self.all();
+        let weight = f64::from(self.weights[slot.index()]);
+        let mean = all.weight as f64 / all.entries.max(1) as f64;
+        self.is_by_weight(&all) && weight > (all.weight as f64 * share).max(mean)
+    }
+
+    fn all(&self) -> Load {
+        let weight = self.queues.iter().map(|queue| queue.weight).sum();
+        Load { weight, entries: self.entries() }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    fn is_by_weight(&self, all: &Load) -> bool {
+        all.weight as f64 * self.limits.entries as f64 >= all.entries as f64 * self.limits.weight as f64
     }
 }
 

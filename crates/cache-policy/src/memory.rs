@@ -4,21 +4,24 @@
 //! backend's: shards only spread the contention, and lend to each other freely. Every change is counted in its
 //! shard's tally and in the total; whoever finds the total over a limit makes entries leave, one short section
 //! under one lock at a time, until it is not. So an object of any size up to the capacity can be held, and no
-//! call returns while its own entry keeps the backend over a limit.
+//! call returns while its own entry keeps the backend over a limit. An insert that displaces one entry of its own
+//! shard does both in one section, and counts the difference.
 //!
-//! Who leaves is up to the policy of one shard: the newcomer's own if that one has more than its share, so that an
-//! admission filter weighs a newcomer against its neighbours, else the fullest one. This keeps the shards even.
+//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share or more, so that
+//! an admission filter weighs a newcomer against its neighbours, else the fullest one. This keeps the shards even.
 //!
 //! Handles that leave are dropped after the lock is released: freeing a large body holds nobody up.
 
 use std::{
     fmt,
-    hash::BuildHasher,
+    future::poll_fn,
+    hash::{BuildHasher, Hasher},
     mem,
     sync::{
         RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 use async_trait::async_trait;
@@ -31,9 +34,11 @@ use crate::{builder::MemoryBackendBuilder, shard::Shard};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert`, `remove`, `clear` and `sweep` do their work when first polled and never wait for anything but a
-/// shard's lock; a future dropped before that has done nothing. `peek` takes one shared lock. Keys are hashed with
-/// a random key of the backend's own, so nobody can choose keys that collide.
+/// `insert` and `remove` do their work when first polled and never wait for anything but a shard's lock; a future
+/// dropped before that has done nothing. `clear` takes everything out when first polled, `sweep` what has expired
+/// one by one; after each 256 entries that they drop, they let others run, on any executor. `peek` takes one shared
+/// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
+/// that collide.
 ///
 /// # Misbehaving policies
 ///
@@ -49,22 +54,39 @@ pub struct MemoryBackend<P> {
     limits: Limits,
     /// What each shard may hold while all are full.
     share: Limits,
-    total: Tally,
-    evicted: AtomicU64,
-    expired: AtomicU64,
-    refused: AtomicU64,
+    total: Total,
 }
 
-/// A shard, and what it holds: changed under its exclusive lock only, read without.
+/// A shard, and what is counted of it. On cache lines of its own.
+#[repr(align(64))]
 struct Locked<P> {
     shard: RwLock<Shard<P>>,
     tally: Tally,
 }
 
+/// Changed under the shard's exclusive lock only, read without.
 #[derive(Default)]
 struct Tally {
     entries: AtomicU64,
     bytes: AtomicU64,
+    evicted: AtomicU64,
+    expired: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is beside it.
+#[derive(Default)]
+#[repr(align(64))]
+struct Total {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// By how much a step changes what is held.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    entries: i64,
+    bytes: i64,
 }
 
 impl<P: EvictionPolicy> MemoryBackend<P> {
@@ -97,34 +119,38 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             pattern,
             limits,
             share,
-            total: Tally::default(),
-            evicted: AtomicU64::new(0),
-            expired: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            total: Total::default(),
         }
     }
 
     fn put(&self, newcomer: &Entry) -> Admission {
-        let (home, hash) = self.home(newcomer.key());
-        let weight = newcomer.weight();
-        if weight > self.limits.weight {
-            self.take_out(newcomer.key());
-            count(&self.refused);
+        let (home, hash) = self.home(newcomer.key_bytes());
+        if newcomer.weight() > self.limits.weight {
+            self.take_out(newcomer.key_bytes(), |tally| Some(&tally.refused));
             return Admission::Refused(Refusal::TooLarge);
         }
         let now = newcomer.vouched_at().unwrap_or(Moment::from_nanos(0));
-        let replaced = {
+        let (replaced, left) = {
             let mut shard = self.write(home);
             let replaced = shard.insert(hash, newcomer.clone(), now);
-            // Subtracted first: nobody is to make room for a sum that never was.
-            if let Some(replaced) = &replaced {
-                self.subtract(home, replaced.weight());
+            let mut change = replaced.iter().fold(Change::insert(newcomer), Change::minus);
+            let mut left = None;
+            if let Some(limit) = self.limit_passed(change)
+                && self.is_to_shrink(home, limit, change)
+            {
+                left = shard.evict(now, newcomer);
+                change = left.iter().map(|(entry, _)| entry).fold(change, Change::minus);
             }
-            self.add(home, weight);
-            replaced
+            // In one sum: nobody is to make room for what never was.
+            self.apply(home, change);
+            (replaced, left.map(|left| home.tally.left(left)))
         };
         drop(replaced);
-        self.make_room(home, newcomer, now)
+        let admission = self.make_room(home, newcomer, now);
+        match left {
+            Some((_, Removal::Refused)) => Admission::Refused(Refusal::Policy),
+            _ => admission,
+        }
     }
 
     fn make_room(&self, home: &Locked<P>, newcomer: &Entry, now: Moment) -> Admission {
@@ -132,54 +158,66 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         while let Some(full) = self.shard_to_shrink(home) {
             let left = {
                 let mut shard = self.write(full);
-                let left = shard.evict(now, newcomer);
-                if let Some((entry, _)) = &left {
-                    self.subtract(full, entry.weight());
-                }
-                left
+                shard.evict(now, newcomer).map(|left| {
+                    self.apply(full, Change::default().minus(&left.0));
+                    full.tally.left(left)
+                })
             };
-            match left {
-                Some((_, Removal::Refused)) => {
-                    count(&self.refused);
-                    admission = Admission::Refused(Refusal::Policy);
-                }
-                Some((_, Removal::Expired)) => count(&self.expired),
-                Some(_) => count(&self.evicted),
-                // Others emptied it meanwhile: look again.
-                None => {}
+            // Nobody, if others emptied the shard meanwhile: look again.
+            if let Some((_, Removal::Refused)) = left {
+                admission = Admission::Refused(Refusal::Policy);
             }
         }
         admission
     }
 
+    /// The limit that what is held would pass after `change`.
+    fn limit_passed(&self, change: Change) -> Option<Limit> {
+        if after(&self.total.bytes, change.bytes) > self.limits.weight {
+            Some(Limit::Bytes)
+        } else if after(&self.total.entries, change.entries) > self.limits.entries.min(ENTRIES_MAX) {
+            Some(Limit::Entries)
+        } else {
+            None
+        }
+    }
+
     /// Where somebody must leave; `None` within the limits.
     fn shard_to_shrink<'a>(&'a self, home: &'a Locked<P>) -> Option<&'a Locked<P>> {
-        let (load, share): (fn(&Tally) -> u64, u64) = if self.total.bytes() > self.limits.weight {
-            (Tally::bytes, self.share.weight)
-        } else if self.total.entries() > self.limits.entries.min(ENTRIES_MAX) {
-            (Tally::entries, self.share.entries)
-        } else {
-            return None;
-        };
-        // A newcomer that is alone in its shard may need the room of all: it is not to leave for being large.
-        let is_alone = home.tally.entries() <= 1;
-        if !is_alone && load(&home.tally) > share {
+        let limit = self.limit_passed(Change::default())?;
+        if self.is_to_shrink(home, limit, Change::default()) {
             return Some(home);
         }
         let others = self.shards.iter().filter(|locked| !std::ptr::eq(*locked, home));
         others
-            .max_by_key(|locked| load(&locked.tally))
-            .filter(|locked| load(&locked.tally) > 0)
+            .max_by_key(|locked| locked.tally.load(limit))
+            .filter(|locked| locked.tally.load(limit) > 0)
             .or(Some(home))
     }
 
-    fn take_out(&self, key: &str) -> bool {
+    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer. That is, about
+    /// its share: with exactly its share as the mark, every other newcomer would look through all the shards.
+    fn is_to_shrink(&self, home: &Locked<P>, limit: Limit, change: Change) -> bool {
+        // A newcomer that is alone in its shard may need the room of all: it is not to leave for being large.
+        let is_alone = after(&home.tally.entries, change.entries) <= 1;
+        let (load, share) = match limit {
+            Limit::Bytes => (after(&home.tally.bytes, change.bytes), self.share.weight),
+            Limit::Entries => (after(&home.tally.entries, change.entries), self.share.entries),
+        };
+        !is_alone && load > share - share / 32
+    }
+
+    /// Whether there was one. `why` is counted in any case.
+    fn take_out(&self, key: &[u8], why: impl Fn(&Tally) -> Option<&AtomicU64>) -> bool {
         let (home, hash) = self.home(key);
         let left = {
             let mut shard = self.write(home);
             let left = shard.remove(hash, key);
             if let Some(entry) = &left {
-                self.subtract(home, entry.weight());
+                self.apply(home, Change::default().minus(entry));
+            }
+            if let Some(counter) = why(&home.tally) {
+                add(counter, 1);
             }
             left
         };
@@ -189,15 +227,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     fn expire_one(&self, locked: &Locked<P>, now: Moment) -> Option<Entry> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
-        self.subtract(locked, left.weight());
-        count(&self.expired);
+        self.apply(locked, Change::default().minus(&left));
+        add(&locked.tally.expired, 1);
         Some(left)
     }
 
-    /// The shard of a key, and its hash. hashbrown keeps the top 7 bits of a hash as a tag and finds the bucket by
-    /// the low ones, so the shard is chosen by bits between them.
-    fn home(&self, key: &str) -> (&Locked<P>, u64) {
-        let hash = self.hasher.hash_one(key);
+    /// The shard of a key, and its hash. The shard's index goes by the low half of it.
+    fn home(&self, key: &[u8]) -> (&Locked<P>, u64) {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        let hash = hasher.finish();
         let mask = self.shards.len() - 1;
         let home = (hash >> 32) as usize & mask;
         (&self.shards[home], hash)
@@ -207,31 +246,34 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     fn write<'a>(&self, locked: &'a Locked<P>) -> RwLockWriteGuard<'a, Shard<P>> {
         locked.shard.write().unwrap_or_else(|poisoned| {
             let mut shard = poisoned.into_inner();
-            drop(self.empty(locked, &mut shard));
+            drop(self.swap(locked, &mut shard, self.fresh()));
             locked.shard.clear_poison();
             shard
         })
     }
 
-    /// Takes out all that `locked`, whose `shard` this is, holds.
-    fn empty(&self, locked: &Locked<P>, shard: &mut Shard<P>) -> Shard<P> {
-        let held = mem::replace(shard, Shard::new(self.pattern.for_shard(&self.share)));
+    fn fresh(&self) -> Shard<P> {
+        Shard::new(self.pattern.for_shard(&self.share))
+    }
+
+    /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
+    fn swap(&self, locked: &Locked<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
+        let held = mem::replace(shard, fresh);
         self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         held
     }
 
-    fn add(&self, locked: &Locked<P>, weight: u64) {
-        for tally in [&locked.tally, &self.total] {
-            tally.entries.fetch_add(1, Ordering::Relaxed);
-            tally.bytes.fetch_add(weight, Ordering::Relaxed);
-        }
-    }
-
-    fn subtract(&self, locked: &Locked<P>, weight: u64) {
-        for tally in [&self.total, &locked.tally] {
-            tally.entries.fetch_sub(1, Ordering::Relaxed);
-            tally.bytes.fetch_sub(weight, Ordering::Relaxed);
+    /// Counts `change`, in the shard `locked` and in the total. Under the shard's exclusive lock.
+    fn apply(&self, locked: &Locked<P>, change: Change) {
+        for (held, total, by) in [
+            (&locked.tally.entries, &self.total.entries, change.entries),
+            (&locked.tally.bytes, &self.total.bytes, change.bytes),
+        ] {
+            if by != 0 {
+                add(held, by);
+                total.fetch_add(by.cast_unsigned(), Ordering::Relaxed);
+            }
         }
     }
 }
@@ -239,8 +281,8 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 #[async_trait]
 impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     fn peek(&self, key: &str) -> Option<Entry> {
-        let (home, hash) = self.home(key);
-        home.shard.read().ok()?.peek(hash, key)
+        let (home, hash) = self.home(key.as_bytes());
+        home.shard.read().ok()?.peek(hash, key.as_bytes())
     }
 
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
@@ -252,37 +294,50 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
-        Ok(self.take_out(key))
+        Ok(self.take_out(key.as_bytes(), |_| None))
     }
 
     async fn clear(&self) -> Result<()> {
-        for locked in &self.shards {
-            let held = {
-                let mut shard = self.write(locked);
-                self.empty(locked, &mut shard)
-            };
-            drop(held);
+        let take = |locked| {
+            let fresh = self.fresh();
+            self.swap(locked, &mut self.write(locked), fresh)
+        };
+        // At once, so that nothing inserted before is shown, or counted, from here on.
+        let held: Vec<_> = self.shards.iter().map(take).collect();
+        for mut shard in held {
+            while shard.shed(STEP) {
+                let_others_run().await;
+            }
         }
         Ok(())
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
+        let mut n_left = STEP;
         for locked in &self.shards {
             while let Some(expired) = self.expire_one(locked, now) {
                 drop(expired);
+                n_left -= 1;
+                if n_left == 0 {
+                    let_others_run().await;
+                    n_left = STEP;
+                }
             }
         }
         Ok(())
     }
 
     fn usage(&self) -> Usage {
+        let sum = |counter: fn(&Tally) -> &AtomicU64| {
+            self.shards.iter().map(|locked| counter(&locked.tally).load(Ordering::Relaxed)).sum()
+        };
         Usage {
-            entries: self.total.entries(),
-            bytes: self.total.bytes(),
+            entries: self.total.entries.load(Ordering::Relaxed),
+            bytes: self.total.bytes.load(Ordering::Relaxed),
             capacity_bytes: Some(self.limits.weight),
-            evicted: self.evicted.load(Ordering::Relaxed),
-            expired: self.expired.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
+            evicted: sum(|tally| &tally.evicted),
+            expired: sum(|tally| &tally.expired),
+            refused: sum(|tally| &tally.refused),
         }
     }
 }
@@ -292,25 +347,79 @@ impl<P> fmt::Debug for MemoryBackend<P> {
         f.debug_struct("MemoryBackend")
             .field("shards", &self.shards.len())
             .field("limits", &self.limits)
-            .field("entries", &self.total.entries())
-            .field("bytes", &self.total.bytes())
+            .field("entries", &self.total.entries)
+            .field("bytes", &self.total.bytes)
             .finish_non_exhaustive()
     }
 }
 
+#[derive(Clone, Copy)]
+enum Limit {
+    Bytes,
+    Entries,
+}
+
 impl Tally {
-    fn entries(&self) -> u64 {
-        self.entries.load(Ordering::Relaxed)
+    fn load(&self, limit: Limit) -> u64 {
+        match limit {
+            Limit::Bytes => self.bytes.load(Ordering::Relaxed),
+            Limit::Entries => self.entries.load(Ordering::Relaxed),
+        }
     }
 
-    fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+    /// Counts why a victim left.
+    fn left(&self, victim: (Entry, Removal)) -> (Entry, Removal) {
+        add(
+            match victim.1 {
+                Removal::Refused => &self.refused,
+                Removal::Expired => &self.expired,
+                Removal::Evicted | Removal::Removed => &self.evicted,
+            },
+            1,
+        );
+        victim
     }
 }
+
+impl Change {
+    fn insert(entry: &Entry) -> Self {
+        Self { entries: 1, bytes: weight(entry) }
+    }
+
+    fn minus(self, left: &Entry) -> Self {
+        Self { entries: self.entries - 1, bytes: self.bytes - weight(left) }
+    }
+}
+
+fn weight(entry: &Entry) -> i64 {
+    i64::try_from(entry.weight()).expect("nothing in memory has so many bytes")
+}
+
+/// The counter's value after a change.
+fn after(counter: &AtomicU64, by: i64) -> u64 {
+    counter.load(Ordering::Relaxed).wrapping_add_signed(by)
+}
+
+/// Adds to a counter that only the holder of a lock changes.
+fn add(counter: &AtomicU64, by: i64) {
+    counter.store(after(counter, by), Ordering::Relaxed);
+}
+
+/// Pending once, and woken at once.
+async fn let_others_run() {
+    let mut is_back = false;
+    poll_fn(|context| {
+        if mem::replace(&mut is_back, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// How many entries are dropped before others may run: some 50 microseconds with small bodies.
+const STEP: usize = 256;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}

@@ -25,6 +25,8 @@ pub(crate) struct RadixQueue {
     filled: [u64; WHEELS],
     /// No slot was set with a lower rank.
     floor: u64,
+    /// The list of a higher wheel that has come up, until it is empty.
+    spreading: Option<usize>,
 }
 
 impl RadixQueue {
@@ -44,37 +46,58 @@ impl RadixQueue {
 
     /// The slot with the lowest rank, and its rank. Among equals, any.
     pub(crate) fn first(&mut self, rank: impl Fn(Slot) -> u64) -> Option<(u64, Slot)> {
-        self.first_up_to(u64::MAX, |slot| Some(rank(slot)))
+        self.first_up_to(u64::MAX, usize::MAX, |slot| Some(rank(slot)))
     }
 
-    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is taken out.
+    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is taken out. Gives up
+    /// after it has moved `moves_max` slots: the next call goes on where this one stopped.
     pub(crate) fn first_up_to(
         &mut self,
         limit: u64,
+        moves_max: usize,
         rank: impl Fn(Slot) -> Option<u64>,
     ) -> Option<(u64, Slot)> {
+        let mut moves = 0..moves_max;
         loop {
+            if let Some(list) = self.spreading {
+                while let Some(slot) = self.lists.front(list) {
+                    moves.next()?;
+                    self.put_back(slot, rank(slot));
+                }
+                self.spreading = None;
+            }
             let wheel =
                 (0..).zip(&self.filled).find_map(|(wheel, &filled)| (filled != 0).then_some(wheel))?;
             let spoke = self.filled[wheel as usize].trailing_zeros();
             let list = wheel as usize * SPOKES + spoke as usize;
             let below = (1_u64 << (wheel * BITS)) - 1;
-            let lowest = self.floor & !(below << BITS | below | DIGIT) | u64::from(spoke) << (wheel * BITS);
-            if self.lists.is_empty(list) {
+            let lowest = self.floor & !(below << BITS | DIGIT) | u64::from(spoke) << (wheel * BITS);
+            let Some(slot) = self.lists.front(list) else {
                 self.filled[wheel as usize] &= !(1 << spoke);
                 continue;
-            }
+            };
             if lowest > limit {
                 return None;
             }
             self.floor = lowest;
-            while let Some(slot) = self.lists.front(list) {
-                match rank(slot) {
-                    Some(rank) if wheel == 0 && rank <= lowest => return Some((lowest, slot)),
-                    Some(rank) => self.set(slot, rank),
-                    None => self.remove(slot),
+            if wheel > 0 {
+                self.spreading = Some(list);
+                continue;
+            }
+            match rank(slot) {
+                Some(rank) if rank <= lowest => return Some((lowest, slot)),
+                now => {
+                    moves.next()?;
+                    self.put_back(slot, now);
                 }
             }
+        }
+    }
+
+    fn put_back(&mut self, slot: Slot, rank: Option<u64>) {
+        match rank {
+            Some(rank) => self.set(slot, rank),
+            None => self.remove(slot),
         }
     }
 }
@@ -106,6 +129,8 @@ mod tests {
         Grow(u32, u64),
         Remove(u32),
         First(u64),
+        /// The same, with so many moves at most.
+        Nudge(u64, usize),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -115,6 +140,7 @@ mod tests {
             2 => (0..16u32, by()).prop_map(|(slot, by)| Step::Grow(slot, by)),
             1 => (0..16u32).prop_map(Step::Remove),
             4 => by().prop_map(Step::First),
+            4 => (by(), 0..4usize).prop_map(|(by, moves_max)| Step::Nudge(by, moves_max)),
         ]
     }
 
@@ -138,11 +164,13 @@ mod tests {
                         ranks.remove(&Slot::new(slot));
                         queue.remove(Slot::new(slot));
                     }
-                    Step::First(by) => {
+                    Step::First(by) | Step::Nudge(by, _) => {
                         let limit = floor.saturating_add(by);
                         let expected = ranks.values().min().copied().filter(|&rank| rank <= limit);
-                        let first = queue.first_up_to(limit, |slot| ranks.get(&slot).copied());
-                        prop_assert_eq!(first.map(|(rank, _)| rank), expected);
+                        let moves_max = if let Step::Nudge(_, n) = step { n } else { usize::MAX };
+                        let first = queue.first_up_to(limit, moves_max, |slot| ranks.get(&slot).copied());
+                        let gave_up = moves_max < usize::MAX && first.is_none();
+                        prop_assert!(gave_up || first.map(|(rank, _)| rank) == expected);
                         if let Some((rank, slot)) = first {
                             prop_assert_eq!(ranks.remove(&slot), Some(rank));
                             queue.remove(slot);
@@ -159,7 +187,7 @@ mod tests {
             let rank = |slot: Slot| ranked[slot.index()].then_some(slot.index() as u64 * 1000);
             (0..).map(Slot::new).zip(&ranked).for_each(|(slot, _)| queue.set(slot, slot.index() as u64 * 1000));
             let mut found = 0;
-            while let Some((_, slot)) = queue.first_up_to(u64::MAX, rank) {
+            while let Some((_, slot)) = queue.first_up_to(u64::MAX, usize::MAX, rank) {
                 prop_assert!(ranked[slot.index()]);
                 queue.remove(slot);
                 found += 1;

@@ -1,7 +1,9 @@
-//! One part of a memory backend: a table of slots and the policy that ranks them. Knows no lock and no limit.
+//! One part of a memory backend: entries, an index of them, and the policy that ranks them. Knows no lock and no
+//! limit.
 
 use cache_core::{Cost, Entry, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
-use hashbrown::{HashTable, hash_table};
+
+use crate::index::Index;
 
 /// Entries by key, and by slot.
 ///
@@ -9,59 +11,63 @@ use hashbrown::{HashTable, hash_table};
 /// whole.
 pub(crate) struct Shard<P> {
     policy: P,
-    /// Slot numbers by the hash of their entry's key.
-    table: HashTable<u32>,
+    index: Index,
     places: Places,
-    /// Slots not in use; the last freed is used first.
-    free: Vec<u32>,
 }
 
-struct Places(Vec<Option<Place>>);
-
-struct Place {
-    entry: Entry,
-    hash: u64,
+/// Entries by slot.
+#[derive(Default)]
+struct Places {
+    entries: Vec<Option<Entry>>,
+    /// Of a slot in use, the hash of its key; of a free one, the slot that was freed before it.
+    hashes: Vec<u32>,
+    /// The slot that was freed last.
+    free: Option<u32>,
 }
 
 impl<P: EvictionPolicy> Shard<P> {
     pub(crate) fn new(policy: P) -> Self {
-        Self { policy, table: HashTable::new(), places: Places(Vec::new()), free: Vec::new() }
+        Self { policy, index: Index::default(), places: Places::default() }
     }
 
     /// The entry, and one use of it.
-    pub(crate) fn peek(&self, hash: u64, key: &str) -> Option<Entry> {
-        let slot = *self.table.find(hash, |&slot| self.places.is_of(slot, key))?;
-        self.policy.on_hit(Slot::new(slot));
-        self.places.entry(Slot::new(slot)).cloned()
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Entry> {
+        let (slot, entry) = self.find(hash, key)?;
+        self.policy.on_hit(slot);
+        Some(entry.clone())
     }
 
     /// Puts the entry in. What was held under its key.
     pub(crate) fn insert(&mut self, hash: u64, entry: Entry, now: Moment) -> Option<Entry> {
         let cost = Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() };
-        let Self { table, places, free, policy } = self;
-        let vacant =
-            match table.entry(hash, |&slot| places.is_of(slot, entry.key()), |&slot| places.hash(slot)) {
-                hash_table::Entry::Occupied(held) => {
-                    let slot = *held.get();
-                    let replaced = places.0[slot as usize].replace(Place { entry, hash });
-                    policy.on_update(Slot::new(slot), &cost);
-                    return replaced.map(|place| place.entry);
-                }
-                hash_table::Entry::Vacant(vacant) => vacant,
-            };
-        let slot = free.pop().unwrap_or_else(|| {
-            places.0.push(None);
-            u32::try_from(places.0.len() - 1).expect("the backend's entries are limited to fewer")
-        });
-        places.0[slot as usize] = Some(Place { entry, hash });
-        vacant.insert(slot);
-        policy.on_insert(Slot::new(slot), &cost);
+        if let Some((slot, _)) = self.find(hash, entry.key_bytes()) {
+            let replaced = self.places.entries[slot.index()].replace(entry);
+            self.policy.on_update(slot, &cost);
+            return replaced;
+        }
+        let slot = self.places.put(low(hash), entry);
+        self.index.insert(low(hash), slot.number());
+        self.policy.on_insert(slot, &cost);
         None
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, key: &str) -> Option<Entry> {
-        let slot = *self.table.find(hash, |&slot| self.places.is_of(slot, key))?;
-        self.take(Slot::new(slot), Removal::Removed)
+    pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
+        let (slot, _) = self.find(hash, key)?;
+        self.take(slot, Removal::Removed)
+    }
+
+    /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
+    pub(crate) fn shed(&mut self, n: usize) -> bool {
+        let kept = self.places.entries.len().saturating_sub(n);
+        self.places.entries.truncate(kept);
+        kept > 0
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<(Slot, &Entry)> {
+        self.index.find(low(hash), |slot| {
+            let slot = Slot::new(slot);
+            self.places.entry(slot).filter(|entry| entry.key_bytes() == key).map(|entry| (slot, entry))
+        })
     }
 
     /// Makes one entry leave: whom the policy names or, should it name nobody, any but the newcomer. `None` if
@@ -93,27 +99,37 @@ impl<P: EvictionPolicy> Shard<P> {
     }
 
     fn take(&mut self, slot: Slot, why: Removal) -> Option<Entry> {
-        let place = self.places.0.get_mut(slot.index())?.take()?;
-        if let Ok(held) = self.table.find_entry(place.hash, |&held| held == slot.number()) {
-            held.remove();
-        }
-        self.free.push(slot.number());
+        let (hash, entry) = self.places.take(slot)?;
+        self.index.remove(hash, slot.number());
         self.policy.on_remove(slot, why);
-        Some(place.entry)
+        Some(entry)
     }
 }
 
 impl Places {
     fn entry(&self, slot: Slot) -> Option<&Entry> {
-        Some(&self.0.get(slot.index())?.as_ref()?.entry)
+        self.entries.get(slot.index())?.as_ref()
     }
 
-    fn is_of(&self, slot: u32, key: &str) -> bool {
-        self.entry(Slot::new(slot)).is_some_and(|entry| entry.key() == key)
+    fn put(&mut self, hash: u32, entry: Entry) -> Slot {
+        if let Some(free) = self.free {
+            let slot = Slot::new(free);
+            let before = std::mem::replace(&mut self.hashes[slot.index()], hash);
+            self.free = Some(before).filter(|&before| before != free);
+            self.entries[slot.index()] = Some(entry);
+            return slot;
+        }
+        let slot = u32::try_from(self.entries.len()).expect("the backend's entries are limited to fewer");
+        push(&mut self.entries, Some(entry));
+        push(&mut self.hashes, hash);
+        Slot::new(slot)
     }
 
-    fn hash(&self, slot: u32) -> u64 {
-        self.0[slot as usize].as_ref().map_or(0, |place| place.hash)
+    fn take(&mut self, slot: Slot) -> Option<(u32, Entry)> {
+        let entry = self.entries.get_mut(slot.index())?.take()?;
+        // The first in the list names itself.
+        let before = self.free.replace(slot.number()).unwrap_or(slot.number());
+        Some((std::mem::replace(&mut self.hashes[slot.index()], before), entry))
     }
 
     fn has_expired(&self, slot: Slot, now: Moment) -> bool {
@@ -131,7 +147,7 @@ impl Places {
     }
 
     fn first(&self, fits: impl Fn(&Entry) -> bool) -> Option<Slot> {
-        let at = self.0.iter().position(|place| place.as_ref().is_some_and(|place| fits(&place.entry)))?;
+        let at = self.entries.iter().position(|held| held.as_ref().is_some_and(&fits))?;
         u32::try_from(at).ok().map(Slot::new)
     }
 }
@@ -140,4 +156,18 @@ impl Held for Places {
     fn expires_at(&self, slot: Slot) -> Option<Moment> {
         self.entry(slot)?.expires_at()
     }
+}
+
+/// The half of a hash that the index goes by; the shard is chosen by the other.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+fn low(hash: u64) -> u32 {
+    hash as u32
+}
+
+/// Pushes, and grows by an eighth: doubling would leave up to half of a large `Vec` unused.
+fn push<T>(items: &mut Vec<T>, item: T) {
+    if items.len() == items.capacity() {
+        items.reserve_exact((items.len() / 8).max(16));
+    }
+    items.push(item);
 }

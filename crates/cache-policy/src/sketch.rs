@@ -4,7 +4,7 @@
 /// after every so many uses [1, 2].
 ///
 /// A key has four counters, all in one cache line; the smallest is the estimate, which is too high when all four are
-/// shared with others, and never too low but for the halving. 16 counters, 8 bytes, an entry: up to 16 where the
+/// shared with others, and never too low but for the halving. 16 counters, 8 bytes, an entry: up to 16 bytes where the
 /// number of lines was rounded up.
 ///
 /// [1] G. Cormode, S. Muthukrishnan: An improved data stream summary: the count-min sketch. J. Algorithms 55, 2005.
@@ -13,6 +13,8 @@
 pub(crate) struct Sketch {
     /// As many as a power of two.
     lines: Vec<Line>,
+    /// How many it is to be good for.
+    entries: usize,
     /// Uses counted, halved with the counters.
     uses: usize,
 }
@@ -25,12 +27,13 @@ struct Line([u64; 8]);
 impl Sketch {
     /// One that is good for a few entries.
     pub(crate) fn new() -> Self {
-        Self { lines: vec![Line([0; 8])], uses: 0 }
+        Self { lines: vec![Line([0; 8]); LINES_MIN], entries: ENTRIES_MIN, uses: 0 }
     }
 
     /// Grows, so that it is good for `n` entries. What was counted stays.
     pub(crate) fn fit(&mut self, n: usize) {
-        while self.entries() < n {
+        self.entries = self.entries.max(n);
+        while self.lines.len() * ENTRIES_A_LINE < n {
             // A key's line is its hash modulo the number of lines: either half of twice as many knows all keys.
             self.lines.extend_from_within(..);
         }
@@ -49,7 +52,7 @@ impl Sketch {
         }
         if is_counted {
             self.uses += 1;
-            if self.uses >= USES_AN_ENTRY * self.entries() {
+            if self.uses >= USES_AN_ENTRY * self.entries {
                 self.halve();
             }
         }
@@ -70,10 +73,6 @@ impl Sketch {
         self.uses /= 2;
     }
 
-    fn entries(&self) -> usize {
-        self.lines.len() * ENTRIES_A_LINE
-    }
-
     /// The key's line, and in it its counters: word and shift.
     fn counters(&self, fingerprint: u32) -> (usize, [(usize, u32); 4]) {
         let mixed = u64::from(fingerprint).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -90,6 +89,10 @@ impl Sketch {
 const MAX: u64 = 15;
 const USES_AN_ENTRY: usize = 10;
 const ENTRIES_A_LINE: usize = 8;
+/// Few keys are to be told from each other for sure.
+const LINES_MIN: usize = 8;
+/// So that not every other use makes it forget.
+const ENTRIES_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +123,7 @@ mod tests {
         let mut sketch = Sketch::new();
         (0..12).for_each(|_| sketch.add(7));
         assert_eq!(sketch.estimate(7), 12);
-        (12..USES_AN_ENTRY * ENTRIES_A_LINE).for_each(|n| sketch.add(1000 + u32::try_from(n).unwrap()));
+        (12..USES_AN_ENTRY * ENTRIES_MIN).for_each(|n| sketch.add(1000 + u32::try_from(n).unwrap()));
         assert_eq!(sketch.estimate(7), 6);
     }
 

@@ -1,4 +1,4 @@
-//! Bodies: whole, of the announced length, and in buffers of their own.
+//! Bodies: whole, and of the announced length.
 //!
 //! *Length.* object_store takes the length of a body as a hint: one that ends early, or goes on, passes. An
 //! incomplete answer may not be used as a complete one (RFC 9111 section 3.3), so every body is counted here.
@@ -6,9 +6,9 @@
 //! ever.
 //!
 //! *Buffers.* A `Bytes` keeps its whole buffer alive. A body of 200 bytes straight from the HTTP client kept
-//! 23 times its size (the client's read buffer), one of 64 KiB 1.1 times. What a cache accounts is the
-//! length, so the buffer must be about as long: small bodies are copied, large ones that come as one chunk
-//! are not.
+//! 23 times its size (the client's read buffer), one of 64 KiB 1.1 times. So a small one that came as one chunk
+//! is left to the entry, which copies what is a part of a larger buffer; a large one is in a buffer about as long
+//! ([`is_in_its_buffer`]).
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result};
@@ -29,15 +29,9 @@ pub(crate) async fn read(answer: GetResult) -> Result<Bytes> {
     answer.bytes().await.map_err(broken)
 }
 
-/// `body` in a buffer of exactly its length. A large one is taken over if nobody else uses it.
-pub(crate) fn own(body: Bytes) -> Bytes {
-    if body.len() < OWN_BELOW {
-        // Cut down to a small one, a large buffer would still fill a page.
-        return Bytes::copy_from_slice(&body);
-    }
-    let mut buffer = Vec::from(body);
-    buffer.shrink_to_fit();
-    Bytes::from(buffer)
+/// Whether a body that was [`read`] fills its buffer, or nearly.
+pub(crate) fn is_in_its_buffer(body: &Bytes) -> bool {
+    body.len() >= LARGE
 }
 
 async fn collect(mut chunks: BoxStream<'static, object_store::Result<Bytes>>, size: u64) -> Result<Bytes> {
@@ -45,7 +39,6 @@ async fn collect(mut chunks: BoxStream<'static, object_store::Result<Bytes>>, si
     if first.len() as u64 == size {
         return match next(&mut chunks).await? {
             Some(_) => Err(torn(LENGTH)),
-            None if first.len() < OWN_BELOW => Ok(Bytes::copy_from_slice(&first)),
             None => Ok(first),
         };
     }
@@ -101,8 +94,8 @@ fn broken(error: object_store::Error) -> Error {
 const LENGTH: &str =
     "the body is not as long as the origin said: it was cut off, or joined with something else";
 
-/// Bodies shorter than this are copied into a buffer of their own.
-const OWN_BELOW: usize = 64 * 1024;
+/// A body of this many bytes that comes as one chunk fills the client's read buffer.
+const LARGE: usize = 64 * 1024;
 
 /// Empty chunks in a row that are still taken for a slow start.
 const EMPTY_CHUNKS_MAX: usize = 16;

@@ -102,9 +102,10 @@ impl EtagValidator {
         let attributes = attributes_from_store(&answer.attributes);
         let body = body::read(answer).await?;
         let keep = self.keep(&version, sent_at);
-        Ok(Validation::Changed(
-            Entry::builder(key, body).version(version).attributes(attributes).keep(keep).build(),
-        ))
+        let is_in_its_buffer = body::is_in_its_buffer(&body);
+        let entry = Entry::builder(key, body).version(version).attributes(attributes).keep(keep);
+        let entry = if is_in_its_buffer { entry.keep_buffer() } else { entry };
+        Ok(Validation::Changed(entry.build()))
     }
 
     fn keep(&self, version: &Version, sent_at: SystemTime) -> Keep {
@@ -154,7 +155,7 @@ impl Origin for EtagValidator {
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         // Its date is not known, but it is not older than the request.
         let keep = self.keep(version, SystemTime::UNIX_EPOCH);
-        Entry::builder(key, body::own(body)).version(version.clone()).keep(keep).build()
+        Entry::builder(key, body).version(version.clone()).keep(keep).build()
     }
 }
 

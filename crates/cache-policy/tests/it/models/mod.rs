@@ -1,12 +1,16 @@
 //! Each policy against a plain model of its paper: slow, and told keys instead of slots.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use cache_core::{Cost, EvictionPolicy, Limits, Pressure, Removal, Slot};
 use proptest::prelude::*;
 
 use crate::world::{Slots, at};
 
+mod counts;
 mod queues;
 
 pub(crate) type Key = u64;
@@ -44,9 +48,13 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
 }
 
-/// Scripts over `KEYS` keys, the low ones asked for more often, of weights up to `weight_max`.
+/// Scripts over a few keys, the low ones asked for more often, of weights up to `weight_max`.
 pub(crate) fn script(weight_max: u64) -> impl Strategy<Value = Script> {
-    let key = || (0..KEYS, 0..KEYS).prop_map(|(one, other)| one.min(other));
+    script_of(weight_max, 32, 0..400)
+}
+
+pub(crate) fn script_of(weight_max: u64, keys: Key, steps: Range<usize>) -> impl Strategy<Value = Script> {
+    let key = move || (0..keys, 0..keys).prop_map(|(one, other)| one.min(other));
     let weight = move || 1..=weight_max;
     let step = prop_oneof![
         20 => (key(), weight()).prop_map(|(key, weight)| Step::Ask(key, weight)),
@@ -54,10 +62,8 @@ pub(crate) fn script(weight_max: u64) -> impl Strategy<Value = Script> {
         1 => key().prop_map(Step::Remove),
     ];
     let limits = (weight_max..60, 1u64..=16).prop_map(|(weight, entries)| Limits { weight, entries });
-    (limits, prop::collection::vec(step, 0..400)).prop_map(|(limits, steps)| Script { limits, steps })
+    (limits, prop::collection::vec(step, steps)).prop_map(|(limits, steps)| Script { limits, steps })
 }
-
-pub(crate) const KEYS: Key = 32;
 
 /// Plays the script to both, and has every victim of the policy be one of the model's.
 pub(crate) fn compare<P: EvictionPolicy>(
@@ -165,6 +171,11 @@ impl Queue {
 
     pub(crate) fn pop(&mut self) -> Option<(Key, u64)> {
         self.0.pop_front()
+    }
+
+    /// Moves the first to the end.
+    pub(crate) fn rotate(&mut self) {
+        self.0.rotate_left(1);
     }
 
     pub(crate) fn position(&self, key: Key) -> Option<usize> {

@@ -1,0 +1,229 @@
+//! Subjects in turn, and the table of what each took at its best.
+//!
+//! `publish` writes `target/ratios/GROUP.json`: an array of flat objects, one a line, one for each subject of each
+//! case. All fields are always there:
+//!
+//! ```json
+//! [
+//! {"group":"hits","case":"1k keys, 1 thread","subject":"ours","reference":"quick_cache","threads":1,
+//!  "unit":"ns","value":61.20,"wall":61.30,"ratio":0.861,"note":""}
+//! ]
+//! ```
+//!
+//! `value` is the CPU time of an operation (`unit` `ns`) or what else was counted (`bytes`); `wall` the shortest time
+//! on the wall for an operation, all threads together, 0 where nothing was timed; `ratio` is `value` over that of
+//! `reference`, 0 where that is not known; `note` is free text.
+
+use std::{env, fs, io, iter, path::PathBuf};
+
+use crate::{Case, Ready, Sample};
+
+/// One subject of one case, at its best.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What was asked.
+    pub case: String,
+    /// Who was measured.
+    pub subject: String,
+    /// Who it is compared with.
+    pub reference: String,
+    /// How many threads shared the work.
+    pub threads: usize,
+    /// Of `value`: `ns` or `bytes`.
+    pub unit: &'static str,
+    /// CPU time of an operation, or bytes of an entry.
+    pub value: f64,
+    /// Time on the wall for an operation; zero if that was not measured.
+    pub wall: f64,
+    /// What else is to be said.
+    pub note: String,
+}
+
+/// Lets the subjects have their turns, round by round. Gives them back, set up, for other measurements.
+pub fn compare(case: &Case) -> (Vec<Row>, Vec<Ready>) {
+    let ready: Vec<Ready> = case.subjects.iter().map(crate::Subject::set_up).collect();
+    let mut best: Vec<Option<Sample>> = vec![None; ready.len()];
+    for round in 0..=case.rounds {
+        for (subject, best) in iter::zip(&ready, &mut best) {
+            let sample = subject.measure(case.threads, case.ops, case.cpu);
+            // The first round only warms up.
+            if round > 0 {
+                *best = Some(best.map_or(sample, |best| better(best, sample)));
+            }
+        }
+    }
+    let of_op = |time: std::time::Duration| time.as_nanos() as f64 / case.ops as f64;
+    let row = |(subject, best): (&Ready, Option<Sample>)| {
+        let best = best?;
+        Some(Row {
+            case: case.name.clone(),
+            subject: subject.name().to_owned(),
+            reference: case.reference.to_owned(),
+            threads: case.threads,
+            unit: "ns",
+            value: of_op(best.cpu),
+            wall: of_op(best.wall),
+            note: String::new(),
+        })
+    };
+    let rows = iter::zip(&ready, best).filter_map(row).collect();
+    (rows, ready)
+}
+
+/// Prints the rows as a table and writes them to `target/ratios/GROUP.json`.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub fn publish(group: &str, rows: &[Row]) -> io::Result<PathBuf> {
+    println!("{}", table(group, rows));
+    let folder = target()?.join("ratios");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{group}.json"));
+    fs::write(&file, json(group, rows))?;
+    Ok(file)
+}
+
+/// Each of both figures at its best: the least disturbed round for one need not be that for the other.
+fn better(one: Sample, other: Sample) -> Sample {
+    Sample { cpu: one.cpu.min(other.cpu), wall: one.wall.min(other.wall) }
+}
+
+/// `value` over the reference's of the same case.
+fn ratio(row: &Row, rows: &[Row]) -> Option<f64> {
+    let reference = rows.iter().find(|other| other.case == row.case && other.subject == row.reference)?;
+    (reference.value > 0.0).then(|| row.value / reference.value)
+}
+
+fn table(group: &str, rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut case = None;
+    for row in rows {
+        if case != Some(&row.case) {
+            case = Some(&row.case);
+            text += &format!("\n{group}: {}\n", row.case);
+        }
+        let ratio = ratio(row, rows).map(|ratio| format!("{ratio:.2} x {}", row.reference));
+        let wall = (row.wall > 0.0).then(|| format!("wall {:.1} {}", row.wall, row.unit));
+        text += &format!(
+            "  {:<20}{:>12.1} {:<6}{:<22}{:<22}{}\n",
+            row.subject,
+            row.value,
+            row.unit,
+            ratio.unwrap_or_default(),
+            wall.unwrap_or_default(),
+            row.note
+        );
+    }
+    text
+}
+
+fn json(group: &str, rows: &[Row]) -> String {
+    let line = |row: &Row| {
+        format!(
+            r#"{{"group":{},"case":{},"subject":{},"reference":{},"threads":{},"unit":{},"value":{:.2},"wall":{:.2},"ratio":{:.3},"note":{}}}"#,
+            quoted(group),
+            quoted(&row.case),
+            quoted(&row.subject),
+            quoted(&row.reference),
+            row.threads,
+            quoted(row.unit),
+            row.value,
+            row.wall,
+            ratio(row, rows).unwrap_or_default(),
+            quoted(&row.note)
+        )
+    };
+    let lines: Vec<_> = rows.iter().map(line).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|char| match char {
+        '"' | '\\' => format!("\\{char}"),
+        char if char.is_control() => format!("\\u{:04x}", u32::from(char)),
+        char => char.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// The folder that cargo builds into. A benchmark is `TARGET/PROFILE/deps/NAME`.
+fn target() -> io::Result<PathBuf> {
+    let benchmark = env::current_exe()?;
+    Ok(benchmark.ancestors().nth(3).unwrap_or(&benchmark).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{Arc, Mutex},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{CpuTime, Run, Subject};
+
+    fn row(subject: &str, value: f64) -> Row {
+        Row {
+            case: "one \"case\"".to_owned(),
+            subject: subject.to_owned(),
+            reference: "peer".to_owned(),
+            threads: 2,
+            unit: "ns",
+            value,
+            wall: 0.0,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_over_the_reference_of_the_same_case() {
+        let rows =
+            [row("ours", 30.0), row("peer", 60.0), Row { case: "other".to_owned(), ..row("ours", 9.0) }];
+        assert_eq!(ratio(&rows[0], &rows), Some(0.5));
+        assert_eq!(ratio(&rows[1], &rows), Some(1.0));
+        assert_eq!(ratio(&rows[2], &rows), None);
+    }
+
+    #[test]
+    fn the_file_is_json_with_a_row_a_line() {
+        let rows = [row("ours", 30.0), row("peer", 60.0)];
+        let lines: Vec<_> = json("hits", &rows).lines().map(ToOwned::to_owned).collect();
+        assert_eq!(lines.len(), 4);
+        assert_eq!(
+            lines[1],
+            r#"{"group":"hits","case":"one \"case\"","subject":"ours","reference":"peer","threads":2,"unit":"ns","value":30.00,"wall":0.00,"ratio":0.500,"note":""},"#
+        );
+    }
+
+    #[test]
+    fn the_best_round_counts() {
+        let at = |cpu, wall| Sample { cpu: Duration::from_nanos(cpu), wall: Duration::from_nanos(wall) };
+        let best = better(at(5, 9), at(7, 8));
+        assert_eq!((best.cpu.as_nanos(), best.wall.as_nanos()), (5, 8));
+    }
+
+    #[test]
+    fn subjects_take_turns() {
+        let turns = Arc::new(Mutex::new(String::new()));
+        let subject = |name: &'static str| {
+            let turns = Arc::clone(&turns);
+            Subject::new(name, move || {
+                let turns = Arc::clone(&turns);
+                Run::new(move |_, ops| turns.lock().unwrap().push_str(&format!("{name}{ops} ")))
+            })
+        };
+        let case = Case {
+            name: "turns".to_owned(),
+            reference: "a",
+            threads: 1,
+            ops: 7,
+            rounds: 2,
+            cpu: CpuTime::Thread,
+            subjects: vec![subject("a"), subject("b")],
+        };
+        let (rows, ready) = compare(&case);
+        assert_eq!((rows.len(), ready.len()), (2, 2));
+        assert_eq!(*turns.lock().unwrap(), "a7 b7 a7 b7 a7 b7 ");
+    }
+}

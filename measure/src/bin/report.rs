@@ -1,0 +1,6 @@
+//! `cargo xtask report`.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    measure::report::main()
+}

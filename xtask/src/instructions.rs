@@ -1,0 +1,257 @@
+//! `cargo xtask instructions`: how many instructions the hot loops execute, counted by valgrind.
+//!
+//! Instruction counts repeat on a busy machine, where times do not. Each loop runs twice, with n and with 2n
+//! operations; the difference is what n operations execute, without anything that is done once. Tables are hashed
+//! with random keys, so that counts differ a little from run to run: the middle one of several counts.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use crate::shell::{Result, cargo, command, output};
+
+pub(crate) const USAGE: &str = "\
+cargo xtask instructions [--json FILE] [--runs N] [WORD…]    count the instructions of the hot loops, with valgrind;
+                                              with words, only of those loops and subjects";
+
+/// Prints a table for each loop; with `--json FILE`, also writes rows of loop, subject and `instructions_per_op`.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let options = Options::parse(args)?;
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("instructions: skipped, valgrind is not installed");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let loops = build()?;
+    let mut rows = Vec::new();
+    for pair in output(&mut Command::new(&loops))?.lines() {
+        let Some((name, subject)) = pair.split_once(' ').filter(|pair| options.wants(*pair)) else {
+            continue;
+        };
+        let mut counts = Vec::new();
+        for _ in 0..options.runs {
+            counts.push(instructions(&loops, name, subject)?);
+        }
+        let row = Row { name: name.to_owned(), subject: subject.to_owned(), per_op: middle(counts) };
+        eprintln!("{name} {subject}: {:.1}", row.per_op);
+        rows.push(row);
+    }
+    println!("{}", table(&rows));
+    if let Some(file) = options.json {
+        fs::write(&file, json(&rows))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Options {
+    json: Option<PathBuf>,
+    runs: usize,
+    /// Loops and subjects; all of them if there are none.
+    only: Vec<String>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let mut options = Self { json: None, runs: RUNS, only: Vec::new() };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--json" => options.json = Some(args.next().ok_or("--json FILE")?.into()),
+                "--runs" => options.runs = args.next().ok_or("--runs N")?.parse::<usize>()?.max(1),
+                flag if flag.starts_with('-') => return Err(format!("{flag}?\n{USAGE}").into()),
+                word => options.only.push(word.to_owned()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, (name, subject): (&str, &str)) -> bool {
+        let is_named = |word: &&String| *word == name || *word == subject;
+        let (loops, subjects): (Vec<_>, Vec<_>) =
+            self.only.iter().partition(|word| LIMITS.iter().any(|limits| limits.name == **word));
+        (loops.is_empty() || loops.iter().any(is_named))
+            && (subjects.is_empty() || subjects.iter().any(is_named))
+    }
+}
+
+/// What one operation of a loop executes.
+struct Row {
+    name: String,
+    subject: String,
+    per_op: f64,
+}
+
+/// What the ratios of a loop are over, and which ones are sought. For information: nothing is asserted.
+struct Limits {
+    name: &'static str,
+    reference: &'static str,
+    sought: &'static str,
+    /// The operations that are counted.
+    ops: u64,
+}
+
+const LIMITS: [Limits; 4] = [
+    Limits {
+        name: "backend_hit",
+        reference: "quick_cache",
+        sought: "ours at most 0.9, better 0.8 (over quick_cache-arc, in time: 1.1, 0.9)",
+        ops: 64_000,
+    },
+    Limits {
+        name: "facade_fresh_hit",
+        reference: "quick_cache",
+        sought: "ours at most 1.4, better 1.1, over a bare look-up",
+        ops: 64_000,
+    },
+    Limits {
+        name: "insert_evict",
+        reference: "quick_cache",
+        sought: "in time: simple policies at most 1.2, better 0.9; ours 1.6, 1.2",
+        ops: 16_000,
+    },
+    Limits {
+        name: "validated_hit",
+        reference: "bare",
+        sought: "ours at most 1.25, better 1.1, over the bare conditional GET",
+        ops: 8_000,
+    },
+];
+
+/// Builds the loops as `cargo bench` would. Their program.
+fn build() -> Result<PathBuf> {
+    let args = "bench --package benches --bench loops --no-run --quiet --locked --message-format json";
+    let messages = output(&mut cargo(args))?;
+    let program = messages.lines().filter(|line| line.contains(r#""name":"loops""#)).find_map(executable);
+    Ok(program.ok_or("cargo did not say where it built the loops")?.into())
+}
+
+/// The program that a message of cargo's names.
+fn executable(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once(r#""executable":""#)?;
+    Some(rest.split_once('"')?.0.replace(r"\\", r"\"))
+}
+
+/// What one operation executes.
+fn instructions(loops: &PathBuf, name: &str, subject: &str) -> Result<f64> {
+    let ops = LIMITS.iter().find(|limits| limits.name == name).map_or(OPS, |limits| limits.ops);
+    let count = |ops: u64| -> Result<u64> {
+        let mut valgrind = command("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(loops);
+        valgrind.args([name, subject, &ops.to_string()]);
+        let out = valgrind.output()?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        match collected(&said) {
+            Some(count) if out.status.success() => Ok(count),
+            _ => Err(format!("{name} {subject}: {}\n{said}", out.status).into()),
+        }
+    };
+    let (once, twice) = (count(ops)?, count(2 * ops)?);
+    Ok(twice.saturating_sub(once) as f64 / ops as f64)
+}
+
+/// The number in callgrind's line `==PID== Collected : NUMBER`.
+fn collected(said: &str) -> Option<u64> {
+    let line = said.lines().find(|line| line.contains("Collected :"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+fn middle(mut counts: Vec<f64>) -> f64 {
+    counts.sort_by(f64::total_cmp);
+    counts[counts.len() / 2]
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for limits in &LIMITS {
+        let of_loop: Vec<_> = rows.iter().filter(|row| row.name == limits.name).collect();
+        if of_loop.is_empty() {
+            continue;
+        }
+        let reference = of_loop.iter().find(|row| row.subject == limits.reference);
+        text += &format!("\n{} (sought: {})\n", limits.name, limits.sought);
+        for row in &of_loop {
+            let ratio =
+                reference.map(|other| format!("{:.2} x {}", row.per_op / other.per_op, other.subject));
+            text += &format!("  {:<20}{:>10.1}    {}\n", row.subject, row.per_op, ratio.unwrap_or_default());
+        }
+    }
+    text
+}
+
+fn json(rows: &[Row]) -> String {
+    let line = |Row { name, subject, per_op }: &Row| {
+        format!(r#"{{"loop":"{name}","subject":"{subject}","instructions_per_op":{per_op:.2}}}"#)
+    };
+    let lines: Vec<_> = rows.iter().map(line).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}
+
+/// The operations that are counted of a loop without limits.
+const OPS: u64 = 16_000;
+const RUNS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, subject: &str, per_op: f64) -> Row {
+        Row { name: name.to_owned(), subject: subject.to_owned(), per_op }
+    }
+
+    #[test]
+    fn the_count_is_found_in_what_callgrind_says() {
+        let said = "==7== Events    : Ir\n==7== Collected : 5123456\n==7==\n==7== I   refs:      5,123,456\n";
+        assert_eq!(collected(said), Some(5_123_456));
+        assert_eq!(collected("==7== nothing"), None);
+    }
+
+    #[test]
+    fn the_program_is_found_in_cargos_message() {
+        let message =
+            r#"{"target":{"name":"loops"},"filenames":["x"],"executable":"/t/release/deps/loops-1"}"#;
+        assert_eq!(executable(message).as_deref(), Some("/t/release/deps/loops-1"));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+
+    #[test]
+    fn ratios_are_over_the_reference_of_the_loop() {
+        let rows = [
+            row("backend_hit", "ours", 90.0),
+            row("backend_hit", "quick_cache", 100.0),
+            row("validated_hit", "ours", 120.0),
+            row("validated_hit", "bare", 100.0),
+        ];
+        let table = table(&rows);
+        assert!(table.contains("0.90 x quick_cache") && table.contains("1.20 x bare"), "{table}");
+    }
+
+    #[test]
+    fn words_choose_loops_and_subjects() {
+        let options = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(ToString::to_string).collect();
+            Options::parse(&words).unwrap()
+        };
+        assert!(options(&[]).wants(("backend_hit", "moka")));
+        assert!(options(&["backend_hit"]).wants(("backend_hit", "moka")));
+        assert!(!options(&["backend_hit"]).wants(("insert_evict", "moka")));
+        assert!(options(&["ours", "moka"]).wants(("backend_hit", "moka")));
+        assert!(!options(&["ours", "backend_hit"]).wants(("backend_hit", "moka")));
+        assert!(Options::parse(&["--jason".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn the_middle_counts() {
+        assert_eq!(middle(vec![9.0, 1.0, 2.0]), 2.0);
+    }
+
+    #[test]
+    fn rows_are_json() {
+        let rows = [row("backend_hit", "ours", 90.0), row("backend_hit", "moka", 1000.126)];
+        assert_eq!(
+            json(&rows),
+            "[\n{\"loop\":\"backend_hit\",\"subject\":\"ours\",\"instructions_per_op\":90.00},\n\
+             {\"loop\":\"backend_hit\",\"subject\":\"moka\",\"instructions_per_op\":1000.13}\n]\n"
+        );
+    }
+}
