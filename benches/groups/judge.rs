@@ -17,7 +17,7 @@ fn cases() -> Cases {
         Subject::new(name, move || {
             let key = Key::parse("config.json").expect("a canonical key");
             let entry = Entry::builder(&key, Bytes::from_static(b"{}")).e_tag("\"1\"").build();
-            let (now, freshness) = (Moment::from_nanos(1), freshness.clone());
+            let (now, freshness) = (Moment::from_nanos(1), freshness);
             Run::new(move |_, ops| {
                 for _ in 0..ops {
                     let verdict = judge(black_box(&entry), black_box(now), black_box(&freshness));
