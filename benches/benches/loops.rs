@@ -1,21 +1,14 @@
 //! The hot loops, one subject at a time and nothing else, for a profiler: `loops LOOP SUBJECT OPERATIONS`. Without
 //! arguments, the loops and subjects there are, a pair a line. `cargo xtask instructions` counts what they execute.
 
-#[path = "../subjects/hits.rs"]
-mod hits;
-#[path = "../subjects/inserts.rs"]
-mod inserts;
-#[path = "../subjects/objects.rs"]
-mod objects;
-#[path = "../subjects/tables.rs"]
-mod tables;
+#[path = "../subjects/mod.rs"]
+mod subjects;
 
-use std::{env, process::ExitCode, sync::Arc};
+use std::{env, process::ExitCode};
 
 use bench_harness::Subject;
-use cache_facade::object_store::memory::InMemory;
 
-use crate::{hits::Hits, inserts::Inserts, objects::Objects};
+use crate::subjects::{hits::Hits, inserts::Inserts, objects::Objects, stores::Store, tables};
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -92,7 +85,7 @@ fn validated_hit() -> Vec<Subject> {
 }
 
 fn objects() -> Objects {
-    Objects::new(N_KEYS, Arc::new(InMemory::new()))
+    Objects::new(N_KEYS, Store::in_memory())
 }
 
 const N_KEYS: usize = 1000;

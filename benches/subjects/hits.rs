@@ -3,7 +3,7 @@
 use bench_harness::{Run, Subject, Workload};
 use cache_core::Key;
 
-use crate::tables::{Floor, Lookup, Table, Work, body};
+use super::tables::{Floor, Lookup, Table, Work, body};
 
 /// Asks for keys that are all held.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Work for Hits {
 fn run(table: impl Lookup, workload: Workload) -> Run {
     let n_held = workload.keys().iter().filter(|key| table.get(key)).count();
     assert_eq!(n_held, workload.keys().len(), "a key is not held");
-    Box::new(move |thread, ops| {
+    Run::new(move |thread, ops| {
         let n_hits = workload.of_thread(thread, ops).filter(|key| table.get(key)).count();
         assert_eq!(n_hits as u64, ops, "a hit was none");
     })

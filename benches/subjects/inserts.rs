@@ -8,7 +8,7 @@ use std::sync::{
 use bench_harness::{Run, key};
 use cache_core::Key;
 
-use crate::tables::{Table, Work, body};
+use super::tables::{Table, Work, body};
 
 /// Inserts keys that are not held.
 #[derive(Clone)]
@@ -44,7 +44,7 @@ impl Work for Inserts {
         };
         // Full from the start.
         run(0, self.capacity * 2);
-        Box::new(run)
+        Run::new(run)
     }
 }
 

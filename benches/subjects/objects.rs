@@ -6,31 +6,29 @@ use bench_harness::{Run, Subject, Workload};
 use bytes::Bytes;
 use cache_facade::{
     Freshness, ObjectCache,
-    object_store::{Error as StoreError, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, path::Path},
+    object_store::{Error as StoreError, GetOptions, ObjectStoreExt, path::Path},
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::tables::body;
+use super::{
+    stores::{Store, location},
+    tables::BODY_BYTES,
+};
 
 /// Objects in a store, and who asks for them.
 #[derive(Clone)]
 pub struct Objects {
     workload: Workload,
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     runtime: Arc<Runtime>,
 }
 
 impl Objects {
     /// Puts `n_keys` objects into the store.
-    pub fn new(n_keys: usize, store: Arc<dyn ObjectStore>) -> Self {
+    pub fn new(n_keys: usize, store: Store) -> Self {
         let workload = Workload::zipf_dealt_anew(n_keys, REQUESTS, SPELL);
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
-        runtime.block_on(async {
-            for key in workload.keys() {
-                let put = store.put(&path(key), PutPayload::from(body())).await;
-                put.expect("the store takes objects");
-            }
-        });
+        let runtime = runtime();
+        store.fill(&runtime, workload.keys(), BODY_BYTES);
         Self { workload, store, runtime: Arc::new(runtime) }
     }
 
@@ -51,13 +49,13 @@ impl Objects {
         let objects = self.clone();
         Subject::new("bare", move || {
             let (objects, held) = (objects.clone(), objects.held());
-            Box::new(move |_, ops| {
+            Run::new(move |_, ops| {
                 objects.runtime.block_on(async {
                     for number in objects.workload.requests(0, ops) {
                         let (key, (tag, body)) = (&objects.workload.keys()[number], &held[number]);
                         let path = Path::parse(key).expect("keys are canonical");
                         let options = GetOptions::new().with_if_none_match(Some(tag.clone()));
-                        let answer = objects.store.get_opts(&path, options).await;
+                        let answer = objects.store.store.get_opts(&path, options).await;
                         assert!(matches!(answer, Err(StoreError::NotModified { .. })), "{answer:?}");
                         black_box(body.clone());
                     }
@@ -67,7 +65,7 @@ impl Objects {
     }
 
     fn through_cache(self, freshness: Freshness) -> Run {
-        let cache = ObjectCache::builder(self.store).freshness(freshness).build();
+        let cache = ObjectCache::builder(self.store.store).freshness(freshness).build();
         let cache = cache.expect("settings are in bounds");
         let (workload, runtime) = (self.workload, self.runtime);
         runtime.block_on(async {
@@ -76,7 +74,7 @@ impl Objects {
             }
         });
         let n_misses = cache.stats().misses();
-        Box::new(move |thread, ops| {
+        Run::new(move |thread, ops| {
             runtime.block_on(async {
                 for key in workload.of_thread(thread, ops) {
                     let object = cache.get(key).await.expect("the object is there");
@@ -90,7 +88,7 @@ impl Objects {
     /// Tags and bodies, by number of key: what one without a cache would keep.
     fn held(&self) -> Vec<(String, Bytes)> {
         let one = async |key: &String| {
-            let answer = self.store.get(&path(key)).await.expect("the object is there");
+            let answer = self.store.store.get(&location(key)).await.expect("the object is there");
             let tag = answer.meta.e_tag.clone().expect("the store gives tags");
             (tag, answer.bytes().await.expect("the body comes"))
         };
@@ -104,8 +102,9 @@ impl Objects {
     }
 }
 
-fn path(key: &str) -> Path {
-    Path::parse(key).expect("keys are canonical")
+/// One thread, with all that a store may need.
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
 }
 
 /// So many are drawn, then they repeat.

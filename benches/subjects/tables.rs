@@ -12,7 +12,7 @@ use bench_harness::{Run, Subject};
 use bytes::Bytes;
 use cache_core::{Backend, Entry, EvictionPolicy, Key};
 use cache_facade::{ObjectCache, object_store::memory::InMemory};
-use cache_policy::{Lru, MemoryBackend};
+use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use foyer_memory::{CacheProperties, EvictionConfig, LfuConfig, S3FifoConfig};
 use futures_util::FutureExt;
 
@@ -28,6 +28,10 @@ pub trait Table: Lookup {
     fn insert(&self, key: &Key, body: Bytes);
     /// Does what was put off, if anything ever is.
     fn settle(&self) {}
+    /// The bytes that it says it holds, if it counts them.
+    fn accounted_bytes(&self) -> f64 {
+        0.0
+    }
 }
 
 /// What is done with a table, whichever it is.
@@ -80,7 +84,16 @@ pub fn peers(work: &impl Work) -> Vec<Subject> {
 
 /// Our backend under each of the policies.
 pub fn ours_under_each_policy(work: &impl Work) -> Vec<Subject> {
-    vec![subject("ours:lru", work, |n| Under::new(n, Lru::new()))]
+    vec![
+        subject("ours:lru", work, |n| Under::new(n, Lru::new())),
+        subject("ours:fifo", work, |n| Under::new(n, Fifo::new())),
+        subject("ours:sieve", work, |n| Under::new(n, Sieve::new())),
+        subject("ours:s3-fifo", work, |n| Under::new(n, S3Fifo::new())),
+        subject("ours:lfu", work, |n| Under::new(n, Lfu::new())),
+        subject("ours:w-tinylfu", work, |n| Under::new(n, WTinyLfu::new())),
+        subject("ours:gdsf", work, |n| Under::new(n, Gdsf::new())),
+        subject("ours:ttl-lru", work, |n| Under::new(n, Ttl::new(Lru::new()))),
+    ]
 }
 
 /// A map under a lock. It holds all it is given.
@@ -129,6 +142,10 @@ impl Table for Ours {
     fn insert(&self, key: &Key, body: Bytes) {
         insert(&*self.0, key, body);
     }
+
+    fn accounted_bytes(&self) -> f64 {
+        self.0.usage().bytes as f64
+    }
 }
 
 impl<P: EvictionPolicy> Lookup for Under<P> {
@@ -140,6 +157,10 @@ impl<P: EvictionPolicy> Lookup for Under<P> {
 impl<P: EvictionPolicy> Table for Under<P> {
     fn insert(&self, key: &Key, body: Bytes) {
         insert(&self.0, key, body);
+    }
+
+    fn accounted_bytes(&self) -> f64 {
+        self.0.usage().bytes as f64
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod instructions;
 mod page;
+mod ratios;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -75,6 +76,7 @@ impl Page {
     /// Of what is in the target folder, and in the file of instructions.
     fn read(target: &Path, instructions: &Path) -> Result<Self> {
         Ok(Self {
+            ratios: ratios::read(&target.join("ratios"))?,
             times: times::read(&target.join("criterion"))?,
             instructions: json::<Vec<Instructions>>(instructions)?.unwrap_or_default(),
             rows: rows(&target.join("simulate").join(ROWS_FILE))?,

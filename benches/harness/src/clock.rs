@@ -1,6 +1,6 @@
 //! The clocks of the benchmarks.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Whose CPU time is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,4 +48,10 @@ impl Stopwatch {
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// A date on the machine's clock, as the date of a file that is not young any more.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub fn an_hour_ago() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(3600)
 }

@@ -13,7 +13,7 @@ mod ratios;
 mod workload;
 
 pub use crate::{
-    clock::{CpuTime, Stopwatch},
+    clock::{CpuTime, Stopwatch, an_hour_ago},
     measure::{Case, Ready, Run, Sample, Subject},
     ratios::{Row, compare, publish},
     workload::{Random, Workload, Zipf, key},

@@ -1,11 +1,20 @@
 //! Subjects, and one measurement of one of them.
 
-use std::{fmt, sync::Barrier, thread, time::Duration};
+use std::{
+    fmt,
+    panic::resume_unwind,
+    sync::Barrier,
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
 
 use crate::{CpuTime, Stopwatch};
 
-/// Does as many operations as it is told, as the thread with this number. Several threads may call it at once.
-pub type Run = Box<dyn Fn(usize, u64) + Send + Sync>;
+/// What a subject repeats.
+pub struct Run {
+    work: Box<dyn Fn(usize, u64) + Send + Sync>,
+    figure: Box<dyn Fn() -> f64>,
+}
 
 /// One of those who are compared. What it needs is made when it is [set up](Subject::set_up).
 pub struct Subject {
@@ -47,6 +56,19 @@ pub struct Sample {
     pub wall: Duration,
 }
 
+impl Run {
+    /// `work` does as many operations as it is told, as the thread with this number. Several threads may call it at
+    /// once.
+    pub fn new(work: impl Fn(usize, u64) + Send + Sync + 'static) -> Self {
+        Self { work: Box::new(work), figure: Box::new(|| 0.0) }
+    }
+
+    /// Besides the time there is a figure to tell, of all work done so far.
+    pub fn with_figure(self, figure: impl Fn() -> f64 + 'static) -> Self {
+        Self { figure: Box::new(figure), ..self }
+    }
+}
+
 impl Subject {
     /// A subject that `make` sets up.
     pub fn new(name: impl Into<String>, make: impl Fn() -> Run + 'static) -> Self {
@@ -72,7 +94,12 @@ impl Ready {
 
     /// Does `ops` operations on this thread.
     pub fn run(&self, ops: u64) {
-        (self.run)(0, ops);
+        (self.run.work)(0, ops);
+    }
+
+    /// What else there is to tell; zero if there is nothing.
+    pub fn figure(&self) -> f64 {
+        (self.run.figure)()
     }
 
     /// Does `ops` operations, shared evenly among `threads`.
@@ -81,23 +108,24 @@ impl Ready {
             return sample(cpu, || self.run(ops));
         }
         let share = (ops / threads as u64).max(1);
-        let barrier = Barrier::new(threads);
+        let barrier = Barrier::new(threads + 1);
+        let (barrier, work) = (&barrier, &self.run.work);
         let work = |thread| {
-            let barrier = &barrier;
             move || {
                 barrier.wait();
-                sample(CpuTime::Thread, || (self.run)(thread, share))
+                sample(CpuTime::Thread, || work(thread, share)).cpu
             }
         };
-        let samples: Vec<Sample> = thread::scope(|scope| {
+        thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
-            workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
-        });
-        assert_eq!(samples.len(), threads, "{} panicked", self.name);
-        Sample {
-            cpu: samples.iter().map(|sample| sample.cpu).sum(),
-            wall: samples.iter().map(|sample| sample.wall).max().unwrap_or_default(),
-        }
+            barrier.wait();
+            let stopwatch = Stopwatch::start();
+            let join = |worker: ScopedJoinHandle<'_, Duration>| {
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            let cpu = workers.into_iter().map(join).sum();
+            Sample { cpu, wall: stopwatch.elapsed() }
+        })
     }
 }
 
@@ -105,6 +133,12 @@ fn sample(cpu: CpuTime, work: impl FnOnce()) -> Sample {
     let (stopwatch, before) = (Stopwatch::start(), cpu.now());
     work();
     Sample { cpu: cpu.now().saturating_sub(before), wall: stopwatch.elapsed() }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Subject {
@@ -134,7 +168,7 @@ mod tests {
         let counts = Arc::clone(&done);
         let subject = Subject::new("counter", move || {
             let counts = Arc::clone(&counts);
-            Box::new(move |thread, ops| {
+            Run::new(move |thread, ops| {
                 counts[thread].fetch_add(ops, Ordering::Relaxed);
             })
         });
@@ -151,7 +185,7 @@ mod tests {
         let count = Arc::clone(&made);
         let subject = Subject::new("lazy", move || {
             count.fetch_add(1, Ordering::Relaxed);
-            Box::new(|_, _| ())
+            Run::new(|_, _| ())
         });
         assert_eq!(made.load(Ordering::Relaxed), 0);
         subject.set_up();

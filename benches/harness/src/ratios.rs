@@ -161,7 +161,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{CpuTime, Subject};
+    use crate::{CpuTime, Run, Subject};
 
     fn row(subject: &str, value: f64) -> Row {
         Row {
@@ -210,7 +210,7 @@ mod tests {
             let turns = Arc::clone(&turns);
             Subject::new(name, move || {
                 let turns = Arc::clone(&turns);
-                Box::new(move |_, ops| turns.lock().unwrap().push_str(&format!("{name}{ops} ")))
+                Run::new(move |_, ops| turns.lock().unwrap().push_str(&format!("{name}{ops} ")))
             })
         };
         let case = Case {

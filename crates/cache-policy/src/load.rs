@@ -22,11 +22,8 @@ struct Load {
 impl<const N: usize> Loads<N> {
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            balance: limits.weight as f64 / limits.entries.max(1) as f64,
-            weights: Vec::new(),
-            queues: [Load::default(); N],
-        }
+        let (weight_max, entries_max) = (limits.weight as f64, limits.entries as f64);
+        Self { weight_max, entries_max, weights: Vec::new(), queues: [Load::default(); N] }
     }
 
     /// Notes the weight of `slot`, which is in no queue.

@@ -14,12 +14,14 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     hash::{BuildHasher, Hasher},
     mem,
     sync::{
         RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
 };
 
 use async_trait::async_trait;
@@ -32,9 +34,11 @@ use crate::{builder::MemoryBackendBuilder, shard::Shard};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert`, `remove`, `clear` and `sweep` do their work when first polled and never wait for anything but a
-/// shard's lock; a future dropped before that has done nothing. `peek` takes one shared lock. Keys are hashed with
-/// a random key of the backend's own, so nobody can choose keys that collide.
+/// `insert` and `remove` do their work when first polled and never wait for anything but a shard's lock; a future
+/// dropped before that has done nothing. `clear` takes everything out when first polled, `sweep` what has expired
+/// one by one; after each 256 entries that they drop, they let others run, on any executor. `peek` takes one shared
+/// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
+/// that collide.
 ///
 /// # Misbehaving policies
 ///
@@ -242,15 +246,19 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     fn write<'a>(&self, locked: &'a Locked<P>) -> RwLockWriteGuard<'a, Shard<P>> {
         locked.shard.write().unwrap_or_else(|poisoned| {
             let mut shard = poisoned.into_inner();
-            drop(self.empty(locked, &mut shard));
+            drop(self.swap(locked, &mut shard, self.fresh()));
             locked.shard.clear_poison();
             shard
         })
     }
 
-    /// Takes out all that `locked`, whose `shard` this is, holds.
-    fn empty(&self, locked: &Locked<P>, shard: &mut Shard<P>) -> Shard<P> {
-        let held = mem::replace(shard, Shard::new(self.pattern.for_shard(&self.share)));
+    fn fresh(&self) -> Shard<P> {
+        Shard::new(self.pattern.for_shard(&self.share))
+    }
+
+    /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
+    fn swap(&self, locked: &Locked<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
+        let held = mem::replace(shard, fresh);
         self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         held
@@ -290,20 +298,30 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn clear(&self) -> Result<()> {
-        for locked in &self.shards {
-            let held = {
-                let mut shard = self.write(locked);
-                self.empty(locked, &mut shard)
-            };
-            drop(held);
+        let take = |locked| {
+            let fresh = self.fresh();
+            self.swap(locked, &mut self.write(locked), fresh)
+        };
+        // At once, so that nothing inserted before is shown, or counted, from here on.
+        let held: Vec<_> = self.shards.iter().map(take).collect();
+        for mut shard in held {
+            while shard.shed(STEP) {
+                let_others_run().await;
+            }
         }
         Ok(())
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
+        let mut n_left = STEP;
         for locked in &self.shards {
             while let Some(expired) = self.expire_one(locked, now) {
                 drop(expired);
+                n_left -= 1;
+                if n_left == 0 {
+                    let_others_run().await;
+                    n_left = STEP;
+                }
             }
         }
         Ok(())
@@ -386,6 +404,22 @@ fn after(counter: &AtomicU64, by: i64) -> u64 {
 fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
+
+/// Pending once, and woken at once.
+async fn let_others_run() {
+    let mut is_back = false;
+    poll_fn(|context| {
+        if mem::replace(&mut is_back, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// How many entries are dropped before others may run: some 50 microseconds with small bodies.
+const STEP: usize = 256;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;

@@ -56,6 +56,13 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, Removal::Removed)
     }
 
+    /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
+    pub(crate) fn shed(&mut self, n: usize) -> bool {
+        let kept = self.places.entries.len().saturating_sub(n);
+        self.places.entries.truncate(kept);
+        kept > 0
+    }
+
     fn find(&self, hash: u64, key: &[u8]) -> Option<(Slot, &Entry)> {
         self.index.find(low(hash), |slot| {
             let slot = Slot::new(slot);

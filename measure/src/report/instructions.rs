@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::page::{Bar, Bars};
+use super::page::{Bar, Bars, with_ratios};
 use crate::table::count;
 
 /// What one subject needs in one loop.
@@ -16,20 +16,22 @@ pub(super) struct Instructions {
 
 /// One chart a loop, in the order of the rows.
 pub(super) fn bars(rows: &[Instructions]) -> Vec<Bars> {
-    let mut all: Vec<Bars> = Vec::new();
+    let mut loops: Vec<&str> = Vec::new();
     for row in rows {
-        let bar = Bar {
-            subject: row.subject.clone(),
-            amount: row.instructions_per_op,
-            text: number(row.instructions_per_op),
-            range: None,
-        };
-        match all.iter_mut().find(|bars| bars.title == row.name) {
-            Some(bars) => bars.bars.push(bar),
-            None => all.push(Bars { title: row.name.clone(), bars: vec![bar] }),
+        if !loops.contains(&row.name.as_str()) {
+            loops.push(&row.name);
         }
     }
-    all
+    let bar = |row: &Instructions| Bar {
+        subject: row.subject.clone(),
+        amount: row.instructions_per_op,
+        text: number(row.instructions_per_op),
+        hint: None,
+        ratio: None,
+        note: String::new(),
+    };
+    let of_loop = |name: &str| rows.iter().filter(|row| row.name == name).map(bar).collect();
+    loops.into_iter().map(|name| with_ratios(name.to_owned(), of_loop(name))).collect()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded to be shown")]

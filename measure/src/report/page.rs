@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Instructions, Time, instructions,
-    times::{self, Group},
-};
+use super::{Instructions, Time, instructions, ratios, times};
 use crate::{
     chart,
     html::escaped,
@@ -16,6 +13,7 @@ use crate::{
 
 /// What there is to show.
 pub(super) struct Page {
+    pub(super) ratios: Vec<ratios::Group>,
     pub(super) times: Vec<Time>,
     pub(super) instructions: Vec<Instructions>,
     pub(super) rows: Vec<Row>,
@@ -26,6 +24,8 @@ pub(super) struct Page {
 pub(super) struct Bars {
     /// Nothing, if there is nothing to say.
     pub(super) title: String,
+    /// The subject that the ratios are to.
+    pub(super) reference: Option<String>,
     pub(super) bars: Vec<Bar>,
 }
 
@@ -36,8 +36,30 @@ pub(super) struct Bar {
     pub(super) amount: f64,
     /// The amount, for people.
     pub(super) text: String,
-    /// How sure it is.
-    pub(super) range: Option<String>,
+    /// What is shown when one points at it.
+    pub(super) hint: Option<String>,
+    pub(super) ratio: Option<f64>,
+    /// What else is to be said.
+    pub(super) note: String,
+}
+
+/// Bars with their ratios to ours, if ours is among them.
+pub(super) fn with_ratios(title: String, mut bars: Vec<Bar>) -> Bars {
+    let ours = bars.iter().find(|bar| is_ours(&bar.subject) && bar.amount > 0.0);
+    let (reference, amount) = ours.map(|bar| (bar.subject.clone(), bar.amount)).unzip();
+    if let Some(amount) = amount {
+        bars.iter_mut().for_each(|bar| bar.ratio = Some(bar.amount / amount));
+    }
+    Bars { title, reference, bars }
+}
+
+/// A time in nanoseconds, with three digits.
+pub(super) fn span(nanos: f64) -> String {
+    let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
+    let (scale, unit) = units.into_iter().find(|(scale, _)| nanos >= *scale).unwrap_or((1.0, "ns"));
+    let amount = nanos / scale;
+    let decimals = if amount < 10.0 { 2 } else { usize::from(amount < 100.0) };
+    format!("{amount:.decimals$} {unit}")
 }
 
 impl Page {
@@ -57,14 +79,25 @@ impl Page {
             hits(&mut html, &self.rows);
         }
         html.push_str("</section>\n<section id=\"times\"><h2>Times</h2>\n");
-        if self.times.is_empty() {
+        if self.ratios.is_empty() && self.times.is_empty() {
             missing(&mut html, "No benchmark has been run.", "cargo bench");
-        } else {
+        }
+        if !self.ratios.is_empty() {
             html.push_str(
-                "<p>Time of one operation, as <code>cargo bench</code> measured it last; shorter is better. Compare \
-                 within one chart: machine and moment are the same there. Hover for the confidence interval.</p>\n",
+                "<p>What <code>cargo bench</code> measured side by side: all subjects of a chart took turns, and of \
+                 many rounds the one with the least CPU time an operation counts. Shorter is better; the ratio is to \
+                 the subject named at the right.</p>\n",
             );
-            times::groups(&self.times).iter().for_each(|group| of_times(&mut html, group));
+            self.ratios.iter().for_each(|group| of_group_of_bars(&mut html, &group.name, &group.bars()));
+        }
+        if !self.times.is_empty() {
+            html.push_str(
+                "<h3>One after the other</h3>\n<p>Time of an operation as criterion measured it, each benchmark by \
+                 itself. On a busy machine compare the charts above.</p>\n<details><summary>Show</summary>\n",
+            );
+            let groups = times::groups(&self.times);
+            groups.iter().for_each(|group| of_group_of_bars(&mut html, &group.name, &group.bars));
+            html.push_str("</details>\n");
         }
         html.push_str("</section>\n<section id=\"instructions\"><h2>Instructions</h2>\n");
         if self.instructions.is_empty() {
@@ -120,46 +153,40 @@ fn hits(html: &mut String, rows: &[Row]) {
     }
 }
 
-fn of_times(html: &mut String, group: &Group) {
-    let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"charts\">", escaped(&group.name));
-    group.bars.iter().for_each(|bars| of_bars(html, bars));
+fn of_group_of_bars(html: &mut String, name: &str, all: &[Bars]) {
+    let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"charts\">", escaped(name));
+    all.iter().for_each(|bars| of_bars(html, bars));
     html.push_str("</div>\n");
 }
 
 fn of_bars(html: &mut String, bars: &Bars) {
     let most = bars.bars.iter().map(|bar| bar.amount).fold(0.0, f64::max);
-    let ours = bars.bars.iter().find(|bar| is_ours(&bar.subject)).map(|bar| bar.amount);
     let mut order: Vec<_> = bars.bars.iter().collect();
     order.sort_by(|a, b| a.amount.total_cmp(&b.amount));
-    html.push_str("<div class=\"bars\">");
-    if !bars.title.is_empty() {
-        let _ = write!(html, "<h4>{}</h4>", escaped(&bars.title));
-    }
-    for bar in order {
+    let reference = bars.reference.as_ref().map_or(String::new(), |name| format!("× {}", escaped(name)));
+    let _ = write!(html, "<div class=\"bars\"><h4>{}<span>{reference}</span></h4>", escaped(&bars.title));
+    for bar in &order {
         let class = if is_ours(&bar.subject) { " class=\"ours\"" } else { "" };
-        let range =
-            bar.range.as_ref().map_or(String::new(), |range| format!(" title=\"{}\"", escaped(range)));
+        let hint = bar.hint.as_ref().map_or(String::new(), |hint| format!(" title=\"{}\"", escaped(hint)));
         let width = if most > 0.0 { 100.0 * bar.amount / most } else { 0.0 };
-        let ratio = match ours {
-            Some(ours) if ours > 0.0 && !is_ours(&bar.subject) => format!("{:.2} × ours", bar.amount / ours),
-            _ => String::new(),
-        };
+        let ratio = bar.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let _ = write!(
             html,
-            "<div{class}{range}><span>{}</span><i><b style=\"width:{width:.1}%\"></b></i><span>{}</span>\
+            "<div{class}{hint}><span>{}</span><i><b style=\"width:{width:.1}%\"></b></i><span>{}</span>\
              <span>{ratio}</span></div>",
             escaped(&bar.subject),
             escaped(&bar.text)
         );
     }
+    for bar in order.iter().filter(|bar| !bar.note.is_empty()) {
+        let _ = write!(html, "<p class=\"note\">{}: {}</p>", escaped(&bar.subject), escaped(&bar.note));
+    }
     html.push_str("</div>\n");
 }
 
+/// `ours`, or `ours: …`.
 fn is_ours(subject: &str) -> bool {
-    subject == "ours"
-        || subject.starts_with("ours ")
-        || subject.starts_with("ours-")
-        || subject.starts_with("ours_")
+    subject.strip_prefix("ours").is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
 }
 
 const STYLE: &str = "
@@ -185,9 +212,10 @@ summary { cursor: pointer; color: var(--faint); }
 @media (max-width: 520px) { .charts { grid-template-columns: 1fr; } }
 .bars { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px; font-size: 13px;
   font-variant-numeric: tabular-nums; }
-.bars > div { display: grid; grid-template-columns: 9em 1fr 5.5em 7em; gap: 8px; align-items: center; line-height: 1.75; }
+.bars > div { display: grid; grid-template-columns: 14em 1fr 5.5em 3.5em; gap: 8px; align-items: center; line-height: 1.75; }
 .bars span:nth-of-type(n+2) { text-align: right; white-space: nowrap; } .bars span:last-child { color: var(--faint); }
 .bars span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars i { display: block; } .bars b { display: block; height: 11px; min-width: 2px; border-radius: 2px; background: var(--bar); }
+.bars h4 { display: flex; justify-content: space-between; } .bars p { margin: 4px 0 0; }
 .bars .ours { font-weight: 600; } .bars .ours b { background: var(--strong); }
 ";

@@ -49,6 +49,8 @@ fn everything_that_there_is_is_on_the_page() {
     put_benchmark(folder, ["hit", "a<b", "1k"], 900.0);
     put_benchmark(folder, ["hit", "ours", "100k"], 6000.0);
     put(folder, "criterion/report/index.html", "");
+    let ratio = r#"[{"group":"memory","case":"10k","subject":"ours: x","reference":"quick_cache","threads":1,"unit":"bytes","value":1536.4,"wall":0,"ratio":0.861,"note":"a note"}]"#;
+    put(folder, "ratios/memory.json", ratio);
     put(
         folder,
         "instructions.json",
@@ -61,7 +63,23 @@ fn everything_that_there_is_is_on_the_page() {
     };
     put(folder, "simulate/rows.json", &format!("[{},{}]", row("lru", 500), row("belady", 500)));
     let html = html(folder).unwrap();
-    check_has(&html, &["60.0 ns", "a&lt;b", "1.50 × ours", "600 ns", "1,234", "<svg", "t, by entries"]);
+    check_has(
+        &html,
+        &[
+            "60.0 ns",
+            "a&lt;b",
+            "1.50",
+            "× ours",
+            "1,536 bytes",
+            "0.86",
+            "× quick_cache",
+            "a note",
+            "600 ns",
+            "1,234",
+            "<svg",
+            "t, by entries",
+        ],
+    );
     assert!(html.find(">1k<") < html.find(">100k<"), "small ones first\n{html}");
     for outside in ["<script", "src=", "@import", "url("] {
         assert!(!html.contains(outside), "{outside} in\n{html}");
@@ -70,7 +88,7 @@ fn everything_that_there_is_is_on_the_page() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    for file in ["instructions.json", "simulate/rows.json"] {
+    for file in ["instructions.json", "simulate/rows.json", "ratios/x.json"] {
         let folder = tempfile::tempdir().unwrap();
         put(folder.path(), file, "[{]");
         let error = html(folder.path()).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     json,
-    page::{Bar, Bars},
+    page::{Bar, Bars, span, with_ratios},
 };
 use crate::Result;
 
@@ -104,18 +104,11 @@ fn bars(times: &[Time]) -> Bars {
         subject: time.function.clone().unwrap_or_else(|| time.group.clone()),
         amount: time.nanos,
         text: span(time.nanos),
-        range: Some(format!("{} to {}", span(time.bounds.0), span(time.bounds.1))),
+        hint: Some(format!("{} to {}", span(time.bounds.0), span(time.bounds.1))),
+        ratio: None,
+        note: String::new(),
     };
-    Bars { title: times[0].value.clone().unwrap_or_default(), bars: times.iter().map(bar).collect() }
-}
-
-/// With three digits.
-fn span(nanos: f64) -> String {
-    let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];
-    let (scale, unit) = units.into_iter().find(|(scale, _)| nanos >= *scale).unwrap_or((1.0, "ns"));
-    let amount = nanos / scale;
-    let decimals = if amount < 10.0 { 2 } else { usize::from(amount < 100.0) };
-    format!("{amount:.decimals$} {unit}")
+    with_ratios(times[0].value.clone().unwrap_or_default(), times.iter().map(bar).collect())
 }
 
 #[derive(Deserialize)]

@@ -3,13 +3,16 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, OnceLock, Weak, mpsc},
+    task::{Context, Waker},
 };
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
-use crate::world::{at, done, entry, entry_with, expiring, hold, insert, memory, recount, remove, totals};
+use crate::world::{
+    at, done, entry, entry_with, expiring, hold, insert, memory, polled, recount, remove, totals,
+};
 
 /// A body that, when freed, looks whether another thread could look something up meanwhile.
 struct Looks {
@@ -116,4 +119,60 @@ fn shards_are_kept_even() {
     let shards = shards.lock().unwrap();
     assert_eq!((shards.len(), shards.iter().sum::<usize>()), (8, 160));
     assert!(shards.iter().all(|held| (19..=21).contains(held)), "{shards:?}");
+}
+
+/// `n` entries with short keys, of which those with odd numbers have expired at 10.
+fn fill(backend: &dyn Backend, n: usize) -> Vec<String> {
+    let keys: Vec<_> = (0..n).map(|n| format!("key/{n}")).collect();
+    for (n, key) in keys.iter().enumerate() {
+        hold(backend, &expiring(key, 10, 0, if n % 2 == 1 { 10 } else { 100 }));
+    }
+    keys
+}
+
+#[test]
+fn a_clear_shows_nothing_from_its_first_step_on_and_lets_others_run() {
+    for shards in [1, 8] {
+        let backend = memory(Ttl::new(Lru::new()), shards, u64::MAX, None);
+        let keys = fill(&*backend, 10_000);
+        let mut clear = backend.clear();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(clear.as_mut().poll(&mut context).is_pending());
+        assert_eq!(recount(&*backend, keys.iter().map(String::as_str)), 0);
+        // What comes now stays.
+        let later = entry("key/1", 10);
+        hold(&*backend, &later);
+        let ((), n) = polled(async { clear.await.unwrap() });
+        assert!((30..50).contains(&n), "{n} steps");
+        assert!(backend.peek("key/1").unwrap().is_same(&later));
+        assert_eq!(recount(&*backend, keys.iter().map(String::as_str)), 1);
+    }
+}
+
+#[test]
+fn a_clear_frees_what_it_took_also_if_it_is_dropped() {
+    let backend = memory(Lru::new(), 1, u64::MAX, None);
+    let entries: Vec<_> = (0..1000).map(|n| entry(&format!("key/{n}"), 10)).collect();
+    let bodies: Vec<_> = entries.iter().map(|entry| entry.body().clone()).collect();
+    entries.iter().for_each(|entry| hold(&*backend, entry));
+    drop(entries);
+    let mut clear = backend.clear();
+    assert!(clear.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let n_freed = || bodies.iter().filter(|body| body.is_unique()).count();
+    assert_eq!(n_freed(), 256, "in a step");
+    drop(clear);
+    assert_eq!(n_freed(), 1000);
+}
+
+#[test]
+fn a_sweep_drops_all_that_has_expired_and_lets_others_run() {
+    for shards in [1, 8] {
+        let backend = memory(Ttl::new(Lru::new()), shards, u64::MAX, None);
+        let keys = fill(&*backend, 10_000);
+        let (swept, n) = polled(backend.sweep(at(10)));
+        swept.unwrap();
+        assert_eq!(n, 5000 / 256);
+        assert_eq!(recount(&*backend, keys.iter().map(String::as_str)), 5000);
+        assert_eq!(totals(&*backend), (0, 5000, 0));
+    }
 }

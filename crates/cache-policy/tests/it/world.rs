@@ -5,8 +5,11 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -84,12 +87,33 @@ pub(crate) fn memory<P: EvictionPolicy>(
     Arc::new(builder.build().expect("the settings are good"))
 }
 
-/// What `future` returns at its first poll: memory backends never wait.
+/// What `future` returns. Memory backends never wait: at most they let others run, and have asked to be polled again.
 #[track_caller]
 pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("a memory backend waits"),
+    polled(future).0
+}
+
+/// What `future` returns, and how often it let others run.
+#[track_caller]
+pub(crate) fn polled<T>(future: impl Future<Output = T>) -> (T, usize) {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut future = pin!(future);
+    for n in 0.. {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return (value, n),
+            Poll::Pending => assert!(woken.0.swap(false, Ordering::Relaxed), "a memory backend waits"),
+        }
+    }
+    unreachable!()
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,26 @@
+//! What does a miss cost the cache? New keys into a full one, under each policy.
+
+#[path = "../subjects/mod.rs"]
+mod subjects;
+
+use bench_harness::{Case, CpuTime};
+
+use crate::subjects::{inserts::Inserts, runner, tables};
+
+fn main() {
+    let cases = [("1k entries", 1_000), ("100k entries", 100_000)].map(|(size, capacity)| {
+        let work = Inserts::new(capacity);
+        let mut subjects = tables::all(&work);
+        subjects.extend(tables::ours_under_each_policy(&work));
+        Case {
+            name: size.to_owned(),
+            reference: "quick_cache",
+            threads: 1,
+            ops: 20_000,
+            rounds: 30,
+            cpu: CpuTime::Thread,
+            subjects,
+        }
+    });
+    runner::run("inserts", cases, |_| String::new());
+}

@@ -1,0 +1,113 @@
+//! An S3 server on the loopback interface, as much of one as reads need: objects, their tags, `If-None-Match`. And
+//! object_store's S3 client for it, unsigned, over a plain HTTP/1.1 connection.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_facade::object_store::{
+    self, ClientOptions, ObjectStore,
+    aws::AmazonS3Builder,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+        HttpResponseBody, HttpService,
+    },
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector as TcpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+
+/// A client of a server of its own, which runs on a thread of its own as long as the process does.
+pub fn over_loopback() -> Arc<dyn ObjectStore> {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    thread::spawn(move || serve(listener));
+    let store = AmazonS3Builder::new()
+        .with_endpoint(format!("http://{address}"))
+        .with_allow_http(true)
+        .with_bucket_name("bench")
+        .with_region("us-east-1")
+        .with_skip_signature(true)
+        .with_http_connector(Plain)
+        .build();
+    Arc::new(store.expect("settings are complete"))
+}
+
+type Objects = Arc<Mutex<HashMap<String, (String, Bytes)>>>;
+
+fn serve(listener: TcpListener) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be had").block_on(async move {
+        listener.set_nonblocking(true).expect("a socket can be made so");
+        let listener = tokio::net::TcpListener::from_std(listener).expect("there is a runtime");
+        let objects = Objects::default();
+        while let Ok((connection, _)) = listener.accept().await {
+            connection.set_nodelay(true).expect("a connection can be made so");
+            let objects = Arc::clone(&objects);
+            let service = service_fn(move |request| answer(Arc::clone(&objects), request));
+            let connection = TokioIo::new(connection);
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(connection, service));
+        }
+    });
+}
+
+async fn answer(objects: Objects, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let key = head.uri.path().to_owned();
+    let response = Response::builder();
+    let response = match head.method {
+        Method::PUT => {
+            let Ok(body) = body.collect().await else { return Ok(Response::default()) };
+            let body = body.to_bytes();
+            let mut objects = objects.lock().unwrap_or_else(PoisonError::into_inner);
+            let tag = format!("\"{:032x}\"", objects.len());
+            objects.insert(key, (tag.clone(), body));
+            response.header("etag", tag).body(Full::default())
+        }
+        _ => match objects.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            Some((tag, _)) if head.headers.get("if-none-match").is_some_and(|held| held == tag) => {
+                response.status(StatusCode::NOT_MODIFIED).header("etag", tag).body(Full::default())
+            }
+            Some((tag, body)) => response
+                .header("etag", tag)
+                .header("last-modified", "Tue, 24 Nov 2026 00:00:00 GMT")
+                .body(Full::new(body.clone())),
+            None => response.status(StatusCode::NOT_FOUND).body(Full::default()),
+        },
+    };
+    Ok(response.expect("the headers are valid"))
+}
+
+/// Makes clients without TLS, so that the benchmarks need not build it.
+#[derive(Debug)]
+struct Plain;
+
+impl HttpConnector for Plain {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let mut tcp = TcpConnector::new();
+        tcp.set_nodelay(true);
+        Ok(HttpClient::new(PlainClient(Client::builder(TokioExecutor::new()).build(tcp))))
+    }
+}
+
+#[derive(Debug)]
+struct PlainClient(Client<TcpConnector, HttpRequestBody>);
+
+#[async_trait]
+impl HttpService for PlainClient {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let answer = self.0.request(request).await;
+        let answer = answer.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
+        let of_body = |error| HttpError::new(HttpErrorKind::Interrupted, error);
+        Ok(answer.map(|body| HttpResponseBody::new(body.map_err(of_body))))
+    }
+}
