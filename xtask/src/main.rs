@@ -16,6 +16,10 @@ use crate::shell::Result;
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
     let name = args.next().unwrap_or_default();
+    if matches!(name.as_str(), "--help" | "-h" | "help") {
+        println!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
     let Some(task) = TASKS.iter().find(|task| task.name == name) else {
         eprintln!("{}", usage());
         return ExitCode::from(2);
