@@ -1,5 +1,6 @@
 //! What the policies and backends promise, through the public API.
 
+mod adaptive;
 mod contract;
 mod limits;
 mod lru;
