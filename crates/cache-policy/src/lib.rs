@@ -7,6 +7,7 @@
 //!
 //! | policy | who leaves | when | bytes an entry |
 //! | --- | --- | --- | --- |
+//! | [`Adaptive`] | the worst by recency, or by density of uses: by what did better of late | by default | 28 |
 //! | [`Lru`] | the least recently used; exact | what was asked for lately will be asked for again | 16 |
 //! | [`Fifo`] | the one held the longest | to compare with; hits cost nothing | 8 |
 //! | [`Sieve`] | the next that was not used since a hand passed it | web objects, many threads | 9 |
@@ -38,6 +39,7 @@
 //! This crate knows no object store and reads no clock.
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod builder;
 mod fifo;
 mod gdsf;
@@ -64,6 +66,15 @@ mod wtinylfu;
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
-    builder::MemoryBackendBuilder, fifo::Fifo, gdsf::Gdsf, lfu::Lfu, lru::Lru, memory::MemoryBackend,
-    s3fifo::S3Fifo, sieve::Sieve, ttl::Ttl, wtinylfu::WTinyLfu,
+    adaptive::{Adaptive, Saving},
+    builder::MemoryBackendBuilder,
+    fifo::Fifo,
+    gdsf::Gdsf,
+    lfu::Lfu,
+    lru::Lru,
+    memory::MemoryBackend,
+    s3fifo::S3Fifo,
+    sieve::Sieve,
+    ttl::Ttl,
+    wtinylfu::WTinyLfu,
 };

@@ -5,13 +5,15 @@
 
 use std::sync::{Arc, MutexGuard};
 
+use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     Served, Shared, Status, Use, absent,
+    drive::{Driver, Flying, Parked, hand_on},
     held::{Held, caught, is_same_version},
-    table::{Answer, KeyUse, Phase, Stamp, State, Waiting},
-    tasks::runtime,
+    table::{Drive, KeyUse, Phase, Running, Stamp, State, Ticket, Waiting},
+    tasks::{Counted, runtime},
 };
 use crate::{
     Entry, Error, ErrorKind, Freshness, Keep, Key, Moment, Result, Validation, Validator, fence::Epoch,
@@ -25,10 +27,10 @@ pub(super) enum Landed {
     Entry(Entry, Status, Moment),
     Failed(Error),
     /// The question was given up; the answer will be there instead.
-    Moved(watch::Receiver<Option<Landed>>),
+    Moved(Ticket),
 }
 
-/// Reads `key` when what is at hand was not fresh: looks once more, joins or starts a flight, waits for it.
+/// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits for it.
 pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
@@ -37,18 +39,19 @@ pub(super) async fn read<V: Validator + ?Sized>(
     let key = &Key::parse(key)?;
     for _ in 0..LOST_MAX {
         shared.check_open()?;
-        let ticket = match approach(shared, key, freshness).await? {
+        let landed = match approach(shared, key, freshness).await? {
             Approach::Served(served) => return Ok(served),
-            Approach::Wait(ticket) => ticket,
+            Approach::Drive(driver) => driver.drive().await,
+            Approach::Wait(ticket) => wait(ticket).await,
         };
-        match wait(ticket).await {
-            Some(Ok((entry, status, asked_at))) => {
-                let age = shared.clock.now().saturating_since(asked_at);
-                return Ok(Served { entry, status, age });
+        match landed {
+            Some(Landed::Entry(entry, status, asked_at)) => {
+                let (now, _) = shared.clock.window();
+                return Ok(Served { entry, status, age: now.saturating_since(asked_at) });
             }
-            Some(Err(error)) => return cover(shared, key, freshness, error).await,
+            Some(Landed::Failed(error)) => return cover(shared, key, freshness, error).await,
             // Its runtime was shut down, or a backend panicked. Ask from here.
-            None => {}
+            Some(Landed::Moved(_)) | None => {}
         }
     }
     Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
@@ -56,9 +59,10 @@ pub(super) async fn read<V: Validator + ?Sized>(
 }
 
 /// What a reader does at a key.
-enum Approach {
+enum Approach<'a, V: ?Sized> {
     Served(Served),
-    Wait(watch::Receiver<Option<Landed>>),
+    Drive(Driver<'a, V>),
+    Wait(Ticket),
 }
 
 /// What a reader saw of a key before it looked up what is held.
@@ -68,18 +72,26 @@ struct Seen {
     epoch: Epoch,
 }
 
-async fn approach<V: Validator + ?Sized>(
-    shared: &Arc<Shared<V>>,
+async fn approach<'a, V: Validator + ?Sized>(
+    shared: &'a Arc<Shared<V>>,
     key: &Key,
     freshness: &Freshness,
-) -> Result<Approach> {
+) -> Result<Approach<'a, V>> {
     let tracked = shared.table.enter(key);
+    if freshness.is_strong() {
+        // Nothing held can serve it: the flight looks up what to ask about.
+        let runtime = runtime()?;
+        let mut state = tracked.lock();
+        return Ok(match join(shared, &mut state, key, None, freshness, &runtime) {
+            Some(joined) => joined.wait(state),
+            None => board(shared, &tracked, state, runtime, None),
+        });
+    }
     let mut looks = 1;
     loop {
         let seen = Seen { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
         let held = shared.look_up(key).await;
-        let at_hand = if freshness.is_strong() { None } else { held.entry.clone() };
-        if let Some(entry) = at_hand {
+        if let Some(entry) = held.entry.clone() {
             match shared.usable(key.as_str(), entry, freshness)? {
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
@@ -92,80 +104,109 @@ async fn approach<V: Validator + ?Sized>(
         let runtime = runtime()?;
         let now = shared.clock.now();
         let mut state = tracked.lock();
-        if let Some(ticket) = join(shared, &mut state, key, now, freshness, &runtime) {
-            return Ok(Approach::Wait(ticket));
+        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime) {
+            return Ok(joined.wait(state));
         }
-        let current = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
-        if current != seen && !freshness.is_strong() && looks < LOOKS_MAX {
+        let is_as_seen = seen == Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
+        if !is_as_seen && looks < LOOKS_MAX {
             // A flight landed or a fence went up since the look: there may be a fresh entry now.
             looks += 1;
             continue;
         }
-        let (answer, ticket) = watch::channel(None);
-        let seq = state.begin_flight(current.epoch, Arc::new(answer));
-        drop(state);
-        let looked = (current == seen).then_some(held);
-        launch(shared, &runtime, tracked, seq, looked, true);
-        return Ok(Approach::Wait(ticket));
+        return Ok(board(shared, &tracked, state, runtime, is_as_seen.then_some(held)));
     }
+}
+
+/// Begins a flight that its reader drives.
+fn board<'a, V: Validator + ?Sized>(
+    shared: &'a Arc<Shared<V>>,
+    tracked: &KeyUse,
+    mut state: MutexGuard<'_, State>,
+    runtime: Handle,
+    looked: Option<Held>,
+) -> Approach<'a, V> {
+    let seq = state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted: false });
+    drop(state);
+    let flight = flight(shared, &runtime, tracked.clone(), seq, looked, true);
+    Approach::Drive(Driver::new(shared, tracked.state(), seq, runtime, flight))
 }
 
 /// Starts a flight behind a reader that is served already, unless one is in the air.
 fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, held: Held, seen: &Seen) {
     let Ok(runtime) = runtime() else { return };
     let mut state = tracked.lock();
-    if state.running.is_some() || state.stamp() != seen.stamp {
+    if state.running.is_some() {
+        // Its reader may not be polled for long.
+        let parked = state.want();
+        drop(state);
+        hand_on(parked);
         return;
     }
-    let seq = state.begin_flight(seen.epoch, Arc::new(watch::channel(None).0));
+    if state.stamp() != seen.stamp {
+        return;
+    }
+    let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    launch(shared, &runtime, tracked.clone(), seq, Some(held), true);
+    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), true));
 }
 
-/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if nothing runs.
+/// A place among the waiters of a flight.
+struct Joined {
+    ticket: Ticket,
+    parked: Option<Parked>,
+}
+
+impl Joined {
+    /// Lets the key go, and waits.
+    fn wait<'a, V: ?Sized>(self, state: MutexGuard<'_, State>) -> Approach<'a, V> {
+        drop(state);
+        hand_on(self.parked);
+        Approach::Wait(self.ticket)
+    }
+}
+
+/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if nothing runs. A strong
+/// reader needs no `now`.
 fn join<V: ?Sized>(
     shared: &Shared<V>,
     state: &mut State,
     key: &Key,
-    now: Moment,
+    now: Option<Moment>,
     freshness: &Freshness,
     runtime: &Handle,
-) -> Option<watch::Receiver<Option<Landed>>> {
-    let running = state.running.as_ref()?;
+) -> Option<Joined> {
+    let parked = state.want();
+    let running = state.running.as_mut()?;
     let unfenced =
         running.generation == state.generation && !shared.epochs.voids(key.as_str(), running.epoch);
     let in_time = match running.phase {
         Phase::Looking => true,
-        Phase::Asked(sent_at) => freshness.accepts(sent_at, now),
+        Phase::Asked(sent_at) => now.is_some_and(|now| freshness.accepts(sent_at, now)),
         Phase::Landing => false,
     };
-    if unfenced && in_time {
+    let ticket = if unfenced && in_time {
         shared.count(Count::Coalesced);
-        return Some(running.answer.subscribe());
-    }
-    Some(match &mut state.waiting {
-        Some(waiting) => {
-            shared.count(Count::Coalesced);
-            // Who came last is the likeliest to be there when it starts.
-            waiting.runtime = runtime.clone();
-            waiting.answer.subscribe()
-        }
-        None => {
-            let (answer, ticket) = watch::channel(None);
-            state.waiting = Some(Waiting { answer: Arc::new(answer), runtime: runtime.clone() });
-            ticket
-        }
-    })
+        running.subscribe()
+    } else if let Some(waiting) = &mut state.waiting {
+        shared.count(Count::Coalesced);
+        // Who came last is the likeliest to be there when it starts.
+        waiting.runtime = runtime.clone();
+        waiting.answer.subscribe()
+    } else {
+        let (answer, ticket) = watch::channel(None);
+        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
+        ticket
+    };
+    Some(Joined { ticket, parked })
 }
 
-/// What the flight brought; `None` if it ended without landing.
-async fn wait(mut ticket: watch::Receiver<Option<Landed>>) -> Option<Result<(Entry, Status, Moment)>> {
+/// What the flight brought: an entry or an error. `None` if it ended without landing.
+pub(super) async fn wait(mut ticket: Ticket) -> Option<Landed> {
     loop {
         let landed = ticket.wait_for(Option::is_some).await.ok()?.clone();
         match landed? {
-            Landed::Entry(entry, status, asked_at) => return Some(Ok((entry, status, asked_at))),
-            Landed::Failed(error) => return Some(Err(error)),
             Landed::Moved(next) => ticket = next,
+            landed => return Some(landed),
         }
     }
 }
@@ -190,17 +231,26 @@ async fn cover<V: ?Sized>(
     Err(error.with_key(key))
 }
 
-fn launch<V: Validator + ?Sized>(
+/// The flight `seq`, to be polled by a task or by a reader.
+fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
     impatient: bool,
-) {
+) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    let flight = Flight { shared: Arc::clone(shared), tracked, seq, asked: false, publishing: false };
-    shared.tasks.spawn(runtime, flight.fly(looked, impatient));
+    let counted = shared.tasks.count();
+    let flight = Flight {
+        shared: Arc::clone(shared),
+        tracked,
+        seq,
+        asked: false,
+        publishing: false,
+        _counted: counted,
+    };
+    flight.fly(looked, impatient).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -213,45 +263,48 @@ struct Flight<V: ?Sized> {
     asked: bool,
     /// The backend is being changed.
     publishing: bool,
+    _counted: Counted,
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    async fn fly(mut self, looked: Option<Held>, impatient: bool) {
+    /// What it brought; `None` if its place is another's already.
+    async fn fly(mut self, looked: Option<Held>, impatient: bool) -> Option<Landed> {
         // The generation and the epoch were noted when the flight began, before this look.
         let held = match looked {
             Some(held) => held,
             None => self.shared.look_up(&self.tracked.key).await,
         };
-        let now = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(now));
+        // An age counts from the earliest that it can be now.
+        let (asked_at, later) = self.shared.clock.window();
+        let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, later));
         let known = held.entry.filter(|entry| !expired && !entry.is_absent());
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
-        let asked_at = self.ask_from_now();
+        self.ask_from(asked_at);
         let Some(answer) = self.answer(pinned.as_ref(), impatient).await else {
             return self.give_up();
         };
         let question = Question { known, void: held.void, expired, pinned, asked_at };
-        self.land(question, answer).await;
+        self.land(question, answer).await
     }
 
-    /// From here on only readers that take an older answer may join.
-    fn ask_from_now(&mut self) -> Moment {
-        // Who joins between this and the next line arrives before the question is sent.
-        let asked_at = self.shared.clock.now();
+    fn has_expired(&self, entry: &Entry, later: Moment) -> bool {
+        entry.has_expired(later) && entry.has_expired(self.shared.clock.now())
+    }
+
+    /// From here on only readers that take an older answer may join. Who joins between the reading of the clock and
+    /// this arrives before the question is sent.
+    fn ask_from(&mut self, asked_at: Moment) {
         if let Some(running) = self.tracked.lock().flight(self.seq) {
             running.phase = Phase::Asked(asked_at);
         }
         self.asked = true;
-        asked_at
     }
 
     /// The origin's answer; `None` if patience ran out while somebody waited.
-    async fn answer(&mut self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
-        let shared = Arc::clone(&self.shared);
-        let key = self.tracked.key.clone();
-        let question = caught(async { shared.origin.validate(&key, pinned).await });
-        let Some(patience) = shared.settings.patience.filter(|_| impatient) else {
+    async fn answer(&self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
+        let question = caught(async { self.shared.origin.validate(&self.tracked.key, pinned).await });
+        let Some(patience) = self.shared.settings.patience.filter(|_| impatient) else {
             return Some(question.await);
         };
         tokio::pin!(question);
@@ -266,25 +319,36 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     fn is_awaited(&self) -> bool {
-        self.tracked.lock().flight(self.seq).is_some_and(|running| running.answer.receiver_count() > 0)
+        self.tracked.lock().flight(self.seq).is_some_and(|running| running.is_awaited())
     }
 
-    async fn land(mut self, question: Question, answer: Result<Validation>) {
+    async fn land(mut self, question: Question, answer: Result<Validation>) -> Option<Landed> {
         let answer = self.check(&question, answer);
         self.count(&answer);
+        if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
+            return self.confirm(pinned.clone(), question.asked_at);
+        }
         if let Some(running) = self.tracked.lock().flight(self.seq) {
             running.phase = Phase::Landing;
         }
         let landed = {
             let _turn = self.tracked.turn.lock().await;
             self.publishing = true;
-            let fenced = self.is_fenced();
-            publish(&self.shared, &self.tracked.key, &question, answer, fenced, self.epoch()).await
+            let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock());
+            publish(&self.shared, &self.tracked.key, &question, answer, fenced, epoch).await
         };
         self.publishing = false;
-        // Published; now the place is free, and the waiters are woken.
-        let Some(waiters) = self.leave() else { return };
-        waiters.send_replace(Some(landed));
+        self.leave(self.tracked.lock(), landed)
+    }
+
+    /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it stays gone. This
+    /// changes no backend, so it needs no turn: a write fences under the same lock.
+    fn confirm(&self, pinned: Entry, asked_at: Moment) -> Option<Landed> {
+        let mut state = self.tracked.lock();
+        if let (false, epoch) = self.is_fenced(&mut state) {
+            pinned.renew(asked_at, epoch);
+        }
+        self.leave(state, Landed::Entry(pinned, Status::Revalidated, asked_at))
     }
 
     /// The answer, unless it answers no question of ours.
@@ -318,53 +382,52 @@ impl<V: Validator + ?Sized> Flight<V> {
         self.shared.count(count);
     }
 
-    /// Whether a fence went up since the flight began. In the key's turn.
-    fn is_fenced(&self) -> bool {
-        let mut state = self.tracked.lock();
+    /// Whether a fence went up since the flight began; and its epoch.
+    fn is_fenced(&self, state: &mut State) -> (bool, Epoch) {
         let (generation, writes) = (state.generation, state.writes);
-        state.flight(self.seq).is_none_or(|running| {
-            running.generation != generation
-                || writes > 0
-                || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch)
-        })
+        let Some(running) = state.flight(self.seq) else { return (true, Epoch(0)) };
+        let fenced = running.generation != generation
+            || writes > 0
+            || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch);
+        (fenced, running.epoch)
     }
 
-    fn epoch(&self) -> Epoch {
-        self.tracked.lock().flight(self.seq).map_or(Epoch(0), |running| running.epoch)
-    }
-
-    /// Frees the running place, and starts the waiting flight if somebody waits for it. Where the answer belongs;
-    /// `None` if the flight had left already.
-    fn leave(&self) -> Option<Arc<Answer>> {
-        let mut state = self.tracked.lock();
-        let answer = state.vacate(self.seq)?;
-        if let Some(next) = state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-            self.start(state, next, true);
+    /// Published: frees the running place, starts the waiting flight if somebody waits for it, and then wakes the
+    /// waiters. `None` if the flight had left already.
+    fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
+        let Running { answer, .. } = state.vacate(self.seq)?;
+        match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
+            Some(next) => self.start(state, next, true),
+            None => drop(state),
         }
-        Some(answer)
+        if let Some(waiters) = answer {
+            waiters.send_replace(Some(landed.clone()));
+        }
+        Some(landed)
     }
 
     /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
     /// replaced itself.
-    fn give_up(self) {
-        let Ok(here) = runtime() else { return };
+    fn give_up(self) -> Option<Landed> {
+        let here = runtime().ok()?;
         let mut state = self.tracked.lock();
-        let Some(answer) = state.vacate(self.seq) else { return };
-        let next = state
-            .waiting
-            .take()
-            .unwrap_or_else(|| Waiting { answer: Arc::new(watch::channel(None).0), runtime: here });
-        let ticket = next.answer.subscribe();
+        let Running { answer, .. } = state.vacate(self.seq)?;
+        let next =
+            state.waiting.take().unwrap_or_else(|| Waiting { answer: watch::channel(None).0, runtime: here });
+        let moved = Landed::Moved(next.answer.subscribe());
         self.start(state, next, false);
-        answer.send_replace(Some(Landed::Moved(ticket)));
+        if let Some(waiters) = answer {
+            waiters.send_replace(Some(moved.clone()));
+        }
+        Some(moved)
     }
 
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
     /// longer.
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
-        let seq = state.begin_flight(self.shared.epochs.latest(), next.answer);
+        let seq = state.begin_flight(self.shared.epochs.latest(), Some(next.answer), Drive::Task);
         drop(state);
-        launch(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient);
+        next.runtime.spawn(flight(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient));
     }
 }
 
@@ -401,7 +464,7 @@ struct Question {
     asked_at: Moment,
 }
 
-/// Publishes the answer, in the key's turn: inserts, renews in place, or removes. What the waiters get.
+/// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the waiters get.
 async fn publish<V: ?Sized>(
     shared: &Shared<V>,
     key: &Key,
@@ -411,22 +474,15 @@ async fn publish<V: ?Sized>(
     epoch: Epoch,
 ) -> Landed {
     let asked_at = question.asked_at;
-    let entry = match (answer, &question.pinned) {
-        (Ok(Validation::Unchanged), Some(pinned)) => {
-            // Only the entry whose version was sent, and only in place: if it left meanwhile, it stays gone.
-            if !fenced {
-                pinned.renew(asked_at, epoch);
-            }
-            return Landed::Entry(pinned.clone(), Status::Revalidated, asked_at);
-        }
+    let entry = match answer {
         // One that was handed out before is somebody else's to stamp.
-        (Ok(Validation::Changed(entry)), _) => entry.unstamped(),
-        (Ok(Validation::Unchanged | Validation::Gone), _) => {
+        Ok(Validation::Changed(entry)) => entry.unstamped(),
+        Ok(Validation::Unchanged | Validation::Gone) => {
             forget(shared, key).await;
             remember_absence(shared, key, asked_at, epoch, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
-        (Err(error), _) => {
+        Err(error) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
                 forget(shared, key).await;

@@ -13,6 +13,7 @@
 //! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `flight.rs` joins or
 //! starts a flight, asks, publishes in the key's turn and wakes. `write.rs` is the other direction.
 
+mod drive;
 mod flight;
 mod held;
 mod sweep;
@@ -202,6 +203,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.closed.store(true, Ordering::Release);
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
+        self.shared.table.want_all();
         self.shared.tasks.idle().await;
         write::clear(&self.shared).await
     }

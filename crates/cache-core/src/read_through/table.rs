@@ -4,16 +4,20 @@
 //! for short sections, never across an await or code that was plugged in.
 
 use std::{
-    collections::HashMap,
     fmt,
     hash::BuildHasher,
+    mem,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use hashbrown::HashTable;
 use tokio::{runtime::Handle, sync::watch};
 
-use super::flight::Landed;
+use super::{
+    drive::{Parked, hand_on},
+    flight::Landed,
+};
 use crate::{Key, Moment, fence::Epoch};
 
 /// All keys with flights or writes.
@@ -22,7 +26,7 @@ pub(super) struct Table {
     shards: [Mutex<Shard>; SHARDS],
 }
 
-type Shard = HashMap<Key, Tracked, foldhash::quality::RandomState>;
+type Shard = HashTable<Tracked>;
 
 struct Tracked {
     state: Arc<KeyState>,
@@ -33,6 +37,7 @@ struct Tracked {
 /// origin.
 pub(super) struct KeyState {
     pub(super) key: Key,
+    hash: u64,
     pub(super) turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -54,18 +59,33 @@ pub(super) struct State {
 /// Where the answer of a flight will be. Its receivers are the flight's waiters.
 pub(super) type Answer = watch::Sender<Option<Landed>>;
 
+/// Brings the answer of a flight.
+pub(super) type Ticket = watch::Receiver<Option<Landed>>;
+
 /// The flight that is in the air.
 pub(super) struct Running {
     pub(super) seq: u64,
     pub(super) generation: u64,
     pub(super) epoch: Epoch,
     pub(super) phase: Phase,
-    pub(super) answer: Arc<Answer>,
+    /// `None` until there is a waiter.
+    pub(super) answer: Option<Answer>,
+    pub(super) drive: Drive,
+}
+
+/// Who polls the flight that is in the air.
+pub(super) enum Drive {
+    /// A task.
+    Task,
+    /// The reader that began it, at this moment. Once it is wanted by somebody else, a task goes on.
+    Reader { wanted: bool },
+    /// The reader that began it, when that one is polled next.
+    Parked(Parked),
 }
 
 /// The flight that starts when the running one has landed.
 pub(super) struct Waiting {
-    pub(super) answer: Arc<Answer>,
+    pub(super) answer: Answer,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
 }
@@ -95,15 +115,20 @@ impl Table {
 
     /// Uses the key's state until the guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, key: &Key) -> KeyUse {
-        let mut shard = self.shard(key);
-        let tracked = shard.entry(key.clone()).or_insert_with(|| Tracked {
-            state: Arc::new(KeyState {
-                key: key.clone(),
-                turn: tokio::sync::Mutex::new(()),
-                state: Mutex::default(),
-            }),
-            users: 0,
-        });
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shard(hash);
+        let tracked = shard
+            .entry(hash, |tracked| tracked.state.key == *key, |tracked| tracked.state.hash)
+            .or_insert_with(|| Tracked {
+                state: Arc::new(KeyState {
+                    key: key.clone(),
+                    hash,
+                    turn: tokio::sync::Mutex::new(()),
+                    state: Mutex::default(),
+                }),
+                users: 0,
+            })
+            .into_mut();
         tracked.users += 1;
         KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) }
     }
@@ -113,10 +138,20 @@ impl Table {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        // The map inside has a hasher of its own, so these bits are not used twice.
-        let at = self.hasher.hash_one(key) % SHARDS as u64;
-        lock(&self.shards[usize::try_from(at).expect("below SHARDS")])
+    /// Tasks go on with the flights that readers drive.
+    pub(super) fn want_all(&self) {
+        for shard in &self.shards {
+            let states: Vec<_> = lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect();
+            for state in states {
+                let parked = state.lock().want();
+                hand_on(parked);
+            }
+        }
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        // hashbrown uses the top bits and the low ones.
+        lock(&self.shards[(hash >> 32) as usize % SHARDS])
     }
 }
 
@@ -130,6 +165,13 @@ impl fmt::Debug for Table {
 pub(super) struct KeyUse {
     table: Arc<Table>,
     state: Arc<KeyState>,
+}
+
+impl KeyUse {
+    /// The state, whether or not the table keeps it.
+    pub(super) fn state(&self) -> Arc<KeyState> {
+        Arc::clone(&self.state)
+    }
 }
 
 impl Clone for KeyUse {
@@ -148,12 +190,13 @@ impl Deref for KeyUse {
 
 impl Drop for KeyUse {
     fn drop(&mut self) {
-        let mut shard = self.table.shard(&self.state.key);
-        // While this use lasts the table holds this very state, so it is found by its key.
-        if let Some(tracked) = shard.get_mut(&self.state.key) {
-            tracked.users -= 1;
-            if tracked.users == 0 {
-                shard.remove(&self.state.key);
+        let mut shard = self.table.shard(self.state.hash);
+        // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
+        let is_this = |tracked: &Tracked| Arc::ptr_eq(&tracked.state, &self.state);
+        if let Ok(mut found) = shard.find_entry(self.state.hash, is_this) {
+            found.get_mut().users -= 1;
+            if found.get().users == 0 {
+                found.remove();
             }
         }
     }
@@ -175,25 +218,56 @@ impl State {
         self.generation += 1;
     }
 
-    /// A flight begins; the caller spawns it.
-    pub(super) fn begin_flight(&mut self, epoch: Epoch, answer: Arc<Answer>) -> u64 {
+    /// A flight begins; the caller has it polled.
+    pub(super) fn begin_flight(&mut self, epoch: Epoch, answer: Option<Answer>, drive: Drive) -> u64 {
         debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
-        self.running = Some(Running { seq, generation, epoch, phase: Phase::Looking, answer });
+        self.running = Some(Running { seq, generation, epoch, phase: Phase::Looking, answer, drive });
         seq
     }
 
-    /// Frees the place of the flight `seq`, if it is still the one in the air. Where its answer belongs.
-    pub(super) fn vacate(&mut self, seq: u64) -> Option<Arc<Answer>> {
+    /// Somebody waits for the running flight who does not poll it: a task has to go on with it. A flight that was
+    /// parked is the caller's to hand on, when it has let the lock go.
+    #[must_use]
+    pub(super) fn want(&mut self) -> Option<Parked> {
+        let running = self.running.as_mut()?;
+        match mem::replace(&mut running.drive, Drive::Task) {
+            Drive::Task => None,
+            Drive::Reader { .. } => {
+                running.drive = Drive::Reader { wanted: true };
+                None
+            }
+            Drive::Parked(parked) => Some(parked),
+        }
+    }
+
+    /// Frees the place of the flight `seq`, if it is still the one in the air.
+    pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
         self.flight(seq)?;
         self.landings += 1;
-        self.running.take().map(|running| running.answer)
+        self.running.take()
     }
 
     /// The flight `seq`, if it is still the one in the air.
     pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
         self.running.as_mut().filter(|running| running.seq == seq)
+    }
+}
+
+impl Running {
+    /// Waits for the answer.
+    pub(super) fn subscribe(&mut self) -> Ticket {
+        self.answer.get_or_insert_with(|| watch::channel(None).0).subscribe()
+    }
+
+    /// Whether somebody waits for the answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        match (&self.answer, &self.drive) {
+            (Some(answer), _) => answer.receiver_count() > 0,
+            (None, Drive::Reader { .. } | Drive::Parked(_)) => true,
+            (None, Drive::Task) => false,
+        }
     }
 }
 

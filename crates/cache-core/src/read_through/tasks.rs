@@ -22,11 +22,17 @@ struct Inner {
 impl Tasks {
     /// Runs `task` to its end, whoever goes away, but for the runtime that `handle` is of.
     pub(super) fn spawn(&self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
-        let running = Running::begin(&self.0);
+        let counted = self.count();
         handle.spawn(async move {
-            let _running = running;
+            let _counted = counted;
             task.await;
         });
+    }
+
+    /// Counts as a task, until it is dropped.
+    pub(super) fn count(&self) -> Counted {
+        self.0.running.fetch_add(1, Ordering::AcqRel);
+        Counted(Arc::clone(&self.0))
     }
 
     /// Waits until no task is running.
@@ -53,16 +59,10 @@ pub(super) fn runtime() -> Result<Handle> {
     })
 }
 
-struct Running(Arc<Inner>);
+/// A task, or what a reader drives in its place.
+pub(super) struct Counted(Arc<Inner>);
 
-impl Running {
-    fn begin(inner: &Arc<Inner>) -> Self {
-        inner.running.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(inner))
-    }
-}
-
-impl Drop for Running {
+impl Drop for Counted {
     fn drop(&mut self) {
         if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.ended.notify_waiters();

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared,
+    drive::hand_on,
     held::caught,
     table::{KeyUse, Stamp},
     tasks::runtime,
@@ -160,7 +161,10 @@ impl<V: ?Sized> Write<V> {
             stamp: state.stamp(),
             epoch: shared.epochs.latest(),
         };
+        // A flight that its reader has left alone may hold the turn.
+        let parked = state.want();
         drop(state);
+        hand_on(parked);
         Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false }
     }
 

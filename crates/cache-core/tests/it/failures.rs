@@ -95,6 +95,8 @@ async fn a_panic_in_a_validator_is_an_error_for_every_waiter_and_the_next_get_wo
     let rig = Rig::new();
     rig.origin.write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
+    // The first reader asks, the others wait for a question of their own.
+    rig.origin.fault(OriginFault::Panics);
     rig.origin.fault(OriginFault::Panics);
     rig.origin.before.close();
     let readers: Vec<_> = (0..20).map(|_| rig.spawn_get(STRONG)).collect();

@@ -106,30 +106,32 @@ async fn ten_thousand_keys_leave_no_state_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let origin = Arc::new(MemoryOrigin::new());
-    let cache = ReadThrough::builder(Arc::clone(&origin), backend.clone()).build().unwrap();
-    origin.write(KEY, "one");
-    cache.get(KEY, None).await.unwrap();
-    backend.gate.close();
-    // One looks up what is held while the cache is closed; it was let in before.
-    let reader = {
-        let cache = cache.clone();
-        tokio::spawn(async move { cache.get(KEY, None).await })
-    };
-    backend.gate.wait_held(1).await;
-    let closing = {
-        let cache = cache.clone();
-        tokio::spawn(async move { cache.close().await })
-    };
-    backend.gate.wait_held(2).await;
-    backend.gate.open();
-    closing.await.unwrap().unwrap();
-    assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
-    settle().await;
-    assert_eq!(cache.stats().entries, 0);
-    assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+    for freshness in [STRONG, FOREVER] {
+        let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+        let origin = Arc::new(MemoryOrigin::new());
+        let cache = ReadThrough::builder(Arc::clone(&origin), backend.clone()).build().unwrap();
+        origin.write(KEY, "one");
+        cache.get(KEY, None).await.unwrap();
+        backend.gate.close();
+        // One looks up what is held while the cache is closed; it was let in before.
+        let reader = {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.get(KEY, Some(&freshness)).await })
+        };
+        backend.gate.wait_held(1).await;
+        let closing = {
+            let cache = cache.clone();
+            tokio::spawn(async move { cache.close().await })
+        };
+        settle().await;
+        backend.gate.open();
+        closing.await.unwrap().unwrap();
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+        settle().await;
+        assert_eq!(cache.stats().entries, 0);
+        assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What the policies and backends promise, through the public API.
 
+mod adaptive;
 mod contract;
 mod limits;
 mod lru;
@@ -7,6 +8,7 @@ mod misbehaviour;
 mod models;
 #[cfg(feature = "moka")]
 mod moka;
+mod policies;
 mod sharded;
 mod threads;
 mod ttl;

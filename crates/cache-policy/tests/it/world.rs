@@ -17,7 +17,7 @@ use bytes::Bytes;
 use cache_core::{
     Admission, Backend, Cost, Entry, EvictionPolicy, Held, Key, Moment, Pressure, Removal, Slot, Usage,
 };
-use cache_policy::{Lru, MemoryBackend, Ttl};
+use cache_policy::{Adaptive, Lru, MemoryBackend, Ttl};
 
 pub(crate) fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
@@ -58,6 +58,12 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         sweeps: true,
         admits_all: true,
         build: |capacity, entries| memory(Ttl::new(Lru::new()), 8, capacity, entries),
+    },
+    Subject {
+        name: "Ttl<Adaptive>, 1 shard",
+        sweeps: true,
+        admits_all: false,
+        build: |capacity, entries| memory(Ttl::new(Adaptive::new()), 1, capacity, entries),
     },
     #[cfg(feature = "moka")]
     Subject {

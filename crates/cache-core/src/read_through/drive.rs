@@ -1,0 +1,156 @@
+//! A reader that drives its own flight.
+//!
+//! A task for each flight would cost more than an origin in memory takes to answer. So the reader that begins a
+//! flight polls it, in its own task. Between two polls the flight is *parked* in the key's state, and the moment
+//! somebody else needs it, it is handed to a task of the runtime that it began on, for good: somebody who joins it or
+//! waits behind it, a write (the flight may hold the key's turn), the end of the cache, and the reader's own end. So
+//! nobody ever waits for a reader to be polled, and a reader that goes away stops nothing.
+
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, Waker},
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::runtime::Handle;
+
+use super::{
+    Shared,
+    flight::{Landed, wait},
+    table::{Drive, KeyState, Ticket},
+};
+
+/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never dropped under the lock
+/// of its key.
+pub(super) struct Parked {
+    flight: Flying,
+    reader: Waker,
+    runtime: Handle,
+}
+
+/// A flight; `None` if it ended without landing.
+pub(super) type Flying = BoxFuture<'static, Option<Landed>>;
+
+/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not to be called under
+/// the lock of a key.
+pub(super) fn hand_on(parked: Option<Parked>) {
+    if let Some(Parked { flight, reader, runtime }) = parked {
+        spawn(flight, &runtime);
+        reader.wake();
+    }
+}
+
+/// The reader of a flight that was begun with [`Drive::Reader`].
+pub(super) struct Driver<'a, V: ?Sized> {
+    shared: &'a Shared<V>,
+    key: Arc<KeyState>,
+    seq: u64,
+    runtime: Handle,
+    /// Before the first poll.
+    flight: Option<Flying>,
+    /// From the first time on that the flight was parked.
+    ticket: Option<Ticket>,
+}
+
+/// How a drive ends.
+enum Arrival {
+    Landed(Option<Landed>),
+    /// A task goes on.
+    Elsewhere(Option<Ticket>),
+}
+
+impl<'a, V: ?Sized> Driver<'a, V> {
+    pub(super) fn new(
+        shared: &'a Shared<V>,
+        key: Arc<KeyState>,
+        seq: u64,
+        runtime: Handle,
+        flight: Flying,
+    ) -> Self {
+        Self { shared, key, seq, runtime, flight: Some(flight), ticket: None }
+    }
+
+    /// What the flight brought; `None` if it ended without landing.
+    pub(super) async fn drive(mut self) -> Option<Landed> {
+        match std::future::poll_fn(|context| self.poll(context)).await {
+            Arrival::Landed(Some(Landed::Moved(ticket))) | Arrival::Elsewhere(Some(ticket)) => {
+                wait(ticket).await
+            }
+            Arrival::Landed(landed) => landed,
+            Arrival::Elsewhere(None) => None,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Arrival> {
+        // The first poll is where the reader is; later ones may come from anywhere.
+        let (polled, flight) = match self.flight.take() {
+            Some(mut flight) => (flight.poll_unpin(context), flight),
+            None => {
+                let Some(mut flight) = self.take_back() else {
+                    return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
+                };
+                let _inside = self.runtime.enter();
+                (flight.poll_unpin(context), flight)
+            }
+        };
+        match polled {
+            Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
+            Poll::Pending => self.park(flight, context),
+        }
+    }
+
+    /// The flight, if it is parked.
+    fn take_back(&self) -> Option<Flying> {
+        let mut state = self.key.lock();
+        let running = state.flight(self.seq)?;
+        match mem::replace(&mut running.drive, Drive::Reader { wanted: false }) {
+            Drive::Parked(parked) => Some(parked.flight),
+            other => {
+                running.drive = other;
+                None
+            }
+        }
+    }
+
+    /// Leaves the flight where others find it, or hands it on if they have asked for it.
+    fn park(&mut self, flight: Flying, context: &Context<'_>) -> Poll<Arrival> {
+        let (reader, runtime) = (context.waker().clone(), self.runtime.clone());
+        let mut state = self.key.lock();
+        if let Some(running) = state.flight(self.seq) {
+            self.ticket.get_or_insert_with(|| running.subscribe());
+            let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
+            // A cache that is closed has called for all flights that were parked before.
+            if !is_wanted && !self.shared.closed.load(Ordering::Acquire) {
+                running.drive = Drive::Parked(Parked { flight, reader, runtime });
+                return Poll::Pending;
+            }
+            running.drive = Drive::Task;
+        }
+        drop(state);
+        spawn(flight, &runtime);
+        Poll::Ready(Arrival::Elsewhere(self.ticket.take()))
+    }
+}
+
+impl<V: ?Sized> Drop for Driver<'_, V> {
+    fn drop(&mut self) {
+        if self.flight.is_none() && self.ticket.is_none() {
+            // It landed at the first poll.
+            return;
+        }
+        let mut state = self.key.lock();
+        let Some(running) = state.flight(self.seq) else { return };
+        let parked = mem::replace(&mut running.drive, Drive::Task);
+        drop(state);
+        match (parked, self.flight.take()) {
+            (Drive::Parked(parked), _) => hand_on(Some(parked)),
+            (_, Some(flight)) => spawn(flight, &self.runtime),
+            _ => {}
+        }
+    }
+}
+
+fn spawn(flight: Flying, runtime: &Handle) {
+    runtime.spawn(flight.map(drop));
+}

@@ -1,0 +1,295 @@
+//! Readers that drive their own flight, and are left alone on the way: nobody may have to wait for them.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use cache_core::{
+    Entry, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status, Validation, Validator,
+};
+use cache_testkit::{MapBackend, MemoryOrigin, WaitingBackend};
+use tokio::{
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+};
+
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
+
+/// A reader that has asked, is on its way, and is not polled any more.
+struct Idle<'a>(Pin<Box<dyn Future<Output = Result<Served>> + 'a>>);
+
+impl<'a> Idle<'a> {
+    fn begin(rig: &'a Rig, freshness: Freshness) -> Self {
+        let mut reader = Box::pin(rig.get(freshness));
+        assert!(poll_once(reader.as_mut()).is_pending());
+        Self(reader)
+    }
+
+    /// Polls it until `reached` resolves.
+    async fn polled_until(&mut self, reached: impl Future<Output = ()>) {
+        let mut reached = Box::pin(reached);
+        while poll_once(reached.as_mut()).is_pending() {
+            assert!(poll_once(self.0.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Goes on, late.
+    async fn ends_with(self, body: &str, status: Status) {
+        let served = self.0.await.unwrap();
+        assert_eq!((text(&served), served.status), (body.to_owned(), status));
+    }
+}
+
+fn held_at_the_origin() -> Rig {
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    rig
+}
+
+fn tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+#[tokio::test]
+async fn a_reader_alone_needs_no_task() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(None));
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let mut reader = Idle::begin(&rig, STRONG);
+    assert_eq!(tasks(), 0);
+    rig.origin.before.open();
+    assert!(poll_once(reader.0.as_mut()).is_ready());
+    // An origin that answers at once is asked within one poll.
+    assert!(poll_once(Box::pin(rig.get(STRONG)).as_mut()).is_ready());
+    assert_eq!(tasks(), 0);
+    rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn who_joins_an_idle_reader_gets_the_answer() {
+    let rig = held_at_the_origin();
+    let idle = Idle::begin(&rig, FOREVER);
+    let joined = rig.spawn_get(FOREVER);
+    settle().await;
+    rig.origin.before.open();
+    assert_eq!(text(&joined.await.unwrap().unwrap()), "one");
+    idle.ends_with("one", Status::Fetched).await;
+    assert_eq!(rig.origin.count(), 1);
+    rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn who_waits_behind_an_idle_reader_gets_a_turn() {
+    let rig = held_at_the_origin();
+    let idle = Idle::begin(&rig, STRONG);
+    let behind = rig.spawn_get(STRONG);
+    settle().await;
+    rig.origin.before.open();
+    assert_eq!(text(&behind.await.unwrap().unwrap()), "one");
+    idle.ends_with("one", Status::Fetched).await;
+    assert_eq!(rig.origin.count(), 2);
+    rig.at_rest(2).await;
+}
+
+/// Between two polls of its reader a flight may hold the key's turn.
+#[tokio::test]
+async fn a_write_does_not_wait_for_an_idle_reader() {
+    for write in ["put", "delete", "invalidate", "expire"] {
+        let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+        let rig = Rig::over(Arc::clone(&backend));
+        rig.origin.write(KEY, "one");
+        rig.origin.after.close();
+        let mut idle = Idle::begin(&rig, STRONG);
+        idle.polled_until(rig.origin.after.wait_held(1)).await;
+        backend.gate.close();
+        rig.origin.after.open();
+        // Its insert.
+        idle.polled_until(backend.gate.wait_held(1)).await;
+        backend.gate.open();
+        match write {
+            "put" => drop(rig.cache.put(KEY, "two".into(), PutCondition::Always).await.unwrap()),
+            "delete" => rig.cache.delete(KEY).await.unwrap(),
+            "invalidate" => rig.cache.invalidate(KEY).await.unwrap(),
+            _ => rig.cache.expire(KEY).await.unwrap(),
+        }
+        idle.ends_with("one", Status::Fetched).await;
+        settle().await;
+        assert_eq!(rig.cache.keys_in_flight(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_entry_is_refreshed_behind_an_idle_reader() {
+    let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10));
+    let rig = Rig::new();
+    rig.origin.write(KEY, "one");
+    rig.check(rule, "one", Status::Fetched).await;
+    rig.clock.advance(secs(10));
+    rig.origin.before.close();
+    let idle = Idle::begin(&rig, STRONG);
+    rig.check(rule, "one", Status::Stale).await;
+    rig.origin.before.open();
+    settle().await;
+    rig.check(rule, "one", Status::Fresh).await;
+    idle.ends_with("one", Status::Revalidated).await;
+    assert_eq!(rig.origin.count(), 2);
+    rig.at_rest(4).await;
+}
+
+#[tokio::test]
+async fn a_cache_is_closed_although_a_reader_is_idle() {
+    let rig = held_at_the_origin();
+    let idle = Idle::begin(&rig, STRONG);
+    let closing = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.close().await })
+    };
+    settle().await;
+    assert!(!closing.is_finished(), "what is in flight comes to its end");
+    rig.origin.before.open();
+    closing.await.unwrap().unwrap();
+    idle.ends_with("one", Status::Fetched).await;
+    rig.at_rest(1).await;
+}
+
+/// It was let in before the close, and parks its flight after the others were called for.
+#[tokio::test]
+async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let keeps_it_open = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.get("another", None).await })
+    };
+    rig.origin.before.wait_held(1).await;
+    backend.gate.close();
+    let mut idle = Idle::begin(&rig, FOREVER);
+    idle.polled_until(backend.gate.wait_held(1)).await;
+    let closing = {
+        let cache = rig.cache.clone();
+        tokio::spawn(async move { cache.close().await })
+    };
+    settle().await;
+    backend.gate.open();
+    idle.polled_until(rig.origin.before.wait_held(2)).await;
+    rig.origin.before.open();
+    closing.await.unwrap().unwrap();
+    assert!(keeps_it_open.await.unwrap().is_err());
+    idle.ends_with("one", Status::Fetched).await;
+    rig.at_rest(2).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_hands_its_flight_on() {
+    let rig = held_at_the_origin();
+    drop(Idle::begin(&rig, STRONG));
+    rig.origin.before.open();
+    settle().await;
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.at_rest(1).await;
+}
+
+/// A reader whose flight was handed on is told of the answer, not left to be polled by chance.
+#[tokio::test]
+async fn a_reader_is_woken_by_what_others_did_to_its_flight() {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let rig = held_at_the_origin();
+    let woken = Arc::new(Flag(false.into()));
+    let mut reader = Box::pin(rig.get(FOREVER));
+    let waker = Waker::from(Arc::clone(&woken));
+    assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let joined = rig.spawn_get(FOREVER);
+    settle().await;
+    assert!(woken.0.swap(false, std::sync::atomic::Ordering::SeqCst), "it was handed on");
+    assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    rig.origin.before.open();
+    joined.await.unwrap().unwrap();
+    assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst), "it has landed");
+    assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    rig.at_rest(2).await;
+}
+
+/// A validator may use its runtime at any poll, and a reader may be polled from anywhere.
+#[test]
+fn a_flight_is_polled_inside_its_runtime() {
+    struct Sleepy;
+    #[async_trait]
+    impl Validator for Sleepy {
+        async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::ZERO).await;
+            Ok(Validation::Changed(Entry::builder(key, "one".into()).e_tag("\"1\"").build()))
+        }
+    }
+    let cache = ReadThrough::builder(Arc::new(Sleepy), Arc::new(MapBackend::new())).build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let mut reader = Box::pin(cache.get(KEY, None));
+    runtime.block_on(async { assert!(poll_once(reader.as_mut()).is_pending()) });
+    match poll_once(reader.as_mut()) {
+        Poll::Ready(served) => assert_eq!(text(&served.unwrap()), "one"),
+        Poll::Pending => assert_eq!(text(&runtime.block_on(reader).unwrap()), "one"),
+    }
+}
+
+/// Somebody joins at the very moment at which the flight is polled.
+#[tokio::test]
+async fn who_joins_while_the_flight_is_polled_does_not_wait_for_its_reader() {
+    #[derive(Default)]
+    struct Joining {
+        origin: MemoryOrigin,
+        cache: OnceLock<ReadThrough<Joining>>,
+        joined: Mutex<Option<JoinHandle<Result<Served>>>>,
+    }
+    #[async_trait]
+    impl Validator for Joining {
+        async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+            if let Some(cache) = self.cache.get().cloned() {
+                let mut other = Box::pin(async move { cache.get(KEY, Some(&FOREVER)).await });
+                assert!(poll_once(other.as_mut()).is_pending());
+                *self.joined.lock().unwrap() = Some(tokio::spawn(other));
+            }
+            self.origin.validate(key, held).await
+        }
+    }
+    let origin = Arc::new(Joining::default());
+    origin.origin.write(KEY, "one");
+    origin.origin.before.close();
+    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
+    assert!(origin.cache.set(cache.clone()).is_ok());
+    let mut idle = Box::pin(cache.get(KEY, Some(&FOREVER)));
+    assert!(poll_once(idle.as_mut()).is_pending());
+    origin.origin.before.open();
+    let joined = origin.joined.lock().unwrap().take().unwrap();
+    assert_eq!(text(&joined.await.unwrap().unwrap()), "one");
+    assert_eq!(text(&idle.await.unwrap()), "one");
+    assert_eq!(origin.origin.count(), 1);
+}
+
+/// 1,000 strong readers of one key while its origin does not answer: two requests, whoever drives them.
+#[tokio::test]
+async fn a_burst_makes_two_requests() {
+    let rig = held_at_the_origin();
+    let idle = Idle::begin(&rig, STRONG);
+    let readers: Vec<_> = (0..1000).map(|_| rig.spawn_get(STRONG)).collect();
+    settle().await;
+    rig.origin.before.open();
+    for reader in readers {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+    }
+    assert_eq!(rig.origin.count(), 2);
+    idle.ends_with("one", Status::Fetched).await;
+    rig.at_rest(1001).await;
+}

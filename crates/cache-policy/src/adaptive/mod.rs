@@ -1,0 +1,286 @@
+//! The default: recency or density, whichever would have had more hits of late.
+//!
+//! No single order of eviction is good everywhere. LRU is the best where popularity drifts and gets nothing from a loop
+//! that is larger than the cache; policies that keep what has proved itself are the other way round. So two ways of
+//! ranking are built in, and a pair of *miniature* caches says which of them is the better one now.
+//!
+//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in a small *window*, and
+//! comes into *main*, which has nine tenths, only if it is used again sooner than the worst of main was; that one then
+//! goes back to the window. A loop finds main full of entries that come back just as soon as all the others, so main
+//! stays as it is and gets its hits; one-hit wonders pass through the window. What LIRS calls the stack with its
+//! ghosts is here a [history](history::History) of keys evicted, with the moment of their last use: the comparison of
+//! two moments is all that the stack is for. The moments count inserts, so that a hit writes no counter that others
+//! write.
+//!
+//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3], which is LIRS's own if all
+//! weigh and are used the same. It is what an entry has cost since its last use, in bytes held for so long, per use that
+//! it has shown to be good for; hit density [4] is the inverse. With it, frequency is told from chance, and of large objects
+//! only those are kept that bring as many hits a byte as small ones: more requests are saved than by GreedyDual-Size-
+//! Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in lists by the power of two of their
+//! `weight / uses`; in each the oldest is the worst, so that the ends of some lists are compared instead of all entries.
+//!
+//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no bodies: what is sampled
+//! by hash [7] behaves as the whole, if the cache shrinks as the sample does. They see every request for a sampled key,
+//! hits through a small lossy buffer. The cache is ranked by density unless recency has had clearly more hits of late; to
+//! change is cheap, since both ways keep the same of an entry, and only the order in which lists are looked at changes. This
+//! is the choice of the better of two experts [8], which is never far behind either. Density has the benefit of the doubt,
+//! because what main has proved is lost by a change to recency, and nothing is lost by a change back.
+//!
+//! Small caches are sampled whole; from some hundred entries on, a miniature has 128 to 512 keys.
+//!
+//! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy. SIGMETRICS 2002.
+//! 2. C. Aggarwal, J. Wolf, P. Yu: Caching on the World Wide Web. IEEE TKDE 11(1), 1999.
+//! 3. K. Cheng, Y. Kambayashi: LRU-SP: a size-adjusted and popularity-aware LRU replacement algorithm for web caching.
+//!    COMPSAC 2000.
+//! 4. N. Beckmann, H. Chen, A. Cidon: LHD: improving cache hit rate by maximizing hit density. NSDI 2018.
+//! 5. L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP Labs, 1998.
+//! 6. C. Waldspurger, T. Saemundsson, I. Ahmad, N. Park: Cache modeling and optimization using miniature simulations.
+//!    USENIX ATC 2017.
+//! 7. C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad: Efficient MRC construction with SHARDS. FAST 2015.
+//! 8. R. Subramanian, Y. Smaragdakis, G. Loh: Adaptive caches: effective shaping of cache behavior to workloads.
+//!    MICRO 2006.
+
+mod history;
+mod miniature;
+mod note;
+mod ranking;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+
+use self::{
+    miniature::Miniature,
+    note::Weight,
+    ranking::{Price, Ranking, Way},
+};
+use crate::ghosts::fingerprint;
+
+/// What a cache is to save, where objects differ in size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Saving {
+    /// As many requests to the origin as can be: of two objects that are asked for alike, the smaller stays. The default:
+    /// a store bills requests, and a reader waits for each of them.
+    #[default]
+    Requests,
+    /// As many bytes from the origin as can be: size is no reason to leave.
+    Bytes,
+}
+
+/// Ranks by recency or by density, whichever would have had more hits of late. The default, to be used where nothing is
+/// known of the requests, or where they change.
+///
+/// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans pass, and weighs
+/// objects by their size (see [`Saving`]). On no trace that it was measured with is it far behind the best policy; if
+/// one is known to be the best, take that one: it need not find out. After a change of the requests it takes some
+/// times as many requests as entries are held to change its mind.
+///
+/// Wrap it in [`Ttl`](crate::Ttl) to have expired entries found. It never refuses a newcomer but one that would be the
+/// first to leave.
+///
+/// A hit costs a few relaxed loads and at most one store; one of a sampled key, two more. Inserts and evictions are O(1),
+/// amortised over the hits: what was hit is queued again when it comes to the end of its list. Some 28 bytes an entry,
+/// 8 of them for keys evicted, and up to 40 KiB a shard for the miniatures.
+#[derive(Debug)]
+pub struct Adaptive {
+    saving: Saving,
+    limits: Limits,
+    ranking: Ranking,
+    density: Miniature,
+    recency: Miniature,
+    /// A key is in the sample if its fingerprint begins with so many zeros.
+    sample_bits: u32,
+    /// Hits of the density miniature beyond those of the other: a sum that forgets.
+    lead: f32,
+    /// The requests in that sum.
+    remembered: f32,
+    /// Sampled hits that the miniatures have not seen, as hash and weight. When it is full, hits are lost.
+    unseen: [AtomicU64; UNSEEN_MAX],
+    n_unseen: AtomicU32,
+}
+
+impl Adaptive {
+    /// An empty one, to build a backend with.
+    pub fn new() -> Self {
+        Self::with(Saving::default(), Limits { weight: u64::MAX, entries: u64::MAX })
+    }
+
+    /// What the cache is to save. Default: [`Saving::Requests`].
+    #[must_use]
+    pub fn saving(self, saving: Saving) -> Self {
+        Self::with(saving, self.limits)
+    }
+
+    fn with(saving: Saving, limits: Limits) -> Self {
+        let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(saving) };
+        Self {
+            saving,
+            limits,
+            ranking: Ranking::new(Way::Density, price),
+            density: Miniature::new(Way::Density, price),
+            recency: Miniature::new(Way::Recency, price),
+            sample_bits: 0,
+            lead: 0.0,
+            remembered: 0.0,
+            unseen: [const { AtomicU64::new(0) }; UNSEEN_MAX],
+            n_unseen: AtomicU32::new(0),
+        }
+    }
+
+    #[inline]
+    fn is_sampled(&self, hash: u32) -> bool {
+        hash.leading_zeros() >= self.sample_bits
+    }
+
+    fn see_hits(&mut self) {
+        let n = std::mem::take(self.n_unseen.get_mut()) as usize;
+        for at in 0..n.min(UNSEEN_MAX) {
+            let (hash, weight) = unpacked(*self.unseen[at].get_mut());
+            // The sample may have become smaller since.
+            if self.is_sampled(hash) {
+                self.see(hash, weight);
+            }
+        }
+    }
+
+    /// A request for a sampled key.
+    fn see(&mut self, hash: u32, weight: Weight) {
+        let in_density = self.density.access(hash, weight);
+        let in_recency = self.recency.access(hash, weight);
+        let saved = match self.saving {
+            Saving::Requests => 1.0,
+            Saving::Bytes => weight.get() as f32 / self.recency.weight_mean().max(1.0),
+        };
+        let gain = f32::from(i8::from(in_density) - i8::from(in_recency));
+        let memory = MEMORY_AN_ENTRY * self.recency.entries().max(ENTRIES_MIN) as f32;
+        self.lead += gain * saved - self.lead / memory;
+        self.remembered += 1.0 - self.remembered / memory;
+        if self.lead > 0.0 {
+            self.ranking.set_way(Way::Density);
+        } else if -self.lead > (LEAD_MIN * self.remembered).max(HITS_MIN) {
+            self.ranking.set_way(Way::Recency);
+        }
+        self.fit_sample();
+    }
+
+    /// Halves or doubles the sample, so that the miniatures stay small, and not too small.
+    fn fit_sample(&mut self) {
+        let entries = self.density.entries().max(self.recency.entries());
+        let entries_max = (self.ranking.entries() / 8).clamp(MINIATURE_MIN, MINIATURE_MAX);
+        if entries > entries_max {
+            self.sample_bits += 1;
+            let bits = self.sample_bits;
+            for miniature in [&mut self.density, &mut self.recency] {
+                miniature.retain(|hash| hash.leading_zeros() >= bits);
+            }
+        }
+    }
+
+    /// The miniatures' limits are the sample's part of what is held, now that the cache is full.
+    fn fit_miniatures(&mut self) {
+        let (entries, weight) = (self.ranking.entries() as u64, self.ranking.weight());
+        if self.sample_bits > 0 && entries >> self.sample_bits < MINIATURE_MIN as u64 / 2 {
+            self.sample_bits -= 1;
+        }
+        let is_full_of_bytes =
+            weight as f64 / self.limits.weight as f64 >= entries as f64 / self.limits.entries as f64;
+        let (price, weight_max, entries_max) = if is_full_of_bytes {
+            (price_by(self.saving), weight >> self.sample_bits, u64::MAX)
+        } else {
+            (Price::Entry, u64::MAX, entries >> self.sample_bits)
+        };
+        self.ranking.set_price(price);
+        self.density.set_limits(price, weight_max, entries_max);
+        self.recency.set_limits(price, weight_max, entries_max);
+    }
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl EvictionPolicy for Adaptive {
+    fn for_shard(&self, limits: &Limits) -> Self {
+        Self::with(self.saving, *limits)
+    }
+
+    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+        let (hash, weight) = (fingerprint(cost.hash), Weight::new(cost.weight));
+        self.see_hits();
+        if self.is_sampled(hash) {
+            self.see(hash, weight);
+        }
+        self.ranking.insert(slot, hash, weight);
+    }
+
+    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+        self.ranking.reweigh(slot, Weight::new(cost.weight));
+    }
+
+    #[inline]
+    fn on_hit(&self, slot: Slot) {
+        let Some((hash, weight)) = self.ranking.hit(slot) else { return };
+        if self.is_sampled(hash) {
+            let n = self.n_unseen.load(Ordering::Relaxed);
+            if let Some(place) = self.unseen.get(n as usize) {
+                // Of two at once, one may be lost.
+                place.store(packed(hash, weight), Ordering::Relaxed);
+                self.n_unseen.store(n + 1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn on_remove(&mut self, slot: Slot, why: Removal) {
+        let was_evicted = matches!(why, Removal::Evicted | Removal::Refused);
+        self.ranking.remove(slot, was_evicted);
+        let removed = self.ranking.hash(slot).filter(|&hash| !was_evicted && self.is_sampled(hash));
+        if let Some(hash) = removed {
+            self.density.remove(hash);
+            self.recency.remove(hash);
+        }
+    }
+
+    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
+        if pressure == Pressure::Expired {
+            return None;
+        }
+        self.fit_miniatures();
+        self.ranking.victim()
+    }
+}
+
+/// What room costs in a cache that is full of bytes.
+fn price_by(saving: Saving) -> Price {
+    match saving {
+        Saving::Requests => Price::Byte,
+        Saving::Bytes => Price::Entry,
+    }
+}
+
+fn packed(hash: u32, weight: Weight) -> u64 {
+    u64::from(weight.bits()) << 32 | u64::from(hash)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "two fields are taken apart")]
+fn unpacked(bits: u64) -> (u32, Weight) {
+    (bits as u32, Weight::from_bits((bits >> 32) as u16))
+}
+
+/// A miniature has at most so many entries: fewer tell less, more cost more.
+const MINIATURE_MAX: usize = 512;
+/// Down to which it may be less than an eighth of the cache, so that many small shards do not carry much.
+const MINIATURE_MIN: usize = 128;
+/// The lead forgets with the requests of so many times the entries of a miniature: an entry's time in it, and some.
+const MEMORY_AN_ENTRY: f32 = 8.0;
+/// Caches with fewer entries remember as long as one with so many.
+const ENTRIES_MIN: usize = 64;
+/// The share of requests by which recency must lead: less may be chance, and more might cost a point of hit ratio.
+const LEAD_MIN: f32 = 0.0075;
+/// And the hits by which it must lead, while there were few requests.
+const HITS_MIN: f32 = 12.0;
+/// As many hits as may come between two inserts where nine in ten requests are hits, and all keys are in the sample, and
+/// some more.
+const UNSEEN_MAX: usize = 64;
