@@ -46,12 +46,18 @@ impl Ghosts {
         let set = self.set(fingerprint);
         set.copy_within(..WAYS - 1, 1);
         set[0] = named(fingerprint);
-        set[depth..].fill(0);
+        // Without a branch, as a look-up is, so that the compiler can take the set as a whole.
+        for (at, held) in set.iter_mut().enumerate() {
+            *held = if at < depth { *held } else { 0 };
+        }
     }
 
     /// Takes it out. Whether it was in.
     pub(crate) fn take(&mut self, fingerprint: u32) -> bool {
         let set = self.set(fingerprint);
+        if !holds(set, fingerprint) {
+            return false;
+        }
         let Some(at) = set.iter().position(|&held| held == named(fingerprint)) else { return false };
         set.copy_within(at + 1.., at);
         set[WAYS - 1] = 0;
@@ -60,7 +66,7 @@ impl Ghosts {
 
     /// Whether it is in.
     pub(crate) fn contains(&self, fingerprint: u32) -> bool {
-        self.sets[self.at(fingerprint)].contains(&named(fingerprint))
+        holds(&self.sets[self.at(fingerprint)], fingerprint)
     }
 
     fn set(&mut self, fingerprint: u32) -> &mut [u32; WAYS] {
@@ -90,6 +96,10 @@ impl Ghosts {
         }
         self.sets.append(&mut upper);
     }
+}
+
+fn holds(set: &[u32; WAYS], fingerprint: u32) -> bool {
+    set.iter().fold(false, |found, &held| found | (held == named(fingerprint)))
 }
 
 /// Zero stands for no fingerprint, so one key in four billion goes by another name.
