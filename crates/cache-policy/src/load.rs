@@ -6,20 +6,24 @@ use cache_core::{Limits, Slot};
 /// much here, which only makes its queue seem smaller.
 #[derive(Debug)]
 pub(crate) struct Loads<const N: usize> {
-    limits: Limits,
+    weight_max: f64,
+    entries_max: f64,
     weights: Vec<u32>,
     queues: [Load; N],
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Load {
-    pub(crate) weight: u64,
-    pub(crate) entries: usize,
+struct Load {
+    /// Below 2^63: at most 2^31 entries of 2^32 bytes. (A signed number is cheaper to make a float of.)
+    weight: i64,
+    entries: i64,
 }
 
 impl<const N: usize> Loads<N> {
+    #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, weights: Vec::new(), queues: [Load::default(); N] }
+        let (weight_max, entries_max) = (limits.weight as f64, limits.entries as f64);
+        Self { weight_max, entries_max, weights: Vec::new(), queues: [Load::default(); N] }
     }
 
     /// Notes the weight of `slot`, which is in no queue.
@@ -31,17 +35,17 @@ impl<const N: usize> Loads<N> {
     }
 
     pub(crate) fn add(&mut self, queue: usize, slot: Slot) {
-        self.queues[queue].weight += u64::from(self.weights[slot.index()]);
+        self.queues[queue].weight += i64::from(self.weights[slot.index()]);
         self.queues[queue].entries += 1;
     }
 
     pub(crate) fn subtract(&mut self, queue: usize, slot: Slot) {
-        self.queues[queue].weight -= u64::from(self.weights[slot.index()]);
+        self.queues[queue].weight -= i64::from(self.weights[slot.index()]);
         self.queues[queue].entries -= 1;
     }
 
     pub(crate) fn entries(&self) -> usize {
-        self.queues.iter().map(|queue| queue.entries).sum()
+        usize::try_from(self.all().entries).unwrap_or(0)
     }
 
     /// What `queue` holds of what all of them hold, 0 to 1, measured in bytes or in entries, whichever of the two
@@ -69,13 +73,17 @@ impl<const N: usize> Loads<N> {
     }
 
     fn all(&self) -> Load {
-        let weight = self.queues.iter().map(|queue| queue.weight).sum();
-        Load { weight, entries: self.entries() }
+        let mut all = Load::default();
+        for queue in &self.queues {
+            all.weight += queue.weight;
+            all.entries += queue.entries;
+        }
+        all
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     fn is_by_weight(&self, all: &Load) -> bool {
-        all.weight as f64 * self.limits.entries as f64 >= all.entries as f64 * self.limits.weight as f64
+        all.weight as f64 * self.entries_max >= all.entries as f64 * self.weight_max
     }
 }
 

@@ -8,6 +8,7 @@ mod misbehaviour;
 mod models;
 #[cfg(feature = "moka")]
 mod moka;
+mod policies;
 mod sharded;
 mod threads;
 mod ttl;
