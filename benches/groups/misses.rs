@@ -1,7 +1,7 @@
 //! What does a miss cost above the GET that it makes? Peers read through where they can: `get_or_insert_async`,
 //! `get_with`, `get_or_fetch`.
 
-use bench_harness::{Case, CpuTime};
+use bench_harness::Case;
 
 use super::{Cases, Group};
 use crate::subjects::{misses::Misses, stores::Store};
@@ -17,7 +17,7 @@ fn cases() -> Cases {
             threads: 1,
             ops,
             rounds: 20,
-            cpu: CpuTime::Thread,
+            cpu: store.cpu,
             subjects: Misses::new(n_keys, body_bytes, store).subjects(),
         })
     });

@@ -74,18 +74,19 @@ fn fault(key: &str) -> Option<&'static str> {
     if key.len() > Key::LEN_MAX {
         return Some("the key is longer than 4096 bytes");
     }
-    if key.chars().any(char::is_control) {
+    let bytes = key.as_bytes();
+    if bytes.iter().any(u8::is_ascii_control) || (!key.is_ascii() && key.chars().any(char::is_control)) {
         return Some("the key has a control character; percent-encode it");
     }
-    if key.starts_with('/') {
+    if bytes[0] == b'/' {
         return Some("the key begins with '/'; keys are relative to the bucket, leave it out");
     }
-    if key.ends_with('/') {
+    if bytes[bytes.len() - 1] == b'/' {
         return Some("the key ends with '/'; name an object, not a folder");
     }
-    key.split('/').find_map(|segment| match segment {
-        "" => Some("the key has an empty segment ('//'); write one '/'"),
-        "." | ".." => Some("the key has a '.' or '..' segment; write the path it means"),
+    bytes.split(|byte| *byte == b'/').find_map(|segment| match segment {
+        b"" => Some("the key has an empty segment ('//'); write one '/'"),
+        b"." | b".." => Some("the key has a '.' or '..' segment; write the path it means"),
         _ => None,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use crate::{Entry, Key, Result, Version};
 
@@ -89,22 +90,46 @@ impl From<Version> for PutCondition {
     }
 }
 
-#[async_trait]
+// Written out: `async_trait` would box the boxed future once more.
 impl<T: Validator + ?Sized> Validator for Arc<T> {
-    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        (**self).validate(key, held).await
+    fn validate<'a, 'b, 'c, 'd>(
+        &'a self,
+        key: &'b Key,
+        held: Option<&'c Entry>,
+    ) -> BoxFuture<'d, Result<Validation>>
+    where
+        Self: 'd,
+        'a: 'd,
+        'b: 'd,
+        'c: 'd,
+    {
+        (**self).validate(key, held)
     }
 }
 
-#[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<T: Origin + ?Sized> Origin for Arc<T> {
-    async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        (**self).put(key, body, condition).await
+    fn put<'a, 'b, 'd>(
+        &'a self,
+        key: &'b Key,
+        body: Bytes,
+        condition: PutCondition,
+    ) -> BoxFuture<'d, Result<Version>>
+    where
+        Self: 'd,
+        'a: 'd,
+        'b: 'd,
+    {
+        (**self).put(key, body, condition)
     }
 
-    async fn delete(&self, key: &Key) -> Result<()> {
-        (**self).delete(key).await
+    fn delete<'a, 'b, 'd>(&'a self, key: &'b Key) -> BoxFuture<'d, Result<()>>
+    where
+        Self: 'd,
+        'a: 'd,
+        'b: 'd,
+    {
+        (**self).delete(key)
     }
 
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
