@@ -1,14 +1,15 @@
 //! `cargo xtask simulate`: trace replays, here with the caches that we measure ourselves against.
 //!
-//! Each peer gets the capacity as its user would give it, with its own default settings, but in one shard where it
-//! has a choice, so that its capacity is exact and its policy ranks all entries: there it is at its best. By bytes,
-//! its weigher says the object's size.
+//! Each peer gets the capacity as its user would give it, with its own default settings, but foyer in one shard, so
+//! that its capacity is exact and its policy ranks all entries: there it is at its best. By bytes, its weigher says
+//! the object's size.
 //!
 //! | name | what is driven |
 //! | --- | --- |
 //! | `peer:moka` | moka's `sync::Cache` (TinyLFU); `run_pending_tasks` after each insert |
 //! | `peer:moka-lru` | the same with `EvictionPolicy::lru` |
-//! | `peer:quick_cache` | quick_cache's `unsync::Cache` |
+//! | `peer:quick_cache` | quick_cache's `sync::Cache`, with as many shards as it chooses |
+//! | `peer:quick_cache-unsync` | its `unsync::Cache`: one shard |
 //! | `peer:foyer-…` | foyer-memory's `Cache` with that eviction, one shard |
 //!
 //! A weight is at most 4 GiB in moka: larger objects count as that.
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             build: |setting| moka(setting, moka::policy::EvictionPolicy::lru()),
         },
         Subject { name: "peer:quick_cache", build: quick_cache },
+        Subject { name: "peer:quick_cache-unsync", build: quick_cache_unsync },
         Subject { name: "peer:foyer-fifo", build: |setting| foyer(setting, FifoConfig::default()) },
         Subject { name: "peer:foyer-lru", build: |setting| foyer(setting, LruConfig::default()) },
         Subject { name: "peer:foyer-lfu", build: |setting| foyer(setting, LfuConfig::default()) },
@@ -78,13 +80,29 @@ impl quick_cache::Weighter<u32, u64> for ByValue {
     }
 }
 
-fn quick_cache(setting: Setting) -> Result<Box<dyn Cache>> {
+fn quick_cache_unsync(setting: Setting) -> Result<Box<dyn Cache>> {
     let expected = usize::try_from(setting.expected_entries)?;
     let cache = quick_cache::unsync::Cache::with_weighter(expected, setting.capacity, ByValue);
     Ok(Box::new(Peer { cache, unit: setting.unit }))
 }
 
 impl Cache for Peer<quick_cache::unsync::Cache<u32, u64, ByValue>> {
+    fn request(&mut self, Request { object, size }: Request) -> bool {
+        let is_hit = self.cache.get(&object).is_some();
+        if !is_hit {
+            self.cache.insert(object, self.unit.weight(size));
+        }
+        is_hit
+    }
+}
+
+fn quick_cache(setting: Setting) -> Result<Box<dyn Cache>> {
+    let expected = usize::try_from(setting.expected_entries)?;
+    let cache = quick_cache::sync::Cache::with_weighter(expected, setting.capacity, ByValue);
+    Ok(Box::new(Peer { cache, unit: setting.unit }))
+}
+
+impl Cache for Peer<quick_cache::sync::Cache<u32, u64, ByValue>> {
     fn request(&mut self, Request { object, size }: Request) -> bool {
         let is_hit = self.cache.get(&object).is_some();
         if !is_hit {

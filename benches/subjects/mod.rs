@@ -9,7 +9,6 @@ pub mod inserts;
 pub mod misses;
 pub mod mix;
 pub mod objects;
-pub mod runner;
 pub mod s3;
 pub mod stores;
 pub mod tables;

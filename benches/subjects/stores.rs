@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use bench_harness::an_hour_ago;
+use bench_harness::{CpuTime, an_hour_ago};
 use bytes::Bytes;
 use cache_facade::object_store::{
     ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path as Location,
@@ -23,25 +23,33 @@ pub struct Store {
     pub name: &'static str,
     /// The store itself.
     pub store: Arc<dyn ObjectStore>,
+    /// Whose time a request takes: that of another thread, too, where the reading blocks. The S3 server, on a thread
+    /// of its own, does not count.
+    pub cpu: CpuTime,
     folder: Option<Arc<TempDir>>,
 }
 
 impl Store {
     /// In this process.
     pub fn in_memory() -> Self {
-        Self { name: "memory", store: Arc::new(InMemory::new()), folder: None }
+        Self { name: "memory", store: Arc::new(InMemory::new()), cpu: CpuTime::Thread, folder: None }
     }
 
     /// In a folder that goes with the store.
     pub fn on_disk() -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let store = LocalFileSystem::new_with_prefix(folder.path()).expect("the folder is there");
-        Self { name: "local disk", store: Arc::new(store), folder: Some(Arc::new(folder)) }
+        Self {
+            name: "local disk",
+            store: Arc::new(store),
+            cpu: CpuTime::Process,
+            folder: Some(Arc::new(folder)),
+        }
     }
 
     /// S3 over the loopback interface.
     pub fn on_loopback() -> Self {
-        Self { name: "S3 on loopback", store: s3::over_loopback(), folder: None }
+        Self { name: "S3 on loopback", store: s3::over_loopback(), cpu: CpuTime::Thread, folder: None }
     }
 
     /// All three.

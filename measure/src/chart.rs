@@ -267,7 +267,7 @@ const STYLE: &str = "\
 .curves .lru polyline { stroke-width: 2.2; }
 .curves .fifo { color: var(--faint); } .curves .lfu { color: var(--c6); } .curves .sieve { color: var(--c5); }
 .curves .s3-fifo { color: var(--c2); } .curves .w-tiny-lfu { color: var(--c1); } .curves .gdsf, .curves .gdsf-bytes { color: var(--c3); }
-.curves .moka, .curves .moka-lru { color: var(--c3); } .curves .quick_cache { color: var(--c2); }
+.curves .moka, .curves .moka-lru { color: var(--c3); } .curves .quick_cache, .curves .quick_cache-unsync { color: var(--c2); }
 .curves .foyer-fifo, .curves .foyer-lru { color: var(--faint); } .curves .foyer-lfu { color: var(--c6); }
 .curves .foyer-s3fifo { color: var(--c4); } .curves .foyer-sieve { color: var(--c5); }
 </style>";

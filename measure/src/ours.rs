@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Backend, Cost, Entry, EvictionPolicy, Held, Key, Limits, Moment, Pressure, Removal, Slot};
-use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Saving, Sieve, WTinyLfu};
 use futures_util::FutureExt;
 
 use crate::{
@@ -43,6 +43,8 @@ pub struct Subject {
 
 /// The policies of this project.
 pub const OURS: &[Subject] = &[
+    Subject { name: "default", build: |setting| ours(Adaptive::new(), setting) },
+    Subject { name: "default-bytes", build: |setting| ours(Adaptive::new().saving(Saving::Bytes), setting) },
     Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
     Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
     Subject { name: "lfu", build: |setting| ours(Lfu::new(), setting) },

@@ -292,7 +292,7 @@ mod tests {
         fs::write(folder.join("empty"), "").unwrap();
         fs::write(folder.join("one.txt"), "k\nk\nk\n").unwrap();
         for (line, part) in [
-            ("@/loop.csv --policy lur", "no policy \"lur\"; there are lru, "),
+            ("@/loop.csv --policy lur", "no policy \"lur\"; there are default, "),
             ("@/none", "none: No such file"),
             ("@/empty", "empty: no request in it"),
             ("@", ": Is a directory"),

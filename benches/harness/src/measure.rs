@@ -108,24 +108,25 @@ impl Ready {
             return sample(cpu, || self.run(ops));
         }
         let share = (ops / threads as u64).max(1);
-        let barrier = Barrier::new(threads + 1);
-        let (barrier, work) = (&barrier, &self.run.work);
+        let (barrier, stopwatch) = (&Barrier::new(threads), Stopwatch::start());
+        let work = &self.run.work;
         let work = |thread| {
             move || {
                 barrier.wait();
-                sample(CpuTime::Thread, || work(thread, share)).cpu
+                let start = stopwatch.elapsed();
+                let cpu = sample(CpuTime::Thread, || work(thread, share)).cpu;
+                (cpu, start, stopwatch.elapsed())
             }
         };
-        thread::scope(|scope| {
+        let parts: Vec<(Duration, Duration, Duration)> = thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(work(thread))).collect();
-            barrier.wait();
-            let stopwatch = Stopwatch::start();
-            let join = |worker: ScopedJoinHandle<'_, Duration>| {
-                worker.join().unwrap_or_else(|panic| resume_unwind(panic))
-            };
-            let cpu = workers.into_iter().map(join).sum();
-            Sample { cpu, wall: stopwatch.elapsed() }
-        })
+            let join =
+                |worker: ScopedJoinHandle<'_, _>| worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+            workers.into_iter().map(join).collect()
+        });
+        let first = parts.iter().map(|(_, start, _)| *start).min().unwrap_or_default();
+        let last = parts.iter().map(|(_, _, end)| *end).max().unwrap_or_default();
+        Sample { cpu: parts.iter().map(|(cpu, ..)| cpu).sum(), wall: last.saturating_sub(first) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{
     Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Origin, ReadThrough, Result, SystemClock,
 };
+use cache_policy::Saving;
 use cache_store::{EtagValidator, ValidatorStrength};
 use object_store::ObjectStore;
 
@@ -114,15 +115,32 @@ impl ObjectCacheBuilder {
     }
 
     /// Who leaves when the cache is full: an [`Eviction`], or any
-    /// [`EvictionPolicy`](crate::EvictionPolicy). Default: [`Eviction::Lru`].
+    /// [`EvictionPolicy`](crate::EvictionPolicy). Default: [`Eviction::Adaptive`].
     pub fn eviction(mut self, eviction: impl Into<Eviction>) -> Self {
         self.memory.eviction = Some(eviction.into());
         self
     }
 
+    /// What eviction is to save where objects differ in size: requests to the store, or bytes from it. Under
+    /// [`Eviction::Adaptive`] and [`Eviction::Gdsf`]; an error under any other, which weighs no sizes. Default:
+    /// [`Saving::Requests`], because stores bill requests, and a reader waits for each.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use cache_facade::{ObjectCache, Saving};
+    /// # let store = Arc::new(cache_facade::object_store::memory::InMemory::new());
+    ///
+    /// let cache = ObjectCache::builder(store).saving(Saving::Bytes).build()?;
+    /// # Ok::<(), cache_facade::Error>(())
+    /// ```
+    pub fn saving(mut self, saving: Saving) -> Self {
+        self.memory.saving = Some(saving);
+        self
+    }
+
     /// Where copies live: a backend of your own, or one that is set up in another way. It must be this cache's
-    /// alone. It has limits and eviction of its own, so `max_capacity`, `max_entries` and `eviction` are errors beside
-    /// it. Default: memory.
+    /// alone. It has limits and eviction of its own, so `max_capacity`, `max_entries`, `eviction` and `saving` are errors
+    /// beside it. Default: memory.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
         self
@@ -222,11 +240,12 @@ impl fmt::Debug for Source {
 struct Memory {
     limits: Limits,
     eviction: Option<Eviction>,
+    saving: Option<Saving>,
 }
 
 impl Memory {
     fn backend(self) -> Result<Arc<dyn Backend>> {
-        self.eviction.unwrap_or_default().backend(self.limits)
+        self.eviction.unwrap_or_default().backend(self.limits, self.saving)
     }
 
     fn unless_set<T>(&self, backend: T) -> Result<T> {
@@ -234,6 +253,7 @@ impl Memory {
             ("max_capacity", self.limits.max_capacity.is_some()),
             ("max_entries", self.limits.max_entries.is_some()),
             ("eviction", self.eviction.is_some()),
+            ("saving", self.saving.is_some()),
         ];
         exclude(&set, "a backend of your own; set it up there").map(|()| backend)
     }

@@ -2,21 +2,39 @@
 
 use std::{fmt, sync::Arc};
 
-use cache_core::{Backend, EvictionPolicy, Result};
+use cache_core::{Backend, Error, ErrorKind, EvictionPolicy, Result};
 #[cfg(feature = "moka")]
 use cache_policy::MokaBackend;
-use cache_policy::{Lru, MemoryBackend, Ttl};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
 
 /// Who leaves when the cache is full. What has expired leaves first, under every policy.
+///
+/// Where nothing is known of the requests, keep the default. The others are for those who have measured, with
+/// `cargo xtask simulate`, that one of them is better for theirs.
 ///
 /// Any [`EvictionPolicy`] makes one, by `from` or by giving it to
 /// [`ObjectCacheBuilder::eviction`](crate::ObjectCacheBuilder::eviction) as it is; it need not know of expiry.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// The copy whose last use is the longest ago. The default.
+    /// By recency or by density of uses, whichever did better of late; see [`Adaptive`]. Weighs objects by their size
+    /// (see [`ObjectCacheBuilder::saving`](crate::ObjectCacheBuilder::saving)). The default.
     #[default]
+    Adaptive,
+    /// The copy whose last use is the longest ago; see [`Lru`].
     Lru,
+    /// The copy held the longest; see [`Fifo`].
+    Fifo,
+    /// The copy used the fewest times; see [`Lfu`].
+    Lfu,
+    /// The next copy that was not used since a hand passed it; see [`Sieve`].
+    Sieve,
+    /// What was not used again soon after it came; see [`S3Fifo`].
+    S3Fifo,
+    /// What is asked for less often than others of late; see [`WTinyLfu`].
+    WTinyLfu,
+    /// What brings the fewest hits for its size; see [`Gdsf`].
+    Gdsf,
     /// Window TinyLFU, which keeps what is asked for often: the copies live in a moka cache. Needs the feature `moka`.
     #[cfg(feature = "moka")]
     Moka,
@@ -36,9 +54,22 @@ pub(crate) struct Limits {
 
 impl Eviction {
     /// A backend in memory, with this eviction.
-    pub(crate) fn backend(self, limits: Limits) -> Result<Arc<dyn Backend>> {
+    pub(crate) fn backend(self, limits: Limits, saving: Option<Saving>) -> Result<Arc<dyn Backend>> {
+        if saving.is_some() && !matches!(self, Self::Adaptive | Self::Gdsf) {
+            let message =
+                "saving is set, but this eviction weighs no sizes; use Eviction::Adaptive or Eviction::Gdsf";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         match self {
+            Self::Adaptive => backend(Adaptive::new().saving(saving.unwrap_or_default()), limits),
             Self::Lru => backend(Lru::new(), limits),
+            Self::Fifo => backend(Fifo::new(), limits),
+            Self::Lfu => backend(Lfu::new(), limits),
+            Self::Sieve => backend(Sieve::new(), limits),
+            Self::S3Fifo => backend(S3Fifo::new(), limits),
+            Self::WTinyLfu => backend(WTinyLfu::new(), limits),
+            Self::Gdsf if saving == Some(Saving::Bytes) => backend(Gdsf::saving_bytes(), limits),
+            Self::Gdsf => backend(Gdsf::new(), limits),
             #[cfg(feature = "moka")]
             Self::Moka => {
                 let mut builder = MokaBackend::builder();

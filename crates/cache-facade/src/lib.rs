@@ -80,7 +80,7 @@ pub use {
         self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Origin, OriginStats,
         PutCondition, Result, Stats, Status, Version,
     },
-    cache_policy,
+    cache_policy::{self, Saving},
     cache_store::{self, ValidatorStrength},
     object_store,
 };

@@ -64,11 +64,6 @@ impl Ghosts {
         true
     }
 
-    /// Whether it is in.
-    pub(crate) fn contains(&self, fingerprint: u32) -> bool {
-        holds(&self.sets[self.at(fingerprint)], fingerprint)
-    }
-
     fn set(&mut self, fingerprint: u32) -> &mut [u32; WAYS] {
         let at = self.at(fingerprint);
         &mut self.sets[at]
@@ -116,6 +111,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    impl Ghosts {
+        fn contains(&self, fingerprint: u32) -> bool {
+            holds(&self.sets[self.at(fingerprint)], fingerprint)
+        }
+    }
 
     proptest! {
         #[test]

@@ -11,7 +11,7 @@ use crate::list::Lists;
 /// there is none. When the lowest list of a higher wheel comes up, the floor is raised to it and its slots are spread
 /// over the wheels below. So a slot moves down at most once a digit, 10 times, and in practice as often as the
 /// distance of its rank from the floor has digits when it is set: 3 times for 100,000 ranks. Every operation is
-/// O(1) amortised; one call moves at most all slots.
+/// O(1) amortised; one call moves at most all slots, which in a shard of 100,000 is a pause of some milliseconds.
 ///
 /// Ranks are kept by the caller, so that they may grow without a word: a slot is put where it belongs when it is
 /// come upon. 8 bytes a slot, and 6 KiB.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use cache_facade::{
     Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, ObjectCache,
-    ObjectCacheBuilder, Origin, PutCondition, Result, Status, ValidatorStrength, Version,
+    ObjectCacheBuilder, Origin, PutCondition, Result, Saving, Status, ValidatorStrength, Version,
     cache_core::{Cost, Entry, Held, Key, Limits, Moment, Pressure, Removal, Slot, Validation, Validator},
     cache_policy::{Lru, MemoryBackend},
     object_store::memory::InMemory,
@@ -49,6 +49,7 @@ fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
     wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
     wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
     wrong(|builder| over_backend(builder.eviction(Lru::new())), &["eviction", "backend"]);
+    wrong(|builder| over_backend(builder).saving(Saving::Bytes), &["saving", "backend"]);
 }
 
 #[test]
@@ -106,6 +107,59 @@ async fn any_policy_is_an_eviction_and_expires() {
         cache.read_through().backend().sweep(clock.now()).await.unwrap();
         assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 1));
     }
+}
+
+#[tokio::test]
+async fn each_named_eviction_keeps_to_the_limit_and_expires() {
+    let named = || {
+        use Eviction::*;
+        [Adaptive, Lru, Fifo, Lfu, Sieve, S3Fifo, WTinyLfu, Gdsf]
+    };
+    for eviction in named() {
+        let name = format!("{eviction:?}");
+        let clock = Arc::new(ManualClock::new());
+        let builder = over_store().eviction(eviction).max_entries(3).clock(clock.clone());
+        let cache = builder.time_to_live(ONE).build().unwrap();
+        for n in 0..9 {
+            cache.put(&format!("key/{n}"), "body").await.unwrap();
+        }
+        let stats = cache.stats();
+        assert_eq!((stats.entries, stats.evictions + stats.refusals), (3, 6), "{name}");
+        clock.advance(ONE);
+        cache.read_through().backend().sweep(clock.now()).await.unwrap();
+        assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 3), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
+    for eviction in [|| Eviction::Adaptive, || Eviction::Gdsf] {
+        for (saving, is_kept) in [(None, false), (Some(Saving::Requests), false), (Some(Saving::Bytes), true)]
+        {
+            let mut builder = over_store().eviction(eviction()).max_capacity(200_000);
+            if let Some(saving) = saving {
+                builder = builder.saving(saving);
+            }
+            let cache = builder.freshness(Freshness::immutable()).build().unwrap();
+            let fill = async |from: usize, to: usize| {
+                for n in from..to {
+                    cache.put(&format!("small/{n}"), vec![0; 900]).await.unwrap();
+                }
+            };
+            fill(0, 90).await;
+            cache.put("large", vec![0; 100_000]).await.unwrap();
+            cache.get("large").await.unwrap();
+            fill(90, 120).await;
+            let is_held = cache.get("large").await.unwrap().status() == Status::Fresh;
+            assert_eq!(is_held, is_kept, "{:?} {saving:?}", eviction());
+        }
+    }
+}
+
+#[test]
+fn an_eviction_that_weighs_no_sizes_cannot_save() {
+    wrong(|builder| builder.eviction(Eviction::Lru).saving(Saving::Bytes), &["saving"]);
+    wrong(|builder| builder.eviction(Lru::new()).saving(Saving::Requests), &["saving"]);
 }
 
 #[tokio::test]

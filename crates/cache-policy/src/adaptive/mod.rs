@@ -248,7 +248,8 @@ impl EvictionPolicy for Adaptive {
             return None;
         }
         self.fit_miniatures();
-        self.ranking.victim()
+        // One look may do no more than queue again what was hit, behind its back; after it nothing is marked.
+        self.ranking.victim().or_else(|| self.ranking.victim())
     }
 }
 

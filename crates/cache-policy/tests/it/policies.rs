@@ -1,7 +1,7 @@
 //! The sentences of `EvictionPolicy`'s contract, over every policy here.
 
 use cache_core::{Admission, Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot};
-use cache_policy::{Fifo, Gdsf, Lfu, Lru, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
 use proptest::prelude::*;
 
 use crate::world::{Slots, at, done, entry, expiring, hold, insert, memory, recount, remove, totals};
@@ -17,6 +17,8 @@ macro_rules! for_every_policy {
         $check("WTinyLfu", WTinyLfu::new(), $($argument),*)?;
         $check("Gdsf", Gdsf::new(), $($argument),*)?;
         $check("Gdsf, saving bytes", Gdsf::saving_bytes(), $($argument),*)?;
+        $check("Adaptive", Adaptive::new(), $($argument),*)?;
+        $check("Adaptive, saving bytes", Adaptive::new().saving(Saving::Bytes), $($argument),*)?;
         $check("Ttl<S3Fifo>", Ttl::new(S3Fifo::new()), $($argument),*)?;
         $check("Ttl<Ttl<WTinyLfu>>", Ttl::new(Ttl::new(WTinyLfu::new())), $($argument),*)?;
     }};

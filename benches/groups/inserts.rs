@@ -1,13 +1,13 @@
 //! What does a miss cost the cache? New keys into a full one, under each policy.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{inserts::Inserts, runner, tables};
+use super::{Cases, Group};
+use crate::subjects::{inserts::Inserts, tables};
 
-fn main() {
+pub const GROUP: Group = Group { name: "inserts", cases, note: |_| String::new() };
+
+fn cases() -> Cases {
     let cases = [("1k entries", 1_000), ("100k entries", 100_000)].map(|(size, capacity)| {
         let work = Inserts::new(capacity);
         let mut subjects = tables::all(&work);
@@ -22,5 +22,5 @@ fn main() {
             subjects,
         }
     });
-    runner::run("inserts", cases, |_| String::new());
+    Box::new(cases.into_iter())
 }

@@ -1,13 +1,13 @@
 //! Does the cost of a hit grow with the number of entries as it does for others?
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{hits::Hits, runner, tables};
+use super::{Cases, Group};
+use crate::subjects::{hits::Hits, tables};
 
-fn main() {
+pub const GROUP: Group = Group { name: "scaling", cases, note: |_| String::new() };
+
+fn cases() -> Cases {
     let sizes = [("10^3", 1_000), ("10^4", 10_000), ("10^5", 100_000), ("10^6", 1_000_000)];
     let cases = sizes.into_iter().map(|(size, n_keys)| {
         let work = Hits::new(n_keys);
@@ -23,5 +23,5 @@ fn main() {
             subjects,
         }
     });
-    runner::run("scaling", cases, |_| String::new());
+    Box::new(cases.into_iter())
 }

@@ -1,13 +1,13 @@
 //! What is a hit worth? Look-ups of keys that are all held, on one thread and on several.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{hits::Hits, runner, tables};
+use super::{Cases, Group};
+use crate::subjects::{hits::Hits, tables};
 
-fn main() {
+pub const GROUP: Group = Group { name: "hits", cases, note: |_| String::new() };
+
+fn cases() -> Cases {
     let sizes = [("1k keys", 1_000, 40_000, 60), ("100k keys", 100_000, 160_000, 30)];
     let cases = sizes.into_iter().flat_map(|(size, n_keys, ops, rounds)| {
         let work = Hits::new(n_keys);
@@ -27,5 +27,5 @@ fn main() {
             }
         })
     });
-    runner::run("hits", cases, |_| String::new());
+    Box::new(cases.into_iter())
 }

@@ -1,17 +1,17 @@
 //! What does a reader cost who is one of a thousand that come at once? CPU time of a burst, with its tasks; the
 //! origin answers when all wait, so that its time is not in it.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use std::sync::Arc;
 
 use bench_harness::{Case, CpuTime};
 use tokio::runtime::Builder;
 
-use crate::subjects::{bursts, objects, runner};
+use super::{Cases, Group};
+use crate::subjects::{bursts, objects};
 
-fn main() {
+pub const GROUP: Group = Group { name: "burst", cases, note: |requests| format!("{requests:.2} requests") };
+
+fn cases() -> Cases {
     let several = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let several = several.expect("a runtime can be had");
     let cases = [("1 thread", objects::runtime(), CpuTime::Thread), ("2 threads", several, CpuTime::Process)];
@@ -25,5 +25,5 @@ fn main() {
         cpu,
         subjects: bursts::subjects(&Arc::new(runtime)),
     });
-    runner::run("burst", cases, |requests| format!("{requests:.2} requests"));
+    Box::new(cases.into_iter())
 }

@@ -1,14 +1,14 @@
 //! What does `get_decoded` save? A JSON document of 4 KiB, decoded once for its version, over one that is parsed for each
 //! reader.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{documents, runner};
+use super::{Cases, Group};
+use crate::subjects::documents;
 
-fn main() {
+pub const GROUP: Group = Group { name: "decoded", cases, note: |_| String::new() };
+
+fn cases() -> Cases {
     let case = Case {
         name: "JSON of 4 KiB".to_owned(),
         reference: "ours:parse",
@@ -18,5 +18,5 @@ fn main() {
         cpu: CpuTime::Thread,
         subjects: documents::subjects(),
     };
-    runner::run("decoded", [case], |_| String::new());
+    Box::new([case].into_iter())
 }

@@ -1,14 +1,14 @@
 //! What does freshness cost? Reads through the whole cache that are answered without asking the store, over the bare
 //! look-ups of those who do not know whether what they hold is fresh.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{hits::Hits, objects::Objects, runner, stores::Store, tables};
+use super::{Cases, Group};
+use crate::subjects::{hits::Hits, objects::Objects, stores::Store, tables};
 
-fn main() {
+pub const GROUP: Group = Group { name: "fresh", cases, note: |_| String::new() };
+
+fn cases() -> Cases {
     let cases =
         [("1k keys", 1_000, 1), ("100k keys", 100_000, 1), ("1k keys", 1_000, 2), ("100k keys", 100_000, 2)];
     let cases = cases.into_iter().map(|(size, n_keys, threads)| {
@@ -25,5 +25,5 @@ fn main() {
             subjects,
         }
     });
-    runner::run("fresh", cases, |_| String::new());
+    Box::new(cases.into_iter())
 }

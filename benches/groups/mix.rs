@@ -1,13 +1,13 @@
 //! How do hits and misses come together? Reads through a cache with room for a tenth of the keys.
 
-#[path = "../subjects/mod.rs"]
-mod subjects;
-
 use bench_harness::{Case, CpuTime};
 
-use crate::subjects::{mix::Mix, runner, tables};
+use super::{Cases, Group};
+use crate::subjects::{mix::Mix, tables};
 
-fn main() {
+pub const GROUP: Group = Group { name: "mix", cases, note: |percent| format!("{percent:.1} % hits") };
+
+fn cases() -> Cases {
     let case = Case {
         name: "100k keys, room for 10k".to_owned(),
         reference: "quick_cache",
@@ -22,5 +22,5 @@ fn main() {
             subjects
         },
     };
-    runner::run("mix", [case], |percent| format!("{percent:.1} % hits"));
+    Box::new([case].into_iter())
 }
