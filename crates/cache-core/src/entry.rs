@@ -97,16 +97,16 @@ impl Entry {
         let head = self.head();
         let from =
             usize::from(head.key_len) + if head.e_tag_len == NONE { 0 } else { head.e_tag_len as usize };
-        head.is(HAS_VERSION_ID).then(|| self.text(from, self.0.slice.len() - from))
+        let to = self.0.slice.len() - if head.is(HAS_DATE) { size_of::<i64>() } else { 0 };
+        head.is(HAS_VERSION_ID).then(|| self.text(from, to - from))
     }
 
     /// When the origin says the object was last modified.
     pub fn last_modified(&self) -> Option<SystemTime> {
-        let since = self.head().last_modified;
-        match since {
-            i64::MIN => None,
-            0.. => UNIX_EPOCH.checked_add(Duration::from_nanos(since.unsigned_abs())),
-            _ => UNIX_EPOCH.checked_sub(Duration::from_nanos(since.unsigned_abs())),
+        let nanos = self.0.slice.last_chunk().filter(|_| self.head().is(HAS_DATE))?;
+        match i64::from_le_bytes(*nanos) {
+            since @ 0.. => UNIX_EPOCH.checked_add(Duration::from_nanos(since.unsigned_abs())),
+            before => UNIX_EPOCH.checked_sub(Duration::from_nanos(before.unsigned_abs())),
         }
     }
 
@@ -325,7 +325,9 @@ impl EntryBuilder {
         let is_named = e_tag.is_some() || version.is_some() || last_modified.is_some();
         let keep = self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never });
         let key = self.key.as_str();
-        let names = [key, e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or("")];
+        let date = last_modified.map(|at| unix_nanos(at).to_le_bytes());
+        let (tag, id) = (e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or(""));
+        let tail = [key.as_bytes(), tag.as_bytes(), id.as_bytes(), date.as_ref().map_or(&[], |date| date)];
         let rare = OnceBox::new();
         if !self.attributes.is_empty() {
             let _ = rare.set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
@@ -335,14 +337,15 @@ impl EntryBuilder {
             vouched: AtomicU64::new(NEVER),
             time_to_live: AtomicU64::new(u64::MAX),
             epoch: AtomicU64::new(0),
-            last_modified: last_modified.map_or(i64::MIN, unix_nanos),
             rare,
             e_tag_len: e_tag.as_ref().map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
             key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
-            flags: (u8::from(version.is_some()) * HAS_VERSION_ID) | (u8::from(self.absent) * ABSENT),
+            flags: [(version.is_some(), HAS_VERSION_ID), (date.is_some(), HAS_DATE), (self.absent, ABSENT)]
+                .iter()
+                .fold(0, |flags, &(is, flag)| if is { flags | flag } else { flags }),
             keep,
         };
-        let entry = Entry(joined(names, |tail| ThinArc::from_header_and_slice(head, tail)));
+        let entry = Entry(joined(tail, |tail| ThinArc::from_header_and_slice(head, tail)));
         if let Some((at, time_to_live)) = self.vouched {
             entry.publish(at, time_to_live, Epoch(0));
         }
@@ -350,15 +353,14 @@ impl EntryBuilder {
     }
 }
 
-/// 80 bytes: with the reference count and the length before it, the key begins at byte 96.
+/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind it are the ETag, the
+/// version id, and the date in nanoseconds from the Unix epoch, each if there is one.
 struct Head {
     body: Bytes,
     /// `NEVER`, or the moment, with `MARK` while the entry is marked.
     vouched: AtomicU64,
     time_to_live: AtomicU64,
     epoch: AtomicU64,
-    /// Nanoseconds from the Unix epoch, `i64::MIN` if unknown.
-    last_modified: i64,
     rare: OnceBox<Rare>,
     e_tag_len: u32,
     key_len: u16,
@@ -379,17 +381,17 @@ struct Rare {
     decoded: Decoded,
 }
 
-/// Calls `make` with the names in a row: on the stack, unless they are long.
-fn joined<T>(names: [&str; 3], make: impl FnOnce(&[u8]) -> T) -> T {
-    let len = names.iter().map(|name| name.len()).sum();
+/// Calls `make` with the parts in a row: on the stack, unless they are long.
+fn joined<T>(parts: [&[u8]; 4], make: impl FnOnce(&[u8]) -> T) -> T {
+    let len = parts.iter().map(|part| part.len()).sum();
     let mut short = [0; 256];
     match short.get_mut(..len) {
-        None => make(names.concat().as_bytes()),
+        None => make(&parts.concat()),
         Some(row) => {
             let mut rest = &mut *row;
-            for name in names {
-                let (place, behind) = rest.split_at_mut(name.len());
-                place.copy_from_slice(name.as_bytes());
+            for part in parts {
+                let (place, behind) = rest.split_at_mut(part.len());
+                place.copy_from_slice(part);
                 rest = behind;
             }
             make(row)
@@ -398,7 +400,8 @@ fn joined<T>(names: [&str; 3], make: impl FnOnce(&[u8]) -> T) -> T {
 }
 
 const HAS_VERSION_ID: u8 = 1;
-const ABSENT: u8 = 2;
+const HAS_DATE: u8 = 2;
+const ABSENT: u8 = 4;
 
 /// When an entry was vouched for, as read at one moment.
 #[derive(Debug, Clone, Copy)]
