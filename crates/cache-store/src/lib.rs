@@ -37,6 +37,7 @@ mod body;
 mod builder;
 mod error;
 mod local_disk;
+mod paths;
 mod strength;
 mod tag;
 mod validator;

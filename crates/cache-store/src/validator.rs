@@ -16,7 +16,6 @@ use cache_core::{
 use futures_util::future::poll_immediate;
 use object_store::{
     GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
-    path::Path,
 };
 use tokio::time::timeout;
 
@@ -24,6 +23,7 @@ use crate::{
     attributes_from_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of},
+    paths::Paths,
     strength::ValidatorStrength,
 };
 
@@ -35,7 +35,7 @@ use crate::{
 /// body that is not exactly as long as its answer says is an error. A put is one PUT, and its version comes
 /// from the answer to it.
 ///
-/// It keeps nothing, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time.
+/// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time.
 /// Needs a tokio runtime with its timer.
 ///
 /// # Errors
@@ -57,6 +57,7 @@ pub struct EtagValidator {
     clock: Arc<dyn Clock>,
     settings: Settings,
     strength: ValidatorStrength,
+    paths: Paths,
 }
 
 impl EtagValidator {
@@ -76,11 +77,11 @@ impl EtagValidator {
         settings: Settings,
         strength: ValidatorStrength,
     ) -> Self {
-        Self { store, clock, settings, strength }
+        Self { store, clock, settings, strength, paths: Paths::new() }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let path = path_of(key)?;
+        let path = self.paths.of(key)?;
         let question = question(held);
         let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
         // An age counts from here: what is written after this moment is newer than it.
@@ -151,7 +152,7 @@ impl Validator for EtagValidator {
 impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
         let request = async {
-            let (path, mode) = (path_of(key)?, put_mode(condition)?);
+            let (path, mode) = (self.paths.of(key)?, put_mode(condition)?);
             let (action, size) = (Action::of_put(&mode), body.len() as u64);
             let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
@@ -162,7 +163,7 @@ impl Origin for EtagValidator {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let request = async {
-            let answer = self.store.delete(&path_of(key)?).await;
+            let answer = self.store.delete(&self.paths.of(key)?).await;
             answer.map_err(|error| error_of(error, Action::Delete, &self.store))
         };
         self.in_time(key, pin!(request)).await
@@ -222,13 +223,6 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         }
         _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
     }
-}
-
-/// A key is a path as it is: parsed, never encoded.
-fn path_of(key: &Key) -> Result<Path> {
-    Path::parse(key.as_str()).map_err(|error| {
-        Error::new(ErrorKind::InvalidKey, "object_store does not take this key as a path").with_source(error)
-    })
 }
 
 fn late(limit: Duration) -> Error {
