@@ -3,7 +3,7 @@
 use std::{
     hint::black_box,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -47,6 +47,7 @@ impl Misses {
             one("bare", |misses| {
                 misses.repeat(misses.origin(), async |origin, key| get(&**origin, key).await, |_| ())
             }),
+            one("bare, kept", Self::kept),
             one("quick_cache", Self::quick_cache),
             one("foyer", Self::foyer),
             one("moka", Self::moka),
@@ -62,6 +63,18 @@ impl Misses {
         self.repeat(cache, read, move |cache| {
             runtime.block_on(cache.clear()).expect("a cache can be emptied");
         })
+    }
+
+    /// The bare GET, whose bodies are held until all were read: what keeping them costs whoever does. An allocator
+    /// that gets no body back has to take new pages for the next one.
+    fn kept(&self) -> Run {
+        let read = async |(kept, origin): &(Mutex<Vec<Bytes>>, Arc<dyn ObjectStore>), key: &str| {
+            let body = get(&**origin, key).await;
+            kept.lock().expect("no holder panics").push(body.clone());
+            body
+        };
+        let empty = |(kept, _): &(Mutex<Vec<Bytes>>, _)| kept.lock().expect("no holder panics").clear();
+        self.repeat((Mutex::default(), self.origin()), read, empty)
     }
 
     fn quick_cache(&self) -> Run {

@@ -149,7 +149,9 @@ mod machine {
 
     fn nanos(clock: ClockId) -> u64 {
         let since_boot = clock_gettime(clock);
-        since_boot.tv_sec.unsigned_abs() * 1_000_000_000 + since_boot.tv_nsec.unsigned_abs()
+        // Neither is negative, and seconds and nanoseconds are of different widths on different machines.
+        let [secs, nanos] = [i128::from(since_boot.tv_sec), i128::from(since_boot.tv_nsec)];
+        u64::try_from(secs * 1_000_000_000 + nanos).unwrap_or(0)
     }
 }
 

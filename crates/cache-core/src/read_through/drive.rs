@@ -3,7 +3,8 @@
 //! A task for each flight would cost more than an origin in memory takes to answer. So the reader that begins a
 //! flight polls it, in its own task. Between two polls the flight is *parked* in the key's state, and the moment
 //! somebody else needs it, it is handed to a task of the runtime that it began on, for good: somebody who joins it or
-//! waits behind it, a write (the flight may hold the key's turn), the end of the cache, and the reader's own end. So
+//! waits behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is polled on another
+//! runtime, and the reader's own end. So
 //! nobody ever waits for a reader to be polled, and a reader that goes away stops nothing.
 
 use std::{
@@ -83,34 +84,42 @@ impl<'a, V: ?Sized> Driver<'a, V> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Arrival> {
-        // The first poll is where the reader is; later ones may come from anywhere.
-        let (polled, flight) = match self.flight.take() {
-            Some(mut flight) => (flight.poll_unpin(context), flight),
-            None => {
-                let Some(mut flight) = self.take_back() else {
-                    return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
-                };
-                let _inside = self.runtime.enter();
-                (flight.poll_unpin(context), flight)
-            }
+        // The first poll is where the flight was begun; later ones may come from anywhere.
+        let Some(mut flight) = self.flight.take().or_else(|| self.take_back()) else {
+            return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
         };
-        match polled {
+        match flight.poll_unpin(context) {
             Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
             Poll::Pending => self.park(flight, context),
         }
     }
 
-    /// The flight, if it is parked.
+    /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime goes on with it: the
+    /// flight may use that runtime at any poll. If it is gone, the flight is lost with it.
     fn take_back(&self) -> Option<Flying> {
-        let mut state = self.key.lock();
-        let running = state.flight(self.seq)?;
-        match mem::replace(&mut running.drive, Drive::Reader { wanted: false }) {
-            Drive::Parked(parked) => Some(parked.flight),
-            other => {
-                running.drive = other;
-                None
+        let is_at_home = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
+        let parked = {
+            let mut state = self.key.lock();
+            let running = state.flight(self.seq)?;
+            match mem::replace(&mut running.drive, Drive::Task) {
+                Drive::Parked(parked) => {
+                    if is_at_home {
+                        running.drive = Drive::Reader { wanted: false };
+                    }
+                    parked
+                }
+                other => {
+                    running.drive = other;
+                    return None;
+                }
             }
+        };
+        // Out of the lock: what is dropped here is not ours.
+        if is_at_home {
+            return Some(parked.flight);
         }
+        hand_on(Some(parked));
+        None
     }
 
     /// Leaves the flight where others find it, or hands it on if they have asked for it.

@@ -125,7 +125,9 @@ fn board<'a, V: Validator + ?Sized>(
     runtime: Handle,
     looked: Option<Held>,
 ) -> Approach<'a, V> {
-    let seq = state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted: false });
+    // A write that is open may wait for a turn that this flight holds.
+    let wanted = state.writes > 0;
+    let seq = state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted });
     drop(state);
     let flight = flight(shared, &runtime, tracked.clone(), seq, looked, true);
     Approach::Drive(Driver::new(shared, tracked.state(), seq, runtime, flight))
@@ -275,8 +277,8 @@ impl<V: Validator + ?Sized> Flight<V> {
             None => self.shared.look_up(&self.tracked.key).await,
         };
         // An age counts from the earliest that it can be now.
-        let (asked_at, later) = self.shared.clock.window();
-        let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, later));
+        let window @ (asked_at, _) = self.shared.clock.window();
+        let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
         let known = held.entry.filter(|entry| !expired && !entry.is_absent());
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
@@ -288,8 +290,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         self.land(question, answer).await
     }
 
-    fn has_expired(&self, entry: &Entry, later: Moment) -> bool {
-        entry.has_expired(later) && entry.has_expired(self.shared.clock.now())
+    /// The precise clock decides only where the cheap one leaves it open.
+    fn has_expired(&self, entry: &Entry, (earlier, later): (Moment, Moment)) -> bool {
+        entry.has_expired(earlier) || entry.has_expired(later) && entry.has_expired(self.shared.clock.now())
     }
 
     /// From here on only readers that take an older answer may join. Who joins between the reading of the clock and

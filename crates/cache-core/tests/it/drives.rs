@@ -124,6 +124,32 @@ async fn a_write_does_not_wait_for_an_idle_reader() {
     }
 }
 
+/// The same, for a write that was there first.
+#[tokio::test]
+async fn a_write_that_began_before_does_not_wait_for_an_idle_reader() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.origin.before.close();
+    let put = tokio::spawn({
+        let cache = rig.cache.clone();
+        async move { cache.put(KEY, "two".into(), PutCondition::default()).await }
+    });
+    rig.origin.before.wait_held(1).await;
+    let mut idle = Idle::begin(&rig, STRONG);
+    idle.polled_until(rig.origin.before.wait_held(2)).await;
+    backend.gate.close();
+    rig.origin.before.open();
+    for _ in 0..20 {
+        assert!(poll_once(idle.0.as_mut()).is_pending());
+    }
+    backend.gate.open();
+    put.await.unwrap().unwrap();
+    idle.0.await.unwrap();
+    settle().await;
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
 #[tokio::test]
 async fn a_stale_entry_is_refreshed_behind_an_idle_reader() {
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10));
@@ -242,6 +268,55 @@ fn a_flight_is_polled_inside_its_runtime() {
         Poll::Ready(served) => assert_eq!(text(&served.unwrap()), "one"),
         Poll::Pending => assert_eq!(text(&runtime.block_on(reader).unwrap()), "one"),
     }
+}
+
+#[test]
+fn a_reader_whose_first_runtime_is_gone_asks_from_where_it_is() {
+    for patience in [None, Some(secs(1))] {
+        let first = Builder::new_current_thread().enable_time().build().unwrap();
+        let second = Builder::new_current_thread().enable_time().build().unwrap();
+        let rig = Rig::with(MapBackend::new(), |builder| builder.patience(patience));
+        rig.origin.write(KEY, "one");
+        rig.origin.before.close();
+        let mut reader = Box::pin(rig.get(STRONG));
+        first.block_on(async { assert!(poll_once(reader.as_mut()).is_pending()) });
+        drop(first);
+        let served = second.block_on(async {
+            assert!(poll_once(reader.as_mut()).is_pending());
+            rig.origin.before.open();
+            reader.await
+        });
+        assert_eq!(text(&served.unwrap()), "one");
+        assert_eq!(rig.cache.keys_in_flight(), 0);
+    }
+}
+
+/// A waker is somebody else's code; it may come back to the cache when it is dropped.
+#[tokio::test]
+async fn a_waker_is_not_dropped_under_the_lock_of_its_key() {
+    struct Silent;
+    #[async_trait]
+    impl Validator for Silent {
+        async fn validate(&self, _key: &Key, _held: Option<&Entry>) -> Result<Validation> {
+            // Keeps no waker.
+            std::future::pending().await
+        }
+    }
+    struct Nosy(ReadThrough<Silent>);
+    impl Wake for Nosy {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Nosy {
+        fn drop(&mut self) {
+            assert!(poll_once(Box::pin(self.0.get(KEY, Some(&STRONG))).as_mut()).is_pending());
+        }
+    }
+    let cache = ReadThrough::builder(Arc::new(Silent), Arc::new(MapBackend::new())).build().unwrap();
+    let mut reader = Box::pin(cache.get(KEY, Some(&STRONG)));
+    let waker = Waker::from(Arc::new(Nosy(cache.clone())));
+    assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    assert!(poll_once(reader.as_mut()).is_pending());
 }
 
 /// Somebody joins at the very moment at which the flight is polled.
