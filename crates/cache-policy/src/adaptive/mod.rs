@@ -26,7 +26,7 @@
 //! is the choice of the better of two experts [8], which is never far behind either. Density has the benefit of the doubt,
 //! because what main has proved is lost by a change to recency, and nothing is lost by a change back.
 //!
-//! Small caches are sampled whole; from some hundred entries on, a miniature has 128 to 512 keys.
+//! Caches of some dozen entries are sampled whole; from about a hundred on, a miniature has 64 to 512 keys.
 //!
 //! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy. SIGMETRICS 2002.
 //! 2. C. Aggarwal, J. Wolf, P. Yu: Caching on the World Wide Web. IEEE TKDE 11(1), 1999.
@@ -167,7 +167,8 @@ impl Adaptive {
     /// Halves or doubles the sample, so that the miniatures stay small, and not too small.
     fn fit_sample(&mut self) {
         let entries = self.density.entries().max(self.recency.entries());
-        let entries_max = (self.ranking.entries() / 8).clamp(MINIATURE_MIN, MINIATURE_MAX);
+        let held = self.ranking.entries();
+        let entries_max = (held / 8).clamp(miniature_min(held), MINIATURE_MAX);
         if entries > entries_max {
             self.sample_bits += 1;
             let bits = self.sample_bits;
@@ -179,10 +180,11 @@ impl Adaptive {
 
     /// The miniatures' limits are the sample's part of what is held, now that the cache is full.
     fn fit_miniatures(&mut self) {
-        let (entries, weight) = (self.ranking.entries() as u64, self.ranking.weight());
-        if self.sample_bits > 0 && entries >> self.sample_bits < MINIATURE_MIN as u64 / 2 {
+        let (held, weight) = (self.ranking.entries(), self.ranking.weight());
+        if self.sample_bits > 0 && held >> self.sample_bits < miniature_min(held) / 2 {
             self.sample_bits -= 1;
         }
+        let entries = held as u64;
         let is_full_of_bytes =
             weight as f64 / self.limits.weight as f64 >= entries as f64 / self.limits.entries as f64;
         let (price, weight_max, entries_max) = if is_full_of_bytes {
@@ -253,6 +255,11 @@ impl EvictionPolicy for Adaptive {
     }
 }
 
+/// A miniature of a cache with so many entries `held` is not made smaller while it has at most this many.
+fn miniature_min(held: usize) -> usize {
+    (held / 2).clamp(MINIATURE_MIN / 2, MINIATURE_MIN)
+}
+
 /// What room costs in a cache that is full of bytes.
 fn price_by(saving: Saving) -> Price {
     match saving {
@@ -272,7 +279,7 @@ fn unpacked(bits: u64) -> (u32, Weight) {
 
 /// A miniature has at most so many entries: fewer tell less, more cost more.
 const MINIATURE_MAX: usize = 512;
-/// Down to which it may be less than an eighth of the cache, so that many small shards do not carry much.
+/// Up to so many a miniature may be more than an eighth of the cache: half of it, where that is less.
 const MINIATURE_MIN: usize = 128;
 /// The lead forgets with the requests of so many times the entries of a miniature: an entry's time in it, and some.
 const MEMORY_AN_ENTRY: f32 = 8.0;
