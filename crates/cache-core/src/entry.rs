@@ -443,8 +443,8 @@ const MARK: u64 = 1 << 63;
 const NONE: u32 = u32::MAX;
 
 /// The head with the reference count and the length beside it, and what a memory backend keeps of an entry: some 25
-/// bytes for its index and its slot, and 20 to 60 for a policy, deadlines included (measured).
-const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 72;
+/// bytes for its index and its slot, and 20 to 80 for a policy, deadlines included (measured).
+const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 78;
 
 fn unix_nanos(at: SystemTime) -> i64 {
     let clamp = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, EvictionPolicy, Key, Moment};
-use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -91,6 +91,7 @@ fn check_sizes<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usi
 fn what_is_counted_is_within_a_tenth_of_what_is_allocated() {
     // Once before, so that what a process allocates once is not counted.
     Measured::new(Ttl::new(Lru::new()), 10).insert(0..100, 10);
+    check("Adaptive", || Ttl::new(Adaptive::new()));
     check("Lru", || Ttl::new(Lru::new()));
     check_sizes("Lru", || Ttl::new(Lru::new()), 17, 200_000);
     check("Fifo", || Ttl::new(Fifo::new()));
