@@ -90,7 +90,7 @@ pub fn ours_under_each_policy(work: &impl Work) -> Vec<Subject> {
         subject("ours:sieve", work, |n| Under::new(n, Sieve::new())),
         subject("ours:s3-fifo", work, |n| Under::new(n, S3Fifo::new())),
         subject("ours:lfu", work, |n| Under::new(n, Lfu::new())),
-        subject("ours:w-tinylfu", work, |n| Under::new(n, WTinyLfu::new())),
+        subject("ours:w-tiny-lfu", work, |n| Under::new(n, WTinyLfu::new())),
         subject("ours:gdsf", work, |n| Under::new(n, Gdsf::new())),
         subject("ours:ttl-lru", work, |n| Under::new(n, Ttl::new(Lru::new()))),
     ]

@@ -5,6 +5,7 @@
 //! with random keys, so that counts differ a little from run to run: the middle one of several counts.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
@@ -24,11 +25,14 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let loops = build()?;
+    let pairs = output(&mut Command::new(&loops))?;
+    let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
+    let is_known = |word: &&String| pairs.iter().any(|(name, subject)| word == name || word == subject);
+    if let Some(word) = options.only.iter().find(|word| !is_known(word)) {
+        return Err(format!("there is no loop or subject {word}; there are {}", words(&pairs)).into());
+    }
     let mut rows = Vec::new();
-    for pair in output(&mut Command::new(&loops))?.lines() {
-        let Some((name, subject)) = pair.split_once(' ').filter(|pair| options.wants(*pair)) else {
-            continue;
-        };
+    for (name, subject) in pairs.into_iter().filter(|pair| options.wants(*pair)) {
         let mut counts = Vec::new();
         for _ in 0..options.runs {
             counts.push(instructions(&loops, name, subject)?);
@@ -42,6 +46,12 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         fs::write(&file, json(&rows))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All names, each once.
+fn words(pairs: &[(&str, &str)]) -> String {
+    let names: BTreeSet<_> = pairs.iter().flat_map(|(name, subject)| [*name, *subject]).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 struct Options {

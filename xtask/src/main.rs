@@ -24,7 +24,12 @@ fn main() -> ExitCode {
         eprintln!("{}", usage());
         return ExitCode::from(2);
     };
-    match (task.run)(&args.collect::<Vec<_>>()) {
+    let args: Vec<_> = args.collect();
+    if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
+        println!("{}", task.usage);
+        return ExitCode::SUCCESS;
+    }
+    match (task.run)(&args) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{name}: {error}");

@@ -225,7 +225,8 @@ impl Entry {
     }
 
     /// The origin confirmed the entry when asked at `vouched_at`: moves it forward, never back, and takes a mark
-    /// away. Called in the key's turn, so there is one writer.
+    /// away. Called under the key's lock by a
+    /// flight that is not fenced, or before anybody else has the entry: no write is open that could mark it meanwhile.
     pub(crate) fn renew(&self, vouched_at: Moment, epoch: Epoch) {
         let head = self.head();
         let word = match head.vouched.load(Ordering::Relaxed) {

@@ -7,11 +7,11 @@
 //!   begin and at its end, also when it fails or its caller goes away.
 //! * A flight publishes first and wakes its waiters then, so whoever begins to read after another has returned
 //!   finds at least what that one saw.
-//! * Flights and writes run in tasks of their own: no reader that goes away hurts another, and no backend call is
-//!   dropped half-way.
+//! * A write runs in a task of its own, and a flight is handed to one as soon as anybody but its reader needs it: no
+//!   reader that goes away, or is not polled, hurts another, and no backend call is dropped half-way.
 //!
 //! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `flight.rs` joins or
-//! starts a flight, asks, publishes in the key's turn and wakes. `write.rs` is the other direction.
+//! begins a flight, asks, publishes and wakes; `drive.rs` has the reader poll it. `write.rs` is the other direction.
 
 mod drive;
 mod flight;
