@@ -1,16 +1,16 @@
 //! What a cache could reach that knew the future.
 //!
-//! *By entries* it is Belady's optimum [1], exactly: of what is held and the newcomer, the one whose next request is
+//! *By entries* it is Belady's optimum \[1\], exactly: of what is held and the newcomer, the one whose next request is
 //! the furthest away leaves, and one without a next request is not kept at all. No policy has more hits, whether it
 //! may refuse newcomers or not.
 //!
-//! *By bytes* the optimum is NP-hard. We take PFOO-L [2]: between two requests for an object, its copy occupies
+//! *By bytes* the optimum is NP-hard. We take PFOO-L \[2\]: between two requests for an object, its copy occupies
 //! its size for that long; the cheapest such intervals, by size times length, are taken first, each if it still fits
 //! at every moment of it. This is a schedule that a cache could follow, on real traces a few percent below the
 //! optimum in object hits. So it is no strict bound, and for *byte* hits none at all: those it does not try for.
 //!
-//! [1]: L. A. Belady: A study of replacement algorithms for a virtual-storage computer. IBM Systems Journal, 1966.
-//! [2]: D. S. Berger, N. Beckmann, M. Harchol-Balter: Practical bounds on optimal caching with variable object
+//! \[1\] L. A. Belady: A study of replacement algorithms for a virtual-storage computer. IBM Systems Journal, 1966.
+//! \[2\] D. S. Berger, N. Beckmann, M. Harchol-Balter: Practical bounds on optimal caching with variable object
 //! sizes. SIGMETRICS, 2018.
 
 use std::collections::BTreeSet;
