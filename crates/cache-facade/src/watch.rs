@@ -29,7 +29,7 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 /// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero, and if it is
 /// polled outside of a tokio runtime with time enabled.
 ///
-/// Dropping it stops it; nothing runs between two polls. It holds the last version, and a handle to the cache.
+/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the last version, and a handle to the cache.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -110,10 +110,7 @@ impl Readings {
         }
         loop {
             let read = match self.tick().await {
-                Ok(()) => {
-                    let strong = ReadOptions::new().freshness(Freshness::strong());
-                    self.cache.get_with(self.key.as_str(), strong).await
-                }
+                Ok(()) => self.read().await,
                 Err(error) => Err(error),
             };
             if self.last.as_ref().is_none_or(|last| is_change(last, &read)) {
@@ -121,6 +118,17 @@ impl Readings {
                 return Some((read, self));
             }
         }
+    }
+
+    /// Reads in a task: a watch may be left alone for long, and a request that was begun is not to be left open.
+    async fn read(&self) -> Result<CachedObject> {
+        let (cache, key) = (self.cache.clone(), self.key.clone());
+        let strong = ReadOptions::new().freshness(Freshness::strong());
+        let reading = tokio::spawn(async move { cache.get_with(key.as_str(), strong).await });
+        reading.await.unwrap_or_else(|lost| {
+            let error = Error::new(ErrorKind::Other, "the runtime that ran the reading was shut down");
+            Err(error.with_source(lost))
+        })
     }
 
     async fn tick(&mut self) -> Result<()> {
