@@ -149,9 +149,9 @@ mod machine {
 
     fn nanos(clock: ClockId) -> u64 {
         let since_boot = clock_gettime(clock);
-        // Neither is negative, and seconds and nanoseconds are of different widths on different machines.
-        let [secs, nanos] = [i128::from(since_boot.tv_sec), i128::from(since_boot.tv_nsec)];
-        u64::try_from(secs * 1_000_000_000 + nanos).unwrap_or(0)
+        // Neither is negative; seconds and nanoseconds are of different widths on different machines.
+        let [secs, nanos] = [i64::from(since_boot.tv_sec), i64::from(since_boot.tv_nsec)];
+        secs.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(nanos.cast_unsigned())
     }
 }
 

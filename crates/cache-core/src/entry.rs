@@ -429,7 +429,13 @@ impl Stamp {
     #[inline]
     pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
         let is_vouched_for = self.vouched & MARK == 0;
-        is_vouched_for && now.as_nanos().saturating_sub(self.vouched) < max_age.min(self.time_to_live)
+        is_vouched_for && self.age(now) < max_age.min(self.time_to_live)
+    }
+
+    /// Of one that is vouched for and not marked, the nanoseconds since then.
+    #[inline]
+    pub(crate) fn age(self, now: Moment) -> u64 {
+        now.as_nanos().saturating_sub(self.vouched)
     }
 
     fn expires_at(self) -> Option<Moment> {

@@ -100,10 +100,12 @@ impl Freshness {
         Ok(())
     }
 
-    /// Whether `entry` may be served at `now` without asking: `judge` says `Fresh`.
+    /// The age of `entry` in nanoseconds at the earlier of two moments, if it may be served at the later one without
+    /// asking: `judge` says `Fresh`.
     #[inline]
-    pub(crate) fn is_met_by(&self, entry: &Entry, now: Moment) -> bool {
-        entry.stamp().is_fresh(now, self.max_age)
+    pub(crate) fn age_if_met(&self, entry: &Entry, (earlier, later): (Moment, Moment)) -> Option<u64> {
+        let stamp = entry.stamp();
+        stamp.is_fresh(later, self.max_age).then(|| stamp.age(earlier))
     }
 
     /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under `strong` none is.

@@ -52,7 +52,7 @@ impl CachedObject {
 
     /// How long before this read ended the request was sent whose answer vouched for the bytes.
     pub fn age(&self) -> Duration {
-        self.0.age
+        self.0.age()
     }
 
     /// The attributes that came with the bytes. None for a copy that is kept from a put.

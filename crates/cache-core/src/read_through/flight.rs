@@ -47,7 +47,7 @@ pub(super) async fn read<V: Validator + ?Sized>(
         match landed {
             Some(Landed::Entry(entry, status, asked_at)) => {
                 let (now, _) = shared.clock.window();
-                return Ok(Served { entry, status, age: now.saturating_since(asked_at) });
+                return Ok(Served::new(entry, status, Some(asked_at), now));
             }
             Some(Landed::Failed(error)) => return cover(shared, key, freshness, error).await,
             // Its runtime was shut down, or a backend panicked. Ask from here.
@@ -225,8 +225,8 @@ async fn cover<V: ?Sized>(
         if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_absent()) {
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
-                let age = entry.vouched_at().map_or_else(Default::default, |at| now.saturating_since(at));
-                return Ok(Served { entry, status: Status::Stale, age });
+                let vouched_at = entry.vouched_at();
+                return Ok(Served::new(entry, Status::Stale, vouched_at, now));
             }
         }
     }

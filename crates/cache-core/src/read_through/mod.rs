@@ -23,10 +23,13 @@ mod write;
 
 use std::{
     fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -34,8 +37,8 @@ use bytes::Bytes;
 
 use self::{sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Key, Origin, PutCondition, Result,
-    Stats, SystemClock, Validator, Verdict, Version,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Key, Moment, Origin, PutCondition,
+    Result, Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
     stats::{Count, Counters},
@@ -73,12 +76,13 @@ pub struct Served {
     pub entry: Entry,
     /// Where it came from.
     pub status: Status,
-    /// How long ago the request was sent that vouched for it.
-    pub age: Duration,
+    age_nanos: u64,
 }
 
 /// How a read was answered.
+// As wide as what it lies beside, so that a result has no padding, which would be copied piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u64)]
 pub enum Status {
     /// From a fresh entry, without asking.
     Fresh,
@@ -90,6 +94,18 @@ pub enum Status {
     Refetched,
     /// From an entry past its `max_age`: it is asked about behind, or the origin failed to answer.
     Stale,
+}
+
+impl Served {
+    fn new(entry: Entry, status: Status, vouched_at: Option<Moment>, now: Moment) -> Self {
+        let age_nanos = vouched_at.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
+        Self { entry, status, age_nanos }
+    }
+
+    /// How long before this read ended the request was sent that vouched for the copy.
+    pub const fn age(&self) -> Duration {
+        Duration::from_nanos(self.age_nanos)
+    }
 }
 
 impl Status {
@@ -121,19 +137,21 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// cover that; `Panicked` if the validator does.
     ///
     /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+        if let Some(served) = self.shared.fresh(key, freshness) {
+            return Ok(served);
+        }
+        // Apart, so that a fresh hit does without the registers and the stack of all the rest.
+        let mut read = pin!(self.ask(key, freshness));
+        poll_fn(|context| poll_apart(read.as_mut(), context)).await
+    }
+
+    /// The object, when what is at hand is not known to be fresh.
+    async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         let shared = &self.shared;
-        let freshness = match freshness {
-            None => Ok(shared.settings.rules.resolve(key)),
-            Some(freshness) => freshness.check().map(|()| freshness),
-        };
-        let read = match freshness {
-            Ok(freshness) => {
-                if let Some(served) = shared.fresh(key, freshness) {
-                    return Ok(served);
-                }
-                flight::read(shared, key, freshness).await
-            }
+        let read = match freshness.map_or(Ok(()), Freshness::check) {
+            Ok(()) => flight::read(shared, key, shared.rule(key, freshness)).await,
             Err(error) => Err(error),
         };
         shared.count_read(&read);
@@ -337,6 +355,12 @@ impl<V: ?Sized> fmt::Debug for ReadThroughBuilder<V> {
     }
 }
 
+/// Polls `future` in a function of its own, whatever the caller is.
+#[inline(never)]
+fn poll_apart<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(context)
+}
+
 /// What all handles, flights and writes share.
 struct Shared<V: ?Sized> {
     settings: Settings,
@@ -371,22 +395,26 @@ impl<V: ?Sized> Shared<V> {
     /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits, allocates and parses
     /// nothing.
     #[inline]
-    fn fresh(&self, key: &str, freshness: &Freshness) -> Option<Served> {
+    fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
+        let freshness = self.rule(key, freshness);
         if freshness.is_strong() {
             return None;
         }
         let entry = self.peek(key).ok()??;
-        if self.epochs.is_void(&entry) || entry.is_absent() || self.closed.load(Ordering::Acquire) {
+        // All that a closed cache held is void.
+        if self.epochs.is_void(&entry) || entry.is_absent() {
             return None;
         }
         // What is fresh at the end of the window is fresh now; anything else is judged exactly, by others.
-        let (now, later) = self.clock.window();
-        if !freshness.is_met_by(&entry, later) {
-            return None;
-        }
+        let age_nanos = freshness.age_if_met(&entry, self.clock.window())?;
         self.counters.add_hit(Count::Fresh, entry.body().len() as u64);
-        let age = entry.vouched_at().map_or(Duration::ZERO, |at| now.saturating_since(at));
-        Some(Served { entry, status: Status::Fresh, age })
+        Some(Served { entry, status: Status::Fresh, age_nanos })
+    }
+
+    /// The rule that a read goes by.
+    #[inline]
+    fn rule<'a>(&'a self, key: &str, freshness: Option<&'a Freshness>) -> &'a Freshness {
+        freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
     }
 
     /// What may be done with `entry` without asking first; an error if it is the memory of a missing object.
@@ -396,8 +424,8 @@ impl<V: ?Sized> Shared<V> {
         }
         let now = self.clock.now();
         let served = |status, entry: Entry| {
-            let age = entry.vouched_at().map_or(Duration::ZERO, |at| now.saturating_since(at));
-            Served { entry, status, age }
+            let vouched_at = entry.vouched_at();
+            Served::new(entry, status, vouched_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
             Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),

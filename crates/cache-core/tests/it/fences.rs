@@ -182,7 +182,7 @@ async fn a_put_is_vouched_for_at_its_sending() {
     rig.clock.advance(secs(8));
     rig.origin.after.open();
     put.await.unwrap().unwrap();
-    assert_eq!(rig.get(FOREVER).await.unwrap().age, secs(8));
+    assert_eq!(rig.get(FOREVER).await.unwrap().age(), secs(8));
     rig.at_rest(1).await;
 }
 

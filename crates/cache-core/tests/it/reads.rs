@@ -70,7 +70,7 @@ async fn age_counts_from_the_sending_of_the_question() {
     rig.origin.after.wait_held(1).await;
     rig.clock.advance(secs(8));
     rig.origin.after.open();
-    assert_eq!(slow.await.unwrap().unwrap().age, secs(8));
+    assert_eq!(slow.await.unwrap().unwrap().age(), secs(8));
     rig.clock.advance(secs(2));
     rig.check(Freshness::max_age(secs(10)), "one", Status::Revalidated).await;
     rig.at_rest(2).await;
