@@ -147,9 +147,13 @@ mod machine {
         (earlier, Moment::from_nanos((coarse + LAG_MAX).saturating_sub(zero)))
     }
 
+    #[allow(
+        clippy::useless_conversion,
+        reason = "seconds and nanoseconds are of other widths on other machines"
+    )]
     fn nanos(clock: ClockId) -> u64 {
         let since_boot = clock_gettime(clock);
-        // Neither is negative; seconds and nanoseconds are of different widths on different machines.
+        // Neither is negative.
         let [secs, nanos] = [i64::from(since_boot.tv_sec), i64::from(since_boot.tv_nsec)];
         secs.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(nanos.cast_unsigned())
     }

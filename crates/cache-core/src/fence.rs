@@ -59,7 +59,13 @@ impl Epochs {
     }
 
     /// Whether an answer for `key` to a question asked in `epoch` may not be used any more.
+    #[inline]
     pub(crate) fn voids(&self, key: &str, epoch: Epoch) -> bool {
+        epoch != self.latest() && self.is_under_a_floor(key, epoch)
+    }
+
+    #[cold]
+    fn is_under_a_floor(&self, key: &str, epoch: Epoch) -> bool {
         let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
         epoch.0 < floors.whole
             || floors.prefixes.iter().any(|(scope, floor)| epoch.0 < *floor && scope.covers(key))

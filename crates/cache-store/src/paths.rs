@@ -5,17 +5,17 @@
 
 use std::{
     hash::BuildHasher,
-    sync::{Mutex, TryLockError},
+    sync::{Arc, Mutex, TryLockError},
 };
 
 use cache_core::{Error, ErrorKind, Key, Result};
 use foldhash::fast::RandomState;
 use object_store::path::Path;
 
-/// At most some 300 KiB.
+/// At most some 700 KiB.
 pub(crate) struct Paths {
     hasher: RandomState,
-    places: Box<[Mutex<Option<Path>>]>,
+    places: Box<[Mutex<Option<Arc<Path>>>]>,
 }
 
 impl Paths {
@@ -24,22 +24,27 @@ impl Paths {
     }
 
     /// The path of `key`: a key is a path as it is, parsed, never encoded.
-    pub(crate) fn of(&self, key: &Key) -> Result<Path> {
-        let at = usize::try_from(self.hasher.hash_one(key.as_str()) % PLACES).expect("below PLACES");
+    pub(crate) fn of(&self, key: &Key) -> Result<Arc<Path>> {
+        let at =
+            usize::try_from(self.hasher.hash_one(key.as_str().as_bytes()) % PLACES).expect("below PLACES");
         let mut place = match self.places[at].try_lock() {
             Ok(place) => place,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return parse(key),
+            Err(TryLockError::WouldBlock) => return parse(key).map(Arc::new),
         };
-        if let Some(path) = place.as_ref().filter(|path| path.as_ref() == key.as_str()) {
-            return Ok(path.clone());
+        if let Some(path) = place.as_ref().filter(|path| is_of(path, key)) {
+            return Ok(Arc::clone(path));
         }
-        let path = parse(key)?;
+        let path = Arc::new(parse(key)?);
         if key.as_str().len() <= LEN_MAX {
-            *place = Some(path.clone());
+            *place = Some(Arc::clone(&path));
         }
         Ok(path)
     }
+}
+
+fn is_of(path: &Path, key: &Key) -> bool {
+    path.as_ref() == key.as_str()
 }
 
 fn parse(key: &Key) -> Result<Path> {
@@ -48,10 +53,10 @@ fn parse(key: &Key) -> Result<Path> {
     })
 }
 
-const PLACES: u64 = 1024;
+const PLACES: u64 = 4096;
 
 /// Longer ones are parsed each time.
-const LEN_MAX: usize = 256;
+const LEN_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -65,13 +70,14 @@ mod tests {
         for _ in 0..2 {
             for n in 0..3 * PLACES {
                 let key = Key::parse(&format!("a/{n}")).unwrap();
-                assert_eq!(paths.of(&key).unwrap().as_ref(), key.as_str());
-                assert_eq!(paths.of(&key).unwrap().as_ref(), key.as_str());
+                assert!(is_of(&paths.of(&key).unwrap(), &key));
+                assert!(is_of(&paths.of(&key).unwrap(), &key));
             }
-            assert_eq!(paths.of(&Key::parse(&long).unwrap()).unwrap().as_ref(), long);
+            let long = Key::parse(&long).unwrap();
+            assert!(is_of(&paths.of(&long).unwrap(), &long));
         }
         assert!(paths.places.iter().all(|place| {
-            place.lock().unwrap().as_ref().is_none_or(|path| path.as_ref().len() <= LEN_MAX)
+            place.lock().unwrap().as_ref().is_none_or(|path| path.as_ref().as_ref().len() <= LEN_MAX)
         }));
     }
 
@@ -79,6 +85,7 @@ mod tests {
     fn a_place_that_is_in_use_holds_nobody_up() {
         let paths = Paths::new();
         let _held: Vec<_> = paths.places.iter().map(|place| place.lock().unwrap()).collect();
-        assert_eq!(paths.of(&Key::parse("a").unwrap()).unwrap().as_ref(), "a");
+        let key = Key::parse("a").unwrap();
+        assert!(is_of(&paths.of(&key).unwrap(), &key));
     }
 }

@@ -163,7 +163,7 @@ impl Origin for EtagValidator {
 
     async fn delete(&self, key: &Key) -> Result<()> {
         let request = async {
-            let answer = self.store.delete(&self.paths.of(key)?).await;
+            let answer = self.store.delete(self.paths.of(key)?.as_ref()).await;
             answer.map_err(|error| error_of(error, Action::Delete, &self.store))
         };
         self.in_time(key, pin!(request)).await

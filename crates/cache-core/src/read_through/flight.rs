@@ -82,10 +82,12 @@ async fn approach<'a, V: Validator + ?Sized>(
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
         let mut state = tracked.lock();
-        return Ok(match join(shared, &mut state, key, None, freshness, &runtime) {
-            Some(joined) => joined.wait(state),
-            None => board(shared, &tracked, state, runtime, None),
-        });
+        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
+            return Ok(joined.wait(state));
+        }
+        let seq = begin(shared, &mut state);
+        drop(state);
+        return Ok(board(shared, tracked, seq, runtime, None));
     }
     let mut looks = 1;
     loop {
@@ -113,24 +115,30 @@ async fn approach<'a, V: Validator + ?Sized>(
             looks += 1;
             continue;
         }
-        return Ok(board(shared, &tracked, state, runtime, is_as_seen.then_some(held)));
+        let seq = begin(shared, &mut state);
+        drop(state);
+        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held)));
     }
 }
 
-/// Begins a flight that its reader drives.
+/// Begins a flight that its reader drives: see [`board`].
+fn begin<V: ?Sized>(shared: &Shared<V>, state: &mut State) -> u64 {
+    // A write that is open may wait for a turn that this flight holds.
+    let wanted = state.writes > 0;
+    state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted })
+}
+
+/// Has the reader drive the flight `seq`, which has begun.
 fn board<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
-    tracked: &KeyUse,
-    mut state: MutexGuard<'_, State>,
+    tracked: KeyUse,
+    seq: u64,
     runtime: Handle,
     looked: Option<Held>,
 ) -> Approach<'a, V> {
-    // A write that is open may wait for a turn that this flight holds.
-    let wanted = state.writes > 0;
-    let seq = state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted });
-    drop(state);
-    let flight = flight(shared, &runtime, tracked.clone(), seq, looked, true);
-    Approach::Drive(Driver::new(shared, tracked.state(), seq, runtime, flight))
+    let key = tracked.state();
+    let flight = flight(shared, &runtime, tracked, seq, looked, true);
+    Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
 /// Starts a flight behind a reader that is served already, unless one is in the air.

@@ -337,12 +337,12 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 origin: self.origin,
                 backend: self.backend,
                 clock: self.clock,
+                sweeper: Sweeper::new(&self.settings),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
                 tasks: Tasks::default(),
-                sweeper: Sweeper::default(),
                 closed: AtomicBool::new(false),
             }),
         })

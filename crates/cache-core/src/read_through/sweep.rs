@@ -7,23 +7,34 @@ use std::{
 
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::{Shared, held::caught};
+use super::{Settings, Shared, held::caught};
 use crate::Result;
 
 /// The task that sweeps the backend now and then: started with the first flight or write, stopped with the last
 /// handle of the cache. If its runtime is shut down, the next flight on another one starts it again.
-#[derive(Debug, Default)]
-pub(super) struct Sweeper(Mutex<Option<JoinHandle<()>>>);
+#[derive(Debug)]
+pub(super) struct Sweeper {
+    every: Option<Duration>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Sweeper {
+    /// An eighth of the shortest span after which something expires; never, if nothing does.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let negative = Some(settings.negative_ttl).filter(|span| !span.is_zero());
+        let shortest = settings.time_to_live.into_iter().chain(negative).min();
+        let every = shortest.map(|shortest| (shortest / 8).clamp(EVERY_MIN, EVERY_MAX));
+        Self { every, task: Mutex::default() }
+    }
+
     /// Starts the task unless it runs.
     pub(super) fn ensure<V: Send + Sync + ?Sized + 'static>(
         &self,
         shared: &Arc<Shared<V>>,
         runtime: &Handle,
     ) {
-        let Some(every) = interval(shared) else { return };
-        let mut task = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(every) = self.every else { return };
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at under the lock, which `stop` takes after the cache was closed.
         if shared.check_open().is_err() || task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
@@ -38,7 +49,7 @@ impl Sweeper {
     }
 
     pub(super) fn stop(&self) {
-        if let Some(task) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
         }
     }
@@ -58,13 +69,6 @@ impl Drop for Sweeper {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// An eighth of the shortest span after which something expires; `None` if nothing does.
-fn interval<V: ?Sized>(shared: &Shared<V>) -> Option<Duration> {
-    let negative = Some(shared.settings.negative_ttl).filter(|span| !span.is_zero());
-    let shortest = shared.settings.time_to_live.into_iter().chain(negative).min()?;
-    Some((shortest / 8).clamp(EVERY_MIN, EVERY_MAX))
 }
 
 const EVERY_MIN: Duration = Duration::from_millis(50);

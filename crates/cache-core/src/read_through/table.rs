@@ -115,7 +115,10 @@ impl Table {
 
     /// Uses the key's state until the guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, key: &Key) -> KeyUse {
-        let hash = self.hasher.hash_one(key);
+        self.enter_at(key, self.hasher.hash_one(key.as_str().as_bytes()))
+    }
+
+    fn enter_at(self: &Arc<Self>, key: &Key, hash: u64) -> KeyUse {
         let mut shard = self.shard(hash);
         let tracked = shard
             .entry(hash, |tracked| tracked.state.key == *key, |tracked| tracked.state.hash)
@@ -176,7 +179,7 @@ impl KeyUse {
 
 impl Clone for KeyUse {
     fn clone(&self) -> Self {
-        self.table.enter(&self.state.key)
+        self.table.enter_at(&self.state.key, self.state.hash)
     }
 }
 
