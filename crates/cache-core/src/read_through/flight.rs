@@ -36,7 +36,6 @@ pub(super) async fn read<V: Validator + ?Sized>(
     key: &str,
     freshness: &Freshness,
 ) -> Result<Served> {
-    let key = &Key::parse(key)?;
     for _ in 0..LOST_MAX {
         shared.check_open()?;
         let landed = match approach(shared, key, freshness).await? {
@@ -55,7 +54,7 @@ pub(super) async fn read<V: Validator + ?Sized>(
         }
     }
     Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_key(key))
+        .with_raw_key(key))
 }
 
 /// What a reader does at a key.
@@ -74,10 +73,10 @@ struct Seen {
 
 async fn approach<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
-    key: &Key,
+    key: &str,
     freshness: &Freshness,
 ) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key);
+    let tracked = shared.table.enter(key)?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
@@ -94,7 +93,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         let seen = Seen { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
         let held = shared.look_up(key).await;
         if let Some(entry) = held.entry.clone() {
-            match shared.usable(key.as_str(), entry, freshness)? {
+            match shared.usable(key, entry, freshness)? {
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
                     refresh(shared, &tracked, held, &seen);
@@ -180,15 +179,14 @@ impl Joined {
 fn join<V: ?Sized>(
     shared: &Shared<V>,
     state: &mut State,
-    key: &Key,
+    key: &str,
     now: Option<Moment>,
     freshness: &Freshness,
     runtime: &Handle,
 ) -> Option<Joined> {
     let parked = state.want();
     let running = state.running.as_mut()?;
-    let unfenced =
-        running.generation == state.generation && !shared.epochs.voids(key.as_str(), running.epoch);
+    let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking => true,
         Phase::Asked(sent_at) => now.is_some_and(|now| freshness.accepts(sent_at, now)),
@@ -224,7 +222,7 @@ pub(super) async fn wait(mut ticket: Ticket) -> Option<Landed> {
 /// The held entry, if it may be served because the origin failed to answer; else the error.
 async fn cover<V: ?Sized>(
     shared: &Shared<V>,
-    key: &Key,
+    key: &str,
     freshness: &Freshness,
     error: Error,
 ) -> Result<Served> {
@@ -238,7 +236,7 @@ async fn cover<V: ?Sized>(
             }
         }
     }
-    Err(error.with_key(key))
+    Err(error.with_raw_key(key))
 }
 
 /// The flight `seq`, to be polled by a task or by a reader.
@@ -282,7 +280,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         // The generation and the epoch were noted when the flight began, before this look.
         let held = match looked {
             Some(held) => held,
-            None => self.shared.look_up(&self.tracked.key).await,
+            None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
         // An age counts from the earliest that it can be now.
         let window @ (asked_at, _) = self.shared.clock.window();

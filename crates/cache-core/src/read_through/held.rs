@@ -45,9 +45,9 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// Looks up `key`. A backend that fails holds nothing.
-    pub(super) async fn look_up(&self, key: &Key) -> Held {
-        let shown = match self.peek(key.as_str()) {
-            Ok(None) => self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None),
+    pub(super) async fn look_up(&self, key: &str) -> Held {
+        let shown = match self.peek(key) {
+            Ok(None) => self.backend_call(self.backend.get(key)).await.unwrap_or(None),
             shown => shown.unwrap_or(None),
         };
         match shown {

@@ -37,8 +37,8 @@ use bytes::Bytes;
 
 use self::{sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Key, Moment, Origin, PutCondition,
-    Result, Stats, SystemClock, Validator, Verdict, Version,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Origin, PutCondition, Result,
+    Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
     stats::{Count, Counters},
@@ -168,7 +168,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
         self.shared.check_open()?;
-        write::invalidate(&self.shared, &Key::parse(key)?).await
+        write::invalidate(&self.shared, key).await
     }
 
     /// Keeps the copy, but asks the origin before it is next served, in every mode.
@@ -180,7 +180,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
         self.shared.check_open()?;
-        write::expire(&self.shared, &Key::parse(key)?).await
+        write::expire(&self.shared, key).await
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
@@ -259,7 +259,7 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
         self.shared.check_open()?;
-        write::put(&self.shared, &Key::parse(key)?, body, condition).await
+        write::put(&self.shared, key, body, condition).await
     }
 
     /// Deletes the object at the origin.
@@ -271,7 +271,7 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.shared.check_open()?;
-        write::delete(&self.shared, &Key::parse(key)?).await
+        write::delete(&self.shared, key).await
     }
 }
 

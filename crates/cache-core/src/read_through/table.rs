@@ -11,14 +11,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     drive::{Parked, hand_on},
     flight::Landed,
 };
-use crate::{Key, Moment, fence::Epoch};
+use crate::{Key, Moment, Result, fence::Epoch};
 
 /// All keys with flights or writes.
 pub(super) struct Table {
@@ -114,26 +114,23 @@ impl Table {
     }
 
     /// Uses the key's state until the guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>, key: &Key) -> KeyUse {
-        self.enter_at(key, self.hasher.hash_one(key.as_str().as_bytes()))
-    }
-
-    fn enter_at(self: &Arc<Self>, key: &Key, hash: u64) -> KeyUse {
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey`. What is in the table need not be looked at.
+    pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<KeyUse> {
+        let hash = self.hasher.hash_one(key.as_bytes());
         let mut shard = self.shard(hash);
-        let tracked = shard
-            .entry(hash, |tracked| tracked.state.key == *key, |tracked| tracked.state.hash)
-            .or_insert_with(|| Tracked {
-                state: Arc::new(KeyState {
-                    key: key.clone(),
-                    hash,
-                    turn: tokio::sync::Mutex::new(()),
-                    state: Mutex::default(),
-                }),
-                users: 0,
-            })
-            .into_mut();
+        let is_it = |tracked: &Tracked| tracked.state.key.as_str() == key;
+        let tracked = match shard.entry(hash, is_it, |tracked| tracked.state.hash) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let state = Arc::new(KeyState::new(Key::parse(key)?, hash));
+                place.insert(Tracked { state, users: 0 }).into_mut()
+            }
+        };
         tracked.users += 1;
-        KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) }
+        Ok(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
     /// How many keys have a state. Zero when nothing is in the air.
@@ -175,11 +172,19 @@ impl KeyUse {
     pub(super) fn state(&self) -> Arc<KeyState> {
         Arc::clone(&self.state)
     }
+
+    fn is_of(&self, tracked: &Tracked) -> bool {
+        Arc::ptr_eq(&tracked.state, &self.state)
+    }
 }
 
 impl Clone for KeyUse {
     fn clone(&self) -> Self {
-        self.table.enter_at(&self.state.key, self.state.hash)
+        // It is there, as long as this use lasts.
+        if let Some(tracked) = self.table.shard(self.hash).find_mut(self.hash, |held| self.is_of(held)) {
+            tracked.users += 1;
+        }
+        Self { table: Arc::clone(&self.table), state: Arc::clone(&self.state) }
     }
 }
 
@@ -195,8 +200,7 @@ impl Drop for KeyUse {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.state.hash);
         // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
-        let is_this = |tracked: &Tracked| Arc::ptr_eq(&tracked.state, &self.state);
-        if let Ok(mut found) = shard.find_entry(self.state.hash, is_this) {
+        if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
             found.get_mut().users -= 1;
             if found.get().users == 0 {
                 found.remove();
@@ -206,6 +210,10 @@ impl Drop for KeyUse {
 }
 
 impl KeyState {
+    fn new(key: Key, hash: u64) -> Self {
+        Self { key, hash, turn: tokio::sync::Mutex::new(()), state: Mutex::default() }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

@@ -20,13 +20,13 @@ use super::{
     tasks::runtime,
 };
 use crate::{
-    Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version, fence::Epoch,
+    Error, ErrorKind, Keep, Moment, Origin, PutCondition, Result, Validator, Version, fence::Epoch,
     stats::Count,
 };
 
 pub(super) async fn put<O: Origin + ?Sized>(
     shared: &Arc<Shared<O>>,
-    key: &Key,
+    key: &str,
     body: Bytes,
     condition: PutCondition,
 ) -> Result<Version> {
@@ -50,7 +50,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
     .await
 }
 
-pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &Key) -> Result<()> {
+pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
     run(shared, key, |write: &mut Write<O>, gone| {
         Box::pin(async move {
             write.drop_held().await;
@@ -64,7 +64,7 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &Ke
     .await
 }
 
-pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Key) -> Result<()> {
+pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |write: &mut Write<V>, _| {
         Box::pin(async move {
             write.drop_held().await;
@@ -74,7 +74,7 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, k
     .await
 }
 
-pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Key) -> Result<()> {
+pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |write: &mut Write<V>, _| {
         Box::pin(async move {
             write.mark_held().await;
@@ -97,7 +97,7 @@ pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Res
 }
 
 /// Runs `body` in a task, between the two fences of a write of `key`.
-async fn run<V, T, F>(shared: &Arc<Shared<V>>, key: &Key, body: F) -> Result<T>
+async fn run<V, T, F>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<T>
 where
     V: Validator + ?Sized,
     T: Send + 'static,
@@ -105,7 +105,7 @@ where
 {
     let runtime = runtime()?;
     shared.sweeper.ensure(shared, &runtime);
-    let mut write = Write::begin(shared, key);
+    let mut write = Write::begin(shared, key)?;
     let (alive, gone) = oneshot::channel();
     let mut caller = Caller {
         shared: Arc::clone(shared),
@@ -122,9 +122,9 @@ where
         let _ = done.send(result);
     });
     // If the task was lost with its runtime, the caller's guard fences and voids.
-    let result = answer.await.map_err(|_| lost().with_key(key))?;
+    let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
     caller.ended = true;
-    result.map_err(|error| error.with_key(key))
+    result.map_err(|error| error.with_raw_key(key))
 }
 
 /// A write that is open: while it is, nothing of its key is published but by itself.
@@ -151,8 +151,8 @@ type Gone = oneshot::Receiver<std::convert::Infallible>;
 
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
-    fn begin(shared: &Arc<Shared<V>>, key: &Key) -> Self {
-        let tracked = shared.table.enter(key);
+    fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
+        let tracked = shared.table.enter(key)?;
         let mut state = tracked.lock();
         state.fence();
         state.writes += 1;
@@ -165,7 +165,7 @@ impl<V: ?Sized> Write<V> {
         let parked = state.want();
         drop(state);
         hand_on(parked);
-        Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false }
+        Ok(Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false })
     }
 
     /// Removes what is held.
