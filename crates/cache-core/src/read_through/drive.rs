@@ -9,6 +9,7 @@
 
 use std::{
     mem,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
@@ -18,7 +19,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Shared,
-    flight::{Landed, wait},
+    flight::Landed,
     table::{Drive, KeyState, Ticket},
 };
 
@@ -42,7 +43,7 @@ pub(super) fn hand_on(parked: Option<Parked>) {
     }
 }
 
-/// The reader of a flight that was begun with [`Drive::Reader`].
+/// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a task goes on with it.
 pub(super) struct Driver<'a, V: ?Sized> {
     shared: &'a Shared<V>,
     key: Arc<KeyState>,
@@ -55,9 +56,10 @@ pub(super) struct Driver<'a, V: ?Sized> {
 }
 
 /// How a drive ends.
-enum Arrival {
+pub(super) enum Arrival {
+    /// With what the flight brought; `None` if it ended without landing.
     Landed(Option<Landed>),
-    /// A task goes on.
+    /// A task goes on. `None` if it is lost.
     Elsewhere(Option<Ticket>),
 }
 
@@ -70,28 +72,6 @@ impl<'a, V: ?Sized> Driver<'a, V> {
         flight: Flying,
     ) -> Self {
         Self { shared, key, seq, runtime, flight: Some(flight), ticket: None }
-    }
-
-    /// What the flight brought; `None` if it ended without landing.
-    pub(super) async fn drive(mut self) -> Option<Landed> {
-        match std::future::poll_fn(|context| self.poll(context)).await {
-            Arrival::Landed(Some(Landed::Moved(ticket))) | Arrival::Elsewhere(Some(ticket)) => {
-                wait(ticket).await
-            }
-            Arrival::Landed(landed) => landed,
-            Arrival::Elsewhere(None) => None,
-        }
-    }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Arrival> {
-        // The first poll is where the flight was begun; later ones may come from anywhere.
-        let Some(mut flight) = self.flight.take().or_else(|| self.take_back()) else {
-            return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
-        };
-        match flight.poll_unpin(context) {
-            Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
-            Poll::Pending => self.park(flight, context),
-        }
     }
 
     /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime goes on with it: the
@@ -139,6 +119,21 @@ impl<'a, V: ?Sized> Driver<'a, V> {
         drop(state);
         spawn(flight, &runtime);
         Poll::Ready(Arrival::Elsewhere(self.ticket.take()))
+    }
+}
+
+impl<V: ?Sized> Future for Driver<'_, V> {
+    type Output = Arrival;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Arrival> {
+        // The first poll is where the flight was begun; later ones may come from anywhere.
+        let Some(mut flight) = self.flight.take().or_else(|| self.take_back()) else {
+            return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
+        };
+        match flight.poll_unpin(context) {
+            Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
+            Poll::Pending => self.park(flight, context),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     Served, Shared, Status, Use, absent,
-    drive::{Driver, Flying, Parked, hand_on},
+    drive::{Arrival, Driver, Flying, Parked, hand_on},
     held::{Held, caught, is_same_version},
     table::{Drive, KeyUse, Phase, Running, Stamp, State, Ticket, Waiting},
     tasks::{Counted, runtime},
@@ -38,10 +38,17 @@ pub(super) async fn read<V: Validator + ?Sized>(
 ) -> Result<Served> {
     for _ in 0..LOST_MAX {
         shared.check_open()?;
-        let landed = match approach(shared, key, freshness).await? {
+        let arrival = match approach(shared, key, freshness).await? {
             Approach::Served(served) => return Ok(served),
-            Approach::Drive(driver) => driver.drive().await,
-            Approach::Wait(ticket) => wait(ticket).await,
+            Approach::Drive(driver) => driver.await,
+            Approach::Wait(ticket) => Arrival::Elsewhere(Some(ticket)),
+        };
+        let landed = match arrival {
+            Arrival::Landed(Some(Landed::Moved(ticket))) | Arrival::Elsewhere(Some(ticket)) => {
+                wait(ticket).await
+            }
+            Arrival::Landed(landed) => landed,
+            Arrival::Elsewhere(None) => None,
         };
         match landed {
             Some(Landed::Entry(entry, status, asked_at)) => {
@@ -209,7 +216,7 @@ fn join<V: ?Sized>(
 }
 
 /// What the flight brought: an entry or an error. `None` if it ended without landing.
-pub(super) async fn wait(mut ticket: Ticket) -> Option<Landed> {
+async fn wait(mut ticket: Ticket) -> Option<Landed> {
     loop {
         let landed = ticket.wait_for(Option::is_some).await.ok()?.clone();
         match landed? {
