@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Cow,
     fmt,
     sync::{
         Arc,
@@ -25,12 +26,16 @@ use crate::{Attributes, Key, Moment, Result, Version, body, clock::nanos, decode
 pub struct Entry(ThinArc<Head, u8>);
 
 /// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
+///
+/// Borrows what it can: all of it but the body is copied into the entry's own allocation.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct EntryBuilder {
-    key: Key,
+pub struct EntryBuilder<'a> {
+    key: &'a Key,
     body: Bytes,
-    version: Version,
+    e_tag: Option<Cow<'a, str>>,
+    version_id: Option<Cow<'a, str>>,
+    last_modified: Option<SystemTime>,
     attributes: Attributes,
     keep: Option<Keep>,
     vouched: Option<(Moment, Option<Duration>)>,
@@ -56,12 +61,13 @@ impl Entry {
     /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that is; what is
     /// accounted is the body. So the body is copied into a buffer of its own, unless it is the only handle of a
     /// buffer with nothing else in it, or [`EntryBuilder::keep_buffer`] says that it may stay where it is.
-    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder {
-        let version = Version { size: body.len() as u64, ..Version::default() };
+    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder<'_> {
         EntryBuilder {
-            key: key.clone(),
+            key,
             body,
-            version,
+            e_tag: None,
+            version_id: None,
+            last_modified: None,
             attributes: Attributes::new(),
             keep: None,
             vouched: None,
@@ -156,9 +162,9 @@ impl Entry {
     /// policy included. What a typed reader decoded from it is not counted, nor are the 24 bytes that the first clone
     /// of a body costs. Within a tenth of what the allocator says, with the policies of `cache-policy`.
     pub fn weight(&self) -> u64 {
-        let attributes = match self.attributes() {
-            none if none.is_empty() => 0,
-            held => size_of::<Rare>() + held.weight(),
+        let attributes = match self.head().rare.get() {
+            Some(rare) if !rare.attributes.is_empty() => size_of::<Rare>() + rare.attributes.weight(),
+            _ => 0,
         };
         (ENTRY_OVERHEAD + self.0.slice.len() + self.body().len() + attributes) as u64
     }
@@ -270,16 +276,18 @@ impl fmt::Debug for Entry {
     }
 }
 
-impl EntryBuilder {
+impl<'a> EntryBuilder<'a> {
     /// The ETag, as the origin wrote it.
-    pub fn e_tag(mut self, e_tag: impl Into<String>) -> Self {
-        self.version.e_tag = Some(e_tag.into());
+    pub fn e_tag(mut self, e_tag: impl Into<Cow<'a, str>>) -> Self {
+        self.e_tag = Some(e_tag.into());
         self
     }
 
     /// The whole version. Its size is taken from the body.
     pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
+        self.e_tag = version.e_tag.map(Cow::Owned);
+        self.version_id = version.version.map(Cow::Owned);
+        self.last_modified = version.last_modified;
         self
     }
 
@@ -321,13 +329,13 @@ impl EntryBuilder {
 
     /// The entry. A tag or an id longer than 4 GiB is cut off as if it had not been given.
     pub fn build(self) -> Entry {
-        let Version { e_tag, version, last_modified, .. } = self.version;
-        let e_tag = e_tag.filter(|tag| tag.len() < NONE as usize);
-        let is_named = e_tag.is_some() || version.is_some() || last_modified.is_some();
+        let e_tag = self.e_tag.as_deref().filter(|tag| tag.len() < NONE as usize);
+        let version_id = self.version_id.as_deref();
+        let date = self.last_modified.map(|at| unix_nanos(at).to_le_bytes());
+        let is_named = e_tag.is_some() || version_id.is_some() || date.is_some();
         let keep = self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never });
         let key = self.key.as_str();
-        let date = last_modified.map(|at| unix_nanos(at).to_le_bytes());
-        let (tag, id) = (e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or(""));
+        let (tag, id) = (e_tag.unwrap_or(""), version_id.unwrap_or(""));
         let tail = [key.as_bytes(), tag.as_bytes(), id.as_bytes(), date.as_ref().map_or(&[], |date| date)];
         let rare = OnceBox::new();
         if !self.attributes.is_empty() {
@@ -339,11 +347,15 @@ impl EntryBuilder {
             time_to_live: AtomicU64::new(u64::MAX),
             epoch: AtomicU64::new(0),
             rare,
-            e_tag_len: e_tag.as_ref().map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
+            e_tag_len: e_tag.map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
             key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
-            flags: [(version.is_some(), HAS_VERSION_ID), (date.is_some(), HAS_DATE), (self.absent, ABSENT)]
-                .iter()
-                .fold(0, |flags, &(is, flag)| if is { flags | flag } else { flags }),
+            flags: [
+                (version_id.is_some(), HAS_VERSION_ID),
+                (date.is_some(), HAS_DATE),
+                (self.absent, ABSENT),
+            ]
+            .iter()
+            .fold(0, |flags, &(is, flag)| if is { flags | flag } else { flags }),
             keep,
         };
         let entry = Entry(joined(tail, |tail| ThinArc::from_header_and_slice(head, tail)));
