@@ -94,6 +94,7 @@ impl Index {
         at + self.buckets[at..].iter().take_while(|&&bucket| bucket < sought).count()
     }
 
+    #[cold]
     fn grow(&mut self) {
         self.n_homes = (self.n_homes + self.n_homes / 4).max(HOMES_MIN);
         let mut grown = Vec::with_capacity(self.n_homes + BEHIND);

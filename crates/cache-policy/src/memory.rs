@@ -244,6 +244,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
+    #[inline]
     fn home(&self, key: &[u8]) -> (&Locked<P>, u64) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
