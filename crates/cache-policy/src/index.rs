@@ -27,7 +27,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// What `held` makes of the first slot under `hash` of which it makes something.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find<T>(&self, hash: u32, held: impl Fn(u32) -> Option<T>) -> Option<T> {
         let mut at = self.position(bucket(hash, 0));
         loop {
