@@ -14,14 +14,15 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{poll_fn, ready},
     hash::{BuildHasher, Hasher},
     mem,
+    pin::Pin,
     sync::{
         RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
@@ -34,8 +35,8 @@ use crate::{builder::MemoryBackendBuilder, shard::Shard};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert` and `remove` do their work when first polled and never wait for anything but a shard's lock; a future
-/// dropped before that has done nothing. `clear` takes everything out when first polled, `sweep` what has expired
+/// `insert` does its work when it is called, `remove` when first polled; neither ever waits for anything but a shard's
+/// lock. `clear` takes everything out when first polled, `sweep` what has expired
 /// one by one; after each 256 entries that they drop, they let others run, on any executor. `peek` takes one shared
 /// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
 /// that collide.
@@ -306,8 +307,15 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         Ok(None)
     }
 
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        Ok(self.put(entry))
+    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        match self.put(entry) {
+            Admission::Stored => Box::pin(Stored),
+            refused @ Admission::Refused(_) => Box::pin(ready(Ok(refused))),
+        }
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -356,6 +364,18 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             expired: sum(|tally| &tally.expired),
             refused: sum(|tally| &tally.refused),
         }
+    }
+}
+
+/// What has been stored. A future without a state: in its box, it takes no memory, where one that had still to store
+/// its entry would cost an allocation for each.
+struct Stored;
+
+impl Future for Stored {
+    type Output = Result<Admission>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Admission::Stored))
     }
 }
 

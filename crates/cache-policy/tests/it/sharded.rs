@@ -36,6 +36,14 @@ fn bodies_are_freed_without_a_lock() {
 }
 
 #[test]
+fn an_insert_is_done_when_it_is_called() {
+    let backend = memory(Lru::new(), 1, 1 << 20, None);
+    let new = entry("a", 1);
+    drop((*backend).insert(new.clone()));
+    assert!(backend.peek("a").unwrap().is_same(&new));
+}
+
+#[test]
 fn under_pressure_the_expired_leave_first_and_count_as_such() {
     let backend = MemoryBackend::builder(Ttl::new(Lru::new())).shards(1).max_entries(2).build().unwrap();
     let _ = insert(&backend, &entry("old", 1));
