@@ -6,6 +6,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Waker},
 };
 
 use bench_harness::{Run, Subject};
@@ -14,7 +15,6 @@ use cache_core::{Backend, Entry, EvictionPolicy, Key};
 use cache_facade::{ObjectCache, object_store::memory::InMemory};
 use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use foyer_memory::{CacheProperties, EvictionConfig, LfuConfig, S3FifoConfig};
-use futures_util::FutureExt;
 
 /// Bodies by key, to be looked up. Static calls: what is measured is the cache.
 pub trait Lookup: Send + Sync + 'static {
@@ -170,8 +170,8 @@ fn hit(found: Option<Entry>) -> bool {
 
 fn insert(backend: &(impl Backend + ?Sized), key: &Key, body: Bytes) {
     let entry = Entry::builder(key, body).e_tag(E_TAG).build();
-    let stored = backend.insert(entry).now_or_never();
-    assert!(stored.is_some(), "a backend in memory does not wait");
+    let stored = backend.insert(entry).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(stored.is_ready(), "a backend in memory does not wait");
 }
 
 impl Floor {

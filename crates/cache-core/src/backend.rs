@@ -44,7 +44,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn get(&self, key: &str) -> Result<Option<Entry>>;
 
     /// Stores the entry in the place of any earlier one of its key, or refuses it; the earlier one is gone either
-    /// way.
+    /// way. May do so when called, rather than when first polled.
     ///
     /// # Errors
     ///

@@ -14,19 +14,20 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{poll_fn, ready},
     hash::{BuildHasher, Hasher},
     mem,
+    pin::Pin,
     sync::{
         RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, EvictionPolicy, Limits, Moment, Refusal, Removal, Result, Usage,
+    Admission, Backend, Cost, Entry, EvictionPolicy, Limits, Moment, Refusal, Removal, Result, Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -34,8 +35,8 @@ use crate::{builder::MemoryBackendBuilder, shard::Shard};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert` and `remove` do their work when first polled and never wait for anything but a shard's lock; a future
-/// dropped before that has done nothing. `clear` takes everything out when first polled, `sweep` what has expired
+/// `insert` does its work when it is called, `remove` when first polled; neither ever waits for anything but a shard's
+/// lock. `clear` takes everything out when first polled, `sweep` what has expired
 /// one by one; after each 256 entries that they drop, they let others run, on any executor. `peek` takes one shared
 /// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
 /// that collide.
@@ -130,42 +131,46 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         }
     }
 
-    fn put(&self, newcomer: &Entry) -> Admission {
+    fn put(&self, newcomer: Entry) -> Admission {
         let (home, hash) = self.home(newcomer.key_bytes());
-        if newcomer.weight() > self.limits.weight {
+        let now = newcomer.vouched_at().unwrap_or(Moment::from_nanos(0));
+        let cost = Cost { hash, weight: newcomer.weight(), now, expires_at: newcomer.expires_at() };
+        if cost.weight > self.limits.weight {
             self.take_out(newcomer.key_bytes(), |tally| Some(&tally.refused));
             return Admission::Refused(Refusal::TooLarge);
         }
-        let now = newcomer.vouched_at().unwrap_or(Moment::from_nanos(0));
-        let (replaced, left) = {
+        let (replaced, left, crowding) = {
             let mut shard = self.write(home);
-            let replaced = shard.insert(hash, newcomer.clone(), now);
-            let mut change = replaced.iter().fold(Change::insert(newcomer), Change::minus);
+            let (slot, replaced) = shard.insert(newcomer, &cost);
+            let mut change = replaced.iter().fold(Change::insert(cost.weight), Change::minus);
             let mut left = None;
             if let Some(limit) = self.limit_passed(change)
                 && self.is_to_shrink(home, limit, change)
             {
-                left = shard.evict(now, newcomer);
+                left = shard.evict(now, Some(slot));
                 change = left.iter().map(|(entry, _)| entry).fold(change, Change::minus);
             }
             // In one sum: nobody is to make room for what never was.
             self.apply(home, change);
-            (replaced, left.map(|left| home.tally.left(left)))
+            // Whoever takes the total over a limit finds it there.
+            let crowding = self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
+            (replaced, left.map(|left| home.tally.left(left)), crowding)
         };
         drop(replaced);
-        let admission = self.make_room(home, newcomer, now);
-        match left {
-            Some((_, Removal::Refused)) => Admission::Refused(Refusal::Policy),
-            _ => admission,
+        match (left, crowding) {
+            (Some((_, Removal::Refused)), _) => Admission::Refused(Refusal::Policy),
+            (_, None) => Admission::Stored,
+            (_, Some(newcomer)) => self.make_room(home, &newcomer, &cost),
         }
     }
 
-    fn make_room(&self, home: &Locked<P>, newcomer: &Entry, now: Moment) -> Admission {
+    fn make_room(&self, home: &Locked<P>, newcomer: &Entry, cost: &Cost) -> Admission {
         let mut admission = Admission::Stored;
         while let Some(full) = self.shard_to_shrink(home) {
             let left = {
                 let mut shard = self.write(full);
-                shard.evict(now, newcomer).map(|left| {
+                let newcomer = shard.slot_of(cost.hash, newcomer);
+                shard.evict(cost.now, newcomer).map(|left| {
                     self.apply(full, Change::default().minus(&left.0));
                     full.tally.left(left)
                 })
@@ -240,6 +245,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
+    #[inline]
     fn home(&self, key: &[u8]) -> (&Locked<P>, u64) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
@@ -251,12 +257,17 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 
     /// The exclusive lock. A shard in which a policy panicked is emptied first.
     fn write<'a>(&self, locked: &'a Locked<P>) -> RwLockWriteGuard<'a, Shard<P>> {
-        locked.shard.write().unwrap_or_else(|poisoned| {
-            let mut shard = poisoned.into_inner();
-            drop(self.swap(locked, &mut shard, self.fresh()));
-            locked.shard.clear_poison();
-            shard
-        })
+        loop {
+            let held = match locked.shard.write() {
+                Ok(shard) => return shard,
+                Err(poisoned) => {
+                    let mut shard = poisoned.into_inner();
+                    locked.shard.clear_poison();
+                    self.swap(locked, &mut shard, self.fresh())
+                }
+            };
+            drop(held);
+        }
     }
 
     fn fresh(&self) -> Shard<P> {
@@ -296,8 +307,15 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         Ok(None)
     }
 
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        Ok(self.put(&entry))
+    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        match self.put(entry) {
+            Admission::Stored => Box::pin(Stored),
+            refused @ Admission::Refused(_) => Box::pin(ready(Ok(refused))),
+        }
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -349,6 +367,18 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 }
 
+/// What has been stored. A future without a state: in its box, it takes no memory, where one that had still to store
+/// its entry would cost an allocation for each.
+struct Stored;
+
+impl Future for Stored {
+    type Output = Result<Admission>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(Admission::Stored))
+    }
+}
+
 impl<P> fmt::Debug for MemoryBackend<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")
@@ -389,17 +419,17 @@ impl Tally {
 }
 
 impl Change {
-    fn insert(entry: &Entry) -> Self {
-        Self { entries: 1, bytes: weight(entry) }
+    fn insert(weight: u64) -> Self {
+        Self { entries: 1, bytes: signed(weight) }
     }
 
     fn minus(self, left: &Entry) -> Self {
-        Self { entries: self.entries - 1, bytes: self.bytes - weight(left) }
+        Self { entries: self.entries - 1, bytes: self.bytes - signed(left.weight()) }
     }
 }
 
-fn weight(entry: &Entry) -> i64 {
-    i64::try_from(entry.weight()).expect("nothing in memory has so many bytes")
+fn signed(weight: u64) -> i64 {
+    i64::try_from(weight).expect("nothing in memory has so many bytes")
 }
 
 /// The counter's value after a change.

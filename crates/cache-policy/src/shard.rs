@@ -37,18 +37,28 @@ impl<P: EvictionPolicy> Shard<P> {
         Some(entry.clone())
     }
 
-    /// Puts the entry in. What was held under its key.
-    pub(crate) fn insert(&mut self, hash: u64, entry: Entry, now: Moment) -> Option<Entry> {
-        let cost = Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() };
-        if let Some((slot, _)) = self.find(hash, entry.key_bytes()) {
+    /// Puts the entry in. Where it is, and what was held under its key.
+    pub(crate) fn insert(&mut self, entry: Entry, cost: &Cost) -> (Slot, Option<Entry>) {
+        let hash = low(cost.hash);
+        if let Some((slot, _)) = self.find(cost.hash, entry.key_bytes()) {
             let replaced = self.places.entries[slot.index()].replace(entry);
-            self.policy.on_update(slot, &cost);
-            return replaced;
+            self.policy.on_update(slot, cost);
+            return (slot, replaced);
         }
-        let slot = self.places.put(low(hash), entry);
-        self.index.insert(low(hash), slot.number());
-        self.policy.on_insert(slot, &cost);
-        None
+        let slot = self.places.put(hash, entry);
+        self.index.insert(hash, slot.number());
+        self.policy.on_insert(slot, cost);
+        (slot, None)
+    }
+
+    /// Where `entry`, of a key with this hash, is.
+    pub(crate) fn slot_of(&self, hash: u64, entry: &Entry) -> Option<Slot> {
+        let (slot, held) = self.find(hash, entry.key_bytes())?;
+        held.is_same(entry).then_some(slot)
+    }
+
+    pub(crate) fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.places.entry(slot)
     }
 
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
@@ -72,14 +82,13 @@ impl<P: EvictionPolicy> Shard<P> {
 
     /// Makes one entry leave: whom the policy names or, should it name nobody, any but the newcomer. `None` if
     /// nothing is held.
-    pub(crate) fn evict(&mut self, now: Moment, newcomer: &Entry) -> Option<(Entry, Removal)> {
+    pub(crate) fn evict(&mut self, now: Moment, newcomer: Option<Slot>) -> Option<(Entry, Removal)> {
         let named = self.policy.victim(now, Pressure::Full, &self.places);
         let slot = named
             .filter(|&slot| self.places.entry(slot).is_some())
             .or_else(|| self.places.any_but(newcomer))
-            .or_else(|| self.places.any())?;
-        let entry = self.places.entry(slot)?;
-        let why = if entry.is_same(newcomer) {
+            .or(newcomer)?;
+        let why = if newcomer == Some(slot) {
             Removal::Refused
         } else if self.places.has_expired(slot, now) {
             Removal::Expired
@@ -138,17 +147,9 @@ impl Places {
 
     /// A slot in use by another than `newcomer`. Looks at one after the other: a policy that makes this necessary
     /// breaks its contract, and pays for it.
-    fn any_but(&self, newcomer: &Entry) -> Option<Slot> {
-        self.first(|entry| !entry.is_same(newcomer))
-    }
-
-    fn any(&self) -> Option<Slot> {
-        self.first(|_| true)
-    }
-
-    fn first(&self, fits: impl Fn(&Entry) -> bool) -> Option<Slot> {
-        let at = self.entries.iter().position(|held| held.as_ref().is_some_and(&fits))?;
-        u32::try_from(at).ok().map(Slot::new)
+    fn any_but(&self, newcomer: Option<Slot>) -> Option<Slot> {
+        let mut others = (0..).map(Slot::new).zip(&self.entries).filter(|(slot, _)| newcomer != Some(*slot));
+        others.find_map(|(slot, held)| held.as_ref().map(|_| slot))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A write or an invalidation against a flight, at every point of it.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -346,7 +346,9 @@ async fn a_failed_remove_voids_the_entry() {
 /// What could not be stored in the place of an entry removes it: its readers have seen something newer.
 #[tokio::test]
 async fn a_failed_insert_removes_what_was_held() {
-    for call in [BrokenCall::InsertOfTwo, BrokenCall::PanickingInsertOfTwo] {
+    for call in
+        [BrokenCall::InsertOfTwo, BrokenCall::PanickingInsertOfTwo, BrokenCall::InsertOfTwoPanickingAtOnce]
+    {
         let rig = Rig::over(Broken { inner: MapBackend::new(), call });
         rig.origin.write(KEY, "one");
         rig.check(FOREVER, "one", Status::Fetched).await;
@@ -384,6 +386,8 @@ enum BrokenCall {
     Remove,
     InsertOfTwo,
     PanickingInsertOfTwo,
+    /// Before there is a future.
+    InsertOfTwoPanickingAtOnce,
 }
 
 #[async_trait]
@@ -397,14 +401,21 @@ impl Backend for Broken {
         self.inner.get(key).await
     }
 
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        match self.call {
-            BrokenCall::InsertOfTwo if entry.body() == "two" => {
-                Err(Error::new(ErrorKind::Backend, "no room"))
+    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        assert!(self.call != BrokenCall::InsertOfTwoPanickingAtOnce || entry.body() != "two", "no room");
+        Box::pin(async move {
+            match self.call {
+                BrokenCall::InsertOfTwo if entry.body() == "two" => {
+                    Err(Error::new(ErrorKind::Backend, "no room"))
+                }
+                BrokenCall::PanickingInsertOfTwo if entry.body() == "two" => panic!("no room"),
+                _ => self.inner.insert(entry).await,
             }
-            BrokenCall::PanickingInsertOfTwo if entry.body() == "two" => panic!("no room"),
-            _ => self.inner.insert(entry).await,
-        }
+        })
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {

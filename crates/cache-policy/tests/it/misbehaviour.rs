@@ -10,7 +10,9 @@ use std::{
 
 use cache_core::{Admission, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot};
 
-use crate::world::{at, done, entry, expiring, hold, insert, memory, recount, remove, totals};
+use crate::world::{
+    at, done, entry, entry_with, expiring, hold, insert, looking, memory, recount, remove, totals,
+};
 
 /// Names what it was told to, whatever is held.
 #[derive(Clone, Copy)]
@@ -172,4 +174,19 @@ fn after_a_policys_panic_the_backend_goes_on() {
             assert_eq!(recount(backend, keys.iter().map(String::as_str)), 0);
         }
     }
+}
+
+#[test]
+fn what_a_panic_leaves_behind_is_freed_without_a_lock() {
+    let armed = Arc::new(AtomicBool::new(false));
+    let policy = Panics { at: "insert", armed: Arc::clone(&armed), slots: Vec::new() };
+    let backend = memory(policy, 1, 1 << 20, Some(3));
+    let (body, saw) = looking(&backend);
+    hold(&*backend, &entry_with("a", body, at(0), None));
+    armed.store(true, Ordering::Relaxed);
+    assert!(catch_unwind(AssertUnwindSafe(|| insert(&*backend, &entry("b", 10)))).is_err());
+    armed.store(false, Ordering::Relaxed);
+    hold(&*backend, &entry("c", 10));
+    assert_eq!(saw.try_recv(), Ok(true));
+    assert_eq!(recount(&*backend, ["a", "b", "c"]), 1);
 }

@@ -2,42 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, OnceLock, Weak, mpsc},
+    sync::{Arc, Mutex},
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
 use cache_core::{Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
 use crate::world::{
-    at, done, entry, entry_with, expiring, hold, insert, memory, polled, recount, remove, totals,
+    at, done, entry, entry_with, expiring, hold, insert, looking, memory, polled, recount, remove, totals,
 };
-
-/// A body that, when freed, looks whether another thread could look something up meanwhile.
-struct Looks {
-    backend: Arc<OnceLock<Weak<dyn Backend>>>,
-    seen: mpsc::Sender<bool>,
-}
-
-impl AsRef<[u8]> for Looks {
-    fn as_ref(&self) -> &[u8] {
-        b"body"
-    }
-}
-
-impl Drop for Looks {
-    fn drop(&mut self) {
-        let Some(backend) = self.backend.get().and_then(Weak::upgrade) else { return };
-        let (sender, looked) = mpsc::channel();
-        std::thread::spawn(move || {
-            backend.peek("other");
-            sender.send(()).ok();
-        });
-        // The wait ends by itself only when the test fails.
-        self.seen.send(looked.recv_timeout(std::time::Duration::from_secs(10)).is_ok()).ok();
-    }
-}
 
 type DropIt = fn(&dyn Backend);
 
@@ -52,16 +26,21 @@ fn bodies_are_freed_without_a_lock() {
         ("expired", |backend| done(backend.sweep(at(10))).unwrap()),
     ];
     for &(way, drop_it) in ways {
-        let (seen, saw) = mpsc::channel();
-        let weak = Arc::new(OnceLock::new());
         let backend = memory(Ttl::new(Lru::new()), 1, 1 << 20, Some(1));
-        weak.set(Arc::downgrade(&backend)).unwrap();
-        let body = Bytes::from_owner(Looks { backend: weak, seen });
+        let (body, saw) = looking(&backend);
         let span = Some(std::time::Duration::from_nanos(10));
         hold(&*backend, &entry_with("a", body, at(0), span));
         drop_it(&*backend);
         assert_eq!(saw.try_recv(), Ok(true), "{way}");
     }
+}
+
+#[test]
+fn an_insert_is_done_when_it_is_called() {
+    let backend = memory(Lru::new(), 1, 1 << 20, None);
+    let new = entry("a", 1);
+    drop((*backend).insert(new.clone()));
+    assert!(backend.peek("a").unwrap().is_same(&new));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -245,4 +246,34 @@ impl Slots {
 
 fn cost(expires_at: Option<Moment>) -> Cost {
     Cost { hash: 0, weight: 1, now: at(0), expires_at }
+}
+
+/// A body that, when freed, looks whether another thread can look something up in `backend` meanwhile; and what it saw.
+pub(crate) fn looking(backend: &Arc<dyn Backend>) -> (Bytes, mpsc::Receiver<bool>) {
+    let (seen, saw) = mpsc::channel();
+    (Bytes::from_owner(Looks { backend: Arc::downgrade(backend), seen }), saw)
+}
+
+struct Looks {
+    backend: Weak<dyn Backend>,
+    seen: mpsc::Sender<bool>,
+}
+
+impl AsRef<[u8]> for Looks {
+    fn as_ref(&self) -> &[u8] {
+        b"body"
+    }
+}
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let Some(backend) = self.backend.upgrade() else { return };
+        let (sender, looked) = mpsc::channel();
+        std::thread::spawn(move || {
+            backend.peek("other");
+            sender.send(()).ok();
+        });
+        // The wait ends by itself only when the test fails.
+        self.seen.send(looked.recv_timeout(Duration::from_secs(10)).is_ok()).ok();
+    }
 }

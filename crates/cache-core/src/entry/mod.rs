@@ -1,11 +1,14 @@
 //! The held copy.
 
+mod builder;
+mod stamp;
+
 use std::{
     any::Any,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,7 +17,10 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use triomphe::ThinArc;
 
-use crate::{Attributes, Key, Moment, Result, Version, body, clock::nanos, decoded::Decoded, fence::Epoch};
+pub use self::builder::EntryBuilder;
+pub(crate) use self::stamp::Stamp;
+use self::stamp::{MARK, NEVER, Span};
+use crate::{Attributes, Key, Moment, Result, Version, decoded::Decoded, fence::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
 /// vouched for it.
@@ -23,20 +29,6 @@ use crate::{Attributes, Key, Moment, Result, Version, body, clock::nanos, decode
 /// entry's own allocation, so an entry costs two: its own and its body's.
 #[derive(Clone)]
 pub struct Entry(ThinArc<Head, u8>);
-
-/// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct EntryBuilder {
-    key: Key,
-    body: Bytes,
-    version: Version,
-    attributes: Attributes,
-    keep: Option<Keep>,
-    vouched: Option<(Moment, Option<Duration>)>,
-    keeps_buffer: bool,
-    absent: bool,
-}
 
 /// How far an entry can be kept, as its validator judges its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,23 +48,14 @@ impl Entry {
     /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that is; what is
     /// accounted is the body. So the body is copied into a buffer of its own, unless it is the only handle of a
     /// buffer with nothing else in it, or [`EntryBuilder::keep_buffer`] says that it may stay where it is.
-    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder {
-        let version = Version { size: body.len() as u64, ..Version::default() };
-        EntryBuilder {
-            key: key.clone(),
-            body,
-            version,
-            attributes: Attributes::new(),
-            keep: None,
-            vouched: None,
-            keeps_buffer: false,
-            absent: false,
-        }
+    #[inline]
+    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder<'_> {
+        EntryBuilder::new(key, body)
     }
 
     /// The key.
     pub fn key(&self) -> &str {
-        self.text(0, usize::from(self.head().key_len))
+        self.text(0, self.head().key_len.into())
     }
 
     /// The key's bytes: for look-ups, which need not know that they are text.
@@ -88,17 +71,12 @@ impl Entry {
 
     /// The ETag as the origin wrote it.
     pub fn e_tag(&self) -> Option<&str> {
-        let head = self.head();
-        (head.e_tag_len != NONE).then(|| self.text(head.key_len.into(), head.e_tag_len as usize))
+        self.head().is(HAS_E_TAG).then(|| self.text(self.head().key_len.into(), self.id_begin()))
     }
 
     /// The version id.
     pub fn version_id(&self) -> Option<&str> {
-        let head = self.head();
-        let from =
-            usize::from(head.key_len) + if head.e_tag_len == NONE { 0 } else { head.e_tag_len as usize };
-        let to = self.0.slice.len() - if head.is(HAS_DATE) { size_of::<i64>() } else { 0 };
-        head.is(HAS_VERSION_ID).then(|| self.text(from, to - from))
+        self.head().is(HAS_VERSION_ID).then(|| self.text(self.id_begin(), self.id_end()))
     }
 
     /// When the origin says the object was last modified.
@@ -156,9 +134,9 @@ impl Entry {
     /// policy included. What a typed reader decoded from it is not counted, nor are the 24 bytes that the first clone
     /// of a body costs. Within a tenth of what the allocator says, with the policies of `cache-policy`.
     pub fn weight(&self) -> u64 {
-        let attributes = match self.attributes() {
-            none if none.is_empty() => 0,
-            held => size_of::<Rare>() + held.weight(),
+        let attributes = match self.head().rare.get() {
+            Some(rare) if !rare.attributes.is_empty() => size_of::<Rare>() + rare.attributes.weight(),
+            _ => 0,
         };
         (ENTRY_OVERHEAD + self.0.slice.len() + self.body().len() + attributes) as u64
     }
@@ -192,7 +170,7 @@ impl Entry {
         let head = self.head();
         Stamp {
             vouched: head.vouched.load(Ordering::Relaxed),
-            time_to_live: head.time_to_live.load(Ordering::Relaxed),
+            time_to_live: Span::from_bits(head.time_to_live.load(Ordering::Relaxed)),
         }
     }
 
@@ -218,8 +196,7 @@ impl Entry {
     /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
     /// that its builder was given.
     pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
-        let span = time_to_live.map(nanos).filter(|span| *span < Moment::MAX.as_nanos()).unwrap_or(u64::MAX);
-        self.head().time_to_live.store(span, Ordering::Relaxed);
+        self.head().time_to_live.store(Span::new(time_to_live).bits(), Ordering::Relaxed);
         self.head().vouched.store(NEVER, Ordering::Relaxed);
         self.renew(vouched_at, epoch);
     }
@@ -251,8 +228,23 @@ impl Entry {
         &self.0.header.header
     }
 
-    fn text(&self, from: usize, len: usize) -> &str {
-        std::str::from_utf8(&self.0.slice[from..from + len]).expect("made of whole strings by the builder")
+    /// Where the tag ends and the version id begins.
+    fn id_begin(&self) -> usize {
+        let end = self.id_end();
+        let id_len = self.0.slice[end..].first_chunk().filter(|_| self.head().is(HAS_VERSION_ID));
+        end - id_len.map_or(0, |len| u32::from_le_bytes(*len) as usize)
+    }
+
+    /// Where the version id ends.
+    fn id_end(&self) -> usize {
+        let head = self.head();
+        let behind = if head.is(HAS_VERSION_ID) { size_of::<u32>() } else { 0 }
+            + if head.is(HAS_DATE) { size_of::<i64>() } else { 0 };
+        self.0.slice.len() - behind
+    }
+
+    fn text(&self, from: usize, to: usize) -> &str {
+        std::str::from_utf8(&self.0.slice[from..to]).expect("made of whole strings by the builder")
     }
 }
 
@@ -270,100 +262,16 @@ impl fmt::Debug for Entry {
     }
 }
 
-impl EntryBuilder {
-    /// The ETag, as the origin wrote it.
-    pub fn e_tag(mut self, e_tag: impl Into<String>) -> Self {
-        self.version.e_tag = Some(e_tag.into());
-        self
-    }
-
-    /// The whole version. Its size is taken from the body.
-    pub fn version(mut self, version: Version) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// The attributes that came with the body.
-    pub fn attributes(mut self, attributes: Attributes) -> Self {
-        self.attributes = attributes;
-        self
-    }
-
-    /// How far the entry can be kept. Default: confirmable if it has an ETag, a version id or a date, else
-    /// never.
-    pub fn keep(mut self, keep: Keep) -> Self {
-        self.keep = Some(keep);
-        self
-    }
-
-    /// Stamps the entry as the answer to a question sent at `at`, to live for `time_to_live` after the last one
-    /// that confirmed it; without one it does not expire. For tests of backends and policies: `ReadThrough`
-    /// stamps what it publishes itself, whatever was set here, and an entry that a backend brings back from a
-    /// medium which outlives the process must not have a stamp. Default: none, so that the entry is asked about
-    /// before use.
-    pub fn vouched(mut self, at: Moment, time_to_live: Option<Duration>) -> Self {
-        self.vouched = Some((at, time_to_live));
-        self
-    }
-
-    /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than the body: a
-    /// memory map, a constant, a buffer whose other handles do not outlive the entry.
-    pub fn keep_buffer(mut self) -> Self {
-        self.keeps_buffer = true;
-        self
-    }
-
-    /// The entry says that there is no such object.
-    pub(crate) fn absent(mut self) -> Self {
-        self.absent = true;
-        self.keep(Keep::Unconfirmable)
-    }
-
-    /// The entry. A tag or an id longer than 4 GiB is cut off as if it had not been given.
-    pub fn build(self) -> Entry {
-        let Version { e_tag, version, last_modified, .. } = self.version;
-        let e_tag = e_tag.filter(|tag| tag.len() < NONE as usize);
-        let is_named = e_tag.is_some() || version.is_some() || last_modified.is_some();
-        let keep = self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never });
-        let key = self.key.as_str();
-        let date = last_modified.map(|at| unix_nanos(at).to_le_bytes());
-        let (tag, id) = (e_tag.as_deref().unwrap_or(""), version.as_deref().unwrap_or(""));
-        let tail = [key.as_bytes(), tag.as_bytes(), id.as_bytes(), date.as_ref().map_or(&[], |date| date)];
-        let rare = OnceBox::new();
-        if !self.attributes.is_empty() {
-            let _ = rare.set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
-        }
-        let head = Head {
-            body: if self.keeps_buffer { self.body } else { body::own(self.body) },
-            vouched: AtomicU64::new(NEVER),
-            time_to_live: AtomicU64::new(u64::MAX),
-            epoch: AtomicU64::new(0),
-            rare,
-            e_tag_len: e_tag.as_ref().map_or(NONE, |tag| u32::try_from(tag.len()).unwrap_or(NONE)),
-            key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
-            flags: [(version.is_some(), HAS_VERSION_ID), (date.is_some(), HAS_DATE), (self.absent, ABSENT)]
-                .iter()
-                .fold(0, |flags, &(is, flag)| if is { flags | flag } else { flags }),
-            keep,
-        };
-        let entry = Entry(joined(tail, |tail| ThinArc::from_header_and_slice(head, tail)));
-        if let Some((at, time_to_live)) = self.vouched {
-            entry.publish(at, time_to_live, Epoch(0));
-        }
-        entry
-    }
-}
-
-/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind it are the ETag, the
-/// version id, and the date in nanoseconds from the Unix epoch, each if there is one.
+/// 64 bytes: with the reference count and the length before it, the key begins at byte 80. Behind it are the ETag, the
+/// version id with its length in 4 bytes, and the date in nanoseconds from the Unix epoch, each if there is one.
 struct Head {
     body: Bytes,
     /// `NEVER`, or the moment, with `MARK` while the entry is marked.
     vouched: AtomicU64,
-    time_to_live: AtomicU64,
     epoch: AtomicU64,
     rare: OnceBox<Rare>,
-    e_tag_len: u32,
+    /// [`Span`].
+    time_to_live: AtomicU32,
     key_len: u16,
     flags: u8,
     keep: Keep,
@@ -382,84 +290,14 @@ struct Rare {
     decoded: Decoded,
 }
 
-/// Calls `make` with the parts in a row: on the stack, unless they are long.
-fn joined<T>(parts: [&[u8]; 4], make: impl FnOnce(&[u8]) -> T) -> T {
-    let len = parts.iter().map(|part| part.len()).sum();
-    let mut short = [0; 256];
-    match short.get_mut(..len) {
-        None => make(&parts.concat()),
-        Some(row) => {
-            let mut rest = &mut *row;
-            for part in parts {
-                let (place, behind) = rest.split_at_mut(part.len());
-                place.copy_from_slice(part);
-                rest = behind;
-            }
-            make(row)
-        }
-    }
-}
-
-const HAS_VERSION_ID: u8 = 1;
-const HAS_DATE: u8 = 2;
-const ABSENT: u8 = 4;
-
-/// When an entry was vouched for, as read at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp {
-    vouched: u64,
-    /// In nanoseconds; `u64::MAX` if it does not expire.
-    time_to_live: u64,
-}
-
-impl Stamp {
-    pub(crate) fn vouched_at(self) -> Option<Moment> {
-        (self.vouched != NEVER).then(|| Moment::from_nanos(self.vouched & !MARK))
-    }
-
-    pub(crate) fn is_marked(self) -> bool {
-        self.vouched & MARK != 0
-    }
-
-    pub(crate) fn has_expired(self, now: Moment) -> bool {
-        self.vouched_at().is_some_and(|at| now.as_nanos().saturating_sub(at.as_nanos()) >= self.time_to_live)
-    }
-
-    /// Whether it is not marked, has not expired, and was vouched for less than `max_age` nanoseconds before `now`.
-    #[inline]
-    pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
-        let is_vouched_for = self.vouched & MARK == 0;
-        is_vouched_for && self.age(now) < max_age.min(self.time_to_live)
-    }
-
-    /// Of one that is vouched for and not marked, the nanoseconds since then.
-    #[inline]
-    pub(crate) fn age(self, now: Moment) -> u64 {
-        now.as_nanos().saturating_sub(self.vouched)
-    }
-
-    fn expires_at(self) -> Option<Moment> {
-        let vouched_at = self.vouched_at()?;
-        vouched_at.as_nanos().checked_add(self.time_to_live).map(Moment::from_nanos)
-    }
-}
-
-/// Has the mark, and is no moment.
-const NEVER: u64 = u64::MAX;
-const MARK: u64 = 1 << 63;
-const NONE: u32 = u32::MAX;
+const HAS_E_TAG: u8 = 1;
+const HAS_VERSION_ID: u8 = 2;
+const HAS_DATE: u8 = 4;
+const ABSENT: u8 = 8;
 
 /// The head with the reference count and the length beside it, and what a memory backend keeps of an entry: some 25
 /// bytes for its index and its slot, and 20 to 80 for a policy, deadlines included (measured).
 const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 78;
-
-fn unix_nanos(at: SystemTime) -> i64 {
-    let clamp = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
-    match at.duration_since(UNIX_EPOCH) {
-        Ok(since) => clamp(since),
-        Err(before) => -clamp(before.duration()),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -476,17 +314,21 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let dated = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
-        for e_tag in [None, Some("\"x\""), Some("")] {
-            for version in [None, Some("7"), Some("")] {
+        let long = "x".repeat(300);
+        for e_tag in [None, Some("\"x\""), Some(""), Some(&*long)] {
+            for version in [None, Some("7"), Some(""), Some(&*long)] {
                 for last_modified in [None, Some(dated), Some(UNIX_EPOCH - Duration::from_secs(1))] {
-                    let e_tag = e_tag.map(String::from);
-                    let version = version.map(String::from);
-                    let entry = entry(Version { e_tag, version, last_modified, size: 4 });
-                    let got = entry.version();
+                    let given = Version {
+                        e_tag: e_tag.map(Into::into),
+                        version: version.map(Into::into),
+                        last_modified,
+                        size: 4,
+                    };
+                    let entry = entry(given.clone());
                     assert_eq!(entry.key(), "a/b");
-                    assert_eq!(got.e_tag.as_deref(), entry.e_tag());
-                    assert_eq!((got.last_modified, got.size), (last_modified, 4));
-                    assert_eq!(got, entry.version());
+                    assert_eq!((entry.e_tag(), entry.version_id()), (e_tag, version));
+                    assert_eq!((entry.last_modified(), entry.version().size), (last_modified, 4));
+                    assert_eq!(entry.version(), given);
                 }
             }
         }
