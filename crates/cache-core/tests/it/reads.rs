@@ -1,6 +1,12 @@
 //! What a read costs at the origin, and who shares it.
 
-use cache_core::{ErrorKind, Freshness, Status};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Moment, Result, Status, Usage};
 use cache_testkit::{MapBackend, OriginFault, OriginRequest};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
@@ -17,6 +23,62 @@ async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {
     rig.check(STRONG, "one", Status::Revalidated).await;
     assert_eq!(rig.origin.requests(), [asked(None), asked(Some("\"1\""))]);
     rig.at_rest(2).await;
+}
+
+/// Its turn is for the backend's changes, and a renewal is none.
+#[tokio::test]
+async fn a_confirmation_changes_nothing_in_the_backend() {
+    let backend = Arc::new(Counting::default());
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    rig.check(STRONG, "one", Status::Fetched).await;
+    assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
+    for _ in 0..3 {
+        rig.check(STRONG, "one", Status::Revalidated).await;
+    }
+    assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
+    rig.at_rest(4).await;
+}
+
+/// Counts what changes it.
+#[derive(Default)]
+struct Counting {
+    inner: MapBackend,
+    changes: AtomicUsize,
+}
+
+#[async_trait]
+impl Backend for Counting {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.inner.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.inner.insert(entry).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.inner.remove(key).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
 }
 
 #[tokio::test]
