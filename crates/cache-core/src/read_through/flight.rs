@@ -1,7 +1,6 @@
-//! Flights: one question about one key, whose answer several readers share.
+//! A flight: one question about one key, whose answer several readers share.
 //!
-//! At most two a key: one running, one waiting that starts when the first has landed. So a burst of any number of
-//! strong readers costs at most two requests a round trip.
+//! It looks up what to ask about, asks, publishes what was answered, and then wakes its waiters.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -9,15 +8,14 @@ use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
-    Served, Shared, Status, Use, absent,
-    drive::{Arrival, Driver, Flying, Parked, hand_on},
+    Shared, Status, absent,
+    drive::Flying,
     held::{Held, caught, is_same_version},
-    table::{Drive, KeyUse, Phase, Running, Stamp, State, Ticket, Waiting},
+    table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
 };
 use crate::{
-    Entry, Error, ErrorKind, Freshness, Keep, Key, Moment, Result, Validation, Validator, fence::Epoch,
-    stats::Count,
+    Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator, fence::Epoch, stats::Count,
 };
 
 /// What a flight brought its waiters.
@@ -30,224 +28,8 @@ pub(super) enum Landed {
     Moved(Ticket),
 }
 
-/// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits for it.
-pub(super) async fn read<V: Validator + ?Sized>(
-    shared: &Arc<Shared<V>>,
-    key: &str,
-    freshness: &Freshness,
-) -> Result<Served> {
-    for _ in 0..LOST_MAX {
-        shared.check_open()?;
-        let arrival = match approach(shared, key, freshness).await? {
-            Approach::Served(served) => return Ok(served),
-            Approach::Drive(driver) => driver.await,
-            Approach::Wait(ticket) => Arrival::Elsewhere(Some(ticket)),
-        };
-        let landed = match arrival {
-            Arrival::Landed(Some(Landed::Moved(ticket))) | Arrival::Elsewhere(Some(ticket)) => {
-                wait(ticket).await
-            }
-            Arrival::Landed(landed) => landed,
-            Arrival::Elsewhere(None) => None,
-        };
-        match landed {
-            Some(Landed::Entry(entry, status, asked_at)) => {
-                let (now, _) = shared.clock.window();
-                return Ok(Served::new(entry, status, Some(asked_at), now));
-            }
-            Some(Landed::Failed(error)) => return cover(shared, key, freshness, error).await,
-            // Its runtime was shut down, or a backend panicked. Ask from here.
-            Some(Landed::Moved(_)) | None => {}
-        }
-    }
-    Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_raw_key(key))
-}
-
-/// What a reader does at a key.
-enum Approach<'a, V: ?Sized> {
-    Served(Served),
-    Drive(Driver<'a, V>),
-    Wait(Ticket),
-}
-
-/// What a reader saw of a key before it looked up what is held.
-#[derive(PartialEq, Eq)]
-struct Seen {
-    stamp: Stamp,
-    epoch: Epoch,
-}
-
-async fn approach<'a, V: Validator + ?Sized>(
-    shared: &'a Arc<Shared<V>>,
-    key: &str,
-    freshness: &Freshness,
-) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key)?;
-    if freshness.is_strong() {
-        // Nothing held can serve it: the flight looks up what to ask about.
-        let runtime = runtime()?;
-        let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
-            return Ok(joined.wait(state));
-        }
-        let seq = begin(shared, &mut state);
-        drop(state);
-        return Ok(board(shared, tracked, seq, runtime, None));
-    }
-    let mut looks = 1;
-    loop {
-        let seen = Seen { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
-        let held = shared.look_up(key).await;
-        if let Some(entry) = held.entry.clone() {
-            match shared.usable(key, entry, freshness)? {
-                Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
-                Some(Use::Refresh(served)) => {
-                    refresh(shared, &tracked, held, &seen);
-                    return Ok(Approach::Served(served));
-                }
-                None => {}
-            }
-        }
-        let runtime = runtime()?;
-        let now = shared.clock.now();
-        let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime) {
-            return Ok(joined.wait(state));
-        }
-        let is_as_seen = seen == Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
-        if !is_as_seen && looks < LOOKS_MAX {
-            // A flight landed or a fence went up since the look: there may be a fresh entry now.
-            looks += 1;
-            continue;
-        }
-        let seq = begin(shared, &mut state);
-        drop(state);
-        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held)));
-    }
-}
-
-/// Begins a flight that its reader drives: see [`board`].
-fn begin<V: ?Sized>(shared: &Shared<V>, state: &mut State) -> u64 {
-    // A write that is open may wait for a turn that this flight holds.
-    let wanted = state.writes > 0;
-    state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted })
-}
-
-/// Has the reader drive the flight `seq`, which has begun.
-fn board<'a, V: Validator + ?Sized>(
-    shared: &'a Arc<Shared<V>>,
-    tracked: KeyUse,
-    seq: u64,
-    runtime: Handle,
-    looked: Option<Held>,
-) -> Approach<'a, V> {
-    let key = tracked.state();
-    let flight = flight(shared, &runtime, tracked, seq, looked, true);
-    Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
-}
-
-/// Starts a flight behind a reader that is served already, unless one is in the air.
-fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, held: Held, seen: &Seen) {
-    let Ok(runtime) = runtime() else { return };
-    let mut state = tracked.lock();
-    if state.running.is_some() {
-        // Its reader may not be polled for long.
-        let parked = state.want();
-        drop(state);
-        hand_on(parked);
-        return;
-    }
-    if state.stamp() != seen.stamp {
-        return;
-    }
-    let seq = state.begin_flight(seen.epoch, None, Drive::Task);
-    drop(state);
-    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), true));
-}
-
-/// A place among the waiters of a flight.
-struct Joined {
-    ticket: Ticket,
-    parked: Option<Parked>,
-}
-
-impl Joined {
-    /// Lets the key go, and waits.
-    fn wait<'a, V: ?Sized>(self, state: MutexGuard<'_, State>) -> Approach<'a, V> {
-        drop(state);
-        hand_on(self.parked);
-        Approach::Wait(self.ticket)
-    }
-}
-
-/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if nothing runs. A strong
-/// reader needs no `now`.
-fn join<V: ?Sized>(
-    shared: &Shared<V>,
-    state: &mut State,
-    key: &str,
-    now: Option<Moment>,
-    freshness: &Freshness,
-    runtime: &Handle,
-) -> Option<Joined> {
-    let parked = state.want();
-    let running = state.running.as_mut()?;
-    let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
-    let in_time = match running.phase {
-        Phase::Looking => true,
-        Phase::Asked(sent_at) => now.is_some_and(|now| freshness.accepts(sent_at, now)),
-        Phase::Landing => false,
-    };
-    let ticket = if unfenced && in_time {
-        shared.count(Count::Coalesced);
-        running.subscribe()
-    } else if let Some(waiting) = &mut state.waiting {
-        shared.count(Count::Coalesced);
-        // Who came last is the likeliest to be there when it starts.
-        waiting.runtime = runtime.clone();
-        waiting.answer.subscribe()
-    } else {
-        let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
-        ticket
-    };
-    Some(Joined { ticket, parked })
-}
-
-/// What the flight brought: an entry or an error. `None` if it ended without landing.
-async fn wait(mut ticket: Ticket) -> Option<Landed> {
-    loop {
-        let landed = ticket.wait_for(Option::is_some).await.ok()?.clone();
-        match landed? {
-            Landed::Moved(next) => ticket = next,
-            landed => return Some(landed),
-        }
-    }
-}
-
-/// The held entry, if it may be served because the origin failed to answer; else the error.
-async fn cover<V: ?Sized>(
-    shared: &Shared<V>,
-    key: &str,
-    freshness: &Freshness,
-    error: Error,
-) -> Result<Served> {
-    if error.is_outage() {
-        // Looked up now: what was dropped since the question was sent is not served.
-        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_absent()) {
-            let now = shared.clock.now();
-            if freshness.covers_outage(&entry, now) {
-                let vouched_at = entry.vouched_at();
-                return Ok(Served::new(entry, Status::Stale, vouched_at, now));
-            }
-        }
-    }
-    Err(error.with_raw_key(key))
-}
-
 /// The flight `seq`, to be polled by a task or by a reader.
-fn flight<V: Validator + ?Sized>(
+pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     runtime: &Handle,
     tracked: KeyUse,
@@ -547,9 +329,3 @@ async fn remember_absence<V: ?Sized>(
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
 }
-
-/// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.
-const LOST_MAX: usize = 3;
-
-/// How often a reader looks at what is held, if something happened to the key while it looked.
-const LOOKS_MAX: usize = 2;

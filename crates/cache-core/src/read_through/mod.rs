@@ -10,12 +10,14 @@
 //! * A write runs in a task of its own, and a flight is handed to one as soon as anybody but its reader needs it: no
 //!   reader that goes away, or is not polled, hurts another, and no backend call is dropped half-way.
 //!
-//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `flight.rs` joins or
-//! begins a flight, asks, publishes and wakes; `drive.rs` has the reader poll it. `write.rs` is the other direction.
+//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `read.rs` joins or begins a
+//! flight, which `drive.rs` has the reader poll; `flight.rs` asks, publishes and wakes. `write.rs` is the other
+//! direction.
 
 mod drive;
 mod flight;
 mod held;
+mod read;
 mod sweep;
 mod table;
 mod tasks;
@@ -151,7 +153,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         let shared = &self.shared;
         let read = match freshness.map_or(Ok(()), Freshness::check) {
-            Ok(()) => flight::read(shared, key, shared.rule(key, freshness)).await,
+            Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
             Err(error) => Err(error),
         };
         shared.count_read(&read);
