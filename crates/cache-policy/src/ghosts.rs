@@ -167,6 +167,28 @@ mod tests {
         }
     }
 
+    /// What was in before, and lies in the upper half of a set as often as in the lower, is in after, in its order.
+    #[test]
+    fn growth_loses_nothing_and_keeps_the_order() {
+        let mut ghosts = Ghosts::new();
+        ghosts.set_capacity(WAYS);
+        let keys: Vec<_> = (1..=16).map(mixed).collect();
+        keys.iter().for_each(|&key| ghosts.push(key));
+        for capacity in [2 * WAYS, 4 * WAYS, 64 * WAYS] {
+            ghosts.set_capacity(capacity);
+            assert_eq!(ghosts.sets.len(), capacity / WAYS);
+            assert!(keys.iter().all(|&key| ghosts.contains(key)), "{capacity}");
+            for set in &ghosts.sets {
+                let held: Vec<_> = set.iter().copied().take_while(|&held| held != 0).collect();
+                let newest_first: Vec<_> =
+                    keys.iter().rev().copied().filter(|key| held.contains(key)).collect();
+                assert_eq!(held, newest_first, "{capacity}");
+            }
+        }
+        assert!(keys.iter().all(|&key| ghosts.take(key)));
+        assert!(ghosts.sets.iter().flatten().all(|&held| held == 0));
+    }
+
     /// Stands in for a hash.
     fn mixed(n: u32) -> u32 {
         fingerprint(u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 29)
