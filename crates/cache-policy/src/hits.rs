@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use cache_core::Slot;
 
+use crate::by_slot::reach;
+
 /// Counts uses by slot, up to `MAX`: one byte a slot.
 ///
 /// A use is noted under a shared lock by a load and, below `MAX`, a store; so an entry that is hit all the time is
@@ -32,9 +34,7 @@ impl<const MAX: u8> Hits<MAX> {
     }
 
     pub(crate) fn set(&mut self, slot: Slot, n: u8) {
-        if self.0.len() <= slot.index() {
-            self.0.resize_with(slot.index() + 1, AtomicU8::default);
-        }
+        reach(&mut self.0, slot.index(), AtomicU8::default);
         *self.0[slot.index()].get_mut() = n;
     }
 

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 
-use crate::list::Lists;
+use crate::{by_slot::reach, list::Lists};
 
 /// Evicts the entry that was used the fewest times since it came; counts above 15 are compared to an eighth.
 ///
@@ -84,9 +84,7 @@ impl EvictionPolicy for Lfu {
 
     fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
         self.settle();
-        if self.uses.len() <= slot.index() {
-            self.uses.resize_with(slot.index() + 1, AtomicU32::default);
-        }
+        reach(&mut self.uses, slot.index(), AtomicU32::default);
         *self.uses[slot.index()].get_mut() = 0;
         self.newcomer = Some(slot);
     }

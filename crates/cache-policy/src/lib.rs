@@ -44,6 +44,7 @@
 
 mod adaptive;
 mod builder;
+mod by_slot;
 mod fifo;
 mod gdsf;
 mod ghosts;

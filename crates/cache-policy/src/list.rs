@@ -2,6 +2,8 @@
 
 use cache_core::Slot;
 
+use crate::by_slot::reach;
+
 /// `N` doubly linked lists of slots; a slot is in one of them or in none. Links are kept by slot number, so nothing
 /// is allocated per entry, and every operation is O(1). 8 bytes a slot, and 8 a list.
 ///
@@ -63,9 +65,7 @@ impl<const N: usize> Lists<N> {
     #[expect(clippy::cast_possible_truncation, reason = "slot numbers are below 2^32 - N")]
     fn put(&mut self, slot: Slot, prev: usize, next: usize) {
         let at = N + slot.index();
-        if self.0.len() <= at {
-            self.0.resize(at + 1, Link::ABSENT);
-        }
+        reach(&mut self.0, at, || Link::ABSENT);
         self.0[at] = Link { prev: prev as u32, next: next as u32 };
         self.0[prev].next = at as u32;
         self.0[next].prev = at as u32;

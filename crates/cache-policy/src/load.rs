@@ -2,6 +2,8 @@
 
 use cache_core::{Limits, Slot};
 
+use crate::by_slot::reach;
+
 /// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB counts as that
 /// much here, which only makes its queue seem smaller.
 #[derive(Debug)]
@@ -28,9 +30,7 @@ impl<const N: usize> Loads<N> {
 
     /// Notes the weight of `slot`, which is in no queue.
     pub(crate) fn weigh(&mut self, slot: Slot, weight: u64) {
-        if self.weights.len() <= slot.index() {
-            self.weights.resize(slot.index() + 1, 0);
-        }
+        reach(&mut self.weights, slot.index(), || 0);
         self.weights[slot.index()] = u32::try_from(weight).unwrap_or(u32::MAX);
     }
 

@@ -43,7 +43,7 @@ use crate::{builder::MemoryBackendBuilder, shard::Shard};
 ///
 /// # Memory
 ///
-/// Beside keys, bodies and tags, an entry costs 88 bytes of its own, some 25 for the index and its slot, and what its
+/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its slot, and what its
 /// policy takes: no more than that at any number of entries, as nothing here grows by doubling. All of it is in
 /// [`Entry::weight`], and so within the capacity. The slots of entries that left are kept for those that come, until
 /// `clear`.

@@ -27,6 +27,7 @@
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 
 use crate::{
+    by_slot::reach,
     ghosts::{Ghosts, fingerprint},
     hits::Hits,
     list::Lists,
@@ -115,10 +116,8 @@ impl EvictionPolicy for S3Fifo {
 
     fn on_insert(&mut self, slot: Slot, cost: &Cost) {
         self.settle();
-        if self.is_main.len() <= slot.index() {
-            self.is_main.resize(slot.index() + 1, false);
-            self.fingerprints.resize(slot.index() + 1, 0);
-        }
+        reach(&mut self.is_main, slot.index(), || false);
+        reach(&mut self.fingerprints, slot.index(), || 0);
         self.fingerprints[slot.index()] = fingerprint(cost.hash);
         self.loads.weigh(slot, cost.weight);
         self.uses.begin(slot);

@@ -3,7 +3,7 @@
 
 use cache_core::{Cost, Entry, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
 
-use crate::index::Index;
+use crate::{by_slot::reach, index::Index};
 
 /// Entries by key, and by slot.
 ///
@@ -129,9 +129,11 @@ impl Places {
             return slot;
         }
         let slot = u32::try_from(self.entries.len()).expect("the backend's entries are limited to fewer");
-        push(&mut self.entries, Some(entry));
-        push(&mut self.hashes, hash);
-        Slot::new(slot)
+        let slot = Slot::new(slot);
+        reach(&mut self.entries, slot.index(), || None);
+        reach(&mut self.hashes, slot.index(), || hash);
+        self.entries[slot.index()] = Some(entry);
+        slot
     }
 
     fn take(&mut self, slot: Slot) -> Option<(u32, Entry)> {
@@ -163,12 +165,4 @@ impl Held for Places {
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 fn low(hash: u64) -> u32 {
     hash as u32
-}
-
-/// Pushes, and grows by an eighth: doubling would leave up to half of a large `Vec` unused.
-fn push<T>(items: &mut Vec<T>, item: T) {
-    if items.len() == items.capacity() {
-        items.reserve_exact((items.len() / 8).max(16));
-    }
-    items.push(item);
 }

@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 
-use crate::{ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch};
+use crate::{by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch};
 
 /// Keeps what is asked for often, and weighs each newcomer against the one that would have to leave: W-TinyLFU, with a
 /// window that adapts itself.
@@ -198,10 +198,8 @@ impl EvictionPolicy for WTinyLfu {
 
     fn on_insert(&mut self, slot: Slot, cost: &Cost) {
         self.settle();
-        if self.places.len() <= slot.index() {
-            self.places.resize(slot.index() + 1, Window);
-            self.fingerprints.resize(slot.index() + 1, 0);
-        }
+        reach(&mut self.places, slot.index(), || Window);
+        reach(&mut self.fingerprints, slot.index(), || 0);
         let key = fingerprint(cost.hash);
         self.fingerprints[slot.index()] = key;
         self.loads.weigh(slot, cost.weight);

@@ -296,8 +296,8 @@ const HAS_DATE: u8 = 4;
 const ABSENT: u8 = 8;
 
 /// The head with the reference count and the length beside it, and what a memory backend keeps of an entry: some 25
-/// bytes for its index and its slot, and 20 to 80 for a policy, deadlines included (measured).
-const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 78;
+/// bytes for its index and its slot, and 16 to 60 for a policy, deadlines included (measured).
+const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 68;
 
 #[cfg(test)]
 mod tests {

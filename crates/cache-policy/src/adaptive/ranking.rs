@@ -11,7 +11,7 @@ use super::{
     history::History,
     note::{Seen, Weight},
 };
-use crate::list::Lists;
+use crate::{by_slot::reach, list::Lists};
 
 /// A way of ranking. What is kept of an entry is the same in both, so a cache can change its way at any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,9 +125,7 @@ impl Ranking {
         let now = self.tick();
         let past = self.history.take(hash, now);
         let seen = Seen::new(now, past.map_or(1, |past| past.uses() + 1));
-        if self.nodes.len() <= slot.index() {
-            self.nodes.resize_with(slot.index() + 1, Node::absent);
-        }
+        reach(&mut self.nodes, slot.index(), Node::absent);
         self.unlink(slot);
         self.nodes[slot.index()] = Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
         let is_proven = self.way == Way::Density

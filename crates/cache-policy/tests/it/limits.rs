@@ -55,7 +55,7 @@ fn an_entry_as_large_as_the_capacity_is_held_and_one_byte_more_is_not() {
 fn all_shards_make_room_for_one_large_entry_and_fill_again_evenly() {
     for subject in SUBJECTS.iter().filter(|subject| subject.admits_all) {
         let backend = &*(subject.build)(CAPACITY, None);
-        let keys: Vec<_> = (0..4000).map(|n| format!("key/{n}")).collect();
+        let keys: Vec<_> = (0..5000).map(|n| format!("key/{n}")).collect();
         for key in &keys {
             hold(backend, &entry(key, 100));
         }
