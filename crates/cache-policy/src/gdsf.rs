@@ -15,7 +15,8 @@
 //!   (fewer in shards above 1 GiB). `L` is rounded down by less than one each time that it rises, and the worth of uses is a
 //!   32-bit float, good to one part in 8 million. So two priorities are compared rightly if they differ by more units than
 //!   entries have left between the two. Among equals, any leaves. (`saving_bytes` is exact below 16 million uses.)
-//! * With ranks that only grow the queue can be a radix heap, O(1) amortised, where the papers have a heap.
+//! * The papers have a heap of all entries, in which each hit moves one. As priorities only grow, it is enough to keep some
+//!   of the lowest in one, and a hit moves nothing.
 //! * A newcomer competes with its first use; if its priority is the lowest, it is refused, and `L` rises to it, as it
 //!   does for all that leave: what is asked for again and again gets in.
 //! * A hit sets `H` from the `L` of its time, as it should, without a lock; two hits on one entry at the same moment may
@@ -25,9 +26,8 @@
 //! *When*: objects whose sizes differ by more than a few times: web, CDN, anything with thumbnails and videos.
 //! *When not*: equal sizes, where it is a plain LFU with ageing; if large objects are the ones whose misses hurt.
 //!
-//! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and evictions O(1) amortised, but
-//! one eviction in very many spreads up to all entries of the shard, some 100 ns each. 24 bytes an entry, and
-//! 6 KiB a shard.
+//! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and evictions O(log n) amortised.
+//! One eviction for some 25th of the shard's entries reads the priorities of all, some 2 ns each. 17 bytes an entry.
 //!
 //! [1] P. Cao, S. Irani: Cost-aware WWW proxy caching algorithms. USITS 1997.
 //! [2] L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP Laboratories
@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 
-use crate::radix::RadixQueue;
+use crate::{by_slot::reach, lowest::Lowest};
 
 /// Evicts the entry whose uses, for its size, are worth the least; what was used long ago is worth less: GDSF.
 ///
@@ -59,15 +59,14 @@ pub struct Gdsf {
     unit_bytes: f32,
     /// `L`.
     baseline: u64,
-    /// By a priority, which may have grown since.
-    order: RadixQueue,
+    order: Lowest,
     /// By slot.
     objects: Vec<Object>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Object {
-    /// `H`.
+    /// `H`; of a free slot, `Lowest::FREE`.
     priority: AtomicU64,
     uses: AtomicU32,
     /// What one use is worth, in units.
@@ -92,7 +91,7 @@ impl Gdsf {
     }
 
     fn with(saves: Saves, unit_bytes: f32) -> Self {
-        Self { saves, unit_bytes, baseline: 0, order: RadixQueue::default(), objects: Vec::new() }
+        Self { saves, unit_bytes, baseline: 0, order: Lowest::default(), objects: Vec::new() }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "as the essay says")]
@@ -110,7 +109,13 @@ impl Gdsf {
         reason = "as the essay says; the product is not negative, and a signed number is cheaper to make of it"
     )]
     fn priority(&self, uses: u32, worth: f32) -> u64 {
-        self.baseline.saturating_add((uses as f32 * worth) as i64 as u64)
+        self.baseline.saturating_add((uses as f32 * worth) as i64 as u64).min(Lowest::FREE - 1)
+    }
+}
+
+impl Object {
+    fn free() -> Self {
+        Self { priority: AtomicU64::new(Lowest::FREE), uses: AtomicU32::new(0), worth: 0.0 }
     }
 }
 
@@ -128,13 +133,11 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn on_insert(&mut self, slot: Slot, cost: &Cost) {
-        if self.objects.len() <= slot.index() {
-            self.objects.resize_with(slot.index() + 1, Object::default);
-        }
+        reach(&mut self.objects, slot.index(), Object::free);
         let worth = self.worth(cost.weight);
         let priority = self.priority(1, worth);
         self.objects[slot.index()] = Object { priority: priority.into(), uses: 1.into(), worth };
-        self.order.set(slot, priority);
+        self.order.insert(slot, priority, self.objects.len());
     }
 
     /// Its priority stays until it is used.
@@ -153,7 +156,9 @@ impl EvictionPolicy for Gdsf {
     }
 
     fn on_remove(&mut self, slot: Slot, _why: Removal) {
-        self.order.remove(slot);
+        if let Some(object) = self.objects.get_mut(slot.index()) {
+            *object = Object::free();
+        }
     }
 
     fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
@@ -162,7 +167,7 @@ impl EvictionPolicy for Gdsf {
         }
         let objects = &self.objects;
         let priority = |slot: Slot| objects[slot.index()].priority.load(Ordering::Relaxed);
-        let (lowest, slot) = self.order.first(priority)?;
+        let (lowest, slot) = self.order.first(objects.len(), priority)?;
         self.baseline = lowest;
         Some(slot)
     }

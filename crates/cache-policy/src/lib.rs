@@ -53,6 +53,7 @@ mod index;
 mod lfu;
 mod list;
 mod load;
+mod lowest;
 mod lru;
 mod memory;
 #[cfg(feature = "moka")]

@@ -44,11 +44,6 @@ impl RadixQueue {
         self.lists.remove(slot);
     }
 
-    /// The slot with the lowest rank, and its rank. Among equals, any.
-    pub(crate) fn first(&mut self, rank: impl Fn(Slot) -> u64) -> Option<(u64, Slot)> {
-        self.first_up_to(u64::MAX, usize::MAX, |slot| Some(rank(slot)))
-    }
-
     /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is taken out. Gives up
     /// after it has moved `moves_max` slots: the next call goes on where this one stopped.
     pub(crate) fn first_up_to(
