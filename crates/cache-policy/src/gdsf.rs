@@ -27,7 +27,8 @@
 //! *When not*: equal sizes, where it is a plain LFU with ageing; if large objects are the ones whose misses hurt.
 //!
 //! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and evictions O(log n) amortised.
-//! One eviction for some 25th of the shard's entries reads the priorities of all, some 2 ns each. 17 bytes an entry.
+//! One eviction for a quarter of the entries, in large shards for less, reads the priorities of all, some 2 ns each.
+//! 20 bytes an entry.
 //!
 //! [1] P. Cao, S. Irani: Cost-aware WWW proxy caching algorithms. USITS 1997.
 //! [2] L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP Laboratories

@@ -11,8 +11,8 @@
 //! [`S3Fifo`](crate::S3Fifo), [`WTinyLfu`](crate::WTinyLfu).
 //!
 //! *Cost*: a hit two relaxed loads and, unless its entry was the last to be used, an add and a store; an insert O(1), an
-//! eviction O(log n) amortised. One eviction for some 25th of the shard's entries reads the ticks of all, some 2 ns each.
-//! 9 bytes an entry.
+//! eviction O(log n) amortised. One eviction for a quarter of the entries, in large shards for less, reads the ticks of
+//! all, some 2 ns each. 12 bytes an entry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
