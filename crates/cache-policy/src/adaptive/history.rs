@@ -3,7 +3,7 @@
 use super::note::Seen;
 
 /// The keys evicted last, about twice as many as entries are held, each with the moment of its last use and the number
-/// of its uses. 4 bytes a key: 16 bits of its hash, 12 of the moment, 4 of the uses.
+/// of its uses. 4 bytes a key: 16 bits of its hash, 14 of the moment, 2 of the uses.
 ///
 /// A key belongs to a set of 8, in which it takes the place of the one used the longest ago. One key in some 8,000 is
 /// taken for another: both are hints.
@@ -24,10 +24,10 @@ impl History {
         let shift = self.shift;
         let (set, tag) = self.set(hash);
         let age = |note: u32| {
-            if note == 0 { u32::MAX } else { coarse(now, shift).wrapping_sub(note >> 4) & TICK_MASK }
+            if note == 0 { u32::MAX } else { coarse(now, shift).wrapping_sub(note >> 2) & TICK_MASK }
         };
         if let Some(place) = set.iter_mut().max_by_key(|note| age(**note)) {
-            *place = tag | coarse(seen.tick(), shift) << 4 | seen.uses();
+            *place = tag | coarse(seen.tick(), shift) << 2 | seen.uses();
         }
     }
 
@@ -40,7 +40,7 @@ impl History {
         let (set, tag) = self.set(hash);
         let place = set.iter_mut().find(|note| **note != 0 && **note & TAG_MASK == tag)?;
         let note = std::mem::take(place);
-        let age = (coarse(now, shift).wrapping_sub(note >> 4) & TICK_MASK) << shift;
+        let age = (coarse(now, shift).wrapping_sub(note >> 2) & TICK_MASK) << shift;
         Some(Seen::new(now.saturating_sub(age), note & Seen::USES_MAX))
     }
 
@@ -49,9 +49,9 @@ impl History {
         if n_entries > self.entries * 2 || n_entries < self.entries / 4 {
             self.entries = n_entries;
             self.sets = vec![[0; WAYS]; (n_entries * KEYS_AN_ENTRY).div_ceil(WAYS)];
-            // 4,096 moments for 32 inserts an entry, far more than a key stays; at most as many bits as make the
+            // 16,384 moments for 32 inserts an entry, far more than a key stays; at most as many bits as make the
             // clock's rebase one of whole rounds.
-            self.shift = (n_entries / 128).max(1).ilog2().min(Seen::REBASE.ilog2() - TICK_MASK.count_ones());
+            self.shift = (n_entries / 512).max(1).ilog2().min(Seen::REBASE.ilog2() - TICK_MASK.count_ones());
         }
     }
 
@@ -70,7 +70,7 @@ fn coarse(tick: u32, shift: u32) -> u32 {
 const WAYS: usize = 8;
 /// LIRS needs to know a key for about as long as its bottom of the stack is old. Twice the entries is what loses little.
 const KEYS_AN_ENTRY: usize = 2;
-const TICK_MASK: u32 = 0xFFF;
+const TICK_MASK: u32 = 0x3FFF;
 const TAG_MASK: u32 = 0xFFFF_0000;
 
 #[cfg(test)]
@@ -86,13 +86,13 @@ mod tests {
     fn what_was_evicted_lately_is_known_once_and_what_was_long_ago_is_not() {
         let mut history = History::default();
         for n in 0..10_000 {
-            history.push(hash(n), Seen::new(n, n % 16), 1000, n);
+            history.push(hash(n), Seen::new(n, n % 4), 1000, n);
         }
         let mut known = 0;
         for n in 8500..10_000 {
             if let Some(seen) = history.take(hash(n), 10_000) {
                 known += 1;
-                assert_eq!(seen.uses(), n % 16);
+                assert_eq!(seen.uses(), n % 4);
                 assert!(n.abs_diff(seen.tick()) < 16, "{n} {seen:?}");
             }
             assert_eq!(history.take(hash(n), 10_000), None);

@@ -50,6 +50,8 @@ impl Miniature {
     pub(super) fn access(&mut self, hash: u32, weight: Weight) -> bool {
         if let Some(slot) = self.find(hash) {
             self.ranking.hit(slot);
+            // The limits may have become less.
+            self.shrink();
             return true;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -100,4 +102,22 @@ impl Miniature {
 /// Sampled hashes begin with the same bits, by which the index would find their homes.
 fn spread(hash: u32) -> u32 {
     hash.wrapping_mul(0x9E37_79B1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop that just fitted would seem to fit for ever: nobody comes who would make room.
+    #[test]
+    fn a_limit_that_became_less_holds_from_the_next_hit_on() {
+        for way in [Way::Recency, Way::Density] {
+            let mut miniature = Miniature::new(way, Price::Entry);
+            (0..20).for_each(|hash| assert!(!miniature.access(hash, Weight::new(1))));
+            assert_eq!(miniature.entries(), 20);
+            miniature.set_limits(Price::Entry, u64::MAX, 15);
+            assert!(miniature.access(19, Weight::new(1)));
+            assert_eq!(miniature.entries(), 15, "{way:?}");
+        }
+    }
 }

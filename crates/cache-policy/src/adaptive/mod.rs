@@ -4,29 +4,34 @@
 //! that is larger than the cache; policies that keep what has proved itself are the other way round. So two ways of
 //! ranking are built in, and a pair of *miniature* caches says which of them is the better one now.
 //!
-//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in a small *window*, and
-//! comes into *main*, which has nine tenths, only if it is used again sooner than the worst of main was; that one then
-//! goes back to the window. A loop finds main full of entries that come back just as soon as all the others, so main
-//! stays as it is and gets its hits; one-hit wonders pass through the window. What LIRS calls the stack with its
-//! ghosts is here a [history](history::History) of keys evicted, with the moment of their last use: the comparison of
-//! two moments is all that the stack is for. The moments count inserts, so that a hit writes no counter that others
+//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in a small *window*,
+//! and comes into *main*, which has the rest, only if it is used again clearly sooner than the worst of main was; that
+//! one then goes back to the window. A loop finds main full of entries that come back just as soon as all the others,
+//! so main stays as it is and gets its hits; one-hit wonders pass through the window. What LIRS calls the stack with
+//! its ghosts is here a [history](history::History) of keys evicted, with the moment of their last use: the comparison
+//! of two moments is all that the stack is for. The moments count inserts, so that a hit writes no counter that others
 //! write.
 //!
-//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3], which is LIRS's own if all
-//! weigh and are used the same. It is what an entry has cost since its last use, in bytes held for so long, per use that
-//! it has shown to be good for; hit density [4] is the inverse. With it, frequency is told from chance, and of large objects
-//! only those are kept that bring as many hits a byte as small ones: more requests are saved than by GreedyDual-Size-
-//! Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in lists by the power of two of their
-//! `weight / uses`; in each the oldest is the worst, so that the ends of some lists are compared instead of all entries.
+//! The window has a tenth at most. Each entry that leaves it unused makes it smaller, by what its time there has cost
+//! in the cost of main's worst, and each that is used there makes it larger: in a loop, main gets nearly all.
 //!
-//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no bodies: what is sampled
-//! by hash [7] behaves as the whole, if the cache shrinks as the sample does. They see every request for a sampled key,
-//! hits through a small lossy buffer. The cache is ranked by density unless recency has had clearly more hits of late; to
-//! change is cheap, since both ways keep the same of an entry, and only the order in which lists are looked at changes. This
-//! is the choice of the better of two experts [8], which is never far behind either. Density has the benefit of the doubt,
-//! because what main has proved is lost by a change to recency, and nothing is lost by a change back.
+//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3], which is LIRS's own if
+//! all weigh and are used the same. It is what an entry has cost since its last use, in bytes held for so long, per use
+//! that it has shown to be good for; hit density [4] is the inverse. With it, frequency is told from chance, and of
+//! large objects only those are kept that bring as many hits a byte as small ones: more requests are saved than by
+//! GreedyDual-Size-Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in lists by the power of
+//! two of their `weight / uses`; in each the oldest is the worst, so that the ends of some lists are compared instead
+//! of all entries. Uses count up to three, so that what was popular once makes room soon.
 //!
-//! Caches of some dozen entries are sampled whole; from about a hundred on, a miniature has 64 to 512 keys.
+//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no bodies: what is
+//! sampled by hash [7] behaves as the whole, if the cache shrinks as the sample does. So they have room for as much as
+//! is held of the sampled keys. They see every request for a sampled key, hits through a small lossy buffer. To change
+//! the way is cheap, since both keep the same of an entry, and only the order in which lists are looked at changes.
+//! This is the choice of the better of two experts [8], which is never far behind either.
+//!
+//! All shards of a cache keep one score in their [contest](contest::Contest), a sum of the hits by which one way leads
+//! [9], so that a change is seen by all as soon as if the cache were one, and each shard's miniatures can be small:
+//! some 64 entries, up to 512 in a cache of one shard; shards of some dozen entries are sampled whole.
 //!
 //! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy. SIGMETRICS 2002.
 //! 2. C. Aggarwal, J. Wolf, P. Yu: Caching on the World Wide Web. IEEE TKDE 11(1), 1999.
@@ -39,7 +44,9 @@
 //! 7. C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad: Efficient MRC construction with SHARDS. FAST 2015.
 //! 8. R. Subramanian, Y. Smaragdakis, G. Loh: Adaptive caches: effective shaping of cache behavior to workloads.
 //!    MICRO 2006.
+//! 9. E. Page: Continuous inspection schemes. Biometrika 41(1/2), 1954.
 
+mod contest;
 mod history;
 mod miniature;
 mod note;
@@ -50,9 +57,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 
 use self::{
+    contest::Contest,
     miniature::Miniature,
     note::Weight,
-    ranking::{Price, Ranking, Way},
+    ranking::{Price, Ranking, Tally, Way},
 };
 use crate::ghosts::fingerprint;
 
@@ -73,15 +81,18 @@ pub enum Saving {
 ///
 /// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans pass, and weighs
 /// objects by their size (see [`Saving`]). On no trace that it was measured with is it far behind the best policy; if
-/// one is known to be the best, take that one: it need not find out. After a change of the requests it takes some
-/// times as many requests as entries are held to change its mind.
+/// one is known to be the best, take that one: it need not find out. After a change of the requests it changes its mind
+/// when the other way would have had more hits by a part of what is held; where requests change faster than that, it
+/// may be some points behind.
+///
+/// All shards that are made from one value decide together.
 ///
 /// Wrap it in [`Ttl`](crate::Ttl) to have expired entries found. It never refuses a newcomer but one that would be the
 /// first to leave.
 ///
 /// A hit costs a few relaxed loads and at most one store; one of a sampled key, two more. Inserts and evictions are O(1),
 /// amortised over the hits: what was hit is queued again when it comes to the end of its list. Some 28 bytes an entry,
-/// 8 of them for keys evicted, and up to 40 KiB a shard for the miniatures.
+/// 8 of them for keys evicted, and some 8 KiB a shard for the miniatures, or 40 KiB if there is one shard only.
 #[derive(Debug)]
 pub struct Adaptive {
     saving: Saving,
@@ -91,10 +102,12 @@ pub struct Adaptive {
     recency: Miniature,
     /// A key is in the sample if its fingerprint begins with so many zeros.
     sample_bits: u32,
-    /// Hits of the density miniature beyond those of the other: a sum that forgets.
-    lead: f32,
-    /// The requests in that sum.
-    remembered: f32,
+    /// What is held of the sampled keys.
+    sampled: Tally,
+    /// Somebody had to leave since the miniatures saw a request.
+    is_full: bool,
+    /// All shards of a cache have one.
+    contest: Contest,
     /// Sampled hits that the miniatures have not seen, as hash and weight. When it is full, hits are lost.
     unseen: [AtomicU64; UNSEEN_MAX],
     n_unseen: AtomicU32,
@@ -121,8 +134,9 @@ impl Adaptive {
             density: Miniature::new(Way::Density, price),
             recency: Miniature::new(Way::Recency, price),
             sample_bits: 0,
-            lead: 0.0,
-            remembered: 0.0,
+            sampled: Tally::default(),
+            is_full: false,
+            contest: Contest::default(),
             unseen: [const { AtomicU64::new(0) }; UNSEEN_MAX],
             n_unseen: AtomicU32::new(0),
         }
@@ -146,31 +160,28 @@ impl Adaptive {
 
     /// A request for a sampled key.
     fn see(&mut self, hash: u32, weight: Weight) {
+        if std::mem::take(&mut self.is_full) {
+            self.fit_miniatures();
+        }
         let in_density = self.density.access(hash, weight);
         let in_recency = self.recency.access(hash, weight);
-        let saved = match self.saving {
-            Saving::Requests => 1.0,
-            Saving::Bytes => weight.get() as f32 / self.recency.weight_mean().max(1.0),
-        };
-        let gain = f32::from(i8::from(in_density) - i8::from(in_recency));
-        let memory = MEMORY_AN_ENTRY * self.recency.entries().max(ENTRIES_MIN) as f32;
-        self.lead += gain * saved - self.lead / memory;
-        self.remembered += 1.0 - self.remembered / memory;
-        if self.lead > 0.0 {
-            self.ranking.set_way(Way::Density);
-        } else if -self.lead > (LEAD_MIN * self.remembered).max(HITS_MIN) {
-            self.ranking.set_way(Way::Recency);
+        if in_density != in_recency {
+            let saved = match self.saving {
+                Saving::Requests => 1.0,
+                Saving::Bytes => weight.get() as f32 / self.recency.weight_mean().max(1.0),
+            };
+            self.contest.count(if in_density { saved } else { -saved }, self.recency.entries());
         }
+        self.ranking.set_way(self.contest.way());
         self.fit_sample();
     }
 
-    /// Halves or doubles the sample, so that the miniatures stay small, and not too small.
+    /// Halves the sample when the miniatures are too large.
     fn fit_sample(&mut self) {
         let entries = self.density.entries().max(self.recency.entries());
         let held = self.ranking.entries();
-        let entries_max = (held / 8).clamp(miniature_min(held), MINIATURE_MAX);
-        if entries > entries_max {
-            self.sample_bits += 1;
+        if entries > miniature_max(held, self.contest.n_shards()) {
+            self.set_sample(self.sample_bits + 1);
             let bits = self.sample_bits;
             for miniature in [&mut self.density, &mut self.recency] {
                 miniature.retain(|hash| hash.leading_zeros() >= bits);
@@ -178,19 +189,24 @@ impl Adaptive {
         }
     }
 
-    /// The miniatures' limits are the sample's part of what is held, now that the cache is full.
+    fn set_sample(&mut self, bits: u32) {
+        self.sample_bits = bits;
+        self.sampled = self.ranking.count(|hash| hash.leading_zeros() >= bits);
+    }
+
+    /// The miniatures' limits are what is held of the sample, now that the cache is full: not its part of the whole, or
+    /// a loop would seem to fit if by chance few of it are in the sample.
     fn fit_miniatures(&mut self) {
         let (held, weight) = (self.ranking.entries(), self.ranking.weight());
         if self.sample_bits > 0 && held >> self.sample_bits < miniature_min(held) / 2 {
-            self.sample_bits -= 1;
+            self.set_sample(self.sample_bits - 1);
         }
-        let entries = held as u64;
-        let is_full_of_bytes =
-            weight as f64 / self.limits.weight as f64 >= entries as f64 / self.limits.entries as f64;
+        let is_full_of_bytes = u128::from(weight) * u128::from(self.limits.entries)
+            >= held as u128 * u128::from(self.limits.weight);
         let (price, weight_max, entries_max) = if is_full_of_bytes {
-            (price_by(self.saving), weight >> self.sample_bits, u64::MAX)
+            (price_by(self.saving), self.sampled.weight, u64::MAX)
         } else {
-            (Price::Entry, u64::MAX, entries >> self.sample_bits)
+            (Price::Entry, u64::MAX, self.sampled.entries as u64)
         };
         self.ranking.set_price(price);
         self.density.set_limits(price, weight_max, entries_max);
@@ -206,7 +222,7 @@ impl Default for Adaptive {
 
 impl EvictionPolicy for Adaptive {
     fn for_shard(&self, limits: &Limits) -> Self {
-        Self::with(self.saving, *limits)
+        Self { contest: self.contest.clone(), ..Self::with(self.saving, *limits) }
     }
 
     fn on_insert(&mut self, slot: Slot, cost: &Cost) {
@@ -214,12 +230,21 @@ impl EvictionPolicy for Adaptive {
         self.see_hits();
         if self.is_sampled(hash) {
             self.see(hash, weight);
+            // It may have become smaller just now.
+            if self.is_sampled(hash) {
+                self.sampled.add(weight);
+            }
         }
         self.ranking.insert(slot, hash, weight);
     }
 
     fn on_update(&mut self, slot: Slot, cost: &Cost) {
-        self.ranking.reweigh(slot, Weight::new(cost.weight));
+        let weight = Weight::new(cost.weight);
+        if let Some((_, old)) = self.ranking.reweigh(slot, weight).filter(|(hash, _)| self.is_sampled(*hash))
+        {
+            self.sampled.subtract(old);
+            self.sampled.add(weight);
+        }
     }
 
     #[inline]
@@ -237,11 +262,13 @@ impl EvictionPolicy for Adaptive {
 
     fn on_remove(&mut self, slot: Slot, why: Removal) {
         let was_evicted = matches!(why, Removal::Evicted | Removal::Refused);
-        self.ranking.remove(slot, was_evicted);
-        let removed = self.ranking.hash(slot).filter(|&hash| !was_evicted && self.is_sampled(hash));
-        if let Some(hash) = removed {
-            self.density.remove(hash);
-            self.recency.remove(hash);
+        let left = self.ranking.remove(slot, was_evicted).filter(|(hash, _)| self.is_sampled(*hash));
+        if let Some((hash, weight)) = left {
+            self.sampled.subtract(weight);
+            if !was_evicted {
+                self.density.remove(hash);
+                self.recency.remove(hash);
+            }
         }
     }
 
@@ -249,13 +276,17 @@ impl EvictionPolicy for Adaptive {
         if pressure == Pressure::Expired {
             return None;
         }
-        self.fit_miniatures();
-        // One look may do no more than queue again what was hit, behind its back; after it nothing is marked.
-        self.ranking.victim().or_else(|| self.ranking.victim())
+        self.is_full = true;
+        self.ranking.victim()
     }
 }
 
-/// A miniature of a cache with so many entries `held` is not made smaller while it has at most this many.
+/// The most entries of a miniature of a shard with so many `held`, one of `n_shards`.
+fn miniature_max(held: usize, n_shards: usize) -> usize {
+    (held / 8).min(MINIATURES_MAX / n_shards).max(miniature_min(held))
+}
+
+/// A miniature of a shard with so many `held` is not made smaller while it has at most this many.
 fn miniature_min(held: usize) -> usize {
     (held / 2).clamp(MINIATURE_MIN / 2, MINIATURE_MIN)
 }
@@ -264,7 +295,7 @@ fn miniature_min(held: usize) -> usize {
 fn price_by(saving: Saving) -> Price {
     match saving {
         Saving::Requests => Price::Byte,
-        Saving::Bytes => Price::Entry,
+        Saving::Bytes => Price::ByteSaved,
     }
 }
 
@@ -277,18 +308,10 @@ fn unpacked(bits: u64) -> (u32, Weight) {
     (bits as u32, Weight::from_bits((bits >> 32) as u16))
 }
 
-/// A miniature has at most so many entries: fewer tell less, more cost more.
-const MINIATURE_MAX: usize = 512;
-/// Up to so many a miniature may be more than an eighth of the cache: half of it, where that is less.
-const MINIATURE_MIN: usize = 128;
-/// The lead forgets with the requests of so many times the entries of a miniature: an entry's time in it, and some.
-const MEMORY_AN_ENTRY: f32 = 8.0;
-/// Caches with fewer entries remember as long as one with so many.
-const ENTRIES_MIN: usize = 64;
-/// The share of requests by which recency must lead: less may be chance, and more might cost a point of hit ratio.
-const LEAD_MIN: f32 = 0.0075;
-/// And the hits by which it must lead, while there were few requests.
-const HITS_MIN: f32 = 12.0;
+/// The miniatures of all shards have at most so many entries: fewer tell less, more cost more.
+const MINIATURES_MAX: usize = 512;
+/// Up to so many a miniature may be more than an eighth of its shard: half of it, where that is less.
+const MINIATURE_MIN: usize = 64;
 /// As many hits as may come between two inserts where nine in ten requests are hits, and all keys are in the sample, and
 /// some more.
 const UNSEEN_MAX: usize = 64;

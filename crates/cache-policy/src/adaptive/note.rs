@@ -1,17 +1,19 @@
 //! What is known of an entry, in six bytes.
 
-/// When an entry was last used, in 27 bits; whether it was used since it was queued, in 1; how often, up to 15, in 4.
+/// When an entry was last used, in 29 bits; whether it was used since it was queued, in 1; how often, up to 3, in 2.
+///
+/// Counted further, uses would keep for long what was popular once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen(u32);
 
 impl Seen {
-    pub(super) const TICK_MAX: u32 = (1 << 27) - 1;
-    pub(super) const USES_MAX: u32 = 15;
-    /// By how much moments are moved back when the clock is at its end. History forgets ticks beyond 26 bits anyway.
-    pub(super) const REBASE: u32 = 1 << 26;
+    pub(super) const TICK_MAX: u32 = (1 << 29) - 1;
+    pub(super) const USES_MAX: u32 = 3;
+    /// By how much moments are moved back when the clock is at its end. History forgets ticks beyond 28 bits anyway.
+    pub(super) const REBASE: u32 = 1 << 28;
 
     pub(super) fn new(tick: u32, uses: u32) -> Self {
-        Self(tick << 5 | uses.min(Self::USES_MAX))
+        Self(tick << 3 | uses.min(Self::USES_MAX))
     }
 
     pub(super) fn from_bits(bits: u32) -> Self {
@@ -23,7 +25,7 @@ impl Seen {
     }
 
     pub(super) fn tick(self) -> u32 {
-        self.0 >> 5
+        self.0 >> 3
     }
 
     pub(super) fn uses(self) -> u32 {
@@ -48,11 +50,11 @@ impl Seen {
     }
 
     pub(super) fn rebased(self) -> Self {
-        Self(self.tick().saturating_sub(Self::REBASE) << 5 | self.0 & (HIT | Self::USES_MAX))
+        Self(self.tick().saturating_sub(Self::REBASE) << 3 | self.0 & (HIT | Self::USES_MAX))
     }
 }
 
-const HIT: u32 = 1 << 4;
+const HIT: u32 = 1 << 2;
 
 /// A weight, rounded down to 11 significant bits: exact below 2,048, and at most 4 TiB.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -96,11 +98,11 @@ mod tests {
         }
 
         #[test]
-        fn a_hit_moves_the_moment_counts_and_marks(tick in 0..Seen::TICK_MAX, uses in 1u32..=15, later in 0u32..9) {
+        fn a_hit_moves_the_moment_counts_and_marks(tick in 0..Seen::TICK_MAX, uses in 1u32..=3, later in 0u32..9) {
             let seen = Seen::new(tick, uses);
             let now = (tick + later).min(Seen::TICK_MAX);
             let hit = seen.hit(now);
-            prop_assert_eq!((hit.tick(), hit.uses()), (now, (uses + 1).min(15)));
+            prop_assert_eq!((hit.tick(), hit.uses()), (now, (uses + 1).min(3)));
             prop_assert!(hit.is_hit() && !seen.is_hit() && !hit.unmarked().is_hit());
             prop_assert_eq!(f64::from(hit.age(seen)), f64::from(now - tick));
         }

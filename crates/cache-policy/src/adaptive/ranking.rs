@@ -23,13 +23,15 @@ pub(super) enum Way {
     Density,
 }
 
-/// What room costs an entry.
+/// What an entry takes of the room, and pays for a hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Price {
-    /// As much as any other.
+    /// One, for one hit: as any other.
     Entry,
-    /// Its weight.
+    /// Its bytes, for one hit.
     Byte,
+    /// Its bytes, for as many that a hit saves.
+    ByteSaved,
 }
 
 /// Entries by slot, in order of worth.
@@ -49,6 +51,10 @@ pub(super) struct Ranking {
     occupied: u64,
     window: Tally,
     main: Tally,
+    /// The window's part of the whole.
+    window_share: f32,
+    /// When main's worst was looked for last, and its rank then.
+    main_ranked: (u32, f32),
     history: History,
 }
 
@@ -63,10 +69,23 @@ struct Node {
     list: u8,
 }
 
+/// How much is somewhere.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
-    entries: usize,
-    weight: u64,
+pub(super) struct Tally {
+    pub(super) entries: usize,
+    pub(super) weight: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, weight: Weight) {
+        self.entries += 1;
+        self.weight += weight.get();
+    }
+
+    pub(super) fn subtract(&mut self, weight: Weight) {
+        self.entries -= 1;
+        self.weight -= weight.get();
+    }
 }
 
 /// By the number of its first list.
@@ -93,6 +112,8 @@ impl Ranking {
             occupied: 0,
             window: Tally::default(),
             main: Tally::default(),
+            window_share: WINDOW_MAX,
+            main_ranked: (0, f32::INFINITY),
             history: History::default(),
         }
     }
@@ -147,69 +168,135 @@ impl Ranking {
         Some((node.hash, node.weight))
     }
 
-    pub(super) fn reweigh(&mut self, slot: Slot, weight: Weight) {
-        let Some(node) = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST) else { return };
+    /// Its weight is another. By what it is known, and the weight that it had.
+    pub(super) fn reweigh(&mut self, slot: Slot, weight: Weight) -> Option<(u32, Weight)> {
+        let node = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST)?;
         let old = mem::replace(&mut node.weight, weight);
-        let list = node.list;
+        let (hash, list) = (node.hash, node.list);
         let tally = self.tally(list);
         tally.weight = tally.weight - old.get() + weight.get();
+        Some((hash, old))
     }
 
-    /// It has left; it is remembered if it `was_evicted`.
-    pub(super) fn remove(&mut self, slot: Slot, was_evicted: bool) {
+    /// It has left; it is remembered if it `was_evicted`. By what it was known.
+    pub(super) fn remove(&mut self, slot: Slot, was_evicted: bool) -> Option<(u32, Weight)> {
         let n_entries = self.entries();
-        if self.unlink(slot) && was_evicted {
-            let (hash, seen) = (self.nodes[slot.index()].hash, self.seen(slot));
+        if !self.unlink(slot) {
+            return None;
+        }
+        let Node { hash, weight, .. } = self.nodes[slot.index()];
+        if was_evicted {
+            let seen = self.seen(slot);
             self.history.push(hash, seen, n_entries, *self.clock.get_mut());
         }
+        Some((hash, weight))
+    }
+
+    /// What is held of the keys whose hash `is_counted`: entries and weight.
+    pub(super) fn count(&self, is_counted: impl Fn(u32) -> bool) -> Tally {
+        let mut counted = Tally::default();
+        for node in self.nodes.iter().filter(|node| node.list != NO_LIST && is_counted(node.hash)) {
+            counted.add(node.weight);
+        }
+        counted
     }
 
     /// The one to leave; some slot if any is in use.
     pub(super) fn victim(&mut self) -> Option<Slot> {
+        match self.way {
+            Way::Recency => self.worst_of_all(),
+            Way::Density => self.least_dense(),
+        }
+    }
+
+    fn worst_of_all(&mut self) -> Option<Slot> {
+        let window = self.worst(Region::Window, 0.0);
+        match (window, self.worst(Region::Main, 0.0)) {
+            (Some(window), Some(main)) if self.rank(window) < self.rank(main) => Some(main),
+            (window, main) => window.or(main),
+        }
+    }
+
+    fn least_dense(&mut self) -> Option<Slot> {
         loop {
-            let main = self.worst(Region::Main, 0.0);
-            if self.way == Way::Recency {
-                let window = self.worst(Region::Window, 0.0);
-                return self.worse(window, main);
-            }
-            if let Some(slot) = main.filter(|_| self.main.weight > self.main_share()) {
+            if self.room(self.main) > self.main_share()
+                && let Some(slot) = self.worst(Region::Main, 0.0)
+            {
                 self.push(Region::Window, slot);
                 continue;
             }
-            let limit = main.map_or(f32::INFINITY, |slot| self.rank(slot));
+            let limit = self.main_rank();
             let window = self.worst(Region::Window, limit);
-            if self.main.weight > self.main_share() {
+            let share = self.main_share();
+            if self.room(self.main) > share {
                 continue;
             }
-            let window_share = self.weight() - self.main_share();
-            if self.window.weight > 2 * window_share {
+            if self.room(self.window) > 2 * (self.room_of_all() - share) {
                 // The way has just changed, and most of what is held is in the window.
-                return self.worse(window, main);
+                return self.worst_of_all();
+            }
+            if let Some(slot) = window {
+                self.fit_window(-self.rank(slot) / limit);
             }
             // The window may have been emptied just now.
             return window.or_else(|| self.worst(Region::Main, 0.0));
         }
     }
 
+    /// The rank of main's worst, or lately so: it changes slowly.
+    fn main_rank(&mut self) -> f32 {
+        let (now, interval) = (*self.clock.get_mut(), self.entries() / 128);
+        let (at, rank) = self.main_ranked;
+        if now.wrapping_sub(at) as usize <= interval {
+            return rank;
+        }
+        let rank = self.worst(Region::Main, 0.0).map_or(f32::INFINITY, |slot| self.rank(slot));
+        self.main_ranked = (now, rank);
+        rank
+    }
+
+    /// The window becomes smaller by what an entry has cost that leaves it unused, in the cost of main's worst, and larger
+    /// by some for each that was used. One that costs as much as main's worst came from there, and says nothing.
+    fn fit_window(&mut self, by: f32) {
+        if by > -1.0 {
+            let entries = self.entries().max(1) as f32;
+            let least = WINDOW_MIN.max(WINDOW_ENTRIES_MIN / entries).min(WINDOW_MAX);
+            self.window_share = (self.window_share + by * WINDOW_STEP / entries).clamp(least, WINDOW_MAX);
+        }
+    }
+
+    /// What of the room a region takes, in the unit of the price.
+    fn room(&self, region: Tally) -> u64 {
+        match self.price {
+            Price::Entry => region.entries as u64,
+            Price::Byte | Price::ByteSaved => region.weight,
+        }
+    }
+
+    fn room_of_all(&self) -> u64 {
+        self.room(self.window) + self.room(self.main)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a share need not be exact")]
     fn main_share(&self) -> u64 {
-        self.weight() - self.weight() / WINDOW_PART
+        let all = self.room_of_all();
+        all - (all as f32 * self.window_share) as u64
     }
 
     fn main_has_room(&self, weight: Weight) -> bool {
-        self.main.weight + weight.get() <= self.main_share()
+        self.room(Tally { entries: 1, weight: weight.get() }) + self.room(self.main) <= self.main_share()
     }
 
-    /// Whether one that was seen in the `past` came back before the worst of main would have left.
+    /// Whether one that was seen in the `past` came back before the worst of main would have left, and clearly so: in a
+    /// loop all come back equally soon, and main would lose whom it needs next.
     fn is_proven(&mut self, seen: Seen, weight: Weight, past: Seen) -> bool {
-        let returned_after = seen.age(past);
-        self.worst(Region::Main, 0.0)
-            .is_some_and(|worst| returned_after * self.cost(seen, weight) < self.rank(worst))
+        seen.age(past) * self.cost(seen, weight) * MARGIN < self.main_rank()
     }
 
     /// What is in the window beyond its share goes to main while main has room: two for each insert.
     fn fill_main(&mut self) {
         for _ in 0..2 {
-            if self.way == Way::Recency || self.main.weight >= self.main_share() {
+            if self.way == Way::Recency || self.room(self.main) >= self.main_share() {
                 return;
             }
             let Some(slot) = self.worst(Region::Window, 0.0) else { return };
@@ -238,20 +325,21 @@ impl Ranking {
                     break;
                 }
                 *self.nodes[slot.index()].seen.get_mut() = seen.unmarked().bits();
-                self.push(if rank < limit { Region::Main } else { region }, slot);
+                if region == Region::Window && limit > 0.0 {
+                    self.fit_window(WINDOW_GAIN);
+                }
+                if rank < limit {
+                    self.push(Region::Main, slot);
+                } else {
+                    // It may be the end of a list that was looked at before.
+                    lists |= 1 << (self.push(region, slot) - first);
+                }
             }
             if self.lists.is_empty(list as usize) {
                 self.occupied &= !(1 << list);
             }
         }
         worst
-    }
-
-    fn worse(&self, a: Option<Slot>, b: Option<Slot>) -> Option<Slot> {
-        match (a, b) {
-            (Some(a), Some(b)) if self.rank(a) < self.rank(b) => Some(b),
-            _ => a.or(b),
-        }
     }
 
     /// The greater, the sooner it is to leave.
@@ -267,7 +355,7 @@ impl Ranking {
     /// The room that is paid for a use.
     fn cost(&self, seen: Seen, weight: Weight) -> f32 {
         let price = match self.price {
-            Price::Entry => 1.0,
+            Price::Entry | Price::ByteSaved => 1.0,
             Price::Byte => weight.get() as f32,
         };
         price / seen.uses() as f32
@@ -287,26 +375,25 @@ impl Ranking {
                 let span = u32::try_from(self.entries() / 16).unwrap_or(u32::MAX).max(1);
                 seen.tick() / span % LISTS_A_REGION
             }
-            // By the power of two that is nearest to the cost; 15 uses of a byte cost a sixteenth.
+            // By the power of two that is nearest to the cost; 3 uses of a byte cost a third.
             Way::Density => {
-                let cost = self.cost(seen, self.nodes[slot.index()].weight) * 16.0 * std::f32::consts::SQRT_2;
+                let cost = self.cost(seen, self.nodes[slot.index()].weight) * 2.0 * std::f32::consts::SQRT_2;
                 exponent(cost.max(1.0)).min(LISTS_A_REGION - 1)
             }
         }
     }
 
-    /// Moves `slot` to the front of its list in `region`, from wherever it is.
-    fn push(&mut self, region: Region, slot: Slot) {
+    /// Moves `slot` to the front of its list in `region`, from wherever it is. Which list that is.
+    fn push(&mut self, region: Region, slot: Slot) -> u32 {
         self.unlink(slot);
         let list = region as u32 + self.list_of(slot);
         self.occupied |= 1 << list;
         self.lists.push_front(list as usize, slot);
         let node = &mut self.nodes[slot.index()];
         node.list = u8::try_from(list).unwrap_or(NO_LIST);
-        let (list, weight) = (node.list, node.weight.get());
-        let tally = self.tally(list);
-        tally.entries += 1;
-        tally.weight += weight;
+        let (number, weight) = (node.list, node.weight);
+        self.tally(number).add(weight);
+        list
     }
 
     /// Takes `slot` out of its list. Whether it was in one.
@@ -314,10 +401,8 @@ impl Ranking {
         let Some(node) = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST) else {
             return false;
         };
-        let (list, weight) = (mem::replace(&mut node.list, NO_LIST), node.weight.get());
-        let tally = self.tally(list);
-        tally.entries -= 1;
-        tally.weight -= weight;
+        let (list, weight) = (mem::replace(&mut node.list, NO_LIST), node.weight);
+        self.tally(list).subtract(weight);
         self.lists.remove(slot)
     }
 
@@ -326,7 +411,7 @@ impl Ranking {
     }
 
     /// The next tick. Before the clock would overflow, all moments are moved back: a pass over the entries for
-    /// every 67 million inserts.
+    /// every 268 million inserts.
     fn tick(&mut self) -> u32 {
         let clock = self.clock.get_mut();
         *clock += 1;
@@ -350,6 +435,55 @@ fn exponent(x: f32) -> u32 {
 const LISTS_A_REGION: u32 = 32;
 const N_LISTS: usize = 64;
 const NO_LIST: u8 = u8::MAX;
-/// The window's share is the whole over this: the tenth that S3-FIFO gives to its small queue, too. More costs hits on
-/// loops, less costs hits where what is used twice is used soon.
-const WINDOW_PART: u64 = 10;
+/// What comes back must have been away for less than main's worst by so much.
+const MARGIN: f32 = 1.1;
+/// The window's share at most: the tenth that S3-FIFO gives to its small queue, too. More costs hits where what is used
+/// twice is used late, less costs hits where it is used soon.
+const WINDOW_MAX: f32 = 0.1;
+/// And at least, which is what a loop leaves it.
+const WINDOW_MIN: f32 = 0.02;
+/// But no fewer entries: with none, each newcomer would have to displace one of main.
+const WINDOW_ENTRIES_MIN: f32 = 2.0;
+/// By how much of the whole the window changes when as many have left it as are held.
+const WINDOW_STEP: f32 = 0.2;
+/// What one use in the window outweighs: the loss of so many entries that cost as much as main's worst.
+const WINDOW_GAIN: f32 = 3.0;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against LRU as one would write it down, with moments that count inserts: of those used at one moment, either
+        /// may leave.
+        #[test]
+        fn by_recency_the_one_used_the_longest_ago_leaves(
+            capacity in 1usize..=16,
+            keys in prop::collection::vec((0u32..24, 0u32..24).prop_map(|(a, b)| a.min(b)), 0..400),
+        ) {
+            let mut ranking = Ranking::new(Way::Recency, Price::Entry);
+            let (mut model, mut now) = (Vec::<(u32, u32)>::new(), 0);
+            for key in keys {
+                if let Some((_, used)) = model.iter_mut().find(|(held, _)| *held == key) {
+                    *used = now;
+                    ranking.hit(Slot::new(key));
+                    continue;
+                }
+                now += 1;
+                model.push((key, now));
+                ranking.insert(Slot::new(key), key, Weight::new(1));
+                if model.len() > capacity {
+                    let victim = ranking.victim().map(Slot::number);
+                    let at = model.iter().position(|(held, _)| Some(*held) == victim);
+                    prop_assert!(at.is_some(), "{victim:?} is not held");
+                    let (key, used) = model.swap_remove(at.unwrap_or_default());
+                    let oldest = model.iter().map(|(_, used)| *used).min();
+                    prop_assert!(oldest.is_none_or(|oldest| used <= oldest), "{used}, not {oldest:?}");
+                    prop_assert_eq!(ranking.remove(Slot::new(key), true).map(|(hash, _)| hash), Some(key));
+                }
+            }
+        }
+    }
+}

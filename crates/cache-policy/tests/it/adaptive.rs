@@ -19,6 +19,29 @@ fn a_loop_larger_than_the_cache_keeps_its_share() {
     }
 }
 
+/// The window is left to those who use it.
+#[test]
+fn of_a_loop_that_nearly_fits_nearly_all_is_kept() {
+    for (n_keys, capacity) in [(1100, 1000), (2500, 2000), (220, 200)] {
+        let requests = || (0..60 * n_keys).map(move |at| (at % n_keys, 1));
+        let hits = of(&Adaptive::new(), entries(capacity), requests()).hit_ratio();
+        let share = capacity as f64 / n_keys as f64;
+        assert!(hits > 0.93 * share, "{hits} of {share}");
+    }
+}
+
+/// What main has kept from another time does not keep a loop out that would fit.
+#[test]
+fn a_loop_that_fits_is_held_soon_after_a_drift() {
+    let capacity = 1000;
+    let mut ours = Cache::new(&Adaptive::new(), entries(capacity));
+    drift(60_000, 5).for_each(|(key, weight)| ours.request(key, weight));
+    let before = ours.hits;
+    (0..20_000u64).for_each(|at| ours.request((1 << 40) + at % 950, 1));
+    let hits = (ours.hits - before) as f64 / 20_000.0;
+    assert!(hits > 0.8, "{hits}");
+}
+
 #[test]
 fn drifting_popularity_is_followed_as_by_lru() {
     for (capacity, step) in [(50, 20), (300, 5), (1000, 2), (2000, 4)] {
