@@ -85,7 +85,7 @@ fn validated_hit() -> Vec<Subject> {
 }
 
 fn objects() -> Objects {
-    Objects::new(N_KEYS, Store::in_memory())
+    Objects::to_count(N_KEYS, Store::in_memory())
 }
 
 const N_KEYS: usize = 1000;

@@ -22,6 +22,11 @@ impl Hits {
         Self { workload: Workload::zipf_dealt_anew(n_keys, REQUESTS / 4, SPELL) }
     }
 
+    /// The requests.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
     /// On a map that is nothing but a map.
     pub fn floor(&self) -> Subject {
         let workload = self.workload.clone();

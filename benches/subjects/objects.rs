@@ -11,6 +11,7 @@ use cache_facade::{
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
+    hits::Hits,
     stores::{Store, location},
     tables::BODY_BYTES,
 };
@@ -24,9 +25,18 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Puts `n_keys` objects into the store.
+    /// Puts `n_keys` objects into the store. They are asked for as in [`Hits::new`].
     pub fn new(n_keys: usize, store: Store) -> Self {
-        let workload = Workload::zipf_dealt_anew(n_keys, REQUESTS, SPELL);
+        Self::asked(Hits::new(n_keys).workload(), store)
+    }
+
+    /// The same, asked for as in [`Hits::to_count`].
+    pub fn to_count(n_keys: usize, store: Store) -> Self {
+        Self::asked(Hits::to_count(n_keys).workload(), store)
+    }
+
+    fn asked(workload: &Workload, store: Store) -> Self {
+        let workload = workload.clone();
         let runtime = runtime();
         store.fill(&runtime, workload.keys(), BODY_BYTES);
         Self { workload, store, runtime: Arc::new(runtime) }
@@ -106,9 +116,3 @@ impl Objects {
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be had")
 }
-
-/// So many are drawn, then they repeat.
-const REQUESTS: usize = 1 << 16;
-
-/// A reader asks for some keys often, and every so often for others.
-const SPELL: usize = 250;

@@ -50,7 +50,10 @@ impl ObjectCache {
     ///
     /// A dropped future leaves its question in the air: the answer is kept for the next reader.
     pub async fn get(&self, key: &str) -> Result<CachedObject> {
-        self.inner.get(key, None).await.map(CachedObject::from)
+        match self.inner.get_fresh(key, None) {
+            Some(served) => Ok(CachedObject::from(served)),
+            None => self.inner.ask(key, None).await.map(CachedObject::from),
+        }
     }
 
     /// The object, as `options` say.

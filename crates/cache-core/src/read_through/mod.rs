@@ -141,16 +141,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves its question in the air: the answer is kept for the next reader.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
-        if let Some(served) = self.shared.fresh(key, freshness) {
-            return Ok(served);
+        match self.get_fresh(key, freshness) {
+            Some(served) => Ok(served),
+            None => self.ask(key, freshness).await,
         }
+    }
+
+    /// The first half of [`get`](Self::get): a copy that is at hand and surely fresh, served and counted. Awaits,
+    /// allocates and parses nothing, and needs no runtime. `None` says nothing of what is held: [`ask`](Self::ask).
+    #[inline]
+    pub fn get_fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
+        self.shared.fresh(key, freshness)
+    }
+
+    /// The second half of [`get`](Self::get): the object, after [`get_fresh`](Self::get_fresh) had nothing to serve.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
-        let mut read = pin!(self.ask(key, freshness));
+        let mut read = pin!(self.read(key, freshness));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    /// The object, when what is at hand is not known to be fresh.
-    async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+    async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         let shared = &self.shared;
         let read = match freshness.map_or(Ok(()), Freshness::check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
