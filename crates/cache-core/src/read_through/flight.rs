@@ -45,6 +45,7 @@ pub(super) fn flight<V: Validator + ?Sized>(
         seq,
         asked: false,
         publishing: false,
+        left: false,
         _counted: counted,
     };
     flight.fly(looked, impatient).boxed()
@@ -60,6 +61,8 @@ struct Flight<V: ?Sized> {
     asked: bool,
     /// The backend is being changed.
     publishing: bool,
+    /// Its place is another's, or free.
+    left: bool,
     _counted: Counted,
 }
 
@@ -124,7 +127,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.check(&question, answer);
         self.count(&answer);
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
-            return self.confirm(pinned.clone(), question.asked_at);
+            let landed = self.confirm(pinned.clone(), question.asked_at);
+            self.left = true;
+            return landed;
         }
         if let Some(running) = self.tracked.lock().flight(self.seq) {
             running.phase = Phase::Landing;
@@ -136,7 +141,9 @@ impl<V: Validator + ?Sized> Flight<V> {
             publish(&self.shared, &self.tracked.key, &question, answer, fenced, epoch).await
         };
         self.publishing = false;
-        self.leave(self.tracked.lock(), landed)
+        let landed = self.leave(self.tracked.lock(), landed);
+        self.left = true;
+        landed
     }
 
     /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it stays gone. This
@@ -238,8 +245,10 @@ impl<V: ?Sized> Drop for Flight<V> {
         if self.asked {
             self.shared.count(Count::OriginAbandoned);
         }
+        if self.left {
+            return;
+        }
         let mut state = self.tracked.lock();
-        // After a landing the place is another's, or free.
         let lost = state.vacate(self.seq);
         let waiting = lost.as_ref().and_then(|_| state.waiting.take());
         drop(state);

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::{runtime::Handle, sync::Notify};
@@ -16,6 +16,8 @@ pub(super) struct Tasks(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     running: AtomicUsize,
+    /// Somebody waits for the end of all, or has done so.
+    awaited: AtomicBool,
     ended: Notify,
 }
 
@@ -37,9 +39,11 @@ impl Tasks {
 
     /// Waits until no task is running.
     pub(super) async fn idle(&self) {
+        // Either the last task sees this, or its end is seen here.
+        self.0.awaited.store(true, Ordering::SeqCst);
         loop {
             let ended = self.0.ended.notified();
-            if self.0.running.load(Ordering::Acquire) == 0 {
+            if self.0.running.load(Ordering::SeqCst) == 0 {
                 return;
             }
             ended.await;
@@ -64,7 +68,7 @@ pub(super) struct Counted(Arc<Inner>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.awaited.load(Ordering::SeqCst) {
             self.0.ended.notify_waiters();
         }
     }
