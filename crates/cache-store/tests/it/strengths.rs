@@ -244,8 +244,9 @@ async fn an_entry_that_the_store_cannot_confirm_is_not_asked_about() {
     let store = stored("body").await;
     let origin = origin(&store);
     let version = fetch(&origin, None).await.version();
-    let entry = cache_core::Entry::builder(&key(), "other".into());
+    let key = key();
+    let entry = cache_core::Entry::builder(&key, "other".into());
     let entry = entry.version(version).keep(Keep::Unconfirmable).build();
-    origin.validate(&key(), Some(&entry)).await.unwrap();
+    origin.validate(&key, Some(&entry)).await.unwrap();
     assert_eq!(store.requests()[1].if_none_match, None);
 }
