@@ -175,6 +175,15 @@ impl ObjectCacheBuilder {
         self
     }
 
+    /// Whether the first request is preceded by a probe that finds out whether the store keeps what is relied upon: some
+    /// hundred requests for two small objects under `object-cache-probe/`, removed at the end. Where it does not, reads
+    /// or conditional puts are `Config` errors that say why; see [`probe_capabilities`](crate::probe_capabilities). An
+    /// error with an origin of your own. Default: no.
+    pub fn verify_store(mut self, verify: bool) -> Self {
+        self.of_store.verify = Some(verify);
+        self
+    }
+
     /// The cache. Asks nothing of the store.
     ///
     /// # Errors
@@ -266,6 +275,7 @@ struct OfStore {
     strength: Option<ValidatorStrength>,
     accept_weak: Option<bool>,
     max_object_size: Option<u64>,
+    verify: Option<bool>,
 }
 
 impl OfStore {
@@ -283,6 +293,9 @@ impl OfStore {
         if let Some(bytes) = self.max_object_size {
             builder = builder.max_object_size(bytes);
         }
+        if let Some(verify) = self.verify {
+            builder = builder.verify_store(verify);
+        }
         Ok(Arc::new(builder.build()?))
     }
 
@@ -292,6 +305,7 @@ impl OfStore {
             ("validator_strength", self.strength.is_some()),
             ("accept_weak_validators", self.accept_weak.is_some()),
             ("max_object_size", self.max_object_size.is_some()),
+            ("verify_store", self.verify.is_some()),
         ];
         exclude(&set, "an origin of your own; set it up there").map(|()| origin)
     }

@@ -81,7 +81,7 @@ pub use {
         PutCondition, Result, Stats, Status, Version,
     },
     cache_policy::{self, Saving},
-    cache_store::{self, ValidatorStrength},
+    cache_store::{self, Capabilities, Support, ValidatorStrength, probe_capabilities},
     object_store,
 };
 

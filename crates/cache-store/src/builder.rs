@@ -18,7 +18,8 @@ pub struct EtagValidatorBuilder {
 
 impl EtagValidatorBuilder {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        let settings = Settings { origin_timeout: TIMEOUT, accept_weak: false, max_object_size: None };
+        let settings =
+            Settings { origin_timeout: TIMEOUT, accept_weak: false, max_object_size: None, verify: false };
         Self { store, clock: None, settings, strength: None }
     }
 
@@ -50,6 +51,16 @@ impl EtagValidatorBuilder {
     /// memory.
     pub fn max_object_size(mut self, bytes: u64) -> Self {
         self.settings.max_object_size = Some(bytes);
+        self
+    }
+
+    /// Whether to find out what the store really does before it is relied upon: see
+    /// [`probe_capabilities`](crate::probe_capabilities). The first request of the validator is preceded by the probe,
+    /// which writes two small objects under `object-cache-probe/` and removes them; it is repeated only if it failed.
+    /// From then on, reads of a store whose "not modified" cannot be trusted are errors of kind `Config`, and so are puts
+    /// with a condition that the store does not keep. Default: no.
+    pub fn verify_store(mut self, verify: bool) -> Self {
+        self.settings.verify = verify;
         self
     }
 
@@ -98,6 +109,7 @@ pub(crate) struct Settings {
     pub(crate) origin_timeout: Duration,
     pub(crate) accept_weak: bool,
     pub(crate) max_object_size: Option<u64>,
+    pub(crate) verify: bool,
 }
 
 fn wrong(message: &str) -> Error {

@@ -38,6 +38,7 @@ mod builder;
 mod error;
 mod local_disk;
 mod paths;
+mod probe;
 mod strength;
 mod tag;
 mod validator;
@@ -45,6 +46,7 @@ mod validator;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
+    probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,
     validator::EtagValidator,
 };

@@ -16,14 +16,16 @@ use cache_core::{
 use futures_util::future::poll_immediate;
 use object_store::{
     GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
+    path::Path,
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 use crate::{
-    attributes_from_store, body,
+    Capabilities, attributes_from_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of},
     paths::Paths,
+    probe_capabilities,
     strength::ValidatorStrength,
 };
 
@@ -58,6 +60,8 @@ pub struct EtagValidator {
     settings: Settings,
     strength: ValidatorStrength,
     paths: Paths,
+    /// What the probe saw, once it was made.
+    seen: OnceCell<Capabilities>,
 }
 
 impl EtagValidator {
@@ -77,10 +81,13 @@ impl EtagValidator {
         settings: Settings,
         strength: ValidatorStrength,
     ) -> Self {
-        Self { store, clock, settings, strength, paths: Paths::new() }
+        Self { store, clock, settings, strength, paths: Paths::new(), seen: OnceCell::new() }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        if self.settings.verify {
+            Box::pin(self.verify(|seen| seen.objection_to_validation(self.strength))).await?;
+        }
         let path = self.paths.of(key)?;
         let question = question(held);
         let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
@@ -122,6 +129,18 @@ impl EtagValidator {
         self.strength.keep(version, sent_at, self.settings.accept_weak)
     }
 
+    /// Whether the store was seen to break what is relied upon. Probes it, if that has not been done.
+    async fn verify(&self, objection: impl Fn(&Capabilities) -> Option<&'static str>) -> Result<()> {
+        let probe = || Box::pin(async { probe_capabilities(&*self.store, &Path::from(PROBE_PREFIX)).await });
+        match objection(self.seen.get_or_try_init(probe).await?) {
+            None => Ok(()),
+            Some(objection) => Err(Error::new(
+                ErrorKind::Config,
+                format!("{objection}; use another store, or do without verify_store if that is acceptable"),
+            )),
+        }
+    }
+
     /// What `request` answers, if it does in time. Its errors are about `key`.
     ///
     /// It is pinned where it was made: moved in here, it would take its place twice.
@@ -153,6 +172,9 @@ impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
         let request = async {
             let (path, mode) = (self.paths.of(key)?, put_mode(condition)?);
+            if self.settings.verify && !matches!(mode, PutMode::Overwrite) {
+                Box::pin(self.verify(Capabilities::objection_to_conditional_puts)).await?;
+            }
             let (action, size) = (Action::of_put(&mode), body.len() as u64);
             let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
@@ -224,6 +246,9 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
     }
 }
+
+/// Where the probe writes.
+const PROBE_PREFIX: &str = "object-cache-probe";
 
 fn late(limit: Duration) -> Error {
     let message = format!("the origin did not answer within {limit:?} (origin_timeout)");

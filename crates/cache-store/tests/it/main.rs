@@ -5,6 +5,7 @@ mod attributes;
 mod bodies;
 mod clock;
 mod errors;
+mod probe;
 mod reads;
 mod settings;
 mod strengths;
