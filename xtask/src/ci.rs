@@ -53,6 +53,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", about: "tests and doc tests, as the README runs them", run: test },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
     Step { name: "examples", about: "every example runs; each asserts what it prints", run: examples::check },
+    Step { name: "model", about: "small types in every order that threads can take", run: model },
     Step {
         name: "test-features",
         about: "tests with all features, real stores among them",
@@ -75,6 +76,12 @@ fn docs() -> Result<()> {
 
 fn test() -> Result<()> {
     sh(&mut cargo("test --workspace --locked"))
+}
+
+fn model() -> Result<()> {
+    // What is built with other flags has a folder of its own.
+    let tests = "test --package cache-core --lib --locked --target-dir target/loom model::";
+    sh(cargo(tests).env("RUSTFLAGS", "--cfg object_cache_loom"))
 }
 
 fn chosen(args: &[String]) -> Result<Vec<&'static Step>> {

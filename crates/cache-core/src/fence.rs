@@ -5,12 +5,15 @@
 //! most [`FLOORS_MAX`] floors; one more and all of them become a floor under the whole cache. Nothing is walked:
 //! void entries are found out when they are read, and leave by eviction or expiry otherwise.
 
-use std::sync::{
-    PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::PoisonError;
 
-use crate::Entry;
+use crate::{
+    Entry,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// The number that `clear` and `invalidate_prefix` raise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,7 +122,54 @@ impl Scope {
 
 const FLOORS_MAX: usize = 16;
 
-#[cfg(test)]
+#[cfg(all(test, object_cache_loom))]
+mod model {
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    /// Whoever reads the number before a clear has ended is void once it has; whoever sees a clear's end asks in its
+    /// epoch or a later one.
+    #[test]
+    fn what_was_asked_before_a_floor_is_void_after_it() {
+        loom::model(|| {
+            let epochs = Arc::new(Epochs::default());
+            let asking = thread::spawn({
+                let epochs = Arc::clone(&epochs);
+                move || {
+                    let asked = epochs.latest();
+                    (asked, epochs.voids("a/b", asked))
+                }
+            });
+            let before = epochs.latest();
+            epochs.raise_prefix("a/");
+            assert!(epochs.voids("a/b", before) && !epochs.voids("b", before));
+            let after = epochs.latest();
+            let (asked, _) = asking.join().unwrap();
+            assert_eq!(epochs.voids("a/b", asked), asked < after);
+        });
+    }
+
+    #[test]
+    fn two_floors_at_once_both_stand() {
+        loom::model(|| {
+            let epochs = Arc::new(Epochs::default());
+            let before = epochs.latest();
+            let other = thread::spawn({
+                let epochs = Arc::clone(&epochs);
+                move || epochs.raise_key("a")
+            });
+            epochs.raise_prefix("b");
+            other.join().unwrap();
+            assert!(epochs.voids("a", before) && epochs.voids("b", before) && !epochs.voids("c", before));
+            assert!(!epochs.voids("a", epochs.latest()));
+        });
+    }
+}
+
+#[cfg(all(test, not(object_cache_loom)))]
 mod tests {
     use super::*;
 

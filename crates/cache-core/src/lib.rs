@@ -21,6 +21,7 @@ mod key;
 mod policy;
 mod read_through;
 mod stats;
+mod sync;
 mod validator;
 mod version;
 

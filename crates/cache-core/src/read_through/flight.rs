@@ -2,7 +2,7 @@
 //!
 //! It looks up what to ask about, asks, publishes what was answered, and then wakes its waiters.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::{runtime::Handle, sync::watch};
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator, fence::Epoch, stats::Count,
+    sync::MutexGuard,
 };
 
 /// What a flight brought its waiters.

@@ -3,7 +3,7 @@
 //! At most two flights a key: one running, one waiting that starts when the first has landed. So a burst of any number
 //! of strong readers costs at most two requests a round trip.
 
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::watch};
 
@@ -15,7 +15,9 @@ use super::{
     table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
     tasks::runtime,
 };
-use crate::{Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count};
+use crate::{
+    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
+};
 
 /// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits for it.
 pub(super) async fn read<V: Validator + ?Sized>(

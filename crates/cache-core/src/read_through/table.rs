@@ -8,7 +8,7 @@ use std::{
     hash::BuildHasher,
     mem,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use hashbrown::{HashTable, hash_table::Entry};
@@ -18,7 +18,11 @@ use super::{
     drive::{Parked, hand_on},
     flight::Landed,
 };
-use crate::{Key, Moment, Result, fence::Epoch};
+use crate::{
+    Key, Moment, Result,
+    fence::Epoch,
+    sync::{Mutex, MutexGuard},
+};
 
 /// All keys with flights or writes.
 pub(super) struct Table {
@@ -288,3 +292,111 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const SHARDS: usize = 16;
+
+#[cfg(all(test, object_cache_loom))]
+mod model {
+    use loom::{
+        sync::atomic::{AtomicU64, Ordering},
+        thread,
+    };
+
+    use super::*;
+
+    /// Whoever uses a key while another does has the same state; nobody leaves one behind, nor takes another's away.
+    #[test]
+    fn users_of_a_key_share_its_state_and_the_last_one_takes_it_away() {
+        loom::model(|| {
+            let table = Table::new();
+            let kept = table.enter("a").unwrap();
+            let other = thread::spawn({
+                let table = Arc::clone(&table);
+                move || {
+                    let one = table.enter("a").unwrap();
+                    let two = one.clone();
+                    drop(one);
+                    two.lock().fence();
+                }
+            });
+            let copy = kept.clone();
+            drop(kept);
+            copy.lock().fence();
+            other.join().unwrap();
+            // The other came while this use lasted, so there is one state.
+            assert_eq!((copy.lock().generation, table.len()), (2, 1));
+            drop(copy);
+            assert_eq!(table.len(), 0);
+        });
+    }
+
+    /// A flight and a write, as the protocol runs them, with a value at the origin and one that is held.
+    #[test]
+    fn what_is_kept_after_a_write_is_not_older_than_it() {
+        loom::model(|| {
+            let table = Table::new();
+            let (origin, held) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(NOTHING)));
+            let write = thread::spawn({
+                let (table, origin, held) = (Arc::clone(&table), Arc::clone(&origin), Arc::clone(&held));
+                move || {
+                    let key = table.enter("a").unwrap();
+                    let mut state = key.lock();
+                    state.fence();
+                    state.writes += 1;
+                    held.store(NOTHING, Ordering::Relaxed);
+                    drop(state);
+                    origin.store(2, Ordering::Relaxed);
+                    let mut state = key.lock();
+                    state.fence();
+                    state.writes -= 1;
+                }
+            });
+            let key = table.enter("a").unwrap();
+            let seq = key.lock().begin_flight(Epoch(0), None, Drive::Task);
+            let answer = origin.load(Ordering::Relaxed);
+            {
+                let mut state = key.lock();
+                let (generation, writes) = (state.generation, state.writes);
+                let running = state.flight(seq).unwrap();
+                if running.generation == generation && writes == 0 {
+                    held.store(answer, Ordering::Relaxed);
+                }
+                assert!(state.vacate(seq).is_some() && state.vacate(seq).is_none());
+            }
+            drop(key);
+            write.join().unwrap();
+            let kept = held.load(Ordering::Relaxed);
+            assert!(kept == NOTHING || kept == 2, "{kept} is held after 2 was written");
+            assert_eq!(table.len(), 0);
+        });
+    }
+
+    /// Who joins before the landing gets its answer; who comes later finds the place free.
+    #[test]
+    fn a_reader_joins_before_the_landing_or_finds_the_place_free() {
+        loom::model(|| {
+            let table = Table::new();
+            let key = table.enter("a").unwrap();
+            let seq = key.lock().begin_flight(Epoch(0), None, Drive::Task);
+            let reader = thread::spawn({
+                let key = key.clone();
+                move || {
+                    let mut state = key.lock();
+                    assert!(state.want().is_none(), "a task has it");
+                    state.running.as_mut().map(Running::subscribe)
+                }
+            });
+            let landed = key.lock().vacate(seq).unwrap();
+            if let Some(waiters) = landed.answer {
+                waiters
+                    .send_replace(Some(Landed::Failed(crate::Error::new(crate::ErrorKind::Other, "landed"))));
+            }
+            if let Some(ticket) = reader.join().unwrap() {
+                assert!(ticket.borrow().is_some(), "a waiter was not told");
+            }
+            assert_eq!(key.lock().stamp().landings, 1);
+            drop(key);
+            assert_eq!(table.len(), 0);
+        });
+    }
+
+    const NOTHING: u64 = 0;
+}

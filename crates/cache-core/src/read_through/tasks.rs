@@ -1,13 +1,13 @@
 //! The tasks that flights and writes run in.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::Notify};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{
+    Error, ErrorKind, Result,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 /// Counts the tasks of a cache, so that `close` can wait for their end.
 #[derive(Debug, Default, Clone)]
@@ -15,9 +15,8 @@ pub(super) struct Tasks(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// How many run, and `AWAITED` once somebody has waited for the end of all.
     running: AtomicUsize,
-    /// Somebody waits for the end of all, or has done so.
-    awaited: AtomicBool,
     ended: Notify,
 }
 
@@ -39,11 +38,10 @@ impl Tasks {
 
     /// Waits until no task is running.
     pub(super) async fn idle(&self) {
-        // Either the last task sees this, or its end is seen here.
-        self.0.awaited.store(true, Ordering::SeqCst);
         loop {
             let ended = self.0.ended.notified();
-            if self.0.running.load(Ordering::SeqCst) == 0 {
+            // Either the last task sees this, or its end is seen here.
+            if self.0.running.fetch_or(AWAITED, Ordering::AcqRel) & !AWAITED == 0 {
                 return;
             }
             ended.await;
@@ -68,8 +66,31 @@ pub(super) struct Counted(Arc<Inner>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.awaited.load(Ordering::SeqCst) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == AWAITED + 1 {
             self.0.ended.notify_waiters();
         }
+    }
+}
+
+const AWAITED: usize = 1 << (usize::BITS - 1);
+
+#[cfg(all(test, object_cache_loom))]
+mod model {
+    use loom::{future::block_on, thread};
+
+    use super::*;
+
+    /// However the two meet, the one who waits learns of the end.
+    #[test]
+    fn the_last_task_wakes_who_waits() {
+        loom::model(|| {
+            let tasks = Tasks::default();
+            let counted = [tasks.count(), tasks.count()];
+            let ends = counted.map(|counted| thread::spawn(move || drop(counted)));
+            block_on(tasks.idle());
+            for end in ends {
+                end.join().unwrap();
+            }
+        });
     }
 }
