@@ -20,7 +20,7 @@ use crate::{Entry, Moment, Result};
 ///   returned before the call, in any tier;
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an earlier entry
 ///   of that key;
-/// * a dropped future has no later effect;
+/// * a dropped future has no later effect, and one that was never polled has none at all, but for that of `insert`;
 /// * all handles to what one `insert` stored are clones of the inserted [`Entry`], so that they share one renewal.
 ///   What is read back from a medium that outlives the process is built anew with [`Entry::builder`], and so will
 ///   be asked about before use;
