@@ -172,3 +172,17 @@ const fn last_of(path: &'static str) -> &'static str {
 
 /// How a rule is broken: what was done, expected and seen. The suite adds the name of the rule.
 type Fault = String;
+
+/// A key, cut where it is too long to read.
+struct Short<'a>(&'a str);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(KEY_SHOWN_MAX) {
+            None => write!(f, "{:?}", self.0),
+            Some((end, _)) => write!(f, "{:?}… ({} bytes)", &self.0[..end], self.0.len()),
+        }
+    }
+}
+
+const KEY_SHOWN_MAX: usize = 80;

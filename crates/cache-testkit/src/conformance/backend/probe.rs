@@ -6,7 +6,10 @@ use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
 
 use super::{Capabilities, Fault};
-use crate::conformance::bounds::{abandoned, answered, returned};
+use crate::conformance::{
+    Short,
+    bounds::{abandoned, answered, returned},
+};
 
 #[derive(Clone)]
 pub(super) struct Probe {
@@ -234,18 +237,6 @@ impl fmt::Display for Shown<'_> {
                 }
                 write!(f, "and {} bytes", entry.body().len())
             }
-        }
-    }
-}
-
-/// A key, cut where it is too long to read.
-pub(super) struct Short<'a>(pub(super) &'a str);
-
-impl fmt::Display for Short<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(40) {
-            None => write!(f, "{:?}", self.0),
-            Some((end, _)) => write!(f, "{:?}… ({} bytes)", &self.0[..end], self.0.len()),
         }
     }
 }

@@ -7,9 +7,9 @@ use cache_core::{Attributes, Entry, Keep, Key, Moment, Version};
 
 use super::{
     Fault, Suite, kept,
-    probe::{Inserting, Probe, Short, Shown, difference, entry, vouched},
+    probe::{Inserting, Probe, Shown, difference, entry, vouched},
 };
-use crate::conformance::{Broken, Outcome};
+use crate::conformance::{Broken, Outcome, Short};
 
 /// *A look-up shows what was inserted under that very key*, and nothing of a key that is a prefix of it, longer, written
 /// in another case or another Unicode form, or much like a path; and what was stored is shown, while there is room.

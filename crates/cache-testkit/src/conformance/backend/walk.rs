@@ -6,9 +6,9 @@ use cache_core::{Entry, Moment, Usage};
 
 use super::{
     Fault, Suite,
-    probe::{Probe, Short, entry, is_alike, vouched},
+    probe::{Probe, entry, is_alike, vouched},
 };
-use crate::conformance::random::Random;
+use crate::conformance::{Short, random::Random};
 
 pub(super) struct Walk {
     pub(super) probe: Probe,

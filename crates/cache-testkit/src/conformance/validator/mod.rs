@@ -29,7 +29,7 @@ pub use self::{
         the_version_of_a_put_names_its_body, what_is_unsupported_says_so_and_changes_nothing,
     },
 };
-use super::{Broken, Fault, Outcome, Report, Rule, bounds::answered, check_all, rules};
+use super::{Broken, Fault, Outcome, Report, Rule, Short, bounds::answered, check_all, rules};
 use crate::{MemoryOrigin, OriginFault};
 
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
@@ -291,6 +291,7 @@ fn key(rule: &str, name: &str) -> Key {
 }
 
 fn asking(key: &Key, held: Option<&Entry>) -> String {
+    let key = Short(key.as_str());
     match held.map(Entry::e_tag) {
         None => format!("`validate({key}, None)`"),
         Some(Some(tag)) => format!("`validate({key}, Some(entry with the tag {tag}))`"),
