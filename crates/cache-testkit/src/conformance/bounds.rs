@@ -44,6 +44,11 @@ pub(super) async fn answered<T, F: Future<Output = T>>(
     }
 }
 
+/// What `future` returns, however long it takes. It is dropped in there, whether it panics or not.
+pub(super) async fn caught<T>(call: &str, future: impl Future<Output = T>) -> Result<T, Fault> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panicked(&call, &*panic))
+}
+
 /// What a call that does not wait returns.
 pub(super) fn returned<T>(call: impl fmt::Display, function: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(function)).map_err(|panic| panicked(&call, &*panic))

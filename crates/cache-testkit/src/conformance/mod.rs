@@ -35,8 +35,8 @@
 //! It never panics itself, and a panic of the implementation is reported under the rule that was looked at. Waiting is
 //! bounded: a call that has not returned after [`PATIENCE`] of tokio's time, or was polled a million times, is reported
 //! as one that never returns. In a runtime whose clock is paused that takes no time at all. What blocks its thread for
-//! ever inside of one poll can be interrupted by nobody: policies and `peek`, where it is likely, are called on a
-//! thread of their own and given up after as long on the machine's clock; for the rest use a test runner with a limit.
+//! ever inside of one poll can be interrupted by nobody: policies, and `peek` while other calls wait, are called on a
+//! thread of their own and given up after some time of the machine's clock; for the rest use a test runner with a limit.
 //!
 //! What is generated comes from seeds that are fixed: a rule that failed once fails again, as far as the
 //! implementation and the runtime do the same again. A suite that passes shows the absence of what it looks for, and
@@ -48,7 +48,7 @@ pub mod policy;
 mod random;
 pub mod validator;
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, future::Future};
 
 use futures_util::future::BoxFuture;
 
@@ -148,6 +148,15 @@ async fn check_all<S: ?Sized>(suite: &S, rules: &[Rule<S>]) -> Result<Report, Br
         report.rules.push((rule.name, rule.run(suite).await?));
     }
     Ok(report)
+}
+
+/// What became of `rule`, as `checking` finds it. What panics in here, but not in a call, does so when it is dropped.
+async fn checked(
+    rule: &'static str,
+    checking: impl Future<Output = Result<Outcome, Fault>>,
+) -> Result<Outcome, Broken> {
+    let found = bounds::caught("something that was dropped", checking).await;
+    found.and_then(|found| found).map_err(|what| Broken { rule, what })
 }
 
 /// The rules that these functions check.

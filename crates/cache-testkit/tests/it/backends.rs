@@ -49,6 +49,9 @@ enum Fault {
     InsertPanics,
     InsertFails,
     RefusesAll,
+    DropPanics,
+    HasNoRoom,
+    UsageIsAbsurd,
 }
 
 /// For each rule, what must be caught by it.
@@ -105,10 +108,25 @@ async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
         (Fault::InsertPanics, "panicked: told to"),
         (Fault::InsertFails, "declares `fails`"),
         (Fault::RefusesAll, "declares `refuses`"),
+        (Fault::DropPanics, "something that was dropped panicked: told to"),
+        (Fault::HasNoRoom, "was refused (TooLarge)"),
     ] {
         let broken = backend::check(&suite(fault)).await.unwrap_err();
         println!("{broken}");
         assert!(broken.what.contains(said), "{broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_usage_says_no_rule_panics() {
+    for fault in [Fault::UsageIsAbsurd, Fault::HasNoRoom] {
+        for can in [memory(), memory().forgets().max_entries(u64::MAX), memory().refuses().max_entries(0)] {
+            let suite = opening(fault, can);
+            for rule in RULES {
+                // Whatever comes of it: one with no room at all, that may forget, keeps them all.
+                let _ = rule.run(&suite).await;
+            }
+        }
     }
 }
 
@@ -178,6 +196,12 @@ const CAPACITY: u64 = 1 << 20;
 const ENTRIES_MAX: usize = 60;
 const UPPER_MAX: usize = 15;
 
+impl Drop for Tiers {
+    fn drop(&mut self) {
+        assert!(!self.is(Fault::DropPanics), "told to");
+    }
+}
+
 impl Tiers {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
@@ -185,6 +209,10 @@ impl Tiers {
 
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    fn capacity(&self) -> u64 {
+        if self.is(Fault::HasNoRoom) { 0 } else { CAPACITY }
     }
 
     fn named(&self, key: &str) -> String {
@@ -222,7 +250,7 @@ impl Tiers {
             state.refused += 1;
             return Admission::Refused(Refusal::Policy);
         }
-        if entry.weight() > CAPACITY && !self.is(Fault::HasNoLimit) {
+        if entry.weight() > self.capacity() && !self.is(Fault::HasNoLimit) {
             state.refused += 1;
             if !self.is(Fault::RefusesAndKeepsTheOldEntry) {
                 state.take(&key, self.fault);
@@ -422,6 +450,11 @@ impl Backend for Tiers {
     }
 
     fn usage(&self) -> Usage {
+        if self.is(Fault::UsageIsAbsurd) {
+            let (entries, bytes, evicted, expired, refused) =
+                (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+            return Usage { entries, bytes, capacity_bytes: Some(0), evicted, expired, refused };
+        }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
             Fault::CountsBodiesAlone => entry.body().len() as u64,
@@ -430,7 +463,7 @@ impl Backend for Tiers {
         Usage {
             entries: (state.upper.len() + state.lower.len()) as u64 + state.miscount,
             bytes: bytes.sum(),
-            capacity_bytes: Some(CAPACITY),
+            capacity_bytes: Some(self.capacity()),
             evicted: state.evicted,
             expired: state.expired,
             refused: state.refused,

@@ -25,7 +25,7 @@ use crate::conformance::{
 ///
 /// [`Broken`] if it is not so.
 pub async fn peek_does_not_block(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("peek_does_not_block", peeks(suite).await)
+    kept("peek_does_not_block", peeks(suite)).await
 }
 
 async fn peeks(suite: &Suite) -> Result<(), Fault> {
@@ -76,12 +76,12 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn many_tasks_at_once_find_their_own(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("many_tasks_at_once_find_their_own", many(suite).await)
+    kept("many_tasks_at_once_find_their_own", many(suite)).await
 }
 
 async fn many(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
-    let size_max = backend.small_capacity()?.map_or(3000, |capacity| capacity / 16);
+    let size_max = backend.small_capacity()?.map_or(3000, |capacity| capacity / 16).max(1);
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         tasks.spawn(changes(backend.clone(), task, size_max));

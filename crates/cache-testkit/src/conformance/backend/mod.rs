@@ -42,7 +42,7 @@ pub use self::{
         memory_answers_in_peek_alone, what_outlives_the_process_comes_back_without_a_stamp,
     },
 };
-use super::{Broken, Fault, Outcome, Report, Rule, bounds::answered, check_all, rules};
+use super::{Broken, Fault, Outcome, Report, Rule, bounds::answered, check_all, checked, rules};
 
 /// All rules, in the order in which [`check`] goes through them.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -133,7 +133,8 @@ impl Capabilities {
         self
     }
 
-    /// The most entries that are held, if there is such a limit. What limits the bytes, `usage` says itself.
+    /// The most entries that are held, if there is such a limit: between 40 and 5,000, or it is not reached. What limits the
+    /// bytes, `usage` says itself.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
         self
@@ -159,8 +160,8 @@ impl Suite {
     /// the first time: memory ignores the number, what lives on disk makes a folder's name of it. A number comes again
     /// only if the backend [outlives the process](Capabilities::outlives_the_process).
     ///
-    /// Open them small: some rules fill a backend, and leave one alone whose capacity is more than 16 MiB. 1 MiB is
-    /// right; it must have room for 40 entries, and for a body of 256 KiB.
+    /// Open them small: some rules fill a backend, and leave one alone whose capacity is more than 16 MiB. Right are 1 MiB
+    /// and, where entries are limited, 50; it must have room for 40 entries, and for a body of 256 KiB.
     pub fn new<F>(capabilities: Capabilities, open: impl Fn(u64) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Arc<dyn Backend>> + Send + 'static,
@@ -190,7 +191,10 @@ impl fmt::Debug for Suite {
     }
 }
 
-/// What became of `rule`, of which `checked` found nothing or a fault.
-fn kept(rule: &'static str, checked: Result<(), Fault>) -> Result<Outcome, Broken> {
-    checked.map(|()| Outcome::Kept).map_err(|what| Broken { rule, what })
+/// What became of `rule`, in which `checking` finds nothing or a fault.
+async fn kept(
+    rule: &'static str,
+    checking: impl Future<Output = Result<(), Fault>>,
+) -> Result<Outcome, Broken> {
+    checked(rule, async { checking.await.map(|()| Outcome::Kept) }).await
 }

@@ -18,7 +18,7 @@ use crate::conformance::{Broken, Outcome, Short};
 ///
 /// [`Broken`] if it is not so.
 pub async fn each_key_shows_its_own_entry(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("each_key_shows_its_own_entry", keys(suite).await)
+    kept("each_key_shows_its_own_entry", keys(suite)).await
 }
 
 async fn keys(suite: &Suite) -> Result<(), Fault> {
@@ -85,7 +85,7 @@ fn odd_keys() -> Vec<String> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn an_entry_comes_back_whole(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("an_entry_comes_back_whole", whole(suite).await)
+    kept("an_entry_comes_back_whole", whole(suite)).await
 }
 
 async fn whole(suite: &Suite) -> Result<(), Fault> {
@@ -137,7 +137,7 @@ fn odd_entries() -> Vec<Entry> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_look_up_shows_the_inserted_entry_itself(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("a_look_up_shows_the_inserted_entry_itself", itself(suite).await)
+    kept("a_look_up_shows_the_inserted_entry_itself", itself(suite)).await
 }
 
 async fn itself(suite: &Suite) -> Result<(), Fault> {
@@ -172,7 +172,7 @@ pub async fn memory_answers_in_peek_alone(suite: &Suite) -> Result<Outcome, Brok
     if suite.can.waits {
         return Ok(Outcome::LeftOut("this backend waits"));
     }
-    kept("memory_answers_in_peek_alone", at_hand(suite).await)
+    kept("memory_answers_in_peek_alone", at_hand(suite)).await
 }
 
 async fn at_hand(suite: &Suite) -> Result<(), Fault> {
@@ -199,7 +199,7 @@ pub async fn what_outlives_the_process_comes_back_without_a_stamp(suite: &Suite)
     if !suite.can.outlives {
         return Ok(Outcome::LeftOut("nothing outlives the process here"));
     }
-    kept("what_outlives_the_process_comes_back_without_a_stamp", reopened(suite).await)
+    kept("what_outlives_the_process_comes_back_without_a_stamp", reopened(suite)).await
 }
 
 async fn reopened(suite: &Suite) -> Result<(), Fault> {

@@ -32,7 +32,7 @@ impl Walk {
     pub(super) async fn new(suite: &Suite, seed: u64) -> Result<Self, Fault> {
         let probe = suite.open().await?;
         let n_keys = suite.can.max_entries.map_or(KEYS, |max| max.saturating_mul(2).clamp(KEYS, KEYS_MAX));
-        let size_max = probe.small_capacity()?.map_or(3000, |capacity| capacity / 8);
+        let size_max = probe.small_capacity()?.map_or(3000, |capacity| capacity / 8).max(1);
         Ok(Self {
             probe,
             random: Random::new(seed),
@@ -63,7 +63,7 @@ impl Walk {
                 format!("`remove({name:?})`")
             }
             20 => {
-                self.n_left += self.probe.usage()?.entries;
+                self.n_left = self.n_left.saturating_add(self.probe.usage()?.entries);
                 self.probe.clear().await?;
                 self.inserted.clear();
                 "`clear()`".to_owned()
@@ -137,26 +137,29 @@ impl Probe {
 /// Other keys, each of which comes once.
 pub(super) struct Crowd {
     /// How many of them take the whole room twice.
-    n: usize,
-    size: usize,
-    n_came: usize,
+    n: u64,
+    size: u64,
+    n_came: u64,
 }
 
 impl Crowd {
     pub(super) fn of(backend: &Probe) -> Result<Self, Fault> {
-        let n = backend.can.max_entries.map_or(64, |max| max.saturating_mul(2).clamp(64, 10_000));
+        let n = Self::number(backend, 1000);
         let size = backend.small_capacity()?.map_or(1000, |capacity| 2 * capacity / n);
-        let fits = "a small number";
-        Ok(Self { n: usize::try_from(n).expect(fits), size: usize::try_from(size).expect(fits), n_came: 0 })
+        Ok(Self { n, size, n_came: 0 })
     }
 
     /// The same, with a small body each: many entries, and few bytes.
-    pub(super) fn of_small(backend: &Probe) -> Result<Self, Fault> {
-        Ok(Self { size: 10, ..Self::of(backend)? })
+    pub(super) fn of_small(backend: &Probe) -> Self {
+        Self { n: Self::number(backend, 10_000), size: 10, n_came: 0 }
+    }
+
+    fn number(backend: &Probe, n_max: u64) -> u64 {
+        backend.can.max_entries.map_or(64, |max| max.saturating_mul(2).clamp(64, n_max))
     }
 
     /// Inserts as many as take `part` eighths of that.
-    pub(super) async fn come(&mut self, backend: &Probe, part: usize) -> Result<(), Fault> {
+    pub(super) async fn come(&mut self, backend: &Probe, part: u64) -> Result<(), Fault> {
         for _ in 0..self.n * part / 8 {
             self.come_one(backend).await?;
         }
@@ -165,7 +168,8 @@ impl Crowd {
 
     async fn come_one(&mut self, backend: &Probe) -> Result<(), Fault> {
         self.n_came += 1;
-        backend.insert(&entry(&format!("crowd/{}", self.n_came), "crowd", self.size)).await?;
+        let size = usize::try_from(self.size).expect("a part of a small capacity");
+        backend.insert(&entry(&format!("crowd/{}", self.n_came), "crowd", size)).await?;
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 mod questions;
 mod writes;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub use self::{
         the_version_of_a_put_names_its_body, what_is_unsupported_says_so_and_changes_nothing,
     },
 };
-use super::{Broken, Fault, Outcome, Report, Rule, Short, bounds::answered, check_all, rules};
+use super::{Broken, Fault, Report, Rule, Short, bounds::answered, check_all, rules};
 use crate::{MemoryOrigin, OriginFault};
 
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
@@ -275,14 +275,6 @@ impl fmt::Debug for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Suite").field("can", &self.can).finish_non_exhaustive()
     }
-}
-
-/// What became of `rule`.
-async fn rule(
-    rule: &'static str,
-    checked: impl Future<Output = Result<Outcome, Fault>>,
-) -> Result<Outcome, Broken> {
-    checked.await.map_err(|what| Broken { rule, what })
 }
 
 /// A key for a rule.

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use cache_core::{ErrorKind, Keep, Key, Validation};
 use tokio::task::yield_now;
 
-use super::{Suite, Trouble, asking, key, rule, text, unexpected};
+use super::{Suite, Trouble, asking, key, text, unexpected};
 use crate::conformance::{
     Broken, Outcome,
     bounds::{abandoned, answered, settle},
+    checked,
 };
 
 /// `Unchanged` *never with nothing held*: what is there comes as `Changed`, also with an empty body, and what is not is
@@ -18,7 +19,7 @@ use crate::conformance::{
 /// [`Broken`] if it is not so.
 pub async fn with_nothing_held_nothing_is_unchanged(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "with_nothing_held_nothing_is_unchanged";
-    rule(name, async {
+    checked(name, async {
         let (missing, empty, large) = (key(name, "missing"), key(name, "empty"), key(name, "large"));
         suite.delete(&missing).await?;
         suite.is_gone(&missing, None, "where there is no object").await?;
@@ -42,7 +43,7 @@ pub async fn with_nothing_held_nothing_is_unchanged(suite: &Suite) -> Result<Out
 /// [`Broken`] if it is not so.
 pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "each_key_has_its_own_answer";
-    rule(name, async {
+    checked(name, async {
         let long = "k".repeat(200);
         let longer = ["l".repeat(200), "l".repeat(200), "m".repeat(200)].join("/");
         let names = ["p", "pq", "d/x", "d/xy", "a b", "a%20b", "a+b", "\u{e9}/\u{1f980}", &long, &longer];
@@ -71,7 +72,7 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
 /// [`Broken`] if it is not so.
 pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_current_entry_is_unchanged";
-    rule(name, async {
+    checked(name, async {
         let (key, other) = (key(name, "a"), key(name, "b"));
         suite.put(&key, "body").await?;
         let held = suite.fetch(&key, b"body", "of an object that is there").await?;
@@ -103,7 +104,7 @@ pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Brok
 /// [`Broken`] if it is not so.
 pub async fn a_changed_object_comes_with_its_new_body(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_changed_object_comes_with_its_new_body";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         suite.put(&key, "version 0").await?;
         let mut held = suite.fetch(&key, b"version 0", "of an object that is there").await?;
@@ -125,7 +126,7 @@ pub async fn a_changed_object_comes_with_its_new_body(suite: &Suite) -> Result<O
 /// [`Broken`] if it is not so.
 pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_deleted_object_is_gone";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         for body in ["first", "again"] {
             suite.put(&key, body).await?;
@@ -147,7 +148,7 @@ pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> 
 /// [`Broken`] if it is not so.
 pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "each_call_asks_anew";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         for n in 0..3 {
             let body = format!("body {n}");
@@ -191,7 +192,7 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
 /// [`Broken`] if it is not so.
 pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "an_entry_is_built_anew";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         suite.put(&key, "body").await?;
         let first = suite.fetch(&key, b"body", "of an object that is there").await?;
@@ -218,7 +219,7 @@ pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
 /// [`Broken`] if it is not so.
 pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_body_comes_with_its_own_version";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         for (n_turns, holds) in (0..10).flat_map(|n| [(n, false), (n, true)]) {
             let (old, new) = (format!("old {n_turns} {holds}"), format!("new {n_turns} {holds}"));
@@ -270,7 +271,7 @@ pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome,
 /// [`Broken`] if it is not so.
 pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_dropped_question_leaves_nothing_behind";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         for n_polls in 0..8 {
             let body = format!("body {n_polls}");
@@ -306,7 +307,7 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
 /// [`Broken`] if it is not so.
 pub async fn an_outage_is_an_error(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "an_outage_is_an_error";
-    rule(name, async {
+    checked(name, async {
         let key = key(name, "a");
         suite.put(&key, "body").await?;
         let held = suite.fetch(&key, b"body", "of an object that is there").await?;

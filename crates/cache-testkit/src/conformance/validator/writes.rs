@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cache_core::{ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Version};
 use tokio::task::yield_now;
 
-use super::{Fault, Suite, Trouble, key, rule, text};
-use crate::conformance::{Broken, Outcome, bounds::answered};
+use super::{Fault, Suite, Trouble, key, text};
+use crate::conformance::{Broken, Outcome, bounds::answered, checked};
 
 /// *The version that `put` returns MUST name the body that was put, and come from the answer to the put itself*: the
 /// entry of a put is unchanged as long as the object is, and not when another body took its place, however soon.
@@ -17,7 +17,7 @@ use crate::conformance::{Broken, Outcome, bounds::answered};
 /// [`Broken`] if it is not so.
 pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "the_version_of_a_put_names_its_body";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         let key = key(name, "a");
         for body in ["first", "other", ""] {
@@ -74,7 +74,7 @@ pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcom
 /// [`Broken`] if it is not so.
 pub async fn a_put_if_absent_spares_what_is_there(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_put_if_absent_spares_what_is_there";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         if !suite.can.puts_if_absent {
             return Ok(Outcome::LeftOut("puts under this condition were not declared"));
@@ -101,7 +101,7 @@ pub async fn a_put_if_absent_spares_what_is_there(suite: &Suite) -> Result<Outco
 /// [`Broken`] if it is not so.
 pub async fn a_put_if_matches_spares_what_has_changed(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_put_if_matches_spares_what_has_changed";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         if !suite.can.puts_if_matches {
             return Ok(Outcome::LeftOut("puts under this condition were not declared"));
@@ -139,7 +139,7 @@ pub async fn a_put_if_matches_spares_what_has_changed(suite: &Suite) -> Result<O
 /// [`Broken`] if it is not so.
 pub async fn what_is_unsupported_says_so_and_changes_nothing(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "what_is_unsupported_says_so_and_changes_nothing";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         let key = key(name, "a");
         let mut outcome = Outcome::LeftOut("all conditions are supported");
@@ -173,7 +173,7 @@ pub async fn what_is_unsupported_says_so_and_changes_nothing(suite: &Suite) -> R
 /// [`Broken`] if it is not so.
 pub async fn a_refused_put_changes_nothing(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_refused_put_changes_nothing";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         let key = key(name, "a");
         suite.put(&key, "held").await?;
@@ -197,7 +197,7 @@ pub async fn a_refused_put_changes_nothing(suite: &Suite) -> Result<Outcome, Bro
 /// [`Broken`] if it is not so.
 pub async fn a_deleted_object_is_gone_for_all(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_deleted_object_is_gone_for_all";
-    rule(name, async {
+    checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
         let key = key(name, "a");
         for body in ["first", "again"] {
