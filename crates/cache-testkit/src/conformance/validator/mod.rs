@@ -35,10 +35,10 @@ use crate::{MemoryOrigin, OriginFault};
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
 pub const RULES: &[Rule<Suite>] = rules![
     with_nothing_held_nothing_is_unchanged,
-    each_key_has_its_own_answer,
     a_current_entry_is_unchanged,
     a_changed_object_comes_with_its_new_body,
     a_deleted_object_is_gone,
+    each_key_has_its_own_answer,
     each_call_asks_anew,
     an_entry_is_built_anew,
     a_body_comes_with_its_own_version,
