@@ -97,6 +97,15 @@ async fn without_a_fault_all_rules_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_keys_are_under_the_prefix() {
+    let shelf = Shelf { fault: Fault::None, conditions: true, state: Arc::default() };
+    let suite = of(shelf.clone(), all()).under("a/b").unwrap();
+    validator::check(&suite).await.unwrap();
+    assert!(shelf.state().objects.keys().all(|key| key.starts_with("a/b/")));
+    assert_eq!(suite.under("/a").unwrap_err().kind(), ErrorKind::InvalidKey);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_declared_is_not_held_against_a_validator() {
     let report =
         validator::check(&with_conditions(Fault::NeverConfirmable, all().never_confirms())).await.unwrap();

@@ -1,7 +1,7 @@
 //! The contracts of [`Validator`] and [`Origin`], sentence by sentence.
 //!
 //! The suite is given the implementation and a [`Truth`]: a way to change and spoil what lies behind it. Every rule works
-//! on keys of its own under `conformance/`, and so can run over a store that others use; it leaves objects behind.
+//! on keys of its own under one prefix, and so can run over a store that others use; it leaves objects behind.
 //!
 //! What no suite can see from outside: that body and version come from one answer, where a change between two answers
 //! cannot be brought about (a rule lets an object change at several points while it is read); and what becomes of a
@@ -196,6 +196,7 @@ pub struct Suite {
     origin: Option<Arc<dyn Origin>>,
     truth: Arc<dyn Truth>,
     can: Capabilities,
+    prefix: String,
 }
 
 impl Suite {
@@ -205,12 +206,30 @@ impl Suite {
         validator: Arc<dyn Validator>,
         truth: Arc<dyn Truth>,
     ) -> Self {
-        Self { validator, origin: None, truth, can: capabilities }
+        Self { validator, origin: None, truth, can: capabilities, prefix: PREFIX.into() }
     }
 
     /// An origin in front of `truth`; [`OwnWrites`] if there is no other way to it.
     pub fn of_origin(capabilities: Capabilities, origin: Arc<dyn Origin>, truth: Arc<dyn Truth>) -> Self {
-        Self { validator: origin.clone(), origin: Some(origin), truth, can: capabilities }
+        let validator = Self::of_validator(capabilities, origin.clone(), truth);
+        Self { origin: Some(origin), ..validator }
+    }
+
+    /// Has all keys begin with `prefix` and a slash: for a bucket in which several checks run at once. Default:
+    /// `conformance`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey` if keys cannot begin so.
+    pub fn under(mut self, prefix: impl Into<String>) -> Result<Self> {
+        self.prefix = prefix.into();
+        Key::parse(&self.prefix).map(|_| self)
+    }
+
+    /// A key of `rule`.
+    fn key(&self, rule: &str, name: &str) -> Result<Key, Fault> {
+        let key = format!("{}/{rule}/{name}", self.prefix);
+        Key::parse(&key).map_err(|error| format!("with the prefix that was given, a key is not one: {error}"))
     }
 
     async fn put(&self, key: &Key, body: impl Into<Bytes>) -> Result<(), Fault> {
@@ -277,11 +296,6 @@ impl fmt::Debug for Suite {
     }
 }
 
-/// A key for a rule.
-fn key(rule: &str, name: &str) -> Key {
-    Key::parse(&format!("conformance/{rule}/{name}")).expect("rules use canonical keys")
-}
-
 fn asking(key: &Key, held: Option<&Entry>) -> String {
     let key = Short(key.as_str());
     match held.map(Entry::e_tag) {
@@ -310,3 +324,5 @@ fn text(body: &[u8]) -> String {
         format!("{:?}", String::from_utf8_lossy(body))
     }
 }
+
+const PREFIX: &str = "conformance";

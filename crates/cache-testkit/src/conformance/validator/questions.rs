@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cache_core::{ErrorKind, Keep, Key, Validation};
 use tokio::task::yield_now;
 
-use super::{Suite, Trouble, asking, key, text, unexpected};
+use super::{Suite, Trouble, asking, text, unexpected};
 use crate::conformance::{
     Broken, Outcome,
     bounds::{abandoned, answered, settle},
@@ -20,7 +20,8 @@ use crate::conformance::{
 pub async fn with_nothing_held_nothing_is_unchanged(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "with_nothing_held_nothing_is_unchanged";
     checked(name, async {
-        let (missing, empty, large) = (key(name, "missing"), key(name, "empty"), key(name, "large"));
+        let (missing, empty, large) =
+            (suite.key(name, "missing")?, suite.key(name, "empty")?, suite.key(name, "large")?);
         suite.delete(&missing).await?;
         suite.is_gone(&missing, None, "where there is no object").await?;
         for (key, size) in [(&empty, 0), (&large, 1 << 20)] {
@@ -47,7 +48,7 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
         let long = "k".repeat(200);
         let longer = ["l".repeat(200), "l".repeat(200), "m".repeat(200)].join("/");
         let names = ["p", "pq", "d/x", "d/xy", "a b", "a%20b", "a+b", "\u{e9}/\u{1f980}", &long, &longer];
-        let keys: Vec<Key> = names.iter().map(|odd| key(name, odd)).collect();
+        let keys = names.iter().map(|odd| suite.key(name, odd)).collect::<Result<Vec<Key>, _>>()?;
         for key in &keys {
             suite.delete(key).await?;
         }
@@ -73,7 +74,7 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
 pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_current_entry_is_unchanged";
     checked(name, async {
-        let (key, other) = (key(name, "a"), key(name, "b"));
+        let (key, other) = (suite.key(name, "a")?, suite.key(name, "b")?);
         suite.put(&key, "body").await?;
         let held = suite.fetch(&key, b"body", "of an object that is there").await?;
         if held.keep() != Keep::Confirmable {
@@ -105,7 +106,7 @@ pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Brok
 pub async fn a_changed_object_comes_with_its_new_body(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_changed_object_comes_with_its_new_body";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         suite.put(&key, "version 0").await?;
         let mut held = suite.fetch(&key, b"version 0", "of an object that is there").await?;
         for body in ["version 1", "version 2", "another length", ""] {
@@ -127,7 +128,7 @@ pub async fn a_changed_object_comes_with_its_new_body(suite: &Suite) -> Result<O
 pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_deleted_object_is_gone";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for body in ["first", "again"] {
             suite.put(&key, body).await?;
             let held = suite.fetch(&key, body.as_bytes(), "when the object had been written").await?;
@@ -149,7 +150,7 @@ pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> 
 pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "each_call_asks_anew";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for n in 0..3 {
             let body = format!("body {n}");
             suite.delete(&key).await?;
@@ -193,7 +194,7 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
 pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "an_entry_is_built_anew";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         suite.put(&key, "body").await?;
         let first = suite.fetch(&key, b"body", "of an object that is there").await?;
         let second = suite.fetch(&key, b"body", "of an object that is there").await?;
@@ -220,7 +221,7 @@ pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
 pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_body_comes_with_its_own_version";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for (n_turns, holds) in (0..10).flat_map(|n| [(n, false), (n, true)]) {
             let (old, new) = (format!("old {n_turns} {holds}"), format!("new {n_turns} {holds}"));
             suite.put(&key, old.clone()).await?;
@@ -272,7 +273,7 @@ pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome,
 pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_dropped_question_leaves_nothing_behind";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for n_polls in 0..8 {
             let body = format!("body {n_polls}");
             suite.put(&key, body.clone()).await?;
@@ -308,7 +309,7 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
 pub async fn an_outage_is_an_error(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "an_outage_is_an_error";
     checked(name, async {
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         suite.put(&key, "body").await?;
         let held = suite.fetch(&key, b"body", "of an object that is there").await?;
         let mut outcome = Outcome::LeftOut("the truth cannot have requests fail");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cache_core::{ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Version};
 use tokio::task::yield_now;
 
-use super::{Fault, Suite, Trouble, key, text};
+use super::{Fault, Suite, Trouble, text};
 use crate::conformance::{Broken, Outcome, bounds::answered, checked};
 
 /// *The version that `put` returns MUST name the body that was put, and come from the answer to the put itself*: the
@@ -19,7 +19,7 @@ pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcom
     let name = "the_version_of_a_put_names_its_body";
     checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for body in ["first", "other", ""] {
             let version = succeeds(put(origin, &key, body, PutCondition::Always).await?, &key, "Always")?;
             suite.fetch(&key, body.as_bytes(), "when it had been put").await?;
@@ -79,7 +79,7 @@ pub async fn a_put_if_absent_spares_what_is_there(suite: &Suite) -> Result<Outco
         if !suite.can.puts_if_absent {
             return Ok(Outcome::LeftOut("puts under this condition were not declared"));
         }
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for body in ["first", "again"] {
             suite.delete(&key).await?;
             succeeds(put(origin, &key, body, PutCondition::Absent).await?, &key, "Absent")?;
@@ -106,7 +106,7 @@ pub async fn a_put_if_matches_spares_what_has_changed(suite: &Suite) -> Result<O
         if !suite.can.puts_if_matches {
             return Ok(Outcome::LeftOut("puts under this condition were not declared"));
         }
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         let first = succeeds(put(origin, &key, "first", PutCondition::Always).await?, &key, "Always")?;
         let second = put(origin, &key, "second", PutCondition::Matches(first.clone())).await?;
         succeeds(second, &key, "Matches(the current version)")?;
@@ -141,7 +141,7 @@ pub async fn what_is_unsupported_says_so_and_changes_nothing(suite: &Suite) -> R
     let name = "what_is_unsupported_says_so_and_changes_nothing";
     checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         let mut outcome = Outcome::LeftOut("all conditions are supported");
         for (is_supported, name) in
             [(suite.can.puts_if_absent, "Absent"), (suite.can.puts_if_matches, "Matches")]
@@ -175,7 +175,7 @@ pub async fn a_refused_put_changes_nothing(suite: &Suite) -> Result<Outcome, Bro
     let name = "a_refused_put_changes_nothing";
     checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         suite.put(&key, "held").await?;
         if !suite.truth.trouble(Trouble::Refusal) {
             return Ok(Outcome::LeftOut("the truth cannot have requests refused"));
@@ -199,7 +199,7 @@ pub async fn a_deleted_object_is_gone_for_all(suite: &Suite) -> Result<Outcome, 
     let name = "a_deleted_object_is_gone_for_all";
     checked(name, async {
         let Some(origin) = &suite.origin else { return NO_ORIGIN };
-        let key = key(name, "a");
+        let key = suite.key(name, "a")?;
         for body in ["first", "again"] {
             let version = succeeds(put(origin, &key, body, PutCondition::Always).await?, &key, "Always")?;
             let entry = origin.entry_of_put(&key, body.into(), &version);
