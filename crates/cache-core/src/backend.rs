@@ -20,15 +20,19 @@ use crate::{Entry, Moment, Result};
 ///   returned before the call, in any tier;
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an earlier entry
 ///   of that key;
-/// * a dropped future has no later effect;
+/// * a dropped future has no later effect, and one that was never polled has none at all, but for that of `insert`;
 /// * all handles to what one `insert` stored are clones of the inserted [`Entry`], so that they share one renewal.
 ///   What is read back from a medium that outlives the process is built anew with [`Entry::builder`], and so will
 ///   be asked about before use;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
-/// * a look-up shows what was inserted under that very key.
+/// * a look-up shows what was inserted under that very key, and says of it what the inserted entry said: key, body,
+///   version, attributes and [`Keep`](crate::Keep);
+/// * while no call is under way, what is held is within the limits, and `usage` is exact.
 ///
 /// It may lose any entry at any time: that changes cost, never an answer. It need not look at the time: an expired
 /// entry that is still shown is not served.
+///
+/// `cache_testkit::conformance::backend` has a function for each of these sentences that can be seen from outside.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// The entry, if it is at hand without waiting. Memory backends answer here and only here. Counts as one use

@@ -19,6 +19,8 @@ use crate::Moment;
 /// * under [`Pressure::Full`], name some slot whenever any is in use: it may be the newcomer's;
 /// * under [`Pressure::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
 /// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
+///
+/// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen from outside.
 pub trait EvictionPolicy: Send + Sync + 'static {
     /// The same policy, empty, for one shard. The value that a builder is given is a pattern.
     fn for_shard(&self, limits: &Limits) -> Self

@@ -27,6 +27,8 @@ use crate::{Entry, Key, Result, Version};
 ///
 /// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
 /// caught and becomes an error for every reader that waits.
+///
+/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be seen from outside.
 #[async_trait]
 pub trait Validator: Send + Sync + 'static {
     /// Whether `held` is still the current version of `key`, and if not, the current one.
@@ -48,10 +50,14 @@ pub enum Validation {
 ///
 /// # Contract
 ///
-/// The version that `put` returns MUST name the body that was put, and come from the answer to the put itself. An
-/// error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and `Unsupported` leaves
+/// The version that `put` returns MUST name the body that was put, and come from the answer to the put itself. A
+/// condition that the origin cannot obey MUST be an error of kind `Unsupported`: never a put that ignores it.
+///
+/// An error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and `Unsupported` leaves
 /// it open whether the write took effect; of `PreconditionFailed` this is true only of origins that repeat a
 /// request whose answer was lost, as object_store does: the second attempt may have met the first one's work.
+///
+/// `cache_testkit::conformance::validator` checks these sentences too.
 #[async_trait]
 pub trait Origin: Validator {
     /// Writes `body` under `key` if `condition` holds.

@@ -1,5 +1,6 @@
 //! For those who test code that stands on object-cache, or implement one of its traits.
 //!
+//! * [`conformance`] checks whether a backend, a validator, an origin or a policy keeps its contract;
 //! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused;
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
 //! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
@@ -11,6 +12,7 @@
 
 mod backend;
 mod clock;
+pub mod conformance;
 mod gate;
 mod origin;
 mod store;

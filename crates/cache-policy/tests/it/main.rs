@@ -8,7 +8,6 @@ mod misbehaviour;
 mod models;
 #[cfg(feature = "moka")]
 mod moka;
-mod policies;
 mod sharded;
 mod threads;
 mod ttl;

@@ -1,8 +1,6 @@
-//! What the tests stand on: the backends under test, and a slow model of a shard that keeps the callers' half of
-//! the policy contract.
+//! What the tests stand on: the backends under test, and how they are called.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     pin::pin,
     sync::{
@@ -15,10 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{
-    Admission, Backend, Cost, Entry, EvictionPolicy, Held, Key, Moment, Pressure, Removal, Slot, Usage,
-};
+use cache_core::{Admission, Backend, Entry, EvictionPolicy, Key, Moment, Usage};
 use cache_policy::{Adaptive, Lru, MemoryBackend, Ttl};
+pub(crate) use cache_testkit::conformance::policy::Slots;
 
 pub(crate) fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
@@ -182,70 +179,6 @@ pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = 
 pub(crate) fn totals(backend: &dyn Backend) -> (u64, u64, u64) {
     let Usage { evicted, expired, refused, .. } = backend.usage();
     (evicted, expired, refused)
-}
-
-/// The slots in use, with their deadlines.
-#[derive(Debug, Default)]
-pub(crate) struct Slots(pub(crate) BTreeMap<Slot, Option<Moment>>);
-
-impl Held for Slots {
-    fn expires_at(&self, slot: Slot) -> Option<Moment> {
-        self.0.get(&slot).copied().flatten()
-    }
-}
-
-impl Slots {
-    /// The lowest free slot, so that slots are reused as early as can be.
-    pub(crate) fn free(&self) -> Slot {
-        (0..)
-            .map(Slot::new)
-            .find(|slot| !self.0.contains_key(slot))
-            .expect("there are more numbers than slots")
-    }
-
-    /// One of the slots in use, by a number at will.
-    pub(crate) fn pick(&self, choice: usize) -> Option<Slot> {
-        self.0.keys().nth(choice % self.0.len().max(1)).copied()
-    }
-
-    pub(crate) fn insert(&mut self, policy: &mut impl EvictionPolicy, expires_at: Option<Moment>) -> Slot {
-        let slot = self.free();
-        self.0.insert(slot, expires_at);
-        policy.on_insert(slot, &cost(expires_at));
-        slot
-    }
-
-    pub(crate) fn update(
-        &mut self,
-        policy: &mut impl EvictionPolicy,
-        slot: Slot,
-        expires_at: Option<Moment>,
-    ) {
-        self.0.insert(slot, expires_at);
-        policy.on_update(slot, &cost(expires_at));
-    }
-
-    pub(crate) fn remove(&mut self, policy: &mut impl EvictionPolicy, slot: Slot, why: Removal) {
-        self.0.remove(&slot);
-        policy.on_remove(slot, why);
-    }
-
-    /// Asks for a victim and takes it out.
-    pub(crate) fn evict(
-        &mut self,
-        policy: &mut impl EvictionPolicy,
-        now: Moment,
-        pressure: Pressure,
-    ) -> Option<Slot> {
-        let victim = policy.victim(now, pressure, self)?;
-        let why = if pressure == Pressure::Full { Removal::Evicted } else { Removal::Expired };
-        self.remove(policy, victim, why);
-        Some(victim)
-    }
-}
-
-fn cost(expires_at: Option<Moment>) -> Cost {
-    Cost { hash: 0, weight: 1, now: at(0), expires_at }
 }
 
 /// A body that, when freed, looks whether another thread can look something up in `backend` meanwhile; and what it saw.

@@ -4,6 +4,7 @@
 mod attributes;
 mod bodies;
 mod clock;
+mod contract;
 mod errors;
 mod probe;
 mod reads;

@@ -1,0 +1,114 @@
+//! A backend of one's own, and its check: a map with room for so many entries, first in, first out.
+//!
+//! `cargo run -p cache-testkit --example conforming_backend`
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
+use cache_testkit::conformance::{Broken, backend};
+
+struct Fifo {
+    entries_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<String, Entry>,
+    /// The keys, the oldest first.
+    order: VecDeque<String>,
+    evicted: u64,
+    expired: u64,
+}
+
+impl Fifo {
+    fn new(entries_max: usize) -> Self {
+        Self { entries_max, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no method panics while it holds the lock")
+    }
+}
+
+impl State {
+    fn take(&mut self, key: &str) -> bool {
+        self.order.retain(|held| held != key); // Looks at every key: a real one would not.
+        self.entries.remove(key).is_some()
+    }
+}
+
+#[async_trait]
+impl Backend for Fifo {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.state().entries.get(key).cloned()
+    }
+
+    async fn get(&self, _key: &str) -> Result<Option<Entry>> {
+        Ok(None) // What there is, `peek` has shown.
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        let mut state = self.state();
+        let key = entry.key().to_owned();
+        state.take(&key);
+        if state.entries.len() == self.entries_max
+            && let Some(oldest) = state.order.front().cloned()
+        {
+            state.take(&oldest);
+            state.evicted += 1;
+        }
+        state.order.push_back(key.clone());
+        state.entries.insert(key, entry);
+        Ok(Admission::Stored)
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        Ok(self.state().take(key))
+    }
+
+    async fn clear(&self) -> Result<()> {
+        let mut state = self.state();
+        state.entries.clear();
+        state.order.clear();
+        Ok(())
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        let mut state = self.state();
+        // The deadline is asked of the entry: a renewal moves it, and nobody tells the backend.
+        let has_expired = |entry: &&Entry| entry.expires_at().is_some_and(|at| at <= now);
+        let expired: Vec<_> =
+            state.entries.values().filter(has_expired).map(|entry| entry.key().to_owned()).collect();
+        for key in expired {
+            state.take(&key);
+            state.expired += 1;
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        let state = self.state();
+        Usage {
+            entries: state.entries.len() as u64,
+            bytes: state.entries.values().map(Entry::weight).sum(),
+            evicted: state.evicted,
+            expired: state.expired,
+            ..Usage::default()
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Broken> {
+    let can = backend::Capabilities::new().sweeps().max_entries(100);
+    let suite = backend::Suite::new(can, |_| async { Arc::new(Fifo::new(100)) as Arc<dyn Backend> });
+    let report = backend::check(&suite).await?;
+    println!("{report}");
+    assert!(report.kept().any(|rule| rule == "the_limits_hold_after_each_call"));
+    Ok(())
+}

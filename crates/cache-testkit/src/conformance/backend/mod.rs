@@ -1,0 +1,200 @@
+//! The contract of [`Backend`], sentence by sentence.
+//!
+//! A rule opens a backend of its own, or several, calls it as `ReadThrough` would, and looks. After each call a rule
+//! expects what the backend has declared: see [`Capabilities`].
+//!
+//! What no suite can see from outside: that `peek` reads no clock, and counts as one use of the entry. And a backend that
+//! holds nothing keeps every rule but those that want what was inserted back; see [`Capabilities::forgets`].
+
+mod counted;
+mod gone;
+mod many;
+mod probe;
+mod shown;
+mod walk;
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use cache_core::Backend;
+use futures_util::future::BoxFuture;
+
+use self::probe::Probe;
+pub use self::{
+    counted::{
+        a_sweep_drops_what_has_expired, a_sweep_spares_what_has_not_expired, the_limits_hold_after_each_call,
+        usage_counts_what_is_shown, whoever_left_is_counted_once,
+    },
+    gone::{
+        a_dropped_future_has_no_later_effect, a_refused_entry_drops_the_earlier_one,
+        a_removed_entry_is_not_shown, a_replaced_entry_is_not_shown, after_a_clear_nothing_is_shown,
+        an_evicted_entry_uncovers_no_older_one,
+    },
+    many::{many_tasks_at_once_find_their_own, peek_does_not_block},
+    shown::{
+        a_look_up_shows_the_inserted_entry_itself, an_entry_comes_back_whole, each_key_shows_its_own_entry,
+        memory_answers_in_peek_alone, what_outlives_the_process_comes_back_without_a_stamp,
+    },
+};
+use super::{Broken, Fault, Outcome, Report, Rule, bounds::answered, check_all, checked, rules};
+
+/// All rules, in the order in which [`check`] goes through them.
+pub const RULES: &[Rule<Suite>] = rules![
+    each_key_shows_its_own_entry,
+    an_entry_comes_back_whole,
+    a_look_up_shows_the_inserted_entry_itself,
+    memory_answers_in_peek_alone,
+    what_outlives_the_process_comes_back_without_a_stamp,
+    a_removed_entry_is_not_shown,
+    after_a_clear_nothing_is_shown,
+    a_replaced_entry_is_not_shown,
+    a_refused_entry_drops_the_earlier_one,
+    an_evicted_entry_uncovers_no_older_one,
+    a_dropped_future_has_no_later_effect,
+    a_sweep_spares_what_has_not_expired,
+    a_sweep_drops_what_has_expired,
+    the_limits_hold_after_each_call,
+    usage_counts_what_is_shown,
+    whoever_left_is_counted_once,
+    peek_does_not_block,
+    many_tasks_at_once_find_their_own,
+];
+
+/// Checks all rules.
+///
+/// # Errors
+///
+/// [`Broken`] for the first that is broken.
+pub async fn check(suite: &Suite) -> Result<Report, Broken> {
+    check_all(suite, RULES).await
+}
+
+/// What a backend can do, and what it cannot help. The default is the strictest: memory that holds what it stored, never
+/// fails, and never looks at deadlines.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Capabilities {
+    waits: bool,
+    fails: bool,
+    refuses: bool,
+    forgets: bool,
+    sweeps: bool,
+    outlives: bool,
+    max_entries: Option<u64>,
+}
+
+impl Capabilities {
+    /// Those of plain memory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `get` may show what `peek` did not: a disk, a remote cache. Otherwise `get` shows nothing.
+    pub fn waits(mut self) -> Self {
+        self.waits = true;
+        self
+    }
+
+    /// Calls may end in an error. Otherwise an error breaks the rule.
+    pub fn fails(mut self) -> Self {
+        self.fails = true;
+        self
+    }
+
+    /// An entry may be refused although there is room for it. Not for refusing somebody when it is full: every
+    /// backend may do that.
+    pub fn refuses(mut self) -> Self {
+        self.refuses = true;
+        self
+    }
+
+    /// An entry that was stored may leave at any time, uncounted. Then nothing shows whether anything is held
+    /// at all.
+    pub fn forgets(mut self) -> Self {
+        self.forgets = true;
+        self
+    }
+
+    /// `sweep` drops all that has expired. Otherwise it need not find any of it.
+    pub fn sweeps(mut self) -> Self {
+        self.sweeps = true;
+        self
+    }
+
+    /// Entries are found again after the backend was dropped: opened again under its number, it shows what it held.
+    pub fn outlives_the_process(mut self) -> Self {
+        self.outlives = true;
+        self
+    }
+
+    /// The most entries that are held, if there is such a limit: between 40 and 5,000, or it is not reached. What limits the
+    /// bytes, `usage` says itself.
+    pub fn max_entries(mut self, entries: u64) -> Self {
+        self.max_entries = Some(entries);
+        self
+    }
+
+    /// Whether all that was stored is shown while there is room.
+    fn holds(&self) -> bool {
+        !(self.fails || self.refuses || self.forgets)
+    }
+}
+
+/// A kind of backend under test.
+pub struct Suite {
+    open: Box<Open>,
+    can: Capabilities,
+    n_opened: AtomicU64,
+}
+
+type Open = dyn Fn(u64) -> BoxFuture<'static, Arc<dyn Backend>> + Send + Sync;
+
+impl Suite {
+    /// Backends that `open` opens. Each number that it is called with stands for a medium of its own, which is empty
+    /// the first time: memory ignores the number, what lives on disk makes a folder's name of it. A number comes again
+    /// only if the backend [outlives the process](Capabilities::outlives_the_process).
+    ///
+    /// Open them small: some rules fill a backend, and leave one alone whose capacity is more than 16 MiB. Right are 1 MiB
+    /// and, where entries are limited, 50; it must have room for 40 entries, and for a body of 256 KiB.
+    pub fn new<F>(capabilities: Capabilities, open: impl Fn(u64) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Arc<dyn Backend>> + Send + 'static,
+    {
+        let open = Box::new(move |number| Box::pin(open(number)) as BoxFuture<'static, _>);
+        Self { open, can: capabilities, n_opened: AtomicU64::new(0) }
+    }
+
+    /// A backend on a medium that nobody has seen.
+    async fn open(&self) -> Result<Probe, Fault> {
+        self.open_at(self.number()).await
+    }
+
+    fn number(&self) -> u64 {
+        self.n_opened.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn open_at(&self, number: u64) -> Result<Probe, Fault> {
+        let backend = answered("opening the backend", || (self.open)(number)).await?;
+        Ok(Probe::new(backend, self.can.clone()))
+    }
+}
+
+impl fmt::Debug for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite").field("can", &self.can).finish_non_exhaustive()
+    }
+}
+
+/// What became of `rule`, in which `checking` finds nothing or a fault.
+async fn kept(
+    rule: &'static str,
+    checking: impl Future<Output = Result<(), Fault>>,
+) -> Result<Outcome, Broken> {
+    checked(rule, async { checking.await.map(|()| Outcome::Kept) }).await
+}

@@ -1,0 +1,472 @@
+//! A backend of two tiers that keeps its contract, and what each of its faults breaks.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::pending,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Keep, Key, Moment, Refusal, Result, Usage};
+use cache_testkit::conformance::backend::{self, Capabilities, RULES, Suite};
+use tokio::task::yield_now;
+
+use crate::{broken, covered};
+
+/// What is wrong with a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    KeysLoseTheirCase,
+    KeysAreCut,
+    DropsAttributes,
+    ConfirmsWhatItShouldNot,
+    ShowsCopies,
+    AnswersInGetToo,
+    KeepsStampsOnDisk,
+    RemovesAboveAlone,
+    RemoveSaysNo,
+    ClearsAboveAlone,
+    KeepsTheOldEntry,
+    RefusesAndKeepsTheOldEntry,
+    LeavesOldOnesBelow,
+    InsertsBehind,
+    ClearsWhenCalled,
+    SweepsAll,
+    SweepsByTheFirstDeadline,
+    SweepsNothing,
+    HasNoLimit,
+    HasNoLimitOfEntries,
+    CountsBodiesAlone,
+    CountsReplacedTwice,
+    ForgetsToCountEvictions,
+    PeekWaitsForInserts,
+    PeekPanics,
+    InsertsWhatCameLast,
+    InsertNeverReturns,
+    InsertSpins,
+    InsertPanics,
+    InsertFails,
+    RefusesAll,
+    DropPanics,
+    HasNoRoom,
+    UsageIsAbsurd,
+}
+
+/// For each rule, what must be caught by it.
+const CASES: &[(&str, &[Fault])] = &[
+    ("each_key_shows_its_own_entry", &[Fault::KeysLoseTheirCase, Fault::KeysAreCut, Fault::RefusesAll]),
+    ("an_entry_comes_back_whole", &[Fault::DropsAttributes, Fault::ConfirmsWhatItShouldNot]),
+    ("a_look_up_shows_the_inserted_entry_itself", &[Fault::ShowsCopies]),
+    ("memory_answers_in_peek_alone", &[Fault::AnswersInGetToo]),
+    ("what_outlives_the_process_comes_back_without_a_stamp", &[Fault::KeepsStampsOnDisk]),
+    ("a_removed_entry_is_not_shown", &[Fault::RemovesAboveAlone, Fault::RemoveSaysNo]),
+    ("after_a_clear_nothing_is_shown", &[Fault::ClearsAboveAlone]),
+    ("a_replaced_entry_is_not_shown", &[Fault::KeepsTheOldEntry]),
+    ("a_refused_entry_drops_the_earlier_one", &[Fault::RefusesAndKeepsTheOldEntry]),
+    ("an_evicted_entry_uncovers_no_older_one", &[Fault::LeavesOldOnesBelow]),
+    ("a_dropped_future_has_no_later_effect", &[Fault::InsertsBehind, Fault::ClearsWhenCalled]),
+    ("a_sweep_spares_what_has_not_expired", &[Fault::SweepsAll, Fault::SweepsByTheFirstDeadline]),
+    ("a_sweep_drops_what_has_expired", &[Fault::SweepsNothing]),
+    ("the_limits_hold_after_each_call", &[Fault::HasNoLimit, Fault::HasNoLimitOfEntries]),
+    ("usage_counts_what_is_shown", &[Fault::CountsBodiesAlone, Fault::CountsReplacedTwice]),
+    ("whoever_left_is_counted_once", &[Fault::ForgetsToCountEvictions]),
+    ("peek_does_not_block", &[Fault::PeekWaitsForInserts, Fault::PeekPanics]),
+    ("many_tasks_at_once_find_their_own", &[Fault::InsertsWhatCameLast]),
+];
+
+#[tokio::test(start_paused = true)]
+async fn for_each_rule_something_broken_is_caught() {
+    for (rule, faults) in CASES {
+        let checks = RULES.iter().find(|known| known.name == *rule).unwrap();
+        for fault in *faults {
+            let suite = suite(*fault);
+            broken(rule, fault, checks.run(&suite).await);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_fault_all_rules_are_kept() {
+    let memory = backend::check(&suite(Fault::None)).await.unwrap();
+    // What differs between memory and a disk is left out of one of them.
+    let both = backend::check(&on_disk(Fault::None)).await.unwrap();
+    let left_out: Vec<_> = memory.left_out().map(|(rule, _)| rule).collect();
+    assert_eq!(left_out, ["what_outlives_the_process_comes_back_without_a_stamp"]);
+    let mut all = both;
+    all.rules.extend(memory.rules);
+    covered(&all, CASES.iter().map(|(rule, _)| *rule));
+}
+
+/// Each ends the check, whatever rule it meets first.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
+    for (fault, said) in [
+        (Fault::InsertNeverReturns, "did not return within 30s"),
+        (Fault::InsertSpins, "when it had been polled 1000000 times"),
+        (Fault::InsertPanics, "panicked: told to"),
+        (Fault::InsertFails, "declares `fails`"),
+        (Fault::RefusesAll, "declares `refuses`"),
+        (Fault::DropPanics, "something that was dropped panicked: told to"),
+        (Fault::HasNoRoom, "was refused (TooLarge)"),
+    ] {
+        let broken = backend::check(&suite(fault)).await.unwrap_err();
+        println!("{broken}");
+        assert!(broken.what.contains(said), "{broken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_usage_says_no_rule_panics() {
+    for fault in [Fault::UsageIsAbsurd, Fault::HasNoRoom] {
+        for can in [memory(), memory().forgets().max_entries(u64::MAX), memory().refuses().max_entries(0)] {
+            let suite = opening(fault, can);
+            for rule in RULES {
+                // Whatever comes of it: one with no room at all, that may forget, keeps them all.
+                let _ = rule.run(&suite).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_is_not_held_against_a_backend() {
+    for (fault, can) in [
+        (Fault::InsertFails, memory().fails()),
+        (Fault::RefusesAll, memory().refuses()),
+        (Fault::RefusesAll, memory().forgets()),
+        (Fault::AnswersInGetToo, memory().waits()),
+    ] {
+        backend::check(&opening(fault, can)).await.unwrap();
+    }
+}
+
+fn suite(fault: Fault) -> Suite {
+    match fault {
+        Fault::KeepsStampsOnDisk => on_disk(fault),
+        // What waits shows the difference.
+        Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
+            opening(fault, memory().waits())
+        }
+        _ => opening(fault, memory()),
+    }
+}
+
+fn memory() -> Capabilities {
+    Capabilities::new().sweeps().max_entries(ENTRIES_MAX as u64)
+}
+
+fn on_disk(fault: Fault) -> Suite {
+    opening(fault, memory().waits().outlives_the_process())
+}
+
+fn opening(fault: Fault, can: Capabilities) -> Suite {
+    let media: Mutex<HashMap<u64, Arc<Mutex<State>>>> = Mutex::default();
+    Suite::new(can, move |number| {
+        let mut media = media.lock().unwrap();
+        let medium = Arc::clone(media.entry(number).or_default());
+        medium.lock().unwrap().reopen(fault);
+        async move { Arc::new(Tiers { fault, state: medium, inserting: Default::default() }) as Arc<dyn Backend> }
+    })
+}
+
+struct Tiers {
+    fault: Fault,
+    state: Arc<Mutex<State>>,
+    inserting: tokio::sync::Mutex<()>,
+}
+
+/// First in, first out, from the upper tier into the lower one, and out of that.
+#[derive(Default)]
+struct State {
+    upper: HashMap<String, Entry>,
+    lower: HashMap<String, Entry>,
+    order: VecDeque<String>,
+    lower_order: VecDeque<String>,
+    deadlines: HashMap<String, Moment>,
+    last: Option<Entry>,
+    miscount: u64,
+    evicted: u64,
+    expired: u64,
+    refused: u64,
+}
+
+const CAPACITY: u64 = 1 << 20;
+const ENTRIES_MAX: usize = 60;
+const UPPER_MAX: usize = 15;
+
+impl Drop for Tiers {
+    fn drop(&mut self) {
+        assert!(!self.is(Fault::DropPanics), "told to");
+    }
+}
+
+impl Tiers {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn capacity(&self) -> u64 {
+        if self.is(Fault::HasNoRoom) { 0 } else { CAPACITY }
+    }
+
+    fn named(&self, key: &str) -> String {
+        match self.fault {
+            Fault::KeysLoseTheirCase => key.to_lowercase(),
+            Fault::KeysAreCut => key.chars().take(255).collect(),
+            _ => key.to_owned(),
+        }
+    }
+
+    fn shown(&self, entry: Entry) -> Entry {
+        let key = Key::parse(entry.key()).unwrap();
+        let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
+        match self.fault {
+            Fault::DropsAttributes => copy.keep(entry.keep()).build(),
+            Fault::ConfirmsWhatItShouldNot => {
+                copy.keep(Keep::Confirmable).attributes(entry.attributes().clone()).build()
+            }
+            Fault::ShowsCopies => {
+                let copy = copy.keep(entry.keep()).attributes(entry.attributes().clone());
+                match entry.vouched_at() {
+                    Some(at) => copy.vouched(at, None).build(),
+                    None => copy.build(),
+                }
+            }
+            _ => entry,
+        }
+    }
+
+    fn put(&self, entry: Entry) -> Admission {
+        let key = self.named(entry.key());
+        let mut state = self.state();
+        if self.is(Fault::RefusesAll) {
+            state.take(&key, self.fault);
+            state.refused += 1;
+            return Admission::Refused(Refusal::Policy);
+        }
+        if entry.weight() > self.capacity() && !self.is(Fault::HasNoLimit) {
+            state.refused += 1;
+            if !self.is(Fault::RefusesAndKeepsTheOldEntry) {
+                state.take(&key, self.fault);
+            }
+            return Admission::Refused(Refusal::TooLarge);
+        }
+        if self.is(Fault::KeepsTheOldEntry) && state.upper.contains_key(&key) {
+            return Admission::Stored;
+        }
+        let replaced = match self.fault {
+            Fault::LeavesOldOnesBelow => state.upper.remove(&key),
+            _ => state.take(&key, Fault::None),
+        };
+        if self.is(Fault::CountsReplacedTwice) && replaced.is_some() {
+            state.miscount += 1;
+        }
+        match entry.expires_at() {
+            Some(at) => state.deadlines.insert(key.clone(), at),
+            None => state.deadlines.remove(&key),
+        };
+        state.order.retain(|held| *held != key);
+        state.order.push_back(key.clone());
+        state.upper.insert(key, entry);
+        state.shrink(self.fault);
+        Admission::Stored
+    }
+}
+
+impl State {
+    fn reopen(&mut self, fault: Fault) {
+        if fault == Fault::KeepsStampsOnDisk {
+            return;
+        }
+        for entry in self.upper.values_mut().chain(self.lower.values_mut()) {
+            let key = Key::parse(entry.key()).unwrap();
+            let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
+            *entry = copy.keep(entry.keep()).attributes(entry.attributes().clone()).build();
+        }
+    }
+
+    fn look_up(&self, key: &str) -> Option<Entry> {
+        self.upper.get(key).or_else(|| self.lower.get(key)).cloned()
+    }
+
+    /// Takes the entry out of both tiers.
+    fn take(&mut self, key: &str, fault: Fault) -> Option<Entry> {
+        let above = self.upper.remove(key);
+        if fault == Fault::RemovesAboveAlone {
+            return above;
+        }
+        let below = self.lower.remove(key);
+        above.or(below)
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Entry> {
+        self.upper.values().chain(self.lower.values())
+    }
+
+    fn is_over(&self, fault: Fault) -> bool {
+        let n = self.upper.len() + self.lower.len();
+        let bytes: u64 = self.held().map(Entry::weight).sum();
+        bytes > CAPACITY && fault != Fault::HasNoLimit
+            || n > ENTRIES_MAX && fault != Fault::HasNoLimitOfEntries
+    }
+
+    fn shrink(&mut self, fault: Fault) {
+        while self.is_over(fault) || self.upper.len() > UPPER_MAX {
+            if self.upper.len() > UPPER_MAX || self.lower.is_empty() {
+                // What was removed meanwhile may still stand in the order.
+                let Some(first) = self.order.pop_front() else { break };
+                let Some(entry) = self.upper.remove(&first) else { continue };
+                self.lower_order.push_back(first.clone());
+                // Saves a write, where the key is below already.
+                if fault != Fault::LeavesOldOnesBelow || !self.lower.contains_key(&first) {
+                    self.lower.insert(first, entry);
+                }
+            } else {
+                let Some(first) = self.lower_order.pop_front() else { break };
+                if self.lower.remove(&first).is_some() && fault != Fault::ForgetsToCountEvictions {
+                    self.evicted += 1;
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Tiers {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let key = self.named(key);
+        if self.is(Fault::PeekWaitsForInserts) {
+            while self.inserting.try_lock().is_err() {
+                std::thread::yield_now();
+            }
+        }
+        assert!(!self.is(Fault::PeekPanics), "told to");
+        match self.fault {
+            // As a tier that waits: what is below is not at hand.
+            Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
+                self.state().upper.get(&key).cloned()
+            }
+            _ => self.state().look_up(&key).map(|entry| self.shown(entry)),
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        Ok(match self.fault {
+            Fault::AnswersInGetToo => self.state().look_up(key),
+            Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
+                self.state().lower.get(key).cloned()
+            }
+            _ => None,
+        })
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        match self.fault {
+            Fault::InsertNeverReturns => pending().await,
+            Fault::InsertSpins => loop {
+                yield_now().await;
+            },
+            Fault::InsertPanics => panic!("told to"),
+            Fault::InsertFails => {
+                self.state().take(entry.key(), Fault::None);
+                return Err(Error::new(ErrorKind::Backend, "told to"));
+            }
+            Fault::InsertsWhatCameLast => {
+                self.state().last = Some(entry);
+                yield_now().await;
+                let last = self.state().last.clone().unwrap();
+                return Ok(self.put(last));
+            }
+            Fault::InsertsBehind => {
+                let behind =
+                    Self { fault: self.fault, state: Arc::clone(&self.state), inserting: Default::default() };
+                let task = tokio::spawn(async move {
+                    yield_now().await;
+                    yield_now().await;
+                    behind.put(entry)
+                });
+                return Ok(task.await.unwrap());
+            }
+            Fault::PeekWaitsForInserts => {
+                let _inserting = self.inserting.lock().await;
+                yield_now().await;
+                return Ok(self.put(entry));
+            }
+            _ => {}
+        }
+        Ok(self.put(entry))
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        let key = self.named(key);
+        let removed = self.state().take(&key, self.fault).is_some();
+        Ok(removed && !self.is(Fault::RemoveSaysNo))
+    }
+
+    fn clear<'a, 'f>(&'a self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>
+    where
+        'a: 'f,
+    {
+        let clear = || {
+            let mut state = self.state();
+            state.upper.clear();
+            if !self.is(Fault::ClearsAboveAlone) {
+                state.lower.clear();
+            }
+        };
+        if self.is(Fault::ClearsWhenCalled) {
+            clear();
+        }
+        Box::pin(async move {
+            clear();
+            Ok(())
+        })
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        let mut state = self.state();
+        let expired: Vec<String> = match self.fault {
+            Fault::SweepsNothing => Vec::new(),
+            Fault::SweepsAll => state.upper.keys().chain(state.lower.keys()).cloned().collect(),
+            Fault::SweepsByTheFirstDeadline => {
+                state.deadlines.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect()
+            }
+            _ => {
+                let expired = state.held().filter(|entry| entry.expires_at().is_some_and(|at| at <= now));
+                expired.map(|entry| self.named(entry.key())).collect()
+            }
+        };
+        for key in expired {
+            let taken = state.take(&key, Fault::None);
+            state.expired += u64::from(taken.is_some());
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        if self.is(Fault::UsageIsAbsurd) {
+            let (entries, bytes, evicted, expired, refused) =
+                (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+            return Usage { entries, bytes, capacity_bytes: Some(0), evicted, expired, refused };
+        }
+        let state = self.state();
+        let bytes = state.held().map(|entry| match self.fault {
+            Fault::CountsBodiesAlone => entry.body().len() as u64,
+            _ => entry.weight(),
+        });
+        Usage {
+            entries: (state.upper.len() + state.lower.len()) as u64 + state.miscount,
+            bytes: bytes.sum(),
+            capacity_bytes: Some(self.capacity()),
+            evicted: state.evicted,
+            expired: state.expired,
+            refused: state.refused,
+        }
+    }
+}
