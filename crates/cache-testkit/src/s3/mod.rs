@@ -324,6 +324,8 @@ async fn converse(shared: &Shared, mut connection: Connection) -> io::Result<()>
         let plan = Plan::new(&rules, &request);
         let ticket = shared.log.open(request.clone());
         let answer = tokio::select! {
+            // A client that sends nothing more may still want what is ready.
+            biased;
             answer = shared.answer(&request, &plan) => answer,
             () = connection.gone() => None,
         };

@@ -2,7 +2,9 @@
 
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
-    UpdateVersion, integration, path::Path,
+    UpdateVersion, integration,
+    list::{PaginatedListOptions, PaginatedListStore as _},
+    path::Path,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -156,6 +158,32 @@ async fn a_304_has_its_tag_and_a_206_its_place() {
     }
     let same = ask(format!("if-range: {tag}\r\nrange: bytes=2-4")).await;
     assert!(same.ends_with("\r\n\r\n234"), "{same}");
+}
+
+#[tokio::test]
+async fn a_folder_is_on_one_page_of_a_list() {
+    let server = S3Server::start().unwrap();
+    for key in ["a/1", "a/2", "b", "c/1", "c/2", "d & <e>"] {
+        server.put(key, "body");
+    }
+    let (store, mut seen, mut page_token) = (server.client(), Vec::new(), None);
+    loop {
+        let options = PaginatedListOptions {
+            delimiter: Some("/".into()),
+            max_keys: Some(1),
+            page_token,
+            ..PaginatedListOptions::default()
+        };
+        let page = store.list_paginated(None, options).await.unwrap();
+        seen.extend(page.result.common_prefixes.iter().map(ToString::to_string));
+        seen.extend(page.result.objects.iter().map(|object| object.location.to_string()));
+        page_token = page.page_token;
+        if page_token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["a", "b", "c", "d & <e>"]);
+    assert_eq!(server.count(), 4);
 }
 
 #[tokio::test]
