@@ -6,6 +6,7 @@ mod bodies;
 mod clock;
 mod errors;
 mod probe;
+mod probe_s3;
 mod reads;
 mod settings;
 mod strengths;
