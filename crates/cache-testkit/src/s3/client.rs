@@ -17,7 +17,6 @@ use object_store::{
 /// Makes object_store's clients speak plain HTTP/1.1 to whatever they are told to call, and nothing else: no TLS, no
 /// proxy, no timeouts; [`ClientOptions`] are not looked at.
 #[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
 pub struct PlainHttp;
 
 impl HttpConnector for PlainHttp {
