@@ -6,5 +6,6 @@
 mod scenarios;
 mod secrets;
 mod settings;
+mod strangers;
 mod time;
 mod world;
