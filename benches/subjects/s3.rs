@@ -1,5 +1,6 @@
 //! An S3 server on the loopback interface, as much of one as reads need: objects, their tags, `If-None-Match`. And
-//! object_store's S3 client for it, unsigned, over a plain HTTP/1.1 connection.
+//! object_store's S3 client for it, unsigned, over a plain HTTP/1.1 connection. The server of `cache-testkit` records what
+//! it is asked, which is a cost, and grows.
 
 use std::{
     collections::HashMap,
@@ -9,22 +10,12 @@ use std::{
     thread,
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use cache_facade::object_store::{
-    self, ClientOptions, ObjectStore,
-    aws::AmazonS3Builder,
-    client::{
-        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
-        HttpResponseBody, HttpService,
-    },
-};
+use cache_facade::object_store::{ObjectStore, aws::AmazonS3Builder};
+use cache_testkit::PlainHttp;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector as TcpConnector},
-    rt::{TokioExecutor, TokioIo},
-};
+use hyper_util::rt::TokioIo;
 
 /// A client of a server of its own, which runs on a thread of its own as long as the process does.
 pub fn over_loopback() -> Arc<dyn ObjectStore> {
@@ -37,7 +28,7 @@ pub fn over_loopback() -> Arc<dyn ObjectStore> {
         .with_bucket_name("bench")
         .with_region("us-east-1")
         .with_skip_signature(true)
-        .with_http_connector(Plain)
+        .with_http_connector(PlainHttp)
         .build();
     Arc::new(store.expect("settings are complete"))
 }
@@ -85,29 +76,4 @@ async fn answer(objects: Objects, request: Request<Incoming>) -> Result<Response
         },
     };
     Ok(response.expect("the headers are valid"))
-}
-
-/// Makes clients without TLS, so that the benchmarks need not build it.
-#[derive(Debug)]
-struct Plain;
-
-impl HttpConnector for Plain {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let mut tcp = TcpConnector::new();
-        tcp.set_nodelay(true);
-        Ok(HttpClient::new(PlainClient(Client::builder(TokioExecutor::new()).build(tcp))))
-    }
-}
-
-#[derive(Debug)]
-struct PlainClient(Client<TcpConnector, HttpRequestBody>);
-
-#[async_trait]
-impl HttpService for PlainClient {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let answer = self.0.request(request).await;
-        let answer = answer.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
-        let of_body = |error| HttpError::new(HttpErrorKind::Interrupted, error);
-        Ok(answer.map(|body| HttpResponseBody::new(body.map_err(of_body))))
-    }
 }

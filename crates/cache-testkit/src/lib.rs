@@ -5,6 +5,7 @@
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
 //! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
 //!   and fails on demand;
+//! * `S3Server`, behind the feature `s3`, is the same for S3's own protocol: a server on the loopback interface;
 //! * [`MemoryOrigin`] is an origin without a store, whose every step can be held, watched and spoiled;
 //! * [`MapBackend`] is the plainest backend;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
@@ -15,8 +16,12 @@ mod clock;
 pub mod conformance;
 mod gate;
 mod origin;
+#[cfg(feature = "s3")]
+mod s3;
 mod store;
 
+#[cfg(feature = "s3")]
+pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{
     backend::{MapBackend, WaitingBackend},
     clock::{ManualClock, TokioClock},

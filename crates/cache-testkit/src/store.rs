@@ -1,7 +1,7 @@
 //! An object store that records, waits and fails.
 
 mod fault;
-mod gate;
+pub(crate) mod gate;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod scenarios;
+mod secrets;
 mod settings;
+mod strangers;
 mod time;
 mod world;

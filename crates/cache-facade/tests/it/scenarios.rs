@@ -45,6 +45,7 @@ macro_rules! over_all_stores {
         #[cfg(feature = "moka")]
         over!(moka, Kind::Moka, "multi_thread", $($scenario)*);
         over!(disk, Kind::Disk, "multi_thread", $($scenario)*);
+        over!(loopback, Kind::Loopback, "multi_thread", $($scenario)*);
         over!(s3, Kind::S3, "current_thread", $($scenario)*);
         over!(azure, Kind::Azure, "current_thread", $($scenario)*);
     };

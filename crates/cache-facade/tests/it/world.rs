@@ -16,7 +16,7 @@ use cache_facade::{
     CachedObject, Error, ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Result, Status,
     ValidatorStrength, object_store,
 };
-use cache_testkit::{Fault, FaultyStore, ManualClock, Operation, Request};
+use cache_testkit::{Fault, FaultyStore, ManualClock, Operation, Request, S3Server};
 use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path};
 use tempfile::TempDir;
 
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     #[cfg(feature = "moka")]
     Moka,
     Disk,
+    /// The S3 server of the test kit, which is always there.
+    Loopback,
     S3,
     Azure,
 }
@@ -41,12 +43,13 @@ pub(crate) struct World {
     /// How many requests have been looked at.
     seen: AtomicUsize,
     _folder: Option<TempDir>,
+    _server: Option<S3Server>,
 }
 
 impl World {
     /// A bucket of `kind`; `None` if there is no such server, which is said once.
     pub(crate) fn open(kind: Kind) -> Option<Self> {
-        let mut folder = None;
+        let (mut folder, mut server) = (None, None);
         let bucket: Arc<dyn ObjectStore> = match kind {
             Kind::Memory => Arc::new(InMemory::new()),
             #[cfg(feature = "moka")]
@@ -55,6 +58,7 @@ impl World {
                 let root = folder.insert(TempDir::new().unwrap());
                 Arc::new(LocalFileSystem::new_with_prefix(root.path()).unwrap())
             }
+            Kind::Loopback => Arc::new(server.insert(S3Server::start().unwrap()).client()),
             Kind::S3 => s3()?,
             Kind::Azure => azure()?,
         };
@@ -65,6 +69,7 @@ impl World {
             corner: format!("{:016x}", RandomState::new().hash_one(())),
             seen: AtomicUsize::new(0),
             _folder: folder,
+            _server: server,
         })
     }
 

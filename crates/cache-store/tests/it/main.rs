@@ -7,6 +7,7 @@ mod clock;
 mod contract;
 mod errors;
 mod probe;
+mod probe_s3;
 mod reads;
 mod settings;
 mod strengths;

@@ -228,7 +228,7 @@ impl Failure {
 }
 
 impl TagFault {
-    fn edit(&self, tag: Option<String>) -> Option<String> {
+    pub(crate) fn edit(&self, tag: Option<String>) -> Option<String> {
         match self {
             Self::Missing => None,
             Self::Weak => tag.map(|tag| if tag.starts_with("W/") { tag } else { format!("W/{tag}") }),

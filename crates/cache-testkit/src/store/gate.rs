@@ -8,26 +8,26 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 /// The requests that are held, oldest first.
-pub(super) struct Gate {
+pub(crate) struct Gate {
     held: watch::Sender<VecDeque<(u64, oneshot::Sender<()>)>>,
     next_id: AtomicU64,
 }
 
 impl Gate {
     /// Waits to be released. A dropped future is not held any more.
-    pub(super) async fn hold(&self) {
+    pub(crate) async fn hold(&self) {
         let place = Place { gate: self, id: self.next_id.fetch_add(1, Ordering::Relaxed) };
         let (open, opened) = oneshot::channel();
         self.held.send_modify(|held| held.push_back((place.id, open)));
         opened.await.expect("only a release takes the sender of a held request");
     }
 
-    pub(super) async fn wait_until_held(&self, n: usize) {
+    pub(crate) async fn wait_until_held(&self, n: usize) {
         let mut held = self.held.subscribe();
         held.wait_for(|held| held.len() >= n).await.expect("the gate outlives the borrow");
     }
 
-    pub(super) fn release(&self, n: usize) {
+    pub(crate) fn release(&self, n: usize) {
         self.held.send_modify(|held| {
             for (_, open) in held.drain(..n.min(held.len())) {
                 // A request that was dropped just now needs no release.

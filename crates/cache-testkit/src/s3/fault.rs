@@ -1,0 +1,268 @@
+//! What can go wrong, and for which requests.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::S3Request;
+use crate::{BodyFault, Operation, TagFault};
+
+/// What an [`S3Server`](super::S3Server) does to requests, and to which.
+///
+/// What it does is said by the constructor. By default it happens to every request, before the server has looked at
+/// anything; the methods narrow that down. [`Fault`](crate::Fault) is the same for a store without a wire.
+#[must_use = "give it to `S3Server::fault`"]
+pub struct S3Fault {
+    effect: Effect,
+    point: Point,
+    uses: usize,
+    conditions: Vec<Condition>,
+}
+
+impl S3Fault {
+    /// The answer is this status and nothing else. 304 also to a request without a condition.
+    pub fn status(status: u16) -> Self {
+        Self::new(Effect::End(End::Status(status)))
+    }
+
+    /// The connection is closed instead of an answer. With [`late`](Self::late): after the request took effect, so
+    /// that its acknowledgement is lost.
+    pub fn hang_up() -> Self {
+        Self::new(Effect::End(End::HangUp))
+    }
+
+    /// The request is never answered, the connection stays open.
+    pub fn hang() -> Self {
+        Self::new(Effect::End(End::Hang))
+    }
+
+    /// The request is held until it is released (see [`S3Server::release`](super::S3Server::release)), or its client
+    /// goes away.
+    pub fn hold() -> Self {
+        Self::new(Effect::Hold)
+    }
+
+    /// The ETag of the object is another to this request: in the answer, and where its conditions are judged. Not in
+    /// lists.
+    pub fn tag(tag: TagFault) -> Self {
+        Self::new(Effect::Tag(tag))
+    }
+
+    /// The answer has this header more: a `Retry-After`, or a second `ETag`.
+    pub fn header(name: &str, value: &str) -> Self {
+        Self::new(Effect::Header(name.to_owned(), value.to_owned()))
+    }
+
+    /// The answer announces so many bytes, whatever comes. The body is sent in chunks that end properly, which tells
+    /// the client's HTTP the true end: only who compares the two notices.
+    pub fn content_length(bytes: u64) -> Self {
+        Self::new(Effect::Length(bytes))
+    }
+
+    /// The body of an answer is edited, the announced length stays. [`BodyFault::Truncated`] and
+    /// [`BodyFault::Overlong`] end properly, as with [`content_length`](Self::content_length);
+    /// [`BodyFault::Fails`] closes the connection. No chunk on the wire is empty, so [`BodyFault::Stalls`] is
+    /// [`BodyFault::Hangs`]. Matches gets alone.
+    pub fn body(body: BodyFault) -> Self {
+        Self::new(Effect::Body(body))
+    }
+
+    /// The request is carried out as if it had no conditions.
+    pub fn ignore_conditions() -> Self {
+        Self::new(Effect::IgnoreConditions)
+    }
+
+    /// An error, a hang or a hold comes when the server has already done what it was asked to: the answer is lost, or
+    /// late. Changes nothing for faults that edit an answer.
+    pub fn late(mut self) -> Self {
+        self.point = Point::Late;
+        self
+    }
+
+    /// A hold comes between the server's looking at the object and its acting. What others do meanwhile is not seen: a
+    /// put takes effect although its condition does not hold any more, a get has the tag of one version and the body
+    /// of the next. That is how servers behave that do not keep the two together. Early for other faults.
+    pub fn midway(mut self) -> Self {
+        self.point = Point::Midway;
+        self
+    }
+
+    /// Happens to one request.
+    pub fn once(self) -> Self {
+        self.times(1)
+    }
+
+    /// Happens to the next `n` requests that match.
+    pub fn times(mut self, n: usize) -> Self {
+        self.uses = n;
+        self
+    }
+
+    /// Happens only to requests for which `condition` holds, and all other conditions do. The conditions are asked in
+    /// the order in which they were added, until one does not hold.
+    pub fn when(mut self, condition: impl Fn(&S3Request) -> bool + Send + Sync + 'static) -> Self {
+        self.conditions.push(Box::new(condition));
+        self
+    }
+
+    /// Happens only to requests for `operation`.
+    pub fn on(self, operation: Operation) -> Self {
+        self.when(move |request| request.operation == operation)
+    }
+
+    /// Happens to about one in `n` of the requests for which all conditions so far hold; `seed` says to which of
+    /// them, by the order in which they come. Zero is taken for one.
+    pub fn one_in(self, n: u64, seed: u64) -> Self {
+        let state = Mutex::new(seed);
+        self.when(move |_| {
+            let mut state = state.lock().expect("nothing panics under this lock");
+            // SplitMix64.
+            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut bits = *state;
+            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            (bits ^ (bits >> 31)).is_multiple_of(n.max(1))
+        })
+    }
+
+    pub(super) fn into_rule(self) -> Rule {
+        Rule { uses_left: AtomicUsize::new(self.uses), fault: self }
+    }
+
+    fn new(effect: Effect) -> Self {
+        Self { effect, point: Point::Early, uses: ALWAYS, conditions: Vec::new() }
+    }
+}
+
+impl fmt::Debug for S3Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Fault")
+            .field("effect", &self.effect)
+            .field("point", &self.point)
+            .field("uses", &(self.uses != ALWAYS).then_some(self.uses))
+            .field("conditions", &self.conditions.len())
+            .finish()
+    }
+}
+
+/// A fault in use.
+pub(super) struct Rule {
+    fault: S3Fault,
+    uses_left: AtomicUsize,
+}
+
+impl Rule {
+    pub(super) fn is_hold(&self) -> bool {
+        matches!(self.fault.effect, Effect::Hold)
+    }
+
+    fn matches(&self, request: &S3Request) -> bool {
+        let is_possible =
+            !matches!(self.fault.effect, Effect::Body(_)) || request.operation == Operation::Get;
+        is_possible && self.fault.conditions.iter().all(|holds| holds(request))
+    }
+
+    /// Counts one use, if there is one left.
+    fn take(&self) -> bool {
+        let less = |uses: usize| if uses == ALWAYS { Some(ALWAYS) } else { uses.checked_sub(1) };
+        self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+/// What happens to one request.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) hold_early: bool,
+    pub(super) hold_midway: bool,
+    pub(super) hold_late: bool,
+    pub(super) end_early: Option<End>,
+    pub(super) end_late: Option<End>,
+    pub(super) tag: Option<TagFault>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) length: Option<u64>,
+    pub(super) body: Option<BodyFault>,
+    pub(super) ignore_conditions: bool,
+}
+
+impl Plan {
+    /// Uses up the rules that count for `request`.
+    pub(super) fn new(rules: &[Arc<Rule>], request: &S3Request) -> Self {
+        let mut plan = Self::default();
+        for rule in rules {
+            if plan.end_early.is_some() || plan.end_late.is_some() {
+                break;
+            }
+            if !plan.has(&rule.fault) && rule.matches(request) && rule.take() {
+                plan.add(&rule.fault);
+            }
+        }
+        plan
+    }
+
+    fn has(&self, fault: &S3Fault) -> bool {
+        match &fault.effect {
+            Effect::Hold => match fault.point {
+                Point::Early => self.hold_early,
+                Point::Midway => self.hold_midway,
+                Point::Late => self.hold_late,
+            },
+            Effect::End(_) | Effect::Header(..) => false,
+            Effect::Tag(_) => self.tag.is_some(),
+            Effect::Length(_) => self.length.is_some(),
+            Effect::Body(_) => self.body.is_some(),
+            Effect::IgnoreConditions => self.ignore_conditions,
+        }
+    }
+
+    fn add(&mut self, fault: &S3Fault) {
+        match &fault.effect {
+            Effect::Hold => match fault.point {
+                Point::Early => self.hold_early = true,
+                Point::Midway => self.hold_midway = true,
+                Point::Late => self.hold_late = true,
+            },
+            Effect::End(end) if fault.point == Point::Late => self.end_late = Some(*end),
+            Effect::End(end) => self.end_early = Some(*end),
+            Effect::Tag(tag) => self.tag = Some(tag.clone()),
+            Effect::Header(name, value) => self.headers.push((name.clone(), value.clone())),
+            Effect::Length(bytes) => self.length = Some(*bytes),
+            Effect::Body(body) => self.body = Some(*body),
+            Effect::IgnoreConditions => self.ignore_conditions = true,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Effect {
+    Hold,
+    End(End),
+    Tag(TagFault),
+    Header(String, String),
+    Length(u64),
+    Body(BodyFault),
+    IgnoreConditions,
+}
+
+/// How a request ends without the server's own answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Status(u16),
+    HangUp,
+    Hang,
+}
+
+/// When it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Point {
+    Early,
+    Midway,
+    Late,
+}
+
+type Condition = Box<dyn Fn(&S3Request) -> bool + Send + Sync>;
+
+const ALWAYS: usize = usize::MAX;
