@@ -12,7 +12,9 @@
 mod backend;
 mod clock;
 mod gate;
+pub mod history;
 mod origin;
+mod random;
 mod store;
 
 pub use crate::{
