@@ -232,6 +232,15 @@ impl History {
         self.states.get(key).map_or(&[ABSENT], Vec::as_slice)
     }
 
+    /// When the last thing happened.
+    pub fn length(&self) -> Duration {
+        let begun =
+            self.calls.iter().map(|call| call.begun).chain(self.requests.iter().map(|sent| sent.begun));
+        let ended = self.calls.iter().filter_map(|call| call.ended);
+        let answered = self.requests.iter().filter_map(|request| request.ended);
+        begun.chain(ended).chain(answered).max().map_or(Duration::ZERO, |last| last.at)
+    }
+
     /// The caches that came to rest.
     pub fn rests(&self) -> &[Rest] {
         &self.rests
@@ -282,6 +291,33 @@ impl ReadRule {
         Freshness::max_age(self.max_age)
             .stale_while_revalidate(self.stale_while_revalidate)
             .stale_if_error(self.stale_if_error)
+    }
+}
+
+/// Event after event, each call and request where it began.
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls.iter().map(|call| (call.begun.step, call.to_string()));
+        let requests = self.requests.iter().map(|request| (request.begun.step, request.to_string()));
+        let states = self.states.iter().flat_map(|(key, states)| {
+            states.iter().enumerate().map(move |(number, State { value, since })| {
+                (since.step, format!("{since}  {key} is in state {number}: {value:?}"))
+            })
+        });
+        let mut lines: Vec<_> = calls.chain(requests).chain(states).collect();
+        lines.sort();
+        lines.iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}–", self.begun)?;
+        match self.ended {
+            Some(ended) => write!(f, "{ended}")?,
+            None => write!(f, "given up")?,
+        }
+        write!(f, "  request of node {}, {}", self.node, self.key)
     }
 }
 
