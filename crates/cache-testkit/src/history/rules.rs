@@ -368,11 +368,16 @@ impl<'a> Read<'a> {
     }
 
     fn age_max(&self, time_to_live: Option<Duration>) -> Duration {
-        let more = match self.status {
-            Some(Status::Stale) => self.rule.stale_while_revalidate.max(self.rule.stale_if_error),
-            _ => Duration::ZERO,
-        };
-        self.rule.max_age.saturating_add(more).min(time_to_live.unwrap_or(Duration::MAX))
+        let age_max = self.rule.max_age;
+        match self.status {
+            Some(Status::Fresh) => age_max.min(time_to_live.unwrap_or(Duration::MAX)),
+            Some(Status::Stale) => {
+                let more = self.rule.stale_while_revalidate.max(self.rule.stale_if_error);
+                age_max.saturating_add(more).min(time_to_live.unwrap_or(Duration::MAX))
+            }
+            // The time to live is that of a copy: an answer on its way has none yet.
+            _ => age_max,
+        }
     }
 
     fn breaks(&self, rule: Rule, why: impl IntoIterator<Item = String>) -> Violation {

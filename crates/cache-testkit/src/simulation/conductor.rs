@@ -29,6 +29,7 @@ pub(super) struct Ready(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
+    n_callers: usize,
     woken: BTreeSet<usize>,
     conductor: Option<Waker>,
 }
@@ -41,7 +42,8 @@ struct Call {
 
 impl<'a> Conductor<'a> {
     pub(super) fn new(callers: Vec<Caller<'a>>, ready: Arc<Ready>, random: Random) -> Self {
-        ready.wake_all(callers.len());
+        ready.lock().n_callers = callers.len();
+        ready.wake_all();
         Self { callers: callers.into_iter().map(Some).collect(), ready, random, polls_left: POLLS_MAX }
     }
 
@@ -81,10 +83,11 @@ impl Future for Conductor<'_> {
 }
 
 impl Ready {
-    /// Wakes the first `n` callers.
-    pub(super) fn wake_all(&self, n: usize) {
+    /// Wakes all callers.
+    pub(super) fn wake_all(&self) {
         let mut state = self.lock();
-        state.woken.extend(0..n);
+        let all = 0..state.n_callers;
+        state.woken.extend(all);
         if let Some(conductor) = &state.conductor {
             conductor.wake_by_ref();
         }

@@ -197,7 +197,7 @@ impl Play<'_> {
         let new = self.node(number, backend);
         let old = self.nodes[number].replace(new);
         self.retired.borrow_mut().push(old);
-        self.ready.wake_all(self.schedule.calls.len());
+        self.ready.wake_all();
         self.end(call, Outcome::Done);
     }
 
@@ -218,16 +218,16 @@ impl Play<'_> {
             _ => None,
         };
         poll_fn(|context| {
-            let is_gone = self.nodes[planned.node].borrow().instance != instance;
-            if is_gone || goes.as_mut().is_some_and(|goes| goes.as_mut().poll(context).is_ready()) {
+            if self.nodes[planned.node].borrow().instance != instance {
                 return Poll::Ready(None);
             }
-            polls_left -= 1;
-            match call.as_mut().poll(context) {
-                Poll::Ready(ended) => Poll::Ready(Some(ended)),
-                Poll::Pending if polls_left == 0 => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+            if let Poll::Ready(ended) = call.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
             }
+            // A call that was never polled has not begun.
+            polls_left -= 1;
+            let is_late = goes.as_mut().is_some_and(|goes| goes.as_mut().poll(context).is_ready());
+            if polls_left == 0 || is_late { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
     }

@@ -87,15 +87,16 @@ impl Schedule {
     /// The schedule of a seed, with everything that can happen.
     pub fn new(seed: u64, nodes: usize) -> Self {
         let random = Random::stream(seed, SCHEDULE);
-        let [spans, few_values] = [random.draw(), random.below(4)].map(|drawn| drawn);
-        let span_ms = [40, 100, 100, 400][usize::try_from(spans % 4).unwrap_or(0)];
+        let span_ms = random.pick(&[40, 100, 100, 400]);
         let n_calls = 4 + random.below(50);
+        let repeats_values = random.below(4) == 0;
+        // Of 256 calls, how many are reads for sure.
+        let reads = random.pick(&[0, 0, 100, 170]);
         let call = |number| Planned {
             at: ms(random.below(span_ms)),
-            // Of 8 writes by others, some come from where no cache is.
             node: random.index(nodes),
             key: KEYS[[0, 0, 0, 0, 0, 1, 1, 2][random.index(8)]],
-            plan: plan(&random, if few_values == 0 { 1 + number % 3 } else { 1 + number }),
+            plan: plan(&random, reads, if repeats_values { 1 + number % 3 } else { 1 + number }),
             dropped: match random.below(16) {
                 0 | 1 => Some(Drop::AtPoll(1 + u32::try_from(random.below(6)).unwrap_or(0))),
                 2 => Some(Drop::After(ms(random.below(20)))),
@@ -174,12 +175,12 @@ impl Schedule {
     }
 }
 
-fn plan(random: &Random, value: u64) -> Plan {
+fn plan(random: &Random, reads: u8, value: u64) -> Plan {
     let rule = |max_age, stale_while_revalidate, stale_if_error| {
         let [stale_while_revalidate, stale_if_error] = [stale_while_revalidate, stale_if_error].map(ms);
         Plan::Get(ReadRule { max_age, stale_while_revalidate, stale_if_error })
     };
-    match random.below(31) {
+    match if random.happens(reads) { random.below(14) } else { random.below(31) } {
         0..4 => rule(Duration::ZERO, 0, 0),
         4..6 => rule(Duration::ZERO, 0, 60),
         6..8 => rule(ms(20), 0, 0),
