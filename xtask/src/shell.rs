@@ -5,7 +5,7 @@ use std::{
     error::Error,
     io::ErrorKind,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,6 +50,25 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(out.stdout)?)
 }
 
+/// Has cargo build a program, and runs it with `args`, in the folder of whoever calls, so that paths among them are
+/// found.
+pub(crate) fn build_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
+    let build = format!("{build} --locked --message-format json-render-diagnostics");
+    let messages = output(&mut cargo(&build))?;
+    let program = executable(&messages).ok_or("cargo did not say where the program is")?;
+    let status = Command::new(&program).args(args).status();
+    let status = status.map_err(|error| format!("could not run {program}: {error}"))?;
+    // Ended by a signal: no code.
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// What was built last, in cargo's JSON messages.
+fn executable(messages: &str) -> Option<String> {
+    let paths = messages.lines().filter_map(|line| line.split_once(r#""executable":""#));
+    let path = paths.filter_map(|(_, rest)| rest.split('"').next()).next_back()?;
+    Some(path.replace(r"\\", r"\"))
+}
+
 /// As one would type it.
 fn shown(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -68,3 +87,18 @@ fn not_run(command: &Command, error: &std::io::Error) -> String {
 }
 
 const OURS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_found_in_cargos_messages() {
+        let messages = r#"
+            {"reason":"compiler-artifact","target":{"name":"measure"},"executable":null,"fresh":true}
+            {"reason":"compiler-artifact","target":{"name":"simulate"},"executable":"C:\\x\\simulate-1","fresh":true}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages).as_deref(), Some(r"C:\x\simulate-1"));
+        assert_eq!(executable(""), None);
+    }
+}

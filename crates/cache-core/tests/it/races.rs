@@ -62,6 +62,11 @@ fn rule_4_staleness_is_bounded() {
 }
 
 #[test]
+fn rule_4_outages_alone_are_covered() {
+    check(History::outages_alone_are_covered);
+}
+
+#[test]
 fn rule_5_bytes_belong_to_their_version() {
     check(History::bytes_belong_to_their_version);
 }
@@ -132,7 +137,7 @@ fn the_schedules_reach_what_they_are_about() {
         assert!(n > 100, "{outcome:?}: {n}");
     }
     let n_restarts = calls().filter(|call| call.act == Act::Restart).count();
-    assert!(n_restarts > 100, "{n_restarts} restarts");
+    assert!(n_restarts > 50, "{n_restarts} restarts");
     let given_up = HISTORIES.iter().flat_map(|(_, history)| history.requests());
     let given_up = given_up.filter(|request| request.ended.is_none()).count();
     assert!(given_up > 100, "{given_up} requests were given up");

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Freshness, Stats, Status};
+use cache_core::{ErrorKind, Freshness, Stats, Status};
 
 pub use self::{
     register::{Effect, Needs, Operation, is_linearizable},
@@ -122,6 +122,8 @@ pub struct Request {
     pub begun: Point,
     /// When it was answered; `None` if it was given up.
     pub ended: Option<Point>,
+    /// The error that it was answered with.
+    pub failure: Option<ErrorKind>,
 }
 
 /// A state of an object at the origin, until the next one.
@@ -184,14 +186,15 @@ impl History {
     /// A request is sent.
     pub fn ask(&mut self, node: usize, key: &str, at: Duration) -> RequestId {
         let begun = self.point(at);
-        self.requests.push(Request { node, key: key.to_owned(), begun, ended: None });
+        self.requests.push(Request { node, key: key.to_owned(), begun, ended: None, failure: None });
         RequestId(self.requests.len() - 1)
     }
 
-    /// A request was answered.
-    pub fn answer(&mut self, request: RequestId, at: Duration) {
-        let ended = self.point(at);
-        self.requests[request.0].ended = Some(ended);
+    /// A request was answered, with an error or not.
+    pub fn answer(&mut self, request: RequestId, failure: Option<ErrorKind>, at: Duration) {
+        let ended = Some(self.point(at));
+        let request = &mut self.requests[request.0];
+        (request.ended, request.failure) = (ended, failure);
     }
 
     /// The object at the origin is now so. The number of the state: the first, in which it does not exist, is 0.
@@ -317,7 +320,8 @@ impl fmt::Display for Request {
             Some(ended) => write!(f, "{ended}")?,
             None => write!(f, "given up")?,
         }
-        write!(f, "  request of node {}, {}", self.node, self.key)
+        write!(f, "  request of node {}, {}", self.node, self.key)?;
+        self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))
     }
 }
 

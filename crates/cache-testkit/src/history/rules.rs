@@ -5,14 +5,15 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use cache_core::Status;
+use cache_core::{ErrorKind, Status};
 
 use super::{
     Act, Call, History, Outcome, Point, ReadRule, State,
     register::{Effect, Needs, Operation, smallest_contradiction},
 };
 
-/// What must hold. The numbers are those of the project's design; `Asked` is its invariant I-13.
+/// What must hold. The numbers are those of the project's design; `Asked` is its invariant
+/// I-13.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Rule {
@@ -26,6 +27,8 @@ pub enum Rule {
     ReadYourWrites,
     /// 4: no answer is older than the reader allows.
     BoundedStaleness,
+    /// 4: what may be served if the origin fails is not served if it answers. Invariant I-12.
+    OutagesAlone,
     /// 5: bytes and version belong together.
     BytesAndVersion,
     /// 6: everything is counted once.
@@ -69,6 +72,7 @@ impl History {
         self.nothing_is_resurrected()?;
         self.writes_are_read_back()?;
         self.staleness_is_bounded()?;
+        self.outages_alone_are_covered()?;
         self.reads_are_monotonic()?;
         self.strong_reads_are_linearizable()?;
         self.everything_is_counted()?;
@@ -172,6 +176,29 @@ impl History {
             if !states.iter().any(|state| state.is_on_within(bound, read.call.begun)) {
                 let allowed = format!("it may be {bound:?} old; {}", over(&states));
                 return Err(read.breaks(Rule::BoundedStaleness, [allowed]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 4, where `stale_if_error` alone allows a stale answer: the origin failed to answer a request meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The read.
+    pub fn outages_alone_are_covered(&self) -> Checked {
+        let is_covered = |read: &Read<'_>| {
+            read.status == Some(Status::Stale) && read.rule.stale_while_revalidate.is_zero()
+        };
+        for read in self.reads().filter(is_covered) {
+            let failed = self.requests.iter().any(|request| {
+                request.node == read.call.node
+                    && request.key == read.call.key
+                    && request.ended.is_some_and(|at| read.call.begun < at && at < read.ended)
+                    && matches!(request.failure, Some(ErrorKind::Timeout | ErrorKind::Unavailable))
+            });
+            if !failed {
+                return Err(read.breaks(Rule::OutagesAlone, ["no request failed meanwhile".into()]));
             }
         }
         Ok(())
@@ -455,6 +482,7 @@ impl fmt::Display for Rule {
             Self::NoResurrection => "rule 2, nothing is resurrected",
             Self::ReadYourWrites => "rule 3, writes are read back",
             Self::BoundedStaleness => "rule 4, staleness is bounded",
+            Self::OutagesAlone => "rule 4, outages alone are covered",
             Self::BytesAndVersion => "rule 5, bytes belong to their version",
             Self::Conservation => "rule 6, everything is counted",
             Self::NoLostWakeUp => "rule 7, every call ends",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::Status;
+use cache_core::{ErrorKind, Status};
 
 use super::*;
 use crate::random::Random;
@@ -181,11 +181,21 @@ impl Tale {
 
     /// Asked for, if it is not fresh.
     fn read(&mut self, rule: ReadRule, value: u64, status: Status) -> &mut Self {
+        self.read_with(rule, value, status, None)
+    }
+
+    fn read_with(
+        &mut self,
+        rule: ReadRule,
+        value: u64,
+        status: Status,
+        failure: Option<ErrorKind>,
+    ) -> &mut Self {
         let now = self.now();
         let call = self.history.begin(0, "k", Act::Read(rule), now);
         if status != Status::Fresh {
             let request = self.history.ask(0, "k", now);
-            self.history.answer(request, now);
+            self.history.answer(request, failure, now);
         }
         self.history.end(call, Outcome::Read(value, Some(format!("\"{value}\"")), status), now);
         self
@@ -273,6 +283,19 @@ fn rule_4_nothing_is_served_past_its_age() {
     mortal.holds();
     mortal.history.time_to_live = Some(Duration::from_millis(30));
     mortal.breaks(Rule::BoundedStaleness);
+}
+
+#[test]
+fn rule_4_an_answer_that_is_no_outage_is_not_covered() {
+    let tolerant = ReadRule { stale_if_error: Duration::from_millis(5), ..STRONG };
+    let told = |failure| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).read_with(tolerant, 1, Status::Stale, failure);
+        tale
+    };
+    told(Some(ErrorKind::Unavailable)).holds();
+    told(Some(ErrorKind::PermissionDenied)).breaks(Rule::OutagesAlone);
+    told(None).breaks(Rule::OutagesAlone);
 }
 
 #[test]

@@ -154,7 +154,8 @@ impl NodeOrigin {
             Some(Fault::ClaimsUnchanged) | None => effect(&world, &random, fault),
         };
         pause(&random).await;
-        world.history().answer(request, world.now());
+        let failure = answer.as_ref().err().map(Error::kind);
+        world.history().answer(request, failure, world.now());
         answer
     }
 }

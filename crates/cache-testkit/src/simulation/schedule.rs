@@ -181,12 +181,12 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
         Plan::Get(ReadRule { max_age, stale_while_revalidate, stale_if_error })
     };
     match if random.happens(reads) { random.below(14) } else { random.below(31) } {
-        0..4 => rule(Duration::ZERO, 0, 0),
-        4..6 => rule(Duration::ZERO, 0, 60),
-        6..8 => rule(ms(20), 0, 0),
-        8 => rule(ms(20), 20, 0),
-        9 => rule(ms(10), 20, 60),
-        10..14 => rule(Duration::MAX, 0, 0),
+        0..3 => rule(Duration::ZERO, 0, 0),
+        3..5 => rule(Duration::ZERO, 0, 60),
+        5..7 => rule(ms(20), 0, 0),
+        7..9 => rule(ms(20), 20, 0),
+        9..11 => rule(ms(10), 20, 60),
+        11..14 => rule(Duration::MAX, 0, 0),
         14..19 => Plan::Put(value),
         19 => Plan::PutIfAbsent(value),
         20 => Plan::PutIfSame(value),
@@ -195,11 +195,8 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
         25..27 => Plan::Expire,
         27..29 => [Plan::InvalidatePrefix, Plan::Clear][random.index(2)],
         29 => Plan::Clear,
-        // Now and then one after the other, and mostly none.
-        _ if random.below(3) == 0 => {
-            Plan::Restart { closes: random.below(2) == 0, keeps: random.below(2) == 0 }
-        }
-        _ => Plan::Expire,
+        _ if random.below(2) == 0 => Plan::Expire,
+        _ => Plan::Restart { closes: random.below(2) == 0, keeps: random.below(2) == 0 },
     }
 }
 
