@@ -96,6 +96,14 @@ fn backend_calls_of_one_key_never_overlap_and_are_never_dropped() {
     check(History::check);
 }
 
+#[test]
+fn a_seed_repeats_to_the_letter() {
+    for (schedule, history) in HISTORIES.iter().take(100) {
+        let (_, backend) = BACKENDS[usize::try_from(schedule.seed).unwrap() % BACKENDS.len()];
+        assert!(simulation::run(schedule, &backend) == *history, "{schedule}\n{history}");
+    }
+}
+
 /// Over one call after the other, without faults: what is evicted, expired or refused is asked for again.
 #[test]
 fn rule_10_what_is_evicted_or_refused_changes_no_answer() {
