@@ -191,7 +191,7 @@ fn found(json: &str) -> Option<Found> {
 }
 
 /// How many schedules a fault may survive.
-const SEEDS: u64 = 20_000;
+const SEEDS: u64 = 50_000;
 
 #[cfg(test)]
 mod tests {

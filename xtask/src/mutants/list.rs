@@ -13,6 +13,37 @@ const STAMP: &str = "crates/cache-core/src/entry/stamp.rs";
 const BUILDER: &str = "crates/cache-core/src/entry/builder.rs";
 const ERROR: &str = "crates/cache-core/src/error.rs";
 
+// A write that takes its fence down again as soon as it runs, and puts up none at its end.
+
+const SILENT: Edit = Edit {
+    path: WRITE,
+    text: "    /// The backend is being changed.\n    changing: bool,\n",
+    replacement: "    changing: bool,\n    silent: bool,\n",
+};
+
+const SILENT_AT_BEGIN: Edit = Edit {
+    path: WRITE,
+    text: "bare: Arc::default(), changing: false })\n    }\n",
+    replacement: "bare: Arc::default(), changing: false, silent: false })
+    }
+
+    fn silence(&mut self) {
+        let mut state = self.tracked.lock();
+        state.generation -= 1;
+        state.writes -= 1;
+        self.silent = true;
+    }\n",
+};
+
+const SILENT_AT_END: Edit = Edit {
+    path: WRITE,
+    text: "        state.fence();\n        state.writes -= 1;",
+    replacement: "        if !self.silent {
+            state.fence();
+            state.writes -= 1;
+        }",
+};
+
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a strong reader joins a running flight",
@@ -67,45 +98,55 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no fence on put",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        write::put(&self.shared, key, body, condition).await",
-            replacement: "        let key = crate::Key::parse(key)?;
-        self.shared.drop_held(&key).await;
-        self.shared.count(Count::OriginPuts);
-        self.shared.origin.put(&key, body, condition).await",
-        }],
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "            write.drop_held().await;\n            let (shared, key)",
+                replacement: "            write.silence();\n            write.drop_held().await;\n            let (shared, key)",
+            },
+        ],
     },
     Mutant {
         name: "no fence on delete",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        write::delete(&self.shared, key).await",
-            replacement: "        let key = crate::Key::parse(key)?;
-        self.shared.drop_held(&key).await;
-        self.shared.count(Count::OriginDeletes);
-        self.shared.origin.delete(&key).await",
-        }],
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
+                replacement: "            write.silence();\n            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
+            },
+        ],
     },
     Mutant {
         name: "no fence on invalidate",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        write::invalidate(&self.shared, key).await",
-            replacement: "        self.shared.drop_held(&crate::Key::parse(key)?).await;
-        Ok(())",
-        }],
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "            write.drop_held().await;\n            Ok(())",
+                replacement: "            write.silence();\n            write.drop_held().await;\n            Ok(())",
+            },
+        ],
     },
     Mutant {
         name: "no fence on expire",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        write::expire(&self.shared, key).await",
-            replacement: "        if let Some(entry) = self.shared.look_up(key).await.entry {
-            entry.mark();
-        }
-        Ok(())",
-        }],
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "            write.mark_held().await;",
+                replacement: "            write.silence();\n            write.mark_held().await;",
+            },
+        ],
     },
     Mutant {
         name: "no fence on clear",

@@ -251,12 +251,13 @@ fn fault(random: &Random, retries: bool) -> Fault {
     }
 }
 
-/// On the way, or back.
+/// On the way, or back: now and then a long one.
 pub(super) async fn pause(random: &Random) {
     for _ in 0..random.below(4) {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(ms(random.below(8))).await;
+    let ms_max = random.pick(&[8, 8, 8, 40]);
+    tokio::time::sleep(ms(random.below(ms_max))).await;
 }
 
 /// The tag of a value. Where values are put again, tags are repeated.

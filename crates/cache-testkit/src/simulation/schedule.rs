@@ -88,7 +88,7 @@ impl Schedule {
     pub fn new(seed: u64, nodes: usize) -> Self {
         let random = Random::stream(seed, SCHEDULE);
         let span_ms = random.pick(&[40, 100, 100, 400]);
-        let n_calls = 4 + random.below(50);
+        let n_calls = 4 + random.below(40);
         let repeats_values = random.below(4) == 0;
         // Of 256 calls, how many are reads for sure.
         let reads = random.pick(&[0, 0, 100, 170]);
@@ -98,7 +98,9 @@ impl Schedule {
             key: KEYS[[0, 0, 0, 0, 0, 1, 1, 2][random.index(8)]],
             plan: plan(&random, reads, if repeats_values { 1 + number % 3 } else { 1 + number }),
             dropped: match random.below(16) {
-                0 | 1 => Some(Drop::AtPoll(1 + u32::try_from(random.below(6)).unwrap_or(0))),
+                0 | 1 => {
+                    Some(Drop::AtPoll(1 + u32::try_from(random.below(5) * random.below(2)).unwrap_or(0)))
+                }
                 2 => Some(Drop::After(ms(random.below(20)))),
                 _ => None,
             },
@@ -110,6 +112,23 @@ impl Schedule {
                 (call.node, call.dropped) = (nodes, None);
             }
         }
+        // What is held although it must not be shows where somebody reads after a write, or when all is over.
+        let writes = calls.iter().filter(|call| call.node < nodes && !matches!(call.plan, Plan::Get(_)));
+        let looks: Vec<_> = writes
+            .filter_map(|call| {
+                let (is_made, later) = (random.below(2) == 0, ms(random.below(16)));
+                let plan = read(&random);
+                is_made.then_some(Planned { at: call.at + later, plan, dropped: None, ..*call })
+            })
+            .collect();
+        let last_looks = (0..nodes).flat_map(|node| KEYS.map(|key| (node, key))).map(|(node, key)| Planned {
+            at: ms(span_ms + 12),
+            node,
+            key,
+            plan: Plan::Get(IMMUTABLE),
+            dropped: None,
+        });
+        calls.extend(looks.into_iter().chain(last_looks));
         calls.sort_by_key(|call| call.at);
         Self {
             seed,
@@ -176,29 +195,45 @@ impl Schedule {
 }
 
 fn plan(random: &Random, reads: u8, value: u64) -> Plan {
-    let rule = |max_age, stale_while_revalidate, stale_if_error| {
-        let [stale_while_revalidate, stale_if_error] = [stale_while_revalidate, stale_if_error].map(ms);
-        Plan::Get(ReadRule { max_age, stale_while_revalidate, stale_if_error })
-    };
-    match if random.happens(reads) { random.below(14) } else { random.below(31) } {
-        0..3 => rule(Duration::ZERO, 0, 0),
-        3..5 => rule(Duration::ZERO, 0, 60),
-        5..7 => rule(ms(20), 0, 0),
-        7..9 => rule(ms(20), 20, 0),
-        9..11 => rule(ms(10), 20, 60),
-        11..14 => rule(Duration::MAX, 0, 0),
+    if random.happens(reads) {
+        return read(random);
+    }
+    match random.below(31) {
+        0..14 => read(random),
         14..19 => Plan::Put(value),
         19 => Plan::PutIfAbsent(value),
         20 => Plan::PutIfSame(value),
         21..23 => Plan::Delete,
         23..25 => Plan::Invalidate,
         25..27 => Plan::Expire,
-        27..29 => [Plan::InvalidatePrefix, Plan::Clear][random.index(2)],
-        29 => Plan::Clear,
+        27 => Plan::InvalidatePrefix,
+        28..30 => Plan::Clear,
         _ if random.below(2) == 0 => Plan::Expire,
         _ => Plan::Restart { closes: random.below(2) == 0, keeps: random.below(2) == 0 },
     }
 }
+
+fn read(random: &Random) -> Plan {
+    let rule = |max_age, stale_while_revalidate, stale_if_error| {
+        let [max_age, stale_while_revalidate, stale_if_error] =
+            [max_age, stale_while_revalidate, stale_if_error].map(ms);
+        ReadRule { max_age, stale_while_revalidate, stale_if_error }
+    };
+    Plan::Get(match random.below(14) {
+        0..3 => rule(0, 0, 0),
+        3..5 => rule(0, 0, 30),
+        5..7 => rule(20, 0, 0),
+        7..9 => rule(20, 20, 0),
+        9..11 => rule(10, 20, 30),
+        _ => IMMUTABLE,
+    })
+}
+
+const IMMUTABLE: ReadRule = ReadRule {
+    max_age: Duration::MAX,
+    stale_while_revalidate: Duration::ZERO,
+    stale_if_error: Duration::ZERO,
+};
 
 pub(super) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
