@@ -27,7 +27,7 @@ use std::{
 
 use cache_core::Backend;
 
-pub use self::schedule::{Drop, Plan, Planned, Schedule};
+pub use self::schedule::{Leaves, Plan, Planned, Schedule};
 use crate::history::{History, Rule, Violation};
 
 /// Makes the backend of a node, from the seed and the node's number. What it makes may evict, refuse, wait and fail, and

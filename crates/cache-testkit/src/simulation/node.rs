@@ -16,7 +16,7 @@ use bytes::Bytes;
 use cache_core::{Backend, Entry, ErrorKind, Key, PutCondition, ReadThrough, Result, Served, Version};
 
 use super::{
-    Backends, Drop, Plan, Planned, Schedule,
+    Backends, Leaves, Plan, Planned, Schedule,
     backend::Watched,
     conductor::{Caller, Conductor, Ready},
     origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
@@ -210,11 +210,11 @@ impl Play<'_> {
     ) -> Option<T> {
         let mut call = Box::pin(call);
         let mut polls_left = match planned.dropped {
-            Some(Drop::AtPoll(n)) => n,
+            Some(Leaves::AtPoll(n)) => n,
             _ => u32::MAX,
         };
         let mut goes = match planned.dropped {
-            Some(Drop::After(span)) => Some(Box::pin(tokio::time::sleep(span))),
+            Some(Leaves::After(span)) => Some(Box::pin(tokio::time::sleep(span))),
             _ => None,
         };
         poll_fn(|context| {

@@ -41,7 +41,7 @@ pub struct Planned {
     /// What is done.
     pub plan: Plan,
     /// Whether its caller goes away.
-    pub dropped: Option<Drop>,
+    pub dropped: Option<Leaves>,
 }
 
 /// What is done.
@@ -76,7 +76,7 @@ pub enum Plan {
 
 /// When a caller goes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drop {
+pub enum Leaves {
     /// After so long.
     After(Duration),
     /// When its call has been polled so often and has not ended: at its so-manieth await.
@@ -99,9 +99,9 @@ impl Schedule {
             plan: plan(&random, reads, if repeats_values { 1 + number % 3 } else { 1 + number }),
             dropped: match random.below(16) {
                 0 | 1 => {
-                    Some(Drop::AtPoll(1 + u32::try_from(random.below(5) * random.below(2)).unwrap_or(0)))
+                    Some(Leaves::AtPoll(1 + u32::try_from(random.below(5) * random.below(2)).unwrap_or(0)))
                 }
-                2 => Some(Drop::After(ms(random.below(20)))),
+                2 => Some(Leaves::After(ms(random.below(20)))),
                 _ => None,
             },
         };
