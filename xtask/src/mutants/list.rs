@@ -443,23 +443,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a landed flight is left on the map",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        let Running { answer, .. } = state.vacate(self.seq)?;\n        match state",
-            replacement: "        let answer = state.flight(self.seq)?.answer.take();\n        match state",
-        }],
+        edits: &[
+            Edit {
+                path: FLIGHT,
+                text: "        let Running { answer, .. } = state.vacate(self.seq)?;\n        match state",
+                replacement: "        let answer = state.flight(self.seq)?.answer.take();\n        match state",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "        let lost = state.vacate(self.seq);\n",
+                replacement: "        let lost = state.vacate(u64::MAX);\n",
+            },
+        ],
     },
     Mutant {
         name: "a key's state is left in the table",
         edits: &[Edit { path: TABLE, text: "            found.get_mut().users -= 1;\n", replacement: "" }],
-    },
-    Mutant {
-        name: "the waiting flight does not start",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "            Some(next) => self.start(state, next, true),\n",
-            replacement: "            Some(next) => state.waiting = Some(next),\n",
-        }],
     },
     Mutant {
         name: "a coalesced request is counted twice",

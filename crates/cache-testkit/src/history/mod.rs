@@ -136,7 +136,7 @@ pub struct State {
 }
 
 /// A cache at rest: nothing is in the air.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rest {
     /// The node whose cache it is, or was before a restart.
     pub node: usize,

@@ -319,11 +319,7 @@ fn rule_6_what_is_not_counted_is_found() {
         dropped_gets: 0,
         requests: 0,
     };
-    let wrong = [
-        Rest { gets: 1, ..rest.clone() },
-        Rest { requests: 1, ..rest.clone() },
-        Rest { keys_in_flight: 1, ..rest.clone() },
-    ];
+    let wrong = [Rest { gets: 1, ..rest }, Rest { requests: 1, ..rest }, Rest { keys_in_flight: 1, ..rest }];
     let mut tale = Tale::default();
     tale.history.rest(rest);
     tale.holds();
@@ -355,9 +351,9 @@ fn rule_8_a_backend_that_miscounts_or_is_too_full_is_found() {
         requests: 0,
     };
     let mut tale = Tale::default();
-    tale.history.rest(rest.clone());
+    tale.history.rest(rest);
     tale.holds();
-    tale.history.rest(Rest { shown: Some((1, 99)), ..rest.clone() });
+    tale.history.rest(Rest { shown: Some((1, 99)), ..rest });
     tale.breaks(Rule::Capacity);
     let mut tale = Tale::default();
     stats.capacity_bytes = 99;

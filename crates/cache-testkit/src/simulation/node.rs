@@ -55,11 +55,10 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
     let conductor = Conductor::new(callers, Arc::clone(&play.ready), random);
     // Whatever has not ended then never will.
     if !matches!(tokio::time::timeout(Duration::from_secs(3_600), conductor).await, Ok(true)) {
-        return play.world.history().clone();
+        return play.history();
     }
     play.come_to_rest().await;
-    let history = play.world.history().clone();
-    history
+    play.history()
 }
 
 struct Play<'a> {
@@ -155,10 +154,10 @@ impl Play<'_> {
                     self.written(put)
                 }
                 (_, Plan::Delete) => self.written(cache.delete(key).await),
-                (_, Plan::Invalidate) => done(cache.invalidate(key).await),
-                (_, Plan::Expire) => done(cache.expire(key).await),
-                (_, Plan::InvalidatePrefix) => done(cache.invalidate_prefix(prefix)),
-                _ => done(cache.clear().await),
+                (_, Plan::Invalidate) => done(&cache.invalidate(key).await),
+                (_, Plan::Expire) => done(&cache.expire(key).await),
+                (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
+                _ => done(&cache.clear().await),
             }
         });
         let outcome = outcome.await;
@@ -185,7 +184,7 @@ impl Play<'_> {
             (self.nodes[number].borrow().cache.clone(), self.nodes[number].borrow().backend.clone());
         let backend = self.backend(number);
         for key in KEYS.iter().filter(|_| keeps) {
-            if let Some(entry) = shown(&*held, key).await.ok().flatten().filter(|entry| !entry.is_absent()) {
+            if let Some(entry) = shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_absent()) {
                 // A backend may refuse.
                 let _ = backend.insert(read_back(&entry)).await;
             }
@@ -276,6 +275,10 @@ impl Play<'_> {
         }
     }
 
+    fn history(&self) -> History {
+        self.world.history().clone()
+    }
+
     fn begin(&self, node: usize, key: &str, act: Act) -> CallId {
         self.world.history().begin(node, key, act, self.world.now())
     }
@@ -351,7 +354,7 @@ impl Node {
         let before = self.backend.usage();
         let mut counted = Some((0, 0));
         for key in KEYS {
-            counted = match (counted, shown(&*self.backend, key).await) {
+            counted = match (counted, shown(&self.backend, key).await) {
                 (Some((entries, bytes)), Ok(Some(entry))) => Some((entries + 1, bytes + entry.weight())),
                 (counted, Ok(None)) => counted,
                 _ => None,
@@ -371,7 +374,7 @@ impl Node {
     }
 }
 
-fn done(result: Result<()>) -> Outcome {
+fn done(result: &Result<()>) -> Outcome {
     if result.is_ok() { Outcome::Done } else { Outcome::Failed }
 }
 

@@ -158,8 +158,8 @@ impl Schedule {
         for call in &mut schedule.calls {
             call.dropped = None;
             match &mut call.plan {
-                Plan::Get(rule) if seed % 2 == 0 => *rule = ReadRule::default(),
-                _ if seed % 2 == 1 => call.node = 0,
+                Plan::Get(rule) if seed.is_multiple_of(2) => *rule = ReadRule::default(),
+                _ if !seed.is_multiple_of(2) => call.node = 0,
                 _ => {}
             }
         }
