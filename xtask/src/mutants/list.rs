@@ -4,6 +4,7 @@ use super::{Edit, Mutant};
 
 const FENCE: &str = "crates/cache-core/src/fence.rs";
 const FLIGHT: &str = "crates/cache-core/src/read_through/flight.rs";
+const READ: &str = "crates/cache-core/src/read_through/read.rs";
 const HELD: &str = "crates/cache-core/src/read_through/held.rs";
 const WRITE: &str = "crates/cache-core/src/read_through/write.rs";
 const TABLE: &str = "crates/cache-core/src/read_through/table.rs";
@@ -48,7 +49,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a strong reader joins a running flight",
         edits: &[Edit {
-            path: FLIGHT,
+            path: READ,
             text: "now.is_some_and(|now| freshness.accepts(sent_at, now))",
             replacement: "now.is_none_or(|now| freshness.accepts(sent_at, now))",
         }],
@@ -57,7 +58,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "the join compares with `<=`, for strong readers too",
         edits: &[
             Edit {
-                path: FLIGHT,
+                path: READ,
                 text: "now.is_some_and(|now| freshness.accepts(sent_at, now))",
                 replacement: "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()))",
             },
@@ -71,7 +72,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a fenced flight is joined",
         edits: &[Edit {
-            path: FLIGHT,
+            path: READ,
             text: "let ticket = if unfenced && in_time {",
             replacement: "let ticket = if (unfenced || now.is_some()) && in_time {",
         }],
@@ -234,7 +235,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "another flight is started beside a fenced one",
         edits: &[
             Edit {
-                path: FLIGHT,
+                path: READ,
                 text: "    let running = state.running.as_mut()?;\n",
                 replacement:
                     "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {
@@ -443,18 +444,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a landed flight is left on the map",
-        edits: &[
-            Edit {
-                path: FLIGHT,
-                text: "        let Running { answer, .. } = state.vacate(self.seq)?;\n        match state",
-                replacement: "        let answer = state.flight(self.seq)?.answer.take();\n        match state",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "        let lost = state.vacate(self.seq);\n",
-                replacement: "        let lost = state.vacate(u64::MAX);\n",
-            },
-        ],
+        edits: &[Edit {
+            path: FLIGHT,
+            text: "        let Running { answer, .. } = state.vacate(self.seq)?;\n        match state",
+            replacement: "        let answer = state.flight(self.seq)?.answer.take();\n        match state",
+        }],
     },
     Mutant {
         name: "a key's state is left in the table",
