@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use crate::{
     clock::Stopwatch,
     shell::{Result, cargo, run as sh},
+    simulate_nodes,
 };
 
 pub(crate) const USAGE: &str = "\
@@ -51,6 +52,11 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", about: "no warning, on any target, with all features", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
     Step { name: "test", about: "tests and doc tests, as the README runs them", run: test },
+    Step {
+        name: "simulate-nodes",
+        about: "2,000 schedules of two nodes hold every rule",
+        run: simulate_nodes::check,
+    },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
     Step { name: "examples", about: "every example runs; each asserts what it prints", run: examples::check },
     Step { name: "model", about: "small types in every order that threads can take", run: model },

@@ -4,11 +4,13 @@
 mod ci;
 mod clock;
 mod instructions;
+mod mutants;
 mod peers;
 mod report;
 mod servers;
 mod shell;
 mod simulate;
+mod simulate_nodes;
 mod soak;
 
 use std::{env, process::ExitCode};
@@ -50,6 +52,11 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
+    Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
+    Task { name: "report", usage: report::USAGE, run: report::run },
+    Task { name: "servers", usage: servers::USAGE, run: servers::run },
+    Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
+    Task { name: "simulate-nodes", usage: simulate_nodes::USAGE, run: simulate_nodes::run },
     Task { name: "peers", usage: peers::USAGE, run: peers::run },
     Task { name: "report", usage: report::USAGE, run: report::run },
     Task { name: "servers", usage: servers::USAGE, run: servers::run },

@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Refusal, Result, Usage};
 
-use crate::Gate;
+use crate::{Gate, random::Random};
 
 /// A backend over a map, without limits: the plainest that keeps the contract.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ pub struct WaitingBackend {
     /// Of 256 calls, how many go wrong.
     spoiled: u8,
     latency_max: Duration,
-    random: AtomicU64,
+    random: Random,
 }
 
 /// A backend that can be shown.
@@ -96,7 +96,7 @@ impl<T: Backend + std::fmt::Debug> BackendDebug for T {}
 impl WaitingBackend {
     /// A backend over `inner`; of 256 calls that could, `spoiled` refuse or fail, chosen by `seed`.
     pub fn new(inner: impl Backend + std::fmt::Debug, spoiled: u8, seed: u64) -> Self {
-        let (gate, random) = (Gate::new(), AtomicU64::new(seed));
+        let (gate, random) = (Gate::new(), Random::new(seed));
         Self { gate, inner: Arc::new(inner), spoiled, latency_max: Duration::ZERO, random }
     }
 
@@ -109,7 +109,7 @@ impl WaitingBackend {
 
     /// Waits: at the gate, and for up to three turns of the scheduler.
     async fn wait(&self) -> u64 {
-        let drawn = self.draw();
+        let drawn = self.random.draw();
         for _ in 0..drawn % 4 {
             tokio::task::yield_now().await;
         }
@@ -122,14 +122,6 @@ impl WaitingBackend {
 
     fn is_spoiled(&self, drawn: u64) -> bool {
         drawn & 0xff < u64::from(self.spoiled)
-    }
-
-    /// SplitMix64 [Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014].
-    fn draw(&self) -> u64 {
-        let mut z = self.random.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed).wrapping_add(GOLDEN_GAMMA);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 
@@ -192,5 +184,3 @@ impl Backend for WaitingBackend {
 fn failure() -> Error {
     Error::new(ErrorKind::Backend, "the backend was told to fail")
 }
-
-const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -67,5 +67,36 @@ impl Clock for TokioClock {
     }
 }
 
+/// [`TokioClock`], but its window lies between two ticks, as that of a machine's cheap clock does.
+#[derive(Debug, Clone, Copy)]
+pub struct TickingClock {
+    exact: TokioClock,
+    tick: Duration,
+}
+
+impl TickingClock {
+    /// The clock with a tick, which is not zero.
+    pub const fn new(exact: TokioClock, tick: Duration) -> Self {
+        Self { exact, tick }
+    }
+}
+
+impl Clock for TickingClock {
+    fn now(&self) -> Moment {
+        self.exact.now()
+    }
+
+    fn window(&self) -> (Moment, Moment) {
+        let past_tick = u128::from(self.now().as_nanos()) % self.tick.as_nanos().max(1);
+        let past_tick = u64::try_from(past_tick).unwrap_or(0);
+        let earlier = Moment::from_nanos(self.now().as_nanos() - past_tick);
+        (earlier, earlier.saturating_add(self.tick))
+    }
+
+    fn date(&self) -> SystemTime {
+        self.exact.date()
+    }
+}
+
 /// 2025-01-01T00:00:00Z.
 const DATE_AT_ZERO: Duration = Duration::from_secs(1_735_689_600);

@@ -1,7 +1,9 @@
 //! For those who test code that stands on object-cache, or implement one of its traits.
 //!
 //! * [`conformance`] checks whether a backend, a validator, an origin or a policy keeps its contract;
-//! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused;
+//! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused, [`TickingClock`] by ticks;
+//! * [`history::History`] records what happens to some keys, and checks the rules that must hold over it;
+//! * [`simulation`] plays schedules of reads, writes and faults on several nodes, all from a seed;
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
 //! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
 //!   and fails on demand;
@@ -15,16 +17,19 @@ mod backend;
 mod clock;
 pub mod conformance;
 mod gate;
+pub mod history;
 mod origin;
+mod random;
 #[cfg(feature = "s3")]
 mod s3;
+pub mod simulation;
 mod store;
 
 #[cfg(feature = "s3")]
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{
     backend::{MapBackend, WaitingBackend},
-    clock::{ManualClock, TokioClock},
+    clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
     origin::{MemoryOrigin, OriginFault, OriginRequest},
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},

@@ -152,7 +152,13 @@ impl<V: Validator + ?Sized> Flight<V> {
     fn confirm(&self, pinned: Entry, asked_at: Moment) -> Option<Landed> {
         let mut state = self.tracked.lock();
         if let (false, epoch) = self.is_fenced(&mut state) {
-            pinned.renew(asked_at, epoch);
+            if pinned.vouched_at().is_some() {
+                pinned.renew(asked_at, epoch);
+            } else {
+                // From a medium that outlives the process: nobody has said how long it lives.
+                let key = self.tracked.key.as_str();
+                pinned.publish(asked_at, self.shared.time_to_live(key), epoch);
+            }
         }
         self.leave(state, Landed::Entry(pinned, Status::Revalidated, asked_at))
     }

@@ -215,13 +215,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         Ok(())
     }
 
-    /// Forgets all copies.
+    /// Forgets all copies. Reads that begin after this returned are answered by a question asked after it.
     ///
     /// # Errors
     ///
     /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory: the copies are void all the same.
     ///
-    /// All copies are void when this is first polled; a dropped future may leave their memory to be freed later.
+    /// All copies are void when this is first polled, and again when it returns or is dropped; a dropped future may
+    /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         self.shared.check_open()?;
         self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);

@@ -20,7 +20,8 @@ use super::{
     tasks::runtime,
 };
 use crate::{
-    Error, ErrorKind, Keep, Moment, Origin, PutCondition, Result, Validator, Version, fence::Epoch,
+    Error, ErrorKind, Keep, Moment, Origin, PutCondition, Result, Validator, Version,
+    fence::{Epoch, Epochs},
     stats::Count,
 };
 
@@ -84,9 +85,11 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
     .await
 }
 
-/// Voids everything at once, then frees the memory in a task.
+/// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
+/// [`WholeFence`].
 pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Result<()> {
     shared.epochs.raise_whole();
+    let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
     shared.tasks.spawn(&runtime()?, async move {
@@ -94,6 +97,15 @@ pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Res
         let _ = done.send(task.backend_call(task.backend.clear()).await);
     });
     answer.await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// The fence at the end of a `clear`, where it returns or its caller goes away.
+struct WholeFence<'a>(&'a Epochs);
+
+impl Drop for WholeFence<'_> {
+    fn drop(&mut self) {
+        self.0.raise_whole();
+    }
 }
 
 /// Runs `body` in a task, between the two fences of a write of `key`.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
 
 /// What fences.
 #[derive(Debug, Clone, Copy)]
@@ -306,6 +306,21 @@ async fn an_insert_that_lands_after_clear_is_void() {
     rig.at_rest(2).await;
 }
 
+/// `clear` fences at its end too, here where its caller goes away: what was asked about meanwhile is void then.
+#[tokio::test]
+async fn what_was_asked_during_a_clear_is_void_after_it() {
+    let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::EndlessClear });
+    rig.origin.write(KEY, "one");
+    let mut clear = Box::pin(rig.cache.clear());
+    assert!(poll_once(clear.as_mut()).is_pending());
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.origin.write(KEY, "two");
+    drop(clear);
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    rig.at_rest(3).await;
+}
+
 /// Who has been answered has been answered with what is held: the next reader may not see anything older.
 #[tokio::test]
 async fn nobody_is_woken_before_the_answer_is_published() {
@@ -388,6 +403,7 @@ enum BrokenCall {
     PanickingInsertOfTwo,
     /// Before there is a future.
     InsertOfTwoPanickingAtOnce,
+    EndlessClear,
 }
 
 #[async_trait]
@@ -426,6 +442,9 @@ impl Backend for Broken {
     }
 
     async fn clear(&self) -> Result<()> {
+        if self.call == BrokenCall::EndlessClear {
+            std::future::pending::<()>().await;
+        }
         self.inner.clear().await
     }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Moment, Result, Status, Usage};
+use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Key, Moment, Result, Status, Usage};
 use cache_testkit::{MapBackend, OriginFault, OriginRequest};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
@@ -38,6 +38,21 @@ async fn a_confirmation_changes_nothing_in_the_backend() {
     }
     assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
     rig.at_rest(4).await;
+}
+
+/// An entry of a medium that outlives the process has no time to live of its own.
+#[tokio::test]
+async fn what_a_medium_brings_back_expires_once_it_was_confirmed() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
+    let (e_tag, key) = (rig.origin.write(KEY, "one"), Key::parse(KEY).unwrap());
+    let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).build();
+    assert_eq!(rig.cache.backend().insert(brought_back).await.unwrap(), Admission::Stored);
+    rig.check(FOREVER, "one", Status::Revalidated).await;
+    rig.clock.advance(secs(299));
+    rig.check(FOREVER, "one", Status::Fresh).await;
+    rig.clock.advance(secs(1));
+    rig.check(FOREVER, "one", Status::Fetched).await;
+    rig.at_rest(3).await;
 }
 
 /// Counts what changes it.

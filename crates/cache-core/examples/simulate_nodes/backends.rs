@@ -1,0 +1,32 @@
+//! The backends that schedules are played over.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::Backend;
+use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
+use cache_testkit::{MapBackend, WaitingBackend};
+
+/// A backend's name, and how it is made from the schedule's seed and the node's number.
+pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
+
+/// In turn: one without limits; one of ours, and one of others, which evict all the time; one that waits at every call;
+/// one that also refuses and fails.
+pub(crate) const BACKENDS: [Named; 5] = [
+    ("map", |_, _| Arc::new(MapBackend::new())),
+    ("memory", |seed, _| {
+        let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1 + seed % 2).build();
+        Arc::new(backend.expect("there is room for one entry"))
+    }),
+    ("moka", |seed, _| {
+        let backend = MokaBackend::builder().max_capacity(500 + seed % 1_000).build();
+        Arc::new(backend.expect("there is room for some bytes"))
+    }),
+    ("waiting", |seed, node| waiting(0, seed, node)),
+    ("refusing", |seed, node| waiting(50, seed, node)),
+];
+
+fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
+    let latency_max = Duration::from_millis(3 + seed % 15);
+    let seed = seed ^ (node as u64) << 16;
+    Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, seed).with_latency_max(latency_max))
+}

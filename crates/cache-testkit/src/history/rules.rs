@@ -1,0 +1,495 @@
+//! The rules, each a function over a history.
+//!
+//! Which state a read was answered by is not always certain: a value may have been written twice, and "no such object"
+//! is an answer of every state without one. A rule is broken if it is by all states that can have been the answer.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use cache_core::{ErrorKind, Status};
+
+use super::{
+    Act, Call, History, Outcome, Point, ReadRule, State,
+    register::{Effect, Needs, Operation, smallest_contradiction},
+};
+
+/// What must hold. The numbers are those of the project's design; `Asked` is its invariant
+/// I-13.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Rule {
+    /// 1: strong reads are linearizable with all writes of all nodes.
+    Linearizable,
+    /// 1: a strong read is answered by a question that was sent after it began.
+    Asked,
+    /// 2: what was asked before a fence is not served after it.
+    NoResurrection,
+    /// 3: who wrote reads what was written, or something newer.
+    ReadYourWrites,
+    /// 4: no answer is older than the reader allows.
+    BoundedStaleness,
+    /// 4: what may be served if the origin fails is not served if it answers. Invariant I-12.
+    OutagesAlone,
+    /// 5: bytes and version belong together.
+    BytesAndVersion,
+    /// 6: everything is counted once.
+    Conservation,
+    /// 7: every call comes to an end.
+    NoLostWakeUp,
+    /// 8: what a backend says it holds is what it holds, and within its limits.
+    Capacity,
+    /// 9: no read sees something older than one that returned before it began.
+    MonotonicReads,
+    /// 10 and 11: what is evicted or refused, and the backend, change no answer.
+    SameAnswers,
+    /// What the recorder says is broken.
+    Recorded,
+}
+
+/// A rule that is broken, and what shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule.
+    pub rule: Rule,
+    /// The key it is broken for; empty if it is not about one.
+    pub key: String,
+    /// The few events that contradict each other, and what they cannot be.
+    pub events: Vec<String>,
+}
+
+type Checked = Result<(), Violation>;
+
+impl History {
+    /// Holds all that happened against every rule.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken.
+    pub fn check(&self) -> Checked {
+        self.is_sound()?;
+        self.every_call_ends()?;
+        self.bytes_belong_to_their_version()?;
+        self.strong_reads_are_asked_for()?;
+        self.nothing_is_resurrected()?;
+        self.writes_are_read_back()?;
+        self.staleness_is_bounded()?;
+        self.outages_alone_are_covered()?;
+        self.reads_are_monotonic()?;
+        self.strong_reads_are_linearizable()?;
+        self.everything_is_counted()?;
+        self.limits_are_kept()
+    }
+
+    /// Rule 1, from what callers saw alone: strong reads, puts, conditional puts and deletes of each key are
+    /// linearizable.
+    ///
+    /// # Errors
+    ///
+    /// As few calls as are needed to show that there is no order for them.
+    pub fn strong_reads_are_linearizable(&self) -> Checked {
+        for key in self.keys() {
+            let (calls, operations): (Vec<_>, Vec<_>) =
+                self.calls_of(key).filter_map(|call| Some((call, operation(call)?))).unzip();
+            if !super::is_linearizable(&operations, None) {
+                let few = smallest_contradiction(&operations, None);
+                let events = few.into_iter().map(|at| calls[at].to_string());
+                return Err(violation(Rule::Linearizable, key, events));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 1, as counted at the origin: every strong read that succeeded was asked for between its begin and its end.
+    ///
+    /// # Errors
+    ///
+    /// The read that was not.
+    pub fn strong_reads_are_asked_for(&self) -> Checked {
+        for read in self.reads().filter(|read| read.is_strong()) {
+            let (begun, ended) = (read.call.begun.step, read.ended.step);
+            let is_asked = self.requests.iter().any(|request| {
+                request.node == read.call.node
+                    && request.key == read.call.key
+                    && request.begun.step > begun
+                    && request.ended.is_some_and(|answered| answered.step < ended)
+            });
+            if !is_asked {
+                return Err(read.breaks(Rule::Asked, ["no request was sent and answered meanwhile".into()]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a restart has ended on
+    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over then.
+    ///
+    /// # Errors
+    ///
+    /// The fence and the read.
+    pub fn nothing_is_resurrected(&self) -> Checked {
+        self.each_read_after(|call, read, states| match (call.act, &call.outcome) {
+            // Rule 3 is about those that succeeded: they may publish what they wrote.
+            (Act::Read(_), _) | (Act::Put(..), Outcome::Done) => Ok(()),
+            // What `expire` keeps may cover an outage.
+            (Act::Expire, _) if read.status == Some(Status::Stale) => Ok(()),
+            (..) => {
+                let fence = call.ended.unwrap_or(call.begun);
+                if states.iter().any(|state| state.is_on_after(fence)) {
+                    return Ok(());
+                }
+                Err(read.breaks(Rule::NoResurrection, [call.to_string(), over(states)]))
+            }
+        })
+    }
+
+    /// Rule 3: after a put succeeded on a node, reads on it that begin later see that value or a newer one.
+    ///
+    /// # Errors
+    ///
+    /// The put and the read.
+    pub fn writes_are_read_back(&self) -> Checked {
+        self.each_read_after(|call, read, states| {
+            let (Act::Put(value, _), Outcome::Done, Some(ended)) = (call.act, &call.outcome, call.ended)
+            else {
+                return Ok(());
+            };
+            let written = (0..).zip(self.states(&call.key)).find(|(_, state)| {
+                state.value == Some(value) && call.begun < state.since && state.since < ended
+            });
+            match written {
+                Some((written, _)) if states.iter().all(|state| state.number < written) => {
+                    Err(read.breaks(Rule::ReadYourWrites, [call.to_string(), over(states)]))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Rule 4: a read is answered by a state that was on within what its rule allows before it began.
+    ///
+    /// # Errors
+    ///
+    /// The read.
+    pub fn staleness_is_bounded(&self) -> Checked {
+        for read in self.reads() {
+            let states = self.possible(&read);
+            let bound = read.age_max(self.time_to_live);
+            if !states.iter().any(|state| state.is_on_within(bound, read.call.begun)) {
+                let allowed = format!("it may be {bound:?} old; {}", over(&states));
+                return Err(read.breaks(Rule::BoundedStaleness, [allowed]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 4, where `stale_if_error` alone allows a stale answer: the origin failed to answer a request meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The read.
+    pub fn outages_alone_are_covered(&self) -> Checked {
+        let is_covered = |read: &Read<'_>| {
+            read.status == Some(Status::Stale) && read.rule.stale_while_revalidate.is_zero()
+        };
+        for read in self.reads().filter(is_covered) {
+            let failed = self.requests.iter().any(|request| {
+                request.node == read.call.node
+                    && request.key == read.call.key
+                    && request.ended.is_some_and(|at| read.call.begun < at && at < read.ended)
+                    && matches!(request.failure, Some(ErrorKind::Timeout | ErrorKind::Unavailable))
+            });
+            if !failed {
+                return Err(read.breaks(Rule::OutagesAlone, ["no request failed meanwhile".into()]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 5: what a read got is a body that the origin had before the read ended, and gave that tag.
+    ///
+    /// # Errors
+    ///
+    /// The read.
+    pub fn bytes_belong_to_their_version(&self) -> Checked {
+        for read in self.reads() {
+            let fault = match &read.call.outcome {
+                _ if self.possible(&read).is_empty() => "the origin never was in such a state before",
+                Outcome::Read(value, Some(tag), _)
+                    if !self.tags.contains(&(read.call.key.clone(), tag.clone(), *value)) =>
+                {
+                    "the origin never gave that tag to that body"
+                }
+                _ => continue,
+            };
+            return Err(read.breaks(Rule::BytesAndVersion, [fault.into()]));
+        }
+        Ok(())
+    }
+
+    /// Rule 6: gets are counted once each, requests as the origin counts them, and nothing stays in flight.
+    ///
+    /// # Errors
+    ///
+    /// The cache whose counters are wrong.
+    pub fn everything_is_counted(&self) -> Checked {
+        for rest in &self.rests {
+            let gets = rest.stats.gets();
+            let are_gets_counted = rest.gets <= gets && gets <= rest.gets + rest.dropped_gets;
+            if !are_gets_counted || rest.stats.origin.requests() != rest.requests || rest.keys_in_flight != 0
+            {
+                return Err(violation(Rule::Conservation, "", [format!("{rest:?}")]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 7: every call ended.
+    ///
+    /// # Errors
+    ///
+    /// The calls that did not.
+    pub fn every_call_ends(&self) -> Checked {
+        let open: Vec<_> = self.calls.iter().filter(|call| call.ended.is_none()).collect();
+        match open.first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(violation(Rule::NoLostWakeUp, &first.key, open.iter().map(|call| call.to_string())))
+            }
+        }
+    }
+
+    /// Rule 8: caches at rest are within their limits, and say what they hold.
+    ///
+    /// # Errors
+    ///
+    /// The cache that is not, or does not.
+    pub fn limits_are_kept(&self) -> Checked {
+        for rest in &self.rests {
+            let said = (rest.stats.entries, rest.stats.bytes);
+            if rest.stats.bytes > rest.stats.capacity_bytes || rest.shown.is_some_and(|shown| shown != said) {
+                return Err(violation(Rule::Capacity, "", [format!("{rest:?}")]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule 9: on one node, a read sees nothing older than what another saw that had returned before it began.
+    ///
+    /// # Errors
+    ///
+    /// The two reads.
+    pub fn reads_are_monotonic(&self) -> Checked {
+        let oldest: BTreeMap<_, _> = self
+            .reads()
+            .filter_map(|read| Some((read.call.begun.step, self.likely(&read).first()?.number)))
+            .collect();
+        self.each_read_after(|call, read, states| {
+            let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
+            if call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
+                return Ok(());
+            }
+            let seen = format!("the earlier read saw state {seen} or a later one; {}", over(states));
+            Err(read.breaks(Rule::MonotonicReads, [call.to_string(), seen]))
+        })
+    }
+
+    /// Rules 10 and 11: two histories of one schedule, run one call after the other without faults, over two kinds of
+    /// backends, have the same answers.
+    ///
+    /// # Errors
+    ///
+    /// The calls that were answered differently.
+    pub fn has_the_answers_of(&self, other: &Self) -> Checked {
+        let answer = |call: &Call| match &call.outcome {
+            Outcome::Read(value, ..) => Some(Some(*value)),
+            Outcome::NotFound => Some(None),
+            _ => None,
+        };
+        let lines = |history: &Self| history.calls.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (one, same) in self.calls.iter().zip(&other.calls) {
+            if (one.act, &one.key) != (same.act, &same.key) || answer(one) != answer(same) {
+                return Err(violation(Rule::SameAnswers, &one.key, [one.to_string(), same.to_string()]));
+            }
+        }
+        if self.calls.len() != other.calls.len() {
+            return Err(violation(Rule::SameAnswers, "", [lines(self), lines(other)].concat()));
+        }
+        Ok(())
+    }
+
+    /// What the recorder saw.
+    fn is_sound(&self) -> Checked {
+        match self.broken.first() {
+            None => Ok(()),
+            Some(what) => Err(violation(Rule::Recorded, "", [what.clone()])),
+        }
+    }
+
+    fn calls_of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Call> {
+        self.calls.iter().filter(move |call| call.act.is_of_one_key() && call.key == key)
+    }
+
+    /// The reads that were answered.
+    fn reads(&self) -> impl Iterator<Item = Read<'_>> {
+        self.calls.iter().filter_map(Read::of)
+    }
+
+    /// Every answered read, with each call of its node that touches its key and had ended when it began.
+    fn each_read_after(&self, check: impl Fn(&Call, &Read<'_>, &[Possible]) -> Checked) -> Checked {
+        for read in self.reads() {
+            let states = self.possible(&read);
+            let earlier = self.calls.iter().filter(|call| {
+                call.node == read.call.node && call.touches(&read.call.key) && call.is_before(read.call)
+            });
+            for call in earlier {
+                check(call, &read, &states)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The states that can have been the answer, going by what was read alone.
+    fn possible(&self, read: &Read<'_>) -> Vec<Possible> {
+        let states = self.states(&read.call.key);
+        let possible = |(number, state): (usize, &State)| {
+            let until = states.get(number + 1).map(|next| next.since);
+            (state.value == read.value && state.since < read.ended).then_some(Possible { number, until })
+        };
+        states.iter().enumerate().filter_map(possible).collect()
+    }
+
+    /// Those that can have been, if rules 1 and 4 hold.
+    fn likely(&self, read: &Read<'_>) -> Vec<Possible> {
+        let (begun, bound) = (read.call.begun, read.age_max(self.time_to_live));
+        let mut states = self.possible(read);
+        states.retain(|state| {
+            state.is_on_within(bound, begun) && (!read.is_strong() || state.is_on_after(begun))
+        });
+        states
+    }
+}
+
+/// A read that was answered.
+struct Read<'a> {
+    call: &'a Call,
+    rule: ReadRule,
+    ended: Point,
+    value: Option<u64>,
+    /// `None` if there was no such object.
+    status: Option<Status>,
+}
+
+impl<'a> Read<'a> {
+    fn of(call: &'a Call) -> Option<Self> {
+        let (Act::Read(rule), Some(ended)) = (call.act, call.ended) else { return None };
+        let (value, status) = match &call.outcome {
+            Outcome::Read(value, _, status) => (Some(*value), Some(*status)),
+            Outcome::NotFound => (None, None),
+            _ => return None,
+        };
+        Some(Self { call, rule, ended, value, status })
+    }
+
+    /// Whether the answer must be the one of its own moment.
+    fn is_strong(&self) -> bool {
+        self.rule.is_strong() && self.status != Some(Status::Stale)
+    }
+
+    fn age_max(&self, time_to_live: Option<Duration>) -> Duration {
+        let age_max = self.rule.max_age;
+        match self.status {
+            Some(Status::Fresh) => age_max.min(time_to_live.unwrap_or(Duration::MAX)),
+            Some(Status::Stale) => {
+                let more = self.rule.stale_while_revalidate.max(self.rule.stale_if_error);
+                age_max.saturating_add(more).min(time_to_live.unwrap_or(Duration::MAX))
+            }
+            // The time to live is that of a copy: an answer on its way has none yet.
+            _ => age_max,
+        }
+    }
+
+    fn breaks(&self, rule: Rule, why: impl IntoIterator<Item = String>) -> Violation {
+        let events = [self.call.to_string()].into_iter().chain(why);
+        violation(rule, &self.call.key, events)
+    }
+}
+
+/// A state that can have been the answer of a read.
+#[derive(Clone, Copy)]
+struct Possible {
+    number: usize,
+    until: Option<Point>,
+}
+
+impl Possible {
+    fn is_on_after(&self, point: Point) -> bool {
+        self.until.is_none_or(|until| until > point)
+    }
+
+    fn is_on_within(&self, span: Duration, before: Point) -> bool {
+        self.until.is_none_or(|until| until.at.saturating_add(span) >= before.at)
+    }
+}
+
+/// A call as an operation on the register of its key; `None` if it is none, or says nothing.
+fn operation(call: &Call) -> Option<Operation> {
+    let (begun, ended) = (call.begun.step, call.ended.map(|ended| ended.step));
+    let write = match call.act {
+        Act::Put(value, needs) => Effect::Write(Some(value), needs),
+        Act::Delete => Effect::Write(None, Needs::Nothing),
+        _ => {
+            let read = Read::of(call).filter(Read::is_strong)?;
+            return Some(Operation { effect: Effect::Read(read.value), begun, ended });
+        }
+    };
+    Some(match (&call.outcome, call.act) {
+        (Outcome::Done, _) => Operation { effect: write, begun, ended },
+        (Outcome::Refused, Act::Put(_, needs)) => Operation { effect: Effect::Refused(needs), begun, ended },
+        (Outcome::Unknown, _) => Operation { effect: write, begun, ended: None },
+        _ => return None,
+    })
+}
+
+/// What to say of states that cannot be the answer.
+fn over(states: &[Possible]) -> String {
+    let each = states.iter().map(|state| match state.until {
+        Some(until) => format!("state {}, over at {until}", state.number),
+        None => format!("state {}", state.number),
+    });
+    format!("it can only have seen {}", each.collect::<Vec<_>>().join(" or "))
+}
+
+fn violation(rule: Rule, key: &str, events: impl IntoIterator<Item = String>) -> Violation {
+    Violation { rule, key: key.to_owned(), events: events.into_iter().collect() }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "broken: {}", self.rule)?;
+        if !self.key.is_empty() {
+            write!(f, ", key {:?}", self.key)?;
+        }
+        self.events.iter().try_for_each(|event| write!(f, "\n  {event}"))
+    }
+}
+
+impl std::error::Error for Violation {}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linearizable => "rule 1, strong reads are linearizable",
+            Self::Asked => "rule 1, strong reads are asked for",
+            Self::NoResurrection => "rule 2, nothing is resurrected",
+            Self::ReadYourWrites => "rule 3, writes are read back",
+            Self::BoundedStaleness => "rule 4, staleness is bounded",
+            Self::OutagesAlone => "rule 4, outages alone are covered",
+            Self::BytesAndVersion => "rule 5, bytes belong to their version",
+            Self::Conservation => "rule 6, everything is counted",
+            Self::NoLostWakeUp => "rule 7, every call ends",
+            Self::Capacity => "rule 8, limits are kept",
+            Self::MonotonicReads => "rule 9, reads are monotonic",
+            Self::SameAnswers => "rules 10 and 11, no backend changes an answer",
+            Self::Recorded => "what the recorder watches",
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! What the protocol promises to a backend.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
+use futures_util::future::BoxFuture;
+
+/// Sees whether the calls that change a key come one after the other, and whether their futures are dropped.
+pub(super) struct Watched {
+    inner: Arc<dyn Backend>,
+    changing: Mutex<BTreeSet<String>>,
+    overlapped: AtomicBool,
+}
+
+impl Watched {
+    pub(super) fn new(inner: Arc<dyn Backend>) -> Self {
+        Self { inner, changing: Mutex::default(), overlapped: AtomicBool::new(false) }
+    }
+
+    pub(super) fn has_overlapped(&self) -> bool {
+        self.overlapped.load(Ordering::Relaxed)
+    }
+
+    fn begin(&self, key: &str) {
+        // A call whose future is dropped stays on record, and overlaps the next.
+        if !self.changing.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned()) {
+            self.overlapped.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn end(&self, key: &str) {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+#[async_trait]
+impl Backend for Watched {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.inner.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    // Written out: the inner one may insert when it is called.
+    fn insert<'a, 'b>(&'a self, entry: Entry) -> BoxFuture<'b, Result<Admission>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let key = entry.key().to_owned();
+        self.begin(&key);
+        let inserted = self.inner.insert(entry);
+        Box::pin(async move {
+            let inserted = inserted.await;
+            self.end(&key);
+            inserted
+        })
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.begin(key);
+        let removed = self.inner.remove(key).await;
+        self.end(key);
+        removed
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}

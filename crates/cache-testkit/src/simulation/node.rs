@@ -1,0 +1,398 @@
+//! A schedule played: the nodes, and what callers do on them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cache_core::{Backend, Entry, ErrorKind, Key, PutCondition, ReadThrough, Result, Served, Version};
+
+use super::{
+    Backends, Leaves, Plan, Planned, Schedule,
+    backend::Watched,
+    conductor::{Caller, Conductor, Ready},
+    origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
+    schedule::{KEYS, ms},
+};
+use crate::{
+    TickingClock,
+    history::{Act, CallId, History, Needs, Outcome, Rest},
+    random::Random,
+};
+
+/// The history of `schedule`.
+pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> History {
+    let mut play = Play {
+        schedule,
+        backends,
+        world: World::new(schedule),
+        instances: Cell::new(0),
+        nodes: Vec::new(),
+        retired: RefCell::default(),
+        ready: Arc::default(),
+    };
+    play.nodes =
+        (0..schedule.nodes).map(|number| RefCell::new(play.node(number, play.backend(number)))).collect();
+    let callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
+        vec![Box::pin(play.one_at_a_time())]
+    } else {
+        schedule
+            .calls
+            .iter()
+            .enumerate()
+            .map(|(number, planned)| -> Caller<'_> { Box::pin(play.at_its_time(number, planned)) })
+            .collect()
+    };
+    let random = Random::stream(schedule.seed, CONDUCTOR);
+    let conductor = Conductor::new(callers, Arc::clone(&play.ready), random);
+    // Whatever has not ended then never will.
+    if !matches!(tokio::time::timeout(Duration::from_secs(3_600), conductor).await, Ok(true)) {
+        return play.history();
+    }
+    play.come_to_rest().await;
+    play.history()
+}
+
+struct Play<'a> {
+    schedule: &'a Schedule,
+    backends: &'a Backends<'a>,
+    world: Arc<World>,
+    /// How many caches there have been.
+    instances: Cell<u64>,
+    nodes: Vec<RefCell<Node>>,
+    /// The caches before a restart.
+    retired: RefCell<Vec<Node>>,
+    ready: Arc<Ready>,
+}
+
+/// A cache.
+struct Node {
+    number: usize,
+    instance: u64,
+    cache: ReadThrough<NodeOrigin>,
+    backend: Arc<Watched>,
+    /// The versions that its callers saw last, and their values.
+    seen: BTreeMap<String, (Version, u64)>,
+    gets: u64,
+    dropped_gets: u64,
+}
+
+impl Play<'_> {
+    fn backend(&self, number: usize) -> Arc<Watched> {
+        let seed = self.schedule.seed ^ self.instances.get() << 32;
+        Arc::new(Watched::new((self.backends)(seed, number)))
+    }
+
+    fn node(&self, number: usize, backend: Arc<Watched>) -> Node {
+        let instance = self.instances.get();
+        self.instances.set(instance + 1);
+        let world = Arc::clone(&self.world);
+        let origin = NodeOrigin { node: number, world, requests: AtomicU64::new(0) };
+        let tick = [1, 8, 3][number % 3];
+        let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
+            .patience(self.schedule.patience)
+            .negative_ttl(self.schedule.negative_ttl)
+            .time_to_live(self.schedule.time_to_live)
+            .clock(Arc::new(TickingClock::new(self.world.clock, ms(tick))))
+            .build()
+            .expect("no setting of a schedule is zero where it must not be");
+        Node { number, instance, cache, backend, seen: BTreeMap::new(), gets: 0, dropped_gets: 0 }
+    }
+
+    async fn one_at_a_time(&self) {
+        for (number, planned) in self.schedule.calls.iter().enumerate() {
+            tokio::time::sleep(ms(Random::stream(self.schedule.seed, PAUSES + number as u64).below(12)))
+                .await;
+            self.call(planned).await;
+        }
+    }
+
+    async fn at_its_time(&self, number: usize, planned: &Planned) {
+        tokio::time::sleep(planned.at).await;
+        let random = Random::stream(self.schedule.seed, PAUSES + number as u64);
+        for _ in 0..random.below(3) {
+            tokio::task::yield_now().await;
+        }
+        self.call(planned).await;
+    }
+
+    async fn call(&self, planned: &Planned) {
+        if planned.node >= self.nodes.len() {
+            self.write_elsewhere(planned);
+            return;
+        }
+        if let Plan::Restart { closes, keeps } = planned.plan {
+            self.restart(planned.node, closes, keeps).await;
+            return;
+        }
+        let node = &self.nodes[planned.node];
+        let (cache, instance) = (node.borrow().cache.clone(), node.borrow().instance);
+        let (act, condition) = node.borrow().act(planned);
+        let prefix = &planned.key[..2];
+        let key = if act == Act::InvalidatePrefix { prefix } else { planned.key };
+        let call = self.begin(planned.node, key, act);
+        let outcome = self.unless_dropped(planned, instance, async {
+            match (act, planned.plan) {
+                (_, Plan::Get(rule)) => match cache.get(key, Some(&rule.freshness())).await {
+                    Ok(served) => self.served(planned, instance, &served),
+                    Err(error) if error.kind() == ErrorKind::NotFound => Outcome::NotFound,
+                    Err(_) => Outcome::Failed,
+                },
+                (Act::Put(value, _), _) => {
+                    let put = cache.put(key, body_of(value), condition).await;
+                    if let Ok(version) = &put {
+                        self.note(planned, instance, version.clone(), value);
+                    }
+                    self.written(put)
+                }
+                (_, Plan::Delete) => self.written(cache.delete(key).await),
+                (_, Plan::Invalidate) => done(&cache.invalidate(key).await),
+                (_, Plan::Expire) => done(&cache.expire(key).await),
+                (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
+                _ => done(&cache.clear().await),
+            }
+        });
+        let outcome = outcome.await;
+        self.count(planned, instance, outcome.is_some());
+        self.end(call, outcome.unwrap_or(Outcome::Unknown));
+        self.check_limits(planned.node);
+    }
+
+    /// By somebody without a cache, in one step.
+    fn write_elsewhere(&self, planned: &Planned) {
+        let (act, value) = match planned.plan {
+            Plan::Put(value) => (Act::Put(value, Needs::Nothing), Some(value)),
+            _ => (Act::Delete, None),
+        };
+        let call = self.begin(planned.node, planned.key, act);
+        self.world.change(planned.key, value);
+        self.end(call, Outcome::Done);
+    }
+
+    /// What was called on the old cache never returns.
+    async fn restart(&self, number: usize, closes: bool, keeps: bool) {
+        let call = self.begin(number, "", Act::Restart);
+        let (old, held) =
+            (self.nodes[number].borrow().cache.clone(), self.nodes[number].borrow().backend.clone());
+        let backend = self.backend(number);
+        for key in KEYS.iter().filter(|_| keeps) {
+            if let Some(entry) = shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_absent()) {
+                // A backend may refuse.
+                let _ = backend.insert(read_back(&entry)).await;
+            }
+        }
+        if closes {
+            // If the backend fails to free its memory, it is closed all the same.
+            let _ = old.close().await;
+        }
+        let new = self.node(number, backend);
+        let old = self.nodes[number].replace(new);
+        self.retired.borrow_mut().push(old);
+        self.ready.wake_all();
+        self.end(call, Outcome::Done);
+    }
+
+    /// `None` if the caller goes away, or the cache does.
+    async fn unless_dropped<T>(
+        &self,
+        planned: &Planned,
+        instance: u64,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut call = Box::pin(call);
+        let mut polls_left = match planned.dropped {
+            Some(Leaves::AtPoll(n)) => n,
+            _ => u32::MAX,
+        };
+        let mut goes = match planned.dropped {
+            Some(Leaves::After(span)) => Some(Box::pin(tokio::time::sleep(span))),
+            _ => None,
+        };
+        poll_fn(|context| {
+            if self.nodes[planned.node].borrow().instance != instance {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(ended) = call.as_mut().poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            // A call that was never polled has not begun.
+            polls_left -= 1;
+            let is_late = goes.as_mut().is_some_and(|goes| goes.as_mut().poll(context).is_ready());
+            if polls_left == 0 || is_late { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    fn served(&self, planned: &Planned, instance: u64, served: &Served) -> Outcome {
+        // No schedule puts a value of zero.
+        let value = value_of(served.entry.body()).unwrap_or(0);
+        self.note(planned, instance, served.entry.version(), value);
+        Outcome::Read(value, served.entry.e_tag().map(Into::into), served.status)
+    }
+
+    fn note(&self, planned: &Planned, instance: u64, version: Version, value: u64) {
+        let mut node = self.nodes[planned.node].borrow_mut();
+        if node.instance == instance {
+            node.seen.insert(planned.key.to_owned(), (version, value));
+        }
+    }
+
+    fn written<T>(&self, result: Result<T>) -> Outcome {
+        use ErrorKind::{Closed, InvalidKey, NotFound, PermissionDenied, Unauthenticated, Unsupported};
+        match result.map_err(|error| error.kind()) {
+            Ok(_) => Outcome::Done,
+            Err(ErrorKind::PreconditionFailed) if !self.schedule.retries => Outcome::Refused,
+            Err(Closed | InvalidKey | NotFound | PermissionDenied | Unauthenticated | Unsupported) => {
+                Outcome::Failed
+            }
+            Err(_) => Outcome::Unknown,
+        }
+    }
+
+    fn count(&self, planned: &Planned, instance: u64, returned: bool) {
+        if !matches!(planned.plan, Plan::Get(_)) {
+            return;
+        }
+        let (mut node, mut retired) = (self.nodes[planned.node].borrow_mut(), self.retired.borrow_mut());
+        let mut caches = std::iter::once(&mut *node).chain(retired.iter_mut());
+        if let Some(node) = caches.find(|node| node.instance == instance) {
+            if returned { node.gets += 1 } else { node.dropped_gets += 1 }
+        }
+    }
+
+    fn check_limits(&self, number: usize) {
+        let usage = self.nodes[number].borrow().backend.usage();
+        if usage.capacity_bytes.is_some_and(|capacity| usage.bytes > capacity) {
+            self.world.history().broken(format!("rule 8, limits are kept: {usage:?}"));
+        }
+    }
+
+    fn history(&self) -> History {
+        self.world.history().clone()
+    }
+
+    fn begin(&self, node: usize, key: &str, act: Act) -> CallId {
+        self.world.history().begin(node, key, act, self.world.now())
+    }
+
+    fn end(&self, call: CallId, outcome: Outcome) {
+        self.world.history().end(call, outcome, self.world.now());
+    }
+
+    /// Waits until nothing is in the air, and notes what is there then.
+    async fn come_to_rest(&self) {
+        let mut caches = self.retired.take();
+        caches.extend(self.nodes.iter().map(|node| node.borrow().copy()));
+        for _ in 0..ROUNDS_MAX {
+            if caches.iter().all(|node| node.cache.keys_in_flight() == 0) {
+                break;
+            }
+            tokio::time::sleep(ms(100)).await;
+        }
+        // A write's task may be a step behind its caller.
+        pause(&Random::new(0)).await;
+        for node in &caches {
+            let rest = node.rest().await;
+            let mut history = self.world.history();
+            history.rest(rest);
+            if node.backend.has_overlapped() {
+                history.broken("two calls of a backend that change one key overlap, or one was dropped");
+            }
+        }
+    }
+}
+
+impl Node {
+    /// What is to be done on this node now.
+    fn act(&self, planned: &Planned) -> (Act, PutCondition) {
+        let act = match planned.plan {
+            Plan::Get(rule) => Act::Read(rule),
+            Plan::Put(value) => Act::Put(value, Needs::Nothing),
+            Plan::PutIfAbsent(value) => return (Act::Put(value, Needs::Absent), PutCondition::Absent),
+            Plan::PutIfSame(value) => {
+                return match self.seen.get(planned.key) {
+                    None => (Act::Put(value, Needs::Absent), PutCondition::Absent),
+                    Some((version, seen)) => {
+                        let is_known = version.e_tag.as_deref() == Some(&*tag_of(*seen));
+                        let needs = if is_known { Needs::Value(*seen) } else { Needs::Impossible };
+                        (Act::Put(value, needs), PutCondition::Matches(version.clone()))
+                    }
+                };
+            }
+            Plan::Delete => Act::Delete,
+            Plan::Invalidate => Act::Invalidate,
+            Plan::Expire => Act::Expire,
+            Plan::InvalidatePrefix => Act::InvalidatePrefix,
+            Plan::Clear => Act::Clear,
+            Plan::Restart { .. } => Act::Restart,
+        };
+        (act, PutCondition::Always)
+    }
+
+    /// The same cache.
+    fn copy(&self) -> Self {
+        Self {
+            number: self.number,
+            instance: self.instance,
+            cache: self.cache.clone(),
+            backend: Arc::clone(&self.backend),
+            seen: BTreeMap::new(),
+            gets: self.gets,
+            dropped_gets: self.dropped_gets,
+        }
+    }
+
+    async fn rest(&self) -> Rest {
+        let before = self.backend.usage();
+        let mut counted = Some((0, 0));
+        for key in KEYS {
+            counted = match (counted, shown(&self.backend, key).await) {
+                (Some((entries, bytes)), Ok(Some(entry))) => Some((entries + 1, bytes + entry.weight())),
+                (counted, Ok(None)) => counted,
+                _ => None,
+            };
+        }
+        // What has been swept meanwhile cannot be counted.
+        let counted = counted.filter(|_| self.backend.usage() == before);
+        Rest {
+            node: self.number,
+            stats: self.cache.stats(),
+            keys_in_flight: self.cache.keys_in_flight(),
+            shown: counted,
+            gets: self.gets,
+            dropped_gets: self.dropped_gets,
+            requests: self.cache.origin().requests.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn done(result: &Result<()>) -> Outcome {
+    if result.is_ok() { Outcome::Done } else { Outcome::Failed }
+}
+
+async fn shown(backend: &Watched, key: &str) -> Result<Option<Entry>> {
+    match backend.peek(key) {
+        None => backend.get(key).await,
+        at_hand => Ok(at_hand),
+    }
+}
+
+/// The entry as a medium that outlives the process brings it back.
+fn read_back(entry: &Entry) -> Entry {
+    let key = Key::parse(entry.key()).expect("it is an entry's");
+    let body = Bytes::copy_from_slice(entry.body());
+    Entry::builder(&key, body).version(entry.version()).keep(entry.keep()).build()
+}
+
+const CONDUCTOR: u64 = 3;
+/// One for each call.
+const PAUSES: u64 = 1 << 40;
+const ROUNDS_MAX: u32 = 1_000;

@@ -1,0 +1,226 @@
+//! `cargo xtask mutants`: deliberate faults in the protocol, each of which the simulation must find.
+//!
+//! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
+//! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
+
+mod list;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use self::list::MUTANTS;
+use crate::{
+    clock::Stopwatch,
+    shell::{Result, cargo, command, output, root, run as sh},
+};
+
+pub(crate) const USAGE: &str = "\
+cargo xtask mutants [--seeds N] [NAME…]  put each of a list of faults into a copy of the code, and count how many
+                                         schedules the simulation needs to find it; a table for RELIABILITY.md
+cargo xtask mutants --list               say what they are";
+
+/// A fault in the protocol.
+struct Mutant {
+    /// What is wrong, in a few words.
+    name: &'static str,
+    edits: &'static [Edit],
+}
+
+/// A replacement in one file.
+struct Edit {
+    path: &'static str,
+    text: &'static str,
+    replacement: &'static str,
+}
+
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    if args.iter().any(|arg| arg == "--list") {
+        MUTANTS.iter().for_each(|mutant| println!("{}", mutant.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut seeds, mut wanted) = (SEEDS, Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--seeds" => seeds = args.next().ok_or("--seeds needs a number")?.parse()?,
+            name => wanted.push(name),
+        }
+    }
+    let is_wanted =
+        |mutant: &&Mutant| wanted.is_empty() || wanted.iter().any(|word| mutant.name.contains(word));
+    let chosen: Vec<_> = MUTANTS.iter().filter(is_wanted).collect();
+    if chosen.is_empty() {
+        return Err(format!("no mutant is called like that\n{USAGE}").into());
+    }
+    let copy = Copy::made()?;
+    // Before anything is built: a text that is not found fails at once.
+    for mutant in &chosen {
+        mutant.edited(&copy.folder).map_err(|error| format!("{}: {error}", mutant.name))?;
+    }
+    if let Some(found) = copy.simulate(seeds)? {
+        return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
+    }
+    let mut survivors = 0;
+    println!("| fault | found by | after schedules |\n| --- | --- | ---: |");
+    for mutant in chosen {
+        let watch = Stopwatch::start();
+        let found = copy.with(mutant, || copy.simulate(seeds))?;
+        let line = match found {
+            Some(Found { rule, schedules }) => format!("{rule} | {schedules}"),
+            None => {
+                survivors += 1;
+                format!("**nothing** | {seeds}")
+            }
+        };
+        println!("| {} | {line} |", mutant.name);
+        eprintln!("{watch}");
+    }
+    if survivors > 0 {
+        Err(format!("{survivors} faults were not found").into())
+    } else {
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Mutant {
+    /// The files that it changes below `folder`, as they are, and as it makes them.
+    fn edited(&self, folder: &Path) -> Result<Vec<(PathBuf, String, String)>> {
+        let mut files: Vec<(PathBuf, String, String)> = Vec::new();
+        for edit in self.edits {
+            let path = folder.join(edit.path);
+            let text = match files.iter_mut().find(|(known, ..)| *known == path) {
+                Some((.., text)) => text,
+                None => {
+                    let original =
+                        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", edit.path))?;
+                    files.push((path, original.clone(), original));
+                    &mut files.last_mut().ok_or("it was pushed")?.2
+                }
+            };
+            *text = edit.applied(text)?;
+        }
+        Ok(files)
+    }
+}
+
+impl Edit {
+    fn applied(&self, text: &str) -> Result<String> {
+        match text.matches(self.text).count() {
+            1 => Ok(text.replacen(self.text, self.replacement, 1)),
+            n => Err(format!("{} has this text {n} times, not once:\n{}", self.path, self.text).into()),
+        }
+    }
+}
+
+/// A copy of the tree.
+struct Copy {
+    folder: PathBuf,
+    target: PathBuf,
+}
+
+/// What the simulation found.
+struct Found {
+    rule: String,
+    schedules: u64,
+}
+
+impl Copy {
+    /// Of all files that git knows or would add. What has not changed since the last copy is left alone, so that cargo
+    /// need not build it anew.
+    fn made() -> Result<Self> {
+        let mutants = root().join("target/mutants");
+        let copy = Self { folder: mutants.join("tree"), target: mutants.join("target") };
+        let listed = output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+        for path in listed.lines() {
+            let Ok(current) = fs::read(root().join(path)) else { continue };
+            let copied = copy.folder.join(path);
+            if fs::read(&copied).is_ok_and(|copied| copied == current) {
+                continue;
+            }
+            fs::create_dir_all(copied.parent().ok_or("a file is in a folder")?)?;
+            fs::write(copied, current)?;
+        }
+        Ok(copy)
+    }
+
+    /// What `run` returns while `mutant` is in the copy.
+    fn with<T>(&self, mutant: &Mutant, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let files = mutant.edited(&self.folder)?;
+        for (path, _, mutated) in &files {
+            fs::write(path, mutated)?;
+        }
+        let result = run().map_err(|error| format!("{}: {error}", mutant.name).into());
+        for (path, original, _) in &files {
+            fs::write(path, original)?;
+        }
+        result
+    }
+
+    /// Builds the simulation and plays `seeds` schedules. `None` if no rule is broken.
+    fn simulate(&self, seeds: u64) -> Result<Option<Found>> {
+        let build = "build --quiet --package cache-core --example simulate_nodes";
+        sh(cargo(build)
+            .current_dir(&self.folder)
+            .arg("--target-dir")
+            .arg(&self.target)
+            .env("RUSTFLAGS", "-Awarnings"))?;
+        let json = self.target.join("simulated.json");
+        let mut program = Command::new(self.target.join("debug/examples/simulate_nodes"));
+        program.args(["--seeds", &seeds.to_string(), "--json"]).arg(&json);
+        let status =
+            program.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status()?;
+        if status.success() {
+            return Ok(None);
+        }
+        Ok(Some(found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?))
+    }
+}
+
+/// The failure with the lowest seed, in the JSON that the simulation writes. Seeds count from 0.
+fn found(json: &str) -> Option<Found> {
+    let failures = json.split(r#"{"seed": "#).skip(1);
+    let each = failures.filter_map(|failure| {
+        let seed: u64 = failure.split(',').next()?.parse().ok()?;
+        let rule = failure.split(r#""rule": ""#).nth(1)?.split('"').next()?.to_owned();
+        Some(Found { rule, schedules: seed + 1 })
+    });
+    each.min_by_key(|found| found.schedules)
+}
+
+/// How many schedules a fault may survive.
+const SEEDS: u64 = 50_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_still_finds_its_text() {
+        for mutant in MUTANTS {
+            let edited = mutant.edited(&root());
+            let files = edited.unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
+            assert!(files.iter().all(|(_, original, mutated)| original != mutated), "{}", mutant.name);
+        }
+        assert!(MUTANTS.len() >= 20);
+    }
+
+    #[test]
+    fn a_text_that_is_not_there_once_is_an_error() {
+        let edit = Edit { path: "a.rs", text: "x + 1", replacement: "x" };
+        assert_eq!(edit.applied("let y = x + 1;").unwrap(), "let y = x;");
+        assert!(edit.applied("let y = x + 2;").is_err());
+        assert!(edit.applied("let y = (x + 1) * (x + 1);").is_err());
+    }
+
+    #[test]
+    fn the_lowest_seed_is_taken_from_the_json() {
+        let json = r#"{"seeds": 9, "operations": 9, "virtual_hours": 0.1, "failures": [{"seed": 7, "backend": "map",
+            "rule": "rule 2, x"}, {"seed": 4, "backend": "moka", "rule": "rule 1, y"}]}"#;
+        let first = found(json).unwrap();
+        assert_eq!((first.rule.as_str(), first.schedules), ("rule 1, y", 5));
+        assert!(found(r#"{"seeds": 9, "failures": []}"#).is_none());
+    }
+}
