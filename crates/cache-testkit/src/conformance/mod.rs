@@ -45,7 +45,6 @@
 pub mod backend;
 mod bounds;
 pub mod policy;
-mod random;
 pub mod validator;
 
 use std::{error::Error, fmt, future::Future};

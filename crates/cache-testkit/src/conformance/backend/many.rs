@@ -10,9 +10,11 @@ use super::{
     Fault, Suite, kept,
     probe::{Inserting, Probe, Removing, entry},
 };
-use crate::conformance::{
-    Broken, Outcome,
-    bounds::{answered, on_a_thread, poll_once, returned},
+use crate::{
+    conformance::{
+        Broken, Outcome,
+        bounds::{answered, on_a_thread, poll_once, returned},
+    },
     random::Random,
 };
 
@@ -113,7 +115,7 @@ async fn many(suite: &Suite) -> Result<(), Fault> {
 }
 
 async fn changes(backend: Probe, task: u64, size_max: u64) -> Result<(), Fault> {
-    let mut random = Random::new(task);
+    let random = Random::new(task);
     for step in 0..STEPS {
         let own = key(task, random.below(KEYS));
         match random.below(6) {

@@ -8,7 +8,7 @@ use super::{
     Fault, Suite,
     probe::{Probe, entry, is_alike, vouched},
 };
-use crate::conformance::{Short, random::Random};
+use crate::{conformance::Short, random::Random};
 
 pub(super) struct Walk {
     pub(super) probe: Probe,

@@ -3,7 +3,7 @@
 use cache_core::{Cost, EvictionPolicy, Limits, Moment, Pressure, Removal, Slot};
 
 use super::{Slots, Suite};
-use crate::conformance::random::Random;
+use crate::random::Random;
 
 /// How a walk is to go.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +38,8 @@ pub(super) struct Named {
 
 impl Walk {
     pub(super) fn new(suite: &Suite, seed: u64, way: Way) -> Self {
-        let mut random = Random::new(seed);
-        let mut limit = || match random.below(4) {
+        let random = Random::new(seed);
+        let limit = || match random.below(4) {
             0 => u64::MAX,
             _ => 1 + random.below(100),
         };
