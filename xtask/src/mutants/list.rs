@@ -443,14 +443,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
     },
     Mutant {
-        name: "a landed flight is left on the map",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        let Running { answer, .. } = state.vacate(self.seq)?;\n        match state",
-            replacement: "        let answer = state.flight(self.seq)?.answer.take();\n        match state",
-        }],
-    },
-    Mutant {
         name: "a key's state is left in the table",
         edits: &[Edit { path: TABLE, text: "            found.get_mut().users -= 1;\n", replacement: "" }],
     },
