@@ -3,13 +3,13 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use super::S3Request;
-use crate::{BodyFault, Operation, TagFault};
+use crate::{BodyFault, Operation, TagFault, random::Random};
 
 /// What an [`S3Server`](super::S3Server) does to requests, and to which.
 ///
@@ -117,16 +117,8 @@ impl S3Fault {
     /// Happens to about one in `n` of the requests for which all conditions so far hold; `seed` says to which of
     /// them, by the order in which they come. Zero is taken for one.
     pub fn one_in(self, n: u64, seed: u64) -> Self {
-        let state = Mutex::new(seed);
-        self.when(move |_| {
-            let mut state = state.lock().expect("nothing panics under this lock");
-            // SplitMix64.
-            *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut bits = *state;
-            bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (bits ^ (bits >> 31)).is_multiple_of(n.max(1))
-        })
+        let random = Random::new(seed);
+        self.when(move |_| random.below(n.max(1)) == 0)
     }
 
     pub(super) fn into_rule(self) -> Rule {
