@@ -39,8 +39,8 @@ impl Stamp {
     }
 
     pub(super) fn expires_at(self) -> Option<Moment> {
-        let vouched_at = self.vouched_at()?;
-        vouched_at.as_nanos().checked_add(self.time_to_live.nanos()).map(Moment::from_nanos)
+        let (vouched_at, span) = (self.vouched_at()?, self.time_to_live.nanos());
+        (span != u64::MAX).then(|| Moment::from_nanos(vouched_at.as_nanos().saturating_add(span)))
     }
 }
 
@@ -88,6 +88,16 @@ const DIGITS: u32 = 27;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lives_for_ever_has_no_deadline_from_the_first_moment_on() {
+        for vouched in [0, 1, u64::MAX >> 2] {
+            let stamp = |time_to_live| Stamp { vouched, time_to_live: Span::new(time_to_live) };
+            assert_eq!(stamp(None).expires_at(), None);
+            let at = stamp(Some(Duration::from_nanos(5))).expires_at();
+            assert_eq!(at, Some(Moment::from_nanos(vouched + 5)));
+        }
+    }
 
     #[test]
     fn a_span_is_exact_or_hardly_shorter() {

@@ -319,7 +319,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     }
 
     /// How long a copy is held without being confirmed; each confirmation starts the span anew. Copies under an
-    /// immutable rule do not expire. `None` and `Duration::MAX`: none expires. Default: 300 s. Zero is an error.
+    /// immutable rule do not expire. `None`, and spans of nine years or more: none expires. Default: 300 s. Zero is an error.
     pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
         self.settings.time_to_live = span;
         self

@@ -80,7 +80,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
             return Ok(joined.wait(state));
         }
-        let seq = begin(shared, &mut state);
+        let seq = begin(&mut state, shared.epochs.latest());
         drop(state);
         return Ok(board(shared, tracked, seq, runtime, None));
     }
@@ -104,23 +104,25 @@ async fn approach<'a, V: Validator + ?Sized>(
         if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime) {
             return Ok(joined.wait(state));
         }
-        let is_as_seen = seen == Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
+        let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
+        let is_as_seen = seen == seen_now;
         if !is_as_seen && looks < LOOKS_MAX {
             // A flight landed or a fence went up since the look: there may be a fresh entry now.
             looks += 1;
             continue;
         }
-        let seq = begin(shared, &mut state);
+        // In the epoch that was compared: what goes up from here on voids what was looked up.
+        let seq = begin(&mut state, seen_now.epoch);
         drop(state);
         return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held)));
     }
 }
 
 /// Begins a flight that its reader drives: see [`board`].
-fn begin<V: ?Sized>(shared: &Shared<V>, state: &mut State) -> u64 {
+fn begin(state: &mut State, epoch: Epoch) -> u64 {
     // A write that is open may wait for a turn that this flight holds.
     let wanted = state.writes > 0;
-    state.begin_flight(shared.epochs.latest(), None, Drive::Reader { wanted })
+    state.begin_flight(epoch, None, Drive::Reader { wanted })
 }
 
 /// Has the reader drive the flight `seq`, which has begun.
