@@ -1,4 +1,5 @@
-//! `cargo xtask mutants`: deliberate faults in the protocol, each of which the simulation must find.
+//! `cargo xtask mutants`: deliberate faults in the protocol, each of which the simulation must find or, where chance
+//! alone leads there, a test.
 //!
 //! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
 //! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
@@ -19,7 +20,8 @@ use crate::{
 
 pub(crate) const USAGE: &str = "\
 cargo xtask mutants [--seeds N] [NAME…]  put each of a list of faults into a copy of the code, and count how many
-                                         schedules the simulation needs to find it; a table for RELIABILITY.md
+                                         schedules the simulation needs to find it, or say which test does;
+                                         a table for RELIABILITY.md
 cargo xtask mutants --list               say what they are";
 
 /// A fault in the protocol.
@@ -67,14 +69,18 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     println!("| fault | found by | after schedules |\n| --- | --- | ---: |");
     for mutant in chosen {
         let watch = Stopwatch::start();
-        let found = copy.with(mutant, || copy.simulate(seeds))?;
-        let line = match found {
-            Some(Found { rule, schedules }) => format!("{rule} | {schedules}"),
-            None => {
-                survivors += 1;
-                format!("**nothing** | {seeds}")
+        let line = copy.with(mutant, || {
+            if let Some(Found { rule, schedules }) = copy.simulate(seeds)? {
+                return Ok(format!("{rule} | {schedules}"));
             }
-        };
+            match copy.failing_test()? {
+                Some(test) => Ok(format!("the test `{test}` alone | {seeds}")),
+                None => {
+                    survivors += 1;
+                    Ok(format!("**nothing** | {seeds}"))
+                }
+            }
+        })?;
         println!("| {} | {line} |", mutant.name);
         eprintln!("{watch}");
     }
@@ -177,6 +183,26 @@ impl Copy {
         }
         Ok(Some(found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?))
     }
+
+    /// A test of the protocol that fails, of those that are written by hand.
+    fn failing_test(&self) -> Result<Option<String>> {
+        let mut tests = cargo("test --package cache-core --test it -- --skip races");
+        tests.current_dir(&self.folder).env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target);
+        let out = tests.output()?;
+        let said = String::from_utf8_lossy(&out.stdout);
+        match (out.status.success(), failed(&said)) {
+            (true, _) => Ok(None),
+            (false, Some(test)) => Ok(Some(test.to_owned())),
+            (false, None) => {
+                Err(format!("the tests did not run\n{}", String::from_utf8_lossy(&out.stderr)).into())
+            }
+        }
+    }
+}
+
+/// The first test that failed, in what the tests say.
+fn failed(said: &str) -> Option<&str> {
+    said.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
 }
 
 /// The failure with the lowest seed, in the JSON that the simulation writes. Seeds count from 0.
@@ -196,6 +222,13 @@ const SEEDS: u64 = 50_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_failed_test_is_found_in_what_the_tests_say() {
+        let said = "running 2 tests\ntest reads::one ... ok\ntest fences::two ... FAILED\n";
+        assert_eq!(failed(said), Some("fences::two"));
+        assert_eq!(failed("test reads::one ... ok"), None);
+    }
 
     #[test]
     fn every_fault_still_finds_its_text() {
