@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage};
-use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
+use cache_testkit::{Gate, MapBackend, OriginFault, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
 
@@ -306,6 +306,23 @@ async fn an_insert_that_lands_after_clear_is_void() {
     rig.at_rest(2).await;
 }
 
+/// Also when it lands after `clear` has returned.
+#[tokio::test]
+async fn an_insert_that_lands_long_after_clear_is_void() {
+    let backend = Arc::new(HeldInsert::default());
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.write(KEY, "one");
+    backend.gate.close();
+    let early = rig.spawn_get(FOREVER);
+    backend.gate.wait_held(1).await;
+    rig.cache.clear().await.unwrap();
+    rig.origin.write(KEY, "two");
+    backend.gate.open();
+    assert_eq!(text(&early.await.unwrap().unwrap()), "one");
+    rig.check(FOREVER, "two", Status::Fetched).await;
+    rig.at_rest(2).await;
+}
+
 /// `clear` fences at its end too, here where its caller goes away: what was asked about meanwhile is void then.
 #[tokio::test]
 async fn what_was_asked_during_a_clear_is_void_after_it() {
@@ -445,6 +462,45 @@ impl Backend for Broken {
         if self.call == BrokenCall::EndlessClear {
             std::future::pending::<()>().await;
         }
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
+
+/// Its inserts can be held.
+#[derive(Default)]
+struct HeldInsert {
+    inner: MapBackend,
+    gate: Gate,
+}
+
+#[async_trait]
+impl Backend for HeldInsert {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.inner.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        self.gate.pass().await;
+        self.inner.insert(entry).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.inner.remove(key).await
+    }
+
+    async fn clear(&self) -> Result<()> {
         self.inner.clear().await
     }
 
