@@ -26,7 +26,7 @@ use crate::{Entry, Moment, Result};
 ///   be asked about before use;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
 /// * a look-up shows what was inserted under that very key, and says of it what the inserted entry said: key, body,
-///   version, attributes and [`Keep`](crate::Keep);
+///   version, attributes, [`Identity`](crate::Identity) and [`Keep`](crate::Keep);
 /// * while no call is under way, what is held is within the limits, and `usage` is exact.
 ///
 /// It may lose any entry at any time: that changes cost, never an answer. It need not look at the time: an expired

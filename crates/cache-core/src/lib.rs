@@ -17,6 +17,7 @@ mod entry;
 mod error;
 mod fence;
 mod freshness;
+mod identity;
 mod key;
 mod policy;
 mod read_through;
@@ -32,6 +33,7 @@ pub use crate::{
     entry::{Entry, EntryBuilder, Keep},
     error::{Error, ErrorKind, Result},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
+    identity::Identity,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
     read_through::{ReadThrough, ReadThroughBuilder, Served, Status},

@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Origin, ReadThrough, Result, SystemClock,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, Origin, ReadThrough, Result,
+    SystemClock,
 };
 use cache_policy::Saving;
 use cache_store::{EtagValidator, ValidatorStrength};
@@ -23,6 +24,7 @@ pub struct ObjectCacheBuilder {
     time_to_live: Duration,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    identity: Identity,
     clock: Option<Arc<dyn Clock>>,
     memory: Memory,
     backend: Option<Arc<dyn Backend>>,
@@ -46,6 +48,7 @@ impl ObjectCacheBuilder {
             time_to_live: TIME_TO_LIVE,
             negative_ttl: Duration::ZERO,
             patience: None,
+            identity: Identity::unique(),
             clock: None,
             memory: Memory::default(),
             backend: None,
@@ -138,6 +141,14 @@ impl ObjectCacheBuilder {
         self
     }
 
+    /// Whose copies they are: a name for the store *and* the rights that it is asked with, such as `"s3://bucket as
+    /// reader"`. Copies of another identity are never served. To be given with a backend whose medium outlives the
+    /// process; else it is better left out. Default: one that no other cache has.
+    pub fn identity(mut self, name: &str) -> Self {
+        self.identity = Identity::named(name);
+        self
+    }
+
     /// Where copies live: a backend of your own, or one that is set up in another way. It must be this cache's
     /// alone. It has limits and eviction of its own, so `max_capacity`, `max_entries`, `eviction` and `saving` are errors
     /// beside it. Default: memory.
@@ -208,6 +219,7 @@ impl ObjectCacheBuilder {
             .time_to_live(Some(self.time_to_live))
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
+            .identity(self.identity)
             .clock(clock)
             .build()?;
         Ok(ObjectCache::new(inner, self.name))

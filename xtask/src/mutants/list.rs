@@ -427,6 +427,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
     },
     Mutant {
+        name: "a copy of another store is served",
+        edits: &[Edit {
+            path: HELD,
+            text: "shown.filter(|entry| entry.identity() == Some(self.settings.identity))",
+            replacement: "shown",
+        }],
+    },
+    Mutant {
         name: "the copy of an object that is gone is not dropped",
         edits: &[Edit {
             path: FLIGHT,

@@ -14,7 +14,7 @@ use super::{
     ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Keep, Rare,
     stamp::{NEVER, Span},
 };
-use crate::{Attributes, Key, Moment, Version, body, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Identity, Key, Moment, Version, body, decoded::Decoded, fence::Epoch};
 
 /// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
 ///
@@ -29,6 +29,7 @@ pub struct EntryBuilder<'a> {
     last_modified: Option<SystemTime>,
     attributes: Attributes,
     keep: Option<Keep>,
+    identity: Option<Identity>,
     vouched: Option<(Moment, Option<Duration>)>,
     keeps_buffer: bool,
     absent: bool,
@@ -45,6 +46,7 @@ impl<'a> EntryBuilder<'a> {
             last_modified: None,
             attributes: Attributes::new(),
             keep: None,
+            identity: None,
             vouched: None,
             keeps_buffer: false,
             absent: false,
@@ -79,6 +81,14 @@ impl<'a> EntryBuilder<'a> {
     #[inline]
     pub fn keep(mut self, keep: Keep) -> Self {
         self.keep = Some(keep);
+        self
+    }
+
+    /// Whose entry it is: for backends that bring one back from a medium, which have to keep it. `ReadThrough` gives
+    /// what it publishes its own, whatever was set here. Default: nobody's, so that no cache serves it.
+    #[inline]
+    pub fn identity(mut self, identity: Option<Identity>) -> Self {
+        self.identity = identity;
         self
     }
 
@@ -136,6 +146,7 @@ impl<'a> EntryBuilder<'a> {
             body: if self.keeps_buffer { self.body } else { body::own(self.body) },
             vouched: AtomicU64::new(NEVER),
             epoch: AtomicU64::new(0),
+            identity: AtomicU64::new(self.identity.map_or(0, Identity::bits)),
             rare,
             time_to_live: AtomicU32::new(Span::FOR_EVER.bits()),
             key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),

@@ -20,7 +20,7 @@ use triomphe::ThinArc;
 pub use self::builder::EntryBuilder;
 pub(crate) use self::stamp::Stamp;
 use self::stamp::{MARK, NEVER, Span};
-use crate::{Attributes, Key, Moment, Result, Version, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Identity, Key, Moment, Result, Version, decoded::Decoded, fence::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
 /// vouched for it.
@@ -114,6 +114,11 @@ impl Entry {
         self.head().is(ABSENT)
     }
 
+    /// The store, and the rights, that it was read with; `None` of one that no cache has held yet.
+    pub fn identity(&self) -> Option<Identity> {
+        Identity::from_bits(self.head().identity.load(Ordering::Relaxed))
+    }
+
     /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
     /// this process has confirmed: it must be asked about before use, in every mode.
     pub fn vouched_at(&self) -> Option<Moment> {
@@ -193,6 +198,11 @@ impl Entry {
         self.head().epoch.fetch_max(epoch.0, Ordering::Relaxed);
     }
 
+    /// The entry is `identity`'s from now on. Called before anybody else has it.
+    pub(crate) fn give_to(&self, identity: Identity) {
+        self.head().identity.store(identity.bits(), Ordering::Relaxed);
+    }
+
     /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
     /// that its builder was given.
     pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
@@ -262,13 +272,15 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// 64 bytes: with the reference count and the length before it, the key begins at byte 80. Behind it are the ETag, the
+/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind it are the ETag, the
 /// version id with its length in 4 bytes, and the date in nanoseconds from the Unix epoch, each if there is one.
 struct Head {
     body: Bytes,
     /// `NEVER`, or the moment, with `MARK` while the entry is marked.
     vouched: AtomicU64,
     epoch: AtomicU64,
+    /// Zero, or the bits of an [`Identity`].
+    identity: AtomicU64,
     rare: OnceBox<Rare>,
     /// [`Span`].
     time_to_live: AtomicU32,

@@ -312,6 +312,7 @@ async fn publish<V: ?Sized>(
         forget(shared, key).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
+        entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
         if replaced || question.void {
@@ -341,7 +342,8 @@ async fn remember_absence<V: ?Sized>(
     if fenced || span.is_zero() {
         return;
     }
-    let absence = Entry::builder(key, Default::default()).absent().build();
+    let identity = Some(shared.settings.identity);
+    let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
 }

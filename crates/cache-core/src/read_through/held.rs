@@ -31,23 +31,31 @@ pub(super) enum Dropped {
 }
 
 impl<V: ?Sized> Shared<V> {
-    /// What is at hand.
+    /// What is at hand of this cache's own.
     ///
     /// # Errors
     ///
     /// If the backend panics: it may hold something all the same.
     pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
-        let shown = catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))).map_err(panicked);
-        if shown.is_err() {
-            self.count(Count::BackendErrors);
+        match catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))) {
+            Ok(shown) => Ok(self.own(shown)),
+            Err(panic) => {
+                self.count(Count::BackendErrors);
+                Err(panicked(panic))
+            }
         }
-        shown
+    }
+
+    /// `shown`, unless it is another cache's: of another store, or of one with other rights.
+    #[inline]
+    fn own(&self, shown: Option<Entry>) -> Option<Entry> {
+        shown.filter(|entry| entry.identity() == Some(self.settings.identity))
     }
 
     /// Looks up `key`. A backend that fails holds nothing.
     pub(super) async fn look_up(&self, key: &str) -> Held {
         let shown = match self.peek(key) {
-            Ok(None) => self.backend_call(self.backend.get(key)).await.unwrap_or(None),
+            Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
             shown => shown.unwrap_or(None),
         };
         match shown {

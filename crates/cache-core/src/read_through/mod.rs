@@ -39,8 +39,8 @@ use bytes::Bytes;
 
 use self::{sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Origin, PutCondition, Result,
-    Stats, SystemClock, Validator, Verdict, Version,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
+    PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
     stats::{Count, Counters},
@@ -120,7 +120,8 @@ impl Status {
 impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Starts a cache that asks `origin` and holds copies in `backend`.
     ///
-    /// The backend must be this cache's alone: its entries are void for any other origin.
+    /// The backend must be this cache's alone: what another cache put there is not served (see
+    /// [`identity`](ReadThroughBuilder::identity)), and both would push it out.
     pub fn builder(origin: Arc<V>, backend: Arc<dyn Backend>) -> ReadThroughBuilder<V> {
         ReadThroughBuilder {
             origin,
@@ -261,6 +262,11 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         &self.shared.backend
     }
 
+    /// The identity that its entries have.
+    pub fn identity(&self) -> Identity {
+        self.shared.settings.identity
+    }
+
     /// The origin.
     pub fn origin(&self) -> &Arc<V> {
         &self.shared.origin
@@ -339,6 +345,15 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
+    /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
+    /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
+    /// what the other writes or invalidates. Default: [`Identity::unique`].
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.settings.identity = identity;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -401,6 +416,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    identity: Identity,
 }
 
 /// What may be done with a held entry before the origin is asked.
@@ -511,6 +527,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            identity: Identity::unique(),
         }
     }
 }

@@ -227,6 +227,7 @@ impl<V: ?Sized> Write<V> {
             return;
         }
         let (shared, key) = (&self.shared, &self.tracked.key);
+        entry.give_to(shared.settings.identity);
         entry.publish(sent_at, shared.time_to_live(key.as_str()), self.noted.epoch);
         self.changing = true;
         shared.keep(key, entry).await;

@@ -5,6 +5,7 @@ mod drives;
 mod dropped;
 mod failures;
 mod fences;
+mod identity;
 mod races;
 mod reads;
 mod rig;

@@ -45,7 +45,8 @@ async fn a_confirmation_changes_nothing_in_the_backend() {
 async fn what_a_medium_brings_back_expires_once_it_was_confirmed() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
     let (e_tag, key) = (rig.origin.write(KEY, "one"), Key::parse(KEY).unwrap());
-    let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).build();
+    let identity = Some(rig.cache.identity());
+    let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).identity(identity).build();
     assert_eq!(rig.cache.backend().insert(brought_back).await.unwrap(), Admission::Stored);
     rig.check(FOREVER, "one", Status::Revalidated).await;
     rig.clock.advance(secs(299));

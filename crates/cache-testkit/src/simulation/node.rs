@@ -13,7 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Entry, ErrorKind, Key, PutCondition, ReadThrough, Result, Served, Version};
+use cache_core::{
+    Backend, Entry, ErrorKind, Identity, Key, PutCondition, ReadThrough, Result, Served, Version,
+};
 
 use super::{
     Backends, Leaves, Plan, Planned, Schedule,
@@ -101,6 +103,7 @@ impl Play<'_> {
             .patience(self.schedule.patience)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
+            .identity(Identity::named("the simulated origin"))
             .clock(Arc::new(TickingClock::new(self.world.clock, ms(tick))))
             .build()
             .expect("no setting of a schedule is zero where it must not be");
@@ -389,7 +392,8 @@ async fn shown(backend: &Watched, key: &str) -> Result<Option<Entry>> {
 fn read_back(entry: &Entry) -> Entry {
     let key = Key::parse(entry.key()).expect("it is an entry's");
     let body = Bytes::copy_from_slice(entry.body());
-    Entry::builder(&key, body).version(entry.version()).keep(entry.keep()).build()
+    let builder = Entry::builder(&key, body).version(entry.version()).keep(entry.keep());
+    builder.identity(entry.identity()).build()
 }
 
 const CONDUCTOR: u64 = 3;

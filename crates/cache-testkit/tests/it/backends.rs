@@ -21,6 +21,7 @@ enum Fault {
     KeysLoseTheirCase,
     KeysAreCut,
     DropsAttributes,
+    DropsIdentity,
     ConfirmsWhatItShouldNot,
     ShowsCopies,
     AnswersInGetToo,
@@ -57,7 +58,10 @@ enum Fault {
 /// For each rule, what must be caught by it.
 const CASES: &[(&str, &[Fault])] = &[
     ("each_key_shows_its_own_entry", &[Fault::KeysLoseTheirCase, Fault::KeysAreCut, Fault::RefusesAll]),
-    ("an_entry_comes_back_whole", &[Fault::DropsAttributes, Fault::ConfirmsWhatItShouldNot]),
+    (
+        "an_entry_comes_back_whole",
+        &[Fault::DropsAttributes, Fault::DropsIdentity, Fault::ConfirmsWhatItShouldNot],
+    ),
     ("a_look_up_shows_the_inserted_entry_itself", &[Fault::ShowsCopies]),
     ("memory_answers_in_peek_alone", &[Fault::AnswersInGetToo]),
     ("what_outlives_the_process_comes_back_without_a_stamp", &[Fault::KeepsStampsOnDisk]),
@@ -225,9 +229,14 @@ impl Tiers {
 
     fn shown(&self, entry: Entry) -> Entry {
         let key = Key::parse(entry.key()).unwrap();
-        let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
+        let copy =
+            Entry::builder(&key, entry.body().clone()).version(entry.version()).identity(entry.identity());
         match self.fault {
             Fault::DropsAttributes => copy.keep(entry.keep()).build(),
+            Fault::DropsIdentity => {
+                let copy = copy.identity(None).keep(entry.keep());
+                copy.attributes(entry.attributes().clone()).build()
+            }
             Fault::ConfirmsWhatItShouldNot => {
                 copy.keep(Keep::Confirmable).attributes(entry.attributes().clone()).build()
             }
@@ -287,7 +296,8 @@ impl State {
         for entry in self.upper.values_mut().chain(self.lower.values_mut()) {
             let key = Key::parse(entry.key()).unwrap();
             let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
-            *entry = copy.keep(entry.keep()).attributes(entry.attributes().clone()).build();
+            let copy = copy.keep(entry.keep()).identity(entry.identity());
+            *entry = copy.attributes(entry.attributes().clone()).build();
         }
     }
 

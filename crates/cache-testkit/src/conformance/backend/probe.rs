@@ -195,6 +195,8 @@ pub(super) fn difference(one: &Entry, other: &Entry) -> Option<String> {
         differ("attributes", one.attributes(), other.attributes())
     } else if one.keep() != other.keep() {
         differ("`keep`", &one.keep(), &other.keep())
+    } else if one.identity() != other.identity() {
+        differ("identity", &one.identity(), &other.identity())
     } else {
         None
     }

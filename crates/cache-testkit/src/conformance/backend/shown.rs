@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use cache_core::{Attributes, Entry, Keep, Key, Moment, Version};
+use cache_core::{Attributes, Entry, Identity, Keep, Key, Moment, Version};
 
 use super::{
     Fault, Suite, kept,
@@ -77,7 +77,8 @@ fn odd_keys() -> Vec<String> {
     keys
 }
 
-/// The entry that is shown says what the inserted one does: *key, body, version, attributes and how far it can be kept*,
+/// The entry that is shown says what the inserted one does: *key, body, version, attributes, identity and how far
+/// it can be kept*,
 /// also of bodies that are empty or large. The last one matters where entries are written to a medium: an entry that is
 /// not confirmable must not become one.
 ///
@@ -110,7 +111,8 @@ fn odd_entries() -> Vec<Entry> {
     let built = |body: Bytes, version: Version, keep| {
         let attributes =
             Attributes::from_iter([("content-type", "text/plain"), ("metadata.owner", "\u{e9}")]);
-        Entry::builder(&key, body).version(version).attributes(attributes).keep(keep).build()
+        let builder = Entry::builder(&key, body).version(version).attributes(attributes).keep(keep);
+        builder.identity(Some(Identity::named("conformance"))).build()
     };
     let named = |e_tag: &str| Version { e_tag: Some(e_tag.into()), ..Version::default() };
     let dated = Some(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
@@ -211,6 +213,7 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
         let key = Key::parse(key).expect("it is canonical");
         let (body, version) = (entry.body().clone(), entry.version());
         let builder = Entry::builder(&key, body).version(version).attributes(entry.attributes().clone());
+        let builder = builder.identity(entry.identity());
         *entry = builder.keep(entry.keep()).vouched(Moment::from_nanos(5), None).build();
         first.hold(entry).await?;
     }
