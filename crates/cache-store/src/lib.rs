@@ -36,6 +36,7 @@ mod attributes;
 mod body;
 mod builder;
 mod error;
+mod in_flight;
 mod local_disk;
 mod paths;
 mod probe;

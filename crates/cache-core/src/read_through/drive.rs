@@ -109,8 +109,10 @@ impl<'a, V: ?Sized> Driver<'a, V> {
         if let Some(running) = state.flight(self.seq) {
             self.ticket.get_or_insert_with(|| running.subscribe());
             let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
-            // A cache that is closed has called for all flights that were parked before.
-            if !is_wanted && !self.shared.closed.load(Ordering::Acquire) {
+            // A cache that is closed has called for all flights that were parked before, and so has a flight that
+            // waits for a place.
+            let are_wanted = self.shared.closed.load(Ordering::Acquire) || self.shared.places.are_wanted();
+            if !is_wanted && !are_wanted {
                 running.drive = Drive::Parked(Parked { flight, reader, runtime });
                 return Poll::Pending;
             }

@@ -14,9 +14,11 @@
 //! flight, which `drive.rs` has the reader poll; `flight.rs` asks, publishes and wakes. `write.rs` is the other
 //! direction.
 
+mod absences;
 mod drive;
 mod flight;
 mod held;
+mod places;
 mod read;
 mod sweep;
 mod table;
@@ -37,7 +39,7 @@ use std::{
 
 use bytes::Bytes;
 
-use self::{sweep::Sweeper, table::Table, tasks::Tasks};
+use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -332,7 +334,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     }
 
     /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
-    /// strong rule. Such a memory takes its place in the backend like any entry. Default: zero, which is off.
+    /// strong rule. Such a memory takes its place in the backend like any entry; all together take at most a sixteenth of
+    /// its capacity, and what would be more is not remembered. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
@@ -354,6 +357,15 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How many questions may be at the origin at once, each for another key. A read that finds so many waits for its
+    /// turn, in the order of arrival, and asks only if somebody still waits for it; a refresh behind a stale copy is left
+    /// out. An origin that never answers keeps its place: see [`patience`](Self::patience). `usize::MAX` is no limit,
+    /// zero an error. Writes are not counted. Default: 1024.
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.settings.max_in_flight = n;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -364,7 +376,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     ///
     /// # Errors
     ///
-    /// `Config` for a `time_to_live` or `patience` of zero, and for rules that contradict themselves.
+    /// `Config` for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -373,6 +385,12 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
+                absences: Absences::new(
+                    self.settings
+                        .negative_ttl
+                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                ),
+                places: Places::new(self.settings.max_in_flight),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
@@ -404,6 +422,8 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     tasks: Tasks,
     sweeper: Sweeper,
+    absences: Absences,
+    places: Places,
     closed: AtomicBool,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
@@ -416,6 +436,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    max_in_flight: usize,
     identity: Identity,
 }
 
@@ -516,6 +537,12 @@ impl Settings {
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
         }
+        if self.max_in_flight == 0 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "max_in_flight is zero, so nothing could be asked; usize::MAX is no limit",
+            ));
+        }
         self.rules.check()
     }
 }
@@ -527,6 +554,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            max_in_flight: MAX_IN_FLIGHT,
             identity: Identity::unique(),
         }
     }
@@ -538,3 +566,4 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const MAX_IN_FLIGHT: usize = 1024;

@@ -101,6 +101,7 @@ impl Play<'_> {
         let tick = [1, 8, 3][number % 3];
         let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
             .patience(self.schedule.patience)
+            .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
             .identity(Identity::named("the simulated origin"))
