@@ -12,34 +12,64 @@ use tokio::sync::Semaphore;
 use super::{flight::Flight, table::Drive};
 use crate::{
     Validator,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The places.
+/// The places. Whoever finds one free takes it in one step; the queue is for when there is none.
 #[derive(Debug)]
 pub(super) struct Places {
-    free: Semaphore,
-    /// Flights that wait.
-    waiting: AtomicUsize,
+    most: u64,
+    /// How many are in use, or were handed to the queue; and in units of `WAITING`, how many flights wait.
+    word: AtomicU64,
+    /// A permit is a place that was taken for the first who waits. One that nobody took in the end is the next one's.
+    queue: Semaphore,
 }
 
 impl Places {
-    pub(super) fn new(n: usize) -> Self {
-        Self { free: Semaphore::new(n.min(Semaphore::MAX_PERMITS)), waiting: AtomicUsize::new(0) }
+    pub(super) fn new(most: usize) -> Self {
+        let most = u64::try_from(most).unwrap_or(u64::MAX).min(WAITING - 1);
+        Self { most, word: AtomicU64::new(0), queue: Semaphore::new(0) }
     }
 
     /// Takes one, if one is free and nobody waits for it.
     pub(super) fn try_take(&self) -> bool {
-        self.free.try_acquire().map(|place| place.forget()).is_ok()
+        self.take(|word| word < self.most)
     }
 
     pub(super) fn give_back(&self) {
-        self.free.add_permits(1);
+        if self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING {
+            self.hand_on();
+        }
     }
 
     /// Whether a flight waits for one.
     pub(super) fn are_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        self.word.load(Ordering::Acquire) >= WAITING
+    }
+
+    /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this sees the place.
+    fn begin_to_wait(&self) -> bool {
+        let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
+        if before % WAITING < self.most {
+            self.hand_on();
+        }
+        before < WAITING
+    }
+
+    fn end_to_wait(&self) {
+        self.word.fetch_sub(WAITING, Ordering::AcqRel);
+    }
+
+    /// A place that is free goes to the first who waits.
+    fn hand_on(&self) {
+        if self.take(|word| word % WAITING < self.most) {
+            self.queue.add_permits(1);
+        }
+    }
+
+    fn take(&self, is_free: impl Fn(u64) -> bool) -> bool {
+        let one_more = |word| is_free(word).then_some(word + 1);
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
     }
 }
 
@@ -47,7 +77,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// Waits for a place and takes it. `false` if nobody waits for the answer any more: then the flight has left.
     pub(super) async fn wait_for_a_place(&self) -> bool {
         let places = &self.shared.places;
-        let mut place = pin!(places.free.acquire());
+        let mut place = pin!(places.queue.acquire());
         let mut waits = None;
         let mut deserted: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|context| {
@@ -82,8 +112,8 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     fn begin_to_wait(&self) -> Waits<'_> {
-        // Who parks a flight from here on sees this.
-        if self.shared.places.waiting.fetch_add(1, Ordering::AcqRel) == 0 {
+        // Who parks a flight from here on sees that one waits.
+        if self.shared.places.begin_to_wait() {
             self.shared.table.want_all();
         }
         Waits(&self.shared.places)
@@ -95,6 +125,41 @@ struct Waits<'a>(&'a Places);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.end_to_wait();
+    }
+}
+
+/// Above the number of places in use.
+const WAITING: u64 = 1 << 32;
+
+#[cfg(all(test, object_cache_loom))]
+mod model {
+    use std::sync::Arc;
+
+    use loom::{future::block_on, thread};
+
+    use super::*;
+
+    /// Who waits for the only place gets it, however he and the one who gives it back meet.
+    #[test]
+    fn a_place_that_is_given_back_finds_who_waits_for_it() {
+        loom::model(|| {
+            let places = Arc::new(Places::new(1));
+            assert!(places.try_take() && !places.try_take());
+            let giver = thread::spawn({
+                let places = Arc::clone(&places);
+                move || places.give_back()
+            });
+            if !places.try_take() {
+                // As a flight waits.
+                places.begin_to_wait();
+                block_on(places.queue.acquire()).unwrap().forget();
+                places.end_to_wait();
+            }
+            giver.join().unwrap();
+            assert!(!places.try_take(), "there is one place");
+            places.give_back();
+            assert!(places.try_take());
+        });
     }
 }
