@@ -437,7 +437,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a reader that is not polled keeps its place",
-        edits: &[Edit { path: DRIVE, text: " || self.shared.places.are_wanted()", replacement: "" }],
+        edits: &[Edit { path: DRIVE, text: " && !self.shared.places.are_wanted()", replacement: "" }],
     },
     Mutant {
         name: "a flight that was lost keeps its place",

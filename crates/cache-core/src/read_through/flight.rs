@@ -32,6 +32,7 @@ pub(super) enum Landed {
 /// The flight `seq`, to be polled by a task or by a reader.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
+    counted: Counted,
     runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
@@ -39,7 +40,6 @@ pub(super) fn flight<V: Validator + ?Sized>(
     impatient: bool,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    let counted = shared.tasks.count();
     let flight = Flight {
         shared: Arc::clone(shared),
         tracked,
@@ -251,7 +251,10 @@ impl<V: Validator + ?Sized> Flight<V> {
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
         let seq = state.begin_flight(self.shared.epochs.latest(), Some(next.answer), Drive::Task);
         drop(state);
-        next.runtime.spawn(flight(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient));
+        // Also once the cache is closed, which waits for this one.
+        let counted = self.shared.tasks.count();
+        let flight = flight(&self.shared, counted, &next.runtime, self.tracked.clone(), seq, None, impatient);
+        next.runtime.spawn(flight);
     }
 }
 

@@ -29,10 +29,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -189,7 +186,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::invalidate(&self.shared, key).await
     }
 
@@ -201,7 +197,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::expire(&self.shared, key).await
     }
 
@@ -213,7 +208,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
-        self.shared.check_open()?;
+        self.shared.tasks.check_open()?;
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -227,13 +222,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// All copies are void when this is first polled, and again when it returns or is dropped; a dropped future may
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
-        self.shared.check_open()?;
+        let counted = self.shared.tasks.enter()?;
         self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);
-        write::clear(&self.shared).await
+        write::clear(&self.shared, counted).await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end,
-    /// all copies are dropped, the sweep is stopped. May be called again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
+    /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
+    /// or written once this has returned. May be called again.
     ///
     /// # Errors
     ///
@@ -241,12 +237,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tasks.close();
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         self.shared.tasks.idle().await;
-        write::clear(&self.shared).await
+        write::clear(&self.shared, self.shared.tasks.count()).await
     }
 
     /// The counters.
@@ -286,7 +282,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
-        self.shared.check_open()?;
         write::put(&self.shared, key, body, condition).await
     }
 
@@ -298,7 +293,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn delete(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::delete(&self.shared, key).await
     }
 }
@@ -396,7 +390,6 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 table: Table::new(),
                 counters: Counters::default(),
                 tasks: Tasks::default(),
-                closed: AtomicBool::new(false),
             }),
         })
     }
@@ -424,7 +417,6 @@ struct Shared<V: ?Sized> {
     sweeper: Sweeper,
     absences: Absences,
     places: Places,
-    closed: AtomicBool,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -495,13 +487,6 @@ impl<V: ?Sized> Shared<V> {
     /// How long an entry for `key` may stay unconfirmed.
     fn time_to_live(&self, key: &str) -> Option<Duration> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the cache was closed; build a new one"));
-        }
-        Ok(())
     }
 
     fn count(&self, count: Count) {

@@ -40,7 +40,7 @@ impl Sweeper {
         let Some(every) = self.every else { return };
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at under the lock, which `stop` takes after the cache was closed.
-        if shared.check_open().is_err() || task.as_ref().is_some_and(|task| !task.is_finished()) {
+        if shared.tasks.is_closed() || task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let weak = Arc::downgrade(shared);
