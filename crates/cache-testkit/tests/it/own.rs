@@ -8,7 +8,7 @@ use cache_testkit::{
     conformance::{backend, validator},
 };
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_map_keeps_the_contract() {
     let suite = backend::Suite::new(backend::Capabilities::new().sweeps(), |_| async {
         Arc::new(MapBackend::new()) as Arc<dyn Backend>
@@ -16,7 +16,7 @@ async fn the_map_keeps_the_contract() {
     println!("{}", backend::check(&suite).await.unwrap());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_waiting_backend_keeps_the_contract_however_much_goes_wrong() {
     for spoiled in [0, 20, 128] {
         let can = backend::Capabilities::new().waits().sweeps();
@@ -39,7 +39,7 @@ async fn both_do_on_several_threads() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_origin_in_memory_keeps_the_contract() {
     let origin = Arc::new(MemoryOrigin::new());
     let can = validator::Capabilities::new().puts_if_absent().puts_if_matches();
