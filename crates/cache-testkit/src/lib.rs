@@ -18,6 +18,7 @@ mod clock;
 pub mod conformance;
 mod gate;
 pub mod history;
+mod narrow;
 mod origin;
 mod random;
 #[cfg(feature = "s3")]

@@ -21,14 +21,14 @@ use object_store::{
     Result, UploadPart, memory::InMemory, path::Path,
 };
 
+use self::{
+    fault::Plan,
+    gate::Gate,
+    record::{Log, Ticket},
+};
 pub use self::{
     fault::{BodyFault, Failure, Fault, TagFault},
     record::{Operation, Outcome, Request},
-};
-use self::{
-    fault::{Plan, Rule},
-    gate::Gate,
-    record::{Log, Ticket},
 };
 
 /// An [`ObjectStore`] around another one that records every request, and does to it what its [`Fault`]s say:
@@ -72,13 +72,13 @@ pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     log: Log,
     gate: Arc<Gate>,
-    rules: Arc<Mutex<Vec<Arc<Rule>>>>,
+    faults: Arc<Mutex<Vec<Arc<Fault>>>>,
 }
 
 impl FaultyStore {
     /// Wraps `inner`. Nothing is recorded yet and there are no faults.
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, log: Log::default(), gate: Arc::default(), rules: Arc::default() }
+        Self { inner, log: Log::default(), gate: Arc::default(), faults: Arc::default() }
     }
 
     /// Wraps a new store in memory.
@@ -126,12 +126,12 @@ impl FaultyStore {
     /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
     /// for each step.
     pub fn fault(&self, fault: Fault) {
-        self.rules().push(Arc::new(fault.into_rule()));
+        self.faults().push(Arc::new(fault));
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.rules().clear();
+        self.faults().clear();
         self.gate.release(usize::MAX);
     }
 
@@ -148,14 +148,14 @@ impl FaultyStore {
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.rules().retain(|rule| !rule.is_hold());
+        self.faults().retain(|fault| !fault.is_hold());
         self.gate.release(usize::MAX);
     }
 
     /// Records the request and does to it what comes before the wrapped store is asked.
     async fn begin(&self, request: Request) -> Result<(Ticket, Plan)> {
-        let rules = self.rules().clone();
-        let plan = Plan::new(&rules, &request);
+        let faults = self.faults().clone();
+        let plan = Plan::new(&faults, &request);
         let mut ticket = self.log.open(request);
         if plan.hold_early {
             self.gate.hold().await;
@@ -231,8 +231,8 @@ impl FaultyStore {
         .boxed()
     }
 
-    fn rules(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
-        self.rules.lock().expect("no code of others runs under this lock")
+    fn faults(&self) -> MutexGuard<'_, Vec<Arc<Fault>>> {
+        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -247,7 +247,7 @@ impl fmt::Debug for FaultyStore {
         f.debug_struct("FaultyStore")
             .field("inner", &self.inner)
             .field("requests", &self.count())
-            .field("faults", &self.rules().len())
+            .field("faults", &self.faults().len())
             .finish_non_exhaustive()
     }
 }

@@ -29,7 +29,7 @@ use tokio::{
 
 pub use self::{client::PlainHttp, fault::S3Fault, record::S3Request};
 use self::{
-    fault::{End, Plan, Rule},
+    fault::{End, Plan},
     objects::{Answer, Objects},
     record::Log,
     wire::Connection,
@@ -199,12 +199,12 @@ impl S3Server {
     /// to it, only the first counts. A fault that does not count is not used up. So a script is a fault with
     /// [`S3Fault::once`] for each step.
     pub fn fault(&self, fault: S3Fault) {
-        self.shared.rules().push(Arc::new(fault.into_rule()));
+        self.shared.faults().push(Arc::new(fault));
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.shared.rules().clear();
+        self.shared.faults().clear();
         self.shared.gate.release(usize::MAX);
     }
 
@@ -221,7 +221,7 @@ impl S3Server {
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.shared.rules().retain(|rule| !rule.is_hold());
+        self.shared.faults().retain(|fault| !fault.is_hold());
         self.shared.gate.release(usize::MAX);
     }
 
@@ -247,7 +247,7 @@ impl fmt::Debug for S3Server {
             .field("address", &self.address)
             .field("objects", &self.shared.objects().len())
             .field("requests", &self.count())
-            .field("faults", &self.shared.rules().len())
+            .field("faults", &self.shared.faults().len())
             .finish_non_exhaustive()
     }
 }
@@ -257,7 +257,7 @@ struct Shared {
     objects: Mutex<Objects>,
     log: Log,
     gate: Gate,
-    rules: Mutex<Vec<Arc<Rule>>>,
+    faults: Mutex<Vec<Arc<S3Fault>>>,
     connections: watch::Sender<usize>,
 }
 
@@ -267,7 +267,7 @@ impl Shared {
             objects: Mutex::new(Objects::new()),
             log: Log::new(),
             gate: Gate::default(),
-            rules: Mutex::default(),
+            faults: Mutex::default(),
             connections: watch::Sender::new(0),
         }
     }
@@ -299,8 +299,8 @@ impl Shared {
         self.objects.lock().expect("no code of others runs under this lock")
     }
 
-    fn rules(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
-        self.rules.lock().expect("no code of others runs under this lock")
+    fn faults(&self) -> MutexGuard<'_, Vec<Arc<S3Fault>>> {
+        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -320,8 +320,8 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 /// Answers the requests of one connection until it ends.
 async fn converse(shared: &Shared, mut connection: Connection) -> io::Result<()> {
     while let Some(request) = connection.request().await? {
-        let rules = shared.rules().clone();
-        let plan = Plan::new(&rules, &request);
+        let faults = shared.faults().clone();
+        let plan = Plan::new(&faults, &request);
         let ticket = shared.log.open(request.clone());
         let answer = tokio::select! {
             // A client that sends nothing more may still want what is ready.
