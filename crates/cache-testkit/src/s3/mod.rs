@@ -34,7 +34,7 @@ use self::{
     record::Log,
     wire::Connection,
 };
-use crate::{Operation, store::gate::Gate};
+use crate::{Operation, holds::Holds};
 
 /// An S3 server on the loopback interface that records every request, and does to it what its [`S3Fault`]s say. It is
 /// to S3's own protocol what [`FaultyStore`](crate::FaultyStore) is to object_store's.
@@ -205,24 +205,24 @@ impl S3Server {
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
         self.shared.faults().clear();
-        self.shared.gate.release(usize::MAX);
+        self.shared.holds.release(usize::MAX);
     }
 
     /// Waits until at least `n` requests are held (see [`S3Fault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.shared.gate.wait_until_held(n).await;
+        self.shared.holds.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go
     /// on holding later requests.
     pub fn release(&self, n: usize) {
-        self.shared.gate.release(n);
+        self.shared.holds.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
         self.shared.faults().retain(|fault| !fault.is_hold());
-        self.shared.gate.release(usize::MAX);
+        self.shared.holds.release(usize::MAX);
     }
 
     /// How many connections are open.
@@ -256,7 +256,7 @@ impl fmt::Debug for S3Server {
 struct Shared {
     objects: Mutex<Objects>,
     log: Log,
-    gate: Gate,
+    holds: Holds,
     faults: Mutex<Vec<Arc<S3Fault>>>,
     connections: watch::Sender<usize>,
 }
@@ -266,7 +266,7 @@ impl Shared {
         Self {
             objects: Mutex::new(Objects::new()),
             log: Log::new(),
-            gate: Gate::default(),
+            holds: Holds::default(),
             faults: Mutex::default(),
             connections: watch::Sender::new(0),
         }
@@ -275,7 +275,7 @@ impl Shared {
     /// What becomes of `request`; `None` if the connection is to be closed without an answer.
     async fn answer(&self, request: &S3Request, plan: &Plan) -> Option<Answer> {
         if plan.hold_early {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         if let Some(end) = plan.end_early {
             return happen(end).await;
@@ -283,11 +283,11 @@ impl Shared {
         let mut seen = None;
         if plan.hold_midway {
             seen = Some(self.objects().get(&request.key).cloned());
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         let answer = self.objects().answer(request, plan, seen);
         if plan.hold_late {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         match plan.end_late {
             Some(end) => happen(end).await,
