@@ -1,7 +1,7 @@
 //! A limit on the questions that are at the origin at once.
 
 use cache_core::{ErrorKind, Freshness, ReadThrough, Result, Served, Status};
-use cache_testkit::{MapBackend, OriginRequest};
+use cache_testkit::{MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault};
 use tokio::task::JoinHandle;
 
 use crate::rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text};
@@ -12,9 +12,9 @@ const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 fn held(n: usize) -> Rig {
     let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(n));
     for key in KEYS {
-        rig.origin.write(key, key);
+        rig.origin.inner().write(key, key);
     }
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     rig
 }
 
@@ -24,9 +24,9 @@ fn spawn(rig: &Rig, key: &'static str, freshness: Freshness) -> JoinHandle<Resul
 }
 
 fn asked(rig: &Rig) -> Vec<String> {
-    let key = |request| match request {
-        OriginRequest::Validate(key, _) => key,
-        other => panic!("{other:?} was not asked for"),
+    let key = |request: OriginRequest| {
+        assert_eq!(request.operation, OriginOperation::Validate);
+        request.key
     };
     rig.origin.requests().into_iter().map(key).collect()
 }
@@ -41,10 +41,10 @@ async fn no_more_are_asked_at_once_than_there_are_places_and_who_waits_is_next()
     }
     for n in 2..=4 {
         assert_eq!(asked(&rig), KEYS[..n]);
-        assert!(rig.origin.before.release_one());
+        rig.origin.release(1);
         settle().await;
     }
-    rig.origin.before.open();
+    rig.origin.release_all();
     for (reader, key) in readers.into_iter().zip(KEYS) {
         assert_eq!(text(&reader.await.unwrap().unwrap()), key);
     }
@@ -60,10 +60,10 @@ async fn a_strong_reader_joins_a_flight_that_waits_for_its_place() {
     let waiting = [spawn(&rig, "b", STRONG), spawn(&rig, "b", FOREVER)];
     settle().await;
     // Written after the first two came, and before the third.
-    rig.origin.write("b", "new");
+    rig.origin.inner().write("b", "new");
     let last = spawn(&rig, "b", STRONG);
     settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&first.await.unwrap().unwrap()), "a");
     for reader in waiting.into_iter().chain([last]) {
         assert_eq!(text(&reader.await.unwrap().unwrap()), "new");
@@ -88,7 +88,7 @@ async fn a_flight_that_nobody_waits_for_any_more_leaves_the_queue() {
         }
         settle().await;
         assert_eq!(rig.cache.keys_in_flight(), 2, "of {readers} readers");
-        rig.origin.before.open();
+        rig.origin.release_all();
         assert!(first.await.unwrap().is_ok() && last.await.unwrap().is_ok());
         assert_eq!(asked(&rig), ["a", "c"]);
         rig.at_rest(2).await;
@@ -105,7 +105,7 @@ async fn a_reader_that_is_not_polled_keeps_no_place() {
     }
     let last = spawn(&rig, "d", STRONG);
     settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     settle().await;
     assert!(last.is_finished());
     assert_eq!(text(&last.await.unwrap().unwrap()), "d");
@@ -119,17 +119,17 @@ async fn a_reader_that_is_not_polled_keeps_no_place() {
 #[tokio::test]
 async fn a_refresh_that_finds_no_place_is_left_out() {
     let rig = held(1);
-    rig.origin.before.open();
+    rig.origin.release_all();
     let stale = Freshness::max_age(secs(1)).stale_while_revalidate(secs(60));
     assert!(rig.cache.get("b", Some(&stale)).await.is_ok());
     rig.clock.advance(secs(2));
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     let first = spawn(&rig, "a", STRONG);
     settle().await;
     assert_eq!(rig.cache.get("b", Some(&stale)).await.unwrap().status, Status::Stale);
     settle().await;
     assert_eq!(rig.cache.keys_in_flight(), 1);
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert!(first.await.unwrap().is_ok());
     assert_eq!(asked(&rig), ["b", "a"]);
     rig.at_rest(3).await;
@@ -144,7 +144,7 @@ async fn a_write_fences_a_flight_that_waits() {
     let waiting = spawn(&rig, "b", STRONG);
     settle().await;
     rig.cache.invalidate("b").await.unwrap();
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&waiting.await.unwrap().unwrap()), "b");
     assert!(first.await.unwrap().is_ok());
     assert!(rig.cache.backend().peek("b").is_none(), "what was asked behind the fence is not kept");
@@ -155,14 +155,14 @@ async fn a_write_fences_a_flight_that_waits() {
 #[tokio::test]
 async fn no_place_is_lost() {
     let rig = held(1);
-    rig.origin.before.open();
+    rig.origin.release_all();
     for fault in [
-        cache_testkit::OriginFault::Fails(ErrorKind::Unavailable),
-        cache_testkit::OriginFault::Panics,
-        cache_testkit::OriginFault::ClaimsUnchanged,
-        cache_testkit::OriginFault::HasNoValidator,
+        OriginFault::error(ErrorKind::Unavailable),
+        OriginFault::panic(),
+        OriginFault::unchanged(),
+        OriginFault::tag(TagFault::Missing),
     ] {
-        rig.origin.fault(fault);
+        rig.origin.fault(fault.once());
         // What it says is not the matter here.
         let _ = rig.cache.get("a", Some(&STRONG)).await;
         assert!(rig.cache.get("b", Some(&STRONG)).await.is_ok());
@@ -183,7 +183,7 @@ fn a_flight_that_is_lost_gives_its_place_back() {
     });
     assert_eq!(asked(&rig), ["a"]);
     drop(lost);
-    rig.origin.before.open();
+    rig.origin.release_all();
     runtime().block_on(async {
         let reader = spawn(&rig, "b", STRONG);
         settle().await;

@@ -4,10 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -97,7 +94,7 @@ impl Play<'_> {
         let instance = self.instances.get();
         self.instances.set(instance + 1);
         let world = Arc::clone(&self.world);
-        let origin = NodeOrigin { node: number, world, requests: AtomicU64::new(0) };
+        let origin = NodeOrigin::new(number, world);
         let tick = [1, 8, 3][number % 3];
         let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
             .patience(self.schedule.patience)
@@ -373,7 +370,7 @@ impl Node {
             shown: counted,
             gets: self.gets,
             dropped_gets: self.dropped_gets,
-            requests: self.cache.origin().requests.load(Ordering::Relaxed),
+            requests: self.cache.origin().requests(),
         }
     }
 }

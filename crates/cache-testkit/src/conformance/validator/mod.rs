@@ -32,7 +32,7 @@ pub use self::{
 use super::{
     Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, check_all, checked, rules,
 };
-use crate::{MemoryOrigin, OriginFault};
+use crate::{FaultyOrigin, MemoryOrigin, OriginFault};
 
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -59,11 +59,11 @@ pub const RULES: &[Rule<Suite>] = rules![
 /// ```
 /// use std::sync::Arc;
 ///
-/// use cache_testkit::{MemoryOrigin, conformance::validator};
+/// use cache_testkit::{FaultyOrigin, conformance::validator};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), cache_testkit::conformance::Broken> {
-/// let origin = Arc::new(MemoryOrigin::new());
+/// let origin = Arc::new(FaultyOrigin::in_memory());
 /// let can = validator::Capabilities::new().puts_if_absent().puts_if_matches();
 /// let suite = validator::Suite::of_origin(can, origin.clone(), origin);
 /// println!("{}", validator::check(&suite).await?);
@@ -142,16 +142,29 @@ impl Truth for MemoryOrigin {
     async fn delete(&self, key: &Key) {
         self.erase(key.as_str());
     }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Truth + ?Sized> Truth for FaultyOrigin<T> {
+    async fn put(&self, key: &Key, body: Bytes) {
+        self.inner().put(key, body).await;
+    }
+
+    async fn delete(&self, key: &Key) {
+        self.inner().delete(key).await;
+    }
 
     fn n_requests(&self) -> Option<u64> {
         Some(self.count() as u64)
     }
 
     fn trouble(&self, trouble: Trouble) -> bool {
-        self.fault(OriginFault::Fails(match trouble {
+        let kind = match trouble {
             Trouble::Outage => cache_core::ErrorKind::Unavailable,
             Trouble::Refusal => cache_core::ErrorKind::PermissionDenied,
-        }));
+        };
+        self.fault(OriginFault::error(kind).once());
         true
     }
 }
