@@ -255,7 +255,10 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
 const PROBE_PREFIX: &str = "object-cache-probe";
 
 fn late(limit: Duration) -> Error {
-    let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
+    let message = format!(
+        "the origin had not answered in full within {limit:?} (origin_timeout; waiting for room counts, see \
+         max_in_flight_bytes)"
+    );
     Error::new(ErrorKind::Timeout, message)
 }
 
