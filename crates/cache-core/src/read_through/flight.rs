@@ -81,14 +81,11 @@ impl<V: Validator + ?Sized> Flight<V> {
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
         // The second question has the place of the first.
-        if !self.placed {
-            if !self.shared.places.try_take() {
-                if let Err(landed) = self.wait_for_a_place().await {
-                    return landed;
-                }
-            }
-            self.placed = true;
+        let has_place = self.placed || self.shared.places.try_take();
+        if !has_place && let Err(landed) = self.wait_for_a_place().await {
+            return landed;
         }
+        self.placed = true;
         // An age counts from the earliest that it can be now.
         let window @ (asked_at, _) = self.shared.clock.window();
         let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
