@@ -35,6 +35,7 @@
 mod attributes;
 mod body;
 mod builder;
+mod cached;
 mod error;
 mod local_disk;
 mod paths;
@@ -46,6 +47,7 @@ mod validator;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
+    cached::{CachedStore, CachedStoreBuilder},
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,
     validator::EtagValidator,

@@ -219,7 +219,7 @@ fn question(held: Option<&Entry>) -> GetOptions {
     }
 }
 
-fn version_of(meta: &ObjectMeta) -> Version {
+pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
     // Where a server sends no date, object_store says 1970.
     let date = SystemTime::from(meta.last_modified);
     Version {
@@ -250,7 +250,7 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
 /// Where the probe writes.
 const PROBE_PREFIX: &str = "object-cache-probe";
 
-fn late(limit: Duration) -> Error {
+pub(crate) fn late(limit: Duration) -> Error {
     let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
     Error::new(ErrorKind::Timeout, message)
 }
