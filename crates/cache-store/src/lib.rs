@@ -47,7 +47,10 @@ mod validator;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
-    cached::{CachedStore, CachedStoreBuilder},
+    cached::{
+        Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
+        OnlyIfCached,
+    },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,
     validator::EtagValidator,

@@ -9,6 +9,8 @@ use object_store::ObjectStore;
 
 use super::{
     CachedStore, Shared,
+    blocks::Blocks,
+    fills::Fills,
     head::{self, Heads},
 };
 use crate::ValidatorStrength;
@@ -24,6 +26,10 @@ pub struct CachedStoreBuilder {
     identity: Identity,
     strength: Option<ValidatorStrength>,
     origin_timeout: Duration,
+    block_size: u64,
+    max_object_size: Option<u64>,
+    coalesce_gap: u64,
+    parallel: usize,
 }
 
 impl CachedStoreBuilder {
@@ -37,6 +43,10 @@ impl CachedStoreBuilder {
             identity: Identity::unique(),
             strength: None,
             origin_timeout: TIMEOUT,
+            block_size: BLOCK_SIZE,
+            max_object_size: None,
+            coalesce_gap: COALESCE_GAP,
+            parallel: PARALLEL,
         }
     }
 
@@ -44,6 +54,34 @@ impl CachedStoreBuilder {
     /// served, but each would push the other's out.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by whole blocks. Zero, and
+    /// more than the backend may hold at all, is an error of [`build`](Self::build). Default: 1 MiB.
+    pub fn block_size(mut self, bytes: u64) -> Self {
+        self.block_size = bytes;
+        self
+    }
+
+    /// The largest object that is held, in bytes; a larger one is read from the store each time. Zero holds only empty
+    /// ones. Default: no limit.
+    pub fn max_object_size(mut self, bytes: u64) -> Self {
+        self.max_object_size = Some(bytes);
+        self
+    }
+
+    /// For `get_ranges`: blocks that are missing are fetched by one request if there are at most so many bytes between
+    /// them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    pub fn coalesce_gap(mut self, bytes: u64) -> Self {
+        self.coalesce_gap = bytes;
+        self
+    }
+
+    /// For `get_ranges`: how many requests one call makes at a time. Zero is an error of [`build`](Self::build).
+    /// Default: 10.
+    pub fn parallel(mut self, requests: usize) -> Self {
+        self.parallel = requests;
         self
     }
 
@@ -99,8 +137,8 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, or if a freshness rule
-    /// contradicts itself.
+    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, if a block is larger than the
+    /// backend, or if a freshness rule contradicts itself.
     pub fn build(self) -> Result<CachedStore> {
         let Some(backend) = self.backend else {
             return Err(wrong("there is no backend to hold what was read; give one"));
@@ -111,16 +149,33 @@ impl CachedStoreBuilder {
         if self.strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
             return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
         }
-        let strength = self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store));
+        if self.block_size == 0 || usize::try_from(self.block_size).is_err() {
+            return Err(wrong("block_size is zero, or more than memory can have"));
+        }
+        if backend.usage().capacity_bytes.is_some_and(|capacity| self.block_size > capacity) {
+            return Err(wrong("block_size is more than the backend may hold: no block could be kept"));
+        }
+        if self.parallel == 0 {
+            return Err(wrong("parallel is zero: get_ranges could make no request"));
+        }
+        let settings = head::Settings {
+            strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
+            origin_timeout: self.origin_timeout,
+            max_object_size: self.max_object_size,
+        };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let heads = Heads::new(Arc::clone(&self.store), Arc::clone(&clock), strength, self.origin_timeout);
+        let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
+        let fills = Arc::new(Fills::new(Arc::clone(&self.store), Arc::new(blocks)));
+        let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let heads = ReadThrough::builder(Arc::new(heads), backend)
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
             .identity(self.identity)
             .clock(clock)
             .build()?;
-        Ok(CachedStore { shared: Arc::new(Shared { store: self.store, heads }) })
+        let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
+        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel };
+        Ok(CachedStore { shared: Arc::new(shared) })
     }
 }
 
@@ -128,6 +183,7 @@ impl fmt::Debug for CachedStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedStoreBuilder")
             .field("store", &format_args!("{}", self.store))
+            .field("block_size", &self.block_size)
             .field("rules", &self.rules)
             .field("time_to_live", &self.time_to_live)
             .field("strength", &self.strength)
@@ -142,3 +198,6 @@ fn wrong(message: &str) -> Error {
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
 const TIMEOUT: Duration = Duration::from_secs(30);
+const BLOCK_SIZE: u64 = 1024 * 1024;
+const COALESCE_GAP: u64 = 1024 * 1024;
+const PARALLEL: usize = 10;
