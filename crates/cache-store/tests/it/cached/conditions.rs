@@ -1,4 +1,6 @@
-use cache_testkit::{Failure, FaultyStore};
+use std::sync::Arc;
+
+use cache_testkit::{Failure, FaultyStore, S3Server};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
 use super::{HOUR, asked, bounded, builder, cached, lasting, read, read_all, with_object};
@@ -37,8 +39,13 @@ async fn every_range_is_answered_as_by(store: &FaultyStore, len: usize) {
         let ours = seen(strong.get_opts(&path(), options.clone()).await).await;
         assert_eq!(ours, bare, "{range:?} of {len} bytes, all of which are held");
 
-        let Some(GetRange::Bounded(range)) = range else { continue };
-        for ranges in [vec![range.clone()], vec![0..1, range.clone()], vec![range.clone(), 2..4]] {
+        // Given one that ends before it begins, or with others one that begins behind the end, the S3 client panics.
+        let Some(GetRange::Bounded(range)) = range.filter(|range| range.is_valid().is_ok()) else { continue };
+        let mut several = vec![vec![range.clone()]];
+        if range.start < len as u64 {
+            several.extend([vec![0..1, range.clone()], vec![range.clone(), 2..4]]);
+        }
+        for ranges in several {
             let kind = |error| Failure::of(&error);
             let bare = store.inner().get_ranges(&path(), &ranges).await.map_err(kind);
             for cached in [&strong, &lasting] {
@@ -60,6 +67,15 @@ async fn every_range_is_answered_as_by_a_store_in_memory() {
 async fn every_range_is_answered_as_by_local_disk() {
     for len in [0, 17] {
         every_range_is_answered_as_by(&local_disk().1, len).await;
+    }
+}
+
+#[tokio::test]
+async fn every_range_is_answered_as_over_s3() {
+    let server = S3Server::start().unwrap();
+    let store = FaultyStore::new(Arc::new(server.client()));
+    for len in [0, 17] {
+        every_range_is_answered_as_by(&store, len).await;
     }
 }
 

@@ -1,8 +1,10 @@
 //! object_store's own suite, over the cache and twice on the same one.
 
+use std::sync::Arc;
+
 use cache_core::Freshness;
 use cache_store::{CachedStore, CachedStoreBuilder};
-use cache_testkit::FaultyStore;
+use cache_testkit::{FaultyStore, S3Server};
 use object_store::integration::*;
 
 use super::{HOUR, builder};
@@ -15,10 +17,13 @@ const MODES: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 4] = [
 ];
 
 async fn twice(suite: impl AsyncFn(&CachedStore)) {
-    for mode in MODES {
-        let cached = mode(builder(&FaultyStore::in_memory())).build().unwrap();
-        for _ in 0..2 {
-            suite(&cached).await;
+    let server = S3Server::start().unwrap();
+    for store in [FaultyStore::in_memory(), FaultyStore::new(Arc::new(server.client()))] {
+        for mode in MODES {
+            let cached = mode(builder(&store)).build().unwrap();
+            for _ in 0..2 {
+                suite(&cached).await;
+            }
         }
     }
 }
