@@ -6,6 +6,7 @@ mod dropped;
 mod failures;
 mod fences;
 mod identity;
+mod open_writes;
 mod races;
 mod reads;
 mod rig;
