@@ -11,6 +11,7 @@ mod policies;
 mod ranges;
 mod settings;
 mod versions;
+mod writes;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
