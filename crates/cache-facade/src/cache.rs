@@ -227,9 +227,9 @@ impl ObjectCache {
         self.inner.clear().await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end, and
-    /// all copies are dropped. To drop the last handle is enough where nobody need wait for that. May be called
-    /// again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
+    /// requests in flight come to their end, and all copies are dropped. Nothing is sent once this has returned. To drop
+    /// the last handle is enough where nobody need wait for that. May be called again.
     ///
     /// # Errors
     ///

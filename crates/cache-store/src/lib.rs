@@ -37,6 +37,7 @@ mod body;
 mod builder;
 mod cached;
 mod error;
+mod in_flight;
 mod local_disk;
 mod paths;
 mod probe;

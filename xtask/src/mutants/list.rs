@@ -4,6 +4,7 @@ use super::{Edit, Mutant};
 
 const FENCE: &str = "crates/cache-core/src/fence.rs";
 const FLIGHT: &str = "crates/cache-core/src/read_through/flight.rs";
+const DRIVE: &str = "crates/cache-core/src/read_through/drive.rs";
 const READ: &str = "crates/cache-core/src/read_through/read.rs";
 const HELD: &str = "crates/cache-core/src/read_through/held.rs";
 const WRITE: &str = "crates/cache-core/src/read_through/write.rs";
@@ -445,6 +446,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
             path: HELD,
             text: "shown.filter(|entry| entry.identity() == Some(self.settings.identity))",
             replacement: "shown",
+        }],
+    },
+    Mutant {
+        name: "a reader that is not polled keeps its place",
+        edits: &[Edit { path: DRIVE, text: " && !self.shared.places.are_wanted()", replacement: "" }],
+    },
+    Mutant {
+        name: "a flight that was lost keeps its place",
+        edits: &[Edit {
+            path: FLIGHT,
+            text: "if self.placed {",
+            replacement: "if self.placed && self.left {",
         }],
     },
     Mutant {

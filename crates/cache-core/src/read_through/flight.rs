@@ -32,6 +32,7 @@ pub(super) enum Landed {
 /// The flight `seq`, to be polled by a task or by a reader.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
+    counted: Counted,
     runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
@@ -39,12 +40,12 @@ pub(super) fn flight<V: Validator + ?Sized>(
     impatient: bool,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    let counted = shared.tasks.count();
     let flight = Flight {
         shared: Arc::clone(shared),
         tracked,
         seq,
         asked: false,
+        placed: false,
         publishing: false,
         left: false,
         _counted: counted,
@@ -54,12 +55,14 @@ pub(super) fn flight<V: Validator + ?Sized>(
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
 /// that there will be no answer.
-struct Flight<V: ?Sized> {
-    shared: Arc<Shared<V>>,
-    tracked: KeyUse,
-    seq: u64,
+pub(super) struct Flight<V: ?Sized> {
+    pub(super) shared: Arc<Shared<V>>,
+    pub(super) tracked: KeyUse,
+    pub(super) seq: u64,
     /// The question was sent, and its outcome has not been counted.
     asked: bool,
+    /// It has a place at the origin.
+    placed: bool,
     /// The backend is being changed.
     publishing: bool,
     /// Its place is another's, or free.
@@ -75,6 +78,10 @@ impl<V: Validator + ?Sized> Flight<V> {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
+        if !self.shared.places.try_take() && !self.wait_for_a_place().await {
+            return None;
+        }
+        self.placed = true;
         // An age counts from the earliest that it can be now.
         let window @ (asked_at, _) = self.shared.clock.window();
         let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
@@ -218,6 +225,11 @@ impl<V: Validator + ?Sized> Flight<V> {
         Some(landed)
     }
 
+    /// Nothing was asked, and nobody waits for the answer.
+    pub(super) fn leave_unanswered(&self, state: MutexGuard<'_, State>) {
+        self.leave(state, Landed::Failed(Error::new(ErrorKind::Other, "nobody waited for the answer")));
+    }
+
     /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
     /// replaced itself.
     fn give_up(self) -> Option<Landed> {
@@ -239,7 +251,10 @@ impl<V: Validator + ?Sized> Flight<V> {
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
         let seq = state.begin_flight(self.shared.epochs.latest(), Some(next.answer), Drive::Task);
         drop(state);
-        next.runtime.spawn(flight(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient));
+        // Also once the cache is closed, which waits for this one.
+        let counted = self.shared.tasks.count();
+        let flight = flight(&self.shared, counted, &next.runtime, self.tracked.clone(), seq, None, impatient);
+        next.runtime.spawn(flight);
     }
 }
 
@@ -251,6 +266,9 @@ impl<V: ?Sized> Drop for Flight<V> {
         }
         if self.asked {
             self.shared.count(Count::OriginAbandoned);
+        }
+        if self.placed {
+            self.shared.places.give_back();
         }
         if self.left {
             return;
@@ -344,6 +362,9 @@ async fn remember_absence<V: ?Sized>(
     }
     let identity = Some(shared.settings.identity);
     let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
+    if !shared.absences.admit(absence.weight(), shared.clock.now(), &*shared.backend) {
+        return;
+    }
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
 }

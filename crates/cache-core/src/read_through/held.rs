@@ -66,7 +66,7 @@ impl<V: ?Sized> Shared<V> {
 
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
-        if self.check_open().is_ok() {
+        if !self.tasks.is_closed() {
             // Within, so that a panic is caught also where the call itself does the work.
             let insert = async { (*self.backend).insert(entry).await };
             if let Ok(Admission::Stored) = self.backend_call(insert).await {

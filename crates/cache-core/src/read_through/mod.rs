@@ -14,9 +14,11 @@
 //! flight, which `drive.rs` has the reader poll; `flight.rs` asks, publishes and wakes. `write.rs` is the other
 //! direction.
 
+mod absences;
 mod drive;
 mod flight;
 mod held;
+mod places;
 mod read;
 mod sweep;
 mod table;
@@ -27,10 +29,7 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -38,7 +37,7 @@ use std::{
 use bytes::Bytes;
 
 pub use self::write::OpenWrite;
-use self::{sweep::Sweeper, table::Table, tasks::Tasks};
+use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -188,7 +187,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::invalidate(&self.shared, key).await
     }
 
@@ -200,7 +198,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::expire(&self.shared, key).await
     }
 
@@ -225,7 +222,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still forgets the copy, and ends the write.
     pub async fn open_write(&self, key: &str) -> Result<OpenWrite<V>> {
-        self.shared.check_open()?;
         write::open(&self.shared, key).await
     }
 
@@ -237,7 +233,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
-        self.shared.check_open()?;
+        self.shared.tasks.check_open()?;
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -251,13 +247,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// All copies are void when this is first polled, and again when it returns or is dropped; a dropped future may
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
-        self.shared.check_open()?;
+        let counted = self.shared.tasks.enter()?;
         self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);
-        write::clear(&self.shared).await
+        write::clear(&self.shared, counted).await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end,
-    /// all copies are dropped, the sweep is stopped. May be called again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
+    /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
+    /// or written once this has returned. May be called again.
     ///
     /// # Errors
     ///
@@ -265,12 +262,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tasks.close();
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         self.shared.tasks.idle().await;
-        write::clear(&self.shared).await
+        write::clear(&self.shared, self.shared.tasks.count()).await
     }
 
     /// The counters.
@@ -310,7 +307,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
-        self.shared.check_open()?;
         write::put(&self.shared, key, body, condition).await
     }
 
@@ -322,7 +318,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn delete(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::delete(&self.shared, key).await
     }
 }
@@ -358,7 +353,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     }
 
     /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
-    /// strong rule. Such a memory takes its place in the backend like any entry. Default: zero, which is off.
+    /// strong rule. Such a memory takes its place in the backend like any entry; all together take at most a sixteenth of
+    /// its capacity, and what would be more is not remembered. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
@@ -380,6 +376,15 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How many questions may be at the origin at once, each for another key. A read that finds so many waits for its
+    /// turn, in the order of arrival, and asks only if somebody still waits for it; a refresh behind a stale copy is left
+    /// out. An origin that never answers keeps its place: see [`patience`](Self::patience). `usize::MAX` is no limit,
+    /// zero an error. Writes are not counted. Default: 1024.
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.settings.max_in_flight = n;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -390,7 +395,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     ///
     /// # Errors
     ///
-    /// `Config` for a `time_to_live` or `patience` of zero, and for rules that contradict themselves.
+    /// `Config` for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -399,12 +404,17 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
+                absences: Absences::new(
+                    self.settings
+                        .negative_ttl
+                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                ),
+                places: Places::new(self.settings.max_in_flight),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
                 tasks: Tasks::default(),
-                closed: AtomicBool::new(false),
             }),
         })
     }
@@ -430,7 +440,8 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     tasks: Tasks,
     sweeper: Sweeper,
-    closed: AtomicBool,
+    absences: Absences,
+    places: Places,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -442,6 +453,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    max_in_flight: usize,
     identity: Identity,
 }
 
@@ -502,13 +514,6 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the cache was closed; build a new one"));
-        }
-        Ok(())
-    }
-
     fn count(&self, count: Count) {
         self.counters.add(count, 1);
     }
@@ -542,6 +547,12 @@ impl Settings {
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
         }
+        if self.max_in_flight == 0 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "max_in_flight is zero, so nothing could be asked; usize::MAX is no limit",
+            ));
+        }
         self.rules.check()
     }
 }
@@ -553,6 +564,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            max_in_flight: MAX_IN_FLIGHT,
             identity: Identity::unique(),
         }
     }
@@ -564,3 +576,4 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const MAX_IN_FLIGHT: usize = 1024;

@@ -96,7 +96,7 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
-    /// Looks up what is held: the question has not been sent.
+    /// Looks up what is held, or waits for a place at the origin: the question has not been sent.
     Looking,
     /// The question was sent.
     Asked(Moment),

@@ -20,7 +20,7 @@ use super::{
     drive::hand_on,
     held::caught,
     table::{KeyUse, Stamp},
-    tasks::runtime,
+    tasks::{Counted, runtime},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
@@ -113,12 +113,12 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
 
 /// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
 /// [`WholeFence`].
-pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Result<()> {
+pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
     shared.epochs.raise_whole();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    shared.tasks.spawn(&runtime()?, async move {
+    counted.spawn(&runtime()?, async move {
         // If the caller went away, nobody wants to know.
         let _ = done.send(task.backend_call(task.backend.clear()).await);
     });
@@ -143,6 +143,7 @@ where
     F: FnOnce(Write<V>, Gone) -> B + Send + 'static,
     B: Future<Output = Result<T>> + Send + 'static,
 {
+    let counted = shared.tasks.enter()?;
     let runtime = runtime()?;
     shared.sweeper.ensure(shared, &runtime);
     let write = Write::begin(shared, key)?;
@@ -155,7 +156,7 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    shared.tasks.spawn(&runtime, async move {
+    counted.spawn(&runtime, async move {
         // The fence at the end is up before the caller learns of it.
         let _ = done.send(caught(body(write, gone)).await);
     });

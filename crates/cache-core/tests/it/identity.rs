@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use cache_core::{Admission, Backend, Entry, Identity, Key, ReadThrough, Status};
-use cache_testkit::{MapBackend, MemoryOrigin, WaitingBackend};
+use cache_testkit::{FaultyOrigin, MapBackend, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG};
 
 /// Two caches of two stores, with equal keys and equal tags, on one backend by accident.
 async fn two_stores_on_one_backend(backend: Arc<dyn Backend>) {
     let (one, other) = (Rig::over(Arc::clone(&backend)), Rig::over(backend));
-    assert_eq!(one.origin.write(KEY, "of one"), other.origin.write(KEY, "of the other"));
+    assert_eq!(one.origin.inner().write(KEY, "of one"), other.origin.inner().write(KEY, "of the other"));
     one.check(FOREVER, "of one", Status::Fetched).await;
     // Neither fresh nor confirmed by a tag that happens to be equal.
     other.check(FOREVER, "of the other", Status::Fetched).await;
@@ -40,7 +40,7 @@ async fn what_a_put_keeps_is_its_own_caches() {
     let (one, other) = (Rig::over(Arc::clone(&backend)), Rig::over(backend));
     one.cache.put(KEY, "of one".into(), Default::default()).await.unwrap();
     one.check(FOREVER, "of one", Status::Fresh).await;
-    other.origin.write(KEY, "of the other");
+    other.origin.inner().write(KEY, "of the other");
     other.check(FOREVER, "of the other", Status::Fetched).await;
 }
 
@@ -51,7 +51,7 @@ async fn a_missing_object_is_missing_for_its_own_cache() {
     let remembering = |backend| Rig::with(backend, |builder| builder.negative_ttl(crate::rig::secs(60)));
     let (one, other) = (remembering(Arc::clone(&backend)), remembering(backend));
     assert!(one.get(FOREVER).await.is_err());
-    other.origin.write(KEY, "of the other");
+    other.origin.inner().write(KEY, "of the other");
     other.check(FOREVER, "of the other", Status::Fetched).await;
 }
 
@@ -64,8 +64,8 @@ async fn a_medium_is_read_by_whom_it_was_written_for() {
         (Some(Identity::named("the bucket, as writer")), Status::Fetched),
         (None, Status::Fetched),
     ] {
-        let origin = Arc::new(MemoryOrigin::new());
-        let e_tag = origin.write(KEY, "one");
+        let origin = Arc::new(FaultyOrigin::in_memory());
+        let e_tag = origin.inner().write(KEY, "one");
         let backend = Arc::new(MapBackend::new());
         let held = Entry::builder(&key, "one".into()).e_tag(e_tag).identity(identity).build();
         assert_eq!(backend.insert(held).await.unwrap(), Admission::Stored);

@@ -9,7 +9,7 @@ use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
 async fn while_a_write_is_open_nothing_of_its_key_is_kept() {
     let rig = Rig::new();
     for key in [KEY, "other"] {
-        rig.origin.write(key, "one");
+        rig.origin.inner().write(key, "one");
         rig.cache.get(key, None).await.unwrap();
     }
     let write = rig.cache.open_write(KEY).await.unwrap();
@@ -19,7 +19,7 @@ async fn while_a_write_is_open_nothing_of_its_key_is_kept() {
         rig.check(FOREVER, "one", Status::Fetched).await;
     }
     assert_eq!(rig.cache.get("other", Some(&FOREVER)).await.unwrap().status, Status::Fresh);
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     rig.check(FOREVER, "two", Status::Fetched).await;
     drop(write);
     rig.check(FOREVER, "two", Status::Fetched).await;
@@ -31,16 +31,16 @@ async fn while_a_write_is_open_nothing_of_its_key_is_kept() {
 #[tokio::test]
 async fn what_was_asked_during_an_open_write_is_not_served_after_it() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     let write = rig.cache.open_write(KEY).await.unwrap();
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let during = rig.spawn_get(FOREVER);
-    rig.origin.after.wait_held(1).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.wait_until_held(1).await;
+    rig.origin.inner().write(KEY, "two");
     drop(write);
     let late = rig.spawn_get(FOREVER);
     settle().await;
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(text(&during.await.unwrap().unwrap()), "one");
     assert_eq!(text(&late.await.unwrap().unwrap()), "two");
     rig.check(FOREVER, "two", Status::Fresh).await;
@@ -51,11 +51,11 @@ async fn what_was_asked_during_an_open_write_is_not_served_after_it() {
 #[tokio::test]
 async fn what_was_held_before_an_open_write_covers_no_outage() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
     let write = rig.cache.open_write(KEY).await.unwrap();
-    rig.origin.write(KEY, "two");
-    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    rig.origin.inner().write(KEY, "two");
+    rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
     let covered = STRONG.stale_if_error(std::time::Duration::MAX);
     assert_eq!(rig.get(covered).await.unwrap_err().kind(), ErrorKind::Unavailable);
     drop(write);
@@ -66,7 +66,7 @@ async fn what_was_held_before_an_open_write_covers_no_outage() {
 #[tokio::test]
 async fn a_write_is_open_until_the_last_of_its_key_has_ended() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     let first = rig.cache.open_write(KEY).await.unwrap();
     let second = rig.cache.open_write(KEY).await.unwrap();
     drop(first);
@@ -85,7 +85,7 @@ async fn a_write_is_open_until_the_last_of_its_key_has_ended() {
 #[tokio::test]
 async fn an_open_write_ends_with_a_holder_that_goes_away_or_panics() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     for panics in [false, true] {
         let cache = rig.cache.clone();
         let holder = tokio::spawn(async move {
@@ -110,7 +110,7 @@ async fn an_open_write_ends_with_a_holder_that_goes_away_or_panics() {
 async fn a_write_is_open_when_what_was_held_is_gone() {
     let backend = std::sync::Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(std::sync::Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.get(STRONG).await.unwrap();
     backend.gate.close();
     let mut opening = Box::pin(rig.cache.open_write(KEY));

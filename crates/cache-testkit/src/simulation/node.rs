@@ -4,10 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -100,6 +97,7 @@ impl Play<'_> {
         let tick = [1, 8, 3][number % 3];
         let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
             .patience(self.schedule.patience)
+            .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
             .identity(Identity::named("the simulated origin"))
@@ -110,7 +108,7 @@ impl Play<'_> {
     }
 
     fn origin(&self, number: usize) -> NodeOrigin {
-        NodeOrigin { node: number, world: Arc::clone(&self.world), requests: AtomicU64::new(0) }
+        NodeOrigin::new(number, Arc::clone(&self.world))
     }
 
     async fn one_at_a_time(&self) {
@@ -395,7 +393,7 @@ impl Node {
             shown: counted,
             gets: self.gets,
             dropped_gets: self.dropped_gets,
-            requests: self.cache.origin().requests.load(Ordering::Relaxed),
+            requests: self.cache.origin().requests(),
         }
     }
 }
