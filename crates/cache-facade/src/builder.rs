@@ -25,6 +25,7 @@ pub struct ObjectCacheBuilder {
     negative_ttl: Duration,
     patience: Option<Duration>,
     max_in_flight: Option<usize>,
+    queue_timeout: Option<Duration>,
     identity: Identity,
     clock: Option<Arc<dyn Clock>>,
     memory: Memory,
@@ -50,6 +51,7 @@ impl ObjectCacheBuilder {
             negative_ttl: Duration::ZERO,
             patience: None,
             max_in_flight: None,
+            queue_timeout: None,
             identity: Identity::unique(),
             clock: None,
             memory: Memory::default(),
@@ -107,8 +109,15 @@ impl ObjectCacheBuilder {
         self
     }
 
-    /// How many bytes of bodies may be on their way from the store at once; more wait before they are read. A larger
-    /// body comes alone. `u64::MAX` is no limit; zero is an error, and so is the setting with an origin of your own.
+    /// How long a read may wait for its turn to ask. Then it fails with `Timeout`, or serves a stale copy where
+    /// `stale_if_error` allows it. Zero lets none wait. Default: 10 s.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.queue_timeout = Some(span);
+        self
+    }
+
+    /// How many bytes of bodies may be on their way from the store at once; more wait before they are read, which counts to
+    /// their `origin_timeout`. A larger body comes alone. `u64::MAX` is no limit; zero is an error, and so is the setting with an origin of your own.
     /// Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.of_store.max_in_flight_bytes = Some(bytes);
@@ -240,6 +249,9 @@ impl ObjectCacheBuilder {
             .clock(clock);
         if let Some(n) = self.max_in_flight {
             inner = inner.max_in_flight(n);
+        }
+        if let Some(span) = self.queue_timeout {
+            inner = inner.queue_timeout(span);
         }
         Ok(ObjectCache::new(inner.build()?, self.name))
     }

@@ -254,8 +254,11 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
 /// Where the probe writes.
 const PROBE_PREFIX: &str = "object-cache-probe";
 
-pub(crate) fn late(limit: Duration) -> Error {
-    let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
+fn late(limit: Duration) -> Error {
+    let message = format!(
+        "the origin had not answered in full within {limit:?} (origin_timeout; waiting for room counts, see \
+         max_in_flight_bytes)"
+    );
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -53,7 +53,11 @@ use crate::{
 /// // The first request fails. Just before the second, somebody else replaces the object.
 /// origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
 /// let memory = Arc::clone(origin.inner());
-/// origin.fault(OriginFault::meanwhile(move |_| ready(drop(memory.write("a", "new")))).once());
+/// let replace = move |_: &_| {
+///     memory.write("a", "new");
+///     ready(())
+/// };
+/// origin.fault(OriginFault::meanwhile(replace).once());
 /// assert!(cache.get("a", Some(&strong)).await.is_err());
 /// assert_eq!(cache.get("a", Some(&strong)).await?.entry.body(), "new");
 ///

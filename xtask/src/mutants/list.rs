@@ -444,8 +444,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a copy of another store is served",
         edits: &[Edit {
             path: HELD,
-            text: "shown.filter(|entry| entry.identity() == Some(self.settings.identity))",
-            replacement: "shown",
+            text: "entry.identity() == Some(self.settings.identity)",
+            replacement: "entry.identity().is_some() || true",
         }],
     },
     Mutant {
@@ -464,8 +464,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "the copy of an object that is gone is not dropped",
         edits: &[Edit {
             path: FLIGHT,
-            text: "            forget(shared, key).await;\n            remember_absence(",
-            replacement: "            remember_absence(",
+            text: "            let dropped = forget(shared, key).await;\n            remember_absence(",
+            replacement: "            let dropped = Dropped::Nothing;\n            remember_absence(",
         }],
     },
     Mutant {

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     Shared, Status, absent,
     drive::Flying,
-    held::{Held, caught, is_same_version},
+    held::{Dropped, Held, caught, is_same_version},
     table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
 };
@@ -29,7 +29,7 @@ pub(super) enum Landed {
     Moved(Ticket),
 }
 
-/// The flight `seq`, to be polled by a task or by a reader.
+/// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     counted: Counted,
@@ -37,20 +37,9 @@ pub(super) fn flight<V: Validator + ?Sized>(
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
-    impatient: bool,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    let flight = Flight {
-        shared: Arc::clone(shared),
-        tracked,
-        seq,
-        asked: false,
-        placed: false,
-        publishing: false,
-        left: false,
-        _counted: counted,
-    };
-    flight.fly(looked, impatient).boxed()
+    Flight::new(shared, counted, tracked, seq).fly(looked, true).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -71,6 +60,19 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
+    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            tracked,
+            seq,
+            asked: false,
+            placed: false,
+            publishing: false,
+            left: false,
+            _counted: counted,
+        }
+    }
+
     /// What it brought; `None` if its place is another's already.
     async fn fly(mut self, looked: Option<Held>, impatient: bool) -> Option<Landed> {
         // The generation and the epoch were noted when the flight began, before this look.
@@ -78,10 +80,15 @@ impl<V: Validator + ?Sized> Flight<V> {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
-        if !self.shared.places.try_take() && !self.wait_for_a_place().await {
-            return None;
+        // The second question has the place of the first.
+        if !self.placed {
+            if !self.shared.places.try_take() {
+                if let Err(landed) = self.wait_for_a_place().await {
+                    return landed;
+                }
+            }
+            self.placed = true;
         }
-        self.placed = true;
         // An age counts from the earliest that it can be now.
         let window @ (asked_at, _) = self.shared.clock.window();
         let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
@@ -213,10 +220,10 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     /// Published: frees the running place, starts the waiting flight if somebody waits for it, and then wakes the
     /// waiters. `None` if the flight had left already.
-    fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
+    pub(super) fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
         let Running { answer, .. } = state.vacate(self.seq)?;
         match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-            Some(next) => self.start(state, next, true),
+            Some(next) => self.start(state, next, false),
             None => drop(state),
         }
         if let Some(waiters) = answer {
@@ -225,21 +232,17 @@ impl<V: Validator + ?Sized> Flight<V> {
         Some(landed)
     }
 
-    /// Nothing was asked, and nobody waits for the answer.
-    pub(super) fn leave_unanswered(&self, state: MutexGuard<'_, State>) {
-        self.leave(state, Landed::Failed(Error::new(ErrorKind::Other, "nobody waited for the answer")));
-    }
-
     /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
-    /// replaced itself.
-    fn give_up(self) -> Option<Landed> {
+    /// replaced itself. It has this one's place at the origin.
+    fn give_up(mut self) -> Option<Landed> {
         let here = runtime().ok()?;
         let mut state = self.tracked.lock();
         let Running { answer, .. } = state.vacate(self.seq)?;
         let next =
             state.waiting.take().unwrap_or_else(|| Waiting { answer: watch::channel(None).0, runtime: here });
         let moved = Landed::Moved(next.answer.subscribe());
-        self.start(state, next, false);
+        self.placed = false;
+        self.start(state, next, true);
         if let Some(waiters) = answer {
             waiters.send_replace(Some(moved.clone()));
         }
@@ -247,14 +250,17 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
-    /// longer.
-    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
-        let seq = state.begin_flight(self.shared.epochs.latest(), Some(next.answer), Drive::Task);
+    /// longer. One that takes this one's place at the origin is not impatient.
+    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
+        let Waiting { answer, runtime } = next;
+        let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
         drop(state);
+        self.shared.sweeper.ensure(&self.shared, &runtime);
         // Also once the cache is closed, which waits for this one.
         let counted = self.shared.tasks.count();
-        let flight = flight(&self.shared, counted, &next.runtime, self.tracked.clone(), seq, None, impatient);
-        next.runtime.spawn(flight);
+        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq);
+        flight.placed = is_second;
+        runtime.spawn(flight.fly(None, !is_second).boxed());
     }
 }
 
@@ -310,8 +316,8 @@ async fn publish<V: ?Sized>(
         // One that was handed out before is somebody else's to stamp.
         Ok(Validation::Changed(entry)) => entry.unstamped(),
         Ok(Validation::Unchanged | Validation::Gone) => {
-            forget(shared, key).await;
-            remember_absence(shared, key, asked_at, epoch, fenced).await;
+            let dropped = forget(shared, key).await;
+            remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         Err(error) => {
@@ -344,9 +350,10 @@ async fn publish<V: ?Sized>(
 }
 
 /// Removes what is held, whatever it is, and counts it.
-async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) {
+async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) -> Dropped {
     let dropped = shared.drop_held(key).await;
     shared.count_dropped(dropped);
+    dropped
 }
 
 async fn remember_absence<V: ?Sized>(
@@ -354,6 +361,7 @@ async fn remember_absence<V: ?Sized>(
     key: &Key,
     asked_at: Moment,
     epoch: Epoch,
+    dropped: Dropped,
     fenced: bool,
 ) {
     let span = shared.settings.negative_ttl;
@@ -362,7 +370,8 @@ async fn remember_absence<V: ?Sized>(
     }
     let identity = Some(shared.settings.identity);
     let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
-    if !shared.absences.admit(absence.weight(), shared.clock.now(), &*shared.backend) {
+    let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
+    if !shared.absences.admit(absence.weight(), shared.clock.now(), replaced, &*shared.backend) {
         return;
     }
     absence.publish(asked_at, Some(span), epoch);

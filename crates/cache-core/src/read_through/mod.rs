@@ -55,7 +55,7 @@ use crate::{
 ///
 /// # Dropped futures
 ///
-/// A dropped `get` leaves its question in the air: the answer is kept for the next reader. A dropped `put` or
+/// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the next reader. A dropped `put` or
 /// `delete` gives the request up, and nothing is held of the key; whether the write took effect is open. A dropped
 /// `invalidate`, `expire` or `clear` still takes effect.
 pub struct ReadThrough<V: ?Sized> {
@@ -139,7 +139,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`; what the origin answers; `Timeout` and `Unavailable` if it fails to answer and no held copy may
     /// cover that; `Panicked` if the validator does.
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         match self.get_fresh(key, freshness) {
@@ -161,7 +161,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// As for [`get`](Self::get).
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
         let mut read = pin!(self.read(key, freshness));
@@ -354,7 +354,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
 
     /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
     /// strong rule. Such a memory takes its place in the backend like any entry; all together take at most a sixteenth of
-    /// its capacity, and what would be more is not remembered. Default: zero, which is off.
+    /// its capacity, if it frees what has expired when it is swept; what would be more is not remembered. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
@@ -376,12 +376,21 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How many questions may be at the origin at once, each for another key. A read that finds so many waits for its
-    /// turn, in the order of arrival, and asks only if somebody still waits for it; a refresh behind a stale copy is left
-    /// out. An origin that never answers keeps its place: see [`patience`](Self::patience). `usize::MAX` is no limit,
-    /// zero an error. Writes are not counted. Default: 1024.
+    /// How many questions may be at the origin at once, each for another key, until what they brought is published. A
+    /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
+    /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
+    /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
+        self
+    }
+
+    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it fails with `Timeout`,
+    /// which is an outage: `stale_if_error` covers it. Zero lets none wait. Default: 10 s. Needs a runtime with time;
+    /// without, there is no limit.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.settings.queue_timeout = span;
         self
     }
 
@@ -454,6 +463,7 @@ struct Settings {
     negative_ttl: Duration,
     patience: Option<Duration>,
     max_in_flight: usize,
+    queue_timeout: Duration,
     identity: Identity,
 }
 
@@ -565,6 +575,7 @@ impl Default for Settings {
             negative_ttl: Duration::ZERO,
             patience: None,
             max_in_flight: MAX_IN_FLIGHT,
+            queue_timeout: QUEUE_TIMEOUT,
             identity: Identity::unique(),
         }
     }
@@ -577,3 +588,4 @@ fn absent() -> Error {
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
 const MAX_IN_FLIGHT: usize = 1024;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,14 +4,23 @@
 //! joins it, a strong reader too. It goes when nobody waits for its answer any more, so what waits is no more than those
 //! who do. While one waits, no flight is left to a reader, who may not be polled for long, and keep its place.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    future::{pending, poll_fn},
+    pin::pin,
+    task::{Poll, ready},
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
-use super::{flight::Flight, table::Drive};
+use super::{
+    Settings,
+    flight::{Flight, Landed},
+    held::caught,
+    table::Drive,
+};
 use crate::{
-    Validator,
+    Error, ErrorKind, Validator,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -40,6 +49,11 @@ impl Places {
         if self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING {
             self.hand_on();
         }
+    }
+
+    /// Whether one is free, and nobody waits for it.
+    pub(super) fn is_one_free(&self) -> bool {
+        self.word.load(Ordering::Acquire) < self.most
     }
 
     /// Whether a flight waits for one.
@@ -74,41 +88,65 @@ impl Places {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    /// Waits for a place and takes it. `false` if nobody waits for the answer any more: then the flight has left.
-    pub(super) async fn wait_for_a_place(&self) -> bool {
-        let places = &self.shared.places;
-        let mut place = pin!(places.queue.acquire());
+    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got: nobody waited for the
+    /// answer any more, or there was no place for too long.
+    pub(super) async fn wait_for_a_place(&self) -> Result<(), Option<Landed>> {
+        let mut place = pin!(self.shared.places.queue.acquire());
+        let mut late = pin!(self.late());
         let mut waits = None;
         let mut deserted: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|context| {
             if let Poll::Ready(place) = place.as_mut().poll(context) {
                 place.expect("it is never closed").forget();
-                return Poll::Ready(true);
+                return Poll::Ready(Ok(()));
             }
-            waits.get_or_insert_with(|| self.begin_to_wait());
             loop {
                 if let Some(last_left) = &mut deserted {
-                    if last_left.poll_unpin(context).is_pending() {
-                        return Poll::Pending;
+                    if last_left.poll_unpin(context).is_ready() {
+                        // Somebody may have come since.
+                        deserted = None;
+                        continue;
                     }
-                    // Somebody may have come since.
-                    deserted = None;
+                } else {
+                    let mut state = self.tracked.lock();
+                    let Some(running) = state.flight(self.seq) else { return Poll::Ready(Err(None)) };
+                    if !running.is_awaited() {
+                        return Poll::Ready(Err(self.leave(state, Landed::Failed(unwanted()))));
+                    }
+                    // The reader that polls it now hands it to a task, which polls it anew.
+                    if let (Drive::Task, Some(answer)) = (&running.drive, &running.answer) {
+                        let answer = answer.clone();
+                        deserted = Some(async move { answer.closed().await }.boxed());
+                        continue;
+                    }
                 }
-                let mut state = self.tracked.lock();
-                let Some(running) = state.flight(self.seq) else { return Poll::Ready(false) };
-                if !running.is_awaited() {
-                    self.leave_unanswered(state);
-                    return Poll::Ready(false);
-                }
-                // The reader that polls it now hands it to a task, which polls it anew.
-                let (Drive::Task, Some(answer)) = (&running.drive, &running.answer) else {
-                    return Poll::Pending;
-                };
-                let answer = answer.clone();
-                deserted = Some(async move { answer.closed().await }.boxed());
+                waits.get_or_insert_with(|| self.begin_to_wait());
+                ready!(late.as_mut().poll(context));
+                let error = self.too_many();
+                return Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error))));
             }
         })
         .await
+    }
+
+    /// Resolves when it has waited too long. Never in a runtime without time.
+    async fn late(&self) {
+        let limit = self.shared.settings.queue_timeout;
+        let slept = async {
+            tokio::time::sleep(limit).await;
+            Ok(())
+        };
+        if caught(slept).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
+    fn too_many(&self) -> Error {
+        let Settings { max_in_flight, queue_timeout, .. } = &self.shared.settings;
+        let message = format!(
+            "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"
+        );
+        Error::new(ErrorKind::Timeout, message).with_key(&self.tracked.key)
     }
 
     fn begin_to_wait(&self) -> Waits<'_> {
@@ -118,6 +156,10 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
         Waits(&self.shared.places)
     }
+}
+
+fn unwanted() -> Error {
+    Error::new(ErrorKind::Other, "nobody waited for the answer")
 }
 
 /// A flight that waits.

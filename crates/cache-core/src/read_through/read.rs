@@ -149,7 +149,7 @@ fn board<'a, V: Validator + ?Sized>(
     looked: Option<Held>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked, true);
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked);
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -165,12 +165,13 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
         hand_on(parked);
         return;
     }
-    if state.stamp() != seen.stamp {
+    // Nobody waits for a place with it.
+    if state.stamp() != seen.stamp || !shared.places.is_one_free() {
         return;
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), true));
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held)));
 }
 
 /// A place among the waiters of a flight.

@@ -222,7 +222,7 @@ impl<V: ?Sized> Write<V> {
         let _turn = self.tracked.turn.lock().await;
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
         let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await,
+            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
             at_hand => at_hand,
         };
         match held {

@@ -1,6 +1,11 @@
 //! A limit on the questions that are at the origin at once.
 
-use cache_core::{ErrorKind, Freshness, ReadThrough, Result, Served, Status};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use cache_core::{
+    Admission, Backend, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status, Usage,
+};
 use cache_testkit::{MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault};
 use tokio::task::JoinHandle;
 
@@ -204,4 +209,116 @@ async fn a_limit_of_zero_is_an_error() {
     let error = builder.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("max_in_flight"), "{error}");
+}
+
+/// A backend that lets another reader come and go while the first one looks for its key.
+#[derive(Default)]
+struct Visited {
+    inner: MapBackend,
+    visit: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+#[async_trait]
+impl Backend for Visited {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let visit = self.visit.lock().unwrap().take();
+        visit.into_iter().for_each(|visit| visit());
+        self.inner.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.inner.get(key).await
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        self.inner.insert(entry).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.inner.remove(key).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.inner.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.inner.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.inner.usage()
+    }
+}
+
+/// It has no ticket yet, and the one who joined has gone again.
+#[tokio::test]
+async fn a_reader_at_its_first_poll_is_one_who_waits() {
+    let backend = Arc::new(Visited::default());
+    let rig = Rig::with(Arc::clone(&backend), |builder| builder.max_in_flight(1));
+    for key in KEYS {
+        rig.origin.inner().write(key, key);
+    }
+    rig.origin.fault(OriginFault::hold());
+    let other = spawn(&rig, "a", STRONG);
+    settle().await;
+    let cache = rig.cache.clone();
+    *backend.visit.lock().unwrap() = Some(Box::new(move || {
+        let mut visitor = Box::pin(cache.get("b", Some(&STRONG)));
+        assert!(poll_once(visitor.as_mut()).is_pending());
+    }));
+    let mut first = Box::pin(rig.cache.get("b", Some(&STRONG)));
+    assert!(poll_once(first.as_mut()).is_pending(), "it ended before anything was asked");
+    rig.origin.release_all();
+    assert!(other.await.unwrap().is_ok());
+    assert_eq!(text(&first.await.unwrap()), "b");
+    rig.at_rest(2).await;
+}
+
+/// What `patience` asks once more is asked at once.
+#[tokio::test(start_paused = true)]
+async fn a_second_question_has_the_place_of_the_first() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).patience(Some(secs(1))));
+    for key in KEYS {
+        rig.origin.inner().write(key, key);
+    }
+    rig.origin.fault(OriginFault::hold());
+    let first = spawn(&rig, "a", STRONG);
+    settle().await;
+    let second = spawn(&rig, "b", STRONG);
+    tokio::time::sleep(secs(2)).await;
+    assert_eq!(asked(&rig), ["a", "a"]);
+    rig.origin.release_all();
+    assert_eq!(text(&first.await.unwrap().unwrap()), "a");
+    assert_eq!(text(&second.await.unwrap().unwrap()), "b");
+    assert_eq!(asked(&rig), ["a", "a", "b"]);
+    rig.at_rest(2).await;
+}
+
+/// An outage keeps all places busy; who has a stale copy is not to wait until all others have found that out.
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_for_a_place_is_told_of_an_outage() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
+    for key in KEYS {
+        rig.origin.inner().write(key, key);
+    }
+    let covered = STRONG.stale_if_error(secs(3600));
+    assert!(rig.cache.get("c", Some(&covered)).await.is_ok());
+    rig.origin.fault(OriginFault::hold());
+    let first = spawn(&rig, "a", STRONG);
+    settle().await;
+    let begun = tokio::time::Instant::now();
+    let waiting = [spawn(&rig, "b", STRONG), spawn(&rig, "b", STRONG), spawn(&rig, "c", covered)];
+    let [one, two, covered] = waiting;
+    for reader in [one, two] {
+        let error = reader.await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Timeout, Some("b")));
+        assert!(error.to_string().contains("max_in_flight"), "{error}");
+    }
+    assert_eq!(covered.await.unwrap().unwrap().status, Status::Stale);
+    assert!((secs(5)..secs(6)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    rig.origin.release_all();
+    assert!(first.await.unwrap().is_ok());
+    assert_eq!(asked(&rig), ["c", "a"]);
+    rig.at_rest(5).await;
 }

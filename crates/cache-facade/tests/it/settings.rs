@@ -78,6 +78,7 @@ async fn absurd_settings_work() {
         .max_entries(u64::MAX)
         .max_object_size(u64::MAX)
         .max_in_flight(usize::MAX)
+        .queue_timeout(Duration::MAX)
         .max_in_flight_bytes(u64::MAX)
         .time_to_live(Duration::MAX)
         .negative_ttl(Duration::MAX)
@@ -94,7 +95,7 @@ async fn absurd_settings_work() {
     cache.watch("a", FOREVER).next().await.unwrap().unwrap();
 
     let least = over_store().max_capacity(1).max_entries(1).max_object_size(1).time_to_live(NANO);
-    let least = least.max_in_flight(1).max_in_flight_bytes(1);
+    let least = least.max_in_flight(1).max_in_flight_bytes(1).queue_timeout(Duration::ZERO);
     let cache = least.patience(ONE).build().unwrap();
     cache.put("a", "b").await.unwrap();
     got(&cache.get("a").await, "b", Status::Fetched);

@@ -55,6 +55,26 @@ async fn missing_objects_take_a_sixteenth_of_the_capacity_at_most() {
     assert_eq!((cache.stats().entries, cache.read_through().keys_in_flight()), (0, 0));
 }
 
+/// Nor where copies are counted.
+#[tokio::test]
+async fn missing_objects_take_a_sixteenth_of_the_entries_at_most() {
+    let hour = Duration::from_secs(3600);
+    let cache = ObjectCache::builder(Arc::new(FaultyStore::in_memory()))
+        .freshness(Freshness::max_age(hour))
+        .negative_ttl(hour)
+        .max_entries(320)
+        .clock(Arc::<ManualClock>::default())
+        .build()
+        .unwrap();
+    for number in 0..300 {
+        cache.put(&format!("hot/{number}"), "body").await.unwrap();
+    }
+    for number in 0..1000 {
+        cache.get(&format!("missing/{number}")).await.unwrap_err();
+    }
+    assert_eq!((cache.stats().entries, cache.stats().evictions), (310, 0));
+}
+
 /// I-27: what is in the air is bounded, in questions and in bytes.
 #[tokio::test]
 async fn what_is_in_the_air_is_bounded() {

@@ -62,7 +62,7 @@ impl OriginFault {
     pub fn meanwhile<F: Future<Output = ()> + Send + 'static>(
         action: impl Fn(&OriginRequest) -> F + Send + Sync + 'static,
     ) -> Self {
-        Self::new(Effect::Meanwhile(Action(Arc::new(move |request| action(request).boxed()))))
+        Self::new(Effect::Meanwhile(Action(Box::new(move |request| action(request).boxed()))))
     }
 
     /// The caller is told `Timeout`, and the write takes effect so much later, by tokio's clock and in a task of its
@@ -254,7 +254,9 @@ impl Effect {
     }
 }
 
-struct Action(Arc<dyn Fn(&OriginRequest) -> BoxFuture<'static, ()> + Send + Sync>);
+struct Action(Box<Act>);
+
+type Act = dyn Fn(&OriginRequest) -> BoxFuture<'static, ()> + Send + Sync;
 
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

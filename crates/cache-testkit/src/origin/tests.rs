@@ -1,10 +1,10 @@
 use std::{future::ready, panic::AssertUnwindSafe, time::Duration};
 
+use cache_core::{Clock, Moment};
 use futures_util::FutureExt;
-use tokio::time::Instant;
 
 use super::*;
-use crate::{BodyFault, TagFault};
+use crate::{BodyFault, TagFault, TokioClock};
 
 fn key() -> Key {
     Key::parse("a/b").unwrap()
@@ -42,6 +42,10 @@ async fn put(origin: &Spoiled, body: &'static str) -> Result<Version> {
 
 fn outcomes(origin: &Spoiled) -> Vec<OriginOutcome> {
     origin.requests().iter().map(|request| request.outcome).collect()
+}
+
+fn since_start(clock: &TokioClock) -> Duration {
+    clock.now().saturating_since(Moment::from_nanos(0))
 }
 
 fn spawn_fetch(origin: &Spoiled) -> tokio::task::JoinHandle<Entry> {
@@ -124,14 +128,14 @@ async fn latency_is_time_on_the_way_there_and_back() {
     let (origin, _) = stored("old").await;
     origin.fault(OriginFault::latency(Duration::from_secs(2)));
     origin.fault(OriginFault::latency(Duration::from_secs(3)).late());
-    let begun = Instant::now();
+    let clock = TokioClock::new();
     let reader = spawn_fetch(&origin);
     tokio::time::sleep(Duration::from_secs(1)).await;
     origin.inner().write("a/b", "seen");
     tokio::time::sleep(Duration::from_secs(2)).await;
     origin.inner().write("a/b", "not seen");
     assert_eq!(reader.await.unwrap().body(), "seen");
-    assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    assert_eq!(since_start(&clock), Duration::from_secs(5));
 }
 
 #[tokio::test]
@@ -161,9 +165,15 @@ async fn held_requests_go_oldest_first_and_give_the_answer_of_their_time() {
 async fn an_object_is_replaced_and_deleted_between_two_requests() {
     let (origin, held) = stored("old").await;
     let memory = Arc::clone(origin.inner());
-    let replace = move |_: &OriginRequest| ready(drop(memory.write("a/b", "new")));
+    let replace = move |_: &OriginRequest| {
+        memory.write("a/b", "new");
+        ready(())
+    };
     let memory = Arc::clone(origin.inner());
-    let delete = move |request: &OriginRequest| ready(memory.erase(&request.key));
+    let delete = move |request: &OriginRequest| {
+        memory.erase(&request.key);
+        ready(())
+    };
     origin.fault(OriginFault::meanwhile(replace.clone()).once());
     origin.fault(OriginFault::meanwhile(delete).once());
     assert_eq!(fetched(origin.validate(&key(), Some(&held)).await).body(), "new");
@@ -180,9 +190,10 @@ async fn an_object_is_replaced_and_deleted_between_two_requests() {
 async fn a_lingering_write_takes_effect_after_its_caller_was_told_of_a_timeout() {
     let (origin, _) = stored("old").await;
     origin.fault(OriginFault::linger(Duration::from_secs(1)));
-    let begun = Instant::now();
+    let clock = TokioClock::new();
     assert_eq!(put(&origin, "new").await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(since_start(&clock), Duration::ZERO);
+    tokio::time::sleep(Duration::from_millis(999)).await;
     assert_eq!(fetch(&origin).await.body(), "old");
     assert!(!origin.requests()[0].reached_origin);
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -313,9 +324,9 @@ async fn several_faults_happen_in_their_order_and_the_first_end_ends_it() {
     origin.fault(OriginFault::latency(Duration::from_secs(9)));
     origin.fault(OriginFault::error(ErrorKind::Timeout).once());
     origin.fault(OriginFault::panic().once());
-    let begun = Instant::now();
+    let clock = TokioClock::new();
     assert_eq!(origin.validate(&key(), None).await.unwrap_err().kind(), ErrorKind::Timeout);
-    assert_eq!(begun.elapsed(), Duration::from_secs(1));
+    assert_eq!(since_start(&clock), Duration::from_secs(1));
     assert!(AssertUnwindSafe(fetch(&origin)).catch_unwind().await.is_err(), "it was not used up");
 }
 

@@ -484,7 +484,8 @@ impl Backend for Tiers {
         if self.is(Fault::UsageIsAbsurd) {
             let (entries, bytes, evicted, expired, refused) =
                 (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
-            return Usage { entries, bytes, capacity_bytes: Some(0), evicted, expired, refused };
+            let (capacity_bytes, capacity_entries) = (Some(0), Some(0));
+            return Usage { entries, bytes, capacity_bytes, capacity_entries, evicted, expired, refused };
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
@@ -495,6 +496,7 @@ impl Backend for Tiers {
             entries: (state.upper.len() + state.lower.len()) as u64 + state.miscount,
             bytes: bytes.sum(),
             capacity_bytes: Some(self.capacity()),
+            capacity_entries: Some(ENTRIES_MAX as u64),
             evicted: state.evicted,
             expired: state.expired,
             refused: state.refused,
