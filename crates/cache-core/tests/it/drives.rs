@@ -12,7 +12,7 @@ use cache_core::{
     Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status, Validation,
     Validator,
 };
-use cache_testkit::{FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
+use cache_testkit::{FaultyOrigin, Gate, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
 use tokio::{
     runtime::{Builder, Handle},
     task::JoinHandle,
@@ -212,6 +212,46 @@ async fn a_reader_that_has_yet_to_ask_when_the_cache_is_closed_asks_nothing() {
     closing.await.unwrap().unwrap();
     assert_eq!(keeps_it_open.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
     rig.at_rest(2).await;
+}
+
+/// The cache is closed while the reader polls its flight, which is parked only then.
+#[tokio::test]
+async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
+    let origin = Arc::new(ClosesWhenAsked::default());
+    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
+    assert!(origin.cache.set(cache.clone()).is_ok());
+    origin.gate.close();
+    let mut idle = Box::pin(cache.get(KEY, None));
+    assert!(poll_once(idle.as_mut()).is_pending());
+    let closing = origin.closing.lock().unwrap().take().unwrap();
+    let closing = tokio::spawn(closing);
+    settle().await;
+    assert!(!closing.is_finished(), "what is in flight comes to its end");
+    origin.gate.open();
+    closing.await.unwrap().unwrap();
+    assert_eq!(idle.await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// A validator that has its cache closed when it is first polled. There is no object.
+#[derive(Default)]
+struct ClosesWhenAsked {
+    cache: OnceLock<ReadThrough<Self>>,
+    closing: Mutex<Option<Closing>>,
+    gate: Gate,
+}
+
+type Closing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+#[async_trait]
+impl Validator for ClosesWhenAsked {
+    async fn validate(&self, _: &Key, _: Option<&Entry>) -> Result<Validation> {
+        let cache = self.cache.get().unwrap().clone();
+        let mut closing: Closing = Box::pin(async move { cache.close().await });
+        assert!(poll_once(closing.as_mut()).is_pending());
+        *self.closing.lock().unwrap() = Some(closing);
+        self.gate.pass().await;
+        Ok(Validation::Gone)
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Entry, Keep, Key, Origin, PutCondition, Result, Validation, Validator};
+use object_store::{ObjectStoreExt as _, path::Path};
 
 pub use self::{
     questions::{
@@ -32,7 +33,7 @@ pub use self::{
 use super::{
     Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, check_all, checked, rules,
 };
-use crate::{FaultyOrigin, MemoryOrigin, OriginFault};
+use crate::{Failure, Fault as StoreFault, FaultyOrigin, FaultyStore, MemoryOrigin, OriginFault};
 
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -167,6 +168,41 @@ impl<T: Truth + ?Sized> Truth for FaultyOrigin<T> {
         self.fault(OriginFault::error(kind).once());
         true
     }
+}
+
+/// For those who ask through it: the objects are changed behind their back. Panics if the store fails.
+#[async_trait]
+impl Truth for FaultyStore {
+    async fn put(&self, key: &Key, body: Bytes) {
+        let put = self.inner().put(&path(key), body.into()).await;
+        assert!(put.is_ok(), "the store failed: {put:?}");
+    }
+
+    async fn delete(&self, key: &Key) {
+        match self.inner().delete(&path(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => panic!("the store failed: {error}"),
+        }
+    }
+
+    fn n_requests(&self) -> Option<u64> {
+        Some(self.count() as u64)
+    }
+
+    fn trouble(&self, trouble: Trouble) -> bool {
+        self.fault(
+            StoreFault::error(match trouble {
+                Trouble::Outage => Failure::Unavailable,
+                Trouble::Refusal => Failure::PermissionDenied,
+            })
+            .once(),
+        );
+        true
+    }
+}
+
+fn path(key: &Key) -> Path {
+    Path::parse(key.as_str()).expect("keys are canonical paths")
 }
 
 /// What a validator can do, and what it cannot help. The default: it can confirm what it has just fetched, and an origin
