@@ -67,7 +67,7 @@ async fn next(chunks: &mut BoxStream<'static, object_store::Result<Bytes>>) -> R
             other => return Ok(other),
         }
     }
-    Err(torn("the origin sends chunks without a byte, one after the other: the body never ends"))
+    Err(torn(ENDLESS))
 }
 
 /// Room for exactly `size` bytes. An origin that announces more than there is gets an error, not an abort.
@@ -82,23 +82,28 @@ fn buffer(size: u64) -> Result<Vec<u8>> {
     }
 }
 
-fn torn(message: &str) -> Error {
+pub(crate) fn torn(message: &str) -> Error {
     Error::new(ErrorKind::Unavailable, message)
 }
 
 /// Whatever ends a body early, the origin has failed: its answer had been given.
-fn broken(error: object_store::Error) -> Error {
+pub(crate) fn broken(error: object_store::Error) -> Error {
     torn("the origin failed while it sent the body").with_source(error)
 }
 
-const LENGTH: &str =
+pub(crate) const RANGE: &str = "the origin answered with another range than it was asked for";
+
+pub(crate) const ENDLESS: &str =
+    "the origin sends chunks without a byte, one after the other: the body never ends";
+
+pub(crate) const LENGTH: &str =
     "the body is not as long as the origin said: it was cut off, or joined with something else";
 
 /// A body of this many bytes that comes as one chunk fills the client's read buffer.
 const LARGE: usize = 64 * 1024;
 
 /// Empty chunks in a row that are still taken for a slow start.
-const EMPTY_CHUNKS_MAX: usize = 16;
+pub(crate) const EMPTY_CHUNKS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

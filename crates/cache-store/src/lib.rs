@@ -35,6 +35,7 @@
 mod attributes;
 mod body;
 mod builder;
+mod cached;
 mod error;
 mod in_flight;
 mod local_disk;
@@ -47,6 +48,10 @@ mod validator;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
+    cached::{
+        Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
+        OnlyIfCached,
+    },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,
     validator::EtagValidator,

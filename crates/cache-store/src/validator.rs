@@ -223,7 +223,7 @@ fn question(held: Option<&Entry>) -> GetOptions {
     }
 }
 
-fn version_of(meta: &ObjectMeta) -> Version {
+pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
     // Where a server sends no date, object_store says 1970.
     let date = SystemTime::from(meta.last_modified);
     Version {

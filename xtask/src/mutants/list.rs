@@ -106,8 +106,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            let (shared, key)",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            let (shared, key)",
+                text: "        write.drop_held().await;\n        let (shared, key)",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        let (shared, key)",
             },
         ],
     },
@@ -119,8 +119,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
+                text: "        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
             },
         ],
     },
@@ -132,8 +132,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            Ok(())",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            Ok(())",
+                text: "        write.drop_held().await;\n        Ok(())",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        Ok(())",
             },
         ],
     },
@@ -145,8 +145,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.mark_held().await;",
-                replacement: "            write.silence();\n            write.mark_held().await;",
+                text: "        write.mark_held().await;",
+                replacement: "        write.silence();\n        write.mark_held().await;",
+            },
+        ],
+    },
+    Mutant {
+        name: "no fence on an open write",
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "        write.drop_held().await;\n        // Without",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        // Without",
             },
         ],
     },

@@ -36,6 +36,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub use self::write::OpenWrite;
 use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
@@ -198,6 +199,30 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
+    }
+
+    /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
+    /// [`delete`](ReadThrough::delete), to be held until its outcome is known. A write of several keys opens each of
+    /// them. When this has returned the copy is forgotten, and nothing of the key is kept until the write is dropped.
+    ///
+    /// ```
+    /// # use cache_core::{ReadThrough, Result, Validator};
+    /// # async fn rename(cache: &ReadThrough<impl Validator>, at_origin: impl Future<Output = Result<()>>) -> Result<()> {
+    /// let writes = [cache.open_write("from").await?, cache.open_write("to").await?];
+    /// let renamed = at_origin.await;
+    /// drop(writes);
+    /// renamed
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the copy is no error: the
+    /// copy is void all the same.
+    ///
+    /// A dropped future, once polled, still forgets the copy, and ends the write.
+    pub async fn open_write(&self, key: &str) -> Result<OpenWrite<V>> {
+        write::open(&self.shared, key).await
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are

@@ -67,9 +67,11 @@ enum Call {
     Invalidate,
     Expire,
     Clear,
+    OpenWrite,
 }
 
-const CALLS: [Call; 6] = [Call::Get, Call::Put, Call::Delete, Call::Invalidate, Call::Expire, Call::Clear];
+const CALLS: [Call; 7] =
+    [Call::Get, Call::Put, Call::Delete, Call::Invalidate, Call::Expire, Call::Clear, Call::OpenWrite];
 
 impl Call {
     async fn make(self, rig: &Rig) {
@@ -80,6 +82,13 @@ impl Call {
             Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
             Self::Expire => rig.cache.expire(KEY).await.unwrap(),
             Self::Clear => drop(rig.cache.clear().await),
+            Self::OpenWrite => {
+                let write = rig.cache.open_write(KEY).await.unwrap();
+                tokio::task::yield_now().await;
+                rig.origin.inner().write(KEY, "written");
+                tokio::task::yield_now().await;
+                drop(write);
+            }
         }
     }
 }

@@ -18,10 +18,18 @@ enum Fence {
     Clear,
     Prefix,
     Expire,
+    OpenWrite,
 }
 
-const FENCES: [Fence; 6] =
-    [Fence::Invalidate, Fence::Put, Fence::Delete, Fence::Clear, Fence::Prefix, Fence::Expire];
+const FENCES: [Fence; 7] = [
+    Fence::Invalidate,
+    Fence::Put,
+    Fence::Delete,
+    Fence::Clear,
+    Fence::Prefix,
+    Fence::Expire,
+    Fence::OpenWrite,
+];
 
 impl Fence {
     async fn put_up(self, rig: &Rig) {
@@ -32,6 +40,7 @@ impl Fence {
             Self::Clear => rig.cache.clear().await.unwrap(),
             Self::Prefix => rig.cache.invalidate_prefix("a/").unwrap(),
             Self::Expire => rig.cache.expire(KEY).await.unwrap(),
+            Self::OpenWrite => drop(rig.cache.open_write(KEY).await.unwrap()),
         }
     }
 }
@@ -74,7 +83,7 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
 /// starts beside.
 #[tokio::test]
 async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
-    for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire] {
+    for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire, Fence::OpenWrite] {
         let rig = Rig::new();
         rig.origin.inner().write(KEY, "one");
         rig.origin.fault(OriginFault::hold().late());

@@ -132,7 +132,7 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
     });
     let gone = gone.await.unwrap();
     let rig = Rig::new();
-    for write in ["invalidate", "put", "delete", "expire"] {
+    for write in ["invalidate", "put", "delete", "expire", "open_write"] {
         rig.origin.inner().write(KEY, "one");
         rig.get(STRONG).await.unwrap();
         rig.origin.inner().write(KEY, "two");
@@ -141,6 +141,7 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
             let mut call: std::pin::Pin<Box<dyn Future<Output = cache_core::Result<()>>>> = match write {
                 "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
                 "delete" => Box::pin(rig.cache.delete(KEY)),
+                "open_write" => Box::pin(async { rig.cache.open_write(KEY).await.map(drop) }),
                 "expire" => Box::pin(rig.cache.expire(KEY)),
                 _ => Box::pin(async { rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop) }),
             };

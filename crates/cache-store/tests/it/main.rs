@@ -3,6 +3,7 @@
 
 mod attributes;
 mod bodies;
+mod cached;
 mod clock;
 mod contract;
 mod errors;

@@ -57,6 +57,8 @@ pub enum Plan {
     PutIfAbsent(u64),
     /// A put of the value, if the object is at the version that the node saw last.
     PutIfSame(u64),
+    /// A put of the value that is not made by the cache, under an `open_write`.
+    OpenWrite(u64),
     /// A delete.
     Delete,
     /// `invalidate`.
@@ -204,7 +206,8 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
     }
     match random.below(31) {
         0..14 => read(random),
-        14..19 => Plan::Put(value),
+        14..17 => Plan::Put(value),
+        17..19 => Plan::OpenWrite(value),
         19 => Plan::PutIfAbsent(value),
         20 => Plan::PutIfSame(value),
         21..23 => Plan::Delete,

@@ -1,0 +1,203 @@
+//! The settings of a cached store.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use cache_core::{
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, ReadThrough, Result, SystemClock,
+};
+use object_store::ObjectStore;
+
+use super::{
+    CachedStore, Shared,
+    blocks::Blocks,
+    fills::Fills,
+    head::{self, Heads},
+};
+use crate::ValidatorStrength;
+
+/// Builds a [`CachedStore`]. A setting that is wrong is a `Config` error of [`build`](Self::build).
+#[must_use = "nothing happens before `build`"]
+pub struct CachedStoreBuilder {
+    store: Arc<dyn ObjectStore>,
+    backend: Option<Arc<dyn Backend>>,
+    clock: Option<Arc<dyn Clock>>,
+    rules: FreshnessRules,
+    time_to_live: Option<Duration>,
+    identity: Identity,
+    strength: Option<ValidatorStrength>,
+    origin_timeout: Duration,
+    block_size: u64,
+    max_object_size: Option<u64>,
+    coalesce_gap: u64,
+    parallel: usize,
+}
+
+impl CachedStoreBuilder {
+    pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store,
+            backend: None,
+            clock: None,
+            rules: FreshnessRules::default(),
+            time_to_live: Some(TIME_TO_LIVE),
+            identity: Identity::unique(),
+            strength: None,
+            origin_timeout: TIMEOUT,
+            block_size: BLOCK_SIZE,
+            max_object_size: None,
+            coalesce_gap: COALESCE_GAP,
+            parallel: PARALLEL,
+        }
+    }
+
+    /// Where heads and blocks are held. Required. It should be this cache's alone: another one's entries are never
+    /// served, but each would push the other's out.
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by whole blocks. Zero, and
+    /// more than the backend may hold at all, is an error of [`build`](Self::build). Default: 1 MiB.
+    pub fn block_size(mut self, bytes: u64) -> Self {
+        self.block_size = bytes;
+        self
+    }
+
+    /// The largest object that is held, in bytes; a larger one is read from the store each time. Zero holds only empty
+    /// ones. Default: no limit.
+    pub fn max_object_size(mut self, bytes: u64) -> Self {
+        self.max_object_size = Some(bytes);
+        self
+    }
+
+    /// For `get_ranges`: blocks that are missing are fetched by one request if there are at most so many bytes between
+    /// them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    pub fn coalesce_gap(mut self, bytes: u64) -> Self {
+        self.coalesce_gap = bytes;
+        self
+    }
+
+    /// For `get_ranges`: how many requests one call makes at a time. Zero is an error of [`build`](Self::build).
+    /// Default: 10.
+    pub fn parallel(mut self, requests: usize) -> Self {
+        self.parallel = requests;
+        self
+    }
+
+    /// How long it may be relied upon that an object has not changed, without asking, where no prefix says otherwise.
+    /// Default: [`Freshness::strong`], which asks on every read.
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.rules.set_default(freshness);
+        self
+    }
+
+    /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than `"static"`. The longest
+    /// prefix wins; a second rule for one prefix replaces the first.
+    pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
+        self.rules.set(&head::prefix_of(prefix), freshness);
+        self
+    }
+
+    /// How long a head is held without being confirmed; each confirmation starts the span anew. Blocks do not expire,
+    /// they are only evicted. `None`: none expires. Default: 300 s. Zero is an error of [`build`](Self::build).
+    pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
+        self.time_to_live = span;
+        self
+    }
+
+    /// Whose copies these are: the store, and the rights it is asked with. To be named where the backend's medium
+    /// outlives the process. Default: one that nothing else has.
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// What a "not modified" of the store is taken for. Default: [`ValidatorStrength::of`] the store.
+    pub fn strength(mut self, strength: ValidatorStrength) -> Self {
+        self.strength = Some(strength);
+        self
+    }
+
+    /// How long it may take the store to say which version is current. Then the request is dropped, and the error is
+    /// `Generic`. What is asked for bytes alone may take as long as the store lets it. Zero is an error of
+    /// [`build`](Self::build). Default: 30 s.
+    pub fn origin_timeout(mut self, limit: Duration) -> Self {
+        self.origin_timeout = limit;
+        self
+    }
+
+    /// Where time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The store. Sends no request; for a store on local disk it looks up which file system that is.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, if a block is larger than the
+    /// backend, or if a freshness rule contradicts itself.
+    pub fn build(self) -> Result<CachedStore> {
+        let Some(backend) = self.backend else {
+            return Err(wrong("there is no backend to hold what was read; give one"));
+        };
+        if self.origin_timeout.is_zero() {
+            return Err(wrong("origin_timeout is zero: no request could be answered"));
+        }
+        if self.strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
+            return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
+        }
+        if self.block_size == 0 || usize::try_from(self.block_size).is_err() {
+            return Err(wrong("block_size is zero, or more than memory can have"));
+        }
+        if backend.usage().capacity_bytes.is_some_and(|capacity| self.block_size > capacity) {
+            return Err(wrong("block_size is more than the backend may hold: no block could be kept"));
+        }
+        if self.parallel == 0 {
+            return Err(wrong("parallel is zero: get_ranges could make no request"));
+        }
+        let settings = head::Settings {
+            strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
+            origin_timeout: self.origin_timeout,
+            max_object_size: self.max_object_size,
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
+        let fills = Arc::new(Fills::new(Arc::clone(&self.store), Arc::new(blocks)));
+        let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
+        let heads = ReadThrough::builder(Arc::new(heads), backend)
+            .freshness(self.rules)
+            .time_to_live(self.time_to_live)
+            .identity(self.identity)
+            .clock(clock)
+            .build()?;
+        let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
+        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel };
+        Ok(CachedStore { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for CachedStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStoreBuilder")
+            .field("store", &format_args!("{}", self.store))
+            .field("block_size", &self.block_size)
+            .field("rules", &self.rules)
+            .field("time_to_live", &self.time_to_live)
+            .field("strength", &self.strength)
+            .field("origin_timeout", &self.origin_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn wrong(message: &str) -> Error {
+    Error::new(ErrorKind::Config, message)
+}
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const BLOCK_SIZE: u64 = 1024 * 1024;
+const COALESCE_GAP: u64 = 1024 * 1024;
+const PARALLEL: usize = 10;

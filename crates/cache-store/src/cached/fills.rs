@@ -1,0 +1,138 @@
+//! Which answers of the store are on their way, so that readers of the same bytes make one request.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use object_store::{GetOptions, ObjectStore, path::Path};
+
+use super::{
+    blocks::Blocks,
+    fill::{Fill, FillUse},
+    snapshot::Snapshot,
+    stats::Count,
+};
+
+/// The fills that somebody reads, by path.
+pub(super) struct Fills {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) blocks: Arc<Blocks>,
+    table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
+}
+
+/// Where bytes are to be had.
+pub(super) enum Found {
+    /// In this block, which is held.
+    Held(Bytes),
+    /// From this fill: one that another reader had begun, or a new one.
+    Coming { fill: FillUse, joined: bool },
+}
+
+impl Fills {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, blocks: Arc<Blocks>) -> Self {
+        Self { store, blocks, table: Mutex::default() }
+    }
+
+    /// Lets others join `fill`.
+    pub(super) fn add(&self, fill: &Arc<Fill>) {
+        let mut table = self.table();
+        table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
+    }
+
+    /// The block of `snapshot` that has the first byte of `wanted`; or a fill that will bring it. If there is none, one
+    /// begins for the blocks from there on that are not held, as far as they are wanted.
+    pub(super) async fn find(self: &Arc<Self>, snapshot: &Arc<Snapshot>, wanted: Range<u64>) -> Found {
+        let (blocks, size) = (&self.blocks, snapshot.size);
+        let start = blocks.start_of(wanted.start);
+        if let Some(block) = blocks.look_up(snapshot, start).await {
+            blocks.counters.add(Count::BlocksHit, 1);
+            return Found::Held(block);
+        }
+        blocks.counters.add(Count::BlocksMissed, 1);
+        if let Some(fill) = self.join(snapshot, wanted.start) {
+            return Found::Coming { fill, joined: true };
+        }
+        let mut end = blocks.end_of(start, size);
+        for _ in 1..RUN_MAX {
+            let is_missing = end < wanted.end
+                && blocks.look_up(snapshot, end).await.is_none()
+                && self.join(snapshot, end).is_none();
+            if !is_missing {
+                break;
+            }
+            end = blocks.end_of(end, size);
+        }
+        self.join_or_begin(snapshot, start..end).await
+    }
+
+    /// A fill that will bring the byte of `snapshot` at `offset`.
+    fn join(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
+        let table = self.table();
+        let fills: Vec<_> =
+            table.get(&snapshot.location).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        // Each may be the last handle of its fill, whose end takes the lock.
+        drop(table);
+        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(Fill::join)
+    }
+
+    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
+    /// is sent when it is first read. Or the block, if it came since the caller has looked.
+    pub(super) async fn join_or_begin(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        range: Range<u64>,
+    ) -> Found {
+        let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
+        let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
+        let request = async move { store.get_opts(&location, question).await }.boxed();
+        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, request));
+        if let Some(fill) = self.join_or_add(&new, start) {
+            return Found::Coming { fill, joined: true };
+        }
+        match self.blocks.look_up(snapshot, start).await {
+            Some(block) => Found::Held(block),
+            None => Found::Coming { fill: new.join(), joined: false },
+        }
+    }
+
+    /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
+    fn join_or_add(&self, new: &Arc<Fill>, offset: u64) -> Option<FillUse> {
+        let mut table = self.table();
+        let fills = table.entry(new.snapshot.location.clone()).or_default();
+        let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
+        let found = others.iter().find(|fill| fill.will_bring(&new.snapshot, offset)).map(Fill::join);
+        if found.is_none() {
+            fills.push(Arc::downgrade(new));
+        }
+        // Each of the others may be the last handle of its fill, whose end takes the lock.
+        drop(table);
+        found
+    }
+
+    /// Forgets the fills of `snapshot`'s object that nobody reads any more.
+    pub(super) fn forget(&self, snapshot: &Snapshot) {
+        let mut table = self.table();
+        if let Some(fills) = table.get_mut(&snapshot.location) {
+            fills.retain(|fill| fill.strong_count() > 0);
+            if fills.is_empty() {
+                table.remove(&snapshot.location);
+            }
+        }
+    }
+
+    /// How many objects are being read from the store.
+    pub(super) fn n_objects(&self) -> usize {
+        self.table().len()
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Path, Vec<Weak<Fill>>>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many blocks are fetched by one request, unless it is for the whole object.
+const RUN_MAX: usize = 1024;

@@ -1,0 +1,244 @@
+//! Heads: which version of an object is current, how large it is, and its attributes.
+//!
+//! A head is an entry whose body is the object's size, in 8 bytes, little endian.
+//!
+//! *Wants.* A reader that is about to ask for a head wants bytes too. It says so beforehand, and the question is then a
+//! GET for them: with the tag of the head that is held, so that the answer is "not modified", or the new head and the
+//! bytes that the reader wants. So a cold read is one request, and so is a read of an object that has changed. The answer
+//! is left to the reader that wanted it, and to all who join its fill; if that reader has gone, it is dropped.
+//!
+//! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
+//! one of an object that is too large, serves the readers that asked for it and is not held: nothing could be fetched
+//! later that is known to belong to it. Such objects are read from the store each time, by one request.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Result, Validation, Validator};
+use object_store::{Extensions, GetOptions, GetRange, GetResult, path::Path};
+use tokio::time::timeout;
+
+use super::{
+    fill::{Fill, FillUse},
+    fills::Fills,
+    snapshot::Snapshot,
+    stats::Count,
+};
+use crate::{
+    ValidatorStrength, attributes_from_store,
+    body::{RANGE, torn},
+    error::{Action, error_of},
+    tag,
+    validator::version_of,
+};
+
+/// Asks the store for heads.
+pub(super) struct Heads {
+    fills: Arc<Fills>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    /// By key.
+    wants: Mutex<HashMap<Box<str>, Vec<Weak<Want>>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) strength: ValidatorStrength,
+    pub(super) origin_timeout: Duration,
+    pub(super) max_object_size: Option<u64>,
+}
+
+/// The bytes that a reader wants with the head, and what came of it.
+pub(super) struct Want {
+    range: Option<GetRange>,
+    answer: Mutex<Option<Answer>>,
+}
+
+/// A [`Want`] that a question may take, as long as this lives.
+pub(super) struct Wanted<'a> {
+    heads: &'a Heads,
+    key: &'a str,
+    want: Arc<Want>,
+}
+
+/// A head that came with bytes.
+pub(super) struct Answer {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) fill: FillUse,
+    pub(super) extensions: Extensions,
+}
+
+impl Heads {
+    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { fills, clock, settings, wants: Mutex::default() }
+    }
+
+    /// Has the next question for the head of `key` bring these bytes, widened to whole blocks.
+    pub(super) fn want<'a>(&'a self, key: &'a str, range: Option<&GetRange>) -> Wanted<'a> {
+        let blocks = &self.fills.blocks;
+        let range = range.map(|range| match range {
+            GetRange::Bounded(range) => {
+                let last = range.end.saturating_sub(1);
+                GetRange::Bounded(blocks.start_of(range.start)..blocks.end_of(last, u64::MAX))
+            }
+            GetRange::Offset(offset) => GetRange::Offset(blocks.start_of(*offset)),
+            GetRange::Suffix(len) => GetRange::Suffix(*len),
+        });
+        let want = Arc::new(Want { range, answer: Mutex::default() });
+        self.wants().entry(key.into()).or_default().push(Arc::downgrade(&want));
+        Wanted { heads: self, key, want }
+    }
+
+    async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        let location = Path::parse(&key.as_str()[HEAD.len()..]).map_err(|error| {
+            Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
+        })?;
+        if let Some(want) = self.take_want(key) {
+            let question = GetOptions { range: want.range.clone(), ..GetOptions::new() };
+            let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
+            // It may be the range that the store does not like, and others have joined this question.
+            match validation {
+                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
+                validation => return validation,
+            }
+        }
+        self.ask_for(&location, key, held, GetOptions::new().with_head(true), None).await
+    }
+
+    async fn ask_for(
+        &self,
+        location: &Path,
+        key: &Key,
+        held: Option<&Entry>,
+        question: GetOptions,
+        want: Option<&Want>,
+    ) -> Result<Validation> {
+        let tag = held.and_then(Entry::e_tag);
+        // An age counts from here: what is written after this moment is newer than it.
+        let sent_at = self.clock.date();
+        let answer = match self.fills.store.get_opts(location, question.with_if_none_match(tag)).await {
+            Ok(answer) => answer,
+            Err(object_store::Error::NotModified { .. }) if tag.is_some() => {
+                return Ok(Validation::Unchanged);
+            }
+            Err(object_store::Error::NotFound { .. }) => return Ok(Validation::Gone),
+            Err(error) => return Err(error_of(error, Action::Read, &self.fills.store)),
+        };
+        let version = version_of(&answer.meta);
+        let is_fit = self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
+            && version.e_tag.as_deref().is_some_and(|tag| !tag::is_weak(tag))
+            && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
+        let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
+        let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
+        let attributes = attributes_from_store(&answer.attributes);
+        let head = Entry::builder(key, size).version(version).attributes(attributes).keep(keep).build();
+        if !is_fit {
+            self.fills.blocks.counters.add(Count::PassedThrough, 1);
+        }
+        if let Some(want) = want {
+            self.give(want, location, &head, answer)?;
+        }
+        Ok(Validation::Changed(head))
+    }
+
+    /// Leaves the bytes to the reader that wanted them.
+    fn give(&self, want: &Want, location: &Path, head: &Entry, mut answer: GetResult) -> Result<()> {
+        let size = answer.meta.size;
+        let asked = match &want.range {
+            None => Some(0..size),
+            Some(range) => range.as_range(size).ok(),
+        };
+        if asked.as_ref() != Some(&answer.range) {
+            return Err(torn(RANGE));
+        }
+        let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
+        let Some(snapshot) = snapshot else { return Ok(()) };
+        let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
+        let fill = Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, answer));
+        if snapshot.is_pinned() {
+            self.fills.add(&fill);
+        }
+        *lock(&want.answer) = Some(Answer { snapshot, fill: fill.join(), extensions });
+        Ok(())
+    }
+
+    /// The want that has waited longest. It is another's if this question was not asked by a reader that wants bytes.
+    fn take_want(&self, key: &Key) -> Option<Arc<Want>> {
+        let mut wants = self.wants();
+        let waiting = wants.get_mut(key.as_str())?;
+        while !waiting.is_empty() {
+            if let Some(want) = waiting.remove(0).upgrade() {
+                return Some(want);
+            }
+        }
+        None
+    }
+
+    fn wants(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Weak<Want>>>> {
+        lock(&self.wants)
+    }
+}
+
+#[async_trait]
+impl Validator for Heads {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        let limit = self.settings.origin_timeout;
+        timeout(limit, self.ask(key, held)).await.unwrap_or_else(|_| Err(late(limit)))
+    }
+}
+
+impl Wanted<'_> {
+    /// What came with `snapshot`'s head, if it is of that version.
+    pub(super) fn take(self, snapshot: &Snapshot) -> Option<Answer> {
+        let answer = lock(&self.want.answer).take();
+        answer.filter(|answer| answer.snapshot.is_same(snapshot))
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        let mut wants = self.heads.wants();
+        if let Some(waiting) = wants.get_mut(self.key) {
+            waiting.retain(|want| !std::ptr::eq(want.as_ptr(), Arc::as_ptr(&self.want)));
+            if waiting.is_empty() {
+                wants.remove(self.key);
+            }
+        }
+    }
+}
+
+/// The key of the head of the object at `location`. That of the root, or of a path too long, is no key.
+pub(super) fn key_of(location: &Path) -> String {
+    prefix_of(location.as_ref())
+}
+
+/// The keys of the heads of all objects whose paths begin with `prefix` begin with this.
+pub(super) fn prefix_of(prefix: &str) -> String {
+    format!("{HEAD}{prefix}")
+}
+
+/// The size of the object whose head this is.
+pub(super) fn size_of(head: &Entry) -> Option<u64> {
+    Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
+}
+
+/// Whether it may have been the range that an answer of this kind was given for.
+fn is_about_range(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unsupported | ErrorKind::Other)
+}
+
+fn late(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the origin did not answer within {limit:?} (origin_timeout)"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const HEAD: &str = "h/";

@@ -1,0 +1,258 @@
+//! A store that holds what was read of another one.
+//!
+//! Two kinds of entries lie in one backend. A *head* says of an object which version is current, how large it is and
+//! which attributes it has: the one thing that changes, so it is held and validated by `cache_core`'s [`ReadThrough`],
+//! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
+//! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//!
+//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes. `write.rs` is the
+//! other direction.
+
+mod blocks;
+mod builder;
+mod fill;
+mod fills;
+mod head;
+mod ranges;
+mod read;
+mod reader;
+mod snapshot;
+mod stats;
+mod status;
+mod write;
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_core::{Error, ReadThrough};
+use futures_util::stream::BoxStream;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
+};
+
+use self::{blocks::Blocks, fills::Fills, head::Heads};
+pub use self::{
+    builder::CachedStoreBuilder,
+    stats::CachedStoreStats,
+    status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
+};
+
+/// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long as the store vouches
+/// for it.
+///
+/// What it returns is what the wrapped store would: bytes, metadata, attributes and errors. How long it may be relied
+/// upon that an object has not changed says [`Freshness`](cache_core::Freshness); by default the store is asked on every
+/// read. What is read is always of one version: if the object is replaced meanwhile, the read begins anew, or fails with
+/// `Precondition` if something has been given out already.
+///
+/// | read | requests |
+/// | --- | --- |
+/// | nothing is held | one, for the bytes wanted, widened to whole blocks |
+/// | fresh, and the blocks are held | none |
+/// | not fresh, and the blocks are held | one conditional request without a body |
+/// | blocks are missing | one more for each run of missing blocks, with `If-Match` |
+///
+/// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
+/// or larger than `max_object_size`, are read from the store each time, by one request. So is whatever was asked for
+/// with a version or a condition other than `If-Match`. Lists pass through. A single read may say otherwise: its
+/// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
+/// answer have a [`CacheStatus`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_store::{CacheOutcome, CacheStatus, CachedStore};
+/// use cache_testkit::{FaultyStore, MapBackend};
+/// use object_store::{ObjectStore, ObjectStoreExt, path::Path};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // A store in memory that counts its requests. Backends with limits are in cache-policy.
+/// let store = FaultyStore::in_memory();
+/// let cached = CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new())).build()?;
+/// let path = Path::from("a");
+/// cached.put(&path, "some bytes".into()).await?;
+///
+/// store.reset();
+/// assert_eq!(cached.get_range(&path, 5..10).await?, "bytes");
+/// assert_eq!((store.count(), store.body_bytes()), (1, 10));
+///
+/// // From now on the store is asked whether the object has changed, and not for its bytes.
+/// assert_eq!(cached.get_range(&path, 0..4).await?, "some");
+/// assert_eq!((store.count(), store.body_bytes()), (2, 10));
+/// let answer = cached.get(&path).await?;
+/// let status: &CacheStatus = answer.extensions.get().unwrap();
+/// assert_eq!(status.outcome(), CacheOutcome::Revalidated);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A write is one of the wrapped store, with its answer. Before it is sent, what is held of the object is forgotten, and
+/// nothing of it is kept before the write has ended, whether it succeeded, failed or was dropped. So this cache's reads
+/// that begin after a write has returned see it, however fresh an answer they ask for.
+///
+/// A clone is another handle to the same cache. Needs a tokio runtime with its timer; a body may be read on another one.
+/// The request for a body is driven by those who read it, and only as far as they need it.
+///
+/// # Dropped futures
+///
+/// A dropped read leaves its question in the air, but not its body: of that, whole blocks are kept. A body of which the
+/// last byte was given out is read to the end of its block by a task. A dropped write drops the request, and leaves
+/// nothing of the object held; whether it took effect is open.
+#[derive(Clone)]
+pub struct CachedStore {
+    shared: Arc<Shared>,
+}
+
+/// What all handles and bodies share.
+pub(super) struct Shared {
+    /// The wrapped store.
+    store: Arc<dyn ObjectStore>,
+    /// The current version of each object that was asked about. Its keys are those of [`head::key_of`].
+    heads: ReadThrough<Heads>,
+    fills: Arc<Fills>,
+    coalesce_gap: u64,
+    parallel: usize,
+}
+
+impl Shared {
+    fn blocks(&self) -> &Blocks {
+        &self.fills.blocks
+    }
+}
+
+impl CachedStore {
+    /// Starts a cache over `store`.
+    pub fn builder(store: Arc<dyn ObjectStore>) -> CachedStoreBuilder {
+        CachedStoreBuilder::new(store)
+    }
+
+    /// Forgets which version of the object is current. Reads that begin after this returned are answered by a question
+    /// asked after it. Blocks stay, for the version that they are of.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Closed`; `InvalidKey`, if nothing can be held under such a path; `Config` outside of a runtime.
+    ///
+    /// A dropped future, once polled, still takes effect.
+    pub async fn invalidate(&self, location: &Path) -> Result<(), Error> {
+        self.shared.heads.invalidate(&head::key_of(location)).await
+    }
+
+    /// The same for all objects whose paths begin with `prefix`, byte for byte. Takes constant time. At most 16 prefixes
+    /// are kept apart: one more, and it is as if all objects were meant.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Closed`.
+    pub fn invalidate_prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.shared.heads.invalidate_prefix(&head::prefix_of(prefix))
+    }
+
+    /// Forgets everything, and frees its memory. What is on its way while this runs may be kept; it is asked about
+    /// before use.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory: it is asked
+    /// about before use all the same.
+    ///
+    /// A dropped future may leave the memory to be freed later.
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.shared.heads.clear().await
+    }
+
+    /// Stops the cache, for all its handles: new reads fail with a `Generic` error, bodies that were begun come to their
+    /// end, all that is held is dropped. The wrapped store is not touched; writes go to it as before.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the
+    /// same.
+    ///
+    /// A dropped future leaves the cache closed.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.blocks().close();
+        self.shared.heads.close().await
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> CachedStoreStats {
+        self.shared.blocks().counters.snapshot(self.shared.heads.stats())
+    }
+
+    /// The wrapped store.
+    pub fn inner(&self) -> &Arc<dyn ObjectStore> {
+        &self.shared.store
+    }
+}
+
+impl fmt::Display for CachedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CachedStore({})", self.shared.store)
+    }
+}
+
+impl fmt::Debug for CachedStore {
+    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in memory.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedStore")
+            .field("store", &format_args!("{}", self.shared.store))
+            .field("heads", &self.shared.heads)
+            .field("objects_on_their_way", &self.shared.fills.n_objects())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ObjectStore for CachedStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        write::put(&self.shared, location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        write::start_multipart(&self.shared, location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        read::get(&self.shared, location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        ranges::get(&self.shared, location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        write::delete_stream(&self.shared, locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.shared.store.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.shared.store.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.shared.store.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        write::copy(&self.shared, from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        write::rename(&self.shared, from, to, options).await
+    }
+}

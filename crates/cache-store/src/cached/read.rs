@@ -1,0 +1,209 @@
+//! One read, up to its body.
+//!
+//! First the head: the one at hand if it is fresh enough, else the store is asked, by a request that also brings the
+//! bytes (`head.rs`). Then the blocks of that version (`reader.rs`). If it turns out that the version has been replaced
+//! before anything was given out, the read begins anew; what is given out is of one version, or an error.
+
+use std::{ops::Range, sync::Arc};
+
+use cache_core::{Error, ErrorKind, Freshness, Served};
+use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
+
+use super::{
+    Shared,
+    fill::Broken,
+    head::{self, Answer},
+    reader::Reader,
+    snapshot::Snapshot,
+    stats::Count,
+    status::{Bypass, CacheStatus, NotCached, OnlyIfCached},
+};
+
+pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
+    if is_for_the_store(&options) {
+        return shared.pass(location, options).await;
+    }
+    let freshness = options.extensions.get::<Freshness>().copied();
+    if options.extensions.get::<OnlyIfCached>().is_some() {
+        return only_if_cached(shared, location, &options, freshness.as_ref()).await;
+    }
+    let bytes = (!options.head).then_some(options.range.as_ref());
+    for _ in 0..RESTARTS_MAX {
+        let known = match shared.know(location, freshness.as_ref(), bytes).await {
+            Ok(known) => known,
+            Err(error) if error.kind() == ErrorKind::InvalidKey => break,
+            Err(error) => return Err(store_error(location, error)),
+        };
+        let Some(mut begun) = Begun::new(shared, known, &options) else { break };
+        match begun.reader.prepare().await {
+            Ok(()) => return Ok(begun.into_answer()),
+            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Replaced) => shared.restart(location).await,
+        }
+    }
+    // One answer is of one version.
+    shared.pass(location, options).await
+}
+
+/// What is known of an object before its bytes are read.
+pub(super) struct Known {
+    pub(super) served: Served,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) answer: Option<Answer>,
+}
+
+impl Shared {
+    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with the `bytes` wanted
+    /// if there are any: of a range, or all.
+    pub(super) async fn know(
+        &self,
+        location: &Path,
+        freshness: Option<&Freshness>,
+        bytes: Option<Option<&GetRange>>,
+    ) -> Result<Known, Error> {
+        let key = head::key_of(location);
+        if let Some(served) = self.heads.get_fresh(&key, freshness) {
+            return Known::of(location, served);
+        }
+        // What ends before it begins is for no store to find out together with a head.
+        let wanted = bytes.filter(|range| !matches!(range, Some(GetRange::Suffix(0))));
+        let wanted = wanted.map(|range| self.heads.origin().want(&key, range));
+        let mut known = Known::of(location, self.heads.ask(&key, freshness).await?)?;
+        known.answer = wanted.and_then(|wanted| wanted.take(&known.snapshot));
+        Ok(known)
+    }
+
+    /// The object was replaced since its head was asked for: the head is asked for again.
+    pub(super) async fn restart(&self, location: &Path) {
+        self.blocks().counters.add(Count::Restarts, 1);
+        // A cache that was closed meanwhile will say so to the next question.
+        let _ = self.heads.expire(&head::key_of(location)).await;
+    }
+
+    /// The wrapped store answers.
+    pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.blocks().counters.add(Count::PassedThrough, 1);
+        let is_for_current = options.version.is_none();
+        let mut answer = self.store.get_opts(location, options).await?;
+        if is_for_current {
+            self.note(location, answer.meta.e_tag.as_deref()).await;
+        }
+        answer.extensions.insert(CacheStatus::bypass());
+        Ok(answer)
+    }
+
+    /// Somebody has seen the version with the tag `seen`: if it is not the one that is held, that is asked about before
+    /// it is served, so that no read that begins later is of an older version.
+    async fn note(&self, location: &Path, seen: Option<&str>) {
+        let key = head::key_of(location);
+        if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
+            let _ = self.heads.expire(&key).await;
+        }
+    }
+}
+
+impl Known {
+    fn of(location: &Path, served: Served) -> Result<Self, Error> {
+        match Snapshot::of(location, served.entry.clone()) {
+            Some(snapshot) => Ok(Self { served, snapshot: Arc::new(snapshot), answer: None }),
+            None => Err(Error::new(ErrorKind::Backend, "the backend shows something else than was inserted")),
+        }
+    }
+}
+
+/// What is held has no part in it, or it is hard to tell whether it has: conditions but `If-Match`, old versions, ranges
+/// that cannot be.
+fn is_for_the_store(options: &GetOptions) -> bool {
+    options.extensions.get::<Bypass>().is_some()
+        || options.version.is_some()
+        || options.if_none_match.is_some()
+        || options.if_modified_since.is_some()
+        || options.if_unmodified_since.is_some()
+        || options.range.as_ref().is_some_and(|range| options.head || range.is_valid().is_err())
+}
+
+/// An answer whose body has not been begun.
+struct Begun {
+    snapshot: Arc<Snapshot>,
+    range: Range<u64>,
+    reader: Reader,
+    status: CacheStatus,
+    extensions: Extensions,
+}
+
+impl Begun {
+    /// The answer to `options` from what is known; `None` if the store has to give it.
+    fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
+        let Known { served, snapshot, answer } = known;
+        if let Some(condition) = &options.if_match
+            && snapshot.matches(condition) != Some(true)
+        {
+            return None;
+        }
+        let range = match &options.range {
+            None => 0..snapshot.size,
+            // What the store says to a range without a byte differs.
+            Some(range) => range.as_range(snapshot.size).ok().filter(|range| !range.is_empty())?,
+        };
+        let wanted = if options.head { 0..0 } else { range.clone() };
+        let (fill, extensions) = match answer {
+            Some(answer) => (Some(answer.fill).filter(|_| !wanted.is_empty()), answer.extensions),
+            None if wanted.is_empty() || snapshot.is_pinned() => (None, Extensions::new()),
+            None => return None,
+        };
+        let status = CacheStatus::new(&served);
+        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill);
+        Some(Self { snapshot, range, reader, status, extensions })
+    }
+
+    fn into_answer(self) -> GetResult {
+        let Self { snapshot, range, reader, status, mut extensions } = self;
+        extensions.insert(status);
+        GetResult {
+            payload: GetResultPayload::Stream(reader.into_stream()),
+            meta: snapshot.meta(),
+            range,
+            attributes: snapshot.attributes(),
+            extensions,
+        }
+    }
+}
+
+/// An answer without a request.
+async fn only_if_cached(
+    shared: &Arc<Shared>,
+    location: &Path,
+    options: &GetOptions,
+    freshness: Option<&Freshness>,
+) -> Result<GetResult> {
+    let not_cached = || object_store::Error::Generic { store: STORE, source: NotCached.into() };
+    let served = shared.heads.get_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
+    let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
+    let mut begun = Begun::new(shared, known, options).ok_or_else(not_cached)?;
+    match begun.reader.is_all_held().await {
+        true => Ok(begun.into_answer()),
+        false => Err(not_cached()),
+    }
+}
+
+/// `error` as the kind of error that the store would have answered with. The store's own may be shared by several
+/// readers, and is the source of the source.
+pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
+    use object_store::Error as E;
+    let (path, kind) = (location.to_string(), error.kind());
+    let source = Box::new(error);
+    match kind {
+        ErrorKind::NotFound => E::NotFound { path, source },
+        ErrorKind::PreconditionFailed => E::Precondition { path, source },
+        ErrorKind::PermissionDenied => E::PermissionDenied { path, source },
+        ErrorKind::Unauthenticated => E::Unauthenticated { path, source },
+        ErrorKind::Unsupported => E::NotSupported { source },
+        _ => E::Generic { store: STORE, source },
+    }
+}
+
+/// What errors call this store.
+const STORE: &str = "CachedStore";
+
+/// How often a read begins anew because the object was replaced.
+pub(super) const RESTARTS_MAX: usize = 3;

@@ -1,0 +1,63 @@
+//! One version of one object, as its head describes it.
+
+use cache_core::{Entry, Keep};
+use object_store::{Attributes, ObjectMeta, path::Path};
+
+use super::head;
+use crate::{attributes_to_store, tag};
+
+/// A version of the object at `location`.
+pub(super) struct Snapshot {
+    pub(super) location: Path,
+    pub(super) size: u64,
+    head: Entry,
+}
+
+impl Snapshot {
+    /// `None`, if `head` is not one.
+    pub(super) fn of(location: &Path, head: Entry) -> Option<Self> {
+        Some(Self { location: location.clone(), size: head::size_of(&head)?, head })
+    }
+
+    pub(super) fn e_tag(&self) -> Option<&str> {
+        self.head.e_tag()
+    }
+
+    /// Whether the tag names the bytes, so that what is fetched later can be known to belong to them.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.head.keep() == Keep::Confirmable
+    }
+
+    /// Whether the two are one version: of one answer, or of tags that name the bytes.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.head.is_same(&other.head)
+            || self.is_pinned()
+                && other.is_pinned()
+                && (self.e_tag(), self.size, &self.location) == (other.e_tag(), other.size, &other.location)
+    }
+
+    /// Whether `If-Match: <condition>` holds; `None` if the store should say.
+    pub(super) fn matches(&self, condition: &str) -> Option<bool> {
+        match self.e_tag() {
+            _ if condition == "*" => Some(true),
+            Some(held) if tag::names_one_version(condition) && self.is_pinned() => Some(held == condition),
+            _ => None,
+        }
+    }
+
+    pub(super) fn meta(&self) -> ObjectMeta {
+        ObjectMeta {
+            location: self.location.clone(),
+            // Where a server sends no date, object_store says 1970.
+            last_modified: self.head.last_modified().map(Into::into).unwrap_or_default(),
+            size: self.size,
+            e_tag: self.e_tag().map(Into::into),
+            version: self.head.version_id().map(Into::into),
+        }
+    }
+
+    pub(super) fn attributes(&self) -> Attributes {
+        // They came from object_store: it has one of each name.
+        attributes_to_store(self.head.attributes()).unwrap_or_default()
+    }
+}

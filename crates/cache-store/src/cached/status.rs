@@ -1,0 +1,133 @@
+//! How a read was answered, and how a caller asks for another answer.
+
+use std::{
+    error::Error,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cache_core::{Served, Status};
+
+/// In the extensions of a `GetResult`: how the read was answered.
+///
+/// The byte counts, and whether it was coalesced, are those so far: they move as the body is read.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cache_store::{CacheOutcome, CacheStatus, CachedStore};
+/// # use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
+/// # async fn example(cached: CachedStore) -> object_store::Result<()> {
+/// let answer = cached.get(&Path::from("a")).await?;
+/// let status = answer.extensions.get::<CacheStatus>().cloned().unwrap();
+/// let body = answer.bytes().await?;
+/// assert_eq!(status.bytes_from_cache() + status.bytes_from_origin(), body.len() as u64);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct CacheStatus {
+    outcome: CacheOutcome,
+    age: Duration,
+    meter: Arc<Meter>,
+}
+
+/// How it was known which version of the object to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheOutcome {
+    /// From what was held, without asking.
+    Fresh,
+    /// From what was held; the store confirmed it for this read.
+    Revalidated,
+    /// The store was asked; nothing was held.
+    Fetched,
+    /// The store was asked; another version was held.
+    Refetched,
+    /// From what was held, past its `max_age`: it is asked about behind, or the store failed to answer.
+    Stale,
+    /// The store answered, as if there were no cache.
+    Bypass,
+}
+
+/// In the extensions of a `GetOptions`: only what is held and fresh is served, and no request is made. Else the error is
+/// a `Generic` one whose source is a [`NotCached`]. Under [`Freshness::strong`](cache_core::Freshness::strong) nothing
+/// is fresh: give a `Freshness` with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnlyIfCached;
+
+/// In the extensions of a `GetOptions`: the wrapped store answers, and nothing of that is held. If it shows that the
+/// object has changed, what is held is asked about before it is next served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bypass;
+
+/// Something was asked for [`OnlyIfCached`], and is not held, or not fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotCached;
+
+impl CacheStatus {
+    pub(super) fn new(served: &Served) -> Self {
+        let outcome = match served.status {
+            Status::Fresh => CacheOutcome::Fresh,
+            Status::Revalidated => CacheOutcome::Revalidated,
+            Status::Fetched => CacheOutcome::Fetched,
+            Status::Refetched => CacheOutcome::Refetched,
+            Status::Stale => CacheOutcome::Stale,
+        };
+        Self { outcome, age: served.age(), meter: Arc::default() }
+    }
+
+    pub(super) fn bypass() -> Self {
+        Self { outcome: CacheOutcome::Bypass, age: Duration::ZERO, meter: Arc::default() }
+    }
+
+    /// How it was known which version to serve.
+    pub fn outcome(&self) -> CacheOutcome {
+        self.outcome
+    }
+
+    /// How long before the answer the request was sent whose answer said that the version is current. Zero, if the
+    /// store answered.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Whether bytes came from a request that another read had made.
+    pub fn coalesced(&self) -> bool {
+        self.meter.coalesced.load(Ordering::Relaxed)
+    }
+
+    /// Bytes given out so far that were held.
+    pub fn bytes_from_cache(&self) -> u64 {
+        self.meter.from_cache.load(Ordering::Relaxed)
+    }
+
+    /// Bytes given out so far that came from the store for this read or a concurrent one. Zero under a
+    /// [`CacheOutcome::Bypass`], where they are not counted.
+    pub fn bytes_from_origin(&self) -> u64 {
+        self.meter.from_origin.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+impl fmt::Display for NotCached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what was asked for only if cached is not held, or not fresh; ask without OnlyIfCached")
+    }
+}
+
+impl Error for NotCached {}
+
+/// What the body of one read has been made of so far.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub(super) from_cache: AtomicU64,
+    pub(super) from_origin: AtomicU64,
+    pub(super) coalesced: AtomicBool,
+}

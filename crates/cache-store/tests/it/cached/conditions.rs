@@ -1,0 +1,214 @@
+use std::sync::Arc;
+
+use cache_testkit::{Failure, FaultyStore, S3Server};
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
+
+use super::{HOUR, asked, bounded, builder, cached, lasting, read, read_all, with_object};
+use crate::{local_disk, path, write};
+
+/// What a caller sees of an answer: its range and bytes, or the kind of the error.
+async fn seen(answer: Result<GetResult>) -> Result<(std::ops::Range<u64>, bytes::Bytes), Failure> {
+    match answer {
+        Ok(answer) => Ok((answer.range.clone(), answer.bytes().await.unwrap())),
+        Err(error) => Err(Failure::of(&error)),
+    }
+}
+
+fn all_ranges() -> Vec<Option<GetRange>> {
+    let mut ranges = vec![None];
+    for from in [0, 1, 4, 5, 9, 16, 17, 18, 1000, u64::MAX] {
+        for to in [0, 1, 5, 9, 10, 16, 17, 18, 1000, u64::MAX] {
+            ranges.push(bounded(from..to));
+        }
+        ranges.extend([Some(GetRange::Offset(from)), Some(GetRange::Suffix(from))]);
+    }
+    ranges
+}
+
+async fn every_range_is_answered_as_by(store: &FaultyStore, len: usize) {
+    write(store, super::body(len)).await;
+    for range in all_ranges() {
+        let options = GetOptions { range: range.clone(), ..GetOptions::new() };
+        let bare = seen(store.inner().get_opts(&path(), options.clone()).await).await;
+        let (strong, lasting) = (cached(store), lasting(store));
+        for cached in [&strong, &strong, &lasting, &lasting] {
+            let ours = seen(cached.get_opts(&path(), options.clone()).await).await;
+            assert_eq!(ours, bare, "{range:?} of {len} bytes");
+        }
+        read_all(&strong).await;
+        let ours = seen(strong.get_opts(&path(), options.clone()).await).await;
+        assert_eq!(ours, bare, "{range:?} of {len} bytes, all of which are held");
+
+        // Given one that ends before it begins, or with others one that begins behind the end, the S3 client panics.
+        let Some(GetRange::Bounded(range)) = range.filter(|range| range.is_valid().is_ok()) else { continue };
+        let mut several = vec![vec![range.clone()]];
+        if range.start < len as u64 {
+            several.extend([vec![0..1, range.clone()], vec![range.clone(), 2..4]]);
+        }
+        for ranges in several {
+            let kind = |error| Failure::of(&error);
+            let bare = store.inner().get_ranges(&path(), &ranges).await.map_err(kind);
+            for cached in [&strong, &lasting] {
+                let ours = cached.get_ranges(&path(), &ranges).await.map_err(kind);
+                assert_eq!(ours, bare, "{ranges:?} of {len} bytes");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_range_is_answered_as_by_a_store_in_memory() {
+    for len in [0, 1, 5, 17, 20] {
+        every_range_is_answered_as_by(&FaultyStore::in_memory(), len).await;
+    }
+}
+
+#[tokio::test]
+async fn every_range_is_answered_as_by_local_disk() {
+    for len in [0, 17] {
+        every_range_is_answered_as_by(&local_disk().1, len).await;
+    }
+}
+
+#[tokio::test]
+async fn every_range_is_answered_as_over_s3() {
+    let server = S3Server::start().unwrap();
+    let store = FaultyStore::new(Arc::new(server.client()));
+    for len in [0, 17] {
+        every_range_is_answered_as_by(&store, len).await;
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_is_not_there_does_not_hurt_those_who_ask_at_the_same_time() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    store.fault(cache_testkit::Fault::hold().once());
+    let (beyond, within) = tokio::join!(
+        async { cached.get_opts(&path(), GetOptions::new().with_range(Some(100..200))).await },
+        async {
+            store.wait_until_held(1).await;
+            let read = read(&cached, 3..8);
+            tokio::pin!(read);
+            assert!(futures_util::poll!(read.as_mut()).is_pending());
+            store.release_all();
+            read.await
+        },
+    );
+    assert!(matches!(beyond, Err(object_store::Error::Generic { .. })));
+    assert_eq!(within, super::part(3..8));
+}
+
+#[tokio::test]
+async fn conditions_are_answered_as_by_the_store() {
+    let store = with_object(17).await;
+    let meta = store.inner().head(&path()).await.unwrap();
+    let tag = meta.e_tag.unwrap();
+    let (before, after) = (meta.last_modified - HOUR, meta.last_modified + HOUR);
+    let list = format!("\"x\", {tag}");
+    let new = GetOptions::new;
+    let conditions = [
+        new().with_if_match(Some(&tag)),
+        new().with_if_match(Some("*")),
+        new().with_if_match(Some(&list)),
+        new().with_if_match(Some("\"x\"")),
+        new().with_if_match(Some("")),
+        new().with_if_none_match(Some(&tag)),
+        new().with_if_none_match(Some("*")),
+        new().with_if_none_match(Some("\"x\"")),
+        new().with_if_modified_since(Some(before)),
+        new().with_if_modified_since(Some(after)),
+        new().with_if_unmodified_since(Some(before)),
+        new().with_if_unmodified_since(Some(after)),
+        new().with_if_match(Some(&tag)).with_if_none_match(Some(&tag)),
+        new().with_if_match(Some(&tag)).with_if_unmodified_since(Some(before)),
+        new().with_if_match(Some("\"x\"")).with_if_none_match(Some("\"x\"")),
+    ];
+    let (strong, lasting) = (cached(&store), lasting(&store));
+    for condition in conditions {
+        for range in [None, bounded(3..12), Some(GetRange::Suffix(2)), bounded(20..30)] {
+            for head in [false, true] {
+                let options = GetOptions { range: range.clone(), head, ..condition.clone() };
+                let bare = seen(store.inner().get_opts(&path(), options.clone()).await).await;
+                for cached in [&strong, &lasting] {
+                    let ours = cached.get_opts(&path(), options.clone()).await;
+                    if head
+                        && range.is_none()
+                        && let (Ok(ours), Ok((range, _))) = (&ours, &bare)
+                    {
+                        // The store in memory gives the body all the same.
+                        assert_eq!((&ours.range, &ours.meta.e_tag), (range, &Some(tag.clone())));
+                        continue;
+                    }
+                    assert_eq!(seen(ours).await, bare, "{options:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn if_match_is_answered_from_a_head_that_is_fresh_enough() {
+    let store = with_object(17).await;
+    let tag = store.inner().head(&path()).await.unwrap().e_tag;
+    let with = |tag: Option<String>| GetOptions::new().with_if_match(tag);
+    let (strong, lasting) = (cached(&store), lasting(&store));
+    for cached in [&strong, &lasting] {
+        read_all(cached).await;
+    }
+    store.reset();
+    lasting.get_opts(&path(), with(tag.clone())).await.unwrap();
+    assert_eq!(store.count(), 0);
+    strong.get_opts(&path(), with(tag.clone())).await.unwrap();
+    assert_eq!((store.count(), store.body_bytes()), (1, 0));
+    store.reset();
+    // Another tag may be that of a version which is not known here yet.
+    write(&store, "new").await;
+    let new = store.inner().head(&path()).await.unwrap().e_tag;
+    let answer = lasting.get_opts(&path(), with(new)).await.unwrap();
+    assert_eq!(answer.bytes().await.unwrap(), "new");
+    let old = strong.get_opts(&path(), with(tag)).await;
+    assert!(matches!(old, Err(object_store::Error::Precondition { .. })));
+}
+
+#[tokio::test]
+async fn a_version_is_the_stores_affair() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    read_all(&cached).await;
+    store.reset();
+    let options = GetOptions::new().with_version(Some("7"));
+    cached.get_opts(&path(), options).await.unwrap().bytes().await.unwrap();
+    assert_eq!(store.requests()[0].version.as_deref(), Some("7"));
+    read_all(&cached).await;
+    assert_eq!(asked(&store), [(None, false)]);
+}
+
+#[tokio::test]
+async fn every_kind_of_error_comes_through() {
+    use Failure::*;
+    let store = with_object(17).await;
+    let strong = builder(&store).build().unwrap();
+    for failure in [Unavailable, NotFound, PermissionDenied, Unauthenticated, NotSupported, InvalidPath] {
+        store.fault(cache_testkit::Fault::error(failure));
+        let whole = strong.get(&path()).await.unwrap_err();
+        let part = super::get(&strong, 3..8).await.unwrap_err();
+        let head = strong.head(&path()).await.unwrap_err();
+        let parts = strong.get_ranges(&path(), &[3..8]).await.unwrap_err();
+        for error in [whole, part, head, parts] {
+            assert_eq!(Failure::of(&error), failure);
+            // The store's own error is at the end of the chain.
+            let mut chain = vec![error.to_string()];
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                chain.push(error.to_string());
+                cause = error.source();
+            }
+            assert!(
+                chain.iter().any(|error| error.contains("injected fault") || error.contains("a/b")),
+                "{chain:?}"
+            );
+        }
+        store.heal();
+    }
+}

@@ -1,0 +1,454 @@
+//! Several readers of one answer.
+
+use std::{sync::Arc, task::Poll};
+
+use bytes::Bytes;
+use cache_core::{Backend, Freshness};
+use cache_store::CachedStore;
+use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, MapBackend, WaitingBackend};
+use futures_util::{FutureExt, StreamExt, future::poll_immediate, stream::BoxStream};
+use object_store::{ObjectStore, ObjectStoreExt, Result};
+
+use super::{
+    HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, status, with_object,
+};
+use crate::{path, write};
+
+type Body = BoxStream<'static, Result<Bytes>>;
+
+/// A store whose bodies come by 5 bytes, each of which has to pass the gate; and a cache that knows the head.
+async fn gated(len: usize) -> (Arc<Gate>, FaultyStore, CachedStore) {
+    let gate = Arc::new(Gate::new());
+    let store = Odd::gated(&gate, 5);
+    write(&store, body(len)).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    (gate, store, cached)
+}
+
+async fn stream(cached: &CachedStore) -> Body {
+    cached.get(&path()).await.unwrap().into_stream()
+}
+
+async fn rest(mut body: Body) -> Vec<u8> {
+    let mut read = Vec::new();
+    while let Some(chunk) = body.next().await {
+        read.extend_from_slice(&chunk.unwrap());
+    }
+    read
+}
+
+async fn next(body: &mut Body) -> Bytes {
+    body.next().await.unwrap().unwrap()
+}
+
+fn is_pending(body: &mut Body) -> bool {
+    body.next().now_or_never().is_none()
+}
+
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_idle(cached: &CachedStore) -> bool {
+    format!("{cached:?}").contains("objects_on_their_way: 0")
+}
+
+#[tokio::test]
+async fn twenty_readers_of_the_same_blocks_make_one_request() {
+    for known in [false, true] {
+        let store = with_object(50).await;
+        let cached = lasting(&store);
+        if known {
+            cached.head(&path()).await.unwrap();
+            store.reset();
+        }
+        store.fault(Fault::hold());
+        let readers: Vec<_> = (0..20)
+            .map(|_| {
+                let cached = cached.clone();
+                tokio::spawn(async move {
+                    let answer = get(&cached, 3..48).await.unwrap();
+                    let status = status(&answer);
+                    (answer.bytes().await.unwrap(), status.coalesced())
+                })
+            })
+            .collect();
+        store.wait_until_held(1).await;
+        settle().await;
+        store.release_all();
+        let mut n_coalesced = 0;
+        for reader in readers {
+            let (read, coalesced) = reader.await.unwrap();
+            assert_eq!(read, part(3..48));
+            n_coalesced += u32::from(coalesced);
+        }
+        assert_eq!(asked(&store), [(bounded(0..50), known)]);
+        // Without a head, those who waited for it find the blocks held.
+        assert!(!known || n_coalesced == 19);
+        assert!(is_idle(&cached));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_readers_on_many_threads_get_what_they_asked_for() {
+    for round in 0..20 {
+        let gate = Arc::new(Gate::new());
+        let store = Odd::gated(&gate, 3);
+        write(&store, body(500)).await;
+        let cached = lasting(&store);
+        gate.close();
+        let readers: Vec<_> = (0..32_usize)
+            .map(|n| {
+                let cached = cached.clone();
+                tokio::spawn(async move {
+                    let (from, to) = ((n * 7 + round) % 200, 300 + n * 5);
+                    let read = read(&cached, from as u64..to as u64).await;
+                    assert_eq!(read, part(from..to));
+                })
+            })
+            .collect();
+        gate.wait_held(1).await;
+        gate.open();
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        assert_eq!(read_all(&cached).await, body(500));
+        assert!(is_idle(&cached));
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_whole_blocks_and_the_others_go_on() {
+    let (gate, store, cached) = gated(50).await;
+    gate.close();
+    let (mut gone, mut other) = (stream(&cached).await, stream(&cached).await);
+    assert!(is_pending(&mut gone) && is_pending(&mut other));
+    drop(gone);
+    gate.open();
+    assert_eq!(next(&mut other).await, part(0..5));
+    assert_eq!(rest(other).await, part(5..50));
+    assert_eq!(asked(&store), [(bounded(0..50), true)]);
+
+    let (gate, store, cached) = gated(50).await;
+    let mut one = stream(&cached).await;
+    next(&mut one).await;
+    next(&mut one).await;
+    gate.close();
+    assert!(is_pending(&mut one));
+    drop(one);
+    gate.open();
+    assert!(is_idle(&cached));
+    settle().await;
+    // Nobody read on.
+    assert_eq!(store.body_bytes(), 10);
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(50));
+    assert_eq!(asked(&store), [(bounded(10..50), true)]);
+}
+
+#[tokio::test]
+async fn the_one_who_began_need_not_be_polled_for_the_others_to_go_on() {
+    // Neither while the request is on its way,
+    let store = with_object(50).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    store.fault(Fault::hold());
+    let mut first = Box::pin(get(&cached, 0..50));
+    let mut second = Box::pin(get(&cached, 0..50));
+    assert!(poll_immediate(&mut first).await.is_none());
+    assert!(poll_immediate(&mut second).await.is_none());
+    store.release_all();
+    let second = second.await.unwrap();
+    assert_eq!(second.bytes().await.unwrap(), body(50));
+    assert_eq!(first.await.unwrap().bytes().await.unwrap(), body(50));
+    assert_eq!(store.count(), 1);
+
+    // nor while its body is.
+    let (gate, store, cached) = gated(50).await;
+    let (mut first, mut second) = (stream(&cached).await, stream(&cached).await);
+    next(&mut first).await;
+    gate.close();
+    assert!(is_pending(&mut first));
+    assert_eq!(next(&mut second).await, part(0..5));
+    assert!(is_pending(&mut second));
+    let second = tokio::spawn(rest(second));
+    settle().await;
+    gate.open();
+    assert_eq!(second.await.unwrap(), part(5..50));
+    assert_eq!(rest(first).await, part(5..50));
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn the_one_who_began_may_go_away_while_the_request_is_on_its_way() {
+    let store = with_object(50).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    store.fault(Fault::hold());
+    let mut first = Box::pin(get(&cached, 0..50));
+    assert!(poll_immediate(&mut first).await.is_none());
+    let second = tokio::spawn({
+        let cached = cached.clone();
+        async move { read(&cached, 0..50).await }
+    });
+    settle().await;
+    drop(first);
+    store.release_all();
+    assert_eq!(second.await.unwrap(), body(50));
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_read_ahead_of_the_fastest_reader() {
+    let (_gate, store, cached) = gated(500).await;
+    let mut slow = stream(&cached).await;
+    settle().await;
+    assert!(store.body_bytes() <= 5);
+    for n in 1..10 {
+        next(&mut slow).await;
+        settle().await;
+        assert!(store.body_bytes() <= n * 5 + 5);
+    }
+    // A faster one is not held back.
+    assert_eq!(read_all(&cached).await, body(500));
+    assert_eq!(rest(slow).await, part(45..500));
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn who_falls_behind_reads_what_is_held_or_asks_for_it() {
+    let (_gate, store, cached) = gated(500).await;
+    let mut slow = stream(&cached).await;
+    next(&mut slow).await;
+    read_all(&cached).await;
+    cached.clear().await.unwrap();
+    store.reset();
+    assert_eq!(rest(slow).await, part(5..500));
+    assert_eq!(asked(&store), [(bounded(5..500), true)]);
+}
+
+#[tokio::test]
+async fn who_is_far_ahead_makes_a_request_of_its_own() {
+    let (gate, store, cached) = gated(500).await;
+    let mut slow = stream(&cached).await;
+    next(&mut slow).await;
+    store.reset();
+    assert_eq!(read(&cached, 20..23).await, part(20..23));
+    assert_eq!(store.count(), 0);
+    assert_eq!(read(&cached, 300..303).await, part(300..303));
+    assert_eq!(asked(&store), [(bounded(300..305), true)]);
+    drop(gate);
+    assert_eq!(rest(slow).await, part(5..500));
+}
+
+#[tokio::test]
+async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end() {
+    let gate = Arc::new(Gate::new());
+    let store = Odd::gated(&gate, 2);
+    write(&store, body(50)).await;
+    let cached = lasting(&store);
+    let mut one = get(&cached, 5..6).await.unwrap().into_stream();
+    assert_eq!(next(&mut one).await, part(5..6));
+    assert!(store.body_bytes() < 5);
+    gate.close();
+    drop(one);
+    // Who comes now waits for it.
+    store.reset();
+    let other = tokio::spawn({
+        let cached = cached.clone();
+        async move { read(&cached, 7..10).await }
+    });
+    settle().await;
+    gate.open();
+    assert_eq!(other.await.unwrap(), part(7..10));
+    settle().await;
+    assert_eq!(read(&cached, 5..10).await, part(5..10));
+    assert_eq!(store.count(), 0);
+    assert!(is_idle(&cached));
+}
+
+#[tokio::test]
+async fn a_read_may_be_dropped_at_every_poll() {
+    for n_polls in 0..60 {
+        let gate = Arc::new(Gate::new());
+        let store = Odd::gated(&gate, 2);
+        write(&store, body(23)).await;
+        // With a backend that waits, too.
+        let backend = WaitingBackend::new(MapBackend::new(), 0, n_polls);
+        let cached =
+            builder(&store).backend(Arc::new(backend)).freshness(Freshness::max_age(HOUR)).build().unwrap();
+        let reading = {
+            let cached = cached.clone();
+            async move { read(&cached, 3..21).await }
+        };
+        let mut reading = Box::pin(reading);
+        for _ in 0..n_polls {
+            if poll_immediate(&mut reading).await.is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(reading);
+        settle().await;
+        assert!(is_idle(&cached), "after {n_polls} polls");
+        for _ in 0..2 {
+            assert_eq!(read(&cached, 3..21).await, part(3..21), "after {n_polls} polls");
+        }
+        settle().await;
+        store.reset();
+        assert_eq!(read_all(&cached).await, body(23));
+        assert!(store.body_bytes() <= 3, "after {n_polls} polls");
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_be_dropped_at_every_chunk() {
+    for n_chunks in 0..12 {
+        let gate = Arc::new(Gate::new());
+        let store = Odd::gated(&gate, 2);
+        write(&store, body(23)).await;
+        let cached = lasting(&store);
+        let mut body_read = stream(&cached).await;
+        let mut got = 0;
+        for _ in 0..n_chunks {
+            got += next(&mut body_read).await.len();
+        }
+        drop(body_read);
+        settle().await;
+        store.reset();
+        assert_eq!(read_all(&cached).await, body(23));
+        let kept = if got == 23 { 23 } else { got - got % 5 };
+        assert_eq!(store.body_bytes(), (23 - kept) as u64);
+    }
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_to_a_slow_backend_is_served() {
+    let store = with_object(23).await;
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let cached = builder(&store)
+        .backend(Arc::<WaitingBackend>::clone(&backend))
+        .freshness(Freshness::max_age(HOUR))
+        .build()
+        .unwrap();
+    cached.head(&path()).await.unwrap();
+    // The first block is given to the backend, which does not take it yet.
+    let mut reading = Box::pin(get(&cached, 0..5));
+    let answer = loop {
+        match poll_immediate(&mut reading).await {
+            Some(answer) => break answer.unwrap(),
+            None => tokio::task::yield_now().await,
+        }
+    };
+    backend.gate.close();
+    assert_eq!(answer.bytes().await.unwrap(), part(0..5));
+    settle().await;
+    assert!(backend.usage().entries <= 1);
+    store.reset();
+    let again = tokio::spawn({
+        let cached = cached.clone();
+        async move { read(&cached, 0..5).await }
+    });
+    settle().await;
+    backend.gate.open();
+    assert_eq!(again.await.unwrap(), part(0..5));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn a_backend_that_refuses_and_fails_costs_requests_alone() {
+    for seed in 0..20 {
+        let store = with_object(100).await;
+        store.fault(Fault::body(BodyFault::Chunked(3)));
+        let backend = WaitingBackend::new(MapBackend::new(), 128, seed);
+        let rule = Freshness::max_age(HOUR);
+        let cached = builder(&store).backend(Arc::new(backend)).freshness(rule).build().unwrap();
+        let readers: Vec<_> = (0..8_usize)
+            .map(|n| {
+                let cached = cached.clone();
+                tokio::spawn(async move {
+                    let (from, to) = (n * 9, 100 - n * 3);
+                    assert_eq!(read(&cached, from as u64..to as u64).await, part(from..to));
+                    let parts = cached.get_ranges(&path(), &[from as u64..from as u64 + 2, 7..99]).await;
+                    assert_eq!(parts.unwrap(), [part(from..from + 2), part(7..99)]);
+                })
+            })
+            .collect();
+        for reader in readers {
+            reader.await.unwrap();
+        }
+        assert!(is_idle(&cached));
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_told_to_all_who_wait_and_the_next_one_asks_anew() {
+    let (gate, store, cached) = gated(50).await;
+    store.fault(Fault::body(BodyFault::Fails(12)).once());
+    let mut readers = [stream(&cached).await, stream(&cached).await];
+    for n in 0..2 {
+        for reader in &mut readers {
+            assert_eq!(next(reader).await, part(n * 5..n * 5 + 5));
+        }
+    }
+    gate.close();
+    assert!(readers.iter_mut().all(is_pending));
+    gate.open();
+    for reader in &mut readers {
+        assert_eq!(next(reader).await, part(10..12));
+    }
+    for mut reader in readers {
+        let error = reader.next().await.unwrap();
+        assert!(matches!(error, Err(object_store::Error::Generic { .. })), "{error:?}");
+        assert!(reader.next().await.is_none());
+    }
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(50));
+    assert_eq!(asked(&store), [(bounded(10..50), true)]);
+}
+
+#[tokio::test]
+async fn a_panic_of_the_store_is_an_error_for_those_who_wait() {
+    let store = Odd::answers(|answer| {
+        super::odd::with_body(answer, |body| {
+            let first = body.map(|chunk| Ok(chunk.unwrap().slice(0..5)));
+            let mut polls = 0;
+            let panics = futures_util::stream::poll_fn(move |context| {
+                polls += 1;
+                assert!(polls < 2, "the store panics");
+                context.waker().wake_by_ref();
+                Poll::<Option<Result<Bytes>>>::Pending
+            });
+            first.chain(panics).boxed()
+        })
+    });
+    write(&store, body(17)).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    let (mut one, mut other) = (stream(&cached).await, stream(&cached).await);
+    assert_eq!((next(&mut one).await, next(&mut other).await), (part(0..5), part(0..5)));
+    assert!(
+        is_pending(&mut one)
+            && std::panic::AssertUnwindSafe(async { other.next().await }).catch_unwind().await.is_err()
+    );
+    assert!(matches!(one.next().await, Some(Err(object_store::Error::Generic { .. }))));
+    drop((one, other));
+    assert!(is_idle(&cached));
+}
+
+#[tokio::test]
+async fn a_body_is_read_on_another_runtime_or_on_none() {
+    let (_gate, store, cached) = gated(50).await;
+    let body_read = stream(&cached).await;
+    let read = std::thread::spawn(|| futures_util::FutureExt::now_or_never(rest(body_read))).join().unwrap();
+    assert_eq!(read.unwrap(), body(50));
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(50));
+    assert_eq!(store.count(), 0);
+}

@@ -1,0 +1,338 @@
+use std::sync::Arc;
+
+use cache_core::{Backend, Freshness};
+use cache_store::{CacheOutcome, CachedStore};
+use cache_testkit::{Fault, MapBackend, Operation, TagFault};
+use object_store::{
+    Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions, path::Path,
+};
+
+use super::{
+    HOUR, asked, body, bounded, builder, cached, get, lasting, part, read, read_all, status, with_object,
+};
+use crate::{local_disk, path, write};
+
+#[tokio::test]
+async fn a_cold_get_is_one_request() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    let answer = cached.get(&path()).await.unwrap();
+    assert_eq!(answer.meta, store.inner().head(&path()).await.unwrap());
+    assert_eq!((answer.range.clone(), status(&answer).outcome()), (0..17, CacheOutcome::Fetched));
+    assert_eq!(answer.bytes().await.unwrap(), body(17));
+    assert_eq!(asked(&store), [(None, false)]);
+}
+
+#[tokio::test]
+async fn a_cold_range_is_one_request_for_whole_blocks() {
+    for (range, sent) in [
+        (GetRange::Bounded(7..11), GetRange::Bounded(5..15)),
+        (GetRange::Bounded(5..10), GetRange::Bounded(5..10)),
+        (GetRange::Bounded(16..100), GetRange::Bounded(15..100)),
+        (GetRange::Bounded(0..u64::MAX), GetRange::Bounded(0..u64::MAX)),
+        (GetRange::Offset(12), GetRange::Offset(10)),
+        (GetRange::Suffix(3), GetRange::Suffix(3)),
+        (GetRange::Suffix(100), GetRange::Suffix(100)),
+    ] {
+        let store = with_object(17).await;
+        let cached = cached(&store);
+        let expected = range.as_range(17).unwrap();
+        let answer = get(&cached, range).await.unwrap();
+        assert_eq!((answer.range.clone(), answer.meta.size), (expected.clone(), 17));
+        let expected = usize::try_from(expected.start).unwrap()..usize::try_from(expected.end).unwrap();
+        assert_eq!(answer.bytes().await.unwrap(), part(expected));
+        assert_eq!(asked(&store), [(Some(sent), false)]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_costs_one_conditional_request_without_a_body() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    read_all(&cached).await;
+    let tag = store.inner().head(&path()).await.unwrap().e_tag;
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(17));
+    let answer = get(&cached, 3..12).await.unwrap();
+    let status = status(&answer);
+    assert_eq!(answer.bytes().await.unwrap(), part(3..12));
+    assert_eq!((status.outcome(), status.bytes_from_cache()), (CacheOutcome::Revalidated, 9));
+    assert_eq!(status.bytes_from_origin(), 0);
+    assert_eq!((store.count(), store.body_bytes()), (2, 0));
+    assert!(store.requests().iter().all(|request| request.if_none_match == tag));
+}
+
+#[tokio::test]
+async fn what_is_held_and_fresh_costs_no_request() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    read_all(&cached).await;
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(17));
+    for (from, to) in [(0, 1), (4, 6), (16, 17), (0, 17), (5, 10)] {
+        let answer = get(&cached, from as u64..to as u64).await.unwrap();
+        assert_eq!(status(&answer).outcome(), CacheOutcome::Fresh);
+        assert_eq!(answer.bytes().await.unwrap(), part(from..to));
+    }
+    assert_eq!(read(&cached, GetRange::Suffix(7)).await, part(10..17));
+    assert_eq!(cached.head(&path()).await.unwrap(), store.inner().head(&path()).await.unwrap());
+    assert_eq!(store.count(), 0);
+    let stats = cached.stats();
+    assert_eq!((stats.bytes_from_origin, stats.bytes_from_cache), (17, 17 + 1 + 2 + 1 + 17 + 5 + 7));
+    assert_eq!((stats.blocks_missed, stats.passed_through), (0, 0));
+}
+
+#[tokio::test]
+async fn what_changed_comes_with_the_same_request() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    read_all(&cached).await;
+    write(&store, "new and shorter").await;
+    store.reset();
+    let answer = get(&cached, 6..20).await.unwrap();
+    assert_eq!((status(&answer).outcome(), answer.meta.size), (CacheOutcome::Refetched, 15));
+    assert_eq!(answer.bytes().await.unwrap(), "d shorter");
+    assert_eq!(asked(&store), [(bounded(5..20), false)]);
+}
+
+#[tokio::test]
+async fn only_the_blocks_that_are_missing_are_fetched() {
+    let store = with_object(33).await;
+    let cached = lasting(&store);
+    read(&cached, 12..13).await;
+    assert_eq!(asked(&store), [(bounded(10..15), false)]);
+    assert_eq!(read_all(&cached).await, body(33));
+    assert_eq!(asked(&store), [(bounded(0..10), true), (bounded(15..33), true)]);
+    assert_eq!(cached.stats().bytes_from_origin, 33);
+    assert_eq!(read_all(&cached).await, body(33));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn a_head_is_one_request_without_a_body() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    let meta = store.inner().head(&path()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(cached.head(&path()).await.unwrap(), meta);
+    }
+    let requests = store.requests();
+    assert!(requests.iter().all(|request| request.operation == Operation::Head));
+    assert_eq!((requests.len(), &requests[1].if_none_match), (2, &meta.e_tag));
+    store.reset();
+    // What it said is good for a read.
+    assert_eq!(read(&cached, 6..7).await, part(6..7));
+    assert_eq!((store.count(), store.body_bytes()), (2, 5));
+}
+
+#[tokio::test]
+async fn what_is_gone_is_not_found() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    read_all(&cached).await;
+    store.inner().delete(&path()).await.unwrap();
+    for range in [None, Some(GetRange::from(0..5))] {
+        let options = GetOptions { range, ..GetOptions::new() };
+        let error = cached.get_opts(&path(), options).await.unwrap_err();
+        assert!(matches!(&error, object_store::Error::NotFound { path, .. } if path == "a/b"), "{error}");
+    }
+    assert!(matches!(cached.head(&path()).await, Err(object_store::Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn an_object_without_a_byte_is_held_too() {
+    let store = with_object(0).await;
+    let cached = lasting(&store);
+    for _ in 0..2 {
+        let answer = cached.get(&path()).await.unwrap();
+        assert_eq!((answer.range.clone(), answer.meta.size), (0..0, 0));
+        assert_eq!(answer.bytes().await.unwrap(), "");
+    }
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn attributes_come_back_as_they_were_put() {
+    let attributes = Attributes::from_iter([
+        (Attribute::ContentType, "text/plain"),
+        (Attribute::CacheControl, "no-store"),
+        (Attribute::Metadata("Owner".into()), "someone"),
+    ]);
+    let store = with_object(0).await;
+    let options = PutOptions { attributes: attributes.clone(), ..PutOptions::default() };
+    store.inner().put_opts(&path(), body(17).into(), options).await.unwrap();
+    let cached = lasting(&store);
+    for _ in 0..2 {
+        let answer = get(&cached, 3..4).await.unwrap();
+        assert_eq!(answer.attributes, attributes);
+        answer.bytes().await.unwrap();
+    }
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_a_block_is_served_and_not_kept() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    assert_eq!(read(&cached, GetRange::Suffix(9)).await, part(8..17));
+    assert_eq!(asked(&store), [(Some(GetRange::Suffix(9)), false)]);
+    assert_eq!(read(&cached, 10..17).await, part(10..17));
+    assert_eq!(store.count(), 0);
+    assert_eq!(read(&cached, 8..9).await, part(8..9));
+    assert_eq!(asked(&store), [(bounded(5..10), true)]);
+}
+
+#[tokio::test]
+async fn what_is_held_is_not_copied() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    read_all(&cached).await;
+    let block = read(&cached, 5..10).await;
+    let part = read(&cached, 7..9).await;
+    assert_eq!(part.as_ptr(), block[2..].as_ptr());
+    let parts = cached.get_ranges(&path(), &[8..10, 5..6]).await.unwrap();
+    assert_eq!((parts[0].as_ptr(), parts[1].as_ptr()), (block[3..].as_ptr(), block.as_ptr()));
+}
+
+#[tokio::test]
+async fn a_block_has_a_buffer_of_its_own() {
+    // The store gives out slices of one large buffer.
+    let store = with_object(1000).await;
+    let cached = builder(&store).freshness(Freshness::immutable()).block_size(100).build().unwrap();
+    read_all(&cached).await;
+    let held = store.inner().get(&path()).await.unwrap().bytes().await.unwrap();
+    let span = held.as_ptr() as usize..held.as_ptr() as usize + held.len();
+    let blocks = get(&cached, 0..1000).await.unwrap().into_stream();
+    use futures_util::TryStreamExt;
+    let blocks: Vec<_> = blocks.try_collect().await.unwrap();
+    assert_eq!(blocks.iter().map(bytes::Bytes::len).collect::<Vec<_>>(), [100; 10]);
+    assert!(blocks.iter().all(|block| !span.contains(&(block.as_ptr() as usize))));
+}
+
+#[tokio::test]
+async fn two_caches_on_one_backend_do_not_serve_each_other() {
+    let (one, other) = (with_object(17).await, with_object(17).await);
+    write(&other, "quite another one").await;
+    let backend = Arc::new(MapBackend::new());
+    let on = |store: &cache_testkit::FaultyStore| {
+        let builder = builder(store).backend(Arc::<MapBackend>::clone(&backend));
+        builder.freshness(Freshness::max_age(HOUR)).build().unwrap()
+    };
+    // Both give their object the tag that they give first, if they are asked to.
+    one.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));
+    other.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));
+    let (first, second) = (on(&one), on(&other));
+    for _ in 0..2 {
+        assert_eq!(read_all(&first).await, body(17));
+        assert_eq!(read_all(&second).await, "quite another one");
+    }
+    assert!(backend.usage().entries > 0);
+}
+
+#[tokio::test]
+async fn two_caches_of_one_identity_serve_each_other_whatever_their_blocks() {
+    let store = with_object(40).await;
+    let backend = Arc::new(MapBackend::new());
+    let identity = cache_core::Identity::named("one store");
+    let with_blocks_of = |size| {
+        let builder = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).identity(identity);
+        builder.freshness(Freshness::max_age(HOUR)).block_size(size).build().unwrap()
+    };
+    let sizes = [4, 6, 8, 5, 40, 4];
+    for size in sizes {
+        let cached = with_blocks_of(size);
+        for at in 0..40 {
+            assert_eq!(read(&cached, at as u64..at as u64 + 1).await, part(at..at + 1), "{size} {at}");
+        }
+    }
+    // Which version is current, each finds out for itself.
+    let last = with_blocks_of(4);
+    last.head(&path()).await.unwrap();
+    store.reset();
+    assert_eq!(read_all(&last).await, body(40));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn local_disk_is_read_like_any_store() {
+    let (_folder, store) = local_disk();
+    write(&store, body(100_000)).await;
+    let cached = builder(&store)
+        .strength(cache_store::ValidatorStrength::Strong)
+        .freshness(Freshness::max_age(HOUR))
+        .block_size(1000)
+        .build()
+        .unwrap();
+    assert_eq!(read(&cached, 10_500..20_500).await, part(10_500..20_500));
+    assert_eq!(read_all(&cached).await, body(100_000));
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(100_000));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn paths_that_are_no_keys_are_the_stores_affair() {
+    let store = with_object(17).await;
+    let cached = cached(&store);
+    let long = Path::from("k".repeat(5000));
+    for path in [Path::default(), long.clone()] {
+        assert!(matches!(cached.get(&path).await, Err(object_store::Error::NotFound { .. })));
+    }
+    cached.put(&long, body(17).into()).await.unwrap();
+    assert_eq!(cached.get_range(&long, 3..9).await.unwrap(), part(3..9));
+    assert_eq!(cached.get_ranges(&long, &[3..9]).await.unwrap(), [part(3..9)]);
+    // The longest that is one, whose blocks have no key.
+    let longest = Path::from("k".repeat(4094));
+    cached.put(&longest, body(17).into()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(cached.get_range(&longest, 3..9).await.unwrap(), part(3..9));
+        assert_eq!(cached.get_ranges(&longest, &[3..9]).await.unwrap(), [part(3..9)]);
+    }
+}
+
+#[tokio::test]
+async fn it_shows_the_store_that_it_wraps_and_nothing_of_what_is_in_it() {
+    let store = with_object(17).await;
+    write(&store, "a body that is not shown").await;
+    let cached = cached(&store);
+    read_all(&cached).await;
+    assert_eq!(cached.to_string(), "CachedStore(InMemory)");
+    let shown = format!("{cached:?} {:?}", builder(&store));
+    assert!(shown.contains("InMemory") && !shown.contains("not shown"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_invalidated_is_asked_about_and_what_is_cleared_is_gone() {
+    let store = with_object(17).await;
+    let backend = Arc::new(MapBackend::new());
+    let cached: CachedStore = builder(&store)
+        .backend(Arc::<MapBackend>::clone(&backend))
+        .freshness(Freshness::immutable())
+        .build()
+        .unwrap();
+    read_all(&cached).await;
+    for prefix in [None, Some("a/"), Some("")] {
+        store.reset();
+        match prefix {
+            None => cached.invalidate(&path()).await.unwrap(),
+            Some(prefix) => cached.invalidate_prefix(prefix).unwrap(),
+        }
+        cached.head(&path()).await.unwrap();
+        cached.head(&path()).await.unwrap();
+        assert_eq!(store.count(), 1, "{prefix:?}");
+    }
+    cached.invalidate_prefix("b").unwrap();
+    // The blocks are of a version, and still there.
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(17));
+    assert_eq!(store.count(), 0);
+    cached.clear().await.unwrap();
+    assert_eq!(backend.usage().entries, 0);
+    assert_eq!(read_all(&cached).await, body(17));
+    assert_eq!(asked(&store), [(None, false)]);
+
+    cached.close().await.unwrap();
+    assert!(matches!(cached.get(&path()).await, Err(object_store::Error::Generic { .. })));
+    assert_eq!(backend.usage().entries, 0);
+    assert_eq!(cached.inner().get(&path()).await.unwrap().bytes().await.unwrap(), body(17));
+}

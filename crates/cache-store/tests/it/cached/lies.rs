@@ -1,0 +1,212 @@
+//! A store whose lengths and tags are not what it says.
+
+use std::sync::Arc;
+
+use cache_core::Freshness;
+use cache_store::ValidatorStrength;
+use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Gate, TagFault};
+use futures_util::StreamExt;
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
+
+use super::{HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
+use crate::{SECONDS, path, write};
+
+/// A store whose bodies come in chunks of so many bytes.
+async fn in_chunks(chunk: usize) -> FaultyStore {
+    let store = Odd::gated(&Arc::new(Gate::new()), chunk);
+    write(&store, body(17)).await;
+    store
+}
+
+/// What of the body was given out before it ended, and how it did.
+async fn drain(answer: GetResult) -> (Vec<u8>, Option<Failure>) {
+    let mut chunks = answer.into_stream();
+    let mut got = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        match chunk {
+            Ok(chunk) => got.extend_from_slice(&chunk),
+            Err(error) => return (got, Some(Failure::of(&error))),
+        }
+    }
+    (got, None)
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept() {
+    for chunk in [1, 3, 5, 7, 100] {
+        for len in 0..17 {
+            for fault in [BodyFault::Truncated(len), BodyFault::Stalls(len), BodyFault::Fails(len)] {
+                let store = in_chunks(chunk).await;
+                store.fault(Fault::body(fault).once());
+                let cached = lasting(&store);
+                let (got, failed) = drain(cached.get(&path()).await.unwrap()).await;
+                assert_eq!(failed, Some(Failure::Unavailable), "{fault:?}");
+                assert_eq!(got, part(0..got.len()), "{fault:?}");
+                store.reset();
+                assert_eq!(read_all(&cached).await, body(17));
+                assert_eq!(store.body_bytes(), 17 - (len - len % 5), "{fault:?} by {chunk}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out() {
+    for chunk in [1, 3, 5, 7, 17, 100] {
+        let store = in_chunks(chunk).await;
+        store.fault(Fault::body(BodyFault::Overlong(1)).once());
+        let cached = lasting(&store);
+        let (got, failed) = drain(cached.get(&path()).await.unwrap()).await;
+        assert_eq!(failed, Some(Failure::Unavailable));
+        assert_eq!(got, part(0..got.len()));
+        assert!(got.len() < 17, "by {chunk}");
+        assert_eq!(read_all(&cached).await, body(17));
+        // Whether it is a fetch of missing blocks, too.
+        let store = in_chunks(chunk).await;
+        let cached = lasting(&store);
+        cached.head(&path()).await.unwrap();
+        store.fault(Fault::body(BodyFault::Overlong(1)));
+        let (got, failed) = drain(get(&cached, 3..15).await.unwrap()).await;
+        assert_eq!((got.len() < 12, failed), (true, Some(Failure::Unavailable)));
+        let ranges = cached.get_ranges(&path(), &[3..12]).await.unwrap_err();
+        assert!(matches!(ranges, object_store::Error::Generic { .. }));
+    }
+}
+
+#[tokio::test]
+async fn empty_chunks_are_passed_over() {
+    let store = Odd::answers(|answer| {
+        super::odd::with_body(answer, |body| {
+            let chunks = body.flat_map(|chunk| {
+                let chunk = chunk.unwrap();
+                let empty = || Ok(bytes::Bytes::new());
+                let pieces = chunk.chunks(3).map(bytes::Bytes::copy_from_slice).collect::<Vec<_>>();
+                futures_util::stream::iter(pieces)
+                    .flat_map(move |piece| futures_util::stream::iter([empty(), empty(), Ok(piece), empty()]))
+            });
+            chunks.boxed()
+        })
+    });
+    write(&store, body(170)).await;
+    let cached = lasting(&store);
+    for _ in 0..2 {
+        assert_eq!(read_all(&cached).await, body(170));
+    }
+    assert_eq!(store.count(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_of_another_range_is_an_error() {
+    let store =
+        Odd::answers(|answer| GetResult { range: answer.range.start..answer.range.end + 1, ..answer });
+    write(&store, body(17)).await;
+    let cached = builder(&store).build().unwrap();
+    for range in [None, bounded(3..8), Some(GetRange::Suffix(3))] {
+        let options = GetOptions { range, ..GetOptions::new() };
+        let error = cached.get_opts(&path(), options).await;
+        assert!(matches!(error, Err(object_store::Error::Generic { .. })));
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time() {
+    let weak = || Fault::tag(TagFault::Weak);
+    let none = || Fault::tag(TagFault::Missing);
+    let list = || Fault::tag(TagFault::Replaced("\"a\", \"b\"".into()));
+    let same = || Fault::tag(TagFault::Replaced("\"x\"".into()));
+    for (fault, strength) in [
+        (weak(), ValidatorStrength::Strong),
+        (none(), ValidatorStrength::Strong),
+        (list(), ValidatorStrength::Strong),
+        (same(), ValidatorStrength::Weak),
+        (same(), ValidatorStrength::None),
+        (same(), ValidatorStrength::Timestamp(HOUR)),
+    ] {
+        let store = with_object(17).await;
+        store.fault(fault);
+        let cached = builder(&store).strength(strength).freshness(Freshness::max_age(HOUR)).build().unwrap();
+        for _ in 0..2 {
+            assert_eq!(read_all(&cached).await, body(17));
+            assert_eq!(asked(&store), [(None, false)]);
+            assert_eq!(read(&cached, 6..8).await, part(6..8));
+            assert_eq!(asked(&store), [(bounded(5..10), false)]);
+            let parts = cached.get_ranges(&path(), &[1..2, 12..17]).await.unwrap();
+            assert_eq!(parts, [part(1..2), part(12..17)]);
+            assert_eq!(cached.head(&path()).await.unwrap().size, 17);
+            store.reset();
+        }
+        write(&store, "new, with the same tag").await;
+        assert_eq!(read_all(&cached).await, "new, with the same tag");
+        assert!(cached.stats().passed_through > 0);
+        assert_eq!(cached.stats().blocks_hit, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_timestamp_that_is_old_enough_names_the_bytes() {
+    use crate::clock::{SetClock, date};
+    let store = with_object(17).await;
+    store.fault(Fault::last_modified(Some(date(100.0))));
+    let clock = SetClock::at(101.0);
+    let cached = builder(&store)
+        .strength(SECONDS)
+        .clock(Arc::<SetClock>::clone(&clock))
+        .freshness(Freshness::max_age(HOUR))
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        read_all(&cached).await;
+    }
+    assert_eq!(store.count(), 2);
+    clock.set(103.0);
+    for _ in 0..2 {
+        read_all(&cached).await;
+    }
+    assert_eq!(store.count(), 3);
+}
+
+#[tokio::test]
+async fn many_readers_of_what_cannot_be_held_get_their_own_answers() {
+    let store = with_object(17).await;
+    store.fault(Fault::tag(TagFault::Missing));
+    store.fault(Fault::hold().once());
+    let cached = lasting(&store);
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let cached = cached.clone();
+            tokio::spawn(async move { read(&cached, 3..12).await })
+        })
+        .collect();
+    store.wait_until_held(1).await;
+    store.release_all();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), part(3..12));
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_too_large_is_read_from_the_store_each_time() {
+    let store = with_object(17).await;
+    for (max, n_requests) in [(16, 3), (17, 1)] {
+        store.reset();
+        let cached =
+            builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(max).build().unwrap();
+        for _ in 0..3 {
+            assert_eq!(read_all(&cached).await, body(17));
+        }
+        assert_eq!(store.count(), n_requests);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_breaks_the_read_and_not_the_cache() {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.fault(Fault::panic().once());
+    AssertUnwindSafe(get(&cached, 3..8)).catch_unwind().await.unwrap_err();
+    assert_eq!(read(&cached, 3..8).await, part(3..8));
+}

@@ -1,0 +1,128 @@
+//! A store that hears and answers otherwise than it should.
+
+use std::{fmt, ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_testkit::{FaultyStore, Gate};
+use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    memory::InMemory, path::Path,
+};
+
+type Edit<T> = Box<dyn Fn(T) -> T + Send + Sync>;
+
+pub(crate) struct Odd {
+    inner: InMemory,
+    hears: Edit<GetOptions>,
+    answers: Edit<GetResult>,
+}
+
+impl Odd {
+    pub(crate) fn hears(edit: impl Fn(GetOptions) -> GetOptions + Send + Sync + 'static) -> FaultyStore {
+        Self::new(Box::new(edit), Box::new(|answer| answer))
+    }
+
+    pub(crate) fn answers(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
+        Self::new(Box::new(|options| options), Box::new(edit))
+    }
+
+    /// Bodies come in chunks of so many bytes, each of which has to pass the gate.
+    pub(crate) fn gated(gate: &Arc<Gate>, len: usize) -> FaultyStore {
+        let gate = Arc::clone(gate);
+        Self::answers(move |answer| {
+            let gate = Arc::clone(&gate);
+            with_body(answer, |body| {
+                let chunks = body
+                    .map_ok(move |chunk| {
+                        let starts = (0..chunk.len()).step_by(len);
+                        let cut = move |from: usize| Ok(chunk.slice(from..chunk.len().min(from + len)));
+                        stream::iter(starts).map(cut)
+                    })
+                    .try_flatten();
+                let pass = move |chunk| {
+                    let gate = Arc::clone(&gate);
+                    async move {
+                        gate.pass().await;
+                        chunk
+                    }
+                };
+                chunks.then(pass).boxed()
+            })
+        })
+    }
+
+    fn new(hears: Edit<GetOptions>, answers: Edit<GetResult>) -> FaultyStore {
+        FaultyStore::new(Arc::new(Self { inner: InMemory::new(), hears, answers }))
+    }
+}
+
+/// `answer` with another body.
+pub(crate) fn with_body(
+    answer: GetResult,
+    edit: impl FnOnce(BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>>,
+) -> GetResult {
+    let GetResult { range, meta, attributes, extensions, .. } = &answer;
+    let (range, meta) = (range.clone(), meta.clone());
+    let (attributes, extensions) = (attributes.clone(), extensions.clone());
+    let payload = GetResultPayload::Stream(edit(answer.into_stream()));
+    GetResult { payload, range, meta, attributes, extensions }
+}
+
+impl fmt::Debug for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Odd")
+    }
+}
+
+/// It is trusted like the store that it wraps.
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Odd {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, (self.hears)(options)).await.map(&self.answers)
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.inner.rename_opts(from, to, options).await
+    }
+}

@@ -1,0 +1,140 @@
+use std::ops::Range;
+
+use cache_core::Freshness;
+use cache_testkit::{Fault, FaultyStore};
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::{HOUR, asked, body, bounded, builder, cached, lasting, part, read, with_object};
+use crate::{path, write};
+
+fn parts(ranges: &[Range<u64>]) -> Vec<bytes::Bytes> {
+    let index = |at: u64| usize::try_from(at).unwrap();
+    ranges.iter().map(|range| part(index(range.start)..index(range.end))).collect()
+}
+
+#[tokio::test]
+async fn neighbours_are_fetched_by_one_request() {
+    for (gap, ranges, sent) in [
+        (0, vec![0..1, 6..7, 11..12], vec![(0..15, false)]),
+        (0, vec![1..2, 10..11], vec![(0..5, false), (10..15, true)]),
+        (4, vec![1..2, 10..11], vec![(0..5, false), (10..15, true)]),
+        (5, vec![1..2, 10..11], vec![(0..15, false)]),
+        (100, vec![90..91, 3..8, 30..31, 31..32, 4..5, 3..8], vec![(0..95, false)]),
+        (0, vec![0..100], vec![(0..100, false)]),
+    ] {
+        let store = with_object(100).await;
+        let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(gap).build().unwrap();
+        for _ in 0..2 {
+            assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges));
+        }
+        let sent: Vec<_> = sent.into_iter().map(|(range, pinned)| (bounded(range), pinned)).collect();
+        assert_eq!(asked(&store), sent, "{ranges:?} with gaps of {gap}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_missing_is_fetched() {
+    let store = with_object(100).await;
+    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5).build().unwrap();
+    for range in [10..20, 40..45] {
+        read(&cached, range).await;
+    }
+    store.reset();
+    // Missing are 5, 20, 30, 45 and 60; between 20 and 30, 30 and 45 lie 5 and 10 bytes.
+    let ranges = [5..25, 30..35, 40..50, 60..61];
+    assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges));
+    let mut asked = asked(&store);
+    asked.sort_by_key(|(range, _)| format!("{range:?}"));
+    assert_eq!(
+        asked,
+        [(bounded(20..35), true), (bounded(45..50), true), (bounded(5..10), true), (bounded(60..65), true)]
+    );
+    let stats = cached.stats();
+    assert_eq!((stats.blocks_hit, stats.bytes_from_cache), (3, 15));
+}
+
+#[tokio::test]
+async fn what_is_held_costs_one_conditional_request_however_many_ranges() {
+    let store = with_object(100).await;
+    let cached = cached(&store);
+    super::read_all(&cached).await;
+    store.reset();
+    let ranges: Vec<_> = (0..20).rev().map(|n| n * 5 + 1..n * 5 + 4).collect();
+    assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges));
+    assert_eq!((store.count(), store.body_bytes()), (1, 0));
+    assert!(store.requests()[0].if_none_match.is_some());
+}
+
+#[tokio::test]
+async fn so_many_requests_are_made_at_a_time() {
+    for parallel in [1, 3] {
+        let store = with_object(100).await;
+        let cached = builder(&store)
+            .freshness(Freshness::max_age(HOUR))
+            .coalesce_gap(0)
+            .parallel(parallel)
+            .build()
+            .unwrap();
+        cached.head(&path()).await.unwrap();
+        store.fault(Fault::hold());
+        let ranges: Vec<_> = (0..6).map(|n| n * 15..n * 15 + 1).collect();
+        let reader = tokio::spawn({
+            let (cached, ranges) = (cached.clone(), ranges.clone());
+            async move { cached.get_ranges(&path(), &ranges).await.unwrap() }
+        });
+        for n in 0..6 / parallel {
+            store.wait_until_held(parallel).await;
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(store.gets(), (n + 1) * parallel);
+            store.release(parallel);
+        }
+        assert_eq!(reader.await.unwrap(), parts(&ranges));
+    }
+}
+
+#[tokio::test]
+async fn readers_of_the_same_ranges_make_one_request() {
+    let store = with_object(100).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    store.fault(Fault::hold().once());
+    let ranges = [3..8, 20..30];
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let (cached, ranges) = (cached.clone(), ranges.clone());
+            tokio::spawn(async move { cached.get_ranges(&path(), &ranges).await.unwrap() })
+        })
+        .collect();
+    store.wait_until_held(1).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    store.release_all();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), parts(&ranges));
+    }
+    assert_eq!(asked(&store), [(bounded(0..30), true)]);
+}
+
+#[tokio::test]
+async fn all_ranges_are_of_one_version() {
+    let store = with_object(100).await;
+    let cached = lasting(&store);
+    cached.get_ranges(&path(), &[0..1]).await.unwrap();
+    write(&store, vec![b'n'; 100]).await;
+    let read = cached.get_ranges(&path(), &[0..5, 50..51]).await.unwrap();
+    assert_eq!(read, [&b"nnnnn"[..], b"n"]);
+}
+
+#[tokio::test]
+async fn no_range_is_the_stores_affair() {
+    let store = FaultyStore::in_memory();
+    let cached = cached(&store);
+    let bare = store.inner().get_ranges(&path(), &[]).await.is_ok();
+    assert_eq!(cached.get_ranges(&path(), &[]).await.is_ok(), bare);
+    write(&store, body(17)).await;
+    assert_eq!(cached.get_ranges(&path(), &[]).await.unwrap().len(), 0);
+}

@@ -1,0 +1,98 @@
+use std::{sync::Arc, time::Duration};
+
+use cache_core::{Backend, Entry, ErrorKind, Freshness, Usage};
+use cache_store::{CachedStore, CachedStoreBuilder, ValidatorStrength};
+use cache_testkit::FaultyStore;
+
+use super::{HOUR, body, builder, read_all, with_object};
+
+#[tokio::test]
+async fn a_setting_that_cannot_be_is_an_error() {
+    let store = with_object(17).await;
+    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 8] = [
+        |builder| builder.block_size(0),
+        |builder| builder.parallel(0),
+        |builder| builder.origin_timeout(Duration::ZERO),
+        |builder| builder.time_to_live(Some(Duration::ZERO)),
+        |builder| builder.strength(ValidatorStrength::Timestamp(Duration::ZERO)),
+        |builder| builder.freshness(Freshness::strong().stale_while_revalidate(HOUR)),
+        |builder| builder.freshness_for("a", Freshness::strong().stale_while_revalidate(HOUR)),
+        |builder| builder.backend(Arc::new(Small)).block_size(101),
+    ];
+    for set in settings {
+        assert_eq!(set(builder(&store)).build().unwrap_err().kind(), ErrorKind::Config);
+    }
+    let without_backend = CachedStore::builder(Arc::new(store.clone())).build();
+    assert_eq!(without_backend.unwrap_err().kind(), ErrorKind::Config);
+    builder(&store).backend(Arc::new(Small)).block_size(100).build().unwrap();
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn absurd_settings_work() {
+    let store = with_object(17).await;
+    let cached = builder(&store)
+        .block_size(u64::MAX)
+        .max_object_size(u64::MAX)
+        .coalesce_gap(u64::MAX)
+        .parallel(usize::MAX)
+        .origin_timeout(Duration::MAX)
+        .time_to_live(Some(Duration::MAX))
+        .freshness(Freshness::max_age(HOUR))
+        .build()
+        .unwrap();
+    use object_store::ObjectStore;
+    let parts = cached.get_ranges(&crate::path(), &[3..8, 15..u64::MAX]).await.unwrap();
+    assert_eq!(parts, [super::part(3..8), super::part(15..17)]);
+    for range in [0..1, 3..u64::MAX, u64::MAX - 1..u64::MAX] {
+        let _ = super::get(&cached, range).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(read_all(&cached).await, body(17));
+    }
+}
+
+/// A backend that may hold 100 bytes, and holds none.
+struct Small;
+
+#[async_trait::async_trait]
+impl Backend for Small {
+    fn peek(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
+    async fn get(&self, _: &str) -> cache_core::Result<Option<Entry>> {
+        Ok(None)
+    }
+
+    async fn insert(&self, _: Entry) -> cache_core::Result<cache_core::Admission> {
+        Ok(cache_core::Admission::Refused(cache_core::Refusal::TooLarge))
+    }
+
+    async fn remove(&self, _: &str) -> cache_core::Result<bool> {
+        Ok(false)
+    }
+
+    async fn clear(&self) -> cache_core::Result<()> {
+        Ok(())
+    }
+
+    async fn sweep(&self, _: cache_core::Moment) -> cache_core::Result<()> {
+        Ok(())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { capacity_bytes: Some(100), ..Usage::default() }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
+    let store: FaultyStore = with_object(100).await;
+    let cached = builder(&store).backend(Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
+    for _ in 0..2 {
+        assert_eq!(read_all(&cached).await, body(100));
+        assert_eq!(super::read(&cached, 3..88).await, super::part(3..88));
+    }
+    assert_eq!(store.count(), 4);
+}

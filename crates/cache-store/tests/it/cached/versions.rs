@@ -1,0 +1,196 @@
+//! An object that is replaced while it is read.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use cache_core::Freshness;
+use cache_store::CachedStore;
+use cache_testkit::{Fault, FaultyStore};
+use futures_util::StreamExt;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, memory::InMemory};
+
+use super::{HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
+use crate::{path, write};
+
+fn new() -> Bytes {
+    Bytes::from(vec![b'n'; 17])
+}
+
+/// A cache that holds the head and the first block of an object that has been replaced since.
+async fn with_old_head(store: &FaultyStore, body: impl Into<Bytes>) -> CachedStore {
+    let cached = lasting(store);
+    read(&cached, 0..5).await;
+    write(store, body).await;
+    store.reset();
+    cached
+}
+
+#[tokio::test]
+async fn nothing_given_out_the_read_begins_anew() {
+    let store = with_object(17).await;
+    let cached = with_old_head(&store, new()).await;
+    assert_eq!(read(&cached, 6..12).await, "nnnnnn");
+    // The answer to the second question brings the bytes.
+    assert_eq!(asked(&store), [(bounded(5..15), true), (bounded(5..15), false)]);
+    assert_eq!(cached.stats().restarts, 1);
+    assert_eq!(read_all(&cached).await, new());
+}
+
+#[tokio::test]
+async fn a_held_beginning_is_not_given_out_before_the_rest_is_known_to_be_there() {
+    let store = with_object(17).await;
+    let cached = with_old_head(&store, new()).await;
+    assert_eq!(read(&cached, 0..17).await, new());
+    let cached = with_old_head(&store, body(17)).await;
+    assert_eq!(cached.get_ranges(&path(), &[0..3, 15..16]).await.unwrap(), [part(0..3), part(15..16)]);
+}
+
+#[tokio::test]
+async fn a_shorter_or_deleted_object_is_seen_too() {
+    for len in [1, 4, 7] {
+        let store = with_object(17).await;
+        let cached = with_old_head(&store, part(0..len)).await;
+        let bare = store.inner().get_range(&path(), 3..12).await;
+        match (get(&cached, 3..12).await, bare) {
+            (Ok(ours), Ok(bare)) => assert_eq!(ours.bytes().await.unwrap(), bare),
+            (Err(object_store::Error::Generic { .. }), Err(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let store = with_object(17).await;
+    let cached = with_old_head(&store, new()).await;
+    store.inner().delete(&path()).await.unwrap();
+    assert!(matches!(get(&cached, 6..12).await, Err(object_store::Error::NotFound { .. })));
+    assert!(matches!(get(&cached, 0..1).await, Err(object_store::Error::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn something_given_out_it_is_an_error_and_never_a_mix() {
+    let store = with_object(100).await;
+    let cached = lasting(&store);
+    for range in [0..30, 50..60] {
+        read(&cached, range).await;
+    }
+    let mut chunks = get(&cached, 0..100).await.unwrap().into_stream();
+    assert_eq!(chunks.next().await.unwrap().unwrap(), part(0..5));
+    write(&store, vec![b'n'; 100]).await;
+    let mut got = 5;
+    let error = loop {
+        match chunks.next().await.unwrap() {
+            Ok(chunk) => {
+                assert_eq!(chunk, part(got..got + chunk.len()));
+                got += chunk.len();
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, object_store::Error::Precondition { .. }), "{error}");
+    assert_eq!(got, 30);
+    assert!(chunks.next().await.is_none());
+    // The next reader is not sent into the same trap.
+    assert_eq!(read_all(&cached).await, vec![b'n'; 100]);
+}
+
+#[tokio::test]
+async fn a_body_that_has_begun_is_of_its_version_to_the_end() {
+    let store = with_object(17).await;
+    let cached = lasting(&store);
+    let answer = cached.get(&path()).await.unwrap();
+    write(&store, new()).await;
+    assert_eq!(answer.bytes().await.unwrap(), body(17));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_if_match_is_caught_by_the_tag() {
+    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    write(&store, body(17)).await;
+    let cached = with_old_head(&store, new()).await;
+    assert_eq!(read(&cached, 6..12).await, "nnnnnn");
+    assert_eq!(cached.stats().restarts, 1);
+    // And where the tag repeats, by the length.
+    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    write(&store, body(17)).await;
+    store.fault(Fault::tag(cache_testkit::TagFault::Replaced("\"x\"".into())));
+    let cached = with_old_head(&store, vec![b'n'; 18]).await;
+    assert!(read(&cached, 6..12).await == "nnnnnn" || cached.stats().restarts > 0);
+}
+
+/// A store in which the object is replaced before each request for blocks.
+fn restless() -> FaultyStore {
+    let n = Arc::new(AtomicUsize::new(0));
+    let objects = Arc::new(InMemory::new());
+    let store = FaultyStore::new(Arc::<InMemory>::clone(&objects));
+    store.fault(
+        Fault::error_with(move |request| {
+            n.fetch_add(1, Ordering::Relaxed);
+            let path = request.location.to_string();
+            object_store::Error::Precondition { path, source: "replaced".into() }
+        })
+        .when(|request| request.if_match.is_some()),
+    );
+    store
+}
+
+#[tokio::test]
+async fn an_object_that_never_stands_still_is_read_by_one_answer() {
+    let store = restless();
+    write(&store, body(17)).await;
+    let cached = lasting(&store);
+    read(&cached, 0..5).await;
+    store.reset();
+    assert_eq!(read(&cached, 6..12).await, part(6..12));
+    assert_eq!(cached.stats().restarts, 3);
+    assert_eq!(store.requests().last().unwrap().range, bounded(6..12));
+    assert!(store.count() <= 7, "{:?}", store.requests());
+    // Several answers may be of several versions.
+    let parts = cached.get_ranges(&path(), &[6..7, 12..13]).await;
+    assert!(matches!(parts, Err(object_store::Error::Precondition { .. })));
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_request_all_begin_anew() {
+    let store = with_object(17).await;
+    let cached = with_old_head(&store, new()).await;
+    store.fault(Fault::hold().once());
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let cached = cached.clone();
+            tokio::spawn(async move { read(&cached, 6..12).await })
+        })
+        .collect();
+    store.wait_until_held(1).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    store.release_all();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), "nnnnnn");
+    }
+    assert!(store.count() < 10, "{}", store.count());
+}
+
+#[tokio::test]
+async fn a_strong_read_sees_what_was_there_when_it_began() {
+    let store = with_object(17).await;
+    let cached = builder(&store).freshness(Freshness::strong()).build().unwrap();
+    read_all(&cached).await;
+    store.fault(Fault::hold().once().late());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { read(&cached, 0..17).await }
+    });
+    store.wait_until_held(1).await;
+    write(&store, new()).await;
+    let second = tokio::spawn({
+        let cached = cached.clone();
+        async move { read(&cached, 0..17).await }
+    });
+    tokio::task::yield_now().await;
+    store.release_all();
+    assert_eq!(first.await.unwrap(), body(17));
+    assert_eq!(second.await.unwrap(), new());
+    let _ = HOUR;
+}
