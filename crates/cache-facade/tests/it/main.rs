@@ -1,6 +1,6 @@
 //! Tests of the cache through its public API.
 //!
-//! `scenarios` runs over every kind of store, `contract` over servers, `settings`, `cached_store` and `time`
+//! `scenarios` runs over every kind of store, `contract` and `suite` over servers, `settings`, `cached_store` and `time`
 //! over memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,5 +10,6 @@ mod scenarios;
 mod secrets;
 mod settings;
 mod strangers;
+mod suite;
 mod time;
 mod world;
