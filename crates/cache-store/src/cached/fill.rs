@@ -495,11 +495,18 @@ struct Waiting {
 
 impl Waiting {
     fn register(&self, reader: u64, waker: &Waker) {
+        let waker = waker.clone();
         let mut wakers = self.lock();
-        match wakers.iter_mut().find(|(registered, _)| *registered == reader) {
-            Some((_, registered)) => registered.clone_from(waker),
-            None => wakers.push((reader, waker.clone())),
-        }
+        let before = match wakers.iter_mut().find(|(registered, _)| *registered == reader) {
+            Some((_, registered)) => Some(mem::replace(registered, waker)),
+            None => {
+                wakers.push((reader, waker));
+                None
+            }
+        };
+        // It may be the last one of a task, and free it.
+        drop(wakers);
+        drop(before);
     }
 
     fn forget(&self, reader: u64) {
