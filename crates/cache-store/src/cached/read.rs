@@ -136,7 +136,7 @@ impl Begun {
     fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
         let Known { served, snapshot, answer } = known;
         if let Some(condition) = &options.if_match
-            && snapshot.matches(condition) != Some(true)
+            && !snapshot.matches(condition)
         {
             return None;
         }

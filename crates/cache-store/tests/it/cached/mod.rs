@@ -10,6 +10,7 @@ mod odd;
 mod policies;
 mod ranges;
 mod settings;
+mod slow;
 mod versions;
 mod writes;
 
