@@ -6,7 +6,7 @@ use crate::shell::{Result, build_unlocked_and_run};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask clients [NAME…] [--json FILE]    real clients over a store that is 20 ms away: requests, bytes, times, and
-                                         whether results are right; all, or those named (parquet)";
+                                         whether results are right; all, or some of parquet, slatedb";
 
 /// Stops at the first that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -35,7 +35,7 @@ fn chosen(args: &[String]) -> Result<(Vec<&str>, &[String])> {
 }
 
 /// The quick builds first.
-const CLIENTS: [&str; 1] = ["parquet"];
+const CLIENTS: [&str; 2] = ["parquet", "slatedb"];
 
 #[cfg(test)]
 mod tests {
@@ -53,7 +53,7 @@ mod tests {
     fn those_that_are_named_run_and_the_rest_is_for_them() {
         check(&[], &CLIENTS, &[]);
         check(&["--json", "x"], &CLIENTS, &["--json", "x"]);
-        check(&["parquet", "--json", "x"], &["parquet"], &["--json", "x"]);
+        check(&["slatedb", "parquet", "--json", "x"], &["slatedb", "parquet"], &["--json", "x"]);
     }
 
     #[test]
