@@ -232,10 +232,7 @@ impl ObjectCacheBuilder {
             return Err(wrong("name is empty; give one, or leave it out"));
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let backend = match self.backend {
-            Some(backend) => self.memory.unless_set(backend)?,
-            None => self.memory.backend()?,
-        };
+        let backend = self.memory.or(self.backend)?;
         let origin = match self.source {
             Source::Store(store) => self.of_store.origin(store, Arc::clone(&clock))?,
             Source::Origin(origin) => self.of_store.unless_set(origin)?,
@@ -289,15 +286,19 @@ impl fmt::Debug for Source {
 
 /// Settings of the backend in memory.
 #[derive(Debug, Default)]
-struct Memory {
-    limits: Limits,
-    eviction: Option<Eviction>,
-    saving: Option<Saving>,
+pub(crate) struct Memory {
+    pub(crate) limits: Limits,
+    pub(crate) eviction: Option<Eviction>,
+    pub(crate) saving: Option<Saving>,
 }
 
 impl Memory {
-    fn backend(self) -> Result<Arc<dyn Backend>> {
-        self.eviction.unwrap_or_default().backend(self.limits, self.saving)
+    /// The backend: `own`, if there is one, and nothing was set beside it.
+    pub(crate) fn or(self, own: Option<Arc<dyn Backend>>) -> Result<Arc<dyn Backend>> {
+        match own {
+            Some(backend) => self.unless_set(backend),
+            None => self.eviction.unwrap_or_default().backend(self.limits, self.saving),
+        }
     }
 
     fn unless_set<T>(&self, backend: T) -> Result<T> {

@@ -50,6 +50,11 @@
 //! # }
 //! ```
 //!
+//! # As an object store
+//!
+//! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it holds objects in blocks,
+//! streams large ones, and takes every write. See [`CachedStoreBuilder`].
+//!
 //! # Deeper
 //!
 //! This crate assembles the others and adds little. [`cache_core`] has the contracts: implement [`Backend`],
@@ -67,6 +72,7 @@
 
 mod builder;
 mod cache;
+mod cached_store;
 mod decode;
 mod eviction;
 mod object;
@@ -81,13 +87,17 @@ pub use {
         PutCondition, Result, Stats, Status, Version,
     },
     cache_policy::{self, Saving},
-    cache_store::{self, Capabilities, Support, ValidatorStrength, probe_capabilities},
+    cache_store::{
+        self, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats, Capabilities, NotCached,
+        OnlyIfCached, Support, ValidatorStrength, probe_capabilities,
+    },
     object_store,
 };
 
 pub use crate::{
     builder::ObjectCacheBuilder,
     cache::ObjectCache,
+    cached_store::CachedStoreBuilder,
     eviction::{Eviction, Policy},
     object::CachedObject,
     options::ReadOptions,

@@ -256,7 +256,7 @@ async fn check(way: Way, end: End, freshness: Freshness, held: bool, reads: Read
     match (end, writing.await) {
         (End::Succeeds, Ok(Ok(()))) => {}
         (End::Fails | End::LosesReply, Ok(Err(error))) => {
-            assert_eq!(Failure::of(&error), Failure::Unavailable)
+            assert_eq!(Failure::of(&error), Failure::Unavailable);
         }
         (End::Panics, Err(error)) if error.is_panic() => {}
         (End::DroppedEarly | End::DroppedLate, Err(error)) if error.is_cancelled() => {}
@@ -680,7 +680,7 @@ struct Heard {
 }
 
 impl Heard {
-    fn hear(&self, what: String, extensions: &Extensions) {
+    fn hear(&self, what: &str, extensions: &Extensions) {
         let mark = extensions.get::<Mark>().map_or("", |mark| mark.0);
         self.heard.lock().unwrap().push(format!("{what} {mark}"));
     }
@@ -697,7 +697,7 @@ impl fmt::Display for Heard {
 impl ObjectStore for Heard {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         if options.extensions.get::<Mark>().is_some() {
-            self.hear(format!("{location} {options:?}"), &options.extensions);
+            self.hear(&format!("{location} {options:?}"), &options.extensions);
         }
         self.inner.put_opts(location, payload, options).await
     }
@@ -707,7 +707,7 @@ impl ObjectStore for Heard {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.hear(format!("{location} {options:?}"), &options.extensions);
+        self.hear(&format!("{location} {options:?}"), &options.extensions);
         self.inner.put_multipart_opts(location, options).await
     }
 
@@ -739,12 +739,12 @@ impl ObjectStore for Heard {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.hear(format!("{from} {to} {options:?}"), &options.extensions);
+        self.hear(&format!("{from} {to} {options:?}"), &options.extensions);
         self.inner.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.hear(format!("{from} {to} {options:?}"), &options.extensions);
+        self.hear(&format!("{from} {to} {options:?}"), &options.extensions);
         self.inner.rename_opts(from, to, options).await
     }
 }

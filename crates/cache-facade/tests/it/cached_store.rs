@@ -1,0 +1,164 @@
+//! `CachedStoreBuilder`: what it sets, and the defaults.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_facade::{
+    CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Saving,
+    ValidatorStrength,
+    cache_policy::{Lru, MemoryBackend},
+    object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path},
+};
+use cache_testkit::{Fault, FaultyStore, ManualClock, MapBackend, Operation};
+
+use crate::world::failed;
+
+fn over_store() -> CachedStoreBuilder {
+    CachedStoreBuilder::new(Arc::new(InMemory::new()))
+}
+
+/// Checks that `set` is a `Config` error that says each of `words`.
+#[track_caller]
+fn wrong(set: impl FnOnce(CachedStoreBuilder) -> CachedStoreBuilder, words: &[&str]) {
+    let error = failed(set(over_store()).build(), ErrorKind::Config).to_string();
+    assert!(words.iter().all(|word| error.contains(word)), "{error}");
+}
+
+#[test]
+fn a_bad_setting_is_an_error_that_names_it() {
+    let contradiction = Freshness::strong().stale_while_revalidate(ONE);
+    wrong(|builder| builder.max_capacity(0), &["max_capacity", "zero"]);
+    wrong(|builder| builder.max_entries(0), &["max_entries", "zero"]);
+    wrong(|builder| builder.time_to_live(Duration::ZERO), &["time_to_live", "zero"]);
+    wrong(|builder| builder.origin_timeout(Duration::ZERO), &["origin_timeout", "zero"]);
+    wrong(|builder| builder.block_size(0), &["block_size", "zero"]);
+    wrong(|builder| builder.parallel(0), &["parallel", "zero"]);
+    wrong(|builder| builder.freshness(contradiction), &["stale_while_revalidate"]);
+    wrong(|builder| builder.freshness_for("a/", contradiction), &["stale_while_revalidate"]);
+    let no_grain = ValidatorStrength::Timestamp(Duration::ZERO);
+    wrong(|builder| builder.validator_strength(no_grain), &["grain"]);
+    wrong(|builder| builder.block_size(1001).max_capacity(1000), &["block_size"]);
+    wrong(|builder| builder.block_size(CAPACITY + 1), &["block_size"]);
+    over_store().block_size(CAPACITY).build().unwrap();
+    wrong(|builder| builder.eviction(Lru::new()).saving(Saving::Requests), &["saving"]);
+}
+
+#[test]
+fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
+    let over_backend = |builder: CachedStoreBuilder| {
+        let backend = MemoryBackend::builder(Lru::new()).build().unwrap();
+        builder.backend(Arc::new(backend))
+    };
+    over_backend(over_store()).build().unwrap();
+    wrong(|builder| over_backend(builder).max_capacity(1), &["max_capacity", "backend"]);
+    wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
+    wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
+    wrong(|builder| over_backend(builder).saving(Saving::Bytes), &["saving", "backend"]);
+}
+
+async fn outcome(store: &CachedStore, path: &Path) -> CacheOutcome {
+    let answer = store.get(path).await.unwrap();
+    let status = answer.extensions.get::<CacheStatus>().unwrap().clone();
+    answer.bytes().await.unwrap();
+    status.outcome()
+}
+
+#[tokio::test]
+async fn by_default_it_asks_on_every_read_and_keeps_the_bytes() {
+    let store = FaultyStore::in_memory();
+    let cached = CachedStoreBuilder::new(Arc::new(store.clone())).build().unwrap();
+    let path = Path::from("a");
+    // Larger than a block.
+    cached.put(&path, vec![7; (1 << 20) + 1].into()).await.unwrap();
+    assert_eq!(outcome(&cached, &path).await, CacheOutcome::Fetched);
+    store.reset();
+    assert_eq!(outcome(&cached, &path).await, CacheOutcome::Revalidated);
+    assert_eq!((store.count(), store.body_bytes()), (1, 0));
+    assert_eq!((cached.stats().heads.entries, cached.stats().heads.capacity_bytes), (3, CAPACITY));
+}
+
+#[tokio::test]
+async fn settings_reach_what_they_are_about() {
+    let store = FaultyStore::in_memory();
+    let clock = Arc::new(ManualClock::new());
+    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+        .freshness(Freshness::max_age(ONE))
+        .freshness_for("static/", Freshness::immutable())
+        .time_to_live(Duration::MAX)
+        .validator_strength(ValidatorStrength::Strong)
+        .clock(clock.clone())
+        .block_size(10)
+        .max_object_size(30)
+        .coalesce_gap(9)
+        .parallel(1)
+        .max_entries(7)
+        .max_capacity(1 << 20)
+        .eviction(Eviction::Gdsf)
+        .saving(Saving::Bytes)
+        .build()
+        .unwrap();
+    let (changing, fixed, large) = (Path::from("a"), Path::from("static/a"), Path::from("large"));
+    for (path, size) in [(&changing, 30), (&fixed, 10), (&large, 31)] {
+        cached.put(path, vec![7; size].into()).await.unwrap();
+        assert_eq!(outcome(&cached, path).await, CacheOutcome::Fetched);
+    }
+    // Two heads, three blocks and one.
+    assert_eq!(cached.stats().heads.entries, 6);
+    assert_eq!(outcome(&cached, &changing).await, CacheOutcome::Fresh);
+    clock.advance(ONE);
+    assert_eq!(outcome(&cached, &changing).await, CacheOutcome::Revalidated);
+    assert_eq!(outcome(&cached, &fixed).await, CacheOutcome::Fresh);
+    assert_eq!(outcome(&cached, &large).await, CacheOutcome::Fetched);
+    store.reset();
+    cached.invalidate(&changing).await.unwrap();
+    cached.put(&changing, vec![8; 30].into()).await.unwrap();
+    let parts = cached.get_ranges(&changing, &[0..1, 25..26]).await.unwrap();
+    assert_eq!(parts, [&[8][..], &[8]]);
+    let gets = store.requests().into_iter().filter(|request| request.operation == Operation::Get);
+    assert_eq!(gets.count(), 2, "there is a block of 10 between them");
+    for n in 0..9 {
+        let path = Path::from(format!("static/{n}"));
+        cached.put(&path, vec![7; 10].into()).await.unwrap();
+        outcome(&cached, &path).await;
+    }
+    assert_eq!(cached.stats().heads.entries, 7);
+}
+
+#[tokio::test]
+async fn only_copies_of_the_same_identity_are_used() {
+    let (store, backend) = (FaultyStore::in_memory(), Arc::new(MapBackend::new()));
+    let path = Path::from("a");
+    store.inner().put(&path, "body".into()).await.unwrap();
+    for (name, bytes) in [(Some("reader"), 4), (Some("reader"), 0), (Some("writer"), 4), (None, 4), (None, 4)]
+    {
+        let mut builder = CachedStoreBuilder::new(Arc::new(store.clone())).backend(backend.clone());
+        if let Some(name) = name {
+            builder = builder.identity(name);
+        }
+        let cached = builder.build().unwrap();
+        // Which version is current, each finds out for itself.
+        cached.head(&path).await.unwrap();
+        store.reset();
+        cached.get(&path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(store.body_bytes(), bytes, "{name:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_is_given_up() {
+    let store = FaultyStore::in_memory();
+    store.fault(Fault::hang());
+    let cached = CachedStoreBuilder::new(Arc::new(store)).origin_timeout(ONE).build().unwrap();
+    let path = Path::from("a");
+    let answer = tokio::time::timeout(ONE + NANO, cached.get(&path)).await.unwrap();
+    assert!(answer.unwrap_err().to_string().contains("origin_timeout"));
+}
+
+#[test]
+fn a_builder_shows_its_store_by_name_and_its_settings() {
+    let shown = format!("{:?}", over_store().max_capacity(12_345).block_size(678));
+    assert!(shown.contains("InMemory") && shown.contains("12345") && shown.contains("678"), "{shown}");
+}
+
+const CAPACITY: u64 = 256 << 20;
+const ONE: Duration = Duration::from_secs(1);
+const NANO: Duration = Duration::from_nanos(1);
