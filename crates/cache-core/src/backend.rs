@@ -112,6 +112,8 @@ pub struct Usage {
     pub bytes: u64,
     /// The most bytes that may be held; `None` without a limit.
     pub capacity_bytes: Option<u64>,
+    /// The most entries that may be held; `None` without a limit.
+    pub capacity_entries: Option<u64>,
     /// Entries evicted to make room, since the start.
     pub evicted: u64,
     /// Entries dropped because they had expired, since the start.

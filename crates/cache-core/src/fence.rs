@@ -5,7 +5,7 @@
 //! most [`FLOORS_MAX`] floors; one more and all of them become a floor under the whole cache. Nothing is walked:
 //! void entries are found out when they are read, and leave by eviction or expiry otherwise.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic as unchecked};
 
 use crate::{
     Entry,
@@ -19,8 +19,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Epoch(pub(crate) u64);
 
-#[derive(Debug, Default)]
+/// Those of a cache begin where those of no other cache of this process are: a stamp of an earlier cache of the same
+/// name, on the same backend, is of another clock, and no floor here is above it.
+#[derive(Debug)]
 pub(crate) struct Epochs {
+    /// The first one.
+    first: u64,
     /// The epoch of questions asked now.
     latest: AtomicU64,
     floors: RwLock<Floors>,
@@ -38,6 +42,18 @@ enum Scope {
     Key(Box<str>),
 }
 
+impl Default for Epochs {
+    fn default() -> Self {
+        static CACHES: unchecked::AtomicU64 = unchecked::AtomicU64::new(1);
+        let first = CACHES.fetch_add(1, unchecked::Ordering::Relaxed) << EPOCH_BITS;
+        Self {
+            first,
+            latest: AtomicU64::new(first),
+            floors: RwLock::new(Floors { whole: first, ..Floors::default() }),
+        }
+    }
+}
+
 impl Epochs {
     pub(crate) fn latest(&self) -> Epoch {
         Epoch(self.latest.load(Ordering::Acquire))
@@ -52,8 +68,10 @@ impl Epochs {
 
     #[cold]
     fn is_void_at(&self, entry: &Entry, latest: Epoch) -> bool {
-        let epoch = entry.epoch();
-        if self.voids(entry.key(), epoch) {
+        // What no cache of this process has stamped was there at the begin.
+        let epoch = if entry.vouched_at().is_none() { Epoch(self.first) } else { entry.epoch() };
+        // A later one is of a later cache, which does not tell what this one has voided.
+        if epoch > latest || self.voids(entry.key(), epoch) {
             return true;
         }
         // A floor that goes up from here on is above `latest`.
@@ -121,6 +139,9 @@ impl Scope {
 }
 
 const FLOORS_MAX: usize = 16;
+
+/// A trillion epochs for each of 16 million caches.
+const EPOCH_BITS: u32 = 40;
 
 #[cfg(all(test, object_cache_loom))]
 mod model {

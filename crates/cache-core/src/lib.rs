@@ -36,7 +36,7 @@ pub use crate::{
     identity::Identity,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
-    read_through::{ReadThrough, ReadThroughBuilder, Served, Status},
+    read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status},
     stats::{OriginStats, Stats},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,

@@ -23,7 +23,9 @@ use crate::{Entry, Key, Result, Version};
 /// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing held;
 /// * answer `Gone` if the origin says that there is no such object: an outage is an error instead, of kind
 ///   `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or `Unauthenticated`;
-/// * leave nothing behind when the future is dropped.
+/// * leave nothing behind when the future is dropped;
+/// * not read through the cache that asks it: with all places at the origin taken (`max_in_flight`), it would wait for
+///   its own.
 ///
 /// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
 /// caught and becomes an error for every reader that waits.

@@ -1,7 +1,11 @@
-//! A backend of one's own: a plain map, without a limit.
+//! A backend of one's own: a map with room for so many entries, first in, first out. It is checked against the contract,
+//! and a cache works over it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::{
+    collections::{HashMap, VecDeque},
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use async_trait::async_trait;
 use cache_facade::{
@@ -9,51 +13,115 @@ use cache_facade::{
     cache_core::{Admission, Entry, Moment, Usage},
     object_store::memory::InMemory,
 };
+use cache_testkit::conformance::backend;
+
+struct Fifo {
+    entries_max: usize,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
-struct Map(Mutex<HashMap<String, Entry>>);
+struct State {
+    entries: HashMap<String, Entry>,
+    /// The keys, the oldest first.
+    order: VecDeque<String>,
+    evicted: u64,
+    expired: u64,
+}
 
-impl Map {
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
-        self.0.lock().expect("no method panics while it holds the lock")
+impl Fifo {
+    fn new(entries_max: usize) -> Self {
+        Self { entries_max, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no method panics while it holds the lock")
+    }
+}
+
+impl State {
+    fn take(&mut self, key: &str) -> bool {
+        self.order.retain(|held| held != key); // Looks at every key: a real one would not.
+        self.entries.remove(key).is_some()
     }
 }
 
 #[async_trait]
-impl Backend for Map {
+impl Backend for Fifo {
     fn peek(&self, key: &str) -> Option<Entry> {
-        self.held().get(key).cloned()
+        self.state().entries.get(key).cloned()
     }
+
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
         Ok(None) // What there is, `peek` has shown.
     }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.held().insert(entry.key().to_owned(), entry);
+        let mut state = self.state();
+        let key = entry.key().to_owned();
+        state.take(&key);
+        if state.entries.len() == self.entries_max
+            && let Some(oldest) = state.order.front().cloned()
+        {
+            state.take(&oldest);
+            state.evicted += 1;
+        }
+        state.order.push_back(key.clone());
+        state.entries.insert(key, entry);
         Ok(Admission::Stored)
     }
+
     async fn remove(&self, key: &str) -> Result<bool> {
-        Ok(self.held().remove(key).is_some())
+        Ok(self.state().take(key))
     }
+
     async fn clear(&self) -> Result<()> {
-        self.held().clear();
+        let mut state = self.state();
+        state.entries.clear();
+        state.order.clear();
         Ok(())
     }
+
     async fn sweep(&self, now: Moment) -> Result<()> {
-        self.held().retain(|_, entry| entry.expires_at().is_none_or(|at| now < at));
+        let mut state = self.state();
+        // The deadline is asked of the entry: a renewal moves it, and nobody tells the backend.
+        let has_expired = |entry: &&Entry| entry.expires_at().is_some_and(|at| at <= now);
+        let expired: Vec<_> =
+            state.entries.values().filter(has_expired).map(|entry| entry.key().to_owned()).collect();
+        for key in expired {
+            state.take(&key);
+            state.expired += 1;
+        }
         Ok(())
     }
+
     fn usage(&self) -> Usage {
-        let held = self.held();
-        let (entries, bytes) = (held.len() as u64, held.values().map(Entry::weight).sum());
-        Usage { entries, bytes, ..Usage::default() }
+        let state = self.state();
+        Usage {
+            entries: state.entries.len() as u64,
+            bytes: state.entries.values().map(Entry::weight).sum(),
+            evicted: state.evicted,
+            expired: state.expired,
+            ..Usage::default()
+        }
     }
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let cache = ObjectCache::builder(Arc::new(InMemory::new())).backend(Arc::new(Map::default())).build()?;
-    cache.put("a", "in the map").await?;
-    println!("{:?}, {} entry", cache.get("a").await?.bytes(), cache.stats().entries);
-    assert_eq!((cache.stats().hits(), cache.stats().entries), (1, 1));
+async fn main() -> Result<(), Box<dyn Error>> {
+    let can = backend::Capabilities::new().sweeps().max_entries(100);
+    let suite = backend::Suite::new(can, |_| async { Arc::new(Fifo::new(100)) as Arc<dyn Backend> });
+    let report = backend::check(&suite).await?;
+    println!("{report}");
+    assert!(report.kept().any(|rule| rule == "the_limits_hold_after_each_call"));
+
+    let cache = ObjectCache::builder(Arc::new(InMemory::new())).backend(Arc::new(Fifo::new(2))).build()?;
+    for key in ["a", "b", "c"] {
+        cache.put(key, "in the map").await?;
+    }
+    println!("{:?}", cache.stats());
+    assert_eq!((cache.stats().entries, cache.stats().evictions), (2, 1));
+    assert_eq!(cache.get("c").await?.bytes(), "in the map");
+    assert_eq!(cache.stats().hits(), 1);
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! An eviction policy of one's own: first in, first out.
+//! An eviction policy of one's own: first in, first out. It is checked against the contract, and a cache goes by it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use cache_facade::{
     EvictionPolicy, ObjectCache, Result, Status,
     cache_core::{Cost, Held, Limits, Moment, Pressure, Removal, Slot},
     object_store::memory::InMemory,
 };
+use cache_testkit::conformance::policy;
 
 #[derive(Default)]
 struct Fifo {
@@ -40,7 +41,12 @@ impl EvictionPolicy for Fifo {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
+    let report = policy::check(&policy::Suite::new(policy::Capabilities::new(), Fifo::default()))?;
+    println!("{report}");
+    // It was not declared to find what has expired.
+    assert_eq!(report.left_out().count(), 1);
+
     let bucket = Arc::new(InMemory::new());
     let cache = ObjectCache::builder(bucket).max_entries(2).eviction(Fifo::default()).build()?;
     cache.put("a", "first in").await?;

@@ -24,6 +24,8 @@ pub struct ObjectCacheBuilder {
     time_to_live: Duration,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    max_in_flight: Option<usize>,
+    queue_timeout: Option<Duration>,
     identity: Identity,
     clock: Option<Arc<dyn Clock>>,
     memory: Memory,
@@ -48,6 +50,8 @@ impl ObjectCacheBuilder {
             time_to_live: TIME_TO_LIVE,
             negative_ttl: Duration::ZERO,
             patience: None,
+            max_in_flight: None,
+            queue_timeout: None,
             identity: Identity::unique(),
             clock: None,
             memory: Memory::default(),
@@ -85,7 +89,7 @@ impl ObjectCacheBuilder {
     }
 
     /// How long it may be remembered that an object does not exist, within what freshness allows; never under
-    /// [`Freshness::strong`]. Default: zero, which is off.
+    /// [`Freshness::strong`]. Such memories take at most a sixteenth of the capacity. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.negative_ttl = span;
         self
@@ -95,6 +99,28 @@ impl ObjectCacheBuilder {
     /// more: for stores that now and then lose one. The second is not replaced. Zero is an error. Default: off.
     pub fn patience(mut self, span: Duration) -> Self {
         self.patience = Some(span);
+        self
+    }
+
+    /// How many reads may ask the store at once, each for another key; more wait for their turn, in the order of arrival.
+    /// `usize::MAX` is no limit, zero an error. Default: 1024.
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.max_in_flight = Some(n);
+        self
+    }
+
+    /// How long a read may wait for its turn to ask. Then it fails with `Timeout`, or serves a stale copy where
+    /// `stale_if_error` allows it. Zero lets none wait. Default: 10 s.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.queue_timeout = Some(span);
+        self
+    }
+
+    /// How many bytes of bodies may be on their way from the store at once; more wait before they are read, which counts to
+    /// their `origin_timeout`. A larger body comes alone. `u64::MAX` is no limit; zero is an error, and so is the setting with an origin of your own.
+    /// Default: 1 GiB.
+    pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
+        self.of_store.max_in_flight_bytes = Some(bytes);
         self
     }
 
@@ -214,15 +240,20 @@ impl ObjectCacheBuilder {
             Source::Store(store) => self.of_store.origin(store, Arc::clone(&clock))?,
             Source::Origin(origin) => self.of_store.unless_set(origin)?,
         };
-        let inner = ReadThrough::builder(origin, backend)
+        let mut inner = ReadThrough::builder(origin, backend)
             .freshness(self.rules)
             .time_to_live(Some(self.time_to_live))
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
             .identity(self.identity)
-            .clock(clock)
-            .build()?;
-        Ok(ObjectCache::new(inner, self.name))
+            .clock(clock);
+        if let Some(n) = self.max_in_flight {
+            inner = inner.max_in_flight(n);
+        }
+        if let Some(span) = self.queue_timeout {
+            inner = inner.queue_timeout(span);
+        }
+        Ok(ObjectCache::new(inner.build()?, self.name))
     }
 }
 
@@ -287,6 +318,7 @@ struct OfStore {
     strength: Option<ValidatorStrength>,
     accept_weak: Option<bool>,
     max_object_size: Option<u64>,
+    max_in_flight_bytes: Option<u64>,
     verify: Option<bool>,
 }
 
@@ -305,6 +337,9 @@ impl OfStore {
         if let Some(bytes) = self.max_object_size {
             builder = builder.max_object_size(bytes);
         }
+        if let Some(bytes) = self.max_in_flight_bytes {
+            builder = builder.max_in_flight_bytes(bytes);
+        }
         if let Some(verify) = self.verify {
             builder = builder.verify_store(verify);
         }
@@ -317,6 +352,7 @@ impl OfStore {
             ("validator_strength", self.strength.is_some()),
             ("accept_weak_validators", self.accept_weak.is_some()),
             ("max_object_size", self.max_object_size.is_some()),
+            ("max_in_flight_bytes", self.max_in_flight_bytes.is_some()),
             ("verify_store", self.verify.is_some()),
         ];
         exclude(&set, "an origin of your own; set it up there").map(|()| origin)

@@ -48,7 +48,7 @@ impl ObjectCache {
     /// [`Freshness::stale_if_error`](crate::Freshness::stale_if_error)); `TooLarge` above `max_object_size`;
     /// `InvalidKey`; `Closed`; `Config` outside of a tokio runtime.
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn get(&self, key: &str) -> Result<CachedObject> {
         match self.inner.get_fresh(key, None) {
             Some(served) => Ok(CachedObject::from(served)),
@@ -62,7 +62,7 @@ impl ObjectCache {
     ///
     /// As for [`get`](Self::get), and `Config` for a freshness that contradicts itself.
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn get_with(&self, key: &str, options: ReadOptions) -> Result<CachedObject> {
         self.inner.get(key, options.rule()).await.map(CachedObject::from)
     }
@@ -94,7 +94,7 @@ impl ObjectCache {
     /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns one, and
     /// `Panicked` if it panics. A failure is not held: each reader tries anew, one after the other.
     ///
-    /// A dropped future leaves the question in the air, as for `get`.
+    /// A dropped future leaves its question in the air, as for `get`.
     pub async fn get_decoded<T, E, F>(&self, key: &str, decode: F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,
@@ -111,7 +111,7 @@ impl ObjectCache {
     ///
     /// As for [`get_decoded`](Self::get_decoded) and [`get_with`](Self::get_with).
     ///
-    /// A dropped future leaves the question in the air, as for `get`.
+    /// A dropped future leaves its question in the air, as for `get`.
     pub async fn get_decoded_with<T, E, F>(
         &self,
         key: &str,
@@ -227,9 +227,9 @@ impl ObjectCache {
         self.inner.clear().await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end, and
-    /// all copies are dropped. To drop the last handle is enough where nobody need wait for that. May be called
-    /// again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
+    /// requests in flight come to their end, and all copies are dropped. Nothing is sent once this has returned. To drop
+    /// the last handle is enough where nobody need wait for that. May be called again.
     ///
     /// # Errors
     ///

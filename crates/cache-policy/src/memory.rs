@@ -360,6 +360,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             entries: self.total.entries.load(Ordering::Relaxed),
             bytes: self.total.bytes.load(Ordering::Relaxed),
             capacity_bytes: Some(self.limits.weight),
+            capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: sum(|tally| &tally.evicted),
             expired: sum(|tally| &tally.expired),
             refused: sum(|tally| &tally.refused),

@@ -201,6 +201,7 @@ impl Backend for MokaBackend {
             entries: total(&self.tally.entries),
             bytes: total(&self.tally.bytes),
             capacity_bytes: Some(self.limits.weight),
+            capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: total(&self.tally.dropped).saturating_sub(refused),
             expired: total(&self.tally.expired),
             refused: refused + total(&self.tally.too_large),

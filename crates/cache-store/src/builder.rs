@@ -18,8 +18,13 @@ pub struct EtagValidatorBuilder {
 
 impl EtagValidatorBuilder {
     pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        let settings =
-            Settings { origin_timeout: TIMEOUT, accept_weak: false, max_object_size: None, verify: false };
+        let settings = Settings {
+            origin_timeout: TIMEOUT,
+            accept_weak: false,
+            max_object_size: None,
+            max_in_flight_bytes: IN_FLIGHT_BYTES,
+            verify: false,
+        };
         Self { store, clock: None, settings, strength: None }
     }
 
@@ -54,6 +59,14 @@ impl EtagValidatorBuilder {
         self
     }
 
+    /// How many bytes of bodies may be on their way at once. An answer whose body would be more waits before it is read,
+    /// in the order of arrival, within its `origin_timeout`; one that is larger by itself comes alone. Counted in whole
+    /// KiB, by the length that the answer announces. Zero is an error. Default: 1 GiB.
+    pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_in_flight_bytes = bytes;
+        self
+    }
+
     /// Whether to find out what the store really does before it is relied upon: see
     /// [`probe_capabilities`](crate::probe_capabilities). The first request of the validator is preceded by the probe,
     /// which writes two small objects under `object-cache-probe/` and removes them; it is repeated only if it failed.
@@ -74,8 +87,8 @@ impl EtagValidatorBuilder {
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the grain of
-    /// [`ValidatorStrength::Timestamp`].
+    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the bytes in flight, the
+    /// grain of [`ValidatorStrength::Timestamp`].
     pub fn build(self) -> Result<EtagValidator> {
         let Self { store, clock, settings, strength } = self;
         if settings.origin_timeout.is_zero() {
@@ -83,6 +96,9 @@ impl EtagValidatorBuilder {
         }
         if settings.max_object_size == Some(0) {
             return Err(wrong("max_object_size is zero: no object could be read; leave it out for no limit"));
+        }
+        if settings.max_in_flight_bytes == 0 {
+            return Err(wrong("max_in_flight_bytes is zero: no body could be read; u64::MAX is no limit"));
         }
         if strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
             return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
@@ -109,6 +125,7 @@ pub(crate) struct Settings {
     pub(crate) origin_timeout: Duration,
     pub(crate) accept_weak: bool,
     pub(crate) max_object_size: Option<u64>,
+    pub(crate) max_in_flight_bytes: u64,
     pub(crate) verify: bool,
 }
 
@@ -117,3 +134,4 @@ fn wrong(message: &str) -> Error {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+const IN_FLIGHT_BYTES: u64 = 1 << 30;

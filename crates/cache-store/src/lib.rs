@@ -30,6 +30,8 @@
 //!
 //! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and
 //! change nothing here. Without any there is the store in memory, and every store of your own.
+//!
+//! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -37,13 +39,18 @@ mod body;
 mod builder;
 mod cached;
 mod error;
+mod in_flight;
 mod local_disk;
+#[cfg(feature = "object-store-013")]
+mod object_store_013;
 mod paths;
 mod probe;
 mod strength;
 mod tag;
 mod validator;
 
+#[cfg(feature = "object-store-013")]
+pub use crate::object_store_013::ObjectStore013;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,

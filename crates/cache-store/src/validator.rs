@@ -24,6 +24,7 @@ use crate::{
     Capabilities, attributes_from_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of},
+    in_flight::InFlight,
     paths::Paths,
     probe_capabilities,
     strength::ValidatorStrength,
@@ -60,6 +61,7 @@ pub struct EtagValidator {
     settings: Settings,
     strength: ValidatorStrength,
     paths: Paths,
+    in_flight: InFlight,
     /// What the probe saw, once it was made.
     seen: OnceCell<Capabilities>,
 }
@@ -81,7 +83,8 @@ impl EtagValidator {
         settings: Settings,
         strength: ValidatorStrength,
     ) -> Self {
-        Self { store, clock, settings, strength, paths: Paths::new(), seen: OnceCell::new() }
+        let in_flight = InFlight::new(settings.max_in_flight_bytes);
+        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, seen: OnceCell::new() }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
@@ -117,6 +120,7 @@ impl EtagValidator {
         }
         let version = version_of(&answer.meta);
         let attributes = attributes_from_store(&answer.attributes);
+        let _room = self.in_flight.room(answer.meta.size).await;
         let body = body::read(answer).await?;
         let keep = self.keep(&version, sent_at);
         let is_in_its_buffer = body::is_in_its_buffer(&body);
@@ -250,8 +254,11 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
 /// Where the probe writes.
 const PROBE_PREFIX: &str = "object-cache-probe";
 
-pub(crate) fn late(limit: Duration) -> Error {
-    let message = format!("the origin did not answer within {limit:?} (origin_timeout)");
+fn late(limit: Duration) -> Error {
+    let message = format!(
+        "the origin had not answered in full within {limit:?} (origin_timeout; waiting for room counts, see \
+         max_in_flight_bytes)"
+    );
     Error::new(ErrorKind::Timeout, message)
 }
 

@@ -8,7 +8,7 @@
 //! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
 //!   and fails on demand;
 //! * `S3Server`, behind the feature `s3`, is the same for S3's own protocol: a server on the loopback interface;
-//! * [`MemoryOrigin`] is an origin without a store, whose every step can be held, watched and spoiled;
+//! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the plainest one;
 //! * [`MapBackend`] is the plainest backend;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
@@ -18,6 +18,9 @@ mod clock;
 pub mod conformance;
 mod gate;
 pub mod history;
+mod holds;
+mod log;
+mod narrow;
 mod origin;
 mod random;
 #[cfg(feature = "s3")]
@@ -31,6 +34,6 @@ pub use crate::{
     backend::{MapBackend, WaitingBackend},
     clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
-    origin::{MemoryOrigin, OriginFault, OriginRequest},
+    origin::{FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest},
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
 };

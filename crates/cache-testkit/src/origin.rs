@@ -1,197 +1,269 @@
-//! An origin in memory whose every step a test can hold, watch and spoil.
+//! Origins: one in memory, and one around another that records, waits and fails.
+
+mod fault;
+mod memory;
+mod record;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+};
+use tokio::time::sleep;
+
+use self::fault::{Plan, rebuilt};
+pub use self::{
+    fault::OriginFault,
+    memory::MemoryOrigin,
+    record::{OriginOperation, OriginOutcome, OriginRequest},
+};
+use crate::{
+    holds::Holds,
+    log::{Log, Ticket},
 };
 
-use crate::Gate;
-
-/// An origin over a map: one request, one answer, each version with an ETag of its own.
+/// An origin or a validator around another one that records every request, and does to it what its [`OriginFault`]s
+/// say: delays it, holds it, fails it, loses its answer, edits its answer, or does something else first.
 ///
-/// A request passes `before`, then takes effect or is evaluated in one step, then passes `after` on its way back.
-/// Both gates are open until closed. Requests are recorded when they come, before the first gate.
-#[derive(Debug, Default)]
-pub struct MemoryOrigin {
-    /// Holds requests on their way to the origin.
-    pub before: Gate,
-    /// Holds answers on their way back.
-    pub after: Gate,
-    state: Mutex<State>,
+/// Without faults it behaves as the one it wraps. That may be any: [`MemoryOrigin`], an `Arc<dyn Origin>`, or
+/// cache-store's `EtagValidator`, and so any object store. A store can also be spoiled below its validator, with
+/// [`FaultyStore`](crate::FaultyStore) and `S3Server`: there an answer has a length that its body may not have, and a
+/// 409 is not a 412.
+///
+/// ```
+/// use std::{future::ready, sync::Arc};
+///
+/// use cache_core::{ErrorKind, Freshness, ReadThrough};
+/// use cache_testkit::{FaultyOrigin, MapBackend, OriginFault, OriginOperation};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let origin = Arc::new(FaultyOrigin::in_memory());
+/// origin.inner().write("a", "old");
+/// let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build()?;
+/// let strong = Freshness::strong();
+///
+/// // The first request fails. Just before the second, somebody else replaces the object.
+/// origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
+/// let memory = Arc::clone(origin.inner());
+/// let replace = move |_: &_| {
+///     memory.write("a", "new");
+///     ready(())
+/// };
+/// origin.fault(OriginFault::meanwhile(replace).once());
+/// assert!(cache.get("a", Some(&strong)).await.is_err());
+/// assert_eq!(cache.get("a", Some(&strong)).await?.entry.body(), "new");
+///
+/// // The third is held until the test lets it go.
+/// origin.fault(OriginFault::hold().on(OriginOperation::Validate).once());
+/// let reader = tokio::spawn(async move { cache.get("a", Some(&strong)).await });
+/// origin.wait_until_held(1).await;
+/// assert!(!origin.requests()[2].reached_origin);
+/// origin.release_all();
+/// assert_eq!(reader.await??.entry.body(), "new");
+/// # Ok(())
+/// # }
+/// ```
+pub struct FaultyOrigin<O: ?Sized> {
+    log: Log<OriginRequest>,
+    holds: Holds,
+    faults: Mutex<Vec<Arc<OriginFault>>>,
+    inner: Arc<O>,
 }
 
-/// A request that an origin got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OriginRequest {
-    /// A validation, with the ETag that was sent.
-    Validate(String, Option<String>),
-    /// A put.
-    Put(String),
-    /// A delete.
-    Delete(String),
+impl FaultyOrigin<MemoryOrigin> {
+    /// Wraps a new origin in memory.
+    pub fn in_memory() -> Self {
+        Self::new(Arc::new(MemoryOrigin::new()))
+    }
 }
 
-/// What goes wrong with a request.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum OriginFault {
-    /// It fails without reaching the origin.
-    Fails(ErrorKind),
-    /// It reaches the origin and takes effect, and the answer is this error.
-    LosesReply(ErrorKind),
-    /// It never answers.
-    Hangs,
-    /// The validator panics.
-    Panics,
-    /// The answer is "unchanged", whatever was asked.
-    ClaimsUnchanged,
-    /// The answer has no validator: neither ETag nor date.
-    HasNoValidator,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    objects: HashMap<String, (Bytes, String)>,
-    written: u64,
-    requests: Vec<OriginRequest>,
-    faults: VecDeque<OriginFault>,
-}
-
-impl MemoryOrigin {
-    /// An empty origin.
-    pub fn new() -> Self {
-        Self::default()
+impl<O: ?Sized> FaultyOrigin<O> {
+    /// Wraps `inner`. Nothing is recorded yet and there are no faults.
+    pub fn new(inner: Arc<O>) -> Self {
+        Self { log: Log::default(), holds: Holds::default(), faults: Mutex::default(), inner }
     }
 
-    /// Writes an object as another node would: unseen by any cache, not recorded. Its ETag.
-    pub fn write(&self, key: &str, body: impl Into<Bytes>) -> String {
-        self.lock().write(key, body.into())
+    /// The wrapped origin: what is done to it directly is neither recorded nor spoiled, as if another node did it.
+    pub fn inner(&self) -> &Arc<O> {
+        &self.inner
     }
 
-    /// Deletes an object as another node would.
-    pub fn erase(&self, key: &str) {
-        self.lock().objects.remove(key);
-    }
-
-    /// The requests so far.
+    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came.
     pub fn requests(&self) -> Vec<OriginRequest> {
-        self.lock().requests.clone()
+        self.log.read(<[OriginRequest]>::to_vec)
     }
 
-    /// How many requests came so far.
+    /// How many requests there are in the record.
     pub fn count(&self) -> usize {
-        self.lock().requests.len()
+        self.log.read(<[OriginRequest]>::len)
     }
 
-    /// Spoils the next request; called again, the one after it.
+    /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.
+    pub fn reset(&self) {
+        self.log.reset();
+    }
+
+    /// Adds a fault.
+    ///
+    /// For each request the faults are looked at in the order in which they were added, and happen in that order. All
+    /// that match a request count, but for these: what comes after an error, a hang, a panic or a lingering write is
+    /// not looked at; and of two faults with the same constructor at the same point of a request only the first counts.
+    /// A fault that does not count is not used up. So a script is a fault with [`OriginFault::once`] for each step.
     pub fn fault(&self, fault: OriginFault) {
-        self.lock().faults.push_back(fault);
+        self.faults().push(Arc::new(fault));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes every fault away and releases what is held. Requests that hang go on hanging.
+    pub fn heal(&self) {
+        self.faults().clear();
+        self.holds.release(usize::MAX);
     }
 
-    /// Records the request and takes it through the gates and faults; `effect` is the origin's own step.
-    async fn request<T>(
+    /// Waits until at least `n` requests are held (see [`OriginFault::hold`]) at the same time.
+    pub async fn wait_until_held(&self, n: usize) {
+        self.holds.wait_until_held(n).await;
+    }
+
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go on
+    /// holding later requests.
+    pub fn release(&self, n: usize) {
+        self.holds.release(n);
+    }
+
+    /// Takes every hold away and lets all requests go that are held.
+    pub fn release_all(&self) {
+        self.faults().retain(|fault| !fault.is_hold());
+        self.holds.release(usize::MAX);
+    }
+
+    /// Records the request and does to it what comes before the wrapped origin is asked.
+    async fn begin(&self, request: OriginRequest) -> Result<(Ticket<OriginRequest>, Plan)> {
+        let faults = self.faults().clone();
+        let plan = Plan::new(&faults, &request);
+        let mut ticket = self.log.open(request);
+        if let Err(error) = plan.happen(EARLY, ticket.request(), &self.holds).await {
+            ticket.close(|request| request.outcome = OriginOutcome::Failed(error.kind()));
+            return Err(error);
+        }
+        if plan.linger().is_none() {
+            ticket.line().update(|request| request.reached_origin = true);
+        }
+        Ok((ticket, plan))
+    }
+
+    /// Does to the request what comes after the wrapped origin has answered.
+    async fn end<T>(
         &self,
-        request: OriginRequest,
-        effect: impl FnOnce(&mut State) -> Result<T>,
+        mut ticket: Ticket<OriginRequest>,
+        plan: &Plan,
+        answer: Result<T>,
+        outcome: impl FnOnce(&T) -> OriginOutcome,
     ) -> Result<T> {
-        let fault = {
-            let mut state = self.lock();
-            state.requests.push(request);
-            state.faults.pop_front()
+        let answer = plan.happen(LATE, ticket.request(), &self.holds).await.and(answer);
+        let outcome = match &answer {
+            Ok(answer) => outcome(answer),
+            Err(error) => OriginOutcome::Failed(error.kind()),
         };
-        self.before.pass().await;
-        let answer = match fault {
-            Some(OriginFault::Fails(kind)) => return Err(Error::new(kind, "the origin was told to fail")),
-            Some(OriginFault::Hangs) => std::future::pending().await,
-            Some(OriginFault::Panics) => panic!("the origin was told to panic"),
-            Some(OriginFault::LosesReply(kind)) => {
-                let _ = effect(&mut self.lock());
-                Err(Error::new(kind, "the origin was told to lose the reply"))
-            }
-            Some(fault) => {
-                let mut state = self.lock();
-                state.faults.push_front(fault);
-                let answer = effect(&mut state);
-                state.faults.pop_front();
-                answer
-            }
-            None => effect(&mut self.lock()),
-        };
-        self.after.pass().await;
+        ticket.close(|request| request.outcome = outcome);
         answer
     }
+
+    fn faults(&self) -> MutexGuard<'_, Vec<Arc<OriginFault>>> {
+        self.faults.lock().expect("no code of others runs under this lock")
+    }
+}
+
+impl<O: Origin + ?Sized> FaultyOrigin<O> {
+    /// Has `write` carried out, now or later, and its answer.
+    async fn carry_out<T, F>(
+        &self,
+        ticket: &Ticket<OriginRequest>,
+        plan: &Plan,
+        write: impl FnOnce(Arc<O>) -> F + Send + 'static,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        let inner = Arc::clone(&self.inner);
+        let Some(delay) = plan.linger() else { return write(inner).await };
+        let line = ticket.line().clone();
+        tokio::spawn(async move {
+            sleep(delay).await;
+            line.update(|request| request.reached_origin = true);
+            // Nobody waits for the answer.
+            let _ = write(inner).await;
+        });
+        Err(Error::new(ErrorKind::Timeout, "injected fault: the origin is slow"))
+    }
+}
+
+impl<O: ?Sized> fmt::Debug for FaultyOrigin<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyOrigin")
+            .field("requests", &self.count())
+            .field("faults", &self.faults().len())
+            .finish_non_exhaustive()
+    }
 }
 
 #[async_trait]
-impl Validator for MemoryOrigin {
+impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let sent = held.and_then(|held| held.e_tag().map(String::from));
-        let request = OriginRequest::Validate(key.as_str().to_owned(), sent.clone());
-        self.request(request, |state| {
-            let fault = state.faults.front().cloned();
-            if matches!(fault, Some(OriginFault::ClaimsUnchanged)) {
-                return Ok(Validation::Unchanged);
-            }
-            Ok(match state.objects.get(key.as_str()) {
-                None => Validation::Gone,
-                Some((body, _)) if matches!(fault, Some(OriginFault::HasNoValidator)) => {
-                    Validation::Changed(Entry::builder(key, body.clone()).build())
-                }
-                Some((_, e_tag)) if Some(e_tag) == sent.as_ref() => Validation::Unchanged,
-                Some((body, e_tag)) => {
-                    Validation::Changed(Entry::builder(key, body.clone()).e_tag(e_tag.clone()).build())
-                }
-            })
+        let (ticket, plan) = self.begin(OriginRequest::validate(key, held)).await?;
+        // The wrapped origin knows nothing of an edited tag: what is held is compared here.
+        let known = held.filter(|_| plan.tag().is_none());
+        let answer = match self.inner.validate(key, known).await {
+            Ok(Validation::Changed(entry)) => plan.edit(key, held.and_then(Entry::e_tag), entry).await,
+            answer => answer,
+        };
+        self.end(ticket, &plan, answer, |answer| match answer {
+            Validation::Unchanged => OriginOutcome::Unchanged,
+            Validation::Changed(entry) => OriginOutcome::Changed(entry.body().len() as u64),
+            Validation::Gone => OriginOutcome::Gone,
         })
         .await
     }
 }
 
 #[async_trait]
-impl Origin for MemoryOrigin {
+#[deny(clippy::missing_trait_methods)]
+impl<O: Origin + ?Sized> Origin for FaultyOrigin<O> {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        self.request(OriginRequest::Put(key.as_str().to_owned()), |state| {
-            let current = state.objects.get(key.as_str()).map(|(_, e_tag)| e_tag);
-            let holds = match &condition {
-                PutCondition::Absent => current.is_none(),
-                PutCondition::Matches(version) => current.is_some() && current == version.e_tag.as_ref(),
-                _ => true,
-            };
-            if !holds {
-                return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
-            }
-            let size = body.len() as u64;
-            let e_tag = state.write(key.as_str(), body);
-            Ok(Version { e_tag: Some(e_tag), size, ..Version::default() })
-        })
-        .await
+        let (ticket, plan) = self.begin(OriginRequest::put(key, &body, &condition)).await?;
+        let put = key.clone();
+        let write = |inner: Arc<O>| async move { inner.put(&put, body, condition).await };
+        let answer = self.carry_out(&ticket, &plan, write).await;
+        let answer = answer.map(|version| plan.edit_version(version));
+        self.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        self.request(OriginRequest::Delete(key.as_str().to_owned()), |state| {
-            state.objects.remove(key.as_str());
-            Ok(())
-        })
-        .await
+        let (ticket, plan) = self.begin(OriginRequest::delete(key)).await?;
+        let deleted = key.clone();
+        let write = |inner: Arc<O>| async move { inner.delete(&deleted).await };
+        let answer = self.carry_out(&ticket, &plan, write).await;
+        self.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
+    }
+
+    fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
+        let entry = self.inner.entry_of_put(key, body, version);
+        let is_weak = version.e_tag.as_deref().is_some_and(|tag| tag.starts_with("W/"));
+        if is_weak && entry.keep() == Keep::Confirmable {
+            // The tag may be a fault's: the wrapped origin never gives such a one.
+            return rebuilt(&entry, key, entry.body().clone(), version.clone());
+        }
+        entry
     }
 }
 
-impl State {
-    fn write(&mut self, key: &str, body: Bytes) -> String {
-        self.written += 1;
-        let e_tag = format!("\"{}\"", self.written);
-        self.objects.insert(key.to_owned(), (body, e_tag.clone()));
-        e_tag
-    }
-}
+const EARLY: bool = false;
+
+const LATE: bool = true;

@@ -1,7 +1,6 @@
 //! An object store that records, waits and fails.
 
 mod fault;
-pub(crate) mod gate;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -21,14 +20,14 @@ use object_store::{
     Result, UploadPart, memory::InMemory, path::Path,
 };
 
+use self::fault::Plan;
 pub use self::{
     fault::{BodyFault, Failure, Fault, TagFault},
     record::{Operation, Outcome, Request},
 };
-use self::{
-    fault::{Plan, Rule},
-    gate::Gate,
-    record::{Log, Ticket},
+use crate::{
+    holds::Holds,
+    log::{Line, Log, Ticket},
 };
 
 /// An [`ObjectStore`] around another one that records every request, and does to it what its [`Fault`]s say:
@@ -70,15 +69,15 @@ use self::{
 #[derive(Clone)]
 pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
-    log: Log,
-    gate: Arc<Gate>,
-    rules: Arc<Mutex<Vec<Arc<Rule>>>>,
+    log: Log<Request>,
+    holds: Arc<Holds>,
+    faults: Arc<Mutex<Vec<Arc<Fault>>>>,
 }
 
 impl FaultyStore {
     /// Wraps `inner`. Nothing is recorded yet and there are no faults.
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, log: Log::default(), gate: Arc::default(), rules: Arc::default() }
+        Self { inner, log: Log::default(), holds: Arc::default(), faults: Arc::default() }
     }
 
     /// Wraps a new store in memory.
@@ -126,61 +125,62 @@ impl FaultyStore {
     /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
     /// for each step.
     pub fn fault(&self, fault: Fault) {
-        self.rules().push(Arc::new(fault.into_rule()));
+        self.faults().push(Arc::new(fault));
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.rules().clear();
-        self.gate.release(usize::MAX);
+        self.faults().clear();
+        self.holds.release(usize::MAX);
     }
 
     /// Waits until at least `n` requests are held (see [`Fault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.gate.wait_until_held(n).await;
+        self.holds.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked
     /// for go on holding later requests.
     pub fn release(&self, n: usize) {
-        self.gate.release(n);
+        self.holds.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.rules().retain(|rule| !rule.is_hold());
-        self.gate.release(usize::MAX);
+        self.faults().retain(|fault| !fault.is_hold());
+        self.holds.release(usize::MAX);
     }
 
     /// Records the request and does to it what comes before the wrapped store is asked.
-    async fn begin(&self, request: Request) -> Result<(Ticket, Plan)> {
-        let rules = self.rules().clone();
-        let plan = Plan::new(&rules, &request);
+    async fn begin(&self, request: Request) -> Result<(Ticket<Request>, Plan)> {
+        let faults = self.faults().clone();
+        let plan = Plan::new(&faults, &request);
         let mut ticket = self.log.open(request);
         if plan.hold_early {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         if let Some(end) = &plan.end_early {
             let error = end.happen(ticket.request()).await;
-            ticket.close(Outcome::Failed(Failure::of(&error)));
+            ticket.close(|request| request.outcome = Outcome::Failed(Failure::of(&error)));
             return Err(error);
         }
-        ticket.reach();
+        ticket.line().update(|request| request.reached_store = true);
         Ok((ticket, plan))
     }
 
     /// Does to the request what comes after the wrapped store has answered.
-    async fn end<T>(&self, mut ticket: Ticket, plan: &Plan, mut answer: Result<T>) -> Result<T> {
+    async fn end<T>(&self, mut ticket: Ticket<Request>, plan: &Plan, mut answer: Result<T>) -> Result<T> {
         if plan.hold_late {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         if let Some(end) = &plan.end_late {
             answer = Err(end.happen(ticket.request()).await);
         }
-        ticket.close(match &answer {
+        let outcome = match &answer {
             Ok(_) => Outcome::Answered,
             Err(error) => Outcome::Failed(Failure::of(error)),
-        });
+        };
+        ticket.close(|request| request.outcome = outcome);
         answer
     }
 
@@ -231,8 +231,8 @@ impl FaultyStore {
         .boxed()
     }
 
-    fn rules(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
-        self.rules.lock().expect("no code of others runs under this lock")
+    fn faults(&self) -> MutexGuard<'_, Vec<Arc<Fault>>> {
+        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -247,7 +247,7 @@ impl fmt::Debug for FaultyStore {
         f.debug_struct("FaultyStore")
             .field("inner", &self.inner)
             .field("requests", &self.count())
-            .field("faults", &self.rules().len())
+            .field("faults", &self.faults().len())
             .finish_non_exhaustive()
     }
 }
@@ -277,7 +277,7 @@ impl ObjectStore for FaultyStore {
         let head = options.head;
         let (ticket, plan) = self.begin(Request::get(location, &options)).await?;
         let answer = self.get_edited(location, options, &plan).await;
-        let counter = ticket.counter();
+        let line = ticket.line().clone();
         let answer = self.end(ticket, &plan, answer).await?;
         if head {
             return Ok(answer);
@@ -286,23 +286,23 @@ impl ObjectStore for FaultyStore {
         let (range, meta) = (range.clone(), meta.clone());
         let (attributes, extensions) = (attributes.clone(), extensions.clone());
         if plan.body.is_none() && !matches!(answer.payload, GetResultPayload::Stream(_)) {
-            counter.add(range.end - range.start);
+            delivered(&line, range.end - range.start);
             return Ok(answer);
         }
         let chunks = match &plan.body {
             Some(fault) => fault.edit(answer.into_stream()),
             None => answer.into_stream(),
         };
-        let chunks = chunks.inspect_ok(move |chunk| counter.add(chunk.len() as u64)).boxed();
+        let chunks = chunks.inspect_ok(move |chunk| delivered(&line, chunk.len() as u64)).boxed();
         Ok(GetResult { payload: GetResultPayload::Stream(chunks), meta, range, attributes, extensions })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let (ticket, plan) = self.begin(Request::new(Operation::GetRanges, location)).await?;
         let answer = self.inner.get_ranges(location, ranges).await;
-        let counter = ticket.counter();
+        let line = ticket.line().clone();
         let answer = self.end(ticket, &plan, answer).await?;
-        counter.add(answer.iter().map(|part| part.len() as u64).sum());
+        delivered(&line, answer.iter().map(|part| part.len() as u64).sum());
         Ok(answer)
     }
 
@@ -386,4 +386,9 @@ impl MultipartUpload for FaultyUpload {
         let answer = self.upload.abort().await;
         self.store.end(ticket, &plan, answer).await
     }
+}
+
+/// Counts what was given out of a body, also after the answer.
+fn delivered(line: &Line<Request>, bytes: u64) {
+    line.update(|request| request.bytes_delivered += bytes);
 }

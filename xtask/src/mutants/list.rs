@@ -4,6 +4,7 @@ use super::{Edit, Mutant};
 
 const FENCE: &str = "crates/cache-core/src/fence.rs";
 const FLIGHT: &str = "crates/cache-core/src/read_through/flight.rs";
+const DRIVE: &str = "crates/cache-core/src/read_through/drive.rs";
 const READ: &str = "crates/cache-core/src/read_through/read.rs";
 const HELD: &str = "crates/cache-core/src/read_through/held.rs";
 const WRITE: &str = "crates/cache-core/src/read_through/write.rs";
@@ -105,8 +106,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            let (shared, key)",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            let (shared, key)",
+                text: "        write.drop_held().await;\n        let (shared, key)",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        let (shared, key)",
             },
         ],
     },
@@ -118,8 +119,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            let sent = async {\n                write.shared.count(Count::OriginDeletes)",
+                text: "        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
             },
         ],
     },
@@ -131,8 +132,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.drop_held().await;\n            Ok(())",
-                replacement: "            write.silence();\n            write.drop_held().await;\n            Ok(())",
+                text: "        write.drop_held().await;\n        Ok(())",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        Ok(())",
             },
         ],
     },
@@ -144,8 +145,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "            write.mark_held().await;",
-                replacement: "            write.silence();\n            write.mark_held().await;",
+                text: "        write.mark_held().await;",
+                replacement: "        write.silence();\n        write.mark_held().await;",
+            },
+        ],
+    },
+    Mutant {
+        name: "no fence on an open write",
+        edits: &[
+            SILENT,
+            SILENT_AT_BEGIN,
+            SILENT_AT_END,
+            Edit {
+                path: WRITE,
+                text: "        write.drop_held().await;\n        // Without",
+                replacement: "        write.silence();\n        write.drop_held().await;\n        // Without",
             },
         ],
     },
@@ -430,16 +444,28 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a copy of another store is served",
         edits: &[Edit {
             path: HELD,
-            text: "shown.filter(|entry| entry.identity() == Some(self.settings.identity))",
-            replacement: "shown",
+            text: "entry.identity() == Some(self.settings.identity)",
+            replacement: "entry.identity().is_some() || true",
+        }],
+    },
+    Mutant {
+        name: "a reader that is not polled keeps its place",
+        edits: &[Edit { path: DRIVE, text: " && !self.shared.places.are_wanted()", replacement: "" }],
+    },
+    Mutant {
+        name: "a flight that was lost keeps its place",
+        edits: &[Edit {
+            path: FLIGHT,
+            text: "if self.placed {",
+            replacement: "if self.placed && self.left {",
         }],
     },
     Mutant {
         name: "the copy of an object that is gone is not dropped",
         edits: &[Edit {
             path: FLIGHT,
-            text: "            forget(shared, key).await;\n            remember_absence(",
-            replacement: "            remember_absence(",
+            text: "            let dropped = forget(shared, key).await;\n            remember_absence(",
+            replacement: "            let dropped = Dropped::Nothing;\n            remember_absence(",
         }],
     },
     Mutant {

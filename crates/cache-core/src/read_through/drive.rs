@@ -10,7 +10,7 @@
 use std::{
     mem,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -109,8 +109,9 @@ impl<'a, V: ?Sized> Driver<'a, V> {
         if let Some(running) = state.flight(self.seq) {
             self.ticket.get_or_insert_with(|| running.subscribe());
             let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
-            // A cache that is closed has called for all flights that were parked before.
-            if !is_wanted && !self.shared.closed.load(Ordering::Acquire) {
+            // A flight that waits for a place has called for all that were begun before. A cache that is closed has too, and
+            // none begins after that.
+            if !is_wanted && !self.shared.places.are_wanted() {
                 running.drive = Drive::Parked(Parked { flight, reader, runtime });
                 return Poll::Pending;
             }

@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     Shared, Status, absent,
     drive::Flying,
-    held::{Held, caught, is_same_version},
+    held::{Dropped, Held, caught, is_same_version},
     table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
 };
@@ -29,37 +29,29 @@ pub(super) enum Landed {
     Moved(Ticket),
 }
 
-/// The flight `seq`, to be polled by a task or by a reader.
+/// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
+    counted: Counted,
     runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
-    impatient: bool,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    let counted = shared.tasks.count();
-    let flight = Flight {
-        shared: Arc::clone(shared),
-        tracked,
-        seq,
-        asked: false,
-        publishing: false,
-        left: false,
-        _counted: counted,
-    };
-    flight.fly(looked, impatient).boxed()
+    Flight::new(shared, counted, tracked, seq).fly(looked, true).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
 /// that there will be no answer.
-struct Flight<V: ?Sized> {
-    shared: Arc<Shared<V>>,
-    tracked: KeyUse,
-    seq: u64,
+pub(super) struct Flight<V: ?Sized> {
+    pub(super) shared: Arc<Shared<V>>,
+    pub(super) tracked: KeyUse,
+    pub(super) seq: u64,
     /// The question was sent, and its outcome has not been counted.
     asked: bool,
+    /// It has a place at the origin.
+    placed: bool,
     /// The backend is being changed.
     publishing: bool,
     /// Its place is another's, or free.
@@ -68,6 +60,19 @@ struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
+    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            tracked,
+            seq,
+            asked: false,
+            placed: false,
+            publishing: false,
+            left: false,
+            _counted: counted,
+        }
+    }
+
     /// What it brought; `None` if its place is another's already.
     async fn fly(mut self, looked: Option<Held>, impatient: bool) -> Option<Landed> {
         // The generation and the epoch were noted when the flight began, before this look.
@@ -75,6 +80,12 @@ impl<V: Validator + ?Sized> Flight<V> {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
+        // The second question has the place of the first.
+        let has_place = self.placed || self.shared.places.try_take();
+        if !has_place && let Err(landed) = self.wait_for_a_place().await {
+            return landed;
+        }
+        self.placed = true;
         // An age counts from the earliest that it can be now.
         let window @ (asked_at, _) = self.shared.clock.window();
         let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
@@ -206,10 +217,10 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     /// Published: frees the running place, starts the waiting flight if somebody waits for it, and then wakes the
     /// waiters. `None` if the flight had left already.
-    fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
+    pub(super) fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
         let Running { answer, .. } = state.vacate(self.seq)?;
         match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-            Some(next) => self.start(state, next, true),
+            Some(next) => self.start(state, next, false),
             None => drop(state),
         }
         if let Some(waiters) = answer {
@@ -219,15 +230,16 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
-    /// replaced itself.
-    fn give_up(self) -> Option<Landed> {
+    /// replaced itself. It has this one's place at the origin.
+    fn give_up(mut self) -> Option<Landed> {
         let here = runtime().ok()?;
         let mut state = self.tracked.lock();
         let Running { answer, .. } = state.vacate(self.seq)?;
         let next =
             state.waiting.take().unwrap_or_else(|| Waiting { answer: watch::channel(None).0, runtime: here });
         let moved = Landed::Moved(next.answer.subscribe());
-        self.start(state, next, false);
+        self.placed = false;
+        self.start(state, next, true);
         if let Some(waiters) = answer {
             waiters.send_replace(Some(moved.clone()));
         }
@@ -235,11 +247,17 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
-    /// longer.
-    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, impatient: bool) {
-        let seq = state.begin_flight(self.shared.epochs.latest(), Some(next.answer), Drive::Task);
+    /// longer. One that takes this one's place at the origin is not impatient.
+    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
+        let Waiting { answer, runtime } = next;
+        let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
         drop(state);
-        next.runtime.spawn(flight(&self.shared, &next.runtime, self.tracked.clone(), seq, None, impatient));
+        self.shared.sweeper.ensure(&self.shared, &runtime);
+        // Also once the cache is closed, which waits for this one.
+        let counted = self.shared.tasks.count();
+        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq);
+        flight.placed = is_second;
+        runtime.spawn(flight.fly(None, !is_second).boxed());
     }
 }
 
@@ -251,6 +269,9 @@ impl<V: ?Sized> Drop for Flight<V> {
         }
         if self.asked {
             self.shared.count(Count::OriginAbandoned);
+        }
+        if self.placed {
+            self.shared.places.give_back();
         }
         if self.left {
             return;
@@ -292,8 +313,8 @@ async fn publish<V: ?Sized>(
         // One that was handed out before is somebody else's to stamp.
         Ok(Validation::Changed(entry)) => entry.unstamped(),
         Ok(Validation::Unchanged | Validation::Gone) => {
-            forget(shared, key).await;
-            remember_absence(shared, key, asked_at, epoch, fenced).await;
+            let dropped = forget(shared, key).await;
+            remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         Err(error) => {
@@ -326,9 +347,10 @@ async fn publish<V: ?Sized>(
 }
 
 /// Removes what is held, whatever it is, and counts it.
-async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) {
+async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) -> Dropped {
     let dropped = shared.drop_held(key).await;
     shared.count_dropped(dropped);
+    dropped
 }
 
 async fn remember_absence<V: ?Sized>(
@@ -336,6 +358,7 @@ async fn remember_absence<V: ?Sized>(
     key: &Key,
     asked_at: Moment,
     epoch: Epoch,
+    dropped: Dropped,
     fenced: bool,
 ) {
     let span = shared.settings.negative_ttl;
@@ -344,6 +367,10 @@ async fn remember_absence<V: ?Sized>(
     }
     let identity = Some(shared.settings.identity);
     let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
+    let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
+    if !shared.absences.admit(absence.weight(), shared.clock.now(), replaced, &*shared.backend) {
+        return;
+    }
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
 }

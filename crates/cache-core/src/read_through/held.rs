@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt as _;
 
 use super::Shared;
-use crate::{Admission, Entry, Error, ErrorKind, Key, Result, stats::Count};
+use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Result, stats::Count};
 
 /// What is held of a key.
 #[derive(Default)]
@@ -22,8 +22,10 @@ pub(super) struct Held {
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// Nothing, or the memory of a missing object.
+    /// Nothing of this cache's.
     Nothing,
+    /// The memory of a missing object, as of the moment.
+    Absence(Moment),
     /// A copy.
     Copy,
     /// A copy whose time to live had passed.
@@ -37,19 +39,26 @@ impl<V: ?Sized> Shared<V> {
     ///
     /// If the backend panics: it may hold something all the same.
     pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
-        match catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))) {
-            Ok(shown) => Ok(self.own(shown)),
-            Err(panic) => {
-                self.count(Count::BackendErrors);
-                Err(panicked(panic))
-            }
-        }
+        self.peek_at_any(key).map(|shown| self.own(shown))
+    }
+
+    /// What is at hand, also of another cache.
+    fn peek_at_any(&self, key: &str) -> Result<Option<Entry>> {
+        catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))).map_err(|panic| {
+            self.count(Count::BackendErrors);
+            panicked(panic)
+        })
     }
 
     /// `shown`, unless it is another cache's: of another store, or of one with other rights.
     #[inline]
-    fn own(&self, shown: Option<Entry>) -> Option<Entry> {
-        shown.filter(|entry| entry.identity() == Some(self.settings.identity))
+    pub(super) fn own(&self, shown: Option<Entry>) -> Option<Entry> {
+        shown.filter(|entry| self.is_own(entry))
+    }
+
+    #[inline]
+    fn is_own(&self, entry: &Entry) -> bool {
+        entry.identity() == Some(self.settings.identity)
     }
 
     /// Looks up `key`. A backend that fails holds nothing.
@@ -66,7 +75,7 @@ impl<V: ?Sized> Shared<V> {
 
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
-        if self.check_open().is_ok() {
+        if !self.tasks.is_closed() {
             // Within, so that a panic is caught also where the call itself does the work.
             let insert = async { (*self.backend).insert(entry).await };
             if let Ok(Admission::Stored) = self.backend_call(insert).await {
@@ -80,11 +89,14 @@ impl<V: ?Sized> Shared<V> {
     /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
         // What a backend that waits holds is not at hand, and counts as a copy.
-        let at_hand = self.peek(key.as_str()).unwrap_or(None);
+        let at_hand = self.peek_at_any(key.as_str()).unwrap_or(None);
         match self.backend_call(self.backend.remove(key.as_str())).await {
             Ok(false) => Dropped::Nothing,
             Ok(true) => match at_hand {
-                Some(entry) if entry.is_absent() => Dropped::Nothing,
+                Some(entry) if !self.is_own(&entry) => Dropped::Nothing,
+                Some(entry) if entry.is_absent() => {
+                    entry.vouched_at().map_or(Dropped::Nothing, Dropped::Absence)
+                }
                 Some(entry) if entry.has_expired(self.clock.now()) => Dropped::Expired,
                 _ => Dropped::Copy,
             },
@@ -97,7 +109,7 @@ impl<V: ?Sized> Shared<V> {
 
     pub(super) fn count_dropped(&self, dropped: Dropped) {
         match dropped {
-            Dropped::Nothing => {}
+            Dropped::Nothing | Dropped::Absence(_) => {}
             Dropped::Copy => self.count(Count::Invalidations),
             Dropped::Expired => self.count(Count::Expirations),
         }

@@ -14,9 +14,11 @@
 //! flight, which `drive.rs` has the reader poll; `flight.rs` asks, publishes and wakes. `write.rs` is the other
 //! direction.
 
+mod absences;
 mod drive;
 mod flight;
 mod held;
+mod places;
 mod read;
 mod sweep;
 mod table;
@@ -27,17 +29,15 @@ use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 
-use self::{sweep::Sweeper, table::Table, tasks::Tasks};
+pub use self::write::OpenWrite;
+use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -55,7 +55,7 @@ use crate::{
 ///
 /// # Dropped futures
 ///
-/// A dropped `get` leaves its question in the air: the answer is kept for the next reader. A dropped `put` or
+/// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the next reader. A dropped `put` or
 /// `delete` gives the request up, and nothing is held of the key; whether the write took effect is open. A dropped
 /// `invalidate`, `expire` or `clear` still takes effect.
 pub struct ReadThrough<V: ?Sized> {
@@ -139,7 +139,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`; what the origin answers; `Timeout` and `Unavailable` if it fails to answer and no held copy may
     /// cover that; `Panicked` if the validator does.
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         match self.get_fresh(key, freshness) {
@@ -161,7 +161,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// As for [`get`](Self::get).
     ///
-    /// A dropped future leaves its question in the air: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
         let mut read = pin!(self.read(key, freshness));
@@ -187,7 +187,6 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::invalidate(&self.shared, key).await
     }
 
@@ -199,8 +198,31 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::expire(&self.shared, key).await
+    }
+
+    /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
+    /// [`delete`](ReadThrough::delete), to be held until its outcome is known. A write of several keys opens each of
+    /// them. When this has returned the copy is forgotten, and nothing of the key is kept until the write is dropped.
+    ///
+    /// ```
+    /// # use cache_core::{ReadThrough, Result, Validator};
+    /// # async fn rename(cache: &ReadThrough<impl Validator>, at_origin: impl Future<Output = Result<()>>) -> Result<()> {
+    /// let writes = [cache.open_write("from").await?, cache.open_write("to").await?];
+    /// let renamed = at_origin.await;
+    /// drop(writes);
+    /// renamed
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the copy is no error: the
+    /// copy is void all the same.
+    ///
+    /// A dropped future, once polled, still forgets the copy, and ends the write.
+    pub async fn open_write(&self, key: &str) -> Result<OpenWrite<V>> {
+        write::open(&self.shared, key).await
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
@@ -211,7 +233,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
-        self.shared.check_open()?;
+        self.shared.tasks.check_open()?;
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -225,13 +247,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// All copies are void when this is first polled, and again when it returns or is dropped; a dropped future may
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
-        self.shared.check_open()?;
+        let counted = self.shared.tasks.enter()?;
         self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);
-        write::clear(&self.shared).await
+        write::clear(&self.shared, counted).await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, those in flight come to their end,
-    /// all copies are dropped, the sweep is stopped. May be called again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
+    /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
+    /// or written once this has returned. May be called again.
     ///
     /// # Errors
     ///
@@ -239,12 +262,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
-        self.shared.closed.store(true, Ordering::Release);
+        self.shared.tasks.close();
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         self.shared.tasks.idle().await;
-        write::clear(&self.shared).await
+        write::clear(&self.shared, self.shared.tasks.count()).await
     }
 
     /// The counters.
@@ -284,7 +307,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
-        self.shared.check_open()?;
         write::put(&self.shared, key, body, condition).await
     }
 
@@ -296,7 +318,6 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn delete(&self, key: &str) -> Result<()> {
-        self.shared.check_open()?;
         write::delete(&self.shared, key).await
     }
 }
@@ -332,7 +353,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     }
 
     /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
-    /// strong rule. Such a memory takes its place in the backend like any entry. Default: zero, which is off.
+    /// strong rule. Such a memory takes its place in the backend like any entry; all together take at most a sixteenth of
+    /// its capacity, if it frees what has expired when it is swept; what would be more is not remembered. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
@@ -354,6 +376,24 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How many questions may be at the origin at once, each for another key, until what they brought is published. A
+    /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
+    /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
+    /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.settings.max_in_flight = n;
+        self
+    }
+
+    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it fails with `Timeout`,
+    /// which is an outage: `stale_if_error` covers it. Zero lets none wait. Default: 10 s. Needs a runtime with time;
+    /// without, there is no limit.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.settings.queue_timeout = span;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -364,7 +404,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     ///
     /// # Errors
     ///
-    /// `Config` for a `time_to_live` or `patience` of zero, and for rules that contradict themselves.
+    /// `Config` for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -373,12 +413,17 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
+                absences: Absences::new(
+                    self.settings
+                        .negative_ttl
+                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                ),
+                places: Places::new(self.settings.max_in_flight),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
                 tasks: Tasks::default(),
-                closed: AtomicBool::new(false),
             }),
         })
     }
@@ -404,7 +449,8 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     tasks: Tasks,
     sweeper: Sweeper,
-    closed: AtomicBool,
+    absences: Absences,
+    places: Places,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -416,6 +462,8 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    max_in_flight: usize,
+    queue_timeout: Duration,
     identity: Identity,
 }
 
@@ -476,13 +524,6 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the cache was closed; build a new one"));
-        }
-        Ok(())
-    }
-
     fn count(&self, count: Count) {
         self.counters.add(count, 1);
     }
@@ -516,6 +557,12 @@ impl Settings {
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
         }
+        if self.max_in_flight == 0 {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "max_in_flight is zero, so nothing could be asked; usize::MAX is no limit",
+            ));
+        }
         self.rules.check()
     }
 }
@@ -527,6 +574,8 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            max_in_flight: MAX_IN_FLIGHT,
+            queue_timeout: QUEUE_TIMEOUT,
             identity: Identity::unique(),
         }
     }
@@ -538,3 +587,5 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const MAX_IN_FLIGHT: usize = 1024;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

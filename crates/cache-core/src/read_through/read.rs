@@ -13,7 +13,7 @@ use super::{
     flight::{Landed, flight},
     held::Held,
     table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
-    tasks::runtime,
+    tasks::{Counted, runtime},
 };
 use crate::{
     Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
@@ -26,7 +26,7 @@ pub(super) async fn read<V: Validator + ?Sized>(
     freshness: &Freshness,
 ) -> Result<Served> {
     for _ in 0..LOST_MAX {
-        shared.check_open()?;
+        shared.tasks.check_open()?;
         let arrival = match approach(shared, key, freshness).await? {
             Approach::Served(served) => return Ok(served),
             Approach::Drive(driver) => driver.await,
@@ -80,9 +80,8 @@ async fn approach<'a, V: Validator + ?Sized>(
         if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
             return Ok(joined.wait(state));
         }
-        let seq = begin(&mut state, shared.epochs.latest());
-        drop(state);
-        return Ok(board(shared, tracked, seq, runtime, None));
+        let begun = begin(shared, state, shared.epochs.latest())?;
+        return Ok(board(shared, tracked, begun, runtime, None));
     }
     let mut looks = 1;
     loop {
@@ -112,35 +111,52 @@ async fn approach<'a, V: Validator + ?Sized>(
             continue;
         }
         // In the epoch that was compared: what goes up from here on voids what was looked up.
-        let seq = begin(&mut state, seen_now.epoch);
-        drop(state);
-        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held)));
+        let begun = begin(shared, state, seen_now.epoch)?;
+        return Ok(board(shared, tracked, begun, runtime, is_as_seen.then_some(held)));
     }
 }
 
-/// Begins a flight that its reader drives: see [`board`].
-fn begin(state: &mut State, epoch: Epoch) -> u64 {
-    // A write that is open may wait for a turn that this flight holds.
-    let wanted = state.writes > 0;
-    state.begin_flight(epoch, None, Drive::Reader { wanted })
+/// A flight that has begun.
+struct Begun {
+    seq: u64,
+    counted: Counted,
 }
 
-/// Has the reader drive the flight `seq`, which has begun.
+/// Begins a flight that its reader drives: see [`board`].
+///
+/// # Errors
+///
+/// `Closed`.
+fn begin<V: ?Sized>(shared: &Shared<V>, mut state: MutexGuard<'_, State>, epoch: Epoch) -> Result<Begun> {
+    let counted = shared.tasks.count();
+    if let Err(closed) = shared.tasks.check_open() {
+        // Who waits for the last one is woken out of the lock.
+        drop(state);
+        return Err(closed);
+    }
+    // A write that is open may wait for a turn that this flight holds.
+    let wanted = state.writes > 0;
+    let seq = state.begin_flight(epoch, None, Drive::Reader { wanted });
+    Ok(Begun { seq, counted })
+}
+
+/// Has the reader drive the flight that has begun.
 fn board<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     tracked: KeyUse,
-    seq: u64,
+    Begun { seq, counted }: Begun,
     runtime: Handle,
     looked: Option<Held>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, &runtime, tracked, seq, looked, true);
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked);
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
 /// Starts a flight behind a reader that is served already, unless one is in the air.
 fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, held: Held, seen: &Seen) {
     let Ok(runtime) = runtime() else { return };
+    let Ok(counted) = shared.tasks.enter() else { return };
     let mut state = tracked.lock();
     if state.running.is_some() {
         // Its reader may not be polled for long.
@@ -149,12 +165,13 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
         hand_on(parked);
         return;
     }
-    if state.stamp() != seen.stamp {
+    // Nobody waits for a place with it.
+    if state.stamp() != seen.stamp || !shared.places.is_one_free() {
         return;
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), true));
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held)));
 }
 
 /// A place among the waiters of a flight.

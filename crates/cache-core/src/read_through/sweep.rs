@@ -21,10 +21,14 @@ pub(super) struct Sweeper {
 impl Sweeper {
     /// An eighth of the shortest span after which something expires; never, if nothing does.
     pub(super) fn new(settings: &Settings) -> Self {
+        Self { every: Self::every(settings), task: Mutex::default() }
+    }
+
+    /// The span between two sweeps.
+    pub(super) fn every(settings: &Settings) -> Option<Duration> {
         let negative = Some(settings.negative_ttl).filter(|span| !span.is_zero());
         let shortest = settings.time_to_live.into_iter().chain(negative).min();
-        let every = shortest.map(|shortest| (shortest / 8).clamp(EVERY_MIN, EVERY_MAX));
-        Self { every, task: Mutex::default() }
+        shortest.map(|shortest| (shortest / 8).clamp(EVERY_MIN, EVERY_MAX))
     }
 
     /// Starts the task unless it runs.
@@ -36,7 +40,7 @@ impl Sweeper {
         let Some(every) = self.every else { return };
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at under the lock, which `stop` takes after the cache was closed.
-        if shared.check_open().is_err() || task.as_ref().is_some_and(|task| !task.is_finished()) {
+        if shared.tasks.is_closed() || task.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let weak = Arc::downgrade(shared);

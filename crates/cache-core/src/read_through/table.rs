@@ -96,7 +96,7 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
-    /// Looks up what is held: the question has not been sent.
+    /// Looks up what is held, or waits for a place at the origin: the question has not been sent.
     Looking,
     /// The question was sent.
     Asked(Moment),
@@ -278,11 +278,9 @@ impl Running {
 
     /// Whether somebody waits for the answer.
     pub(super) fn is_awaited(&self) -> bool {
-        match (&self.answer, &self.drive) {
-            (Some(answer), _) => answer.receiver_count() > 0,
-            (None, Drive::Reader { .. } | Drive::Parked(_)) => true,
-            (None, Drive::Task) => false,
-        }
+        // The reader that drives it waits, also before it has a ticket.
+        !matches!(self.drive, Drive::Task)
+            || self.answer.as_ref().is_some_and(|answer| answer.receiver_count() > 0)
     }
 }
 

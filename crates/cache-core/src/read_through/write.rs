@@ -1,15 +1,18 @@
 //! Writes and invalidations: what puts up fences.
 //!
 //! Each fences its key at its begin and at its end. It runs in a task of its own, so that no backend call is
-//! dropped half-way; the caller holds a guard that fences at once if it goes away.
+//! dropped half-way; the caller holds a guard that fences at once if it goes away. An [`OpenWrite`] is a write whose
+//! task ends before it does: the caller holds the rest of it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,13 +20,44 @@ use super::{
     drive::hand_on,
     held::caught,
     table::{KeyUse, Stamp},
-    tasks::runtime,
+    tasks::{Counted, runtime},
 };
 use crate::{
-    Error, ErrorKind, Keep, Moment, Origin, PutCondition, Result, Validator, Version,
+    Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
     fence::{Epoch, Epochs},
     stats::Count,
 };
+
+/// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an upload in parts, a
+/// copy, one request for many objects. Made by [`ReadThrough::open_write`](super::ReadThrough::open_write).
+///
+/// While there is one, nothing of the key is held, and what is read of it is not kept. Dropped, it ends the write:
+/// also where the write failed, its future was dropped half-way, or it panicked. Whoever reads after that is answered by
+/// a question asked after it. Dropping it needs no runtime. A cache that is closed does not wait for it.
+#[must_use = "the write is over when this is dropped"]
+pub struct OpenWrite<V: ?Sized>(Write<V>);
+
+impl<V: ?Sized> OpenWrite<V> {
+    /// What is written.
+    pub fn key(&self) -> &Key {
+        &self.0.tracked.key
+    }
+}
+
+impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OpenWrite").field(self.key()).finish()
+    }
+}
+
+pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<OpenWrite<V>> {
+    run(shared, key, |mut write, _| async move {
+        write.drop_held().await;
+        // Without a caller it ends with the task.
+        Ok(OpenWrite(write))
+    })
+    .await
+}
 
 pub(super) async fn put<O: Origin + ?Sized>(
     shared: &Arc<Shared<O>>,
@@ -31,68 +65,60 @@ pub(super) async fn put<O: Origin + ?Sized>(
     body: Bytes,
     condition: PutCondition,
 ) -> Result<Version> {
-    run(shared, key, |write: &mut Write<O>, gone| {
-        Box::pin(async move {
-            write.drop_held().await;
-            let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
-            let sent_at = shared.clock.now();
-            let sent = async {
-                shared.count(Count::OriginPuts);
-                shared.origin.put(&key, body.clone(), condition).await
-            };
-            let version = unless_gone(gone, sent).await?;
-            let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
-            if let Ok(entry) = entry {
-                write.publish(entry, sent_at).await;
-            }
-            Ok(version)
-        })
+    run(shared, key, |mut write, gone| async move {
+        write.drop_held().await;
+        let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
+        let sent_at = shared.clock.now();
+        let sent = async {
+            shared.count(Count::OriginPuts);
+            shared.origin.put(&key, body.clone(), condition).await
+        };
+        let version = unless_gone(gone, sent).await?;
+        let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
+        if let Ok(entry) = entry {
+            write.publish(entry, sent_at).await;
+        }
+        Ok(version)
     })
     .await
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
-    run(shared, key, |write: &mut Write<O>, gone| {
-        Box::pin(async move {
-            write.drop_held().await;
-            let sent = async {
-                write.shared.count(Count::OriginDeletes);
-                write.shared.origin.delete(&write.tracked.key).await
-            };
-            unless_gone(gone, sent).await
-        })
+    run(shared, key, |mut write, gone| async move {
+        write.drop_held().await;
+        let sent = async {
+            write.shared.count(Count::OriginDeletes);
+            write.shared.origin.delete(&write.tracked.key).await
+        };
+        unless_gone(gone, sent).await
     })
     .await
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
-    run(shared, key, |write: &mut Write<V>, _| {
-        Box::pin(async move {
-            write.drop_held().await;
-            Ok(())
-        })
+    run(shared, key, |mut write, _| async move {
+        write.drop_held().await;
+        Ok(())
     })
     .await
 }
 
 pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
-    run(shared, key, |write: &mut Write<V>, _| {
-        Box::pin(async move {
-            write.mark_held().await;
-            Ok(())
-        })
+    run(shared, key, |mut write, _| async move {
+        write.mark_held().await;
+        Ok(())
     })
     .await
 }
 
 /// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
 /// [`WholeFence`].
-pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>) -> Result<()> {
+pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
     shared.epochs.raise_whole();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    shared.tasks.spawn(&runtime()?, async move {
+    counted.spawn(&runtime()?, async move {
         // If the caller went away, nobody wants to know.
         let _ = done.send(task.backend_call(task.backend.clear()).await);
     });
@@ -108,16 +134,19 @@ impl Drop for WholeFence<'_> {
     }
 }
 
-/// Runs `body` in a task, between the two fences of a write of `key`.
-async fn run<V, T, F>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<T>
+/// Runs `body` in a task, between the two fences of a write of `key`: the second is up when `body` drops the write, by
+/// its end at the latest, unless it hands the write to the caller.
+async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<T>
 where
     V: Validator + ?Sized,
     T: Send + 'static,
-    F: for<'a> FnOnce(&'a mut Write<V>, Gone) -> BoxFuture<'a, Result<T>> + Send + 'static,
+    F: FnOnce(Write<V>, Gone) -> B + Send + 'static,
+    B: Future<Output = Result<T>> + Send + 'static,
 {
+    let counted = shared.tasks.enter()?;
     let runtime = runtime()?;
     shared.sweeper.ensure(shared, &runtime);
-    let mut write = Write::begin(shared, key)?;
+    let write = Write::begin(shared, key)?;
     let (alive, gone) = oneshot::channel();
     let mut caller = Caller {
         shared: Arc::clone(shared),
@@ -127,11 +156,9 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    shared.tasks.spawn(&runtime, async move {
-        let result = caught(body(&mut write, gone)).await;
+    counted.spawn(&runtime, async move {
         // The fence at the end is up before the caller learns of it.
-        drop(write);
-        let _ = done.send(result);
+        let _ = done.send(caught(body(write, gone)).await);
     });
     // If the task was lost with its runtime, the caller's guard fences and voids.
     let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
@@ -195,7 +222,7 @@ impl<V: ?Sized> Write<V> {
         let _turn = self.tracked.turn.lock().await;
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
         let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await,
+            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
             at_hand => at_hand,
         };
         match held {

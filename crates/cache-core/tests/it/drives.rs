@@ -9,9 +9,10 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Entry, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status, Validation, Validator,
+    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status, Validation,
+    Validator,
 };
-use cache_testkit::{MapBackend, MemoryOrigin, WaitingBackend};
+use cache_testkit::{FaultyOrigin, Gate, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
 use tokio::{
     runtime::{Builder, Handle},
     task::JoinHandle,
@@ -47,8 +48,8 @@ impl<'a> Idle<'a> {
 
 fn held_at_the_origin() -> Rig {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     rig
 }
 
@@ -59,11 +60,11 @@ fn tasks() -> usize {
 #[tokio::test]
 async fn a_reader_alone_needs_no_task() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(None));
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let mut reader = Idle::begin(&rig, STRONG);
     assert_eq!(tasks(), 0);
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert!(poll_once(reader.0.as_mut()).is_ready());
     // An origin that answers at once is asked within one poll.
     assert!(poll_once(Box::pin(rig.get(STRONG)).as_mut()).is_ready());
@@ -77,7 +78,7 @@ async fn who_joins_an_idle_reader_gets_the_answer() {
     let idle = Idle::begin(&rig, FOREVER);
     let joined = rig.spawn_get(FOREVER);
     settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&joined.await.unwrap().unwrap()), "one");
     idle.ends_with("one", Status::Fetched).await;
     assert_eq!(rig.origin.count(), 1);
@@ -90,7 +91,7 @@ async fn who_waits_behind_an_idle_reader_gets_a_turn() {
     let idle = Idle::begin(&rig, STRONG);
     let behind = rig.spawn_get(STRONG);
     settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&behind.await.unwrap().unwrap()), "one");
     idle.ends_with("one", Status::Fetched).await;
     assert_eq!(rig.origin.count(), 2);
@@ -103,12 +104,12 @@ async fn a_write_does_not_wait_for_an_idle_reader() {
     for write in ["put", "delete", "invalidate", "expire"] {
         let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
         let rig = Rig::over(Arc::clone(&backend));
-        rig.origin.write(KEY, "one");
-        rig.origin.after.close();
+        rig.origin.inner().write(KEY, "one");
+        rig.origin.fault(OriginFault::hold().late());
         let mut idle = Idle::begin(&rig, STRONG);
-        idle.polled_until(rig.origin.after.wait_held(1)).await;
+        idle.polled_until(rig.origin.wait_until_held(1)).await;
         backend.gate.close();
-        rig.origin.after.open();
+        rig.origin.release_all();
         // Its insert.
         idle.polled_until(backend.gate.wait_held(1)).await;
         backend.gate.open();
@@ -129,17 +130,17 @@ async fn a_write_does_not_wait_for_an_idle_reader() {
 async fn a_write_that_began_before_does_not_wait_for_an_idle_reader() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let put = tokio::spawn({
         let cache = rig.cache.clone();
         async move { cache.put(KEY, "two".into(), PutCondition::default()).await }
     });
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let mut idle = Idle::begin(&rig, STRONG);
-    idle.polled_until(rig.origin.before.wait_held(2)).await;
+    idle.polled_until(rig.origin.wait_until_held(2)).await;
     backend.gate.close();
-    rig.origin.before.open();
+    rig.origin.release_all();
     for _ in 0..20 {
         assert!(poll_once(idle.0.as_mut()).is_pending());
     }
@@ -154,13 +155,13 @@ async fn a_write_that_began_before_does_not_wait_for_an_idle_reader() {
 async fn a_stale_entry_is_refreshed_behind_an_idle_reader() {
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10));
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(rule, "one", Status::Fetched).await;
     rig.clock.advance(secs(10));
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     let idle = Idle::begin(&rig, STRONG);
     rig.check(rule, "one", Status::Stale).await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     settle().await;
     rig.check(rule, "one", Status::Fresh).await;
     idle.ends_with("one", Status::Revalidated).await;
@@ -178,24 +179,24 @@ async fn a_cache_is_closed_although_a_reader_is_idle() {
     };
     settle().await;
     assert!(!closing.is_finished(), "what is in flight comes to its end");
-    rig.origin.before.open();
+    rig.origin.release_all();
     closing.await.unwrap().unwrap();
     idle.ends_with("one", Status::Fetched).await;
     rig.at_rest(1).await;
 }
 
-/// It was let in before the close, and parks its flight after the others were called for.
+/// It was let in before, and would have begun its flight after the others were called for.
 #[tokio::test]
-async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
+async fn a_reader_that_has_yet_to_ask_when_the_cache_is_closed_asks_nothing() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let keeps_it_open = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.get("another", None).await })
     };
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     backend.gate.close();
     let mut idle = Idle::begin(&rig, FOREVER);
     idle.polled_until(backend.gate.wait_held(1)).await;
@@ -205,19 +206,59 @@ async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
     };
     settle().await;
     backend.gate.open();
-    idle.polled_until(rig.origin.before.wait_held(2)).await;
-    rig.origin.before.open();
+    assert!(!closing.is_finished(), "what is in flight comes to its end");
+    assert_eq!(idle.0.await.unwrap_err().kind(), ErrorKind::Closed);
+    rig.origin.release_all();
     closing.await.unwrap().unwrap();
-    assert!(keeps_it_open.await.unwrap().is_err());
-    idle.ends_with("one", Status::Fetched).await;
+    assert_eq!(keeps_it_open.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
     rig.at_rest(2).await;
+}
+
+/// The cache is closed while the reader polls its flight, which is parked only then.
+#[tokio::test]
+async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
+    let origin = Arc::new(ClosesWhenAsked::default());
+    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
+    assert!(origin.cache.set(cache.clone()).is_ok());
+    origin.gate.close();
+    let mut idle = Box::pin(cache.get(KEY, None));
+    assert!(poll_once(idle.as_mut()).is_pending());
+    let closing = origin.closing.lock().unwrap().take().unwrap();
+    let closing = tokio::spawn(closing);
+    settle().await;
+    assert!(!closing.is_finished(), "what is in flight comes to its end");
+    origin.gate.open();
+    closing.await.unwrap().unwrap();
+    assert_eq!(idle.await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// A validator that has its cache closed when it is first polled. There is no object.
+#[derive(Default)]
+struct ClosesWhenAsked {
+    cache: OnceLock<ReadThrough<Self>>,
+    closing: Mutex<Option<Closing>>,
+    gate: Gate,
+}
+
+type Closing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+#[async_trait]
+impl Validator for ClosesWhenAsked {
+    async fn validate(&self, _: &Key, _: Option<&Entry>) -> Result<Validation> {
+        let cache = self.cache.get().unwrap().clone();
+        let mut closing: Closing = Box::pin(async move { cache.close().await });
+        assert!(poll_once(closing.as_mut()).is_pending());
+        *self.closing.lock().unwrap() = Some(closing);
+        self.gate.pass().await;
+        Ok(Validation::Gone)
+    }
 }
 
 #[tokio::test]
 async fn a_reader_that_goes_away_hands_its_flight_on() {
     let rig = held_at_the_origin();
     drop(Idle::begin(&rig, STRONG));
-    rig.origin.before.open();
+    rig.origin.release_all();
     settle().await;
     rig.check(FOREVER, "one", Status::Fresh).await;
     rig.at_rest(1).await;
@@ -241,7 +282,7 @@ async fn a_reader_is_woken_by_what_others_did_to_its_flight() {
     settle().await;
     assert!(woken.0.swap(false, std::sync::atomic::Ordering::SeqCst), "it was handed on");
     assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    rig.origin.before.open();
+    rig.origin.release_all();
     joined.await.unwrap().unwrap();
     assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst), "it has landed");
     assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
@@ -276,14 +317,14 @@ fn a_reader_whose_first_runtime_is_gone_asks_from_where_it_is() {
         let first = Builder::new_current_thread().enable_time().build().unwrap();
         let second = Builder::new_current_thread().enable_time().build().unwrap();
         let rig = Rig::with(MapBackend::new(), |builder| builder.patience(patience));
-        rig.origin.write(KEY, "one");
-        rig.origin.before.close();
+        rig.origin.inner().write(KEY, "one");
+        rig.origin.fault(OriginFault::hold());
         let mut reader = Box::pin(rig.get(STRONG));
         first.block_on(async { assert!(poll_once(reader.as_mut()).is_pending()) });
         drop(first);
         let served = second.block_on(async {
             assert!(poll_once(reader.as_mut()).is_pending());
-            rig.origin.before.open();
+            rig.origin.release_all();
             reader.await
         });
         assert_eq!(text(&served.unwrap()), "one");
@@ -322,9 +363,8 @@ async fn a_waker_is_not_dropped_under_the_lock_of_its_key() {
 /// Somebody joins at the very moment at which the flight is polled.
 #[tokio::test]
 async fn who_joins_while_the_flight_is_polled_does_not_wait_for_its_reader() {
-    #[derive(Default)]
     struct Joining {
-        origin: MemoryOrigin,
+        origin: FaultyOrigin<MemoryOrigin>,
         cache: OnceLock<ReadThrough<Joining>>,
         joined: Mutex<Option<JoinHandle<Result<Served>>>>,
     }
@@ -339,14 +379,15 @@ async fn who_joins_while_the_flight_is_polled_does_not_wait_for_its_reader() {
             self.origin.validate(key, held).await
         }
     }
-    let origin = Arc::new(Joining::default());
-    origin.origin.write(KEY, "one");
-    origin.origin.before.close();
+    let origin = FaultyOrigin::in_memory();
+    let origin = Arc::new(Joining { origin, cache: OnceLock::new(), joined: Mutex::default() });
+    origin.origin.inner().write(KEY, "one");
+    origin.origin.fault(OriginFault::hold());
     let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
     assert!(origin.cache.set(cache.clone()).is_ok());
     let mut idle = Box::pin(cache.get(KEY, Some(&FOREVER)));
     assert!(poll_once(idle.as_mut()).is_pending());
-    origin.origin.before.open();
+    origin.origin.release_all();
     let joined = origin.joined.lock().unwrap().take().unwrap();
     assert_eq!(text(&joined.await.unwrap().unwrap()), "one");
     assert_eq!(text(&idle.await.unwrap()), "one");
@@ -360,7 +401,7 @@ async fn a_burst_makes_two_requests() {
     let idle = Idle::begin(&rig, STRONG);
     let readers: Vec<_> = (0..1000).map(|_| rig.spawn_get(STRONG)).collect();
     settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     for reader in readers {
         assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
     }

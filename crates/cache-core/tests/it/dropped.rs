@@ -11,15 +11,15 @@ use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
 #[tokio::test]
 async fn a_dropped_reader_leaves_its_answer_to_the_next() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let leader = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let followers: Vec<_> = (0..20).map(|_| rig.spawn_get(FOREVER)).collect();
     settle().await;
     leader.abort();
     assert!(leader.await.unwrap_err().is_cancelled());
-    rig.origin.before.open();
+    rig.origin.release_all();
     for follower in followers {
         assert_eq!(text(&follower.await.unwrap().unwrap()), "one");
     }
@@ -30,12 +30,12 @@ async fn a_dropped_reader_leaves_its_answer_to_the_next() {
 #[tokio::test]
 async fn a_flight_that_everybody_left_is_still_kept() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let reader = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     reader.abort();
-    rig.origin.before.open();
+    rig.origin.release_all();
     settle().await;
     rig.check(FOREVER, "one", Status::Fresh).await;
     rig.at_rest(1).await;
@@ -44,15 +44,15 @@ async fn a_flight_that_everybody_left_is_still_kept() {
 #[tokio::test]
 async fn a_waiting_flight_that_nobody_waits_for_does_not_start() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let first = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let second = rig.spawn_get(STRONG);
     settle().await;
     second.abort();
     assert!(second.await.is_err());
-    rig.origin.before.open();
+    rig.origin.release_all();
     first.await.unwrap().unwrap();
     settle().await;
     assert_eq!(rig.origin.count(), 1);
@@ -67,9 +67,11 @@ enum Call {
     Invalidate,
     Expire,
     Clear,
+    OpenWrite,
 }
 
-const CALLS: [Call; 6] = [Call::Get, Call::Put, Call::Delete, Call::Invalidate, Call::Expire, Call::Clear];
+const CALLS: [Call; 7] =
+    [Call::Get, Call::Put, Call::Delete, Call::Invalidate, Call::Expire, Call::Clear, Call::OpenWrite];
 
 impl Call {
     async fn make(self, rig: &Rig) {
@@ -80,6 +82,13 @@ impl Call {
             Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
             Self::Expire => rig.cache.expire(KEY).await.unwrap(),
             Self::Clear => drop(rig.cache.clear().await),
+            Self::OpenWrite => {
+                let write = rig.cache.open_write(KEY).await.unwrap();
+                tokio::task::yield_now().await;
+                rig.origin.inner().write(KEY, "written");
+                tokio::task::yield_now().await;
+                drop(write);
+            }
         }
     }
 }
@@ -102,7 +111,7 @@ async fn a_call_dropped_at_any_await_leaves_no_lie_and_no_litter() {
 async fn check_dropped(call: Call, waits: bool, spoiled: u8, polls: u64) {
     let rig =
         if waits { Rig::over(WaitingBackend::new(MapBackend::new(), spoiled, polls)) } else { Rig::new() };
-    rig.origin.write(KEY, "old");
+    rig.origin.inner().write(KEY, "old");
     rig.get(FOREVER).await.unwrap();
     {
         let mut future = Box::pin(call.make(&rig));
@@ -118,7 +127,7 @@ async fn check_dropped(call: Call, waits: bool, spoiled: u8, polls: u64) {
         let fenced = polls > 0 && !matches!(call, Call::Get);
         if fenced {
             // Another node writes; what was held or asked before may not be served any more.
-            rig.origin.write(KEY, "new");
+            rig.origin.inner().write(KEY, "new");
             let late = rig.get(FOREVER).await.map(|served| text(&served));
             let seen = late.unwrap_or_else(|error| format!("{:?}", error.kind()));
             assert_ne!(seen, "old", "{call:?}, waits: {waits}, dropped after {polls} polls (done: {done})");
@@ -135,9 +144,9 @@ async fn check_dropped(call: Call, waits: bool, spoiled: u8, polls: u64) {
 #[tokio::test]
 async fn a_dropped_put_gives_the_request_up_and_holds_nothing() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.get(FOREVER).await.unwrap();
-    rig.origin.fault(OriginFault::Hangs);
+    rig.origin.fault(OriginFault::hang().once());
     let put = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
@@ -155,16 +164,16 @@ async fn a_dropped_put_gives_the_request_up_and_holds_nothing() {
 #[tokio::test]
 async fn a_put_whose_answer_is_on_its_way_when_the_caller_goes_is_not_kept() {
     let rig = Rig::new();
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let put = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
     };
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     put.abort();
     assert!(put.await.is_err());
-    rig.origin.write(KEY, "three");
-    rig.origin.after.open();
+    rig.origin.inner().write(KEY, "three");
+    rig.origin.release_all();
     rig.check(FOREVER, "three", Status::Fetched).await;
     rig.at_rest(1).await;
 }
@@ -174,16 +183,16 @@ async fn a_put_whose_answer_is_on_its_way_when_the_caller_goes_is_not_kept() {
 async fn a_put_that_is_being_kept_when_the_caller_goes_is_void() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let put = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
     };
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     backend.gate.close();
-    rig.origin.after.open();
+    rig.origin.release_all();
     backend.gate.wait_held(1).await;
-    rig.origin.write(KEY, "three");
+    rig.origin.inner().write(KEY, "three");
     put.abort();
     assert!(put.await.is_err());
     backend.gate.open();
@@ -196,18 +205,18 @@ async fn a_put_that_is_being_kept_when_the_caller_goes_is_void() {
 #[tokio::test]
 async fn a_reader_right_after_a_dropped_put_joins_nothing_asked_before() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold().late());
     let mut put = Box::pin(rig.cache.put(KEY, "two".into(), PutCondition::Always));
     assert!(poll_once(put.as_mut()).is_pending());
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let early = rig.spawn_get(FOREVER);
-    rig.origin.after.wait_held(2).await;
-    rig.origin.write(KEY, "three");
+    rig.origin.wait_until_held(2).await;
+    rig.origin.inner().write(KEY, "three");
     drop(put);
     let mut late = Box::pin(rig.get(FOREVER));
     assert!(poll_once(late.as_mut()).is_pending());
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(text(&late.await.unwrap()), "three");
     assert_eq!(text(&early.await.unwrap().unwrap()), "two");
     rig.at_rest(2).await;

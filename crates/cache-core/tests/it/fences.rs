@@ -18,10 +18,18 @@ enum Fence {
     Clear,
     Prefix,
     Expire,
+    OpenWrite,
 }
 
-const FENCES: [Fence; 6] =
-    [Fence::Invalidate, Fence::Put, Fence::Delete, Fence::Clear, Fence::Prefix, Fence::Expire];
+const FENCES: [Fence; 7] = [
+    Fence::Invalidate,
+    Fence::Put,
+    Fence::Delete,
+    Fence::Clear,
+    Fence::Prefix,
+    Fence::Expire,
+    Fence::OpenWrite,
+];
 
 impl Fence {
     async fn put_up(self, rig: &Rig) {
@@ -32,6 +40,7 @@ impl Fence {
             Self::Clear => rig.cache.clear().await.unwrap(),
             Self::Prefix => rig.cache.invalidate_prefix("a/").unwrap(),
             Self::Expire => rig.cache.expire(KEY).await.unwrap(),
+            Self::OpenWrite => drop(rig.cache.open_write(KEY).await.unwrap()),
         }
     }
 }
@@ -42,21 +51,21 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
     for fence in FENCES {
         for held_before in [false, true] {
             let rig = Rig::new();
-            rig.origin.write(KEY, "one");
+            rig.origin.inner().write(KEY, "one");
             if held_before {
                 rig.check(STRONG, "one", Status::Fetched).await;
             }
-            rig.origin.after.close();
+            rig.origin.fault(OriginFault::hold().late());
             let early = rig.spawn_get(STRONG);
-            rig.origin.after.wait_held(1).await;
-            rig.origin.write(KEY, "two");
+            rig.origin.wait_until_held(1).await;
+            rig.origin.inner().write(KEY, "two");
             let fencing = {
                 let rig = rig.clone();
                 tokio::spawn(async move { fence.put_up(&rig).await })
             };
             rig.settle().await;
             // The early answer comes after the write has reached the origin, before or after its own answer.
-            rig.origin.after.open();
+            rig.origin.release_all();
             fencing.await.unwrap();
             assert_eq!(text(&early.await.unwrap().unwrap()), "one", "{fence:?}: it arrived before");
             let late = rig.get(FOREVER).await.map(|served| text(&served));
@@ -74,18 +83,18 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
 /// starts beside.
 #[tokio::test]
 async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
-    for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire] {
+    for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire, Fence::OpenWrite] {
         let rig = Rig::new();
-        rig.origin.write(KEY, "one");
-        rig.origin.after.close();
+        rig.origin.inner().write(KEY, "one");
+        rig.origin.fault(OriginFault::hold().late());
         let early = rig.spawn_get(FOREVER);
-        rig.origin.after.wait_held(1).await;
-        rig.origin.write(KEY, "two");
+        rig.origin.wait_until_held(1).await;
+        rig.origin.inner().write(KEY, "two");
         fence.put_up(&rig).await;
         let late = rig.spawn_get(FOREVER);
         rig.settle().await;
         assert_eq!(rig.origin.count(), 1, "{fence:?}: one in the air at a time");
-        rig.origin.after.open();
+        rig.origin.release_all();
         assert_eq!(text(&early.await.unwrap().unwrap()), "one");
         assert_eq!(text(&late.await.unwrap().unwrap()), "two", "{fence:?}");
         rig.check(FOREVER, "two", Status::Fresh).await;
@@ -97,16 +106,16 @@ async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
 #[tokio::test]
 async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "two");
+    rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     rig.cache.expire(KEY).await.unwrap();
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(text(&early.await.unwrap().unwrap()), "two");
-    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
     let late = rig.get(STRONG.stale_if_error(secs(60))).await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable, "\"one\" may not be served after \"two\"");
     rig.at_rest(3).await;
@@ -115,16 +124,16 @@ async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
 #[tokio::test]
 async fn a_fenced_flight_that_finds_nothing_removes_what_is_held() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     let early = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     rig.cache.expire(KEY).await.unwrap();
-    rig.origin.erase(KEY);
-    rig.origin.before.open();
+    rig.origin.inner().erase(KEY);
+    rig.origin.release_all();
     assert_eq!(early.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
-    rig.origin.fault(OriginFault::Fails(ErrorKind::Unavailable));
+    rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
     let late = rig.get(STRONG.stale_if_error(secs(60))).await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable, "it is gone, and somebody knows");
     rig.at_rest(3).await;
@@ -133,13 +142,13 @@ async fn a_fenced_flight_that_finds_nothing_removes_what_is_held() {
 #[tokio::test]
 async fn a_fenced_confirmation_renews_nothing() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     rig.cache.expire(KEY).await.unwrap();
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(early.await.unwrap().unwrap().status, Status::Revalidated);
     rig.check(FOREVER, "one", Status::Revalidated).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
@@ -149,7 +158,7 @@ async fn a_fenced_confirmation_renews_nothing() {
 #[tokio::test]
 async fn expire_asks_first_in_every_mode_and_keeps_the_bytes() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
     rig.cache.expire(KEY).await.unwrap();
     rig.check(FOREVER, "one", Status::Revalidated).await;
@@ -173,14 +182,14 @@ async fn a_put_is_one_request_and_its_own_reader_hits() {
 #[tokio::test]
 async fn a_put_is_vouched_for_at_its_sending() {
     let rig = Rig::new();
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let put = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.put(KEY, "one".into(), PutCondition::Always).await })
     };
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     rig.clock.advance(secs(8));
-    rig.origin.after.open();
+    rig.origin.release_all();
     put.await.unwrap().unwrap();
     assert_eq!(rig.get(FOREVER).await.unwrap().age(), secs(8));
     rig.at_rest(1).await;
@@ -204,18 +213,18 @@ async fn a_lost_condition_leaves_nothing_held() {
 /// I-16: a put whose reply is lost may have taken effect.
 #[tokio::test]
 async fn a_put_with_an_unknown_outcome_leaves_nothing_held() {
-    for fault in [
-        OriginFault::LosesReply(ErrorKind::Timeout),
-        OriginFault::Fails(ErrorKind::Unavailable),
-        OriginFault::Panics,
+    for (fault, left) in [
+        (OriginFault::error(ErrorKind::Timeout).late(), "two"),
+        (OriginFault::error(ErrorKind::Unavailable), "one"),
+        (OriginFault::panic(), "one"),
     ] {
+        let shown = format!("{fault:?}");
         let rig = Rig::new();
         rig.cache.put(KEY, "one".into(), PutCondition::Always).await.unwrap();
-        rig.origin.fault(fault.clone());
+        rig.origin.fault(fault.once());
         assert!(rig.cache.put(KEY, "two".into(), PutCondition::Always).await.is_err());
-        assert_eq!(rig.cache.stats().entries, 0, "{fault:?}");
-        let lost = matches!(fault, OriginFault::LosesReply(_));
-        rig.check(FOREVER, if lost { "two" } else { "one" }, Status::Fetched).await;
+        assert_eq!(rig.cache.stats().entries, 0, "{shown}");
+        rig.check(FOREVER, left, Status::Fetched).await;
         rig.at_rest(1).await;
     }
 }
@@ -223,17 +232,17 @@ async fn a_put_with_an_unknown_outcome_leaves_nothing_held() {
 #[tokio::test]
 async fn while_a_put_is_open_reads_are_answered_and_nothing_is_published() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold().late());
     let put = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.put(KEY, "two".into(), PutCondition::Always).await })
     };
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let during = rig.spawn_get(FOREVER);
-    rig.origin.after.wait_held(2).await;
-    rig.origin.write(KEY, "three");
-    rig.origin.after.open();
+    rig.origin.wait_until_held(2).await;
+    rig.origin.inner().write(KEY, "three");
+    rig.origin.release_all();
     assert_eq!(text(&during.await.unwrap().unwrap()), "two");
     put.await.unwrap().unwrap();
     assert_eq!(rig.cache.stats().entries, 0, "neither the put nor the flight may be kept");
@@ -244,15 +253,15 @@ async fn while_a_put_is_open_reads_are_answered_and_nothing_is_published() {
 #[tokio::test]
 async fn overlapping_puts_keep_nothing() {
     let rig = Rig::new();
-    rig.origin.after.close();
+    rig.origin.fault(OriginFault::hold().late());
     let puts: Vec<_> = ["one", "two"]
         .map(|body| {
             let cache = rig.cache.clone();
             tokio::spawn(async move { cache.put(KEY, body.into(), PutCondition::Always).await })
         })
         .into();
-    rig.origin.after.wait_held(2).await;
-    rig.origin.after.open();
+    rig.origin.wait_until_held(2).await;
+    rig.origin.release_all();
     for put in puts {
         put.await.unwrap().unwrap();
     }
@@ -265,7 +274,7 @@ async fn overlapping_puts_keep_nothing() {
 async fn invalidations_count_copies_that_were_held() {
     let rig = Rig::new();
     for key in ["a/b", "a/c", "d"] {
-        rig.origin.write(key, key);
+        rig.origin.inner().write(key, key);
         rig.cache.get(key, None).await.unwrap();
     }
     rig.cache.invalidate("a/b").await.unwrap();
@@ -286,14 +295,14 @@ async fn invalidations_count_copies_that_were_held() {
 async fn an_insert_that_lands_after_clear_is_void() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     let early = rig.spawn_get(FOREVER);
-    rig.origin.after.close();
-    rig.origin.after.wait_held(1).await;
+    rig.origin.fault(OriginFault::hold().late());
+    rig.origin.wait_until_held(1).await;
     backend.gate.close();
-    rig.origin.after.open();
+    rig.origin.release_all();
     backend.gate.wait_held(1).await; // The insert, decided before the clear.
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     let clear = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.clear().await })
@@ -311,12 +320,12 @@ async fn an_insert_that_lands_after_clear_is_void() {
 async fn an_insert_that_lands_long_after_clear_is_void() {
     let backend = Arc::new(HeldInsert::default());
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     backend.gate.close();
     let early = rig.spawn_get(FOREVER);
     backend.gate.wait_held(1).await;
     rig.cache.clear().await.unwrap();
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     backend.gate.open();
     assert_eq!(text(&early.await.unwrap().unwrap()), "one");
     rig.check(FOREVER, "two", Status::Fetched).await;
@@ -327,12 +336,12 @@ async fn an_insert_that_lands_long_after_clear_is_void() {
 #[tokio::test]
 async fn what_was_asked_during_a_clear_is_void_after_it() {
     let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::EndlessClear });
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     let mut clear = Box::pin(rig.cache.clear());
     assert!(poll_once(clear.as_mut()).is_pending());
     rig.check(FOREVER, "one", Status::Fetched).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     drop(clear);
     rig.check(FOREVER, "two", Status::Fetched).await;
     rig.at_rest(3).await;
@@ -343,14 +352,14 @@ async fn what_was_asked_during_a_clear_is_void_after_it() {
 async fn nobody_is_woken_before_the_answer_is_published() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "two");
+    rig.origin.fault(OriginFault::hold().late());
     let reader = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     backend.gate.close();
-    rig.origin.after.open();
+    rig.origin.release_all();
     backend.gate.wait_held(1).await;
     rig.settle().await;
     assert!(!reader.is_finished(), "the insert has not been done");
@@ -364,10 +373,10 @@ async fn nobody_is_woken_before_the_answer_is_published() {
 #[tokio::test]
 async fn a_failed_remove_voids_the_entry() {
     let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::Remove });
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     rig.cache.invalidate(KEY).await.unwrap();
     rig.check(FOREVER, "two", Status::Fetched).await;
     rig.check(FOREVER, "two", Status::Fresh).await;
@@ -382,9 +391,9 @@ async fn a_failed_insert_removes_what_was_held() {
         [BrokenCall::InsertOfTwo, BrokenCall::PanickingInsertOfTwo, BrokenCall::InsertOfTwoPanickingAtOnce]
     {
         let rig = Rig::over(Broken { inner: MapBackend::new(), call });
-        rig.origin.write(KEY, "one");
+        rig.origin.inner().write(KEY, "one");
         rig.check(FOREVER, "one", Status::Fetched).await;
-        rig.origin.write(KEY, "two");
+        rig.origin.inner().write(KEY, "two");
         rig.check(STRONG, "two", Status::Refetched).await;
         rig.check(FOREVER, "two", Status::Fetched).await;
         let stats = rig.cache.stats();
@@ -397,7 +406,7 @@ async fn a_failed_insert_removes_what_was_held() {
 #[tokio::test]
 async fn a_backend_that_panics_when_looked_at_costs_requests_only() {
     let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::Peek });
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     for _ in 0..2 {
         rig.check(FOREVER, "one", Status::Fetched).await;
     }

@@ -1,11 +1,14 @@
 //! The protocol, through the public API. Requests are counted at the origin.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod absences;
 mod drives;
 mod dropped;
 mod failures;
 mod fences;
 mod identity;
+mod open_writes;
+mod places;
 mod races;
 mod reads;
 mod rig;

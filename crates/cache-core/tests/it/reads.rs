@@ -7,21 +7,17 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Key, Moment, Result, Status, Usage};
-use cache_testkit::{MapBackend, OriginFault, OriginRequest};
+use cache_testkit::{MapBackend, OriginFault, TagFault};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
-
-fn asked(e_tag: Option<&str>) -> OriginRequest {
-    OriginRequest::Validate(KEY.into(), e_tag.map(Into::into))
-}
 
 #[tokio::test]
 async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
     rig.check(STRONG, "one", Status::Revalidated).await;
-    assert_eq!(rig.origin.requests(), [asked(None), asked(Some("\"1\""))]);
+    assert_eq!(rig.e_tags_sent(), [None, Some("\"1\"".into())]);
     rig.at_rest(2).await;
 }
 
@@ -30,7 +26,7 @@ async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {
 async fn a_confirmation_changes_nothing_in_the_backend() {
     let backend = Arc::new(Counting::default());
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
     assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
     for _ in 0..3 {
@@ -44,7 +40,7 @@ async fn a_confirmation_changes_nothing_in_the_backend() {
 #[tokio::test]
 async fn what_a_medium_brings_back_expires_once_it_was_confirmed() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
-    let (e_tag, key) = (rig.origin.write(KEY, "one"), Key::parse(KEY).unwrap());
+    let (e_tag, key) = (rig.origin.inner().write(KEY, "one"), Key::parse(KEY).unwrap());
     let identity = Some(rig.cache.identity());
     let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).identity(identity).build();
     assert_eq!(rig.cache.backend().insert(brought_back).await.unwrap(), Admission::Stored);
@@ -100,9 +96,9 @@ impl Backend for Counting {
 #[tokio::test]
 async fn a_changed_object_comes_with_the_same_request() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     rig.check(STRONG, "two", Status::Refetched).await;
     assert_eq!(rig.origin.count(), 2);
     assert_eq!(rig.cache.stats().invalidations, 1);
@@ -112,9 +108,9 @@ async fn a_changed_object_comes_with_the_same_request() {
 #[tokio::test]
 async fn a_deleted_object_is_not_found_at_once_and_stays_so() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.erase(KEY);
+    rig.origin.inner().erase(KEY);
     assert_eq!(rig.get(STRONG).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(rig.get(FOREVER).await.unwrap_err().kind(), ErrorKind::NotFound);
     let stats = rig.cache.stats();
@@ -126,7 +122,7 @@ async fn a_deleted_object_is_not_found_at_once_and_stays_so() {
 async fn a_fresh_read_asks_nothing_until_max_age_has_passed() {
     let rig = Rig::new();
     let rule = Freshness::max_age(secs(10));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(rule, "one", Status::Fetched).await;
     rig.clock.advance(secs(9));
     rig.check(rule, "one", Status::Fresh).await;
@@ -142,12 +138,12 @@ async fn a_fresh_read_asks_nothing_until_max_age_has_passed() {
 #[tokio::test]
 async fn age_counts_from_the_sending_of_the_question() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold().late());
     let slow = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     rig.clock.advance(secs(8));
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(slow.await.unwrap().unwrap().age(), secs(8));
     rig.clock.advance(secs(2));
     rig.check(Freshness::max_age(secs(10)), "one", Status::Revalidated).await;
@@ -158,16 +154,16 @@ async fn age_counts_from_the_sending_of_the_question() {
 async fn stale_while_revalidate_serves_at_once_and_asks_once_behind() {
     let rig = Rig::new();
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(rule, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     rig.clock.advance(secs(15));
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     for _ in 0..5 {
         rig.check(rule, "one", Status::Stale).await;
     }
-    rig.origin.before.wait_held(1).await;
-    rig.origin.before.open();
+    rig.origin.wait_until_held(1).await;
+    rig.origin.release_all();
     rig.settle().await;
     rig.check(rule, "two", Status::Fresh).await;
     assert_eq!(rig.origin.count(), 2);
@@ -179,14 +175,14 @@ async fn stale_while_revalidate_serves_at_once_and_asks_once_behind() {
 #[tokio::test]
 async fn a_burst_of_strong_readers_costs_two_requests_at_most() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let mut readers: Vec<_> = (0..500).map(|_| rig.spawn_get(STRONG)).collect();
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     // These arrive after the question was sent.
     readers.extend((0..500).map(|_| rig.spawn_get(STRONG)));
     rig.settle().await;
-    rig.origin.before.open();
+    rig.origin.release_all();
     for reader in readers {
         assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
     }
@@ -199,14 +195,14 @@ async fn a_burst_of_strong_readers_costs_two_requests_at_most() {
 #[tokio::test]
 async fn a_strong_reader_never_joins_a_question_that_was_sent() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.wait_until_held(1).await;
+    rig.origin.inner().write(KEY, "two");
     let late = rig.spawn_get(STRONG);
     rig.settle().await;
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(text(&early.await.unwrap().unwrap()), "one");
     assert_eq!(text(&late.await.unwrap().unwrap()), "two");
     assert_eq!(rig.origin.count(), 2);
@@ -216,16 +212,16 @@ async fn a_strong_reader_never_joins_a_question_that_was_sent() {
 #[tokio::test]
 async fn a_bounded_reader_joins_a_question_that_is_young_enough() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.after.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
-    rig.origin.after.wait_held(1).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.wait_until_held(1).await;
+    rig.origin.inner().write(KEY, "two");
     rig.clock.advance(secs(5));
     let young = rig.spawn_get(Freshness::max_age(secs(6)));
     let old = rig.spawn_get(Freshness::max_age(secs(5)));
     rig.settle().await;
-    rig.origin.after.open();
+    rig.origin.release_all();
     assert_eq!(text(&early.await.unwrap().unwrap()), "one");
     assert_eq!(text(&young.await.unwrap().unwrap()), "one");
     assert_eq!(text(&old.await.unwrap().unwrap()), "two");
@@ -236,10 +232,10 @@ async fn a_bounded_reader_joins_a_question_that_is_young_enough() {
 #[tokio::test]
 async fn twenty_readers_of_a_missing_key_make_two_requests_at_most() {
     let rig = Rig::new();
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     let readers: Vec<_> = (0..20).map(|_| rig.spawn_get(STRONG)).collect();
-    rig.origin.before.wait_held(1).await;
-    rig.origin.before.open();
+    rig.origin.wait_until_held(1).await;
+    rig.origin.release_all();
     for reader in readers {
         assert_eq!(reader.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
     }
@@ -250,16 +246,16 @@ async fn twenty_readers_of_a_missing_key_make_two_requests_at_most() {
 #[tokio::test]
 async fn a_slow_key_delays_no_other() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "slow");
-    rig.origin.write("other", "quick");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "slow");
+    rig.origin.inner().write("other", "quick");
+    rig.origin.fault(OriginFault::hold());
     let slow = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let cache = rig.cache.clone();
     let quick = tokio::spawn(async move { cache.get("other", None).await });
-    rig.origin.before.wait_held(2).await;
+    rig.origin.wait_until_held(2).await;
     assert!(!slow.is_finished() && !quick.is_finished());
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&quick.await.unwrap().unwrap()), "quick");
     assert_eq!(text(&slow.await.unwrap().unwrap()), "slow");
     rig.at_rest(2).await;
@@ -270,7 +266,7 @@ async fn rules_go_by_the_longest_prefix_and_a_call_may_override_them() {
     let mut by_prefix = rules(STRONG);
     by_prefix.set("a/", FOREVER);
     let rig = Rig::with(MapBackend::new(), |builder| builder.freshness(by_prefix));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     for _ in 0..3 {
         rig.cache.get(KEY, None).await.unwrap();
     }
@@ -284,7 +280,7 @@ async fn rules_go_by_the_longest_prefix_and_a_call_may_override_them() {
 #[tokio::test]
 async fn an_expired_entry_is_as_if_nothing_were_held_and_a_validation_slides_it() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
     rig.clock.advance(secs(299));
     rig.check(STRONG, "one", Status::Revalidated).await;
@@ -292,7 +288,7 @@ async fn an_expired_entry_is_as_if_nothing_were_held_and_a_validation_slides_it(
     rig.check(FOREVER, "one", Status::Fresh).await;
     rig.clock.advance(secs(1));
     rig.check(FOREVER, "one", Status::Fetched).await;
-    assert_eq!(rig.origin.requests().last(), Some(&asked(None)));
+    assert_eq!(rig.e_tags_sent().last(), Some(&None));
     assert_eq!(rig.cache.stats().expirations, 1);
     rig.at_rest(4).await;
 }
@@ -305,14 +301,14 @@ async fn a_missing_object_is_remembered_for_negative_ttl_but_never_under_a_stron
         assert_eq!(rig.get(rule).await.unwrap_err().kind(), ErrorKind::NotFound);
     }
     assert_eq!(rig.origin.count(), 1);
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     assert_eq!(rig.get(rule).await.unwrap_err().kind(), ErrorKind::NotFound);
     rig.check(STRONG, "one", Status::Fetched).await;
     assert_eq!(rig.cache.stats().invalidations, 0, "the memory of a missing object is no copy");
     rig.cache.delete(KEY).await.unwrap();
     assert_eq!(rig.get(rule).await.unwrap_err().kind(), ErrorKind::NotFound);
     rig.clock.advance(secs(10));
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     rig.check(rule, "two", Status::Fetched).await;
     rig.at_rest(7).await;
 }
@@ -330,10 +326,10 @@ async fn a_put_ends_the_memory_of_a_missing_object() {
 #[tokio::test]
 async fn what_has_no_validator_is_served_counted_and_not_kept() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
-    rig.origin.fault(OriginFault::HasNoValidator);
+    rig.origin.inner().write(KEY, "two");
+    rig.origin.fault(OriginFault::tag(TagFault::Missing).once());
     rig.check(STRONG, "two", Status::Refetched).await;
     let stats = rig.cache.stats();
     assert_eq!((stats.unvalidatable, stats.entries, stats.invalidations), (1, 0, 1));
@@ -344,8 +340,8 @@ async fn what_has_no_validator_is_served_counted_and_not_kept() {
 #[tokio::test]
 async fn a_not_modified_that_answers_no_question_is_an_error() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.fault(OriginFault::ClaimsUnchanged);
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::unchanged().once());
     assert_eq!(rig.get(STRONG).await.unwrap_err().kind(), ErrorKind::Other);
     rig.check(STRONG, "one", Status::Fetched).await;
     rig.at_rest(2).await;
@@ -376,7 +372,7 @@ fn a_span_of_zero_is_a_config_error() {
     use cache_core::ReadThrough;
     let builder = || {
         ReadThrough::builder(
-            std::sync::Arc::new(cache_testkit::MemoryOrigin::new()),
+            std::sync::Arc::new(cache_testkit::FaultyOrigin::in_memory()),
             std::sync::Arc::new(MapBackend::new()),
         )
     };

@@ -9,7 +9,7 @@ use std::{
 use cache_core::{
     Backend, Freshness, FreshnessRules, ReadThrough, ReadThroughBuilder, Result, Served, Status,
 };
-use cache_testkit::{ManualClock, MapBackend, MemoryOrigin};
+use cache_testkit::{FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginOperation};
 use tokio::task::JoinHandle;
 
 pub(crate) const KEY: &str = "a/b";
@@ -24,9 +24,9 @@ pub(crate) const fn secs(n: u64) -> Duration {
 /// One node over an origin, with its clock.
 #[derive(Clone)]
 pub(crate) struct Rig {
-    pub(crate) origin: Arc<MemoryOrigin>,
+    pub(crate) origin: Arc<FaultyOrigin<MemoryOrigin>>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) cache: ReadThrough<MemoryOrigin>,
+    pub(crate) cache: ReadThrough<FaultyOrigin<MemoryOrigin>>,
 }
 
 impl Rig {
@@ -40,9 +40,11 @@ impl Rig {
 
     pub(crate) fn with(
         backend: impl Backend,
-        set: impl FnOnce(ReadThroughBuilder<MemoryOrigin>) -> ReadThroughBuilder<MemoryOrigin>,
+        set: impl FnOnce(
+            ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>,
+        ) -> ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>,
     ) -> Self {
-        let origin = Arc::new(MemoryOrigin::new());
+        let origin = Arc::new(FaultyOrigin::in_memory());
         let clock = Arc::new(ManualClock::new());
         let builder = ReadThrough::builder(Arc::clone(&origin), Arc::new(backend)).clock(clock.clone());
         Self { cache: set(builder).build().unwrap(), origin, clock }
@@ -68,6 +70,14 @@ impl Rig {
     pub(crate) fn spawn_get(&self, freshness: Freshness) -> JoinHandle<Result<Served>> {
         let rig = self.clone();
         tokio::spawn(async move { rig.get(freshness).await })
+    }
+
+    /// What the validations so far asked about. There were no other requests.
+    #[track_caller]
+    pub(crate) fn e_tags_sent(&self) -> Vec<Option<String>> {
+        let requests = self.origin.requests();
+        assert!(requests.iter().all(|request| request.operation == OriginOperation::Validate));
+        requests.into_iter().map(|request| request.e_tag).collect()
     }
 
     /// Lets every task go as far as it can.

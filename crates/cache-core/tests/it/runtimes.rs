@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, PutCondition, Status};
-use cache_testkit::{MapBackend, WaitingBackend};
+use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
@@ -20,12 +20,12 @@ fn runtime() -> Runtime {
 )]
 fn a_waiting_flight_starts_where_somebody_waits() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let (left, right) = (runtime(), runtime());
     let first = left.block_on(async {
         let first = rig.spawn_get(STRONG);
-        rig.origin.before.wait_held(1).await;
+        rig.origin.wait_until_held(1).await;
         first
     });
     let second = right.block_on(async {
@@ -33,10 +33,10 @@ fn a_waiting_flight_starts_where_somebody_waits() {
         settle().await;
         second
     });
-    rig.origin.before.release_one();
+    rig.origin.release(1);
     assert_eq!(text(&left.block_on(first).unwrap().unwrap()), "one");
     // From here on nobody drives the left one.
-    rig.origin.before.open();
+    rig.origin.release_all();
     assert_eq!(text(&right.block_on(second).unwrap().unwrap()), "one");
     assert_eq!(rig.origin.count(), 2);
     drop(left);
@@ -45,14 +45,14 @@ fn a_waiting_flight_starts_where_somebody_waits() {
 #[tokio::test]
 async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
-    rig.origin.before.close();
+    rig.origin.inner().write(KEY, "one");
+    rig.origin.fault(OriginFault::hold());
     let dying = rig.clone();
     let begun = move || {
         let ending = runtime();
         ending.block_on(async {
             dying.spawn_get(STRONG);
-            dying.origin.before.wait_held(1).await;
+            dying.origin.wait_until_held(1).await;
         });
         ending
     };
@@ -60,7 +60,7 @@ async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer
     let waiting: Vec<_> = [STRONG, FOREVER].map(|freshness| rig.spawn_get(freshness)).into();
     settle().await;
     tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
-    rig.origin.before.open();
+    rig.origin.release_all();
     for reader in waiting {
         assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
     }
@@ -73,18 +73,18 @@ async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer
 async fn a_runtime_that_is_shut_down_while_an_answer_is_published_leaves_nothing_in_doubt() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     let (dying, gate) = (rig.clone(), Arc::clone(&backend));
     let begun = move || {
         let ending = runtime();
         ending.block_on(async {
-            dying.origin.after.close();
+            dying.origin.fault(OriginFault::hold().late());
             dying.spawn_get(STRONG);
-            dying.origin.after.wait_held(1).await;
+            dying.origin.wait_until_held(1).await;
             gate.gate.close();
-            dying.origin.after.open();
+            dying.origin.release_all();
             gate.gate.wait_held(1).await;
         });
         drop(ending);
@@ -99,9 +99,9 @@ async fn a_runtime_that_is_shut_down_while_an_answer_is_published_leaves_nothing
 async fn a_runtime_that_is_shut_down_under_a_write_leaves_nothing_in_doubt() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rig = Rig::over(Arc::clone(&backend));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.write(KEY, "two");
+    rig.origin.inner().write(KEY, "two");
     let (cache, gate) = (rig.cache.clone(), Arc::clone(&backend));
     let mut invalidation = Box::pin(async move { cache.invalidate(KEY).await });
     let begun = move || {
@@ -132,15 +132,16 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
     });
     let gone = gone.await.unwrap();
     let rig = Rig::new();
-    for write in ["invalidate", "put", "delete", "expire"] {
-        rig.origin.write(KEY, "one");
+    for write in ["invalidate", "put", "delete", "expire", "open_write"] {
+        rig.origin.inner().write(KEY, "one");
         rig.get(STRONG).await.unwrap();
-        rig.origin.write(KEY, "two");
+        rig.origin.inner().write(KEY, "two");
         let lost = {
             let _inside = gone.enter();
             let mut call: std::pin::Pin<Box<dyn Future<Output = cache_core::Result<()>>>> = match write {
                 "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
                 "delete" => Box::pin(rig.cache.delete(KEY)),
+                "open_write" => Box::pin(async { rig.cache.open_write(KEY).await.map(drop) }),
                 "expire" => Box::pin(rig.cache.expire(KEY)),
                 _ => Box::pin(async { rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop) }),
             };

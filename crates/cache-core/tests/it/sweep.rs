@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, PutCondition, ReadThrough, Status};
-use cache_testkit::{MapBackend, MemoryOrigin, TokioClock, WaitingBackend};
+use cache_testkit::{FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, TokioClock, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
-fn cache() -> (Arc<MemoryOrigin>, ReadThrough<MemoryOrigin>) {
-    let origin = Arc::new(MemoryOrigin::new());
+fn cache() -> (Arc<FaultyOrigin<MemoryOrigin>>, ReadThrough<FaultyOrigin<MemoryOrigin>>) {
+    let origin = Arc::new(FaultyOrigin::in_memory());
     let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new()))
         .time_to_live(Some(secs(300)))
         .clock(Arc::new(TokioClock::new()))
@@ -21,7 +21,7 @@ fn cache() -> (Arc<MemoryOrigin>, ReadThrough<MemoryOrigin>) {
 async fn an_idle_entry_leaves_by_itself_and_a_read_keeps_it() {
     let (origin, cache) = cache();
     for key in ["idle", "read"] {
-        origin.write(key, "x");
+        origin.inner().write(key, "x");
         cache.get(key, None).await.unwrap();
     }
     tokio::time::sleep(secs(200)).await;
@@ -37,7 +37,7 @@ async fn an_idle_entry_leaves_by_itself_and_a_read_keeps_it() {
 #[tokio::test(start_paused = true)]
 async fn the_sweep_ends_with_the_last_handle() {
     let (origin, cache) = cache();
-    origin.write(KEY, "x");
+    origin.inner().write(KEY, "x");
     cache.get(KEY, None).await.unwrap();
     let metrics = tokio::runtime::Handle::current().metrics();
     settle().await;
@@ -56,7 +56,7 @@ fn a_runtime_without_time_reads_and_writes_and_sweeps_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let (origin, cache) = cache();
-        origin.write(KEY, "x");
+        origin.inner().write(KEY, "x");
         assert_eq!(text(&cache.get(KEY, None).await.unwrap()), "x");
         settle().await;
         assert_eq!(text(&cache.get(KEY, None).await.unwrap()), "x");
@@ -67,11 +67,11 @@ fn a_runtime_without_time_reads_and_writes_and_sweeps_nothing() {
 #[tokio::test]
 async fn a_closed_cache_finishes_what_is_in_flight_and_refuses_the_rest() {
     let rig = Rig::new();
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.origin.before.close();
+    rig.origin.fault(OriginFault::hold());
     let reader = rig.spawn_get(STRONG);
-    rig.origin.before.wait_held(1).await;
+    rig.origin.wait_until_held(1).await;
     let closing = {
         let cache = rig.cache.clone();
         tokio::spawn(async move { cache.close().await })
@@ -84,7 +84,7 @@ async fn a_closed_cache_finishes_what_is_in_flight_and_refuses_the_rest() {
     assert_eq!(rig.cache.invalidate(KEY).await.unwrap_err().kind(), ErrorKind::Closed);
     let put = rig.cache.put(KEY, "two".into(), PutCondition::Always).await;
     assert_eq!(put.unwrap_err().kind(), ErrorKind::Closed);
-    rig.origin.before.open();
+    rig.origin.release_all();
     closing.await.unwrap().unwrap();
     assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
     assert_eq!(rig.cache.stats().entries, 0);
@@ -108,12 +108,13 @@ async fn ten_thousand_keys_leave_no_state_behind() {
 async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
     for freshness in [STRONG, FOREVER] {
         let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-        let origin = Arc::new(MemoryOrigin::new());
+        let origin = Arc::new(FaultyOrigin::in_memory());
         let cache = ReadThrough::builder(Arc::clone(&origin), backend.clone()).build().unwrap();
-        origin.write(KEY, "one");
+        origin.inner().write(KEY, "one");
         cache.get(KEY, None).await.unwrap();
         backend.gate.close();
-        // One looks up what is held while the cache is closed; it was let in before.
+        // One looks up what is held while the cache is closed; it was let in before. A strong one has its flight look
+        // it up, which is waited for.
         let reader = {
             let cache = cache.clone();
             tokio::spawn(async move { cache.get(KEY, Some(&freshness)).await })
@@ -126,7 +127,10 @@ async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
         settle().await;
         backend.gate.open();
         closing.await.unwrap().unwrap();
-        assert_eq!(text(&reader.await.unwrap().unwrap()), "one");
+        match reader.await.unwrap() {
+            Ok(served) if freshness.is_strong() => assert_eq!(text(&served), "one"),
+            read => assert_eq!(read.unwrap_err().kind(), ErrorKind::Closed),
+        }
         settle().await;
         assert_eq!(cache.stats().entries, 0);
         assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap_err().kind(), ErrorKind::Closed);
@@ -137,7 +141,7 @@ async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
 #[tokio::test]
 async fn a_copy_that_has_expired_is_counted_as_that_by_a_write() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(10))));
-    rig.origin.write(KEY, "one");
+    rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
     rig.clock.advance(secs(10));
     rig.cache.put(KEY, "two".into(), PutCondition::Always).await.unwrap();

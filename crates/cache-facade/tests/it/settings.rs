@@ -32,6 +32,8 @@ fn a_bad_setting_is_an_error_that_names_it() {
     wrong(|builder| builder.patience(Duration::ZERO), &["patience", "zero"]);
     wrong(|builder| builder.origin_timeout(Duration::ZERO), &["origin_timeout", "zero"]);
     wrong(|builder| builder.max_object_size(0), &["max_object_size", "zero"]);
+    wrong(|builder| builder.max_in_flight(0), &["max_in_flight", "zero"]);
+    wrong(|builder| builder.max_in_flight_bytes(0), &["max_in_flight_bytes", "zero"]);
     wrong(|builder| builder.freshness(contradiction), &["stale_while_revalidate"]);
     wrong(|builder| builder.freshness_for("a/", contradiction), &["stale_while_revalidate"]);
     let no_grain = ValidatorStrength::Timestamp(Duration::ZERO);
@@ -66,6 +68,7 @@ fn an_origin_of_ones_own_excludes_the_settings_of_the_built_in_one() {
     wrong(|builder| builder.verify_store(true), "verify_store");
     wrong(|builder| builder.accept_weak_validators(false), "accept_weak_validators");
     wrong(|builder| builder.max_object_size(1), "max_object_size");
+    wrong(|builder| builder.max_in_flight_bytes(1), "max_in_flight_bytes");
 }
 
 #[tokio::test]
@@ -74,6 +77,9 @@ async fn absurd_settings_work() {
         .max_capacity(u64::MAX)
         .max_entries(u64::MAX)
         .max_object_size(u64::MAX)
+        .max_in_flight(usize::MAX)
+        .queue_timeout(Duration::MAX)
+        .max_in_flight_bytes(u64::MAX)
         .time_to_live(Duration::MAX)
         .negative_ttl(Duration::MAX)
         .patience(Duration::MAX)
@@ -89,6 +95,7 @@ async fn absurd_settings_work() {
     cache.watch("a", FOREVER).next().await.unwrap().unwrap();
 
     let least = over_store().max_capacity(1).max_entries(1).max_object_size(1).time_to_live(NANO);
+    let least = least.max_in_flight(1).max_in_flight_bytes(1).queue_timeout(Duration::ZERO);
     let cache = least.patience(ONE).build().unwrap();
     cache.put("a", "b").await.unwrap();
     got(&cache.get("a").await, "b", Status::Fetched);

@@ -95,7 +95,7 @@ fn can(sweeps: bool, max_entries: Option<u64>) -> backend::Capabilities {
 
 /// All rules are kept but those that are about disks, and about sweeps where there are none.
 fn passes(name: &str, sweeps: bool, suite: &backend::Suite) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.expect("a runtime of one thread");
     let report = runtime.block_on(backend::check(suite));
     let report = report.unwrap_or_else(|broken| panic!("{name}: {broken}"));

@@ -34,7 +34,7 @@ use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
     error::{Action, error_of},
-    validator::{late, version_of},
+    validator::version_of,
 };
 
 /// Asks the store for heads.
@@ -230,6 +230,10 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 /// Whether it may have been the range that an answer of this kind was given for.
 fn is_about_range(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unsupported | ErrorKind::Other)
+}
+
+fn late(limit: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, format!("the origin did not answer within {limit:?} (origin_timeout)"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -88,13 +88,18 @@ pub use self::{
 /// # }
 /// ```
 ///
+/// A write is one of the wrapped store, with its answer. Before it is sent, what is held of the object is forgotten, and
+/// nothing of it is kept before the write has ended, whether it succeeded, failed or was dropped. So this cache's reads
+/// that begin after a write has returned see it, however fresh an answer they ask for.
+///
 /// A clone is another handle to the same cache. Needs a tokio runtime with its timer; a body may be read on another one.
 /// The request for a body is driven by those who read it, and only as far as they need it.
 ///
 /// # Dropped futures
 ///
 /// A dropped read leaves its question in the air, but not its body: of that, whole blocks are kept. A body of which the
-/// last byte was given out is read to the end of its block by a task.
+/// last byte was given out is read to the end of its block by a task. A dropped write drops the request, and leaves
+/// nothing of the object held; whether it took effect is open.
 #[derive(Clone)]
 pub struct CachedStore {
     shared: Arc<Shared>,
@@ -159,7 +164,7 @@ impl CachedStore {
     }
 
     /// Stops the cache, for all its handles: new reads fail with a `Generic` error, bodies that were begun come to their
-    /// end, all that is held is dropped. The wrapped store is not touched.
+    /// end, all that is held is dropped. The wrapped store is not touched; writes go to it as before.
     ///
     /// # Errors
     ///

@@ -1,14 +1,30 @@
-//! Writes: what is held of an object is forgotten before the store is asked to write it, and again afterwards.
+//! Writes: what is held of an object is forgotten before the store is asked to write it, and nothing of it is kept until
+//! the outcome is there, or will not be known.
+//!
+//! The head alone needs that: blocks are of a version. Nothing of what is written is kept, so what the store makes of it
+//! (a tag, attributes) need not be guessed. The request is the caller's to poll and to drop, as without a cache.
 
-use std::sync::Arc;
-
-use futures_util::{StreamExt, stream::BoxStream};
-use object_store::{
-    CopyOptions, MultipartUpload, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result, path::Path,
+use std::{
+    collections::{HashMap, hash_map::Entry as Place},
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
 };
 
-use super::{Shared, head, read::store_error};
+use async_trait::async_trait;
+use cache_core::{ErrorKind, OpenWrite};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use object_store::{
+    CopyOptions, MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart, path::Path,
+};
+
+use super::{
+    CachedStore, Shared,
+    head::{self, Heads},
+    read::store_error,
+};
 
 pub(super) async fn put(
     shared: &Shared,
@@ -16,63 +32,154 @@ pub(super) async fn put(
     payload: PutPayload,
     options: PutOptions,
 ) -> Result<PutResult> {
-    forget(shared, location).await?;
-    let answer = shared.store.put_opts(location, payload, options).await;
-    forget(shared, location).await?;
-    answer
+    let _write = open(shared, location).await?;
+    shared.store.put_opts(location, payload, options).await
 }
 
 pub(super) async fn start_multipart(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     location: &Path,
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
-    forget(shared, location).await?;
-    let answer = shared.store.put_multipart_opts(location, options).await;
-    forget(shared, location).await?;
-    answer
+    let _write = open(shared, location).await?;
+    let upload = shared.store.put_multipart_opts(location, options).await?;
+    let cached = CachedStore { shared: Arc::clone(shared) };
+    Ok(Box::new(Upload { cached, location: location.clone(), upload }))
+}
+
+pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+    let _write = open(shared, to).await?;
+    shared.store.copy_opts(from, to, options).await
+}
+
+pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+    let _writes = (open(shared, from).await?, open(shared, to).await?);
+    shared.store.rename_opts(from, to, options).await
 }
 
 pub(super) fn delete_stream(
     shared: &Arc<Shared>,
     locations: BoxStream<'static, Result<Path>>,
 ) -> BoxStream<'static, Result<Path>> {
-    let shared = Arc::clone(shared);
-    let delete = move |location: Result<Path>| {
-        let shared = Arc::clone(&shared);
-        async move {
-            let location = location?;
-            forget(&shared, &location).await?;
-            let answer = shared.store.delete(&location).await;
-            forget(&shared, &location).await?;
-            answer.map(|()| location)
-        }
+    let writes = Arc::new(Writes::default());
+    let opened = {
+        let (shared, writes) = (Arc::clone(shared), Arc::clone(&writes));
+        locations.then(move |location| {
+            let (shared, writes) = (Arc::clone(&shared), Arc::clone(&writes));
+            async move {
+                let location = location?;
+                if let Some(write) = open(&shared, &location).await? {
+                    writes.add(&location, write);
+                }
+                Ok(location)
+            }
+        })
     };
-    locations.then(delete).boxed()
+    Deletes { deleted: Some(shared.store.delete_stream(opened.boxed())), writes }.boxed()
 }
 
-pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-    forget(shared, to).await?;
-    let answer = shared.store.copy_opts(from, to, options).await;
-    forget(shared, to).await?;
-    answer
-}
-
-pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-    for path in [from, to] {
-        forget(shared, path).await?;
+/// Opens a write of the object at `location`. `None` if nothing can be held of it: its path is no key, or the cache was
+/// closed.
+async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<Heads>>> {
+    match shared.heads.open_write(&head::key_of(location)).await {
+        Ok(write) => Ok(Some(write)),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidKey | ErrorKind::Closed) => Ok(None),
+        Err(error) => Err(store_error(location, error)),
     }
-    let answer = shared.store.rename_opts(from, to, options).await;
-    for path in [from, to] {
-        forget(shared, path).await?;
-    }
-    answer
 }
 
-/// Under a path that is no key nothing is held.
-async fn forget(shared: &Shared, location: &Path) -> Result<()> {
-    match shared.heads.invalidate(&head::key_of(location)).await {
-        Err(error) if error.kind() != cache_core::ErrorKind::InvalidKey => Err(store_error(location, error)),
-        _ => Ok(()),
+/// An upload in parts. The object is written when that is begun, for all that is known of the store, and when it is
+/// completed or aborted; in between it is read as ever.
+#[derive(Debug)]
+struct Upload {
+    cached: CachedStore,
+    location: Path,
+    upload: Box<dyn MultipartUpload>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.upload.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let _write = open(&self.cached.shared, &self.location).await?;
+        self.upload.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        // It may come after a `complete` whose outcome is open.
+        let _write = open(&self.cached.shared, &self.location).await?;
+        self.upload.abort().await
+    }
+}
+
+/// What a `delete_stream` returns. Each location that went in is a write, which ends when its deletion is reported; an
+/// error does not say whose it is, so the writes of those that failed end with the stream.
+struct Deletes {
+    /// `None` when it has ended.
+    deleted: Option<BoxStream<'static, Result<Path>>>,
+    writes: Arc<Writes>,
+}
+
+/// The writes that are open; several of one location, if it went in several times.
+#[derive(Default)]
+struct Writes(Mutex<HashMap<Path, Vec<OpenWrite<Heads>>>>);
+
+impl Stream for Deletes {
+    type Item = Result<Path>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(deleted) = &mut self.deleted else { return Poll::Ready(None) };
+        let result = ready!(deleted.poll_next_unpin(context));
+        match &result {
+            Some(Ok(location)) => self.writes.end_one(location),
+            Some(Err(_)) => {}
+            None => self.end(),
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl Deletes {
+    /// The requests first, while their writes are open.
+    fn end(&mut self) {
+        self.deleted = None;
+        self.writes.end_all();
+    }
+}
+
+impl Drop for Deletes {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Writes {
+    fn add(&self, location: &Path, write: OpenWrite<Heads>) {
+        self.lock().entry(location.clone()).or_default().push(write);
+    }
+
+    fn end_one(&self, location: &Path) {
+        let mut writes = self.lock();
+        let Place::Occupied(mut open) = writes.entry(location.clone()) else { return };
+        let ended = open.get_mut().pop();
+        if open.get().is_empty() {
+            open.remove();
+        }
+        drop(writes);
+        drop(ended);
+    }
+
+    fn end_all(&self) {
+        let ended = mem::take(&mut *self.lock());
+        drop(ended);
+    }
+
+    /// No write ends under this lock: it may be the last handle to the cache.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Path, Vec<OpenWrite<Heads>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Origin, Validator, Version};
+use cache_core::{ErrorKind, Origin, Validation, Validator, Version};
 use cache_testkit::{BodyFault, Fault, FaultyStore};
 use object_store::ObjectStoreExt;
 
@@ -126,6 +126,31 @@ async fn an_object_over_the_limit_is_refused_before_its_body_is_read() {
     assert_eq!((error.kind(), store.body_bytes()), (ErrorKind::TooLarge, 0));
     write(&store, body(10)).await;
     assert_eq!(fetch(&limited, None).await.body().len(), 10);
+}
+
+/// The first body never comes, and has the room until its time is up.
+#[tokio::test(start_paused = true)]
+async fn a_body_for_which_there_is_no_room_waits_unread() {
+    let store = stored(body(1500)).await;
+    let limited = builder(&store).max_in_flight_bytes(2048).origin_timeout(Duration::from_secs(30));
+    let origin = Arc::new(limited.build().unwrap());
+    store.fault(Fault::body(BodyFault::Hangs(0)).once());
+    let ask = || {
+        let origin = Arc::clone(&origin);
+        tokio::spawn(async move { origin.validate(&key(), None).await })
+    };
+    let first = ask();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let second = ask();
+    tokio::time::sleep(Duration::from_secs(19)).await;
+    assert_eq!((store.count(), store.body_bytes()), (2, 0), "both were asked for, and no body was read");
+    assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(
+        matches!(second.await.unwrap().unwrap(), Validation::Changed(entry) if entry.body().len() == 1500)
+    );
+    // One that there would never be room for comes alone.
+    write(&store, body(5000)).await;
+    assert_eq!(fetch(&origin, None).await.body().len(), 5000);
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 use cache_core::{Error, ErrorKind, Origin, PutCondition, Validation, Validator};
 use cache_store::EtagValidator;
-use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome};
+use cache_testkit::{
+    BodyFault, Failure, Fault, FaultyOrigin, FaultyStore, Operation, OriginFault, OriginOperation,
+    OriginRequest, Outcome, TagFault,
+};
+use object_store::{ObjectStoreExt, path::Path};
 use tokio::time::Instant;
 
-use crate::{builder, key, origin, stored};
+use crate::{builder, fetch, key, origin, stored};
 
 /// The errors of a read, a put and a delete on `store`.
 async fn errors(origin: &EtagValidator) -> [Result<(), Error>; 3] {
@@ -130,4 +134,33 @@ async fn a_reply_that_never_comes_leaves_the_write_in_doubt() {
 #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// Above the validator the same faults as below it: any object store is an origin that can be spoiled.
+#[tokio::test]
+async fn an_origin_over_a_store_is_spoiled_above_its_validator_too() {
+    let store = stored("body").await;
+    let origin = FaultyOrigin::new(Arc::new(origin(&store)));
+    origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
+    assert_eq!(origin.validate(&key(), None).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.count(), 0, "it did not reach the store");
+
+    let key = key();
+    let put = |body: &'static str| origin.put(&key, body.into(), PutCondition::Always);
+    origin.fault(OriginFault::error(ErrorKind::Timeout).late().on(OriginOperation::Put).once());
+    assert_eq!(put("lost").await.unwrap_err().kind(), ErrorKind::Timeout);
+    let held = fetch(origin.inner(), None).await;
+    assert_eq!(held.body(), "lost");
+
+    let behind = Arc::clone(store.inner());
+    let delete = move |request: &OriginRequest| {
+        let (store, path) = (Arc::clone(&behind), Path::from(request.key.as_str()));
+        async move { store.delete(&path).await.unwrap() }
+    };
+    origin.fault(OriginFault::meanwhile(delete).once());
+    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::Gone)));
+
+    put("body").await.unwrap();
+    origin.fault(OriginFault::tag(TagFault::Replaced(held.e_tag().unwrap().into())));
+    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::Unchanged)));
 }

@@ -8,9 +8,10 @@ use crate::{builder, stored};
 #[tokio::test]
 async fn a_setting_of_zero_is_an_error() {
     let store = stored("body").await;
-    let settings: [fn(EtagValidatorBuilder) -> EtagValidatorBuilder; 3] = [
+    let settings: [fn(EtagValidatorBuilder) -> EtagValidatorBuilder; 4] = [
         |builder| builder.origin_timeout(Duration::ZERO),
         |builder| builder.max_object_size(0),
+        |builder| builder.max_in_flight_bytes(0),
         |builder| builder.strength(ValidatorStrength::Timestamp(Duration::ZERO)),
     ];
     for set in settings {
@@ -25,6 +26,7 @@ async fn absurd_settings_work() {
     let origin = builder(&store)
         .origin_timeout(Duration::MAX)
         .max_object_size(u64::MAX)
+        .max_in_flight_bytes(u64::MAX)
         .strength(ValidatorStrength::Timestamp(Duration::MAX))
         .build()
         .unwrap();

@@ -1,94 +1,288 @@
-//! Calls to code that may panic, wait for ever, or not come back.
+//! Calls to code that may panic, wait for ever, or block its thread.
+//!
+//! A rule runs on a thread of its own, and notes the calls that it makes. Whoever wants to know what became of it waits
+//! for the thread; when nothing has begun or returned for a while, it gives the rule up, and the calls that are open say
+//! why. So all that does not end is found in one way, and no thread that somebody else needs is ever blocked.
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     task::{Context, Poll, Waker},
+    thread,
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
-use tokio::{task::yield_now, time::timeout};
+use futures_util::future::{Either, select};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{oneshot, watch},
+    task::yield_now,
+};
 
 use super::Fault;
 
-/// How long a call may take before a suite reports that it never returns. The time is tokio's, which a test may pause,
-/// but for what runs on a thread of its own.
+/// How long a rule may make no progress, neither beginning a call nor ending one, before it is given up, unless the suite
+/// is told otherwise. It is the machine's time, whatever tokio's clock does.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What `future` returns, if it does. It is made in there: a call may do its work before it is polled.
-pub(super) async fn answered<T, F: Future<Output = T>>(
-    call: impl fmt::Display,
-    future: impl FnOnce() -> F,
-) -> Result<T, Fault> {
-    let made = catch_unwind(AssertUnwindSafe(future)).map_err(|panic| panicked(&call, &*panic))?;
-    let mut future = pin!(AssertUnwindSafe(made).catch_unwind());
-    let mut n_polls = 0_u32;
-    // A future that wakes itself whenever it is polled keeps a paused clock from going on.
-    let counted = poll_fn(|context| {
-        n_polls += 1;
-        match future.as_mut().poll(context) {
-            Poll::Pending if n_polls == POLLS_MAX => Poll::Ready(None),
-            polled => polled.map(Some),
+/// The calls that a rule makes.
+#[derive(Clone)]
+pub(super) struct Calls(Arc<Inner>);
+
+struct Inner {
+    noted: Mutex<Noted>,
+    given_up: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Noted {
+    /// How many have begun, and have ended.
+    n_changes: u64,
+    /// Those that have not returned, by their number.
+    open: BTreeMap<u64, Arc<Open>>,
+}
+
+/// A call that has not returned.
+struct Open {
+    name: String,
+    /// Whether the code under test is running, on some thread.
+    is_inside: AtomicBool,
+    n_polls: AtomicU32,
+}
+
+/// Notes that the call has ended, when it is dropped.
+struct Noting<'a> {
+    calls: &'a Calls,
+    number: u64,
+    open: Arc<Open>,
+}
+
+impl Calls {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Inner { noted: Mutex::default(), given_up: watch::Sender::new(false) }))
+    }
+
+    /// What `future` returns, if it does. It is made in there: a call may do its work before it is polled.
+    pub(super) async fn answered<T, F: Future<Output = T>>(
+        &self,
+        name: impl fmt::Display,
+        future: impl FnOnce() -> F,
+    ) -> Result<T, Fault> {
+        let call = self.begin(name);
+        let mut future = Box::pin(call.caught(future)?);
+        let answer = poll_fn(|context| call.polled(future.as_mut(), context)).await?;
+        call.caught(|| drop(future))?;
+        Ok(answer)
+    }
+
+    /// Polls `future` at most `n` times, letting others run in between, and drops it. Whether it came to its end.
+    pub(super) async fn abandoned<T, F: Future<Output = T>>(
+        &self,
+        name: impl fmt::Display,
+        n_polls: usize,
+        future: impl FnOnce() -> F,
+    ) -> Result<bool, Fault> {
+        let call = self.begin(name);
+        let mut future = Box::pin(call.caught(future)?);
+        let mut has_ended = false;
+        for _ in 0..n_polls {
+            has_ended = call.caught(|| poll_once(future.as_mut()).is_ready())?;
+            if has_ended {
+                break;
+            }
+            yield_now().await;
         }
-    });
-    match timeout(PATIENCE, counted).await {
-        Ok(Some(Ok(value))) => Ok(value),
-        Ok(Some(Err(panic))) => Err(panicked(&call, &*panic)),
-        Ok(None) => Err(format!("{call} had not returned when it had been polled {POLLS_MAX} times")),
-        Err(_) => Err(format!("{call} did not return within {PATIENCE:?}")),
+        call.caught(|| drop(future))?;
+        Ok(has_ended)
+    }
+
+    /// What a call that does not wait returns.
+    pub(super) fn returned<T>(
+        &self,
+        name: impl fmt::Display,
+        function: impl FnOnce() -> T,
+    ) -> Result<T, Fault> {
+        self.begin(name).caught(function)
+    }
+
+    /// What a call that does not wait returns. A panic goes on.
+    pub(super) fn noted<T>(&self, name: impl fmt::Display, function: impl FnOnce() -> T) -> T {
+        self.begin(name).inside(function)
+    }
+
+    fn begin(&self, name: impl fmt::Display) -> Noting<'_> {
+        let open =
+            Arc::new(Open { name: name.to_string(), is_inside: false.into(), n_polls: AtomicU32::new(0) });
+        let mut noted = self.lock();
+        noted.n_changes += 1;
+        let number = noted.n_changes;
+        noted.open.insert(number, Arc::clone(&open));
+        Noting { calls: self, number, open }
+    }
+
+    /// Has the rule stop, where it can, and says what it was about.
+    fn give_up(&self, patience: Duration) -> Fault {
+        self.0.given_up.send_replace(true);
+        let open: Vec<_> = self.lock().open.values().cloned().collect();
+        // One that runs has all the others wait, if anything has.
+        let running: Vec<_> = open.iter().filter(|call| call.is_inside.load(Ordering::SeqCst)).collect();
+        let blamed = if running.is_empty() { open.iter().collect() } else { running };
+        if blamed.is_empty() {
+            return format!(
+                "no call was open, and yet the rule did not end within {patience:?}: look for something that blocks its \
+                 thread when it is dropped"
+            );
+        }
+        let blamed: Vec<_> = blamed.into_iter().map(|call| call.blamed(patience)).collect();
+        blamed.join("; and ")
+    }
+
+    async fn given_up(&self) {
+        // An error would say that nobody can give it up any more.
+        let _ = self.0.given_up.subscribe().wait_for(|given_up| *given_up).await;
+    }
+
+    fn n_changes(&self) -> u64 {
+        self.lock().n_changes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What `future` returns, however long it takes. It is dropped in there, whether it panics or not.
-pub(super) async fn caught<T>(call: &str, future: impl Future<Output = T>) -> Result<T, Fault> {
-    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panicked(&call, &*panic))
+impl Open {
+    fn blamed(&self, patience: Duration) -> Fault {
+        let (name, n_polls) = (&self.name, self.n_polls.load(Ordering::Relaxed));
+        let why = if n_polls > POLLS_MAX {
+            format!(
+                "it was polled {n_polls} times and asks to be polled again and again; look for a future that wakes itself \
+                 while it waits"
+            )
+        } else if self.is_inside.load(Ordering::SeqCst) {
+            "it blocks its thread; look for a lock that is never released, a wait for another thread, or a loop without an \
+             end"
+                .to_owned()
+        } else {
+            "it waits, and nobody wakes it".to_owned()
+        };
+        format!("{name} did not return within {patience:?}: {why}")
+    }
 }
 
-/// What a call that does not wait returns.
-pub(super) fn returned<T>(call: impl fmt::Display, function: impl FnOnce() -> T) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(function)).map_err(|panic| panicked(&call, &*panic))
+impl Noting<'_> {
+    fn polled<F: Future>(
+        &self,
+        future: Pin<&mut F>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, Fault>> {
+        self.open.n_polls.fetch_add(1, Ordering::Relaxed);
+        match self.caught(|| future.poll(context)) {
+            Ok(polled) => polled.map(Ok),
+            Err(fault) => Poll::Ready(Err(fault)),
+        }
+    }
+
+    fn caught<T>(&self, function: impl FnOnce() -> T) -> Result<T, Fault> {
+        let returned = catch_unwind(AssertUnwindSafe(|| self.inside(function)));
+        returned.map_err(|panic| panicked(&self.open.name, &*panic))
+    }
+
+    fn inside<T>(&self, function: impl FnOnce() -> T) -> T {
+        self.open.is_inside.store(true, Ordering::SeqCst);
+        let returned = function();
+        self.open.is_inside.store(false, Ordering::SeqCst);
+        returned
+    }
 }
 
-/// What `function` returns on a thread of its own. One that does not come back is left behind.
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        let mut noted = self.calls.lock();
+        noted.n_changes += 1;
+        noted.open.remove(&self.number);
+    }
+}
+
+/// What `rule` returns, which is run on a thread of its own, named `name`, and makes `calls`. A thread that does not come
+/// back is left behind. Blocks the caller; a panic that is in no call is one of `what`.
 pub(super) fn on_a_thread<T: Send + 'static>(
-    call: impl fmt::Display,
+    name: &str,
+    what: &str,
     patience: Duration,
-    function: impl FnOnce() -> T + Send + 'static,
+    calls: &Calls,
+    rule: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Fault> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
         // Nobody listens any more if it took too long.
-        let _ = sender.send(catch_unwind(AssertUnwindSafe(function)));
+        let _ = sender.send(catch_unwind(AssertUnwindSafe(rule)));
     });
-    match receiver.recv_timeout(patience) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(panic)) => Err(panicked(&call, &*panic)),
-        Err(RecvTimeoutError::Timeout) => Err(format!("{call} did not come back within {patience:?}")),
-        Err(RecvTimeoutError::Disconnected) => Err(format!("{call} ended its thread")),
+    spawned.map_err(|error| format!("no thread could be started: {error}"))?;
+    let mut n_changes = calls.n_changes();
+    loop {
+        match receiver.recv_timeout(patience) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(panic)) => return Err(panicked(what, &*panic)),
+            Err(RecvTimeoutError::Disconnected) => return Err(format!("{what} ended its thread")),
+            Err(RecvTimeoutError::Timeout) => {
+                let before = std::mem::replace(&mut n_changes, calls.n_changes());
+                if before == n_changes {
+                    return Err(calls.give_up(patience));
+                }
+            }
+        }
     }
 }
 
-/// Polls `future` at most `n` times, letting others run in between, and drops it. Whether it came to its end.
-pub(super) async fn abandoned<T, F: Future<Output = T>>(
-    call: impl fmt::Display,
-    n_polls: usize,
-    future: impl FnOnce() -> F,
-) -> Result<bool, Fault> {
-    let made = catch_unwind(AssertUnwindSafe(future)).map_err(|panic| panicked(&call, &*panic))?;
-    let mut future = pin!(AssertUnwindSafe(made).catch_unwind());
-    for _ in 0..n_polls {
-        match poll_once(future.as_mut()) {
-            Poll::Ready(Ok(_)) => return Ok(true),
-            Poll::Ready(Err(panic)) => return Err(panicked(&call, &*panic)),
-            Poll::Pending => yield_now().await,
-        }
-    }
-    Ok(false)
+/// What `rule` returns, which is run on a thread and a runtime of its own and makes `calls`. The runtime has several
+/// threads if the caller's has. Dropped, it leaves the rule to come to its end.
+pub(super) async fn in_a_runtime<T: Send + 'static>(
+    name: &'static str,
+    patience: Duration,
+    calls: Calls,
+    rule: impl AsyncFnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let n_threads = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
+    let (sender, receiver) = oneshot::channel();
+    let in_there = calls.clone();
+    let run = move || {
+        let runtime = runtime(n_threads)?;
+        let found = runtime.block_on(async {
+            match select(pin!(rule()), pin!(in_there.given_up())).await {
+                Either::Left((found, _)) => found,
+                Either::Right(_) => Err("it was given up".to_owned()),
+            }
+        });
+        // Something may block its threads.
+        runtime.shutdown_background();
+        found
+    };
+    let waits = move || {
+        let found = on_a_thread(name, "something that was dropped", patience, &calls, run);
+        // Nobody listens any more if the caller went away.
+        let _ = sender.send(found.and_then(|found| found));
+    };
+    let spawned = thread::Builder::new().name("watch".to_owned()).spawn(waits);
+    spawned.map_err(|error| format!("no thread could be started: {error}"))?;
+    receiver.await.unwrap_or_else(|_| Err("the thread that waits for the rule ended".to_owned()))
+}
+
+fn runtime(n_threads: usize) -> Result<Runtime, Fault> {
+    let runtime = match n_threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build(),
+        _ => Builder::new_multi_thread().worker_threads(n_threads).enable_all().build(),
+    };
+    runtime.map_err(|error| format!("no runtime could be started: {error}"))
 }
 
 /// Polls `future` with nobody to wake.
@@ -102,13 +296,13 @@ pub(super) async fn settle() {
         yield_now().await;
     }
     // For what runs on other threads, or waits for time.
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    tokio::time::sleep(SETTLING).await;
     for _ in 0..100 {
         yield_now().await;
     }
 }
 
-fn panicked(call: &impl fmt::Display, panic: &(dyn Any + Send)) -> Fault {
+fn panicked(call: &str, panic: &(dyn Any + Send)) -> Fault {
     let said = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(said), _) => said,
         (_, Some(said)) => said.as_str(),
@@ -117,19 +311,56 @@ fn panicked(call: &impl fmt::Display, panic: &(dyn Any + Send)) -> Fault {
     format!("{call} panicked: {said}")
 }
 
-const POLLS_MAX: u32 = 1_000_000;
+/// Nothing that is woken by what it waits for is polled so often.
+const POLLS_MAX: u32 = 10_000;
+const SETTLING: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_does_not_come_back_is_left_behind() {
-        let (open, gate) = mpsc::channel::<()>();
-        let left = on_a_thread("a call", Duration::from_millis(1), move || gate.recv().is_ok());
-        assert_eq!(left, Err("a call did not come back within 1ms".to_owned()));
-        drop(open);
-        let panicked = on_a_thread("a call", PATIENCE, || panic!("told to"));
-        assert_eq!(panicked, Err::<(), _>("a call panicked: told to".to_owned()));
+    fn left_behind(rule: impl FnOnce(&Calls) + Send + 'static) -> Fault {
+        let calls = Calls::new();
+        let in_there = calls.clone();
+        on_a_thread("rule", "the rule", SHORT, &calls, move || rule(&in_there)).unwrap_err()
     }
+
+    #[test]
+    fn what_blocks_its_thread_is_named_and_left_behind() {
+        let (_open, gate) = mpsc::channel::<()>();
+        let fault = left_behind(move |calls| {
+            let _ = calls.returned("first", || ());
+            let _ = calls.returned("second", || gate.recv());
+        });
+        assert!(fault.starts_with("second did not return within 50ms: it blocks its thread"), "{fault}");
+    }
+
+    #[test]
+    fn calls_that_wait_for_each_other_are_all_named() {
+        let (_open, gate) = mpsc::channel::<()>();
+        let fault = left_behind(move |calls| {
+            let _ = calls.noted("one", || calls.noted("other", || gate.recv()));
+        });
+        assert!(fault.contains("one did not return") && fault.contains("; and other did"), "{fault}");
+    }
+
+    #[test]
+    fn what_blocks_in_no_call_is_told_as_such() {
+        let (_open, gate) = mpsc::channel::<()>();
+        let fault = left_behind(move |_| {
+            let _ = gate.recv();
+        });
+        assert!(fault.starts_with("no call was open"), "{fault}");
+    }
+
+    #[test]
+    fn a_panic_is_that_of_the_call_or_of_the_rule() {
+        let calls = Calls::new();
+        let said = calls.returned("a call", || panic!("told to"));
+        assert_eq!(said, Err::<(), _>("a call panicked: told to".to_owned()));
+        let said = on_a_thread("rule", "the rule", PATIENCE, &calls, || panic!("told to"));
+        assert_eq!(said, Err::<(), _>("the rule panicked: told to".to_owned()));
+    }
+
+    const SHORT: Duration = Duration::from_millis(50);
 }

@@ -32,11 +32,13 @@
 //!
 //! # What a suite does to the code under test
 //!
-//! It never panics itself, and a panic of the implementation is reported under the rule that was looked at. Waiting is
-//! bounded: a call that has not returned after [`PATIENCE`] of tokio's time, or was polled a million times, is reported
-//! as one that never returns. In a runtime whose clock is paused that takes no time at all. What blocks its thread for
-//! ever inside of one poll can be interrupted by nobody: policies, and `peek` while other calls wait, are called on a
-//! thread of their own and given up after some time of the machine's clock; for the rest use a test runner with a limit.
+//! Each rule runs on a thread of its own, in a tokio runtime of its own, which has several threads if the caller's runtime
+//! has. So the caller's goes on meanwhile, with a server in it, say; and its clock does not count: it may be paused.
+//!
+//! A suite never panics itself, and a panic of the implementation is reported under the rule that was looked at. Waiting
+//! is bounded: a rule in which no call has begun or returned for [`PATIENCE`] of the machine's time, or what `Suite::patience`
+//! says, is given up, and the [`Broken`] names the calls that are open, and whether they wait, wake themselves without end, or
+//! block their thread. Nobody can interrupt what blocks its thread: the thread is left behind.
 //!
 //! What is generated comes from seeds that are fixed: a rule that failed once fails again, as far as the
 //! implementation and the runtime do the same again. A suite that passes shows the absence of what it looks for, and
@@ -47,11 +49,12 @@ mod bounds;
 pub mod policy;
 pub mod validator;
 
-use std::{error::Error, fmt, future::Future};
+use std::{error::Error, fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
 pub use self::bounds::PATIENCE;
+use self::bounds::{Calls, in_a_runtime};
 
 /// A rule that an implementation broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,13 +152,14 @@ async fn check_all<S: ?Sized>(suite: &S, rules: &[Rule<S>]) -> Result<Report, Br
     Ok(report)
 }
 
-/// What became of `rule`, as `checking` finds it. What panics in here, but not in a call, does so when it is dropped.
+/// What became of `rule`, as `checking` finds it by these calls.
 async fn checked(
     rule: &'static str,
-    checking: impl Future<Output = Result<Outcome, Fault>>,
+    patience: Duration,
+    calls: Calls,
+    checking: impl AsyncFnOnce() -> Result<Outcome, Fault> + Send + 'static,
 ) -> Result<Outcome, Broken> {
-    let found = bounds::caught("something that was dropped", checking).await;
-    found.and_then(|found| found).map_err(|what| Broken { rule, what })
+    in_a_runtime(rule, patience, calls, checking).await.map_err(|what| Broken { rule, what })
 }
 
 /// The rules that these functions check.

@@ -1,26 +1,23 @@
 //! What can go wrong, and for which requests.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use super::S3Request;
-use crate::{BodyFault, Operation, TagFault, random::Random};
+use crate::{
+    BodyFault, Operation, TagFault,
+    narrow::{Narrow, narrowing_methods},
+};
 
 /// What an [`S3Server`](super::S3Server) does to requests, and to which.
 ///
 /// What it does is said by the constructor. By default it happens to every request, before the server has looked at
 /// anything; the methods narrow that down. [`Fault`](crate::Fault) is the same for a store without a wire.
+#[derive(Debug)]
 #[must_use = "give it to `S3Server::fault`"]
 pub struct S3Fault {
     effect: Effect,
     point: Point,
-    uses: usize,
-    conditions: Vec<Condition>,
+    narrow: Narrow<S3Request>,
 }
 
 impl S3Fault {
@@ -91,77 +88,20 @@ impl S3Fault {
         self
     }
 
-    /// Happens to one request.
-    pub fn once(self) -> Self {
-        self.times(1)
+    narrowing_methods!(S3Request, Operation);
+
+    pub(super) fn is_hold(&self) -> bool {
+        matches!(self.effect, Effect::Hold)
     }
 
-    /// Happens to the next `n` requests that match.
-    pub fn times(mut self, n: usize) -> Self {
-        self.uses = n;
-        self
-    }
-
-    /// Happens only to requests for which `condition` holds, and all other conditions do. The conditions are asked in
-    /// the order in which they were added, until one does not hold.
-    pub fn when(mut self, condition: impl Fn(&S3Request) -> bool + Send + Sync + 'static) -> Self {
-        self.conditions.push(Box::new(condition));
-        self
-    }
-
-    /// Happens only to requests for `operation`.
-    pub fn on(self, operation: Operation) -> Self {
-        self.when(move |request| request.operation == operation)
-    }
-
-    /// Happens to about one in `n` of the requests for which all conditions so far hold; `seed` says to which of
-    /// them, by the order in which they come. Zero is taken for one.
-    pub fn one_in(self, n: u64, seed: u64) -> Self {
-        let random = Random::new(seed);
-        self.when(move |_| random.below(n.max(1)) == 0)
-    }
-
-    pub(super) fn into_rule(self) -> Rule {
-        Rule { uses_left: AtomicUsize::new(self.uses), fault: self }
+    /// Whether it happens to `request`. Counts one use if so.
+    fn take(&self, request: &S3Request) -> bool {
+        let is_possible = !matches!(self.effect, Effect::Body(_)) || request.operation == Operation::Get;
+        is_possible && self.narrow.take(request)
     }
 
     fn new(effect: Effect) -> Self {
-        Self { effect, point: Point::Early, uses: ALWAYS, conditions: Vec::new() }
-    }
-}
-
-impl fmt::Debug for S3Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Fault")
-            .field("effect", &self.effect)
-            .field("point", &self.point)
-            .field("uses", &(self.uses != ALWAYS).then_some(self.uses))
-            .field("conditions", &self.conditions.len())
-            .finish()
-    }
-}
-
-/// A fault in use.
-pub(super) struct Rule {
-    fault: S3Fault,
-    uses_left: AtomicUsize,
-}
-
-impl Rule {
-    pub(super) fn is_hold(&self) -> bool {
-        matches!(self.fault.effect, Effect::Hold)
-    }
-
-    fn matches(&self, request: &S3Request) -> bool {
-        let is_possible =
-            !matches!(self.fault.effect, Effect::Body(_)) || request.operation == Operation::Get;
-        is_possible && self.fault.conditions.iter().all(|holds| holds(request))
-    }
-
-    /// Counts one use, if there is one left.
-    fn take(&self) -> bool {
-        let less = |uses: usize| if uses == ALWAYS { Some(ALWAYS) } else { uses.checked_sub(1) };
-        self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        Self { effect, point: Point::Early, narrow: Narrow::default() }
     }
 }
 
@@ -181,15 +121,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Uses up the rules that count for `request`.
-    pub(super) fn new(rules: &[Arc<Rule>], request: &S3Request) -> Self {
+    /// Uses up the faults that count for `request`.
+    pub(super) fn new(faults: &[Arc<S3Fault>], request: &S3Request) -> Self {
         let mut plan = Self::default();
-        for rule in rules {
+        for fault in faults {
             if plan.end_early.is_some() || plan.end_late.is_some() {
                 break;
             }
-            if !plan.has(&rule.fault) && rule.matches(request) && rule.take() {
-                plan.add(&rule.fault);
+            if !plan.has(fault) && fault.take(request) {
+                plan.add(fault);
             }
         }
         plan
@@ -254,7 +194,3 @@ enum Point {
     Midway,
     Late,
 }
-
-type Condition = Box<dyn Fn(&S3Request) -> bool + Send + Sync>;
-
-const ALWAYS: usize = usize::MAX;

@@ -29,12 +29,12 @@ use tokio::{
 
 pub use self::{client::PlainHttp, fault::S3Fault, record::S3Request};
 use self::{
-    fault::{End, Plan, Rule},
+    fault::{End, Plan},
     objects::{Answer, Objects},
     record::Log,
     wire::Connection,
 };
-use crate::{Operation, store::gate::Gate};
+use crate::{Operation, holds::Holds};
 
 /// An S3 server on the loopback interface that records every request, and does to it what its [`S3Fault`]s say. It is
 /// to S3's own protocol what [`FaultyStore`](crate::FaultyStore) is to object_store's.
@@ -199,30 +199,30 @@ impl S3Server {
     /// to it, only the first counts. A fault that does not count is not used up. So a script is a fault with
     /// [`S3Fault::once`] for each step.
     pub fn fault(&self, fault: S3Fault) {
-        self.shared.rules().push(Arc::new(fault.into_rule()));
+        self.shared.faults().push(Arc::new(fault));
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.shared.rules().clear();
-        self.shared.gate.release(usize::MAX);
+        self.shared.faults().clear();
+        self.shared.holds.release(usize::MAX);
     }
 
     /// Waits until at least `n` requests are held (see [`S3Fault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.shared.gate.wait_until_held(n).await;
+        self.shared.holds.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go
     /// on holding later requests.
     pub fn release(&self, n: usize) {
-        self.shared.gate.release(n);
+        self.shared.holds.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.shared.rules().retain(|rule| !rule.is_hold());
-        self.shared.gate.release(usize::MAX);
+        self.shared.faults().retain(|fault| !fault.is_hold());
+        self.shared.holds.release(usize::MAX);
     }
 
     /// How many connections are open.
@@ -247,7 +247,7 @@ impl fmt::Debug for S3Server {
             .field("address", &self.address)
             .field("objects", &self.shared.objects().len())
             .field("requests", &self.count())
-            .field("faults", &self.shared.rules().len())
+            .field("faults", &self.shared.faults().len())
             .finish_non_exhaustive()
     }
 }
@@ -256,8 +256,8 @@ impl fmt::Debug for S3Server {
 struct Shared {
     objects: Mutex<Objects>,
     log: Log,
-    gate: Gate,
-    rules: Mutex<Vec<Arc<Rule>>>,
+    holds: Holds,
+    faults: Mutex<Vec<Arc<S3Fault>>>,
     connections: watch::Sender<usize>,
 }
 
@@ -266,8 +266,8 @@ impl Shared {
         Self {
             objects: Mutex::new(Objects::new()),
             log: Log::new(),
-            gate: Gate::default(),
-            rules: Mutex::default(),
+            holds: Holds::default(),
+            faults: Mutex::default(),
             connections: watch::Sender::new(0),
         }
     }
@@ -275,7 +275,7 @@ impl Shared {
     /// What becomes of `request`; `None` if the connection is to be closed without an answer.
     async fn answer(&self, request: &S3Request, plan: &Plan) -> Option<Answer> {
         if plan.hold_early {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         if let Some(end) = plan.end_early {
             return happen(end).await;
@@ -283,11 +283,11 @@ impl Shared {
         let mut seen = None;
         if plan.hold_midway {
             seen = Some(self.objects().get(&request.key).cloned());
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         let answer = self.objects().answer(request, plan, seen);
         if plan.hold_late {
-            self.gate.hold().await;
+            self.holds.hold().await;
         }
         match plan.end_late {
             Some(end) => happen(end).await,
@@ -299,8 +299,8 @@ impl Shared {
         self.objects.lock().expect("no code of others runs under this lock")
     }
 
-    fn rules(&self) -> MutexGuard<'_, Vec<Arc<Rule>>> {
-        self.rules.lock().expect("no code of others runs under this lock")
+    fn faults(&self) -> MutexGuard<'_, Vec<Arc<S3Fault>>> {
+        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -320,8 +320,8 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 /// Answers the requests of one connection until it ends.
 async fn converse(shared: &Shared, mut connection: Connection) -> io::Result<()> {
     while let Some(request) = connection.request().await? {
-        let rules = shared.rules().clone();
-        let plan = Plan::new(&rules, &request);
+        let faults = shared.faults().clone();
+        let plan = Plan::new(&faults, &request);
         let ticket = shared.log.open(request.clone());
         let answer = tokio::select! {
             // A client that sends nothing more may still want what is ready.

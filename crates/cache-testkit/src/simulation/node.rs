@@ -4,17 +4,14 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, ErrorKind, Identity, Key, PutCondition, ReadThrough, Result, Served, Version,
+    Backend, Entry, ErrorKind, Identity, Key, Origin, PutCondition, ReadThrough, Result, Served, Version,
 };
 
 use super::{
@@ -96,11 +93,11 @@ impl Play<'_> {
     fn node(&self, number: usize, backend: Arc<Watched>) -> Node {
         let instance = self.instances.get();
         self.instances.set(instance + 1);
-        let world = Arc::clone(&self.world);
-        let origin = NodeOrigin { node: number, world, requests: AtomicU64::new(0) };
+        let origin = self.origin(number);
         let tick = [1, 8, 3][number % 3];
         let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
             .patience(self.schedule.patience)
+            .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
             .identity(Identity::named("the simulated origin"))
@@ -108,6 +105,10 @@ impl Play<'_> {
             .build()
             .expect("no setting of a schedule is zero where it must not be");
         Node { number, instance, cache, backend, seen: BTreeMap::new(), gets: 0, dropped_gets: 0 }
+    }
+
+    fn origin(&self, number: usize) -> NodeOrigin {
+        NodeOrigin::new(number, Arc::clone(&self.world))
     }
 
     async fn one_at_a_time(&self) {
@@ -149,6 +150,13 @@ impl Play<'_> {
                     Err(error) if error.kind() == ErrorKind::NotFound => Outcome::NotFound,
                     Err(_) => Outcome::Failed,
                 },
+                (_, Plan::OpenWrite(value)) => {
+                    let put = self.put_beside(&cache, planned, value).await;
+                    if let Ok(version) = &put {
+                        self.note(planned, instance, version.clone(), value);
+                    }
+                    self.written(put)
+                }
                 (Act::Put(value, _), _) => {
                     let put = cache.put(key, body_of(value), condition).await;
                     if let Ok(version) = &put {
@@ -167,6 +175,19 @@ impl Play<'_> {
         self.count(planned, instance, outcome.is_some());
         self.end(call, outcome.unwrap_or(Outcome::Unknown));
         self.check_limits(planned.node);
+    }
+
+    /// By the node, but not by its cache, which is told.
+    async fn put_beside(
+        &self,
+        cache: &ReadThrough<NodeOrigin>,
+        planned: &Planned,
+        value: u64,
+    ) -> Result<Version> {
+        let write = cache.open_write(planned.key).await?;
+        // What the cache did not ask is not among its requests.
+        let origin = self.origin(planned.node);
+        origin.put(write.key(), body_of(value), PutCondition::Always).await
     }
 
     /// By somebody without a cache, in one step.
@@ -318,7 +339,7 @@ impl Node {
     fn act(&self, planned: &Planned) -> (Act, PutCondition) {
         let act = match planned.plan {
             Plan::Get(rule) => Act::Read(rule),
-            Plan::Put(value) => Act::Put(value, Needs::Nothing),
+            Plan::Put(value) | Plan::OpenWrite(value) => Act::Put(value, Needs::Nothing),
             Plan::PutIfAbsent(value) => return (Act::Put(value, Needs::Absent), PutCondition::Absent),
             Plan::PutIfSame(value) => {
                 return match self.seen.get(planned.key) {
@@ -372,7 +393,7 @@ impl Node {
             shown: counted,
             gets: self.gets,
             dropped_gets: self.dropped_gets,
-            requests: self.cache.origin().requests.load(Ordering::Relaxed),
+            requests: self.cache.origin().requests(),
         }
     }
 }

@@ -1,13 +1,11 @@
-//! The origin: a register a key, which answers late, wrongly and not at all, as the seed says.
+//! The origin: a register a key, behind a [`FaultyOrigin`] a node that answers late, wrongly and not at all, as the seed
+//! says.
 //!
 //! It answers in one step: a request takes a while, takes effect or is evaluated, and its answer takes a while.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +17,9 @@ use cache_core::{
 };
 
 use super::{Schedule, schedule::ms};
-use crate::{TokioClock, history::History, random::Random};
+use crate::{
+    FaultyOrigin, OriginFault, OriginOperation, OriginRequest, TokioClock, history::History, random::Random,
+};
 
 /// The objects, and the record of all that happens to them.
 pub(super) struct World {
@@ -29,32 +29,21 @@ pub(super) struct World {
     faults: u8,
     odd_tags: u8,
     retries: bool,
-    /// A node and a key have their own, so that less of a schedule changes little of the rest.
-    streams: Mutex<BTreeMap<(usize, String), Arc<Random>>>,
+    /// A node, a key and a use have their own, so that less of a schedule changes little of the rest.
+    streams: Mutex<BTreeMap<(usize, String, u64), Arc<Random>>>,
 }
 
-/// The origin as one cache reaches it.
+/// The origin as one cache reaches it. What is asked of it and answered is recorded.
 pub(super) struct NodeOrigin {
-    pub(super) node: usize,
-    pub(super) world: Arc<World>,
-    pub(super) requests: AtomicU64,
+    node: usize,
+    world: Arc<World>,
+    faulty: FaultyOrigin<Registers>,
 }
 
-/// What goes wrong with a request.
-#[derive(Clone, Copy)]
-enum Fault {
-    /// It does not reach the origin, which refuses it, or fails.
-    Fails(ErrorKind),
-    /// It takes effect, and its answer is lost.
-    LosesReply(ErrorKind),
-    /// It is given up, and takes effect later.
-    Lingers,
-    /// Its answer comes much later.
-    Hangs,
-    /// Of a read: the answer is "unchanged", though nothing was asked about.
-    ClaimsUnchanged,
-    /// Of a conditional put: it takes effect, its answer is lost, and so its condition fails when it is repeated.
-    Repeats,
+/// The origin, which answers at once.
+struct Registers {
+    node: usize,
+    world: Arc<World>,
 }
 
 impl World {
@@ -93,16 +82,18 @@ impl World {
         self.history().states(key).last().and_then(|state| state.value)
     }
 
-    fn stream(&self, node: usize, key: &str) -> Arc<Random> {
+    fn stream(&self, node: usize, key: &str, purpose: u64) -> Arc<Random> {
         // By name, not by the order of coming.
         let name = key.bytes().fold(node as u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = streams.entry((node, key.to_owned()));
-        Arc::clone(stream.or_insert_with(|| Arc::new(Random::stream(self.seed, ORIGIN + (name << 8)))))
+        let stream = streams.entry((node, key.to_owned(), purpose));
+        let new = || Arc::new(Random::stream(self.seed, ORIGIN + (purpose << 8) + (name << 16)));
+        Arc::clone(stream.or_insert_with(new))
     }
 
     /// A tag for an answer with `value`, mostly the right one. It may be repeated, but never names anything else.
-    fn some_tag(&self, random: &Random, key: &str, value: u64) -> Option<String> {
+    fn some_tag(&self, node: usize, key: &str, value: u64) -> Option<String> {
+        let random = self.stream(node, key, TAGS);
         if !random.happens(self.odd_tags) {
             return Some(tag_of(value));
         }
@@ -117,45 +108,23 @@ impl World {
 }
 
 impl NodeOrigin {
-    async fn request<T: Send + 'static>(
-        &self,
-        key: &Key,
-        may: impl Fn(Fault) -> bool + Send,
-        effect: impl FnOnce(&World, &Random, Option<Fault>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (world, random) = (Arc::clone(&self.world), self.world.stream(self.node, key.as_str()));
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let request = world.history().ask(self.node, key.as_str(), world.now());
-        let fault =
-            random.happens(world.faults).then(|| fault(&random, world.retries)).filter(|fault| may(*fault));
-        pause(&random).await;
-        let answer = match fault {
-            Some(Fault::Fails(kind)) => Err(Error::new(kind, "the origin was told to fail")),
-            Some(Fault::LosesReply(kind)) => {
-                let _ = effect(&world, &random, fault);
-                Err(Error::new(kind, "the reply was lost"))
-            }
-            Some(Fault::Repeats) => effect(&world, &random, fault).and_then(|_| {
-                Err(Error::new(ErrorKind::PreconditionFailed, "repeated, it met its own work"))
-            }),
-            Some(Fault::Lingers) => {
-                let (world, random) = (Arc::clone(&world), Arc::clone(&random));
-                tokio::spawn(async move {
-                    tokio::time::sleep(ms(random.below(40))).await;
-                    let _ = effect(&world, &random, fault);
-                });
-                Err(Error::new(ErrorKind::Timeout, "the origin was told to be slow"))
-            }
-            Some(Fault::Hangs) => {
-                let answer = effect(&world, &random, fault);
-                tokio::time::sleep(ms(20 + random.below(3_000))).await;
-                answer
-            }
-            Some(Fault::ClaimsUnchanged) | None => effect(&world, &random, fault),
-        };
-        pause(&random).await;
+    pub(super) fn new(node: usize, world: Arc<World>) -> Self {
+        let faulty = FaultyOrigin::new(Arc::new(Registers { node, world: Arc::clone(&world) }));
+        for fault in faults(node, &world) {
+            faulty.fault(fault);
+        }
+        Self { node, world, faulty }
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.faulty.count() as u64
+    }
+
+    async fn recorded<T>(&self, key: &Key, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        let request = self.world.history().ask(self.node, key.as_str(), self.world.now());
+        let answer = answer.await;
         let failure = answer.as_ref().err().map(Error::kind);
-        world.history().answer(request, failure, world.now());
+        self.world.history().answer(request, failure, self.world.now());
         answer
     }
 }
@@ -163,64 +132,59 @@ impl NodeOrigin {
 #[async_trait]
 impl Validator for NodeOrigin {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let (held, asked) = (held.and_then(|held| held.e_tag().map(String::from)), key.clone());
-        let nothing_held = held.is_none();
-        let may = move |fault| match fault {
-            Fault::ClaimsUnchanged => nothing_held,
-            Fault::Lingers | Fault::Repeats => false,
-            _ => true,
-        };
-        self.request(key, may, move |world, random, fault| {
-            let Some(value) = world.current(asked.as_str()) else { return Ok(Validation::Gone) };
-            let is_held = held.is_some_and(|held| held == tag_of(value));
-            if is_held || matches!(fault, Some(Fault::ClaimsUnchanged)) {
-                return Ok(Validation::Unchanged);
-            }
-            let e_tag = world.some_tag(random, asked.as_str(), value);
-            let version = Version { e_tag, ..Version::default() };
-            Ok(Validation::Changed(entry(&asked, body_of(value), version)))
-        })
-        .await
+        self.recorded(key, self.faulty.validate(key, held)).await
     }
 }
 
 #[async_trait]
 impl Origin for NodeOrigin {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        let written = key.clone();
-        let is_conditional = condition != PutCondition::Always;
-        let may = move |fault| match fault {
-            Fault::ClaimsUnchanged => false,
-            Fault::Repeats => is_conditional,
-            _ => true,
-        };
-        self.request(key, may, move |world, random, _| {
-            let current = world.current(written.as_str());
-            let holds = match &condition {
-                PutCondition::Absent => current.is_none(),
-                PutCondition::Matches(version) => current.map(tag_of) == version.e_tag && current.is_some(),
-                _ => true,
-            };
-            if !holds {
-                return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
-            }
-            let value =
-                value_of(&body).ok_or_else(|| Error::new(ErrorKind::Other, "nobody puts such a body"))?;
-            world.change(written.as_str(), Some(value));
-            let e_tag = world.some_tag(random, written.as_str(), value);
-            Ok(Version { e_tag, size: body.len() as u64, ..Version::default() })
-        })
-        .await
+        self.recorded(key, self.faulty.put(key, body, condition)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let deleted = key.clone();
-        let may = |fault| !matches!(fault, Fault::ClaimsUnchanged | Fault::Repeats);
-        self.request(key, may, move |world, _, _| {
-            world.change(deleted.as_str(), None);
-            Ok(())
-        })
-        .await
+        self.recorded(key, self.faulty.delete(key)).await
+    }
+
+    fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
+        self.faulty.entry_of_put(key, body, version)
+    }
+}
+
+#[async_trait]
+impl Validator for Registers {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        let Some(value) = self.world.current(key.as_str()) else { return Ok(Validation::Gone) };
+        if held.and_then(Entry::e_tag).is_some_and(|held| held == tag_of(value)) {
+            return Ok(Validation::Unchanged);
+        }
+        let e_tag = self.world.some_tag(self.node, key.as_str(), value);
+        let version = Version { e_tag, ..Version::default() };
+        Ok(Validation::Changed(entry(key, body_of(value), version)))
+    }
+}
+
+#[async_trait]
+impl Origin for Registers {
+    async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
+        let current = self.world.current(key.as_str());
+        let holds = match &condition {
+            PutCondition::Absent => current.is_none(),
+            PutCondition::Matches(version) => current.map(tag_of) == version.e_tag && current.is_some(),
+            _ => true,
+        };
+        if !holds {
+            return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
+        }
+        let value = value_of(&body).ok_or_else(|| Error::new(ErrorKind::Other, "nobody puts such a body"))?;
+        self.world.change(key.as_str(), Some(value));
+        let e_tag = self.world.some_tag(self.node, key.as_str(), value);
+        Ok(Version { e_tag, size: body.len() as u64, ..Version::default() })
+    }
+
+    async fn delete(&self, key: &Key) -> Result<()> {
+        self.world.change(key.as_str(), None);
+        Ok(())
     }
 
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
@@ -235,20 +199,58 @@ fn entry(key: &Key, body: Bytes, version: Version) -> Entry {
     if is_weak { entry.keep(Keep::Unconfirmable).build() } else { entry.build() }
 }
 
-fn fault(random: &Random, retries: bool) -> Fault {
-    use ErrorKind::{Other, PermissionDenied, Timeout, Unauthenticated, Unavailable};
-    match random.below(12) {
-        0..4 => {
-            Fault::Fails(random.pick(&[Unavailable, Unavailable, Timeout, PermissionDenied, Unauthenticated]))
-        }
-        4 => Fault::Fails(Other),
-        5..8 => Fault::LosesReply(random.pick(&[Unavailable, Timeout, Other])),
-        8 => Fault::Lingers,
-        9 => Fault::Hangs,
-        10 if retries => Fault::Repeats,
-        10 => Fault::Lingers,
-        _ => Fault::ClaimsUnchanged,
+/// What happens to the requests of a node, and goes wrong with them.
+fn faults(node: usize, world: &Arc<World>) -> Vec<OriginFault> {
+    use ErrorKind::{Other, PermissionDenied, PreconditionFailed, Timeout, Unauthenticated, Unavailable};
+    let (there, back) = (Arc::clone(world), Arc::clone(world));
+    let mut faults = vec![
+        OriginFault::meanwhile(move |request| {
+            let random = there.stream(node, &request.key, WAY);
+            async move { pause(&random).await }
+        }),
+        OriginFault::meanwhile(move |request| {
+            let random = back.stream(node, &request.key, WAY);
+            let hangs = is_spoiled(&back, &random, 4);
+            async move {
+                if hangs {
+                    tokio::time::sleep(ms(20 + random.below(3_000))).await;
+                }
+                pause(&random).await;
+            }
+        })
+        .late(),
+    ];
+    let mut add = |fault: OriginFault, weight: u64| {
+        let (world, purpose) = (Arc::clone(world), FAULTS + faults.len() as u64);
+        let is_spoiled = move |request: &OriginRequest| {
+            is_spoiled(&world, &world.stream(node, &request.key, purpose), weight)
+        };
+        faults.push(fault.when(is_spoiled));
+    };
+    let refusals = [(PermissionDenied, 3), (Unauthenticated, 3)];
+    for (kind, weight) in refusals.into_iter().chain([(Unavailable, 7), (Timeout, 3), (Other, 4)]) {
+        add(OriginFault::error(kind), weight);
     }
+    for kind in [Unavailable, Timeout, Other] {
+        add(OriginFault::error(kind).late(), 4);
+    }
+    for delay_ms in [0, 6, 19, 39] {
+        add(OriginFault::linger(ms(delay_ms)), if world.retries { 1 } else { 2 });
+    }
+    // "Not modified", though nothing was asked about.
+    add(OriginFault::unchanged().when(|request| request.e_tag.is_none()), 4);
+    if world.retries {
+        // It takes effect, its answer is lost, and so its condition fails when it is repeated.
+        let is_conditional = |request: &OriginRequest| request.condition != Some(PutCondition::Always);
+        let repeated = OriginFault::error(PreconditionFailed).late();
+        add(repeated.on(OriginOperation::Put).when(is_conditional), 4);
+    }
+    faults
+}
+
+/// Whether it happens, if of all that goes wrong so many in 48 go wrong so.
+fn is_spoiled(world: &World, random: &Random, weight: u64) -> bool {
+    random.below(256 * 48) < u64::from(world.faults) * weight
 }
 
 /// On the way, or back: now and then a long one.
@@ -279,3 +281,7 @@ pub(super) fn value_of(body: &Bytes) -> Option<u64> {
 }
 
 const ORIGIN: u64 = 2;
+// What a stream of the origin is for.
+const WAY: u64 = 0;
+const TAGS: u64 = 1;
+const FAULTS: u64 = 2;

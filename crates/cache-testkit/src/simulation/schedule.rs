@@ -27,6 +27,8 @@ pub struct Schedule {
     pub negative_ttl: Duration,
     /// The cache's setting.
     pub time_to_live: Option<Duration>,
+    /// The cache's setting.
+    pub max_in_flight: usize,
 }
 
 /// A call.
@@ -55,6 +57,8 @@ pub enum Plan {
     PutIfAbsent(u64),
     /// A put of the value, if the object is at the version that the node saw last.
     PutIfSame(u64),
+    /// A put of the value that is not made by the cache, under an `open_write`.
+    OpenWrite(u64),
     /// A delete.
     Delete,
     /// `invalidate`.
@@ -141,6 +145,7 @@ impl Schedule {
             patience: random.pick(&[None, None, Some(ms(9))]),
             negative_ttl: random.pick(&[Duration::ZERO, ms(15)]),
             time_to_live: random.pick(&[Some(ms(70)), Some(ms(70)), Some(ms(250)), None]),
+            max_in_flight: random.pick(&[usize::MAX, usize::MAX, 2, 1]),
         }
     }
 
@@ -184,6 +189,7 @@ impl Schedule {
             Self { patience: None, ..self.clone() },
             Self { negative_ttl: Duration::ZERO, ..self.clone() },
             Self { time_to_live: None, ..self.clone() },
+            Self { max_in_flight: usize::MAX, ..self.clone() },
         ];
         let patient = (0..n).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
             let mut calls = self.calls.clone();
@@ -200,7 +206,8 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
     }
     match random.below(31) {
         0..14 => read(random),
-        14..19 => Plan::Put(value),
+        14..17 => Plan::Put(value),
+        17..19 => Plan::OpenWrite(value),
         19 => Plan::PutIfAbsent(value),
         20 => Plan::PutIfSame(value),
         21..23 => Plan::Delete,
@@ -242,10 +249,11 @@ pub(super) const fn ms(n: u64) -> Duration {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, nodes, faults, odd_tags, retries, .. } = self;
-        let Self { one_at_a_time, patience, negative_ttl, time_to_live, .. } = self;
+        let Self { one_at_a_time, patience, negative_ttl, time_to_live, max_in_flight, .. } = self;
         writeln!(f, "schedule of seed {seed}, {nodes} nodes, one at a time: {one_at_a_time}")?;
         writeln!(f, "  origin: {faults} faults and {odd_tags} odd tags of 256, retries: {retries}")?;
-        write!(f, "  patience {patience:?}, negative ttl {negative_ttl:?}, time to live {time_to_live:?}")?;
+        writeln!(f, "  patience {patience:?}, negative ttl {negative_ttl:?}, time to live {time_to_live:?}")?;
+        write!(f, "  in flight at most {max_in_flight}")?;
         for Planned { at, node, key, plan, dropped } in &self.calls {
             write!(f, "\n  at {at:?}  node {node}  {key}  {plan:?}")?;
             if let Some(dropped) = dropped {

@@ -1,20 +1,13 @@
 //! What can go wrong, and for which requests.
 
-use std::{
-    fmt,
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::SystemTime,
-};
+use std::{fmt, future::pending, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{Error, ObjectMeta, PutResult, Result, path::Path};
 
 use super::{Operation, Request};
+use crate::narrow::{Narrow, narrowing_methods};
 
 /// What a [`FaultyStore`](super::FaultyStore) does to requests, and to which.
 ///
@@ -24,8 +17,7 @@ use super::{Operation, Request};
 pub struct Fault {
     effect: Effect,
     late: bool,
-    uses: usize,
-    conditions: Vec<Condition>,
+    narrow: Narrow<Request>,
 }
 
 /// The kinds of error of an object store.
@@ -139,34 +131,19 @@ impl Fault {
         self
     }
 
-    /// Happens to one request.
-    pub fn once(self) -> Self {
-        self.times(1)
+    narrowing_methods!(Request, Operation);
+
+    pub(super) fn is_hold(&self) -> bool {
+        matches!(self.effect, Effect::Hold)
     }
 
-    /// Happens to the next `n` requests that match.
-    pub fn times(mut self, n: usize) -> Self {
-        self.uses = n;
-        self
-    }
-
-    /// Happens only to requests for which `condition` holds, and all other conditions do.
-    pub fn when(mut self, condition: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
-        self.conditions.push(Box::new(condition));
-        self
-    }
-
-    /// Happens only to requests for `operation`.
-    pub fn on(self, operation: Operation) -> Self {
-        self.when(move |request| request.operation == operation)
-    }
-
-    pub(super) fn into_rule(self) -> Rule {
-        Rule { uses_left: AtomicUsize::new(self.uses), fault: self }
+    /// Whether it happens to `request`. Counts one use if so.
+    fn take(&self, request: &Request) -> bool {
+        self.effect.can_happen_to(request.operation) && self.narrow.take(request)
     }
 
     fn new(effect: Effect) -> Self {
-        Self { effect, late: false, uses: ALWAYS, conditions: Vec::new() }
+        Self { effect, late: false, narrow: Narrow::default() }
     }
 }
 
@@ -175,8 +152,7 @@ impl fmt::Debug for Fault {
         f.debug_struct("Fault")
             .field("effect", &self.effect)
             .field("late", &self.late)
-            .field("uses", &(self.uses != ALWAYS).then_some(self.uses))
-            .field("conditions", &self.conditions.len())
+            .field("narrow", &self.narrow)
             .finish()
     }
 }
@@ -263,29 +239,6 @@ impl BodyFault {
     }
 }
 
-/// A fault in use.
-pub(super) struct Rule {
-    fault: Fault,
-    uses_left: AtomicUsize,
-}
-
-impl Rule {
-    pub(super) fn is_hold(&self) -> bool {
-        matches!(self.fault.effect, Effect::Hold)
-    }
-
-    fn matches(&self, request: &Request) -> bool {
-        self.fault.effect.can_happen_to(request.operation)
-            && self.fault.conditions.iter().all(|holds| holds(request))
-    }
-
-    /// Counts one use, if there is one left.
-    fn take(&self) -> bool {
-        let less = |uses: usize| if uses == ALWAYS { Some(ALWAYS) } else { uses.checked_sub(1) };
-        self.uses_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-}
-
 /// What happens to one request.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -299,15 +252,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Uses up the rules that count for `request`.
-    pub(super) fn new(rules: &[Arc<Rule>], request: &Request) -> Self {
+    /// Uses up the faults that count for `request`.
+    pub(super) fn new(faults: &[Arc<Fault>], request: &Request) -> Self {
         let mut plan = Self::default();
-        for rule in rules {
+        for fault in faults {
             if plan.end_early.is_some() || plan.end_late.is_some() {
                 break;
             }
-            if !plan.has(&rule.fault) && rule.matches(request) && rule.take() {
-                plan.add(&rule.fault);
+            if !plan.has(fault) && fault.take(request) {
+                plan.add(fault);
             }
         }
         plan
@@ -422,7 +375,3 @@ fn first(body: BoxStream<'static, Result<Bytes>>, len: u64) -> BoxStream<'static
     };
     stream::try_unfold((body, len), cut).boxed()
 }
-
-type Condition = Box<dyn Fn(&Request) -> bool + Send + Sync>;
-
-const ALWAYS: usize = usize::MAX;

@@ -1,13 +1,11 @@
 //! What a store was asked.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard},
-    time::SystemTime,
-};
+use std::time::SystemTime;
 
 use object_store::{GetOptions, GetRange, PutMode, PutOptions, PutPayload, path::Path};
 
 use super::Failure;
+use crate::log::Recorded;
 
 /// One request to a [`FaultyStore`](super::FaultyStore).
 #[derive(Debug, Clone)]
@@ -136,95 +134,8 @@ impl Request {
     }
 }
 
-/// The requests so far. A clone is another handle.
-#[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Requests>>);
-
-#[derive(Default)]
-struct Requests {
-    /// How many requests came before the last reset.
-    forgotten: usize,
-    kept: Vec<Request>,
-}
-
-impl Log {
-    /// What `read` makes of the requests in the record. It must not call the store.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&[Request]) -> T) -> T {
-        read(&self.lock().kept)
-    }
-
-    pub(super) fn reset(&self) {
-        let mut requests = self.lock();
-        requests.forgotten += requests.kept.len();
-        requests.kept.clear();
-    }
-
-    pub(super) fn open(&self, request: Request) -> Ticket {
-        let mut requests = self.lock();
-        let id = requests.forgotten + requests.kept.len();
-        requests.kept.push(request.clone());
-        drop(requests);
-        Ticket { counter: Counter { log: self.clone(), id }, request, open: true }
-    }
-
-    /// A request that was forgotten is left alone.
-    fn update(&self, id: usize, update: impl FnOnce(&mut Request)) {
-        let mut requests = self.lock();
-        let idx = id.checked_sub(requests.forgotten);
-        if let Some(request) = idx.and_then(|idx| requests.kept.get_mut(idx)) {
-            update(request);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Requests> {
-        self.0.lock().expect("no code of others runs under this lock")
-    }
-}
-
-/// A request under way. Dropped before it is closed, it is recorded as dropped.
-pub(super) struct Ticket {
-    counter: Counter,
-    request: Request,
-    open: bool,
-}
-
-impl Ticket {
-    /// The request as it came.
-    pub(super) fn request(&self) -> &Request {
-        &self.request
-    }
-
-    pub(super) fn counter(&self) -> Counter {
-        self.counter.clone()
-    }
-
-    pub(super) fn reach(&self) {
-        self.counter.log.update(self.counter.id, |request| request.reached_store = true);
-    }
-
-    pub(super) fn close(&mut self, outcome: Outcome) {
-        self.open = false;
-        self.counter.log.update(self.counter.id, |request| request.outcome = outcome);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.open {
-            self.close(Outcome::Dropped);
-        }
-    }
-}
-
-/// Counts what is delivered for one request, also after its answer.
-#[derive(Clone)]
-pub(super) struct Counter {
-    log: Log,
-    id: usize,
-}
-
-impl Counter {
-    pub(super) fn add(&self, bytes: u64) {
-        self.log.update(self.id, |request| request.bytes_delivered += bytes);
+impl Recorded for Request {
+    fn dropped(&mut self) {
+        self.outcome = Outcome::Dropped;
     }
 }

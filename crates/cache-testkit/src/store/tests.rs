@@ -291,6 +291,39 @@ async fn it_shows_itself_as_the_store_it_wraps() {
     store.fault(Fault::hold().once());
     assert_eq!(
         format!("{:?}", Fault::hang().once()),
-        "Fault { effect: Hang, late: false, uses: Some(1), conditions: 0 }"
+        "Fault { effect: Hang, late: false, narrow: Narrow { conditions: 0, uses_left: Some(1) } }"
     );
+}
+
+#[tokio::test]
+async fn one_in_several_fails_and_the_seed_says_which() {
+    async fn failed(seed: u64) -> Vec<bool> {
+        let store = stored("body").await;
+        store.fault(Fault::error(Failure::Unavailable).on(Operation::Get).one_in(4, seed));
+        let mut failed = Vec::new();
+        for _ in 0..400 {
+            failed.push(store.get(&path()).await.is_err());
+            store.head(&path()).await.unwrap();
+        }
+        failed
+    }
+    let first = failed(1).await;
+    let n = first.iter().filter(|failed| **failed).count();
+    assert!((60..140).contains(&n), "{n} of 400");
+    assert_eq!(first, failed(1).await);
+    assert_ne!(first, failed(2).await);
+}
+
+#[tokio::test]
+async fn a_fault_is_used_up_only_by_what_all_its_conditions_hold_for() {
+    let store = stored("body").await;
+    let fault = Fault::error(Failure::Unavailable);
+    store.fault(fault.on(Operation::Get).when(|request| request.range.is_some()).times(2));
+    store.fault(Fault::error(Failure::Other).times(0));
+    let ranged = || GetOptions::new().with_range(Some(GetRange::Bounded(0..1)));
+    for _ in 0..2 {
+        store.get(&path()).await.unwrap();
+        store.get_opts(&path(), ranged()).await.unwrap_err();
+    }
+    store.get_opts(&path(), ranged()).await.unwrap();
 }

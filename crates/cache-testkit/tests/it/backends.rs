@@ -12,7 +12,7 @@ use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Keep, Key, Moment,
 use cache_testkit::conformance::backend::{self, Capabilities, RULES, Suite};
 use tokio::task::yield_now;
 
-use crate::{broken, covered};
+use crate::{SHORT, block, broken, covered};
 
 /// What is wrong with a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,9 @@ enum Fault {
     InsertsWhatCameLast,
     InsertNeverReturns,
     InsertSpins,
+    InsertBlocks,
+    PeekBlocks,
+    DropBlocks,
     InsertPanics,
     InsertFails,
     RefusesAll,
@@ -80,7 +83,7 @@ const CASES: &[(&str, &[Fault])] = &[
     ("many_tasks_at_once_find_their_own", &[Fault::InsertsWhatCameLast]),
 ];
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn for_each_rule_something_broken_is_caught() {
     for (rule, faults) in CASES {
         let checks = RULES.iter().find(|known| known.name == *rule).unwrap();
@@ -91,7 +94,7 @@ async fn for_each_rule_something_broken_is_caught() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn without_a_fault_all_rules_are_kept() {
     let memory = backend::check(&suite(Fault::None)).await.unwrap();
     // What differs between memory and a disk is left out of one of them.
@@ -104,11 +107,14 @@ async fn without_a_fault_all_rules_are_kept() {
 }
 
 /// Each ends the check, whatever rule it meets first.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
     for (fault, said) in [
-        (Fault::InsertNeverReturns, "did not return within 30s"),
-        (Fault::InsertSpins, "when it had been polled 1000000 times"),
+        (Fault::InsertNeverReturns, "did not return within 3s: it waits, and nobody wakes it"),
+        (Fault::InsertSpins, "times and asks to be polled again and again"),
+        (Fault::InsertBlocks, "10 bytes did not return within 3s: it blocks its thread; look for a lock"),
+        (Fault::PeekBlocks, "`peek(\"a\")` did not return within 3s: it blocks its thread"),
+        (Fault::DropBlocks, "no call was open, and yet the rule did not end within 3s"),
         (Fault::InsertPanics, "panicked: told to"),
         (Fault::InsertFails, "declares `fails`"),
         (Fault::RefusesAll, "declares `refuses`"),
@@ -121,7 +127,7 @@ async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn whatever_usage_says_no_rule_panics() {
     for fault in [Fault::UsageIsAbsurd, Fault::HasNoRoom] {
         for can in [memory(), memory().forgets().max_entries(u64::MAX), memory().refuses().max_entries(0)] {
@@ -134,7 +140,7 @@ async fn whatever_usage_says_no_rule_panics() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_declared_is_not_held_against_a_backend() {
     for (fault, can) in [
         (Fault::InsertFails, memory().fails()),
@@ -167,12 +173,21 @@ fn on_disk(fault: Fault) -> Suite {
 
 fn opening(fault: Fault, can: Capabilities) -> Suite {
     let media: Mutex<HashMap<u64, Arc<Mutex<State>>>> = Mutex::default();
-    Suite::new(can, move |number| {
+    let suite = Suite::new(can, move |number| {
         let mut media = media.lock().unwrap();
         let medium = Arc::clone(media.entry(number).or_default());
         medium.lock().unwrap().reopen(fault);
         async move { Arc::new(Tiers { fault, state: medium, inserting: Default::default() }) as Arc<dyn Backend> }
-    })
+    });
+    match fault {
+        Fault::InsertNeverReturns
+        | Fault::InsertSpins
+        | Fault::InsertBlocks
+        | Fault::PeekBlocks
+        | Fault::DropBlocks
+        | Fault::PeekWaitsForInserts => suite.patience(SHORT),
+        _ => suite,
+    }
 }
 
 struct Tiers {
@@ -203,6 +218,9 @@ const UPPER_MAX: usize = 15;
 impl Drop for Tiers {
     fn drop(&mut self) {
         assert!(!self.is(Fault::DropPanics), "told to");
+        if self.is(Fault::DropBlocks) {
+            block();
+        }
     }
 }
 
@@ -351,12 +369,14 @@ impl State {
 impl Backend for Tiers {
     fn peek(&self, key: &str) -> Option<Entry> {
         let key = self.named(key);
-        if self.is(Fault::PeekWaitsForInserts) {
-            while self.inserting.try_lock().is_err() {
-                std::thread::yield_now();
-            }
+        // The insert would go on, on this very thread.
+        if self.is(Fault::PeekWaitsForInserts) && self.inserting.try_lock().is_err() {
+            block();
         }
         assert!(!self.is(Fault::PeekPanics), "told to");
+        if self.is(Fault::PeekBlocks) {
+            block();
+        }
         match self.fault {
             // As a tier that waits: what is below is not at hand.
             Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
@@ -382,6 +402,7 @@ impl Backend for Tiers {
             Fault::InsertSpins => loop {
                 yield_now().await;
             },
+            Fault::InsertBlocks => block(),
             Fault::InsertPanics => panic!("told to"),
             Fault::InsertFails => {
                 self.state().take(entry.key(), Fault::None);
@@ -463,7 +484,8 @@ impl Backend for Tiers {
         if self.is(Fault::UsageIsAbsurd) {
             let (entries, bytes, evicted, expired, refused) =
                 (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
-            return Usage { entries, bytes, capacity_bytes: Some(0), evicted, expired, refused };
+            let (capacity_bytes, capacity_entries) = (Some(0), Some(0));
+            return Usage { entries, bytes, capacity_bytes, capacity_entries, evicted, expired, refused };
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
@@ -474,6 +496,7 @@ impl Backend for Tiers {
             entries: (state.upper.len() + state.lower.len()) as u64 + state.miscount,
             bytes: bytes.sum(),
             capacity_bytes: Some(self.capacity()),
+            capacity_entries: Some(ENTRIES_MAX as u64),
             evicted: state.evicted,
             expired: state.expired,
             refused: state.refused,

@@ -6,9 +6,19 @@ mod own;
 mod policies;
 mod validators;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use cache_testkit::conformance::{Broken, Outcome, Report};
+
+/// How long a rule may make no progress, where something is there that never ends: long enough for what does.
+const SHORT: Duration = Duration::from_secs(3);
+
+/// Blocks the thread for good.
+fn block() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 /// The broken rule, of a check that should have found it.
 #[track_caller]

@@ -11,7 +11,7 @@ use std::{
 use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
 use cache_testkit::conformance::policy::{self, Capabilities, RULES, Suite};
 
-use crate::{broken, covered};
+use crate::{SHORT, block, broken, covered};
 
 /// What is wrong with a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ enum Fault {
     ForgetsTheUpdated,
     WantsHits,
     PanicsAtHitsTogether,
+    BlocksWhenAsked,
+    BlocksAtHitsTogether,
 }
 
 /// For each rule, what must be caught by it.
@@ -74,6 +76,18 @@ fn a_panic_is_reported_under_the_rule() {
     let broken =
         policy::a_new_weight_takes_the_place_of_the_old(&suite(Fault::PanicsAtNewWeights)).unwrap_err();
     assert!(broken.what.contains("panicked: told to"), "{broken}");
+}
+
+#[test]
+fn a_call_that_does_not_end_is_reported_as_such() {
+    for (fault, said) in [
+        (Fault::BlocksWhenAsked, "`victim` under `Pressure::Full` did not return within 3s: it blocks its"),
+        (Fault::BlocksAtHitsTogether, "`on_hit`, called by several threads at once, did not return"),
+    ] {
+        let broken = policy::check(&suite(fault).patience(SHORT)).unwrap_err();
+        println!("{broken}");
+        assert!(broken.what.contains(said), "{broken}");
+    }
 }
 
 fn suite(fault: Fault) -> Suite {
@@ -158,11 +172,14 @@ impl EvictionPolicy for Fifo {
 
     fn on_hit(&self, _: Slot) {
         self.was_hit.store(true, Ordering::Relaxed);
-        if self.is(Fault::PanicsAtHitsTogether) {
+        if matches!(self.fault, Fault::PanicsAtHitsTogether | Fault::BlocksAtHitsTogether) {
             let before = self.n_hitting.fetch_add(1, Ordering::Relaxed);
             std::thread::yield_now();
             self.n_hitting.fetch_sub(1, Ordering::Relaxed);
-            assert_eq!(before, 0, "told to");
+            assert!(before == 0 || !self.is(Fault::PanicsAtHitsTogether), "told to");
+            if before > 0 {
+                block();
+            }
         }
     }
 
@@ -184,6 +201,7 @@ impl EvictionPolicy for Fifo {
         let slots = self.slots.lock().unwrap();
         let first = slots.values().next().copied();
         match (self.fault, pressure) {
+            (Fault::BlocksWhenAsked, Pressure::Full) if first.is_some() => block(),
             (Fault::NamesAnUnknownSlot, Pressure::Full) => return Some(Slot::new(u32::MAX)),
             (Fault::KeepsTheLast, Pressure::Full) if slots.len() == 1 => return None,
             (Fault::WantsHits, Pressure::Full) if !self.was_hit.load(Ordering::Relaxed) => return None,

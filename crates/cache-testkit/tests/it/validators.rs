@@ -13,7 +13,7 @@ use cache_core::{
 use cache_testkit::conformance::validator::{self, Capabilities, RULES, Suite, Trouble, Truth};
 use tokio::task::yield_now;
 
-use crate::{broken, covered};
+use crate::{SHORT, block, broken, covered};
 
 /// What is wrong with an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,9 @@ enum Fault {
     WritesBeforeItIsRefused,
     DeletesNothing,
     MissingIsAnOutage,
+    ValidateNeverReturns,
+    ValidateBlocks,
+    PutBlocks,
 }
 
 /// For each rule, what must be caught by it.
@@ -78,7 +81,7 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_deleted_object_is_gone_for_all", &[Fault::DeletesNothing, Fault::MissingIsAnOutage]),
 ];
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn for_each_rule_something_broken_is_caught() {
     for (rule, faults) in CASES {
         let checks = RULES.iter().find(|known| known.name == *rule).unwrap();
@@ -88,7 +91,21 @@ async fn for_each_rule_something_broken_is_caught() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+/// Each ends the check, whatever rule it meets first.
+#[tokio::test]
+async fn a_call_that_does_not_end_is_reported_as_such() {
+    for (fault, said) in [
+        (Fault::ValidateNeverReturns, "did not return within 3s: it waits, and nobody wakes it"),
+        (Fault::ValidateBlocks, "missing\", None)` did not return within 3s: it blocks its thread"),
+        (Fault::PutBlocks, "/a, …)` did not return within 3s: it blocks its thread"),
+    ] {
+        let broken = validator::check(&suite(fault)).await.unwrap_err();
+        println!("{broken}");
+        assert!(broken.what.contains(said), "{broken}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_fault_all_rules_are_kept() {
     let mut all = validator::check(&suite(Fault::None)).await.unwrap();
     let without = validator::check(&without_conditions(Fault::None)).await.unwrap();
@@ -96,7 +113,7 @@ async fn without_a_fault_all_rules_are_kept() {
     covered(&all, CASES.iter().map(|(rule, _)| *rule));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn all_keys_are_under_the_prefix() {
     let shelf = Shelf { fault: Fault::None, conditions: true, state: Arc::default() };
     let suite = of(shelf.clone(), all()).under("a/b").unwrap();
@@ -105,7 +122,7 @@ async fn all_keys_are_under_the_prefix() {
     assert_eq!(suite.under("/a").unwrap_err().kind(), ErrorKind::InvalidKey);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_declared_is_not_held_against_a_validator() {
     let report =
         validator::check(&with_conditions(Fault::NeverConfirmable, all().never_confirms())).await.unwrap();
@@ -132,7 +149,14 @@ fn without_conditions(fault: Fault) -> Suite {
 }
 
 fn of(shelf: Shelf, can: Capabilities) -> Suite {
-    Suite::of_origin(can, Arc::new(shelf.clone()), Arc::new(TruthOf(shelf)))
+    let fault = shelf.fault;
+    let suite = Suite::of_origin(can, Arc::new(shelf.clone()), Arc::new(TruthOf(shelf)));
+    match fault {
+        Fault::StaysBusy | Fault::ValidateNeverReturns | Fault::ValidateBlocks | Fault::PutBlocks => {
+            suite.patience(SHORT)
+        }
+        _ => suite,
+    }
 }
 
 /// Objects with the number of the write as their tag. Each request waits for a turn of the scheduler on its way there and
@@ -300,6 +324,8 @@ impl Validator for Shelf {
                         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                     }
                 }
+                Fault::ValidateNeverReturns => std::future::pending().await,
+                Fault::ValidateBlocks => block(),
                 Fault::AsksBehind => {
                     let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());
                     let task = tokio::spawn(async move {
@@ -338,6 +364,9 @@ impl Validator for Shelf {
 impl Origin for Shelf {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
         yield_now().await;
+        if self.is(Fault::PutBlocks) {
+            block();
+        }
         let size = body.len() as u64;
         let tag = {
             let mut state = self.state();

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Clock as _, Entry, Freshness, Moment, ReadThrough, Status};
 
 use super::{
-    Fault, Suite, kept,
+    Fault, Suite,
     probe::{Probe, entry, vouched},
     walk::{Crowd, Walk},
 };
 use crate::{
     ManualClock, MemoryOrigin,
-    conformance::{Broken, Outcome, bounds::answered, checked},
+    conformance::{Broken, Outcome},
 };
 
 /// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or was never vouched
@@ -22,11 +22,11 @@ use crate::{
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_sweep_spares_what_has_not_expired(suite: &Suite) -> Result<Outcome, Broken> {
-    let spares = async {
+    let spares = async |suite: &Suite| {
         spared(suite).await?;
         renewed(suite).await
     };
-    kept("a_sweep_spares_what_has_not_expired", spares).await
+    suite.kept("a_sweep_spares_what_has_not_expired", spares).await
 }
 
 async fn spared(suite: &Suite) -> Result<(), Fault> {
@@ -70,7 +70,8 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
         .build()
         .expect("the settings are good");
     for _ in 0..2 {
-        let read = answered("a read through the backend", || cache.get("a", Some(&STRONG))).await?;
+        let read =
+            suite.calls.answered("a read through the backend", || cache.get("a", Some(&STRONG))).await?;
         let served = read.map_err(|error| format!("a read through the backend failed: {error}"))?;
         if served.status == Status::Revalidated {
             // 90 seconds old, and renewed.
@@ -103,7 +104,7 @@ pub async fn a_sweep_drops_what_has_expired(suite: &Suite) -> Result<Outcome, Br
     if !suite.can.sweeps {
         return Ok(Outcome::LeftOut("a sweep need not find anything here"));
     }
-    kept("a_sweep_drops_what_has_expired", swept(suite)).await
+    suite.kept("a_sweep_drops_what_has_expired", swept).await
 }
 
 async fn swept(suite: &Suite) -> Result<(), Fault> {
@@ -135,7 +136,7 @@ async fn swept(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn the_limits_hold_after_each_call(suite: &Suite) -> Result<Outcome, Broken> {
-    checked("the_limits_hold_after_each_call", limits(suite)).await
+    suite.checked("the_limits_hold_after_each_call", limits).await
 }
 
 async fn limits(suite: &Suite) -> Result<Outcome, Fault> {
@@ -182,7 +183,7 @@ pub async fn usage_counts_what_is_shown(suite: &Suite) -> Result<Outcome, Broken
     if suite.can.forgets {
         return Ok(Outcome::LeftOut("entries leave uncounted here"));
     }
-    kept("usage_counts_what_is_shown", counts(suite)).await
+    suite.kept("usage_counts_what_is_shown", counts).await
 }
 
 async fn counts(suite: &Suite) -> Result<(), Fault> {
@@ -222,7 +223,7 @@ pub async fn whoever_left_is_counted_once(suite: &Suite) -> Result<Outcome, Brok
     if !suite.can.is_counting() {
         return Ok(Outcome::LeftOut("what leaves by a failure, or is forgotten, is not counted"));
     }
-    kept("whoever_left_is_counted_once", totals(suite)).await
+    suite.kept("whoever_left_is_counted_once", totals).await
 }
 
 async fn totals(suite: &Suite) -> Result<(), Fault> {

@@ -3,11 +3,11 @@
 use cache_core::Admission;
 
 use super::{
-    Fault, Suite, kept,
+    Fault, Suite,
     probe::{Call, Inserting, Removing, entry},
     walk::Crowd,
 };
-use crate::conformance::{Broken, Outcome, bounds::settle, checked};
+use crate::conformance::{Broken, Outcome, bounds::settle};
 
 /// *After `remove(key)` has returned, no look-up that begins later shows an entry whose `insert` returned before the
 /// call, in any tier*; it says whether there was one, and leaves other keys alone.
@@ -16,7 +16,7 @@ use crate::conformance::{Broken, Outcome, bounds::settle, checked};
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_removed_entry_is_not_shown(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("a_removed_entry_is_not_shown", removed(suite)).await
+    suite.kept("a_removed_entry_is_not_shown", removed).await
 }
 
 async fn removed(suite: &Suite) -> Result<(), Fault> {
@@ -65,7 +65,7 @@ async fn removed(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn after_a_clear_nothing_is_shown(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("after_a_clear_nothing_is_shown", cleared(suite)).await
+    suite.kept("after_a_clear_nothing_is_shown", cleared).await
 }
 
 async fn cleared(suite: &Suite) -> Result<(), Fault> {
@@ -97,7 +97,7 @@ async fn cleared(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_replaced_entry_is_not_shown(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("a_replaced_entry_is_not_shown", replaced(suite)).await
+    suite.kept("a_replaced_entry_is_not_shown", replaced).await
 }
 
 async fn replaced(suite: &Suite) -> Result<(), Fault> {
@@ -125,7 +125,7 @@ async fn replaced(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_refused_entry_drops_the_earlier_one(suite: &Suite) -> Result<Outcome, Broken> {
-    checked("a_refused_entry_drops_the_earlier_one", refused(suite)).await
+    suite.checked("a_refused_entry_drops_the_earlier_one", refused).await
 }
 
 async fn refused(suite: &Suite) -> Result<Outcome, Fault> {
@@ -156,7 +156,7 @@ async fn refused(suite: &Suite) -> Result<Outcome, Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn an_evicted_entry_uncovers_no_older_one(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("an_evicted_entry_uncovers_no_older_one", uncovered(suite)).await
+    suite.kept("an_evicted_entry_uncovers_no_older_one", uncovered).await
 }
 
 async fn uncovered(suite: &Suite) -> Result<(), Fault> {
@@ -186,7 +186,7 @@ async fn uncovered(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_dropped_future_has_no_later_effect(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("a_dropped_future_has_no_later_effect", dropped(suite)).await
+    suite.kept("a_dropped_future_has_no_later_effect", dropped).await
 }
 
 async fn dropped(suite: &Suite) -> Result<(), Fault> {

@@ -1,33 +1,27 @@
 //! Several callers at once.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::task::Poll;
 
 use cache_core::{Admission, Moment, Result};
 use futures_util::future::BoxFuture;
 use tokio::task::{JoinSet, yield_now};
 
 use super::{
-    Fault, Suite, kept,
+    Fault, Suite,
     probe::{Inserting, Probe, Removing, entry},
 };
 use crate::{
-    conformance::{
-        Broken, Outcome,
-        bounds::{answered, on_a_thread, poll_once, returned},
-    },
+    conformance::{Broken, Outcome, bounds::poll_once},
     random::Random,
 };
 
 /// `peek` *must not block*: it returns while other calls are half-way, whether or not anybody polls them.
 ///
-/// It is called on a thread of its own and given up after five seconds of the machine's time; the thread of the caller
-/// waits meanwhile.
-///
 /// # Errors
 ///
 /// [`Broken`] if it is not so.
 pub async fn peek_does_not_block(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("peek_does_not_block", peeks(suite)).await
+    suite.kept("peek_does_not_block", peeks).await
 }
 
 async fn peeks(suite: &Suite) -> Result<(), Fault> {
@@ -48,7 +42,7 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
         for (name, mut call) in calls {
             let mut result = None;
             for _ in 0..n_polls {
-                match returned(format!("`{name}`"), || poll_once(call.as_mut()))? {
+                match suite.calls.returned(format!("`{name}`"), || poll_once(call.as_mut()))? {
                     Poll::Ready(returned) => {
                         result = Some(returned);
                         break;
@@ -56,12 +50,11 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
                     Poll::Pending => yield_now().await,
                 }
             }
-            let peeking = Arc::clone(&probe.backend);
             let what = format!("`peek`, while `{name}` is half-way (polled {n_polls} times),");
-            on_a_thread(what, PEEK_PATIENCE, move || drop((peeking.peek("a"), peeking.peek("other"))))?;
+            suite.calls.returned(what, || drop((backend.peek("a"), backend.peek("other"))))?;
             if result.is_none() {
                 // What it returns is another rule's affair.
-                let _ = answered(format!("`{name}`"), || call).await?;
+                let _ = suite.calls.answered(format!("`{name}`"), || call).await?;
             }
         }
     }
@@ -78,7 +71,7 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn many_tasks_at_once_find_their_own(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("many_tasks_at_once_find_their_own", many(suite)).await
+    suite.kept("many_tasks_at_once_find_their_own", many).await
 }
 
 async fn many(suite: &Suite) -> Result<(), Fault> {
@@ -166,4 +159,3 @@ fn key(task: u64, n: u64) -> String {
 const TASKS: u64 = 4;
 const KEYS: u64 = 10;
 const STEPS: u64 = 200;
-const PEEK_PATIENCE: Duration = Duration::from_secs(5);

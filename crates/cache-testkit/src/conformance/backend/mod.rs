@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use cache_core::Backend;
@@ -42,7 +43,7 @@ pub use self::{
         memory_answers_in_peek_alone, what_outlives_the_process_comes_back_without_a_stamp,
     },
 };
-use super::{Broken, Fault, Outcome, Report, Rule, bounds::answered, check_all, checked, rules};
+use super::{Broken, Fault, Outcome, PATIENCE, Report, Rule, bounds::Calls, check_all, checked, rules};
 
 /// All rules, in the order in which [`check`] goes through them.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -147,10 +148,13 @@ impl Capabilities {
 }
 
 /// A kind of backend under test.
+#[derive(Clone)]
 pub struct Suite {
-    open: Box<Open>,
+    open: Arc<Open>,
     can: Capabilities,
-    n_opened: AtomicU64,
+    n_opened: Arc<AtomicU64>,
+    patience: Duration,
+    calls: Calls,
 }
 
 type Open = dyn Fn(u64) -> BoxFuture<'static, Arc<dyn Backend>> + Send + Sync;
@@ -166,8 +170,17 @@ impl Suite {
     where
         F: Future<Output = Arc<dyn Backend>> + Send + 'static,
     {
-        let open = Box::new(move |number| Box::pin(open(number)) as BoxFuture<'static, _>);
-        Self { open, can: capabilities, n_opened: AtomicU64::new(0) }
+        let open = Arc::new(move |number| Box::pin(open(number)) as BoxFuture<'static, _>);
+        let (n_opened, calls) = (Arc::default(), Calls::new());
+        Self { open, can: capabilities, n_opened, patience: PATIENCE, calls }
+    }
+
+    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
+    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    #[must_use]
+    pub fn patience(mut self, span: Duration) -> Self {
+        self.patience = span;
+        self
     }
 
     /// A backend on a medium that nobody has seen.
@@ -180,8 +193,28 @@ impl Suite {
     }
 
     async fn open_at(&self, number: u64) -> Result<Probe, Fault> {
-        let backend = answered("opening the backend", || (self.open)(number)).await?;
-        Ok(Probe::new(backend, self.can.clone()))
+        let backend = self.calls.answered("opening the backend", || (self.open)(number)).await?;
+        Ok(Probe::new(backend, self.can.clone(), self.calls.clone()))
+    }
+
+    /// What became of `rule`, as `checking` finds it.
+    async fn checked(
+        &self,
+        rule: &'static str,
+        checking: impl AsyncFnOnce(&Self) -> Result<Outcome, Fault> + Send + 'static,
+    ) -> Result<Outcome, Broken> {
+        let suite = Self { calls: Calls::new(), ..self.clone() };
+        let calls = suite.calls.clone();
+        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+    }
+
+    /// What became of `rule`, in which `checking` finds nothing or a fault.
+    async fn kept(
+        &self,
+        rule: &'static str,
+        checking: impl AsyncFnOnce(&Self) -> Result<(), Fault> + Send + 'static,
+    ) -> Result<Outcome, Broken> {
+        self.checked(rule, async move |suite| checking(suite).await.map(|()| Outcome::Kept)).await
     }
 }
 
@@ -189,12 +222,4 @@ impl fmt::Debug for Suite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Suite").field("can", &self.can).finish_non_exhaustive()
     }
-}
-
-/// What became of `rule`, in which `checking` finds nothing or a fault.
-async fn kept(
-    rule: &'static str,
-    checking: impl Future<Output = Result<(), Fault>>,
-) -> Result<Outcome, Broken> {
-    checked(rule, async { checking.await.map(|()| Outcome::Kept) }).await
 }

@@ -6,15 +6,13 @@ use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
 
 use super::{Capabilities, Fault};
-use crate::conformance::{
-    Short,
-    bounds::{abandoned, answered, returned},
-};
+use crate::conformance::{Short, bounds::Calls};
 
 #[derive(Clone)]
 pub(super) struct Probe {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) can: Capabilities,
+    calls: Calls,
 }
 
 /// A call that a rule drops half-way.
@@ -27,8 +25,8 @@ pub(super) enum Call<'a> {
 }
 
 impl Probe {
-    pub(super) fn new(backend: Arc<dyn Backend>, can: Capabilities) -> Self {
-        Self { backend, can }
+    pub(super) fn new(backend: Arc<dyn Backend>, can: Capabilities, calls: Calls) -> Self {
+        Self { backend, can, calls }
     }
 
     /// The backend itself: `Arc` would call it when polled, whatever it does when called.
@@ -84,7 +82,7 @@ impl Probe {
     }
 
     pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>, Fault> {
-        returned(format!("`peek({})`", Short(key)), || self.inner().peek(key))
+        self.calls.returned(format!("`peek({})`", Short(key)), || self.inner().peek(key))
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, Fault> {
@@ -92,17 +90,17 @@ impl Probe {
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Fault> {
-        returned("`usage()`", || self.inner().usage())
+        self.calls.returned("`usage()`", || self.inner().usage())
     }
 
     /// Calls, polls at most `n_polls` times, and drops the future. Whether the call had returned.
     pub(super) async fn abandon(&self, call: Call<'_>, n_polls: usize) -> Result<bool, Fault> {
-        let backend = self.inner();
+        let (backend, calls) = (self.inner(), &self.calls);
         match call {
-            Call::Insert(entry) => abandoned(call, n_polls, || backend.insert(entry.clone())).await,
-            Call::Remove(key) => abandoned(call, n_polls, || backend.remove(key)).await,
-            Call::Clear => abandoned(call, n_polls, || backend.clear()).await,
-            Call::Get(key) => abandoned(call, n_polls, || backend.get(key)).await,
+            Call::Insert(entry) => calls.abandoned(call, n_polls, || backend.insert(entry.clone())).await,
+            Call::Remove(key) => calls.abandoned(call, n_polls, || backend.remove(key)).await,
+            Call::Clear => calls.abandoned(call, n_polls, || backend.clear()).await,
+            Call::Get(key) => calls.abandoned(call, n_polls, || backend.get(key)).await,
         }
     }
 
@@ -146,7 +144,7 @@ impl Probe {
         call: impl fmt::Display,
         future: impl FnOnce() -> F,
     ) -> Result<Option<T>, Fault> {
-        match answered(&call, future).await? {
+        match self.calls.answered(&call, future).await? {
             Ok(value) => Ok(Some(value)),
             Err(_) if self.can.fails => Ok(None),
             Err(error) => Err(format!(

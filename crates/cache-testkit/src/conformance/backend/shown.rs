@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cache_core::{Attributes, Entry, Identity, Keep, Key, Moment, Version};
 
 use super::{
-    Fault, Suite, kept,
+    Fault, Suite,
     probe::{Inserting, Probe, Shown, difference, entry, vouched},
 };
 use crate::conformance::{Broken, Outcome, Short};
@@ -18,7 +18,7 @@ use crate::conformance::{Broken, Outcome, Short};
 ///
 /// [`Broken`] if it is not so.
 pub async fn each_key_shows_its_own_entry(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("each_key_shows_its_own_entry", keys(suite)).await
+    suite.kept("each_key_shows_its_own_entry", keys).await
 }
 
 async fn keys(suite: &Suite) -> Result<(), Fault> {
@@ -86,7 +86,7 @@ fn odd_keys() -> Vec<String> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn an_entry_comes_back_whole(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("an_entry_comes_back_whole", whole(suite)).await
+    suite.kept("an_entry_comes_back_whole", whole).await
 }
 
 async fn whole(suite: &Suite) -> Result<(), Fault> {
@@ -139,7 +139,7 @@ fn odd_entries() -> Vec<Entry> {
 ///
 /// [`Broken`] if it is not so.
 pub async fn a_look_up_shows_the_inserted_entry_itself(suite: &Suite) -> Result<Outcome, Broken> {
-    kept("a_look_up_shows_the_inserted_entry_itself", itself(suite)).await
+    suite.kept("a_look_up_shows_the_inserted_entry_itself", itself).await
 }
 
 async fn itself(suite: &Suite) -> Result<(), Fault> {
@@ -174,7 +174,7 @@ pub async fn memory_answers_in_peek_alone(suite: &Suite) -> Result<Outcome, Brok
     if suite.can.waits {
         return Ok(Outcome::LeftOut("this backend waits"));
     }
-    kept("memory_answers_in_peek_alone", at_hand(suite)).await
+    suite.kept("memory_answers_in_peek_alone", at_hand).await
 }
 
 async fn at_hand(suite: &Suite) -> Result<(), Fault> {
@@ -201,7 +201,7 @@ pub async fn what_outlives_the_process_comes_back_without_a_stamp(suite: &Suite)
     if !suite.can.outlives {
         return Ok(Outcome::LeftOut("nothing outlives the process here"));
     }
-    kept("what_outlives_the_process_comes_back_without_a_stamp", reopened(suite)).await
+    suite.kept("what_outlives_the_process_comes_back_without_a_stamp", reopened).await
 }
 
 async fn reopened(suite: &Suite) -> Result<(), Fault> {

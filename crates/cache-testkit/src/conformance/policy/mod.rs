@@ -1,12 +1,12 @@
 //! The contract of [`EvictionPolicy`], sentence by sentence.
 //!
-//! A rule gives a shard's policy entries by generated steps, as a backend would, and looks at whom it names. It runs on a
-//! thread of its own, so that one that never comes back is reported too.
+//! A rule gives a shard's policy entries by generated steps, as a backend would, and looks at whom it names.
 //!
 //! What no suite can see from outside: that `on_hit` neither blocks nor allocates, uses relaxed atomics only, and invents
 //! no hit; that `on_update` leaves an entry's rank as it is; that `victim` forgets nothing, since its caller must remove
 //! whom it names. Nor does a suite judge whom a policy names, as long as it may: `cargo xtask simulate` does.
 
+mod noted;
 mod rules;
 mod slots;
 mod steps;
@@ -15,6 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{EvictionPolicy, Limits};
 
+use self::noted::Noted;
 pub use self::{
     rules::{
         a_new_weight_takes_the_place_of_the_old, a_shard_begins_empty, hits_come_many_at_once,
@@ -23,7 +24,10 @@ pub use self::{
     },
     slots::Slots,
 };
-use super::{Broken, Fault, Outcome, Report, bounds::on_a_thread};
+use super::{
+    Broken, Fault, Outcome, PATIENCE, Report,
+    bounds::{Calls, on_a_thread},
+};
 
 /// All rules, in the order in which [`check`] goes through them.
 pub const RULES: &[Rule] = &[
@@ -119,14 +123,31 @@ impl Capabilities {
 pub struct Suite {
     for_shard: Arc<ForShard>,
     can: Capabilities,
+    patience: Duration,
+    calls: Calls,
 }
 
-type ForShard = dyn Fn(&Limits) -> Box<dyn EvictionPolicy> + Send + Sync;
+type ForShard = dyn Fn(&Limits, &Calls) -> Box<dyn EvictionPolicy> + Send + Sync;
 
 impl Suite {
     /// The policy whose pattern this is.
     pub fn new(capabilities: Capabilities, pattern: impl EvictionPolicy) -> Self {
-        Self { for_shard: Arc::new(move |limits| Box::new(pattern.for_shard(limits))), can: capabilities }
+        let for_shard: Arc<ForShard> =
+            Arc::new(move |limits, calls| Box::new(Noted::of(&pattern, limits, calls)));
+        Self { for_shard, can: capabilities, patience: PATIENCE, calls: Calls::new() }
+    }
+
+    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
+    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    #[must_use]
+    pub fn patience(mut self, span: Duration) -> Self {
+        self.patience = span;
+        self
+    }
+
+    /// The policy of one shard.
+    fn for_shard(&self, limits: &Limits) -> Box<dyn EvictionPolicy> {
+        (self.for_shard)(limits, &self.calls)
     }
 
     /// What became of `rule`, as `checked` finds it on a thread of its own.
@@ -135,8 +156,9 @@ impl Suite {
         rule: &'static str,
         checked: impl FnOnce(&Self) -> Result<(), Fault> + Send + 'static,
     ) -> Result<Outcome, Broken> {
-        let suite = self.clone();
-        let checked = on_a_thread("the policy", THREAD_PATIENCE, move || checked(&suite));
+        let suite = Self { calls: Calls::new(), ..self.clone() };
+        let calls = suite.calls.clone();
+        let checked = on_a_thread(rule, "the policy", self.patience, &calls, move || checked(&suite));
         checked.and_then(|found| found).map(|()| Outcome::Kept).map_err(|what| Broken { rule, what })
     }
 }
@@ -146,6 +168,3 @@ impl fmt::Debug for Suite {
         f.debug_struct("Suite").field("can", &self.can).finish_non_exhaustive()
     }
 }
-
-/// All steps of a rule take a second at most, also where nothing is optimised.
-const THREAD_PATIENCE: Duration = Duration::from_secs(60);

@@ -22,12 +22,12 @@ use crate::conformance::{Broken, Outcome};
 pub fn a_shard_begins_empty(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("a_shard_begins_empty", |suite| {
         let limits = Limits { weight: 100, entries: 10 };
-        let mut full = (suite.for_shard)(&limits);
+        let mut full = suite.for_shard(&limits);
         let mut slots = Slots::default();
         for _ in 0..10 {
             slots.insert(&mut *full, None);
         }
-        let mut empty = (suite.for_shard)(&limits);
+        let mut empty = suite.for_shard(&limits);
         for pressure in [Pressure::Full, Pressure::Expired] {
             if let Some(slot) = empty.victim(Moment::MAX, pressure, &Slots::default()) {
                 return Err(format!(
@@ -139,7 +139,7 @@ pub fn a_new_weight_takes_the_place_of_the_old(suite: &Suite) -> Result<Outcome,
     suite.rule("a_new_weight_takes_the_place_of_the_old", |suite| {
         walks(suite, Way { deadlines: false, ..Way::ALL }, somebody)?;
         // Up and down, again and again, of few.
-        let mut policy = (suite.for_shard)(&Limits { weight: 1000, entries: u64::MAX });
+        let mut policy = suite.for_shard(&Limits { weight: 1000, entries: u64::MAX });
         let mut slots = Slots::default();
         for round in 0..100 {
             let cost =
@@ -182,7 +182,7 @@ pub fn hits_may_be_lost(suite: &Suite) -> Result<Outcome, Broken> {
 /// [`Broken`] if it is not so.
 pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("hits_come_many_at_once", |suite| {
-        let mut policy = (suite.for_shard)(&Limits { weight: 100, entries: 100 });
+        let mut policy = suite.for_shard(&Limits { weight: 100, entries: 100 });
         let mut slots = Slots::default();
         for _ in 0..3 {
             let held: Vec<Slot> = (0..20).map(|_| slots.insert(&mut *policy, None)).collect();
@@ -194,11 +194,13 @@ pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
                 }
             };
             // Caught, so that the others do not take the place of what the policy said.
-            let panics: Vec<_> = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..THREADS)
-                    .map(|thread| scope.spawn(move || catch_unwind(AssertUnwindSafe(|| hits(thread)))))
-                    .collect();
-                threads.into_iter().filter_map(|thread| thread.join().ok()?.err()).collect()
+            let panics: Vec<_> = suite.calls.noted("`on_hit`, called by several threads at once,", || {
+                std::thread::scope(|scope| {
+                    let threads: Vec<_> = (0..THREADS)
+                        .map(|thread| scope.spawn(move || catch_unwind(AssertUnwindSafe(|| hits(thread)))))
+                        .collect();
+                    threads.into_iter().filter_map(|thread| thread.join().ok()?.err()).collect()
+                })
             });
             if let Some(panic) = panics.into_iter().next() {
                 resume_unwind(panic);

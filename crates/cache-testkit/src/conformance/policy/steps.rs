@@ -3,7 +3,7 @@
 use cache_core::{Cost, EvictionPolicy, Limits, Moment, Pressure, Removal, Slot};
 
 use super::{Slots, Suite};
-use crate::random::Random;
+use crate::{conformance::bounds::Calls, random::Random};
 
 /// How a walk is to go.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,7 @@ pub(super) struct Walk {
     random: Random,
     way: Way,
     n_steps: u64,
+    calls: Calls,
 }
 
 /// Whom a policy named.
@@ -43,8 +44,8 @@ impl Walk {
             0 => u64::MAX,
             _ => 1 + random.below(100),
         };
-        let policy = (suite.for_shard)(&Limits { weight: limit(), entries: limit() });
-        Self { policy, slots: Slots::default(), now: 0, random, way, n_steps: 0 }
+        let policy = suite.for_shard(&Limits { weight: limit(), entries: limit() });
+        Self { policy, slots: Slots::default(), now: 0, random, way, n_steps: 0, calls: suite.calls.clone() }
     }
 
     /// One step; if it asked for a victim, whom it was given. He is still held.
@@ -71,7 +72,7 @@ impl Walk {
                 if let Some(slot) = self.pick()
                     && self.random.below(4) < self.way.hits
                 {
-                    self.policy.on_hit(slot);
+                    self.calls.noted("`on_hit`", || self.policy.on_hit(slot));
                 }
             }
             20..22 => {

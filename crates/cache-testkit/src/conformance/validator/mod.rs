@@ -10,11 +10,12 @@
 mod questions;
 mod writes;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Entry, Keep, Key, Origin, PutCondition, Result, Validation, Validator};
+use object_store::{ObjectStoreExt as _, path::Path};
 
 pub use self::{
     questions::{
@@ -29,8 +30,10 @@ pub use self::{
         the_version_of_a_put_names_its_body, what_is_unsupported_says_so_and_changes_nothing,
     },
 };
-use super::{Broken, Fault, Report, Rule, Short, bounds::answered, check_all, rules};
-use crate::{MemoryOrigin, OriginFault};
+use super::{
+    Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, check_all, checked, rules,
+};
+use crate::{Failure, Fault as StoreFault, FaultyOrigin, FaultyStore, MemoryOrigin, OriginFault};
 
 /// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -57,11 +60,11 @@ pub const RULES: &[Rule<Suite>] = rules![
 /// ```
 /// use std::sync::Arc;
 ///
-/// use cache_testkit::{MemoryOrigin, conformance::validator};
+/// use cache_testkit::{FaultyOrigin, conformance::validator};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), cache_testkit::conformance::Broken> {
-/// let origin = Arc::new(MemoryOrigin::new());
+/// let origin = Arc::new(FaultyOrigin::in_memory());
 /// let can = validator::Capabilities::new().puts_if_absent().puts_if_matches();
 /// let suite = validator::Suite::of_origin(can, origin.clone(), origin);
 /// println!("{}", validator::check(&suite).await?);
@@ -140,18 +143,66 @@ impl Truth for MemoryOrigin {
     async fn delete(&self, key: &Key) {
         self.erase(key.as_str());
     }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<T: Truth + ?Sized> Truth for FaultyOrigin<T> {
+    async fn put(&self, key: &Key, body: Bytes) {
+        self.inner().put(key, body).await;
+    }
+
+    async fn delete(&self, key: &Key) {
+        self.inner().delete(key).await;
+    }
 
     fn n_requests(&self) -> Option<u64> {
         Some(self.count() as u64)
     }
 
     fn trouble(&self, trouble: Trouble) -> bool {
-        self.fault(OriginFault::Fails(match trouble {
+        let kind = match trouble {
             Trouble::Outage => cache_core::ErrorKind::Unavailable,
             Trouble::Refusal => cache_core::ErrorKind::PermissionDenied,
-        }));
+        };
+        self.fault(OriginFault::error(kind).once());
         true
     }
+}
+
+/// For those who ask through it: the objects are changed behind their back. Panics if the store fails.
+#[async_trait]
+impl Truth for FaultyStore {
+    async fn put(&self, key: &Key, body: Bytes) {
+        let put = self.inner().put(&path(key), body.into()).await;
+        assert!(put.is_ok(), "the store failed: {put:?}");
+    }
+
+    async fn delete(&self, key: &Key) {
+        match self.inner().delete(&path(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => panic!("the store failed: {error}"),
+        }
+    }
+
+    fn n_requests(&self) -> Option<u64> {
+        Some(self.count() as u64)
+    }
+
+    fn trouble(&self, trouble: Trouble) -> bool {
+        self.fault(
+            StoreFault::error(match trouble {
+                Trouble::Outage => Failure::Unavailable,
+                Trouble::Refusal => Failure::PermissionDenied,
+            })
+            .once(),
+        );
+        true
+    }
+}
+
+fn path(key: &Key) -> Path {
+    Path::parse(key.as_str()).expect("keys are canonical paths")
 }
 
 /// What a validator can do, and what it cannot help. The default: it can confirm what it has just fetched, and an origin
@@ -197,6 +248,8 @@ pub struct Suite {
     truth: Arc<dyn Truth>,
     can: Capabilities,
     prefix: String,
+    patience: Duration,
+    calls: Calls,
 }
 
 impl Suite {
@@ -206,7 +259,8 @@ impl Suite {
         validator: Arc<dyn Validator>,
         truth: Arc<dyn Truth>,
     ) -> Self {
-        Self { validator, origin: None, truth, can: capabilities, prefix: PREFIX.into() }
+        let (prefix, calls) = (PREFIX.into(), Calls::new());
+        Self { validator, origin: None, truth, can: capabilities, prefix, patience: PATIENCE, calls }
     }
 
     /// An origin in front of `truth`; [`OwnWrites`] if there is no other way to it.
@@ -226,6 +280,25 @@ impl Suite {
         Key::parse(&self.prefix).map(|_| self)
     }
 
+    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
+    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    #[must_use]
+    pub fn patience(mut self, span: Duration) -> Self {
+        self.patience = span;
+        self
+    }
+
+    /// What became of `rule`, as `checking` finds it.
+    async fn checked(
+        &self,
+        rule: &'static str,
+        checking: impl AsyncFnOnce(&Self) -> Result<Outcome, Fault> + Send + 'static,
+    ) -> Result<Outcome, Broken> {
+        let suite = Self { calls: Calls::new(), ..self.clone() };
+        let calls = suite.calls.clone();
+        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+    }
+
     /// A key of `rule`.
     fn key(&self, rule: &str, name: &str) -> Result<Key, Fault> {
         let key = format!("{}/{rule}/{name}", self.prefix);
@@ -234,17 +307,17 @@ impl Suite {
 
     async fn put(&self, key: &Key, body: impl Into<Bytes>) -> Result<(), Fault> {
         let body = body.into();
-        answered(format!("the truth's put of {key}"), || self.truth.put(key, body)).await
+        self.calls.answered(format!("the truth's put of {key}"), || self.truth.put(key, body)).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), Fault> {
-        answered(format!("the truth's delete of {key}"), || self.truth.delete(key)).await
+        self.calls.answered(format!("the truth's delete of {key}"), || self.truth.delete(key)).await
     }
 
     /// The answer. Of an entry that cannot be confirmed nothing is sent, as the contract has it.
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Result<Validation>, Fault> {
         let held = held.filter(|held| held.keep() == Keep::Confirmable);
-        answered(asking(key, held), || self.validator.validate(key, held)).await
+        self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await
     }
 
     /// The entry that the answer brings.

@@ -8,15 +8,15 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 /// The requests that are held, oldest first.
-pub(crate) struct Gate {
+pub(crate) struct Holds {
     held: watch::Sender<VecDeque<(u64, oneshot::Sender<()>)>>,
     next_id: AtomicU64,
 }
 
-impl Gate {
+impl Holds {
     /// Waits to be released. A dropped future is not held any more.
     pub(crate) async fn hold(&self) {
-        let place = Place { gate: self, id: self.next_id.fetch_add(1, Ordering::Relaxed) };
+        let place = Place { holds: self, id: self.next_id.fetch_add(1, Ordering::Relaxed) };
         let (open, opened) = oneshot::channel();
         self.held.send_modify(|held| held.push_back((place.id, open)));
         opened.await.expect("only a release takes the sender of a held request");
@@ -24,7 +24,7 @@ impl Gate {
 
     pub(crate) async fn wait_until_held(&self, n: usize) {
         let mut held = self.held.subscribe();
-        held.wait_for(|held| held.len() >= n).await.expect("the gate outlives the borrow");
+        held.wait_for(|held| held.len() >= n).await.expect("they outlive the borrow");
     }
 
     pub(crate) fn release(&self, n: usize) {
@@ -37,7 +37,7 @@ impl Gate {
     }
 }
 
-impl Default for Gate {
+impl Default for Holds {
     fn default() -> Self {
         Self { held: watch::Sender::new(VecDeque::new()), next_id: AtomicU64::new(0) }
     }
@@ -45,12 +45,12 @@ impl Default for Gate {
 
 /// Takes a request out of the queue, however its wait ends.
 struct Place<'a> {
-    gate: &'a Gate,
+    holds: &'a Holds,
     id: u64,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.gate.held.send_modify(|held| held.retain(|(id, _)| *id != self.id));
+        self.holds.held.send_modify(|held| held.retain(|(id, _)| *id != self.id));
     }
 }

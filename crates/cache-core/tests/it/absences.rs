@@ -1,0 +1,88 @@
+//! How much is remembered of objects that do not exist (I-15).
+
+use async_trait::async_trait;
+use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
+use cache_testkit::MapBackend;
+
+use crate::rig::{FOREVER, Rig, STRONG, secs};
+
+/// Says that it is limited.
+struct Limited(MapBackend, Usage);
+
+#[async_trait]
+impl Backend for Limited {
+    fn peek(&self, key: &str) -> Option<Entry> {
+        self.0.peek(key)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.0.get(key).await
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        self.0.insert(entry).await
+    }
+
+    async fn remove(&self, key: &str) -> Result<bool> {
+        self.0.remove(key).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.0.clear().await
+    }
+
+    async fn sweep(&self, now: Moment) -> Result<()> {
+        self.0.sweep(now).await
+    }
+
+    fn usage(&self) -> Usage {
+        let Usage { capacity_bytes, capacity_entries, .. } = self.1;
+        Usage { capacity_bytes, capacity_entries, ..self.0.usage() }
+    }
+}
+
+fn limited(limits: Usage) -> Rig {
+    Rig::with(Limited(MapBackend::new(), limits), |builder| builder.negative_ttl(secs(80)))
+}
+
+async fn ask_for(rig: &Rig, keys: std::ops::Range<u32>) {
+    for number in keys {
+        assert!(rig.cache.get(&format!("missing/{number:04}"), Some(&FOREVER)).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
+    let limits =
+        |capacity_bytes, capacity_entries| Usage { capacity_bytes, capacity_entries, ..Usage::default() };
+    for (limits, most) in [
+        (limits(None, Some(320)), 10),
+        (limits(Some(32_000), None), 1000 / 168),
+        (limits(Some(32), Some(320)), 0),
+        (limits(None, None), 500),
+    ] {
+        let rig = limited(limits);
+        ask_for(&rig, 0..500).await;
+        let held = rig.cache.stats();
+        assert_eq!(held.entries, most, "{limits:?}, {held:?}");
+        // In the next window as many again; the first ones are swept by its end.
+        rig.clock.advance(secs(90));
+        ask_for(&rig, 500..1000).await;
+        assert_eq!(rig.cache.stats().entries, 2 * most, "{limits:?}");
+        rig.cache.backend().sweep(cache_core::Clock::now(&*rig.clock)).await.unwrap();
+        assert_eq!(rig.cache.stats().entries, most, "{limits:?}");
+    }
+}
+
+/// It is asked for again and again, by readers who may not be told without asking.
+#[tokio::test]
+async fn one_missing_object_is_paid_for_once_a_window() {
+    let rig = limited(Usage { capacity_entries: Some(64), ..Usage::default() });
+    for _ in 0..100 {
+        assert!(rig.get(STRONG).await.is_err());
+    }
+    ask_for(&rig, 0..1).await;
+    let asked = rig.origin.count();
+    ask_for(&rig, 0..1).await;
+    assert_eq!(rig.origin.count(), asked, "it is remembered");
+}
