@@ -263,6 +263,26 @@ async fn who_is_far_ahead_makes_a_request_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_others_bring_is_not_asked_for() {
+    let store = with_object(50).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    store.fault(Fault::hold().once());
+    let spawn = |range: std::ops::Range<u64>| {
+        let cached = cached.clone();
+        tokio::spawn(async move { read(&cached, range).await })
+    };
+    let one = spawn(20..30);
+    store.wait_until_held(1).await;
+    let other = spawn(10..40);
+    settle().await;
+    store.release_all();
+    assert_eq!((one.await.unwrap(), other.await.unwrap()), (part(20..30), part(10..40)));
+    assert_eq!(asked(&store), [(bounded(20..30), true), (bounded(10..20), true), (bounded(30..40), true)]);
+}
+
+#[tokio::test]
 async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end() {
     let gate = Arc::new(Gate::new());
     let store = Odd::gated(&gate, 2);
@@ -380,6 +400,7 @@ async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
     backend.blocks.open();
     settle().await;
+    assert!(!backend.overlapped.load(Ordering::Relaxed));
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
     settle().await;
     store.reset();
