@@ -1,4 +1,4 @@
-//! The origin of a cache over any store of the `object_store` crate.
+//! Caches over any store of the `object_store` crate: the origin for one, and one that is a store itself.
 //!
 //! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for `cache_core`'s
 //! `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an [`Origin`](cache_core::Origin). What was
@@ -25,6 +25,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`CachedStore`] is an `ObjectStore` over another one. It holds objects in blocks, so that ranges of large ones need not
+//! be read whole, and streams what it does not hold.
 //!
 //! # Features
 //!

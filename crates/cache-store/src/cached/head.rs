@@ -179,6 +179,11 @@ impl Heads {
         None
     }
 
+    /// Of how many objects somebody waits for bytes with the head.
+    pub(super) fn n_wanted(&self) -> usize {
+        self.wants().len()
+    }
+
     fn wants(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Weak<Want>>>> {
         lock(&self.wants)
     }

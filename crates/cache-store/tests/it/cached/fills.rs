@@ -69,7 +69,8 @@ async fn settle() {
 }
 
 fn is_idle(cached: &CachedStore) -> bool {
-    format!("{cached:?}").contains("objects_on_their_way: 0")
+    let shown = format!("{cached:?}");
+    shown.contains("objects_on_their_way: 0") && shown.contains("objects_wanted: 0")
 }
 
 #[tokio::test]
