@@ -75,8 +75,8 @@ async fn only_what_is_held_and_fresh_is_served_if_that_is_asked_for() {
         only(&mut extensions);
         extensions
     };
-    let conditional = GetOptions::new().with_if_none_match(Some("\"x\"")).with_extensions(extensions());
-    not_cached(cached.get_opts(&path(), conditional).await);
+    let held = GetOptions::new().with_range(Some(1..15)).with_extensions(extensions());
+    not_cached(cached.get_opts(&path(), held.with_if_none_match(Some("\"x\""))).await);
     let head = GetOptions::new().with_head(true).with_extensions(extensions());
     assert_eq!(cached.get_opts(&path(), head).await.unwrap().meta.size, 17);
     assert_eq!(store.count(), 0);
