@@ -9,6 +9,7 @@ mod inserts;
 mod judge;
 mod misses;
 mod mix;
+mod ranges;
 mod scaling;
 mod validated;
 
@@ -28,13 +29,14 @@ pub struct Group {
 }
 
 /// All of them.
-pub const ALL: [Group; 10] = [
+pub const ALL: [Group; 11] = [
     hits::GROUP,
     inserts::GROUP,
     mix::GROUP,
     fresh::GROUP,
     validated::GROUP,
     misses::GROUP,
+    ranges::GROUP,
     burst::GROUP,
     decoded::GROUP,
     scaling::GROUP,

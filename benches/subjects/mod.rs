@@ -9,6 +9,7 @@ pub mod inserts;
 pub mod misses;
 pub mod mix;
 pub mod objects;
+pub mod ranges;
 pub mod s3;
 pub mod stores;
 pub mod tables;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod ci;
+mod clients;
 mod clock;
 mod instructions;
 mod mutants;
@@ -51,6 +52,7 @@ struct Task {
 
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
+    Task { name: "clients", usage: clients::USAGE, run: clients::run },
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
     Task { name: "report", usage: report::USAGE, run: report::run },

@@ -53,8 +53,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Has cargo build a program, and runs it with `args`, in the folder of whoever calls, so that paths among them are
 /// found.
 pub(crate) fn build_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
-    let build = format!("{build} --locked --message-format json-render-diagnostics");
-    let messages = output(&mut cargo(&build))?;
+    build_unlocked_and_run(&format!("{build} --locked"), args)
+}
+
+/// The same, of a workspace whose Cargo.lock is not in the repository.
+pub(crate) fn build_unlocked_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
+    let messages = output(&mut cargo(&format!("{build} --message-format json-render-diagnostics")))?;
     let program = executable(&messages).ok_or("cargo did not say where the program is")?;
     let status = Command::new(&program).args(args).status();
     let status = status.map_err(|error| format!("could not run {program}: {error}"))?;

@@ -76,6 +76,14 @@ fn check<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P) {
 }
 
 fn check_sizes<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usize, n: u32) {
+    // The test harness has a thread of its own, which allocates when it likes: what leaks does so each time.
+    let left: Vec<_> =
+        (0..3).map(|_| left_after_clear(policy, &build, body, n)).take_while(|left| *left != 0).collect();
+    assert!(left.len() < 3, "{policy}, {n} bodies of {body} bytes, after clear: {left:?} bytes are left");
+}
+
+/// The bytes that are allocated after a clear and were not before.
+fn left_after_clear<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usize, n: u32) -> i128 {
     let held = Measured::new(build(), n);
     let empty = held.allocated();
     held.insert(0..n, body);
@@ -83,8 +91,8 @@ fn check_sizes<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usi
     held.insert(n..2 * n, body);
     held.check(&format!("{policy}, {n} bodies of {body} bytes, after churn"));
     assert!(done(held.backend.clear()).is_ok());
-    assert_eq!(held.allocated(), empty, "{policy}, {n} bodies of {body} bytes, after clear");
     assert_eq!(held.backend.usage().bytes, 0);
+    i128::from(held.allocated()) - i128::from(empty)
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The origin of a cache over any store of the `object_store` crate.
+//! Caches over any store of the `object_store` crate: the origin for one, and one that is a store itself.
 //!
 //! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for `cache_core`'s
 //! `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an [`Origin`](cache_core::Origin). What was
@@ -26,10 +26,15 @@
 //! # }
 //! ```
 //!
+//! [`CachedStore`] is an `ObjectStore` over another one. It holds objects in blocks, so that ranges of large ones need not
+//! be read whole, and streams what it does not hold.
+//!
 //! # Features
 //!
 //! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and
 //! change nothing here. Without any there is the store in memory, and every store of your own.
+//!
+//! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -39,12 +44,16 @@ mod cached;
 mod error;
 mod in_flight;
 mod local_disk;
+#[cfg(feature = "object-store-013")]
+mod object_store_013;
 mod paths;
 mod probe;
 mod strength;
 mod tag;
 mod validator;
 
+#[cfg(feature = "object-store-013")]
+pub use crate::object_store_013::ObjectStore013;
 pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,

@@ -234,7 +234,13 @@ impl Fill {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
-                let room = self.fills.blocks.end_of(next, self.range.end) - next;
+                // What is not held need not come by blocks.
+                let end = if self.is_shared {
+                    self.fills.blocks.end_of(next, self.range.end)
+                } else {
+                    self.range.end
+                };
+                let room = end - next;
                 let len = source.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
                 return Poll::Ready(Ok(source.chunk.split_to(len)));
             }
@@ -495,11 +501,18 @@ struct Waiting {
 
 impl Waiting {
     fn register(&self, reader: u64, waker: &Waker) {
+        let waker = waker.clone();
         let mut wakers = self.lock();
-        match wakers.iter_mut().find(|(registered, _)| *registered == reader) {
-            Some((_, registered)) => registered.clone_from(waker),
-            None => wakers.push((reader, waker.clone())),
-        }
+        let before = match wakers.iter_mut().find(|(registered, _)| *registered == reader) {
+            Some((_, registered)) => Some(mem::replace(registered, waker)),
+            None => {
+                wakers.push((reader, waker));
+                None
+            }
+        };
+        // It may be the last one of a task, and free it.
+        drop(wakers);
+        drop(before);
     }
 
     fn forget(&self, reader: u64) {

@@ -53,14 +53,11 @@ impl Fills {
             return Found::Held(block);
         }
         blocks.counters.add(Count::BlocksMissed, 1);
-        if let Some(fill) = self.join(snapshot, wanted.start) {
-            return Found::Coming { fill, joined: true };
-        }
         let mut end = blocks.end_of(start, size);
         for _ in 1..RUN_MAX {
             let is_missing = end < wanted.end
                 && blocks.look_up(snapshot, end).await.is_none()
-                && self.join(snapshot, end).is_none();
+                && !self.is_coming(snapshot, end);
             if !is_missing {
                 break;
             }
@@ -69,14 +66,14 @@ impl Fills {
         self.join_or_begin(snapshot, start..end).await
     }
 
-    /// A fill that will bring the byte of `snapshot` at `offset`.
-    fn join(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
+    /// Whether a fill will bring the byte of `snapshot` at `offset`.
+    fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
         let table = self.table();
         let fills: Vec<_> =
             table.get(&snapshot.location).into_iter().flatten().filter_map(Weak::upgrade).collect();
         // Each may be the last handle of its fill, whose end takes the lock.
         drop(table);
-        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(Fill::join)
+        fills.iter().any(|fill| fill.will_bring(snapshot, offset))
     }
 
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request

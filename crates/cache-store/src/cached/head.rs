@@ -34,7 +34,6 @@ use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
     error::{Action, error_of},
-    tag,
     validator::version_of,
 };
 
@@ -131,8 +130,8 @@ impl Heads {
             Err(error) => return Err(error_of(error, Action::Read, &self.fills.store)),
         };
         let version = version_of(&answer.meta);
-        let is_fit = self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
-            && version.e_tag.as_deref().is_some_and(|tag| !tag::is_weak(tag))
+        let is_fit = version.e_tag.is_some()
+            && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
             && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
         let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
@@ -178,6 +177,11 @@ impl Heads {
             }
         }
         None
+    }
+
+    /// Of how many objects somebody waits for bytes with the head.
+    pub(super) fn n_wanted(&self) -> usize {
+        self.wants().len()
     }
 
     fn wants(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Weak<Want>>>> {

@@ -201,6 +201,7 @@ impl fmt::Debug for CachedStore {
             .field("store", &format_args!("{}", self.shared.store))
             .field("heads", &self.shared.heads)
             .field("objects_on_their_way", &self.shared.fills.n_objects())
+            .field("objects_wanted", &self.shared.heads.origin().n_wanted())
             .finish_non_exhaustive()
     }
 }

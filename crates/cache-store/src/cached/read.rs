@@ -20,12 +20,12 @@ use super::{
 };
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
-    if is_for_the_store(&options) {
-        return shared.pass(location, options).await;
-    }
     let freshness = options.extensions.get::<Freshness>().copied();
     if options.extensions.get::<OnlyIfCached>().is_some() {
         return only_if_cached(shared, location, &options, freshness.as_ref()).await;
+    }
+    if is_for_the_store(&options) {
+        return shared.pass(location, options).await;
     }
     let bytes = (!options.head).then_some(options.range.as_ref());
     for _ in 0..RESTARTS_MAX {
@@ -65,9 +65,7 @@ impl Shared {
         if let Some(served) = self.heads.get_fresh(&key, freshness) {
             return Known::of(location, served);
         }
-        // What ends before it begins is for no store to find out together with a head.
-        let wanted = bytes.filter(|range| !matches!(range, Some(GetRange::Suffix(0))));
-        let wanted = wanted.map(|range| self.heads.origin().want(&key, range));
+        let wanted = bytes.map(|range| self.heads.origin().want(&key, range));
         let mut known = Known::of(location, self.heads.ask(&key, freshness).await?)?;
         known.answer = wanted.and_then(|wanted| wanted.take(&known.snapshot));
         Ok(known)
@@ -112,14 +110,17 @@ impl Known {
 }
 
 /// What is held has no part in it, or it is hard to tell whether it has: conditions but `If-Match`, old versions, ranges
-/// that cannot be.
+/// that cannot be, or have no byte.
 fn is_for_the_store(options: &GetOptions) -> bool {
     options.extensions.get::<Bypass>().is_some()
         || options.version.is_some()
         || options.if_none_match.is_some()
         || options.if_modified_since.is_some()
         || options.if_unmodified_since.is_some()
-        || options.range.as_ref().is_some_and(|range| options.head || range.is_valid().is_err())
+        || options
+            .range
+            .as_ref()
+            .is_some_and(|range| options.head || range.is_valid().is_err() || *range == GetRange::Suffix(0))
 }
 
 /// An answer whose body has not been begun.
@@ -136,7 +137,7 @@ impl Begun {
     fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
         let Known { served, snapshot, answer } = known;
         if let Some(condition) = &options.if_match
-            && snapshot.matches(condition) != Some(true)
+            && !snapshot.matches(condition)
         {
             return None;
         }
@@ -177,6 +178,9 @@ async fn only_if_cached(
     freshness: Option<&Freshness>,
 ) -> Result<GetResult> {
     let not_cached = || object_store::Error::Generic { store: STORE, source: NotCached.into() };
+    if is_for_the_store(options) {
+        return Err(not_cached());
+    }
     let served = shared.heads.get_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
     let mut begun = Begun::new(shared, known, options).ok_or_else(not_cached)?;

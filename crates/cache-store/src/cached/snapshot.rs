@@ -4,7 +4,7 @@ use cache_core::{Entry, Keep};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
 use super::head;
-use crate::{attributes_to_store, tag};
+use crate::attributes_to_store;
 
 /// A version of the object at `location`.
 pub(super) struct Snapshot {
@@ -36,13 +36,9 @@ impl Snapshot {
                 && (self.e_tag(), self.size, &self.location) == (other.e_tag(), other.size, &other.location)
     }
 
-    /// Whether `If-Match: <condition>` holds; `None` if the store should say.
-    pub(super) fn matches(&self, condition: &str) -> Option<bool> {
-        match self.e_tag() {
-            _ if condition == "*" => Some(true),
-            Some(held) if tag::names_one_version(condition) && self.is_pinned() => Some(held == condition),
-            _ => None,
-        }
+    /// Whether `If-Match: <condition>` surely holds.
+    pub(super) fn matches(&self, condition: &str) -> bool {
+        condition == "*" || self.is_pinned() && self.e_tag() == Some(condition)
     }
 
     pub(super) fn meta(&self) -> ObjectMeta {

@@ -7,6 +7,8 @@ mod cached;
 mod clock;
 mod contract;
 mod errors;
+#[cfg(feature = "object-store-013")]
+mod object_store_013;
 mod probe;
 mod probe_s3;
 mod reads;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cache_testkit::{Failure, FaultyStore, S3Server};
+use cache_testkit::{Failure, Fault, FaultyStore, S3Server, TagFault};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
 use super::{HOUR, asked, bounded, builder, cached, lasting, read, read_all, with_object};
@@ -83,7 +83,7 @@ async fn every_range_is_answered_as_over_s3() {
 async fn a_range_that_is_not_there_does_not_hurt_those_who_ask_at_the_same_time() {
     let store = with_object(17).await;
     let cached = lasting(&store);
-    store.fault(cache_testkit::Fault::hold().once());
+    store.fault(Fault::hold().once());
     let (beyond, within) = tokio::join!(
         async { cached.get_opts(&path(), GetOptions::new().with_range(Some(100..200))).await },
         async {
@@ -158,6 +158,7 @@ async fn if_match_is_answered_from_a_head_that_is_fresh_enough() {
     }
     store.reset();
     lasting.get_opts(&path(), with(tag.clone())).await.unwrap();
+    lasting.get_opts(&path(), with(Some("*".into()))).await.unwrap();
     assert_eq!(store.count(), 0);
     strong.get_opts(&path(), with(tag.clone())).await.unwrap();
     assert_eq!((store.count(), store.body_bytes()), (1, 0));
@@ -169,6 +170,18 @@ async fn if_match_is_answered_from_a_head_that_is_fresh_enough() {
     assert_eq!(answer.bytes().await.unwrap(), "new");
     let old = strong.get_opts(&path(), with(tag)).await;
     assert!(matches!(old, Err(object_store::Error::Precondition { .. })));
+}
+
+#[tokio::test]
+async fn whether_a_weak_tag_matches_is_for_the_store_to_say() {
+    let store = with_object(17).await;
+    store.fault(Fault::tag(TagFault::Weak));
+    // It never does, by RFC 9110 section 13.1.1.
+    store.fault(Fault::error(Failure::Precondition).when(|request| request.if_match.is_some()));
+    let cached = lasting(&store);
+    let tag = cached.head(&path()).await.unwrap().e_tag;
+    let answer = cached.get_opts(&path(), GetOptions::new().with_if_match(tag)).await;
+    assert!(matches!(answer, Err(object_store::Error::Precondition { .. })));
 }
 
 #[tokio::test]
@@ -190,7 +203,7 @@ async fn every_kind_of_error_comes_through() {
     let store = with_object(17).await;
     let strong = builder(&store).build().unwrap();
     for failure in [Unavailable, NotFound, PermissionDenied, Unauthenticated, NotSupported, InvalidPath] {
-        store.fault(cache_testkit::Fault::error(failure));
+        store.fault(Fault::error(failure));
         let whole = strong.get(&path()).await.unwrap_err();
         let part = super::get(&strong, 3..8).await.unwrap_err();
         let head = strong.head(&path()).await.unwrap_err();

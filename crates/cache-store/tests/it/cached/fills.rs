@@ -1,16 +1,31 @@
 //! Several readers of one answer.
 
-use std::{sync::Arc, task::Poll};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
 use bytes::Bytes;
 use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
 use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, MapBackend, WaitingBackend};
-use futures_util::{FutureExt, StreamExt, future::poll_immediate, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::poll_immediate,
+    stream::{BoxStream, poll_fn},
+};
 use object_store::{ObjectStore, ObjectStoreExt, Result};
 
 use super::{
-    HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, status, with_object,
+    HOUR, asked, body, bounded, builder, get, lasting,
+    odd::{Odd, with_body},
+    part, read, read_all,
+    slow::Slow,
+    status, with_object,
 };
 use crate::{path, write};
 
@@ -54,7 +69,8 @@ async fn settle() {
 }
 
 fn is_idle(cached: &CachedStore) -> bool {
-    format!("{cached:?}").contains("objects_on_their_way: 0")
+    let shown = format!("{cached:?}");
+    shown.contains("objects_on_their_way: 0") && shown.contains("objects_wanted: 0")
 }
 
 #[tokio::test]
@@ -248,6 +264,26 @@ async fn who_is_far_ahead_makes_a_request_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_others_bring_is_not_asked_for() {
+    let store = with_object(50).await;
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    store.fault(Fault::hold().once());
+    let spawn = |range: std::ops::Range<u64>| {
+        let cached = cached.clone();
+        tokio::spawn(async move { read(&cached, range).await })
+    };
+    let one = spawn(20..30);
+    store.wait_until_held(1).await;
+    let other = spawn(10..40);
+    settle().await;
+    store.release_all();
+    assert_eq!((one.await.unwrap(), other.await.unwrap()), (part(20..30), part(10..40)));
+    assert_eq!(asked(&store), [(bounded(20..30), true), (bounded(10..20), true), (bounded(30..40), true)]);
+}
+
+#[tokio::test]
 async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end() {
     let gate = Arc::new(Gate::new());
     let store = Odd::gated(&gate, 2);
@@ -328,37 +364,62 @@ async fn a_body_may_be_dropped_at_every_chunk() {
     }
 }
 
+/// A cache over a backend that does not take blocks.
+async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, CachedStore) {
+    let backend = Arc::new(Slow::default());
+    backend.blocks.close();
+    let rule = Freshness::max_age(HOUR);
+    let cached = builder(store).backend(Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
+    (backend, cached)
+}
+
 #[tokio::test]
 async fn what_is_on_its_way_to_a_slow_backend_is_served() {
     let store = with_object(23).await;
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let cached = builder(&store)
-        .backend(Arc::<WaitingBackend>::clone(&backend))
-        .freshness(Freshness::max_age(HOUR))
-        .build()
-        .unwrap();
-    cached.head(&path()).await.unwrap();
-    // The first block is given to the backend, which does not take it yet.
-    let mut reading = Box::pin(get(&cached, 0..5));
-    let answer = loop {
-        match poll_immediate(&mut reading).await {
-            Some(answer) => break answer.unwrap(),
-            None => tokio::task::yield_now().await,
-        }
-    };
-    backend.gate.close();
-    assert_eq!(answer.bytes().await.unwrap(), part(0..5));
-    settle().await;
-    assert!(backend.usage().entries <= 1);
+    let (backend, cached) = over_slow(&store).await;
+    assert_eq!(read(&cached, 5..10).await, part(5..10));
+    assert_eq!(backend.usage().entries, 1);
     store.reset();
-    let again = tokio::spawn({
-        let cached = cached.clone();
-        async move { read(&cached, 0..5).await }
-    });
-    settle().await;
-    backend.gate.open();
-    assert_eq!(again.await.unwrap(), part(0..5));
+    assert_eq!(read(&cached, 6..9).await, part(6..9));
     assert_eq!(store.count(), 0);
+    backend.blocks.open();
+    settle().await;
+    assert_eq!(backend.usage().entries, 2);
+    assert_eq!(read(&cached, 6..9).await, part(6..9));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
+    let store = with_object(500).await;
+    let (backend, cached) = over_slow(&store).await;
+    assert_eq!(read_all(&cached).await, body(500));
+    assert_eq!(backend.n_blocks.load(Ordering::Relaxed), 2);
+    // Two versions of one block are never on their way at once.
+    write(&store, vec![b'n'; 500]).await;
+    cached.invalidate(&path()).await.unwrap();
+    assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
+    backend.blocks.open();
+    settle().await;
+    assert!(!backend.overlapped.load(Ordering::Relaxed));
+    assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
+    settle().await;
+    store.reset();
+    assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn what_the_backend_failed_to_take_is_removed() {
+    let store = with_object(23).await;
+    let (backend, cached) = over_slow(&store).await;
+    cached.head(&path()).await.unwrap();
+    backend.blocks.open();
+    backend.fails.store(true, Ordering::Relaxed);
+    let n_removed = backend.n_removed.load(Ordering::Relaxed);
+    assert_eq!(read(&cached, 5..15).await, part(5..15));
+    assert_eq!(backend.n_removed.load(Ordering::Relaxed), n_removed + 2);
+    assert_eq!(cached.stats().backend_errors, 2);
 }
 
 #[tokio::test]
@@ -413,33 +474,78 @@ async fn an_error_is_told_to_all_who_wait_and_the_next_one_asks_anew() {
     assert_eq!(asked(&store), [(bounded(10..50), true)]);
 }
 
-#[tokio::test]
-async fn a_panic_of_the_store_is_an_error_for_those_who_wait() {
-    let store = Odd::answers(|answer| {
-        super::odd::with_body(answer, |body| {
+/// A store whose bodies have 5 bytes, and then come from `then`.
+fn with_rest(
+    then: impl Fn(&mut Context<'_>) -> Poll<Option<Result<Bytes>>> + Clone + Send + Sync + 'static,
+) -> FaultyStore {
+    Odd::answers(move |answer| {
+        with_body(answer, |body| {
             let first = body.map(|chunk| Ok(chunk.unwrap().slice(0..5)));
-            let mut polls = 0;
-            let panics = futures_util::stream::poll_fn(move |context| {
-                polls += 1;
-                assert!(polls < 2, "the store panics");
-                context.waker().wake_by_ref();
-                Poll::<Option<Result<Bytes>>>::Pending
-            });
-            first.chain(panics).boxed()
+            first.chain(poll_fn(then.clone())).boxed()
         })
-    });
-    write(&store, body(17)).await;
-    let cached = lasting(&store);
+    })
+}
+
+/// Two readers of one fill, which wait for what comes behind the first 5 bytes.
+async fn two_readers(store: &FaultyStore) -> (CachedStore, Body, Body) {
+    write(store, body(17)).await;
+    let cached = lasting(store);
     cached.head(&path()).await.unwrap();
     let (mut one, mut other) = (stream(&cached).await, stream(&cached).await);
     assert_eq!((next(&mut one).await, next(&mut other).await), (part(0..5), part(0..5)));
-    assert!(
-        is_pending(&mut one)
-            && std::panic::AssertUnwindSafe(async { other.next().await }).catch_unwind().await.is_err()
-    );
-    assert!(matches!(one.next().await, Some(Err(object_store::Error::Generic { .. }))));
-    drop((one, other));
+    (cached, one, other)
+}
+
+#[tokio::test]
+async fn a_panic_of_the_store_is_an_error_for_those_who_wait() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let store = with_rest({
+        let panics = Arc::clone(&panics);
+        move |_| {
+            assert!(!panics.load(Ordering::Relaxed), "the store panics");
+            Poll::Pending
+        }
+    });
+    let (cached, mut one, mut other) = two_readers(&store).await;
+    let one = tokio::spawn(async move { one.next().await.unwrap() });
+    settle().await;
+    panics.store(true, Ordering::Relaxed);
+    AssertUnwindSafe(other.next()).catch_unwind().await.unwrap_err();
+    assert!(matches!(one.await.unwrap(), Err(object_store::Error::Generic { .. })));
+    drop(other);
     assert!(is_idle(&cached));
+}
+
+#[tokio::test]
+async fn who_comes_while_another_polls_does_not_miss_the_wake() {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    // While it is polled, it wakes who waits, and only then the other reader comes.
+    let (woken, late) = (Arc::<Woken>::default(), Arc::<Mutex<Option<Body>>>::default());
+    let store = with_rest({
+        let (woken, late) = (Arc::clone(&woken), Arc::clone(&late));
+        move |context| {
+            let other = late.lock().unwrap().take();
+            if let Some(mut other) = other {
+                context.waker().wake_by_ref();
+                let waker = Waker::from(Arc::clone(&woken));
+                assert!(other.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+                *late.lock().unwrap() = Some(other);
+            }
+            Poll::Pending
+        }
+    });
+    let (_cached, mut one, other) = two_readers(&store).await;
+    *late.lock().unwrap() = Some(other);
+    assert!(is_pending(&mut one));
+    assert!(woken.0.load(Ordering::Relaxed));
 }
 
 #[tokio::test]

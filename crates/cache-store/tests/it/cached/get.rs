@@ -79,7 +79,8 @@ async fn what_is_held_and_fresh_costs_no_request() {
     assert_eq!(store.count(), 0);
     let stats = cached.stats();
     assert_eq!((stats.bytes_from_origin, stats.bytes_from_cache), (17, 17 + 1 + 2 + 1 + 17 + 5 + 7));
-    assert_eq!((stats.blocks_missed, stats.passed_through), (0, 0));
+    assert_eq!((stats.blocks_hit, stats.blocks_missed), (4 + 1 + 2 + 1 + 4 + 1 + 2, 0));
+    assert_eq!((stats.passed_through, stats.restarts), (0, 0));
 }
 
 #[tokio::test]
@@ -173,9 +174,13 @@ async fn attributes_come_back_as_they_were_put() {
 #[tokio::test]
 async fn the_end_of_a_block_is_served_and_not_kept() {
     let store = with_object(17).await;
-    let cached = lasting(&store);
+    let backend = Arc::new(MapBackend::new());
+    let rule = Freshness::max_age(HOUR);
+    let cached = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).freshness(rule).build().unwrap();
     assert_eq!(read(&cached, GetRange::Suffix(9)).await, part(8..17));
     assert_eq!(asked(&store), [(Some(GetRange::Suffix(9)), false)]);
+    // The head and two blocks.
+    assert_eq!(backend.usage().entries, 3);
     assert_eq!(read(&cached, 10..17).await, part(10..17));
     assert_eq!(store.count(), 0);
     assert_eq!(read(&cached, 8..9).await, part(8..9));
@@ -225,6 +230,8 @@ async fn two_caches_on_one_backend_do_not_serve_each_other() {
     for _ in 0..2 {
         assert_eq!(read_all(&first).await, body(17));
         assert_eq!(read_all(&second).await, "quite another one");
+        // A head of its own, so that it looks for blocks.
+        first.head(&path()).await.unwrap();
     }
     assert!(backend.usage().entries > 0);
 }
@@ -331,7 +338,10 @@ async fn what_is_invalidated_is_asked_about_and_what_is_cleared_is_gone() {
     assert_eq!(read_all(&cached).await, body(17));
     assert_eq!(asked(&store), [(None, false)]);
 
+    cached.clear().await.unwrap();
+    let begun = cached.get(&path()).await.unwrap();
     cached.close().await.unwrap();
+    assert_eq!(begun.bytes().await.unwrap(), body(17));
     assert!(matches!(cached.get(&path()).await, Err(object_store::Error::Generic { .. })));
     assert_eq!(backend.usage().entries, 0);
     assert_eq!(cached.inner().get(&path()).await.unwrap().bytes().await.unwrap(), body(17));

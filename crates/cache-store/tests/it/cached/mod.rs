@@ -1,5 +1,7 @@
 //! `CachedStore`: what it asks the wrapped store for, and what its callers get.
 
+#![expect(clippy::single_range_in_vec_init, reason = "a list of one range is what is meant")]
+
 mod conditions;
 mod conformance;
 mod fills;
@@ -10,6 +12,7 @@ mod odd;
 mod policies;
 mod ranges;
 mod settings;
+mod slow;
 mod versions;
 mod writes;
 

@@ -22,11 +22,11 @@ pub(crate) struct Odd {
 
 impl Odd {
     pub(crate) fn hears(edit: impl Fn(GetOptions) -> GetOptions + Send + Sync + 'static) -> FaultyStore {
-        Self::new(Box::new(edit), Box::new(|answer| answer))
+        Self::store(Box::new(edit), Box::new(|answer| answer))
     }
 
     pub(crate) fn answers(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
-        Self::new(Box::new(|options| options), Box::new(edit))
+        Self::store(Box::new(|options| options), Box::new(edit))
     }
 
     /// Bodies come in chunks of so many bytes, each of which has to pass the gate.
@@ -54,7 +54,7 @@ impl Odd {
         })
     }
 
-    fn new(hears: Edit<GetOptions>, answers: Edit<GetResult>) -> FaultyStore {
+    fn store(hears: Edit<GetOptions>, answers: Edit<GetResult>) -> FaultyStore {
         FaultyStore::new(Arc::new(Self { inner: InMemory::new(), hears, answers }))
     }
 }

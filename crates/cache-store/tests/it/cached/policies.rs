@@ -70,16 +70,16 @@ async fn only_what_is_held_and_fresh_is_served_if_that_is_asked_for() {
         extensions.insert(Freshness::strong());
     };
     not_cached(get_with(&cached, Some((1..15).into()), strong).await);
-    let head = GetOptions { head: true, ..GetOptions::new() };
-    let head = GetOptions { extensions: answer_extensions(), ..head };
+    let extensions = || {
+        let mut extensions = Extensions::new();
+        only(&mut extensions);
+        extensions
+    };
+    let held = GetOptions::new().with_range(Some(1..15)).with_extensions(extensions());
+    not_cached(cached.get_opts(&path(), held.with_if_none_match(Some("\"x\""))).await);
+    let head = GetOptions::new().with_head(true).with_extensions(extensions());
     assert_eq!(cached.get_opts(&path(), head).await.unwrap().meta.size, 17);
     assert_eq!(store.count(), 0);
-}
-
-fn answer_extensions() -> Extensions {
-    let mut extensions = Extensions::new();
-    extensions.insert(OnlyIfCached);
-    extensions
 }
 
 #[tokio::test]

@@ -1,0 +1,42 @@
+//! What is put between a client and its store.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_core::Freshness;
+use cache_policy::{Lru, MemoryBackend};
+use cache_store::CachedStore;
+use object_store::ObjectStore;
+
+/// One way to use a store. Every client runs over each of [`WRAPPINGS`], and each time from a store that is new.
+#[derive(Debug, Clone, Copy)]
+pub struct Wrapping {
+    /// The `store` of its rows.
+    pub name: &'static str,
+    /// Wraps a store, once for all sessions of a client.
+    pub wrap: fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+}
+
+/// A caching store is a line here.
+pub const WRAPPINGS: &[Wrapping] = &[
+    Wrapping { name: "bare", wrap: bare },
+    Wrapping { name: "cached, strong", wrap: strong },
+    Wrapping { name: "cached, max_age 2 s", wrap: lasting },
+];
+
+fn bare(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    store
+}
+
+fn strong(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    cached(store, Freshness::strong())
+}
+
+fn lasting(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+    cached(store, Freshness::max_age(Duration::from_secs(2)))
+}
+
+fn cached(store: Arc<dyn ObjectStore>, freshness: Freshness) -> Arc<dyn ObjectStore> {
+    let backend = MemoryBackend::builder(Lru::new()).max_capacity(1 << 30).build().expect("the settings are right");
+    let cached = CachedStore::builder(store).backend(Arc::new(backend)).freshness(freshness).build();
+    Arc::new(cached.expect("the settings are right"))
+}

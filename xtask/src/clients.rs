@@ -1,0 +1,63 @@
+//! `cargo xtask clients`: programs of others over our stores.
+
+use std::process::ExitCode;
+
+use crate::shell::{Result, build_unlocked_and_run};
+
+pub(crate) const USAGE: &str = "\
+cargo xtask clients [NAME…] [--json FILE]    real clients over a store that is 20 ms away: requests, bytes, times, and
+                                         whether results are right; all, or some of parquet, slatedb";
+
+/// Stops at the first that fails.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let (names, rest) = chosen(args)?;
+    for name in names {
+        let build = format!("build --manifest-path clients/Cargo.toml --release --features {name}");
+        let code = build_unlocked_and_run(&format!("{build} --bin client-{name}"), rest)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The clients that are named, or all; and what is for each of them.
+fn chosen(args: &[String]) -> Result<(Vec<&str>, &[String])> {
+    let named = args.iter().take_while(|arg| !arg.starts_with('-')).count();
+    let (names, rest) = args.split_at(named);
+    if let Some(unknown) = names.iter().find(|name| !CLIENTS.contains(&name.as_str())) {
+        return Err(format!("no client {unknown:?}; there are {}", CLIENTS.join(", ")).into());
+    }
+    match names {
+        [] => Ok((CLIENTS.to_vec(), rest)),
+        names => Ok((names.iter().map(String::as_str).collect(), rest)),
+    }
+}
+
+/// The quick builds first.
+const CLIENTS: [&str; 2] = ["parquet", "slatedb"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(args: &[&str], names: &[&str], rest: &[&str]) {
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        let (chosen, left) = chosen(&args).unwrap();
+        assert_eq!((chosen, left), (names.to_vec(), &args[args.len() - rest.len()..]));
+        assert_eq!(left, rest);
+    }
+
+    #[test]
+    fn those_that_are_named_run_and_the_rest_is_for_them() {
+        check(&[], &CLIENTS, &[]);
+        check(&["--json", "x"], &CLIENTS, &["--json", "x"]);
+        check(&["slatedb", "parquet", "--json", "x"], &["slatedb", "parquet"], &["--json", "x"]);
+    }
+
+    #[test]
+    fn an_unknown_client_is_an_error() {
+        assert!(chosen(&["parquets".to_owned()]).is_err());
+    }
+}
