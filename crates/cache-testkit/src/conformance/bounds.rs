@@ -131,7 +131,13 @@ impl Calls {
 
     /// Has the rule stop, where it can, and says what it was about.
     fn give_up(&self, patience: Duration) -> Fault {
+        // Before the rule learns of it, and drops its calls.
+        let said = self.blamed(patience);
         self.0.given_up.send_replace(true);
+        said
+    }
+
+    fn blamed(&self, patience: Duration) -> Fault {
         let open: Vec<_> = self.lock().open.values().cloned().collect();
         // One that runs has all the others wait, if anything has.
         let running: Vec<_> = open.iter().filter(|call| call.is_inside.load(Ordering::SeqCst)).collect();
@@ -317,12 +323,35 @@ const SETTLING: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
+    use std::task::Wake;
+
     use super::*;
 
     fn left_behind(rule: impl FnOnce(&Calls) + Send + 'static) -> Fault {
         let calls = Calls::new();
         let in_there = calls.clone();
         on_a_thread("rule", "the rule", SHORT, &calls, move || rule(&in_there)).unwrap_err()
+    }
+
+    /// A call that ends as soon as its rule is given up.
+    struct Ends(Mutex<Option<Noting<'static>>>);
+
+    impl Wake for Ends {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().unwrap().take();
+        }
+    }
+
+    #[test]
+    fn what_was_open_is_named_however_fast_the_rule_stops() {
+        let calls: &'static Calls = Box::leak(Box::new(Calls::new()));
+        let ends = Arc::new(Ends(Mutex::new(Some(calls.begin("`insert`")))));
+        let waker = Waker::from(Arc::clone(&ends));
+        let mut given_up = pin!(calls.given_up());
+        assert!(given_up.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let fault = calls.give_up(SHORT);
+        assert!(ends.0.lock().unwrap().is_none(), "the rule has learnt of it");
+        assert!(fault.starts_with("`insert` did not return"), "{fault}");
     }
 
     #[test]

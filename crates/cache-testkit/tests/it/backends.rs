@@ -110,11 +110,11 @@ async fn without_a_fault_all_rules_are_kept() {
 #[tokio::test]
 async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
     for (fault, said) in [
-        (Fault::InsertNeverReturns, "did not return within 5s: it waits, and nobody wakes it"),
+        (Fault::InsertNeverReturns, "did not return within 1s: it waits, and nobody wakes it"),
         (Fault::InsertSpins, "times and asks to be polled again and again"),
-        (Fault::InsertBlocks, "10 bytes did not return within 5s: it blocks its thread; look for a lock"),
-        (Fault::PeekBlocks, "`peek(\"a\")` did not return within 5s: it blocks its thread"),
-        (Fault::DropBlocks, "no call was open, and yet the rule did not end within 5s"),
+        (Fault::InsertBlocks, "10 bytes did not return within 1s: it blocks its thread; look for a lock"),
+        (Fault::PeekBlocks, "`peek(\"a\")` did not return within 1s: it blocks its thread"),
+        (Fault::DropBlocks, "no call was open, and yet the rule did not end within 1s"),
         (Fault::InsertPanics, "panicked: told to"),
         (Fault::InsertFails, "declares `fails`"),
         (Fault::RefusesAll, "declares `refuses`"),

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 use cache_testkit::conformance::{Broken, Outcome, Report};
 
 /// How long a rule may make no progress, where something is there that never ends: long enough for what does.
-const SHORT: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Blocks the thread for good.
 fn block() -> ! {

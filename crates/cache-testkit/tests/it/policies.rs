@@ -81,7 +81,7 @@ fn a_panic_is_reported_under_the_rule() {
 #[test]
 fn a_call_that_does_not_end_is_reported_as_such() {
     for (fault, said) in [
-        (Fault::BlocksWhenAsked, "`victim` under `Pressure::Full` did not return within 5s: it blocks its"),
+        (Fault::BlocksWhenAsked, "`victim` under `Pressure::Full` did not return within 1s: it blocks its"),
         (Fault::BlocksAtHitsTogether, "`on_hit`, called by several threads at once, did not return"),
     ] {
         let broken = policy::check(&suite(fault).patience(SHORT)).unwrap_err();

@@ -95,9 +95,9 @@ async fn for_each_rule_something_broken_is_caught() {
 #[tokio::test]
 async fn a_call_that_does_not_end_is_reported_as_such() {
     for (fault, said) in [
-        (Fault::ValidateNeverReturns, "did not return within 5s: it waits, and nobody wakes it"),
-        (Fault::ValidateBlocks, "missing\", None)` did not return within 5s: it blocks its thread"),
-        (Fault::PutBlocks, "/a, …)` did not return within 5s: it blocks its thread"),
+        (Fault::ValidateNeverReturns, "did not return within 1s: it waits, and nobody wakes it"),
+        (Fault::ValidateBlocks, "missing\", None)` did not return within 1s: it blocks its thread"),
+        (Fault::PutBlocks, "/a, …)` did not return within 1s: it blocks its thread"),
     ] {
         let broken = validator::check(&suite(fault)).await.unwrap_err();
         println!("{broken}");
