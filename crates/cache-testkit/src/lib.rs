@@ -16,9 +16,9 @@
 mod backend;
 mod clock;
 pub mod conformance;
+mod faults;
 mod gate;
 pub mod history;
-mod holds;
 mod log;
 mod narrow;
 mod origin;

@@ -6,10 +6,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +22,7 @@ pub use self::{
     record::{OriginOperation, OriginOutcome, OriginRequest},
 };
 use crate::{
-    holds::Holds,
+    faults::Faults,
     log::{Log, Ticket},
 };
 
@@ -73,8 +70,7 @@ use crate::{
 /// ```
 pub struct FaultyOrigin<O: ?Sized> {
     log: Log<OriginRequest>,
-    holds: Holds,
-    faults: Mutex<Vec<Arc<OriginFault>>>,
+    faults: Faults<OriginFault>,
     inner: Arc<O>,
 }
 
@@ -88,7 +84,7 @@ impl FaultyOrigin<MemoryOrigin> {
 impl<O: ?Sized> FaultyOrigin<O> {
     /// Wraps `inner`. Nothing is recorded yet and there are no faults.
     pub fn new(inner: Arc<O>) -> Self {
-        Self { log: Log::default(), holds: Holds::default(), faults: Mutex::default(), inner }
+        Self { log: Log::default(), faults: Faults::default(), inner }
     }
 
     /// The wrapped origin: what is done to it directly is neither recorded nor spoiled, as if another node did it.
@@ -118,38 +114,35 @@ impl<O: ?Sized> FaultyOrigin<O> {
     /// not looked at; and of two faults with the same constructor at the same point of a request only the first counts.
     /// A fault that does not count is not used up. So a script is a fault with [`OriginFault::once`] for each step.
     pub fn fault(&self, fault: OriginFault) {
-        self.faults().push(Arc::new(fault));
+        self.faults.add(fault);
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.faults().clear();
-        self.holds.release(usize::MAX);
+        self.faults.heal();
     }
 
     /// Waits until at least `n` requests are held (see [`OriginFault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.holds.wait_until_held(n).await;
+        self.faults.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go on
     /// holding later requests.
     pub fn release(&self, n: usize) {
-        self.holds.release(n);
+        self.faults.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.faults().retain(|fault| !fault.is_hold());
-        self.holds.release(usize::MAX);
+        self.faults.release_all();
     }
 
     /// Records the request and does to it what comes before the wrapped origin is asked.
     async fn begin(&self, request: OriginRequest) -> Result<(Ticket<OriginRequest>, Plan)> {
-        let faults = self.faults().clone();
-        let plan = Plan::new(&faults, &request);
+        let plan = Plan::new(&self.faults, &request);
         let mut ticket = self.log.open(request);
-        if let Err(error) = plan.happen(EARLY, ticket.request(), &self.holds).await {
+        if let Err(error) = plan.happen(EARLY, ticket.request(), &self.faults).await {
             ticket.close(|request| request.outcome = OriginOutcome::Failed(error.kind()));
             return Err(error);
         }
@@ -167,17 +160,13 @@ impl<O: ?Sized> FaultyOrigin<O> {
         answer: Result<T>,
         outcome: impl FnOnce(&T) -> OriginOutcome,
     ) -> Result<T> {
-        let answer = plan.happen(LATE, ticket.request(), &self.holds).await.and(answer);
+        let answer = plan.happen(LATE, ticket.request(), &self.faults).await.and(answer);
         let outcome = match &answer {
             Ok(answer) => outcome(answer),
             Err(error) => OriginOutcome::Failed(error.kind()),
         };
         ticket.close(|request| request.outcome = outcome);
         answer
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Vec<Arc<OriginFault>>> {
-        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -209,7 +198,7 @@ impl<O: ?Sized> fmt::Debug for FaultyOrigin<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultyOrigin")
             .field("requests", &self.count())
-            .field("faults", &self.faults().len())
+            .field("faults", &self.faults.len())
             .finish_non_exhaustive()
     }
 }

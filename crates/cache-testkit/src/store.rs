@@ -5,11 +5,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt,
-    ops::Range,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,7 +22,7 @@ pub use self::{
     record::{Operation, Outcome, Request},
 };
 use crate::{
-    holds::Holds,
+    faults::Faults,
     log::{Line, Log, Ticket},
 };
 
@@ -70,14 +66,13 @@ use crate::{
 pub struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     log: Log<Request>,
-    holds: Arc<Holds>,
-    faults: Arc<Mutex<Vec<Arc<Fault>>>>,
+    faults: Arc<Faults<Fault>>,
 }
 
 impl FaultyStore {
     /// Wraps `inner`. Nothing is recorded yet and there are no faults.
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, log: Log::default(), holds: Arc::default(), faults: Arc::default() }
+        Self { inner, log: Log::default(), faults: Arc::default() }
     }
 
     /// Wraps a new store in memory.
@@ -125,39 +120,36 @@ impl FaultyStore {
     /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
     /// for each step.
     pub fn fault(&self, fault: Fault) {
-        self.faults().push(Arc::new(fault));
+        self.faults.add(fault);
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.faults().clear();
-        self.holds.release(usize::MAX);
+        self.faults.heal();
     }
 
     /// Waits until at least `n` requests are held (see [`Fault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.holds.wait_until_held(n).await;
+        self.faults.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked
     /// for go on holding later requests.
     pub fn release(&self, n: usize) {
-        self.holds.release(n);
+        self.faults.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.faults().retain(|fault| !fault.is_hold());
-        self.holds.release(usize::MAX);
+        self.faults.release_all();
     }
 
     /// Records the request and does to it what comes before the wrapped store is asked.
     async fn begin(&self, request: Request) -> Result<(Ticket<Request>, Plan)> {
-        let faults = self.faults().clone();
-        let plan = Plan::new(&faults, &request);
+        let plan = Plan::new(&self.faults, &request);
         let mut ticket = self.log.open(request);
         if plan.hold_early {
-            self.holds.hold().await;
+            self.faults.hold(plan.since).await;
         }
         if let Some(end) = &plan.end_early {
             let error = end.happen(ticket.request()).await;
@@ -171,7 +163,7 @@ impl FaultyStore {
     /// Does to the request what comes after the wrapped store has answered.
     async fn end<T>(&self, mut ticket: Ticket<Request>, plan: &Plan, mut answer: Result<T>) -> Result<T> {
         if plan.hold_late {
-            self.holds.hold().await;
+            self.faults.hold(plan.since).await;
         }
         if let Some(end) = &plan.end_late {
             answer = Err(end.happen(ticket.request()).await);
@@ -230,10 +222,6 @@ impl FaultyStore {
         .try_flatten()
         .boxed()
     }
-
-    fn faults(&self) -> MutexGuard<'_, Vec<Arc<Fault>>> {
-        self.faults.lock().expect("no code of others runs under this lock")
-    }
 }
 
 impl fmt::Display for FaultyStore {
@@ -247,7 +235,7 @@ impl fmt::Debug for FaultyStore {
         f.debug_struct("FaultyStore")
             .field("inner", &self.inner)
             .field("requests", &self.count())
-            .field("faults", &self.faults().len())
+            .field("faults", &self.faults.len())
             .finish_non_exhaustive()
     }
 }

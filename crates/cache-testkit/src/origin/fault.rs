@@ -9,7 +9,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use super::{OriginOperation, OriginRequest};
 use crate::{
     BodyFault, TagFault,
-    holds::Holds,
+    faults::{Faults, Holding, Since},
     narrow::{Narrow, narrowing_methods},
 };
 
@@ -103,26 +103,32 @@ impl OriginFault {
 
     narrowing_methods!(OriginRequest, OriginOperation);
 
-    pub(super) fn is_hold(&self) -> bool {
-        matches!(self.effect, Effect::Hold)
-    }
-
     fn new(effect: Effect) -> Self {
         Self { effect, late: false, narrow: Narrow::default() }
     }
 }
 
+impl Holding for OriginFault {
+    fn is_hold(&self) -> bool {
+        matches!(self.effect, Effect::Hold)
+    }
+}
+
 /// What happens to one request: its faults, in the order in which they were added.
-pub(super) struct Plan(Vec<Arc<OriginFault>>);
+pub(super) struct Plan {
+    faults: Vec<Arc<OriginFault>>,
+    since: Since,
+}
 
 impl Plan {
     /// Uses up the faults that count for `request`.
-    pub(super) fn new(faults: &[Arc<OriginFault>], request: &OriginRequest) -> Self {
-        let mut plan = Self(Vec::new());
-        for fault in faults {
+    pub(super) fn new(faults: &Faults<OriginFault>, request: &OriginRequest) -> Self {
+        let (faults, since) = faults.now();
+        let mut plan = Self { faults: Vec::new(), since };
+        for fault in &faults {
             let can_happen = fault.effect.can_happen_to(request.operation) && !plan.has(fault);
             if can_happen && fault.narrow.take(request) {
-                plan.0.push(Arc::clone(fault));
+                plan.faults.push(Arc::clone(fault));
                 if fault.effect.is_end() {
                     break;
                 }
@@ -132,11 +138,16 @@ impl Plan {
     }
 
     /// What comes before the wrapped origin is asked, or after it has answered.
-    pub(super) async fn happen(&self, late: bool, request: &OriginRequest, holds: &Holds) -> Result<()> {
-        for fault in self.0.iter().filter(|fault| fault.late == late) {
+    pub(super) async fn happen(
+        &self,
+        late: bool,
+        request: &OriginRequest,
+        faults: &Faults<OriginFault>,
+    ) -> Result<()> {
+        for fault in self.faults.iter().filter(|fault| fault.late == late) {
             match &fault.effect {
                 Effect::Latency(latency) => tokio::time::sleep(*latency).await,
-                Effect::Hold => holds.hold().await,
+                Effect::Hold => faults.hold(self.since).await,
                 Effect::Meanwhile(action) => (action.0)(request).await,
                 Effect::Error(kind) => return Err(Error::new(*kind, "injected fault: the origin fails")),
                 Effect::Hang => pending().await,
@@ -148,14 +159,14 @@ impl Plan {
     }
 
     pub(super) fn linger(&self) -> Option<Duration> {
-        self.0.iter().find_map(|fault| match fault.effect {
+        self.faults.iter().find_map(|fault| match fault.effect {
             Effect::Linger(delay) => Some(delay),
             _ => None,
         })
     }
 
     pub(super) fn tag(&self) -> Option<&TagFault> {
-        self.0.iter().find_map(|fault| match &fault.effect {
+        self.faults.iter().find_map(|fault| match &fault.effect {
             Effect::Tag(tag) => Some(tag),
             _ => None,
         })
@@ -170,13 +181,13 @@ impl Plan {
 
     /// The answer instead of `entry`, to who sent the tag `sent`.
     pub(super) async fn edit(&self, key: &Key, sent: Option<&str>, entry: Entry) -> Result<Validation> {
-        let has = |effect: fn(&Effect) -> bool| self.0.iter().any(|fault| effect(&fault.effect));
+        let has = |effect: fn(&Effect) -> bool| self.faults.iter().any(|fault| effect(&fault.effect));
         let version = self.edit_version(entry.version());
         let is_sent = self.tag().is_some() && sent.is_some() && version.e_tag.as_deref() == sent;
         if is_sent || has(|effect| matches!(effect, Effect::Unchanged)) {
             return Ok(Validation::Unchanged);
         }
-        let body = self.0.iter().find_map(|fault| match fault.effect {
+        let body = self.faults.iter().find_map(|fault| match fault.effect {
             Effect::Body(body) => Some(body),
             _ => None,
         });
@@ -202,7 +213,7 @@ impl Plan {
         let is_same = |other: &Arc<OriginFault>| {
             discriminant(&other.effect) == discriminant(&fault.effect) && other.late == fault.late
         };
-        self.0.iter().any(is_same)
+        self.faults.iter().any(is_same)
     }
 }
 

@@ -1,10 +1,9 @@
 //! What can go wrong, and for which requests.
 
-use std::sync::Arc;
-
 use super::S3Request;
 use crate::{
     BodyFault, Operation, TagFault,
+    faults::{Faults, Holding, Since},
     narrow::{Narrow, narrowing_methods},
 };
 
@@ -90,10 +89,6 @@ impl S3Fault {
 
     narrowing_methods!(S3Request, Operation);
 
-    pub(super) fn is_hold(&self) -> bool {
-        matches!(self.effect, Effect::Hold)
-    }
-
     /// Whether it happens to `request`. Counts one use if so.
     fn take(&self, request: &S3Request) -> bool {
         let is_possible = !matches!(self.effect, Effect::Body(_)) || request.operation == Operation::Get;
@@ -105,9 +100,16 @@ impl S3Fault {
     }
 }
 
+impl Holding for S3Fault {
+    fn is_hold(&self) -> bool {
+        matches!(self.effect, Effect::Hold)
+    }
+}
+
 /// What happens to one request.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    pub(super) since: Since,
     pub(super) hold_early: bool,
     pub(super) hold_midway: bool,
     pub(super) hold_late: bool,
@@ -122,9 +124,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Uses up the faults that count for `request`.
-    pub(super) fn new(faults: &[Arc<S3Fault>], request: &S3Request) -> Self {
-        let mut plan = Self::default();
-        for fault in faults {
+    pub(super) fn new(faults: &Faults<S3Fault>, request: &S3Request) -> Self {
+        let (faults, since) = faults.now();
+        let mut plan = Self { since, ..Self::default() };
+        for fault in &faults {
             if plan.end_early.is_some() || plan.end_late.is_some() {
                 break;
             }

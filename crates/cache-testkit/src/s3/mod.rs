@@ -34,7 +34,7 @@ use self::{
     record::Log,
     wire::Connection,
 };
-use crate::{Operation, holds::Holds};
+use crate::{Operation, faults::Faults};
 
 /// An S3 server on the loopback interface that records every request, and does to it what its [`S3Fault`]s say. It is
 /// to S3's own protocol what [`FaultyStore`](crate::FaultyStore) is to object_store's.
@@ -199,30 +199,28 @@ impl S3Server {
     /// to it, only the first counts. A fault that does not count is not used up. So a script is a fault with
     /// [`S3Fault::once`] for each step.
     pub fn fault(&self, fault: S3Fault) {
-        self.shared.faults().push(Arc::new(fault));
+        self.shared.faults.add(fault);
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.shared.faults().clear();
-        self.shared.holds.release(usize::MAX);
+        self.shared.faults.heal();
     }
 
     /// Waits until at least `n` requests are held (see [`S3Fault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.shared.holds.wait_until_held(n).await;
+        self.shared.faults.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go
     /// on holding later requests.
     pub fn release(&self, n: usize) {
-        self.shared.holds.release(n);
+        self.shared.faults.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.shared.faults().retain(|fault| !fault.is_hold());
-        self.shared.holds.release(usize::MAX);
+        self.shared.faults.release_all();
     }
 
     /// How many connections are open.
@@ -247,7 +245,7 @@ impl fmt::Debug for S3Server {
             .field("address", &self.address)
             .field("objects", &self.shared.objects().len())
             .field("requests", &self.count())
-            .field("faults", &self.shared.faults().len())
+            .field("faults", &self.shared.faults.len())
             .finish_non_exhaustive()
     }
 }
@@ -256,8 +254,7 @@ impl fmt::Debug for S3Server {
 struct Shared {
     objects: Mutex<Objects>,
     log: Log,
-    holds: Holds,
-    faults: Mutex<Vec<Arc<S3Fault>>>,
+    faults: Faults<S3Fault>,
     connections: watch::Sender<usize>,
 }
 
@@ -266,8 +263,7 @@ impl Shared {
         Self {
             objects: Mutex::new(Objects::new()),
             log: Log::new(),
-            holds: Holds::default(),
-            faults: Mutex::default(),
+            faults: Faults::default(),
             connections: watch::Sender::new(0),
         }
     }
@@ -275,7 +271,7 @@ impl Shared {
     /// What becomes of `request`; `None` if the connection is to be closed without an answer.
     async fn answer(&self, request: &S3Request, plan: &Plan) -> Option<Answer> {
         if plan.hold_early {
-            self.holds.hold().await;
+            self.faults.hold(plan.since).await;
         }
         if let Some(end) = plan.end_early {
             return happen(end).await;
@@ -283,11 +279,11 @@ impl Shared {
         let mut seen = None;
         if plan.hold_midway {
             seen = Some(self.objects().get(&request.key).cloned());
-            self.holds.hold().await;
+            self.faults.hold(plan.since).await;
         }
         let answer = self.objects().answer(request, plan, seen);
         if plan.hold_late {
-            self.holds.hold().await;
+            self.faults.hold(plan.since).await;
         }
         match plan.end_late {
             Some(end) => happen(end).await,
@@ -297,10 +293,6 @@ impl Shared {
 
     fn objects(&self) -> MutexGuard<'_, Objects> {
         self.objects.lock().expect("no code of others runs under this lock")
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Vec<Arc<S3Fault>>> {
-        self.faults.lock().expect("no code of others runs under this lock")
     }
 }
 
@@ -320,8 +312,7 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 /// Answers the requests of one connection until it ends.
 async fn converse(shared: &Shared, mut connection: Connection) -> io::Result<()> {
     while let Some(request) = connection.request().await? {
-        let faults = shared.faults().clone();
-        let plan = Plan::new(&faults, &request);
+        let plan = Plan::new(&shared.faults, &request);
         let ticket = shared.log.open(request.clone());
         let answer = tokio::select! {
             // A client that sends nothing more may still want what is ready.

@@ -7,7 +7,10 @@ use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{Error, ObjectMeta, PutResult, Result, path::Path};
 
 use super::{Operation, Request};
-use crate::narrow::{Narrow, narrowing_methods};
+use crate::{
+    faults::{Faults, Holding, Since},
+    narrow::{Narrow, narrowing_methods},
+};
 
 /// What a [`FaultyStore`](super::FaultyStore) does to requests, and to which.
 ///
@@ -133,10 +136,6 @@ impl Fault {
 
     narrowing_methods!(Request, Operation);
 
-    pub(super) fn is_hold(&self) -> bool {
-        matches!(self.effect, Effect::Hold)
-    }
-
     /// Whether it happens to `request`. Counts one use if so.
     fn take(&self, request: &Request) -> bool {
         self.effect.can_happen_to(request.operation) && self.narrow.take(request)
@@ -239,9 +238,16 @@ impl BodyFault {
     }
 }
 
+impl Holding for Fault {
+    fn is_hold(&self) -> bool {
+        matches!(self.effect, Effect::Hold)
+    }
+}
+
 /// What happens to one request.
 #[derive(Default)]
 pub(super) struct Plan {
+    pub(super) since: Since,
     pub(super) hold_early: bool,
     pub(super) hold_late: bool,
     pub(super) end_early: Option<End>,
@@ -253,9 +259,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Uses up the faults that count for `request`.
-    pub(super) fn new(faults: &[Arc<Fault>], request: &Request) -> Self {
-        let mut plan = Self::default();
-        for fault in faults {
+    pub(super) fn new(faults: &Faults<Fault>, request: &Request) -> Self {
+        let (faults, since) = faults.now();
+        let mut plan = Self { since, ..Self::default() };
+        for fault in &faults {
             if plan.end_early.is_some() || plan.end_late.is_some() {
                 break;
             }

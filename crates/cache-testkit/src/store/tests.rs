@@ -3,8 +3,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::join};
 use object_store::{Error, GetRange, PutMode};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -92,6 +93,25 @@ async fn held_requests_go_oldest_first_and_a_dropped_one_is_not_held_any_more() 
     assert!(!last.await.unwrap());
     store.release_all();
     store.get(&path()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_came_before_a_release_of_all_is_not_held_after_it() {
+    let store = stored("body").await;
+    store.fault(Fault::hold());
+    store.fault(Fault::hold().late());
+    let path = path();
+    let release = async {
+        store.wait_until_held(1).await;
+        store.release_all();
+        store.fault(Fault::hold().late());
+    };
+    let get = join(store.get(&path), release);
+    let (answer, ()) = timeout(Duration::from_secs(1), get).await.expect("nobody would release it");
+    assert_eq!(answer.unwrap().bytes().await.unwrap(), "body");
+
+    // The hold that came after is for who comes after.
+    assert!(timeout(Duration::from_secs(1), store.get(&path)).await.is_err());
 }
 
 #[tokio::test]

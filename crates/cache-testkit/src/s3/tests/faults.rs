@@ -1,12 +1,16 @@
 //! What the server breaks, each shown once through object_store's S3 client.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Barrier},
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, TryStreamExt as _, future::join};
 use object_store::{
     Error, GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, Result, RetryConfig,
     aws::AmazonS3, path::Path,
 };
+use tokio::task::spawn_blocking;
 
 use crate::{BodyFault, Failure, Operation, S3Fault, S3Server, TagFault};
 
@@ -240,6 +244,27 @@ async fn conditions_can_be_ignored() {
     assert_eq!(store.get_opts(&a(), ask).await.unwrap().bytes().await.unwrap(), BODY);
     store.put_opts(&a(), "new".into(), PutOptions::from(PutMode::Create)).await.unwrap();
     assert_eq!(server.body("a").unwrap(), "new");
+}
+
+/// Its own thread goes on while the test does: it is kept busy between learning of the hold and being held.
+#[tokio::test]
+async fn a_request_that_came_before_a_release_of_all_is_not_held_after_it() {
+    let (server, store) = with_object();
+    let (came, go) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    server.fault(S3Fault::hold().when({
+        let (came, go) = (Arc::clone(&came), Arc::clone(&go));
+        move |_| {
+            came.wait();
+            go.wait();
+            true
+        }
+    }));
+    let get = tokio::spawn(async move { store.get(&a()).await?.bytes().await });
+    spawn_blocking(move || came.wait()).await.unwrap();
+    server.release_all();
+    go.wait();
+    let answer = tokio::time::timeout(Duration::from_secs(60), get).await.expect("nobody would release it");
+    assert_eq!(answer.unwrap().unwrap(), BODY);
 }
 
 #[tokio::test]
