@@ -58,10 +58,19 @@ pub(crate) fn build_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
 
 /// The same, of a workspace whose Cargo.lock is not in the repository.
 pub(crate) fn build_unlocked_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
+    let mut program = built(build)?;
+    ended(program.args(args))
+}
+
+/// Has cargo build a program, to be run in the folder of whoever calls.
+pub(crate) fn built(build: &str) -> Result<Command> {
     let messages = output(&mut cargo(&format!("{build} --message-format json-render-diagnostics")))?;
-    let program = executable(&messages).ok_or("cargo did not say where the program is")?;
-    let status = Command::new(&program).args(args).status();
-    let status = status.map_err(|error| format!("could not run {program}: {error}"))?;
+    Ok(Command::new(executable(&messages).ok_or("cargo did not say where the program is")?))
+}
+
+/// Runs `program`; how it ended.
+pub(crate) fn ended(program: &mut Command) -> Result<ExitCode> {
+    let status = program.status().map_err(|error| not_run(program, &error))?;
     // Ended by a signal: no code.
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
