@@ -207,7 +207,7 @@ pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error 
 }
 
 /// What errors call this store.
-const STORE: &str = "CachedStore";
+pub(super) const STORE: &str = "CachedStore";
 
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;

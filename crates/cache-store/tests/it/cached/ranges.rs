@@ -1,8 +1,8 @@
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use cache_core::Freshness;
 use cache_testkit::{Fault, FaultyStore};
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 
 use super::{HOUR, asked, body, bounded, builder, cached, lasting, part, read, with_object};
 use crate::{path, write};
@@ -127,6 +127,28 @@ async fn all_ranges_are_of_one_version() {
     write(&store, vec![b'n'; 100]).await;
     let read = cached.get_ranges(&path(), &[0..5, 50..51]).await.unwrap();
     assert_eq!(read, [&b"nnnnn"[..], b"n"]);
+}
+
+/// object_store panics, or allocates what nobody has.
+#[tokio::test]
+async fn a_range_that_ends_before_it_begins_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    for store in [FaultyStore::in_memory(), FaultyStore::new(Arc::new(local))] {
+        let cached = cached(&store);
+        write(&store, body(17)).await;
+        #[expect(clippy::reversed_empty_ranges, reason = "that is the case")]
+        for ranges in [&[5..3][..], &[0..4, 9..2], &[u64::MAX..0]] {
+            store.reset();
+            let error = cached.get_ranges(&path(), ranges).await.unwrap_err();
+            assert!(matches!(error, Error::Generic { store: "CachedStore", .. }), "{error}");
+            assert!(error.to_string().contains("started at"), "{error}");
+            let last = ranges.last().unwrap().clone();
+            cached.get_range(&path(), last).await.unwrap_err();
+            assert_eq!(store.body_bytes(), 0);
+        }
+        assert_eq!(cached.get_range(&path(), 0..17).await.unwrap().len(), 17);
+    }
 }
 
 #[tokio::test]
