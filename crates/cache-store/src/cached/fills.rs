@@ -67,7 +67,7 @@ impl Fills {
     }
 
     /// Whether a fill will bring the byte of `snapshot` at `offset`.
-    fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
+    pub(super) fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
         let table = self.table();
         let fills: Vec<_> =
             table.get(&snapshot.location).into_iter().flatten().filter_map(Weak::upgrade).collect();

@@ -3,8 +3,8 @@
 //! A head is an entry whose body is the object's size, in 8 bytes, little endian.
 //!
 //! *Wants.* A reader that is about to ask for a head wants bytes too. It says so beforehand, and the question is then a
-//! GET for them: with the tag of the head that is held, so that the answer is "not modified", or the new head and the
-//! bytes that the reader wants. So a cold read is one request, and so is a read of an object that has changed. The answer
+//! GET for them: with the tag of the head that is held if some of the bytes are held too, so that the answer is "not
+//! modified", or the new head and the bytes that the reader wants. So a cold read is one request, and so is a read of an object that has changed. The answer
 //! is left to the reader that wanted it, and to all who join its fill; if that reader has gone, it is dropped.
 //!
 //! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
@@ -100,7 +100,11 @@ impl Heads {
         })?;
         if let Some(want) = self.take_want(key) {
             let question = GetOptions { range: want.range.clone(), ..GetOptions::new() };
-            let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
+            let condition = match held {
+                Some(held) if self.is_at_hand(&location, held, &want).await => Some(held),
+                _ => None,
+            };
+            let validation = self.ask_for(&location, key, condition, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
                 Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
@@ -108,6 +112,28 @@ impl Heads {
             }
         }
         self.ask_for(&location, key, held, GetOptions::new().with_head(true), None).await
+    }
+
+    /// Whether any of the wanted bytes are at hand or on their way, of the version that is held: only then does it help to
+    /// hear that this is still the current one. Else they have to come anyway, and come with the answer.
+    async fn is_at_hand(&self, location: &Path, held: &Entry, want: &Want) -> bool {
+        let Some(snapshot) = Snapshot::of(location, held.clone()) else { return true };
+        let range = match &want.range {
+            None => 0..snapshot.size,
+            Some(range) => range.as_range(snapshot.size).unwrap_or(0..0),
+        };
+        let blocks = &self.fills.blocks;
+        let mut start = blocks.start_of(range.start);
+        for _ in 0..LOOKED_AT_MAX {
+            if start >= range.end {
+                return range.is_empty();
+            }
+            if self.fills.is_coming(&snapshot, start) || blocks.look_up(&snapshot, start).await.is_some() {
+                return true;
+            }
+            start = blocks.end_of(start, snapshot.size);
+        }
+        true
     }
 
     async fn ask_for(
@@ -246,3 +272,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const HEAD: &str = "h/";
+
+/// How many blocks are looked for before a question.
+const LOOKED_AT_MAX: usize = 64;

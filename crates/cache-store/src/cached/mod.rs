@@ -49,10 +49,10 @@ pub use self::{
 ///
 /// | read | requests |
 /// | --- | --- |
-/// | nothing is held | one, for the bytes wanted, widened to whole blocks |
+/// | not fresh, or not held, and none of the blocks is held | one, for the bytes wanted, widened to whole blocks |
 /// | fresh, and the blocks are held | none |
 /// | not fresh, and the blocks are held | one conditional request without a body |
-/// | blocks are missing | one more for each run of missing blocks, with `If-Match` |
+/// | some blocks are missing | one more for each run of missing blocks, with `If-Match` |
 ///
 /// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
 /// or larger than `max_object_size`, are read from the store each time, by one request. So is whatever was asked for

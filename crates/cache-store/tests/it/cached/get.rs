@@ -121,9 +121,21 @@ async fn a_head_is_one_request_without_a_body() {
     assert!(requests.iter().all(|request| request.operation == Operation::Head));
     assert_eq!((requests.len(), &requests[1].if_none_match), (2, &meta.e_tag));
     store.reset();
-    // What it said is good for a read.
+    // It does not help to hear that this is still current: the bytes have to come.
     assert_eq!(read(&cached, 6..7).await, part(6..7));
+    assert_eq!((store.count(), store.body_bytes()), (1, 5));
+    assert_eq!(store.requests()[0].if_none_match, None);
+    // Now it does, also for a read of more.
+    store.reset();
+    assert_eq!(read(&cached, 6..12).await, part(6..12));
     assert_eq!((store.count(), store.body_bytes()), (2, 5));
+    assert_eq!(store.requests()[0].if_none_match, meta.e_tag);
+    // What it said is good for a read.
+    let cached = lasting(&store);
+    cached.head(&path()).await.unwrap();
+    store.reset();
+    assert_eq!(read(&cached, 6..7).await, part(6..7));
+    assert_eq!((store.count(), &store.requests()[0].if_match), (1, &meta.e_tag));
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn a_store_that_does_not_know_if_match_is_caught_by_the_tag() {
     write(&store, body(17)).await;
     store.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));
     let cached = with_old_head(&store, vec![b'n'; 18]).await;
-    assert_eq!(read(&cached, 6..12).await, "nnnnnn");
+    assert_eq!(read(&cached, 0..6).await, "nnnnnn");
     assert_eq!(cached.stats().restarts, 3);
 }
 
@@ -132,12 +132,12 @@ async fn an_object_that_never_stands_still_is_read_by_one_answer() {
     let cached = lasting(&store);
     read(&cached, 0..5).await;
     store.reset();
-    assert_eq!(read(&cached, 6..12).await, part(6..12));
+    assert_eq!(read(&cached, 0..12).await, part(0..12));
     assert_eq!(cached.stats().restarts, 3);
-    assert_eq!(store.requests().last().unwrap().range, bounded(6..12));
+    assert_eq!(store.requests().last().unwrap().range, bounded(0..12));
     assert!(store.count() <= 7, "{:?}", store.requests());
     // Several answers may be of several versions.
-    let parts = cached.get_ranges(&path(), &[6..7, 12..13]).await;
+    let parts = cached.get_ranges(&path(), &[0..1, 6..7, 12..13]).await;
     assert!(matches!(parts, Err(object_store::Error::Precondition { .. })));
 }
 
