@@ -119,8 +119,9 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long it may take the store to say which version is current. Then the request is dropped, and the error is
-    /// `Generic`. What is asked for bytes alone may take as long as the store lets it. Zero is an error of
+    /// How long the store may be silent: until it says which version is current, and between two parts of a body, while
+    /// somebody waits for the next one. Then the request is dropped, and the error, for all who wait for it, is
+    /// `Generic`. Writes, and what passes through, may take as long as the store lets them. Zero is an error of
     /// [`build`](Self::build). Default: 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.origin_timeout = limit;
@@ -160,12 +161,11 @@ impl CachedStoreBuilder {
         }
         let settings = head::Settings {
             strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
-            origin_timeout: self.origin_timeout,
             max_object_size: self.max_object_size,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
-        let fills = Arc::new(Fills::new(Arc::clone(&self.store), Arc::new(blocks)));
+        let fills = Arc::new(Fills::new(Arc::clone(&self.store), Arc::new(blocks), self.origin_timeout));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let heads = ReadThrough::builder(Arc::new(heads), backend)
             .freshness(self.rules)

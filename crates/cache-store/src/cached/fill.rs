@@ -12,6 +12,9 @@
 //! is dropped, and with it the beginning of a block; only a reader that has got all it asked for leaves a task behind,
 //! which reads to the end of its last block.
 //!
+//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for all, and the request is
+//! dropped.
+//!
 //! *Trust.* object_store takes lengths as hints. An answer is served as far as it is of the version and the range asked
 //! for; its last piece is served when the body has ended as announced.
 
@@ -20,6 +23,7 @@ use std::{
     future::poll_fn,
     mem,
     ops::Range,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -31,9 +35,12 @@ use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{GetResult, Result};
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
 
-use super::{fills::Fills, snapshot::Snapshot, stats::Count};
+use super::{fills::Fills, head::late, snapshot::Snapshot, stats::Count};
 use crate::{
     body::{EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, torn},
     error::{Action, error_of},
@@ -99,6 +106,8 @@ struct Source {
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
+    /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
+    idle: Option<Pin<Box<Sleep>>>,
 }
 
 enum Answer {
@@ -135,7 +144,7 @@ impl Fill {
         answer: Answer,
         is_shared: bool,
     ) -> Self {
-        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false };
+        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false, idle: None };
         let came = Came {
             is_open: source.is_open(),
             source: Some(source),
@@ -229,8 +238,29 @@ impl Fill {
         Poll::Ready(())
     }
 
-    /// The next piece: within a block, and empty when there is other news.
+    /// The next piece: within a block, and empty when there is other news. An error, if there was none for too long.
     fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+        let step = self.advance(source, next, context);
+        if step.is_ready() {
+            source.idle = None;
+            return step;
+        }
+        let Some(runtime) = &self.runtime else { return Poll::Pending };
+        let limit = self.fills.origin_timeout;
+        let idle = source.idle.get_or_insert_with(|| {
+            let _entered = runtime.enter();
+            Box::pin(sleep(limit))
+        });
+        ready!(idle.as_mut().poll(context));
+        Poll::Ready(Err(Broken::Failed(late(limit))))
+    }
+
+    fn advance(
+        &self,
+        source: &mut Source,
+        next: u64,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, Broken>> {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use super::{
 pub(super) struct Fills {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
+    /// How long the store may be silent.
+    pub(super) origin_timeout: Duration,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
 }
 
@@ -33,8 +36,8 @@ pub(super) enum Found {
 }
 
 impl Fills {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, blocks: Arc<Blocks>) -> Self {
-        Self { store, blocks, table: Mutex::default() }
+    pub(super) fn new(store: Arc<dyn ObjectStore>, blocks: Arc<Blocks>, origin_timeout: Duration) -> Self {
+        Self { store, blocks, origin_timeout, table: Mutex::default() }
     }
 
     /// Lets others join `fill`.

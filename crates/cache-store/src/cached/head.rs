@@ -49,7 +49,6 @@ pub(super) struct Heads {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) strength: ValidatorStrength,
-    pub(super) origin_timeout: Duration,
     pub(super) max_object_size: Option<u64>,
 }
 
@@ -218,7 +217,7 @@ impl Heads {
 #[async_trait]
 impl Validator for Heads {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let limit = self.settings.origin_timeout;
+        let limit = self.fills.origin_timeout;
         timeout(limit, self.ask(key, held)).await.unwrap_or_else(|_| Err(late(limit)))
     }
 }
@@ -263,7 +262,8 @@ fn is_about_range(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Unavailable | ErrorKind::Unsupported | ErrorKind::Other)
 }
 
-fn late(limit: Duration) -> Error {
+/// The error for an answer, or a part of it, that did not come in time.
+pub(super) fn late(limit: Duration) -> Error {
     Error::new(ErrorKind::Timeout, format!("the origin did not answer within {limit:?} (origin_timeout)"))
 }
 

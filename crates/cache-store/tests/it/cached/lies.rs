@@ -1,6 +1,6 @@
 //! A store whose lengths and tags are not what it says.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_core::{Backend, Freshness};
 use cache_store::ValidatorStrength;
@@ -33,6 +33,47 @@ async fn drain(answer: GetResult) -> (Vec<u8>, Option<Failure>) {
         }
     }
     (got, None)
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
+async fn a_body_that_hangs_is_an_error_for_all_who_wait() {
+    let limit = Duration::from_secs(3);
+    for hung in [Fault::body(BodyFault::Hangs(7)), Fault::hang().when(|request| request.if_match.is_some())] {
+        let store = with_object(100).await;
+        let cached =
+            builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
+        cached.head(&path()).await.unwrap();
+        store.fault(hung.times(1));
+        store.reset();
+        let start = tokio::time::Instant::now();
+        let read = || async {
+            let path = path();
+            tokio::time::timeout(2 * limit, cached.get_range(&path, 3..20)).await.expect("they wait for ever")
+        };
+        let (one, other) = tokio::join!(read(), read());
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert!(error.to_string().contains("origin_timeout"), "{error}");
+        }
+        assert_eq!((start.elapsed(), store.count()), (limit, 1));
+        // The next one asks anew.
+        assert_eq!(cached.get_range(&path(), 3..20).await.unwrap(), part(3..20));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_its_time_is_not_the_stores_silence() {
+    let limit = Duration::from_secs(3);
+    let store = Odd::gated(&Arc::new(Gate::new()), 7);
+    write(&store, body(100)).await;
+    let cached = builder(&store).origin_timeout(limit).build().unwrap();
+    let mut chunks = cached.get(&path()).await.unwrap().into_stream();
+    let mut got = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        got.extend_from_slice(&chunk.unwrap());
+        tokio::time::sleep(2 * limit).await;
+    }
+    assert_eq!(got, body(100));
 }
 
 #[tokio::test]
