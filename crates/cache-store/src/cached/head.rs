@@ -204,6 +204,11 @@ impl Heads {
         None
     }
 
+    /// Larger objects are not held.
+    pub(super) fn max_object_size(&self) -> Option<u64> {
+        self.settings.max_object_size
+    }
+
     /// Of how many objects somebody waits for bytes with the head.
     pub(super) fn n_wanted(&self) -> usize {
         self.wants().len()

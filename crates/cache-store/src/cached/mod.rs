@@ -5,8 +5,8 @@
 //! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
 //!
-//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes. `write.rs` is the
-//! other direction.
+//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `warm.rs` reads
+//! before anybody asks. `write.rs` is the other direction.
 
 mod blocks;
 mod builder;
@@ -19,6 +19,7 @@ mod reader;
 mod snapshot;
 mod stats;
 mod status;
+mod warm;
 mod write;
 
 use std::{fmt, ops::Range, sync::Arc};
@@ -37,6 +38,7 @@ pub use self::{
     builder::CachedStoreBuilder,
     stats::CachedStoreStats,
     status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
+    warm::Warmed,
 };
 
 /// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long as the store vouches

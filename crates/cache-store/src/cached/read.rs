@@ -124,17 +124,17 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 }
 
 /// An answer whose body has not been begun.
-struct Begun {
+pub(super) struct Begun {
     snapshot: Arc<Snapshot>,
     range: Range<u64>,
     reader: Reader,
-    status: CacheStatus,
+    pub(super) status: CacheStatus,
     extensions: Extensions,
 }
 
 impl Begun {
     /// The answer to `options` from what is known; `None` if the store has to give it.
-    fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
+    pub(super) fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
         let Known { served, snapshot, answer } = known;
         if let Some(condition) = &options.if_match
             && !snapshot.matches(condition)
@@ -157,7 +157,7 @@ impl Begun {
         Some(Self { snapshot, range, reader, status, extensions })
     }
 
-    fn into_answer(self) -> GetResult {
+    pub(super) fn into_answer(self) -> GetResult {
         let Self { snapshot, range, reader, status, mut extensions } = self;
         extensions.insert(status);
         GetResult {

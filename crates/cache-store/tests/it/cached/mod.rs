@@ -14,6 +14,7 @@ mod ranges;
 mod settings;
 mod slow;
 mod versions;
+mod warm;
 mod writes;
 
 use std::{ops::Range, sync::Arc, time::Duration};

@@ -1,0 +1,127 @@
+//! Reading before anybody asks.
+
+use std::sync::Arc;
+
+use cache_core::ErrorKind;
+use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
+use object_store::{GetOptions, GetResultPayload, Result, path::Path};
+
+use super::{
+    CacheStatus, CachedStore, Shared,
+    read::{Begun, RESTARTS_MAX, store_error},
+    reader::replaced,
+};
+
+/// What became of one object that was to be warmed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Warmed {
+    /// The object; the prefix, if it is the list that failed.
+    pub location: Path,
+    /// How the object was read, to its end: what it has from the store came just now, what it has from the cache was held.
+    /// [`CacheOutcome::Bypass`](super::CacheOutcome::Bypass) for one that cannot be held: it was not read. Or why that
+    /// failed.
+    pub result: Result<CacheStatus>,
+}
+
+impl CachedStore {
+    /// Reads all of these objects, at most `parallel` at a time (zero is taken for one), so that later reads find them
+    /// held. What is held and fresh costs no request, what is held otherwise one without a body.
+    ///
+    /// The stream has one item for each object, in the order in which they are done: that is the progress. The error of
+    /// one does not end the others. Nothing happens unless it is polled; dropped, it drops the reads under way, of which
+    /// whole blocks are kept.
+    ///
+    /// What does not fit into the cache makes room for itself there, like any read. Each read under way takes the memory
+    /// of some blocks.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_store::CachedStore;
+    /// use cache_testkit::{FaultyStore, MapBackend};
+    /// use futures_util::StreamExt;
+    /// use object_store::{ObjectStoreExt, path::Path};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = FaultyStore::in_memory();
+    /// store.put(&Path::from("models/a"), "weights".into()).await?;
+    /// let cached = CachedStore::builder(Arc::new(store)).backend(Arc::new(MapBackend::new())).build()?;
+    ///
+    /// let (mut n_done, mut bytes) = (0, 0);
+    /// let mut warmed = cached.warm_prefix(Some(&Path::from("models")), 8);
+    /// while let Some(object) = warmed.next().await {
+    ///     n_done += 1;
+    ///     bytes += object.result?.bytes_from_origin();
+    ///     println!("{n_done} objects, {bytes} bytes: {}", object.location);
+    /// }
+    /// assert_eq!((n_done, bytes), (1, 7));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn warm(
+        &self,
+        locations: impl IntoIterator<Item = Path, IntoIter: Send + 'static>,
+        parallel: usize,
+    ) -> BoxStream<'static, Warmed> {
+        let shared = Arc::clone(&self.shared);
+        stream::iter(locations)
+            .map(move |location| warm(Arc::clone(&shared), location))
+            .buffer_unordered(parallel.max(1))
+            .boxed()
+    }
+
+    /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes it: all objects, if
+    /// there is none. Those that the list shows to be larger than `max_object_size` are not asked for. If the list fails,
+    /// the error is an item.
+    pub fn warm_prefix(&self, prefix: Option<&Path>, parallel: usize) -> BoxStream<'static, Warmed> {
+        let shared = Arc::clone(&self.shared);
+        let prefix = prefix.cloned();
+        let failed = prefix.clone().unwrap_or(Path::ROOT);
+        let max = shared.heads.origin().max_object_size();
+        shared
+            .store
+            .list(prefix.as_ref())
+            .map(move |listed| {
+                let (shared, failed) = (Arc::clone(&shared), failed.clone());
+                async move {
+                    match listed {
+                        Ok(meta) if max.is_some_and(|max| meta.size > max) => {
+                            Warmed { location: meta.location, result: Ok(CacheStatus::bypass()) }
+                        }
+                        Ok(meta) => warm(shared, meta.location).await,
+                        Err(error) => Warmed { location: failed, result: Err(error) },
+                    }
+                }
+            })
+            .buffer_unordered(parallel.max(1))
+            .boxed()
+    }
+}
+
+async fn warm(shared: Arc<Shared>, location: Path) -> Warmed {
+    let result = read_in(&shared, &location).await;
+    Warmed { location, result }
+}
+
+/// Reads an object to its end, and lets go of each part at once.
+async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
+    for _ in 0..RESTARTS_MAX {
+        let known = match shared.know(location, None, Some(None)).await {
+            Ok(known) if known.snapshot.is_pinned() => known,
+            Ok(_) => return Ok(CacheStatus::bypass()),
+            Err(error) if error.kind() == ErrorKind::InvalidKey => return Ok(CacheStatus::bypass()),
+            Err(error) => return Err(store_error(location, error)),
+        };
+        let Some(begun) = Begun::new(shared, known, &GetOptions::new()) else { break };
+        let status = begun.status.clone();
+        let GetResultPayload::Stream(body) = begun.into_answer().payload else { break };
+        match body.try_for_each(|_| future::ready(Ok(()))).await {
+            Ok(()) => return Ok(status),
+            // The head is asked for again.
+            Err(object_store::Error::Precondition { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(store_error(location, replaced()))
+}

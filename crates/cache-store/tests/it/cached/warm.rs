@@ -1,0 +1,142 @@
+//! Objects that are read before anybody asks for them.
+
+use std::collections::BTreeMap;
+
+use cache_core::Freshness;
+use cache_store::{CacheOutcome, Warmed};
+use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, TagFault};
+use futures_util::{FutureExt, StreamExt};
+use object_store::{ObjectStoreExt, path::Path};
+
+use super::{HOUR, body, builder, cached, lasting};
+
+/// Of 11 bytes each, so of three blocks.
+async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
+    let store = FaultyStore::in_memory();
+    let paths: Vec<_> = (0..n).map(|n| Path::from(format!("models/{n}"))).collect();
+    for path in &paths {
+        store.inner().put(path, body(11).into()).await.unwrap();
+    }
+    (store, paths)
+}
+
+/// How each object was read: the outcome, and how many bytes came from the store.
+async fn outcomes(warmed: impl futures_util::Stream<Item = Warmed>) -> BTreeMap<String, (CacheOutcome, u64)> {
+    let seen = |object: Warmed| {
+        let status = object.result.unwrap();
+        (object.location.to_string(), (status.outcome(), status.bytes_from_origin()))
+    };
+    warmed.map(seen).collect().await
+}
+
+fn listed(store: &FaultyStore) -> usize {
+    store.requests().iter().filter(|request| request.operation == Operation::List).count()
+}
+
+#[tokio::test]
+async fn what_was_warmed_is_held() {
+    let (store, paths) = with_objects(5).await;
+    let cached = lasting(&store);
+    let warmed = outcomes(cached.warm(paths.clone(), 2)).await;
+    assert_eq!(warmed.len(), 5);
+    assert!(warmed.values().all(|seen| *seen == (CacheOutcome::Fetched, 11)), "{warmed:?}");
+    assert_eq!((store.gets(), store.count(), store.body_bytes()), (5, 5, 55));
+
+    store.reset();
+    for path in &paths {
+        assert_eq!(cached.get(path).await.unwrap().bytes().await.unwrap(), body(11));
+    }
+    let again = outcomes(cached.warm(paths, 2)).await;
+    assert!(again.values().all(|seen| *seen == (CacheOutcome::Fresh, 0)), "{again:?}");
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn under_a_strong_rule_what_is_held_is_asked_about() {
+    let (store, paths) = with_objects(2).await;
+    let cached = cached(&store);
+    outcomes(cached.warm(paths.clone(), 2)).await;
+    store.reset();
+    store.inner().put(&paths[1], "news".into()).await.unwrap();
+    let warmed = outcomes(cached.warm(paths, 2)).await;
+    assert_eq!(warmed["models/0"], (CacheOutcome::Revalidated, 0));
+    assert_eq!(warmed["models/1"], (CacheOutcome::Refetched, 4));
+    assert_eq!((store.count(), store.body_bytes()), (2, 4));
+}
+
+#[tokio::test]
+async fn a_prefix_is_listed_once_and_what_is_too_large_is_left_out() {
+    let (store, _) = with_objects(3).await;
+    for (path, len) in [("models/large", 12), ("other", 11)] {
+        store.inner().put(&Path::from(path), body(len).into()).await.unwrap();
+    }
+    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(11).build().unwrap();
+    let warmed = outcomes(cached.warm_prefix(Some(&Path::from("models")), 4)).await;
+    assert_eq!(warmed.len(), 4);
+    assert_eq!(warmed["models/large"], (CacheOutcome::Bypass, 0));
+    assert_eq!((listed(&store), store.gets(), store.count()), (1, 3, 4));
+
+    assert_eq!(outcomes(cached.warm_prefix(None, 0)).await.len(), 5);
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_not_read() {
+    let (store, paths) = with_objects(1).await;
+    store.fault(Fault::tag(TagFault::Missing));
+    let cached = lasting(&store);
+    let warmed = outcomes(cached.warm(paths, 1)).await;
+    assert_eq!(warmed["models/0"], (CacheOutcome::Bypass, 0));
+    assert_eq!((store.count(), store.body_bytes()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_error_of_one_object_does_not_end_the_others() {
+    let (store, mut paths) = with_objects(3).await;
+    paths.insert(1, Path::from("missing"));
+    store.fault(Fault::body(BodyFault::Fails(5)).when(|request| request.location.as_ref() == "models/0"));
+    let cached = lasting(&store);
+    let warmed: Vec<Warmed> = cached.warm(paths, 1).collect().await;
+    let failed: Vec<_> = warmed.iter().map(|object| object.result.is_err()).collect();
+    assert_eq!(failed, [true, true, false, false]);
+    let missing = warmed[1].result.as_ref().unwrap_err();
+    assert!(matches!(missing, object_store::Error::NotFound { .. }), "{missing}");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_is_told() {
+    let (store, _) = with_objects(1).await;
+    store.fault(Fault::error(Failure::Unavailable).on(Operation::List));
+    let warmed: Vec<Warmed> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
+    assert_eq!((warmed.len(), warmed[0].location.as_ref()), (1, "models"));
+    assert!(warmed[0].result.is_err());
+}
+
+#[tokio::test]
+async fn so_many_are_read_at_a_time_and_none_before_it_is_polled() {
+    let (store, paths) = with_objects(10).await;
+    store.fault(Fault::hold());
+    let cached = lasting(&store);
+    let mut warmed = cached.warm(paths, 3);
+    assert_eq!(store.count(), 0);
+    assert!(warmed.next().now_or_never().is_none());
+    store.wait_until_held(3).await;
+    assert!(warmed.next().now_or_never().is_none());
+    assert_eq!(store.count(), 3);
+    store.release_all();
+    assert_eq!(outcomes(warmed).await.len(), 10);
+    assert_eq!(store.count(), 10);
+}
+
+#[tokio::test]
+async fn an_object_that_is_replaced_meanwhile_is_read_anew() {
+    let (store, paths) = with_objects(1).await;
+    let cached = lasting(&store);
+    cached.get_range(&paths[0], 0..5).await.unwrap();
+    store.inner().put(&paths[0], body(13).into()).await.unwrap();
+    store.reset();
+    let warmed = outcomes(cached.warm(paths.clone(), 1)).await;
+    assert_eq!(warmed["models/0"], (CacheOutcome::Refetched, 13));
+    store.reset();
+    assert_eq!(cached.get(&paths[0]).await.unwrap().bytes().await.unwrap(), body(13));
+    assert_eq!(store.count(), 0);
+}
