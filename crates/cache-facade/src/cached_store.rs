@@ -96,6 +96,13 @@ impl CachedStoreBuilder {
         self
     }
 
+    /// For ranges of one object that follow each other: how many bytes behind the last one are read before they are asked
+    /// for. Default: zero, which reads none.
+    pub fn readahead(mut self, bytes: u64) -> Self {
+        self.inner = self.inner.readahead(bytes);
+        self
+    }
+
     /// The most bytes that may be held: paths, blocks, tags, attributes and bookkeeping. Zero is an error. Default:
     /// 256 MiB.
     pub fn max_capacity(mut self, bytes: u64) -> Self {

@@ -12,6 +12,7 @@ use super::{
     blocks::Blocks,
     fills::Fills,
     head::{self, Heads},
+    readahead::Readahead,
 };
 use crate::ValidatorStrength;
 
@@ -30,6 +31,7 @@ pub struct CachedStoreBuilder {
     max_object_size: Option<u64>,
     coalesce_gap: u64,
     parallel: usize,
+    readahead: u64,
 }
 
 impl CachedStoreBuilder {
@@ -47,6 +49,7 @@ impl CachedStoreBuilder {
             max_object_size: None,
             coalesce_gap: COALESCE_GAP,
             parallel: PARALLEL,
+            readahead: 0,
         }
     }
 
@@ -82,6 +85,15 @@ impl CachedStoreBuilder {
     /// Default: 10.
     pub fn parallel(mut self, requests: usize) -> Self {
         self.parallel = requests;
+        self
+    }
+
+    /// For ranges of one object that follow each other: how many bytes behind the last one are read before they are asked
+    /// for, in whole blocks, by a task, with `If-Match`. The next are read when half of those are used up. What is not
+    /// asked for after all was read in vain. Suits those who read a large object in order by small ranges under a
+    /// `max_age`; a body that is read as a stream needs none. Default: zero, which reads none.
+    pub fn readahead(mut self, bytes: u64) -> Self {
+        self.readahead = bytes;
         self
     }
 
@@ -174,7 +186,8 @@ impl CachedStoreBuilder {
             .clock(clock)
             .build()?;
         let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
-        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel };
+        let readahead = Readahead::new(self.readahead);
+        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

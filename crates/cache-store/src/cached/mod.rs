@@ -5,8 +5,8 @@
 //! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
 //!
-//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `warm.rs` reads
-//! before anybody asks. `write.rs` is the other direction.
+//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `readahead.rs` and
+//! `warm.rs` read before anybody asks. `write.rs` is the other direction.
 
 mod blocks;
 mod builder;
@@ -15,6 +15,7 @@ mod fills;
 mod head;
 mod ranges;
 mod read;
+mod readahead;
 mod reader;
 mod snapshot;
 mod stats;
@@ -33,7 +34,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
 };
 
-use self::{blocks::Blocks, fills::Fills, head::Heads};
+use self::{blocks::Blocks, fills::Fills, head::Heads, readahead::Readahead};
 pub use self::{
     builder::CachedStoreBuilder,
     stats::CachedStoreStats,
@@ -116,6 +117,7 @@ pub(super) struct Shared {
     fills: Arc<Fills>,
     coalesce_gap: u64,
     parallel: usize,
+    readahead: Readahead,
 }
 
 impl Shared {

@@ -36,7 +36,12 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         };
         let Some(mut begun) = Begun::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
-            Ok(()) => return Ok(begun.into_answer()),
+            Ok(()) => {
+                if options.range.is_some() {
+                    shared.read_ahead(&begun.snapshot, &begun.range);
+                }
+                return Ok(begun.into_answer());
+            }
             Err(Broken::Failed(error)) => return Err(store_error(location, error)),
             Err(Broken::Replaced) => shared.restart(location).await,
         }

@@ -11,6 +11,7 @@ mod model;
 mod odd;
 mod policies;
 mod ranges;
+mod readahead;
 mod settings;
 mod slow;
 mod versions;
