@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cache_core::ErrorKind;
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
-use object_store::{GetOptions, GetResultPayload, Result, path::Path};
+use object_store::{GetOptions, Result, path::Path};
 
 use super::{
     CacheStatus, CachedStore, Shared,
@@ -115,8 +115,7 @@ async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
         };
         let Some(begun) = Begun::new(shared, known, &GetOptions::new()) else { break };
         let status = begun.status.clone();
-        let GetResultPayload::Stream(body) = begun.into_answer().payload else { break };
-        match body.try_for_each(|_| future::ready(Ok(()))).await {
+        match begun.into_answer().into_stream().try_for_each(|_| future::ready(Ok(()))).await {
             Ok(()) => return Ok(status),
             // The head is asked for again.
             Err(object_store::Error::Precondition { .. }) => {}
