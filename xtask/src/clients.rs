@@ -6,7 +6,8 @@ use crate::shell::{Result, build_unlocked_and_run};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask clients [NAME…] [--json FILE]    real clients over a store that is 20 ms away: requests, bytes, times, and
-                                         whether results are right; all, or some of parquet, slatedb";
+                                         whether results are right; all, or some of parquet, slatedb,
+                                         datafusion";
 
 /// Stops at the first that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -35,7 +36,7 @@ fn chosen(args: &[String]) -> Result<(Vec<&str>, &[String])> {
 }
 
 /// The quick builds first.
-const CLIENTS: [&str; 2] = ["parquet", "slatedb"];
+const CLIENTS: [&str; 3] = ["parquet", "slatedb", "datafusion"];
 
 #[cfg(test)]
 mod tests {
