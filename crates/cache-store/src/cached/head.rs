@@ -99,18 +99,21 @@ impl Heads {
         })?;
         if let Some(want) = self.take_want(key) {
             let question = GetOptions { range: want.range.clone(), ..GetOptions::new() };
-            let condition = match held {
-                Some(held) if self.is_at_hand(&location, held, &want).await => Some(held),
-                _ => None,
+            let question = match held {
+                Some(held) if self.is_at_hand(&location, held, &want).await => {
+                    question.with_if_none_match(held.e_tag())
+                }
+                _ => question,
             };
-            let validation = self.ask_for(&location, key, condition, question, Some(&want)).await;
+            let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
                 Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
                 validation => return validation,
             }
         }
-        self.ask_for(&location, key, held, GetOptions::new().with_head(true), None).await
+        let question = GetOptions::new().with_head(true).with_if_none_match(held.and_then(Entry::e_tag));
+        self.ask_for(&location, key, held, question, None).await
     }
 
     /// Whether any of the wanted bytes are at hand or on their way, of the version that is held: only then does it help to
@@ -143,12 +146,12 @@ impl Heads {
         question: GetOptions,
         want: Option<&Want>,
     ) -> Result<Validation> {
-        let tag = held.and_then(Entry::e_tag);
+        let is_conditional = question.if_none_match.is_some();
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.date();
-        let answer = match self.fills.store.get_opts(location, question.with_if_none_match(tag)).await {
+        let answer = match self.fills.store.get_opts(location, question).await {
             Ok(answer) => answer,
-            Err(object_store::Error::NotModified { .. }) if tag.is_some() => {
+            Err(object_store::Error::NotModified { .. }) if is_conditional => {
                 return Ok(Validation::Unchanged);
             }
             Err(object_store::Error::NotFound { .. }) => return Ok(Validation::Gone),
@@ -168,7 +171,8 @@ impl Heads {
         if let Some(want) = want {
             self.give(want, location, &head, answer)?;
         }
-        Ok(Validation::Changed(head))
+        let is_confirmed = is_fit && held.is_some_and(|held| is_alike(held, &head));
+        Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) })
     }
 
     /// Leaves the bytes to the reader that wanted them.
@@ -260,6 +264,12 @@ pub(super) fn prefix_of(prefix: &str) -> String {
 /// The size of the object whose head this is.
 pub(super) fn size_of(head: &Entry) -> Option<u64> {
     Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
+}
+
+/// Whether the two say the same.
+fn is_alike(one: &Entry, other: &Entry) -> bool {
+    let said = |head: &Entry| (head.body().clone(), head.version(), head.attributes().clone());
+    said(one) == said(other)
 }
 
 /// Whether it may have been the range that an answer of this kind was given for.
