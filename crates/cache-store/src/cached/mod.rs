@@ -6,13 +6,15 @@
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `readahead.rs` and
-//! `warm.rs` read before anybody asks. `write.rs` is the other direction.
+//! `warm.rs` read before anybody asks. `write.rs` is the other direction, `list.rs` learns
+//! from lists.
 
 mod blocks;
 mod builder;
 mod fill;
 mod fills;
 mod head;
+mod list;
 mod ranges;
 mod read;
 mod readahead;
@@ -59,7 +61,9 @@ pub use self::{
 ///
 /// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
 /// or larger than `max_object_size`, are read from the store each time, by one request. So is whatever was asked for
-/// with a version or a condition other than `If-Match`. Lists pass through. A single read may say otherwise: its
+/// with a version or a condition other than `If-Match`. Lists pass through; an object that a list shows to have changed is
+/// asked about before it is next served, however fresh an answer is asked for, so that who reads what was listed is not
+/// given something older. A single read may say otherwise: its
 /// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
 /// answer have a [`CacheStatus`].
 ///
@@ -238,7 +242,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.shared.store.list(prefix)
+        list::noted(&self.shared, self.shared.store.list(prefix))
     }
 
     fn list_with_offset(
@@ -246,11 +250,15 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.shared.store.list_with_offset(prefix, offset)
+        list::noted(&self.shared, self.shared.store.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.shared.store.list_with_delimiter(prefix).await
+        let listed = self.shared.store.list_with_delimiter(prefix).await?;
+        for object in &listed.objects {
+            list::note(&self.shared, object).await;
+        }
+        Ok(listed)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

@@ -97,7 +97,7 @@ impl Shared {
 
     /// Somebody has seen the version with the tag `seen`: if it is not the one that is held, that is asked about before
     /// it is served, so that no read that begins later is of an older version.
-    async fn note(&self, location: &Path, seen: Option<&str>) {
+    pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
         let key = head::key_of(location);
         if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
             let _ = self.heads.expire(&key).await;

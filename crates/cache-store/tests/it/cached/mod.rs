@@ -7,6 +7,7 @@ mod conformance;
 mod fills;
 mod get;
 mod lies;
+mod lists;
 mod model;
 mod odd;
 mod policies;
