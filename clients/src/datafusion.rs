@@ -19,15 +19,19 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, pa
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let mut report = Report::new("datafusion");
-    let files = (0..FILES).map(|file| written(1, file)).collect::<Result<Vec<_>>>()?;
+    let files = (0..FILES).map(|file| written(1, file, ROWS)).collect::<Result<Vec<_>>>()?;
     let size: usize = files.iter().map(PutPayload::content_length).sum();
     println!("{FILES} files of {GROUPS} row groups, {} MB", size / 1_000_000);
-    let news = written(2, OVERWRITTEN)?;
+    let news = written(2, OVERWRITTEN, ROWS / 2)?;
     let expected = {
         let objects = stored(&files).await?;
         let before = all_of(&session(Arc::clone(&objects)).await?).await?;
         objects.put(&path(OVERWRITTEN), news.clone()).await?;
-        [before, all_of(&session(objects).await?).await?]
+        let after = all_of(&session(objects).await?).await?;
+        if let Some(n) = (0..QUERIES.len()).find(|n| before[*n] == after[*n]) {
+            return Err(format!("{}: the new file changes nothing", QUERIES[n].0).into());
+        }
+        [before, after]
     };
     for wrapping in WRAPPINGS {
         let objects = stored(&files).await?;
@@ -39,10 +43,8 @@ async fn main() -> Result<ExitCode> {
             [("cold", &expected[0]), ("warm", &expected[0]), ("overwritten", &expected[1])]
         {
             if pass == "overwritten" {
+                // The next query lists the files, and a list shows what has changed, under any rule.
                 objects.put(&path(OVERWRITTEN), news.clone()).await?;
-                if !wrapping.is_strong {
-                    break;
-                }
             } else {
                 // A session remembers what it has read of a file: each pass has one of its own, but for the last.
                 let open = async {
@@ -70,14 +72,14 @@ const QUERIES: [(&str, &str); 10] = [
         r#"SELECT "user", sum(cents) AS total FROM payments GROUP BY "user" ORDER BY total DESC, "user" LIMIT 10"#,
     ),
     ("one row", "SELECT * FROM payments WHERE id = 1500000"),
-    ("a hundred rows", "SELECT id, note FROM payments WHERE id BETWEEN 1600000 AND 1600099 ORDER BY id"),
-    ("widest column", "SELECT min(note), max(note) FROM payments"),
+    ("a hundred rows", "SELECT id, note FROM payments WHERE id BETWEEN 1520000 AND 1520099 ORDER BY id"),
+    ("widest column", "SELECT count(*) FROM payments WHERE note > '8'"),
     ("few of many", "SELECT count(*) FROM payments WHERE cents < 1000"),
     (
         "mean by city",
         r#"SELECT city, avg(cents) FROM payments WHERE "user" < 100 GROUP BY city ORDER BY city"#,
     ),
-    ("distinct", r#"SELECT count(DISTINCT "user") FROM payments WHERE city = 'Faro'"#),
+    ("distinct", "SELECT count(DISTINCT cents) FROM payments WHERE city = 'Faro'"),
 ];
 
 async fn session(store: Arc<dyn ObjectStore>) -> Result<SessionContext> {
@@ -116,9 +118,9 @@ fn path(file: usize) -> Path {
     Path::from(format!("payments/{file:02}.parquet"))
 }
 
-/// One file of the table of that seed.
-fn written(seed: u64, file: usize) -> Result<PutPayload> {
-    let table = Columns::draw(seed, file * ROWS, ROWS);
+/// One file of the table of that seed, with so many of its rows.
+fn written(seed: u64, file: usize, rows: usize) -> Result<PutPayload> {
+    let table = Columns::draw(seed, file * ROWS, rows);
     let columns: [(&str, ArrayRef); 5] = [
         ("id", Arc::new(Int64Array::from(table.id))),
         ("user", Arc::new(Int64Array::from(table.user))),

@@ -12,17 +12,15 @@ use object_store::ObjectStore;
 pub struct Wrapping {
     /// The `store` of its rows.
     pub name: &'static str,
-    /// Whether what was written just now is seen, whoever wrote it.
-    pub is_strong: bool,
     /// Wraps a store, once for all sessions of a client.
     pub wrap: fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
 }
 
 /// A caching store is a line here.
 pub const WRAPPINGS: &[Wrapping] = &[
-    Wrapping { name: "bare", is_strong: true, wrap: bare },
-    Wrapping { name: "cached, strong", is_strong: true, wrap: strong },
-    Wrapping { name: "cached, max_age 2 s", is_strong: false, wrap: lasting },
+    Wrapping { name: "bare", wrap: bare },
+    Wrapping { name: "cached, strong", wrap: strong },
+    Wrapping { name: "cached, max_age 2 s", wrap: lasting },
 ];
 
 fn bare(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
