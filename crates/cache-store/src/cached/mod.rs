@@ -60,10 +60,11 @@ pub use self::{
 /// | some blocks are missing | one more for each run of missing blocks, with `If-Match` |
 ///
 /// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
-/// or larger than `max_object_size`, are read from the store each time, by one request. So is whatever was asked for
-/// with a version or a condition other than `If-Match`. Lists pass through; an object that a list shows to have changed is
-/// asked about before it is next served, however fresh an answer is asked for, so that who reads what was listed is not
-/// given something older. A single read may say otherwise: its
+/// or larger than `max_object_size`, are read from the store each time, by one request; of several ranges, those that are
+/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version or a condition other
+/// than `If-Match` is read from the store too. Lists pass through; an object that a list shows to have changed is asked
+/// about before it is next served, however fresh an answer is asked for, so that who reads what was listed is not given
+/// something older. A single read may say otherwise: its
 /// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
 /// answer have a [`CacheStatus`].
 ///

@@ -7,19 +7,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::ErrorKind;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use cache_core::{Error, ErrorKind};
+use futures_util::{StreamExt, TryStreamExt, future, stream};
 use object_store::{GetRange, Result, path::Path};
 
 use super::{
     Shared,
     fill::{Broken, Step},
     fills::Found,
+    head::Answer,
     read::{RESTARTS_MAX, STORE, store_error},
     reader::{index, replaced},
     snapshot::Snapshot,
     stats::Count,
 };
+use crate::body::{LENGTH, torn};
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     // Stores differ here too: some panic.
@@ -29,8 +31,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
     }
     let Some(first) = shared.first_of(ranges) else { return pass(shared, location, ranges).await };
+    let wanted = GetRange::Bounded(first.clone());
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, Some(Some(&first))).await {
+        let known = match shared.know(location, None, Some(Some(&wanted))).await {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
                 return pass(shared, location, ranges).await;
@@ -40,8 +43,14 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         let snapshot = &known.snapshot;
         // Stores differ in what they say to a range that ends behind the object.
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
-        if !is_within || !snapshot.is_pinned() {
+        if !is_within {
             return pass(shared, location, ranges).await;
+        }
+        if !snapshot.is_pinned() {
+            return match known.answer {
+                Some(answer) => read_once(shared, location, ranges, first, answer).await,
+                None => pass(shared, location, ranges).await,
+            };
         }
         match read(shared, snapshot, ranges).await {
             Ok(read) => return Ok(read),
@@ -56,7 +65,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
 impl Shared {
     /// What is wanted of the first request: the range that comes first, with those whose blocks are near to its own.
     /// `None` if the store has to say what to make of the ranges.
-    fn first_of(&self, ranges: &[Range<u64>]) -> Option<GetRange> {
+    fn first_of(&self, ranges: &[Range<u64>]) -> Option<Range<u64>> {
         if ranges.iter().any(Range::is_empty) {
             return None;
         }
@@ -70,7 +79,7 @@ impl Shared {
             }
             first.end = first.end.max(range.end);
         }
-        Some(GetRange::Bounded(first))
+        Some(first)
     }
 }
 
@@ -85,17 +94,9 @@ async fn read(
     ranges: &[Range<u64>],
 ) -> Result<Vec<Bytes>, Broken> {
     let blocks = shared.blocks();
-    let mut wanted = BTreeSet::new();
-    for range in ranges {
-        let mut start = blocks.start_of(range.start);
-        while start < range.end {
-            wanted.insert(start);
-            start = blocks.end_of(start, snapshot.size);
-        }
-    }
     let mut at_hand = BTreeMap::new();
     let mut runs: Vec<Vec<u64>> = Vec::new();
-    for start in wanted {
+    for start in shared.blocks_of(ranges, snapshot) {
         if let Some(bytes) = blocks.look_up(snapshot, start).await {
             blocks.counters.add(Count::BlocksHit, 1);
             at_hand.insert(start, Block { bytes, was_held: true });
@@ -152,7 +153,75 @@ async fn fetch(
     Ok(fetched)
 }
 
+/// Of a version that cannot be asked for again: the ranges within `first` from `answer`, which was asked for them, and the
+/// others from the store, whose own answers may be of several versions too.
+async fn read_once(
+    shared: &Shared,
+    location: &Path,
+    ranges: &[Range<u64>],
+    first: Range<u64>,
+    answer: Answer,
+) -> Result<Vec<Bytes>> {
+    // What is not in `first` begins behind it.
+    let (near, far): (Vec<_>, Vec<_>) = ranges.iter().cloned().partition(|range| range.start < first.end);
+    let near = async {
+        let at_hand = blocks_of_answer(shared, &answer, &near, first.end).await;
+        at_hand.map_err(|error| store_error(location, error))
+    };
+    let far = async {
+        match far.is_empty() {
+            true => Ok(Vec::new()),
+            false => shared.store.get_ranges(location, &far).await,
+        }
+    };
+    let (at_hand, far) = future::try_join(near, far).await?;
+    let mut far = far.into_iter();
+    let part = |range: &Range<u64>| match range.start < first.end {
+        true => shared.bytes_of(range, &at_hand),
+        false => far.next().unwrap_or_default(),
+    };
+    Ok(ranges.iter().map(part).collect())
+}
+
+/// The blocks of `ranges`, of which none ends behind `end`, as far as they are before that.
+async fn blocks_of_answer(
+    shared: &Shared,
+    answer: &Answer,
+    ranges: &[Range<u64>],
+    end: u64,
+) -> Result<BTreeMap<u64, Block>, Error> {
+    let mut at_hand = BTreeMap::new();
+    for start in shared.blocks_of(ranges, &answer.snapshot) {
+        let len = index(shared.blocks().end_of(start, end) - start);
+        // Not room for all of it: what a store announces may not come.
+        let mut block = Vec::new();
+        while block.len() < len {
+            match answer.fill.bytes(start + block.len() as u64).await {
+                Step::Bytes(bytes) => block.extend_from_slice(&bytes[..bytes.len().min(len - block.len())]),
+                Step::Elsewhere => return Err(torn(LENGTH)),
+                Step::Broken(Broken::Failed(error)) => return Err(error),
+                Step::Broken(Broken::Replaced) => return Err(replaced()),
+            }
+        }
+        at_hand.insert(start, Block { bytes: block.into(), was_held: false });
+    }
+    Ok(at_hand)
+}
+
 impl Shared {
+    /// Where the blocks begin that have bytes of `ranges`.
+    fn blocks_of(&self, ranges: &[Range<u64>], snapshot: &Snapshot) -> BTreeSet<u64> {
+        let mut wanted = BTreeSet::new();
+        for range in ranges {
+            let mut start = self.blocks().start_of(range.start);
+            while start < range.end {
+                wanted.insert(start);
+                start = self.blocks().end_of(start, snapshot.size);
+            }
+        }
+        wanted
+    }
+
     /// A slice of a block, or what is joined of several.
     fn bytes_of(&self, range: &Range<u64>, at_hand: &BTreeMap<u64, Block>) -> Bytes {
         let first = self.blocks().start_of(range.start);

@@ -1,7 +1,7 @@
 use std::{ops::Range, sync::Arc};
 
 use cache_core::Freshness;
-use cache_testkit::{Fault, FaultyStore};
+use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, TagFault};
 use object_store::{Error, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 
 use super::{HOUR, asked, body, bounded, builder, cached, lasting, part, read, with_object};
@@ -127,6 +127,68 @@ async fn all_ranges_are_of_one_version() {
     write(&store, vec![b'n'; 100]).await;
     let read = cached.get_ranges(&path(), &[0..5, 50..51]).await.unwrap();
     assert_eq!(read, [&b"nnnnn"[..], b"n"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_one_request_for_what_is_near() {
+    for tag in [Some(TagFault::Weak), Some(TagFault::Missing), None] {
+        for chunk in [1, 7, 100] {
+            let store = with_object(98).await;
+            store.fault(Fault::body(BodyFault::Chunked(chunk)));
+            let builder = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5);
+            // Or else it is too large.
+            let builder = match &tag {
+                Some(tag) => {
+                    store.fault(Fault::tag(tag.clone()));
+                    builder
+                }
+                None => builder.max_object_size(97),
+            };
+            let cached = builder.build().unwrap();
+            for (ranges, n_bytes) in [
+                (&[3..8, 12..13][..], 13),
+                (&[12..13, 3..8, 4..6, 4..6], 13),
+                (&[0..1], 1),
+                (&[90..93, 94..98], 8),
+            ] {
+                assert_eq!(cached.get_ranges(&path(), ranges).await.unwrap(), parts(ranges));
+                // Not to the end of the block.
+                assert!(store.body_bytes() < n_bytes + chunk as u64, "{ranges:?}");
+                assert_eq!(asked(&store).len(), 1, "{ranges:?}");
+            }
+            assert_eq!((cached.stats().passed_through, cached.stats().blocks_hit), (4, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_what_cannot_be_held_the_far_ranges_are_left_to_the_store() {
+    let store = with_object(100).await;
+    store.fault(Fault::tag(TagFault::Weak));
+    let cached = builder(&store).coalesce_gap(0).build().unwrap();
+    store.reset();
+    let ranges = [70..75, 3..8, 40..41, 4..12];
+    assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges));
+    let requests = store.requests();
+    let operations: Vec<_> = requests.iter().map(|request| request.operation).collect();
+    assert_eq!(operations, [Operation::Get, Operation::GetRanges]);
+    assert_eq!((&requests[0].range, store.body_bytes()), (&bounded(0..15), 15 + 5 + 1));
+    for failing in [Operation::Get, Operation::GetRanges] {
+        store.fault(Fault::error(Failure::PermissionDenied).on(failing).once());
+        let error = cached.get_ranges(&path(), &ranges).await.unwrap_err();
+        assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn of_what_cannot_be_held_a_body_that_breaks_is_an_error() {
+    for broken in [BodyFault::Truncated(6), BodyFault::Fails(6), BodyFault::Overlong(1)] {
+        let store = with_object(100).await;
+        store.fault(Fault::tag(TagFault::Missing));
+        store.fault(Fault::body(broken));
+        let error = cached(&store).get_ranges(&path(), &[3..8, 9..10]).await.unwrap_err();
+        assert!(matches!(error, Error::Generic { .. }), "{error}");
+    }
 }
 
 /// object_store panics, or allocates what nobody has.
