@@ -26,7 +26,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -37,7 +37,8 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
-    time::{Sleep, sleep},
+    sync::Semaphore,
+    time::{Sleep, sleep, timeout},
 };
 
 use super::{fills::Fills, head::late, snapshot::Snapshot, stats::Count};
@@ -57,8 +58,8 @@ pub(super) struct Fill {
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
     came: Mutex<Came>,
-    /// Blocks on their way to the backend.
-    n_landing: Arc<AtomicUsize>,
+    /// A permit for each block that may be on its way to the backend.
+    landing: Arc<Semaphore>,
 }
 
 /// One reader's handle.
@@ -162,7 +163,7 @@ impl Fill {
             runtime: Handle::try_current().ok(),
             waiting: Arc::default(),
             came: Mutex::new(came),
-            n_landing: Arc::default(),
+            landing: Arc::new(Semaphore::new(LANDING_MAX)),
         }
     }
 
@@ -366,9 +367,7 @@ impl Fill {
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
-        if self.n_landing.load(Ordering::Relaxed) >= LANDING_MAX {
-            return block;
-        }
+        let Ok(permit) = Arc::clone(&self.landing).try_acquire_owned() else { return block };
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
@@ -376,11 +375,9 @@ impl Fill {
         let block = entry.body().clone();
         let mut landing = Arc::clone(blocks).keep(entry).boxed();
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
-            let n_landing = Arc::clone(&self.n_landing);
-            n_landing.fetch_add(1, Ordering::Relaxed);
             runtime.spawn(async move {
                 landing.await;
-                n_landing.fetch_sub(1, Ordering::Relaxed);
+                drop(permit);
             });
         }
         block
@@ -450,6 +447,16 @@ impl FillUse {
             None => came.is_open.then_some(Ok(())),
         })
         .await
+    }
+
+    /// Waits until the backend can take another block, as long as the store may be silent. Whether it can.
+    pub(super) async fn can_keep(&self) -> bool {
+        let Some(runtime) = &self.fill.runtime else { return false };
+        let room = {
+            let _entered = runtime.enter();
+            timeout(self.fill.fills.origin_timeout, self.fill.landing.acquire())
+        };
+        matches!(room.await, Ok(Ok(_)))
     }
 
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else does.

@@ -132,7 +132,7 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 pub(super) struct Begun {
     snapshot: Arc<Snapshot>,
     range: Range<u64>,
-    reader: Reader,
+    pub(super) reader: Reader,
     pub(super) status: CacheStatus,
     extensions: Extensions,
 }

@@ -10,7 +10,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures_util::{TryStreamExt, future};
 use object_store::path::Path;
 use tokio::runtime::Handle;
 
@@ -69,7 +68,7 @@ impl Shared {
         let reader = Reader::new(self, Arc::clone(snapshot), due, CacheStatus::bypass(), None);
         runtime.spawn(async move {
             // Who reads on finds out for himself.
-            let _ = reader.into_stream().try_for_each(|_| future::ready(Ok(()))).await;
+            let _ = reader.read_in().await;
         });
     }
 }

@@ -91,6 +91,22 @@ impl Reader {
         stream::try_unfold(self, next).boxed()
     }
 
+    /// Reads everything into the cache, no faster than the backend takes it: a caller's read does not wait for that, and
+    /// of what it reads not all may be kept. If the backend is silent for `origin_timeout`, it is not waited for any more.
+    pub(super) async fn read_in(mut self) -> Result<()> {
+        let mut is_kept = true;
+        loop {
+            match self.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(broken) => return Err(self.error(broken).await),
+            }
+            if is_kept && let Some(fill) = &self.fill {
+                is_kept = fill.can_keep().await;
+            }
+        }
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         while !self.left.is_empty() {
             if let Some(block) = self.held.pop_front() {

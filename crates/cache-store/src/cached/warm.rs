@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::ErrorKind;
-use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{GetOptions, Result, path::Path};
 
 use super::{
@@ -33,7 +33,8 @@ impl CachedStore {
     /// whole blocks are kept.
     ///
     /// What does not fit into the cache makes room for itself there, like any read. Each read under way takes the memory
-    /// of some blocks.
+    /// of some blocks, and goes on as the backend takes them; if that is silent for `origin_timeout`, not all of them are
+    /// held.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -104,7 +105,7 @@ async fn warm(shared: Arc<Shared>, location: Path) -> Warmed {
     Warmed { location, result }
 }
 
-/// Reads an object to its end, and lets go of each part at once.
+/// Reads an object into the cache.
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let known = match shared.know(location, None, Some(None)).await {
@@ -115,7 +116,7 @@ async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
         };
         let Some(begun) = Begun::new(shared, known, &GetOptions::new()) else { break };
         let status = begun.status.clone();
-        match begun.into_answer().into_stream().try_for_each(|_| future::ready(Ok(()))).await {
+        match begun.reader.read_in().await {
             Ok(()) => return Ok(status),
             // The head is asked for again.
             Err(object_store::Error::Precondition { .. }) => {}

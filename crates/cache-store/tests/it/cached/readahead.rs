@@ -1,8 +1,10 @@
 //! What is read before it is asked for, for those who read in order.
 
+use std::sync::Arc;
+
 use cache_core::Freshness;
 use cache_store::CachedStore;
-use cache_testkit::FaultyStore;
+use cache_testkit::{FaultyStore, MapBackend, WaitingBackend};
 use object_store::ObjectStoreExt;
 
 use super::{HOUR, body, builder, part, read, with_object};
@@ -40,6 +42,17 @@ async fn who_reads_in_order_makes_few_requests() {
     let store = with_object(1003).await;
     scan(&builder(&store).freshness(Freshness::max_age(HOUR)).build().unwrap(), 1003).await;
     assert_eq!((store.count(), store.body_bytes()), (101, 1003));
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_is_kept_though_the_backend_takes_its_time() {
+    let store = with_object(1003).await;
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rule = Freshness::max_age(HOUR);
+    let cached = builder(&store).backend(backend).freshness(rule).readahead(100).build().unwrap();
+    scan(&cached, 1003).await;
+    assert!(store.count() <= 22, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 1003, "each byte once");
 }
 
 #[tokio::test]

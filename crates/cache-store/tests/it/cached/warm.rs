@@ -1,14 +1,17 @@
 //! Objects that are read before anybody asks for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cache_core::Freshness;
 use cache_store::{CacheOutcome, Warmed};
-use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, TagFault};
+use cache_testkit::{
+    BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, TagFault, WaitingBackend,
+};
 use futures_util::{FutureExt, StreamExt};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, body, builder, cached, lasting};
+use super::{HOUR, body, builder, cached, lasting, slow::Slow};
+use crate::path;
 
 /// Of 11 bytes each, so of three blocks.
 async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
@@ -49,6 +52,33 @@ async fn what_was_warmed_is_held() {
     let again = outcomes(cached.warm(paths, 2)).await;
     assert!(again.values().all(|seen| *seen == (CacheOutcome::Fresh, 0)), "{again:?}");
     assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn what_was_warmed_is_held_though_the_backend_takes_its_time() {
+    let store = FaultyStore::in_memory();
+    store.inner().put(&path(), body(1000).into()).await.unwrap();
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let cached = builder(&store).backend(backend).freshness(Freshness::max_age(HOUR)).build().unwrap();
+    outcomes(cached.warm([path()], 1)).await;
+    store.reset();
+    assert_eq!(cached.get(&path()).await.unwrap().bytes().await.unwrap(), body(1000));
+    assert_eq!(store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
+async fn a_backend_that_takes_nothing_is_not_waited_for_for_ever() {
+    let store = FaultyStore::in_memory();
+    store.inner().put(&path(), body(1000).into()).await.unwrap();
+    let backend = Arc::new(Slow::default());
+    backend.blocks.close();
+    let limit = Duration::from_secs(3);
+    let cached = builder(&store).backend(backend).origin_timeout(limit).build().unwrap();
+    let start = tokio::time::Instant::now();
+    let warmed = outcomes(cached.warm([path()], 1)).await;
+    assert_eq!(warmed[path().as_ref()], (CacheOutcome::Fetched, 1000));
+    assert_eq!(start.elapsed(), limit);
 }
 
 #[tokio::test]
