@@ -1,5 +1,5 @@
-//! How many bytes does an entry take, above its key, its body and its ETag? What the allocator was asked for; what it
-//! rounds up is its own affair.
+//! How many bytes does an entry take, above its key, its body and its ETag? And a stream, above what is held? What the
+//! allocator was asked for; what it rounds up is its own affair.
 
 #[path = "../subjects/mod.rs"]
 mod subjects;
@@ -11,6 +11,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 use crate::subjects::{
     fills::Fill,
+    ranges::{BLOCK, Streamed},
     tables::{self, E_TAG},
 };
 
@@ -26,6 +27,7 @@ fn main() {
             rows.push(row(&subject, format!("{size} entries, bodies of {body_bytes} bytes"), &work));
         }
     }
+    rows.extend(stream());
     publish("memory", &rows).expect("the target folder can be written to");
 }
 
@@ -59,6 +61,23 @@ fn row(subject: &Subject, case: String, work: &Fill) -> Row {
             read - content
         ),
     }
+}
+
+/// What a stream takes at most, above what the cache may hold, in blocks; and what the bare store's takes.
+fn stream() -> [Row; 2] {
+    let streamed = Streamed::new();
+    let in_use = || held().0;
+    let peaks = [("ours", streamed.peak_of_ours(in_use)), ("bare", streamed.peak_of_bare(in_use))];
+    peaks.map(|(subject, peak)| Row {
+        case: "a stream of 64 MiB from local disk".to_owned(),
+        subject: subject.to_owned(),
+        reference: "bare".to_owned(),
+        threads: 1,
+        unit: "blocks",
+        value: peak / BLOCK as f64,
+        wall: 0.0,
+        note: format!("of {BLOCK} bytes; sampled at each part"),
+    })
 }
 
 /// The bytes, and the allocations, that are in use.

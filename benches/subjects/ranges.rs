@@ -6,15 +6,18 @@ use bench_harness::{Run, Subject};
 use bytes::Bytes;
 use cache_facade::{
     Freshness,
+    cache_core::Backend,
     cache_policy::{Lru, MemoryBackend},
     cache_store::CachedStore,
     object_store::{
-        GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path,
+        GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem,
+        memory::InMemory, path::Path,
     },
 };
 use cache_testkit::FaultyStore;
 use foyer_memory::CacheProperties;
 use futures_util::TryStreamExt;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::objects::runtime;
@@ -150,6 +153,49 @@ impl Object {
     }
 }
 
+/// A stream of 64 MiB from local disk, through a cache that holds 8.
+pub struct Streamed {
+    runtime: Runtime,
+    store: Arc<dyn ObjectStore>,
+    _folder: TempDir,
+}
+
+impl Streamed {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let store = LocalFileSystem::new_with_prefix(folder.path()).expect("the folder is there");
+        let (runtime, body) = (runtime(), Object::whole(64 << 20).body());
+        runtime.block_on(store.put(&path(), body.into())).expect("the store takes objects");
+        Self { runtime, store: Arc::new(store), _folder: folder }
+    }
+
+    /// The most that is `in_use` above what the cache holds, as seen with each part.
+    pub fn peak_of_ours(&self, in_use: impl Fn() -> f64) -> f64 {
+        let backend = MemoryBackend::builder(Lru::new()).max_capacity(8 * BLOCK).shards(1).build();
+        let backend: Arc<dyn Backend> = Arc::new(backend.expect("settings are in bounds"));
+        let builder = CachedStore::builder(Arc::clone(&self.store)).backend(Arc::clone(&backend));
+        let cached = builder.block_size(BLOCK).build().expect("settings are in bounds");
+        self.peak(&cached, || in_use() - backend.usage().bytes as f64)
+    }
+
+    pub fn peak_of_bare(&self, in_use: impl Fn() -> f64) -> f64 {
+        self.peak(&self.store, in_use)
+    }
+
+    fn peak(&self, store: &dyn ObjectStore, in_use: impl Fn() -> f64) -> f64 {
+        self.runtime.block_on(async {
+            let before = in_use();
+            let mut chunks = store.get(&path()).await.expect("it is there").into_stream();
+            let mut peak: f64 = 0.0;
+            while let Some(chunk) = chunks.try_next().await.expect("the body is whole") {
+                peak = peak.max(in_use() - before);
+                drop(chunk);
+            }
+            peak
+        })
+    }
+}
+
 /// How many bytes came.
 async fn read(store: &dyn ObjectStore, range: Range<u64>) -> u64 {
     let options = GetOptions::new().with_range(Some(GetRange::Bounded(range)));
@@ -172,5 +218,8 @@ fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
 fn path() -> Path {
     Path::from("tables/part-0.parquet")
 }
+
+/// Bytes of a block, as by default.
+pub const BLOCK: u64 = 1 << 20;
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -29,7 +29,7 @@ pub struct Row {
     pub reference: String,
     /// How many threads shared the work.
     pub threads: usize,
-    /// Of `value`: `ns`, `us` or `bytes`.
+    /// Of `value`: `ns`, `us`, `bytes` or `blocks`.
     pub unit: &'static str,
     /// CPU time of an operation, or bytes of an entry.
     pub value: f64,
