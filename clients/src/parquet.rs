@@ -29,6 +29,8 @@ async fn main() -> Result<ExitCode> {
         for seed in [1, 2] {
             let table = Columns::draw(seed, 0, ROWS);
             objects.put(&path, written(&table)?.into()).await?;
+            // Then everybody has to see it.
+            tokio::time::sleep(wrapping.max_age).await;
             for pass in if seed == 1 { ["cold", "warm"] } else { ["cold, overwritten", "warm, overwritten"] }
             {
                 for (case, columns, groups) in READS {

@@ -12,15 +12,17 @@ use object_store::ObjectStore;
 pub struct Wrapping {
     /// The `store` of its rows.
     pub name: &'static str,
+    /// For so long an answer may be older than a write of somebody else.
+    pub max_age: Duration,
     /// Wraps a store, once for all sessions of a client.
     pub wrap: fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
 }
 
 /// A caching store is a line here.
 pub const WRAPPINGS: &[Wrapping] = &[
-    Wrapping { name: "bare", wrap: bare },
-    Wrapping { name: "cached, strong", wrap: strong },
-    Wrapping { name: "cached, max_age 2 s", wrap: lasting },
+    Wrapping { name: "bare", max_age: Duration::ZERO, wrap: bare },
+    Wrapping { name: "cached, strong", max_age: Duration::ZERO, wrap: strong },
+    Wrapping { name: "cached, max_age 2 s", max_age: MAX_AGE, wrap: lasting },
 ];
 
 fn bare(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
@@ -32,7 +34,7 @@ fn strong(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
 }
 
 fn lasting(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
-    cached(store, Freshness::max_age(Duration::from_secs(2)))
+    cached(store, Freshness::max_age(MAX_AGE))
 }
 
 fn cached(store: Arc<dyn ObjectStore>, freshness: Freshness) -> Arc<dyn ObjectStore> {
@@ -41,3 +43,5 @@ fn cached(store: Arc<dyn ObjectStore>, freshness: Freshness) -> Arc<dyn ObjectSt
     let cached = CachedStore::builder(store).backend(Arc::new(backend)).freshness(freshness).build();
     Arc::new(cached.expect("the settings are right"))
 }
+
+const MAX_AGE: Duration = Duration::from_secs(2);
