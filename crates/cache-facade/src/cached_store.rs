@@ -97,7 +97,7 @@ impl CachedStoreBuilder {
     }
 
     /// For ranges of one object that follow each other: how many bytes behind the last one are read before they are asked
-    /// for. Default: zero, which reads none.
+    /// for, in whole blocks. More than may be held is an error. Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.inner = self.inner.readahead(bytes);
         self

@@ -39,6 +39,8 @@ fn a_bad_setting_is_an_error_that_names_it() {
     wrong(|builder| builder.block_size(1001).max_capacity(1000), &["block_size"]);
     wrong(|builder| builder.block_size(CAPACITY + 1), &["block_size"]);
     over_store().block_size(CAPACITY).build().unwrap();
+    wrong(|builder| builder.readahead(CAPACITY + 1), &["readahead"]);
+    over_store().readahead(CAPACITY).build().unwrap();
     wrong(|builder| builder.eviction(Lru::new()).saving(Saving::Requests), &["saving"]);
 }
 
@@ -121,6 +123,24 @@ async fn settings_reach_what_they_are_about() {
         outcome(&cached, &path).await;
     }
     assert_eq!(cached.stats().heads.entries, 7);
+}
+
+#[tokio::test]
+async fn what_is_read_in_order_is_read_ahead_if_that_is_asked_for() {
+    for (ahead, bytes) in [(0, 20), (30, 50)] {
+        let store = FaultyStore::in_memory();
+        let path = Path::from("a");
+        store.inner().put(&path, vec![7; 100].into()).await.unwrap();
+        let builder = CachedStoreBuilder::new(Arc::new(store.clone())).block_size(10).readahead(ahead);
+        let cached = builder.freshness(Freshness::immutable()).build().unwrap();
+        for range in [0..10, 10..20] {
+            cached.get_range(&path, range).await.unwrap();
+        }
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.body_bytes(), bytes);
+    }
 }
 
 #[tokio::test]

@@ -88,10 +88,14 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// For ranges of one object that follow each other: how many bytes behind the last one are read before they are asked
-    /// for, in whole blocks, by a task, with `If-Match`. The next are read when half of those are used up. What is not
-    /// asked for after all was read in vain. Suits those who read a large object in order by small ranges under a
-    /// `max_age`; a body that is read as a stream needs none. Default: zero, which reads none.
+    /// For ranges of one object that follow each other, with less than a block between them: how many bytes behind the last
+    /// one are read before they are asked for, in whole blocks, by a task, with `If-Match`. The next are read when half of
+    /// those are used up. What is not asked for after all was read in vain, and so is what the backend does not keep until
+    /// then. At most 64 such tasks run at a time; of one object, four sequences are told apart. Several ranges at once, by
+    /// `get_ranges`, are none.
+    ///
+    /// Suits those who read a large object in order by small ranges under a `max_age`; a body that is read as a stream
+    /// needs none. More than the backend may hold is an error of [`build`](Self::build). Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.readahead = bytes;
         self
@@ -150,8 +154,8 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, if a block is larger than the
-    /// backend, or if a freshness rule contradicts itself.
+    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, if a block or the
+    /// readahead is larger than the backend, or if a freshness rule contradicts itself.
     pub fn build(self) -> Result<CachedStore> {
         let Some(backend) = self.backend else {
             return Err(wrong("there is no backend to hold what was read; give one"));
@@ -167,6 +171,9 @@ impl CachedStoreBuilder {
         }
         if backend.usage().capacity_bytes.is_some_and(|capacity| self.block_size > capacity) {
             return Err(wrong("block_size is more than the backend may hold: no block could be kept"));
+        }
+        if backend.usage().capacity_bytes.is_some_and(|capacity| self.readahead > capacity) {
+            return Err(wrong("readahead is more than the backend may hold: it would push itself out"));
         }
         if self.parallel == 0 {
             return Err(wrong("parallel is zero: get_ranges could make no request"));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use cache_core::Freshness;
 use cache_store::CachedStore;
-use cache_testkit::{FaultyStore, MapBackend, WaitingBackend};
-use object_store::ObjectStoreExt;
+use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, TagFault, WaitingBackend};
+use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, body, builder, part, read, with_object};
-use crate::{path, write};
+use super::{HOUR, asked, body, bounded, builder, part, read, with_object};
+use crate::write;
 
 /// Blocks of 5 bytes, `bytes` of readahead.
 fn ahead(store: &FaultyStore, bytes: u64) -> CachedStore {
@@ -38,6 +38,14 @@ async fn who_reads_in_order_makes_few_requests() {
     assert!(store.count() <= 22, "{} requests", store.count());
     assert_eq!(store.body_bytes(), 1003, "each byte once");
 
+    // Under a strong rule, each read asks whether that is still the current version, and no more.
+    let store = with_object(1003).await;
+    scan(&builder(&store).readahead(100).build().unwrap(), 1003).await;
+    let conditional = store.requests().iter().filter(|request| request.if_none_match.is_some()).count();
+    assert_eq!(conditional, 99);
+    assert!(store.count() <= 99 + 22, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 1003, "each byte once");
+
     // By default none is read that was not asked for.
     let store = with_object(1003).await;
     scan(&builder(&store).freshness(Freshness::max_age(HOUR)).build().unwrap(), 1003).await;
@@ -56,14 +64,92 @@ async fn what_is_read_ahead_is_kept_though_the_backend_takes_its_time() {
 }
 
 #[tokio::test]
+async fn a_hole_of_less_than_a_block_is_read_over() {
+    for (len, n_requests) in [(8, 12), (6, 12), (5, 12), (4, 51)] {
+        let store = with_object(505).await;
+        let cached = ahead(&store, 100);
+        for start in (0..505).step_by(10) {
+            read(&cached, start..(start + len).min(505)).await;
+            settle().await;
+        }
+        assert!(store.count() <= n_requests, "{} requests for {len} of 10 bytes", store.count());
+        assert!(store.body_bytes() <= 505);
+        assert!(len > 4 || store.body_bytes() == 51 * 5, "none but those");
+    }
+}
+
+#[tokio::test]
+async fn several_may_read_one_object_each_in_order() {
+    let store = with_object(1000).await;
+    let cached = ahead(&store, 100);
+    for step in (0..250).step_by(10) {
+        for start in [0, 250, 500, 750] {
+            read(&cached, start + step..start + step + 10).await;
+            settle().await;
+        }
+    }
+    assert!(store.count() <= 28, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 1000, "each byte once");
+
+    // What is read again and again takes no place from those.
+    let store = with_object(1000).await;
+    let cached = ahead(&store, 100);
+    for start in (500..1000).step_by(10) {
+        read(&cached, start..start + 10).await;
+        settle().await;
+        for _ in 0..5 {
+            read(&cached, 3..8).await;
+        }
+    }
+    assert!(store.count() <= 13, "{} requests", store.count());
+
+    // And two that read the same.
+    let store = with_object(1000).await;
+    let cached = ahead(&store, 100);
+    for start in (0..1000).step_by(10) {
+        for _ in 0..2 {
+            assert_eq!(read(&cached, start as u64..start as u64 + 10).await, part(start..start + 10));
+            settle().await;
+        }
+    }
+    assert!(store.count() <= 22, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 1000, "each byte once");
+}
+
+#[tokio::test]
+async fn so_many_tasks_read_ahead_at_a_time() {
+    let store = FaultyStore::in_memory();
+    let cached = ahead(&store, 10);
+    let paths: Vec<_> = (0..100).map(|n| Path::from(format!("{n}"))).collect();
+    for path in &paths {
+        store.inner().put(path, body(100).into()).await.unwrap();
+    }
+    store.fault(Fault::hold().when(|request| request.range == bounded(10..20)));
+    let scan = async |from: usize, to: usize| {
+        for path in &paths {
+            for start in (from..to).step_by(5) {
+                cached.get_range(path, start as u64..start as u64 + 5).await.unwrap();
+            }
+        }
+        settle().await;
+    };
+    scan(0, 10).await;
+    assert_eq!(store.body_bytes(), 100 * 10);
+    assert_eq!(store.count(), 100 * 2 + 64);
+    store.release_all();
+    settle().await;
+    assert_eq!(store.body_bytes(), 100 * 10 + 64 * 10);
+}
+
+#[tokio::test]
 async fn who_reads_at_random_gets_what_was_asked_for() {
     let store = with_object(1000).await;
     let cached = ahead(&store, 100);
-    for start in [500, 0, 900, 505, 5, 300] {
+    for start in (0..50).map(|n| n * 370 % 1000) {
         read(&cached, start..start + 5).await;
         settle().await;
     }
-    assert_eq!((store.count(), store.body_bytes()), (6, 30));
+    assert_eq!((store.count(), store.body_bytes()), (50, 250));
 }
 
 #[tokio::test]
@@ -85,8 +171,49 @@ async fn what_is_read_ahead_is_of_the_version_at_hand() {
     let cached = ahead(&store, 50);
     read(&cached, 0..5).await;
     read(&cached, 5..10).await;
-    write(&store, vec![b'n'; 100]).await;
     settle().await;
-    let rest = cached.get_range(&path(), 10..100).await.unwrap();
-    assert!(rest == body(100).slice(10..) || rest == vec![b'n'; 90], "{rest:?}");
+    assert_eq!(asked(&store), [(bounded(0..5), false), (bounded(5..10), true), (bounded(10..60), true)]);
+
+    // Replaced after that: what is held is of the version that may still be served.
+    write(&store, vec![b'n'; 100]).await;
+    assert_eq!(read(&cached, 10..60).await, part(10..60));
+    assert_eq!(read(&cached, 60..65).await, vec![b'n'; 5]);
+    assert_eq!(read(&cached, 0..100).await, vec![b'n'; 100]);
+
+    // Replaced before: nothing of it is kept, and the next reader finds the new one.
+    let store = with_object(100).await;
+    let cached = ahead(&store, 50);
+    store.fault(Fault::hold().when(|request| request.range == bounded(10..60)).once());
+    read(&cached, 0..5).await;
+    read(&cached, 5..10).await;
+    store.wait_until_held(1).await;
+    write(&store, vec![b'n'; 100]).await;
+    store.release_all();
+    settle().await;
+    store.reset();
+    assert_eq!(read(&cached, 10..20).await, vec![b'n'; 10]);
+    assert_eq!((store.count(), cached.stats().restarts), (1, 0));
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_not_read_ahead() {
+    let store = with_object(100).await;
+    store.fault(Fault::tag(TagFault::Missing));
+    scan(&ahead(&store, 50), 100).await;
+    assert_eq!((store.count(), store.body_bytes()), (10, 100));
+}
+
+#[tokio::test]
+async fn a_readahead_that_fails_is_nobodys_error() {
+    let store = with_object(100).await;
+    let cached = ahead(&store, 50);
+    store.fault(Fault::error(Failure::Unavailable).when(|request| request.range == bounded(15..60)));
+    read(&cached, 0..5).await;
+    read(&cached, 5..10).await;
+    store.fault(Fault::body(BodyFault::Fails(7)).when(|request| request.range == bounded(10..60)));
+    settle().await;
+    for start in (10..100).step_by(5) {
+        assert_eq!(read(&cached, start as u64..start as u64 + 5).await, part(start..start + 5));
+        settle().await;
+    }
 }

@@ -9,7 +9,7 @@ use super::{HOUR, body, builder, read_all, with_object};
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error() {
     let store = with_object(17).await;
-    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 8] = [
+    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 9] = [
         |builder| builder.block_size(0),
         |builder| builder.parallel(0),
         |builder| builder.origin_timeout(Duration::ZERO),
@@ -18,13 +18,14 @@ async fn a_setting_that_cannot_be_is_an_error() {
         |builder| builder.freshness(Freshness::strong().stale_while_revalidate(HOUR)),
         |builder| builder.freshness_for("a", Freshness::strong().stale_while_revalidate(HOUR)),
         |builder| builder.backend(Arc::new(Small)).block_size(101),
+        |builder| builder.backend(Arc::new(Small)).readahead(101),
     ];
     for set in settings {
         assert_eq!(set(builder(&store)).build().unwrap_err().kind(), ErrorKind::Config);
     }
     let without_backend = CachedStore::builder(Arc::new(store.clone())).build();
     assert_eq!(without_backend.unwrap_err().kind(), ErrorKind::Config);
-    builder(&store).backend(Arc::new(Small)).block_size(100).build().unwrap();
+    builder(&store).backend(Arc::new(Small)).block_size(100).readahead(100).build().unwrap();
     assert_eq!(store.count(), 0);
 }
 
@@ -36,6 +37,7 @@ async fn absurd_settings_work() {
         .max_object_size(u64::MAX)
         .coalesce_gap(u64::MAX)
         .parallel(usize::MAX)
+        .readahead(u64::MAX)
         .origin_timeout(Duration::MAX)
         .time_to_live(Some(Duration::MAX))
         .freshness(Freshness::max_age(HOUR))
