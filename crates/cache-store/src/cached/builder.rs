@@ -90,9 +90,10 @@ impl CachedStoreBuilder {
 
     /// For ranges of one object that follow each other, with less than a block between them: how many bytes behind the last
     /// one are read before they are asked for, in whole blocks, by a task, with `If-Match`. The next are read when half of
-    /// those are used up. What is not asked for after all was read in vain, and so is what the backend does not keep until
-    /// then. At most 64 such tasks run at a time; of one object, four sequences are told apart. Several ranges at once, by
-    /// `get_ranges`, are none.
+    /// those are used up. What is not asked for after all was read in vain. Nor does it help where the backend does not
+    /// keep such bytes until then, as eviction policies that resist scans may not: what comes twice is at most an eighth
+    /// of what is read, and so many bytes once. At most 64 tasks read ahead at a time; of one object, four sequences are
+    /// told apart. Several ranges at once, by `get_ranges`, are none.
     ///
     /// Suits those who read a large object in order by small ranges under a `max_age`; a body that is read as a stream
     /// needs none. More than the backend may hold is an error of [`build`](Self::build). Default: zero, which reads none.

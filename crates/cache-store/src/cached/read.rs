@@ -38,7 +38,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         match begun.reader.prepare().await {
             Ok(()) => {
                 if options.range.is_some() {
-                    shared.read_ahead(&begun.snapshot, &begun.range);
+                    shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
                 }
                 return Ok(begun.into_answer());
             }

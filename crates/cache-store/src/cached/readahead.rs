@@ -2,12 +2,17 @@
 //!
 //! A task reads the next bytes of the version at hand into the cache, as any reader does; the reads to come find their
 //! blocks held, or join the request. Several may read one object at a time, each in order: of each object the ends of the
-//! last few reads are known. So many bytes are read ahead once; where they are not kept, the reader asks for them again.
+//! last few reads are known. Where the backend does not keep what was read ahead until it is asked for, every byte would
+//! come twice; so a reader pauses who found more than an eighth of what it has read since to be gone.
 
 use std::{
     collections::HashMap,
+    mem,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use object_store::path::Path;
@@ -28,12 +33,25 @@ pub(super) struct Readahead {
     tasks: Arc<Semaphore>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Default)]
 struct Place {
     /// Where the last read ended.
     next: u64,
     /// What is before it was asked for.
     ahead: u64,
+    /// What was read ahead began here.
+    since: u64,
+    /// What of it is before this has come.
+    came: Arc<AtomicU64>,
+    /// What of that was gone when it was asked for, in bytes.
+    gone: u64,
+}
+
+/// What a task is to read.
+struct Due {
+    range: Range<u64>,
+    came: Arc<AtomicU64>,
+    permit: OwnedSemaphorePermit,
 }
 
 impl Readahead {
@@ -41,13 +59,14 @@ impl Readahead {
         Self { bytes, places: Mutex::default(), tasks: Arc::new(Semaphore::new(TASKS_MAX)) }
     }
 
-    /// What is to be read now, since somebody reads `range`; and the permit for that.
+    /// What is to be read now, since somebody reads `range`, and asked the store for what begins at `asked_at`.
     fn due(
         &self,
         blocks: &Blocks,
         snapshot: &Snapshot,
         range: &Range<u64>,
-    ) -> Option<(Range<u64>, OwnedSemaphorePermit)> {
+        asked_at: Option<u64>,
+    ) -> Option<Due> {
         let size = snapshot.size;
         let mut objects = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if objects.len() >= OBJECTS_MAX && !objects.contains_key(&snapshot.location) {
@@ -63,32 +82,54 @@ impl Readahead {
             // Somebody has read the same, and may go on from there.
             return None;
         }
+        let is_next = before.is_some();
+        let mut place = before.unwrap_or_default();
+        let came = place.came.load(Ordering::Relaxed);
+        if let Some(at) = asked_at.filter(|at| *at < came) {
+            place.gone += came.min(range.end) - at;
+        }
+        let is_in_vain = place.gone > range.end.saturating_sub(place.since) / 8;
+        place.next = range.end;
         // What this read asks for itself ends with a block.
-        let asked = blocks.end_of(range.end - 1, size);
-        let ahead = before.map_or(asked, |before| asked.max(before.ahead.min(size)));
+        place.ahead = place.ahead.clamp(blocks.end_of(range.end - 1, size), size);
         let end = blocks.end_of(range.end.saturating_add(self.bytes - 1), size);
-        let is_due = before.is_some() && ahead - range.end <= self.bytes / 2 && ahead < end;
+        let is_due = is_next && !is_in_vain && place.ahead - range.end <= self.bytes / 2 && place.ahead < end;
         let permit = is_due.then(|| Arc::clone(&self.tasks).try_acquire_owned().ok()).flatten();
+        let due = permit.map(|permit| {
+            let range = mem::replace(&mut place.ahead, end)..end;
+            if place.since == 0 {
+                place.since = range.start;
+            }
+            Due { range, came: Arc::clone(&place.came), permit }
+        });
         if places.len() == PLACES_MAX {
             places.remove(0);
         }
-        places.push(Place { next: range.end, ahead: if permit.is_some() { end } else { ahead } });
-        permit.map(|permit| (ahead..end, permit))
+        places.push(place);
+        due
     }
 }
 
 impl Shared {
-    /// Somebody reads `range`, which is not empty, of `snapshot`.
-    pub(super) fn read_ahead(self: &Arc<Self>, snapshot: &Arc<Snapshot>, range: &Range<u64>) {
+    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what begins at `asked_at`.
+    pub(super) fn read_ahead(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        range: &Range<u64>,
+        asked_at: Option<u64>,
+    ) {
         if self.readahead.bytes == 0 || !snapshot.is_pinned() {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let Some((due, permit)) = self.readahead.due(self.blocks(), snapshot, range) else { return };
-        let reader = Reader::new(self, Arc::clone(snapshot), due, CacheStatus::bypass(), None);
+        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else { return };
+        let Due { range, came, permit } = due;
+        let reader = Reader::new(self, Arc::clone(snapshot), range.clone(), CacheStatus::bypass(), None);
         runtime.spawn(async move {
             // Who reads on finds out for himself.
-            let _ = reader.read_in().await;
+            if reader.read_in().await.is_ok() {
+                came.fetch_max(range.end, Ordering::Relaxed);
+            }
             drop(permit);
         });
     }

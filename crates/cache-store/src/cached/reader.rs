@@ -32,6 +32,8 @@ pub(super) struct Reader {
     held: VecDeque<Bytes>,
     /// For what is not.
     fill: Option<FillUse>,
+    /// From where on the store was asked for this reader's sake, before anything was given out.
+    asked_at: Option<u64>,
 }
 
 impl Reader {
@@ -43,7 +45,12 @@ impl Reader {
         status: CacheStatus,
         fill: Option<FillUse>,
     ) -> Self {
-        Self { shared: Arc::clone(shared), snapshot, status, left: range, held: VecDeque::new(), fill }
+        let (asked_at, held) = (fill.is_some().then_some(range.start), VecDeque::new());
+        Self { shared: Arc::clone(shared), snapshot, status, left: range, held, fill, asked_at }
+    }
+
+    pub(super) fn asked_at(&self) -> Option<u64> {
+        self.asked_at
     }
 
     /// Sees to it that the first block, or the answer that will bring it, is there; and that the answer is, if it can be
@@ -53,8 +60,9 @@ impl Reader {
         while self.fill.is_none() && next < self.left.end && self.held.len() < PREPARED_MAX {
             match self.find(next).await {
                 Found::Held(block) => self.held.push_back(block),
-                Found::Coming { fill, .. } => {
+                Found::Coming { fill, joined } => {
                     fill.opened().await?;
+                    self.asked_at = Some(next).filter(|_| !joined);
                     self.fill = Some(fill);
                 }
             }

@@ -1,14 +1,14 @@
 //! What is read before it is asked for, for those who read in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use cache_core::Freshness;
 use cache_store::CachedStore;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, TagFault, WaitingBackend};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, asked, body, bounded, builder, part, read, with_object};
-use crate::write;
+use super::{HOUR, asked, body, bounded, builder, part, read, slow::Slow, with_object};
+use crate::{path, write};
 
 /// Blocks of 5 bytes, `bytes` of readahead.
 fn ahead(store: &FaultyStore, bytes: u64) -> CachedStore {
@@ -201,6 +201,62 @@ async fn what_cannot_be_held_is_not_read_ahead() {
     store.fault(Fault::tag(TagFault::Missing));
     scan(&ahead(&store, 50), 100).await;
     assert_eq!((store.count(), store.body_bytes()), (10, 100));
+}
+
+#[tokio::test]
+async fn where_nothing_is_kept_little_is_read_in_vain() {
+    for rule in [Freshness::max_age(HOUR), Freshness::strong()] {
+        let store = with_object(1003).await;
+        let backend = Arc::new(Slow::default());
+        let builder = builder(&store).backend(Arc::<Slow>::clone(&backend)).freshness(rule);
+        let cached = builder.readahead(100).build().unwrap();
+        cached.head(&path()).await.unwrap();
+        // From now on nothing is kept.
+        backend.fails.store(true, Ordering::Relaxed);
+        store.reset();
+        scan(&cached, 1003).await;
+        assert!(store.body_bytes() <= 1003 + 1003 / 8 + 100, "{} bytes", store.body_bytes());
+        assert!(store.count() <= 103, "{} requests", store.count());
+    }
+}
+
+#[tokio::test]
+async fn where_blocks_are_kept_again_they_are_read_ahead_again() {
+    let store = with_object(3000).await;
+    let backend = Arc::new(Slow::default());
+    let builder = builder(&store).backend(Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
+    let cached = builder.readahead(100).build().unwrap();
+    cached.head(&path()).await.unwrap();
+    backend.fails.store(true, Ordering::Relaxed);
+    for start in (0..3000).step_by(10) {
+        if start == 300 {
+            backend.fails.store(false, Ordering::Relaxed);
+            store.reset();
+        }
+        read(&cached, start..start + 10).await;
+        settle().await;
+    }
+    // A request for each range up to 900 at most, and then one for five.
+    assert!(store.count() <= 60 + 44, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 2700, "each byte once");
+}
+
+#[tokio::test]
+async fn what_has_not_come_yet_is_not_gone() {
+    let store = with_object(1000).await;
+    let cached = ahead(&store, 100);
+    for start in (0..1000).step_by(10) {
+        read(&cached, start..start + 10).await;
+        // So far, no task had its turn.
+        if start == 90 {
+            assert_eq!(store.count(), 10);
+        }
+        if start >= 90 {
+            settle().await;
+        }
+    }
+    assert!(store.count() <= 10 + 20, "{} requests", store.count());
+    assert_eq!(store.body_bytes(), 1000, "each byte once");
 }
 
 #[tokio::test]
