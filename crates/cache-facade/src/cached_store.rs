@@ -146,8 +146,9 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long it may take the store to say which version is current. Then the request is dropped, and the error is
-    /// `Generic`. What is asked for bytes alone may take as long as the store lets it. Zero is an error. Default: 30 s.
+    /// How long the store may be silent: until it says which version is current, and between two parts of a body, while
+    /// somebody waits for the next one. Then the request is dropped, and the error is `Generic`. Writes, and what passes
+    /// through, may take as long as the store lets them. Zero is an error. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.inner = self.inner.origin_timeout(span);
         self
