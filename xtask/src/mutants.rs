@@ -1,9 +1,10 @@
-//! `cargo xtask mutants`: deliberate faults in the protocol, each of which the simulation must find or, where chance
-//! alone leads there, a test.
+//! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by the simulation or,
+//! where chance alone leads there, by a test; those in `CachedStore` by the test that is named beside the fault.
 //!
 //! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
 //! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
 
+mod cached;
 mod list;
 
 use std::{
@@ -21,10 +22,10 @@ use crate::{
 pub(crate) const USAGE: &str = "\
 cargo xtask mutants [--seeds N] [NAME…]  put each of a list of faults into a copy of the code, and count how many
                                          schedules the simulation needs to find it, or say which test does;
-                                         a table for RELIABILITY.md
+                                         tables for RELIABILITY.md
 cargo xtask mutants --list               say what they are";
 
-/// A fault in the protocol.
+/// A fault.
 struct Mutant {
     /// What is wrong, in a few words.
     name: &'static str,
@@ -40,7 +41,7 @@ struct Edit {
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if args.iter().any(|arg| arg == "--list") {
-        MUTANTS.iter().for_each(|mutant| println!("{}", mutant.name));
+        all().for_each(|mutant| println!("{}", mutant.name));
         return Ok(ExitCode::SUCCESS);
     }
     let (mut seeds, mut wanted) = (SEEDS, Vec::new());
@@ -52,20 +53,38 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         }
     }
     let is_wanted =
-        |mutant: &&Mutant| wanted.is_empty() || wanted.iter().any(|word| mutant.name.contains(word));
-    let chosen: Vec<_> = MUTANTS.iter().filter(is_wanted).collect();
-    if chosen.is_empty() {
+        |mutant: &Mutant| wanted.is_empty() || wanted.iter().any(|word| mutant.name.contains(word));
+    if !all().any(is_wanted) {
         return Err(format!("no mutant is called like that\n{USAGE}").into());
     }
     let copy = Copy::made()?;
     // Before anything is built: a text that is not found fails at once.
-    for mutant in &chosen {
+    for mutant in all().filter(|mutant| is_wanted(mutant)) {
         mutant.edited(&copy.folder).map_err(|error| format!("{}: {error}", mutant.name))?;
+    }
+    let protocol: Vec<_> = MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
+    let cached: Vec<_> = cached::MUTANTS.iter().filter(|(mutant, _)| is_wanted(mutant)).collect();
+    let survivors = of_protocol(&copy, &protocol, seeds)? + of_cached_store(&copy, &cached)?;
+    if survivors > 0 {
+        Err(format!("{survivors} faults were not found").into())
+    } else {
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.iter().chain(cached::MUTANTS.iter().map(|(mutant, _)| mutant))
+}
+
+/// How many the simulation and the tests of the protocol did not find.
+fn of_protocol(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
+    let mut survivors = 0;
+    if chosen.is_empty() {
+        return Ok(survivors);
     }
     if let Some(found) = copy.simulate(seeds)? {
         return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
     }
-    let mut survivors = 0;
     println!("| fault | found by | after schedules |\n| --- | --- | ---: |");
     for mutant in chosen {
         let watch = Stopwatch::start();
@@ -73,7 +92,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
             if let Some(Found { rule, schedules }) = copy.simulate(seeds)? {
                 return Ok(format!("{rule} | {schedules}"));
             }
-            match copy.failing_test()? {
+            match copy.failing_test("cache-core", &["--skip", "races"])? {
                 Some(test) => Ok(format!("the test `{test}` alone | {seeds}")),
                 None => {
                     survivors += 1;
@@ -84,11 +103,36 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         println!("| {} | {line} |", mutant.name);
         eprintln!("{watch}");
     }
-    if survivors > 0 {
-        Err(format!("{survivors} faults were not found").into())
-    } else {
-        Ok(ExitCode::SUCCESS)
+    Ok(survivors)
+}
+
+/// How many the tests that are named beside them did not find.
+fn of_cached_store(copy: &Copy, chosen: &[&(Mutant, [&str; 2])]) -> Result<usize> {
+    let mut survivors = 0;
+    if chosen.is_empty() {
+        return Ok(survivors);
     }
+    let run = |[file, test]: &[&str; 2]| {
+        copy.failing_test("cache-store", &["--exact", &format!("cached::{file}::{test}")])
+    };
+    for (_, test) in chosen {
+        if let Some(test) = run(test)? {
+            return Err(format!("without any fault, the test `{test}` fails").into());
+        }
+    }
+    println!("| fault | found by the test |\n| --- | --- |");
+    for (mutant, test) in chosen {
+        let watch = Stopwatch::start();
+        let found = copy.with(mutant, || run(test))?.is_some();
+        let [file, test] = test;
+        match found {
+            true => println!("| {} | `{file}.rs`: `{test}` |", mutant.name),
+            false => println!("| {} | **nothing**, not by `{file}.rs`: `{test}` |", mutant.name),
+        }
+        survivors += usize::from(!found);
+        eprintln!("{watch}");
+    }
+    Ok(survivors)
 }
 
 impl Mutant {
@@ -184,9 +228,10 @@ impl Copy {
         Ok(Some(found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?))
     }
 
-    /// A test of the protocol that fails, of those that are written by hand.
-    fn failing_test(&self) -> Result<Option<String>> {
-        let mut tests = cargo("test --package cache-core --test it -- --skip races");
+    /// A test of `package` that fails, of those that `choice` leaves.
+    fn failing_test(&self, package: &str, choice: &[&str]) -> Result<Option<String>> {
+        let mut tests = cargo("test --test it --package");
+        tests.arg(package).arg("--").args(choice);
         tests.current_dir(&self.folder).env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target);
         let out = tests.output()?;
         let said = String::from_utf8_lossy(&out.stdout);
@@ -232,12 +277,22 @@ mod tests {
 
     #[test]
     fn every_fault_still_finds_its_text() {
-        for mutant in MUTANTS {
+        for mutant in all() {
             let edited = mutant.edited(&root());
             let files = edited.unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
             assert!(files.iter().all(|(_, original, mutated)| original != mutated), "{}", mutant.name);
         }
         assert!(MUTANTS.len() >= 20);
+    }
+
+    /// One that is not there would fail nothing, so the fault would count as not found: but only when it is looked for.
+    #[test]
+    fn every_test_that_is_named_is_there() {
+        for (mutant, [file, test]) in cached::MUTANTS {
+            let path = format!("crates/cache-store/tests/it/cached/{file}.rs");
+            let tests = fs::read_to_string(root().join(&path)).unwrap();
+            assert!(tests.contains(&format!("\nasync fn {test}() {{")), "{}: {path}: {test}", mutant.name);
+        }
     }
 
     #[test]

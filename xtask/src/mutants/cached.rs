@@ -1,0 +1,282 @@
+//! The faults of `CachedStore`, with the test that must find each: of `cache-store`'s `tests/it/cached`, by file and name.
+//! With its fault in place a test has to fail: one that waits for what does not come any more would hold the command up.
+
+use super::{Edit, Mutant};
+
+const BLOCKS: &str = "crates/cache-store/src/cached/blocks.rs";
+const FILL: &str = "crates/cache-store/src/cached/fill.rs";
+const FILLS: &str = "crates/cache-store/src/cached/fills.rs";
+const HEAD: &str = "crates/cache-store/src/cached/head.rs";
+const READ: &str = "crates/cache-store/src/cached/read.rs";
+const READER: &str = "crates/cache-store/src/cached/reader.rs";
+const RANGES: &str = "crates/cache-store/src/cached/ranges.rs";
+const WRITE: &str = "crates/cache-store/src/cached/write.rs";
+
+pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
+    (
+        Mutant {
+            name: "missing blocks are asked for without `If-Match`",
+            edits: &[Edit { path: FILLS, text: ".with_if_match(snapshot.e_tag())", replacement: "" }],
+        },
+        ["get", "only_the_blocks_that_are_missing_are_fetched"],
+    ),
+    (
+        Mutant {
+            name: "an answer for a block may be of any version",
+            edits: &[Edit {
+                path: FILL,
+                text: "if answer.meta.e_tag.as_deref() != self.snapshot.e_tag()\n                    || ",
+                replacement: "if ",
+            }],
+        },
+        ["versions", "a_store_that_does_not_know_if_match_is_caught_by_the_tag"],
+    ),
+    (
+        Mutant {
+            name: "a block of another version is served",
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "                && entry.e_tag() == snapshot.e_tag()\n",
+                replacement: "",
+            }],
+        },
+        ["ranges", "all_ranges_are_of_one_version"],
+    ),
+    (
+        Mutant {
+            name: "a block of another cache is served",
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "entry.identity() == Some(self.identity)",
+                replacement: "entry.identity().is_some()",
+            }],
+        },
+        ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
+    ),
+    (
+        Mutant {
+            name: "the end of a block is kept as a block",
+            edits: &[Edit {
+                path: FILL,
+                text: ".filter(|_| blocks.start_of(start) == start)",
+                replacement: "",
+            }],
+        },
+        ["get", "the_end_of_a_block_is_served_and_not_kept"],
+    ),
+    (
+        Mutant {
+            name: "a head is paired with the body of another answer",
+            edits: &[Edit {
+                path: HEAD,
+                text: "answer.filter(|answer| answer.snapshot.is_same(snapshot))",
+                replacement: "answer",
+            }],
+        },
+        ["versions", "bytes_that_came_with_another_head_are_not_served"],
+    ),
+    (
+        Mutant {
+            name: "a head is held whatever its tag says",
+            edits: &[Edit {
+                path: HEAD,
+                text: "            && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;",
+                replacement: ";",
+            }],
+        },
+        ["lies", "what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time"],
+    ),
+    (
+        Mutant {
+            name: "a strong read does not ask whether the head is current",
+            edits: &[Edit {
+                path: READ,
+                text: "if let Some(served) = self.heads.get_fresh(&key, freshness) {",
+                replacement: "if let Some(served) = self.heads.get_fresh(&key, Some(&Freshness::immutable())) {",
+            }],
+        },
+        ["get", "what_is_held_costs_one_conditional_request_without_a_body"],
+    ),
+    (
+        Mutant {
+            name: "a body that goes on behind its end is cut off",
+            edits: &[Edit {
+                path: FILL,
+                text: "                    return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));\n                }",
+                replacement: "                    if left > 0 {
+                        source.chunk = chunk.slice(..usize::try_from(left).unwrap_or(0));
+                    }
+                    source.at_end = true;
+                }",
+            }],
+        },
+        ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+    ),
+    (
+        Mutant {
+            name: "a body that ends early is asked for again",
+            edits: &[Edit {
+                path: FILL,
+                text: "None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),",
+                replacement: "None => return Poll::Ready(Err(Broken::Replaced)),",
+            }],
+        },
+        ["lies", "a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept"],
+    ),
+    (
+        Mutant {
+            name: "the last piece is given out before the body has ended",
+            edits: &[Edit {
+                path: FILL,
+                text: "!source.chunk.is_empty() && (left > 0 || source.at_end)",
+                replacement: "!source.chunk.is_empty()",
+            }],
+        },
+        ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+    ),
+    (
+        Mutant {
+            name: "who waits for a body that hangs waits for ever",
+            edits: &[Edit {
+                path: FILL,
+                text: "        ready!(idle.as_mut().poll(context));\n",
+                replacement: "        if idle.as_mut().poll(context).is_pending() || !limit.is_zero() {
+            return Poll::Pending;
+        }\n",
+            }],
+        },
+        ["lies", "a_body_that_hangs_is_an_error_for_all_who_wait"],
+    ),
+    (
+        Mutant {
+            name: "a fill that failed is joined",
+            edits: &[Edit {
+                path: FILL,
+                text: "            Some(Err(_)) => false,\n",
+                replacement: "            Some(Err(_)) => true,\n",
+            }],
+        },
+        ["fills", "an_error_is_told_to_all_who_wait_and_the_next_one_asks_anew"],
+    ),
+    (
+        Mutant {
+            name: "each reader of the same blocks asks for them",
+            edits: &[Edit {
+                path: FILLS,
+                text: "if let Some(fill) = self.join_or_add(&new, start) {",
+                replacement: "if let Some(fill) = self.join_or_add(&new, start).filter(|_| false) {",
+            }],
+        },
+        ["fills", "twenty_readers_of_the_same_blocks_make_one_request"],
+    ),
+    (
+        Mutant {
+            name: "a read that begins anew asks for no new head",
+            edits: &[Edit {
+                path: READ,
+                text: "        let _ = self.heads.expire(&head::key_of(location)).await;\n    }",
+                replacement: "        let _ = location;\n    }",
+            }],
+        },
+        ["versions", "nothing_given_out_the_read_begins_anew"],
+    ),
+    (
+        Mutant {
+            name: "a body that was replaced leaves the head as it is",
+            edits: &[Edit {
+                path: READER,
+                text: "let _ = self.shared.heads.expire(&head::key_of(location)).await;",
+                replacement: "",
+            }],
+        },
+        ["versions", "something_given_out_it_is_an_error_and_never_a_mix"],
+    ),
+    (
+        Mutant {
+            name: "what went by shows nothing",
+            edits: &[Edit {
+                path: READ,
+                text: "if is_for_current {",
+                replacement: "if is_for_current && location.as_ref().is_empty() {",
+            }],
+        },
+        ["policies", "what_went_by_shows_that_the_object_has_changed"],
+    ),
+    (
+        Mutant {
+            name: "several ranges of what cannot be held are asked for twice",
+            edits: &[Edit {
+                path: RANGES,
+                text: "Some(answer) => read_once(shared, location, ranges, first, answer).await,",
+                replacement: "Some(_) => pass(shared, location, ranges).await,",
+            }],
+        },
+        ["ranges", "what_cannot_be_held_is_one_request_for_what_is_near"],
+    ),
+    (
+        Mutant {
+            name: "a put through the cache is not fenced",
+            edits: &[Edit {
+                path: WRITE,
+                text: "    let _write = open(shared, location).await?;\n    shared.store.put_opts(",
+                replacement: "    shared.store.put_opts(",
+            }],
+        },
+        ["writes", "no_read_after_a_write_is_older_than_it"],
+    ),
+    (
+        Mutant {
+            name: "the completion of an upload is not fenced",
+            edits: &[Edit {
+                path: WRITE,
+                text: "        let _write = open(&self.cached.shared, &self.location).await?;\n        self.upload.complete()",
+                replacement: "        self.upload.complete()",
+            }],
+        },
+        ["writes", "no_read_after_a_write_is_older_than_it"],
+    ),
+    (
+        Mutant {
+            name: "a copy is not fenced",
+            edits: &[Edit {
+                path: WRITE,
+                text: "    let _write = open(shared, to).await?;\n",
+                replacement: "",
+            }],
+        },
+        ["writes", "no_read_after_a_write_is_older_than_it"],
+    ),
+    (
+        Mutant {
+            name: "a rename fences its target alone",
+            edits: &[Edit {
+                path: WRITE,
+                text: "(open(shared, from).await?, open(shared, to).await?)",
+                replacement: "open(shared, to).await?",
+            }],
+        },
+        ["writes", "no_read_after_a_write_is_older_than_it"],
+    ),
+    (
+        Mutant {
+            name: "what a stream deletes is not fenced",
+            edits: &[Edit {
+                path: WRITE,
+                text: "if let Some(write) = open(&shared, &location).await? {",
+                replacement: "if let (Some(write), true) = (open(&shared, &location).await?, false) {",
+            }],
+        },
+        ["writes", "no_read_after_a_write_is_older_than_it"],
+    ),
+    (
+        Mutant {
+            name: "a stream's deletions end when they are sent",
+            edits: &[Edit {
+                path: WRITE,
+                text: "                    writes.add(&location, write);\n",
+                replacement: "                    let _ = (&writes, write);\n",
+            }],
+        },
+        ["writes", "a_location_whose_deletion_was_reported_is_held_again"],
+    ),
+];
