@@ -20,7 +20,7 @@ const MODES: [Mode; 4] = [
     |builder| builder.freshness(Freshness::max_age(HOUR)),
 ];
 
-/// For objects of many megabytes.
+/// For objects of many megabytes: by blocks of 5 bytes each of these tests takes minutes.
 const COARSE_MODES: [Mode; 2] = [
     |builder| builder.block_size(1024 * 1024),
     |builder| builder.block_size(77_777).freshness(Freshness::max_age(HOUR)),
