@@ -139,8 +139,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "who waits for a body that hangs waits for ever",
             edits: &[Edit {
                 path: FILL,
-                text: "        ready!(idle.as_mut().poll(context));\n",
-                replacement: "        if idle.as_mut().poll(context).is_pending() || !limit.is_zero() {
+                text: "        ready!(is_late);\n",
+                replacement: "        if is_late.is_pending() || !limit.is_zero() {
             return Poll::Pending;
         }\n",
             }],

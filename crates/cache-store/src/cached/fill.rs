@@ -23,6 +23,7 @@ use std::{
     future::poll_fn,
     mem,
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -107,6 +108,8 @@ struct Source {
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
+    /// Whose clock says how long nothing came.
+    timer: Option<Handle>,
     /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
     idle: Option<Pin<Box<Sleep>>>,
 }
@@ -145,7 +148,9 @@ impl Fill {
         answer: Answer,
         is_shared: bool,
     ) -> Self {
-        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false, idle: None };
+        let runtime = Handle::try_current().ok();
+        let timer = runtime.clone();
+        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false, timer, idle: None };
         let came = Came {
             is_open: source.is_open(),
             source: Some(source),
@@ -160,7 +165,7 @@ impl Fill {
             range,
             is_shared,
             fills: Arc::clone(fills),
-            runtime: Handle::try_current().ok(),
+            runtime,
             waiting: Arc::default(),
             came: Mutex::new(came),
             landing: Arc::new(Semaphore::new(LANDING_MAX)),
@@ -246,13 +251,19 @@ impl Fill {
             source.idle = None;
             return step;
         }
-        let Some(runtime) = &self.runtime else { return Poll::Pending };
+        let Some(timer) = &source.timer else { return Poll::Pending };
         let limit = self.fills.origin_timeout;
         let idle = source.idle.get_or_insert_with(|| {
-            let _entered = runtime.enter();
+            let _entered = timer.enter();
             Box::pin(sleep(limit))
         });
-        ready!(idle.as_mut().poll(context));
+        // Who reads on where the runtime has been shut down waits without limit: there tokio's timer panics.
+        let Ok(is_late) = catch_unwind(AssertUnwindSafe(|| idle.as_mut().poll(context))) else {
+            source.timer = None;
+            source.idle = None;
+            return Poll::Pending;
+        };
+        ready!(is_late);
         Poll::Ready(Err(Broken::Failed(late(limit))))
     }
 

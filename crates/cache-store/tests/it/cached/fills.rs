@@ -559,3 +559,28 @@ async fn a_body_is_read_on_another_runtime_or_on_none() {
     assert_eq!(read_all(&cached).await, body(50));
     assert_eq!(store.count(), 0);
 }
+
+/// It waits as long as the store lets it, for tokio has no timer for it any more.
+#[test]
+fn a_body_is_read_on_when_the_runtime_that_began_it_has_been_shut_down() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (gate, cached, mut body_read) = first.block_on(async {
+        let (gate, _, cached) = gated(50).await;
+        let mut body_read = stream(&cached).await;
+        assert_eq!(next(&mut body_read).await, part(0..5));
+        gate.close();
+        assert!(is_pending(&mut body_read));
+        (gate, cached, body_read)
+    });
+    drop(first);
+    for _ in 0..2 {
+        assert!(is_pending(&mut body_read));
+    }
+    runtime().block_on(async {
+        assert!(is_pending(&mut body_read));
+        gate.open();
+        assert_eq!(rest(body_read).await, part(5..50));
+        assert!(is_idle(&cached));
+    });
+}
