@@ -7,6 +7,7 @@ const BLOCKS: &str = "crates/cache-store/src/cached/blocks.rs";
 const FILL: &str = "crates/cache-store/src/cached/fill.rs";
 const FILLS: &str = "crates/cache-store/src/cached/fills.rs";
 const HEAD: &str = "crates/cache-store/src/cached/head.rs";
+const LIST: &str = "crates/cache-store/src/cached/list.rs";
 const READ: &str = "crates/cache-store/src/cached/read.rs";
 const READER: &str = "crates/cache-store/src/cached/reader.rs";
 const RANGES: &str = "crates/cache-store/src/cached/ranges.rs";
@@ -201,6 +202,39 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["policies", "what_went_by_shows_that_the_object_has_changed"],
+    ),
+    (
+        Mutant {
+            name: "what a list shows is not heard",
+            edits: &[Edit {
+                path: LIST,
+                text: "if object.e_tag.is_some() {",
+                replacement: "if object.e_tag.is_none() {",
+            }],
+        },
+        ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
+    ),
+    (
+        Mutant {
+            name: "it is asked whether a head is current, though the bytes have to come anyway",
+            edits: &[Edit {
+                path: HEAD,
+                text: "Some(held) if self.is_at_hand(&location, held, &want).await => {",
+                replacement: "Some(held) => {",
+            }],
+        },
+        ["get", "a_head_is_one_request_without_a_body"],
+    ),
+    (
+        Mutant {
+            name: "a range that ends before it begins is handed on",
+            edits: &[Edit {
+                path: RANGES,
+                text: "filter(|range| range.start > range.end)",
+                replacement: "filter(|range| range.start > range.end && range.is_empty() && ranges.is_empty())",
+            }],
+        },
+        ["ranges", "a_range_that_ends_before_it_begins_is_an_error"],
     ),
     (
         Mutant {
