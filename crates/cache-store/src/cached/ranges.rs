@@ -30,10 +30,13 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
             return Err(object_store::Error::Generic { store: STORE, source: source.into() });
         }
     }
-    let Some(first) = shared.first_of(ranges) else { return pass(shared, location, ranges).await };
-    let wanted = GetRange::Bounded(first.clone());
+    if ranges.is_empty() {
+        return pass(shared, location, ranges).await;
+    }
+    let first = shared.first_of(ranges);
+    let wanted = first.clone().map(GetRange::Bounded);
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, Some(Some(&wanted))).await {
+        let known = match shared.know(location, None, wanted.as_ref().map(Some)).await {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
                 return pass(shared, location, ranges).await;
@@ -41,11 +44,14 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
             Err(error) => return Err(store_error(location, error)),
         };
         let snapshot = &known.snapshot;
-        // Stores differ in what they say to a range that ends behind the object.
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
-        if !is_within {
-            return pass(shared, location, ranges).await;
-        }
+        let Some(first) = first.clone().filter(|_| is_within) else {
+            match pass_odd(shared, location, ranges, snapshot.size).await? {
+                Some(parts) => return Ok(parts),
+                None => shared.restart(location).await,
+            }
+            continue;
+        };
         if !snapshot.is_pinned() {
             return match known.answer {
                 Some(answer) => read_once(shared, location, ranges, first, answer).await,
@@ -64,7 +70,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
 
 impl Shared {
     /// What is wanted of the first request: the range that comes first, with those whose blocks are near to its own.
-    /// `None` if the store has to say what to make of the ranges.
+    /// `None` if one of them is empty.
     fn first_of(&self, ranges: &[Range<u64>]) -> Option<Range<u64>> {
         if ranges.iter().any(Range::is_empty) {
             return None;
@@ -86,6 +92,39 @@ impl Shared {
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
     shared.store.get_ranges(location, ranges).await
+}
+
+/// The store's own answer to ranges of which one is empty, or ends behind the object of `size` bytes: stores differ in what
+/// they say to these. Some panic, or make room for all that is asked for, so the store is given none that begins behind the
+/// object together with others, and none that ends more than one byte behind it. `None`, if that byte is there: the object
+/// has grown, and the answer may be cut short.
+async fn pass_odd(
+    shared: &Shared,
+    location: &Path,
+    ranges: &[Range<u64>],
+    size: u64,
+) -> Result<Option<Vec<Bytes>>> {
+    let mut parts = vec![Bytes::new(); ranges.len()];
+    let (mut places, mut clamped) = (Vec::new(), Vec::new());
+    for (place, range) in ranges.iter().enumerate() {
+        let limit = size.max(range.start).saturating_add(1);
+        let range = range.start..range.end.min(limit);
+        if range.start <= size {
+            places.push(place);
+            clamped.push(range);
+        } else if pass(shared, location, &[range]).await?.iter().any(|part| !part.is_empty()) {
+            return Ok(None);
+        }
+    }
+    if !clamped.is_empty() {
+        for (place, part) in places.into_iter().zip(pass(shared, location, &clamped).await?) {
+            parts[place] = part;
+        }
+    }
+    let has_grown = |(range, part): (&Range<u64>, &Bytes)| {
+        !part.is_empty() && range.start.saturating_add(part.len() as u64) > size
+    };
+    Ok((!ranges.iter().zip(&parts).any(has_grown)).then_some(parts))
 }
 
 async fn read(

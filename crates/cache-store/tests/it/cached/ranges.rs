@@ -1,11 +1,11 @@
 use std::{ops::Range, sync::Arc};
 
 use cache_core::Freshness;
-use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, TagFault};
+use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, S3Server, TagFault};
 use object_store::{Error, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 
 use super::{HOUR, asked, body, bounded, builder, cached, lasting, part, read, with_object};
-use crate::{path, write};
+use crate::{local_disk, path, write};
 
 fn parts(ranges: &[Range<u64>]) -> Vec<bytes::Bytes> {
     let index = |at: u64| usize::try_from(at).unwrap();
@@ -210,6 +210,44 @@ async fn a_range_that_ends_before_it_begins_is_an_error() {
             assert_eq!(store.body_bytes(), 0);
         }
         assert_eq!(cached.get_range(&path(), 0..17).await.unwrap().len(), 17);
+    }
+}
+
+/// Of which stores panic, or abort for want of memory, if they are given all of them as they are.
+#[tokio::test]
+async fn a_range_behind_the_end_is_the_stores_affair_and_breaks_nothing() {
+    let server = S3Server::start().unwrap();
+    let (_folder, disk) = local_disk();
+    for store in [FaultyStore::in_memory(), disk, FaultyStore::new(Arc::new(server.client()))] {
+        write(&store, body(17)).await;
+        let cached = lasting(&store);
+        for _ in 0..2 {
+            for ranges in [&[0..4, 20..30][..], &[20..21, 18..18, 0..1], &[u64::MAX - 1..u64::MAX, 3..4]] {
+                let error = cached.get_ranges(&path(), ranges).await.unwrap_err();
+                assert!(matches!(error, Error::Generic { .. }), "{store}: {error}");
+            }
+            // As if they ended right behind the object.
+            for range in [0..1 << 46, 3..u64::MAX, 17..1 << 46, 5..5, 17..17] {
+                let short = range.start..range.end.min(18);
+                let bare = store.inner().get_ranges(&path(), &[1..2, short.clone(), 3..18, short]).await;
+                let ours =
+                    cached.get_ranges(&path(), &[1..2, range.clone(), 3..1 << 46, range.clone()]).await;
+                assert_eq!(ours.ok(), bare.ok(), "{store}: {range:?}");
+            }
+            super::read_all(&cached).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_range_behind_the_end_of_an_object_that_has_grown_is_not_cut_short() {
+    for ranges in [&[15..30][..], &[0..1, 17..30], &[2..4, 15..30, 19..21]] {
+        let store = with_object(17).await;
+        let cached = lasting(&store);
+        super::read_all(&cached).await;
+        write(&store, body(40)).await;
+        assert_eq!(cached.get_ranges(&path(), ranges).await.unwrap(), parts(ranges));
+        assert_eq!(cached.stats().restarts, 1, "{ranges:?}");
     }
 }
 
