@@ -3,22 +3,25 @@
 //! front of a store by hand (whole objects, never validated), and through ours. And from which size on is asking whether a
 //! copy is still right cheaper than getting the object anew?
 
+#[path = "../subjects/mod.rs"]
+mod subjects;
+
 use std::{sync::Arc, time::Duration};
 
 use bench_harness::{Row, Stopwatch, publish};
 use bytes::Bytes;
 use cache_facade::{
     Freshness,
-    cache_policy::{Lru, MemoryBackend},
     cache_store::CachedStore,
     object_store::{
-        ObjectStore, ObjectStoreExt,
+        ObjectStoreExt,
         path::Path,
         throttle::{ThrottleConfig, ThrottledStore},
     },
 };
 use cache_testkit::{FaultyStore, S3Server};
-use futures_util::TryStreamExt;
+
+use crate::subjects::ranges::{HOUR, cached, drained, path};
 
 fn main() {
     let server = S3Server::start().expect("a port is free");
@@ -48,7 +51,7 @@ struct Bench {
 
 impl Bench {
     fn new(server: &S3Server, first_byte: Duration, len: u64) -> Self {
-        server.put(PATH, vec![b'x'; usize::try_from(len).expect("it fits")]);
+        server.put(path().as_ref(), vec![b'x'; usize::try_from(len).expect("it fits")]);
         let config = ThrottleConfig { wait_get_per_call: first_byte, ..ThrottleConfig::default() };
         let store = FaultyStore::new(Arc::new(ThrottledStore::new(server.client(), config)));
         let ours = |freshness| Reader::Ours(cached(&store, freshness));
@@ -125,12 +128,12 @@ enum Reader {
 impl Reader {
     /// How many bytes came.
     async fn read(&self, store: &FaultyStore) -> u64 {
-        let path = Path::from(PATH);
+        let path = path();
         let fetch =
             async { store.get(&path).await.expect("it is there").bytes().await.expect("it is whole") };
         match self {
-            Self::Bare => drained(store, &path).await,
-            Self::Ours(cached) => drained(cached, &path).await,
+            Self::Bare => drained(store.get(&path).await).await,
+            Self::Ours(cached) => drained(cached.get(&path).await).await,
             Self::Moka(cache) => cache.get_with_by_ref(&path, fetch).await.len() as u64,
             Self::Foyer(cache) => match cache.get(&path) {
                 Some(entry) => entry.value().len() as u64,
@@ -152,24 +155,5 @@ impl Reader {
     }
 }
 
-/// Reads a body as it comes, and keeps nothing.
-async fn drained(store: &dyn ObjectStore, path: &Path) -> u64 {
-    let mut chunks = store.get(path).await.expect("it is there").into_stream();
-    let mut len = 0;
-    while let Some(chunk) = chunks.try_next().await.expect("the body is whole") {
-        len += std::hint::black_box(chunk).len() as u64;
-    }
-    len
-}
-
-fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
-    let backend = MemoryBackend::builder(Lru::new()).max_capacity(256 << 20).build();
-    let backend = Arc::new(backend.expect("settings are in bounds"));
-    let cached = CachedStore::builder(Arc::new(store.clone())).backend(backend).freshness(freshness).build();
-    cached.expect("settings are in bounds")
-}
-
 const SIZES: [(&str, u64); 4] =
     [("4 KiB", 4 << 10), ("256 KiB", 256 << 10), ("8 MiB", 8 << 20), ("64 MiB", 64 << 20)];
-const PATH: &str = "tables/part-0.parquet";
-const HOUR: Duration = Duration::from_secs(3600);

@@ -10,8 +10,8 @@ use cache_facade::{
     cache_policy::{Lru, MemoryBackend},
     cache_store::CachedStore,
     object_store::{
-        GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem,
-        memory::InMemory, path::Path,
+        self, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload,
+        local::LocalFileSystem, memory::InMemory, path::Path,
     },
 };
 use cache_testkit::FaultyStore;
@@ -199,8 +199,12 @@ impl Streamed {
 /// How many bytes came.
 async fn read(store: &dyn ObjectStore, range: Range<u64>) -> u64 {
     let options = GetOptions::new().with_range(Some(GetRange::Bounded(range)));
-    let answer = store.get_opts(&path(), options).await.expect("the object is there");
-    let mut chunks = answer.into_stream();
+    drained(store.get_opts(&path(), options).await).await
+}
+
+/// Takes a body as it comes, and keeps nothing. How many bytes came.
+pub async fn drained(answer: object_store::Result<GetResult>) -> u64 {
+    let mut chunks = answer.expect("the object is there").into_stream();
     let mut len = 0;
     while let Some(chunk) = chunks.try_next().await.expect("the body is whole") {
         len += std::hint::black_box(chunk).len() as u64;
@@ -208,18 +212,20 @@ async fn read(store: &dyn ObjectStore, range: Range<u64>) -> u64 {
     len
 }
 
-fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
+/// A cache that has room for all.
+pub fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
     let backend = MemoryBackend::builder(Lru::new()).max_capacity(256 << 20).build();
     let backend = Arc::new(backend.expect("settings are in bounds"));
     let cached = CachedStore::builder(Arc::new(store.clone())).backend(backend).freshness(freshness).build();
     cached.expect("settings are in bounds")
 }
 
-fn path() -> Path {
+/// Where the object is.
+pub fn path() -> Path {
     Path::from("tables/part-0.parquet")
 }
 
 /// Bytes of a block, as by default.
 pub const BLOCK: u64 = 1 << 20;
 
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+pub const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);

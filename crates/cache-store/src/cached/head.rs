@@ -4,8 +4,9 @@
 //!
 //! *Wants.* A reader that is about to ask for a head wants bytes too. It says so beforehand, and the question is then a
 //! GET for them: with the tag of the head that is held if some of the bytes are held too, so that the answer is "not
-//! modified", or the new head and the bytes that the reader wants. So a cold read is one request, and so is a read of an object that has changed. The answer
-//! is left to the reader that wanted it, and to all who join its fill; if that reader has gone, it is dropped.
+//! modified", or the new head and the bytes that the reader wants. So a cold read is one request, and so is a read of an
+//! object that has changed. The answer is left to the reader that wanted it, and to all who join its fill; if that
+//! reader has gone, it is dropped.
 //!
 //! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
 //! one of an object that is too large, serves the readers that asked for it and is not held: nothing could be fetched

@@ -6,8 +6,7 @@
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `readahead.rs` and
-//! `warm.rs` read before anybody asks. `write.rs` is the other direction, `list.rs` learns
-//! from lists.
+//! `warm.rs` read before anybody asks. `write.rs` is the other direction; `list.rs` learns from lists.
 
 mod blocks;
 mod builder;
