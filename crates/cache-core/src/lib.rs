@@ -36,8 +36,8 @@ pub use crate::{
     identity::Identity,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
-    read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status},
-    stats::{OriginStats, Stats},
+    read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status, WeakReadThrough},
+    stats::{Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!((first, changed), (Status::Fetched, Status::Refetched));
     assert_eq!((a.stats().gets(), b.stats().gets()), (1, 3));
     // B's copy, that A changed; and A's own, by its second put and by its delete.
-    assert_eq!((a.stats().invalidations, b.stats().invalidations), (2, 1));
+    assert_eq!((a.stats().invalidations(), b.stats().invalidations()), (2, 1));
     assert_eq!((a.stats().origin.requests(), b.stats().origin.requests()), (4, 3));
     // Where tags are made of timestamps, what was just written is not confirmed but fetched again.
     if ValidatorStrength::of(&bucket) == ValidatorStrength::Strong {
@@ -60,7 +60,7 @@ fn table(nodes: &[&ObjectCache]) {
             stats.gets(),
             stats.hits(),
             stats.misses(),
-            stats.invalidations,
+            stats.invalidations(),
             stats.origin.requests(),
             stats.bytes_from_origin,
         );

@@ -19,7 +19,7 @@ use crate::{
 #[must_use = "nothing happens before `build`"]
 pub struct ObjectCacheBuilder {
     source: Source,
-    name: Arc<str>,
+    name: Option<String>,
     rules: FreshnessRules,
     time_to_live: Duration,
     negative_ttl: Duration,
@@ -45,7 +45,7 @@ impl ObjectCacheBuilder {
     fn new(source: Source) -> Self {
         Self {
             source,
-            name: Arc::from(NAME),
+            name: None,
             rules: FreshnessRules::default(),
             time_to_live: TIME_TO_LIVE,
             negative_ttl: Duration::ZERO,
@@ -60,9 +60,9 @@ impl ObjectCacheBuilder {
         }
     }
 
-    /// What the cache is called, in metrics and logs. May not be empty. Default: `"default"`.
+    /// What the cache is called, in metrics and traces. Empty is an error. Default: `"default"`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into().into();
+        self.name = Some(name.into());
         self
     }
 
@@ -228,9 +228,6 @@ impl ObjectCacheBuilder {
     /// `Config`, naming the setting: a value that is zero or empty where that makes no sense, a freshness that
     /// contradicts itself, or two settings that exclude each other.
     pub fn build(self) -> Result<ObjectCache> {
-        if self.name.is_empty() {
-            return Err(wrong("name is empty; give one, or leave it out"));
-        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let backend = self.memory.or(self.backend)?;
         let origin = match self.source {
@@ -244,13 +241,16 @@ impl ObjectCacheBuilder {
             .patience(self.patience)
             .identity(self.identity)
             .clock(clock);
+        if let Some(name) = &self.name {
+            inner = inner.name(name);
+        }
         if let Some(n) = self.max_in_flight {
             inner = inner.max_in_flight(n);
         }
         if let Some(span) = self.queue_timeout {
             inner = inner.queue_timeout(span);
         }
-        Ok(ObjectCache::new(inner.build()?, self.name))
+        inner.build().map(ObjectCache::new)
     }
 }
 
@@ -372,5 +372,4 @@ fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 
-const NAME: &str = "default";
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);

@@ -4,6 +4,7 @@ use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{Key, Origin, PutCondition, ReadThrough, Result, Stats, Version};
+use cache_metrics::Source;
 use object_store::ObjectStore;
 
 use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decoded};
@@ -20,7 +21,6 @@ use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decode
 #[derive(Clone)]
 pub struct ObjectCache {
     inner: ReadThrough<dyn Origin>,
-    name: Arc<str>,
 }
 
 impl ObjectCache {
@@ -35,8 +35,8 @@ impl ObjectCache {
         ObjectCacheBuilder::over_origin(origin)
     }
 
-    pub(crate) fn new(inner: ReadThrough<dyn Origin>, name: Arc<str>) -> Self {
-        Self { inner, name }
+    pub(crate) fn new(inner: ReadThrough<dyn Origin>) -> Self {
+        Self { inner }
     }
 
     /// The object, as fresh as the cache's rule for `key` demands.
@@ -248,7 +248,7 @@ impl ObjectCache {
 
     /// The name that the cache was given.
     pub fn name(&self) -> &str {
-        &self.name
+        self.inner.name()
     }
 
     /// The protocol under this cache: its backend, its origin, and how many keys are in flight.
@@ -257,9 +257,15 @@ impl ObjectCache {
     }
 }
 
+impl From<&ObjectCache> for Source {
+    fn from(cache: &ObjectCache) -> Self {
+        Self::from(&cache.inner)
+    }
+}
+
 impl fmt::Debug for ObjectCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectCache").field("name", &self.name).field("inner", &self.inner).finish()
+        f.debug_struct("ObjectCache").field("name", &self.name()).field("inner", &self.inner).finish()
     }
 }
 

@@ -48,6 +48,12 @@ impl CachedStoreBuilder {
         Self { inner: CachedStore::builder(store), memory: Memory::default(), backend: None }
     }
 
+    /// What the store is called, in metrics and traces. Empty is an error. Default: `"default"`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.inner = self.inner.name(name);
+        self
+    }
+
     /// How long it may be relied upon that an object has not changed, without asking, where no prefix says otherwise.
     /// Default: [`Freshness::strong`], which asks on every read.
     pub fn freshness(mut self, freshness: Freshness) -> Self {

@@ -55,6 +55,11 @@
 //! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it holds objects in blocks,
 //! streams large ones, and takes every write. See [`CachedStoreBuilder`].
 //!
+//! # Figures
+//!
+//! [`ObjectCache::stats`] is a snapshot of the counters. A [`Registry`](cache_metrics::Registry) exports those of many
+//! caches to what is there already: Prometheus, OpenTelemetry, or the `metrics` crate.
+//!
 //! # Deeper
 //!
 //! This crate assembles the others and adds little. [`cache_core`] has the contracts: implement [`Backend`],
@@ -68,6 +73,8 @@
 //! * `aws`, `gcp`, `azure`, `http`: object_store's clients for S3, GCS, Azure and HTTP/WebDAV. Each brings an HTTP
 //!   client and TLS.
 //! * `moka`: `Eviction::Moka`, which holds the copies in a moka cache.
+//! * `prometheus`, `opentelemetry`, `metrics`: exporters of the figures.
+//! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or a body is not kept.
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -86,6 +93,7 @@ pub use {
         self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Origin, OriginStats,
         PutCondition, Result, Stats, Status, Version,
     },
+    cache_metrics,
     cache_policy::{self, Saving},
     cache_store::{
         self, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats, Capabilities, NotCached,

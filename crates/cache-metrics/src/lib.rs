@@ -1,21 +1,48 @@
-//! The metrics of object-cache: what they are called, and how a snapshot of a cache's counters becomes them.
-//!
-//! * [`names`] is the one vocabulary: every metric with its kind, unit, attributes and help text, as data;
-//! * [`samples`] maps a [`cache_core::Stats`] to it. Pure: nothing is registered, kept or installed, and a cache
-//!   pays nothing for it between two calls.
+//! The figures of object-cache: one vocabulary, and exporters that fit what is there already.
 //!
 //! ```
-//! use cache_core::Stats;
-//!
-//! let mut stats = Stats::default();
-//! stats.fresh = 3;
-//! for sample in cache_metrics::samples(&stats) {
-//!     println!("{}{:?} {}", sample.metric.name, sample.attributes, sample.value);
-//! }
+//! # use cache_core::{ReadThrough, Validator};
+//! # fn example(cache: &ReadThrough<impl Validator>) {
+//! let registry = cache_metrics::Registry::new();
+//! registry.add(cache); // Or an `ObjectCache`, or a `CachedStore`.
+//! # #[cfg(feature = "prometheus")]
+//! let text = registry.render_prometheus(); // What `/metrics` answers.
+//! # }
 //! ```
+//!
+//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing for it between two
+//! snapshots. Nothing global is installed. Each exporter is a feature:
+//!
+//! | feature | | brings |
+//! | --- | --- | --- |
+//! | `prometheus` | `Registry::render_prometheus`: the text that a scrape gets | nothing |
+//! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` |
+//! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` |
+//!
+//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter of one's own goes through
+//! [`Registry::collect`] and [`Registry::vocabularies`]; [`micrometer`] has the names that dashboards for Micrometer's caches use.
 #![forbid(unsafe_code)]
 
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod given;
+#[cfg(feature = "opentelemetry")]
+mod meter;
+pub mod micrometer;
 pub mod names;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+#[cfg(feature = "metrics")]
+mod recorder;
+mod registry;
 mod samples;
+mod source;
+mod vocabulary;
 
-pub use crate::samples::{Sample, samples};
+#[cfg(feature = "prometheus")]
+pub use crate::prometheus::CONTENT_TYPE;
+pub use crate::{
+    registry::{Collected, Registry},
+    samples::{Attributes, Sample, Value, samples},
+    source::{BlockStats, Snapshot, Source},
+    vocabulary::Vocabulary,
+};

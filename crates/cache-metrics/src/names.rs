@@ -1,7 +1,10 @@
-//! The vocabulary. Names and units follow OpenTelemetry's conventions: dots between words, UCUM units.
+//! The vocabulary. Names and units follow OpenTelemetry's conventions: dots between words, UCUM units. The names for
+//! Prometheus are what OpenTelemetry makes of them there (underscores, the unit, `_total`).
 //!
 //! Attribute values come from small closed sets, which are written here: never a key, a prefix or a tag. Every
 //! metric has the attribute [`CACHE_NAME`] besides its own; whoever exports a cache adds it.
+
+use cache_core::{Bounds, Stats};
 
 /// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,9 +12,11 @@
 pub struct Metric {
     /// Unique, and begins with `object_cache.`.
     pub name: &'static str,
+    /// The same for Prometheus, and for the `metrics` crate.
+    pub prometheus_name: &'static str,
     /// How its values go on.
     pub kind: Kind,
-    /// UCUM: `By` for bytes, a word in braces for what is counted.
+    /// UCUM: `By` for bytes, `s` for seconds, a word in braces for what is counted.
     pub unit: &'static str,
     /// What it is, in a sentence.
     pub help: &'static str,
@@ -27,6 +32,8 @@ pub enum Kind {
     Counter,
     /// How it is now.
     Gauge,
+    /// Running totals of values by size, in buckets with these upper bounds.
+    Histogram(&'static Bounds),
 }
 
 /// What samples of one metric are told apart by.
@@ -42,24 +49,35 @@ pub struct Attribute {
 /// The attribute that every metric has: the name that the cache was built with.
 pub const CACHE_NAME: &str = "cache.name";
 
-/// Every metric.
-pub const METRICS: [Metric; 11] = [
-    REQUESTS,
-    COALESCED,
-    ORIGIN_REQUESTS,
-    IO,
-    ENTRY_COUNT,
-    SIZE,
-    CAPACITY,
-    EVICTIONS,
-    REFUSALS,
-    INVALIDATIONS,
-    BACKEND_ERRORS,
+/// [`CACHE_NAME`] for Prometheus, and for the `metrics` crate.
+pub const CACHE_NAME_LABEL: &str = "cache_name";
+
+/// Every metric, in the order in which they are exported.
+pub const METRICS: [&Metric; 18] = [
+    &REQUESTS,
+    &COALESCED,
+    &AGE,
+    &IO,
+    &ORIGIN_REQUESTS,
+    &ORIGIN_DURATION,
+    &INFLIGHT,
+    &ENTRY_COUNT,
+    &SIZE,
+    &CAPACITY,
+    &EVICTIONS,
+    &REFUSALS,
+    &INVALIDATIONS,
+    &BACKEND_ERRORS,
+    &BLOCKS,
+    &BLOCK_REQUESTS,
+    &PASSED_THROUGH,
+    &RESTARTS,
 ];
 
 /// Finished gets. Its samples add up to all of them: each get is in exactly one.
-pub const REQUESTS: Metric = Metric {
+pub static REQUESTS: Metric = Metric {
     name: "object_cache.requests",
+    prometheus_name: "object_cache_requests_total",
     kind: Kind::Counter,
     unit: "{request}",
     help: "Finished gets, by what they were served with",
@@ -70,17 +88,39 @@ pub const REQUESTS: Metric = Metric {
 };
 
 /// Gets that took the answer to another's question.
-pub const COALESCED: Metric = Metric {
+pub static COALESCED: Metric = Metric {
     name: "object_cache.coalesced",
+    prometheus_name: "object_cache_coalesced_total",
     kind: Kind::Counter,
     unit: "{request}",
     help: "Gets that took the answer to a question which another get had caused",
     attributes: &[],
 };
 
-/// Requests made to the origin. Writes are counted whatever came of them, under the outcome `any`.
-pub const ORIGIN_REQUESTS: Metric = Metric {
+/// How old held copies were when they were served. A sample of them.
+pub static AGE: Metric = Metric {
+    name: "object_cache.age",
+    prometheus_name: "object_cache_age_seconds",
+    kind: Kind::Histogram(&Stats::AGE_BOUNDS),
+    unit: "s",
+    help: "Time since the origin had vouched for the copies that were served; one serve in 64 is measured",
+    attributes: &[],
+};
+
+/// Body bytes, by where they came from.
+pub static IO: Metric = Metric {
+    name: "object_cache.io",
+    prometheus_name: "object_cache_io_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Body bytes served from held copies, and body bytes that came from the origin",
+    attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
+};
+
+/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`.
+pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
+    prometheus_name: "object_cache_origin_requests_total",
     kind: Kind::Counter,
     unit: "{request}",
     help: "Requests made to the origin, by operation and by what came of them",
@@ -88,23 +128,35 @@ pub const ORIGIN_REQUESTS: Metric = Metric {
         Attribute { name: "op", values: &["read", "put", "delete"] },
         Attribute {
             name: "outcome",
-            values: &["unchanged", "changed", "gone", "refused", "failed", "abandoned", "any"],
+            values: &["unchanged", "changed", "gone", "done", "refused", "failed", "abandoned"],
         },
     ],
 };
 
-/// Body bytes, by where they came from.
-pub const IO: Metric = Metric {
-    name: "object_cache.io",
-    kind: Kind::Counter,
-    unit: "By",
-    help: "Body bytes served from held copies, and body bytes that came from the origin",
-    attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
+/// How long the origin took to answer; for a read, with its body.
+pub static ORIGIN_DURATION: Metric = Metric {
+    name: "object_cache.origin.duration",
+    prometheus_name: "object_cache_origin_duration_seconds",
+    kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
+    unit: "s",
+    help: "Time from the sending of a request to the origin to its answer",
+    attributes: &[Attribute { name: "op", values: &["read", "put", "delete"] }],
+};
+
+/// Requests that the origin has not answered yet.
+pub static INFLIGHT: Metric = Metric {
+    name: "object_cache.inflight",
+    prometheus_name: "object_cache_inflight",
+    kind: Kind::Gauge,
+    unit: "{request}",
+    help: "Requests sent to the origin and not answered yet",
+    attributes: &[],
 };
 
 /// Copies held.
-pub const ENTRY_COUNT: Metric = Metric {
+pub static ENTRY_COUNT: Metric = Metric {
     name: "object_cache.entry.count",
+    prometheus_name: "object_cache_entry_count",
     kind: Kind::Gauge,
     unit: "{entry}",
     help: "Copies held",
@@ -112,8 +164,9 @@ pub const ENTRY_COUNT: Metric = Metric {
 };
 
 /// Bytes held.
-pub const SIZE: Metric = Metric {
+pub static SIZE: Metric = Metric {
     name: "object_cache.size",
+    prometheus_name: "object_cache_size_bytes",
     kind: Kind::Gauge,
     unit: "By",
     help: "Bytes held: keys, bodies, tags and bookkeeping",
@@ -121,8 +174,9 @@ pub const SIZE: Metric = Metric {
 };
 
 /// The limit of [`SIZE`]. A cache without one has no sample of it.
-pub const CAPACITY: Metric = Metric {
+pub static CAPACITY: Metric = Metric {
     name: "object_cache.capacity",
+    prometheus_name: "object_cache_capacity_bytes",
     kind: Kind::Gauge,
     unit: "By",
     help: "The most bytes that may be held",
@@ -130,8 +184,9 @@ pub const CAPACITY: Metric = Metric {
 };
 
 /// Copies that left by themselves.
-pub const EVICTIONS: Metric = Metric {
+pub static EVICTIONS: Metric = Metric {
     name: "object_cache.evictions",
+    prometheus_name: "object_cache_evictions_total",
     kind: Kind::Counter,
     unit: "{entry}",
     help: "Copies dropped to make room, or because their time to live had passed",
@@ -139,28 +194,71 @@ pub const EVICTIONS: Metric = Metric {
 };
 
 /// Bodies that were served but not kept.
-pub const REFUSALS: Metric = Metric {
+pub static REFUSALS: Metric = Metric {
     name: "object_cache.refusals",
+    prometheus_name: "object_cache_refusals_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Bodies served but not kept: the backend did not take them, or the origin gave neither ETag nor date",
-    attributes: &[Attribute { name: "reason", values: &["backend", "unvalidatable"] }],
+    help: "Bodies not kept: too large, held to be worth less than others, not taken by the backend, or without ETag and date",
+    attributes: &[Attribute { name: "reason", values: &["too_large", "policy", "backend", "unvalidatable"] }],
 };
 
 /// Copies that were dropped because they were not to be served again.
-pub const INVALIDATIONS: Metric = Metric {
+pub static INVALIDATIONS: Metric = Metric {
     name: "object_cache.invalidations",
+    prometheus_name: "object_cache_invalidations_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Copies dropped because the object changed, was gone, or was invalidated or written here",
-    attributes: &[],
+    help: "Copies dropped because of a call, a write through the cache, another version at the origin, or none there",
+    attributes: &[Attribute { name: "source", values: &["api", "write", "changed", "gone"] }],
 };
 
 /// Failed calls of the backend. They cost requests, never an answer.
-pub const BACKEND_ERRORS: Metric = Metric {
+pub static BACKEND_ERRORS: Metric = Metric {
     name: "object_cache.backend.errors",
+    prometheus_name: "object_cache_backend_errors_total",
     kind: Kind::Counter,
     unit: "{error}",
     help: "Failed calls of the backend",
+    attributes: &[],
+};
+
+/// Of a cache that holds objects by blocks: blocks that reads wanted.
+pub static BLOCKS: Metric = Metric {
+    name: "object_cache.blocks",
+    prometheus_name: "object_cache_blocks_total",
+    kind: Kind::Counter,
+    unit: "{block}",
+    help: "Blocks that reads wanted, by whether they were held",
+    attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
+};
+
+/// Of a cache that holds objects by blocks: requests beside those of [`ORIGIN_REQUESTS`].
+pub static BLOCK_REQUESTS: Metric = Metric {
+    name: "object_cache.block.requests",
+    prometheus_name: "object_cache_block_requests_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Requests for blocks of a version that was known",
+    attributes: &[Attribute { name: "outcome", values: &["done", "refused", "failed", "abandoned"] }],
+};
+
+/// Of a cache that holds objects by blocks: what it has no part in.
+pub static PASSED_THROUGH: Metric = Metric {
+    name: "object_cache.passed_through",
+    prometheus_name: "object_cache_passed_through_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Requests handed on as they were, and objects that could not be held",
+    attributes: &[],
+};
+
+/// Of a cache that holds objects by blocks.
+pub static RESTARTS: Metric = Metric {
+    name: "object_cache.restarts",
+    prometheus_name: "object_cache_restarts_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Reads that began anew because the object had been replaced meanwhile",
     attributes: &[],
 };

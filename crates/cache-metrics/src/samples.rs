@@ -1,73 +1,159 @@
 //! From counters to metrics.
 
-use cache_core::Stats;
+use cache_core::{Histogram, Outcomes};
 
-use crate::names::{
-    BACKEND_ERRORS, CAPACITY, COALESCED, ENTRY_COUNT, EVICTIONS, INVALIDATIONS, IO, Metric, ORIGIN_REQUESTS,
-    REFUSALS, REQUESTS, SIZE,
+use crate::{
+    Snapshot,
+    names::{
+        AGE, BACKEND_ERRORS, BLOCK_REQUESTS, BLOCKS, CAPACITY, COALESCED, ENTRY_COUNT, EVICTIONS, INFLIGHT,
+        INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_REQUESTS, PASSED_THROUGH, REFUSALS, REQUESTS,
+        RESTARTS, SIZE,
+    },
 };
 
 /// One value of one metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Sample {
+pub struct Sample<'a> {
     /// What is measured.
     pub metric: &'static Metric,
     /// Name and value of each of the metric's attributes, in the metric's order.
-    pub attributes: &'static [(&'static str, &'static str)],
+    pub attributes: Attributes,
     /// The value, in the metric's unit.
-    pub value: u64,
+    pub value: Value<'a>,
 }
 
-/// Everything that `stats` says, one sample for each value, zeros too: a counter that is there from the begin has
+/// Names and values of attributes.
+pub type Attributes = &'static [(&'static str, &'static str)];
+
+/// What a sample says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// Of a counter or a gauge.
+    Number(u64),
+    /// Of a histogram.
+    Histogram(&'a Histogram),
+}
+
+/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there from the begin has
 /// a rate. Grouped by metric, in the order of [`METRICS`](crate::names::METRICS).
-///
-/// Of a difference of two snapshots (`later - earlier`) the counters are what happened between them.
-pub fn samples(stats: &Stats) -> Vec<Sample> {
-    let origin = &stats.origin;
-    let mut samples = vec![
-        sample(&REQUESTS, &[("result", "fresh")], stats.fresh),
-        sample(&REQUESTS, &[("result", "revalidated")], stats.revalidated),
-        sample(&REQUESTS, &[("result", "stale")], stats.stale),
-        sample(&REQUESTS, &[("result", "fetched")], stats.fetched),
-        sample(&REQUESTS, &[("result", "refetched")], stats.refetched),
-        sample(&REQUESTS, &[("result", "not_found")], stats.not_found),
-        sample(&REQUESTS, &[("result", "error")], stats.errors),
-        sample(&COALESCED, &[], stats.coalesced),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "unchanged")], origin.unchanged),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "changed")], origin.changed),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "gone")], origin.gone),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "refused")], origin.refused),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
-        sample(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.abandoned),
-        sample(&ORIGIN_REQUESTS, &[("op", "put"), ("outcome", "any")], origin.puts),
-        sample(&ORIGIN_REQUESTS, &[("op", "delete"), ("outcome", "any")], origin.deletes),
-        sample(&IO, &[("source", "cache")], stats.bytes_from_cache),
-        sample(&IO, &[("source", "origin")], stats.bytes_from_origin),
-        sample(&ENTRY_COUNT, &[], stats.entries),
-        sample(&SIZE, &[], stats.bytes),
+pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
+    let Snapshot { stats, blocks } = snapshot;
+    let (origin, refused, invalidated) = (&stats.origin, &stats.refused, &stats.invalidated);
+    let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
+    let any = [
+        one(&REQUESTS, &[("result", "fresh")], stats.fresh),
+        one(&REQUESTS, &[("result", "revalidated")], stats.revalidated),
+        one(&REQUESTS, &[("result", "stale")], stats.stale),
+        one(&REQUESTS, &[("result", "fetched")], stats.fetched),
+        one(&REQUESTS, &[("result", "refetched")], stats.refetched),
+        one(&REQUESTS, &[("result", "not_found")], stats.not_found),
+        one(&REQUESTS, &[("result", "error")], stats.errors),
+        one(&COALESCED, &[], stats.coalesced),
+        Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
+        one(&IO, &[("source", "cache")], stats.bytes_from_cache),
+        one(&IO, &[("source", "origin")], stats.bytes_from_origin),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "unchanged")], origin.unchanged),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "changed")], origin.changed),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "gone")], origin.gone),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "refused")], origin.refused),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.abandoned),
     ];
-    if stats.capacity_bytes != NO_LIMIT {
-        samples.push(sample(&CAPACITY, &[], stats.capacity_bytes));
-    }
-    samples.extend([
-        sample(&EVICTIONS, &[("reason", "capacity")], stats.evictions),
-        sample(&EVICTIONS, &[("reason", "expired")], stats.expirations),
-        sample(&REFUSALS, &[("reason", "backend")], stats.refusals),
-        sample(&REFUSALS, &[("reason", "unvalidatable")], stats.unvalidatable),
-        sample(&INVALIDATIONS, &[], stats.invalidations),
-        sample(&BACKEND_ERRORS, &[], stats.backend_errors),
-    ]);
-    samples
+    let puts = outcomes(
+        &ORIGIN_REQUESTS,
+        [
+            &[("op", "put"), ("outcome", "done")],
+            &[("op", "put"), ("outcome", "refused")],
+            &[("op", "put"), ("outcome", "failed")],
+            &[("op", "put"), ("outcome", "abandoned")],
+        ],
+        &origin.puts,
+    );
+    let deletes = outcomes(
+        &ORIGIN_REQUESTS,
+        [
+            &[("op", "delete"), ("outcome", "done")],
+            &[("op", "delete"), ("outcome", "refused")],
+            &[("op", "delete"), ("outcome", "failed")],
+            &[("op", "delete"), ("outcome", "abandoned")],
+        ],
+        &origin.deletes,
+    );
+    let times = [
+        times(&[("op", "read")], &origin.read_times),
+        times(&[("op", "put")], &origin.put_times),
+        times(&[("op", "delete")], &origin.delete_times),
+    ];
+    let held = [
+        one(&INFLIGHT, &[], origin.in_flight),
+        one(&ENTRY_COUNT, &[], stats.entries),
+        one(&SIZE, &[], stats.bytes),
+    ];
+    let left = [
+        one(&EVICTIONS, &[("reason", "capacity")], stats.evictions),
+        one(&EVICTIONS, &[("reason", "expired")], stats.expirations),
+        one(&REFUSALS, &[("reason", "too_large")], refused.too_large),
+        one(&REFUSALS, &[("reason", "policy")], refused.policy),
+        one(&REFUSALS, &[("reason", "backend")], refused.backend),
+        one(&REFUSALS, &[("reason", "unvalidatable")], refused.unvalidatable),
+        one(&INVALIDATIONS, &[("source", "api")], invalidated.by_api),
+        one(&INVALIDATIONS, &[("source", "write")], invalidated.by_write),
+        one(&INVALIDATIONS, &[("source", "changed")], invalidated.changed),
+        one(&INVALIDATIONS, &[("source", "gone")], invalidated.gone),
+        one(&BACKEND_ERRORS, &[], stats.backend_errors),
+    ];
+    let blocks = blocks.iter().flat_map(|blocks| {
+        let wanted = [
+            one(&BLOCKS, &[("result", "hit")], blocks.hit),
+            one(&BLOCKS, &[("result", "miss")], blocks.missed),
+        ];
+        let requests = outcomes(
+            &BLOCK_REQUESTS,
+            [
+                &[("outcome", "done")],
+                &[("outcome", "refused")],
+                &[("outcome", "failed")],
+                &[("outcome", "abandoned")],
+            ],
+            &blocks.requests,
+        );
+        let rest = [one(&PASSED_THROUGH, &[], blocks.passed_through), one(&RESTARTS, &[], blocks.restarts)];
+        wanted.into_iter().chain(requests).chain(rest)
+    });
+    let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
+    any.into_iter()
+        .chain(puts)
+        .chain(deletes)
+        .chain(times)
+        .chain(held)
+        .chain(capacity)
+        .chain(left)
+        .chain(blocks)
 }
 
-fn sample(
+pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {
+    Sample { metric, attributes, value: Value::Number(value) }
+}
+
+fn times<'a>(attributes: Attributes, times: &'a Histogram) -> Sample<'a> {
+    Sample { metric: &ORIGIN_DURATION, attributes, value: Value::Histogram(times) }
+}
+
+fn outcomes<'a>(
     metric: &'static Metric,
-    attributes: &'static [(&'static str, &'static str)],
-    value: u64,
-) -> Sample {
-    Sample { metric, attributes, value }
+    attributes: [Attributes; 4],
+    outcomes: &Outcomes,
+) -> [Sample<'a>; 4] {
+    let [done, refused, failed, abandoned] = attributes;
+    [
+        one(metric, done, outcomes.done),
+        one(metric, refused, outcomes.refused),
+        one(metric, failed, outcomes.failed),
+        one(metric, abandoned, outcomes.abandoned),
+    ]
 }
 
-/// How [`Stats::capacity_bytes`] says that there is no limit.
+/// How [`Stats::capacity_bytes`](cache_core::Stats::capacity_bytes) says that there is no limit.
 const NO_LIMIT: u64 = u64::MAX;

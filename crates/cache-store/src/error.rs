@@ -40,9 +40,22 @@ impl fmt::Display for Action {
 
 /// `error` as one of ours. Says nothing that the store's error says: that is the source.
 pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
+    match judge(&error) {
+        (ErrorKind::Unsupported, _) => Error::new(ErrorKind::Unsupported, format!("{store} cannot {action}")),
+        (kind, message) => Error::new(kind, message),
+    }
+    .with_source(error)
+}
+
+/// Whether the store failed to answer.
+pub(crate) fn is_outage(error: &object_store::Error) -> bool {
+    judge(error) == OUTAGE
+}
+
+fn judge(error: &object_store::Error) -> (ErrorKind, &'static str) {
     use ErrorKind::*;
     use object_store::Error as E;
-    let (kind, message) = match &error {
+    match error {
         E::NotFound { .. } => (NotFound, "the origin has no such object"),
         E::AlreadyExists { .. } => {
             (PreconditionFailed, "there is such an object already: read it, then decide again")
@@ -58,16 +71,13 @@ pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl 
             (Unauthenticated, "the origin does not know these credentials: renew them")
         }
         E::InvalidPath { .. } => (InvalidKey, "the origin does not take this key: rename the object"),
-        E::Generic { store: "LocalFileSystem", .. } => of_file_error(&error),
+        E::Generic { store: "LocalFileSystem", .. } => of_file_error(error),
         E::Generic { .. } => OUTAGE,
-        E::NotSupported { .. } | E::NotImplemented { .. } => {
-            return Error::new(Unsupported, format!("{store} cannot {action}")).with_source(error);
-        }
+        E::NotSupported { .. } | E::NotImplemented { .. } => (Unsupported, "the origin cannot do this"),
         // `E::JoinError`, which is there only with some of object_store's features.
         _ if error.source().is_some_and(|cause| cause.is::<JoinError>()) => OUTAGE,
         _ => (Other, "the origin refused the request"),
-    };
-    Error::new(kind, message).with_source(error)
+    }
 }
 
 /// object_store has no kind of its own for most errors of a file system, though some of them are answers.

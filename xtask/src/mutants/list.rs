@@ -106,8 +106,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "        write.drop_held().await;\n        let (shared, key)",
-                replacement: "        write.silence();\n        write.drop_held().await;\n        let (shared, key)",
+                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (Arc",
+                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (Arc",
             },
         ],
     },
@@ -119,8 +119,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
-                replacement: "        write.silence();\n        write.drop_held().await;\n        let sent = async {\n            write.shared.count(Count::OriginDeletes)",
+                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (&write",
+                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (&write",
             },
         ],
     },
@@ -132,8 +132,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "        write.drop_held().await;\n        Ok(())",
-                replacement: "        write.silence();\n        write.drop_held().await;\n        Ok(())",
+                text: "        write.drop_held(Count::InvalidatedByApi).await;\n        Ok(())",
+                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByApi).await;\n        Ok(())",
             },
         ],
     },
@@ -158,8 +158,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT_AT_END,
             Edit {
                 path: WRITE,
-                text: "        write.drop_held().await;\n        // Without",
-                replacement: "        write.silence();\n        write.drop_held().await;\n        // Without",
+                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        // Without",
+                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        // Without",
             },
         ],
     },
@@ -233,8 +233,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a fenced flight that brings news leaves an older entry held",
         edits: &[Edit {
             path: FLIGHT,
-            text: "        forget(shared, key).await;\n    } else {",
-            replacement: "        if !fenced {\n            forget(shared, key).await;\n        }\n    } else {",
+            text: "        forget(shared, key, Count::InvalidatedChanged).await;\n    } else {",
+            replacement: "        if !fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }\n    } else {",
         }],
     },
     Mutant {
@@ -293,8 +293,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "an answer without a tag leaves the old entry",
         edits: &[Edit {
             path: FLIGHT,
-            text: "        forget(shared, key).await;\n    } else {",
-            replacement: "        if fenced {\n            forget(shared, key).await;\n        }\n    } else {",
+            text: "        forget(shared, key, Count::InvalidatedChanged).await;\n    } else {",
+            replacement: "        if fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }\n    } else {",
         }],
     },
     Mutant {
@@ -464,7 +464,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "the copy of an object that is gone is not dropped",
         edits: &[Edit {
             path: FLIGHT,
-            text: "            let dropped = forget(shared, key).await;\n            remember_absence(",
+            text: "            let dropped = forget(shared, key, Count::InvalidatedGone).await;\n            remember_absence(",
             replacement: "            let dropped = Dropped::Nothing;\n            remember_absence(",
         }],
     },
@@ -484,11 +484,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a coalesced request is counted twice",
         edits: &[Edit {
             path: FLIGHT,
-            text: "        self.shared.count(count);\n",
-            replacement: "        self.shared.count(count);
-        if self.is_awaited() {
-            self.shared.count(count);
-        }\n",
+            text: "        if let Some(request) = self.request.take() {\n",
+            replacement: "        if self.is_awaited() {
+            self.shared.count(Count::OriginUnchanged);
+        }
+        if let Some(request) = self.request.take() {\n",
         }],
     },
 ];

@@ -10,12 +10,15 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     Shared, Status, absent,
     drive::Flying,
-    held::{Dropped, Held, caught, is_same_version},
+    held::{Dropped, Held, is_same_version},
+    request::{Outcome, Request},
     table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
 };
 use crate::{
-    Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator, fence::Epoch, stats::Count,
+    Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
+    fence::Epoch,
+    stats::{Count, Op},
     sync::MutexGuard,
 };
 
@@ -48,8 +51,8 @@ pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyUse,
     pub(super) seq: u64,
-    /// The question was sent, and its outcome has not been counted.
-    asked: bool,
+    /// The question, once it was sent, until it is answered.
+    request: Option<Request<V>>,
     /// It has a place at the origin.
     placed: bool,
     /// The backend is being changed.
@@ -65,7 +68,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             shared: Arc::clone(shared),
             tracked,
             seq,
-            asked: false,
+            request: None,
             placed: false,
             publishing: false,
             left: false,
@@ -86,9 +89,8 @@ impl<V: Validator + ?Sized> Flight<V> {
             return landed;
         }
         self.placed = true;
-        // An age counts from the earliest that it can be now.
-        let window @ (asked_at, _) = self.shared.clock.window();
-        let expired = held.entry.as_ref().is_some_and(|entry| self.has_expired(entry, window));
+        let asked_at = self.shared.clock.now();
+        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(asked_at));
         let known = held.entry.filter(|entry| !expired && !entry.is_absent());
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
@@ -100,23 +102,21 @@ impl<V: Validator + ?Sized> Flight<V> {
         self.land(question, answer).await
     }
 
-    /// The precise clock decides only where the cheap one leaves it open.
-    fn has_expired(&self, entry: &Entry, (earlier, later): (Moment, Moment)) -> bool {
-        entry.has_expired(earlier) || entry.has_expired(later) && entry.has_expired(self.shared.clock.now())
-    }
-
     /// From here on only readers that take an older answer may join. Who joins between the reading of the clock and
     /// this arrives before the question is sent.
     fn ask_from(&mut self, asked_at: Moment) {
         if let Some(running) = self.tracked.lock().flight(self.seq) {
             running.phase = Phase::Asked(asked_at);
         }
-        self.asked = true;
+        let key = self.tracked.key.as_str();
+        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at));
     }
 
     /// The origin's answer; `None` if patience ran out while somebody waited.
     async fn answer(&self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
-        let question = caught(async { self.shared.origin.validate(&self.tracked.key, pinned).await });
+        // Within, so that a panic is caught also where the call itself does the work.
+        let question = async { self.shared.origin.validate(&self.tracked.key, pinned).await };
+        let question = self.request.as_ref()?.answer(question);
         let Some(patience) = self.shared.settings.patience.filter(|_| impatient) else {
             return Some(question.await);
         };
@@ -137,7 +137,10 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     async fn land(mut self, question: Question, answer: Result<Validation>) -> Option<Landed> {
         let answer = self.check(&question, answer);
-        self.count(&answer);
+        if let Some(request) = self.request.take() {
+            let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
+            request.end(Outcome::of_read(&answer), n_joined);
+        }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at);
             self.left = true;
@@ -187,22 +190,6 @@ impl<V: Validator + ?Sized> Flight<V> {
             }
             answer => Ok(answer),
         }
-    }
-
-    fn count(&mut self, answer: &Result<Validation>) {
-        self.asked = false;
-        let count = match answer {
-            Ok(Validation::Unchanged) => Count::OriginUnchanged,
-            Ok(Validation::Changed(entry)) => {
-                self.shared.counters.add(Count::BytesFromOrigin, entry.body().len() as u64);
-                Count::OriginChanged
-            }
-            Ok(Validation::Gone) => Count::OriginGone,
-            Err(error) if error.kind() == ErrorKind::NotFound => Count::OriginGone,
-            Err(error) if error.is_outage() || error.kind() == ErrorKind::Panicked => Count::OriginFailed,
-            Err(_) => Count::OriginRefused,
-        };
-        self.shared.count(count);
     }
 
     /// Whether a fence went up since the flight began; and its epoch.
@@ -267,9 +254,6 @@ impl<V: ?Sized> Drop for Flight<V> {
             // A backend call was dropped half-way: what is held is in doubt.
             self.shared.epochs.raise_key(self.tracked.key.as_str());
         }
-        if self.asked {
-            self.shared.count(Count::OriginAbandoned);
-        }
         if self.placed {
             self.shared.places.give_back();
         }
@@ -313,14 +297,14 @@ async fn publish<V: ?Sized>(
         // One that was handed out before is somebody else's to stamp.
         Ok(Validation::Changed(entry)) => entry.unstamped(),
         Ok(Validation::Unchanged | Validation::Gone) => {
-            let dropped = forget(shared, key).await;
+            let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         Err(error) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
-                forget(shared, key).await;
+                forget(shared, key, Count::InvalidatedGone).await;
             }
             return Landed::Failed(error.with_key(key));
         }
@@ -330,14 +314,16 @@ async fn publish<V: ?Sized>(
         if entry.keep() == Keep::Never {
             shared.count(Count::Unvalidatable);
         }
-        forget(shared, key).await;
+        forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
-        if replaced || question.void {
-            shared.count(Count::Invalidations);
+        if replaced {
+            shared.count(Count::InvalidatedChanged);
+        } else if question.void {
+            shared.count(Count::InvalidatedByApi);
         }
         if question.expired {
             shared.count(Count::Expirations);
@@ -346,10 +332,10 @@ async fn publish<V: ?Sized>(
     Landed::Entry(entry, status, asked_at)
 }
 
-/// Removes what is held, whatever it is, and counts it.
-async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key) -> Dropped {
+/// Removes what is held, whatever it is, and counts a copy under `cause`.
+async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key, cause: Count) -> Dropped {
     let dropped = shared.drop_held(key).await;
-    shared.count_dropped(dropped);
+    shared.count_dropped(dropped, cause);
     dropped
 }
 

@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt as _;
 
 use super::Shared;
-use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Result, stats::Count};
+use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Refusal, Result, stats::Count};
 
 /// What is held of a key.
 #[derive(Default)]
@@ -77,11 +77,14 @@ impl<V: ?Sized> Shared<V> {
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
             // Within, so that a panic is caught also where the call itself does the work.
+            let bytes = entry.body().len();
             let insert = async { (*self.backend).insert(entry).await };
-            if let Ok(Admission::Stored) = self.backend_call(insert).await {
-                return;
-            }
-            self.count(Count::Refusals);
+            let why = match self.backend_call(insert).await {
+                Ok(Admission::Stored) => return,
+                Ok(Admission::Refused(why)) => Some(why),
+                Err(_) => None,
+            };
+            self.refused(key.as_str(), bytes, why);
         }
         self.drop_held(key).await;
     }
@@ -107,10 +110,22 @@ impl<V: ?Sized> Shared<V> {
         }
     }
 
-    pub(super) fn count_dropped(&self, dropped: Dropped) {
+    /// A body of so many bytes is not kept: the backend has said why, or failed.
+    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Refusal>) {
+        self.count(match why {
+            Some(Refusal::TooLarge) => Count::RefusedTooLarge,
+            Some(Refusal::Policy) => Count::RefusedByPolicy,
+            Some(Refusal::Unavailable) | None => Count::RefusedByBackend,
+        });
+        let (now, _) = self.clock.window();
+        self.warnings.refused(&self.settings.name, key, bytes, why, now);
+    }
+
+    /// Counts what was removed; a copy under `cause`.
+    pub(super) fn count_dropped(&self, dropped: Dropped, cause: Count) {
         match dropped {
             Dropped::Nothing | Dropped::Absence(_) => {}
-            Dropped::Copy => self.count(Count::Invalidations),
+            Dropped::Copy => self.count(cause),
             Dropped::Expired => self.count(Count::Expirations),
         }
     }

@@ -11,7 +11,7 @@
 //!   reader that goes away, or is not polled, hurts another, and no backend call is dropped half-way.
 //!
 //! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `read.rs` joins or begins a
-//! flight, which `drive.rs` has the reader poll; `flight.rs` asks, publishes and wakes. `write.rs` is the other
+//! flight, which `drive.rs` has the reader poll; `flight.rs` asks by a `request.rs`, publishes and wakes. `write.rs` is the other
 //! direction.
 
 mod absences;
@@ -20,16 +20,18 @@ mod flight;
 mod held;
 mod places;
 mod read;
+mod request;
 mod sweep;
 mod table;
 mod tasks;
+mod trace;
 mod write;
 
 use std::{
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,7 +39,7 @@ use std::{
 use bytes::Bytes;
 
 pub use self::write::OpenWrite;
-use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks};
+use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -60,6 +62,11 @@ use crate::{
 /// `invalidate`, `expire` or `clear` still takes effect.
 pub struct ReadThrough<V: ?Sized> {
     shared: Arc<Shared<V>>,
+}
+
+/// A handle that does not keep the cache alive: for those who look at it now and then, such as exporters of its counters.
+pub struct WeakReadThrough<V: ?Sized> {
+    shared: Weak<Shared<V>>,
 }
 
 /// Sets up a [`ReadThrough`].
@@ -248,7 +255,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        self.shared.counters.add(Count::Invalidations, self.shared.backend.usage().entries);
+        self.shared.counters.add(Count::InvalidatedByApi, self.shared.backend.usage().entries);
         write::clear(&self.shared, counted).await
     }
 
@@ -270,9 +277,19 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         write::clear(&self.shared, self.shared.tasks.count()).await
     }
 
+    /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.settings.name
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot(&self.shared.backend.usage())
+    }
+
+    /// A handle that does not keep the cache alive.
+    pub fn downgrade(&self) -> WeakReadThrough<V> {
+        WeakReadThrough { shared: Arc::downgrade(&self.shared) }
     }
 
     /// How many keys have a flight in the air or a write open. Zero at rest.
@@ -338,7 +355,32 @@ impl<V: ?Sized> fmt::Debug for ReadThrough<V> {
     }
 }
 
+impl<V: ?Sized> WeakReadThrough<V> {
+    /// The cache, unless its last handle and its last request are gone.
+    pub fn upgrade(&self) -> Option<ReadThrough<V>> {
+        self.shared.upgrade().map(|shared| ReadThrough { shared })
+    }
+}
+
+impl<V: ?Sized> Clone for WeakReadThrough<V> {
+    fn clone(&self) -> Self {
+        Self { shared: Weak::clone(&self.shared) }
+    }
+}
+
+impl<V: ?Sized> fmt::Debug for WeakReadThrough<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakReadThrough").finish_non_exhaustive()
+    }
+}
+
 impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
+    /// What the cache is called, in metrics and traces. Empty is an error. Default: `"default"`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.settings.name = Arc::from(name);
+        self
+    }
+
     /// How long copies may be served without asking, by key. Default: [`Freshness::strong`] for all.
     pub fn freshness(mut self, rules: FreshnessRules) -> Self {
         self.settings.rules = rules;
@@ -404,7 +446,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     ///
     /// # Errors
     ///
-    /// `Config` for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
+    /// `Config` for an empty `name`, for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -423,6 +465,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
+                warnings: Warnings::new(),
                 tasks: Tasks::default(),
             }),
         })
@@ -447,6 +490,7 @@ struct Shared<V: ?Sized> {
     epochs: Epochs,
     table: Arc<Table>,
     counters: Counters,
+    warnings: Warnings,
     tasks: Tasks,
     sweeper: Sweeper,
     absences: Absences,
@@ -458,6 +502,7 @@ struct Shared<V: ?Sized> {
 
 #[derive(Debug, Clone)]
 struct Settings {
+    name: Arc<str>,
     rules: FreshnessRules,
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
@@ -491,7 +536,7 @@ impl<V: ?Sized> Shared<V> {
         }
         // What is fresh at the end of the window is fresh now; anything else is judged exactly, by others.
         let age_nanos = freshness.age_if_met(&entry, self.clock.window())?;
-        self.counters.add_hit(Count::Fresh, entry.body().len() as u64);
+        self.counters.add_hit(Count::Fresh, entry.body().len() as u64, Duration::from_nanos(age_nanos));
         Some(Served { entry, status: Status::Fresh, age_nanos })
     }
 
@@ -531,11 +576,13 @@ impl<V: ?Sized> Shared<V> {
     fn count_read(&self, read: &Result<Served>) {
         match read {
             Ok(served) => {
-                let size = served.entry.body().len() as u64;
+                let hit = |count| {
+                    self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
+                };
                 match served.status {
-                    Status::Fresh => self.counters.add_hit(Count::Fresh, size),
-                    Status::Revalidated => self.counters.add_hit(Count::Revalidated, size),
-                    Status::Stale => self.counters.add_hit(Count::Stale, size),
+                    Status::Fresh => hit(Count::Fresh),
+                    Status::Revalidated => hit(Count::Revalidated),
+                    Status::Stale => hit(Count::Stale),
                     Status::Fetched => self.count(Count::Fetched),
                     Status::Refetched => self.count(Count::Refetched),
                 }
@@ -551,6 +598,9 @@ impl Settings {
         let zero = |name: &str| {
             Err(Error::new(ErrorKind::Config, format!("{name} is zero; give a span, or leave it out")))
         };
+        if self.name.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "name is empty; give one, or leave it out"));
+        }
         if self.time_to_live.is_some_and(|span| span.is_zero()) {
             return zero("time_to_live");
         }
@@ -570,6 +620,7 @@ impl Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: Arc::from("default"),
             rules: FreshnessRules::default(),
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,

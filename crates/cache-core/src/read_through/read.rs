@@ -91,6 +91,8 @@ async fn approach<'a, V: Validator + ?Sized>(
             match shared.usable(key, entry, freshness)? {
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
+                    let (now, _) = shared.clock.window();
+                    shared.warnings.stale(&shared.settings.name, key, served.age(), None, now);
                     refresh(shared, &tracked, held, &seen);
                     return Ok(Approach::Served(served));
                 }
@@ -209,6 +211,7 @@ fn join<V: ?Sized>(
     };
     let ticket = if unfenced && in_time {
         shared.count(Count::Coalesced);
+        running.n_joined += 1;
         running.subscribe()
     } else if let Some(waiting) = &mut state.waiting {
         shared.count(Count::Coalesced);
@@ -247,7 +250,9 @@ async fn cover<V: ?Sized>(
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
                 let vouched_at = entry.vouched_at();
-                return Ok(Served::new(entry, Status::Stale, vouched_at, now));
+                let served = Served::new(entry, Status::Stale, vouched_at, now);
+                shared.warnings.stale(&shared.settings.name, key, served.age(), Some(&error), now);
+                return Ok(served);
             }
         }
     }

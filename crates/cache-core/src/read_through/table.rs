@@ -74,6 +74,8 @@ pub(super) struct Running {
     pub(super) phase: Phase,
     /// `None` until there is a waiter.
     pub(super) answer: Option<Answer>,
+    /// How many have joined it.
+    pub(super) n_joined: usize,
     pub(super) drive: Drive,
 }
 
@@ -238,7 +240,10 @@ impl State {
         debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
-        self.running = Some(Running { seq, generation, epoch, phase: Phase::Looking, answer, drive });
+        // The first who waited for it did not join.
+        let n_joined = answer.as_ref().map_or(0, |answer| answer.receiver_count().saturating_sub(1));
+        let phase = Phase::Looking;
+        self.running = Some(Running { seq, generation, epoch, phase, answer, n_joined, drive });
         seq
     }
 

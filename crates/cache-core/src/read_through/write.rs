@@ -19,13 +19,14 @@ use super::{
     Shared,
     drive::hand_on,
     held::caught,
+    request::{Outcome, Request},
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
     fence::{Epoch, Epochs},
-    stats::Count,
+    stats::{Count, Op},
 };
 
 /// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an upload in parts, a
@@ -52,7 +53,7 @@ impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
 
 pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<OpenWrite<V>> {
     run(shared, key, |mut write, _| async move {
-        write.drop_held().await;
+        write.drop_held(Count::InvalidatedByWrite).await;
         // Without a caller it ends with the task.
         Ok(OpenWrite(write))
     })
@@ -66,14 +67,11 @@ pub(super) async fn put<O: Origin + ?Sized>(
     condition: PutCondition,
 ) -> Result<Version> {
     run(shared, key, |mut write, gone| async move {
-        write.drop_held().await;
+        write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
         let sent_at = shared.clock.now();
-        let sent = async {
-            shared.count(Count::OriginPuts);
-            shared.origin.put(&key, body.clone(), condition).await
-        };
-        let version = unless_gone(gone, sent).await?;
+        let put = async { shared.origin.put(&key, body.clone(), condition).await };
+        let version = send(&shared, Op::Put, &key, gone, sent_at, put).await?;
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
             write.publish(entry, sent_at).await;
@@ -85,19 +83,18 @@ pub(super) async fn put<O: Origin + ?Sized>(
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, gone| async move {
-        write.drop_held().await;
-        let sent = async {
-            write.shared.count(Count::OriginDeletes);
-            write.shared.origin.delete(&write.tracked.key).await
-        };
-        unless_gone(gone, sent).await
+        write.drop_held(Count::InvalidatedByWrite).await;
+        let (shared, key) = (&write.shared, &write.tracked.key);
+        let sent_at = shared.clock.now();
+        let delete = async { shared.origin.delete(key).await };
+        send(shared, Op::Delete, key, gone, sent_at, delete).await
     })
     .await
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
-        write.drop_held().await;
+        write.drop_held(Count::InvalidatedByApi).await;
         Ok(())
     })
     .await
@@ -207,12 +204,12 @@ impl<V: ?Sized> Write<V> {
         Ok(Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false })
     }
 
-    /// Removes what is held.
-    async fn drop_held(&mut self) {
+    /// Removes what is held, and counts a copy under `cause`.
+    async fn drop_held(&mut self, cause: Count) {
         let _turn = self.tracked.turn.lock().await;
         self.changing = true;
         let dropped = self.shared.drop_held(&self.tracked.key).await;
-        self.shared.count_dropped(dropped);
+        self.shared.count_dropped(dropped, cause);
         self.changing = false;
         self.bare.store(true, Ordering::Release);
     }
@@ -242,7 +239,7 @@ impl<V: ?Sized> Write<V> {
         }
         if entry.key() != self.tracked.key.as_str() {
             // The origin made an entry for another key. It was asked to keep a copy, not to write there.
-            self.shared.count(Count::Refusals);
+            self.shared.refused(self.tracked.key.as_str(), entry.body().len(), None);
             return;
         }
         let entry = entry.unstamped();
@@ -307,12 +304,27 @@ impl<V: ?Sized> Drop for Caller<V> {
     }
 }
 
-/// `sent`, given up when the caller has gone away.
-async fn unless_gone<T>(gone: Gone, sent: impl Future<Output = Result<T>>) -> Result<T> {
+/// Sends `write`, unless the caller has gone away; given up when it does.
+async fn send<V: ?Sized, T>(
+    shared: &Arc<Shared<V>>,
+    op: Op,
+    key: &Key,
+    mut gone: Gone,
+    sent_at: Moment,
+    write: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let given_up = || Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open");
+    if gone.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed) {
+        return Err(given_up());
+    }
+    let request = Request::send(shared, op, key.as_str(), sent_at);
     tokio::select! {
         biased;
-        _ = gone => Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open")),
-        result = caught(sent) => result,
+        _ = gone => Err(given_up()),
+        answer = request.answer(write) => {
+            request.end(Outcome::of_write(&answer), || 0);
+            answer
+        }
     }
 }
 

@@ -89,7 +89,7 @@ async fn another_caches_copy_is_neither_marked_nor_counted() {
     one.origin.inner().write(KEY, "of one");
     one.check(FOREVER, "of one", Status::Fetched).await;
     assert!(other.get(FOREVER).await.is_err());
-    assert_eq!(other.cache.stats().invalidations, 0);
+    assert_eq!(other.cache.stats().invalidations(), 0);
 }
 
 /// Caches of one name, one after the other on one backend in memory: each with a clock and epochs of its own.

@@ -22,6 +22,7 @@ pub struct CachedStoreBuilder {
     store: Arc<dyn ObjectStore>,
     backend: Option<Arc<dyn Backend>>,
     clock: Option<Arc<dyn Clock>>,
+    name: Option<String>,
     rules: FreshnessRules,
     time_to_live: Option<Duration>,
     identity: Identity,
@@ -40,6 +41,7 @@ impl CachedStoreBuilder {
             store,
             backend: None,
             clock: None,
+            name: None,
             rules: FreshnessRules::default(),
             time_to_live: Some(TIME_TO_LIVE),
             identity: Identity::unique(),
@@ -57,6 +59,12 @@ impl CachedStoreBuilder {
     /// served, but each would push the other's out.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// What the store is called, in metrics and traces. Empty is an error of [`build`](Self::build). Default: `"default"`.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -185,9 +193,12 @@ impl CachedStoreBuilder {
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
-        let fills = Arc::new(Fills::new(Arc::clone(&self.store), Arc::new(blocks), self.origin_timeout));
+        let name = self.name.as_deref().unwrap_or("default");
+        let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
+        let fills = Arc::new(Fills::new(name.into(), store, blocks, self.origin_timeout));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let heads = ReadThrough::builder(Arc::new(heads), backend)
+            .name(name)
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
             .identity(self.identity)

@@ -15,11 +15,13 @@ use super::{
     blocks::Blocks,
     fill::{Fill, FillUse},
     snapshot::Snapshot,
-    stats::Count,
+    stats::{BlockRequest, Count},
 };
 
 /// The fills that somebody reads, by path.
 pub(super) struct Fills {
+    /// What the cache is called.
+    cache: Arc<str>,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     /// How long the store may be silent.
@@ -36,8 +38,13 @@ pub(super) enum Found {
 }
 
 impl Fills {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, blocks: Arc<Blocks>, origin_timeout: Duration) -> Self {
-        Self { store, blocks, origin_timeout, table: Mutex::default() }
+    pub(super) fn new(
+        cache: Arc<str>,
+        store: Arc<dyn ObjectStore>,
+        blocks: Arc<Blocks>,
+        origin_timeout: Duration,
+    ) -> Self {
+        Self { cache, store, blocks, origin_timeout, table: Mutex::default() }
     }
 
     /// Lets others join `fill`.
@@ -88,7 +95,12 @@ impl Fills {
     ) -> Found {
         let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
         let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let request = async move { store.get_opts(&location, question).await }.boxed();
+        let (cache, blocks, wanted) = (Arc::clone(&self.cache), Arc::clone(&self.blocks), range.clone());
+        let request = async move {
+            let request = BlockRequest::send(&cache, &blocks, &location, &wanted);
+            request.answer(store.get_opts(&location, question)).await
+        };
+        let request = request.boxed();
         let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, request));
         if let Some(fill) = self.join_or_add(&new, start) {
             return Found::Coming { fill, joined: true };

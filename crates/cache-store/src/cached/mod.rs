@@ -21,6 +21,7 @@ mod reader;
 mod snapshot;
 mod stats;
 mod status;
+mod trace;
 mod warm;
 mod write;
 
@@ -183,6 +184,11 @@ impl CachedStore {
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.blocks().close();
         self.shared.heads.close().await
+    }
+
+    /// What it is called, in metrics and traces.
+    pub fn name(&self) -> &str {
+        self.shared.heads.name()
     }
 
     /// The counters.

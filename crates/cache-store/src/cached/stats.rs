@@ -2,10 +2,20 @@
 
 use std::{
     array,
-    sync::atomic::{AtomicU64, Ordering},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use cache_core::Stats;
+use cache_core::{Outcomes, Stats};
+use cache_metrics::{BlockStats, Snapshot, Source};
+
+use object_store::{Result, path::Path};
+
+use super::{CachedStore, blocks::Blocks, trace::Span};
+use crate::error::is_outage;
 
 /// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was built. Read while
 /// others work, they may be a little apart.
@@ -19,6 +29,10 @@ pub struct CachedStoreStats {
     pub blocks_hit: u64,
     /// Blocks that were not held when a read wanted them.
     pub blocks_missed: u64,
+    /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests.
+    pub block_requests: Outcomes,
+    /// Requests for blocks, sent and not yet answered, now.
+    pub block_requests_in_flight: u64,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
     /// Bytes of bodies that came from the store, but for what was passed through.
@@ -32,11 +46,79 @@ pub struct CachedStoreStats {
     pub backend_errors: u64,
 }
 
+impl From<&CachedStore> for Source {
+    /// The figures of a [`CachedStore`]: bytes are those of blocks, and `requests` are questions which version is current.
+    fn from(store: &CachedStore) -> Self {
+        let weak = Arc::downgrade(&store.shared);
+        Self::new(store.shared.heads.name(), move || {
+            let shared = weak.upgrade()?;
+            Some(CachedStore { shared }.stats().into())
+        })
+    }
+}
+
+impl From<CachedStoreStats> for Snapshot {
+    fn from(store: CachedStoreStats) -> Self {
+        let mut stats = store.heads;
+        // The body of a head is the object's size.
+        stats.bytes_from_cache = store.bytes_from_cache;
+        stats.bytes_from_origin = store.bytes_from_origin;
+        stats.backend_errors += store.backend_errors;
+        stats.origin.in_flight += store.block_requests_in_flight;
+        let mut blocks = BlockStats::default();
+        blocks.hit = store.blocks_hit;
+        blocks.missed = store.blocks_missed;
+        blocks.requests = store.block_requests;
+        blocks.passed_through = store.passed_through;
+        blocks.restarts = store.restarts;
+        Self::from(stats).with_blocks(blocks)
+    }
+}
+
+/// A request for blocks, from its sending on. Dropped before it was answered, it was abandoned.
+pub(super) struct BlockRequest {
+    blocks: Arc<Blocks>,
+    span: Span,
+    outcome: (Count, &'static str),
+}
+
+impl BlockRequest {
+    pub(super) fn send(cache: &str, blocks: &Arc<Blocks>, location: &Path, range: &Range<u64>) -> Self {
+        blocks.counters.add(Count::BlockRequestsSent, 1);
+        let span = Span::of_request(cache, location, range);
+        Self { blocks: Arc::clone(blocks), span, outcome: (Count::BlockRequestsAbandoned, "abandoned") }
+    }
+
+    /// The store's answer; of the body nothing need be there yet.
+    pub(super) async fn answer<T>(mut self, request: impl Future<Output = Result<T>>) -> Result<T> {
+        let answer = self.span.around(request).await;
+        self.outcome = match &answer {
+            Ok(_) => (Count::BlockRequestsDone, "done"),
+            Err(error) if is_outage(error) => (Count::BlockRequestsFailed, "failed"),
+            Err(_) => (Count::BlockRequestsRefused, "refused"),
+        };
+        answer
+    }
+}
+
+impl Drop for BlockRequest {
+    fn drop(&mut self) {
+        let (count, outcome) = self.outcome;
+        self.blocks.counters.add(count, 1);
+        self.span.end(outcome);
+    }
+}
+
 /// What is counted here.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {
     BlocksHit,
     BlocksMissed,
+    BlockRequestsSent,
+    BlockRequestsDone,
+    BlockRequestsRefused,
+    BlockRequestsFailed,
+    BlockRequestsAbandoned,
     BytesFromCache,
     BytesFromOrigin,
     PassedThrough,
@@ -44,7 +126,9 @@ pub(super) enum Count {
     BackendErrors,
 }
 
-pub(super) struct Counters([AtomicU64; 7]);
+pub(super) struct Counters([AtomicU64; COUNTS]);
+
+const COUNTS: usize = Count::BackendErrors as usize + 1;
 
 impl Counters {
     pub(super) fn add(&self, count: Count, n: u64) {
@@ -53,10 +137,18 @@ impl Counters {
 
     pub(super) fn snapshot(&self, heads: Stats) -> CachedStoreStats {
         let of = |count: Count| self.0[count as usize].load(Ordering::Relaxed);
+        let mut block_requests = Outcomes::default();
+        block_requests.done = of(Count::BlockRequestsDone);
+        block_requests.refused = of(Count::BlockRequestsRefused);
+        block_requests.failed = of(Count::BlockRequestsFailed);
+        block_requests.abandoned = of(Count::BlockRequestsAbandoned);
         CachedStoreStats {
             heads,
             blocks_hit: of(Count::BlocksHit),
             blocks_missed: of(Count::BlocksMissed),
+            block_requests,
+            // After those that have ended: they were sent before.
+            block_requests_in_flight: of(Count::BlockRequestsSent).saturating_sub(block_requests.requests()),
             bytes_from_cache: of(Count::BytesFromCache),
             bytes_from_origin: of(Count::BytesFromOrigin),
             passed_through: of(Count::PassedThrough),

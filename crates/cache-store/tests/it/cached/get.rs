@@ -126,7 +126,7 @@ async fn a_head_is_one_request_without_a_body() {
     assert_eq!(status(&answer).outcome(), CacheOutcome::Revalidated);
     assert_eq!(answer.bytes().await.unwrap(), part(6..7));
     let heads = cached.stats().heads;
-    assert_eq!((heads.revalidated, heads.refetched, heads.invalidations), (2, 0, 0));
+    assert_eq!((heads.revalidated, heads.refetched, heads.invalidations()), (2, 0, 0));
     assert_eq!((store.count(), store.body_bytes()), (1, 5));
     assert_eq!(store.requests()[0].if_none_match, None);
     // Now it does, also for a read of more.

@@ -1,0 +1,171 @@
+//! What the feature `tracing` tells: a span for each request to the origin, and warnings. Without the feature, nothing
+//! of this is there. A fresh hit never comes here.
+
+#[cfg(not(feature = "tracing"))]
+pub(super) use self::off::{Span, Warnings};
+#[cfg(feature = "tracing")]
+pub(super) use self::on::{Span, Warnings};
+
+#[cfg(feature = "tracing")]
+mod on {
+    use std::{
+        sync::atomic::{AtomicU64, Ordering},
+        time::Duration,
+    };
+
+    use tracing::{Instrument as _, field, info_span, warn};
+
+    use crate::{Error, ErrorKind, Moment, Refusal};
+
+    /// One request to the origin. A child of the span that its reader or writer is in; of none, if it was begun for those
+    /// who waited for the one before.
+    #[derive(Debug)]
+    pub(crate) struct Span(tracing::Span);
+
+    impl Span {
+        pub(crate) fn of_request(cache: &str, op: &'static str, key: &str) -> Self {
+            Self(info_span!(
+                target: TARGET,
+                "object_cache.origin",
+                otel.kind = "client",
+                otel.name = format_args!("object_cache.origin {op}"),
+                otel.status_code = field::Empty,
+                cache.name = cache,
+                key,
+                op,
+                outcome = field::Empty,
+                error.r#type = field::Empty,
+                bytes = field::Empty,
+                waiters = field::Empty,
+            ))
+        }
+
+        pub(crate) fn around<F: Future>(&self, request: F) -> impl Future<Output = F::Output> {
+            request.instrument(self.0.clone())
+        }
+
+        pub(crate) fn end(
+            &self,
+            outcome: &'static str,
+            bytes: u64,
+            error: Option<ErrorKind>,
+            n_joined: impl FnOnce() -> usize,
+        ) {
+            if self.0.is_disabled() {
+                return;
+            }
+            self.0.record("outcome", outcome);
+            self.0.record("bytes", bytes);
+            self.0.record("waiters", n_joined());
+            if let Some(kind) = error {
+                self.0.record("error.type", field::debug(kind));
+                self.0.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+
+    /// Says that something is amiss, at most once in [`EVERY`] for each kind.
+    #[derive(Debug, Default)]
+    pub(crate) struct Warnings {
+        stale: Limit,
+        refused: Limit,
+    }
+
+    impl Warnings {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        /// A copy was served past its `max_age`; `error` is why the origin did not answer, unless it is only now asked.
+        pub(crate) fn stale(
+            &self,
+            cache: &str,
+            key: &str,
+            age: Duration,
+            error: Option<&Error>,
+            now: Moment,
+        ) {
+            let Some(left_out) = self.stale.take(now) else { return };
+            let error = error.map(field::display);
+            let age_seconds = age.as_secs_f64();
+            warn!(target: TARGET, { cache.name = cache, key, age_seconds, left_out, error }, "served stale");
+        }
+
+        /// A body was not kept.
+        pub(crate) fn refused(
+            &self,
+            cache: &str,
+            key: &str,
+            bytes: usize,
+            why: Option<Refusal>,
+            now: Moment,
+        ) {
+            let Some(left_out) = self.refused.take(now) else { return };
+            let why = why.map(field::debug);
+            warn!(target: TARGET, { cache.name = cache, key, bytes, why, left_out }, "not kept");
+        }
+    }
+
+    /// Lets one through in [`EVERY`], and counts the others.
+    #[derive(Debug, Default)]
+    struct Limit {
+        /// Zero before the first.
+        next_at: AtomicU64,
+        left_out: AtomicU64,
+    }
+
+    impl Limit {
+        /// How many were left out since the last that was let through; `None` for one to be left out.
+        fn take(&self, now: Moment) -> Option<u64> {
+            let next_at = self.next_at.load(Ordering::Relaxed);
+            let then = now.saturating_add(EVERY).as_nanos();
+            let is_due = now.as_nanos() >= next_at
+                && self.next_at.compare_exchange(next_at, then, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if is_due {
+                return Some(self.left_out.swap(0, Ordering::Relaxed));
+            }
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+
+    const TARGET: &str = "object_cache";
+    const EVERY: Duration = Duration::from_secs(10);
+}
+
+#[cfg(not(feature = "tracing"))]
+mod off {
+    use std::time::Duration;
+
+    use crate::{Error, ErrorKind, Moment, Refusal};
+
+    #[derive(Debug)]
+    pub(crate) struct Span;
+
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    impl Span {
+        pub(crate) fn of_request(_: &str, _: &'static str, _: &str) -> Self {
+            Self
+        }
+
+        pub(crate) fn around<F: Future>(&self, request: F) -> F {
+            request
+        }
+
+        pub(crate) fn end(&self, _: &'static str, _: u64, _: Option<ErrorKind>, _: impl FnOnce() -> usize) {}
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Warnings;
+
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    impl Warnings {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn stale(&self, _: &str, _: &str, _: Duration, _: Option<&Error>, _: Moment) {}
+
+        pub(crate) fn refused(&self, _: &str, _: &str, _: usize, _: Option<Refusal>, _: Moment) {}
+    }
+}

@@ -1,0 +1,127 @@
+//! OpenTelemetry.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{AsyncInstrument, Histogram, Meter},
+};
+
+use crate::{
+    Attributes, Collected, Registry, Value, Vocabulary,
+    given::{Given, News},
+    names::{Kind, Metric},
+};
+
+impl Registry {
+    /// Has `meter` export all figures of the caches that are, and will be, in this registry: each collection of its
+    /// provider takes one snapshot of each cache. The instruments are the meter's, and go with its provider; they hold no
+    /// cache. To be called once for a provider: twice, and histograms count twice.
+    ///
+    /// OpenTelemetry has no observable histogram. So ours are fed when the others are observed: each measurement since
+    /// the last collection once, as the mean of those of its bucket, with the bounds in [`names`](crate::names) as advice.
+    /// Their counts, sums and buckets are exact; the least and the greatest are as fine as the buckets.
+    pub fn observe(&self, meter: &Meter) {
+        for vocabulary in self.vocabularies() {
+            Observed::begin(self.clone(), vocabulary, meter);
+        }
+    }
+}
+
+/// The instruments of one meter.
+struct Observed {
+    registry: Registry,
+    vocabulary: &'static Vocabulary,
+    histograms: Vec<(&'static str, Histogram<f64>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is observed in this round.
+    caches: Arc<Vec<Collected>>,
+    /// Which instruments have been observed in it.
+    seen: Vec<&'static str>,
+    given: Given,
+}
+
+impl Observed {
+    fn begin(registry: Registry, vocabulary: &'static Vocabulary, meter: &Meter) {
+        let histograms = vocabulary.metrics.iter().filter_map(|metric| {
+            let Kind::Histogram(bounds) = metric.kind else { return None };
+            let bounds = bounds.iter().map(|bound| bound.as_secs_f64()).collect();
+            let builder = meter.f64_histogram(metric.name).with_unit(metric.unit);
+            Some((metric.name, builder.with_description(metric.help).with_boundaries(bounds).build()))
+        });
+        let histograms = histograms.collect();
+        // Each round begins with all instruments unseen.
+        let seen = vocabulary.metrics.iter().map(|metric| metric.name).collect();
+        let state = Mutex::new(State { seen, ..State::default() });
+        let observed = Arc::new(Self { registry, vocabulary, histograms, state });
+        for metric in vocabulary.metrics {
+            let observed = Arc::clone(&observed);
+            let observe = move |instrument: &dyn AsyncInstrument<u64>| observed.observe(metric, instrument);
+            match metric.kind {
+                Kind::Counter => {
+                    let builder = meter.u64_observable_counter(metric.name).with_unit(metric.unit);
+                    builder.with_description(metric.help).with_callback(observe).build();
+                }
+                Kind::Gauge => {
+                    let builder = meter.u64_observable_gauge(metric.name).with_unit(metric.unit);
+                    builder.with_description(metric.help).with_callback(observe).build();
+                }
+                Kind::Histogram(_) => {}
+            }
+        }
+    }
+
+    fn observe(&self, metric: &'static Metric, instrument: &dyn AsyncInstrument<u64>) {
+        for cache in self.round(metric.name).iter() {
+            for sample in (self.vocabulary.samples)(&cache.snapshot) {
+                if let Value::Number(number) = sample.value
+                    && sample.metric == metric
+                {
+                    instrument.observe(number, &self.attributes(&cache.name, sample.attributes));
+                }
+            }
+        }
+    }
+
+    /// What the instrument `name` is to observe: the snapshots of this round, or, if it has observed those, of a new one.
+    fn round(&self, name: &'static str) -> Arc<Vec<Collected>> {
+        let mut state = self.state();
+        if state.seen.contains(&name) {
+            // Other code runs under no lock.
+            drop(state);
+            let caches = Arc::new(self.registry.collect());
+            state = self.state();
+            let news = state.given.take(&caches, self.vocabulary);
+            (state.caches, state.seen) = (caches, Vec::new());
+            drop(state);
+            news.iter().for_each(|news| self.feed(news));
+            state = self.state();
+        }
+        state.seen.push(name);
+        Arc::clone(&state.caches)
+    }
+
+    fn feed(&self, news: &News) {
+        let Some((_, histogram)) = self.histograms.iter().find(|(name, _)| *name == news.metric.name) else {
+            return;
+        };
+        let attributes = self.attributes(&news.cache, news.attributes);
+        for (count, mean) in news.measurements() {
+            (0..count).for_each(|_| histogram.record(mean, &attributes));
+        }
+    }
+
+    fn attributes(&self, cache: &Arc<str>, attributes: Attributes) -> Vec<KeyValue> {
+        let cache = KeyValue::new(self.vocabulary.cache_attribute, Arc::clone(cache));
+        let others = attributes.iter().map(|(name, value)| KeyValue::new(*name, *value));
+        [cache].into_iter().chain(others).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

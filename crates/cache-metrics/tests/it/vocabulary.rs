@@ -1,0 +1,239 @@
+//! Every figure is one sample, under a name in the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cache_core::{Outcomes, Stats};
+use cache_metrics::{
+    BlockStats, Sample, Snapshot, Value, micrometer,
+    names::{self, CACHE_NAME, CAPACITY, Kind, METRICS, Metric, ORIGIN_REQUESTS, REQUESTS},
+    samples,
+};
+
+/// Every number has a value of its own.
+fn snapshot() -> Snapshot {
+    let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
+    let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
+    for (i, field) in fields.enumerate() {
+        *field = 1 << i;
+    }
+    Snapshot::from(stats).with_blocks(blocks)
+}
+
+fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
+    let (origin, refused, invalidated) = (&mut stats.origin, &mut stats.refused, &mut stats.invalidated);
+    let mut fields = vec![
+        &mut stats.fresh,
+        &mut stats.revalidated,
+        &mut stats.stale,
+        &mut stats.fetched,
+        &mut stats.refetched,
+        &mut stats.not_found,
+        &mut stats.errors,
+        &mut stats.coalesced,
+        &mut invalidated.by_api,
+        &mut invalidated.by_write,
+        &mut invalidated.changed,
+        &mut invalidated.gone,
+        &mut stats.evictions,
+        &mut stats.expirations,
+        &mut refused.too_large,
+        &mut refused.policy,
+        &mut refused.backend,
+        &mut refused.unvalidatable,
+        &mut stats.backend_errors,
+        &mut stats.entries,
+        &mut stats.bytes,
+        &mut stats.capacity_bytes,
+        &mut stats.bytes_from_cache,
+        &mut stats.bytes_from_origin,
+        &mut origin.unchanged,
+        &mut origin.changed,
+        &mut origin.gone,
+        &mut origin.refused,
+        &mut origin.failed,
+        &mut origin.abandoned,
+        &mut origin.in_flight,
+    ];
+    fields.extend(outcome_fields(&mut origin.puts));
+    fields.extend(outcome_fields(&mut origin.deletes));
+    fields
+}
+
+fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
+    let mut fields =
+        vec![&mut blocks.hit, &mut blocks.missed, &mut blocks.passed_through, &mut blocks.restarts];
+    fields.extend(outcome_fields(&mut blocks.requests));
+    fields
+}
+
+fn outcome_fields(outcomes: &mut Outcomes) -> [&mut u64; 4] {
+    [&mut outcomes.done, &mut outcomes.refused, &mut outcomes.failed, &mut outcomes.abandoned]
+}
+
+fn numbers(snapshot: &Snapshot) -> Vec<(&'static Metric, u64)> {
+    samples(snapshot).filter_map(|sample| Some((sample.metric, number(&sample)?))).collect()
+}
+
+fn number(sample: &Sample<'_>) -> Option<u64> {
+    if let Value::Number(number) = sample.value { Some(number) } else { None }
+}
+
+fn sum(snapshot: &Snapshot, name: &str) -> u64 {
+    numbers(snapshot).iter().filter(|(metric, _)| metric.name == name).map(|(_, number)| number).sum()
+}
+
+#[test]
+fn requests_add_up_to_all_gets() {
+    let snapshot = snapshot();
+    assert_eq!(sum(&snapshot, REQUESTS.name), snapshot.stats.gets());
+}
+
+#[test]
+fn origin_requests_add_up_to_all_of_them() {
+    let snapshot = snapshot();
+    assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests());
+}
+
+/// Each field is a power of two, so a value names its field.
+#[test]
+fn every_number_is_exactly_one_sample() {
+    let mut snapshot = snapshot();
+    let told: Vec<_> = numbers(&snapshot).into_iter().map(|(_, number)| number).collect();
+    let unique: BTreeSet<_> = told.iter().copied().collect();
+    assert_eq!(unique.len(), told.len());
+    let mut blocks = snapshot.blocks.unwrap();
+    let fields = stats_fields(&mut snapshot.stats).into_iter().chain(block_fields(&mut blocks));
+    assert_eq!(unique, fields.map(|field| *field).collect());
+}
+
+/// `Stats` may grow; its `Debug` tells. Then a metric is missing here.
+#[test]
+fn there_is_no_number_that_is_not_exported() {
+    let mut snapshot = snapshot();
+    let mut blocks = snapshot.blocks.unwrap();
+    stats_fields(&mut snapshot.stats)
+        .into_iter()
+        .chain(block_fields(&mut blocks))
+        .for_each(|field| *field = 7);
+    let shown = format!("{:?}", snapshot.with_blocks(blocks));
+    // Four histograms of 16 buckets, each with a count and a sum.
+    assert_eq!(shown.matches(": 0").count(), 4 * 16 * 2, "not exported: {shown}");
+    let histograms = samples(&snapshot).filter(|sample| matches!(sample.value, Value::Histogram(_)));
+    assert_eq!(histograms.count(), 4);
+}
+
+#[test]
+fn a_value_is_under_its_own_name() {
+    let mut stats = Stats::default();
+    stats.not_found = 3;
+    stats.origin.puts.failed = 2;
+    stats.expirations = 5;
+    let snapshot = stats.into();
+    let told: Vec<_> = samples(&snapshot).filter(|sample| number(sample).is_some_and(|n| n > 0)).collect();
+    let told: Vec<_> = told.iter().map(|s| (s.metric.name, s.attributes, number(s).unwrap())).collect();
+    assert_eq!(told[0], ("object_cache.requests", &[("result", "not_found")][..], 3));
+    assert_eq!(told[1], ("object_cache.origin.requests", &[("op", "put"), ("outcome", "failed")][..], 2));
+    assert_eq!(told[2], ("object_cache.evictions", &[("reason", "expired")][..], 5));
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
+fn a_cache_without_a_limit_has_no_capacity() {
+    let mut stats = Stats::default();
+    let capacities = |stats: Stats| {
+        let snapshot = stats.into();
+        samples(&snapshot).filter(|sample| sample.metric.name == CAPACITY.name).count()
+    };
+    stats.capacity_bytes = u64::MAX;
+    assert_eq!(capacities(stats), 0);
+    stats.capacity_bytes = 0;
+    assert_eq!(capacities(stats), 1);
+}
+
+#[test]
+fn names_are_unique_and_have_the_prefix() {
+    let all: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+    assert_eq!(all.len(), METRICS.len());
+    for metric in METRICS {
+        let rest = metric.name.strip_prefix("object_cache.").expect(metric.name);
+        assert!(rest.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'_')), "{rest}");
+        check(metric);
+        assert!(metric.attributes.iter().all(|attribute| attribute.name != CACHE_NAME), "{}", metric.name);
+    }
+    for metric in micrometer::METRICS {
+        assert!(metric.name.starts_with("cache."));
+        check(metric);
+    }
+    assert_eq!(names::CACHE_NAME_LABEL, CACHE_NAME.replace('.', "_"));
+}
+
+fn check(metric: &Metric) {
+    assert!(!metric.help.is_empty() && !metric.help.contains(['\n', '\\']), "{}", metric.name);
+    let attributes: BTreeSet<_> = metric.attributes.iter().map(|attribute| attribute.name).collect();
+    assert_eq!(attributes.len(), metric.attributes.len(), "{}", metric.name);
+    assert_eq!(metric.prometheus_name, prometheus_name(metric));
+}
+
+/// What OpenTelemetry's specification makes of a name ("Prometheus and OpenMetrics Compatibility").
+fn prometheus_name(metric: &Metric) -> String {
+    let unit = match metric.unit {
+        "By" => "_bytes",
+        "s" => "_seconds",
+        counted => {
+            assert!(counted.starts_with('{') && counted.ends_with('}'), "{counted}");
+            ""
+        }
+    };
+    let total = if metric.kind == Kind::Counter { "_total" } else { "" };
+    format!("{}{unit}{total}", metric.name.replace('.', "_"))
+}
+
+#[test]
+fn samples_follow_the_table_and_fill_it() {
+    let snapshot = snapshot();
+    follow_and_fill(&METRICS, &samples(&snapshot).collect::<Vec<_>>());
+    follow_and_fill(&micrometer::METRICS, &micrometer::samples(&snapshot));
+}
+
+fn follow_and_fill(metrics: &[&'static Metric], samples: &[Sample<'_>]) {
+    let mut seen = BTreeMap::<_, BTreeSet<_>>::new();
+    for sample in samples {
+        assert!(metrics.contains(&sample.metric));
+        let names: Vec<_> = sample.metric.attributes.iter().map(|attribute| attribute.name).collect();
+        assert_eq!(sample.attributes.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+        for (name, value) in sample.attributes {
+            seen.entry((sample.metric.name, *name)).or_default().insert(*value);
+        }
+        assert_eq!(
+            matches!(sample.metric.kind, Kind::Histogram(_)),
+            matches!(sample.value, Value::Histogram(_))
+        );
+    }
+    for metric in metrics {
+        for attribute in metric.attributes {
+            let values = attribute.values.iter().copied().collect();
+            assert_eq!(seen[&(metric.name, attribute.name)], values, "{}", metric.name);
+        }
+    }
+    let unique: BTreeSet<_> = samples.iter().map(|sample| (sample.metric.name, sample.attributes)).collect();
+    assert_eq!(unique.len(), samples.len());
+    let mut order: Vec<_> = samples.iter().map(|sample| sample.metric.name).collect();
+    order.dedup();
+    assert_eq!(order, metrics.iter().map(|metric| metric.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_can_fall_is_a_gauge() {
+    let gauges: Vec<_> = METRICS.iter().filter(|metric| metric.kind == Kind::Gauge).map(|m| m.name).collect();
+    let can_fall = ["inflight", "entry.count", "size", "capacity"].map(|name| format!("object_cache.{name}"));
+    assert_eq!(gauges, can_fall);
+}
+
+#[test]
+fn micrometer_gets_are_hits_and_misses() {
+    let snapshot = snapshot();
+    let gets: Vec<_> = micrometer::samples(&snapshot).iter().map(|sample| number(sample).unwrap()).collect();
+    assert_eq!(gets[0] + gets[1], snapshot.stats.gets());
+    assert_eq!(gets[0], snapshot.stats.hits());
+    assert_eq!(gets[3] + gets[4], snapshot.stats.origin.reads());
+}
