@@ -1,5 +1,5 @@
 //! The vocabulary. Names and units follow OpenTelemetry's conventions: dots between words, UCUM units. The names for
-//! Prometheus are what OpenTelemetry makes of them there (underscores, the unit, `_total`).
+//! Prometheus are what OpenTelemetry makes of them there (underscores, the unit, `_total`), but for [`ENTRY_COUNT`].
 //!
 //! Attribute values come from small closed sets, which are written here: never a key, a prefix or a tag. Every
 //! metric has the attribute [`CACHE_NAME`] besides its own; whoever exports a cache adds it.
@@ -153,10 +153,10 @@ pub static INFLIGHT: Metric = Metric {
     attributes: &[],
 };
 
-/// Copies held.
+/// Copies held. Prometheus keeps `_count` for histograms, so there it has another name.
 pub static ENTRY_COUNT: Metric = Metric {
     name: "object_cache.entry.count",
-    prometheus_name: "object_cache_entry_count",
+    prometheus_name: "object_cache_entries",
     kind: Kind::Gauge,
     unit: "{entry}",
     help: "Copies held",

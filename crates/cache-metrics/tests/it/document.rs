@@ -1,0 +1,86 @@
+//! The table of metrics in the documents is the table in the code.
+
+use std::{env, fmt::Write as _, fs};
+
+use cache_metrics::{
+    micrometer,
+    names::{CACHE_NAME, CACHE_NAME_LABEL, Kind, METRICS, Metric},
+};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
+
+/// With `UPDATE_DOCS=1` in the environment the document is written.
+#[test]
+fn the_document_has_the_table() {
+    let rendered = render();
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(PATH, &rendered).unwrap();
+    }
+    let document = fs::read_to_string(PATH).unwrap_or_default();
+    assert!(
+        document == rendered,
+        "docs/metrics.md is not what names.rs says: run `UPDATE_DOCS=1 cargo test -p cache-metrics document`"
+    );
+}
+
+fn render() -> String {
+    let mut text = format!(
+        "# Metrics
+
+Made from `crates/cache-metrics/src/names.rs` by `UPDATE_DOCS=1 cargo test -p cache-metrics document`.
+
+OpenTelemetry has the names with dots; Prometheus, and the `metrics` crate, those with underscores. Every metric has the
+attribute `{CACHE_NAME}` (label `{CACHE_NAME_LABEL}`) besides its own: the name that the cache was built with. Values of
+attributes come from the closed sets below: never a key, a prefix or a tag.
+
+"
+    );
+    table(&mut text, &METRICS);
+    text.push_str("\nBounds of histograms, in seconds:\n\n");
+    for metric in METRICS {
+        if let Kind::Histogram(bounds) = metric.kind {
+            let bounds: Vec<_> = bounds.iter().map(|bound| bound.as_secs_f64().to_string()).collect();
+            let _ = writeln!(text, "* `{}`: {}", metric.name, bounds.join(", "));
+        }
+    }
+    let _ = write!(
+        text,
+        "
+Of `object_cache.requests` each finished get is in exactly one sample. `object_cache.origin.requests` are counted when they
+have ended; of those with `op = read` the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`,
+`failed` and `abandoned`; of `put` and `delete`, `done` stands for the first three. What a `CachedStore` asks for blocks
+comes on top, in `object_cache.block.requests`; a cache of whole objects has none of the last four metrics.
+
+## Micrometer's names
+
+A `Registry::with_micrometer_names()` exports these as well, with the attribute `{}` for the name of the cache, for
+dashboards that are there already. What each is made of says the documentation of `cache_metrics::micrometer`.
+
+",
+        micrometer::CACHE
+    );
+    table(&mut text, &micrometer::METRICS);
+    text
+}
+
+fn table(text: &mut String, metrics: &[&Metric]) {
+    text.push_str(
+        "| name | Prometheus | kind | unit | attributes | |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
+    for metric in metrics {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram(_) => "histogram",
+            other => panic!("{other:?}"),
+        };
+        let attributes = metric.attributes.iter().map(|attribute| {
+            let values: Vec<_> = attribute.values.iter().map(|value| format!("`{value}`")).collect();
+            format!("`{}`: {}", attribute.name, values.join(", "))
+        });
+        let attributes = attributes.collect::<Vec<_>>().join("; ");
+        let Metric { name, prometheus_name, unit, help, .. } = metric;
+        let _ =
+            writeln!(text, "| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {attributes} | {help} |");
+    }
+}
