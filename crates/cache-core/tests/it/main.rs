@@ -14,3 +14,5 @@ mod reads;
 mod rig;
 mod runtimes;
 mod sweep;
+#[cfg(feature = "tracing")]
+mod traces;

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod conformance;
+mod figures;
 mod fills;
 mod get;
 mod lies;
