@@ -3,6 +3,7 @@
 
 pub mod bursts;
 pub mod documents;
+pub mod exporters;
 pub mod fills;
 pub mod hits;
 pub mod inserts;

@@ -45,13 +45,23 @@ impl Objects {
     /// Reads that the cache answers without asking.
     pub fn fresh(&self) -> Subject {
         let objects = self.clone();
-        Subject::new("ours", move || objects.clone().through_cache(Freshness::immutable()))
+        Subject::new("ours", move || objects.clone().through_cache(Freshness::immutable(), |_| ()))
+    }
+
+    /// The same as `name`, beside what `make` makes of the cache, for as long as it is asked.
+    pub fn fresh_beside<T: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        make: impl Fn(&ObjectCache) -> T + 'static,
+    ) -> Subject {
+        let objects = self.clone();
+        Subject::new(name, move || objects.clone().through_cache(Freshness::immutable(), &make))
     }
 
     /// Reads that the cache answers after the store has confirmed its copy.
     pub fn validated(&self) -> Subject {
         let objects = self.clone();
-        Subject::new("ours", move || objects.clone().through_cache(Freshness::strong()))
+        Subject::new("ours", move || objects.clone().through_cache(Freshness::strong(), |_| ()))
     }
 
     /// The request by which a copy is confirmed, without a cache.
@@ -74,7 +84,11 @@ impl Objects {
         })
     }
 
-    fn through_cache(self, freshness: Freshness) -> Run {
+    fn through_cache<T: Send + Sync + 'static>(
+        self,
+        freshness: Freshness,
+        beside: impl FnOnce(&ObjectCache) -> T,
+    ) -> Run {
         let cache = ObjectCache::builder(self.store.store).freshness(freshness).build();
         let cache = cache.expect("settings are in bounds");
         let (workload, runtime) = (self.workload, self.runtime);
@@ -84,7 +98,9 @@ impl Objects {
             }
         });
         let n_misses = cache.stats().misses();
+        let beside = beside(&cache);
         Run::new(move |thread, ops| {
+            let _held = &beside;
             runtime.block_on(async {
                 for key in workload.of_thread(thread, ops) {
                     let object = cache.get(key).await.expect("the object is there");

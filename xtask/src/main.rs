@@ -55,14 +55,11 @@ const TASKS: &[Task] = &[
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
-    Task { name: "report", usage: report::USAGE, run: report::run },
-    Task { name: "servers", usage: servers::USAGE, run: servers::run },
-    Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
-    Task { name: "simulate-nodes", usage: simulate_nodes::USAGE, run: simulate_nodes::run },
     Task { name: "peers", usage: peers::USAGE, run: peers::run },
     Task { name: "report", usage: report::USAGE, run: report::run },
     Task { name: "servers", usage: servers::USAGE, run: servers::run },
     Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
+    Task { name: "simulate-nodes", usage: simulate_nodes::USAGE, run: simulate_nodes::run },
     Task { name: "soak", usage: soak::USAGE, run: soak::run },
 ];
 

@@ -1,6 +1,9 @@
 //! OpenTelemetry.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use opentelemetry::{
     KeyValue,
@@ -38,12 +41,15 @@ struct Observed {
 
 #[derive(Default)]
 struct State {
-    /// What is observed in this round.
-    caches: Arc<Vec<Collected>>,
+    /// What is observed in this round, by instrument.
+    round: Arc<HashMap<&'static str, Vec<Observation>>>,
     /// Which instruments have been observed in it.
     seen: Vec<&'static str>,
     given: Given,
 }
+
+/// A number, and what it is told apart by.
+type Observation = (u64, Vec<KeyValue>);
 
 impl Observed {
     fn begin(registry: Registry, vocabulary: &'static Vocabulary, meter: &Meter) {
@@ -76,52 +82,60 @@ impl Observed {
     }
 
     fn observe(&self, metric: &'static Metric, instrument: &dyn AsyncInstrument<u64>) {
-        for cache in self.round(metric.name).iter() {
-            for sample in (self.vocabulary.samples)(&cache.snapshot) {
-                if let Value::Number(number) = sample.value
-                    && sample.metric == metric
-                {
-                    instrument.observe(number, &self.attributes(&cache.name, sample.attributes));
-                }
-            }
+        for (number, attributes) in self.round(metric.name).get(metric.name).into_iter().flatten() {
+            instrument.observe(*number, attributes);
         }
     }
 
-    /// What the instrument `name` is to observe: the snapshots of this round, or, if it has observed those, of a new one.
-    fn round(&self, name: &'static str) -> Arc<Vec<Collected>> {
+    /// What the instruments are to observe: this round, or, if `name` has been observed in it, a new one.
+    fn round(&self, name: &'static str) -> Arc<HashMap<&'static str, Vec<Observation>>> {
         let mut state = self.state();
         if state.seen.contains(&name) {
             // Other code runs under no lock.
             drop(state);
-            let caches = Arc::new(self.registry.collect());
+            let caches = self.registry.collect();
+            let round = Arc::new(by_instrument(&caches, self.vocabulary));
             state = self.state();
             let news = state.given.take(&caches, self.vocabulary);
-            (state.caches, state.seen) = (caches, Vec::new());
+            (state.round, state.seen) = (round, Vec::new());
             drop(state);
             news.iter().for_each(|news| self.feed(news));
             state = self.state();
         }
         state.seen.push(name);
-        Arc::clone(&state.caches)
+        Arc::clone(&state.round)
     }
 
     fn feed(&self, news: &News) {
         let Some((_, histogram)) = self.histograms.iter().find(|(name, _)| *name == news.metric.name) else {
             return;
         };
-        let attributes = self.attributes(&news.cache, news.attributes);
+        let attributes = key_values(self.vocabulary, &news.cache, news.attributes);
         for (count, mean) in news.measurements() {
             (0..count).for_each(|_| histogram.record(mean, &attributes));
         }
     }
 
-    fn attributes(&self, cache: &Arc<str>, attributes: Attributes) -> Vec<KeyValue> {
-        let cache = KeyValue::new(self.vocabulary.cache_attribute, Arc::clone(cache));
-        let others = attributes.iter().map(|(name, value)| KeyValue::new(*name, *value));
-        [cache].into_iter().chain(others).collect()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `caches` say, by instrument.
+fn by_instrument(caches: &[Collected], vocabulary: &Vocabulary) -> HashMap<&'static str, Vec<Observation>> {
+    let mut round = HashMap::<_, Vec<_>>::new();
+    for cache in caches {
+        for sample in (vocabulary.samples)(&cache.snapshot) {
+            let Value::Number(number) = sample.value else { continue };
+            let attributes = key_values(vocabulary, &cache.name, sample.attributes);
+            round.entry(sample.metric.name).or_default().push((number, attributes));
+        }
+    }
+    round
+}
+
+fn key_values(vocabulary: &Vocabulary, cache: &Arc<str>, attributes: Attributes) -> Vec<KeyValue> {
+    let cache = KeyValue::new(vocabulary.cache_attribute, Arc::clone(cache));
+    let others = attributes.iter().map(|(name, value)| KeyValue::new(*name, *value));
+    [cache].into_iter().chain(others).collect()
 }

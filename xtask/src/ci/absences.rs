@@ -101,7 +101,7 @@ const STRANGERS: [(&str, &[&str]); 4] = [
     ("cache-core", &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"]),
     ("cache-policy", &["object_store", "cache-store", "cache-metrics", "cache-facade"]),
     ("cache-metrics", &["object_store", "cache-policy", "cache-store", "cache-facade"]),
-    ("cache-store", &["cache-policy", "cache-metrics", "cache-facade"]),
+    ("cache-store", &["cache-policy", "cache-facade"]),
 ];
 
 /// What a file would tell about the machine it was written on.
