@@ -4,6 +4,7 @@
 mod ci;
 mod clients;
 mod clock;
+mod demo;
 mod instructions;
 mod mutants;
 mod peers;
@@ -53,6 +54,7 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
+    Task { name: "demo", usage: demo::USAGE, run: demo::run },
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
     Task { name: "peers", usage: peers::USAGE, run: peers::run },

@@ -1,0 +1,70 @@
+//! Whether what readers saw, what the caches counted and what the origin counted is the same.
+
+use crate::{
+    tally::Answer,
+    world::{Figures, NodeFigures},
+};
+
+/// What does not add up, each in a line. Of figures that were taken when all was at rest.
+pub(crate) fn differences(end: &Figures) -> Vec<String> {
+    accounts(end).filter(|account| account.left != account.right).map(|account| account.shown()).collect()
+}
+
+/// How many accounts there are.
+pub(crate) fn count(end: &Figures) -> usize {
+    accounts(end).count()
+}
+
+struct Account {
+    of: String,
+    left: u64,
+    right: u64,
+}
+
+impl Account {
+    fn new(of: impl Into<String>, left: u64, right: u64) -> Self {
+        Self { of: of.into(), left, right }
+    }
+
+    fn shown(&self) -> String {
+        format!("{}: {} and {}", self.of, self.left, self.right)
+    }
+}
+
+fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
+    let of_caches = |count: fn(&NodeFigures) -> u64| end.nodes.iter().map(count).sum();
+    let asked = end.origin;
+    let at_origin = [
+        Account::new("GETs at the origin, and reads of it that the caches counted", asked.gets, {
+            of_caches(|node| node.stats.origin.reads())
+        }),
+        Account::new("PUTs at the origin, and writes that the caches counted", asked.puts, {
+            of_caches(|node| node.stats.origin.puts.requests())
+        }),
+        Account::new("bytes from the origin, and those that the caches counted", asked.bytes, {
+            of_caches(|node| node.stats.bytes_from_origin)
+        }),
+    ];
+    at_origin.into_iter().chain(end.nodes.iter().zip(["A", "B"]).flat_map(of_node))
+}
+
+fn of_node((node, name): (&NodeFigures, &str)) -> Vec<Account> {
+    let NodeFigures { seen, stats } = node;
+    let of_answer = |answer: Answer| {
+        let of = format!("node {name}: reads that were {}, and what the cache counted", answer.label());
+        Account::new(of, seen.reads.get(answer), answer.count_in(stats))
+    };
+    let parts = stats.hits() + stats.misses() + stats.not_found + stats.errors;
+    let mut accounts: Vec<_> = Answer::ALL.into_iter().map(of_answer).collect();
+    accounts.push(Account::new(
+        format!("node {name}: reads, and hits + misses + not found + errors"),
+        seen.reads.all(),
+        parts,
+    ));
+    accounts.push(Account::new(
+        format!("node {name}: bytes of hits, and those that the cache counted"),
+        seen.bytes_of_hits,
+        stats.bytes_from_cache,
+    ));
+    accounts
+}

@@ -1,0 +1,165 @@
+//! Reads a second over time, one column a sample, stacked by where the answers came from.
+
+use std::array;
+
+use ratatui::{
+    buffer::{Buffer, Cell},
+    layout::Rect,
+    style::{Color, Style},
+};
+
+use crate::{
+    film::{Film, Sample, Switched},
+    palette,
+    tally::Answer,
+    units,
+};
+
+/// Draws into `area`: the scale at the left, what was switched below.
+pub(crate) fn draw(film: &Film, area: Rect, buffer: &mut Buffer) {
+    if area.width <= SCALE + 1 || area.height < 2 {
+        return;
+    }
+    let plot = Rect { x: area.x + SCALE, width: area.width - SCALE, height: area.height - 1, ..area };
+    let (samples, marks) = film.last(plot.width.into());
+    let top = nice(samples.iter().map(Sample::rate).fold(0.0, f64::max));
+    scale(top, area, buffer);
+    for (column, sample) in (plot.x..).zip(&samples) {
+        bar(sample, top, column, plot, buffer);
+    }
+    labels(&marks, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);
+}
+
+/// The numbers at the left: the top, the half if there is room, and zero.
+fn scale(top: f64, area: Rect, buffer: &mut Buffer) {
+    let plot_height = area.height - 1;
+    let mut write = |row: u16, n: f64| {
+        let text = format!("{:>1$} ", units::short(n), usize::from(SCALE) - 1);
+        buffer.set_stringn(area.x, area.y + row, text, usize::from(SCALE), palette::FAINT);
+    };
+    write(0, top);
+    if plot_height >= 5 && plot_height.is_multiple_of(2) {
+        write(plot_height / 2, top / 2.0);
+    }
+    if plot_height >= 3 {
+        write(plot_height - 1, 0.0);
+    }
+}
+
+/// One column, in eighths of a cell.
+fn bar(sample: &Sample, top: f64, column: u16, plot: Rect, buffer: &mut Buffer) {
+    let tops = tops(sample, top, usize::from(plot.height) * 8);
+    let color_at = |eighth: usize| {
+        let idx = tops.iter().position(|top| eighth < *top);
+        idx.map_or(Color::Reset, |idx| palette::of(ORDER[idx]))
+    };
+    for row in 0..plot.height {
+        let from = usize::from(plot.height - 1 - row) * 8;
+        let colors: [Color; 8] = array::from_fn(|i| color_at(from + i));
+        if let Some(cell) = buffer.cell_mut((column, plot.y + row)) {
+            set(cell, &colors);
+        }
+    }
+}
+
+/// Shows the colours of eight eighths, from the ground up, as well as a cell can: it has one for its lower part, and one for
+/// the rest.
+fn set(cell: &mut Cell, colors: &[Color; 8]) {
+    // The most of each part are right, and the fewest of both together wrong.
+    let best = (0..=8).map(|n| {
+        let ((lower, n_lower), (upper, n_upper)) = (commonest(&colors[..n]), commonest(&colors[n..]));
+        (n_lower + n_upper, n, lower, upper)
+    });
+    let Some((_, n, lower, upper)) = best.max_by_key(|(n_right, ..)| *n_right) else { return };
+    match n {
+        0 => cell.set_char(' ').set_bg(upper),
+        // Where there is nothing, there is no glyph.
+        _ if lower == Color::Reset && upper == Color::Reset => cell,
+        8 => cell.set_char(EIGHTHS[7]).set_fg(lower),
+        n => cell.set_char(EIGHTHS[n - 1]).set_fg(lower).set_bg(upper),
+    };
+}
+
+/// The one that most of `colors` are, and how many.
+fn commonest(colors: &[Color]) -> (Color, usize) {
+    let times = |color: &Color| colors.iter().filter(|other| *other == color).count();
+    colors.iter().map(|color| (*color, times(color))).max_by_key(|(_, n)| *n).unwrap_or((Color::Reset, 0))
+}
+
+/// Where each answer's part of the bar ends, in the order of [`ORDER`], in eighths of a cell from the ground.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the height")]
+fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
+    let all = sample.reads.all().max(1) as f64;
+    let height_of_one = sample.rate() / all / top * height as f64;
+    let mut below = 0;
+    ORDER.map(|answer| {
+        below += sample.reads.get(answer);
+        ((below as f64 * height_of_one).round() as usize).min(height)
+    })
+}
+
+/// What was switched, each below its first column. What has no room is left out; the later is more important.
+fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
+    let mut right = area.right();
+    for (column, what) in marks.iter().rev() {
+        let x = area.x.saturating_add(u16::try_from(*column).unwrap_or(u16::MAX));
+        let text = format!("{}{}", if *column == 0 { "" } else { "╵" }, what.mark());
+        let room = usize::from(right.saturating_sub(x));
+        if room == 0 {
+            continue;
+        }
+        let style = match what {
+            Switched::OriginOff => Style::new().fg(palette::BAD),
+            Switched::OriginOn => Style::new().fg(palette::GOOD),
+            Switched::Rule(_) => Style::new(),
+        };
+        // A letter or two say nothing.
+        let fits = room > text.chars().count() || x + MARK_MIN <= right;
+        let shown = if fits { text.as_str() } else { "╵" };
+        buffer.set_stringn(
+            x,
+            area.y,
+            shown,
+            room.saturating_sub(usize::from(right < area.right())).max(1),
+            style,
+        );
+        right = x;
+    }
+}
+
+/// The least round number that is no less: one, two, three, four, five, six or eight, and zeros.
+fn nice(n: f64) -> f64 {
+    let unit = 10.0_f64.powf(n.max(1.0).log10().floor());
+    let steps = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    steps.into_iter().map(|step| step * unit).find(|step| *step >= n).unwrap_or(n)
+}
+
+/// From the ground up: what asked the origin, what did not, what failed.
+const ORDER: [Answer; 7] = [
+    Answer::Fetched,
+    Answer::Refetched,
+    Answer::NotFound,
+    Answer::Revalidated,
+    Answer::Fresh,
+    Answer::Stale,
+    Answer::Error,
+];
+
+const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Columns of the numbers at the left.
+const SCALE: u16 = 5;
+/// Columns that a label needs to be worth showing.
+const MARK_MIN: u16 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_ends_at_a_round_number() {
+        for (n, top) in [(0.0, 1.0), (1.0, 1.0), (2.1, 3.0), (6.5, 8.0), (9.0, 10.0), (20_001.0, 30_000.0)] {
+            assert!((nice(n) - top).abs() < 1e-9, "{n}: {}", nice(n));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The run so far, as it is shown: how it is now, and how it went.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    accounts,
+    rule::Rule,
+    tally::{Reads, Seen},
+    world::{Figures, NodeFigures},
+};
+
+/// The last figures, and the reads between any two of the figures before.
+#[derive(Debug, Clone)]
+pub(crate) struct Film {
+    now: Figures,
+    /// Of both nodes together.
+    seen: Seen,
+    /// The latest last.
+    samples: VecDeque<Sample>,
+    marks: VecDeque<Mark>,
+    /// How many samples were forgotten.
+    forgotten: usize,
+}
+
+/// What was read in a short while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) reads: Reads,
+    pub(crate) span: Duration,
+}
+
+/// Something was switched.
+#[derive(Debug, Clone)]
+struct Mark {
+    /// The first sample after it, counted from the start.
+    sample: usize,
+    what: Switched,
+}
+
+/// What was switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switched {
+    Rule(Rule),
+    OriginOff,
+    OriginOn,
+}
+
+impl Switched {
+    /// What is written below the chart.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Self::Rule(rule) => rule.mark(),
+            Self::OriginOff => "origin killed",
+            Self::OriginOn => "origin back",
+        }
+    }
+}
+
+/// What the caches spared the origin of one quantity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Saved {
+    /// What there would have been without a cache.
+    pub(crate) without: u64,
+    /// What the origin counted.
+    pub(crate) with: u64,
+}
+
+impl Saved {
+    /// The share that was saved; below zero if there was more than without a cache. `None` if there would have been nothing.
+    pub(crate) fn share(self) -> Option<f64> {
+        (self.without > 0).then(|| 1.0 - self.with as f64 / self.without as f64)
+    }
+}
+
+impl Film {
+    /// Begins with `now`.
+    pub(crate) fn new(now: Figures) -> Self {
+        let seen = together(&now.nodes);
+        let first = Mark { sample: 0, what: Switched::Rule(now.rule) };
+        Self { now, seen, samples: VecDeque::new(), marks: VecDeque::from([first]), forgotten: 0 }
+    }
+
+    /// How it is `now`; no earlier than it was.
+    pub(crate) fn add(&mut self, now: Figures) {
+        let seen = together(&now.nodes);
+        let sample =
+            Sample { reads: seen.reads.since(&self.seen.reads), span: now.at.saturating_sub(self.now.at) };
+        self.samples.push_back(sample);
+        (self.now, self.seen) = (now, seen);
+        while self.samples.len() > SAMPLES_MAX {
+            self.samples.pop_front();
+            self.forgotten += 1;
+        }
+        while self.marks.get(1).is_some_and(|mark| mark.sample <= self.forgotten) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// How it was at the end, when all was at rest: no sample, for nothing was measured.
+    pub(crate) fn end(&mut self, end: Figures) {
+        self.seen = together(&end.nodes);
+        self.now = end;
+    }
+
+    /// Something is switched now.
+    pub(crate) fn mark(&mut self, what: Switched) {
+        match what {
+            Switched::Rule(rule) => self.now.rule = rule,
+            Switched::OriginOff => self.now.is_up = false,
+            Switched::OriginOn => self.now.is_up = true,
+        }
+        let sample = self.forgotten + self.samples.len();
+        match self.marks.back_mut() {
+            // Nothing was measured between the two.
+            Some(last) if last.sample == sample && same_kind(last.what, what) => last.what = what,
+            _ => self.marks.push_back(Mark { sample, what }),
+        }
+    }
+
+    pub(crate) fn now(&self) -> &Figures {
+        &self.now
+    }
+
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The last `n` samples, or all if there are fewer; and what was switched since, each with the sample that it lies
+    /// before. The first is what held before them.
+    pub(crate) fn last(&self, n: usize) -> (Vec<Sample>, Vec<(usize, Switched)>) {
+        let skipped = self.samples.len().saturating_sub(n);
+        let first = self.forgotten + skipped;
+        let samples = self.samples.iter().skip(skipped).copied().collect();
+        let begin = self.marks.iter().rposition(|mark| mark.sample <= first).unwrap_or(0);
+        let marks = self.marks.iter().skip(begin).map(|mark| (mark.sample.saturating_sub(first), mark.what));
+        (samples, marks.collect())
+    }
+
+    /// Reads of the last second.
+    pub(crate) fn lately(&self) -> Sample {
+        let mut lately = Sample { reads: Reads::default(), span: Duration::ZERO };
+        for sample in self.samples.iter().rev() {
+            if lately.span >= Duration::from_secs(1) {
+                break;
+            }
+            lately.reads = lately.reads.plus(&sample.reads);
+            lately.span += sample.span;
+        }
+        lately
+    }
+
+    /// Requests: without a cache, one GET for each read.
+    pub(crate) fn requests(&self) -> Saved {
+        Saved { without: self.seen.reads.all(), with: self.now.origin.gets }
+    }
+
+    /// Bytes: without a cache, the whole body for each read.
+    pub(crate) fn bytes(&self) -> Saved {
+        Saved { without: self.seen.bytes, with: self.now.origin.bytes }
+    }
+
+    /// What does not add up. To be asked when all is at rest.
+    pub(crate) fn differences(&self) -> Vec<String> {
+        accounts::differences(&self.now)
+    }
+
+    /// Whether no read was wrong, and all adds up. To be asked when all is at rest.
+    pub(crate) fn is_right(&self) -> bool {
+        self.seen.wrong == 0 && self.differences().is_empty()
+    }
+}
+
+impl Sample {
+    /// Reads a second. Zero if no time has passed.
+    pub(crate) fn rate(&self) -> f64 {
+        let secs = self.span.as_secs_f64();
+        if secs > 0.0 { self.reads.all() as f64 / secs } else { 0.0 }
+    }
+}
+
+fn together([a, b]: &[NodeFigures; 2]) -> Seen {
+    a.seen.clone().plus(&b.seen)
+}
+
+fn same_kind(a: Switched, b: Switched) -> bool {
+    matches!(a, Switched::Rule(_)) == matches!(b, Switched::Rule(_))
+}
+
+/// More than any terminal has columns.
+const SAMPLES_MAX: usize = 1000;

@@ -1,0 +1,106 @@
+//! The view in the terminal, and its keys.
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers},
+};
+use tokio::runtime::Runtime;
+
+use crate::{
+    film::{Film, Switched},
+    script::switch,
+    view::{Footer, View},
+    world::World,
+};
+
+/// Shows the film until `q` is pressed, the time is up, or the process is told to end. The terminal is then as it was, also
+/// after a panic.
+pub(crate) fn run(
+    runtime: &Runtime,
+    world: &mut World,
+    film: &mut Film,
+    span: Option<Duration>,
+) -> Result<(), Box<dyn Error>> {
+    let is_told = Arc::new(AtomicBool::new(false));
+    runtime.spawn(told(Arc::clone(&is_told)));
+    let mut terminal = ratatui::try_init()?;
+    let shown = show(&mut terminal, world, film, span, &is_told);
+    ratatui::restore();
+    shown
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    world: &mut World,
+    film: &mut Film,
+    span: Option<Duration>,
+    is_told: &AtomicBool,
+) -> Result<(), Box<dyn Error>> {
+    let mut due = TICK;
+    loop {
+        if !world.is_whole() {
+            return Err("somebody at work has panicked".into());
+        }
+        let now = world.elapsed();
+        if is_told.load(Ordering::Relaxed) || span.is_some_and(|span| now >= span) {
+            return Ok(());
+        }
+        if now >= due {
+            film.add(world.figures());
+            due = now + TICK;
+        }
+        let view = View { film, footer: Footer::Keys };
+        terminal.draw(|frame| frame.render_widget(view, frame.area()))?;
+        let left = due.saturating_sub(world.elapsed());
+        if event::poll(left)?
+            && let Event::Key(key) = event::read()?
+            && key.kind == KeyEventKind::Press
+        {
+            let is_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+            let switched = match key.code {
+                KeyCode::Char('c') if is_ctrl => return Ok(()),
+                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                KeyCode::Char('f') => Switched::Rule(world.rule().next()),
+                KeyCode::Char('k') if world.bucket().is_up() => Switched::OriginOff,
+                KeyCode::Char('k') => Switched::OriginOn,
+                _ => continue,
+            };
+            switch(world, switched);
+            film.mark(switched);
+        }
+    }
+}
+
+/// Says when the process is told to end. In raw mode Ctrl-C is a key; other programs can still send signals.
+#[cfg(unix)]
+async fn told(is_told: Arc<AtomicBool>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    is_told.store(true, Ordering::Relaxed);
+}
+
+/// Says when the process is told to end.
+#[cfg(not(unix))]
+async fn told(is_told: Arc<AtomicBool>) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        is_told.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Between two samples.
+const TICK: Duration = Duration::from_millis(250);

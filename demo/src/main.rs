@@ -1,0 +1,91 @@
+//! Two nodes over a slow origin, live: `cargo xtask demo`.
+#![forbid(unsafe_code)]
+
+mod accounts;
+mod bodies;
+mod bucket;
+mod chart;
+mod film;
+mod ledger;
+mod live;
+mod options;
+mod palette;
+mod plain;
+mod rule;
+mod script;
+mod svg;
+mod tally;
+mod units;
+mod view;
+mod world;
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use ratatui::{buffer::Buffer, layout::Rect, widgets::Widget};
+use tokio::runtime::Runtime;
+
+use crate::{
+    film::Film,
+    options::{Options, USAGE},
+    view::{Footer, View},
+    world::{Settings, World},
+};
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("demo: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all was as it must be.
+fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+    let is_live = !options.plain && io::stdout().is_terminal() && io::stdin().is_terminal();
+    let runtime = Runtime::new()?;
+    let mut world = runtime.block_on(World::start(Settings::default()))?;
+    let mut film = Film::new(world.figures());
+    let mut out = io::stdout().lock();
+    if is_live {
+        live::run(&runtime, &mut world, &mut film, options.span)?;
+    } else {
+        let span = options.span.unwrap_or(plain::SPAN);
+        runtime.block_on(plain::run(&mut world, &mut film, span, &mut out))?;
+    }
+    film.end(runtime.block_on(world.stop())?);
+    out.write_all(plain::summary(&film).as_bytes())?;
+    if let Some(path) = &options.svg {
+        let write = fs::write(path, picture(&film));
+        write.map_err(|error| format!("could not write {}: {error}", path.display()))?;
+    }
+    Ok(film.is_right())
+}
+
+/// The last view.
+fn picture(film: &Film) -> String {
+    let mut buffer = Buffer::empty(PICTURE);
+    View { film, footer: Footer::Accounts }.render(PICTURE, &mut buffer);
+    svg::render(&buffer, "cargo xtask demo: two caches over one slow origin")
+}
+
+/// Columns and rows.
+const PICTURE: Rect = Rect { x: 0, y: 0, width: 104, height: 30 };

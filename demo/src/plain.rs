@@ -1,0 +1,154 @@
+//! The run in lines of text.
+
+use std::{error::Error, io::Write, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    accounts,
+    film::Film,
+    script::{Script, switch},
+    tally::Answer,
+    units::{self, bytes, count, percent_if},
+    world::World,
+};
+
+/// Films the script, and writes a line each second.
+///
+/// # Errors
+///
+/// What `out` says, and a panic of somebody at work.
+pub(crate) async fn run(
+    world: &mut World,
+    film: &mut Film,
+    span: Duration,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn Error>> {
+    let mut script = Script::new(span);
+    let mut ticks = interval((span / SAMPLES).max(TICK_MIN));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first comes at once.
+    ticks.tick().await;
+    let mut shown = 0;
+    loop {
+        ticks.tick().await;
+        if !world.is_whole() {
+            return Err("somebody at work has panicked".into());
+        }
+        film.add(world.figures());
+        let at = film.now().at;
+        if at.as_secs() > shown {
+            shown = at.as_secs();
+            writeln!(out, "{}", line(film))?;
+        }
+        if at >= span {
+            return Ok(());
+        }
+        while let Some(what) = script.due(at) {
+            switch(world, what);
+            film.mark(what);
+        }
+    }
+}
+
+/// How it is now, in a line.
+pub(crate) fn line(film: &Film) -> String {
+    let (now, lately) = (film.now(), film.lately());
+    let seen = film.seen();
+    let p50 = |answer| seen.quantile(answer, 0.5).map_or_else(|| "–".to_owned(), units::time);
+    format!(
+        "{:>3} s  {:<21}origin {:<5} {:>6} reads/s  hits {:>7}  saved: requests {:>7}, bytes {:>7}  memory {:>3.0} % {:>3.0} %  p50 fresh {}, fetched {}  wrong {}",
+        now.at.as_secs(),
+        now.rule.label(),
+        if now.is_up { "up" } else { "down" },
+        format!("{:.0}", lately.rate()),
+        percent_if(lately.reads.hit_ratio()),
+        percent_if(film.requests().share()),
+        percent_if(film.bytes().share()),
+        fill(film, 0),
+        fill(film, 1),
+        p50(Answer::Fresh),
+        p50(Answer::Fetched),
+        seen.wrong,
+    )
+}
+
+/// All of it, at the end.
+pub(crate) fn summary(film: &Film) -> String {
+    let (end, seen) = (film.now(), film.seen());
+    let mut text = format!(
+        "\n{:<13}{:>12}{:>12}{:>9}{:>10}{:>10}\n",
+        "answer", "node A", "node B", "share", "p50", "p99"
+    );
+    let [a, b] = &end.nodes;
+    for answer in Answer::ALL {
+        let n = seen.reads.get(answer);
+        let time = |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
+        let share = (n > 0).then(|| n as f64 / seen.reads.all() as f64);
+        text += &format!(
+            "{:<13}{:>12}{:>12}{:>9}{:>10}{:>10}\n",
+            answer.label(),
+            count(a.seen.reads.get(answer)),
+            count(b.seen.reads.get(answer)),
+            percent_if(share),
+            time(0.5),
+            time(0.99),
+        );
+    }
+    let mut row = |name: &str, of: &dyn Fn(usize) -> String| {
+        text += &format!("{name:<13}{:>12}{:>12}\n", of(0), of(1));
+    };
+    let node = |i: usize| &end.nodes[i];
+    row("reads", &|i| count(node(i).seen.reads.all()));
+    row("hit ratio", &|i| percent_if(node(i).seen.reads.hit_ratio()));
+    row("memory", &|i| bytes(node(i).stats.bytes));
+    row("  of", &|i| bytes(node(i).stats.capacity_bytes));
+    row("copies", &|i| count(node(i).stats.entries));
+    row("evicted", &|i| count(node(i).stats.evictions));
+    let asked = end.origin;
+    let (requests, body) = (film.requests(), film.bytes());
+    text += &format!(
+        "\nthe origin counted {} GETs, {} PUTs ({} requests failed) and {} of bodies; {} writes returned\n\
+         without a cache: {} GETs and {}; saved {} of the requests, {} of the bytes\n",
+        count(asked.gets),
+        count(asked.puts),
+        count(asked.failed),
+        bytes(asked.bytes),
+        count(end.written),
+        count(requests.without),
+        bytes(body.without),
+        percent_if(requests.share()),
+        percent_if(body.share()),
+    );
+    for (stats, name) in [(&a.stats, "A"), (&b.stats, "B")] {
+        text += &format!(
+            "node {name}: {} gets = {} hits + {} misses + {} not found + {} errors\n",
+            count(stats.gets()),
+            count(stats.hits()),
+            count(stats.misses()),
+            count(stats.not_found),
+            count(stats.errors),
+        );
+    }
+    let differences = film.differences();
+    match differences.len() {
+        0 => text += &format!("all {} accounts of readers, caches and origin add up\n", accounts::count(end)),
+        n => text += &format!("{n} accounts do not add up:\n  {}\n", differences.join("\n  ")),
+    }
+    text += &format!("stale or torn reads: {} of {}\n", count(seen.wrong), count(seen.reads.all()));
+    if let Some(wrong) = &seen.first_wrong {
+        text += &format!("  the first: {wrong}\n");
+    }
+    text
+}
+
+fn fill(film: &Film, node: usize) -> f64 {
+    let stats = &film.now().nodes[node].stats;
+    100.0 * stats.bytes as f64 / stats.capacity_bytes.max(1) as f64
+}
+
+/// How long the script is played if nothing else is asked for.
+pub(crate) const SPAN: Duration = Duration::from_secs(10);
+/// As many as a picture has columns for.
+const SAMPLES: u32 = 96;
+const TICK_MIN: Duration = Duration::from_millis(50);

@@ -1,0 +1,109 @@
+//! The freshness rules that the demo goes through, and what each allows.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use cache_facade::Freshness;
+
+/// How fresh reads must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Strong,
+    MaxAge,
+    /// [`Rule::MaxAge`], and for a while after it stale: asked about behind, or because the origin fails.
+    Stale,
+    Immutable,
+}
+
+impl Rule {
+    const ALL: [Self; 4] = [Self::Strong, Self::MaxAge, Self::Stale, Self::Immutable];
+
+    pub(crate) fn freshness(self) -> Freshness {
+        match self {
+            Self::Strong => Freshness::strong(),
+            Self::MaxAge => Freshness::max_age(MAX_AGE),
+            Self::Stale => {
+                Freshness::max_age(MAX_AGE).stale_while_revalidate(WHILE_REVALIDATE).stale_if_error(IF_ERROR)
+            }
+            Self::Immutable => Freshness::immutable(),
+        }
+    }
+
+    /// How long before a read began a write may have returned without being seen by it. `None`: for ever. A write of the
+    /// same node is always seen.
+    pub(crate) fn lag(self) -> Option<Duration> {
+        match self {
+            Self::Strong => Some(Duration::ZERO),
+            Self::MaxAge => Some(MAX_AGE),
+            Self::Stale => Some(MAX_AGE + LONGEST),
+            Self::Immutable => None,
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Strong => "strong",
+            Self::MaxAge => "max_age 2 s",
+            Self::Stale => "max_age 2 s + stale",
+            Self::Immutable => "immutable",
+        }
+    }
+
+    /// [`Self::label`], as short as can be.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Self::Stale => "2 s + stale",
+            Self::Strong | Self::MaxAge | Self::Immutable => self.label(),
+        }
+    }
+}
+
+/// The rule that readers go by now.
+#[derive(Debug, Default)]
+pub(crate) struct Switch(AtomicUsize);
+
+impl Switch {
+    pub(crate) fn rule(&self) -> Rule {
+        Rule::ALL[self.0.load(Ordering::Relaxed) % Rule::ALL.len()]
+    }
+
+    pub(crate) fn set(&self, rule: Rule) {
+        let idx = Rule::ALL.iter().position(|one| *one == rule).unwrap_or_default();
+        self.0.store(idx, Ordering::Relaxed);
+    }
+
+    /// The rule after this one; after the last, the first.
+    pub(crate) fn next(&self) -> Rule {
+        Rule::ALL[(self.0.load(Ordering::Relaxed) + 1) % Rule::ALL.len()]
+    }
+}
+
+const MAX_AGE: Duration = Duration::from_secs(2);
+const WHILE_REVALIDATE: Duration = Duration::from_secs(10);
+const IF_ERROR: Duration = Duration::from_secs(60);
+
+/// The longest that any copy may be served after its `max_age`.
+pub(crate) const LONGEST: Duration = IF_ERROR;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_goes_round() {
+        let switch = Switch::default();
+        assert_eq!(switch.rule(), Rule::Strong);
+        for rule in [Rule::MaxAge, Rule::Stale, Rule::Immutable, Rule::Strong] {
+            assert_eq!(switch.next(), rule);
+            switch.set(rule);
+            assert_eq!(switch.rule(), rule);
+        }
+    }
+
+    #[test]
+    fn every_rule_is_one_that_the_cache_takes() {
+        Rule::ALL.iter().for_each(|rule| rule.freshness().check().unwrap());
+    }
+}

@@ -1,0 +1,62 @@
+//! What is switched when nobody is there to press keys.
+
+use std::time::Duration;
+
+use crate::{film::Switched, rule::Rule, world::World};
+
+/// The steps that are still to come.
+#[derive(Debug)]
+pub(crate) struct Script {
+    span: Duration,
+    steps: std::slice::Iter<'static, (u32, Switched)>,
+}
+
+impl Script {
+    /// The whole script in `span`.
+    pub(crate) fn new(span: Duration) -> Self {
+        Self { span, steps: STEPS.iter() }
+    }
+
+    /// The next step that is due `at` this time since the start.
+    pub(crate) fn due(&mut self, at: Duration) -> Option<Switched> {
+        let (share, what) = self.steps.as_slice().first()?;
+        (at >= self.span * *share / 100).then(|| {
+            self.steps.next();
+            *what
+        })
+    }
+}
+
+/// Does it.
+pub(crate) fn switch(world: &World, what: Switched) {
+    match what {
+        Switched::Rule(rule) => world.rule().set(rule),
+        Switched::OriginOff => world.bucket().set_up(false),
+        Switched::OriginOn => world.bucket().set_up(true),
+    }
+}
+
+/// At which percent of the time. The run begins with [`Rule::Strong`].
+const STEPS: &[(u32, Switched)] = &[
+    (25, Switched::Rule(Rule::MaxAge)),
+    (45, Switched::Rule(Rule::Stale)),
+    (60, Switched::OriginOff),
+    (80, Switched::OriginOn),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_come_when_they_are_due_each_once() {
+        let mut script = Script::new(Duration::from_secs(10));
+        let mut due = |millis| script.due(Duration::from_millis(millis));
+        assert_eq!(due(0), None);
+        assert_eq!((due(2499), due(2500), due(2500)), (None, Some(Switched::Rule(Rule::MaxAge)), None));
+        // All that were missed, one after the other.
+        assert_eq!(due(9999), Some(Switched::Rule(Rule::Stale)));
+        assert_eq!((due(9999), due(9999)), (Some(Switched::OriginOff), Some(Switched::OriginOn)));
+        assert_eq!(due(9999), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! What the readers of one node saw, as they saw it.
+
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use cache_facade::{CachedObject, ErrorKind, Result, Stats, Status};
+use hdrhistogram::Histogram;
+
+/// How a read ended. Each read in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Fresh,
+    Revalidated,
+    Stale,
+    Fetched,
+    Refetched,
+    NotFound,
+    Error,
+}
+
+impl Answer {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Fresh,
+        Self::Revalidated,
+        Self::Stale,
+        Self::Fetched,
+        Self::Refetched,
+        Self::NotFound,
+        Self::Error,
+    ];
+
+    pub(crate) fn of(read: &Result<CachedObject>) -> Self {
+        match read {
+            Ok(object) => match object.status() {
+                Status::Fresh => Self::Fresh,
+                Status::Revalidated => Self::Revalidated,
+                Status::Stale => Self::Stale,
+                Status::Fetched => Self::Fetched,
+                Status::Refetched => Self::Refetched,
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::NotFound,
+            Err(_) => Self::Error,
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Revalidated => "revalidated",
+            Self::Stale => "stale",
+            Self::Fetched => "fetched",
+            Self::Refetched => "refetched",
+            Self::NotFound => "not found",
+            Self::Error => "error",
+        }
+    }
+
+    /// Served from a held copy.
+    pub(crate) fn is_hit(self) -> bool {
+        matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
+    }
+
+    /// What the cache counted of it.
+    pub(crate) fn count_in(self, stats: &Stats) -> u64 {
+        match self {
+            Self::Fresh => stats.fresh,
+            Self::Revalidated => stats.revalidated,
+            Self::Stale => stats.stale,
+            Self::Fetched => stats.fetched,
+            Self::Refetched => stats.refetched,
+            Self::NotFound => stats.not_found,
+            Self::Error => stats.errors,
+        }
+    }
+}
+
+/// A number for each way in which a read can end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reads([u64; Answer::ALL.len()]);
+
+impl Reads {
+    pub(crate) fn of(mut count: impl FnMut(Answer) -> u64) -> Self {
+        Self(Answer::ALL.map(&mut count))
+    }
+
+    pub(crate) fn get(&self, answer: Answer) -> u64 {
+        self.0[answer as usize]
+    }
+
+    pub(crate) fn all(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        Answer::ALL.into_iter().filter(|answer| answer.is_hit()).map(|answer| self.get(answer)).sum()
+    }
+
+    /// Hits among the reads that got an object, from 0 to 1. `None` if none did.
+    pub(crate) fn hit_ratio(&self) -> Option<f64> {
+        let got = self.all() - self.get(Answer::NotFound) - self.get(Answer::Error);
+        (got > 0).then(|| self.hits() as f64 / got as f64)
+    }
+
+    /// What came to these since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self::of(|answer| self.get(answer).saturating_sub(earlier.get(answer)))
+    }
+
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        Self::of(|answer| self.get(answer) + other.get(answer))
+    }
+}
+
+/// Counts and times of reads. Shared by all readers of a node.
+#[derive(Debug)]
+pub(crate) struct Tally(Mutex<Seen>);
+
+/// What was seen so far.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) reads: Reads,
+    /// Bytes of the bodies that readers got.
+    pub(crate) bytes: u64,
+    /// Of these, from held copies.
+    pub(crate) bytes_of_hits: u64,
+    /// Reads that got what they should not have, and the first of them.
+    pub(crate) wrong: u64,
+    pub(crate) first_wrong: Option<String>,
+    /// In nanoseconds, by answer.
+    times: Vec<Histogram<u64>>,
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Seen::new()))
+    }
+
+    /// A read has ended after `took`. What it got was `wrong`, if that is something.
+    pub(crate) fn count(&self, read: &Result<CachedObject>, took: Duration, wrong: Option<String>) {
+        let answer = Answer::of(read);
+        let bytes = read.as_ref().map_or(0, |object| object.bytes().len() as u64);
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let mut seen = self.lock();
+        seen.reads.0[answer as usize] += 1;
+        seen.bytes += bytes;
+        seen.bytes_of_hits += if answer.is_hit() { bytes } else { 0 };
+        seen.times[answer as usize].saturating_record(nanos);
+        if wrong.is_some() {
+            seen.wrong += 1;
+            seen.first_wrong = seen.first_wrong.take().or(wrong);
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Seen {
+    pub(crate) fn new() -> Self {
+        let empty = Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are apart");
+        Self {
+            reads: Reads::default(),
+            bytes: 0,
+            bytes_of_hits: 0,
+            wrong: 0,
+            first_wrong: None,
+            times: vec![empty; Answer::ALL.len()],
+        }
+    }
+
+    /// What two nodes' readers saw together.
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        self.reads = self.reads.plus(&other.reads);
+        self.bytes += other.bytes;
+        self.bytes_of_hits += other.bytes_of_hits;
+        self.wrong += other.wrong;
+        self.first_wrong = self.first_wrong.or_else(|| other.first_wrong.clone());
+        for (mine, others) in self.times.iter_mut().zip(&other.times) {
+            mine.add(others).expect("all have the same bounds");
+        }
+        self
+    }
+
+    /// The time that this share of the reads with that answer took at most. `None` before the first.
+    pub(crate) fn quantile(&self, answer: Answer, share: f64) -> Option<Duration> {
+        let times = &self.times[answer as usize];
+        (!times.is_empty()).then(|| Duration::from_nanos(times.value_at_quantile(share)))
+    }
+}
+
+/// Longer ones count as this long: a minute.
+const LONGEST_NANOS: u64 = 60_000_000_000;
+/// Significant ones of a time.
+const DIGITS: u8 = 2;

@@ -1,0 +1,290 @@
+//! One frame.
+
+use ratatui::{
+    buffer::Buffer,
+    layout::{Constraint, Layout, Rect},
+    style::{Color, Style},
+    text::{Line, Span},
+    widgets::{Block, BorderType, Widget},
+};
+
+use crate::{
+    accounts, chart,
+    film::{Film, Saved},
+    palette::{self, BAD, FAINT, GOOD, STRONG},
+    tally::Answer,
+    units,
+    world::NodeFigures,
+};
+
+/// The film as it is now. Shows in any area what there is room for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) film: &'a Film,
+    pub(crate) footer: Footer,
+}
+
+/// What the last line says beside the verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Footer {
+    /// What can be pressed.
+    Keys,
+    /// Whether the accounts add up: all is at rest.
+    Accounts,
+}
+
+impl Widget for View<'_> {
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let area = area.intersection(buffer.area);
+        if area.is_empty() {
+            return;
+        }
+        // What there is room for: the chart first, then where the answers came from, then the nodes.
+        let has_chart = area.height >= 8 && area.width >= 40;
+        let has_answers = area.height >= 17 && area.width >= 76;
+        let has_nodes = area.height >= 22 && has_answers;
+        let rows = Layout::vertical([
+            Constraint::Length(1),
+            if has_chart { Constraint::Min(5) } else { Constraint::Length(3) },
+            Constraint::Length(if has_answers { 10 } else { 0 }),
+            Constraint::Length(if has_nodes { 5 } else { 0 }),
+            Constraint::Length(1),
+        ]);
+        let [title, chart, answers, nodes, verdict] = rows.areas(area);
+        self.title(title, buffer);
+        if has_chart {
+            self.chart(chart, buffer);
+        } else {
+            self.words(chart, buffer);
+        }
+        if has_answers {
+            let [left, right] =
+                Layout::horizontal([Constraint::Min(48), Constraint::Percentage(36)]).areas(answers);
+            self.answers(left, buffer);
+            self.saved(right, buffer);
+        }
+        if has_nodes {
+            let [a, b, origin] = Layout::horizontal([Constraint::Fill(1); 3]).areas(nodes);
+            for ((area, node), title) in [a, b].into_iter().zip(&self.film.now().nodes).zip(NODES) {
+                node_panel(node, title, area, buffer);
+            }
+            self.origin(origin, buffer);
+        }
+        self.verdict(verdict, buffer);
+    }
+}
+
+impl View<'_> {
+    fn title(&self, area: Rect, buffer: &mut Buffer) {
+        let now = self.film.now();
+        let (state, color) = if now.is_up { ("origin up", GOOD) } else { ("origin down", BAD) };
+        let right = Line::from_iter([
+            Span::styled(now.rule.label(), STRONG),
+            Span::raw("   "),
+            Span::styled(state, STRONG.fg(color)),
+            Span::raw(format!("   {} s ", now.at.as_secs())),
+        ]);
+        let distance = format!("two nodes, one origin {} ms away", now.round_trip.as_millis());
+        let left = Line::from_iter([
+            Span::styled(" object-cache", STRONG),
+            Span::raw("   "),
+            Span::styled(distance, FAINT),
+        ]);
+        two_sided(&left, &right, area, buffer);
+    }
+
+    fn chart(&self, area: Rect, buffer: &mut Buffer) {
+        let lately = self.film.lately().rate();
+        let inner = panel(
+            "reads per second, by where the answer came from",
+            &format!("now {}", rate(lately)),
+            area,
+            buffer,
+        );
+        chart::draw(self.film, inner, buffer);
+    }
+
+    /// In the place of all panels.
+    fn words(&self, area: Rect, buffer: &mut Buffer) {
+        let lately = self.film.lately();
+        let lines = [
+            format!(" {} reads a second", rate(lately.rate())),
+            format!(" {} hits", units::percent_if(lately.reads.hit_ratio())),
+            format!(" {} of the requests saved", units::percent_if(self.film.requests().share())),
+        ];
+        for (row, line) in area.rows().zip(&lines) {
+            buffer.set_stringn(row.x, row.y, line, row.width.into(), Style::new());
+        }
+    }
+
+    fn answers(&self, area: Rect, buffer: &mut Buffer) {
+        let seen = self.film.seen();
+        let ratio = format!(
+            "hits {}, now {}",
+            units::percent_if(seen.reads.hit_ratio()),
+            units::percent_if(self.film.lately().reads.hit_ratio())
+        );
+        let inner = panel("where answers came from", &ratio, area, buffer);
+        let [name, bar, numbers] =
+            Layout::horizontal([Constraint::Length(15), Constraint::Fill(1), Constraint::Length(NUMBERS)])
+                .areas(inner);
+        let heading = format!("{:>10}{:>8}{:>9}{:>9}", "reads", "share", "p50", "p99");
+        buffer.set_stringn(numbers.x, numbers.y, heading, numbers.width.into(), FAINT);
+        let all = seen.reads.all();
+        for (y, answer) in (inner.y + 1..inner.bottom()).zip(Answer::ALL) {
+            let n = seen.reads.get(answer);
+            let share = if all > 0 { n as f64 / all as f64 } else { 0.0 };
+            let ink = if n > 0 { Style::new() } else { FAINT };
+            buffer.set_string(name.x + 1, y, "■", Style::new().fg(palette::of(answer)));
+            buffer.set_stringn(name.x + 3, y, answer.label(), usize::from(name.width) - 3, ink);
+            draw_bar(share, palette::of(answer), Color::Reset, Rect { y, height: 1, ..bar }, buffer);
+            let time = |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
+            let shares = if n > 0 { units::percent(share) } else { "–".to_owned() };
+            let text = format!("{:>10}{:>8}{:>9}{:>9}", units::count(n), shares, time(0.5), time(0.99));
+            buffer.set_stringn(numbers.x, y, text, numbers.width.into(), ink);
+        }
+    }
+
+    fn saved(&self, area: Rect, buffer: &mut Buffer) {
+        let inner = panel("saved, against no cache", "", area, buffer);
+        let mut rows = inner.rows();
+        for (what, saved, shown) in [
+            ("requests", self.film.requests(), units::count as fn(u64) -> String),
+            ("bytes", self.film.bytes(), units::bytes),
+        ] {
+            rows.next();
+            let (Some(figure), Some(bar), Some(words)) = (rows.next(), rows.next(), rows.next()) else {
+                return;
+            };
+            let share = units::percent_if(saved.share());
+            let left = Line::from_iter([Span::raw(format!(" {what} ")), Span::styled(share, STRONG)]);
+            let Saved { without, with } = saved;
+            two_sided(&left, &Line::default(), figure, buffer);
+            draw_bar(saved.share().unwrap_or(0.0), GOOD, palette::LINE, inset(bar), buffer);
+            let text = format!(" {} instead of {}", shown(with), shown(without));
+            buffer.set_stringn(words.x, words.y, text, words.width.into(), FAINT);
+        }
+    }
+
+    fn origin(&self, area: Rect, buffer: &mut Buffer) {
+        let now = self.film.now();
+        let inner = panel("origin", "", area, buffer);
+        let asked = now.origin;
+        let unchanged: u64 = now.nodes.iter().map(|node| node.stats.origin.unchanged).sum();
+        let lines = [
+            pair("GET", &units::count(asked.gets), "not modified", &units::count(unchanged)),
+            pair("PUT", &units::count(asked.puts), "failed", &units::count(asked.failed)),
+            pair("sent", &units::bytes(asked.bytes), "", ""),
+        ];
+        for (row, line) in inner.rows().zip(&lines) {
+            buffer.set_line(row.x, row.y, line, row.width);
+        }
+    }
+
+    fn verdict(&self, area: Rect, buffer: &mut Buffer) {
+        let seen = self.film.seen();
+        let (ink, mark) = if seen.wrong == 0 { (GOOD, "✓") } else { (BAD, "✗") };
+        let left = Line::from_iter([
+            Span::styled(
+                format!(" {mark} stale or torn reads: {}", units::count(seen.wrong)),
+                STRONG.fg(ink),
+            ),
+            Span::styled(format!(" of {}", units::count(seen.reads.all())), FAINT),
+        ]);
+        let right = match self.footer {
+            Footer::Keys => Line::from_iter([
+                Span::styled("f", STRONG),
+                Span::styled(" freshness  ", FAINT),
+                Span::styled("k", STRONG),
+                Span::styled(if self.film.now().is_up { " kill origin  " } else { " origin back  " }, FAINT),
+                Span::styled("q", STRONG),
+                Span::styled(" quit ", FAINT),
+            ]),
+            Footer::Accounts => match self.film.differences().len() {
+                0 => Line::styled(
+                    format!("✓ all {} accounts add up ", accounts::count(self.film.now())),
+                    STRONG.fg(GOOD),
+                ),
+                n => Line::styled(format!("✗ {n} accounts do not add up "), STRONG.fg(BAD)),
+            },
+        };
+        two_sided(&left, &right, area, buffer);
+    }
+}
+
+fn node_panel(node: &NodeFigures, title: &str, area: Rect, buffer: &mut Buffer) {
+    let stats = &node.stats;
+    let inner =
+        panel(title, &format!("hits {}", units::percent_if(node.seen.reads.hit_ratio())), area, buffer);
+    let mut rows = inner.rows();
+    let (Some(words), Some(bar), Some(copies)) = (rows.next(), rows.next(), rows.next()) else { return };
+    let fill = stats.bytes as f64 / stats.capacity_bytes.max(1) as f64;
+    let held = pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(stats.capacity_bytes));
+    buffer.set_line(words.x, words.y, &held, words.width);
+    draw_bar(fill, Color::Blue, palette::LINE, inset(bar), buffer);
+    let counted = pair("copies", &units::count(stats.entries), "evicted", &units::count(stats.evictions));
+    buffer.set_line(copies.x, copies.y, &counted, copies.width);
+}
+
+/// Two figures, each after its word.
+fn pair(a: &str, a_is: &str, b: &str, b_is: &str) -> Line<'static> {
+    Line::from_iter([
+        Span::styled(format!(" {a} "), FAINT),
+        Span::raw(a_is.to_owned()),
+        Span::styled(format!("  {b} "), FAINT),
+        Span::raw(b_is.to_owned()),
+    ])
+}
+
+/// A frame with a title at the left, and what changes at the right; what is inside.
+fn panel(title: &str, right: &str, area: Rect, buffer: &mut Buffer) -> Rect {
+    let mut block = Block::bordered().border_type(BorderType::Rounded).border_style(palette::LINE);
+    block = block.title_top(Line::styled(format!(" {title} "), Style::new().fg(Color::Reset)));
+    if !right.is_empty() && title.chars().count() + right.chars().count() + 8 <= area.width.into() {
+        let right = Line::styled(format!(" {right} "), STRONG.fg(Color::Reset)).right_aligned();
+        block = block.title_top(right);
+    }
+    let inner = block.inner(area);
+    block.render(area, buffer);
+    inner
+}
+
+/// `left`, and `right` if there is room for both.
+fn two_sided(left: &Line<'_>, right: &Line<'_>, area: Rect, buffer: &mut Buffer) {
+    let width = |line: &Line<'_>| u16::try_from(line.width()).unwrap_or(u16::MAX);
+    buffer.set_line(area.x, area.y, left, area.width);
+    if width(left).saturating_add(width(right)) < area.width {
+        buffer.set_line(area.right() - width(right), area.y, right, width(right));
+    }
+}
+
+/// `share` of the area, from the left, in eighths of a cell; something is seen of all that is not zero.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the width")]
+fn draw_bar(share: f64, color: Color, ground: Color, area: Rect, buffer: &mut Buffer) {
+    let width = u32::from(area.width) * 8;
+    let eighths = (share.clamp(0.0, 1.0) * f64::from(width)).round() as u32;
+    let eighths = if share > 0.0 { eighths.max(1) } else { 0 };
+    for (i, x) in (area.x..area.right()).enumerate() {
+        let n = eighths.saturating_sub(i as u32 * 8).min(8);
+        let symbol = if n == 0 { ' ' } else { EIGHTHS[n as usize - 1] };
+        if let Some(cell) = buffer.cell_mut((x, area.y)) {
+            cell.set_char(symbol).set_style(Style::new().fg(color).bg(ground));
+        }
+    }
+}
+
+/// Without a cell at each end.
+fn inset(area: Rect) -> Rect {
+    Rect { x: area.x + u16::from(area.width > 0), width: area.width.saturating_sub(2), ..area }
+}
+
+fn rate(rate: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not below zero")]
+    let whole = rate.round() as u64;
+    units::count(whole)
+}
+
+const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+const NODES: [&str; 2] = ["node A, writer", "node B"];
+/// Columns of the figures of an answer.
+const NUMBERS: u16 = 37;

@@ -1,0 +1,249 @@
+//! Two nodes over one bucket, and who reads and writes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bench_harness::{Random, Zipf};
+use cache_facade::{
+    Clock, ObjectCache, ReadOptions, Stats,
+    cache_core::Moment,
+    object_store::{ObjectStore, ObjectStoreExt, path::Path},
+};
+use cache_testkit::TokioClock;
+use tokio::task::JoinSet;
+
+use crate::{
+    bodies,
+    bucket::{Asked, Bucket},
+    ledger::Ledger,
+    rule::{Rule, Switch},
+    tally::{Seen, Tally},
+};
+
+/// How much of everything there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) n_objects: usize,
+    /// At each node.
+    pub(crate) n_readers: usize,
+    /// Between two reads of a reader.
+    pub(crate) pause: Duration,
+    /// Between two writes of the one writer.
+    pub(crate) write_pause: Duration,
+    /// To the origin.
+    pub(crate) round_trip: Duration,
+    /// Of each node, in bytes.
+    pub(crate) capacity: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            n_objects: 2000,
+            n_readers: 64,
+            pause: Duration::from_millis(2),
+            write_pause: Duration::from_millis(50),
+            round_trip: Duration::from_millis(40),
+            capacity: 8 << 20,
+        }
+    }
+}
+
+/// All of it. Works until [`World::stop`], on the runtime that it was started on.
+pub(crate) struct World {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+struct Shared {
+    settings: Settings,
+    clock: TokioClock,
+    bucket: Arc<Bucket>,
+    nodes: [Node; 2],
+    ledger: Ledger,
+    rule: Switch,
+    popularity: Zipf,
+    written: AtomicU64,
+    is_stopped: AtomicBool,
+}
+
+struct Node {
+    cache: ObjectCache,
+    tally: Tally,
+}
+
+/// How everything is at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    /// Since the start.
+    pub(crate) at: Duration,
+    pub(crate) rule: Rule,
+    pub(crate) is_up: bool,
+    pub(crate) round_trip: Duration,
+    pub(crate) nodes: [NodeFigures; 2],
+    pub(crate) origin: Asked,
+    /// Writes that returned without an error.
+    pub(crate) written: u64,
+}
+
+/// How a node is: as its readers saw it, and as its cache counted.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeFigures {
+    pub(crate) seen: Seen,
+    pub(crate) stats: Stats,
+}
+
+impl World {
+    /// Fills the bucket, and sets everybody to work.
+    pub(crate) async fn start(settings: Settings) -> Result<Self, cache_facade::Error> {
+        let clock = TokioClock::new();
+        let bucket = Arc::new(Bucket::new(settings.round_trip));
+        let ledger = Ledger::new(settings.n_objects, clock);
+        for number in (0..settings.n_objects).filter(|number| bodies::exists(*number)) {
+            let version = ledger.begin(number);
+            let body = bodies::body(number, version);
+            let put = bucket.inner().put(&Path::from(bodies::key(number)), body.into()).await;
+            put.expect("a store in memory takes what is put");
+            ledger.returned(number, version);
+        }
+        let node = |name| {
+            let store: Arc<dyn ObjectStore> = Arc::clone(&bucket) as _;
+            let cache = ObjectCache::builder(store)
+                .name(name)
+                .max_capacity(settings.capacity)
+                .clock(Arc::new(clock))
+                .build()?;
+            Ok::<_, cache_facade::Error>(Node { cache, tally: Tally::new() })
+        };
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            nodes: [node("A")?, node("B")?],
+            bucket,
+            ledger,
+            rule: Switch::default(),
+            popularity: Zipf::new(settings.n_objects, EXPONENT),
+            written: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for reader in 0..2 * settings.n_readers {
+            tasks.spawn(read(Arc::clone(&shared), reader));
+        }
+        tasks.spawn(write(Arc::clone(&shared)));
+        Ok(Self { shared, tasks })
+    }
+
+    /// Since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.shared.clock.now().saturating_since(Moment::from_nanos(0))
+    }
+
+    pub(crate) fn rule(&self) -> &Switch {
+        &self.shared.rule
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        &self.shared.bucket
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let Shared { settings, bucket, nodes, rule, written, .. } = &*self.shared;
+        Figures {
+            at: self.elapsed(),
+            rule: rule.rule(),
+            is_up: bucket.is_up(),
+            round_trip: settings.round_trip,
+            nodes: nodes
+                .each_ref()
+                .map(|node| NodeFigures { seen: node.tally.seen(), stats: node.cache.stats() }),
+            origin: bucket.asked(),
+            written: written.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether all who should be at work are. One who is not has panicked.
+    pub(crate) fn is_whole(&mut self) -> bool {
+        self.tasks.try_join_next().is_none()
+    }
+
+    /// Lets everybody finish what they do, and all requests come to their end; how it is then.
+    ///
+    /// # Errors
+    ///
+    /// Says so if somebody panicked.
+    pub(crate) async fn stop(mut self) -> Result<Figures, Box<dyn std::error::Error>> {
+        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended?;
+        }
+        // Before the copies go.
+        let held = self.figures();
+        for node in &self.shared.nodes {
+            node.cache.close().await?;
+        }
+        let mut end = self.figures();
+        for (node, held) in end.nodes.iter_mut().zip(held.nodes) {
+            (node.stats.bytes, node.stats.entries) = (held.stats.bytes, held.stats.entries);
+        }
+        Ok(end)
+    }
+}
+
+/// One reader of one node, until the end.
+async fn read(shared: Arc<Shared>, reader: usize) {
+    let (own, node) = (reader.is_multiple_of(2), &shared.nodes[reader % 2]);
+    let mut random = Random::new(reader as u64);
+    while !shared.is_stopped.load(Ordering::Relaxed) {
+        let number = shared.popular(&mut random);
+        let key = bodies::key(number);
+        let rule = shared.rule.rule();
+        // What was written through this very node is seen by every rule.
+        let lag = if own { Some(Duration::ZERO) } else { rule.lag() };
+        let least = shared.ledger.least(number, lag);
+        let options = ReadOptions::new().freshness(rule.freshness());
+        let begun = shared.clock.now();
+        let answer = node.cache.get_with(&key, options).await;
+        let took = shared.clock.now().saturating_since(begun);
+        let wrong = answer.as_ref().ok().and_then(|object| match bodies::version(number, object.bytes()) {
+            Some(version) => shared.ledger.wrong(number, version, least),
+            None => {
+                Some(format!("object {number}: {} bytes that are no version of it", object.bytes().len()))
+            }
+        });
+        node.tally.count(&answer, took, wrong);
+        tokio::time::sleep(shared.settings.pause).await;
+    }
+}
+
+/// The one writer, through the first node, until the end.
+async fn write(shared: Arc<Shared>) {
+    let mut random = Random::new(u64::MAX);
+    while !shared.is_stopped.load(Ordering::Relaxed) {
+        let number = shared.popular(&mut random);
+        if bodies::exists(number) {
+            let version = shared.ledger.begin(number);
+            let (key, body) = (bodies::key(number), bodies::body(number, version));
+            // A write that failed may have been done or not: reads may return it, and need not.
+            if shared.nodes[0].cache.put(&key, body).await.is_ok() {
+                shared.ledger.returned(number, version);
+                shared.written.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        tokio::time::sleep(shared.settings.write_pause).await;
+    }
+}
+
+impl Shared {
+    /// An object's number, as popular as in Zipf's law.
+    fn popular(&self, random: &mut Random) -> usize {
+        bodies::number_of_rank(self.popularity.rank(random.unit()), self.settings.n_objects)
+    }
+}
+
+const EXPONENT: f64 = 0.99;
