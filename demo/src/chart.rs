@@ -6,6 +6,8 @@ use ratatui::{
     buffer::{Buffer, Cell},
     layout::Rect,
     style::{Color, Style},
+    text::Span,
+    widgets::Widget,
 };
 
 use crate::{
@@ -35,7 +37,8 @@ fn scale(top: f64, area: Rect, buffer: &mut Buffer) {
     let plot_height = area.height - 1;
     let mut write = |row: u16, n: f64| {
         let text = format!("{:>1$} ", units::short(n), usize::from(SCALE) - 1);
-        buffer.set_stringn(area.x, area.y + row, text, usize::from(SCALE), palette::FAINT);
+        let at = Rect { y: area.y + row, width: SCALE, height: 1, ..area };
+        Span::styled(text, palette::FAINT).render(at, buffer);
     };
     write(0, top);
     if plot_height >= 5 && plot_height.is_multiple_of(2) {
@@ -98,31 +101,23 @@ fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
     })
 }
 
-/// What was switched, each below its first column. What has no room is left out; the later is more important.
+/// What was switched, each below its first column: in full if there is room before the next, else short, or only as a mark.
 fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
     let mut right = area.right();
     for (column, what) in marks.iter().rev() {
         let x = area.x.saturating_add(u16::try_from(*column).unwrap_or(u16::MAX));
-        let text = format!("{}{}", if *column == 0 { "" } else { "╵" }, what.mark());
         let room = usize::from(right.saturating_sub(x));
-        if room == 0 {
-            continue;
-        }
         let style = match what {
             Switched::OriginOff => Style::new().fg(palette::BAD),
             Switched::OriginOn => Style::new().fg(palette::GOOD),
             Switched::Rule(_) => Style::new(),
         };
-        // A letter or two say nothing.
-        let fits = room > text.chars().count() || x + MARK_MIN <= right;
-        let shown = if fits { text.as_str() } else { "╵" };
-        buffer.set_stringn(
-            x,
-            area.y,
-            shown,
-            room.saturating_sub(usize::from(right < area.right())).max(1),
-            style,
-        );
+        let texts = what.marks().map(|text| if *column == 0 { text.to_owned() } else { format!("╵{text}") });
+        // A blank before the next one.
+        let gap = usize::from(right < area.right());
+        let fitting = texts.iter().find(|text| text.chars().count() + gap <= room);
+        let at = Rect { x, width: right.saturating_sub(x), ..area };
+        Span::styled(fitting.map_or("╵", String::as_str), style).render(at, buffer);
         right = x;
     }
 }
@@ -149,8 +144,6 @@ const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '�
 
 /// Columns of the numbers at the left.
 const SCALE: u16 = 5;
-/// Columns that a label needs to be worth showing.
-const MARK_MIN: u16 = 6;
 
 #[cfg(test)]
 mod tests {

@@ -46,12 +46,15 @@ pub(crate) enum Switched {
 }
 
 impl Switched {
-    /// What is written below the chart.
-    pub(crate) fn mark(self) -> &'static str {
+    /// What is written below the chart: in full, and as short as can be.
+    pub(crate) fn marks(self) -> [&'static str; 2] {
         match self {
-            Self::Rule(rule) => rule.mark(),
-            Self::OriginOff => "origin killed",
-            Self::OriginOn => "origin back",
+            Self::Rule(Rule::Strong) => ["strong"; 2],
+            Self::Rule(Rule::MaxAge) => ["max_age 2 s", "2 s"],
+            Self::Rule(Rule::Stale) => ["2 s + stale", "stale"],
+            Self::Rule(Rule::Immutable) => ["immutable"; 2],
+            Self::OriginOff => ["origin killed", "killed"],
+            Self::OriginOn => ["origin back", "back"],
         }
     }
 }

@@ -15,6 +15,8 @@ mod rule;
 mod script;
 mod svg;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod units;
 mod view;
 mod world;

@@ -108,13 +108,13 @@ pub(crate) fn summary(film: &Film) -> String {
     let asked = end.origin;
     let (requests, body) = (film.requests(), film.bytes());
     text += &format!(
-        "\nthe origin counted {} GETs, {} PUTs ({} requests failed) and {} of bodies; {} writes returned\n\
-         without a cache: {} GETs and {}; saved {} of the requests, {} of the bytes\n",
+        "\nthe origin counted {} GETs, {} PUTs ({} requests failed) and {} of bodies\n\
+         without a cache, one GET and the whole body for each read: {} and {}\n\
+         saved {} of the requests, {} of the bytes\n",
         count(asked.gets),
         count(asked.puts),
         count(asked.failed),
         bytes(asked.bytes),
-        count(end.written),
         count(requests.without),
         bytes(body.without),
         percent_if(requests.share()),

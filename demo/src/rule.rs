@@ -50,14 +50,6 @@ impl Rule {
             Self::Immutable => "immutable",
         }
     }
-
-    /// [`Self::label`], as short as can be.
-    pub(crate) fn mark(self) -> &'static str {
-        match self {
-            Self::Stale => "2 s + stale",
-            Self::Strong | Self::MaxAge | Self::Immutable => self.label(),
-        }
-    }
 }
 
 /// The rule that readers go by now.

@@ -263,3 +263,51 @@ const COLORS: [(&str, &str, &str); 10] = [
 
 /// Ground and edge.
 const GROUND: [(&str, &str); 2] = [("#fff", "#d8dde3"), ("#16191d", "#2b3138")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(lines: &[&str], expected: &[&str]) {
+        let svg = render(&Buffer::with_lines(lines.iter().copied()), "a < b");
+        let drawn: Vec<_> =
+            svg.lines().filter(|line| line.starts_with("<path") || line.starts_with("<text")).collect();
+        assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn text_is_escaped_and_as_long_as_its_cells() {
+        check(
+            &["a<b &  \"c"],
+            &[
+                r#"<text x="0" y="12" class="i" textLength="40">a&lt;b &amp;</text>"#,
+                r#"<text x="56" y="12" class="i" textLength="16">&quot;c</text>"#,
+            ],
+        );
+        let svg = render(&Buffer::with_lines(["x"]), "a < b");
+        assert!(svg.contains("<title>a &lt; b</title>"));
+    }
+
+    #[test]
+    fn blocks_that_touch_are_one_shape() {
+        let path = |d: &str| format!(r#"<path class="i" shape-rendering="crispEdges" d="{d}"/>"#);
+        check(&["██", "██"], &[&path("M0 0h16v32h-16z")]);
+        check(&["▂█", "█▌"], &[&path("M8 0h8v16h-8zM0 12h8v20h-8zM8 16h4v16h-4z")]);
+    }
+
+    #[test]
+    fn a_frame_is_made_of_lines() {
+        let line = |d: &str| format!(r#"<path class="ki" d="{d}"/>"#);
+        check(&["╭─", "│"], &[&line("M4 16v-3q0-5 4-5M8 8h8M4 16v16")]);
+    }
+
+    #[test]
+    fn what_is_behind_a_block_is_drawn_first() {
+        let mut buffer = Buffer::with_lines(["▄"]);
+        buffer.cell_mut((0, 0)).unwrap().set_fg(Color::Blue).set_bg(Color::Yellow);
+        let svg = render(&buffer, "");
+        let at = |class: &str| svg.find(&format!("<path class=\"{class}\"")).unwrap();
+        assert!(at("y") < at("b"));
+    }
+}

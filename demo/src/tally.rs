@@ -139,18 +139,8 @@ impl Tally {
 
     /// A read has ended after `took`. What it got was `wrong`, if that is something.
     pub(crate) fn count(&self, read: &Result<CachedObject>, took: Duration, wrong: Option<String>) {
-        let answer = Answer::of(read);
         let bytes = read.as_ref().map_or(0, |object| object.bytes().len() as u64);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let mut seen = self.lock();
-        seen.reads.0[answer as usize] += 1;
-        seen.bytes += bytes;
-        seen.bytes_of_hits += if answer.is_hit() { bytes } else { 0 };
-        seen.times[answer as usize].saturating_record(nanos);
-        if wrong.is_some() {
-            seen.wrong += 1;
-            seen.first_wrong = seen.first_wrong.take().or(wrong);
-        }
+        self.lock().count(Answer::of(read), bytes, took, wrong);
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -172,6 +162,17 @@ impl Seen {
             wrong: 0,
             first_wrong: None,
             times: vec![empty; Answer::ALL.len()],
+        }
+    }
+
+    pub(crate) fn count(&mut self, answer: Answer, bytes: u64, took: Duration, wrong: Option<String>) {
+        self.reads.0[answer as usize] += 1;
+        self.bytes += bytes;
+        self.bytes_of_hits += if answer.is_hit() { bytes } else { 0 };
+        self.times[answer as usize].saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        if wrong.is_some() {
+            self.wrong += 1;
+            self.first_wrong = self.first_wrong.take().or(wrong);
         }
     }
 

@@ -59,16 +59,21 @@ impl Widget for View<'_> {
         }
         if has_answers {
             let [left, right] =
-                Layout::horizontal([Constraint::Min(48), Constraint::Percentage(36)]).areas(answers);
+                Layout::horizontal([Constraint::Min(54), Constraint::Percentage(36)]).areas(answers);
             self.answers(left, buffer);
             self.saved(right, buffer);
         }
         if has_nodes {
-            let [a, b, origin] = Layout::horizontal([Constraint::Fill(1); 3]).areas(nodes);
+            let has_origin = area.width >= 96;
+            let origin = if has_origin { Constraint::Fill(1) } else { Constraint::Length(0) };
+            let columns = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1), origin]);
+            let [a, b, origin] = columns.areas(nodes);
             for ((area, node), title) in [a, b].into_iter().zip(&self.film.now().nodes).zip(NODES) {
                 node_panel(node, title, area, buffer);
             }
-            self.origin(origin, buffer);
+            if has_origin {
+                self.origin(origin, buffer);
+            }
         }
         self.verdict(verdict, buffer);
     }
@@ -90,7 +95,12 @@ impl View<'_> {
             Span::raw("   "),
             Span::styled(distance, FAINT),
         ]);
-        two_sided(&left, &right, area, buffer);
+        if left.width() + right.width() < area.width.into() {
+            two_sided(&left, &right, area, buffer);
+        } else {
+            // The state is the more important.
+            right.render(inset(area), buffer);
+        }
     }
 
     fn chart(&self, area: Rect, buffer: &mut Buffer) {
@@ -108,12 +118,12 @@ impl View<'_> {
     fn words(&self, area: Rect, buffer: &mut Buffer) {
         let lately = self.film.lately();
         let lines = [
-            format!(" {} reads a second", rate(lately.rate())),
+            format!(" {} reads/s", rate(lately.rate())),
             format!(" {} hits", units::percent_if(lately.reads.hit_ratio())),
-            format!(" {} of the requests saved", units::percent_if(self.film.requests().share())),
+            format!(" {} requests saved", units::percent_if(self.film.requests().share())),
         ];
         for (row, line) in area.rows().zip(&lines) {
-            buffer.set_stringn(row.x, row.y, line, row.width.into(), Style::new());
+            line.as_str().render(row, buffer);
         }
     }
 
@@ -129,19 +139,20 @@ impl View<'_> {
             Layout::horizontal([Constraint::Length(15), Constraint::Fill(1), Constraint::Length(NUMBERS)])
                 .areas(inner);
         let heading = format!("{:>10}{:>8}{:>9}{:>9}", "reads", "share", "p50", "p99");
-        buffer.set_stringn(numbers.x, numbers.y, heading, numbers.width.into(), FAINT);
+        Span::styled(heading, FAINT).render(numbers, buffer);
         let all = seen.reads.all();
         for (y, answer) in (inner.y + 1..inner.bottom()).zip(Answer::ALL) {
             let n = seen.reads.get(answer);
             let share = if all > 0 { n as f64 / all as f64 } else { 0.0 };
             let ink = if n > 0 { Style::new() } else { FAINT };
-            buffer.set_string(name.x + 1, y, "■", Style::new().fg(palette::of(answer)));
-            buffer.set_stringn(name.x + 3, y, answer.label(), usize::from(name.width) - 3, ink);
-            draw_bar(share, palette::of(answer), Color::Reset, Rect { y, height: 1, ..bar }, buffer);
+            let row = |area: Rect| Rect { y, height: 1, ..area };
+            let square = Span::styled(" ■ ", Style::new().fg(palette::of(answer)));
+            Line::from_iter([square, Span::styled(answer.label(), ink)]).render(row(name), buffer);
+            draw_bar(share, palette::of(answer), Color::Reset, row(bar), buffer);
             let time = |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
             let shares = if n > 0 { units::percent(share) } else { "–".to_owned() };
             let text = format!("{:>10}{:>8}{:>9}{:>9}", units::count(n), shares, time(0.5), time(0.99));
-            buffer.set_stringn(numbers.x, y, text, numbers.width.into(), ink);
+            Span::styled(text, ink).render(row(numbers), buffer);
         }
     }
 
@@ -161,8 +172,11 @@ impl View<'_> {
             let Saved { without, with } = saved;
             two_sided(&left, &Line::default(), figure, buffer);
             draw_bar(saved.share().unwrap_or(0.0), GOOD, palette::LINE, inset(bar), buffer);
-            let text = format!(" {} instead of {}", shown(with), shown(without));
-            buffer.set_stringn(words.x, words.y, text, words.width.into(), FAINT);
+            let (with, without) = (shown(with), shown(without));
+            let texts = [format!(" {with} instead of {without}"), format!(" {with}, not {without}")];
+            let fits = |text: &&String| text.chars().count() < words.width.into();
+            let text = texts.iter().find(fits).unwrap_or(&texts[1]);
+            Span::styled(text, FAINT).render(words, buffer);
         }
     }
 
@@ -176,19 +190,17 @@ impl View<'_> {
             pair("PUT", &units::count(asked.puts), "failed", &units::count(asked.failed)),
             pair("sent", &units::bytes(asked.bytes), "", ""),
         ];
-        for (row, line) in inner.rows().zip(&lines) {
-            buffer.set_line(row.x, row.y, line, row.width);
+        for (row, line) in inner.rows().zip(lines) {
+            line.render(row, buffer);
         }
     }
 
     fn verdict(&self, area: Rect, buffer: &mut Buffer) {
         let seen = self.film.seen();
+        let figure = units::count(seen.wrong);
         let (ink, mark) = if seen.wrong == 0 { (GOOD, "✓") } else { (BAD, "✗") };
         let left = Line::from_iter([
-            Span::styled(
-                format!(" {mark} stale or torn reads: {}", units::count(seen.wrong)),
-                STRONG.fg(ink),
-            ),
+            Span::styled(format!(" {mark} stale or torn reads: {figure}"), STRONG.fg(ink)),
             Span::styled(format!(" of {}", units::count(seen.reads.all())), FAINT),
         ]);
         let right = match self.footer {
@@ -208,7 +220,11 @@ impl View<'_> {
                 n => Line::styled(format!("✗ {n} accounts do not add up "), STRONG.fg(BAD)),
             },
         };
-        two_sided(&left, &right, area, buffer);
+        if left.width() > area.width.into() {
+            Span::styled(format!(" {mark} wrong reads: {figure}"), STRONG.fg(ink)).render(area, buffer);
+        } else {
+            two_sided(&left, &right, area, buffer);
+        }
     }
 }
 
@@ -219,11 +235,11 @@ fn node_panel(node: &NodeFigures, title: &str, area: Rect, buffer: &mut Buffer) 
     let mut rows = inner.rows();
     let (Some(words), Some(bar), Some(copies)) = (rows.next(), rows.next(), rows.next()) else { return };
     let fill = stats.bytes as f64 / stats.capacity_bytes.max(1) as f64;
-    let held = pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(stats.capacity_bytes));
-    buffer.set_line(words.x, words.y, &held, words.width);
+    pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(stats.capacity_bytes))
+        .render(words, buffer);
     draw_bar(fill, Color::Blue, palette::LINE, inset(bar), buffer);
-    let counted = pair("copies", &units::count(stats.entries), "evicted", &units::count(stats.evictions));
-    buffer.set_line(copies.x, copies.y, &counted, copies.width);
+    pair("copies", &units::count(stats.entries), "evicted", &units::count(stats.evictions))
+        .render(copies, buffer);
 }
 
 /// Two figures, each after its word.
@@ -251,10 +267,9 @@ fn panel(title: &str, right: &str, area: Rect, buffer: &mut Buffer) -> Rect {
 
 /// `left`, and `right` if there is room for both.
 fn two_sided(left: &Line<'_>, right: &Line<'_>, area: Rect, buffer: &mut Buffer) {
-    let width = |line: &Line<'_>| u16::try_from(line.width()).unwrap_or(u16::MAX);
-    buffer.set_line(area.x, area.y, left, area.width);
-    if width(left).saturating_add(width(right)) < area.width {
-        buffer.set_line(area.right() - width(right), area.y, right, width(right));
+    left.render(area, buffer);
+    if left.width() + right.width() < area.width.into() {
+        right.clone().right_aligned().render(area, buffer);
     }
 }
 
