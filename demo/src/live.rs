@@ -34,8 +34,18 @@ pub(crate) fn run(
     runtime.spawn(told(Arc::clone(&is_told)));
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, world, film, span, &is_told);
+    if let Ok(End::Panic) = shown {
+        // Who panicked has given the terminal back: once more would put the cursor on what was said of it.
+        return Err("somebody at work has panicked".into());
+    }
     ratatui::restore();
-    shown
+    shown.map(drop)
+}
+
+/// Why the view ended.
+enum End {
+    Asked,
+    Panic,
 }
 
 fn show(
@@ -44,15 +54,15 @@ fn show(
     film: &mut Film,
     span: Option<Duration>,
     is_told: &AtomicBool,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<End, Box<dyn Error>> {
     let mut due = TICK;
     loop {
         if !world.is_whole() {
-            return Err("somebody at work has panicked".into());
+            return Ok(End::Panic);
         }
         let now = world.elapsed();
         if is_told.load(Ordering::Relaxed) || span.is_some_and(|span| now >= span) {
-            return Ok(());
+            return Ok(End::Asked);
         }
         if now >= due {
             film.add(world.figures());
@@ -67,8 +77,8 @@ fn show(
         {
             let is_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
             let switched = match key.code {
-                KeyCode::Char('c') if is_ctrl => return Ok(()),
-                KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
+                KeyCode::Char('c') if is_ctrl => return Ok(End::Asked),
+                KeyCode::Char('q') | KeyCode::Esc => return Ok(End::Asked),
                 KeyCode::Char('f') => Switched::Rule(world.rule().next()),
                 KeyCode::Char('k') if world.bucket().is_up() => Switched::OriginOff,
                 KeyCode::Char('k') => Switched::OriginOn,

@@ -66,7 +66,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let mut world = runtime.block_on(World::start(Settings::default()))?;
     let mut film = Film::new(world.figures());
-    let mut out = io::stdout().lock();
+    // Not locked: a panic of another thread has to write to it, to give the terminal back.
+    let mut out = io::stdout();
     if is_live {
         live::run(&runtime, &mut world, &mut film, options.span)?;
     } else {

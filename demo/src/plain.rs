@@ -54,22 +54,16 @@ pub(crate) async fn run(
 /// How it is now, in a line.
 pub(crate) fn line(film: &Film) -> String {
     let (now, lately) = (film.now(), film.lately());
-    let seen = film.seen();
-    let p50 = |answer| seen.quantile(answer, 0.5).map_or_else(|| "–".to_owned(), units::time);
     format!(
-        "{:>3} s  {:<21}origin {:<5} {:>6} reads/s  hits {:>7}  saved: requests {:>7}, bytes {:>7}  memory {:>3.0} % {:>3.0} %  p50 fresh {}, fetched {}  wrong {}",
+        "{:>3} s  {:<19}  origin {:<4} {:>7.0} reads/s  hits {:>7}  saved {:>6} of requests, {:>6} of bytes  wrong {}",
         now.at.as_secs(),
         now.rule.label(),
         if now.is_up { "up" } else { "down" },
-        format!("{:.0}", lately.rate()),
+        lately.rate(),
         percent_if(lately.reads.hit_ratio()),
         percent_if(film.requests().share()),
         percent_if(film.bytes().share()),
-        fill(film, 0),
-        fill(film, 1),
-        p50(Answer::Fresh),
-        p50(Answer::Fetched),
-        seen.wrong,
+        film.seen().wrong,
     )
 }
 
@@ -140,11 +134,6 @@ pub(crate) fn summary(film: &Film) -> String {
         text += &format!("  the first: {wrong}\n");
     }
     text
-}
-
-fn fill(film: &Film, node: usize) -> f64 {
-    let stats = &film.now().nodes[node].stats;
-    100.0 * stats.bytes as f64 / stats.capacity_bytes.max(1) as f64
 }
 
 /// How long the script is played if nothing else is asked for.

@@ -9,7 +9,9 @@ use cache_facade::{
     object_store::{ObjectStoreExt, path::Path as Location},
 };
 use quick_xml::{Reader, events::Event};
-use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, layout::Rect, widgets::Widget};
+use ratatui::{
+    Terminal, backend::TestBackend, buffer::Buffer, layout::Rect, style::Modifier, widgets::Widget,
+};
 
 use crate::{
     bodies,
@@ -157,6 +159,18 @@ fn a_wrong_read_is_red() {
     assert_eq!(color, palette::BAD);
     assert!(!film.is_right());
     assert!(plain::summary(&film).contains("  the first: object 7: version 1 was read"));
+}
+
+#[test]
+fn what_is_less_important_is_faint() {
+    let buffer = frame(&film(), Footer::Accounts, 104, 30);
+    for (x, y, modifier) in
+        [(1, 0, Modifier::BOLD), (16, 0, Modifier::DIM), (3, 29, Modifier::BOLD), (26, 29, Modifier::DIM)]
+    {
+        let cell = buffer.cell((x, y)).unwrap();
+        assert_ne!(cell.symbol(), " ");
+        assert_eq!(cell.modifier, modifier, "{x}, {y}");
+    }
 }
 
 #[test]

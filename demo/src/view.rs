@@ -212,13 +212,13 @@ impl View<'_> {
                 Span::styled("q", STRONG),
                 Span::styled(" quit ", FAINT),
             ]),
-            Footer::Accounts => match self.film.differences().len() {
-                0 => Line::styled(
-                    format!("✓ all {} accounts add up ", accounts::count(self.film.now())),
-                    STRONG.fg(GOOD),
-                ),
-                n => Line::styled(format!("✗ {n} accounts do not add up "), STRONG.fg(BAD)),
-            },
+            Footer::Accounts => Line::from(match self.film.differences().len() {
+                0 => {
+                    let n = accounts::count(self.film.now());
+                    Span::styled(format!("✓ all {n} accounts add up "), STRONG.fg(GOOD))
+                }
+                n => Span::styled(format!("✗ {n} accounts do not add up "), STRONG.fg(BAD)),
+            }),
         };
         if left.width() > area.width.into() {
             Span::styled(format!(" {mark} wrong reads: {figure}"), STRONG.fg(ink)).render(area, buffer);
