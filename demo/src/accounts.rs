@@ -35,16 +35,18 @@ fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
     let of_caches = |count: fn(&NodeFigures) -> u64| end.nodes.iter().map(count).sum();
     let asked = end.origin;
     let at_origin = [
-        Account::new("GETs at the origin, and reads of it that the caches counted", asked.gets, {
-            of_caches(|node| node.stats.origin.reads())
-        }),
-        Account::new("PUTs at the origin, and writes that the caches counted", asked.puts, {
-            of_caches(|node| node.stats.origin.puts.requests())
-        }),
-        Account::new("bytes from the origin, and those that the caches counted", asked.bytes, {
-            of_caches(|node| node.stats.bytes_from_origin)
-        }),
+        ("GETs", asked.gets, of_caches(|node| node.stats.origin.reads())),
+        ("PUTs", asked.puts, of_caches(|node| node.stats.origin.puts.requests())),
+        (
+            "failures",
+            asked.failed,
+            of_caches(|node| node.stats.origin.failed + node.stats.origin.puts.failed),
+        ),
+        ("bytes", asked.bytes, of_caches(|node| node.stats.bytes_from_origin)),
     ];
+    let at_origin = at_origin.map(|(what, origin, caches)| {
+        Account::new(format!("{what} that the origin counted, and the caches"), origin, caches)
+    });
     at_origin.into_iter().chain(end.nodes.iter().zip(["A", "B"]).flat_map(of_node))
 }
 

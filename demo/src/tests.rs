@@ -181,7 +181,7 @@ fn accounts_that_do_not_add_up_are_named() {
     figures.nodes[0].stats.stale -= 1;
     let film = Film::new(figures);
     let expected = [
-        "GETs at the origin, and reads of it that the caches counted: 4821 and 4820",
+        "GETs that the origin counted, and the caches: 4821 and 4820",
         "node A: reads that were stale, and what the cache counted: 600 and 599",
         "node A: reads, and hits + misses + not found + errors: 10000 and 9999",
     ];
