@@ -14,7 +14,7 @@ use ratatui::{
 };
 
 use crate::{
-    bodies,
+    accounts, bodies,
     bucket::Asked,
     film::{Film, Switched},
     palette, picture, plain,
@@ -230,6 +230,20 @@ fn the_picture_is_a_small_svg_with_the_figures() {
     // Nothing from elsewhere.
     assert!(!svg.replace("xmlns=\"http://www.w3.org/2000/svg\"", "").contains("://"));
     assert!(["href", "@import", "url(", "<script"].iter().all(|word| !svg.contains(word)));
+}
+
+/// After a change of the view: `cargo xtask demo --plain --seconds 12 --svg docs/demo.svg`.
+#[test]
+fn the_picture_in_the_documentation_was_drawn_by_this() {
+    let svg = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/demo.svg")).unwrap();
+    let head = |svg: &str| svg.split_once("</style>").unwrap().0.to_owned();
+    assert_eq!(head(&svg), head(&picture(&film())));
+    let n = accounts::count(film().now());
+    for words in
+        ["✓ stale or torn reads: 0<", &format!("✓ all {n} accounts add up<"), ">origin killed<", ">12 s<"]
+    {
+        assert!(svg.contains(words), "{words}");
+    }
 }
 
 /// Small enough for a test.
