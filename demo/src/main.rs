@@ -22,6 +22,7 @@ mod view;
 mod world;
 
 use std::{
+    env,
     error::Error,
     fs,
     io::{self, IsTerminal, Write},
@@ -39,7 +40,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let options = match Options::parse(env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
             print!("{USAGE}");
@@ -62,7 +63,9 @@ fn main() -> ExitCode {
 
 /// Whether all was as it must be.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
-    let is_live = !options.plain && io::stdout().is_terminal() && io::stdin().is_terminal();
+    let is_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let is_live = !options.plain && is_terminal && !is_dumb;
     let runtime = Runtime::new()?;
     let mut world = runtime.block_on(World::start(Settings::default()))?;
     let mut film = Film::new(world.figures());
