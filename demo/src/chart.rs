@@ -155,4 +155,22 @@ mod tests {
             assert!((nice(n) - top).abs() < 1e-9, "{n}: {}", nice(n));
         }
     }
+
+    #[test]
+    fn a_cell_shows_two_of_its_colours() {
+        use Color::{Blue, Green, Red, Reset};
+        let cases = [
+            ([Reset; 8], (" ", Reset, Reset)),
+            ([Blue; 8], ("█", Blue, Reset)),
+            ([Blue, Blue, Blue, Reset, Reset, Reset, Reset, Reset], ("▃", Blue, Reset)),
+            ([Blue, Blue, Blue, Blue, Blue, Green, Green, Green], ("▅", Blue, Green)),
+            // The red one has no place.
+            ([Blue, Blue, Blue, Red, Green, Green, Green, Green], ("▄", Blue, Green)),
+        ];
+        for (colors, shown) in cases {
+            let mut cell = Cell::default();
+            set(&mut cell, &colors);
+            assert_eq!((cell.symbol(), cell.fg, cell.bg), shown, "{colors:?}");
+        }
+    }
 }

@@ -141,6 +141,28 @@ fn a_terminal_of_any_size_is_drawn_on() {
 }
 
 #[test]
+fn a_long_film_forgets_its_begin_but_not_what_holds() {
+    let mut film = Film::new(figures(0.0, 0));
+    for tick in 1..=1500 {
+        if tick == 101 {
+            film.mark(Switched::Rule(Rule::MaxAge));
+        }
+        if tick == 1496 {
+            film.mark(Switched::OriginOff);
+        }
+        film.add(figures(f64::from(tick) / 4.0, 0));
+    }
+    let (samples, marks) = film.last(10);
+    assert_eq!(
+        (samples.len(), marks),
+        (10, vec![(0, Switched::Rule(Rule::MaxAge)), (5, Switched::OriginOff)])
+    );
+    let (samples, marks) = film.last(9999);
+    assert_eq!((samples.len(), marks[0]), (1000, (0, Switched::Rule(Rule::MaxAge))));
+    assert_eq!(marks[1], (995, Switched::OriginOff));
+}
+
+#[test]
 fn a_wrong_read_is_red() {
     let verdict = |film: &Film| {
         let buffer = frame(film, Footer::Keys, 100, 30);

@@ -170,7 +170,7 @@ impl View<'_> {
             let share = units::percent_if(saved.share());
             let left = Line::from_iter([Span::raw(format!(" {what} ")), Span::styled(share, STRONG)]);
             let Saved { without, with } = saved;
-            two_sided(&left, &Line::default(), figure, buffer);
+            left.render(figure, buffer);
             draw_bar(saved.share().unwrap_or(0.0), GOOD, palette::LINE, inset(bar), buffer);
             let (with, without) = (shown(with), shown(without));
             let texts = [format!(" {with} instead of {without}"), format!(" {with}, not {without}")];
