@@ -14,8 +14,9 @@ use std::{
 use crate::shell::{Result, cargo, command, output};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask instructions [--json FILE] [--runs N] [WORD…]    count the instructions of the hot loops, with valgrind;
-                                              with words, only of those loops and subjects";
+cargo xtask instructions [--json FILE] [--runs N] [--tracing] [WORD…]    count the instructions of the hot loops, with
+                                              valgrind; with words, only of those loops and subjects; with the
+                                              feature `tracing` compiled in, if asked for";
 
 /// Prints a table for each loop; with `--json FILE`, also writes rows of loop, subject and `instructions_per_op`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         println!("instructions: skipped, valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     }
-    let loops = build()?;
+    let loops = build(options.has_tracing)?;
     let pairs = output(&mut Command::new(&loops))?;
     let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
     let is_known = |word: &&String| pairs.iter().any(|(name, subject)| word == name || word == subject);
@@ -57,17 +58,20 @@ fn words(pairs: &[(&str, &str)]) -> String {
 struct Options {
     json: Option<PathBuf>,
     runs: usize,
+    /// Whether the cache is built with its feature `tracing`.
+    has_tracing: bool,
     /// Loops and subjects; all of them if there are none.
     only: Vec<String>,
 }
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { json: None, runs: RUNS, only: Vec::new() };
+        let mut options = Self { json: None, runs: RUNS, has_tracing: false, only: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--json" => options.json = Some(args.next().ok_or("--json FILE")?.into()),
+                "--tracing" => options.has_tracing = true,
                 "--runs" => options.runs = args.next().ok_or("--runs N")?.parse::<usize>()?.max(1),
                 flag if flag.starts_with('-') => return Err(format!("{flag}?\n{USAGE}").into()),
                 word => options.only.push(word.to_owned()),
@@ -129,9 +133,12 @@ const LIMITS: [Limits; 4] = [
 ];
 
 /// Builds the loops as `cargo bench` would. Their program.
-fn build() -> Result<PathBuf> {
-    let args = "bench --package benches --bench loops --no-run --quiet --locked --message-format json";
-    let messages = output(&mut cargo(args))?;
+fn build(has_tracing: bool) -> Result<PathBuf> {
+    let features = if has_tracing { " --features tracing" } else { "" };
+    let args = format!(
+        "bench --package benches --bench loops{features} --no-run --quiet --locked --message-format json"
+    );
+    let messages = output(&mut cargo(&args))?;
     let program = messages.lines().filter(|line| line.contains(r#""name":"loops""#)).find_map(executable);
     Ok(program.ok_or("cargo did not say where it built the loops")?.into())
 }
