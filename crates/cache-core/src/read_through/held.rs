@@ -118,7 +118,7 @@ impl<V: ?Sized> Shared<V> {
             Some(Refusal::Unavailable) | None => Count::RefusedByBackend,
         });
         let (now, _) = self.clock.window();
-        self.warnings.refused(&self.settings.name, key, bytes, why, now);
+        self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
     }
 
     /// Counts what was removed; a copy under `cause`.

@@ -381,6 +381,13 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// What all keys begin with that is no part of an object's name; traces leave it out. For those who keep other things
+    /// beside objects in one backend. Default: nothing.
+    pub fn key_prefix(mut self, prefix: &'static str) -> Self {
+        self.settings.key_prefix = prefix;
+        self
+    }
+
     /// How long copies may be served without asking, by key. Default: [`Freshness::strong`] for all.
     pub fn freshness(mut self, rules: FreshnessRules) -> Self {
         self.settings.rules = rules;
@@ -503,6 +510,7 @@ struct Shared<V: ?Sized> {
 #[derive(Debug, Clone)]
 struct Settings {
     name: Arc<str>,
+    key_prefix: &'static str,
     rules: FreshnessRules,
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
@@ -569,6 +577,11 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
+    /// `key` as traces show it.
+    fn shown<'a>(&self, key: &'a str) -> &'a str {
+        key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
+    }
+
     fn count(&self, count: Count) {
         self.counters.add(count, 1);
     }
@@ -621,6 +634,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: Arc::from("default"),
+            key_prefix: "",
             rules: FreshnessRules::default(),
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,

@@ -92,7 +92,7 @@ async fn approach<'a, V: Validator + ?Sized>(
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
                     let (now, _) = shared.clock.window();
-                    shared.warnings.stale(&shared.settings.name, key, served.age(), None, now);
+                    shared.warnings.stale(&shared.settings.name, shared.shown(key), served.age(), None, now);
                     refresh(shared, &tracked, held, &seen);
                     return Ok(Approach::Served(served));
                 }
@@ -251,7 +251,13 @@ async fn cover<V: ?Sized>(
             if freshness.covers_outage(&entry, now) {
                 let vouched_at = entry.vouched_at();
                 let served = Served::new(entry, Status::Stale, vouched_at, now);
-                shared.warnings.stale(&shared.settings.name, key, served.age(), Some(&error), now);
+                shared.warnings.stale(
+                    &shared.settings.name,
+                    shared.shown(key),
+                    served.age(),
+                    Some(&error),
+                    now,
+                );
                 return Ok(served);
             }
         }

@@ -38,7 +38,7 @@ pub(super) enum Outcome {
 impl<V: ?Sized> Request<V> {
     pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment) -> Self {
         shared.count(Count::OriginSent);
-        let span = Span::of_request(&shared.settings.name, op.name(), key);
+        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key));
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 

@@ -77,6 +77,8 @@ async fn each_of_several_recorders_gets_everything_once() {
     }
     for recorder in &recorders {
         registry.record_to(recorder);
+        let text = recorder.handle().render();
+        assert_eq!(text.matches("# HELP object_cache_requests_total Finished gets").count(), 1);
         assert_alike(&parse(&recorder.handle().render()), &by_text(&registry));
     }
 }

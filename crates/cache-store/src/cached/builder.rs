@@ -199,6 +199,7 @@ impl CachedStoreBuilder {
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
+            .key_prefix(head::PREFIX)
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
             .identity(self.identity)

@@ -95,7 +95,7 @@ impl Heads {
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let location = Path::parse(&key.as_str()[HEAD.len()..]).map_err(|error| {
+        let location = Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
             Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
         })?;
         if let Some(want) = self.take_want(key) {
@@ -259,7 +259,7 @@ pub(super) fn key_of(location: &Path) -> String {
 
 /// The keys of the heads of all objects whose paths begin with `prefix` begin with this.
 pub(super) fn prefix_of(prefix: &str) -> String {
-    format!("{HEAD}{prefix}")
+    format!("{PREFIX}{prefix}")
 }
 
 /// The size of the object whose head this is.
@@ -287,7 +287,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const HEAD: &str = "h/";
+/// What the keys of all heads begin with.
+pub(super) const PREFIX: &str = "h/";
 
 /// How many blocks are looked for before a question.
 const LOOKED_AT_MAX: usize = 64;

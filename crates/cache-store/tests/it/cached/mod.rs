@@ -16,6 +16,8 @@ mod ranges;
 mod readahead;
 mod settings;
 mod slow;
+#[cfg(feature = "tracing")]
+mod traces;
 mod versions;
 mod warm;
 mod writes;

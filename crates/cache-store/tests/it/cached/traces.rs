@@ -1,0 +1,66 @@
+//! Behind the feature `tracing`, each request of a `CachedStore` that it makes itself is a span.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use cache_testkit::{Failure, Fault};
+use tracing::{
+    Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _};
+
+use crate::path;
+
+use super::{builder, get, with_object};
+
+/// What was told of all spans, one field a line.
+#[derive(Default, Clone)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        attributes.record(&mut self.clone());
+    }
+
+    fn on_record(&self, _: &Id, record: &Record<'_>, _: Context<'_, S>) {
+        record.record(&mut self.clone());
+    }
+}
+
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let value = format!("{value:?}");
+        self.0.lock().unwrap().push(format!("{}={}", field.name(), value.trim_matches('"')));
+    }
+}
+
+#[tokio::test]
+async fn requests_for_heads_and_for_blocks_are_spans() {
+    let told = Told::default();
+    let _guard = tracing::subscriber::set_default(Registry::default().with(told.clone()));
+    let store = with_object(40).await;
+    let cached =
+        builder(&store).name("tables").freshness(cache_core::Freshness::immutable()).build().unwrap();
+    store.reset();
+    get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
+    get(&cached, 10..20).await.unwrap().bytes().await.unwrap();
+    store.fault(Fault::error(Failure::Unavailable).once());
+    get(&cached, 30..35).await.unwrap_err();
+
+    let told = told.0.lock().unwrap();
+    let of = |field: &str| -> Vec<_> {
+        told.iter().filter_map(|line| line.strip_prefix(&format!("{field}="))).collect()
+    };
+    assert_eq!(of("op"), ["read", "blocks", "blocks"]);
+    assert_eq!(of("op").len(), store.count());
+    assert_eq!(of("outcome"), ["changed", "done", "failed"]);
+    assert_eq!(of("cache.name"), ["tables"; 3]);
+    assert_eq!(of("key"), [path().as_ref(); 3]);
+    assert_eq!(of("otel.kind"), ["client"; 3]);
+    assert_eq!(of("otel.status_code"), ["ERROR"]);
+    assert_eq!(of("bytes")[1..], ["10", "5"]);
+}
