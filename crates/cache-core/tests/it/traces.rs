@@ -24,7 +24,10 @@ type Fields = BTreeMap<&'static str, String>;
 
 /// All spans that were begun, in their order, and all events.
 #[derive(Default, Clone)]
-struct Told(Arc<Mutex<(Vec<(u64, Fields)>, Vec<Fields>)>>);
+struct Told {
+    spans: Arc<Mutex<Vec<(u64, Fields)>>>,
+    events: Arc<Mutex<Vec<Fields>>>,
+}
 
 impl Told {
     /// Listens to this thread, where the tests of a current-thread runtime have all their tasks.
@@ -36,12 +39,12 @@ impl Told {
 
     /// The spans of requests, without those of the tests.
     fn requests(&self) -> Vec<Fields> {
-        let told = self.0.lock().unwrap();
-        told.0.iter().map(|(_, fields)| fields.clone()).filter(|fields| fields.contains_key("op")).collect()
+        let spans = self.spans.lock().unwrap();
+        spans.iter().map(|(_, fields)| fields.clone()).filter(|fields| fields.contains_key("op")).collect()
     }
 
     fn events(&self) -> Vec<Fields> {
-        self.0.lock().unwrap().1.clone()
+        self.events.lock().unwrap().clone()
     }
 }
 
@@ -54,13 +57,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Told {
         fields.insert("target", attributes.metadata().target().to_owned());
         let parent = context.span(id).and_then(|span| Some(span.parent()?.name()));
         fields.insert("parent", parent.unwrap_or("none").to_owned());
-        self.0.lock().unwrap().0.push((id.into_u64(), fields));
+        self.spans.lock().unwrap().push((id.into_u64(), fields));
     }
 
     fn on_record(&self, id: &Id, record: &Record<'_>, _: Context<'_, S>) {
-        let mut told = self.0.lock().unwrap();
+        let mut spans = self.spans.lock().unwrap();
         // The last one, for numbers are used again.
-        let known = told.0.iter_mut().rev().find(|(known, _)| *known == id.into_u64());
+        let known = spans.iter_mut().rev().find(|(known, _)| *known == id.into_u64());
         record.record(&mut Writer(&mut known.unwrap().1));
     }
 
@@ -69,7 +72,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Told {
         event.record(&mut Writer(&mut fields));
         fields.insert("in", context.event_span(event).map_or("none", |span| span.name()).to_owned());
         fields.insert("level", event.metadata().level().to_string());
-        self.0.lock().unwrap().1.push(fields);
+        self.events.lock().unwrap().push(fields);
     }
 }
 
