@@ -1,0 +1,85 @@
+//! Which bucket is served.
+
+use std::{env, error::Error, path::Path as Folder, sync::Arc};
+
+use cache_facade::{
+    ValidatorStrength,
+    object_store::{
+        self, Attribute, Attributes, ObjectStore, PutOptions, local::LocalFileSystem, memory::InMemory,
+        parse_url_opts, path::Path, prefix::PrefixStore,
+    },
+};
+use url::Url;
+
+/// A bucket, and what its tags are worth.
+#[derive(Debug)]
+pub struct Bucket {
+    /// Its objects.
+    pub store: Arc<dyn ObjectStore>,
+    /// For the builder of the cached store.
+    pub strength: ValidatorStrength,
+}
+
+impl Bucket {
+    /// The bucket at `place`: a folder, or a URL as `object_store` reads it (`s3://bucket/prefix`, `gs://…`, `az://…`,
+    /// `https://…`), whose settings come from the variables of the environment that begin with `AWS_`, `GOOGLE_` and
+    /// `AZURE_`. Sends no request.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such folder, or the URL cannot be read, is of a store that was not built in, or lacks a setting.
+    pub fn open(place: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        // A letter before a colon is a drive.
+        let url = Url::parse(place).ok().filter(|url| url.scheme().len() > 1);
+        match url {
+            None => Self::folder(Folder::new(place)),
+            Some(url) if url.scheme() == "file" => {
+                let folder =
+                    url.to_file_path().map_err(|()| format!("{url} is no folder of this machine"))?;
+                Self::folder(&folder)
+            }
+            Some(url) => {
+                let settings = env::vars_os()
+                    .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+                let settings =
+                    settings.filter(|(name, _)| SETTINGS.iter().any(|start| name.starts_with(start)));
+                let (store, prefix) = parse_url_opts(&url, settings)?;
+                let strength = ValidatorStrength::of(&*store);
+                let store: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
+                    store.into()
+                } else {
+                    Arc::new(PrefixStore::new(store, prefix))
+                };
+                Ok(Self { store, strength })
+            }
+        }
+    }
+
+    fn folder(folder: &Folder) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(Self::from(LocalFileSystem::new_with_prefix(folder)?))
+    }
+}
+
+impl<S: ObjectStore> From<S> for Bucket {
+    /// What the tags are worth is told by the kind of store.
+    fn from(store: S) -> Self {
+        let strength = ValidatorStrength::of(&store);
+        Self { store: Arc::new(store), strength }
+    }
+}
+
+/// A bucket in memory with a page and its picture.
+pub async fn demo() -> object_store::Result<InMemory> {
+    let bucket = InMemory::new();
+    for (key, kind, bytes) in [
+        ("index.html", "text/html; charset=utf-8", &include_bytes!("../site/index.html")[..]),
+        ("store.svg", "image/svg+xml", include_bytes!("../site/store.svg")),
+    ] {
+        let attributes = Attributes::from_iter([(Attribute::ContentType, kind)]);
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        bucket.put_opts(&Path::from(key), bytes.into(), options).await?;
+    }
+    Ok(bucket)
+}
+
+const SETTINGS: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];

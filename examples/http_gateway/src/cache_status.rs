@@ -1,0 +1,57 @@
+//! What the cache did, in the words of RFC 9211.
+//!
+//! | outcome | `Cache-Status` |
+//! | --- | --- |
+//! | fresh, or stale and served all the same | `hit` |
+//! | revalidated | `fwd=stale; fwd-status=304` |
+//! | refetched | `fwd=stale` |
+//! | fetched | `fwd=uri-miss`: there is one thing only to be held of a URL |
+//! | passed through | `fwd=bypass` |
+//! | the version was at hand, its first bytes were not | `fwd=partial` |
+//!
+//! It goes out before the body, so it tells of the first bytes alone: that more of them had to be fetched later is not
+//! said. Nor is `stored`: the cache does not tell whether it kept something.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use cache_facade::{CacheOutcome as Outcome, CacheStatus};
+
+/// The value of the field in an answer with the status `sent`. `known` tells how it was known which version is current,
+/// `body` of what its first bytes were made of; `max_age` is the rule, if not to ask is allowed at all.
+pub(crate) fn field(
+    known: &CacheStatus,
+    body: Option<&CacheStatus>,
+    sent: StatusCode,
+    max_age: Option<Duration>,
+) -> String {
+    let is_held = body.is_none_or(|body| body.bytes_from_origin() == 0);
+    let mut field = String::from(match known.outcome() {
+        Outcome::Fresh | Outcome::Stale if is_held => "object-cache; hit",
+        Outcome::Revalidated if is_held => "object-cache; fwd=stale; fwd-status=304",
+        Outcome::Fresh | Outcome::Stale | Outcome::Revalidated => "object-cache; fwd=partial",
+        Outcome::Fetched => "object-cache; fwd=uri-miss",
+        Outcome::Refetched => "object-cache; fwd=stale",
+        _ => "object-cache; fwd=bypass",
+    });
+    // Without it, the store would have answered with the status that is sent (section 2.3).
+    let has_changed = matches!(known.outcome(), Outcome::Fetched | Outcome::Refetched | Outcome::Bypass);
+    if has_changed && sent == StatusCode::NOT_MODIFIED {
+        field += "; fwd-status=200";
+    }
+    if body.is_some_and(CacheStatus::coalesced) {
+        field += "; collapsed";
+    }
+    if let Some(max_age) = max_age {
+        field += &format!("; ttl={}", seconds(max_age) - seconds(known.age()));
+    }
+    if known.outcome() == Outcome::Stale {
+        field += "; detail=stale";
+    }
+    field
+}
+
+/// The most that a structured field can have (RFC 8941 section 3.3.1), and less.
+fn seconds(span: Duration) -> i64 {
+    i64::try_from(span.as_secs()).unwrap_or(i64::MAX).min(999_999_999_999_999)
+}

@@ -1,0 +1,30 @@
+//! A bucket over HTTP, read through the cache.
+//!
+//! [`Gateway`] makes an axum router over a `CachedStore`: every path of a URL is the key of an object. It is what a site,
+//! or an API over a bucket, would build on:
+//!
+//! * The browser gets the object's own `ETag`, and asks with it; a copy that it may keep is answered by 304, from what
+//!   the cache knows of the object, without its bytes.
+//! * Bodies are streamed, single ranges are served, and both are held in blocks.
+//! * What the store says of an object (`Content-Type`, `Cache-Control`, …) is said again; `Cache-Status` (RFC 9211) says
+//!   what the cache did.
+//!
+//! It only reads. It is an example: what faces the world also needs TLS, limits and somebody who watches it.
+#![forbid(unsafe_code)]
+
+mod bucket;
+mod cache_status;
+mod conditions;
+mod content_type;
+mod failure;
+mod gateway;
+mod headers;
+mod key;
+mod options;
+mod range;
+
+pub use crate::{
+    bucket::{Bucket, demo},
+    gateway::Gateway,
+    options::Options,
+};
