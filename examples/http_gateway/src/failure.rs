@@ -1,6 +1,6 @@
 //! What a client is told of an error.
 
-use std::{error::Error as StdError, iter};
+use std::{error::Error as StdError, io, iter};
 
 use axum::http::StatusCode;
 use cache_facade::{Error, ErrorKind, object_store};
@@ -11,8 +11,8 @@ pub(crate) fn status(error: &object_store::Error) -> StatusCode {
     match error {
         E::NotFound { .. } => StatusCode::NOT_FOUND,
         E::PermissionDenied { .. } => StatusCode::FORBIDDEN,
+        _ if is_no_file_name(error) => StatusCode::NOT_FOUND,
         _ => match kind(error) {
-            Some(ErrorKind::InvalidKey) => StatusCode::NOT_FOUND,
             Some(ErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Some(ErrorKind::Closed) => StatusCode::SERVICE_UNAVAILABLE,
             Some(ErrorKind::Backend | ErrorKind::Config | ErrorKind::Panicked) => {
@@ -26,7 +26,18 @@ pub(crate) fn status(error: &object_store::Error) -> StatusCode {
 
 /// What the cache makes of the error. `None`, if it only passed on what the store said.
 pub(crate) fn kind(error: &object_store::Error) -> Option<ErrorKind> {
+    find::<Error>(error).map(Error::kind)
+}
+
+/// Whether a file system cannot have a file of this name, and so has none.
+fn is_no_file_name(error: &object_store::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory};
+    find::<io::Error>(error)
+        .is_some_and(|error| matches!(error.kind(), InvalidFilename | IsADirectory | NotADirectory))
+}
+
+/// The error, or what it came from, that is an `E`.
+fn find<E: StdError + 'static>(error: &object_store::Error) -> Option<&E> {
     let first: &(dyn StdError + 'static) = error;
-    let mut causes = iter::successors(Some(first), |error| (*error).source());
-    causes.find_map(|cause| cause.downcast_ref::<Error>()).map(Error::kind)
+    iter::successors(Some(first), |error| (*error).source()).find_map(|cause| cause.downcast_ref())
 }

@@ -172,6 +172,9 @@ impl Gateway {
             (answer, _) => answer?,
         };
         let (sent, known) = (answer.range.clone(), Known::of(&mut answer));
+        if range.is_some() && sent.is_empty() {
+            return Ok(not_satisfiable(known.meta.size));
+        }
         // A failure up to here can still be said.
         let mut body = answer.into_stream();
         let first = body.try_next().await?;
