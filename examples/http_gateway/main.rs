@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
 
 async fn serve(options: Options) -> Result<(), Error> {
     let bucket = match &options.bucket {
-        Some(place) => Bucket::open(place)?,
+        Some(place) => Bucket::open(place, env::vars_os())?,
         None => Bucket::from(demo().await?),
     };
     let shown = bucket.store.to_string();

@@ -1,6 +1,6 @@
 //! Which bucket is served.
 
-use std::{env, error::Error, path::Path as Folder, sync::Arc};
+use std::{error::Error, ffi::OsString, path::Path as Folder, sync::Arc};
 
 use cache_facade::{
     ValidatorStrength,
@@ -22,13 +22,16 @@ pub struct Bucket {
 
 impl Bucket {
     /// The bucket at `place`: a folder, or a URL as `object_store` reads it (`s3://bucket/prefix`, `gs://…`, `az://…`,
-    /// `https://…`), whose settings come from the variables of the environment that begin with `AWS_`, `GOOGLE_` and
-    /// `AZURE_`. Sends no request.
+    /// `https://…`), whose settings are those variables of `environment` that begin with `AWS_`, `GOOGLE_` or `AZURE_`.
+    /// Sends no request.
     ///
     /// # Errors
     ///
     /// If there is no such folder, or the URL cannot be read, is of a store that was not built in, or lacks a setting.
-    pub fn open(place: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    pub fn open(
+        place: &str,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         // A letter before a colon is a drive.
         let url = Url::parse(place).ok().filter(|url| url.scheme().len() > 1);
         match url {
@@ -39,10 +42,7 @@ impl Bucket {
                 Self::folder(&folder)
             }
             Some(url) => {
-                let settings = env::vars_os()
-                    .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-                let settings =
-                    settings.filter(|(name, _)| SETTINGS.iter().any(|start| name.starts_with(start)));
+                let settings = environment.into_iter().filter_map(|(name, value)| setting(name, value));
                 let (store, prefix) = parse_url_opts(&url, settings)?;
                 let strength = ValidatorStrength::of(&*store);
                 let store: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
@@ -66,6 +66,12 @@ impl<S: ObjectStore> From<S> for Bucket {
         let strength = ValidatorStrength::of(&store);
         Self { store: Arc::new(store), strength }
     }
+}
+
+/// Others are not this program's, though a store might take them for its settings (`TOKEN`).
+fn setting(name: OsString, value: OsString) -> Option<(String, String)> {
+    let name = name.into_string().ok().filter(|name| SETTINGS.iter().any(|start| name.starts_with(start)))?;
+    Some((name, value.into_string().ok()?))
 }
 
 /// A bucket in memory with a page and its picture.

@@ -194,7 +194,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, &[]).await
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     Answer::parse(&raw(address, method, path, headers).await)
 }
 
