@@ -237,5 +237,10 @@ mod tests {
         assert!(!is_in_range("\"a\"", "\"a\", \"a\""));
         assert!(!is_in_range("W/\"a\"", "W/\"a\""));
         assert!(!is_in_range("\"a\"", DATE));
+        // Such a tag makes no `If-Match` for the store either.
+        assert_eq!(
+            (version("\"a\"").strong_tag(), version("W/\"a\"").strong_tag()),
+            (Some("\"a\"".to_owned()), None)
+        );
     }
 }

@@ -133,7 +133,7 @@ impl Gateway {
     /// nothing, or a request without a body. Then for the bytes of that version, if there are to be any, without asking
     /// the store again whether it is current.
     async fn try_read(&self, key: &Path, is_head: bool, asked: &HeaderMap) -> object_store::Result<Response> {
-        let range = if is_head { None } else { range::asked(asked) };
+        let range = range::asked(asked);
         let has_if_range = range.is_some() && asked.contains_key(header::IF_RANGE);
         if !is_head && !has_if_range && !conditions::are_in(asked) {
             return self.send(key, range, None).await;
@@ -186,11 +186,10 @@ impl Gateway {
             let text = format!("bytes {}-{}/{}", sent.start, sent.end.saturating_sub(1), known.meta.size);
             headers.extend(field(header::CONTENT_RANGE, &text));
         }
-        let body_status = known.status.as_ref();
-        // If the version was at hand by then, it is the first answer that tells how it came to be.
-        let was_at_hand = body_status.is_some_and(|status| status.outcome() == CacheOutcome::Fresh);
-        let head_status = head.filter(|_| was_at_hand).and_then(|head| head.status.as_ref());
-        headers.extend(self.cache_fields(head_status.or(body_status), body_status, code));
+        // The first question tells how the version came to be known; by the second one it was.
+        let own = known.status.as_ref();
+        let first_asked = head.and_then(|head| head.status.as_ref()).or(own);
+        headers.extend(self.cache_fields(first_asked, own, code));
         Ok((code, headers, self.body(key, first, body)).into_response())
     }
 

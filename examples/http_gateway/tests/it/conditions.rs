@@ -104,6 +104,9 @@ async fn a_weak_tag_is_good_for_a_304() {
     assert!(tag.starts_with("W/"));
     assert_eq!(world.get_with("/a", &[("If-None-Match", &tag)]).await.status, 304);
     assert_eq!(world.get_with("/a", &[("If-None-Match", &tag[2..])]).await.status, 304);
+    // And is no condition for the bytes.
+    let answer = world.get_with("/a", &[("If-None-Match", "\"x\"")]).await;
+    assert_eq!((answer.status, &answer.body), (200, &bytes(25)));
 }
 
 #[tokio::test]

@@ -108,12 +108,15 @@ async fn a_short_body_that_is_not_held_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_failing_store_is_not_asked_twice() {
+async fn a_failing_store_is_not_asked_for_more() {
     let world = World::strong().await;
     world.put("a", bytes(25)).await;
-    world.store.fault(Fault::error(Failure::Unavailable).on(Operation::Head));
+    world.store.fault(Fault::error(Failure::Unavailable));
     assert_eq!(world.get_with("/a", &[("If-None-Match", "*")]).await.status, 502);
     assert_eq!(world.asked(), (vec![(Operation::Head, false)], 0));
+    // The cache looks whether it was the range; we need not look again.
+    assert_eq!(world.get_with("/a", &[("Range", "bytes=5-")]).await.status, 502);
+    assert_eq!(world.asked(), (vec![(Operation::Get, false), (Operation::Head, false)], 0));
 }
 
 #[tokio::test]
