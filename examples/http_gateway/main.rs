@@ -39,6 +39,7 @@ async fn serve(options: Options) -> Result<(), Error> {
     };
     let shown = bucket.store.to_string();
     let store = CachedStoreBuilder::new(bucket.store)
+        .name("http_gateway")
         .validator_strength(bucket.strength)
         .freshness(Freshness::max_age(options.max_age))
         .max_capacity(options.capacity)

@@ -11,6 +11,7 @@ use axum::{
 };
 use cache_facade::{
     Bytes, CacheOutcome, CacheStatus, CachedStore, Freshness,
+    cache_metrics::{self, Registry},
     object_store::{self, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, path::Path},
 };
 use futures_util::{
@@ -48,6 +49,7 @@ pub struct Gateway {
     store: CachedStore,
     max_age: Option<Duration>,
     metrics_path: String,
+    registry: Registry,
     on_failure: Arc<OnFailure>,
 }
 
@@ -56,8 +58,10 @@ type OnFailure = dyn Fn(&Path, &object_store::Error) + Send + Sync;
 impl Gateway {
     /// Over `store`, with the freshness that it was built with.
     pub fn new(store: CachedStore) -> Self {
+        let registry = Registry::new();
+        registry.add(&store);
         let on_failure = Arc::new(|_: &Path, _: &object_store::Error| {});
-        Self { store, max_age: None, metrics_path: "/metrics".to_owned(), on_failure }
+        Self { store, max_age: None, metrics_path: "/metrics".to_owned(), registry, on_failure }
     }
 
     /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Changes nothing else. Default: zero,
@@ -70,6 +74,12 @@ impl Gateway {
     /// Where Prometheus reads. An object whose key is this path cannot be had. Default: `/metrics`.
     pub fn metrics_path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.metrics_path);
+        self
+    }
+
+    /// The caches whose figures are shown. Default: `store` alone.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
         self
     }
 
@@ -92,6 +102,7 @@ impl fmt::Debug for Gateway {
             .field("store", &self.store)
             .field("max_age", &self.max_age)
             .field("metrics_path", &self.metrics_path)
+            .field("registry", &self.registry)
             .finish_non_exhaustive()
     }
 }
@@ -258,8 +269,8 @@ impl Gateway {
     }
 
     fn metrics(&self) -> Response {
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4");
-        ([(header::CONTENT_TYPE, kind)], render(&self.store)).into_response()
+        let kind = [(header::CONTENT_TYPE, cache_metrics::CONTENT_TYPE)];
+        (kind, self.registry.render_prometheus()).into_response()
     }
 }
 
@@ -283,11 +294,6 @@ impl Known {
     fn headers(&self) -> HeaderMap {
         headers::of_object(&self.meta, &self.attributes)
     }
-}
-
-/// The figures of the cache.
-fn render(_store: &CachedStore) -> String {
-    String::new()
 }
 
 /// An answer that says what it is and no more.
