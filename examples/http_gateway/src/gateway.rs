@@ -109,7 +109,7 @@ impl fmt::Debug for Gateway {
 
 async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        return ([(header::ALLOW, "GET, HEAD")], plain(StatusCode::METHOD_NOT_ALLOWED)).into_response();
     }
     let path = request.uri().path();
     if key::decoded(path).is_some_and(|path| path == gateway.metrics_path) {

@@ -84,7 +84,7 @@ fn check_cut(came: &[u8], whole: &[u8]) {
 
 #[tokio::test]
 async fn a_body_that_ends_early_is_no_success() {
-    let world = World::strong().await;
+    let world = World::new(|builder| builder.block_size(65_536), |gateway| gateway).await;
     let whole = bytes(1_000_000);
     world.put("a", whole.clone()).await;
     for fault in [BodyFault::Fails(500_000), BodyFault::Truncated(500_000), BodyFault::Fails(50)] {
@@ -95,6 +95,19 @@ async fn a_body_that_ends_early_is_no_success() {
     }
     assert_eq!(*world.failures.lock().unwrap(), ["a", "a", "a"]);
     assert_eq!(world.get("/a").await.body, whole);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_no_failure() {
+    let world = World::new(|builder| builder.block_size(65_536), |gateway| gateway).await;
+    let whole = bytes(5_000_000);
+    world.put("a", whole.clone()).await;
+    for _ in 0..3 {
+        let mut connection = world.begin("GET", "/a", &[]).await;
+        connection.read_exact(&mut [0; 1000]).await.unwrap();
+    }
+    assert_eq!(world.get("/a").await.body, whole);
+    assert!(world.failures.lock().unwrap().is_empty());
 }
 
 /// What the cache does not look into: only the length can tell.
