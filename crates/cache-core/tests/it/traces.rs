@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use tracing::{
     Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
-    subscriber::DefaultGuard,
 };
 use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan};
 
@@ -29,12 +28,19 @@ struct Told {
     events: Arc<Mutex<Vec<Fields>>>,
 }
 
+thread_local!(static TOLD: Told = Told::default());
+
+/// One for the whole program, for tracing notes once who listens to what; it hands on to the thread's own.
+struct ByThread;
+
 impl Told {
     /// Listens to this thread, where the tests of a current-thread runtime have all their tasks.
-    fn listen() -> (Self, DefaultGuard) {
-        let told = Self::default();
-        let guard = tracing::subscriber::set_default(Registry::default().with(told.clone()));
-        (told, guard)
+    fn listen() -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            tracing::subscriber::set_global_default(Registry::default().with(ByThread)).unwrap();
+        });
+        TOLD.with(Clone::clone)
     }
 
     /// The spans of requests, without those of the tests.
@@ -48,7 +54,7 @@ impl Told {
     }
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Told {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ByThread {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut fields = Fields::new();
         attributes.record(&mut Writer(&mut fields));
@@ -57,11 +63,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Told {
         fields.insert("target", attributes.metadata().target().to_owned());
         let parent = context.span(id).and_then(|span| Some(span.parent()?.name()));
         fields.insert("parent", parent.unwrap_or("none").to_owned());
-        self.spans.lock().unwrap().push((id.into_u64(), fields));
+        TOLD.with(|told| told.spans.lock().unwrap().push((id.into_u64(), fields)));
     }
 
     fn on_record(&self, id: &Id, record: &Record<'_>, _: Context<'_, S>) {
-        let mut spans = self.spans.lock().unwrap();
+        let told = TOLD.with(Clone::clone);
+        let mut spans = told.spans.lock().unwrap();
         // The last one, for numbers are used again.
         let known = spans.iter_mut().rev().find(|(known, _)| *known == id.into_u64());
         record.record(&mut Writer(&mut known.unwrap().1));
@@ -72,7 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Told {
         event.record(&mut Writer(&mut fields));
         fields.insert("in", context.event_span(event).map_or("none", |span| span.name()).to_owned());
         fields.insert("level", event.metadata().level().to_string());
-        self.events.lock().unwrap().push(fields);
+        TOLD.with(|told| told.events.lock().unwrap().push(fields));
     }
 }
 
@@ -93,7 +100,7 @@ fn assert_has(fields: &Fields, expected: &[(&'static str, &str)]) {
 
 #[tokio::test]
 async fn each_request_is_a_span_with_its_outcome() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::with(MapBackend::new(), |builder| builder.name("pages"));
     rig.origin.inner().write(KEY, "12345");
     rig.get(STRONG).await.unwrap();
@@ -143,7 +150,7 @@ async fn each_request_is_a_span_with_its_outcome() {
 
 #[tokio::test]
 async fn a_span_has_the_waiters_and_the_span_of_the_one_who_asked() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::new();
     rig.origin.inner().write(KEY, "1");
     rig.origin.fault(OriginFault::hold().once());
@@ -172,7 +179,7 @@ async fn a_span_has_the_waiters_and_the_span_of_the_one_who_asked() {
 /// So that what the store's client tells is found under the request that it was for.
 #[tokio::test]
 async fn what_the_origin_tells_is_told_in_the_span() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::new();
     rig.origin.inner().write(KEY, "1");
     rig.origin.fault(OriginFault::meanwhile(|_| async { tracing::info!("connected") }));
@@ -185,7 +192,7 @@ async fn what_the_origin_tells_is_told_in_the_span() {
 
 #[tokio::test]
 async fn a_request_that_is_given_up_says_so() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::new();
     rig.origin.fault(OriginFault::hang().once());
     let put = {
@@ -200,7 +207,7 @@ async fn a_request_that_is_given_up_says_so() {
 
 #[tokio::test]
 async fn a_fresh_hit_tells_nothing() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::new();
     rig.origin.inner().write(KEY, "1");
     rig.get(FOREVER).await.unwrap();
@@ -212,7 +219,7 @@ async fn a_fresh_hit_tells_nothing() {
 
 #[tokio::test]
 async fn stale_serves_are_warned_of_at_most_once_in_ten_seconds() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::new();
     rig.origin.inner().write(KEY, "1");
     let rule = Freshness::max_age(secs(1)).stale_if_error(secs(1000));
@@ -242,7 +249,7 @@ async fn stale_serves_are_warned_of_at_most_once_in_ten_seconds() {
 
 #[tokio::test]
 async fn bodies_that_are_not_kept_are_warned_of() {
-    let (told, _guard) = Told::listen();
+    let told = Told::listen();
     let rig = Rig::over(MemoryBackend::builder(Lru::new()).max_capacity(16).build().unwrap());
     rig.origin.inner().write(KEY, "12345");
     for _ in 0..3 {
