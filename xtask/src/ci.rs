@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::{
     clock::Stopwatch,
+    dashboards,
     shell::{Result, cargo, run as sh},
     simulate_nodes,
 };
@@ -59,6 +60,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
     Step { name: "examples", about: "every example runs; each asserts what it prints", run: examples::check },
+    Step {
+        name: "dashboards",
+        about: "what the dashboard and the alerts name is exported, says a real Prometheus",
+        run: dashboards::check,
+    },
     Step { name: "model", about: "small types in every order that threads can take", run: model },
     Step {
         name: "test-features",

@@ -4,6 +4,7 @@
 mod ci;
 mod clients;
 mod clock;
+mod dashboards;
 mod demo;
 mod instructions;
 mod mutants;
@@ -54,6 +55,7 @@ struct Task {
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
+    Task { name: "dashboards", usage: dashboards::USAGE, run: dashboards::run },
     Task { name: "demo", usage: demo::USAGE, run: demo::run },
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
