@@ -56,6 +56,14 @@ mod tests {
     }
 
     #[test]
+    fn each_alert_is_described() {
+        let readme = include_str!("../README.md");
+        for name in values(RULES, "- alert:") {
+            assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+        }
+    }
+
+    #[test]
     fn an_alert_that_is_not_tested_is_named() {
         let tests = TESTS.replacen("exp_alerts: []", "exp_alerts: [x]", 1);
         assert_eq!(

@@ -210,7 +210,7 @@ fn chosen(dashboard: &Dashboard, server: &Prometheus) -> Result<Chosen> {
 /// The dashboard's texts, and spans of time as Grafana puts them in.
 fn spans(dashboard: &Dashboard) -> Chosen {
     let mut chosen = dashboard.texts();
-    let spans = [("__rate_interval", "1m"), ("__range", "5m")];
+    let spans = [("__rate_interval", "5m"), ("__range", "5m")];
     chosen.extend(spans.map(|(name, span)| (name.to_owned(), span.to_owned())));
     chosen
 }
