@@ -9,9 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::{
-    alerts,
+    alerts, arithmetic,
     catalog::Catalog,
     dashboard::{Chosen, Dashboard, any_of, filled_in, labels_of_legend},
     exporter::Exporter,
@@ -70,6 +71,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         let findings = lines.map(ToOwned::to_owned).collect();
         checks.add("promtool", found(findings, || format!("promtool {} finds nothing", args.join(" "))));
     }
+    checks.add("computed", computed(&dashboard));
     Ok(checks.close())
 }
 
@@ -239,6 +241,19 @@ fn panels(dashboard: &Dashboard, chosen: &Chosen, server: &Prometheus) -> Found 
         );
     }
     found(findings, || format!("{} queries give {n_series} series, with numbers", queries.len()))
+}
+
+/// Whether the panels' arithmetic is right.
+fn computed(dashboard: &Dashboard) -> Found {
+    let run = || {
+        let file = NamedTempFile::new().map_err(|error| error.to_string())?;
+        fs::write(&file, arithmetic::tests(dashboard)?).map_err(|error| error.to_string())?;
+        promtool(&folder(), &["test", "rules", &file.path().display().to_string()], "")
+    };
+    let findings = run().err().map(|error| error.lines().map(ToOwned::to_owned).collect());
+    found(findings.unwrap_or_default(), || {
+        format!("{} queries give what they should", arithmetic::n_queries())
+    })
 }
 
 /// Whether every metric that is exported is on the dashboard.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod alerts;
+mod arithmetic;
 mod catalog;
 mod check;
 mod dashboard;
