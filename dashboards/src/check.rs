@@ -38,12 +38,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     let tests = fs::read_to_string(folder.join(RULES_TESTS))?;
 
     let traffic = Traffic::new()?;
-    let registry = traffic.registry();
-    let exporter = Exporter::start(move || registry.render_prometheus())?;
+    let exporter = Exporter::start(traffic.registry())?;
     let server = Prometheus::start(exporter.address(), &folder.join(RULES))?;
     // Counters are first seen at zero, so that there is a rate.
     exporter.wait_until_scraped()?;
     traffic.run()?;
+    let visits = visits(&exporter);
     exporter.wait_until_scraped()?;
     let exported = traffic.registry().render_prometheus();
     let rules_seen = evaluated(&server, &exporter)?;
@@ -52,6 +52,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
     let mut checks = Checks::default();
     checks.add("form", form(&dashboard));
+    checks.add("gateway", visits);
     checks.add("traffic", moved(&exported));
     checks.add("scrape", scraped(&exported, &server));
     checks.add("names", names(&dashboard, &alert_expressions(&rules_seen), &catalog));
@@ -109,6 +110,19 @@ impl Checks {
 
 fn form(dashboard: &Dashboard) -> Found {
     found(dashboard.findings(), || format!("{} panels", dashboard.n_panels()))
+}
+
+/// Whether the gateway, which shows the figures, answers like one.
+fn visits(exporter: &Exporter) -> Found {
+    let mut findings = Vec::new();
+    for (path, headers, expected) in VISITS {
+        match exporter.visit(path, headers) {
+            Ok(status) if status == *expected => {}
+            Ok(status) => findings.push(format!("{path} with {headers:?}: {status}, not {expected}")),
+            Err(error) => findings.push(format!("{path} with {headers:?}: {error}")),
+        }
+    }
+    found(findings, || format!("http_gateway answers {} visits", VISITS.len()))
 }
 
 /// Whether the traffic was of every kind: each counter counted something in some cache.
@@ -309,6 +323,17 @@ fn family(name: &str) -> &str {
 fn found(findings: Vec<String>, all_is_well: impl FnOnce() -> String) -> Found {
     if findings.is_empty() { Ok(all_is_well()) } else { Err(findings) }
 }
+
+type Headers = &'static [(&'static str, &'static str)];
+
+/// Paths, headers, and the status of the answer.
+const VISITS: &[(&str, Headers, u16)] = &[
+    ("/", &[], 200),
+    ("/index.html", &[("if-none-match", "*")], 304),
+    ("/store.svg", &[("range", "bytes=0-99")], 206),
+    ("/store.svg", &[], 200),
+    ("/nothing", &[], 404),
+];
 
 /// How many scrapes it may take until every alert has been evaluated.
 const SCRAPES_MAX: usize = 100;

@@ -1,46 +1,73 @@
-//! What `/metrics` of a program is to Prometheus, with nothing else around it.
+//! What Prometheus scrapes: the example `http_gateway`, over a cached store of its own, and with the figures of others.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
-    sync::mpsc::{self, Receiver},
+    error::Error,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::Duration,
 };
 
-use cache_facade::cache_metrics::CONTENT_TYPE;
+use axum::{extract::Request, middleware::map_request};
+use cache_facade::{CachedStoreBuilder, Freshness, cache_metrics::Registry};
+use http_gateway::{Gateway, demo};
+use tokio::runtime::Builder;
+use ureq::Agent;
 
-/// Answers every request with the metrics of that moment, until the process ends.
+/// Answers until the process ends.
 pub(crate) struct Exporter {
     address: SocketAddr,
-    /// One for each request, before it is answered.
+    /// One for each scrape, before it is answered.
     scrapes: Receiver<()>,
+    agent: Agent,
 }
 
 impl Exporter {
-    /// Answers with what `render` gives, on a port of its own of the loopback interface.
-    pub(crate) fn start(render: impl Fn() -> String + Send + 'static) -> io::Result<Self> {
+    /// Shows the figures of `registry`, to which it adds its own, on a port of its own of the loopback interface.
+    pub(crate) fn start(registry: Registry) -> Result<Self, Box<dyn Error>> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let site = CachedStoreBuilder::new(Arc::new(runtime.block_on(demo())?));
+        let site = site.name("site").freshness(Freshness::max_age(MAX_AGE)).build()?;
+        registry.add(&site);
         let (sender, scrapes) = mpsc::channel();
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                // Whoever goes away before the answer asks again.
-                let answered = stream.and_then(|stream| {
-                    let stream = asked(stream)?;
-                    let told = sender.send(());
-                    answer(stream, &render()).map(|()| told)
-                });
-                if matches!(answered, Ok(Err(_))) {
-                    return;
-                }
+        let told = move |request: Request| {
+            if request.uri().path() == METRICS {
+                // Nobody hears of it when the process ends.
+                let _ = sender.send(());
             }
+            std::future::ready(request)
+        };
+        let router =
+            Gateway::new(site).registry(registry).metrics_path(METRICS).router().layer(map_request(told));
+        thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, router).await
+            })
         });
-        Ok(Self { address, scrapes })
+        let config =
+            Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).proxy(None);
+        Ok(Self { address, scrapes, agent: config.build().into() })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The status of the answer to a GET of `path` with `headers`, whose body comes whole.
+    pub(crate) fn visit(&self, path: &str, headers: &[(&str, &str)]) -> Result<u16, ureq::Error> {
+        let request = self.agent.get(format!("http://{}{path}", self.address));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let mut answer = request.call()?;
+        answer.body_mut().read_to_vec()?;
+        Ok(answer.status().as_u16())
     }
 
     /// Waits until Prometheus has what is exported now: it asks again only when it has stored the answer before.
@@ -58,21 +85,6 @@ impl Exporter {
     }
 }
 
-/// Reads a request, which has no body.
-fn asked(mut stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut lines = BufReader::new(&mut stream).lines();
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    Ok(stream)
-}
-
-fn answer(mut stream: TcpStream, text: &str) -> io::Result<()> {
-    let n = text.len();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(text.as_bytes())
-}
-
+const METRICS: &str = "/metrics";
+const MAX_AGE: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30);
