@@ -112,7 +112,7 @@ const CASES: &[Case] = &[
             (r#"object_cache_origin_requests_total{op="read",outcome="failed"}"#, 100),
             (r#"object_cache_origin_requests_total{op="put",outcome="done"}"#, 30),
             (r#"object_cache_origin_requests_total{op="delete",outcome="done"}"#, 1000),
-            (r#"object_cache_block_requests_total{outcome="done"}"#, 200),
+            (r#"object_cache_origin_requests_total{op="blocks",outcome="done"}"#, 200),
             (r#"object_cache_io_bytes_total{source="cache"}"#, 600),
             (r#"object_cache_io_bytes_total{source="origin"}"#, 900),
         ],

@@ -37,7 +37,7 @@ pub use crate::{
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
     read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status, WeakReadThrough},
-    stats::{Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
+    stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };

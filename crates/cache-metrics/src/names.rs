@@ -53,7 +53,7 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// Every metric, in the order in which they are exported.
-pub const METRICS: [&Metric; 18] = [
+pub const METRICS: [&Metric; 17] = [
     &REQUESTS,
     &COALESCED,
     &AGE,
@@ -69,7 +69,6 @@ pub const METRICS: [&Metric; 18] = [
     &INVALIDATIONS,
     &BACKEND_ERRORS,
     &BLOCKS,
-    &BLOCK_REQUESTS,
     &PASSED_THROUGH,
     &RESTARTS,
 ];
@@ -117,7 +116,8 @@ pub static IO: Metric = Metric {
     attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
 };
 
-/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`.
+/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`; `blocks` are
+/// requests of a cache that holds objects by blocks, for those of a version that it knows.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
     prometheus_name: "object_cache_origin_requests_total",
@@ -125,7 +125,7 @@ pub static ORIGIN_REQUESTS: Metric = Metric {
     unit: "{request}",
     help: "Requests made to the origin, by operation and by what came of them",
     attributes: &[
-        Attribute { name: "op", values: &["read", "put", "delete"] },
+        Attribute { name: "op", values: &["read", "put", "delete", "blocks"] },
         Attribute {
             name: "outcome",
             values: &["unchanged", "changed", "gone", "done", "refused", "failed", "abandoned"],
@@ -133,14 +133,14 @@ pub static ORIGIN_REQUESTS: Metric = Metric {
     ],
 };
 
-/// How long the origin took to answer; for a read, with its body.
+/// How long the origin took to answer; for a read of a whole object, with its body.
 pub static ORIGIN_DURATION: Metric = Metric {
     name: "object_cache.origin.duration",
     prometheus_name: "object_cache_origin_duration_seconds",
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
     help: "Time from the sending of a request to the origin to its answer",
-    attributes: &[Attribute { name: "op", values: &["read", "put", "delete"] }],
+    attributes: &[Attribute { name: "op", values: &["read", "put", "delete", "blocks"] }],
 };
 
 /// Requests that the origin has not answered yet.
@@ -231,16 +231,6 @@ pub static BLOCKS: Metric = Metric {
     unit: "{block}",
     help: "Blocks that reads wanted, by whether they were held",
     attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
-};
-
-/// Of a cache that holds objects by blocks: requests beside those of [`ORIGIN_REQUESTS`].
-pub static BLOCK_REQUESTS: Metric = Metric {
-    name: "object_cache.block.requests",
-    prometheus_name: "object_cache_block_requests_total",
-    kind: Kind::Counter,
-    unit: "{request}",
-    help: "Requests for blocks of a version that was known",
-    attributes: &[Attribute { name: "outcome", values: &["done", "refused", "failed", "abandoned"] }],
 };
 
 /// Of a cache that holds objects by blocks: what it has no part in.

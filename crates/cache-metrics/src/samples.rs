@@ -5,9 +5,8 @@ use cache_core::{Histogram, Outcomes};
 use crate::{
     Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCK_REQUESTS, BLOCKS, CAPACITY, COALESCED, ENTRY_COUNT, EVICTIONS, INFLIGHT,
-        INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_REQUESTS, PASSED_THROUGH, REFUSALS, REQUESTS,
-        RESTARTS, SIZE,
+        AGE, BACKEND_ERRORS, BLOCKS, CAPACITY, COALESCED, ENTRY_COUNT, EVICTIONS, INFLIGHT, INVALIDATIONS,
+        IO, Metric, ORIGIN_DURATION, ORIGIN_REQUESTS, PASSED_THROUGH, REFUSALS, REQUESTS, RESTARTS, SIZE,
     },
 };
 
@@ -81,11 +80,24 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         ],
         &origin.deletes,
     );
-    let times = [
+    let for_blocks = blocks.iter().flat_map(|blocks| {
+        outcomes(
+            &ORIGIN_REQUESTS,
+            [
+                &[("op", "blocks"), ("outcome", "done")],
+                &[("op", "blocks"), ("outcome", "refused")],
+                &[("op", "blocks"), ("outcome", "failed")],
+                &[("op", "blocks"), ("outcome", "abandoned")],
+            ],
+            &blocks.requests,
+        )
+    });
+    let of_origin = [
         times(&[("op", "read")], &origin.read_times),
         times(&[("op", "put")], &origin.put_times),
         times(&[("op", "delete")], &origin.delete_times),
     ];
+    let of_blocks = blocks.iter().map(|blocks| times(&[("op", "blocks")], &blocks.request_times));
     let held = [
         one(&INFLIGHT, &[], origin.in_flight),
         one(&ENTRY_COUNT, &[], stats.entries),
@@ -104,33 +116,18 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&INVALIDATIONS, &[("source", "gone")], invalidated.gone),
         one(&BACKEND_ERRORS, &[], stats.backend_errors),
     ];
-    let blocks = blocks.iter().flat_map(|blocks| {
-        let wanted = [
+    let by_blocks = blocks.iter().flat_map(|blocks| {
+        [
             one(&BLOCKS, &[("result", "hit")], blocks.hit),
             one(&BLOCKS, &[("result", "miss")], blocks.missed),
-        ];
-        let requests = outcomes(
-            &BLOCK_REQUESTS,
-            [
-                &[("outcome", "done")],
-                &[("outcome", "refused")],
-                &[("outcome", "failed")],
-                &[("outcome", "abandoned")],
-            ],
-            &blocks.requests,
-        );
-        let rest = [one(&PASSED_THROUGH, &[], blocks.passed_through), one(&RESTARTS, &[], blocks.restarts)];
-        wanted.into_iter().chain(requests).chain(rest)
+            one(&PASSED_THROUGH, &[], blocks.passed_through),
+            one(&RESTARTS, &[], blocks.restarts),
+        ]
     });
     let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
-    any.into_iter()
-        .chain(puts)
-        .chain(deletes)
-        .chain(times)
-        .chain(held)
-        .chain(capacity)
-        .chain(left)
-        .chain(blocks)
+    let requests = any.into_iter().chain(puts).chain(deletes).chain(for_blocks);
+    let times = of_origin.into_iter().chain(of_blocks);
+    requests.chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
 }
 
 pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use cache_core::{Outcomes, ReadThrough, Stats, Validator};
+use cache_core::{Histogram, Outcomes, ReadThrough, Stats, Validator};
 
 /// A cache whose figures can be exported: its name, and the way to a snapshot of its counters as long as it lives.
 ///
@@ -33,6 +33,8 @@ pub struct BlockStats {
     pub missed: u64,
     /// Requests for blocks of a version that was known.
     pub requests: Outcomes,
+    /// How long they took, until the answer began.
+    pub request_times: Histogram,
     /// Requests that were handed to the store as they were, and objects that could not be held.
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced.

@@ -129,7 +129,7 @@ pub(super) const ROWS: &[Row] = &[
                     "",
                     r#"
                     sum(increase(object_cache_requests_total{..}[$__range]))
-                    - sum(increase(object_cache_origin_requests_total{.., op="read"}[$__range]) or increase(object_cache_block_requests_total{..}[$__range]))
+                    - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
                 "#,
                 )],
                 ..NUMBER
@@ -157,7 +157,7 @@ pub(super) const ROWS: &[Row] = &[
                     r#"
                     (
                       sum(increase(object_cache_requests_total{..}[$__range]))
-                      - sum(increase(object_cache_origin_requests_total{.., op="read"}[$__range]) or increase(object_cache_block_requests_total{..}[$__range]))
+                      - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
                     ) / 1000 * $price_get
                     + sum(increase(object_cache_io_bytes_total{.., source="cache"}[$__range])) / 2^30 * $price_gb
                 "#,
@@ -292,14 +292,14 @@ pub(super) const ROWS: &[Row] = &[
                     (
                         "to the store",
                         r#"
-                        sum(rate(object_cache_origin_requests_total{.., op="read"}[$__rate_interval]) or rate(object_cache_block_requests_total{..}[$__rate_interval]))
+                        sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
                     "#,
                     ),
                     (
                         "saved",
                         r#"
                         sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                        - sum(rate(object_cache_origin_requests_total{.., op="read"}[$__rate_interval]) or rate(object_cache_block_requests_total{..}[$__rate_interval]))
+                        - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
                     "#,
                     ),
                 ],
@@ -330,7 +330,7 @@ pub(super) const ROWS: &[Row] = &[
                         3600 * (
                           (
                             sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                            - sum(rate(object_cache_origin_requests_total{.., op="read"}[$__rate_interval]) or rate(object_cache_block_requests_total{..}[$__rate_interval]))
+                            - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
                           ) / 1000 * $price_get
                           + sum(rate(object_cache_io_bytes_total{.., source="cache"}[$__rate_interval])) / 2^30 * $price_gb
                         )
@@ -340,7 +340,7 @@ pub(super) const ROWS: &[Row] = &[
                         "spent",
                         r#"
                         3600 * (
-                          sum(rate(object_cache_origin_requests_total{.., op="read"}[$__rate_interval]) or rate(object_cache_block_requests_total{..}[$__rate_interval])) / 1000 * $price_get
+                          sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval])) / 1000 * $price_get
                           + sum(rate(object_cache_origin_requests_total{.., op="put"}[$__rate_interval])) / 1000 * $price_put
                           + sum(rate(object_cache_io_bytes_total{.., source="origin"}[$__rate_interval])) / 2^30 * $price_gb
                         )
@@ -363,21 +363,15 @@ pub(super) const ROWS: &[Row] = &[
                     that does not hold; failed is none; abandoned was given up before an answer.",
                 view: View::Stacked,
                 unit: "reqps",
-                queries: &[
-                    (
-                        "{{op}} {{outcome}}",
-                        "sum by (op, outcome) (rate(object_cache_origin_requests_total{..}[$__rate_interval]))",
-                    ),
-                    (
-                        "blocks {{outcome}}",
-                        "sum by (outcome) (rate(object_cache_block_requests_total{..}[$__rate_interval]))",
-                    ),
-                ],
+                queries: &[(
+                    "{{op}} {{outcome}}",
+                    "sum by (op, outcome) (rate(object_cache_origin_requests_total{..}[$__rate_interval]))",
+                )],
                 ..LINES
             },
             Panel {
                 title: "Time to answer",
-                description: "How long requests to the store took, by operation; a read with its body. Half of them took \
+                description: "How long requests to the store took, by operation; a read of a whole object with its body. Half of them took \
                     less than p50, one in a hundred more than p99.",
                 unit: "s",
                 queries: &[

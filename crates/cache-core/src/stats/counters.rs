@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Invalidated, OriginStats, Outcomes, Refused, Stats, histogram::Measured};
+use super::{Invalidated, OriginStats, Outcomes, Refused, Stats, histogram::AtomicHistogram};
 use crate::Usage;
 
 /// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
@@ -15,8 +15,8 @@ use crate::Usage;
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
-    age: Measured,
-    origin_times: [Measured; OPS],
+    age: AtomicHistogram,
+    origin_times: [AtomicHistogram; OPS],
 }
 
 /// What is counted, as an index. What a hit counts is on one cache line.

@@ -70,14 +70,15 @@ impl Sub for Histogram {
     }
 }
 
-/// The counters behind a [`Histogram`].
+/// A [`Histogram`] that is being counted, by any number of threads.
 #[derive(Debug, Default)]
-pub(super) struct Measured {
+pub struct AtomicHistogram {
     buckets: [[AtomicU64; 2]; BUCKETS],
 }
 
-impl Measured {
-    pub(super) fn add(&self, span: Duration, bounds: &Bounds) {
+impl AtomicHistogram {
+    /// Counts `span` in its bucket. The bounds are the same each time.
+    pub fn add(&self, span: Duration, bounds: &Bounds) {
         let i = bounds.partition_point(|bound| *bound < span);
         let [count, micros] = &self.buckets[i];
         count.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +86,8 @@ impl Measured {
         micros.fetch_add(rounded_up, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self) -> Histogram {
+    /// What was counted so far.
+    pub fn snapshot(&self) -> Histogram {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Histogram {
             buckets: array::from_fn(|i| {
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_the_bucket_below_it() {
-        let measured = Measured::default();
+        let measured = AtomicHistogram::default();
         let bounds = &Stats::ORIGIN_BOUNDS;
         for span in [Duration::ZERO, bounds[0], bounds[0] + Duration::from_nanos(1), Duration::MAX] {
             measured.add(span, bounds);
@@ -121,7 +123,7 @@ mod tests {
     fn a_mean_is_within_its_bucket() {
         for bounds in [&Stats::ORIGIN_BOUNDS, &Stats::AGE_BOUNDS] {
             for (i, bound) in bounds.iter().enumerate() {
-                let measured = Measured::default();
+                let measured = AtomicHistogram::default();
                 for nanos in [0, 1, 700] {
                     measured.add(*bound + Duration::from_nanos(nanos), bounds);
                 }
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_interval_is_a_difference() {
-        let measured = Measured::default();
+        let measured = AtomicHistogram::default();
         measured.add(Duration::from_millis(3), &Stats::ORIGIN_BOUNDS);
         let earlier = measured.snapshot();
         measured.add(Duration::from_millis(4), &Stats::ORIGIN_BOUNDS);

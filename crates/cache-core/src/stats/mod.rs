@@ -6,7 +6,7 @@ mod histogram;
 use std::{ops::Sub, time::Duration};
 
 pub(crate) use self::counters::{Count, Counters, Op};
-pub use self::histogram::{Bounds, Bucket, Histogram};
+pub use self::histogram::{AtomicHistogram, Bounds, Bucket, Histogram};
 
 /// A snapshot of a cache's counters. Running totals since the cache was built, but for `entries`, `bytes`,
 /// `capacity_bytes` and `origin.in_flight`, which say how it is now. `later - earlier` gives what happened between the

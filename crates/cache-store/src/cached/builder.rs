@@ -195,7 +195,7 @@ impl CachedStoreBuilder {
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
         let name = self.name.as_deref().unwrap_or("default");
         let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
-        let fills = Arc::new(Fills::new(name.into(), store, blocks, self.origin_timeout));
+        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, self.origin_timeout));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cache_core::Clock;
 use futures_util::FutureExt;
 use object_store::{GetOptions, ObjectStore, path::Path};
 
@@ -21,7 +22,8 @@ use super::{
 /// The fills that somebody reads, by path.
 pub(super) struct Fills {
     /// What the cache is called.
-    cache: Arc<str>,
+    pub(super) cache: Arc<str>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     /// How long the store may be silent.
@@ -40,11 +42,12 @@ pub(super) enum Found {
 impl Fills {
     pub(super) fn new(
         cache: Arc<str>,
+        clock: Arc<dyn Clock>,
         store: Arc<dyn ObjectStore>,
         blocks: Arc<Blocks>,
         origin_timeout: Duration,
     ) -> Self {
-        Self { cache, store, blocks, origin_timeout, table: Mutex::default() }
+        Self { cache, clock, store, blocks, origin_timeout, table: Mutex::default() }
     }
 
     /// Lets others join `fill`.
@@ -95,9 +98,9 @@ impl Fills {
     ) -> Found {
         let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
         let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let (cache, blocks, wanted) = (Arc::clone(&self.cache), Arc::clone(&self.blocks), range.clone());
+        let (fills, wanted) = (Arc::clone(self), range.clone());
         let request = async move {
-            let request = BlockRequest::send(&cache, &blocks, &location, &wanted);
+            let request = BlockRequest::send(&fills, &location, &wanted);
             request.answer(store.get_opts(&location, question)).await
         };
         let request = request.boxed();

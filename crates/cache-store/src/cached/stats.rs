@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-use cache_core::{Outcomes, Stats};
+use cache_core::{AtomicHistogram, Clock, Histogram, Moment, Outcomes, Stats};
 use cache_metrics::{BlockStats, Snapshot, Source};
 
 use object_store::{Result, path::Path};
 
-use super::{CachedStore, blocks::Blocks, trace::Span};
+use super::{CachedStore, blocks::Blocks, fills::Fills, trace::Span};
 use crate::error::is_outage;
 
 /// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was built. Read while
@@ -31,6 +31,8 @@ pub struct CachedStoreStats {
     pub blocks_missed: u64,
     /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests.
     pub block_requests: Outcomes,
+    /// How long they took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are left out.
+    pub block_request_times: Histogram,
     /// Requests for blocks, sent and not yet answered, now.
     pub block_requests_in_flight: u64,
     /// Bytes given to callers from held blocks.
@@ -69,6 +71,7 @@ impl From<CachedStoreStats> for Snapshot {
         blocks.hit = store.blocks_hit;
         blocks.missed = store.blocks_missed;
         blocks.requests = store.block_requests;
+        blocks.request_times = store.block_request_times;
         blocks.passed_through = store.passed_through;
         blocks.restarts = store.restarts;
         Self::from(stats).with_blocks(blocks)
@@ -78,20 +81,25 @@ impl From<CachedStoreStats> for Snapshot {
 /// A request for blocks, from its sending on. Dropped before it was answered, it was abandoned.
 pub(super) struct BlockRequest {
     blocks: Arc<Blocks>,
+    clock: Arc<dyn Clock>,
+    sent_at: Moment,
     span: Span,
     outcome: (Count, &'static str),
 }
 
 impl BlockRequest {
-    pub(super) fn send(cache: &str, blocks: &Arc<Blocks>, location: &Path, range: &Range<u64>) -> Self {
+    pub(super) fn send(fills: &Fills, location: &Path, range: &Range<u64>) -> Self {
+        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
         blocks.counters.add(Count::BlockRequestsSent, 1);
-        let span = Span::of_request(cache, location, range);
-        Self { blocks: Arc::clone(blocks), span, outcome: (Count::BlockRequestsAbandoned, "abandoned") }
+        let (span, sent_at) = (Span::of_request(&fills.cache, location, range), clock.now());
+        Self { blocks, clock, sent_at, span, outcome: (Count::BlockRequestsAbandoned, "abandoned") }
     }
 
     /// The store's answer; of the body nothing need be there yet.
     pub(super) async fn answer<T>(mut self, request: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = self.span.around(request).await;
+        let took = self.clock.now().saturating_since(self.sent_at);
+        self.blocks.counters.times.add(took, &Stats::ORIGIN_BOUNDS);
         self.outcome = match &answer {
             Ok(_) => (Count::BlockRequestsDone, "done"),
             Err(error) if is_outage(error) => (Count::BlockRequestsFailed, "failed"),
@@ -126,17 +134,20 @@ pub(super) enum Count {
     BackendErrors,
 }
 
-pub(super) struct Counters([AtomicU64; COUNTS]);
+pub(super) struct Counters {
+    counts: [AtomicU64; COUNTS],
+    times: AtomicHistogram,
+}
 
 const COUNTS: usize = Count::BackendErrors as usize + 1;
 
 impl Counters {
     pub(super) fn add(&self, count: Count, n: u64) {
-        self.0[count as usize].fetch_add(n, Ordering::Relaxed);
+        self.counts[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
     pub(super) fn snapshot(&self, heads: Stats) -> CachedStoreStats {
-        let of = |count: Count| self.0[count as usize].load(Ordering::Relaxed);
+        let of = |count: Count| self.counts[count as usize].load(Ordering::Relaxed);
         let mut block_requests = Outcomes::default();
         block_requests.done = of(Count::BlockRequestsDone);
         block_requests.refused = of(Count::BlockRequestsRefused);
@@ -147,6 +158,7 @@ impl Counters {
             blocks_hit: of(Count::BlocksHit),
             blocks_missed: of(Count::BlocksMissed),
             block_requests,
+            block_request_times: self.times.snapshot(),
             // After those that have ended: they were sent before.
             block_requests_in_flight: of(Count::BlockRequestsSent).saturating_sub(block_requests.requests()),
             bytes_from_cache: of(Count::BytesFromCache),
@@ -160,6 +172,6 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self(array::from_fn(|_| AtomicU64::default()))
+        Self { counts: array::from_fn(|_| AtomicU64::default()), times: AtomicHistogram::default() }
     }
 }

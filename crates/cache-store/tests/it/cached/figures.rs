@@ -44,6 +44,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
     assert_eq!((requests().refused, requests().requests(), cached.stats().restarts), (1, 4, 1));
     let of_heads = cached.stats().heads.origin.requests();
     assert_eq!(of_heads + requests().requests(), store.count() as u64);
+    assert_eq!(cached.stats().block_request_times.count(), 3, "all but the one that was given up");
 }
 
 #[tokio::test]
