@@ -35,8 +35,11 @@ use super::objects::runtime;
 /// An exporter of a registry: each call is a scrape.
 pub type Scrape = Box<dyn FnMut() + Send>;
 
+/// Makes an exporter of a registry.
+pub type Exporter = fn(&Registry) -> Scrape;
+
 /// Every exporter, by name.
-pub const ALL: [(&str, fn(Registry) -> Scrape); 5] = [
+pub const ALL: [(&str, Exporter); 5] = [
     ("prometheus", by_text),
     ("metrics", by_recorder),
     ("metrics-rendered", by_rendered_recorder),
@@ -44,19 +47,20 @@ pub const ALL: [(&str, fn(Registry) -> Scrape); 5] = [
     ("opentelemetry-collected", by_meter),
 ];
 
-fn by_text(registry: Registry) -> Scrape {
+fn by_text(registry: &Registry) -> Scrape {
+    let registry = registry.clone();
     Box::new(move || drop(black_box(registry.render_prometheus())))
 }
 
 /// What is handed to a recorder.
-fn by_recorder(registry: Registry) -> Scrape {
-    let recorder = PrometheusBuilder::new().build_recorder();
+fn by_recorder(registry: &Registry) -> Scrape {
+    let (registry, recorder) = (registry.clone(), PrometheusBuilder::new().build_recorder());
     Box::new(move || registry.record_to(&recorder))
 }
 
 /// The recorder makes its text of it, too.
-fn by_rendered_recorder(registry: Registry) -> Scrape {
-    let recorder = PrometheusBuilder::new().build_recorder();
+fn by_rendered_recorder(registry: &Registry) -> Scrape {
+    let (registry, recorder) = (registry.clone(), PrometheusBuilder::new().build_recorder());
     Box::new(move || {
         registry.record_to(&recorder);
         drop(black_box(recorder.handle().render()));
@@ -64,7 +68,7 @@ fn by_rendered_recorder(registry: Registry) -> Scrape {
 }
 
 /// What is told to instruments.
-fn by_instruments(registry: Registry) -> Scrape {
+fn by_instruments(registry: &Registry) -> Scrape {
     let instruments = Arc::<Instruments>::default();
     registry.observe(&Meter::new(Arc::clone(&instruments) as _));
     Box::new(move || {
@@ -104,7 +108,7 @@ impl AsyncInstrument<u64> for Nowhere {
 }
 
 /// As a reader of the SDK gets it, before it is sent anywhere.
-fn by_meter(registry: Registry) -> Scrape {
+fn by_meter(registry: &Registry) -> Scrape {
     let reader = Reader(Arc::new(ManualReader::default()));
     let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
     registry.observe(&provider.meter("object_cache"));
@@ -150,12 +154,12 @@ pub struct Scraping {
 
 impl Scraping {
     /// Begins.
-    pub fn begin(cache: &ObjectCache, exporter: fn(Registry) -> Scrape) -> Self {
+    pub fn begin(cache: &ObjectCache, exporter: Exporter) -> Self {
         let registry = Registry::new();
         registry.add(cache);
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let mut scrape = exporter(registry);
+            let mut scrape = exporter(&registry);
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 scrape();
             }
@@ -174,12 +178,12 @@ impl Drop for Scraping {
 }
 
 /// Scrapes of so many caches, each of which has been used.
-pub fn of_many(n_caches: usize, (name, exporter): (&str, fn(Registry) -> Scrape)) -> Subject {
+pub fn of_many(n_caches: usize, (name, exporter): (&str, Exporter)) -> Subject {
     Subject::new(name, move || {
         let (registry, runtime) = (Registry::new(), runtime());
         let caches: Vec<_> = (0..n_caches).map(|number| used(&runtime, number)).collect();
         caches.iter().for_each(|cache| registry.add(cache));
-        let scrape = Mutex::new(exporter(registry));
+        let scrape = Mutex::new(exporter(&registry));
         Run::new(move |_, ops| {
             let (_held, mut scrape) = (&caches, scrape.lock().expect("no scrape panics"));
             (0..ops).for_each(|_| scrape());

@@ -59,7 +59,11 @@ const STEPS: &[Step] = &[
         run: simulate_nodes::check,
     },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
-    Step { name: "examples", about: "every example runs; each asserts what it prints", run: examples::check },
+    Step {
+        name: "examples",
+        about: "every example runs, and the demo; each asserts what it prints",
+        run: examples::check,
+    },
     Step {
         name: "dashboards",
         about: "what the dashboard and the alerts name is exported, says a real Prometheus",
