@@ -18,7 +18,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{
         AsyncInstrument, AsyncInstrumentBuilder, Callback, InstrumentProvider, Meter, MeterProvider as _,
-        ObservableCounter, ObservableGauge,
+        ObservableCounter, ObservableUpDownCounter,
     },
 };
 use opentelemetry_sdk::{
@@ -54,15 +54,15 @@ fn by_text(registry: &Registry) -> Scrape {
 
 /// What is handed to a recorder.
 fn by_recorder(registry: &Registry) -> Scrape {
-    let (registry, recorder) = (registry.clone(), PrometheusBuilder::new().build_recorder());
-    Box::new(move || registry.record_to(&recorder))
+    let (recording, recorder) = (registry.recording(), PrometheusBuilder::new().build_recorder());
+    Box::new(move || recording.record_to(&recorder))
 }
 
 /// The recorder makes its text of it, too.
 fn by_rendered_recorder(registry: &Registry) -> Scrape {
-    let (registry, recorder) = (registry.clone(), PrometheusBuilder::new().build_recorder());
+    let (recording, recorder) = (registry.recording(), PrometheusBuilder::new().build_recorder());
     Box::new(move || {
-        registry.record_to(&recorder);
+        recording.record_to(&recorder);
         drop(black_box(recorder.handle().render()));
     })
 }
@@ -72,37 +72,42 @@ fn by_instruments(registry: &Registry) -> Scrape {
     let instruments = Arc::<Instruments>::default();
     registry.observe(&Meter::new(Arc::clone(&instruments) as _));
     Box::new(move || {
-        let callbacks = instruments.0.lock().expect("nobody panics");
-        callbacks.iter().for_each(|observe| observe(&Nowhere));
+        let unsigned = instruments.unsigned.lock().expect("nobody panics");
+        unsigned.iter().for_each(|observe| observe(&Nowhere));
+        let signed = instruments.signed.lock().expect("nobody panics");
+        signed.iter().for_each(|observe| observe(&Nowhere));
     })
 }
 
 /// Instruments that keep nothing.
 #[derive(Default)]
-struct Instruments(Mutex<Vec<Callback<u64>>>);
+struct Instruments {
+    unsigned: Mutex<Vec<Callback<u64>>>,
+    signed: Mutex<Vec<Callback<i64>>>,
+}
 
 impl InstrumentProvider for Instruments {
     fn u64_observable_counter(
         &self,
         builder: AsyncInstrumentBuilder<'_, ObservableCounter<u64>, u64>,
     ) -> ObservableCounter<u64> {
-        self.0.lock().expect("nobody panics").extend(builder.callbacks);
+        self.unsigned.lock().expect("nobody panics").extend(builder.callbacks);
         ObservableCounter::new()
     }
 
-    fn u64_observable_gauge(
+    fn i64_observable_up_down_counter(
         &self,
-        builder: AsyncInstrumentBuilder<'_, ObservableGauge<u64>, u64>,
-    ) -> ObservableGauge<u64> {
-        self.0.lock().expect("nobody panics").extend(builder.callbacks);
-        ObservableGauge::new()
+        builder: AsyncInstrumentBuilder<'_, ObservableUpDownCounter<i64>, i64>,
+    ) -> ObservableUpDownCounter<i64> {
+        self.signed.lock().expect("nobody panics").extend(builder.callbacks);
+        ObservableUpDownCounter::new()
     }
 }
 
 struct Nowhere;
 
-impl AsyncInstrument<u64> for Nowhere {
-    fn observe(&self, number: u64, attributes: &[KeyValue]) {
+impl<T: Send + Sync> AsyncInstrument<T> for Nowhere {
+    fn observe(&self, number: T, attributes: &[KeyValue]) {
         black_box((number, attributes));
     }
 }

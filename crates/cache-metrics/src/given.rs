@@ -1,50 +1,51 @@
 //! What was handed on of histograms, for exporters whose own histograms take single measurements.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
-use cache_core::Histogram;
+use cache_core::{Bounds, Bucket, Histogram};
 
-use crate::{Attributes, Collected, Sample, Value, Vocabulary, names::Metric};
+use crate::{
+    Attributes, Collected, Registry, Sample, Value, Vocabulary,
+    names::{Kind, Metric},
+};
 
-/// What one taker has got of each histogram of each cache.
-#[derive(Default)]
-pub(crate) struct Given {
-    caches: Vec<(Arc<str>, Histograms)>,
-}
+/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next goes on with its totals,
+/// so what was given under it is remembered as long as the registry does.
+#[derive(Debug, Default)]
+pub(crate) struct Given(HashMap<Arc<str>, Histograms>);
 
-type Histograms = HashMap<(&'static str, Attributes), Histogram>;
+type Histograms = HashMap<(&'static str, Attributes), Vec<Bucket>>;
 
 /// What a taker has not got yet of one histogram.
 pub(crate) struct News {
     pub(crate) cache: Arc<str>,
     pub(crate) metric: &'static Metric,
     pub(crate) attributes: Attributes,
-    pub(crate) histogram: Histogram,
+    /// How many measurements there are, and how many seconds each is: the mean of those of one bucket.
+    pub(crate) measurements: Vec<(u64, f64)>,
 }
 
 impl Given {
-    /// What is new in `caches`; from now on it is not new any more. What was given of caches that are gone is forgotten.
-    pub(crate) fn take(&mut self, caches: &[Collected], vocabulary: &Vocabulary) -> Vec<News> {
-        let is_same = |name: &Arc<str>, cache: &Collected| Arc::ptr_eq(name, &cache.name);
-        self.caches.retain(|(name, _)| caches.iter().any(|cache| is_same(name, cache)));
+    /// What is new in `caches`; from now on it is not new any more.
+    pub(crate) fn take(
+        &mut self,
+        registry: &Registry,
+        caches: &[Collected],
+        vocabulary: &Vocabulary,
+    ) -> Vec<News> {
+        if self.0.len() > caches.len() {
+            self.0.retain(|name, _| registry.knows(name));
+        }
         let mut news = Vec::new();
         for cache in caches {
-            let known = self.caches.iter().position(|(name, _)| is_same(name, cache));
-            let at = known.unwrap_or_else(|| {
-                self.caches.push((Arc::clone(&cache.name), HashMap::new()));
-                self.caches.len() - 1
-            });
-            let given = &mut self.caches[at].1;
+            let given = self.0.entry(Arc::clone(&cache.name)).or_default();
             for Sample { metric, attributes, value } in (vocabulary.samples)(&cache.snapshot) {
-                let Value::Histogram(now) = value else { continue };
-                let before = given.insert((metric.name, attributes), *now).unwrap_or_default();
-                if before.count() < now.count() {
-                    news.push(News {
-                        cache: Arc::clone(&cache.name),
-                        metric,
-                        attributes,
-                        histogram: *now - before,
-                    });
+                let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else { continue };
+                let given = given.entry((metric.name, attributes)).or_default();
+                let measurements = take(given, now, bounds);
+                if !measurements.is_empty() {
+                    let cache = Arc::clone(&cache.name);
+                    news.push(News { cache, metric, attributes, measurements });
                 }
             }
         }
@@ -52,10 +53,67 @@ impl Given {
     }
 }
 
-impl News {
-    /// Each bucket that has something: how many, and the mean of them in seconds.
-    pub(crate) fn measurements(&self) -> impl Iterator<Item = (u64, f64)> {
-        let buckets = self.histogram.buckets().iter().filter(|bucket| bucket.count > 0);
-        buckets.map(|bucket| (bucket.count, bucket.mean_seconds()))
+/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`, and its counts and its
+/// times may be apart: what cannot be in its bucket yet is handed on with what comes next.
+fn take(given: &mut Vec<Bucket>, now: &Histogram, bounds: &Bounds) -> Vec<(u64, f64)> {
+    given.resize(now.buckets().len(), Bucket::default());
+    let lower = iter::once(None).chain(bounds.iter().map(Some));
+    let upper = bounds.iter().map(Some).chain(iter::once(None));
+    let mut measurements = Vec::new();
+    for (((given, now), lower), upper) in given.iter_mut().zip(now.buckets()).zip(lower).zip(upper) {
+        let count = now.count.saturating_sub(given.count);
+        if count == 0 {
+            continue;
+        }
+        let micros = |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        // All the measurements together are between these.
+        let least = lower.map_or(0, |bound| (micros(bound) + 1).saturating_mul(count));
+        let most = upper.map_or(u64::MAX, |bound| micros(bound).saturating_mul(count));
+        let together = now.micros.saturating_sub(given.micros).clamp(least, most);
+        given.count += count;
+        given.micros += together;
+        measurements.push((count, together as f64 / count as f64 / MICROS_PER_SECOND));
+    }
+    measurements
+}
+
+const MICROS_PER_SECOND: f64 = 1e6;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cache_core::{AtomicHistogram, Stats};
+
+    use super::*;
+
+    const BOUNDS: &Bounds = &Stats::ORIGIN_BOUNDS;
+
+    fn of(millis: &[u64]) -> Histogram {
+        let histogram = AtomicHistogram::default();
+        millis.iter().for_each(|millis| histogram.add(Duration::from_millis(*millis), BOUNDS));
+        histogram.snapshot()
+    }
+
+    /// Count and time of a measurement are two counters, and one may be read before the other is written.
+    #[test]
+    fn what_is_read_half_way_is_in_its_bucket_and_the_rest_comes_later() {
+        let mut given = Vec::new();
+        // One measurement, of which 2 ms are there.
+        let torn = of(&[26, 26]) - of(&[50]);
+        let first = take(&mut given, &torn, BOUNDS);
+        assert_eq!(first, [(1, 0.025_001)]);
+        // The rest of it, and another one.
+        let second = take(&mut given, &of(&[26, 30]), BOUNDS);
+        assert_eq!(second, [(1, 0.030_999)]);
+        assert!(take(&mut given, &of(&[26, 30]), BOUNDS).is_empty());
+    }
+
+    #[test]
+    fn what_is_older_than_what_was_given_brings_nothing() {
+        let mut given = Vec::new();
+        take(&mut given, &of(&[1, 3, 3]), BOUNDS);
+        assert!(take(&mut given, &of(&[1, 3]), BOUNDS).is_empty());
+        assert_eq!(take(&mut given, &of(&[1, 3, 3, 3]), BOUNDS), [(1, 0.003)]);
     }
 }

@@ -16,8 +16,8 @@
 //! | feature | | brings |
 //! | --- | --- | --- |
 //! | `prometheus` | `Registry::render_prometheus`: the text that a scrape gets | nothing |
-//! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` |
-//! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` |
+//! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` 0.24 |
+//! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` 0.33, without its SDK |
 //!
 //! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter of one's own goes through
 //! [`Registry::collect`] and [`Registry::vocabularies`]; [`micrometer`] has the names that dashboards for Micrometer's caches use.
@@ -36,10 +36,18 @@ mod recorder;
 mod registry;
 mod samples;
 mod source;
+mod totals;
 mod vocabulary;
+
+#[cfg(feature = "metrics")]
+pub use metrics;
+#[cfg(feature = "opentelemetry")]
+pub use opentelemetry;
 
 #[cfg(feature = "prometheus")]
 pub use crate::prometheus::CONTENT_TYPE;
+#[cfg(feature = "metrics")]
+pub use crate::recorder::Recording;
 pub use crate::{
     registry::{Collected, Registry},
     samples::{Attributes, Sample, Value, samples},

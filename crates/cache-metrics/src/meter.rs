@@ -17,13 +17,19 @@ use crate::{
 };
 
 impl Registry {
-    /// Has `meter` export all figures of the caches that are, and will be, in this registry: each collection of its
-    /// provider takes one snapshot of each cache. The instruments are the meter's, and go with its provider; they hold no
-    /// cache. To be called once for a provider: twice, and histograms count twice.
+    /// Has `meter` export all figures of the caches that are, and will be, in this registry. The instruments are the meter's,
+    /// and go with its provider; they hold no cache. To be called once for a provider: twice, and histograms count twice.
+    /// Each collection takes one snapshot of each cache, unless another reader of the provider collects at the same time: then
+    /// both may see parts of either.
     ///
     /// OpenTelemetry has no observable histogram. So ours are fed when the others are observed: each measurement since
     /// the last collection once, as the mean of those of its bucket, with the bounds in [`names`](crate::names) as advice.
-    /// Their counts, sums and buckets are exact; the least and the greatest are as fine as the buckets.
+    /// Their counts and buckets are exact, and so are their sums once nothing is being measured; the least and the greatest
+    /// are as fine as the buckets. They are not fed where a view drops all other instruments; they stay, as they were, when their
+    /// cache is gone; and the first collection hands on all since the cache was built, some 80 ns each.
+    ///
+    /// `object_cache.origin.requests` has 14 series a cache, and 22 for a `CachedStore`, where the SDK takes 2,000 an
+    /// instrument by default: for more than 90 caches in one provider, give it a view with a higher `cardinality_limit`.
     pub fn observe(&self, meter: &Meter) {
         for vocabulary in self.vocabularies() {
             Observed::begin(self.clone(), vocabulary, meter);
@@ -66,14 +72,22 @@ impl Observed {
         let observed = Arc::new(Self { registry, vocabulary, histograms, state });
         for metric in vocabulary.metrics {
             let observed = Arc::clone(&observed);
-            let observe = move |instrument: &dyn AsyncInstrument<u64>| observed.observe(metric, instrument);
             match metric.kind {
                 Kind::Counter => {
                     let builder = meter.u64_observable_counter(metric.name).with_unit(metric.unit);
+                    let observe = move |instrument: &dyn AsyncInstrument<u64>| {
+                        observed.observe(metric, |number, attributes| instrument.observe(number, attributes));
+                    };
                     builder.with_description(metric.help).with_callback(observe).build();
                 }
+                // They add up over caches.
                 Kind::Gauge => {
-                    let builder = meter.u64_observable_gauge(metric.name).with_unit(metric.unit);
+                    let builder = meter.i64_observable_up_down_counter(metric.name).with_unit(metric.unit);
+                    let observe = move |instrument: &dyn AsyncInstrument<i64>| {
+                        observed.observe(metric, |number, attributes| {
+                            instrument.observe(i64::try_from(number).unwrap_or(i64::MAX), attributes);
+                        });
+                    };
                     builder.with_description(metric.help).with_callback(observe).build();
                 }
                 Kind::Histogram(_) => {}
@@ -81,9 +95,9 @@ impl Observed {
         }
     }
 
-    fn observe(&self, metric: &'static Metric, instrument: &dyn AsyncInstrument<u64>) {
+    fn observe(&self, metric: &'static Metric, tell: impl Fn(u64, &[KeyValue])) {
         for (number, attributes) in self.round(metric.name).get(metric.name).into_iter().flatten() {
-            instrument.observe(*number, attributes);
+            tell(*number, attributes);
         }
     }
 
@@ -96,7 +110,7 @@ impl Observed {
             let caches = self.registry.collect();
             let round = Arc::new(by_instrument(&caches, self.vocabulary));
             state = self.state();
-            let news = state.given.take(&caches, self.vocabulary);
+            let news = state.given.take(&self.registry, &caches, self.vocabulary);
             (state.round, state.seen) = (round, Vec::new());
             drop(state);
             news.iter().for_each(|news| self.feed(news));
@@ -111,8 +125,8 @@ impl Observed {
             return;
         };
         let attributes = key_values(self.vocabulary, &news.cache, news.attributes);
-        for (count, mean) in news.measurements() {
-            (0..count).for_each(|_| histogram.record(mean, &attributes));
+        for (count, seconds) in &news.measurements {
+            (0..*count).for_each(|_| histogram.record(*seconds, &attributes));
         }
     }
 

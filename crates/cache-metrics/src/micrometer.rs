@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | `cache.gets{result = hit}` | gets served from a held copy: `requests{fresh, revalidated, stale}` |
 //! | `cache.gets{result = miss}` | all other gets: `requests{fetched, refetched, not_found, error}` |
-//! | `cache.puts` | bodies that came from the origin or were written to it, less those refused |
+//! | `cache.puts` | bodies that came from the origin, and those that were written to it |
 //! | `cache.load{result = success, failure}` | reads of the origin that it answered, with "not modified" too; those that it refused or failed to answer, and that were given up |
-//! | `cache.evictions` | `evictions{capacity}` |
+//! | `cache.evictions` | `evictions{capacity, expired}`, as for Caffeine |
 //! | `cache.size` | `entry.count` |
 //!
 //! Their attribute is `cache`, where ours have [`cache.name`](crate::names::CACHE_NAME). They are exported beside our own by a
@@ -38,7 +38,7 @@ static PUTS: Metric = Metric {
     prometheus_name: "cache_puts_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Copies that were kept",
+    help: "Bodies that came from the origin, and those that were written to it",
     attributes: &[],
 };
 
@@ -56,7 +56,7 @@ static EVICTIONS: Metric = Metric {
     prometheus_name: "cache_evictions_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Copies dropped to make room",
+    help: "Copies dropped to make room, or because their time to live had passed",
     attributes: &[],
 };
 
@@ -73,14 +73,13 @@ static SIZE: Metric = Metric {
 pub fn samples(snapshot: &Snapshot) -> [Sample<'_>; 7] {
     let stats = &snapshot.stats;
     let answered = stats.origin.unchanged + stats.origin.changed + stats.origin.gone;
-    let kept = (stats.origin.changed + stats.origin.puts.done).saturating_sub(stats.refusals());
     [
         one(&GETS, &[("result", "hit")], stats.hits()),
         one(&GETS, &[("result", "miss")], stats.gets() - stats.hits()),
-        one(&PUTS, &[], kept),
+        one(&PUTS, &[], stats.origin.changed + stats.origin.puts.done),
         one(&LOADS, &[("result", "success")], answered),
         one(&LOADS, &[("result", "failure")], stats.origin.reads() - answered),
-        one(&EVICTIONS, &[], stats.evictions),
+        one(&EVICTIONS, &[], stats.evictions + stats.expirations),
         one(&SIZE, &[], stats.entries),
     ]
 }

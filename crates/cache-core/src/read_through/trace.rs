@@ -67,7 +67,10 @@ mod on {
     /// Says that something is amiss, at most once in [`EVERY`] for each kind.
     #[derive(Debug, Default)]
     pub(crate) struct Warnings {
+        /// Served stale while it is asked behind, which the rule wants.
         stale: Limit,
+        /// Served stale because the origin does not answer.
+        outage: Limit,
         refused: Limit,
     }
 
@@ -85,7 +88,8 @@ mod on {
             error: Option<&Error>,
             now: Moment,
         ) {
-            let Some(left_out) = self.stale.take(now) else { return };
+            let limit = if error.is_some() { &self.outage } else { &self.stale };
+            let Some(left_out) = limit.take(now) else { return };
             let error = error.map(field::display);
             let age_seconds = age.as_secs_f64();
             warn!(target: TARGET, { cache.name = cache, key, age_seconds, left_out, error }, "served stale");

@@ -2,7 +2,7 @@
 
 use std::{
     array,
-    ops::Sub,
+    ops::{Add, Sub},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -56,17 +56,37 @@ impl Bucket {
     }
 }
 
+impl Histogram {
+    pub(super) fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
+        Self {
+            buckets: array::from_fn(|i| Bucket {
+                count: combine(self.buckets[i].count, other.buckets[i].count),
+                micros: combine(self.buckets[i].micros, other.buckets[i].micros),
+            }),
+        }
+    }
+
+    /// The totals, none of them lower than in `earlier`.
+    #[must_use]
+    pub fn at_least(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::max)
+    }
+}
+
 impl Sub for Histogram {
     type Output = Self;
 
     /// What came since `earlier`.
     fn sub(self, earlier: Self) -> Self {
-        Self {
-            buckets: array::from_fn(|i| Bucket {
-                count: self.buckets[i].count.saturating_sub(earlier.buckets[i].count),
-                micros: self.buckets[i].micros.saturating_sub(earlier.buckets[i].micros),
-            }),
-        }
+        self.zip(earlier, u64::saturating_sub)
+    }
+}
+
+impl Add for Histogram {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
     }
 }
 

@@ -3,7 +3,10 @@
 mod counters;
 mod histogram;
 
-use std::{ops::Sub, time::Duration};
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
 
 pub(crate) use self::counters::{Count, Counters, Op};
 pub use self::histogram::{AtomicHistogram, Bounds, Bucket, Histogram};
@@ -228,80 +231,102 @@ impl Outcomes {
     }
 }
 
+impl Stats {
+    /// Each running total combined with that of `other`; how it is now is kept.
+    fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
+        Self {
+            fresh: combine(self.fresh, other.fresh),
+            revalidated: combine(self.revalidated, other.revalidated),
+            stale: combine(self.stale, other.stale),
+            fetched: combine(self.fetched, other.fetched),
+            refetched: combine(self.refetched, other.refetched),
+            not_found: combine(self.not_found, other.not_found),
+            errors: combine(self.errors, other.errors),
+            coalesced: combine(self.coalesced, other.coalesced),
+            invalidated: Invalidated {
+                by_api: combine(self.invalidated.by_api, other.invalidated.by_api),
+                by_write: combine(self.invalidated.by_write, other.invalidated.by_write),
+                changed: combine(self.invalidated.changed, other.invalidated.changed),
+                gone: combine(self.invalidated.gone, other.invalidated.gone),
+            },
+            evictions: combine(self.evictions, other.evictions),
+            expirations: combine(self.expirations, other.expirations),
+            refused: Refused {
+                too_large: combine(self.refused.too_large, other.refused.too_large),
+                policy: combine(self.refused.policy, other.refused.policy),
+                backend: combine(self.refused.backend, other.refused.backend),
+                unvalidatable: combine(self.refused.unvalidatable, other.refused.unvalidatable),
+            },
+            backend_errors: combine(self.backend_errors, other.backend_errors),
+            bytes_from_cache: combine(self.bytes_from_cache, other.bytes_from_cache),
+            bytes_from_origin: combine(self.bytes_from_origin, other.bytes_from_origin),
+            age: self.age.zip(other.age, combine),
+            origin: OriginStats {
+                unchanged: combine(self.origin.unchanged, other.origin.unchanged),
+                changed: combine(self.origin.changed, other.origin.changed),
+                gone: combine(self.origin.gone, other.origin.gone),
+                refused: combine(self.origin.refused, other.origin.refused),
+                failed: combine(self.origin.failed, other.origin.failed),
+                abandoned: combine(self.origin.abandoned, other.origin.abandoned),
+                puts: self.origin.puts.zip(other.origin.puts, combine),
+                deletes: self.origin.deletes.zip(other.origin.deletes, combine),
+                read_times: self.origin.read_times.zip(other.origin.read_times, combine),
+                put_times: self.origin.put_times.zip(other.origin.put_times, combine),
+                delete_times: self.origin.delete_times.zip(other.origin.delete_times, combine),
+                ..self.origin
+            },
+            ..self
+        }
+    }
+
+    /// The totals, none of them lower than in `earlier`: of two snapshots that were taken at the same time, and read in
+    /// another order, none falls. How it is now is that of `self`.
+    #[must_use]
+    pub fn at_least(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::max)
+    }
+}
+
 impl Sub for Stats {
     type Output = Self;
 
     /// What happened since `earlier`; how it is now is kept.
     fn sub(self, earlier: Self) -> Self {
-        let since = |now: u64, then: u64| now.saturating_sub(then);
-        let (invalidated, refused) = (earlier.invalidated, earlier.refused);
-        Self {
-            fresh: since(self.fresh, earlier.fresh),
-            revalidated: since(self.revalidated, earlier.revalidated),
-            stale: since(self.stale, earlier.stale),
-            fetched: since(self.fetched, earlier.fetched),
-            refetched: since(self.refetched, earlier.refetched),
-            not_found: since(self.not_found, earlier.not_found),
-            errors: since(self.errors, earlier.errors),
-            coalesced: since(self.coalesced, earlier.coalesced),
-            invalidated: Invalidated {
-                by_api: since(self.invalidated.by_api, invalidated.by_api),
-                by_write: since(self.invalidated.by_write, invalidated.by_write),
-                changed: since(self.invalidated.changed, invalidated.changed),
-                gone: since(self.invalidated.gone, invalidated.gone),
-            },
-            evictions: since(self.evictions, earlier.evictions),
-            expirations: since(self.expirations, earlier.expirations),
-            refused: Refused {
-                too_large: since(self.refused.too_large, refused.too_large),
-                policy: since(self.refused.policy, refused.policy),
-                backend: since(self.refused.backend, refused.backend),
-                unvalidatable: since(self.refused.unvalidatable, refused.unvalidatable),
-            },
-            backend_errors: since(self.backend_errors, earlier.backend_errors),
-            bytes_from_cache: since(self.bytes_from_cache, earlier.bytes_from_cache),
-            bytes_from_origin: since(self.bytes_from_origin, earlier.bytes_from_origin),
-            age: self.age - earlier.age,
-            origin: self.origin - earlier.origin,
-            ..self
-        }
+        self.zip(earlier, u64::saturating_sub)
     }
 }
 
-impl Sub for OriginStats {
+impl Add for Stats {
     type Output = Self;
 
-    /// What happened since `earlier`; how it is now is kept.
-    fn sub(self, earlier: Self) -> Self {
-        let since = |now: u64, then: u64| now.saturating_sub(then);
-        Self {
-            unchanged: since(self.unchanged, earlier.unchanged),
-            changed: since(self.changed, earlier.changed),
-            gone: since(self.gone, earlier.gone),
-            refused: since(self.refused, earlier.refused),
-            failed: since(self.failed, earlier.failed),
-            abandoned: since(self.abandoned, earlier.abandoned),
-            puts: self.puts - earlier.puts,
-            deletes: self.deletes - earlier.deletes,
-            in_flight: self.in_flight,
-            read_times: self.read_times - earlier.read_times,
-            put_times: self.put_times - earlier.put_times,
-            delete_times: self.delete_times - earlier.delete_times,
-        }
+    /// What happened in two intervals, or to two caches, together; how it is now is that of `self`.
+    fn add(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
     }
 }
 
-impl Sub for Outcomes {
+impl Outcomes {
+    fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
+        Self {
+            done: combine(self.done, other.done),
+            refused: combine(self.refused, other.refused),
+            failed: combine(self.failed, other.failed),
+            abandoned: combine(self.abandoned, other.abandoned),
+        }
+    }
+
+    /// The totals, none of them lower than in `earlier`.
+    #[must_use]
+    pub fn at_least(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::max)
+    }
+}
+
+impl Add for Outcomes {
     type Output = Self;
 
-    /// What happened since `earlier`.
-    fn sub(self, earlier: Self) -> Self {
-        Self {
-            done: self.done.saturating_sub(earlier.done),
-            refused: self.refused.saturating_sub(earlier.refused),
-            failed: self.failed.saturating_sub(earlier.failed),
-            abandoned: self.abandoned.saturating_sub(earlier.abandoned),
-        }
+    fn add(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
     }
 }
 

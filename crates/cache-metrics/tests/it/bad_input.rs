@@ -69,14 +69,15 @@ async fn a_recorder_that_is_installed_late_gets_everything_once() {
 async fn each_of_several_recorders_gets_everything_once() {
     let cache = cache("a", 2).await;
     let registry = registry_of(&[&cache]);
-    let recorders = [recorder(), recorder()];
+    let recorders = [(), ()].map(|()| (registry.recording(), recorder()));
     for i in [0, 1, 0, 0, 1] {
-        registry.record_to(&recorders[i]);
+        let (recording, recorder) = &recorders[i];
+        recording.record_to(recorder);
         cache.invalidate("a").await.unwrap();
         cache.get("a").await.unwrap();
     }
-    for recorder in &recorders {
-        registry.record_to(recorder);
+    for (recording, recorder) in &recorders {
+        recording.record_to(recorder);
         let text = recorder.handle().render();
         assert_eq!(text.matches("# HELP object_cache_requests_total Finished gets").count(), 1);
         assert_alike(&parse(&recorder.handle().render()), &by_text(&registry));
@@ -87,12 +88,12 @@ async fn each_of_several_recorders_gets_everything_once() {
 async fn several_threads_record_each_measurement_once() {
     let cache = cache("a", 0).await;
     let registry = registry_of(&[&cache]);
-    let recorder = recorder();
+    let (recording, recorder) = (registry.recording(), recorder());
     for _ in 0..50 {
         cache.invalidate("a").await.unwrap();
         cache.get("a").await.unwrap();
         std::thread::scope(|scope| {
-            (0..3).for_each(|_| drop(scope.spawn(|| registry.record_to(&recorder))));
+            (0..3).for_each(|_| drop(scope.spawn(|| recording.record_to(&recorder))));
         });
     }
     assert_alike(&parse(&recorder.handle().render()), &by_text(&registry));
@@ -184,7 +185,7 @@ async fn whatever_a_name_has_the_text_is_valid() {
     check_by_promtool(&text);
     check_by_promtool(&Registry::new().render_prometheus());
     // The others take any name.
-    registry.record_to(&recorder());
+    registry.recording().record_to(&recorder());
     Meter::observing(&registry).provider.force_flush().unwrap();
 }
 

@@ -29,7 +29,8 @@ fn render() -> String {
 
 Made from `crates/cache-metrics/src/names.rs` by `UPDATE_DOCS=1 cargo test -p cache-metrics document`.
 
-OpenTelemetry has the names with dots; Prometheus, and the `metrics` crate, those with underscores. Every metric has the
+OpenTelemetry has the names with dots; Prometheus, and the `metrics` crate, those with underscores. (OpenTelemetry's own
+exporter for Prometheus makes the same names of ours, but for one: `object_cache_entry_count`.) Every metric has the
 attribute `{CACHE_NAME}` (label `{CACHE_NAME_LABEL}`) besides its own: the name that the cache was built with. Values of
 attributes come from the closed sets below: never a key, a prefix or a tag.
 

@@ -6,5 +6,6 @@ mod conservation;
 mod document;
 mod readings;
 mod registry;
+mod rounds;
 mod script;
 mod vocabulary;

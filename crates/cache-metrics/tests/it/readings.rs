@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use cache_metrics::{Registry, names::Kind, names::METRICS};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_prometheus::PrometheusExporter;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 /// Series that are not zero, with sorted labels, and their values.
@@ -19,7 +20,7 @@ pub(crate) fn by_text(registry: &Registry) -> Readings {
 /// By the `metrics` crate, and its exporter for Prometheus with our bounds.
 pub(crate) fn by_recorder(registry: &Registry) -> Readings {
     let recorder = recorder();
-    registry.record_to(&recorder);
+    registry.recording().record_to(&recorder);
     parse(&recorder.handle().render())
 }
 
@@ -44,13 +45,20 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new() -> Self {
         let prometheus = prometheus::Registry::new();
-        let exporter = opentelemetry_prometheus::exporter()
-            .with_registry(prometheus.clone())
-            .scope_info_enabled(false)
-            .without_target_info()
-            .build()
-            .unwrap();
-        Self { prometheus, provider: SdkMeterProvider::builder().with_reader(exporter).build() }
+        let provider = SdkMeterProvider::builder().with_reader(exporter(&prometheus)).build();
+        Self { prometheus, provider }
+    }
+
+    /// One provider with two readers.
+    pub(crate) fn two_readers(registry: &Registry) -> [Self; 2] {
+        let registries = [(), ()].map(|()| prometheus::Registry::new());
+        let mut builder = SdkMeterProvider::builder();
+        for prometheus in &registries {
+            builder = builder.with_reader(exporter(prometheus));
+        }
+        let provider = builder.build();
+        registry.observe(&provider.meter("object_cache"));
+        registries.map(|prometheus| Self { prometheus, provider: provider.clone() })
     }
 
     pub(crate) fn observing(registry: &Registry) -> Self {
@@ -64,6 +72,11 @@ impl Meter {
         let text = prometheus::TextEncoder::new().encode_to_string(&families).unwrap();
         parse(&text.replace("object_cache_entry_count{", "object_cache_entries{"))
     }
+}
+
+fn exporter(registry: &prometheus::Registry) -> PrometheusExporter {
+    let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone());
+    exporter.scope_info_enabled(false).without_target_info().build().unwrap()
 }
 
 /// By all three: they say the same.

@@ -1,0 +1,41 @@
+//! Totals that never fall, whatever happens to the caches that they are of.
+
+use cache_core::{Histogram, Outcomes};
+
+use crate::{BlockStats, Snapshot};
+
+impl Snapshot {
+    /// The totals of this cache and of those before it; how it is now is this one's.
+    pub(crate) fn after(self, before: Self) -> Self {
+        let add = Combine { number: u64::saturating_add, outcomes: |a, b| a + b, times: |a, b| a + b };
+        Self { stats: self.stats + before.stats, blocks: add.blocks(self.blocks, before.blocks) }
+    }
+
+    /// The totals, none of them lower than in `earlier`.
+    pub(crate) fn at_least(self, earlier: Self) -> Self {
+        let max = Combine { number: u64::max, outcomes: Outcomes::at_least, times: Histogram::at_least };
+        Self { stats: self.stats.at_least(earlier.stats), blocks: max.blocks(self.blocks, earlier.blocks) }
+    }
+}
+
+/// How two are made one.
+struct Combine {
+    number: fn(u64, u64) -> u64,
+    outcomes: fn(Outcomes, Outcomes) -> Outcomes,
+    times: fn(Histogram, Histogram) -> Histogram,
+}
+
+impl Combine {
+    fn blocks(&self, one: Option<BlockStats>, other: Option<BlockStats>) -> Option<BlockStats> {
+        let one = one?;
+        let Some(other) = other else { return Some(one) };
+        Some(BlockStats {
+            hit: (self.number)(one.hit, other.hit),
+            missed: (self.number)(one.missed, other.missed),
+            requests: (self.outcomes)(one.requests, other.requests),
+            request_times: (self.times)(one.request_times, other.request_times),
+            passed_through: (self.number)(one.passed_through, other.passed_through),
+            restarts: (self.number)(one.restarts, other.restarts),
+        })
+    }
+}
