@@ -187,7 +187,13 @@ impl Traffic {
         self.write("table", 31 * KIB).await?;
         self.blocks.get_range(&path, part(16)).await?;
         let unless = GetOptions { if_none_match: Some("\"another\"".to_owned()), ..GetOptions::default() };
-        self.blocks.get_opts(&path, unless).await?;
+        self.blocks.get_opts(&path, unless.clone()).await?;
+        // What is handed on fares as anything else.
+        for failure in [Failure::PermissionDenied, Failure::Unavailable] {
+            self.fault(Fault::error(failure).on(Operation::Get));
+            fails(self.blocks.get_opts(&path, unless.clone()).await)?;
+        }
+        fails(timeout(LATENCY / 2, self.blocks.get_opts(&path, unless)).await)?;
         Ok(())
     }
 

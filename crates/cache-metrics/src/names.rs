@@ -116,8 +116,8 @@ pub static IO: Metric = Metric {
     attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
 };
 
-/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`; `blocks` are
-/// requests of a cache that holds objects by blocks, for those of a version that it knows.
+/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`; `blocks` and
+/// `other` are requests of a cache that holds objects by blocks: for those of a version that it knows, and all the rest.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
     prometheus_name: "object_cache_origin_requests_total",
@@ -125,7 +125,7 @@ pub static ORIGIN_REQUESTS: Metric = Metric {
     unit: "{request}",
     help: "Requests made to the origin, by operation and by what came of them",
     attributes: &[
-        Attribute { name: "op", values: &["read", "put", "delete", "blocks"] },
+        Attribute { name: "op", values: &["read", "put", "delete", "blocks", "other"] },
         Attribute {
             name: "outcome",
             values: &["unchanged", "changed", "gone", "done", "refused", "failed", "abandoned"],
@@ -140,7 +140,7 @@ pub static ORIGIN_DURATION: Metric = Metric {
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
     help: "Time from the sending of a request to the origin to its answer",
-    attributes: &[Attribute { name: "op", values: &["read", "put", "delete", "blocks"] }],
+    attributes: &[Attribute { name: "op", values: &["read", "put", "delete", "blocks", "other"] }],
 };
 
 /// Requests that the origin has not answered yet.

@@ -81,7 +81,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         &origin.deletes,
     );
     let for_blocks = blocks.iter().flat_map(|blocks| {
-        outcomes(
+        let for_blocks = outcomes(
             &ORIGIN_REQUESTS,
             [
                 &[("op", "blocks"), ("outcome", "done")],
@@ -90,14 +90,27 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
                 &[("op", "blocks"), ("outcome", "abandoned")],
             ],
             &blocks.requests,
-        )
+        );
+        let others = outcomes(
+            &ORIGIN_REQUESTS,
+            [
+                &[("op", "other"), ("outcome", "done")],
+                &[("op", "other"), ("outcome", "refused")],
+                &[("op", "other"), ("outcome", "failed")],
+                &[("op", "other"), ("outcome", "abandoned")],
+            ],
+            &blocks.others,
+        );
+        for_blocks.into_iter().chain(others)
     });
     let of_origin = [
         times(&[("op", "read")], &origin.read_times),
         times(&[("op", "put")], &origin.put_times),
         times(&[("op", "delete")], &origin.delete_times),
     ];
-    let of_blocks = blocks.iter().map(|blocks| times(&[("op", "blocks")], &blocks.request_times));
+    let of_blocks = blocks.iter().flat_map(|blocks| {
+        [times(&[("op", "blocks")], &blocks.request_times), times(&[("op", "other")], &blocks.other_times)]
+    });
     let held = [
         one(&INFLIGHT, &[], origin.in_flight),
         one(&ENTRY_COUNT, &[], stats.entries),

@@ -35,6 +35,10 @@ pub struct BlockStats {
     pub requests: Outcomes,
     /// How long they took, until the answer began.
     pub request_times: Histogram,
+    /// Copies, renames, uploads in parts, lists, and what was handed on as it was.
+    pub others: Outcomes,
+    /// How long they took, until the answer began.
+    pub other_times: Histogram,
     /// Requests that were handed to the store as they were, and objects that could not be held.
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced.

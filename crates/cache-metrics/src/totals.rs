@@ -34,6 +34,8 @@ impl Combine {
             missed: (self.number)(one.missed, other.missed),
             requests: (self.outcomes)(one.requests, other.requests),
             request_times: (self.times)(one.request_times, other.request_times),
+            others: (self.outcomes)(one.others, other.others),
+            other_times: (self.times)(one.other_times, other.other_times),
             passed_through: (self.number)(one.passed_through, other.passed_through),
             restarts: (self.number)(one.restarts, other.restarts),
         })

@@ -52,6 +52,12 @@ pub(crate) fn is_outage(error: &object_store::Error) -> bool {
     judge(error) == OUTAGE
 }
 
+/// What the caller can do about it.
+#[cfg(feature = "tracing")]
+pub(crate) fn kind_of(error: &object_store::Error) -> ErrorKind {
+    judge(error).0
+}
+
 fn judge(error: &object_store::Error) -> (ErrorKind, &'static str) {
     use ErrorKind::*;
     use object_store::Error as E;

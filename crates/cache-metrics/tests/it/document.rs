@@ -49,8 +49,9 @@ attributes come from the closed sets below: never a key, a prefix or a tag.
         "
 Of `object_cache.requests` each finished get is in exactly one sample. `object_cache.origin.requests` are counted when they
 have ended; of those with `op = read` the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`,
-`failed` and `abandoned`; of the others, `done` stands for the first three. `op = blocks` and the last three metrics are those
-of a `CachedStore` alone: what it asks for bytes of a version that it knows, where `read` asks which one is current.
+`failed` and `abandoned`; of the others, `done` stands for the first three. `op = blocks`, `op = other` and the last three metrics are
+those of a `CachedStore` alone: what it asks for bytes of a version that it knows, where `read` asks which one is current; and
+copies, renames, uploads in parts, lists, and what it hands on.
 
 ## Micrometer's names
 

@@ -63,6 +63,7 @@ fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
     let mut fields =
         vec![&mut blocks.hit, &mut blocks.missed, &mut blocks.passed_through, &mut blocks.restarts];
     fields.extend(outcome_fields(&mut blocks.requests));
+    fields.extend(outcome_fields(&mut blocks.others));
     fields
 }
 
@@ -91,7 +92,8 @@ fn requests_add_up_to_all_gets() {
 #[test]
 fn origin_requests_add_up_to_all_of_them() {
     let snapshot = snapshot();
-    let of_blocks = snapshot.blocks.unwrap().requests.requests();
+    let blocks = snapshot.blocks.unwrap();
+    let of_blocks = blocks.requests.requests() + blocks.others.requests();
     assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests() + of_blocks);
 }
 
@@ -117,10 +119,10 @@ fn there_is_no_number_that_is_not_exported() {
         .chain(block_fields(&mut blocks))
         .for_each(|field| *field = 7);
     let shown = format!("{:?}", snapshot.with_blocks(blocks));
-    // Five histograms of 16 buckets, each with a count and a sum.
-    assert_eq!(shown.matches(": 0").count(), 5 * 16 * 2, "not exported: {shown}");
+    // Six histograms of 16 buckets, each with a count and a sum.
+    assert_eq!(shown.matches(": 0").count(), 6 * 16 * 2, "not exported: {shown}");
     let histograms = samples(&snapshot).filter(|sample| matches!(sample.value, Value::Histogram(_)));
-    assert_eq!(histograms.count(), 5);
+    assert_eq!(histograms.count(), 6);
 }
 
 #[test]

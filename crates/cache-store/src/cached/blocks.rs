@@ -97,7 +97,9 @@ impl Blocks {
         let Some(turn) = Turn::take(&self, &entry) else { return };
         // Within, so that a panic is caught also where the call itself does the work.
         let insert = async { (*self.backend).insert(entry).await };
-        if !matches!(AssertUnwindSafe(insert).catch_unwind().await, Ok(Ok(_))) {
+        let admission = AssertUnwindSafe(insert).catch_unwind().await;
+        self.counters.add_refused(&admission);
+        if !matches!(admission, Ok(Ok(_))) {
             self.counters.add(Count::BackendErrors, 1);
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.

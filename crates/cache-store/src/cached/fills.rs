@@ -15,8 +15,9 @@ use object_store::{GetOptions, ObjectStore, path::Path};
 use super::{
     blocks::Blocks,
     fill::{Fill, FillUse},
+    request::{Op, Request},
     snapshot::Snapshot,
-    stats::{BlockRequest, Count},
+    stats::Count,
 };
 
 /// The fills that somebody reads, by path.
@@ -98,9 +99,9 @@ impl Fills {
     ) -> Found {
         let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
         let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let (fills, wanted) = (Arc::clone(self), range.clone());
+        let fills = Arc::clone(self);
         let request = async move {
-            let request = BlockRequest::send(&fills, &location, &wanted);
+            let request = Request::send(&fills, Op::Blocks, &location);
             request.answer(store.get_opts(&location, question)).await
         };
         let request = request.boxed();

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use super::{
     fill::{Fill, FillUse},
     fills::Fills,
+    request::{Op, Outcome, Request},
     snapshot::Snapshot,
     stats::Count,
 };
@@ -109,7 +110,11 @@ impl Heads {
             let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
-                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
+                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {
+                    // Of the two questions `cache_core` counts one.
+                    let outcome = if error.is_outage() { Outcome::Failed } else { Outcome::Refused };
+                    Request::send(&self.fills, Op::Other, &location).end_as(outcome);
+                }
                 validation => return validation,
             }
         }

@@ -1,17 +1,25 @@
 //! Lists are the store's own. They show which version of an object is current, and are heard.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
-use futures_util::{StreamExt, stream::BoxStream};
-use object_store::{ObjectMeta, Result};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{ObjectMeta, Result, path::Path};
 
-use super::Shared;
+use super::{
+    Shared,
+    request::{Op, Request},
+};
 
 /// The same list; each object of it is noted as it comes by.
 pub(super) fn noted(
     shared: &Arc<Shared>,
     listed: BoxStream<'static, Result<ObjectMeta>>,
+    prefix: Option<&Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
+    let listed = counted(shared, listed, prefix.unwrap_or(&Path::ROOT).clone());
     let shared = Arc::clone(shared);
     let noted = move |listed| {
         let shared = Arc::clone(&shared);
@@ -23,6 +31,25 @@ pub(super) fn noted(
         }
     };
     listed.then(noted).boxed()
+}
+
+/// The same list; its request is counted from the first poll on, and has ended when something comes, or nothing.
+fn counted(
+    shared: &Arc<Shared>,
+    listed: BoxStream<'static, Result<ObjectMeta>>,
+    prefix: Path,
+) -> impl Stream<Item = Result<ObjectMeta>> + Send + 'static {
+    let fills = Arc::clone(&shared.fills);
+    let begun = async move {
+        let mut request = Some(Request::send(&fills, Op::Other, &prefix));
+        listed.map(Some).chain(stream::once(ready(None))).filter_map(move |item| {
+            if let Some(request) = request.take() {
+                request.end(item.as_ref().and_then(|item| item.as_ref().err()));
+            }
+            ready(item)
+        })
+    };
+    stream::once(begun).flatten()
 }
 
 /// Somebody has seen `object` in a list. One without a tag says nothing: there are stores whose lists have none.

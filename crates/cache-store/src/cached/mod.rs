@@ -18,6 +18,7 @@ mod ranges;
 mod read;
 mod readahead;
 mod reader;
+mod request;
 mod snapshot;
 mod stats;
 mod status;
@@ -36,7 +37,13 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
 };
 
-use self::{blocks::Blocks, fills::Fills, head::Heads, readahead::Readahead};
+use self::{
+    blocks::Blocks,
+    fills::Fills,
+    head::Heads,
+    readahead::Readahead,
+    request::{Op, Request},
+};
 pub use self::{
     builder::CachedStoreBuilder,
     stats::CachedStoreStats,
@@ -248,7 +255,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list(prefix))
+        list::noted(&self.shared, self.shared.store.list(prefix), prefix)
     }
 
     fn list_with_offset(
@@ -256,11 +263,12 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list_with_offset(prefix, offset))
+        list::noted(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let listed = self.shared.store.list_with_delimiter(prefix).await?;
+        let request = Request::send(&self.shared.fills, Op::Other, prefix.unwrap_or(&Path::ROOT));
+        let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
             list::note(&self.shared, object).await;
         }

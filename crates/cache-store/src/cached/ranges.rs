@@ -18,6 +18,7 @@ use super::{
     head::Answer,
     read::{RESTARTS_MAX, STORE, store_error},
     reader::{index, replaced},
+    request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
 };
@@ -91,7 +92,8 @@ impl Shared {
 
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
-    shared.store.get_ranges(location, ranges).await
+    let request = Request::send(&shared.fills, Op::Other, location);
+    request.answer(shared.store.get_ranges(location, ranges)).await
 }
 
 /// The store's own answer to ranges of which one is empty, or ends behind the object of `size` bytes: stores differ in what

@@ -14,6 +14,7 @@ use super::{
     fill::Broken,
     head::{self, Answer},
     reader::Reader,
+    request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
     status::{Bypass, CacheStatus, NotCached, OnlyIfCached},
@@ -87,7 +88,9 @@ impl Shared {
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
         let is_for_current = options.version.is_none();
-        let mut answer = self.store.get_opts(location, options).await?;
+        let mut answer = Request::send(&self.fills, Op::Other, location)
+            .answer(self.store.get_opts(location, options))
+            .await?;
         if is_for_current {
             self.note(location, answer.meta.e_tag.as_deref()).await;
         }

@@ -2,20 +2,19 @@
 
 use std::{
     array,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use cache_core::{AtomicHistogram, Clock, Histogram, Moment, Outcomes, Stats};
+use cache_core::{Admission, Histogram, Outcomes, Refusal, Refused, Stats};
 use cache_metrics::{BlockStats, Snapshot, Source};
 
-use object_store::{Result, path::Path};
-
-use super::{CachedStore, blocks::Blocks, fills::Fills, trace::Span};
-use crate::error::is_outage;
+use super::{
+    CachedStore,
+    request::{Op, Requests},
+};
 
 /// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was built. Read while
 /// others work, they may be a little apart.
@@ -31,16 +30,31 @@ pub struct CachedStoreStats {
     pub blocks_missed: u64,
     /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests.
     pub block_requests: Outcomes,
-    /// How long they took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are left out.
-    pub block_request_times: Histogram,
-    /// Requests for blocks, sent and not yet answered, now.
-    pub block_requests_in_flight: u64,
+    /// Puts.
+    pub puts: Outcomes,
+    /// Deletes, by object: a store may be asked for many at once.
+    pub deletes: Outcomes,
+    /// Copies, renames, uploads in parts, lists, and what was handed on as it was.
+    pub others: Outcomes,
+    /// How long requests for blocks took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are
+    /// left out, here and below.
+    pub block_times: Histogram,
+    /// How long puts took.
+    pub put_times: Histogram,
+    /// How long deletes took, each from its being handed to the store to its being reported.
+    pub delete_times: Histogram,
+    /// How long the others took, until the answer began.
+    pub other_times: Histogram,
+    /// Requests of these four kinds, sent and not yet answered, now.
+    pub requests_in_flight: u64,
+    /// Blocks that the backend did not keep.
+    pub blocks_refused: Refused,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
     /// Bytes of bodies that came from the store, but for what was passed through.
     pub bytes_from_origin: u64,
-    /// Requests that were handed to the store as they were, and objects that could not be held: without a tag that
-    /// names their bytes, or larger than `max_object_size`.
+    /// Requests that were handed to the store as they were (they are among `others`), and objects that could not be held:
+    /// without a tag that names their bytes, or larger than `max_object_size` (these are among `heads`' requests).
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced since its head was asked for.
     pub restarts: u64,
@@ -66,54 +80,20 @@ impl From<CachedStoreStats> for Snapshot {
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
         stats.backend_errors += store.backend_errors;
-        stats.origin.in_flight += store.block_requests_in_flight;
+        stats.refused.too_large += store.blocks_refused.too_large;
+        stats.refused.policy += store.blocks_refused.policy;
+        stats.refused.backend += store.blocks_refused.backend;
+        stats.origin.in_flight += store.requests_in_flight;
+        (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
+        (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
         let mut blocks = BlockStats::default();
         blocks.hit = store.blocks_hit;
         blocks.missed = store.blocks_missed;
-        blocks.requests = store.block_requests;
-        blocks.request_times = store.block_request_times;
+        (blocks.requests, blocks.request_times) = (store.block_requests, store.block_times);
+        (blocks.others, blocks.other_times) = (store.others, store.other_times);
         blocks.passed_through = store.passed_through;
         blocks.restarts = store.restarts;
         Self::from(stats).with_blocks(blocks)
-    }
-}
-
-/// A request for blocks, from its sending on. Dropped before it was answered, it was abandoned.
-pub(super) struct BlockRequest {
-    blocks: Arc<Blocks>,
-    clock: Arc<dyn Clock>,
-    sent_at: Moment,
-    span: Span,
-    outcome: (Count, &'static str),
-}
-
-impl BlockRequest {
-    pub(super) fn send(fills: &Fills, location: &Path, range: &Range<u64>) -> Self {
-        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
-        blocks.counters.add(Count::BlockRequestsSent, 1);
-        let (span, sent_at) = (Span::of_request(&fills.cache, location, range), clock.now());
-        Self { blocks, clock, sent_at, span, outcome: (Count::BlockRequestsAbandoned, "abandoned") }
-    }
-
-    /// The store's answer; of the body nothing need be there yet.
-    pub(super) async fn answer<T>(mut self, request: impl Future<Output = Result<T>>) -> Result<T> {
-        let answer = self.span.around(request).await;
-        let took = self.clock.now().saturating_since(self.sent_at);
-        self.blocks.counters.times.add(took, &Stats::ORIGIN_BOUNDS);
-        self.outcome = match &answer {
-            Ok(_) => (Count::BlockRequestsDone, "done"),
-            Err(error) if is_outage(error) => (Count::BlockRequestsFailed, "failed"),
-            Err(_) => (Count::BlockRequestsRefused, "refused"),
-        };
-        answer
-    }
-}
-
-impl Drop for BlockRequest {
-    fn drop(&mut self) {
-        let (count, outcome) = self.outcome;
-        self.blocks.counters.add(count, 1);
-        self.span.end(outcome);
     }
 }
 
@@ -122,11 +102,9 @@ impl Drop for BlockRequest {
 pub(super) enum Count {
     BlocksHit,
     BlocksMissed,
-    BlockRequestsSent,
-    BlockRequestsDone,
-    BlockRequestsRefused,
-    BlockRequestsFailed,
-    BlockRequestsAbandoned,
+    RefusedTooLarge,
+    RefusedByPolicy,
+    RefusedByBackend,
     BytesFromCache,
     BytesFromOrigin,
     PassedThrough,
@@ -136,7 +114,7 @@ pub(super) enum Count {
 
 pub(super) struct Counters {
     counts: [AtomicU64; COUNTS],
-    times: AtomicHistogram,
+    pub(super) requests: Requests,
 }
 
 const COUNTS: usize = Count::BackendErrors as usize + 1;
@@ -146,21 +124,39 @@ impl Counters {
         self.counts[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
+    /// A block that the backend did not keep; one that panicked as well.
+    pub(super) fn add_refused<P>(&self, admission: &Result<cache_core::Result<Admission>, P>) {
+        let count = match admission {
+            Ok(Ok(Admission::Stored)) => return,
+            Ok(Ok(Admission::Refused(Refusal::TooLarge))) => Count::RefusedTooLarge,
+            Ok(Ok(Admission::Refused(Refusal::Policy))) => Count::RefusedByPolicy,
+            Ok(Ok(Admission::Refused(_)) | Err(_)) | Err(_) => Count::RefusedByBackend,
+        };
+        self.add(count, 1);
+    }
+
     pub(super) fn snapshot(&self, heads: Stats) -> CachedStoreStats {
         let of = |count: Count| self.counts[count as usize].load(Ordering::Relaxed);
-        let mut block_requests = Outcomes::default();
-        block_requests.done = of(Count::BlockRequestsDone);
-        block_requests.refused = of(Count::BlockRequestsRefused);
-        block_requests.failed = of(Count::BlockRequestsFailed);
-        block_requests.abandoned = of(Count::BlockRequestsAbandoned);
+        let requests = &self.requests;
+        let (outcomes, times) = (|op| requests.of(op).outcomes(), |op| requests.of(op).times());
+        let mut blocks_refused = Refused::default();
+        blocks_refused.too_large = of(Count::RefusedTooLarge);
+        blocks_refused.policy = of(Count::RefusedByPolicy);
+        blocks_refused.backend = of(Count::RefusedByBackend);
         CachedStoreStats {
             heads,
             blocks_hit: of(Count::BlocksHit),
             blocks_missed: of(Count::BlocksMissed),
-            block_requests,
-            block_request_times: self.times.snapshot(),
-            // After those that have ended: they were sent before.
-            block_requests_in_flight: of(Count::BlockRequestsSent).saturating_sub(block_requests.requests()),
+            block_requests: outcomes(Op::Blocks),
+            puts: outcomes(Op::Put),
+            deletes: outcomes(Op::Delete),
+            others: outcomes(Op::Other),
+            block_times: times(Op::Blocks),
+            put_times: times(Op::Put),
+            delete_times: times(Op::Delete),
+            other_times: times(Op::Other),
+            requests_in_flight: requests.in_flight(),
+            blocks_refused,
             bytes_from_cache: of(Count::BytesFromCache),
             bytes_from_origin: of(Count::BytesFromOrigin),
             passed_through: of(Count::PassedThrough),
@@ -172,6 +168,6 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: array::from_fn(|_| AtomicU64::default()), times: AtomicHistogram::default() }
+        Self { counts: array::from_fn(|_| AtomicU64::default()), requests: Requests::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! A span for each request for blocks, where the feature `tracing` is on. Those for heads are `cache_core`'s.
+//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s.
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use self::off::Span;
@@ -7,27 +7,27 @@ pub(super) use self::on::Span;
 
 #[cfg(feature = "tracing")]
 mod on {
-    use std::ops::Range;
-
-    use object_store::path::Path;
+    use object_store::{Error, path::Path};
     use tracing::{Instrument as _, field, info_span};
+
+    use crate::error::kind_of;
 
     /// A child of the span of the reader that polls the request first.
     pub(crate) struct Span(tracing::Span);
 
     impl Span {
-        pub(crate) fn of_request(cache: &str, location: &Path, range: &Range<u64>) -> Self {
+        pub(crate) fn of_request(cache: &str, op: &'static str, location: &Path) -> Self {
             Self(info_span!(
                 target: "object_cache",
                 "object_cache.origin",
                 otel.kind = "client",
-                otel.name = "object_cache.origin blocks",
+                otel.name = format_args!("object_cache.origin {op}"),
                 otel.status_code = field::Empty,
                 cache.name = cache,
                 key = location.as_ref(),
-                op = "blocks",
+                op,
                 outcome = field::Empty,
-                bytes = range.end - range.start,
+                error.r#type = field::Empty,
             ))
         }
 
@@ -35,9 +35,17 @@ mod on {
             request.instrument(self.0.clone())
         }
 
-        pub(crate) fn end(&self, outcome: &'static str) {
+        pub(crate) fn end(&self, outcome: &'static str, error: Option<&Error>) {
             self.0.record("outcome", outcome);
-            if matches!(outcome, "refused" | "failed") {
+            // That the object was replaced meanwhile, or is there already, is an answer like another.
+            let is_condition = |error: &&Error| {
+                matches!(
+                    error,
+                    Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotModified { .. }
+                )
+            };
+            if let Some(error) = error.filter(|error| !is_condition(error)) {
+                self.0.record("error.type", field::debug(kind_of(error)));
                 self.0.record("otel.status_code", "ERROR");
             }
         }
@@ -46,15 +54,13 @@ mod on {
 
 #[cfg(not(feature = "tracing"))]
 mod off {
-    use std::ops::Range;
-
-    use object_store::path::Path;
+    use object_store::{Error, path::Path};
 
     pub(crate) struct Span;
 
     #[allow(clippy::unused_self, reason = "as with the feature")]
     impl Span {
-        pub(crate) fn of_request(_: &str, _: &Path, _: &Range<u64>) -> Self {
+        pub(crate) fn of_request(_: &str, _: &'static str, _: &Path) -> Self {
             Self
         }
 
@@ -62,6 +68,6 @@ mod off {
             request
         }
 
-        pub(crate) fn end(&self, _: &'static str) {}
+        pub(crate) fn end(&self, _: &'static str, _: Option<&Error>) {}
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{ErrorKind, OpenWrite};
-use futures_util::{Stream, StreamExt, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
     Result, UploadPart, path::Path,
@@ -24,6 +24,7 @@ use super::{
     CachedStore, Shared,
     head::{self, Heads},
     read::store_error,
+    request::{Op, Outcome, Request},
 };
 
 pub(super) async fn put(
@@ -33,7 +34,8 @@ pub(super) async fn put(
     options: PutOptions,
 ) -> Result<PutResult> {
     let _write = open(shared, location).await?;
-    shared.store.put_opts(location, payload, options).await
+    let request = Request::send(&shared.fills, Op::Put, location);
+    request.answer(shared.store.put_opts(location, payload, options)).await
 }
 
 pub(super) async fn start_multipart(
@@ -42,19 +44,22 @@ pub(super) async fn start_multipart(
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
     let _write = open(shared, location).await?;
-    let upload = shared.store.put_multipart_opts(location, options).await?;
+    let request = Request::send(&shared.fills, Op::Other, location);
+    let upload = request.answer(shared.store.put_multipart_opts(location, options)).await?;
     let cached = CachedStore { shared: Arc::clone(shared) };
     Ok(Box::new(Upload { cached, location: location.clone(), upload }))
 }
 
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
     let _write = open(shared, to).await?;
-    shared.store.copy_opts(from, to, options).await
+    let request = Request::send(&shared.fills, Op::Other, to);
+    request.answer(shared.store.copy_opts(from, to, options)).await
 }
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
     let _writes = (open(shared, from).await?, open(shared, to).await?);
-    shared.store.rename_opts(from, to, options).await
+    let request = Request::send(&shared.fills, Op::Other, to);
+    request.answer(shared.store.rename_opts(from, to, options)).await
 }
 
 pub(super) fn delete_stream(
@@ -68,14 +73,15 @@ pub(super) fn delete_stream(
             let (shared, writes) = (Arc::clone(&shared), Arc::clone(&writes));
             async move {
                 let location = location?;
-                if let Some(write) = open(&shared, &location).await? {
-                    writes.add(&location, write);
-                }
+                let write = open(&shared, &location).await?;
+                let request = Request::send(&shared.fills, Op::Delete, &location);
+                writes.add(&location, Deletion { request, _write: write });
                 Ok(location)
             }
         })
     };
-    Deletes { deleted: Some(shared.store.delete_stream(opened.boxed())), writes }.boxed()
+    let deleted = Some(shared.store.delete_stream(opened.boxed()));
+    Deletes { deleted, errors: Vec::new(), writes }.boxed()
 }
 
 /// Opens a write of the object at `location`. `None` if nothing can be held of it: its path is no key, or the cache was
@@ -101,18 +107,22 @@ struct Upload {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.upload.put_part(data)
+        let (fills, location) = (Arc::clone(&self.cached.shared.fills), self.location.clone());
+        let part = self.upload.put_part(data);
+        async move { Request::send(&fills, Op::Other, &location).answer(part).await }.boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
-        self.upload.complete().await
+        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        request.answer(self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
         // It may come after a `complete` whose outcome is open.
         let _write = open(&self.cached.shared, &self.location).await?;
-        self.upload.abort().await
+        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        request.answer(self.upload.abort()).await
     }
 }
 
@@ -121,12 +131,20 @@ impl MultipartUpload for Upload {
 struct Deletes {
     /// `None` when it has ended.
     deleted: Option<BoxStream<'static, Result<Path>>>,
+    /// What came of those that failed.
+    errors: Vec<Outcome>,
     writes: Arc<Writes>,
 }
 
-/// The writes that are open; several of one location, if it went in several times.
+/// The deletions that are open; several of one location, if it went in several times.
 #[derive(Default)]
-struct Writes(Mutex<HashMap<Path, Vec<OpenWrite<Heads>>>>);
+struct Writes(Mutex<HashMap<Path, Vec<Deletion>>>);
+
+/// A location that was handed to the store.
+struct Deletion {
+    request: Request,
+    _write: Option<OpenWrite<Heads>>,
+}
 
 impl Stream for Deletes {
     type Item = Result<Path>;
@@ -136,7 +154,7 @@ impl Stream for Deletes {
         let result = ready!(deleted.poll_next_unpin(context));
         match &result {
             Some(Ok(location)) => self.writes.end_one(location),
-            Some(Err(_)) => {}
+            Some(Err(error)) => self.errors.push(Outcome::of(error)),
             None => self.end(),
         }
         Poll::Ready(result)
@@ -147,7 +165,7 @@ impl Deletes {
     /// The requests first, while their writes are open.
     fn end(&mut self) {
         self.deleted = None;
-        self.writes.end_all();
+        self.writes.end_all(mem::take(&mut self.errors));
     }
 }
 
@@ -158,8 +176,8 @@ impl Drop for Deletes {
 }
 
 impl Writes {
-    fn add(&self, location: &Path, write: OpenWrite<Heads>) {
-        self.lock().entry(location.clone()).or_default().push(write);
+    fn add(&self, location: &Path, deletion: Deletion) {
+        self.lock().entry(location.clone()).or_default().push(deletion);
     }
 
     fn end_one(&self, location: &Path) {
@@ -170,16 +188,24 @@ impl Writes {
             open.remove();
         }
         drop(writes);
-        drop(ended);
+        if let Some(Deletion { request, _write }) = ended {
+            request.end(None);
+        }
     }
 
-    fn end_all(&self) {
+    /// An error does not say whose it is: for the figures, anybody's.
+    fn end_all(&self, errors: Vec<Outcome>) {
         let ended = mem::take(&mut *self.lock());
-        drop(ended);
+        let mut errors = errors.into_iter();
+        for Deletion { request, _write } in ended.into_values().flatten() {
+            if let Some(outcome) = errors.next() {
+                request.end_as(outcome);
+            }
+        }
     }
 
     /// No write ends under this lock: it may be the last handle to the cache.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Path, Vec<OpenWrite<Heads>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Path, Vec<Deletion>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

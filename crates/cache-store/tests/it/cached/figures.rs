@@ -1,10 +1,14 @@
 //! What is counted, and how it is exported.
 
-use cache_metrics::{Source, Value, names::ORIGIN_REQUESTS, samples};
-use cache_testkit::{Failure, Fault, Operation};
-use object_store::ObjectStoreExt as _;
+use std::sync::Arc;
 
-use super::{body, builder, get, lasting, with_object};
+use cache_metrics::{Source, Value, names::ORIGIN_REQUESTS, samples};
+use cache_store::CachedStore;
+use cache_testkit::{Failure, Fault, Operation};
+use futures_util::{StreamExt as _, stream};
+use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
+
+use super::{body, builder, get, lasting, settings::Small, with_object};
 use crate::path;
 
 /// Requests for blocks are counted by outcome; with those for heads, they are all that the store was asked.
@@ -30,12 +34,12 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
         async move { get(&cached, 10..15).await.map(drop) }
     });
     store.wait_until_held(1).await;
-    assert_eq!(cached.stats().block_requests_in_flight, 1);
+    assert_eq!(cached.stats().requests_in_flight, 1);
     reader.abort();
     while requests().abandoned == 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(cached.stats().block_requests_in_flight, 0);
+    assert_eq!(cached.stats().requests_in_flight, 0);
     store.heal();
 
     // Replaced: the request for blocks is refused, and the read begins anew.
@@ -44,7 +48,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
     assert_eq!((requests().refused, requests().requests(), cached.stats().restarts), (1, 4, 1));
     let of_heads = cached.stats().heads.origin.requests();
     assert_eq!(of_heads + requests().requests(), store.count() as u64);
-    assert_eq!(cached.stats().block_request_times.count(), 3, "all but the one that was given up");
+    assert_eq!(cached.stats().block_times.count(), 3, "all but the one that was given up");
 }
 
 #[tokio::test]
@@ -70,4 +74,120 @@ async fn a_source_has_the_bytes_of_blocks_and_no_hold_on_the_store() {
 async fn an_empty_name_is_an_error() {
     let error = builder(&with_object(1).await).name("").build().unwrap_err();
     assert!(error.to_string().contains("name is empty"), "{error}");
+}
+
+/// All that the store was asked for is in one figure: heads', or one of the four others.
+#[tokio::test]
+async fn every_request_is_in_one_figure() {
+    let store = with_object(40).await;
+    let cached = lasting(&store);
+    let (other, third) = (Path::from("other"), Path::from("third"));
+    store.reset();
+    let of = |cached: &CachedStore| {
+        let stats = cached.stats();
+        let of_all = [stats.block_requests, stats.puts, stats.deletes, stats.others];
+        (of_all.map(|of_op| of_op.requests()), stats.requests_in_flight)
+    };
+    let check = |what: &str| {
+        let (of_all, in_flight) = of(&cached);
+        let sum = of_all.iter().sum::<u64>() + cached.stats().heads.origin.requests();
+        assert_eq!((sum, in_flight), (store.count() as u64, 0), "{what}: {of_all:?}");
+    };
+
+    cached.put(&other, "12345".into()).await.unwrap();
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    cached.put_opts(&other, "1".into(), create).await.unwrap_err();
+    check("puts");
+    cached.copy(&other, &third).await.unwrap();
+    cached.rename(&third, &Path::from("fourth")).await.unwrap();
+    check("copies");
+    for is_kept in [true, false] {
+        let mut upload = cached.put_multipart(&third).await.unwrap();
+        upload.put_part("1".into()).await.unwrap();
+        if is_kept {
+            upload.complete().await.unwrap();
+        } else {
+            upload.abort().await.unwrap();
+        }
+    }
+    check("uploads");
+    get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
+    get(&cached, 10..40).await.unwrap().bytes().await.unwrap();
+    get(&cached, 90..95).await.unwrap_err();
+    cached.get_ranges(&path(), &[0..3, 20..22]).await.unwrap();
+    let conditional = GetOptions::new().with_if_none_match(Some("x"));
+    cached.get_opts(&path(), conditional).await.unwrap();
+    cached.head(&Path::from("nothing")).await.unwrap_err();
+    check("reads");
+    assert_eq!(cached.list(None).count().await, 4);
+    assert_eq!(cached.list(Some(&Path::from("nothing"))).count().await, 0);
+    // One of which nobody wants more than the first, and one that nobody looks at.
+    assert!(cached.list_with_offset(None, &Path::from("a")).next().await.is_some());
+    drop(cached.list(None));
+    cached.list_with_delimiter(None).await.unwrap();
+    check("lists");
+    store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Delete).once());
+    let locations = [other, third, Path::from("fourth")].map(Ok);
+    let deleted = cached.delete_stream(stream::iter(locations).boxed());
+    let deleted: Vec<_> = deleted.map(|deleted| deleted.is_ok()).collect().await;
+    assert_eq!(deleted.iter().filter(|is_ok| **is_ok).count(), 2);
+    check("deletes");
+
+    let stats = cached.stats();
+    assert_eq!((stats.puts.done, stats.puts.refused), (1, 1));
+    assert_eq!((stats.deletes.done, stats.deletes.refused), (2, 1));
+    assert_eq!((stats.put_times.count(), stats.delete_times.count()), (2, 2));
+    let exported = Source::from(&cached).snapshot().unwrap().stats.origin;
+    assert_eq!((exported.puts, exported.deletes), (stats.puts, stats.deletes));
+}
+
+/// A put whose caller goes away was made, and so was a delete that nobody hears of.
+#[tokio::test]
+async fn writes_that_are_given_up_are_abandoned() {
+    let store = with_object(5).await;
+    let cached = lasting(&store);
+    store.reset();
+    store.fault(Fault::hold());
+    let put = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.put(&path(), "1".into()).await }
+    });
+    let delete = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.delete(&Path::from("other")).await }
+    });
+    store.wait_until_held(2).await;
+    assert_eq!(cached.stats().requests_in_flight, 2);
+    put.abort();
+    delete.abort();
+    while cached.stats().requests_in_flight > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((cached.stats().puts.abandoned, cached.stats().deletes.abandoned), (1, 1));
+    store.heal();
+}
+
+#[tokio::test]
+async fn blocks_that_the_backend_does_not_keep_are_counted() {
+    let store = with_object(40).await;
+    let cached = builder(&store).backend(Arc::new(Small)).build().unwrap();
+    get(&cached, 0..40).await.unwrap().bytes().await.unwrap();
+    let refused = cached.stats().blocks_refused;
+    assert_eq!((refused.too_large, refused.policy, refused.backend), (8, 0, 0));
+    assert_eq!(Source::from(&cached).snapshot().unwrap().stats.refused.too_large, 8 + 1, "and the head");
+}
+
+/// It is no caller's doing.
+#[tokio::test]
+async fn a_request_in_which_the_store_panics_has_failed() {
+    let store = with_object(40).await;
+    let cached = lasting(&store);
+    get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
+    store.fault(Fault::panic().once());
+    let reader = {
+        let cached = cached.clone();
+        tokio::spawn(async move { get(&cached, 20..25).await.map(drop) })
+    };
+    assert!(reader.await.map_or(true, |read| read.is_err()));
+    assert_eq!((cached.stats().block_requests.failed, cached.stats().requests_in_flight), (1, 0));
 }

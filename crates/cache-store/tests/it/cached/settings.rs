@@ -55,7 +55,7 @@ async fn absurd_settings_work() {
 }
 
 /// A backend that may hold 100 bytes, and holds none.
-struct Small;
+pub(super) struct Small;
 
 #[async_trait::async_trait]
 impl Backend for Small {
