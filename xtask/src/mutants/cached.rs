@@ -252,8 +252,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a put through the cache is not fenced",
             edits: &[Edit {
                 path: WRITE,
-                text: "    let _write = open(shared, location).await?;\n    shared.store.put_opts(",
-                replacement: "    shared.store.put_opts(",
+                text: "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.fills, Op::Put",
+                replacement: "    let request = Request::send(&shared.fills, Op::Put",
             }],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -263,8 +263,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "the completion of an upload is not fenced",
             edits: &[Edit {
                 path: WRITE,
-                text: "        let _write = open(&self.cached.shared, &self.location).await?;\n        self.upload.complete()",
-                replacement: "        self.upload.complete()",
+                text: "    async fn complete(&mut self) -> Result<PutResult> {\n        let _write = open(&self.cached.shared, &self.location).await?;\n",
+                replacement: "    async fn complete(&mut self) -> Result<PutResult> {\n",
             }],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -296,8 +296,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "what a stream deletes is not fenced",
             edits: &[Edit {
                 path: WRITE,
-                text: "if let Some(write) = open(&shared, &location).await? {",
-                replacement: "if let (Some(write), true) = (open(&shared, &location).await?, false) {",
+                text: "let write = open(&shared, &location).await?;",
+                replacement: "let write = open(&shared, &location).await?.filter(|_| false);",
             }],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -307,8 +307,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a stream's deletions end when they are sent",
             edits: &[Edit {
                 path: WRITE,
-                text: "                    writes.add(&location, write);\n",
-                replacement: "                    let _ = (&writes, write);\n",
+                text: "Deletion { request, _write: write }",
+                replacement: "Deletion { request, _write: write.filter(|_| false) }",
             }],
         },
         ["writes", "a_location_whose_deletion_was_reported_is_held_again"],
