@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let args: Vec<_> = args.collect();
-    if matches!(args.first().map(String::as_str), Some("--help" | "-h")) {
+    if task.says_usage(&args) {
         println!("{}", task.usage);
         return ExitCode::SUCCESS;
     }
@@ -52,6 +52,17 @@ struct Task {
     run: fn(&[String]) -> Result<ExitCode>,
 }
 
+impl Task {
+    /// Whether `args` ask for help that is here. What a program says of itself is more than its task's usage.
+    fn says_usage(&self, args: &[String]) -> bool {
+        let is_asked = matches!(args.first().map(String::as_str), Some("--help" | "-h"));
+        is_asked && !HELPFUL.contains(&self.name)
+    }
+}
+
+/// Tasks whose programs have a `--help` of their own.
+const HELPFUL: [&str; 2] = ["demo", "simulate"];
+
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
@@ -70,4 +81,18 @@ const TASKS: &[Task] = &[
 fn usage() -> String {
     let tasks: Vec<_> = TASKS.iter().map(|task| task.usage).collect();
     format!("cargo xtask TASK\n\n{}", tasks.join("\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_answers_for_its_own_help() {
+        let asked = ["--help".to_owned()];
+        let others: Vec<_> =
+            TASKS.iter().filter(|task| !task.says_usage(&asked)).map(|task| task.name).collect();
+        assert_eq!(others, HELPFUL);
+        assert!(!TASKS[0].says_usage(&[]));
+    }
 }
