@@ -56,6 +56,10 @@ impl Bucket {
     }
 
     fn folder(folder: &Folder) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        // The store takes a file as well, and then has no objects.
+        if !folder.is_dir() {
+            return Err(format!("there is no folder {:?}", folder.display().to_string()).into());
+        }
         Ok(Self::from(LocalFileSystem::new_with_prefix(folder)?))
     }
 }

@@ -62,6 +62,9 @@ fn what_cannot_be_opened_is_an_error() {
     for place in ["/no/such/folder", "file:///no/such/folder", "ftp://host/", "s3:", ""] {
         assert!(open(place).is_err(), "{place}");
     }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let place = file.path().to_str().unwrap();
+    assert_eq!(open(place).unwrap_err().to_string(), format!("there is no folder {place:?}"));
     if !cfg!(feature = "gcp") {
         assert!(open("gs://bucket/prefix").unwrap_err().to_string().contains("not enabled"));
     }
