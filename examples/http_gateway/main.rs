@@ -6,12 +6,11 @@ use std::{env, error, iter, process::ExitCode};
 
 use cache_facade::{CachedStoreBuilder, Freshness};
 use http_gateway::{Bucket, Gateway, Options, demo};
-use tokio::{net::TcpListener, signal::ctrl_c};
+use tokio::{net::TcpListener, runtime::Runtime, signal::ctrl_c};
 
 type Error = Box<dyn error::Error + Send + Sync>;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let options = match Options::parse(env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
@@ -23,13 +22,21 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match serve(options).await {
+    match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("http_gateway: {}", causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(options: Options) -> Result<(), Error> {
+    let runtime = Runtime::new()?;
+    let served = runtime.block_on(serve(options));
+    // A read that hangs in a file system holds a thread: it would be waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(options: Options) -> Result<(), Error> {
