@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use crate::{
     film::{Film, Switched},
     script::switch,
+    signals,
     view::{Footer, View},
     world::World,
 };
@@ -31,7 +32,12 @@ pub(crate) fn run(
     span: Option<Duration>,
 ) -> Result<(), Box<dyn Error>> {
     let is_told = Arc::new(AtomicBool::new(false));
-    runtime.spawn(told(Arc::clone(&is_told)));
+    let tell = Arc::clone(&is_told);
+    // In raw mode Ctrl-C is a key; other programs can still send signals.
+    runtime.spawn(async move {
+        signals::told_to_end().await;
+        tell.store(true, Ordering::Relaxed);
+    });
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, world, film, span, &is_told);
     if let Ok(End::Panic) = shown {
@@ -87,28 +93,6 @@ fn show(
             switch(world, switched);
             film.mark(switched);
         }
-    }
-}
-
-/// Says when the process is told to end. In raw mode Ctrl-C is a key; other programs can still send signals.
-#[cfg(unix)]
-async fn told(is_told: Arc<AtomicBool>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    is_told.store(true, Ordering::Relaxed);
-}
-
-/// Says when the process is told to end.
-#[cfg(not(unix))]
-async fn told(is_told: Arc<AtomicBool>) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        is_told.store(true, Ordering::Relaxed);
     }
 }
 

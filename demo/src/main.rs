@@ -13,6 +13,7 @@ mod palette;
 mod plain;
 mod rule;
 mod script;
+mod signals;
 mod svg;
 mod tally;
 #[cfg(test)]
@@ -75,7 +76,8 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
         live::run(&runtime, &mut world, &mut film, options.span)?;
     } else {
         let span = options.span.unwrap_or(plain::SPAN);
-        runtime.block_on(plain::run(&mut world, &mut film, span, &mut out))?;
+        let told = signals::told_to_end();
+        runtime.block_on(plain::run(&mut world, &mut film, span, told, &mut out))?;
     }
     film.end(runtime.block_on(world.stop())?);
     out.write_all(plain::summary(&film).as_bytes())?;

@@ -1,6 +1,6 @@
 //! The run in lines of text.
 
-use std::{error::Error, io::Write, time::Duration};
+use std::{error::Error, io::Write, pin::pin, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -13,7 +13,7 @@ use crate::{
     world::World,
 };
 
-/// Films the script, and writes a line each second.
+/// Films the script, and writes a line each second; no longer than `told` to end.
 ///
 /// # Errors
 ///
@@ -22,16 +22,21 @@ pub(crate) async fn run(
     world: &mut World,
     film: &mut Film,
     span: Duration,
+    told: impl Future<Output = ()>,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let mut script = Script::new(span);
-    let mut ticks = interval((span / SAMPLES).max(TICK_MIN));
+    let mut ticks = interval((span / SAMPLES).clamp(TICK_MIN, TICK_MAX));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first comes at once.
     ticks.tick().await;
     let mut shown = 0;
+    let mut told = pin!(told);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = &mut told => return Ok(()),
+        }
         if !world.is_whole() {
             return Err("somebody at work has panicked".into());
         }
@@ -55,12 +60,13 @@ pub(crate) async fn run(
 pub(crate) fn line(film: &Film) -> String {
     let (now, lately) = (film.now(), film.lately());
     format!(
-        "{:>3} s  {:<19}  origin {:<4} {:>7.0} reads/s  hits {:>7}  saved {:>6} of requests, {:>6} of bytes  wrong {}",
+        "{:>3} s  {:<19}  origin {:<4} {:>7.0} reads/s  hits {:>7}  errors {:>7}  saved {:>6} of requests, {:>6} of bytes  wrong {}",
         now.at.as_secs(),
         now.rule.label(),
         if now.is_up { "up" } else { "down" },
         lately.rate(),
         percent_if(lately.reads.hit_ratio()),
+        percent_if(lately.reads.share(Answer::Error)),
         percent_if(film.requests().share()),
         percent_if(film.bytes().share()),
         film.seen().wrong,
@@ -138,6 +144,8 @@ pub(crate) fn summary(film: &Film) -> String {
 
 /// How long the script is played if nothing else is asked for.
 pub(crate) const SPAN: Duration = Duration::from_secs(10);
-/// As many as a picture has columns for.
+/// As many as a picture has columns for; more in a long run, of which it shows the end.
 const SAMPLES: u32 = 96;
 const TICK_MIN: Duration = Duration::from_millis(50);
+/// There is a line each second.
+const TICK_MAX: Duration = Duration::from_secs(1);

@@ -103,6 +103,11 @@ impl Reads {
         (got > 0).then(|| self.hits() as f64 / got as f64)
     }
 
+    /// Those that ended in this way, among all, from 0 to 1. `None` if there are none.
+    pub(crate) fn share(&self, answer: Answer) -> Option<f64> {
+        (self.all() > 0).then(|| self.get(answer) as f64 / self.all() as f64)
+    }
+
     /// What came to these since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self::of(|answer| self.get(answer).saturating_sub(earlier.get(answer)))

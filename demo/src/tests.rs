@@ -2,7 +2,7 @@
 //!
 //! After a change of the view that is meant: `DEMO_BLESS=1 cargo test -p demo`, and look at `golden` again.
 
-use std::{env, fs, path::Path, sync::LazyLock, time::Duration};
+use std::{env, fs, future::pending, path::Path, sync::LazyLock, time::Duration};
 
 use cache_facade::{
     Stats,
@@ -278,7 +278,7 @@ async fn a_run_adds_up_and_no_read_is_wrong() {
     let mut world = World::start(settings()).await.unwrap();
     let mut film = Film::new(world.figures());
     let mut out = Vec::new();
-    plain::run(&mut world, &mut film, Duration::from_secs(12), &mut out).await.unwrap();
+    plain::run(&mut world, &mut film, Duration::from_secs(12), pending(), &mut out).await.unwrap();
     film.end(world.stop().await.unwrap());
     assert_eq!(film.differences(), [""; 0]);
     assert_eq!((film.seen().wrong, &film.seen().first_wrong), (0, &None));
@@ -303,6 +303,25 @@ async fn a_run_adds_up_and_no_read_is_wrong() {
     }
     let (requests, bytes) = (film.requests(), film.bytes());
     assert!(requests.with < requests.without && bytes.with < bytes.without, "{requests:?} {bytes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_told_to_end_ends_with_its_figures() {
+    let mut world = World::start(settings()).await.unwrap();
+    let mut film = Film::new(world.figures());
+    let mut out = Vec::new();
+    let told = tokio::time::sleep(Duration::from_millis(3500));
+    plain::run(&mut world, &mut film, Duration::from_secs(86_400), told, &mut out).await.unwrap();
+    assert!(world.elapsed() < Duration::from_secs(4), "{:?}", world.elapsed());
+    assert_eq!(String::from_utf8(out).unwrap().lines().count(), 3);
+    film.end(world.stop().await.unwrap());
+    assert!(film.is_right() && film.seen().reads.all() > 0);
+}
+
+#[test]
+fn a_line_tells_of_reads_that_failed() {
+    let line = plain::line(&film());
+    assert!(line.contains("hits  88.5 %  errors   3.0 %  saved"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,24 @@
+//! What other programs, and a terminal that is not in raw mode, tell this one.
+
+/// Ends when the process is told to end. Never, if that cannot be heard.
+#[cfg(unix)]
+pub(crate) async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+/// Ends when the process is told to end. Never, if that cannot be heard.
+#[cfg(not(unix))]
+pub(crate) async fn told_to_end() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
