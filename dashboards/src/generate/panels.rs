@@ -102,8 +102,9 @@ pub(super) const ROWS: &[Row] = &[
         panels: &[
             Panel {
                 title: "Hit ratio",
-                description: "Reads answered with a copy that was held, among all that were answered with an object. The \
-                    bytes of these did not come from the store. A copy that the store confirmed counts as a hit.",
+                description: "Reads answered with a copy that was held, among all that were answered with an object. A copy \
+                    that the store confirmed counts as a hit. With a CachedStore it is the object's version that was held: \
+                    whether the bytes were, too, is under \"Blocks by result\".",
                 unit: "percentunit",
                 decimals: Some(1),
                 nothing: "no reads",
@@ -206,7 +207,8 @@ pub(super) const ROWS: &[Row] = &[
             Panel {
                 title: "Hit ratio over time",
                 description: "Reads answered with a copy that was held, among all that were answered with an object, for \
-                    each cache. It falls for a while after a start, when a cache is empty.",
+                    each cache. It falls for a while after a start, when a cache is empty. Of a CachedStore it tells of \
+                    versions; \"Blocks by result\" tells of bytes.",
                 width: 12,
                 unit: "percentunit",
                 queries: &[(
@@ -222,7 +224,8 @@ pub(super) const ROWS: &[Row] = &[
                 title: "Where answers came from",
                 description: "Fresh: held, nobody was asked. Revalidated: held, the store said that it is current. Stale: \
                     held and past its age, as the cache was allowed to. Fetched: nothing was held. Refetched: what was held \
-                    had changed. Not found: the store has no such object.",
+                    had changed. Not found: the store has no such object. In a CachedStore: held or not, the \
+                    version; its bytes are under \"Blocks by result\".",
                 view: View::Stacked,
                 width: 12,
                 unit: "reqps",
