@@ -50,10 +50,13 @@ pub(crate) fn time(span: Duration) -> String {
     }
 }
 
-/// `93.1 %`. What is not all is shown as less than all.
+/// `93.1 %`. What is not all is shown as less than all, and what is something as more than nothing.
 pub(crate) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    let shown = if (99.95..100.0).contains(&percent) { 99.9 } else { percent };
+    let shown = match share * 100.0 {
+        almost_all if (99.95..100.0).contains(&almost_all) => 99.9,
+        little if little > 0.0 && little < 0.05 => 0.1,
+        percent => percent,
+    };
     format!("{shown:.1} %")
 }
 
@@ -122,9 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn almost_all_is_not_all() {
+    fn almost_all_is_not_all_and_little_is_not_nothing() {
         assert_eq!(percent(0.9999), "99.9 %");
         assert_eq!(percent(1.0), "100.0 %");
         assert_eq!(percent(-0.5), "-50.0 %");
+        assert_eq!((percent(0.000_07).as_str(), percent(0.0).as_str()), ("0.1 %", "0.0 %"));
     }
 }
