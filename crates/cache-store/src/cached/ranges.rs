@@ -212,7 +212,10 @@ async fn read_once(
     let far = async {
         match far.is_empty() {
             true => Ok(Vec::new()),
-            false => shared.store.get_ranges(location, &far).await,
+            false => {
+                let request = Request::send(&shared.fills, Op::Other, location);
+                request.answer(shared.store.get_ranges(location, &far)).await
+            }
         }
     };
     let (at_hand, far) = future::try_join(near, far).await?;
