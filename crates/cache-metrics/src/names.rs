@@ -239,7 +239,7 @@ pub static PASSED_THROUGH: Metric = Metric {
     prometheus_name: "object_cache_passed_through_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Requests handed on as they were, and objects that could not be held",
+    help: "Reads that the cache had no part in: handed on as they were (counted as other too), or of objects that cannot be held",
     attributes: &[],
 };
 

@@ -39,7 +39,7 @@ pub struct BlockStats {
     pub others: Outcomes,
     /// How long they took, until the answer began.
     pub other_times: Histogram,
-    /// Requests that were handed to the store as they were, and objects that could not be held.
+    /// Requests that were handed to the store as they were, which are among `others`, and objects that could not be held.
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced.
     pub restarts: u64,

@@ -296,8 +296,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "what a stream deletes is not fenced",
             edits: &[Edit {
                 path: WRITE,
-                text: "let write = open(&shared, &location).await?;",
-                replacement: "let write = open(&shared, &location).await?.filter(|_| false);",
+                text: "open(&shared, &location).await.map(|write| (location, write))",
+                replacement: "open(&shared, &location).await.map(|write| (location, write.filter(|_| false)))",
             }],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -307,8 +307,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a stream's deletions end when they are sent",
             edits: &[Edit {
                 path: WRITE,
-                text: "Deletion { request, _write: write }",
-                replacement: "Deletion { request, _write: write.filter(|_| false) }",
+                text: "Deletion { request: Some(request), _write: write }",
+                replacement: "Deletion { request: Some(request), _write: write.filter(|_| false) }",
             }],
         },
         ["writes", "a_location_whose_deletion_was_reported_is_held_again"],

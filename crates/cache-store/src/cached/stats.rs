@@ -34,14 +34,15 @@ pub struct CachedStoreStats {
     pub puts: Outcomes,
     /// Deletes, by object: a store may be asked for many at once.
     pub deletes: Outcomes,
-    /// Copies, renames, uploads in parts, lists, and what was handed on as it was.
+    /// Copies, renames, uploads in parts, lists (which have ended with their first item), and what was handed on as it was.
     pub others: Outcomes,
     /// How long requests for blocks took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are
     /// left out, here and below.
     pub block_times: Histogram,
     /// How long puts took.
     pub put_times: Histogram,
-    /// How long deletes took, each from its being handed to the store to its being reported.
+    /// How long deletes took, each from its being handed to the store to its being reported; those that failed together
+    /// with others are left out, for an error does not say whose it is.
     pub delete_times: Histogram,
     /// How long the others took, until the answer began.
     pub other_times: Histogram,

@@ -8,7 +8,10 @@ use std::{
     collections::{HashMap, hash_map::Entry as Place},
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -16,8 +19,8 @@ use async_trait::async_trait;
 use cache_core::{ErrorKind, OpenWrite};
 use futures_util::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use object_store::{
-    CopyOptions, MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    Result, UploadPart, path::Path,
+    CopyOptions, Error, MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result, UploadPart, path::Path,
 };
 
 use super::{
@@ -72,10 +75,13 @@ pub(super) fn delete_stream(
         locations.then(move |location| {
             let (shared, writes) = (Arc::clone(&shared), Arc::clone(&writes));
             async move {
-                let location = location?;
-                let write = open(&shared, &location).await?;
+                let opened = match location {
+                    Ok(location) => open(&shared, &location).await.map(|write| (location, write)),
+                    Err(error) => Err(error),
+                };
+                let (location, write) = opened.inspect_err(|_| writes.expect_error())?;
                 let request = Request::send(&shared.fills, Op::Delete, &location);
-                writes.add(&location, Deletion { request, _write: write });
+                writes.add(&location, Deletion { request: Some(request), _write: write });
                 Ok(location)
             }
         })
@@ -131,18 +137,24 @@ impl MultipartUpload for Upload {
 struct Deletes {
     /// `None` when it has ended.
     deleted: Option<BoxStream<'static, Result<Path>>>,
-    /// What came of those that failed.
+    /// What came of those that failed, where it is not known whose error it was.
     errors: Vec<Outcome>,
     writes: Arc<Writes>,
 }
 
-/// The deletions that are open; several of one location, if it went in several times.
+/// What went in.
 #[derive(Default)]
-struct Writes(Mutex<HashMap<Path, Vec<Deletion>>>);
+struct Writes {
+    /// The deletions that are open; several of one location, if it went in several times.
+    open: Mutex<HashMap<Path, Vec<Deletion>>>,
+    /// How many errors went in, in the place of a location: they come out, and are no deletion's.
+    n_errors: AtomicUsize,
+}
 
 /// A location that was handed to the store.
 struct Deletion {
-    request: Request,
+    /// `None` if it has failed.
+    request: Option<Request>,
     _write: Option<OpenWrite<Heads>>,
 }
 
@@ -154,7 +166,10 @@ impl Stream for Deletes {
         let result = ready!(deleted.poll_next_unpin(context));
         match &result {
             Some(Ok(location)) => self.writes.end_one(location),
-            Some(Err(error)) => self.errors.push(Outcome::of(error)),
+            Some(Err(error)) => {
+                let unknown = self.writes.fail_one(error);
+                self.errors.extend(unknown);
+            }
             None => self.end(),
         }
         Poll::Ready(result)
@@ -188,9 +203,32 @@ impl Writes {
             open.remove();
         }
         drop(writes);
-        if let Some(Deletion { request, _write }) = ended {
+        if let Some(Deletion { request: Some(request), _write }) = ended {
             request.end(None);
         }
+    }
+
+    /// Here comes an error that the store will hand on.
+    fn expect_error(&self) {
+        self.n_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One has failed. If it is not the only one that it can be, its outcome.
+    fn fail_one(&self, error: &Error) -> Option<Outcome> {
+        let is_handed_on =
+            self.n_errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        if is_handed_on.is_ok() {
+            return None;
+        }
+        let mut writes = self.lock();
+        let mut open = writes.values_mut().flatten().filter(|deletion| deletion.request.is_some());
+        let (Some(only), None) = (open.next(), open.next()) else { return Some(Outcome::of(error)) };
+        let request = only.request.take();
+        drop(writes);
+        if let Some(request) = request {
+            request.end(Some(error));
+        }
+        None
     }
 
     /// An error does not say whose it is: for the figures, anybody's.
@@ -198,6 +236,7 @@ impl Writes {
         let ended = mem::take(&mut *self.lock());
         let mut errors = errors.into_iter();
         for Deletion { request, _write } in ended.into_values().flatten() {
+            let Some(request) = request else { continue };
             if let Some(outcome) = errors.next() {
                 request.end_as(outcome);
             }
@@ -206,6 +245,6 @@ impl Writes {
 
     /// No write ends under this lock: it may be the last handle to the cache.
     fn lock(&self) -> MutexGuard<'_, HashMap<Path, Vec<Deletion>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

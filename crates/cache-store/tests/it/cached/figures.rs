@@ -136,7 +136,7 @@ async fn every_request_is_in_one_figure() {
     let stats = cached.stats();
     assert_eq!((stats.puts.done, stats.puts.refused), (1, 1));
     assert_eq!((stats.deletes.done, stats.deletes.refused), (2, 1));
-    assert_eq!((stats.put_times.count(), stats.delete_times.count()), (2, 2));
+    assert_eq!((stats.put_times.count(), stats.delete_times.count()), (2, 3));
     let exported = Source::from(&cached).snapshot().unwrap().stats.origin;
     assert_eq!((exported.puts, exported.deletes), (stats.puts, stats.deletes));
 }
@@ -164,6 +164,25 @@ async fn writes_that_are_given_up_are_abandoned() {
         tokio::task::yield_now().await;
     }
     assert_eq!((cached.stats().puts.abandoned, cached.stats().deletes.abandoned), (1, 1));
+    store.heal();
+}
+
+/// An error in the place of a location comes out again. It is no deletion's.
+#[tokio::test]
+async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
+    let store = with_object(5).await;
+    let cached = lasting(&store);
+    store.fault(Fault::hold().on(Operation::Delete));
+    let own = object_store::Error::NotImplemented { operation: "a".to_owned(), implementer: "b".to_owned() };
+    let mut deleted = cached.delete_stream(stream::iter([Err(own), Ok(path())]).boxed());
+    assert!(deleted.next().await.unwrap().is_err());
+    tokio::select! {
+        deleted = deleted.next() => panic!("{deleted:?}"),
+        () = store.wait_until_held(1) => {}
+    }
+    drop(deleted);
+    let deletes = cached.stats().deletes;
+    assert_eq!((deletes.abandoned, deletes.requests()), (1, 1));
     store.heal();
 }
 

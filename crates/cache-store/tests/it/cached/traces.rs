@@ -7,6 +7,8 @@ use std::{
 };
 
 use cache_testkit::{Failure, Fault};
+use futures_util::StreamExt as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
 use tracing::{
     Subscriber,
     field::{Field, Visit},
@@ -63,17 +65,23 @@ async fn requests_for_heads_and_for_blocks_are_spans() {
     get(&cached, 10..20).await.unwrap().bytes().await.unwrap();
     store.fault(Fault::error(Failure::Unavailable).once());
     get(&cached, 30..35).await.unwrap_err();
+    // That there is one already is an answer like another.
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    cached.put_opts(&path(), "1".into(), create).await.unwrap_err();
+    store.fault(Fault::error(Failure::PermissionDenied).once());
+    cached.delete(&path()).await.unwrap_err();
+    cached.list(None).count().await;
 
     let told = told.lines.lock().unwrap();
     let of = |field: &str| -> Vec<_> {
         told.iter().filter_map(|line| line.strip_prefix(&format!("{field}="))).collect()
     };
-    assert_eq!(of("op"), ["read", "blocks", "blocks"]);
+    assert_eq!(of("op"), ["read", "blocks", "blocks", "put", "delete", "other"]);
     assert_eq!(of("op").len(), store.count());
-    assert_eq!(of("outcome"), ["changed", "done", "failed"]);
-    assert_eq!(of("cache.name"), ["tables"; 3]);
-    assert_eq!(of("key"), [path().as_ref(); 3]);
-    assert_eq!(of("otel.kind"), ["client"; 3]);
-    assert_eq!(of("otel.status_code"), ["ERROR"]);
-    assert_eq!(of("error.type"), ["Unavailable"]);
+    assert_eq!(of("outcome"), ["changed", "done", "failed", "refused", "refused", "done"]);
+    assert_eq!(of("cache.name"), ["tables"; 6]);
+    assert_eq!(of("key")[..5], [path().as_ref(); 5]);
+    assert_eq!(of("otel.kind"), ["client"; 6]);
+    assert_eq!(of("otel.status_code"), ["ERROR"; 2]);
+    assert_eq!(of("error.type"), ["Unavailable", "PermissionDenied"]);
 }
