@@ -94,8 +94,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
         self.placed = true;
         let asked_at = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(asked_at));
-        let known = held.entry.filter(|entry| !expired && !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
+        let known = held_copy.filter(|_| !expired);
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
         self.ask_from(asked_at);
@@ -278,11 +279,11 @@ impl<V: ?Sized> Drop for Flight<V> {
 
 /// What was asked.
 struct Question {
-    /// What was held and neither void nor expired.
+    /// The copy that was held, neither void nor expired.
     known: Option<Entry>,
-    /// Something void was held.
+    /// A void copy was held.
     void: bool,
-    /// Something expired was held.
+    /// An expired copy was held.
     expired: bool,
     /// The entry whose version was sent.
     pinned: Option<Entry>,
