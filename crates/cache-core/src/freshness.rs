@@ -1,6 +1,6 @@
 //! How long a copy may be served without asking, and the one function that judges it.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 
@@ -179,7 +179,7 @@ const fn span(duration: Duration) -> Span {
 
 /// Freshness by key: a default, and rules by prefix, of which the longest wins. Finding the rule for
 /// a key takes as long as the key is, however many rules there are.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct FreshnessRules {
     default: Freshness,
     rules: Vec<Rule>,
@@ -189,7 +189,7 @@ pub struct FreshnessRules {
     first_bytes: FirstBytes,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Rule {
     prefix: Box<str>,
     freshness: Freshness,
@@ -240,6 +240,17 @@ impl FreshnessRules {
     pub fn check(&self) -> Result<()> {
         self.default.check()?;
         self.rules.iter().try_for_each(|rule| rule.freshness.check())
+    }
+}
+
+impl fmt::Debug for FreshnessRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by_prefix: BTreeMap<_, _> =
+            self.rules.iter().map(|rule| (&rule.prefix, &rule.freshness)).collect();
+        f.debug_struct("FreshnessRules")
+            .field("default", &self.default)
+            .field("by_prefix", &by_prefix)
+            .finish()
     }
 }
 

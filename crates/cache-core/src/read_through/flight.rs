@@ -303,7 +303,12 @@ async fn publish<V: ?Sized>(
     let asked_at = question.asked_at;
     let entry = match answer {
         // One that was handed out before is somebody else's to stamp.
-        Ok(Validation::Changed(entry)) => entry.unstamped(),
+        Ok(Validation::Changed(entry)) => {
+            let entry = entry.unstamped();
+            // Also where it is not kept: whatever reads it can tell whose it is.
+            entry.give_to(shared.settings.identity);
+            entry
+        }
         Ok(Validation::Unchanged | Validation::Gone) => {
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
@@ -325,7 +330,6 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
-        entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
         if replaced {

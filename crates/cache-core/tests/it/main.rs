@@ -3,6 +3,7 @@
 
 mod absences;
 mod counting;
+mod decoders;
 mod drives;
 mod dropped;
 mod failures;
