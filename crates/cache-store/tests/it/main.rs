@@ -5,6 +5,7 @@ mod attributes;
 mod bodies;
 mod cached;
 mod clock;
+mod conflicts;
 mod contract;
 mod errors;
 #[cfg(feature = "object-store-013")]
