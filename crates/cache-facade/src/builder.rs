@@ -212,10 +212,13 @@ impl ObjectCacheBuilder {
         self
     }
 
-    /// Whether the first request is preceded by a probe that finds out whether the store keeps what is relied upon: some
-    /// hundred requests for two small objects under `object-cache-probe/`, removed at the end. Where it does not, reads
-    /// or conditional puts are `Config` errors that say why; see [`probe_capabilities`](crate::probe_capabilities). An
-    /// error with an origin of your own. Default: no.
+    /// Whether to find out what the store really does before it is relied upon, by small requests
+    /// under `object-cache-probe/` before the first read and the first conditional put of each
+    /// kind. Where it does not keep what it must, reads or conditional puts are `Config` errors
+    /// that say why; see [`probe_capabilities`](crate::probe_capabilities). The credentials need
+    /// the rights to put and to get there, and to delete, lest a few small objects stay. A probe
+    /// that fails is not repeated by each read: its error stands for 1 s, then for twice as long
+    /// after each further failure, 60 s at most. An error with an origin of your own. Default: no.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.of_store.verify = Some(verify);
         self

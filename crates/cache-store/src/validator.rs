@@ -16,18 +16,17 @@ use cache_core::{
 use futures_util::future::poll_immediate;
 use object_store::{
     GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
-    path::Path,
 };
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
-    Capabilities, attributes_from_store, body,
+    attributes_from_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of},
     in_flight::InFlight,
     paths::Paths,
-    probe_capabilities,
     strength::ValidatorStrength,
+    verify::Verifier,
 };
 
 /// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is no ETag.
@@ -62,8 +61,8 @@ pub struct EtagValidator {
     strength: ValidatorStrength,
     paths: Paths,
     in_flight: InFlight,
-    /// What the probe saw, once it was made.
-    seen: OnceCell<Capabilities>,
+    /// Only with `verify_store`.
+    verifier: Option<Verifier>,
 }
 
 impl EtagValidator {
@@ -84,13 +83,13 @@ impl EtagValidator {
         strength: ValidatorStrength,
     ) -> Self {
         let in_flight = InFlight::new(settings.max_in_flight_bytes);
-        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, seen: OnceCell::new() }
+        let verifier = settings
+            .verify
+            .then(|| Verifier::new(Arc::clone(&store), Arc::clone(&clock), settings.origin_timeout));
+        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, verifier }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        if self.settings.verify {
-            Box::pin(self.verify(|seen| seen.objection_to_validation(self.strength))).await?;
-        }
         let path = self.paths.of(key)?;
         let question = question(held);
         let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
@@ -133,18 +132,6 @@ impl EtagValidator {
         self.strength.keep(version, sent_at, self.settings.accept_weak)
     }
 
-    /// Whether the store was seen to break what is relied upon. Probes it, if that has not been done.
-    async fn verify(&self, objection: impl Fn(&Capabilities) -> Option<&'static str>) -> Result<()> {
-        let probe = || Box::pin(async { probe_capabilities(&*self.store, &Path::from(PROBE_PREFIX)).await });
-        match objection(self.seen.get_or_try_init(probe).await?) {
-            None => Ok(()),
-            Some(objection) => Err(Error::new(
-                ErrorKind::Config,
-                format!("{objection}; use another store, or do without verify_store if that is acceptable"),
-            )),
-        }
-    }
-
     /// What `request` answers, if it does in time. Its errors are about `key`.
     ///
     /// It is pinned where it was made: moved in here, it would take its place twice.
@@ -166,6 +153,10 @@ impl EtagValidator {
 #[async_trait]
 impl Validator for EtagValidator {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        if let Some(verifier) = &self.verifier {
+            // In a box of its own: the probe is large, and made once.
+            Box::pin(verifier.for_reads(self.strength)).await?;
+        }
         self.in_time(key, pin!(self.ask(key, held))).await
     }
 }
@@ -174,11 +165,16 @@ impl Validator for EtagValidator {
 #[deny(clippy::missing_trait_methods)]
 impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        let request = async {
-            let (path, mode) = (self.paths.of(key)?, put_mode(condition)?);
-            if self.settings.verify && !matches!(mode, PutMode::Overwrite) {
-                Box::pin(self.verify(Capabilities::objection_to_conditional_puts)).await?;
+        let mode = put_mode(condition).map_err(|error| error.with_key(key))?;
+        if let Some(verifier) = &self.verifier {
+            match mode {
+                PutMode::Overwrite => {}
+                PutMode::Create => Box::pin(verifier.for_create()).await?,
+                PutMode::Update(_) => Box::pin(verifier.for_update()).await?,
             }
+        }
+        let request = async {
+            let path = self.paths.of(key)?;
             let (action, size) = (Action::of_put(&mode), body.len() as u64);
             let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
@@ -250,9 +246,6 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
     }
 }
-
-/// Where the probe writes.
-const PROBE_PREFIX: &str = "object-cache-probe";
 
 fn late(limit: Duration) -> Error {
     let message = format!(

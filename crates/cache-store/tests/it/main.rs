@@ -15,6 +15,8 @@ mod probe_s3;
 mod reads;
 mod settings;
 mod strengths;
+mod verify;
+mod verify_s3;
 mod writes;
 
 use std::{sync::Arc, time::Duration};
