@@ -24,6 +24,7 @@ impl EtagValidatorBuilder {
             max_object_size: None,
             max_in_flight_bytes: IN_FLIGHT_BYTES,
             verify: false,
+            validate_metadata: false,
         };
         Self { store, clock: None, settings, strength: None }
     }
@@ -94,6 +95,26 @@ impl EtagValidatorBuilder {
         self
     }
 
+    /// Whether a validation compares the metadata too: date, version id and attributes
+    /// (`Content-Type`, `Cache-Control`, the user's own). Where the ETag is made of the bytes
+    /// alone, as S3's is, a change of metadata keeps it, and the 304 of a conditional GET confirms
+    /// the old metadata.
+    ///
+    /// With this setting a copy is validated by an unconditional HEAD. Equal tag and metadata:
+    /// unchanged. Equal tag and other metadata: a new entry with the same bytes, which are not
+    /// requested again. Another tag: the object is fetched by a GET, also unconditional, whose
+    /// answer alone makes the new entry. Under any strength but [`ValidatorStrength::Strong`]
+    /// another date is another tag.
+    ///
+    /// Costs: as many requests as without, and no body, where the bytes are the same; a changed
+    /// object is two requests, one after the other, instead of one. The store must answer HEAD.
+    /// Default: no, since copies change oftener than their metadata alone, and most readers want
+    /// the bytes.
+    pub fn validate_metadata(mut self, validate: bool) -> Self {
+        self.settings.validate_metadata = validate;
+        self
+    }
+
     /// The clock that tells how old an object was when it was asked for. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -144,6 +165,7 @@ pub(crate) struct Settings {
     pub(crate) max_object_size: Option<u64>,
     pub(crate) max_in_flight_bytes: u64,
     pub(crate) verify: bool,
+    pub(crate) validate_metadata: bool,
 }
 
 fn wrong(message: &str) -> Error {

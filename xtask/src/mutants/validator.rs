@@ -5,6 +5,7 @@ use super::{Edit, Mutant};
 
 const ERROR: &str = "crates/cache-store/src/error.rs";
 const PROBE: &str = "crates/cache-store/src/probe.rs";
+const VALIDATOR: &str = "crates/cache-store/src/validator.rs";
 const VERIFY: &str = "crates/cache-store/src/verify.rs";
 
 pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
@@ -80,5 +81,78 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["verify", "a_credential_that_may_not_delete_reads_and_leaves_one_object"],
+    ),
+    (
+        Mutant {
+            name: "metadata beside the date is not compared",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: "            && *held.attributes() == attributes\n",
+                replacement: "",
+            }],
+        },
+        ["metadata", "what_was_put_is_unchanged_until_there_is_metadata"],
+    ),
+    (
+        Mutant {
+            name: "a date of another write confirms the metadata",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: "is_none_or(|date| Some(date) == version.last_modified)",
+                replacement: "is_none_or(|_| true)",
+            }],
+        },
+        ["metadata", "another_date_is_another_entry"],
+    ),
+    (
+        Mutant {
+            name: "a tag made of a timestamp names the bytes of two dates",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: "held.e_tag().is_some() && self.strength == ValidatorStrength::Strong",
+                replacement: "held.e_tag().is_some()",
+            }],
+        },
+        ["metadata", "a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates"],
+    ),
+    (
+        Mutant {
+            name: "one tag names bodies of two lengths",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: "            && held.body().len() as u64 == version.size\n",
+                replacement: "",
+            }],
+        },
+        ["metadata", "other_bytes_are_fetched_without_a_condition"],
+    ),
+    (
+        Mutant {
+            name: "the GET behind a HEAD is conditional",
+            edits: &[Edit { path: VALIDATOR, text: "None => held = None,", replacement: "None => {}" }],
+        },
+        ["metadata", "other_bytes_are_fetched_without_a_condition"],
+    ),
+    (
+        Mutant {
+            name: "a HEAD's weak tag confirms a strong one",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: " && tag::is_weak(held) == tag::is_weak(now)",
+                replacement: "",
+            }],
+        },
+        ["metadata", "a_weak_tag_is_the_same_only_where_weak_tags_are_accepted"],
+    ),
+    (
+        Mutant {
+            name: "an entry has the tag as a HEAD spells it",
+            edits: &[Edit {
+                path: VALIDATOR,
+                text: "        version.e_tag = held.e_tag().map(Into::into);\n",
+                replacement: "",
+            }],
+        },
+        ["metadata", "a_tag_without_quotes_is_the_same_tag"],
     ),
 ];

@@ -8,6 +8,7 @@ mod clock;
 mod conflicts;
 mod contract;
 mod errors;
+mod metadata;
 #[cfg(feature = "object-store-013")]
 mod object_store_013;
 mod probe;
