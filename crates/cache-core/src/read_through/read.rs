@@ -14,6 +14,7 @@ use super::{
     held::Held,
     table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
     tasks::{Counted, runtime},
+    trace::Cause,
 };
 use crate::{
     Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
@@ -151,7 +152,7 @@ fn board<'a, V: Validator + ?Sized>(
     looked: Option<Held>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked);
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked, Cause::caller());
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -173,7 +174,8 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held)));
+    let cause = Cause::background();
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), cause));
 }
 
 /// A place among the waiters of a flight.
@@ -220,7 +222,8 @@ fn join<V: ?Sized>(
         waiting.answer.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
+        let (runtime, cause) = (runtime.clone(), Cause::background());
+        state.waiting = Some(Waiting { answer, runtime, cause });
         ticket
     };
     Some(Joined { ticket, parked })

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Shared, held::caught, trace::Span};
+use super::{
+    Shared,
+    held::caught,
+    trace::{Cause, Span},
+};
 use crate::{
     Entry, Error, ErrorKind, Moment, Result, Validation,
     stats::{Count, Op},
@@ -36,9 +40,9 @@ pub(super) enum Outcome {
 }
 
 impl<V: ?Sized> Request<V> {
-    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment) -> Self {
+    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment, cause: &Cause) -> Self {
         shared.count(Count::OriginSent);
-        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key));
+        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 

@@ -22,6 +22,7 @@ use super::{
     request::{Outcome, Request},
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
+    trace::{Cause, in_caller_span},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
@@ -115,10 +116,11 @@ pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counte
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    counted.spawn(&runtime()?, async move {
+    let clear = async move {
         // If the caller went away, nobody wants to know.
         let _ = done.send(task.backend_call(task.backend.clear()).await);
-    });
+    };
+    counted.spawn(&runtime()?, in_caller_span(clear));
     answer.await.unwrap_or_else(|_| Err(lost()))
 }
 
@@ -153,10 +155,11 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    counted.spawn(&runtime, async move {
+    let task = async move {
         // The fence at the end is up before the caller learns of it.
         let _ = done.send(caught(body(write, gone)).await);
-    });
+    };
+    counted.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, the caller's guard fences and voids.
     let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
     caller.ended = true;
@@ -317,7 +320,7 @@ async fn send<V: ?Sized, T>(
     if gone.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed) {
         return Err(given_up());
     }
-    let request = Request::send(shared, op, key.as_str(), sent_at);
+    let request = Request::send(shared, op, key.as_str(), sent_at, &Cause::caller());
     tokio::select! {
         biased;
         _ = gone => Err(given_up()),
