@@ -18,6 +18,7 @@ mod absences;
 mod drive;
 mod flight;
 mod held;
+mod permit;
 mod places;
 mod read;
 mod request;
@@ -38,8 +39,8 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::write::OpenWrite;
 use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
+pub use self::{permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -429,7 +430,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
     /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
     /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
-    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted; what is
+    /// sent with a [`request_permit`](ReadThrough::request_permit) is. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
@@ -467,7 +469,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                         .negative_ttl
                         .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
                 ),
-                places: Places::new(self.settings.max_in_flight),
+                places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
@@ -501,7 +503,7 @@ struct Shared<V: ?Sized> {
     tasks: Tasks,
     sweeper: Sweeper,
     absences: Absences,
-    places: Places,
+    places: Arc<Places>,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,

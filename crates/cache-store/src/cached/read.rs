@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served};
+use cache_core::{Entry, Error, ErrorKind, Freshness, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{
@@ -102,7 +102,9 @@ impl Shared {
     /// it is served, so that no read that begins later is of an older version.
     pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
         let key = head::key_of(location);
-        if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
+        // That there was no object is over, also where the store names no version.
+        let is_other = |held: Entry| held.is_absent() || held.e_tag() != seen;
+        if self.blocks().shown(&key).await.is_some_and(is_other) {
             let _ = self.heads.expire(&key).await;
         }
     }

@@ -8,6 +8,7 @@ mod figures;
 mod fills;
 mod get;
 mod lies;
+mod limits;
 mod lists;
 mod model;
 mod odd;
