@@ -234,8 +234,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
-    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 16 prefixes are kept
-    /// apart: one more, and all copies are void.
+    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 64 prefixes
+    /// are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that have
+    /// most in common count as one, the part that they share.
     ///
     /// # Errors
     ///
