@@ -56,6 +56,8 @@ pub struct Call {
     pub act: Act,
     /// When it began.
     pub begun: Point,
+    /// When its caller was woken to return, if that was recorded: what it does was done by then.
+    pub woken: Option<Point>,
     /// When it ended: it returned, or its future was dropped.
     pub ended: Option<Point>,
     /// What came of it; [`Outcome::Unknown`] until it ended.
@@ -172,8 +174,22 @@ impl History {
     pub fn begin(&mut self, node: usize, key: &str, act: Act, at: Duration) -> CallId {
         let begun = self.point(at);
         let (key, outcome) = (key.to_owned(), Outcome::Unknown);
-        self.calls.push(Call { node, key, act, begun, ended: None, outcome });
+        self.calls.push(Call { node, key, act, begun, woken: None, ended: None, outcome });
         CallId(self.calls.len() - 1)
+    }
+
+    /// The caller of a call that has not ended is woken. If the call returns when it is next polled, this is the moment
+    /// by which it has done what it does: other things may happen before its caller gets to run. Of several wakes the
+    /// first counts. A wake is no event, since callers that wait for one answer are woken in no particular order: its
+    /// place is that of the event before it.
+    pub fn wake(&mut self, call: CallId, at: Duration) {
+        let step = self.steps;
+        self.calls[call.0].woken.get_or_insert(Point { step, at });
+    }
+
+    /// The call was polled and has not returned: what its caller was [woken](Self::wake) for was something else.
+    pub fn sleep(&mut self, call: CallId) {
+        self.calls[call.0].woken = None;
     }
 
     /// A call returned, or its future was dropped.
@@ -275,6 +291,11 @@ impl Call {
     fn is_before(&self, other: &Self) -> bool {
         self.ended.is_some_and(|ended| ended.step < other.begun.step)
     }
+
+    /// By when it has taken effect: not later than its caller was woken to return.
+    fn effective_by(&self) -> Point {
+        self.woken.or(self.ended).unwrap_or(self.begun)
+    }
 }
 
 impl Act {
@@ -331,6 +352,9 @@ impl fmt::Display for Call {
         match self.ended {
             Some(ended) => write!(f, "{ended}")?,
             None => write!(f, "…")?,
+        }
+        if let Some(woken) = self.woken {
+            write!(f, " (woken at {woken})")?;
         }
         write!(f, "  node {} {:?} {}: {:?}", self.node, self.act, self.key, self.outcome)
     }

@@ -21,7 +21,7 @@ pub enum Rule {
     Linearizable,
     /// 1: a strong read is answered by a question that was sent after it began.
     Asked,
-    /// 2: what was asked before a fence is not served after it.
+    /// 2: what was asked before a fence took effect is not served after it.
     NoResurrection,
     /// 3: who wrote reads what was written, or something newer.
     ReadYourWrites,
@@ -120,7 +120,12 @@ impl History {
     }
 
     /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a restart has ended on
-    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over then.
+    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over when the
+    /// call took effect.
+    ///
+    /// A call takes effect between its beginning and its end: when its caller is woken to return, at the latest. An
+    /// answer requested after that, while the caller has yet to run, is as good as one requested after the return, and
+    /// the object may have changed in between. A dropped call takes effect when it is dropped, at the latest.
     ///
     /// # Errors
     ///
@@ -132,7 +137,7 @@ impl History {
             // What `expire` keeps may cover an outage.
             (Act::Expire, _) if read.status == Some(Status::Stale) => Ok(()),
             (..) => {
-                let fence = call.ended.unwrap_or(call.begun);
+                let fence = call.effective_by();
                 if states.iter().any(|state| state.is_on_after(fence)) {
                     return Ok(());
                 }

@@ -258,6 +258,35 @@ fn rule_2_what_was_over_at_a_fence_is_not_served_after_it() {
     tale.holds();
 }
 
+/// The fence is up and its caller woken; before the caller runs, a read is sent, answered, and out of date.
+#[test]
+fn rule_2_a_call_takes_effect_when_its_caller_is_woken_and_not_when_it_gets_to_run() {
+    let told = |wakes: &[bool]| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1);
+        let fence = tale.history.begin(0, "k", Act::Expire, tale.now());
+        for is_last in wakes {
+            tale.history.wake(fence, tale.now());
+            if !is_last {
+                tale.history.sleep(fence);
+            }
+        }
+        tale.written_elsewhere(2);
+        tale.history.wake(fence, tale.now());
+        tale.history.end(fence, Outcome::Done, tale.now());
+        tale.read(AGED, 1, Status::Fresh);
+        tale
+    };
+    told(&[true]).holds();
+    told(&[false, true]).holds();
+    // What it was woken for before was something else.
+    told(&[]).breaks(Rule::NoResurrection);
+    told(&[false]).breaks(Rule::NoResurrection);
+    let mut tale = told(&[true]);
+    tale.written_elsewhere(3).act(Act::Expire, Outcome::Done).read(AGED, 2, Status::Fresh);
+    tale.breaks(Rule::NoResurrection);
+}
+
 #[test]
 fn rule_3_a_node_reads_what_it_wrote() {
     let mut tale = Tale::default();

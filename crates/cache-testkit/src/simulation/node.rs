@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cache_core::{
     Backend, Entry, ErrorKind, Identity, Key, Origin, PutCondition, ReadThrough, Result, Served, Version,
 };
+use tokio::task::unconstrained;
 
 use super::{
     Backends, Leaves, Plan, Planned, Schedule,
@@ -51,7 +52,8 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
             .collect()
     };
     let random = Random::stream(schedule.seed, CONDUCTOR);
-    let conductor = Conductor::new(callers, Arc::clone(&play.ready), random);
+    // Unconstrained, since tokio's budget for one poll would have calls wait that could return.
+    let conductor = unconstrained(Conductor::new(callers, Arc::clone(&play.ready), random));
     // Whatever has not ended then never will.
     if !matches!(tokio::time::timeout(Duration::from_secs(3_600), conductor).await, Ok(true)) {
         return play.history();
@@ -143,7 +145,7 @@ impl Play<'_> {
         let prefix = &planned.key[..2];
         let key = if act == Act::InvalidatePrefix { prefix } else { planned.key };
         let call = self.begin(planned.node, key, act);
-        let outcome = self.unless_dropped(planned, instance, async {
+        let outcome = self.unless_dropped(planned, instance, call, async {
             match (act, planned.plan) {
                 (_, Plan::Get(rule)) => match cache.get(key, Some(&rule.freshness())).await {
                     Ok(served) => self.served(planned, instance, &served),
@@ -229,6 +231,7 @@ impl Play<'_> {
         &self,
         planned: &Planned,
         instance: u64,
+        id: CallId,
         call: impl Future<Output = T>,
     ) -> Option<T> {
         let mut call = Box::pin(call);
@@ -244,9 +247,15 @@ impl Play<'_> {
             if self.nodes[planned.node].borrow().instance != instance {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(ended) = call.as_mut().poll(context) {
+            let waker = Waker::from(Arc::new(Noting {
+                world: Arc::clone(&self.world),
+                call: id,
+                caller: context.waker().clone(),
+            }));
+            if let Poll::Ready(ended) = call.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Poll::Ready(Some(ended));
             }
+            self.world.history().sleep(id);
             // A call that was never polled has not begun.
             polls_left -= 1;
             let is_late = goes.as_mut().is_some_and(|goes| goes.as_mut().poll(context).is_ready());
@@ -395,6 +404,20 @@ impl Node {
             dropped_gets: self.dropped_gets,
             requests: self.cache.origin().requests(),
         }
+    }
+}
+
+/// The waker of a call: notes when its caller is woken, and wakes it.
+struct Noting {
+    world: Arc<World>,
+    call: CallId,
+    caller: Waker,
+}
+
+impl Wake for Noting {
+    fn wake(self: Arc<Self>) {
+        self.world.history().wake(self.call, self.world.now());
+        self.caller.wake_by_ref();
     }
 }
 
