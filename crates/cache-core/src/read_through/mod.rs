@@ -383,8 +383,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces leave it out. For those who keep other things
-    /// beside objects in one backend. Default: nothing.
+    /// What all keys begin with that is no part of an object's name; traces and errors leave it out.
+    /// For those who keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -568,7 +568,7 @@ impl<V: ?Sized> Shared<V> {
             Served::new(entry, status, vouched_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),
+            Verdict::Fresh if entry.is_absent() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
             Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
@@ -580,9 +580,14 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    /// `key` as traces show it.
+    /// `key` as traces and errors show it.
     fn shown<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
+    }
+
+    /// The error, about the object that the caller knows: every error of a key leaves through this.
+    fn about(&self, key: &str, error: Error) -> Error {
+        error.with_shown_key(key, self.shown(key))
     }
 
     fn count(&self, count: Count) {

@@ -50,8 +50,8 @@ pub(super) async fn read<V: Validator + ?Sized>(
             Some(Landed::Moved(_)) | None => {}
         }
     }
-    Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_raw_key(key))
+    let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+    Err(shared.about(key, lost))
 }
 
 /// What a reader does at a key.
@@ -73,7 +73,7 @@ async fn approach<'a, V: Validator + ?Sized>(
     key: &str,
     freshness: &Freshness,
 ) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key)?;
+    let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
@@ -265,7 +265,7 @@ async fn cover<V: ?Sized>(
             }
         }
     }
-    Err(error.with_raw_key(key))
+    Err(shared.about(key, error))
 }
 
 /// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.

@@ -161,9 +161,9 @@ where
     };
     counted.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, the caller's guard fences and voids.
-    let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
+    let result = answer.await.map_err(|_| caller.shared.about(key, lost()))?;
     caller.ended = true;
-    result.map_err(|error| error.with_raw_key(key))
+    result.map_err(|error| caller.shared.about(key, error))
 }
 
 /// A write that is open: while it is, nothing of its key is published but by itself.
@@ -191,7 +191,7 @@ type Gone = oneshot::Receiver<std::convert::Infallible>;
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
-        let tracked = shared.table.enter(key)?;
+        let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
         state.fence();
         state.writes += 1;

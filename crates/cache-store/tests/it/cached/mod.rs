@@ -4,6 +4,7 @@
 
 mod conditions;
 mod conformance;
+mod errors;
 mod figures;
 mod fills;
 mod get;
