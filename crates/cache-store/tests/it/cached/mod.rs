@@ -10,6 +10,7 @@ mod get;
 mod lies;
 mod lists;
 mod model;
+mod observations;
 mod odd;
 mod policies;
 mod ranges;
