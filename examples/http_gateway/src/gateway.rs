@@ -307,7 +307,13 @@ impl Gateway {
         options.extensions.insert(Freshness::immutable());
         match self.store.get_opts(key, options).await {
             Ok(mut head) if range::of_size(range, head.meta.size).is_none() => {
-                Ok(self.not_satisfiable(&Known::of(&mut head)))
+                let mut object = Known::of(&mut head);
+                // How that came to be known is beside the point: it was the range that was asked for.
+                object.status = None;
+                let mut response = self.not_satisfiable(&object);
+                let status = cache_status::of_error(&error, response.status());
+                response.headers_mut().extend(field(CACHE_STATUS, &status));
+                Ok(response)
             }
             _ => Err(error),
         }
