@@ -12,6 +12,7 @@ mod lists;
 mod model;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
 mod settings;
