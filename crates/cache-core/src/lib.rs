@@ -36,7 +36,9 @@ pub use crate::{
     identity::Identity,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
-    read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status, WeakReadThrough},
+    read_through::{
+        OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status, WeakReadThrough,
+    },
     stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,

@@ -5,6 +5,17 @@ pub(crate) fn is_weak(tag: &str) -> bool {
     tag.starts_with("W/")
 }
 
+/// Whether two tags are the same, `W/` and quotes aside: weak comparison (RFC 9110 section
+/// 8.8.3.2), among stores that leave the quotes out of some answers.
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    opaque(a) == opaque(b)
+}
+
+fn opaque(tag: &str) -> &str {
+    let tag = tag.strip_prefix("W/").unwrap_or(tag);
+    tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(tag)
+}
+
 /// Whether `If-None-Match: <tag>` asks about this one tag and nothing else.
 ///
 /// A tag comes from the origin, and some write it as they please. Sent back, `*` means any version, a comma
@@ -31,6 +42,16 @@ mod tests {
     #[track_caller]
     fn check(tag: &str, one: bool) {
         assert_eq!(names_one_version(tag), one, "{tag:?}");
+    }
+
+    #[test]
+    fn quotes_and_weakness_do_not_tell_tags_apart() {
+        for same in ["\"x\"", "x", "W/\"x\"", "W/x"] {
+            assert!(is_same(same, "\"x\"") && is_same("x", same), "{same}");
+        }
+        for other in ["", "\"", "\"y\"", "\"x", "\"\"x\"\"", "w/\"x\""] {
+            assert!(!is_same(other, "\"x\""), "{other}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     request::{Outcome, Request},
     table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
+    trace::Cause,
 };
 use crate::{
     Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
@@ -40,9 +41,10 @@ pub(super) fn flight<V: Validator + ?Sized>(
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
+    cause: Cause,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, counted, tracked, seq).fly(looked, true).boxed()
+    Flight::new(shared, counted, tracked, seq, cause).fly(looked, true).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -53,6 +55,7 @@ pub(super) struct Flight<V: ?Sized> {
     pub(super) seq: u64,
     /// The question, once it was sent, until it is answered.
     request: Option<Request<V>>,
+    cause: Cause,
     /// It has a place at the origin.
     placed: bool,
     /// The backend is being changed.
@@ -63,12 +66,13 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64) -> Self {
+    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64, cause: Cause) -> Self {
         Self {
             shared: Arc::clone(shared),
             tracked,
             seq,
             request: None,
+            cause,
             placed: false,
             publishing: false,
             left: false,
@@ -109,7 +113,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             running.phase = Phase::Asked(asked_at);
         }
         let key = self.tracked.key.as_str();
-        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at));
+        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at, &self.cause));
     }
 
     /// The origin's answer; `None` if patience ran out while somebody waited.
@@ -139,7 +143,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
-            request.end(Outcome::of_read(&answer), n_joined);
+            request.end(Outcome::of_read(&answer, question.pinned.as_ref()), n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at);
@@ -222,8 +226,11 @@ impl<V: Validator + ?Sized> Flight<V> {
         let here = runtime().ok()?;
         let mut state = self.tracked.lock();
         let Running { answer, .. } = state.vacate(self.seq)?;
-        let next =
-            state.waiting.take().unwrap_or_else(|| Waiting { answer: watch::channel(None).0, runtime: here });
+        let next = state.waiting.take().unwrap_or_else(|| Waiting {
+            answer: watch::channel(None).0,
+            runtime: here,
+            cause: self.cause.of_replacement(),
+        });
         let moved = Landed::Moved(next.answer.subscribe());
         self.placed = false;
         self.start(state, next, true);
@@ -236,13 +243,13 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
     /// longer. One that takes this one's place at the origin is not impatient.
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
-        let Waiting { answer, runtime } = next;
+        let Waiting { answer, runtime, cause } = next;
         let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
         drop(state);
         self.shared.sweeper.ensure(&self.shared, &runtime);
         // Also once the cache is closed, which waits for this one.
         let counted = self.shared.tasks.count();
-        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq);
+        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq, cause);
         flight.placed = is_second;
         runtime.spawn(flight.fly(None, !is_second).boxed());
     }

@@ -18,6 +18,7 @@ mod absences;
 mod drive;
 mod flight;
 mod held;
+mod permit;
 mod places;
 mod read;
 mod request;
@@ -38,8 +39,8 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::write::OpenWrite;
 use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
+pub use self::{permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -233,8 +234,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
-    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 16 prefixes are kept
-    /// apart: one more, and all copies are void.
+    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 64 prefixes
+    /// are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that have
+    /// most in common count as one, the part that they share.
     ///
     /// # Errors
     ///
@@ -381,8 +383,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces leave it out. For those who keep other things
-    /// beside objects in one backend. Default: nothing.
+    /// What all keys begin with that is no part of an object's name; traces and errors leave it out.
+    /// For those who keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -429,7 +431,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
     /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
     /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
-    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted; what is
+    /// sent with a [`request_permit`](ReadThrough::request_permit) is. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
@@ -467,7 +470,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                         .negative_ttl
                         .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
                 ),
-                places: Places::new(self.settings.max_in_flight),
+                places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
@@ -501,7 +504,7 @@ struct Shared<V: ?Sized> {
     tasks: Tasks,
     sweeper: Sweeper,
     absences: Absences,
-    places: Places,
+    places: Arc<Places>,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -565,7 +568,7 @@ impl<V: ?Sized> Shared<V> {
             Served::new(entry, status, vouched_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),
+            Verdict::Fresh if entry.is_absent() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
             Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
@@ -577,9 +580,14 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    /// `key` as traces show it.
+    /// `key` as traces and errors show it.
     fn shown<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
+    }
+
+    /// The error, about the object that the caller knows: every error of a key leaves through this.
+    fn about(&self, key: &str, error: Error) -> Error {
+        error.with_shown_key(key, self.shown(key))
     }
 
     fn count(&self, count: Count) {

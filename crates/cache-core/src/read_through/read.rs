@@ -14,6 +14,7 @@ use super::{
     held::Held,
     table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
     tasks::{Counted, runtime},
+    trace::Cause,
 };
 use crate::{
     Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
@@ -49,8 +50,8 @@ pub(super) async fn read<V: Validator + ?Sized>(
             Some(Landed::Moved(_)) | None => {}
         }
     }
-    Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_raw_key(key))
+    let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+    Err(shared.about(key, lost))
 }
 
 /// What a reader does at a key.
@@ -72,7 +73,7 @@ async fn approach<'a, V: Validator + ?Sized>(
     key: &str,
     freshness: &Freshness,
 ) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key)?;
+    let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
@@ -151,7 +152,7 @@ fn board<'a, V: Validator + ?Sized>(
     looked: Option<Held>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked);
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked, Cause::caller());
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -173,7 +174,8 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held)));
+    let cause = Cause::background();
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), cause));
 }
 
 /// A place among the waiters of a flight.
@@ -220,7 +222,8 @@ fn join<V: ?Sized>(
         waiting.answer.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
+        let (runtime, cause) = (runtime.clone(), Cause::background());
+        state.waiting = Some(Waiting { answer, runtime, cause });
         ticket
     };
     Some(Joined { ticket, parked })
@@ -262,7 +265,7 @@ async fn cover<V: ?Sized>(
             }
         }
     }
-    Err(error.with_raw_key(key))
+    Err(shared.about(key, error))
 }
 
 /// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.

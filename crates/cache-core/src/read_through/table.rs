@@ -17,6 +17,7 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     drive::{Parked, hand_on},
     flight::Landed,
+    trace::Cause,
 };
 use crate::{
     Key, Moment, Result,
@@ -94,6 +95,8 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
+    /// The first who waited for it.
+    pub(super) cause: Cause,
 }
 
 #[derive(Clone, Copy)]

@@ -22,6 +22,7 @@ use super::{
     request::{Outcome, Request},
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
+    trace::{Cause, in_caller_span},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
@@ -115,10 +116,11 @@ pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counte
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    counted.spawn(&runtime()?, async move {
+    let clear = async move {
         // If the caller went away, nobody wants to know.
         let _ = done.send(task.backend_call(task.backend.clear()).await);
-    });
+    };
+    counted.spawn(&runtime()?, in_caller_span(clear));
     answer.await.unwrap_or_else(|_| Err(lost()))
 }
 
@@ -153,14 +155,15 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    counted.spawn(&runtime, async move {
+    let task = async move {
         // The fence at the end is up before the caller learns of it.
         let _ = done.send(caught(body(write, gone)).await);
-    });
+    };
+    counted.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, the caller's guard fences and voids.
-    let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
+    let result = answer.await.map_err(|_| caller.shared.about(key, lost()))?;
     caller.ended = true;
-    result.map_err(|error| error.with_raw_key(key))
+    result.map_err(|error| caller.shared.about(key, error))
 }
 
 /// A write that is open: while it is, nothing of its key is published but by itself.
@@ -188,7 +191,7 @@ type Gone = oneshot::Receiver<std::convert::Infallible>;
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
-        let tracked = shared.table.enter(key)?;
+        let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
         state.fence();
         state.writes += 1;
@@ -317,7 +320,7 @@ async fn send<V: ?Sized, T>(
     if gone.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed) {
         return Err(given_up());
     }
-    let request = Request::send(shared, op, key.as_str(), sent_at);
+    let request = Request::send(shared, op, key.as_str(), sent_at, &Cause::caller());
     tokio::select! {
         biased;
         _ = gone => Err(given_up()),

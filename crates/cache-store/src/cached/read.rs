@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served};
+use cache_core::{Entry, Error, ErrorKind, Freshness, Key, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{
@@ -102,7 +102,9 @@ impl Shared {
     /// it is served, so that no read that begins later is of an older version.
     pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
         let key = head::key_of(location);
-        if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
+        // That there was no object is over, also where the store names no version.
+        let is_other = |held: Entry| held.is_absent() || held.e_tag() != seen;
+        if self.blocks().shown(&key).await.is_some_and(is_other) {
             let _ = self.heads.expire(&key).await;
         }
     }
@@ -203,7 +205,11 @@ async fn only_if_cached(
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
-    let source = Box::new(error);
+    // A `Generic` error has no path of its own.
+    let source = Box::new(match Key::parse(&path) {
+        Ok(key) => error.with_key(&key),
+        Err(_) => error,
+    });
     match kind {
         ErrorKind::NotFound => E::NotFound { path, source },
         ErrorKind::PreconditionFailed => E::Precondition { path, source },

@@ -4,10 +4,12 @@
 
 mod conditions;
 mod conformance;
+mod errors;
 mod figures;
 mod fills;
 mod get;
 mod lies;
+mod limits;
 mod lists;
 mod model;
 mod odd;
