@@ -13,10 +13,12 @@ cargo xtask simulate-nodes [--over cached-store] [--first-seed S] [--seeds N] [-
                                          a rule is printed, shrunk";
 
 /// What is played: the name that `--over` takes, the package and its example.
-type Over = (&'static str, &'static str, &'static str);
+pub(crate) type Over = (&'static str, &'static str, &'static str);
 
-const OVER: [Over; 2] =
-    [("read-through", "cache-core", "simulate_nodes"), ("cached-store", "cache-store", "simulate_store")];
+pub(crate) const READ_THROUGH: Over = ("read-through", "cache-core", "simulate_nodes");
+pub(crate) const CACHED_STORE: Over = ("cached-store", "cache-store", "simulate_store");
+
+const OVER: [Over; 2] = [READ_THROUGH, CACHED_STORE];
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let (over, args) = over(args)?;

@@ -33,13 +33,13 @@ pub(crate) const BACKENDS: [Named; 3] = [
 ];
 
 fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
-    let latency_max = Duration::from_millis(1 + seed % 7);
+    let latency_max = Duration::from_millis(1 + seed % 7).min(LATENCY_MAX);
     let seed = seed ^ (node as u64) << 16;
     Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, seed).with_latency_max(latency_max))
 }
 
 /// The cache of a node over a backend.
-pub(crate) fn open(opening: &Opening<'_>, (_, backend): Named) -> Arc<dyn CachedObjects> {
+pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn CachedObjects> {
     let schedule = opening.schedule;
     let cached = CachedStore::builder(Arc::clone(&opening.store))
         .backend(backend(opening.seed, opening.node))
@@ -53,15 +53,23 @@ pub(crate) fn open(opening: &Opening<'_>, (_, backend): Named) -> Arc<dyn Cached
         .max_object_size(schedule.max_object_size)
         .strength(ValidatorStrength::Strong)
         .build();
-    Arc::new(Subject(cached.expect("no setting of a schedule is wrong")))
+    let cached = cached.expect("no setting of a schedule is wrong");
+    // A few calls of the backend, one after the other, each of which may find others before it.
+    let hearing = if name == "map" { Duration::ZERO } else { 10 * LATENCY_MAX };
+    Arc::new(Subject { cached, hearing })
 }
 
-struct Subject(CachedStore);
+struct Subject {
+    cached: CachedStore,
+    hearing: Duration,
+}
+
+const LATENCY_MAX: Duration = Duration::from_millis(7);
 
 #[async_trait]
 impl CachedObjects for Subject {
     fn objects(&self) -> &dyn ObjectStore {
-        &self.0
+        &self.cached
     }
 
     fn past_the_cache(&self, mut options: GetOptions) -> GetOptions {
@@ -85,20 +93,24 @@ impl CachedObjects for Subject {
         }
     }
 
+    fn hearing_takes(&self) -> Duration {
+        self.hearing
+    }
+
     async fn invalidate(&self, location: &Path) -> bool {
-        self.0.invalidate(location).await.is_ok()
+        self.cached.invalidate(location).await.is_ok()
     }
 
     fn invalidate_prefix(&self, prefix: &str) -> bool {
-        self.0.invalidate_prefix(prefix).is_ok()
+        self.cached.invalidate_prefix(prefix).is_ok()
     }
 
     async fn clear(&self) -> bool {
-        self.0.clear().await.is_ok()
+        self.cached.clear().await.is_ok()
     }
 
     async fn close(&self) {
         // If the backend fails to free its memory, it is closed all the same.
-        let _ = self.0.close().await;
+        let _ = self.cached.close().await;
     }
 }

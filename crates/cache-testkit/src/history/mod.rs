@@ -34,6 +34,7 @@ pub struct History {
     rests: Vec<Rest>,
     broken: Vec<String>,
     time_to_live: Option<Duration>,
+    hearing: Duration,
 }
 
 /// A place in the order of all events, and its time.
@@ -190,6 +191,12 @@ impl History {
     /// Nothing happened, and no object exists. Copies live for `time_to_live` without being confirmed.
     pub fn new(time_to_live: Option<Duration>) -> Self {
         Self { time_to_live, ..Self::default() }
+    }
+
+    /// A cache may take so long to act on what an answer shows: its backend waits. Default: no time, so that it has done
+    /// so before time goes on.
+    pub fn hearing_takes(&mut self, span: Duration) {
+        self.hearing = span;
     }
 
     /// A call begins.

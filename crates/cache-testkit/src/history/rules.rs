@@ -489,7 +489,7 @@ impl History {
         self.reads().filter(move |read| {
             (read.call.node, &read.call.key) == (request.node, &request.key)
                 && matches!(read.call.act, Act::Read(_))
-                && answered.is_some_and(|answered| answered.at < read.call.begun.at)
+                && answered.is_some_and(|answered| answered.at + self.hearing < read.call.begun.at)
         })
     }
 

@@ -37,6 +37,8 @@ pub(super) async fn play(schedule: &Schedule, opens: &Opens<'_>) -> History {
     let mut play =
         Play { schedule, opens, world, instances: Cell::new(0), nodes: Vec::new(), ready: Arc::default() };
     play.nodes = (0..schedule.nodes).map(|number| RefCell::new(play.node(number))).collect();
+    let hearing = play.nodes.iter().map(|node| node.borrow().cache.hearing_takes()).max();
+    play.world.recorder.history().hearing_takes(hearing.unwrap_or_default());
     let callers = (0..).zip(&schedule.calls);
     let callers = callers.map(|(number, planned)| Box::pin(play.at_its_time(number, planned)) as Caller<'_>);
     let random = Random::stream(schedule.seed, CONDUCTOR);
