@@ -34,6 +34,7 @@ pub struct History {
     rests: Vec<Rest>,
     broken: Vec<String>,
     time_to_live: Option<Duration>,
+    hearing: Duration,
 }
 
 /// A place in the order of all events, and its time.
@@ -69,6 +70,10 @@ pub struct Call {
 pub enum Act {
     /// A read.
     Read(ReadRule),
+    /// A read that the cache need not answer itself: with conditions, or past the cache.
+    Pass(ReadRule),
+    /// What a list of the store shows of the key.
+    List,
     /// A put of a value.
     Put(u64, Needs),
     /// A delete at the origin.
@@ -107,6 +112,8 @@ pub enum Outcome {
     Done,
     /// A conditional put whose condition did not hold.
     Refused,
+    /// A read that the origin refuses: with 401 or 403.
+    Denied,
     /// It failed, and surely changed nothing at the origin.
     Failed,
     /// It failed, or its future was dropped, and it is open whether it changed something at the origin, or will.
@@ -126,6 +133,22 @@ pub struct Request {
     pub ended: Option<Point>,
     /// The error that it was answered with.
     pub failure: Option<ErrorKind>,
+    /// What it says of the object, if that was recorded.
+    pub shown: Option<Shown>,
+}
+
+/// What the answer to a request says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// This state is over, or on: the object is in it or in a later one. Told by an answer about
+    /// the object alone.
+    State(usize),
+    /// The same, told by a list that has the object.
+    Listed(usize),
+    /// The same, told by a list that leaves the object out.
+    LeftOut(usize),
+    /// That the origin denies access to it.
+    Denied,
 }
 
 /// A state of an object at the origin, until the next one.
@@ -170,6 +193,12 @@ impl History {
         Self { time_to_live, ..Self::default() }
     }
 
+    /// A cache may take so long to act on what an answer shows: its backend waits. Default: no time, so that it has done
+    /// so before time goes on.
+    pub fn hearing_takes(&mut self, span: Duration) {
+        self.hearing = span;
+    }
+
     /// A call begins.
     pub fn begin(&mut self, node: usize, key: &str, act: Act, at: Duration) -> CallId {
         let begun = self.point(at);
@@ -202,7 +231,14 @@ impl History {
     /// A request is sent.
     pub fn ask(&mut self, node: usize, key: &str, at: Duration) -> RequestId {
         let begun = self.point(at);
-        self.requests.push(Request { node, key: key.to_owned(), begun, ended: None, failure: None });
+        self.requests.push(Request {
+            node,
+            key: key.to_owned(),
+            begun,
+            ended: None,
+            failure: None,
+            shown: None,
+        });
         RequestId(self.requests.len() - 1)
     }
 
@@ -211,6 +247,16 @@ impl History {
         let ended = Some(self.point(at));
         let request = &mut self.requests[request.0];
         (request.ended, request.failure) = (ended, failure);
+    }
+
+    /// What the answer to a request will say of the object, as the origin has just made out.
+    pub fn show(&mut self, request: RequestId, shown: Shown) {
+        self.requests[request.0].shown = Some(shown);
+    }
+
+    /// What a call does, once it is known: a copy writes what it finds.
+    pub fn amend(&mut self, call: CallId, act: Act) {
+        self.calls[call.0].act = act;
     }
 
     /// The object at the origin is now so. The number of the state: the first, in which it does not exist, is 0.
@@ -342,7 +388,8 @@ impl fmt::Display for Request {
             None => write!(f, "given up")?,
         }
         write!(f, "  request of node {}, {}", self.node, self.key)?;
-        self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))
+        self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))?;
+        self.shown.map_or(Ok(()), |shown| write!(f, ", shows {shown:?}"))
     }
 }
 

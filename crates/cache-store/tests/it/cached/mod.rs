@@ -15,6 +15,7 @@ mod model;
 mod observations;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
 mod settings;
