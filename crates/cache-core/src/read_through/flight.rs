@@ -101,8 +101,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
         self.placed = true;
         let asked_at = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(asked_at));
-        let known = held.entry.filter(|entry| !expired && !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
+        let known = held_copy.filter(|_| !expired);
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
         self.ask_from(asked_at);
@@ -301,11 +302,11 @@ fn changed(answer: &Validation) -> Option<&Entry> {
 
 /// What was asked.
 struct Question {
-    /// What was held and neither void nor expired.
+    /// The copy that was held, neither void nor expired.
     known: Option<Entry>,
-    /// Something void was held.
+    /// A void copy was held.
     void: bool,
-    /// Something expired was held.
+    /// An expired copy was held.
     expired: bool,
     /// The entry whose version was sent.
     pinned: Option<Entry>,
@@ -325,7 +326,12 @@ async fn publish<V: ?Sized>(
     let asked_at = question.asked_at;
     let entry = match answer {
         // One that was handed out before is somebody else's to stamp.
-        Ok(Validation::Changed(entry)) => entry.unstamped(),
+        Ok(Validation::Changed(entry)) => {
+            let entry = entry.unstamped();
+            // Also where it is not kept: whatever reads it can tell whose it is.
+            entry.give_to(shared.settings.identity);
+            entry
+        }
         Ok(Validation::Unchanged | Validation::Gone) => {
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
@@ -347,7 +353,6 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
-        entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
         if replaced {

@@ -302,8 +302,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        self.shared.counters.add(Count::InvalidatedByApi, self.shared.backend.usage().entries);
-        write::clear(&self.shared, counted).await
+        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
@@ -321,7 +320,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         self.shared.tasks.idle().await;
-        write::clear(&self.shared, self.shared.tasks.count()).await
+        write::clear(&self.shared, self.shared.tasks.count(), None).await
     }
 
     /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
@@ -331,7 +330,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot(&self.shared.backend.usage())
+        let backend = &self.shared.backend;
+        self.shared.counters.snapshot(&backend.usage(), backend.negative_entries())
     }
 
     /// A handle that does not keep the cache alive.
@@ -522,6 +522,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 counters: Counters::default(),
                 warnings: Warnings::new(),
                 tasks: Tasks::default(),
+                clearing: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -547,6 +548,8 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     warnings: Warnings,
     tasks: Tasks,
+    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
+    clearing: tokio::sync::Mutex<()>,
     sweeper: Sweeper,
     absences: Absences,
     places: Arc<Places>,

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod absences;
+mod counting;
+mod decoders;
 mod drives;
 mod dropped;
 mod failures;
