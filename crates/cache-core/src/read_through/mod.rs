@@ -24,6 +24,7 @@ mod request;
 mod sweep;
 mod table;
 mod tasks;
+mod timeouts;
 mod trace;
 mod write;
 
@@ -39,7 +40,10 @@ use std::{
 use bytes::Bytes;
 
 pub use self::write::OpenWrite;
-use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
+use self::{
+    absences::Absences, flight::Landed, places::Places, sweep::Sweeper, table::Table, tasks::Tasks,
+    timeouts::within, trace::Warnings,
+};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -264,8 +268,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
     /// or written once this has returned. May be called again.
     ///
+    /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
+    /// that are left are given up, and their readers get `Closed`.
+    ///
     /// # Errors
     ///
+    /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
     /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
@@ -274,8 +282,32 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
-        self.shared.tasks.idle().await;
-        write::clear(&self.shared, self.shared.tasks.count()).await
+        let n_left = self.end_all().await;
+        write::clear(&self.shared, self.shared.tasks.count()).await?;
+        match n_left {
+            0 => Ok(()),
+            n => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("the cache is closed, but {n} writes have not ended; their outcome is open"),
+            )),
+        }
+    }
+
+    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do not.
+    async fn end_all(&self) -> usize {
+        let Shared { tasks, table, settings, .. } = &*self.shared;
+        loop {
+            let before = tasks.close();
+            if within(settings.close_limit(), tasks.idle()).await.is_some() {
+                return 0;
+            }
+            if tasks.close() == before {
+                table.vacate_all(&Landed::Failed(Tasks::closed()));
+                // What they were about to keep.
+                self.shared.epochs.raise_whole();
+                return tasks.close();
+            }
+        }
     }
 
     /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
@@ -417,6 +449,18 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How long a reader waits for a flight that makes no progress: for the origin's answer, mostly. A request from the
+    /// reader's own runtime then fails with `Timeout`, which is an outage: `stale_if_error` covers it. One from another
+    /// runtime may never be answered, for that runtime may not be driven any more: the reader gives it up, and sends
+    /// one of its own. Half of it is how long a write or an answer waits for a call of the backend that the same key
+    /// has under way. An origin with a limit of its own should have the same: it comes first, by a tenth of a second.
+    /// Writes to the origin may take longer. Needs a runtime with time; without, there is no limit. `Duration::MAX` is
+    /// none either; zero is an error. Default: 30 s.
+    pub fn origin_timeout(mut self, span: Duration) -> Self {
+        self.settings.origin_timeout = span;
+        self
+    }
+
     /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
     /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
     /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
@@ -516,6 +560,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    origin_timeout: Duration,
     max_in_flight: usize,
     queue_timeout: Duration,
     identity: Identity,
@@ -621,6 +666,9 @@ impl Settings {
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
         }
+        if self.origin_timeout.is_zero() {
+            return zero("origin_timeout");
+        }
         if self.max_in_flight == 0 {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -640,6 +688,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            origin_timeout: ORIGIN_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             queue_timeout: QUEUE_TIMEOUT,
             identity: Identity::unique(),
@@ -653,5 +702,6 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const ORIGIN_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_IN_FLIGHT: usize = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

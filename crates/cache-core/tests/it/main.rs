@@ -8,6 +8,7 @@ mod failures;
 mod fences;
 mod floors;
 mod identity;
+mod idle_runtimes;
 mod open_writes;
 mod places;
 mod races;
