@@ -414,7 +414,8 @@ async fn remember_absence<V: ?Sized>(
     let identity = Some(shared.settings.identity);
     let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
     let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
-    if !shared.absences.admit(absence.weight(), shared.clock.now(), replaced, &*shared.backend) {
+    let (now, swept_at) = (shared.clock.now(), shared.sweeper.swept_at());
+    if !shared.absences.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {
         return;
     }
     absence.publish(asked_at, Some(span), epoch);

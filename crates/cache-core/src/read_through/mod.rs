@@ -38,6 +38,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 pub use self::write::OpenWrite;
 use self::{
@@ -181,10 +182,15 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         let shared = &self.shared;
+        let has_resumed_the_sweep = sweep::resume(shared);
         let read = match freshness.map_or(Ok(()), Freshness::check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
             Err(error) => Err(error),
         };
+        if has_resumed_the_sweep {
+            // Such reads may be all that their runtime is driven for.
+            yield_now().await;
+        }
         shared.count_read(&read);
         read
     }
@@ -508,9 +514,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
                 absences: Absences::new(
-                    self.settings
-                        .negative_ttl
-                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                    self.settings.negative_ttl,
+                    Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
                 places: Places::new(self.settings.max_in_flight),
                 settings: self.settings,
