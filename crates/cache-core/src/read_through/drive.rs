@@ -139,8 +139,12 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         Arrival::Elsewhere(self.ticket.take().map(|ticket| (Arc::clone(&self.key), ticket)))
     }
 
-    /// Whether the flight that was parked is late, and was vacated.
+    /// Whether the flight that was parked is late, and was vacated. That it is on this runtime, which is driven, leaves
+    /// patience to be counted.
     fn is_relieved(&mut self, context: &mut Context<'_>) -> bool {
+        if self.shared.settings.patience.is_none() {
+            return false;
+        }
         let Poll::Ready(overdue) = self.watchdog.poll(&self.shared.settings, &self.key, context) else {
             return false;
         };

@@ -55,10 +55,23 @@ use crate::{
 
 /// A validated cache: a [`Backend`] in front of an origin.
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for
-/// `patience`) whenever the origin is asked or written to; a fresh hit needs none. Requests run on the runtime of
-/// one of those who wait for them: a runtime that has called the cache must be driven until its requests are
-/// answered, or be dropped, for others may wait for them too.
+/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
+/// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
+///
+/// # Several runtimes
+///
+/// Requests run on the runtime of one of those who wait for them. Who waits on another runtime does so for
+/// [`origin_timeout`](ReadThroughBuilder::origin_timeout) at most while nothing comes of it, and then sends a request of
+/// its own. So a runtime that has called the cache and is driven no more holds nobody up for longer, but it costs:
+/// until it is driven again or dropped,
+///
+/// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
+/// * a key of which it has a call of the backend under way is read and written, but not kept;
+/// * a key of which it has a write under way is read, but not kept, and `close` fails with `Timeout`;
+/// * the sweep goes on where the cache is next asked or written to.
+///
+/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is served a stale copy lets
+/// other tasks run before it returns.
 ///
 /// # Dropped futures
 ///
@@ -455,13 +468,18 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How long a reader waits for a flight that makes no progress: for the origin's answer, mostly. A request from the
-    /// reader's own runtime then fails with `Timeout`, which is an outage: `stale_if_error` covers it. One from another
-    /// runtime may never be answered, for that runtime may not be driven any more: the reader gives it up, and sends
-    /// one of its own. Half of it is how long a write or an answer waits for a call of the backend that the same key
-    /// has under way. An origin with a limit of its own should have the same: it comes first, by a tenth of a second.
-    /// Writes to the origin may take longer. Needs a runtime with time; without, there is no limit. `Duration::MAX` is
-    /// none either; zero is an error. Default: 30 s.
+    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not end a request: that
+    /// is for the origin to do, which should have the same limit.
+    ///
+    /// A reader that waits for a request from another runtime gives it up when it has made no progress for so long,
+    /// and a tenth of a second, for that runtime may not be driven any more: the request is sent once more, from the
+    /// reader's own. `put`, `delete`, `invalidate` and their like that are polled in another runtime than the one they
+    /// began on wait as long for that. Half of it is how long a write, or an answer that is to be kept, waits for a
+    /// call of the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for requests
+    /// that do not end.
+    ///
+    /// Counted by the timers of the runtime where somebody waits; in one without time there is no limit.
+    /// `Duration::MAX` is none either; zero is an error. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.settings.origin_timeout = span;
         self

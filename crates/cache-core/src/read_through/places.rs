@@ -194,7 +194,7 @@ impl<V: Validator + ?Sized> Flight<V> {
 }
 
 impl Settings {
-    pub(super) fn too_many(&self, key: &Key) -> Error {
+    fn too_many(&self, key: &Key) -> Error {
         let Self { max_in_flight, queue_timeout, .. } = self;
         let message = format!(
             "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"

@@ -3,8 +3,7 @@
 //! A flight runs on the runtime of one of its readers. If nobody drives that runtime any more, the flight makes no
 //! progress, and neither do the timers in it. So whoever waits for a flight watches it. One that has made no
 //! progress for too long is *vacated*: it can publish nothing any more, and its readers get the answer of another
-//! that takes its place, on the runtime of the reader that watched. A request that was sent from that very runtime,
-//! which is driven, is late in itself: its readers get a timeout.
+//! that takes its place, on the runtime of the reader that watched.
 
 use std::{
     fmt,
@@ -23,11 +22,11 @@ use tokio::{
 
 use super::{
     Settings, Shared,
-    flight::{Landed, finish, replace},
+    flight::replace,
     table::{KeyState, Phase, Progress, Running, State},
     tasks::runtime,
 };
-use crate::{Error, ErrorKind, Moment, Validator, sync::MutexGuard};
+use crate::{Moment, Validator};
 
 /// A timer of the runtime that it is polled in: one that was made in another is dead where that is not driven.
 /// Never fires outside of a runtime, or in one without time.
@@ -189,7 +188,8 @@ impl Running {
     }
 }
 
-/// Vacates a flight that is overdue, unless it has moved: another takes its place, or its readers are told.
+/// Has another flight take the place of one that is overdue, unless that has moved. One of this very runtime, which is
+/// driven, is not lost: it is for the origin to say how long it may take.
 pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<KeyState>, overdue: Overdue) {
     let Ok(runtime) = runtime() else { return };
     // Where the key has another state by now, the flight has ended.
@@ -197,7 +197,7 @@ pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<
     if !tracked.is(key) {
         return;
     }
-    let mut state: MutexGuard<'_, State> = tracked.lock();
+    let mut state = tracked.lock();
     let seq = overdue.progress.seq;
     let Some(running) = state.flight(seq).filter(|running| running.progress() == overdue.progress) else {
         return;
@@ -205,25 +205,14 @@ pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<
     // What publishes has its answer; it is the backend that lets it wait.
     let is_landing = matches!(running.phase, Phase::Landing(_));
     if running.origins.runtime == Some(runtime.id()) && !overdue.by_patience && !is_landing {
-        let late = Landed::Failed(late(&shared.settings, running.phase, key));
-        finish(shared, &tracked, state, seq, None, late);
-    } else {
-        replace(shared, &tracked, state, seq, runtime);
+        return;
     }
+    replace(shared, &tracked, state, seq, runtime);
     // Out of the lock: a waker is not ours.
     tracked.vacated.notify_waiters();
 }
 
-fn late(settings: &Settings, phase: Phase, key: &KeyState) -> Error {
-    if let Phase::Queued = phase {
-        return settings.too_many(&key.key);
-    }
-    let origin_timeout = settings.origin_timeout;
-    let message = format!("the origin did not answer within {origin_timeout:?} (origin_timeout)");
-    Error::new(ErrorKind::Timeout, message).with_key(&key.key)
-}
-
-/// What the limit of an origin has before the limit of those who wait for it.
+/// By how much the limits of an origin and of the queue come before those of the readers that wait.
 const GRACE: Duration = Duration::from_millis(100);
 /// Runtimes without time.
 const REMEMBERED_MAX: usize = 16;

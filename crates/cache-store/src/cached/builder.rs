@@ -203,6 +203,7 @@ impl CachedStoreBuilder {
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
             .identity(self.identity)
+            .origin_timeout(self.origin_timeout)
             .clock(clock)
             .build()?;
         let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
