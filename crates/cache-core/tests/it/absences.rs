@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
 use cache_testkit::MapBackend;
+use tokio::runtime::Builder;
 
 use crate::rig::{FOREVER, Rig, STRONG, secs};
 
@@ -62,15 +63,37 @@ async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
         (limits(None, None), 500),
     ] {
         let rig = limited(limits);
-        ask_for(&rig, 0..500).await;
+        ask_for(&rig, 0..1).await;
+        // Late in the window, so that they are there in the next one too.
+        rig.clock.advance(secs(79));
+        ask_for(&rig, 1..500).await;
         let held = rig.cache.stats();
         assert_eq!(held.entries, most, "{limits:?}, {held:?}");
         // In the next window as many again; the first ones are swept by its end.
-        rig.clock.advance(secs(90));
+        rig.clock.advance(secs(16));
         ask_for(&rig, 500..1000).await;
         assert_eq!(rig.cache.stats().entries, 2 * most, "{limits:?}");
+        rig.clock.advance(secs(65));
         rig.cache.backend().sweep(cache_core::Clock::now(&*rig.clock)).await.unwrap();
         assert_eq!(rig.cache.stats().entries, most, "{limits:?}");
+    }
+}
+
+/// Their sweep is on a runtime that is not driven: one that is takes it over, and until then no more are kept.
+#[test]
+fn absences_have_their_share_although_the_first_runtime_is_idle() {
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
+    let (left, here) = (runtime(), runtime());
+    let rig = limited(Usage { capacity_entries: Some(320), ..Usage::default() });
+    left.block_on(ask_for(&rig, 0..500));
+    for round in 1..10 {
+        rig.clock.advance(secs(100));
+        // One read each, which is ready when it is first polled.
+        for key in 500 * round..500 * (round + 1) {
+            here.block_on(ask_for(&rig, key..key + 1));
+            assert!(rig.cache.stats().entries <= 20, "round {round}, {:?}", rig.cache.stats());
+        }
+        assert_eq!(rig.cache.stats().entries, 10, "round {round}: the older ones are swept");
     }
 }
 

@@ -10,6 +10,7 @@ mod failures;
 mod fences;
 mod floors;
 mod identity;
+mod idle_runtimes;
 mod observations;
 mod open_writes;
 mod places;
