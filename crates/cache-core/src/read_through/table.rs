@@ -412,7 +412,7 @@ impl Running {
     }
 
     /// Tells those who wait.
-    pub(super) fn tell(self, landed: &Landed) {
+    pub(super) fn tell(&self, landed: &Landed) {
         for answer in self.answers.iter() {
             answer.send_replace(Some(landed.clone()));
         }
