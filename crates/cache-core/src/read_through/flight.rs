@@ -162,6 +162,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 landed
             }
             None => {
+                self.tracked.lock().flight(self.seq)?;
                 // What is held, and what comes of the call that is stuck, may be older than what is handed out.
                 shared.epochs.raise_key(key.as_str());
                 question.landed(key, answer)
@@ -236,7 +237,11 @@ pub(super) fn finish<V: Validator + ?Sized>(
     permit: Option<Permit<V>>,
     landed: Landed,
 ) -> Option<Landed> {
-    let running = state.vacate(seq)?;
+    let Some(running) = state.vacate(seq) else {
+        // Before the permit, which wakes others.
+        drop(state);
+        return None;
+    };
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
         Some(Waiting { answer, runtime }) => start(shared, tracked, state, answer.into(), runtime, None),
         None => drop(state),
@@ -265,7 +270,8 @@ pub(super) fn replace<V: Validator + ?Sized>(
     // wait behind others once more.
     let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
     let permit = had_permit.then(|| Permit::beyond_the_limit(shared));
-    let (mut answers, drive) = running.into_parts();
+    // Counted until the next one is.
+    let (mut answers, drive, _counted) = running.into_parts();
     if let Some(waiting) = state.waiting.take() {
         answers.add(waiting.answer);
     }

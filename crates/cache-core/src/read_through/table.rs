@@ -93,7 +93,7 @@ pub(super) struct Running {
     pub(super) origins: Origins,
     /// When a reader that does not wait for it first found it in this phase.
     pub(super) noticed: Option<(mem::Discriminant<Phase>, Moment)>,
-    _counted: Counted,
+    counted: Counted,
 }
 
 /// How a flight came about.
@@ -357,7 +357,7 @@ impl State {
             drive,
             origins,
             noticed,
-            _counted: counted,
+            counted,
         });
         seq
     }
@@ -419,8 +419,8 @@ impl Running {
     }
 
     /// What is left of one that was vacated: where its answer was expected, and how it was polled.
-    pub(super) fn into_parts(self) -> (Answers, Drive) {
-        (self.answers, self.drive)
+    pub(super) fn into_parts(self) -> (Answers, Drive, Counted) {
+        (self.answers, self.drive, self.counted)
     }
 }
 
