@@ -479,7 +479,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a flight on a runtime that is not driven is waited for",
         edits: &[Edit {
             path: TIMEOUTS,
-            text: "    replace(shared, &tracked, state, seq, runtime);\n",
+            text: "    replace(shared, &tracked, state, seq, &runtime);\n",
             replacement: "    let _ = (replace::<V>, seq);\n    drop(state);\n",
         }],
     },

@@ -243,7 +243,7 @@ pub(super) fn finish<V: Validator + ?Sized>(
         return None;
     };
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-        Some(Waiting { answer, runtime }) => start(shared, tracked, state, answer.into(), runtime, None),
+        Some(Waiting { answer, runtime }) => start(shared, tracked, state, answer.into(), &runtime, None),
         None => drop(state),
     }
     drop(permit);
@@ -258,7 +258,7 @@ pub(super) fn replace<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     seq: u64,
-    runtime: Handle,
+    runtime: &Handle,
 ) {
     let Some(running) = state.vacate(seq) else { return };
     if let Phase::Landing(_) = running.phase {
@@ -289,7 +289,7 @@ fn start<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     answers: Answers,
-    runtime: Handle,
+    runtime: &Handle,
     second: Option<Option<Permit<V>>>,
 ) {
     let origins = Origins { runtime: Some(runtime.id()), is_second: second.is_some() };
@@ -297,7 +297,7 @@ fn start<V: Validator + ?Sized>(
     let counted = shared.tasks.count();
     let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
     drop(state);
-    shared.sweeper.ensure(shared, &runtime);
+    shared.sweeper.ensure(shared, runtime);
     let flight = Flight::new(shared, tracked.clone(), seq);
     runtime.spawn(flight.fly(None, second.flatten()).boxed());
 }

@@ -212,10 +212,10 @@ impl Table {
     }
 
     fn states(&self) -> impl Iterator<Item = Arc<KeyState>> {
-        self.shards.iter().flat_map(|shard| {
-            let states = lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect::<Vec<_>>();
-            states
-        })
+        let of_shard = |shard: &Mutex<Shard>| -> Vec<_> {
+            lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect()
+        };
+        self.shards.iter().flat_map(of_shard)
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {

@@ -246,6 +246,10 @@ fn patience_is_counted_where_somebody_waits() {
 
 /// The one that took the place of the first is left alone too.
 #[test]
+#[expect(
+    clippy::async_yields_async,
+    reason = "the reader is awaited later, on the runtime that it was spawned on"
+)]
 fn two_idle_runtimes_in_a_row_are_given_up_one_after_the_other() {
     let World { rig, idle: first, .. } = World::new(Left::Asked);
     rig.origin.fault(OriginFault::hold().late().once());
