@@ -180,6 +180,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 landed
             }
             None => {
+                self.tracked.lock().flight(self.seq)?;
                 // What is held, and what comes of the call that is stuck, may be older than what is handed out.
                 shared.epochs.raise_key(key.as_str());
                 question.landed(key, answer)
@@ -256,10 +257,14 @@ pub(super) fn finish<V: Validator + ?Sized>(
     permit: Option<Permit>,
     landed: Landed,
 ) -> Option<Landed> {
-    let running = state.vacate(seq)?;
+    let Some(running) = state.vacate(seq) else {
+        // Before the permit, which wakes others.
+        drop(state);
+        return None;
+    };
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
         Some(Waiting { answer, runtime, trigger }) => {
-            start(shared, tracked, state, answer.into(), runtime, trigger, None);
+            start(shared, tracked, state, answer.into(), &runtime, trigger, None);
         }
         None => drop(state),
     }
@@ -275,7 +280,7 @@ pub(super) fn replace<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     seq: u64,
-    runtime: Handle,
+    runtime: &Handle,
 ) {
     let Some(running) = state.vacate(seq) else { return };
     if let Phase::Landing(_) = running.phase {
@@ -287,7 +292,8 @@ pub(super) fn replace<V: Validator + ?Sized>(
     // wait behind others once more.
     let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
     let permit = had_permit.then(|| Permit::beyond_the_limit(&shared.places));
-    let (mut answers, drive) = running.into_parts();
+    // Counted until the next one is.
+    let (mut answers, drive, _counted) = running.into_parts();
     if let Some(waiting) = state.waiting.take() {
         answers.add(waiting.answer);
     }
@@ -306,7 +312,7 @@ fn start<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     answers: Answers,
-    runtime: Handle,
+    runtime: &Handle,
     trigger: Trigger,
     second: Option<Option<Permit>>,
 ) {
@@ -315,7 +321,7 @@ fn start<V: Validator + ?Sized>(
     let counted = shared.tasks.count();
     let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
     drop(state);
-    shared.sweeper.ensure(shared, &runtime);
+    shared.sweeper.ensure(shared, runtime);
     let flight = Flight::new(shared, tracked.clone(), seq, trigger);
     runtime.spawn(flight.fly(None, second.flatten()).boxed());
 }

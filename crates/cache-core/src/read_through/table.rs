@@ -98,7 +98,7 @@ pub(super) struct Running {
     pub(super) origins: Origins,
     /// When a reader that does not wait for it first found it in this phase.
     pub(super) noticed: Option<(mem::Discriminant<Phase>, Moment)>,
-    _counted: Counted,
+    counted: Counted,
 }
 
 /// How a flight came about.
@@ -229,10 +229,10 @@ impl Table {
     }
 
     fn states(&self) -> impl Iterator<Item = Arc<KeyState>> {
-        self.shards.iter().flat_map(|shard| {
-            let states = lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect::<Vec<_>>();
-            states
-        })
+        let of_shard = |shard: &Mutex<Shard>| -> Vec<_> {
+            lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect()
+        };
+        self.shards.iter().flat_map(of_shard)
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -397,7 +397,7 @@ impl State {
             origins,
             noticed,
             heard: Heard::default(),
-            _counted: counted,
+            counted,
         });
         seq
     }
@@ -452,15 +452,15 @@ impl Running {
     }
 
     /// Tells those who wait.
-    pub(super) fn tell(self, landed: &Landed) {
+    pub(super) fn tell(&self, landed: &Landed) {
         for answer in self.answers.iter() {
             answer.send_replace(Some(landed.clone()));
         }
     }
 
     /// What is left of one that was vacated: where its answer was expected, and how it was polled.
-    pub(super) fn into_parts(self) -> (Answers, Drive) {
-        (self.answers, self.drive)
+    pub(super) fn into_parts(self) -> (Answers, Drive, Counted) {
+        (self.answers, self.drive, self.counted)
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<
     if running.origins.runtime == Some(runtime.id()) && !overdue.by_patience && !is_landing {
         return;
     }
-    replace(shared, &tracked, state, seq, runtime);
+    replace(shared, &tracked, state, seq, &runtime);
     // Out of the lock: a waker is not ours.
     tracked.vacated.notify_waiters();
 }

@@ -246,6 +246,10 @@ fn patience_is_counted_where_somebody_waits() {
 
 /// The one that took the place of the first is left alone too.
 #[test]
+#[expect(
+    clippy::async_yields_async,
+    reason = "the reader is awaited later, on the runtime that it was spawned on"
+)]
 fn two_idle_runtimes_in_a_row_are_given_up_one_after_the_other() {
     let World { rig, idle: first, .. } = World::new(Left::Asked);
     rig.origin.fault(OriginFault::hold().late().once());
@@ -328,6 +332,33 @@ fn a_request_on_an_idle_runtime_keeps_its_permit_and_holds_up_no_reader_of_its_k
         assert_eq!(text(&rig.cache.get("other", Some(&STRONG)).await.unwrap()), "other");
         rig.check(FOREVER, "two", Status::Fresh).await;
     });
+}
+
+/// It is the first in line, and is told of the place that becomes free: the next one finds that it does not take it.
+#[test]
+fn a_place_that_an_idle_runtime_is_first_in_line_for_goes_to_the_next() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1));
+    for key in [KEY, "next", "busy"] {
+        rig.origin.inner().write(key, key);
+    }
+    let (left, here) = (idle(), driven());
+    let read = |key| {
+        let cache = rig.cache.clone();
+        async move { cache.get(key, Some(&STRONG)).await }
+    };
+    rig.origin.fault(OriginFault::hold().once());
+    let busy = here.spawn(read("busy"));
+    here.block_on(rig.origin.wait_until_held(1));
+    let first = left.spawn(read(KEY));
+    left.block_on(settle());
+    let next = here.spawn(read("next"));
+    here.block_on(async {
+        settle().await;
+        rig.origin.release_all();
+        busy.await.unwrap().unwrap();
+        assert_eq!(text(&timeout(secs(2), next).await.unwrap().unwrap().unwrap()), "next");
+    });
+    assert!(!first.is_finished());
 }
 
 /// Stale copies are served without a wait: nobody counts there but the clock.
