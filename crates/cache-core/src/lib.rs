@@ -39,7 +39,10 @@ pub use crate::{
     read_through::{
         OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status, WeakReadThrough,
     },
-    stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
+    stats::{
+        AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated, OriginStats,
+        Outcomes, Refused, Stats,
+    },
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };

@@ -6,6 +6,7 @@ mod drives;
 mod dropped;
 mod failures;
 mod fences;
+mod figures;
 mod identity;
 mod open_writes;
 mod places;
