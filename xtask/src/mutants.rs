@@ -1,11 +1,13 @@
 //! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by the simulation or,
-//! where chance alone leads there, by a test; those in `cache-store` by the test that is named beside the fault.
+//! where chance alone leads there, by a test; those in `cache-store` by the test that is named beside the fault, and some
+//! of `CachedStore` by its simulation too.
 //!
 //! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
 //! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
 
 mod cached;
 mod list;
+mod simulated;
 mod validator;
 
 use std::{
@@ -18,6 +20,7 @@ use self::list::MUTANTS;
 use crate::{
     clock::Stopwatch,
     shell::{Result, cargo, command, output, root, run as sh},
+    simulate_nodes::{CACHED_STORE, Over, READ_THROUGH},
 };
 
 pub(crate) const USAGE: &str = "\
@@ -65,7 +68,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
     let protocol: Vec<_> = MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
     let named: Vec<_> = with_test().filter(|(mutant, ..)| is_wanted(mutant)).collect();
-    let survivors = of_protocol(&copy, &protocol, seeds)? + of_cache_store(&copy, &named)?;
+    let simulated: Vec<_> = simulated().filter(|mutant| is_wanted(mutant)).collect();
+    let survivors = of_protocol(&copy, &protocol, seeds)?
+        + of_cached_store(&copy, &simulated, seeds)?
+        + of_cache_store(&copy, &named)?;
     if survivors > 0 {
         Err(format!("{survivors} faults were not found").into())
     } else {
@@ -83,20 +89,26 @@ fn with_test() -> impl Iterator<Item = (&'static Mutant, &'static str, [&'static
     of_cached.chain(validator::MUTANTS.iter().map(|(mutant, test)| (mutant, "", *test)))
 }
 
+/// The faults that the simulation of `CachedStore` must find.
+fn simulated() -> impl Iterator<Item = &'static Mutant> {
+    let of_cached = cached::MUTANTS.iter().map(|(mutant, _)| mutant);
+    of_cached.filter(|mutant| simulated::NAMES.contains(&mutant.name))
+}
+
 /// How many the simulation and the tests of the protocol did not find.
 fn of_protocol(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
     let mut survivors = 0;
     if chosen.is_empty() {
         return Ok(survivors);
     }
-    if let Some(found) = copy.simulate(seeds)? {
+    if let Some(found) = copy.simulate(READ_THROUGH, seeds)? {
         return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
     }
     println!("| fault | found by | after schedules |\n| --- | --- | ---: |");
     for mutant in chosen {
         let watch = Stopwatch::start();
         let line = copy.with(mutant, || {
-            if let Some(Found { rule, schedules }) = copy.simulate(seeds)? {
+            if let Some(Found { rule, schedules }) = copy.simulate(READ_THROUGH, seeds)? {
                 return Ok(format!("{rule} | {schedules}"));
             }
             match copy.failing_test("cache-core", &["--skip", "races"])? {
@@ -108,6 +120,30 @@ fn of_protocol(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
             }
         })?;
         println!("| {} | {line} |", mutant.name);
+        eprintln!("{watch}");
+    }
+    Ok(survivors)
+}
+
+/// How many the simulation of `CachedStore` did not find.
+fn of_cached_store(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
+    let mut survivors = 0;
+    if chosen.is_empty() {
+        return Ok(survivors);
+    }
+    if let Some(found) = copy.simulate(CACHED_STORE, seeds)? {
+        return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
+    }
+    println!("| fault of `CachedStore` | found by | after schedules |\n| --- | --- | ---: |");
+    for mutant in chosen {
+        let watch = Stopwatch::start();
+        match copy.with(mutant, || copy.simulate(CACHED_STORE, seeds))? {
+            Some(Found { rule, schedules }) => println!("| {} | {rule} | {schedules} |", mutant.name),
+            None => {
+                survivors += 1;
+                println!("| {} | **nothing** | {seeds} |", mutant.name);
+            }
+        }
         eprintln!("{watch}");
     }
     Ok(survivors)
@@ -217,16 +253,15 @@ impl Copy {
         result
     }
 
-    /// Builds the simulation and plays `seeds` schedules. `None` if no rule is broken.
-    fn simulate(&self, seeds: u64) -> Result<Option<Found>> {
-        let build = "build --quiet --package cache-core --example simulate_nodes";
-        sh(cargo(build)
+    /// Builds a simulation and plays `seeds` schedules. `None` if no rule is broken.
+    fn simulate(&self, (_, package, example): Over, seeds: u64) -> Result<Option<Found>> {
+        sh(cargo(&format!("build --quiet --package {package} --example {example}"))
             .current_dir(&self.folder)
             .arg("--target-dir")
             .arg(&self.target)
             .env("RUSTFLAGS", "-Awarnings"))?;
         let json = self.target.join("simulated.json");
-        let mut program = Command::new(self.target.join("debug/examples/simulate_nodes"));
+        let mut program = Command::new(self.target.join("debug/examples").join(example));
         program.args(["--seeds", &seeds.to_string(), "--json"]).arg(&json);
         let status =
             program.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status()?;
@@ -291,6 +326,11 @@ mod tests {
             assert!(files.iter().all(|(_, original, mutated)| original != mutated), "{}", mutant.name);
         }
         assert!(MUTANTS.len() >= 20);
+    }
+
+    #[test]
+    fn every_fault_that_the_simulation_must_find_is_there() {
+        assert_eq!(simulated().count(), simulated::NAMES.len());
     }
 
     /// One that is not there would fail nothing, so the fault would count as not found: but only when it is looked for.

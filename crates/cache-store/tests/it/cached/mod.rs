@@ -4,6 +4,7 @@
 
 mod conditions;
 mod conformance;
+mod errors;
 mod figures;
 mod fills;
 mod get;
@@ -11,8 +12,10 @@ mod lies;
 mod limits;
 mod lists;
 mod model;
+mod observations;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
 mod settings;
