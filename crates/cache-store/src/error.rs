@@ -90,7 +90,6 @@ fn says_that_it_exists(body: &str) -> bool {
 }
 
 /// What the caller can do about it.
-#[cfg(feature = "tracing")]
 pub(crate) fn kind_of(error: &object_store::Error) -> ErrorKind {
     judge(error).0
 }

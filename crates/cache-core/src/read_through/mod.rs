@@ -725,7 +725,7 @@ impl<V: ?Sized> Shared<V> {
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),
-            Err(_) => self.count(Count::Errors),
+            Err(error) => self.counters.add_error(error.kind()),
         }
     }
 }

@@ -22,7 +22,8 @@ use super::{
     timeouts::Timer,
 };
 use crate::{
-    Error, ErrorKind, Validator,
+    Clock, Error, ErrorKind, Moment, Validator,
+    stats::Counters,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -192,7 +193,7 @@ impl<V: ?Sized> Shared<V> {
         if self.places.begin_to_wait() {
             self.table.want_all();
         }
-        Waits(&self.places)
+        Waits { places: &self.places, counters: &self.counters, clock: &*self.clock, begun: self.clock.now() }
     }
 }
 
@@ -241,11 +242,17 @@ fn unwanted() -> Error {
 }
 
 /// A flight that waits, or another request.
-pub(super) struct Waits<'a>(&'a Places);
+pub(super) struct Waits<'a> {
+    places: &'a Places,
+    counters: &'a Counters,
+    clock: &'a dyn Clock,
+    begun: Moment,
+}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.end_to_wait();
+        self.places.end_to_wait();
+        self.counters.add_queued(self.clock.now().saturating_since(self.begun));
     }
 }
 

@@ -33,6 +33,14 @@ pub(super) async fn read<V: Validator + ?Sized>(
     freshness: &Freshness,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Served> {
+    // The cheap clock: most reads that get here wait for less than reading the precise one twice
+    // costs.
+    let (begun, _) = shared.clock.window();
+    let waited = || {
+        let (now, _) = shared.clock.window();
+        shared.counters.add_wait(now.saturating_since(begun));
+        now
+    };
     for _ in 0..LOST_MAX {
         shared.tasks.check_open()?;
         let arrival = match approach(shared, key, freshness, validator).await? {
@@ -47,10 +55,12 @@ pub(super) async fn read<V: Validator + ?Sized>(
         };
         match landed {
             Some(Landed::Entry(entry, status, asked_at)) => {
-                let (now, _) = shared.clock.window();
-                return Ok(Served::new(entry, status, Some(asked_at), now));
+                return Ok(Served::new(entry, status, Some(asked_at), waited()));
             }
-            Some(Landed::Failed(error)) => return cover(shared, key, freshness, error).await,
+            Some(Landed::Failed(error)) => {
+                waited();
+                return cover(shared, key, freshness, error).await;
+            }
             // Its runtime was shut down, or a backend panicked. Ask from here.
             None => {}
         }

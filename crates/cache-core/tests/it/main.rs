@@ -8,6 +8,7 @@ mod drives;
 mod dropped;
 mod failures;
 mod fences;
+mod figures;
 mod floors;
 mod identity;
 mod idle_runtimes;
