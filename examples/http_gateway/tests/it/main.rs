@@ -11,4 +11,5 @@ mod metrics;
 mod paths;
 mod ranges;
 mod reads;
+mod server;
 mod world;
