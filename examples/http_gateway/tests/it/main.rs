@@ -9,6 +9,7 @@ mod conditions;
 mod failures;
 mod metrics;
 mod paths;
+mod program;
 mod ranges;
 mod reads;
 mod server;
