@@ -171,6 +171,29 @@ impl CachedStoreBuilder {
         self
     }
 
+    /// How long it may be remembered that an object does not exist, within what its freshness allows; never under
+    /// [`Freshness::strong`]. A write through this cache ends that memory, and so does any answer of the store that shows
+    /// the object. Such memories take at most a sixteenth of the capacity. Default: zero, which is off.
+    pub fn negative_ttl(mut self, span: Duration) -> Self {
+        self.inner = self.inner.negative_ttl(span);
+        self
+    }
+
+    /// How many requests that reads cause, for heads and for blocks, may be unanswered by the store at once; more wait, in
+    /// the order of arrival. Writes, lists and what passes through are not limited. `usize::MAX` is no limit, zero an
+    /// error. Default: 1024.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.inner = self.inner.max_in_flight(requests);
+        self
+    }
+
+    /// How long a request may wait to be sent. Then the reads that need it fail with a `Generic` error, or serve a stale
+    /// copy where `stale_if_error` allows it. Zero lets none wait. Default: 10 s.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.inner = self.inner.queue_timeout(span);
+        self
+    }
+
     /// What a "not modified" of the store is worth. Default: [`ValidatorStrength::of`] the store.
     pub fn validator_strength(mut self, strength: ValidatorStrength) -> Self {
         self.inner = self.inner.strength(strength);
