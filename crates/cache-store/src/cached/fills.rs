@@ -14,6 +14,7 @@ use object_store::{GetOptions, ObjectStore, path::Path};
 
 use super::{
     blocks::Blocks,
+    budget::Budget,
     fill::{Fill, FillUse},
     request::{Op, Request},
     snapshot::Snapshot,
@@ -27,6 +28,7 @@ pub(super) struct Fills {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Budget,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
@@ -46,9 +48,10 @@ impl Fills {
         clock: Arc<dyn Clock>,
         store: Arc<dyn ObjectStore>,
         blocks: Arc<Blocks>,
+        budget: Budget,
         origin_timeout: Duration,
     ) -> Self {
-        Self { cache, clock, store, blocks, origin_timeout, table: Mutex::default() }
+        Self { cache, clock, store, blocks, budget, origin_timeout, table: Mutex::default() }
     }
 
     /// Lets others join `fill`.
@@ -214,7 +217,7 @@ mod tests {
         }
         let clock = Arc::new(SystemClock::new());
         let (store, limit) = (Arc::new(InMemory::new()), Duration::from_secs(1));
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limit)), snapshot)
+        (Arc::new(Fills::new("a".into(), clock, store, blocks, Budget::new(1 << 20), limit)), snapshot)
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error) | Broken::Refused(error)) => return Err(store_error(location, error)),
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
