@@ -6,6 +6,7 @@ use super::{Edit, Mutant};
 const BLOCKS: &str = "crates/cache-store/src/cached/blocks.rs";
 const FILL: &str = "crates/cache-store/src/cached/fill.rs";
 const FILLS: &str = "crates/cache-store/src/cached/fills.rs";
+const PLAN: &str = "crates/cache-store/src/cached/plan.rs";
 const HEAD: &str = "crates/cache-store/src/cached/head.rs";
 const LIST: &str = "crates/cache-store/src/cached/list.rs";
 const READ: &str = "crates/cache-store/src/cached/read.rs";
@@ -103,12 +104,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a body that goes on behind its end is cut off",
             edits: &[Edit {
                 path: FILL,
-                text: "                    return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));\n                }",
-                replacement: "                    if left > 0 {
-                        source.chunk = chunk.slice(..usize::try_from(left).unwrap_or(0));
-                    }
-                    source.at_end = true;
-                }",
+                text: "if !source.goes_on {",
+                replacement: "if !source.goes_on && left == u64::MAX {",
             }],
         },
         ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
@@ -157,7 +154,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 replacement: "            Some(Err(_)) => true,\n",
             }],
         },
-        ["fills", "an_error_is_told_to_all_who_wait_and_the_next_one_asks_anew"],
+        ["fills", "an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew"],
     ),
     (
         Mutant {
@@ -169,6 +166,83 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["fills", "twenty_readers_of_the_same_blocks_make_one_request"],
+    ),
+    (
+        Mutant {
+            name: "a fetch of another reader that fails is the end of those who joined it",
+            edits: &[Edit {
+                path: READER,
+                text: "if !broken.is_of_its_request() ||",
+                replacement: "if !broken.is_of_its_request() || !self.left.is_empty() ||",
+            }],
+        },
+        ["joined", "a_joined_body_that_breaks_is_read_on_by_a_request_of_the_readers_own"],
+    ),
+    (
+        Mutant {
+            name: "of ranges, too",
+            edits: &[Edit {
+                path: RANGES,
+                text: "if *is_joined && broken.is_of_its_request()",
+                replacement: "if *is_joined && broken.is_of_its_request() && self.left.is_empty()",
+            }],
+        },
+        ["joined", "joined_ranges_are_read_on_too"],
+    ),
+    (
+        Mutant {
+            name: "a cached block is not held until its reader gets there",
+            edits: &[Edit {
+                path: PLAN,
+                text: "let permit = self.budget.pinned(block.len() as u64);",
+                replacement: "let permit = self.budget.pinned(block.len() as u64).filter(|_| false);",
+            }],
+        },
+        ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "only the first request of a read is answered before it begins",
+            edits: &[Edit {
+                path: READER,
+                text: "future::join_all(self.parts.iter().map(Part::opened))",
+                replacement: "future::join_all(self.parts.iter().take(1).map(Part::opened))",
+            }],
+        },
+        ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "a small hole splits a request",
+            edits: &[Edit {
+                path: PLAN,
+                text: "if plan.hole_len() > self.coalesce_gap {",
+                replacement: "if plan.hole_len() > 0 {",
+            }],
+        },
+        ["rewritten", "every_fourth_block_cached_the_rest_is_one_request"],
+    ),
+    (
+        Mutant {
+            name: "a store that looks at the range first has failed",
+            edits: &[Edit {
+                path: FILL,
+                text: "Err(error) if is_past_end(&error) => Err(Broken::Replaced),",
+                replacement: "",
+            }],
+        },
+        ["refused", "a_store_that_looks_at_the_range_first_is_asked_anew"],
+    ),
+    (
+        Mutant {
+            name: "a store without ranges is asked for nothing else",
+            edits: &[Edit {
+                path: FILLS,
+                text: "Self::Pinned | Self::Ranged if is_whole => Some(Self::Whole),",
+                replacement: "Self::Pinned | Self::Ranged if is_whole => None,",
+            }],
+        },
+        ["refused", "a_body_that_was_begun_goes_on_by_the_whole_object"],
     ),
     (
         Mutant {

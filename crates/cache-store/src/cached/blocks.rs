@@ -6,10 +6,11 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Blocks {
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
     landing: Mutex<HashMap<Key, Entry>>,
+    n_landed: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -42,6 +44,7 @@ impl Blocks {
             identity,
             size,
             landing: Mutex::default(),
+            n_landed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -61,17 +64,37 @@ impl Blocks {
         self.size.saturating_mul(n_blocks)
     }
 
+    /// How many blocks `range` has bytes of.
+    pub(super) fn n_in(&self, range: &Range<u64>) -> u64 {
+        range.end.div_ceil(self.size).saturating_sub(range.start / self.size)
+    }
+
     /// The block of `snapshot` that begins at `start`, if it is held.
     pub(super) async fn look_up(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        match self.at_hand(snapshot, start) {
+            None => self.waited_for(snapshot, start).await,
+            block => block,
+        }
+    }
+
+    /// The same, if the backend need not be waited for.
+    pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
         if let Some(block) = self.accept(self.peek(&key), snapshot, start) {
             return Some(block);
         }
         let landing = self.landing().get(key.as_str()).cloned();
-        if let Some(block) = self.accept(landing, snapshot, start) {
-            return Some(block);
-        }
-        self.accept(self.get(&key).await, snapshot, start)
+        self.accept(landing, snapshot, start)
+    }
+
+    /// The same, if the backend shows it only when it is waited for.
+    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
+    }
+
+    /// How many blocks have been given to the backend so far.
+    pub(super) fn n_landed(&self) -> u64 {
+        self.n_landed.load(Ordering::Acquire)
     }
 
     /// What the backend shows under `key`.
@@ -171,6 +194,8 @@ impl<'a> Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        // Before: who sees the old number sees the entry among those that are landing.
+        self.blocks.n_landed.fetch_add(1, Ordering::AcqRel);
         let landed = self.blocks.landing().remove(&self.key);
         // Not under the lock: it may be the last handle.
         drop(landed);

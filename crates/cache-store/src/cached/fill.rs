@@ -367,7 +367,7 @@ impl Fill {
                 // Some answer with the whole object.
                 match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
-                    false => Err(Broken::Refused(torn(RANGE))),
+                    false => Err(Broken::Failed(torn(RANGE))),
                 }
             }
             Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
@@ -523,18 +523,6 @@ impl FillUse {
         .await
     }
 
-    /// The whole block that begins at `start`.
-    pub(super) async fn block(&self, start: u64) -> Step {
-        self.wait(|came| match &came.block {
-            block if block.start == start && !block.bytes.is_empty() => {
-                Some(Step::Bytes(block.bytes.clone()))
-            }
-            _ if start < came.start => Some(Step::Elsewhere),
-            _ => came.ended.clone().map(Step::at_end),
-        })
-        .await
-    }
-
     /// Waits for the answer, though not for its body.
     pub(super) async fn opened(&self) -> Result<(), Broken> {
         self.wait(|came| match &came.ended {
@@ -583,6 +571,16 @@ impl FillUse {
 impl Drop for FillUse {
     fn drop(&mut self) {
         self.fill.waiting.forget(self.reader);
+    }
+}
+
+impl Broken {
+    /// Whether another request may fare better. A reader that has waited as long as it may does not wait again.
+    pub(super) fn is_of_its_request(&self) -> bool {
+        match self {
+            Self::Replaced => false,
+            Self::Refused(error) | Self::Failed(error) => error.kind() != ErrorKind::Timeout,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod fill;
 mod fills;
 mod head;
 mod list;
+mod plan;
 mod ranges;
 mod read;
 mod readahead;
@@ -128,7 +129,6 @@ pub(super) struct Shared {
     /// The current version of each object that was asked about. Its keys are those of [`head::key_of`].
     heads: ReadThrough<Heads>,
     fills: Arc<Fills>,
-    coalesce_gap: u64,
     parallel: usize,
     readahead: Readahead,
 }

@@ -13,6 +13,7 @@ use super::{
     Shared,
     fill::Broken,
     head::{self, Answer},
+    plan::Manner,
     reader::Reader,
     request::{Op, Request},
     snapshot::Snapshot,
@@ -43,7 +44,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error) | Broken::Refused(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            // The caller's own request may be answered.
+            Err(Broken::Refused(_)) => break,
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -161,7 +164,12 @@ impl Begun {
             None => return None,
         };
         let status = CacheStatus::new(&served);
-        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill);
+        let manner = Manner {
+            is_whole: options.range.is_none(),
+            extensions: options.extensions.clone(),
+            is_alone: false,
+        };
+        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
         Some(Self { snapshot, range, reader, status, extensions })
     }
 

@@ -99,7 +99,7 @@ async fn what_changed_comes_with_the_same_request() {
 #[tokio::test]
 async fn only_the_blocks_that_are_missing_are_fetched() {
     let store = with_object(33).await;
-    let cached = lasting(&store);
+    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     read(&cached, 12..13).await;
     assert_eq!(asked(&store), [(bounded(10..15), false)]);
     assert_eq!(read_all(&cached).await, body(33));

@@ -7,6 +7,7 @@ mod conformance;
 mod figures;
 mod fills;
 mod get;
+mod joined;
 mod lies;
 mod lists;
 mod model;
@@ -14,6 +15,8 @@ mod odd;
 mod policies;
 mod ranges;
 mod readahead;
+mod refused;
+mod rewritten;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]
