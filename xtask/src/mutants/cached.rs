@@ -161,8 +161,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "each reader of the same blocks asks for them",
             edits: &[Edit {
                 path: FILLS,
-                text: "if let Some(fill) = self.join_or_add(&new, start) {",
-                replacement: "if let Some(fill) = self.join_or_add(&new, start).filter(|_| false) {",
+                text: "if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {",
+                replacement: "if let Some(fill) = self.join_or_add(&new, start, manner.is_alone).filter(|_| false) {",
             }],
         },
         ["fills", "twenty_readers_of_the_same_blocks_make_one_request"],
