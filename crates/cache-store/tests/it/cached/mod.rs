@@ -4,6 +4,7 @@
 
 mod conditions;
 mod conformance;
+mod disk;
 mod figures;
 mod fills;
 mod get;
