@@ -36,22 +36,14 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a block of another version is served",
-            edits: &[Edit {
-                path: BLOCKS,
-                text: "                && entry.e_tag() == snapshot.e_tag()\n",
-                replacement: "",
-            }],
+            edits: &[Edit { path: BLOCKS, text: " && entry.e_tag() == snapshot.e_tag()", replacement: "" }],
         },
         ["ranges", "all_ranges_are_of_one_version"],
     ),
     (
         Mutant {
             name: "a block of another cache is served",
-            edits: &[Edit {
-                path: BLOCKS,
-                text: "entry.identity() == Some(self.identity)",
-                replacement: "entry.identity().is_some()",
-            }],
+            edits: &[Edit { path: BLOCKS, text: "self.is_own(entry) && ", replacement: "" }],
         },
         ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
     ),
@@ -221,6 +213,61 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["rewritten", "every_fourth_block_cached_the_rest_is_one_request"],
+    ),
+    (
+        Mutant {
+            name: "far ranges wait for the head",
+            edits: &[Edit {
+                path: RANGES,
+                text: "let far = self.begin_far_ones(location, ranges, first).await;",
+                replacement: "let far = self.begin_far_ones(location, ranges, first.filter(|_| false)).await;",
+            }],
+        },
+        ["ranges", "far_ranges_take_one_round_trip_where_a_head_is_cached"],
+    ),
+    (
+        Mutant {
+            name: "an invalidation leaves the blocks",
+            edits: &[Edit {
+                path: FILLS,
+                text: "Arc::clone(&self.blocks).remove_all(location, size).await;",
+                replacement: "let _ = size;",
+            }],
+        },
+        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+    ),
+    (
+        Mutant {
+            name: "an invalidation leaves blocks that are on their way to the backend",
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "if is_error || turn.is_void() {",
+                replacement: "if is_error {",
+            }],
+        },
+        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+    ),
+    (
+        Mutant {
+            name: "a fetch that was sent before an invalidation is joined after it",
+            edits: &[Edit {
+                path: FILL,
+                text: "if !self.is_shared || self.is_void() || !self",
+                replacement: "if !self.is_shared || !self",
+            }],
+        },
+        ["lies", "what_comes_of_a_request_before_an_invalidation_is_not_kept"],
+    ),
+    (
+        Mutant {
+            name: "what is handed on after restarts is not looked at",
+            edits: &[Edit {
+                path: READ,
+                text: "shared.pass_checked(location, options).await",
+                replacement: "shared.pass(location, options).await",
+            }],
+        },
+        ["lies", "what_is_handed_on_after_restarts_is_as_long_as_announced"],
     ),
     (
         Mutant {

@@ -30,7 +30,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -57,6 +57,8 @@ pub(super) struct Fill {
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
+    /// The object was invalidated since: the readers that there are go on, and no more.
+    is_void: AtomicBool,
     fills: Arc<Fills>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought to its end.
     runtime: Option<Handle>,
@@ -193,6 +195,7 @@ impl Fill {
             snapshot,
             range,
             is_shared,
+            is_void: AtomicBool::new(false),
             fills: Arc::clone(fills),
             runtime,
             waiting: Arc::default(),
@@ -209,7 +212,10 @@ impl Fill {
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
     pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        if !self.is_shared || !self.range.contains(&offset) || !self.snapshot.is_same(snapshot) {
+        if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
+            return false;
+        }
+        if !self.snapshot.is_same(snapshot) {
             return false;
         }
         let came = self.lock();
@@ -223,6 +229,15 @@ impl Fill {
 
     pub(super) fn range(&self) -> Range<u64> {
         self.range.clone()
+    }
+
+    /// From now on nobody can join, and no block is kept.
+    pub(super) fn void(&self) {
+        self.is_void.store(true, Ordering::Release);
+    }
+
+    fn is_void(&self) -> bool {
+        self.is_void.load(Ordering::Acquire)
     }
 
     /// Waits for `have` to find what it looks for in what came.
@@ -449,6 +464,9 @@ impl Fill {
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
+        if self.is_void() {
+            return block;
+        }
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,

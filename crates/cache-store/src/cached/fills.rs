@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::Clock;
+use cache_core::{Clock, Entry};
 use futures_util::FutureExt;
 use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
@@ -114,12 +114,22 @@ impl Fills {
 
     /// A fill that will bring the byte of `snapshot` at `offset`.
     pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
-        let table = self.table();
-        let fills: Vec<_> =
-            table.get(&snapshot.location).into_iter().flatten().filter_map(Weak::upgrade).collect();
-        // Each may be the last handle of its fill, whose end takes the lock.
-        drop(table);
+        let fills = self.of(&snapshot.location);
         fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(Fill::join)
+    }
+
+    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come of fills that there
+    /// are. `head` is the one that is cached.
+    pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
+        self.of(location).iter().for_each(|fill| fill.void());
+        let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
+        Arc::clone(&self.blocks).remove_all(location, size).await;
+    }
+
+    fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
+        let table = self.table();
+        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped after it.
+        table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
@@ -242,7 +252,7 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Entry, Identity, SystemClock};
+    use cache_core::{Identity, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 

@@ -3,13 +3,15 @@
 use std::{
     collections::{BTreeMap, HashSet},
     ops::Range,
+    pin::pin,
     sync::Arc,
 };
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{
-    StreamExt, TryStreamExt, future,
+    StreamExt, TryStreamExt,
+    future::{self, Either, poll_immediate},
     stream::{self, BoxStream},
 };
 use object_store::{GetRange, Result, path::Path};
@@ -18,7 +20,7 @@ use super::{
     Shared,
     fill::{Broken, FillUse, Step},
     fills::{Fills, Found},
-    head::Answer,
+    head::{self, Answer},
     plan::Manner,
     read::{RESTARTS_MAX, STORE, store_error},
     reader::{index, replaced},
@@ -41,7 +43,10 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
     let first = shared.first_of(ranges);
     let wanted = first.clone().map(GetRange::Bounded);
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, wanted.as_ref().map(Some)).await {
+        let know = shared.know(location, None, wanted.as_ref().map(Some));
+        // Joined below, if that is still the version.
+        let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
+        let known = match known {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
                 return pass(shared, location, ranges).await;
@@ -93,6 +98,74 @@ impl Shared {
             first.end = first.end.max(range.end);
         }
         Some(first)
+    }
+}
+
+impl Shared {
+    /// What `know` says; and if it takes a request to say it, the requests for ranges behind `first` that are missing are
+    /// sent meanwhile, for the version that is cached. They have `If-Match`, so each is as good as a validation.
+    async fn with_far_ones<T>(
+        &self,
+        know: impl Future<Output = T>,
+        location: &Path,
+        ranges: &[Range<u64>],
+        first: Option<&Range<u64>>,
+    ) -> (T, Vec<FillUse>) {
+        let mut know = pin!(know);
+        if let Some(known) = poll_immediate(&mut know).await {
+            return (known, Vec::new());
+        }
+        let far = self.begin_far_ones(location, ranges, first).await;
+        let opened = future::join_all(far.iter().map(FillUse::opened));
+        let known = match future::select(know, pin!(opened)).await {
+            Either::Left((known, _)) => known,
+            Either::Right((_, know)) => know.await,
+        };
+        (known, far)
+    }
+
+    async fn begin_far_ones(
+        &self,
+        location: &Path,
+        ranges: &[Range<u64>],
+        first: Option<&Range<u64>>,
+    ) -> Vec<FillUse> {
+        let (blocks, mut far) = (self.blocks(), Vec::new());
+        let Some(first) = first else { return far };
+        let cached = blocks.shown(&head::key_of(location)).await;
+        let snapshot =
+            cached.filter(|head| blocks.is_own(head)).and_then(|head| Snapshot::of(location, head));
+        let Some(snapshot) = snapshot.filter(Snapshot::is_pinned).map(Arc::new) else { return far };
+        if ranges.iter().any(|range| range.end > snapshot.size) {
+            return far;
+        }
+        let n_landed = blocks.n_landed();
+        let wanted = Parts::new(self, &snapshot, ranges).blocks();
+        let mut runs = Vec::new();
+        for start in wanted.into_iter().filter(|start| *start >= first.end) {
+            if blocks.look_up(&snapshot, start).await.is_none() {
+                self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
+            }
+            if runs.len() == self.parallel {
+                break;
+            }
+        }
+        // One of those that may be sent at a time is the one for the head.
+        for run in runs.into_iter().take(self.parallel - 1) {
+            let begun = self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
+            if let Found::Coming { fill, .. } = begun {
+                far.push(fill);
+            }
+        }
+        far
+    }
+
+    /// Adds a missing block, which is behind all runs: to the last one, if that is near.
+    fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
+        match runs.last_mut() {
+            Some(run) if block.start - run.end <= self.fills.coalesce_gap => run.end = block.end,
+            _ => runs.push(block),
+        }
     }
 }
 
@@ -152,11 +225,7 @@ async fn read(
         }
         blocks.counters.add(Count::BlocksMissed, 1);
         missing.insert(start);
-        let end = blocks.end_of(start, snapshot.size);
-        match runs.last_mut() {
-            Some(run) if start - run.end <= shared.fills.coalesce_gap => run.end = end,
-            _ => runs.push(start..end),
-        }
+        shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
     let runs = runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
