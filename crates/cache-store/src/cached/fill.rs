@@ -6,6 +6,7 @@
 //!
 //! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is coming, and the last one
 //! that came whole; so readers who are near to each other are served from here, also where the backend keeps nothing.
+//! Blocks that a slower reader has yet to get to are retained for it, as far as there is room.
 //! Each of these blocks takes room of the budget (`budget.rs`). Where there is none, a block is passed on piece by piece
 //! and not collected: the reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
 //! slow readers alone it is slow.
@@ -41,11 +42,17 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 
-use super::{budget::Permit, fills::Fills, head::late, snapshot::Snapshot, stats::Count};
+use super::{
+    budget::{Budget, Permit},
+    fills::Fills,
+    head::late,
+    snapshot::Snapshot,
+    stats::Count,
+};
 use crate::{
     body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
     error::{Action, error_of, is_about_form, is_past_end},
@@ -103,6 +110,10 @@ struct Came {
     /// The last whole block, or the end of one whose beginning is not in the range; the last piece, if it was not
     /// collected.
     block: Block,
+    /// Whole blocks before that one, for readers that are behind.
+    retained: VecDeque<Block>,
+    /// What each reader has yet to get begins here.
+    positions: Vec<(u64, u64)>,
     /// What came of the block that begins at `start`.
     start: u64,
     pieces: VecDeque<Bytes>,
@@ -115,6 +126,8 @@ struct Block {
     start: u64,
     bytes: Bytes,
     permit: Option<Permit>,
+    /// It is there for readers that are behind.
+    retained: Option<OwnedSemaphorePermit>,
 }
 
 struct Source {
@@ -185,7 +198,9 @@ impl Fill {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
-            block: Block { start: range.start, bytes: Bytes::new(), permit: None },
+            block: Block::empty(range.start),
+            retained: VecDeque::new(),
+            positions: Vec::new(),
             start: range.start,
             pieces: VecDeque::new(),
             next: range.start,
@@ -204,9 +219,15 @@ impl Fill {
         }
     }
 
-    /// Another reader of the fill.
+    /// Another reader of the fill, from its first byte on.
     pub(super) fn join(self: &Arc<Self>) -> FillUse {
+        self.join_at(self.range.start)
+    }
+
+    /// Another reader of the fill, from `offset` on.
+    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FillUse {
         let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
+        self.lock().positions.push((reader, offset));
         FillUse { fill: Arc::clone(self), reader }
     }
 
@@ -241,10 +262,15 @@ impl Fill {
     }
 
     /// Waits for `have` to find what it looks for in what came.
-    fn poll<T>(&self, reader: u64, context: &mut Context<'_>, have: impl Fn(&Came) -> Option<T>) -> Poll<T> {
+    fn poll<T>(
+        &self,
+        reader: u64,
+        context: &mut Context<'_>,
+        have: impl Fn(&mut Came) -> Option<T>,
+    ) -> Poll<T> {
         loop {
             // Apart, so that the lock is not held any more.
-            let found = have(&self.lock());
+            let found = have(&mut self.lock());
             if let Some(found) = found {
                 return Poll::Ready(found);
             }
@@ -401,6 +427,7 @@ impl Fill {
         let mut came = self.lock();
         let at = came.next;
         let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let budget = &self.fills.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
         let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
@@ -408,13 +435,13 @@ impl Fill {
         if came.permit.is_none() {
             // Who wants it takes it before more is asked for.
             came.start = next;
-            let piece = Block { start: at, bytes: piece.compact(), permit: None };
-            freed.1 = Some(mem::replace(&mut came.block, piece));
+            let piece = Block { bytes: piece.compact(), ..Block::empty(at) };
+            freed.1 = came.end_block(piece, budget);
         } else if is_block {
             drop(came);
             let block = self.keep(at, piece.bytes);
             came = self.lock();
-            freed.1 = Some(came.end_block(block));
+            freed.1 = came.end_collected(block, budget);
         } else {
             let start = came.start;
             let is_last = next == self.end_of(start);
@@ -425,7 +452,7 @@ impl Fill {
                 drop(came);
                 let block = self.keep(start, joined(&pieces));
                 came = self.lock();
-                freed.1 = Some(came.end_block(block));
+                freed.1 = came.end_collected(block, budget);
                 freed.2 = mem::take(&mut came.pieces);
             }
         }
@@ -437,20 +464,27 @@ impl Fill {
         drop(freed);
     }
 
-    /// Takes room for the block that begins with the next byte, if one does. The last block makes way for it.
-    fn make_room(&self, came: &mut Came) -> Option<Block> {
+    /// Takes room for the block that begins with the next byte, if one does. Blocks that came before make way for it.
+    fn make_room(&self, came: &mut Came) -> Vec<Block> {
         let start = came.next;
         let blocks = &self.fills.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
-            return None;
+            return Vec::new();
         }
         let len = self.end_of(start) - start;
-        came.permit = self.fills.budget.fetched(len);
-        let mut freed = None;
-        if came.permit.is_none() {
-            freed = Some(mem::replace(&mut came.block, Block { start, bytes: Bytes::new(), permit: None }));
+        let mut freed = Vec::new();
+        loop {
             came.permit = self.fills.budget.fetched(len);
+            if came.permit.is_some() {
+                break;
+            }
+            // The oldest first. Who still needs them finds them in the backend, or asks for them.
+            let oldest = came.retained.pop_front().or_else(|| {
+                came.block.permit.is_some().then(|| mem::replace(&mut came.block, Block::empty(start)))
+            });
+            let Some(oldest) = oldest else { break };
+            freed.push(oldest);
         }
         if came.permit.is_none() && begins && self.runtime.is_some() {
             blocks.counters.add(Count::RefusedByBackend, 1);
@@ -507,11 +541,42 @@ impl Came {
         self.permit.is_some() || self.pieces.is_empty() && self.block.is_unread_or_kept()
     }
 
-    /// The block that was coming is `bytes`. Returns the last one.
-    fn end_block(&mut self, bytes: Bytes) -> Block {
-        let block = Block { start: self.start, bytes, permit: self.permit.take() };
+    /// The block that was coming is `bytes`.
+    fn end_collected(&mut self, bytes: Bytes, budget: &Budget) -> Option<Block> {
+        let block = Block { bytes, permit: self.permit.take(), ..Block::empty(self.start) };
         self.start = self.next;
-        mem::replace(&mut self.block, block)
+        self.end_block(block, budget)
+    }
+
+    /// `block` is the last one now. The one before it is retained if a reader has yet to get to its end; else returned.
+    fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
+        let mut before = mem::replace(&mut self.block, block);
+        let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
+        if is_wanted && before.permit.is_some() {
+            before.retained = budget.retained(before.bytes.len() as u64);
+        }
+        if before.retained.is_none() {
+            return Some(before);
+        }
+        self.retained.push_back(before);
+        None
+    }
+
+    /// What the reader has yet to get begins at `offset`; `None`, if it has gone.
+    fn set_position(&mut self, reader: u64, offset: Option<u64>) {
+        let at = self.positions.iter().position(|(known, _)| *known == reader);
+        match (at, offset) {
+            (Some(at), Some(offset)) => self.positions[at].1 = offset,
+            (Some(at), None) => {
+                self.positions.swap_remove(at);
+            }
+            (None, _) => {}
+        }
+        while let Some(oldest) = self.retained.front()
+            && self.positions.iter().all(|(_, at)| *at >= oldest.end())
+        {
+            self.retained.pop_front();
+        }
     }
 
     /// What came from the byte at `offset` on: a slice of it.
@@ -520,6 +585,9 @@ impl Came {
             |start: u64, bytes: &Bytes| bytes.slice(usize::try_from(offset - start).unwrap_or(usize::MAX)..);
         if self.block.has(offset) {
             return Some(of(self.block.start, &self.block.bytes));
+        }
+        if let Some(block) = self.retained.iter().find(|block| block.has(offset)) {
+            return Some(of(block.start, &block.bytes));
         }
         // Most readers want what came last.
         let mut start = self.next;
@@ -533,10 +601,15 @@ impl Came {
 impl FillUse {
     /// The bytes from `offset` on, as many as there are in one piece.
     pub(super) async fn bytes(&self, offset: u64) -> Step {
-        self.wait(|came| match came.from(offset) {
-            Some(bytes) => Some(Step::Bytes(bytes)),
-            None if offset < came.next => Some(Step::Elsewhere),
-            None => came.ended.clone().map(Step::at_end),
+        self.wait(|came| {
+            let bytes = came.from(offset);
+            let len = bytes.as_ref().map_or(0, Bytes::len);
+            came.set_position(self.reader, Some(offset + len as u64));
+            match bytes {
+                Some(bytes) => Some(Step::Bytes(bytes)),
+                None if offset < came.next => Some(Step::Elsewhere),
+                None => came.ended.clone().map(Step::at_end),
+            }
         })
         .await
     }
@@ -570,6 +643,7 @@ impl FillUse {
         drop(came);
         let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
         if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
+            self.fill.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
                 self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
                 drop(tail);
@@ -581,13 +655,14 @@ impl FillUse {
         self.fill.range()
     }
 
-    async fn wait<T>(&self, have: impl Fn(&Came) -> Option<T>) -> T {
+    async fn wait<T>(&self, have: impl Fn(&mut Came) -> Option<T>) -> T {
         poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
     }
 }
 
 impl Drop for FillUse {
     fn drop(&mut self) {
+        self.fill.lock().set_position(self.reader, None);
         self.fill.waiting.forget(self.reader);
     }
 }
@@ -609,8 +684,16 @@ impl Step {
 }
 
 impl Block {
+    fn empty(start: u64) -> Self {
+        Self { start, bytes: Bytes::new(), permit: None, retained: None }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
     fn has(&self, offset: u64) -> bool {
-        (self.start..self.start + self.bytes.len() as u64).contains(&offset)
+        (self.start..self.end()).contains(&offset)
     }
 
     /// Nothing was passed on since the last block that was collected.

@@ -82,29 +82,30 @@ impl Fills {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let mut start = blocks.start_of(wanted.start);
         let mut n_looked_at = 0;
-        while start < wanted.end && self.has(snapshot, start).await {
+        while start < wanted.end {
+            start = match self.joinable(snapshot, start) {
+                Some(fill) => fill.range().end,
+                None if blocks.look_up(snapshot, start).await.is_some() => blocks.end_of(start, size),
+                None => break,
+            };
             n_looked_at += 1;
             if n_looked_at == SPAN_LOOKED_AT_MAX {
                 return None;
             }
-            start = blocks.end_of(start, size);
         }
         if start >= wanted.end {
             return None;
         }
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
-            if last <= start || !self.has(snapshot, last).await {
+            let is_there =
+                self.joinable(snapshot, last).is_some() || blocks.look_up(snapshot, last).await.is_some();
+            if last <= start || !is_there {
                 break;
             }
             last = blocks.start_of(last - 1);
         }
         Some(start..blocks.end_of(last, size))
-    }
-
-    /// Whether the block of `snapshot` that begins at `start` is cached or in flight.
-    async fn has(&self, snapshot: &Snapshot, start: u64) -> bool {
-        self.is_coming(snapshot, start) || self.blocks.look_up(snapshot, start).await.is_some()
     }
 
     /// Whether a fill will bring the byte of `snapshot` at `offset`.
@@ -115,7 +116,7 @@ impl Fills {
     /// A fill that will bring the byte of `snapshot` at `offset`.
     pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
         let fills = self.of(&snapshot.location);
-        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(Fill::join)
+        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
     }
 
     /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come of fills that there
@@ -191,7 +192,7 @@ impl Fills {
         let fills = table.entry(new.snapshot.location.clone()).or_default();
         let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
         let mut joinable = others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
-        let found = joinable.next().map(Fill::join);
+        let found = joinable.next().map(|fill| fill.join_at(offset));
         if found.is_none() {
             fills.push(Arc::downgrade(new));
         }
@@ -301,6 +302,10 @@ mod tests {
         let found = fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await;
         assert_eq!(fills.missing(&snapshot, 0..20).await, Some(5..20));
         drop(found);
+        // However far it is behind the beginning.
+        let (fills, snapshot) = self::fills(100, [0]).await;
+        let _found = fills.join_or_begin(&snapshot, 5..100, 0, &Manner::default()).await;
+        assert_eq!(fills.missing(&snapshot, 0..100).await, None);
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ pub(super) struct Part {
 
 pub(super) enum Source {
     /// A cached block, with its room in the budget.
-    Held { block: Bytes, _permit: Permit },
+    Held { block: Bytes, _permit: Option<Permit> },
     /// A block that was cached when the read was planned; there was no room to hold it.
     Cached,
     Fetch {
@@ -76,9 +76,9 @@ impl Fills {
             }
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
             if let Some(block) = blocks.at_hand(snapshot, start) {
-                plan.add(self.held(at..end, block));
+                plan.add(self.held(at..end, block, &wanted));
             } else if let Some(block) = blocks.waited_for(snapshot, start).await {
-                plan.add(self.held(at..end, block));
+                plan.add(self.held(at..end, block, &wanted));
                 n_waited += 1;
             } else if let Some(fetch) = self.to_join(snapshot, start, manner) {
                 let end = fetch.range().end.min(wanted.end);
@@ -105,10 +105,17 @@ impl Fills {
         plan.parts
     }
 
-    /// A part that is cached in `block`.
-    pub(super) fn held(&self, range: Range<u64>, block: Bytes) -> Part {
-        let permit = self.budget.pinned(block.len() as u64);
-        Part { range, source: permit.map_or(Source::Cached, |_permit| Source::Held { block, _permit }) }
+    /// A part of `wanted` that is cached in `block`.
+    pub(super) fn held(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
+        // What is all in one block is cut out of it at once.
+        let source = match range == *wanted {
+            true => Source::Held { block, _permit: None },
+            false => match self.budget.pinned(block.len() as u64) {
+                None => Source::Cached,
+                _permit => Source::Held { block, _permit },
+            },
+        };
+        Part { range, source }
     }
 
     fn to_join(&self, snapshot: &Snapshot, start: u64, manner: &Manner) -> Option<FillUse> {
@@ -130,7 +137,9 @@ impl Fills {
             while at < run.end {
                 let from = at.max(wanted.start);
                 let part = match self.join_or_begin(snapshot, at..run.end, plan.n_landed, manner).await {
-                    Found::Held(block) => self.held(from..self.blocks.end_of(at, snapshot.size), block),
+                    Found::Held(block) => {
+                        self.held(from..self.blocks.end_of(at, snapshot.size).min(wanted.end), block, wanted)
+                    }
                     Found::Coming { fill, joined } => {
                         let end = fill.range().end.min(run.end);
                         Part { range: from..end, source: Source::Fetch { fetch: fill, may_retry: joined } }

@@ -77,7 +77,7 @@ impl Reader {
             return Ok(());
         }
         self.plan_more().await;
-        loop {
+        while self.parts.iter().any(Part::is_fetch) {
             let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
             let broken = opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
             let Some((at, broken)) = broken else { break };
@@ -100,7 +100,7 @@ impl Reader {
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
             let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
-            self.parts.push_back(self.shared.fills.held(at..end, block));
+            self.parts.push_back(self.shared.fills.held(at..end, block, &self.left));
             at = end;
         }
         true
@@ -203,8 +203,15 @@ impl Reader {
     }
 
     async fn plan(&mut self, wanted: Range<u64>) {
-        let parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
+        let is_all = wanted == self.left;
+        let mut parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
         self.note_joined(&parts);
+        for part in parts.iter_mut().filter(|_| !is_all) {
+            // It is not its turn yet.
+            if let Source::Held { _permit: None, .. } = part.source {
+                part.source = Source::Cached;
+            }
+        }
         self.parts.extend(parts);
     }
 
@@ -294,6 +301,10 @@ impl Part {
             Source::Fetch { fetch, .. } => fetch.opened().await,
             Source::Held { .. } | Source::Cached => Ok(()),
         }
+    }
+
+    fn is_fetch(&self) -> bool {
+        matches!(self.source, Source::Fetch { .. })
     }
 
     /// Whether its failure would be the reader's own.

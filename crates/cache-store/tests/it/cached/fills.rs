@@ -237,16 +237,27 @@ async fn nothing_is_read_ahead_of_the_fastest_reader() {
     assert_eq!(store.count(), 1);
 }
 
+/// For blocks that are not there any more.
 #[tokio::test]
-async fn who_falls_behind_reads_what_is_held_or_asks_for_it() {
-    let (_gate, store, cached) = gated(500).await;
-    let mut slow = stream(&cached).await;
-    next(&mut slow).await;
-    read_all(&cached).await;
-    cached.clear().await.unwrap();
-    store.reset();
-    assert_eq!(rest(slow).await, part(5..500));
-    assert_eq!(asked(&store), [(bounded(5..500), true)]);
+async fn a_reader_that_falls_behind_is_served_what_was_retained_and_asks_for_the_rest() {
+    for (n_blocks, requests) in [(1 << 20, vec![]), (16, vec![(bounded(25..500), true)])] {
+        let gate = Arc::new(Gate::new());
+        let store = Odd::gated(&gate, 5);
+        write(&store, body(500)).await;
+        let cached = builder(&store)
+            .freshness(Freshness::max_age(HOUR))
+            .max_in_flight_bytes(n_blocks * 1024)
+            .build()
+            .unwrap();
+        cached.head(&path()).await.unwrap();
+        let mut slow = stream(&cached).await;
+        next(&mut slow).await;
+        read_all(&cached).await;
+        cached.clear().await.unwrap();
+        store.reset();
+        assert_eq!(rest(slow).await, part(5..500));
+        assert_eq!(asked(&store), requests);
+    }
 }
 
 #[tokio::test]

@@ -96,3 +96,33 @@ async fn the_requests_are_answered_before_anything_is_given_out() {
     assert_eq!(answer.await.unwrap().bytes().await.unwrap(), vec![b'n'; 300]);
     assert_eq!(cached.stats().restarts, 1);
 }
+
+/// Whichever of the two reads first, and however far.
+#[tokio::test]
+async fn a_reader_that_shares_a_request_and_falls_behind_gets_the_version_that_it_began() {
+    for n_chunks in 0..8 {
+        for is_first_slow in [false, true] {
+            let store = FaultyStore::in_memory();
+            write(&store, version(0)).await;
+            let cached = builder(&store).freshness(Freshness::max_age(HOUR)).build().unwrap();
+            cached.head(&path()).await.unwrap();
+            store.reset();
+            let first = cached.get(&path()).await.unwrap().into_stream();
+            let second = cached.get(&path()).await.unwrap().into_stream();
+            let (mut slow, fast) = if is_first_slow { (first, second) } else { (second, first) };
+            let mut got = Vec::new();
+            for _ in 0..n_chunks {
+                got.extend_from_slice(&slow.next().await.unwrap().unwrap());
+            }
+            assert_eq!(fast.map(Result::unwrap).collect::<Vec<_>>().await.concat(), version(0));
+            assert_eq!(store.count(), 1);
+            write(&store, version(1)).await;
+            cached.invalidate(&path()).await.unwrap();
+            assert_eq!(super::read_all(&cached).await, version(1));
+            while let Some(chunk) = slow.next().await {
+                got.extend_from_slice(&chunk.unwrap());
+            }
+            assert_eq!(got, version(0), "after {n_chunks} chunks");
+        }
+    }
+}
