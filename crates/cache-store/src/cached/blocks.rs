@@ -23,6 +23,7 @@ use super::{
     snapshot::Snapshot,
     stats::{Count, Counters},
 };
+use crate::tag;
 
 /// A block on its way to the backend.
 struct Landing {
@@ -188,7 +189,9 @@ impl Blocks {
     fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
-            self.is_own(entry) && entry.e_tag() == snapshot.e_tag() && entry.body().len() as u64 == len
+            self.is_own(entry)
+                && tag::is_same(entry.e_tag(), snapshot.e_tag())
+                && entry.body().len() as u64 == len
         })?;
         Some(shown.body().clone())
     }

@@ -37,7 +37,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use cache_core::{Error, ErrorKind};
+use cache_core::{Error, ErrorKind, RequestPermit};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
@@ -56,6 +56,7 @@ use super::{
 use crate::{
     body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
     error::{Action, error_of, is_about_form, is_past_end},
+    tag,
 };
 
 /// An answer of the store for a range of one version of an object.
@@ -131,6 +132,10 @@ struct Block {
 }
 
 struct Source {
+    /// Waits for leave to send the request; `None` when that is there, or was never needed.
+    queue: Option<Queue>,
+    /// Until the store has answered. A body that is read slowly keeps nobody from asking.
+    permit: Option<RequestPermit>,
     answer: Answer,
     /// How many bytes come before the range.
     skip: u64,
@@ -148,6 +153,9 @@ struct Source {
     /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
     idle: Option<Pin<Box<Sleep>>>,
 }
+
+/// Brings leave to send one request, if requests are limited.
+pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPermit>>>;
 
 enum Answer {
     Awaited(BoxFuture<'static, Result<GetResult>>),
@@ -176,14 +184,16 @@ impl Fill {
         Self::new(fills, snapshot, range, source, is_shared)
     }
 
-    /// A fill whose request is sent when the first reader needs it.
+    /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn of_request(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        queue: Queue,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        Self::new(fills, snapshot, range, Source::new(Answer::Awaited(request)), true)
+        let source = Source { queue: Some(queue), ..Source::new(Answer::Awaited(request)) };
+        Self::new(fills, snapshot, range, source, true)
     }
 
     fn new(
@@ -325,6 +335,10 @@ impl Fill {
             source.idle = None;
             return step;
         }
+        if source.queue.is_some() {
+            // The store was not asked yet, so it is not silent.
+            return Poll::Pending;
+        }
         let Some(timer) = &source.timer else { return Poll::Pending };
         let limit = self.fills.origin_timeout;
         let idle = source.idle.get_or_insert_with(|| {
@@ -356,7 +370,13 @@ impl Fill {
             let body = match &mut source.answer {
                 Answer::Body(body) => body,
                 Answer::Awaited(request) => {
+                    if let Some(queue) = &mut source.queue {
+                        let permit = ready!(queue.poll_unpin(context));
+                        source.queue = None;
+                        source.permit = permit.map_err(Broken::Failed)?;
+                    }
                     let answer = ready!(request.poll_unpin(context));
+                    source.permit = None;
                     let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
@@ -400,7 +420,7 @@ impl Fill {
         match answer {
             Ok(answer) => {
                 // Some stores do not know `If-Match`.
-                if answer.meta.e_tag.as_deref() != self.snapshot.e_tag()
+                if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.size != self.snapshot.size
                 {
                     return Err(Broken::Replaced);
@@ -719,6 +739,8 @@ impl Source {
     fn new(answer: Answer) -> Self {
         let timer = Handle::try_current().ok();
         Self {
+            queue: None,
+            permit: None,
             answer,
             skip: 0,
             goes_on: false,

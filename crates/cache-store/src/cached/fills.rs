@@ -3,19 +3,20 @@
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Entry};
+use cache_core::{Clock, Entry, ReadThrough, WeakReadThrough};
 use futures_util::FutureExt;
 use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
 use super::{
     blocks::Blocks,
     budget::Budget,
-    fill::{Fill, FillUse},
+    fill::{Fill, FillUse, Queue},
+    head::Heads,
     plan::Manner,
     request::{Op, Request},
     snapshot::Snapshot,
@@ -34,6 +35,8 @@ pub(super) struct Fills {
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
+    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
+    heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
 }
 
@@ -62,8 +65,27 @@ impl Fills {
         limits: Limits,
     ) -> Self {
         let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
-        let budget = Budget::new(max_in_flight_bytes);
-        Self { cache, clock, store, blocks, budget, coalesce_gap, origin_timeout, table: Mutex::default() }
+        let (budget, heads, table) = (Budget::new(max_in_flight_bytes), OnceLock::new(), Mutex::default());
+        Self { cache, clock, store, blocks, budget, coalesce_gap, origin_timeout, heads, table }
+    }
+
+    /// From now on requests for blocks count under the limit of `heads`.
+    pub(super) fn limit_by(&self, heads: &ReadThrough<Heads>) {
+        let _ = self.heads.set(heads.downgrade());
+    }
+
+    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a request for a head
+    /// has come to its end before blocks are asked for, and one for blocks needs no other.
+    fn queue(self: &Arc<Self>) -> Queue {
+        let fills = Arc::clone(self);
+        async move {
+            match fills.heads.get().and_then(WeakReadThrough::upgrade) {
+                Some(heads) => heads.request_permit().await.map(Some),
+                // Who goes on reading when the cache is gone is the only one.
+                None => Ok(None),
+            }
+        }
+        .boxed()
     }
 
     /// Lets others join `fill`.
@@ -145,7 +167,8 @@ impl Fills {
     ) -> Found {
         let start = range.start;
         let request = Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone());
-        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, request.boxed()));
+        let new =
+            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request.boxed()));
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
             return Found::Coming { fill, joined: true };
         }

@@ -11,10 +11,12 @@
 mod blocks;
 mod budget;
 mod builder;
+mod conditions;
 mod fill;
 mod fills;
 mod head;
 mod list;
+mod observe;
 mod plan;
 mod ranges;
 mod read;
@@ -173,8 +175,9 @@ impl CachedStore {
     }
 
     /// Forgets which version is current of all objects whose paths begin with `prefix`, byte for byte. Their blocks stay, for
-    /// the version that they are of. Takes constant time. At most 16 prefixes
-    /// are kept apart: one more, and it is as if all objects were meant.
+    /// the version that they are of. Takes constant time. At most 64
+    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that
+    /// have most in common count as one, the part that they share.
     ///
     /// # Errors
     ///
@@ -272,7 +275,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list(prefix), prefix)
+        list::heard(&self.shared, self.shared.store.list(prefix), prefix)
     }
 
     fn list_with_offset(
@@ -280,14 +283,14 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
+        list::heard(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let request = Request::send(&self.shared.fills, Op::Other, prefix.unwrap_or(&Path::ROOT));
         let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
-            list::note(&self.shared, object).await;
+            self.shared.hear_listed(object).await;
         }
         Ok(listed)
     }

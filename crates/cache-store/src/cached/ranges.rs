@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{
     StreamExt, TryStreamExt,
-    future::{self, Either, poll_immediate},
+    future::{self, poll_immediate},
     stream::{self, BoxStream},
 };
 use object_store::{GetRange, Result, path::Path};
@@ -70,7 +70,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
         match read(shared, snapshot, ranges).await {
             Ok(read) => return Ok(read),
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
             // The caller's own request may be answered.
             Err(Broken::Refused(_)) => return pass(shared, location, ranges).await,
             Err(Broken::Replaced) => shared.restart(location).await,
@@ -117,10 +117,8 @@ impl Shared {
         }
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FillUse::opened));
-        let known = match future::select(know, pin!(opened)).await {
-            Either::Left((known, _)) => known,
-            Either::Right((_, know)) => know.await,
-        };
+        // To their end: each may keep others from sending theirs until it is answered.
+        let (known, _) = future::join(know, opened).await;
         (known, far)
     }
 
@@ -172,7 +170,11 @@ impl Shared {
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
     let request = Request::send(&shared.fills, Op::Other, location);
-    request.answer(shared.store.get_ranges(location, ranges)).await
+    let parts = request.answer(shared.store.get_ranges(location, ranges)).await;
+    if let Err(error) = &parts {
+        shared.hear_error(location, error).await;
+    }
+    parts
 }
 
 /// The store's own answer to ranges of which one is empty, or ends behind the object of `size` bytes: stores differ in what

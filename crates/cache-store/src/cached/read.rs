@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served};
+use cache_core::{Error, ErrorKind, Freshness, Key, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 use tokio::time::timeout;
 
@@ -46,7 +46,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
             // The caller's own request may be answered.
             Err(Broken::Refused(_)) => break,
             Err(Broken::Replaced) => shared.restart(location).await,
@@ -92,13 +92,10 @@ impl Shared {
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
-        let is_for_current = options.version.is_none();
-        let mut answer = Request::send(&self.fills, Op::Other, location)
-            .answer(self.store.get_opts(location, options))
-            .await?;
-        if is_for_current {
-            self.note(location, answer.meta.e_tag.as_deref()).await;
-        }
+        let request = Request::send(&self.fills, Op::Other, location);
+        let answer = request.answer(self.store.get_opts(location, options.clone())).await;
+        self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
+        let mut answer = answer?;
         answer.extensions.insert(CacheStatus::bypass());
         Ok(answer)
     }
@@ -126,15 +123,6 @@ impl Shared {
         let reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
         let payload = GetResultPayload::Stream(reader.into_stream());
         Ok(GetResult { payload, meta, range, attributes, extensions })
-    }
-
-    /// Somebody has seen the version with the tag `seen`: if it is not the one that is held, that is asked about before
-    /// it is served, so that no read that begins later is of an older version.
-    pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
-        let key = head::key_of(location);
-        if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
-            let _ = self.heads.expire(&key).await;
-        }
     }
 }
 
@@ -238,7 +226,11 @@ async fn only_if_cached(
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
-    let source = Box::new(error);
+    // A `Generic` error has no path of its own.
+    let source = Box::new(match Key::parse(&path) {
+        Ok(key) => error.with_key(&key),
+        Err(_) => error,
+    });
     match kind {
         ErrorKind::NotFound => E::NotFound { path, source },
         ErrorKind::PreconditionFailed => E::Precondition { path, source },
