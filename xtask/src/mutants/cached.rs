@@ -50,7 +50,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a block of another cache is served",
-            edits: &[Edit { path: BLOCKS, text: "self.is_own(entry) && ", replacement: "" }],
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "            self.is_own(entry)\n                && tag",
+                replacement: "            tag",
+            }],
         },
         ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
     ),
