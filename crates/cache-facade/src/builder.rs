@@ -184,8 +184,9 @@ impl ObjectCacheBuilder {
     }
 
     /// How long a request to the store may take, the reading of its body and object_store's own retries included.
-    /// Then it is dropped, with a `Timeout` error. Zero is an error, and so is the setting with an origin of your
-    /// own. Default: 30 s.
+    /// Then it is dropped, with a `Timeout` error. Reads also wait so long for a request that another runtime sent,
+    /// which may not be driven any more, before they send their own. Zero is an error, and so is the setting with an
+    /// origin of your own. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.of_store.origin_timeout = Some(span);
         self
@@ -212,12 +213,28 @@ impl ObjectCacheBuilder {
         self
     }
 
-    /// Whether the first request is preceded by a probe that finds out whether the store keeps what is relied upon: some
-    /// hundred requests for two small objects under `object-cache-probe/`, removed at the end. Where it does not, reads
-    /// or conditional puts are `Config` errors that say why; see [`probe_capabilities`](crate::probe_capabilities). An
-    /// error with an origin of your own. Default: no.
+    /// Whether to find out what the store really does before it is relied upon, by small requests
+    /// under `object-cache-probe/` before the first read and the first conditional put of each
+    /// kind. Where it does not keep what it must, reads or conditional puts are `Config` errors
+    /// that say why; see [`probe_capabilities`](crate::probe_capabilities). The credentials need
+    /// the rights to put and to get there, and to delete, lest a few small objects stay. A probe
+    /// that fails is not repeated by each read: its error stands for 1 s, then for twice as long
+    /// after each further failure, 60 s at most. An error with an origin of your own. Default: no.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.of_store.verify = Some(verify);
+        self
+    }
+
+    /// Whether a validation compares an object's metadata beside its ETag. On S3 the tag is made of
+    /// the bytes alone: after a change of `Content-Type`, `Cache-Control` or user metadata it is
+    /// the same, and without this setting a copy keeps the old ones until its bytes change, or it
+    /// leaves the cache.
+    ///
+    /// With it, a copy is validated by a HEAD instead of a conditional GET: the same price, and all
+    /// metadata in the answer. A changed object then costs two requests instead of one. An error
+    /// with an origin of your own. Default: no.
+    pub fn validate_metadata(mut self, validate: bool) -> Self {
+        self.of_store.validate_metadata = Some(validate);
         self
     }
 
@@ -230,6 +247,7 @@ impl ObjectCacheBuilder {
     pub fn build(self) -> Result<ObjectCache> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let backend = self.memory.or(self.backend)?;
+        let origin_timeout = self.of_store.origin_timeout;
         let origin = match self.source {
             Source::Store(store) => self.of_store.origin(store, Arc::clone(&clock))?,
             Source::Origin(origin) => self.of_store.unless_set(origin)?,
@@ -243,6 +261,9 @@ impl ObjectCacheBuilder {
             .clock(clock);
         if let Some(name) = &self.name {
             inner = inner.name(name);
+        }
+        if let Some(span) = origin_timeout {
+            inner = inner.origin_timeout(span);
         }
         if let Some(n) = self.max_in_flight {
             inner = inner.max_in_flight(n);
@@ -321,6 +342,7 @@ struct OfStore {
     max_object_size: Option<u64>,
     max_in_flight_bytes: Option<u64>,
     verify: Option<bool>,
+    validate_metadata: Option<bool>,
 }
 
 impl OfStore {
@@ -344,6 +366,9 @@ impl OfStore {
         if let Some(verify) = self.verify {
             builder = builder.verify_store(verify);
         }
+        if let Some(validate) = self.validate_metadata {
+            builder = builder.validate_metadata(validate);
+        }
         Ok(Arc::new(builder.build()?))
     }
 
@@ -355,6 +380,7 @@ impl OfStore {
             ("max_object_size", self.max_object_size.is_some()),
             ("max_in_flight_bytes", self.max_in_flight_bytes.is_some()),
             ("verify_store", self.verify.is_some()),
+            ("validate_metadata", self.validate_metadata.is_some()),
         ];
         exclude(&set, "an origin of your own; set it up there").map(|()| origin)
     }

@@ -200,8 +200,9 @@ impl ObjectCache {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte; all of them if it is empty. Takes
-    /// constant time: the memory is freed when the copies are next asked for, evicted or expired. At most 16 prefixes are
-    /// kept apart: with the 17th different one since the last [`clear`](Self::clear), all copies are forgotten.
+    /// constant time: the memory is freed when the copies are next asked for, evicted or expired. At most 64
+    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that
+    /// have most in common count as one, the part that they share.
     ///
     /// # Errors
     ///

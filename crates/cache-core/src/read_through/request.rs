@@ -8,7 +8,7 @@ use super::{
     trace::{Cause, Span},
 };
 use crate::{
-    Error, ErrorKind, Moment, Result, Validation,
+    Entry, Error, ErrorKind, Moment, Result, Validation,
     stats::{Count, Op},
 };
 
@@ -64,6 +64,9 @@ impl<V: ?Sized> Request<V> {
 
     fn record(&self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.shared.count(outcome.count(self.op));
+        if let Some(kind) = outcome.error() {
+            self.shared.counters.add_origin_error(kind);
+        }
         self.span.end(outcome.name(), outcome.bytes(), outcome.error(), n_joined);
     }
 }
@@ -77,9 +80,14 @@ impl<V: ?Sized> Drop for Request<V> {
 }
 
 impl Outcome {
-    pub(super) fn of_read(answer: &Result<Validation>) -> Self {
+    /// Of a read that validated `held`.
+    pub(super) fn of_read(answer: &Result<Validation>, held: Option<&Entry>) -> Self {
         match answer {
             Ok(Validation::Unchanged) => Self::Unchanged,
+            // Other metadata of the same bytes: the body did not come again.
+            Ok(Validation::Changed(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
+                Self::Changed(0)
+            }
             Ok(Validation::Changed(entry)) => Self::Changed(entry.body().len() as u64),
             Ok(Validation::Gone) => Self::Gone,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
@@ -138,4 +146,9 @@ impl Outcome {
             (Op::Delete, _) => Count::DeleteDone,
         }
     }
+}
+
+/// Whether both have the very buffer.
+fn shares_body(a: &Entry, b: &Entry) -> bool {
+    a.body().as_ptr() == b.body().as_ptr() && a.body().len() == b.body().len()
 }
