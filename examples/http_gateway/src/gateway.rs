@@ -297,7 +297,7 @@ impl Gateway {
         let own = known.status.as_ref();
         let first_asked = head.and_then(|head| head.status.as_ref()).or(own);
         headers.extend(self.cache_fields(&known, first_asked, own, code));
-        let body = self.body(key, sent.end - sent.start, first, body);
+        let body = self.body(key, first, body);
         Ok((code, headers, body).into_response())
     }
 
@@ -422,23 +422,12 @@ impl Gateway {
     fn body(
         &self,
         key: &Path,
-        len: u64,
         first: Option<Bytes>,
         rest: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Body {
         let (key, on_failure) = (key.clone(), Arc::clone(&self.on_failure));
-        let body = stream::iter(first.map(Ok)).chain(rest);
-        let whole = stream::try_unfold((body, 0), move |(mut body, sent)| async move {
-            match body.try_next().await? {
-                Some(bytes) => {
-                    let sent = sent + bytes.len() as u64;
-                    Ok(Some((bytes, (body, sent))))
-                }
-                None if sent < len => Err(failure::short(sent, len)),
-                None => Ok(None),
-            }
-        });
-        Body::from_stream(whole.inspect_err(move |error| on_failure(&key, error)))
+        let rest = rest.inspect_err(move |error| on_failure(&key, error));
+        Body::from_stream(stream::iter(first.map(Ok)).chain(rest))
     }
 }
 
