@@ -4,10 +4,12 @@
 
 mod conditions;
 mod conformance;
+mod disk;
 mod errors;
 mod figures;
 mod fills;
 mod get;
+mod joined;
 mod lies;
 mod limits;
 mod lists;
@@ -18,6 +20,8 @@ mod policies;
 mod races;
 mod ranges;
 mod readahead;
+mod refused;
+mod rewritten;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]
