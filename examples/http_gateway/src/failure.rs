@@ -56,7 +56,8 @@ fn find<E: StdError + 'static>(error: &object_store::Error) -> Option<&E> {
     iter::successors(Some(first), |error| (*error).source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// What a store, or the cache over it, calls a body that ends before the length that it had at first.
+/// What a store, or the cache over it, calls a body that ends before the length that it had at
+/// first.
 const SHORT: [&str; 4] = [
     "Out of range of file",
     "is not as long as the origin said",
