@@ -34,6 +34,7 @@ enum Fault {
     StampsEntries,
     TagBeforeBody,
     BodyBeforeTag,
+    HeadThenGet,
     StaysBusy,
     AsksBehind,
     OutageIsGone,
@@ -64,7 +65,7 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_deleted_object_is_gone", &[Fault::DeletedIsUnchanged]),
     ("each_call_asks_anew", &[Fault::RemembersWhatIsGone, Fault::RemembersBodies, Fault::AsksWhenCalled]),
     ("an_entry_is_built_anew", &[Fault::HandsOutOneEntry, Fault::StampsEntries]),
-    ("a_body_comes_with_its_own_version", &[Fault::TagBeforeBody, Fault::BodyBeforeTag]),
+    ("a_body_comes_with_its_own_version", &[Fault::TagBeforeBody, Fault::BodyBeforeTag, Fault::HeadThenGet]),
     ("a_dropped_question_leaves_nothing_behind", &[Fault::StaysBusy, Fault::AsksBehind]),
     ("an_outage_is_an_error", &[Fault::OutageIsGone, Fault::OutageIsUnchanged, Fault::RefusalIsAnOutage]),
     (
@@ -179,6 +180,8 @@ struct State {
     bodies: HashMap<String, Entry>,
     is_busy: bool,
     last_tag: String,
+    /// Before which request of those to come an object is written.
+    between: Option<(usize, String, Bytes)>,
 }
 
 impl State {
@@ -191,6 +194,14 @@ impl State {
 
     fn arrive(&mut self) -> Result<()> {
         self.n_requests += 1;
+        match &mut self.between {
+            Some((0, ..)) => {
+                let (_, name, body) = self.between.take().unwrap();
+                self.write(name, body);
+            }
+            Some((left, ..)) => *left -= 1,
+            None => {}
+        }
         let kind = match self.trouble.take() {
             None => return Ok(()),
             Some(Trouble::Outage) => ErrorKind::Unavailable,
@@ -213,6 +224,22 @@ impl Truth for TruthOf {
     }
     fn n_requests(&self) -> Option<u64> {
         Some(self.0.state().n_requests)
+    }
+    async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
+        /// Whoever gives up waiting leaves nothing behind.
+        struct Undone<'a>(&'a Shelf);
+        impl Drop for Undone<'_> {
+            fn drop(&mut self) {
+                self.0.state().between = None;
+            }
+        }
+        let _undone = Undone(&self.0);
+        let name = self.0.name(key);
+        self.0.state().between = Some((n, name, body));
+        while self.0.state().between.is_some() {
+            yield_now().await;
+        }
+        true
     }
     fn trouble(&self, trouble: Trouble) -> bool {
         self.0.state().trouble = Some(trouble);
@@ -275,6 +302,11 @@ impl Shelf {
             (Fault::TagOfTheOldBody, Some(held)) => self.built(key, held.e_tag().unwrap(), body),
             (Fault::TagBeforeBody, _) => self.built(key, &tag, later.1),
             (Fault::BodyBeforeTag, _) => self.built(key, &later.0, body),
+            (Fault::HeadThenGet, None) => {
+                // The tag of one answer, and the body of the next.
+                self.state().arrive()?;
+                self.built(key, &tag, self.current(key).unwrap_or_default().1)
+            }
             (Fault::HandsOutOneEntry, _) => {
                 let mut state = self.state();
                 let last = state.bodies.get(key.as_str()).filter(|last| last.e_tag() == Some(&tag)).cloned();
