@@ -299,14 +299,16 @@ pub(super) fn on_a_thread<T: Send + 'static>(
 }
 
 /// What `rule` returns, which is run on a thread and a runtime of its own and makes `calls`. The runtime has several
-/// threads if the caller's has. Dropped, it leaves the rule to come to its end.
+/// threads if the caller's has, and `n_threads_min` at least. Dropped, it leaves the rule to come to its end.
 pub(super) async fn in_a_runtime<T: Send + 'static>(
     name: &'static str,
     patience: Duration,
     calls: Calls,
+    n_threads_min: usize,
     rule: impl AsyncFnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let n_threads = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
+    let n_threads =
+        Handle::try_current().map_or(1, |handle| handle.metrics().num_workers()).max(n_threads_min);
     let (sender, receiver) = oneshot::channel();
     let in_there = calls.clone();
     let run = move || {

@@ -200,14 +200,15 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     said
 }
 
-/// What became of `rule`, as `checking` finds it by these calls.
+/// What became of `rule`, as `checking` finds it by these calls, in a runtime with so many threads at least.
 async fn checked(
     rule: &'static str,
     patience: Duration,
     calls: Calls,
+    n_threads_min: usize,
     checking: impl AsyncFnOnce() -> Result<Outcome, Fault> + Send + 'static,
 ) -> Result<Outcome, Broken> {
-    let found = in_a_runtime(rule, patience, calls.clone(), checking).await;
+    let found = in_a_runtime(rule, patience, calls.clone(), n_threads_min, checking).await;
     found.map_err(|what| Broken::new(rule, what, calls.were_given_up()))
 }
 

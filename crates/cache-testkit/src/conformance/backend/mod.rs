@@ -214,7 +214,7 @@ impl Suite {
     ) -> Result<Outcome, Broken> {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
-        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+        checked(rule, self.patience, calls, 1, async move || checking(&suite).await).await
     }
 
     /// What became of `rule`, in which `checking` finds nothing or a fault.

@@ -276,6 +276,7 @@ fn path(key: &Key) -> Path {
 #[must_use]
 pub struct Capabilities {
     never_confirms: bool,
+    blocks: bool,
     puts_if_absent: bool,
     puts_if_matches: bool,
 }
@@ -289,6 +290,14 @@ impl Capabilities {
     /// What was just fetched is never `Keep::Confirmable`: the origin has only weak tags, or dates that are too young.
     pub fn never_confirms(mut self) -> Self {
         self.never_confirms = true;
+        self
+    }
+
+    /// Its calls block the thread that polls them, or hand their work to a thread for blocking work, as a client without
+    /// async does: what was sent cannot be taken back when the future is dropped. Each question is then asked in a task
+    /// of a runtime with several threads, and one that was dropped may reach the origin later.
+    pub fn blocks(mut self) -> Self {
+        self.blocks = true;
         self
     }
 
@@ -361,7 +370,8 @@ impl Suite {
     ) -> Result<Outcome, Broken> {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
-        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+        let n_threads_min = if self.can.blocks { THREADS_OF_BLOCKING } else { 1 };
+        checked(rule, self.patience, calls, n_threads_min, async move || checking(&suite).await).await
     }
 
     /// A key of `rule`.
@@ -382,7 +392,15 @@ impl Suite {
     /// The answer. Of an entry that cannot be confirmed nothing is sent, as the contract has it.
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Result<Validation>, Fault> {
         let held = held.filter(|held| held.keep() == Keep::Confirmable);
-        self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await
+        if !self.can.blocks {
+            return self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await;
+        }
+        // Others go on meanwhile: what blocks its thread is polled on another one.
+        let (validator, key, held) = (Arc::clone(&self.validator), key.clone(), held.cloned());
+        let name = asking(&key, held.as_ref());
+        let asked = async move { validator.validate(&key, held.as_ref()).await };
+        let asked = self.calls.answered(&name, || tokio::spawn(asked)).await?;
+        asked.map_err(|error| format!("{name} panicked: {error}"))
     }
 
     /// The entry that the answer brings.
@@ -463,4 +481,6 @@ fn text(body: &[u8]) -> String {
     }
 }
 
+/// One for the rule, one for the question, and one more for what the question needs.
+const THREADS_OF_BLOCKING: usize = 3;
 const PREFIX: &str = "conformance";
