@@ -153,7 +153,9 @@ impl EtagValidator {
     /// Whether the object that is now at `version` has the bytes of `held`.
     fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
         let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
-            (Some(held), Some(now)) => tag::is_same(held, now) && tag::is_weak(held) == tag::is_weak(now),
+            (Some(held), Some(now)) => {
+                tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
+            }
             (None, None) => held.last_modified().is_some(),
             _ => false,
         };

@@ -18,6 +18,7 @@ mod absences;
 mod drive;
 mod flight;
 mod held;
+mod observe;
 mod permit;
 mod places;
 mod read;
@@ -25,6 +26,7 @@ mod request;
 mod sweep;
 mod table;
 mod tasks;
+mod timeouts;
 mod trace;
 mod write;
 
@@ -38,9 +40,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
-use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
-pub use self::{permit::RequestPermit, write::OpenWrite};
+use self::{
+    absences::Absences, flight::Landed, places::Places, sweep::Sweeper, table::Table, tasks::Tasks,
+    timeouts::within, trace::Warnings,
+};
+pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -51,10 +57,23 @@ use crate::{
 
 /// A validated cache: a [`Backend`] in front of an origin.
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for
-/// `patience`) whenever the origin is asked or written to; a fresh hit needs none. Requests run on the runtime of
-/// one of those who wait for them: a runtime that has called the cache must be driven until its requests are
-/// answered, or be dropped, for others may wait for them too.
+/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
+/// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
+///
+/// # Several runtimes
+///
+/// Requests run on the runtime of one of those who wait for them. Who waits on another runtime does so for
+/// [`origin_timeout`](ReadThroughBuilder::origin_timeout) at most while nothing comes of it, and then sends a request of
+/// its own. So a runtime that has called the cache and is driven no more holds nobody up for longer, but it costs:
+/// until it is driven again or dropped,
+///
+/// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
+/// * a key of which it has a call of the backend under way is read and written, but not kept;
+/// * a key of which it has a write under way is read, but not kept, and `close` fails with `Timeout`;
+/// * the sweep goes on where the cache is next asked or written to.
+///
+/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is served a stale copy lets
+/// other tasks run before it returns.
 ///
 /// # Dropped futures
 ///
@@ -172,16 +191,46 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
-        let mut read = pin!(self.read(key, freshness));
+        let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+    /// The same as [`ask`](Self::ask), but the request that this call causes, if it causes one, is
+    /// sent by `validator`: for readers whose requests carry something of their own. A call that
+    /// shares another read's request takes what that one brings. A background revalidation is sent
+    /// by the cache's own validator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
+    pub async fn fetch_by(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: &Arc<dyn Validator>,
+    ) -> Result<Served> {
+        self.read(key, freshness, Some(validator)).await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: Option<&Arc<dyn Validator>>,
+    ) -> Result<Served> {
         let shared = &self.shared;
+        let has_resumed_the_sweep = sweep::resume(shared);
         let read = match freshness.map_or(Ok(()), Freshness::check) {
-            Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
+            Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
+        if has_resumed_the_sweep {
+            // Such reads may be all that their runtime is driven for.
+            yield_now().await;
+        }
         shared.count_read(&read);
         read
     }
@@ -207,6 +256,25 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
+    }
+
+    /// Hears what an answer of the store has shown of `key` that is no answer to a request of this
+    /// cache: a list, a read that went past it, a refused request. No read that begins after this
+    /// has returned is served a copy that the answer showed to be out of date, whatever its
+    /// [`Freshness`]. To be called when the answer is there, before anybody acts on it.
+    ///
+    /// Reads in flight whose requests were sent before are joined by no further reader, and cached
+    /// only if they bring the version that was shown. A cached copy of another version is revalidated
+    /// before it is next served, and dropped after [`Observation::Absent`] and
+    /// [`Observation::Forbidden`]; not so one whose own request was sent after this call. Where the
+    /// copy is of the version that was shown, nothing happens: it is not renewed.
+    ///
+    /// Works without a runtime, but for dropping a copy: without one, that is void all the same. A
+    /// cache that is closed has no copies.
+    ///
+    /// A dropped future, once polled, still takes effect (at worst the copy is dropped).
+    pub async fn observe(&self, key: &str, observation: Observation) {
+        observe::observe(&self.shared, key, observation).await;
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
@@ -257,16 +325,19 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        self.shared.counters.add(Count::InvalidatedByApi, self.shared.backend.usage().entries);
-        write::clear(&self.shared, counted).await
+        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
     /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
     /// or written once this has returned. May be called again.
     ///
+    /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
+    /// that are left are given up, and their readers get `Closed`.
+    ///
     /// # Errors
     ///
+    /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
     /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
@@ -275,8 +346,32 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
-        self.shared.tasks.idle().await;
-        write::clear(&self.shared, self.shared.tasks.count()).await
+        let n_left = self.end_all().await;
+        write::clear(&self.shared, self.shared.tasks.count(), None).await?;
+        match n_left {
+            0 => Ok(()),
+            n => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("the cache is closed, but {n} writes have not ended; their outcome is open"),
+            )),
+        }
+    }
+
+    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do not.
+    async fn end_all(&self) -> usize {
+        let Shared { tasks, table, settings, .. } = &*self.shared;
+        loop {
+            let before = tasks.close();
+            if within(settings.close_limit(), tasks.idle()).await.is_some() {
+                return 0;
+            }
+            if tasks.close() == before {
+                table.vacate_all(&Landed::Failed(Tasks::closed()));
+                // What they were about to keep.
+                self.shared.epochs.raise_whole();
+                return tasks.close();
+            }
+        }
     }
 
     /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
@@ -286,7 +381,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot(&self.shared.backend.usage())
+        let backend = &self.shared.backend;
+        self.shared.counters.snapshot(&backend.usage(), backend.negative_entries())
     }
 
     /// A handle that does not keep the cache alive.
@@ -418,6 +514,23 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not end a request: that
+    /// is for the origin to do, which should have the same limit.
+    ///
+    /// A reader that waits for a request from another runtime gives it up when it has made no progress for so long,
+    /// and a tenth of a second, for that runtime may not be driven any more: the request is sent once more, from the
+    /// reader's own. `put`, `delete`, `invalidate` and their like that are polled in another runtime than the one they
+    /// began on wait as long for that. Half of it is how long a write, or an answer that is to be kept, waits for a
+    /// call of the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for requests
+    /// that do not end.
+    ///
+    /// Counted by the timers of the runtime where somebody waits; in one without time there is no limit.
+    /// `Duration::MAX` is none either; zero is an error. Default: 30 s.
+    pub fn origin_timeout(mut self, span: Duration) -> Self {
+        self.settings.origin_timeout = span;
+        self
+    }
+
     /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
     /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
     /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
@@ -466,9 +579,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
                 absences: Absences::new(
-                    self.settings
-                        .negative_ttl
-                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                    self.settings.negative_ttl,
+                    Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
                 places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
@@ -477,6 +589,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 counters: Counters::default(),
                 warnings: Warnings::new(),
                 tasks: Tasks::default(),
+                clearing: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -502,6 +615,8 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     warnings: Warnings,
     tasks: Tasks,
+    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
+    clearing: tokio::sync::Mutex<()>,
     sweeper: Sweeper,
     absences: Absences,
     places: Arc<Places>,
@@ -518,6 +633,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    origin_timeout: Duration,
     max_in_flight: usize,
     queue_timeout: Duration,
     identity: Identity,
@@ -609,7 +725,7 @@ impl<V: ?Sized> Shared<V> {
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),
-            Err(_) => self.count(Count::Errors),
+            Err(error) => self.counters.add_error(error.kind()),
         }
     }
 }
@@ -627,6 +743,9 @@ impl Settings {
         }
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
+        }
+        if self.origin_timeout.is_zero() {
+            return zero("origin_timeout");
         }
         if self.max_in_flight == 0 {
             return Err(Error::new(
@@ -647,6 +766,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            origin_timeout: ORIGIN_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             queue_timeout: QUEUE_TIMEOUT,
             identity: Identity::unique(),
@@ -660,5 +780,6 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const ORIGIN_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_IN_FLIGHT: usize = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,8 +1,10 @@
 //! What the feature `tracing` tells: a span for each request to the origin, warnings now and then, nothing of a fresh hit.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, Once},
 };
 
@@ -17,7 +19,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -29,6 +31,11 @@ struct Told {
 }
 
 thread_local!(static TOLD: Told = Told::default());
+
+thread_local! {
+    /// Dropped when a span of a request begins.
+    static LEAVING: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
+}
 
 /// One for the whole program, for tracing notes once who listens to what; it hands on to the thread's own.
 struct ByThread;
@@ -63,7 +70,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ByThread {
         fields.insert("target", attributes.metadata().target().to_owned());
         let parent = context.span(id).and_then(|span| Some(span.parent()?.name()));
         fields.insert("parent", parent.unwrap_or("none").to_owned());
+        let is_request = fields.contains_key("op");
         TOLD.with(|told| told.spans.lock().unwrap().push((id.into_u64(), fields)));
+        if is_request {
+            drop(LEAVING.take());
+        }
     }
 
     fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
@@ -290,6 +301,31 @@ async fn a_request_that_is_given_up_says_so() {
     put.abort();
     rig.settle().await;
     assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "abandoned")]);
+}
+
+/// At the moment when the request is counted, and was not polled yet.
+#[tokio::test]
+async fn a_write_whose_caller_leaves_as_it_is_sent_is_counted_as_it_was_made() {
+    let told = Told::listen();
+    for is_put in [true, false] {
+        let rig = Rig::new();
+        let cache = rig.cache.clone();
+        let mut write: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            if is_put {
+                drop(cache.put(KEY, Bytes::from("1"), PutCondition::Always).await);
+            } else {
+                drop(cache.delete(KEY).await);
+            }
+        });
+        assert!(poll_once(write.as_mut()).is_pending());
+        LEAVING.set(Some(write));
+        rig.settle().await;
+        assert!(LEAVING.take().is_none(), "it left");
+        let stats = rig.cache.stats().origin;
+        assert_eq!(stats.requests(), rig.origin.count() as u64, "{stats:?}");
+        assert_eq!((stats.in_flight, rig.cache.keys_in_flight()), (0, 0));
+    }
+    assert_eq!(told.requests().len(), 2);
 }
 
 #[tokio::test]

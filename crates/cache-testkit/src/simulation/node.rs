@@ -350,7 +350,9 @@ impl Node {
         let mut counted = Some((0, 0));
         for key in KEYS {
             counted = match (counted, shown(&self.backend, key).await) {
-                (Some((entries, bytes)), Ok(Some(entry))) => Some((entries + 1, bytes + entry.weight())),
+                (Some((copies, bytes)), Ok(Some(entry))) => {
+                    Some((copies + u64::from(!entry.is_absent()), bytes + entry.weight()))
+                }
                 (counted, Ok(None)) => counted,
                 _ => None,
             };
