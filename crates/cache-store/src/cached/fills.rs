@@ -1,7 +1,7 @@
 //! Which answers of the store are on their way, so that readers of the same bytes make one request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
@@ -14,7 +14,7 @@ use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
 use super::{
     blocks::Blocks,
-    budget::Budget,
+    budget::{Budget, Permit},
     fill::{Fill, FillUse, Queue},
     head::Heads,
     plan::Manner,
@@ -31,6 +31,9 @@ pub(super) struct Fills {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) budget: Budget,
+    /// Blocks that the backend was waited for by one who wanted to know whether they are there: the reader that is to come
+    /// takes them from here, so that the backend is not waited for twice.
+    seen: Mutex<VecDeque<Seen>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
@@ -46,6 +49,14 @@ pub(super) struct Limits {
     pub(super) max_in_flight_bytes: u64,
     pub(super) coalesce_gap: u64,
     pub(super) origin_timeout: Duration,
+}
+
+struct Seen {
+    location: Path,
+    e_tag: Option<Box<str>>,
+    start: u64,
+    block: Bytes,
+    _permit: Permit,
 }
 
 /// Where bytes are to be had.
@@ -65,8 +76,9 @@ impl Fills {
         limits: Limits,
     ) -> Self {
         let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
-        let (budget, heads, table) = (Budget::new(max_in_flight_bytes), OnceLock::new(), Mutex::default());
-        Self { cache, clock, store, blocks, budget, coalesce_gap, origin_timeout, heads, table }
+        let (budget, seen) = (Budget::new(max_in_flight_bytes), Mutex::default());
+        let (heads, table) = (OnceLock::new(), Mutex::default());
+        Self { cache, clock, store, blocks, budget, seen, coalesce_gap, origin_timeout, heads, table }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -98,17 +110,21 @@ impl Fills {
     /// the end of the last such block. `None` if there is none.
     ///
     /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks between the two count
-    /// as missing. If all at the front are there, those behind them are left to the reader: it will see.
+    /// as missing. If all at the front are there, those behind them are left to the reader: it will see. A backend is
+    /// waited for `WAITS_MAX` blocks at most.
     #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
-        let mut start = blocks.start_of(wanted.start);
-        let mut n_looked_at = 0;
+        let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
+        let mut n_waits = WAITS_MAX;
         while start < wanted.end {
             start = match self.joinable(snapshot, start) {
                 Some(fill) => fill.range().end,
-                None if blocks.look_up(snapshot, start).await.is_some() => blocks.end_of(start, size),
-                None => break,
+                None => match self.sees(snapshot, start, &mut n_waits).await {
+                    Some(true) => blocks.end_of(start, size),
+                    Some(false) => break,
+                    None => return None,
+                },
             };
             n_looked_at += 1;
             if n_looked_at == SPAN_LOOKED_AT_MAX {
@@ -120,9 +136,10 @@ impl Fills {
         }
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
-            let is_there =
-                self.joinable(snapshot, last).is_some() || blocks.look_up(snapshot, last).await.is_some();
-            if last <= start || !is_there {
+            if last <= start
+                || self.joinable(snapshot, last).is_none()
+                    && self.sees(snapshot, last, &mut n_waits).await != Some(true)
+            {
                 break;
             }
             last = blocks.start_of(last - 1);
@@ -145,8 +162,56 @@ impl Fills {
     /// are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
         self.of(location).iter().for_each(|fill| fill.void());
+        self.forget_seen(Some(location));
         let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
         Arc::clone(&self.blocks).remove_all(location, size).await;
+    }
+
+    /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about to look itself. `None`,
+    /// if the backend would have to be waited for once more than `n_waits`.
+    pub(super) async fn sees(&self, snapshot: &Snapshot, start: u64, n_waits: &mut usize) -> Option<bool> {
+        if self.blocks.at_hand(snapshot, start).is_some() {
+            return Some(true);
+        }
+        *n_waits = n_waits.checked_sub(1)?;
+        let Some(block) = self.blocks.waited_for(snapshot, start).await else { return Some(false) };
+        if let Some(_permit) = self.budget.pinned(block.len() as u64) {
+            let (location, e_tag) = (snapshot.location.clone(), snapshot.e_tag().map(Box::from));
+            let mut seen = self.seen();
+            seen.push_back(Seen { location, e_tag, start, block, _permit });
+            if seen.len() > SEEN_MAX {
+                seen.pop_front();
+            }
+        }
+        Some(true)
+    }
+
+    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or has to be.
+    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        let seen = {
+            let mut seen = self.seen();
+            let is_it = |seen: &Seen| {
+                (seen.start, &seen.location, seen.e_tag.as_deref())
+                    == (start, &snapshot.location, snapshot.e_tag())
+            };
+            let at = seen.iter().position(is_it);
+            at.and_then(|at| seen.remove(at))
+        };
+        match seen {
+            Some(seen) if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start => {
+                Some(seen.block)
+            }
+            _ => self.blocks.waited_for(snapshot, start).await,
+        }
+    }
+
+    /// Forgets such blocks: of one object, or all.
+    pub(super) fn forget_seen(&self, location: Option<&Path>) {
+        self.seen().retain(|seen| location.is_some_and(|location| seen.location != *location));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, VecDeque<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
@@ -270,6 +335,12 @@ impl Form {
         }
     }
 }
+
+/// How many blocks are remembered that the backend was waited for.
+const SEEN_MAX: usize = 64;
+
+/// How many blocks the backend is waited for, to see what is missing.
+const WAITS_MAX: usize = 8;
 
 /// How many blocks are looked at from each end of a span, for what is missing of it.
 const SPAN_LOOKED_AT_MAX: usize = 1024;

@@ -4,8 +4,10 @@
 //! which attributes it has: the one thing that changes, so it is held and validated by `cache_core`'s [`ReadThrough`],
 //! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//! `budget.rs` bounds what that holds in memory.
 //!
-//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `readahead.rs` and
+//! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes come from, `reader.rs`
+//! reads them; `readahead.rs` and
 //! `warm.rs` read before anybody asks. `write.rs` is the other direction; `list.rs` learns from lists.
 
 mod blocks;
@@ -196,6 +198,7 @@ impl CachedStore {
     ///
     /// A dropped future may leave the memory to be freed later.
     pub async fn clear(&self) -> Result<(), Error> {
+        self.shared.fills.forget_seen(None);
         self.shared.heads.clear().await
     }
 
@@ -210,6 +213,7 @@ impl CachedStore {
     /// A dropped future leaves the cache closed.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.blocks().close();
+        self.shared.fills.forget_seen(None);
         self.shared.heads.close().await
     }
 

@@ -77,7 +77,7 @@ impl Fills {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
             if let Some(block) = blocks.at_hand(snapshot, start) {
                 plan.add(self.held(at..end, block, &wanted));
-            } else if let Some(block) = blocks.waited_for(snapshot, start).await {
+            } else if let Some(block) = self.waited_for(snapshot, start).await {
                 plan.add(self.held(at..end, block, &wanted));
                 n_waited += 1;
             } else if let Some(fetch) = self.to_join(snapshot, start, manner) {

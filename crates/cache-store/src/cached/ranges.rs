@@ -139,9 +139,13 @@ impl Shared {
         }
         let n_landed = blocks.n_landed();
         let wanted = Parts::new(self, &snapshot, ranges).blocks();
-        let mut runs = Vec::new();
+        let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            if blocks.look_up(&snapshot, start).await.is_none() {
+            let sees = self.fills.sees(&snapshot, start, &mut n_waits).await;
+            if sees.is_none() {
+                break;
+            }
+            if sees == Some(false) {
                 self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
             }
             if runs.len() == self.parallel {
@@ -220,7 +224,11 @@ async fn read(
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
     let n_landed = blocks.n_landed();
     for start in parts.blocks() {
-        if let Some(block) = blocks.look_up(snapshot, start).await {
+        let block = match blocks.at_hand(snapshot, start) {
+            None => shared.fills.waited_for(snapshot, start).await,
+            block => block,
+        };
+        if let Some(block) = block {
             blocks.counters.add(Count::BlocksHit, 1);
             parts.add_block(start, &block);
             continue;
