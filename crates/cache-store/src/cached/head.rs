@@ -114,7 +114,9 @@ impl Heads {
             match validation {
                 Err(error) if want.range.is_some() && may_be_about_range(&error) => {
                     // Of the two questions `cache_core` counts one.
-                    let outcome = if error.is_outage() { Outcome::Failed } else { Outcome::Refused };
+                    let kind = error.kind();
+                    let outcome =
+                        if error.is_outage() { Outcome::Failed(kind) } else { Outcome::Refused(kind) };
                     Request::send(&self.fills, Op::Other, &location).end_as(outcome);
                 }
                 validation => return validation,
