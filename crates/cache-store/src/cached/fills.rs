@@ -31,14 +31,15 @@ pub(super) struct Fills {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) budget: Budget,
-    /// Blocks that the backend was waited for by one who wanted to know whether they are there: the reader that is to come
-    /// takes them from here, so that the backend is not waited for twice.
+    /// Blocks that the backend was waited for by one who wanted to know whether they are there: the
+    /// reader that is to come takes them from here, so that the backend is not waited for twice.
     seen: Mutex<VecDeque<Seen>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
-    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
+    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
+    /// part of it.
     heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
 }
@@ -86,8 +87,9 @@ impl Fills {
         let _ = self.heads.set(heads.downgrade());
     }
 
-    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a request for a head
-    /// has come to its end before blocks are asked for, and one for blocks needs no other.
+    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a
+    /// request for a head has come to its end before blocks are asked for, and one for blocks needs
+    /// no other.
     fn queue(self: &Arc<Self>) -> Queue {
         let fills = Arc::clone(self);
         async move {
@@ -106,12 +108,12 @@ impl Fills {
         table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
     }
 
-    /// The span of `wanted` that one request has to bring: from the first block that is neither cached nor in flight to
-    /// the end of the last such block. `None` if there is none.
+    /// The span of `wanted` that one request has to bring: from the first block that is neither
+    /// cached nor in flight to the end of the last such block. `None` if there is none.
     ///
-    /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks between the two count
-    /// as missing. If all at the front are there, those behind them are left to the reader: it will see. A backend is
-    /// waited for `WAITS_MAX` blocks at most.
+    /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks
+    /// between the two count as missing. If all at the front are there, those behind them are left
+    /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
     #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
@@ -158,8 +160,8 @@ impl Fills {
         fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
     }
 
-    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come of fills that there
-    /// are. `head` is the one that is cached.
+    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
+    /// of fills that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
         self.of(location).iter().for_each(|fill| fill.void());
         self.forget_seen(Some(location));
@@ -167,8 +169,8 @@ impl Fills {
         Arc::clone(&self.blocks).remove_all(location, size).await;
     }
 
-    /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about to look itself. `None`,
-    /// if the backend would have to be waited for once more than `n_waits`.
+    /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about
+    /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
     pub(super) async fn sees(&self, snapshot: &Snapshot, start: u64, n_waits: &mut usize) -> Option<bool> {
         if self.blocks.at_hand(snapshot, start).is_some() {
             return Some(true);
@@ -186,7 +188,8 @@ impl Fills {
         Some(true)
     }
 
-    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or has to be.
+    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
+    /// has to be.
     pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let seen = {
             let mut seen = self.seen();
@@ -216,13 +219,14 @@ impl Fills {
 
     fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
         let table = self.table();
-        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped after it.
+        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
+        // after it.
         table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
-    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
-    /// is sent when it is first read. Or the block, if it came since `n_landed` blocks had landed, when the caller began to
-    /// look.
+    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
+    /// `range`, whose request is sent when it is first read. Or the block, if it came since
+    /// `n_landed` blocks had landed, when the caller began to look.
     pub(super) async fn join_or_begin(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -247,8 +251,8 @@ impl Fills {
         }
     }
 
-    /// Asks the store for `range`; where it does not take the question in this form, in a plainer one. The answer's tag
-    /// tells whether it is of the version.
+    /// Asks the store for `range`; where it does not take the question in this form, in a plainer
+    /// one. The answer's tag tells whether it is of the version.
     async fn ask(
         self: Arc<Self>,
         snapshot: Arc<Snapshot>,
@@ -322,8 +326,9 @@ enum Form {
 }
 
 impl Form {
-    /// The next form to try after `error`, if it may have been about this one. The whole object is asked for only on
-    /// behalf of a reader that wants it whole: to others it might come to a multiple of what they want.
+    /// The next form to try after `error`, if it may have been about this one. The whole object is
+    /// asked for only on behalf of a reader that wants it whole: to others it might come to a
+    /// multiple of what they want.
     fn plainer(self, error: &object_store::Error, is_whole: bool) -> Option<Self> {
         if !is_about_form(error) || is_past_end(error) {
             return None;
@@ -353,7 +358,8 @@ mod tests {
 
     use super::{super::head, *};
 
-    /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are cached.
+    /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
+    /// cached.
     async fn fills(size: u64, cached: impl IntoIterator<Item = u64>) -> (Arc<Fills>, Arc<Snapshot>) {
         let location = Path::from("a");
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();

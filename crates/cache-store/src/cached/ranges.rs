@@ -102,8 +102,9 @@ impl Shared {
 }
 
 impl Shared {
-    /// What `know` says; and if it takes a request to say it, the requests for ranges behind `first` that are missing are
-    /// sent meanwhile, for the version that is cached. They have `If-Match`, so each is as good as a validation.
+    /// What `know` says; and if it takes a request to say it, the requests for ranges behind
+    /// `first` that are missing are sent meanwhile, for the version that is cached. They have
+    /// `If-Match`, so each is as good as a validation.
     async fn with_far_ones<T>(
         &self,
         know: impl Future<Output = T>,
@@ -388,7 +389,8 @@ async fn parts_of_answer(
     parts.joined()
 }
 
-/// Ranges of an object, cut out of what comes of it as it comes: of a block nothing is kept but what is wanted.
+/// Ranges of an object, cut out of what comes of it as it comes: of a block nothing is kept but
+/// what is wanted.
 struct Parts<'a> {
     shared: &'a Shared,
     size: u64,
@@ -429,7 +431,8 @@ impl<'a> Parts<'a> {
         self.wanted.keys().copied().collect()
     }
 
-    /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be much longer.
+    /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be
+    /// much longer.
     fn add(&mut self, at: u64, bytes: &Bytes) {
         let end = at + bytes.len() as u64;
         let blocks = self.shared.blocks();
