@@ -23,6 +23,7 @@ mod policy;
 mod read_through;
 mod stats;
 mod sync;
+mod tag;
 mod validator;
 mod version;
 
@@ -37,9 +38,11 @@ pub use crate::{
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
     read_through::{
-        OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status, WeakReadThrough,
+        Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
+        WeakReadThrough,
     },
     stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
+    tag::{is_same_date, opaque_tag},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };

@@ -4,10 +4,13 @@
 use super::{Edit, Mutant};
 
 const BLOCKS: &str = "crates/cache-store/src/cached/blocks.rs";
+const CORE_OBSERVE: &str = "crates/cache-core/src/read_through/observe.rs";
+const CORE_READ: &str = "crates/cache-core/src/read_through/read.rs";
+const CORE_TAG: &str = "crates/cache-core/src/tag.rs";
 const FILL: &str = "crates/cache-store/src/cached/fill.rs";
 const FILLS: &str = "crates/cache-store/src/cached/fills.rs";
 const HEAD: &str = "crates/cache-store/src/cached/head.rs";
-const LIST: &str = "crates/cache-store/src/cached/list.rs";
+const OBSERVE: &str = "crates/cache-store/src/cached/observe.rs";
 const READ: &str = "crates/cache-store/src/cached/read.rs";
 const READER: &str = "crates/cache-store/src/cached/reader.rs";
 const RANGES: &str = "crates/cache-store/src/cached/ranges.rs";
@@ -26,7 +29,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "an answer for a block may be of any version",
             edits: &[Edit {
                 path: FILL,
-                text: "if answer.meta.e_tag.as_deref() != self.snapshot.e_tag()\n                    || ",
+                text: "if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())\n                    || ",
                 replacement: "if ",
             }],
         },
@@ -37,7 +40,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a block of another version is served",
             edits: &[Edit {
                 path: BLOCKS,
-                text: "                && entry.e_tag() == snapshot.e_tag()\n",
+                text: "                && tag::is_same(entry.e_tag(), snapshot.e_tag())\n",
                 replacement: "",
             }],
         },
@@ -196,9 +199,9 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         Mutant {
             name: "what went by shows nothing",
             edits: &[Edit {
-                path: READ,
-                text: "if is_for_current {",
-                replacement: "if is_for_current && location.as_ref().is_empty() {",
+                path: OBSERVE,
+                text: "Ok(meta) => Some(Observation::Version(version_of(meta))),",
+                replacement: "Ok(_) => None,",
             }],
         },
         ["policies", "what_went_by_shows_that_the_object_has_changed"],
@@ -207,9 +210,9 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         Mutant {
             name: "what a list shows is not heard",
             edits: &[Edit {
-                path: LIST,
-                text: "if object.e_tag.is_some() {",
-                replacement: "if object.e_tag.is_none() {",
+                path: OBSERVE,
+                text: "_ if version.e_tag.is_some() =>",
+                replacement: "_ if version.e_tag.is_none() =>",
             }],
         },
         ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
@@ -312,5 +315,96 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["writes", "a_location_whose_deletion_was_reported_is_held_again"],
+    ),
+    (
+        Mutant {
+            name: "an answer that was on its way while something newer was heard is kept",
+            edits: &[Edit {
+                path: CORE_OBSERVE,
+                text: "Self::Other => false,",
+                replacement: "Self::Other => true,",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "a read joins a request that was sent before something was heard",
+            edits: &[Edit { path: CORE_READ, text: "running.heard.is_nothing() && ", replacement: "" }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "a copy of another version than an answer showed is not marked",
+            edits: &[Edit { path: CORE_OBSERVE, text: ".inspect(Entry::mark)", replacement: "" }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "what is forbidden stays cached",
+            edits: &[Edit {
+                path: OBSERVE,
+                text: "E::PermissionDenied { .. } | E::Unauthenticated { .. } => Some(Observation::Forbidden),",
+                replacement: "E::PermissionDenied { .. } | E::Unauthenticated { .. } => None,",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "a refused request for blocks is not heard",
+            edits: &[Edit {
+                path: OBSERVE,
+                text: "self.observe(location, Observation::Forbidden).await;",
+                replacement: "let _ = location;",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "a refused condition is not heard",
+            edits: &[Edit {
+                path: OBSERVE,
+                text: "Judgement::Holds => false,",
+                replacement: "Judgement::Holds => true,",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "a copy's source is not heard",
+            edits: &[Edit {
+                path: WRITE,
+                text: "shared.hear_error(from, error).await;",
+                replacement: "let _ = error;",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "tags are compared with their quotes",
+            edits: &[Edit {
+                path: CORE_TAG,
+                text: "    in_quotes.unwrap_or(opaque)\n",
+                replacement: "    let _ = in_quotes;\n    opaque\n",
+            }],
+        },
+        ["observations", "a_list_without_quotes_or_with_finer_dates_shows_the_same_version"],
+    ),
+    (
+        Mutant {
+            name: "dates are compared to the nanosecond",
+            edits: &[Edit {
+                path: CORE_TAG,
+                text: " || one_nanos == 0 || other_nanos == 0",
+                replacement: "",
+            }],
+        },
+        ["observations", "a_list_without_quotes_or_with_finer_dates_shows_the_same_version"],
     ),
 ];

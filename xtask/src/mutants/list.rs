@@ -332,8 +332,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
             Edit {
                 path: TABLE,
-                text: "Stamp { generation: self.generation, seq: self.seq, landings: self.landings }",
-                replacement: "Stamp { generation: self.generation, seq: 0, landings: 0 }",
+                text: "            seq: self.seq,\n            landings: self.landings,\n",
+                replacement: "            seq: 0,\n            landings: 0,\n",
             },
         ],
     },
@@ -372,8 +372,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a \"not modified\" renews although a fence went up",
         edits: &[Edit {
             path: FLIGHT,
-            text: "if let (false, epoch) = self.is_fenced(&mut state) {",
-            replacement: "if let (_, epoch) = self.is_fenced(&mut state) {",
+            text: "if let (false, epoch) = self.is_fenced(&mut state, Some(&pinned)) {",
+            replacement: "if let (_, epoch) = self.is_fenced(&mut state, Some(&pinned)) {",
         }],
     },
     Mutant {

@@ -40,9 +40,10 @@ pub(super) fn flight<V: Validator + ?Sized>(
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
+    validator: Option<Arc<dyn Validator>>,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, counted, tracked, seq).fly(looked, true).boxed()
+    Flight::new(shared, counted, tracked, seq, validator).fly(looked, true).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -51,6 +52,8 @@ pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyUse,
     pub(super) seq: u64,
+    /// Sends the request in the origin's place.
+    validator: Option<Arc<dyn Validator>>,
     /// The question, once it was sent, until it is answered.
     request: Option<Request<V>>,
     /// It has a place at the origin.
@@ -63,11 +66,18 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64) -> Self {
+    fn new(
+        shared: &Arc<Shared<V>>,
+        counted: Counted,
+        tracked: KeyUse,
+        seq: u64,
+        validator: Option<Arc<dyn Validator>>,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             tracked,
             seq,
+            validator,
             request: None,
             placed: false,
             publishing: false,
@@ -115,7 +125,12 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// The origin's answer; `None` if patience ran out while somebody waited.
     async fn answer(&self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
         // Within, so that a panic is caught also where the call itself does the work.
-        let question = async { self.shared.origin.validate(&self.tracked.key, pinned).await };
+        let question = async {
+            match &self.validator {
+                Some(validator) => validator.validate(&self.tracked.key, pinned).await,
+                None => self.shared.origin.validate(&self.tracked.key, pinned).await,
+            }
+        };
         let question = self.request.as_ref()?.answer(question);
         let Some(patience) = self.shared.settings.patience.filter(|_| impatient) else {
             return Some(question.await);
@@ -152,7 +167,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let landed = {
             let _turn = self.tracked.turn.lock().await;
             self.publishing = true;
-            let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock());
+            let shown = answer.as_ref().ok().and_then(changed);
+            let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock(), shown);
             publish(&self.shared, &self.tracked.key, &question, answer, fenced, epoch).await
         };
         self.publishing = false;
@@ -165,7 +181,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// changes no backend, so it needs no turn: a write fences under the same lock.
     fn confirm(&self, pinned: Entry, asked_at: Moment) -> Option<Landed> {
         let mut state = self.tracked.lock();
-        if let (false, epoch) = self.is_fenced(&mut state) {
+        if let (false, epoch) = self.is_fenced(&mut state, Some(&pinned)) {
             if pinned.vouched_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
@@ -192,12 +208,14 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
     }
 
-    /// Whether a fence went up since the flight began; and its epoch.
-    fn is_fenced(&self, state: &mut State) -> (bool, Epoch) {
+    /// Whether a fence went up since the flight began, or another answer has shown something else
+    /// than `shown`, which this one did; and the flight's epoch.
+    fn is_fenced(&self, state: &mut State, shown: Option<&Entry>) -> (bool, Epoch) {
         let (generation, writes) = (state.generation, state.writes);
         let Some(running) = state.flight(self.seq) else { return (true, Epoch(0)) };
         let fenced = running.generation != generation
             || writes > 0
+            || !running.heard.allows(shown)
             || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch);
         (fenced, running.epoch)
     }
@@ -222,8 +240,11 @@ impl<V: Validator + ?Sized> Flight<V> {
         let here = runtime().ok()?;
         let mut state = self.tracked.lock();
         let Running { answer, .. } = state.vacate(self.seq)?;
-        let next =
-            state.waiting.take().unwrap_or_else(|| Waiting { answer: watch::channel(None).0, runtime: here });
+        let next = state.waiting.take().unwrap_or_else(|| Waiting {
+            answer: watch::channel(None).0,
+            runtime: here,
+            validator: self.validator.clone(),
+        });
         let moved = Landed::Moved(next.answer.subscribe());
         self.placed = false;
         self.start(state, next, true);
@@ -236,13 +257,13 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
     /// longer. One that takes this one's place at the origin is not impatient.
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
-        let Waiting { answer, runtime } = next;
+        let Waiting { answer, runtime, validator } = next;
         let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
         drop(state);
         self.shared.sweeper.ensure(&self.shared, &runtime);
         // Also once the cache is closed, which waits for this one.
         let counted = self.shared.tasks.count();
-        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq);
+        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq, validator);
         flight.placed = is_second;
         runtime.spawn(flight.fly(None, !is_second).boxed());
     }
@@ -267,6 +288,11 @@ impl<V: ?Sized> Drop for Flight<V> {
         // Only now do the waiters of both learn that there is no answer.
         drop((lost, waiting));
     }
+}
+
+/// The version that an answer brought.
+fn changed(answer: &Validation) -> Option<&Entry> {
+    if let Validation::Changed(entry) = answer { Some(entry) } else { None }
 }
 
 /// What was asked.

@@ -18,6 +18,7 @@ mod absences;
 mod drive;
 mod flight;
 mod held;
+mod observe;
 mod permit;
 mod places;
 mod read;
@@ -40,7 +41,7 @@ use std::{
 use bytes::Bytes;
 
 use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
-pub use self::{permit::RequestPermit, write::OpenWrite};
+pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -172,14 +173,39 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
-        let mut read = pin!(self.read(key, freshness));
+        let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+    /// The same as [`ask`](Self::ask), but the request that this call causes, if it causes one, is
+    /// sent by `validator`: for readers whose requests carry something of their own. A call that
+    /// shares another read's request takes what that one brings. A background revalidation is sent
+    /// by the cache's own validator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
+    pub async fn fetch_by(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: &Arc<dyn Validator>,
+    ) -> Result<Served> {
+        self.read(key, freshness, Some(validator)).await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: Option<&Arc<dyn Validator>>,
+    ) -> Result<Served> {
         let shared = &self.shared;
         let read = match freshness.map_or(Ok(()), Freshness::check) {
-            Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
+            Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
         shared.count_read(&read);
@@ -207,6 +233,25 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
+    }
+
+    /// Hears what an answer of the store has shown of `key` that is no answer to a request of this
+    /// cache: a list, a read that went past it, a refused request. No read that begins after this
+    /// has returned is served a copy that the answer showed to be out of date, whatever its
+    /// [`Freshness`]. To be called when the answer is there, before anybody acts on it.
+    ///
+    /// Reads in flight whose requests were sent before are joined by no further reader, and cached
+    /// only if they bring the version that was shown. A cached copy of another version is revalidated
+    /// before it is next served, and dropped after [`Observation::Absent`] and
+    /// [`Observation::Forbidden`]; not so one whose own request was sent after this call. Where the
+    /// copy is of the version that was shown, nothing happens: it is not renewed.
+    ///
+    /// Works without a runtime, but for dropping a copy: without one, that is void all the same. A
+    /// cache that is closed has no copies.
+    ///
+    /// A dropped future, once polled, still takes effect (at worst the copy is dropped).
+    pub async fn observe(&self, key: &str, observation: Observation) {
+        observe::observe(&self.shared, key, observation).await;
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and

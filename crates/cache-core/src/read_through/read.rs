@@ -24,10 +24,11 @@ pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Served> {
     for _ in 0..LOST_MAX {
         shared.tasks.check_open()?;
-        let arrival = match approach(shared, key, freshness).await? {
+        let arrival = match approach(shared, key, freshness, validator).await? {
             Approach::Served(served) => return Ok(served),
             Approach::Drive(driver) => driver.await,
             Approach::Wait(ticket) => Arrival::Elsewhere(Some(ticket)),
@@ -71,17 +72,18 @@ async fn approach<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Approach<'a, V>> {
     let tracked = shared.table.enter(key)?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
         let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
+        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime, validator) {
             return Ok(joined.wait(state));
         }
         let begun = begin(shared, state, shared.epochs.latest())?;
-        return Ok(board(shared, tracked, begun, runtime, None));
+        return Ok(board(shared, tracked, begun, runtime, None, validator));
     }
     let mut looks = 1;
     loop {
@@ -102,7 +104,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         let runtime = runtime()?;
         let now = shared.clock.now();
         let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime) {
+        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime, validator) {
             return Ok(joined.wait(state));
         }
         let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
@@ -114,7 +116,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         }
         // In the epoch that was compared: what goes up from here on voids what was looked up.
         let begun = begin(shared, state, seen_now.epoch)?;
-        return Ok(board(shared, tracked, begun, runtime, is_as_seen.then_some(held)));
+        return Ok(board(shared, tracked, begun, runtime, is_as_seen.then_some(held), validator));
     }
 }
 
@@ -149,9 +151,10 @@ fn board<'a, V: Validator + ?Sized>(
     Begun { seq, counted }: Begun,
     runtime: Handle,
     looked: Option<Held>,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked);
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked, validator.cloned());
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -173,7 +176,7 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held)));
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), None));
 }
 
 /// A place among the waiters of a flight.
@@ -200,13 +203,17 @@ fn join<V: ?Sized>(
     now: Option<Moment>,
     freshness: &Freshness,
     runtime: &Handle,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Option<Joined> {
     let parked = state.want();
     let running = state.running.as_mut()?;
     let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking => true,
-        Phase::Asked(sent_at) => now.is_some_and(|now| freshness.accepts(sent_at, now)),
+        // What was heard since it was sent may be newer than what it brings.
+        Phase::Asked(sent_at) => {
+            running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
+        }
         Phase::Landing => false,
     };
     let ticket = if unfenced && in_time {
@@ -220,7 +227,7 @@ fn join<V: ?Sized>(
         waiting.answer.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
+        state.waiting = Some(Waiting { answer, runtime: runtime.clone(), validator: validator.cloned() });
         ticket
     };
     Some(Joined { ticket, parked })

@@ -17,9 +17,10 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     drive::{Parked, hand_on},
     flight::Landed,
+    observe::{Heard, Observation},
 };
 use crate::{
-    Key, Moment, Result,
+    Key, Moment, Result, Validator,
     fence::Epoch,
     sync::{Mutex, MutexGuard},
 };
@@ -56,6 +57,8 @@ pub(super) struct State {
     pub(super) seq: u64,
     /// Raised by every flight that lands.
     pub(super) landings: u64,
+    /// Raised by every observation.
+    observations: u64,
     pub(super) running: Option<Running>,
     pub(super) waiting: Option<Waiting>,
 }
@@ -77,6 +80,8 @@ pub(super) struct Running {
     /// How many have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
+    /// What other answers have shown since its request was sent.
+    pub(super) heard: Heard,
 }
 
 /// Who polls the flight that is in the air.
@@ -94,6 +99,8 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
+    /// That of the reader that came first, if it brought one.
+    pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
 #[derive(Clone, Copy)]
@@ -112,6 +119,7 @@ pub(super) struct Stamp {
     generation: u64,
     seq: u64,
     landings: u64,
+    observations: u64,
 }
 
 impl Table {
@@ -137,6 +145,15 @@ impl Table {
         };
         tracked.users += 1;
         Ok(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
+    }
+
+    /// The same for a key that has a state already; one that has none gets none.
+    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<KeyUse> {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        let mut shard = self.shard(hash);
+        let tracked = shard.find_mut(hash, |tracked| tracked.state.key.as_str() == key)?;
+        tracked.users += 1;
+        Some(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
     /// How many keys have a state. Zero when nothing is in the air.
@@ -227,12 +244,34 @@ impl KeyState {
 
 impl State {
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { generation: self.generation, seq: self.seq, landings: self.landings }
+        Stamp {
+            generation: self.generation,
+            seq: self.seq,
+            landings: self.landings,
+            observations: self.observations,
+        }
     }
 
     /// Puts up a fence: no flight begun earlier publishes, or is joined, any more.
     pub(super) fn fence(&mut self) {
         self.generation += 1;
+    }
+
+    /// Another answer has shown something of the key. A request that was sent before may be answered
+    /// with something older, so its flight takes no more readers, and publishes only what fits. An
+    /// open write publishes nothing. Returns whether the backend may be changed at this moment by
+    /// what has passed these checks already.
+    pub(super) fn observe(&mut self, observation: &Observation) -> bool {
+        self.observations += 1;
+        let is_landing = match &mut self.running {
+            // Its request will be sent after this.
+            None | Some(Running { phase: Phase::Looking, .. }) => false,
+            Some(running) => {
+                running.heard.add(observation);
+                matches!(running.phase, Phase::Landing)
+            }
+        };
+        is_landing || self.writes > 0
     }
 
     /// A flight begins; the caller has it polled.
@@ -243,7 +282,8 @@ impl State {
         // The first who waited for it did not join.
         let n_joined = answer.as_ref().map_or(0, |answer| answer.receiver_count().saturating_sub(1));
         let phase = Phase::Looking;
-        self.running = Some(Running { seq, generation, epoch, phase, answer, n_joined, drive });
+        let heard = Heard::default();
+        self.running = Some(Running { seq, generation, epoch, phase, answer, n_joined, drive, heard });
         seq
     }
 

@@ -100,6 +100,15 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, k
     .await
 }
 
+/// Drops what another answer has shown to be gone, or not to be served.
+pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
+    run(shared, key, |mut write, _| async move {
+        write.drop_held(Count::InvalidatedGone).await;
+        Ok(())
+    })
+    .await
+}
+
 pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
         write.mark_held().await;

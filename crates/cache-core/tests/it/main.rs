@@ -7,6 +7,7 @@ mod dropped;
 mod failures;
 mod fences;
 mod identity;
+mod observations;
 mod open_writes;
 mod places;
 mod races;

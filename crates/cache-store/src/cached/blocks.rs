@@ -21,6 +21,7 @@ use super::{
     snapshot::Snapshot,
     stats::{Count, Counters},
 };
+use crate::tag;
 
 /// The blocks that are held.
 pub(super) struct Blocks {
@@ -74,14 +75,6 @@ impl Blocks {
         self.accept(self.get(&key).await, snapshot, start)
     }
 
-    /// What the backend shows under `key`.
-    pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
-        match self.peek(key) {
-            None => self.get(key).await,
-            shown => shown,
-        }
-    }
-
     /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path is too long), the
     /// body is given back.
     pub(super) fn entry_of(&self, snapshot: &Snapshot, start: u64, body: Bytes) -> Result<Entry, Bytes> {
@@ -117,7 +110,7 @@ impl Blocks {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
             entry.identity() == Some(self.identity)
-                && entry.e_tag() == snapshot.e_tag()
+                && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len
         })?;
         Some(shown.body().clone())

@@ -46,6 +46,7 @@ use super::{fills::Fills, head::late, snapshot::Snapshot, stats::Count};
 use crate::{
     body::{EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, torn},
     error::{Action, error_of},
+    tag,
 };
 
 /// An answer of the store for a range of one version of an object.
@@ -351,7 +352,7 @@ impl Fill {
         match answer {
             Ok(answer) => {
                 // Some stores do not know `If-Match`.
-                if answer.meta.e_tag.as_deref() != self.snapshot.e_tag()
+                if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.size != self.snapshot.size
                 {
                     return Err(Broken::Replaced);

@@ -112,6 +112,42 @@ impl Fills {
         fills.iter().any(|fill| fill.will_bring(snapshot, offset))
     }
 
+    /// The span of `wanted` that one request has to bring: from the first block that is neither cached nor in flight to
+    /// the end of the last such block. `None` if there is none.
+    ///
+    /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks between the two count
+    /// as missing. If all at the front are there, those behind them are left to the reader: it will see.
+    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
+    pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
+        let (blocks, size) = (&self.blocks, snapshot.size);
+        let mut start = blocks.start_of(wanted.start);
+        let mut n_looked_at = 0;
+        while start < wanted.end && self.has(snapshot, start).await {
+            n_looked_at += 1;
+            if n_looked_at == SPAN_LOOKED_AT_MAX {
+                return None;
+            }
+            start = blocks.end_of(start, size);
+        }
+        if start >= wanted.end {
+            return None;
+        }
+        let mut last = blocks.start_of(wanted.end - 1);
+        for _ in 0..SPAN_LOOKED_AT_MAX {
+            if last <= start || !self.has(snapshot, last).await {
+                break;
+            }
+            last = blocks.start_of(last - 1);
+        }
+        Some(start..blocks.end_of(last, size))
+    }
+
+    /// Whether the block of `snapshot` that begins at `start` is cached or in flight.
+    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
+    async fn has(&self, snapshot: &Snapshot, start: u64) -> bool {
+        self.is_coming(snapshot, start) || self.blocks.look_up(snapshot, start).await.is_some()
+    }
+
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
     /// is sent when it is first read. Or the block, if it came since the caller has looked.
     pub(super) async fn join_or_begin(
@@ -174,3 +210,68 @@ impl Fills {
 
 /// How many blocks are fetched by one request, unless it is for the whole object.
 const RUN_MAX: usize = 1024;
+
+/// How many blocks are looked at from each end of a span, for what is missing of it.
+const SPAN_LOOKED_AT_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use cache_core::{Entry, Identity, SystemClock};
+    use cache_testkit::MapBackend;
+    use object_store::memory::InMemory;
+
+    use super::{super::head, *};
+
+    /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are cached.
+    async fn fills(size: u64, cached: impl IntoIterator<Item = u64>) -> (Arc<Fills>, Arc<Snapshot>) {
+        let location = Path::from("a");
+        let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
+        let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes())).e_tag("\"1\"").build();
+        let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
+        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Identity::unique(), 5));
+        for start in cached {
+            let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
+            let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();
+            Arc::clone(&blocks).keep(entry).await;
+        }
+        let clock = Arc::new(SystemClock::new());
+        let (store, limit) = (Arc::new(InMemory::new()), Duration::from_secs(1));
+        (Arc::new(Fills::new("a".into(), clock, store, blocks, limit)), snapshot)
+    }
+
+    #[tokio::test]
+    async fn the_missing_span_goes_from_the_first_missing_block_to_the_last() {
+        let (fills, snapshot) = fills(33, [0, 15, 30]).await;
+        for (wanted, missing) in [
+            (0..33, Some(5..30)),
+            (6..33, Some(5..30)),
+            (12..13, Some(10..15)),
+            (12..32, Some(10..30)),
+            (15..20, None),
+            (31..33, None),
+            (4..4, None),
+        ] {
+            assert_eq!(fills.missing(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_block_in_flight_is_not_missing() {
+        let (fills, snapshot) = fills(20, []).await;
+        let Found::Coming { .. } = fills.join_or_begin(&snapshot, 0..5).await else { panic!("cached") };
+        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(0..20));
+        let found = fills.join_or_begin(&snapshot, 0..5).await;
+        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(5..20));
+        drop(found);
+    }
+
+    #[tokio::test]
+    async fn no_more_blocks_are_looked_at_than_the_limit() {
+        let n = SPAN_LOOKED_AT_MAX as u64;
+        let size = 5 * (3 * n);
+        // All at the front: what is behind them is not looked at.
+        let (fills, snapshot) = fills(size, (0..n).map(|block| block * 5)).await;
+        assert_eq!(fills.missing(&snapshot, 0..size).await, None);
+        assert_eq!(fills.missing(&snapshot, 5..size).await, Some(5 * n..size));
+    }
+}

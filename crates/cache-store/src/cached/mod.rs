@@ -10,10 +10,12 @@
 
 mod blocks;
 mod builder;
+mod conditions;
 mod fill;
 mod fills;
 mod head;
 mod list;
+mod observe;
 mod ranges;
 mod read;
 mod readahead;
@@ -255,7 +257,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list(prefix), prefix)
+        list::heard(&self.shared, self.shared.store.list(prefix), prefix)
     }
 
     fn list_with_offset(
@@ -263,14 +265,14 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::noted(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
+        list::heard(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let request = Request::send(&self.shared.fills, Op::Other, prefix.unwrap_or(&Path::ROOT));
         let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
-            list::note(&self.shared, object).await;
+            self.shared.hear_listed(object).await;
         }
         Ok(listed)
     }

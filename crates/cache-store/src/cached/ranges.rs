@@ -61,7 +61,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
         match read(shared, snapshot, ranges).await {
             Ok(read) => return Ok(read),
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -93,7 +93,11 @@ impl Shared {
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
     let request = Request::send(&shared.fills, Op::Other, location);
-    request.answer(shared.store.get_ranges(location, ranges)).await
+    let parts = request.answer(shared.store.get_ranges(location, ranges)).await;
+    if let Err(error) = &parts {
+        shared.hear_error(location, error).await;
+    }
+    parts
 }
 
 /// The store's own answer to ranges of which one is empty, or ends behind the object of `size` bytes: stores differ in what

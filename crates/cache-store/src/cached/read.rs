@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Entry, Error, ErrorKind, Freshness, Served};
+use cache_core::{Error, ErrorKind, Freshness, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{
@@ -43,7 +43,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -87,26 +87,12 @@ impl Shared {
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
-        let is_for_current = options.version.is_none();
-        let mut answer = Request::send(&self.fills, Op::Other, location)
-            .answer(self.store.get_opts(location, options))
-            .await?;
-        if is_for_current {
-            self.note(location, answer.meta.e_tag.as_deref()).await;
-        }
+        let request = Request::send(&self.fills, Op::Other, location);
+        let answer = request.answer(self.store.get_opts(location, options.clone())).await;
+        self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
+        let mut answer = answer?;
         answer.extensions.insert(CacheStatus::bypass());
         Ok(answer)
-    }
-
-    /// Somebody has seen the version with the tag `seen`: if it is not the one that is held, that is asked about before
-    /// it is served, so that no read that begins later is of an older version.
-    pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
-        let key = head::key_of(location);
-        // That there was no object is over, also where the store names no version.
-        let is_other = |held: Entry| held.is_absent() || held.e_tag() != seen;
-        if self.blocks().shown(&key).await.is_some_and(is_other) {
-            let _ = self.heads.expire(&key).await;
-        }
     }
 }
 

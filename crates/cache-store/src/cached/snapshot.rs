@@ -4,7 +4,7 @@ use cache_core::{Entry, Keep};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
 use super::head;
-use crate::attributes_to_store;
+use crate::{attributes_to_store, tag};
 
 /// A version of the object at `location`.
 pub(super) struct Snapshot {
@@ -33,7 +33,8 @@ impl Snapshot {
         self.head.is_same(&other.head)
             || self.is_pinned()
                 && other.is_pinned()
-                && (self.e_tag(), self.size, &self.location) == (other.e_tag(), other.size, &other.location)
+                && tag::is_same(self.e_tag(), other.e_tag())
+                && (self.size, &self.location) == (other.size, &other.location)
     }
 
     /// Whether `If-Match: <condition>` surely holds.

@@ -11,6 +11,7 @@ mod lies;
 mod limits;
 mod lists;
 mod model;
+mod observations;
 mod odd;
 mod policies;
 mod ranges;
