@@ -14,6 +14,7 @@ use object_store::{GetOptions, ObjectStore, path::Path};
 
 use super::{
     blocks::Blocks,
+    budget::Budget,
     fill::{Fill, FillUse, Queue},
     head::Heads,
     request::{Op, Request},
@@ -28,6 +29,7 @@ pub(super) struct Fills {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Budget,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
     /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
@@ -49,9 +51,11 @@ impl Fills {
         clock: Arc<dyn Clock>,
         store: Arc<dyn ObjectStore>,
         blocks: Arc<Blocks>,
+        budget: Budget,
         origin_timeout: Duration,
     ) -> Self {
-        Self { cache, clock, store, blocks, origin_timeout, heads: OnceLock::new(), table: Mutex::default() }
+        let (heads, table) = (OnceLock::new(), Mutex::default());
+        Self { cache, clock, store, blocks, budget, origin_timeout, heads, table }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -236,7 +240,7 @@ mod tests {
         }
         let clock = Arc::new(SystemClock::new());
         let (store, limit) = (Arc::new(InMemory::new()), Duration::from_secs(1));
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limit)), snapshot)
+        (Arc::new(Fills::new("a".into(), clock, store, blocks, Budget::new(1 << 20), limit)), snapshot)
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! `warm.rs` read before anybody asks. `write.rs` is the other direction; `list.rs` learns from lists.
 
 mod blocks;
+mod budget;
 mod builder;
 mod conditions;
 mod fill;

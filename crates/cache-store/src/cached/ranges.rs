@@ -61,7 +61,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
         match read(shared, snapshot, ranges).await {
             Ok(read) => return Ok(read),
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(Broken::Failed(error) | Broken::Refused(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -247,7 +249,7 @@ async fn blocks_of_answer(
             match answer.fill.bytes(start + block.len() as u64).await {
                 Step::Bytes(bytes) => block.extend_from_slice(&bytes[..bytes.len().min(len - block.len())]),
                 Step::Elsewhere => return Err(torn(LENGTH)),
-                Step::Broken(Broken::Failed(error)) => return Err(error),
+                Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
                 Step::Broken(Broken::Replaced) => return Err(replaced()),
             }
         }

@@ -43,7 +43,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(Broken::Failed(error) | Broken::Refused(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }

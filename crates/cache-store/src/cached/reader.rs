@@ -171,7 +171,7 @@ impl Reader {
     async fn error(&self, broken: Broken) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
-            Broken::Failed(error) => self.shared.block_error(location, error).await,
+            Broken::Failed(error) | Broken::Refused(error) => self.shared.block_error(location, error).await,
             Broken::Replaced => {
                 // The next reader is to see the version that is there.
                 let _ = self.shared.heads.expire(&head::key_of(location)).await;

@@ -48,7 +48,7 @@ pub struct CachedStoreStats {
     pub other_times: Histogram,
     /// Requests of these four kinds, sent and not yet answered, now.
     pub requests_in_flight: u64,
-    /// Blocks that the backend did not keep.
+    /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
     pub blocks_refused: Refused,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
