@@ -154,7 +154,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
-            request.end(Outcome::of_read(&answer), n_joined);
+            request.end(Outcome::of_read(&answer, &*self.shared.origin), n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at);

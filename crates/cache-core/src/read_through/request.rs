@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Shared, held::caught, trace::Span};
 use crate::{
-    Error, ErrorKind, Moment, Result, Validation,
+    Error, ErrorKind, Moment, Result, Validation, Validator,
     stats::{Count, Op},
 };
 
@@ -22,8 +22,8 @@ pub(super) struct Request<V: ?Sized> {
 pub(super) enum Outcome {
     /// A read: not modified.
     Unchanged,
-    /// A read: with a body of so many bytes.
-    Changed(u64),
+    /// A read: with a body of so many bytes, if that is known.
+    Changed(Option<u64>),
     /// A read: no such object.
     Gone,
     /// A write took effect.
@@ -50,7 +50,7 @@ impl<V: ?Sized> Request<V> {
     /// It was answered, for so many readers beside the one who asked.
     pub(super) fn end(mut self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.has_ended = true;
-        if let Outcome::Changed(bytes) = outcome {
+        if let Outcome::Changed(Some(bytes)) = outcome {
             self.shared.counters.add(Count::BytesFromOrigin, bytes);
         }
         let took = self.shared.clock.now().saturating_since(self.sent_at);
@@ -73,10 +73,10 @@ impl<V: ?Sized> Drop for Request<V> {
 }
 
 impl Outcome {
-    pub(super) fn of_read(answer: &Result<Validation>) -> Self {
+    pub(super) fn of_read<V: Validator + ?Sized>(answer: &Result<Validation>, validator: &V) -> Self {
         match answer {
             Ok(Validation::Unchanged) => Self::Unchanged,
-            Ok(Validation::Changed(entry)) => Self::Changed(entry.body().len() as u64),
+            Ok(Validation::Changed(entry)) => Self::Changed(validator.body_bytes(entry)),
             Ok(Validation::Gone) => Self::Gone,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
             Err(error) => Self::of_error(error),
@@ -107,8 +107,8 @@ impl Outcome {
         }
     }
 
-    const fn bytes(self) -> u64 {
-        if let Self::Changed(bytes) = self { bytes } else { 0 }
+    const fn bytes(self) -> Option<u64> {
+        if let Self::Changed(bytes) = self { bytes } else { Some(0) }
     }
 
     const fn error(self) -> Option<ErrorKind> {

@@ -45,7 +45,14 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::{budget::Permit, fills::Fills, head::late, snapshot::Snapshot, stats::Count};
+use super::{
+    budget::Permit,
+    fills::Fills,
+    head::late,
+    request::{Op, Request},
+    snapshot::Snapshot,
+    stats::Count,
+};
 use crate::{
     body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
     error::{Action, error_of, is_about_form, is_past_end},
@@ -121,6 +128,8 @@ struct Source {
     queue: Option<Queue>,
     /// Until the store has answered. A body that is read slowly keeps nobody from asking.
     permit: Option<RequestPermit>,
+    /// From its sending on, until it was answered with an error or the body has failed.
+    request: Option<Request>,
     answer: Answer,
     /// How many bytes come before the range.
     skip: u64,
@@ -162,10 +171,11 @@ impl Fill {
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        request: Request,
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        let source = Source::of_answer(fills, &range, answer);
+        let source = Source { request: Some(request), ..Source::of_answer(fills, &range, answer) };
         Self::new(fills, snapshot, range, source, is_shared)
     }
 
@@ -278,6 +288,11 @@ impl Fill {
                 polled.put_back();
             }
             Poll::Ready(Err(broken)) => {
+                // That there is another version now is no failure.
+                let request = polled.source.as_mut().and_then(|source| source.request.take());
+                if let Some(request) = request.filter(|_| !matches!(broken, Broken::Replaced)) {
+                    request.fail();
+                }
                 self.lock().ended = Some(Err(broken));
                 polled.put_back();
             }
@@ -334,8 +349,17 @@ impl Fill {
                         source.queue = None;
                         source.permit = permit.map_err(Broken::Failed)?;
                     }
-                    let answer = ready!(request.poll_unpin(context));
+                    let sent = source.request.get_or_insert_with(|| {
+                        Request::send(&self.fills, Op::Blocks, &self.snapshot.location)
+                    });
+                    let answer = ready!(sent.in_scope(|| request.poll_unpin(context)));
                     source.permit = None;
+                    match &answer {
+                        Ok(_) => sent.answered(),
+                        Err(error) => {
+                            source.request.take().into_iter().for_each(|sent| sent.end(Some(error)))
+                        }
+                    }
                     let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
@@ -354,7 +378,9 @@ impl Fill {
                 }
                 Some(Ok(chunk)) => {
                     source.n_empty = 0;
-                    self.fills.blocks.counters.add(Count::BytesFromOrigin, chunk.len() as u64);
+                    if let Some(request) = &mut source.request {
+                        request.receive(chunk.len() as u64);
+                    }
                     source.take(chunk);
                     if source.chunk.len() as u64 > left {
                         if !source.goes_on {
@@ -642,6 +668,7 @@ impl Source {
         Self {
             queue: None,
             permit: None,
+            request: None,
             answer,
             skip: 0,
             goes_on: false,

@@ -17,9 +17,7 @@ use super::{
     budget::Budget,
     fill::{Fill, FillUse, Queue},
     head::Heads,
-    request::{Op, Request},
     snapshot::Snapshot,
-    stats::Count,
 };
 
 /// The fills that somebody reads, by path.
@@ -89,10 +87,8 @@ impl Fills {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let start = blocks.start_of(wanted.start);
         if let Some(block) = blocks.look_up(snapshot, start).await {
-            blocks.counters.add(Count::BlocksHit, 1);
             return Found::Held(block);
         }
-        blocks.counters.add(Count::BlocksMissed, 1);
         let mut end = blocks.end_of(start, size);
         for _ in 1..RUN_MAX {
             let is_missing = end < wanted.end
@@ -161,12 +157,7 @@ impl Fills {
     ) -> Found {
         let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
         let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let fills = Arc::clone(self);
-        let request = async move {
-            let request = Request::send(&fills, Op::Blocks, &location);
-            request.answer(store.get_opts(&location, question)).await
-        };
-        let request = request.boxed();
+        let request = async move { store.get_opts(&location, question).await }.boxed();
         let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request));
         if let Some(fill) = self.join_or_add(&new, start) {
             return Found::Coming { fill, joined: true };

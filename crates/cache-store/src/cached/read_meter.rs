@@ -68,8 +68,9 @@ impl Reads {
 
     /// All reads that have ended.
     pub fn all(&self) -> u64 {
-        let Self { bypass, not_found, not_modified, precondition_failed, not_cached, errors, cancelled, .. } =
-            self;
+        let Self {
+            bypass, not_found, not_modified, precondition_failed, not_cached, errors, cancelled, ..
+        } = self;
         let others = bypass + not_found + not_modified + precondition_failed + not_cached;
         self.hits() + self.misses() + others + errors + cancelled
     }

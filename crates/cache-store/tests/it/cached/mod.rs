@@ -16,6 +16,7 @@ mod odd;
 mod policies;
 mod ranges;
 mod readahead;
+mod results;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]
