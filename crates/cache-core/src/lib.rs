@@ -20,6 +20,7 @@ mod freshness;
 mod identity;
 mod key;
 mod policy;
+mod prefix_tree;
 mod read_through;
 mod stats;
 mod sync;

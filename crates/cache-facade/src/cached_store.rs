@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{Backend, Clock, Freshness, Identity, Result};
 use cache_policy::Saving;
 use cache_store::{CachedStore, ValidatorStrength};
-use object_store::ObjectStore;
+use object_store::{Attributes, ObjectMeta, ObjectStore};
 
 use crate::{builder::Memory, eviction::Eviction};
 
@@ -86,6 +86,17 @@ impl CachedStoreBuilder {
     /// ones. Default: no limit.
     pub fn max_object_size(mut self, bytes: u64) -> Self {
         self.inner = self.inner.max_object_size(bytes);
+        self
+    }
+
+    /// Caches only the objects for which `predicate` returns true, such as those whose attributes do
+    /// not forbid it; others are read from the store each time. It is called with each response of the
+    /// store that describes an object's current version. A panic fails the read. Default: all objects.
+    pub fn cache_if(
+        mut self,
+        predicate: impl Fn(&ObjectMeta, &Attributes) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.inner = self.inner.cache_if(predicate);
         self
     }
 

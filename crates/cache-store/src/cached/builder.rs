@@ -5,14 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{
     Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, ReadThrough, Result, SystemClock,
 };
-use object_store::ObjectStore;
+use object_store::{Attributes, ObjectMeta, ObjectStore};
 
 use super::{
     CachedStore, Shared,
     blocks::Blocks,
     budget::Budget,
     fills::Fills,
-    head::{self, Heads},
+    head::{self, CacheIf, Heads},
     readahead::Readahead,
 };
 use crate::ValidatorStrength;
@@ -34,6 +34,7 @@ pub struct CachedStoreBuilder {
     queue_timeout: Option<Duration>,
     block_size: u64,
     max_object_size: Option<u64>,
+    cache_if: Option<Arc<CacheIf>>,
     coalesce_gap: u64,
     parallel: usize,
     readahead: u64,
@@ -57,6 +58,7 @@ impl CachedStoreBuilder {
             queue_timeout: None,
             block_size: BLOCK_SIZE,
             max_object_size: None,
+            cache_if: None,
             coalesce_gap: COALESCE_GAP,
             parallel: PARALLEL,
             readahead: 0,
@@ -88,6 +90,18 @@ impl CachedStoreBuilder {
     /// ones. Default: no limit.
     pub fn max_object_size(mut self, bytes: u64) -> Self {
         self.max_object_size = Some(bytes);
+        self
+    }
+
+    /// Caches only the objects for which `predicate` returns true, such as those whose attributes do
+    /// not forbid it. It is called with each response of the store that describes an object's current
+    /// version. Other objects are read from the store each time, and what was cached of them is
+    /// dropped. A panic fails the read. Default: all objects.
+    pub fn cache_if(
+        mut self,
+        predicate: impl Fn(&ObjectMeta, &Attributes) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.cache_if = Some(Arc::new(predicate));
         self
     }
 
@@ -243,6 +257,7 @@ impl CachedStoreBuilder {
         let settings = head::Settings {
             strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
             max_object_size: self.max_object_size,
+            cache_if: self.cache_if,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);

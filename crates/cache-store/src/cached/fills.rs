@@ -143,7 +143,6 @@ impl Fills {
     }
 
     /// Whether the block of `snapshot` that begins at `start` is cached or in flight.
-    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     async fn has(&self, snapshot: &Snapshot, start: u64) -> bool {
         self.is_coming(snapshot, start) || self.blocks.look_up(snapshot, start).await.is_some()
     }

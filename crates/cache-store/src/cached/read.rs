@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served};
+use cache_core::{Error, ErrorKind, Freshness, Key, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{
@@ -194,7 +194,11 @@ async fn only_if_cached(
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
-    let source = Box::new(error);
+    // A `Generic` error has no path of its own.
+    let source = Box::new(match Key::parse(&path) {
+        Ok(key) => error.with_key(&key),
+        Err(_) => error,
+    });
     match kind {
         ErrorKind::NotFound => E::NotFound { path, source },
         ErrorKind::PreconditionFailed => E::Precondition { path, source },

@@ -4,6 +4,7 @@
 
 mod conditions;
 mod conformance;
+mod errors;
 mod figures;
 mod fills;
 mod get;
@@ -14,6 +15,7 @@ mod model;
 mod observations;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
 mod results;
