@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -137,11 +137,6 @@ impl Request {
         Ok(answer)
     }
 
-    /// Polls the request within its span.
-    pub(super) fn in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.span.in_scope(poll)
-    }
-
     /// The answer has begun.
     pub(super) fn answered(&mut self) {
         if !self.is_answered {
@@ -215,6 +210,55 @@ impl Drop for Request {
             },
             None,
         );
+    }
+}
+
+/// The request of a fill, which reads its body. It may take several, each in another form, one after the other.
+#[derive(Clone, Default)]
+pub(super) struct Sent(Arc<Mutex<Option<Request>>>);
+
+impl Sent {
+    pub(super) fn new(request: Option<Request>) -> Self {
+        Self(Arc::new(Mutex::new(request)))
+    }
+
+    /// The store's answer to `request`, the body of which is still to come.
+    pub(super) async fn answer<T>(
+        &self,
+        request: Request,
+        asked: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let span = request.span.clone();
+        *self.lock() = Some(request);
+        let answer = span.around(asked).await;
+        let request = self.lock().take();
+        match (request, &answer) {
+            (Some(mut request), Ok(_)) => {
+                request.answered();
+                *self.lock() = Some(request);
+            }
+            (Some(request), Err(error)) => request.end(Some(error)),
+            (None, _) => {}
+        }
+        answer
+    }
+
+    pub(super) fn receive(&self, bytes: u64) {
+        if let Some(request) = &mut *self.lock() {
+            request.receive(bytes);
+        }
+    }
+
+    /// The store did not answer in time, or did not send the whole body.
+    pub(super) fn fail(&self) {
+        let request = self.lock().take();
+        if let Some(request) = request {
+            request.fail();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
