@@ -47,6 +47,48 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Every kind, in the order of declaration. Grows with them.
+    pub const ALL: [Self; 15] = [
+        Self::NotFound,
+        Self::InvalidKey,
+        Self::PreconditionFailed,
+        Self::PermissionDenied,
+        Self::Unauthenticated,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::TooLarge,
+        Self::Decode,
+        Self::Config,
+        Self::Unsupported,
+        Self::Panicked,
+        Self::Backend,
+        Self::Closed,
+        Self::Other,
+    ];
+
+    /// The kind in words for metrics and logs: `permission_denied`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::InvalidKey => "invalid_key",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::PermissionDenied => "permission_denied",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::TooLarge => "too_large",
+            Self::Decode => "decode",
+            Self::Config => "config",
+            Self::Unsupported => "unsupported",
+            Self::Panicked => "panicked",
+            Self::Backend => "backend",
+            Self::Closed => "closed",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Error {
     /// An error of `kind`. The message says what is wrong, and what to do if that is known.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

@@ -42,7 +42,10 @@ pub use crate::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,
     },
-    stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
+    stats::{
+        AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated, OriginStats,
+        Outcomes, Refused, Stats,
+    },
     tag::{is_same_date, opaque_tag},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,

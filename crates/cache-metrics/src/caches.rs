@@ -67,6 +67,36 @@ impl Caches {
         self.live.insert(id, Box::new(Registered { shown_as, source, before: *before, last: *before }));
     }
 
+    /// Has `new` take the place of `old`, whose counters say `last`: if both were built with one
+    /// name, under the name that `old` is shown by. The caller has another handle of the source of
+    /// `old`.
+    pub(crate) fn replace(&mut self, old: &Source, last: Option<Snapshot>, new: Source) {
+        let is_other = old.address() != new.address();
+        let Some(id) = self.by_source.get(&old.address()).copied().filter(|_| is_other) else {
+            return self.add(new);
+        };
+        if let Some(last) = last {
+            self.export(id, last);
+        }
+        if old.name() != new.name() || self.has(&new) {
+            self.remove(id);
+            return self.add(new);
+        }
+        let Some(mut cache) = self.live.remove(&id) else { return };
+        // A new number: a snapshot of `old` that is still on its way must not be taken for one of
+        // `new`.
+        let id_of_new = self.next_id();
+        self.by_source.remove(&old.address());
+        self.by_source.insert(new.address(), id_of_new);
+        self.by_shown_name.insert(Arc::clone(&cache.shown_as), id_of_new);
+        if let Some(namesakes) = self.by_name.get_mut(new.name()) {
+            namesakes.live.remove(&id);
+            namesakes.live.insert(id_of_new);
+        }
+        (cache.source, cache.before) = (new, cache.last);
+        self.live.insert(id_of_new, cache);
+    }
+
     pub(crate) fn has(&self, source: &Source) -> bool {
         self.by_source.contains_key(&source.address())
     }

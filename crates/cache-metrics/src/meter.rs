@@ -32,6 +32,22 @@ impl Registry {
     /// temporality, a counter that is left out of one collection counts its whole past again when a
     /// cache of that name is built anew. Gauges of a dropped cache are not observed.
     ///
+    /// # Before the process ends
+    ///
+    /// Figures are read when a reader collects, which a periodic one does once a minute by default.
+    /// Of a cache that is dropped, all since the last collection is lost; of a job that takes less
+    /// than a minute, all. So a job must
+    ///
+    /// 1. wait for its last request to end,
+    /// 2. call `force_flush` or `shutdown` of the meter provider *while its caches live*,
+    /// 3. and only then drop them.
+    ///
+    /// Both calls block their thread until the exporter is done: on a current-thread runtime call
+    /// them on another thread (`spawn_blocking`), for an exporter that needs the runtime would wait
+    /// for itself.
+    ///
+    /// # Cardinality
+    ///
     /// `object_cache.origin.requests` has up to 14 series a name, 22 for a `CachedStore`, where the
     /// SDK takes 2,000 an instrument by default. For more than 90 names in one provider, those that
     /// are remembered among them, give it a view with a higher `cardinality_limit`.

@@ -85,6 +85,40 @@ impl Registry {
         self.caches().add(source);
     }
 
+    /// Exports `new` in the place of `old`, as when a program reads its configuration anew and
+    /// builds a cache of the same name: `new` has the name that `old` was exported by, without a
+    /// `#2`, and goes on with its totals, though `old` may live on for readers that it has. What
+    /// `old` counts from now on is not exported.
+    ///
+    /// If the two were built with different names, `old` is removed and `new` is added. If `old` is
+    /// not in the registry, `new` is added; if they are one cache, nothing changes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_core::Stats;
+    /// use cache_metrics::{Registry, Snapshot, Source};
+    ///
+    /// // In the place of two caches that are called `pages`.
+    /// let cache = |fresh| {
+    ///     let mut stats = Stats::default();
+    ///     stats.fresh = fresh;
+    ///     Source::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
+    /// };
+    /// let (old, new) = (cache(7), cache(2));
+    /// let registry = Registry::new();
+    /// registry.add(old.clone());
+    /// registry.replace(old, new);
+    /// let exported = registry.collect();
+    /// assert_eq!((exported.len(), exported[0].name.as_ref()), (1, "pages"));
+    /// assert_eq!(exported[0].snapshot.stats.fresh, 9);
+    /// ```
+    pub fn replace(&self, old: impl Into<Source>, new: impl Into<Source>) {
+        let (old, new) = (old.into(), new.into());
+        // The code of a source runs under no lock.
+        let last = old.snapshot();
+        self.caches().replace(&old, last, new);
+    }
+
     /// A snapshot of each cache that is not gone, in the order in which they were added.
     pub fn collect(&self) -> Vec<Collected> {
         self.collect_and(|_, _| ()).0

@@ -146,7 +146,6 @@ fn status_of(cause: &str) -> Option<u16> {
 }
 
 /// What the caller can do about it.
-#[cfg(feature = "tracing")]
 pub(crate) fn kind_of(error: &object_store::Error) -> ErrorKind {
     judge(error).0
 }

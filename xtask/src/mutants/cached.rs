@@ -50,7 +50,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a block of another cache is served",
-            edits: &[Edit { path: BLOCKS, text: "self.is_own(entry) && ", replacement: "" }],
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "            self.is_own(entry)\n                && tag",
+                replacement: "            tag",
+            }],
         },
         ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
     ),
@@ -193,11 +197,22 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a cached block is not held until its reader gets there",
             edits: &[Edit {
                 path: PLAN,
-                text: "let permit = self.budget.pinned(block.len() as u64);",
-                replacement: "let permit = self.budget.pinned(block.len() as u64).filter(|_| false);",
+                text: "match self.budget.pinned(block.len() as u64) {",
+                replacement: "match self.budget.pinned(block.len() as u64).filter(|_| false) {",
             }],
         },
         ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "a reader that falls behind another one of its fetch loses blocks",
+            edits: &[Edit {
+                path: FILL,
+                text: "if is_wanted && before.permit.is_some() {",
+                replacement: "if is_wanted && before.permit.is_none() {",
+            }],
+        },
+        ["rewritten", "a_reader_that_shares_a_request_and_falls_behind_gets_the_version_that_it_began"],
     ),
     (
         Mutant {

@@ -64,6 +64,9 @@ impl<V: ?Sized> Request<V> {
 
     fn record(&self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.shared.count(outcome.count(self.op));
+        if let Some(kind) = outcome.error() {
+            self.shared.counters.add_origin_error(kind);
+        }
         self.span.end(outcome.name(), outcome.bytes(), outcome.error(), n_joined);
     }
 }

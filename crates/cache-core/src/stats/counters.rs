@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Invalidated, OriginStats, Outcomes, Refused, Stats, histogram::AtomicHistogram};
-use crate::Usage;
+use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Refused, Stats};
+use crate::{ErrorKind, Usage};
 
 /// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
 /// counted on a fresh hit, or seldom, is not.
@@ -17,6 +17,11 @@ pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
     age: AtomicHistogram,
     origin_times: [AtomicHistogram; OPS],
+    wait_times: AtomicHistogram,
+    queue_times: AtomicHistogram,
+    /// Of gets, and of requests to the origin.
+    errors: AtomicErrorCounts,
+    origin_errors: AtomicErrorCounts,
 }
 
 /// What is counted, as an index. What a hit counts is on one cache line.
@@ -115,6 +120,27 @@ impl Counters {
         self.origin_times[op as usize].add(span, &Stats::ORIGIN_BOUNDS);
     }
 
+    /// A get failed, with anything but "not found".
+    pub(crate) fn add_error(&self, kind: ErrorKind) {
+        self.add(Count::Errors, 1);
+        self.errors.add(kind);
+    }
+
+    /// A request to the origin was answered with an error, or failed with it.
+    pub(crate) fn add_origin_error(&self, kind: ErrorKind) {
+        self.origin_errors.add(kind);
+    }
+
+    /// A get waited for `span`.
+    pub(crate) fn add_wait(&self, span: Duration) {
+        self.wait_times.add(span, &Stats::ORIGIN_BOUNDS);
+    }
+
+    /// A request waited for a permit for `span`.
+    pub(crate) fn add_queued(&self, span: Duration) {
+        self.queue_times.add(span, &Stats::ORIGIN_BOUNDS);
+    }
+
     pub(crate) fn snapshot(&self, usage: &Usage, negative_entries: u64) -> Stats {
         let sum = |count: Count| {
             let one = |stripe: &Stripe| stripe.0[count as usize].load(Ordering::Relaxed);
@@ -140,6 +166,7 @@ impl Counters {
                 failed: sum(Count::DeleteFailed),
                 abandoned: sum(Count::DeleteAbandoned),
             },
+            errors_by_kind: self.origin_errors.snapshot(),
             in_flight: 0,
             read_times: times(Op::Read),
             put_times: times(Op::Put),
@@ -155,6 +182,7 @@ impl Counters {
             refetched: sum(Count::Refetched),
             not_found: sum(Count::NotFound),
             errors: sum(Count::Errors),
+            errors_by_kind: self.errors.snapshot(),
             coalesced: sum(Count::Coalesced),
             invalidated: Invalidated {
                 by_api: sum(Count::InvalidatedByApi),
@@ -178,6 +206,8 @@ impl Counters {
             bytes_from_cache: sum(Count::BytesFromCache),
             bytes_from_origin: sum(Count::BytesFromOrigin),
             age: self.age.snapshot(),
+            wait_times: self.wait_times.snapshot(),
+            queue_times: self.queue_times.snapshot(),
             origin,
         }
     }

@@ -221,3 +221,96 @@ fn the_lowest_free_number_is_given_to_the_next() {
     }
     assert_eq!(names(&registry), ["a", "a#2", "a#5", "a#3", "a#4", "a#6", "a#2#2"]);
 }
+
+fn fresh(registry: &Registry) -> Vec<(String, u64)> {
+    registry.collect().iter().map(|cache| (cache.name.to_string(), cache.snapshot.stats.fresh)).collect()
+}
+
+#[test]
+fn a_cache_that_is_replaced_hands_its_name_and_totals_on() {
+    let (first, old, new) = (cache(), cache(), cache());
+    let registry = Registry::new();
+    registry.add(source("pages", &first));
+    let (source_of_old, source_of_new) = (source("pages", &old), source("pages", &new));
+    registry.add(source_of_old.clone());
+    registry.collect();
+    // Since the last collection.
+    old.lock().unwrap().fresh += 5;
+    registry.replace(source_of_old.clone(), source_of_new.clone());
+    assert_eq!(fresh(&registry), [("pages".into(), 1), ("pages#2".into(), 7)]);
+    // It lives on for readers that it has.
+    old.lock().unwrap().fresh += 100;
+    new.lock().unwrap().fresh += 1;
+    assert_eq!(fresh(&registry)[1], ("pages#2".into(), 8));
+    // Once more, with the one that is exported no more: then the new one is there already.
+    registry.replace(source_of_old, source_of_new.clone());
+    assert_eq!(fresh(&registry)[1], ("pages#2".into(), 8));
+    drop(new);
+    drop(source_of_new);
+    registry.add(source("pages", &old));
+    assert_eq!(fresh(&registry)[1], ("pages#2".into(), 8 + 106), "the name goes on");
+}
+
+#[test]
+fn a_reload_each_second_keeps_one_name() {
+    let registry = Registry::new();
+    let mut current = cache();
+    let mut source_of_current = source("pages", &current);
+    registry.add(source_of_current.clone());
+    for n in 2..100 {
+        let (new, source_of_new) = {
+            let new = cache();
+            (new.clone(), source("pages", &new))
+        };
+        registry.replace(source_of_current, source_of_new.clone());
+        assert_eq!(fresh(&registry), [("pages".into(), n)]);
+        // The old one is dropped later.
+        (current, source_of_current) = (new, source_of_new);
+    }
+    drop(current);
+    assert!(registry.collect().is_empty());
+}
+
+#[test]
+fn what_is_replaced_need_not_be_there_nor_alike() {
+    let (a, b, c) = (cache(), cache(), cache());
+    let registry = Registry::new();
+    let sources = [source("a", &a), source("b", &b), source("c", &c)];
+    // Not there.
+    registry.replace(sources[0].clone(), sources[1].clone());
+    assert_eq!(names(&registry), ["b"]);
+    // The same.
+    registry.replace(sources[1].clone(), sources[1].clone());
+    assert_eq!(fresh(&registry), [("b".into(), 1)]);
+    // Of another name.
+    registry.replace(sources[1].clone(), sources[2].clone());
+    assert_eq!(fresh(&registry), [("c".into(), 1)]);
+    // There already.
+    registry.add(sources[0].clone());
+    registry.replace(sources[2].clone(), sources[0].clone());
+    assert_eq!(fresh(&registry), [("a".into(), 1)]);
+}
+
+/// A collection has the counters of the old cache in its hand while that is replaced.
+#[test]
+fn a_snapshot_that_comes_too_late_is_not_counted_twice() {
+    let registry = Registry::new();
+    let new = cache();
+    let replaced = Arc::new(Mutex::new(None::<(Source, Source)>));
+    let old = Source::new(&"pages".into(), {
+        let (registry, replaced) = (registry.clone(), Arc::clone(&replaced));
+        move || {
+            let both = replaced.lock().unwrap().take();
+            if let Some((old, new)) = both {
+                registry.replace(old, new);
+            }
+            let mut stats = Stats::default();
+            stats.fresh = 50;
+            Some(stats.into())
+        }
+    });
+    registry.add(old.clone());
+    *replaced.lock().unwrap() = Some((old, source("pages", &new)));
+    assert!(registry.collect().is_empty(), "the old one is not there any more");
+    assert_eq!(fresh(&registry), [("pages".into(), 51)]);
+}

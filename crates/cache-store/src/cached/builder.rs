@@ -276,6 +276,7 @@ impl CachedStoreBuilder {
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
             .identity(self.identity)
+            .origin_timeout(self.origin_timeout)
             .clock(clock);
         if let Some(requests) = self.max_in_flight {
             heads = heads.max_in_flight(requests);

@@ -325,8 +325,10 @@ impl Fill {
             }
             Poll::Ready(Err(broken)) => {
                 // That there is another version now is no failure.
-                if let Some(source) = polled.source.as_ref().filter(|_| !matches!(broken, Broken::Replaced)) {
-                    source.sent.fail();
+                if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
+                    (&broken, &polled.source)
+                {
+                    source.sent.fail(error.kind());
                 }
                 self.lock().ended = Some(Err(broken));
                 polled.put_back();

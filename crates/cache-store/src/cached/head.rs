@@ -161,7 +161,7 @@ impl Heads {
         let sent_at = self.clock.date();
         let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
         let Ok(answer) = timeout(limit, self.fills.store.get_opts(location, question)).await else {
-            request.fail();
+            request.fail(ErrorKind::Timeout);
             return Err(late(limit));
         };
         let answer = match answer {
@@ -210,7 +210,7 @@ impl Heads {
             Some(range) => range.as_range(size).ok(),
         };
         if asked.as_ref() != Some(&answer.range) {
-            request.fail();
+            request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         }
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);

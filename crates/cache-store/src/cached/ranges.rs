@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{
     StreamExt,
-    future::{self, Either, poll_immediate},
+    future::{self, poll_immediate},
     stream::{self, BoxStream},
 };
 use object_store::{GetRange, Result, path::Path};
@@ -129,10 +129,8 @@ impl Shared {
         }
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FillUse::opened));
-        let known = match future::select(know, pin!(opened)).await {
-            Either::Left((known, _)) => known,
-            Either::Right((_, know)) => know.await,
-        };
+        // To their end: each may keep others from sending theirs until it is answered.
+        let (known, _) = future::join(know, opened).await;
         (known, far)
     }
 

@@ -15,12 +15,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{AtomicHistogram, Clock, Histogram, Moment, OriginStats, Outcomes, Stats};
+use cache_core::{
+    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, OriginStats,
+    Outcomes, Stats,
+};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{blocks::Blocks, fills::Fills, stats::Count, status::CacheStatus, trace::Span};
-use crate::error::is_outage;
+use crate::error::{is_outage, kind_of};
 
 /// What the store is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +67,9 @@ pub(super) enum Outcome {
     /// A question for a head was answered "no such object".
     Gone,
     /// It was answered with an error.
-    Refused,
+    Refused(ErrorKind),
     /// The store failed to answer, or to send the body.
-    Failed,
+    Failed(ErrorKind),
     Abandoned,
 }
 
@@ -167,8 +170,8 @@ impl Request {
     }
 
     /// The store did not answer in time, or did not send the whole body.
-    pub(super) fn fail(mut self) {
-        self.end_with(Outcome::Failed, None);
+    pub(super) fn fail(mut self, kind: ErrorKind) {
+        self.end_with(Outcome::Failed(kind), None);
     }
 
     /// It was one of many that were answered together: when is not known.
@@ -178,16 +181,16 @@ impl Request {
 
     fn end_with(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.has_ended = true;
-        let of_op = self.blocks.counters.requests.of(self.op);
+        let requests = &self.blocks.counters.requests;
         if !self.is_answered {
-            of_op.answered.fetch_add(1, Ordering::Relaxed);
+            requests.of(self.op).answered.fetch_add(1, Ordering::Relaxed);
         }
-        of_op.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        requests.ended(self.op, outcome);
         match self.op {
             // What came of it says `cache_core`, which knows nothing of the body.
             Op::Read => match outcome {
                 Outcome::Done => self.span.bytes(self.bytes),
-                Outcome::Failed if self.is_answered => self.span.broken(self.bytes),
+                Outcome::Failed(_) if self.is_answered => self.span.broken(self.bytes),
                 _ => {}
             },
             _ => self.span.end(outcome.name(), self.bytes, error),
@@ -204,7 +207,7 @@ impl Drop for Request {
         let has_panicked = thread::panicking();
         self.end_with(
             match self.is_answered {
-                _ if has_panicked => Outcome::Failed,
+                _ if has_panicked => Outcome::Failed(ErrorKind::Panicked),
                 true => Outcome::Done,
                 false => Outcome::Abandoned,
             },
@@ -250,10 +253,10 @@ impl Sent {
     }
 
     /// The store did not answer in time, or did not send the whole body.
-    pub(super) fn fail(&self) {
+    pub(super) fn fail(&self, kind: ErrorKind) {
         let request = self.lock().take();
         if let Some(request) = request {
-            request.fail();
+            request.fail(kind);
         }
     }
 
@@ -284,11 +287,11 @@ impl Stream for Body {
                 self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
                 match self.left.checked_sub(len) {
                     Some(left) => (self.left, self.request) = (left, Some(request)),
-                    None => request.fail(),
+                    None => request.fail(ErrorKind::Unavailable),
                 }
             }
             (None, Some(request)) if self.left == 0 => request.end(None),
-            (_, Some(request)) => request.fail(),
+            (_, Some(request)) => request.fail(ErrorKind::Unavailable),
             (_, None) => {}
         }
         Poll::Ready(item)
@@ -317,7 +320,21 @@ impl Op {
 
 impl Outcome {
     pub(super) fn of(error: &Error) -> Self {
-        if is_outage(error) { Self::Failed } else { Self::Refused }
+        let kind = kind_of(error);
+        if is_outage(error) { Self::Failed(kind) } else { Self::Refused(kind) }
+    }
+
+    const PLACES: usize = 6;
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Done => 0,
+            Self::Unchanged => 1,
+            Self::Gone => 2,
+            Self::Refused(_) => 3,
+            Self::Failed(_) => 4,
+            Self::Abandoned => 5,
+        }
     }
 
     const fn name(self) -> &'static str {
@@ -325,8 +342,8 @@ impl Outcome {
             Self::Done => "done",
             Self::Unchanged => "unchanged",
             Self::Gone => "gone",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
             Self::Abandoned => "abandoned",
         }
     }
@@ -334,7 +351,11 @@ impl Outcome {
 
 /// The counters of all requests.
 #[derive(Default)]
-pub(super) struct Requests([OfOp; Op::Multipart as usize + 1]);
+pub(super) struct Requests {
+    of_ops: [OfOp; Op::Multipart as usize + 1],
+    /// Of those for heads, and of all others.
+    errors: [AtomicErrorCounts; 2],
+}
 
 /// Those of one kind.
 #[derive(Default)]
@@ -342,30 +363,42 @@ pub(super) struct OfOp {
     sent: AtomicU64,
     /// Or given up before they were.
     answered: AtomicU64,
-    ended: [AtomicU64; Outcome::Abandoned as usize + 1],
+    ended: [AtomicU64; Outcome::PLACES],
     times: AtomicHistogram,
 }
 
 impl Requests {
     pub(super) fn of(&self, op: Op) -> &OfOp {
-        &self.0[op as usize]
+        &self.of_ops[op as usize]
+    }
+
+    /// The errors of all of them, but for those for heads.
+    pub(super) fn errors(&self) -> ErrorCounts {
+        self.errors[1].snapshot()
+    }
+
+    fn ended(&self, op: Op, outcome: Outcome) {
+        self.of(op).ended[outcome.place()].fetch_add(1, Ordering::Relaxed);
+        if let Outcome::Refused(kind) | Outcome::Failed(kind) = outcome {
+            self.errors[usize::from(op != Op::Read)].add(kind);
+        }
     }
 
     /// How many have not been answered, but for those for heads.
     pub(super) fn in_flight(&self) -> u64 {
-        self.0.iter().map(OfOp::in_flight).sum::<u64>().saturating_sub(self.of(Op::Read).in_flight())
+        self.of_ops.iter().map(OfOp::in_flight).sum::<u64>().saturating_sub(self.of(Op::Read).in_flight())
     }
 
     /// What was asked for heads, in the place of what `cache_core` says of it: that does not know how bodies ended, and
     /// takes a question that had to be asked in another form for one.
     pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
-        let reads = self.of(Op::Read);
+        let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
         heads.unchanged = reads.n(Outcome::Unchanged);
-        heads.changed = reads.n(Outcome::Done);
+        heads.changed = outcomes.done;
         heads.gone = reads.n(Outcome::Gone);
-        heads.refused = reads.n(Outcome::Refused);
-        heads.failed = reads.n(Outcome::Failed);
-        heads.abandoned = reads.n(Outcome::Abandoned);
+        (heads.refused, heads.failed) = (outcomes.refused, outcomes.failed);
+        heads.abandoned = outcomes.abandoned;
+        heads.errors_by_kind = self.errors[0].snapshot();
         heads.read_times = reads.times();
         heads.in_flight = reads.in_flight();
         heads
@@ -380,14 +413,14 @@ impl OfOp {
     }
 
     fn n(&self, outcome: Outcome) -> u64 {
-        self.ended[outcome as usize].load(Ordering::Relaxed)
+        self.ended[outcome.place()].load(Ordering::Relaxed)
     }
 
     pub(super) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::default();
         outcomes.done = self.n(Outcome::Done);
-        outcomes.refused = self.n(Outcome::Refused);
-        outcomes.failed = self.n(Outcome::Failed);
+        outcomes.refused = self.n(Outcome::Refused(ErrorKind::Other));
+        outcomes.failed = self.n(Outcome::Failed(ErrorKind::Other));
         outcomes.abandoned = self.n(Outcome::Abandoned);
         outcomes
     }

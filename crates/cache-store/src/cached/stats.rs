@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cache_core::{Admission, Histogram, Outcomes, Refusal, Refused, Stats};
+use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Refusal, Refused, Stats};
 use cache_metrics::{BlockStats, Snapshot, Source};
 
 use super::{
@@ -69,6 +69,9 @@ pub struct CachedStoreStats {
     pub rename_times: Histogram,
     /// How long requests of uploads in parts took.
     pub multipart_times: Histogram,
+    /// The errors of requests of these kinds, by kind. Those of heads are in
+    /// [`heads.origin`](cache_core::OriginStats::errors_by_kind).
+    pub request_errors: ErrorCounts,
     /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
     pub requests_in_flight: u64,
     /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
@@ -114,6 +117,7 @@ impl From<CachedStoreStats> for Snapshot {
         (stats.fresh, stats.revalidated, stats.stale) = (reads.fresh, reads.revalidated, reads.stale);
         (stats.fetched, stats.refetched) = (reads.fetched, reads.refetched);
         (stats.not_found, stats.errors) = (reads.not_found, reads.errors);
+        stats.errors_by_kind = reads.errors_by_kind;
         // The body of a head is the object's size.
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
@@ -122,6 +126,7 @@ impl From<CachedStoreStats> for Snapshot {
         stats.refused.policy += store.blocks_refused.policy;
         stats.refused.backend += store.blocks_refused.backend;
         stats.origin.in_flight += store.requests_in_flight;
+        stats.origin.errors_by_kind = stats.origin.errors_by_kind + store.request_errors;
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
         (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
         let mut blocks = BlockStats::default();
@@ -211,6 +216,7 @@ impl Counters {
             copy_times: times(Op::Copy),
             rename_times: times(Op::Rename),
             multipart_times: times(Op::Multipart),
+            request_errors: requests.errors(),
             requests_in_flight: requests.in_flight(),
             blocks_refused,
             bytes_from_cache: of(Count::BytesFromCache),

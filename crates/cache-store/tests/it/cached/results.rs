@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::Freshness;
+use cache_core::{ErrorCounts, Freshness};
 use cache_metrics::{Snapshot, Value, names::REQUESTS, samples};
 use cache_store::{Bypass, CachedStore, OnlyIfCached, Reads};
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, S3Server, TagFault};
@@ -486,6 +486,12 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
         assert_eq!(stats.requests(), store.count() as u64, "seed {seed}");
         assert_eq!(stats.bytes_from_origin, store.body_bytes(), "seed {seed}");
         assert_eq!((stats.requests_in_flight, stats.heads.origin.in_flight), (0, 0), "seed {seed}");
+        let by_kind = |errors: ErrorCounts| errors.iter().map(|(_, n)| n).sum::<u64>();
+        assert_eq!(by_kind(stats.reads.errors_by_kind), stats.reads.errors, "seed {seed}");
+        let of_heads = &stats.heads.origin;
+        assert_eq!(by_kind(of_heads.errors_by_kind), of_heads.refused + of_heads.failed, "seed {seed}");
+        let others = [stats.block_requests, stats.bypass_requests].map(|of_op| of_op.refused + of_op.failed);
+        assert_eq!(by_kind(stats.request_errors), others.iter().sum::<u64>(), "seed {seed}");
         let exported = Snapshot::from(stats);
         let results = samples(&exported).filter(|sample| sample.metric == &REQUESTS);
         let results = results.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });
