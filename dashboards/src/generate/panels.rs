@@ -112,8 +112,7 @@ pub(super) const ROWS: &[Row] = &[
             Panel {
                 title: "Hit ratio",
                 description: "Reads answered with a copy that was held, among all that were answered with an object. A copy \
-                    that the store confirmed counts as a hit. With a CachedStore it is the object's version that was held: \
-                    whether the bytes were, too, is under \"Blocks by result\".",
+                    that the store confirmed counts as a hit. With a CachedStore all its bytes were held, too.",
                 unit: "percentunit",
                 decimals: Some(1),
                 nothing: "no reads",
@@ -139,7 +138,7 @@ pub(super) const ROWS: &[Row] = &[
                     "",
                     r#"
                     sum(increase(object_cache_requests_total{..}[$__range]))
-                    - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
+                    - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__range]))
                 "#,
                 )],
                 ..NUMBER
@@ -167,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
                     r#"
                     (
                       sum(increase(object_cache_requests_total{..}[$__range]))
-                      - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
+                      - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__range]))
                     ) / 1000 * $price_get
                     + sum(increase(object_cache_io_bytes_total{.., source="cache"}[$__range])) / 2^30 * $price_gb
                 "#,
@@ -334,14 +333,14 @@ pub(super) const ROWS: &[Row] = &[
                     (
                         "to the store",
                         r#"
-                        sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                        sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                     "#,
                     ),
                     (
                         "saved",
                         r#"
                         sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                        - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                        - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                     "#,
                     ),
                 ],
@@ -362,7 +361,7 @@ pub(super) const ROWS: &[Row] = &[
             Panel {
                 title: "Money per hour",
                 description: "Saved: requests and bytes that the store was spared, at the prices that are set at the top. \
-                    Spent: requests for reads, puts and bytes from the store; deletes are free of charge.",
+                    Spent: requests for reads, writes, lists and bytes from the store; deletes are free of charge.",
                 unit: "currencyUSD",
                 colors: &[("saved", "green"), ("spent", "orange")],
                 queries: &[
@@ -372,7 +371,7 @@ pub(super) const ROWS: &[Row] = &[
                         3600 * (
                           (
                             sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                            - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                            - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                           ) / 1000 * $price_get
                           + sum(rate(object_cache_io_bytes_total{.., source="cache"}[$__rate_interval])) / 2^30 * $price_gb
                         )
@@ -382,8 +381,8 @@ pub(super) const ROWS: &[Row] = &[
                         "spent",
                         r#"
                         3600 * (
-                          sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval])) / 1000 * $price_get
-                          + sum(rate(object_cache_origin_requests_total{.., op="put"}[$__rate_interval])) / 1000 * $price_put
+                          sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval])) / 1000 * $price_get
+                          + sum(rate(object_cache_origin_requests_total{.., op=~"put|copy|rename|multipart|list"}[$__rate_interval])) / 1000 * $price_put
                           + sum(rate(object_cache_io_bytes_total{.., source="origin"}[$__rate_interval])) / 2^30 * $price_gb
                         )
                     "#,

@@ -50,6 +50,7 @@ use super::{
     budget::{Budget, Permit},
     fills::Fills,
     head::late,
+    request::{Request, Sent},
     snapshot::Snapshot,
     stats::Count,
 };
@@ -137,6 +138,8 @@ struct Source {
     queue: Option<Queue>,
     /// Until the store has answered. A body that is read slowly keeps nobody from asking.
     permit: Option<RequestPermit>,
+    /// The request that has this answer.
+    sent: Sent,
     answer: Answer,
     /// How many bytes come before the range.
     skip: u64,
@@ -178,10 +181,11 @@ impl Fill {
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        request: Option<Request>,
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        let source = Source::of_answer(fills, &range, answer);
+        let source = Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
         Self::new(fills, snapshot, range, source, is_shared)
     }
 
@@ -191,9 +195,10 @@ impl Fill {
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         queue: Queue,
+        sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        let source = Source { queue: Some(queue), ..Source::new(Answer::Awaited(request)) };
+        let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
         Self::new(fills, snapshot, range, source, true)
     }
 
@@ -320,6 +325,12 @@ impl Fill {
                 polled.put_back();
             }
             Poll::Ready(Err(broken)) => {
+                // That there is another version now is no failure.
+                if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
+                    (&broken, &polled.source)
+                {
+                    source.sent.fail(error.kind());
+                }
                 self.lock().ended = Some(Err(broken));
                 polled.put_back();
             }
@@ -396,7 +407,7 @@ impl Fill {
                 }
                 Some(Ok(chunk)) => {
                     source.n_empty = 0;
-                    self.fills.blocks.counters.add(Count::BytesFromOrigin, chunk.len() as u64);
+                    source.sent.receive(chunk.len() as u64);
                     source.take(chunk);
                     if source.chunk.len() as u64 > left {
                         if !source.goes_on {
@@ -747,6 +758,7 @@ impl Source {
         Self {
             queue: None,
             permit: None,
+            sent: Sent::default(),
             answer,
             skip: 0,
             goes_on: false,

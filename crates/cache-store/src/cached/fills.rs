@@ -18,7 +18,7 @@ use super::{
     fill::{Fill, FillUse, Queue},
     head::Heads,
     plan::Manner,
-    request::{Op, Request},
+    request::{Op, Request, Sent},
     snapshot::Snapshot,
 };
 use crate::error::{is_about_form, is_about_range, is_past_end};
@@ -235,9 +235,10 @@ impl Fills {
         manner: &Manner,
     ) -> Found {
         let start = range.start;
-        let request = Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone());
-        let new =
-            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request.boxed()));
+        let (queue, sent) = (self.queue(), Sent::default());
+        let request =
+            Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone()).boxed();
+        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
             return Found::Coming { fill, joined: true };
         }
@@ -258,6 +259,7 @@ impl Fills {
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         manner: Manner,
+        sent: Sent,
     ) -> Result<GetResult> {
         let question = || GetOptions { extensions: manner.extensions.clone(), ..GetOptions::new() };
         let ranged = || question().with_range(Some(range.clone()));
@@ -269,7 +271,7 @@ impl Fills {
                 Form::Whole => question(),
             };
             let request = Request::send(&self, Op::Blocks, &snapshot.location);
-            let answer = request.answer(self.store.get_opts(&snapshot.location, options)).await;
+            let answer = sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
             let plainer = answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
             match plainer {
                 Some(plainer) => form = plainer,

@@ -22,6 +22,7 @@ mod observe;
 mod plan;
 mod ranges;
 mod read;
+mod read_meter;
 mod readahead;
 mod reader;
 mod request;
@@ -48,11 +49,13 @@ use self::{
     blocks::Blocks,
     fills::Fills,
     head::Heads,
+    read_meter::ReadMeter,
     readahead::Readahead,
     request::{Op, Request},
 };
 pub use self::{
     builder::CachedStoreBuilder,
+    read_meter::Reads,
     stats::CachedStoreStats,
     status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
     warm::Warmed,
@@ -268,11 +271,13 @@ impl ObjectStore for CachedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        read::get(&self.shared, location, options).await
+        let (meter, is_head) = (ReadMeter::of(&self.shared, &options), options.head);
+        meter.end_with_body(is_head, read::get(&self.shared, location, options).await)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        ranges::get(&self.shared, location, ranges).await
+        let meter = ReadMeter::of_ranges(&self.shared);
+        meter.end(ranges::get(&self.shared, location, ranges).await)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -292,7 +297,7 @@ impl ObjectStore for CachedStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.fills, Op::Other, prefix.unwrap_or(&Path::ROOT));
+        let request = Request::send(&self.shared.fills, Op::List, prefix.unwrap_or(&Path::ROOT));
         let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
             self.shared.hear_listed(object).await;

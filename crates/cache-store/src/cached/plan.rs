@@ -19,7 +19,6 @@ use super::{
     fill::FillUse,
     fills::{Fills, Found},
     snapshot::Snapshot,
-    stats::Count,
 };
 
 /// A part of a read, and where it comes from.
@@ -136,7 +135,6 @@ impl Fills {
     ) {
         if let Some(run) = plan.run.take() {
             plan.n_runs += 1;
-            self.blocks.counters.add(Count::BlocksMissed, self.blocks.n_in(&run));
             let mut at = run.start;
             while at < run.end {
                 let from = at.max(wanted.start);

@@ -4,13 +4,13 @@ use std::{
     collections::{BTreeMap, HashSet},
     ops::Range,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{
-    StreamExt, TryStreamExt,
+    StreamExt,
     future::{self, poll_immediate},
     stream::{self, BoxStream},
 };
@@ -18,6 +18,7 @@ use object_store::{GetRange, Result, path::Path};
 
 use super::{
     Shared,
+    blocks::Blocks,
     fill::{Broken, FillUse, Step},
     fills::{Fills, Found},
     head::{self, Answer},
@@ -27,10 +28,14 @@ use super::{
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
+    status::CacheStatus,
 };
 use crate::body::{LENGTH, part_of, torn};
 
-pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+/// What was read, and how.
+type Read = (Vec<Bytes>, CacheStatus);
+
+pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Read> {
     // Stores differ here too: some panic.
     for range in ranges.iter().filter(|range| range.start > range.end) {
         if let Err(source) = GetRange::Bounded(range.clone()).is_valid() {
@@ -38,7 +43,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
     }
     if ranges.is_empty() {
-        return pass(shared, location, ranges).await;
+        return bypassed(pass(shared, location, ranges).await);
     }
     let first = shared.first_of(ranges);
     let wanted = first.clone().map(GetRange::Bounded);
@@ -49,30 +54,33 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         let known = match known {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                return pass(shared, location, ranges).await;
+                return bypassed(pass(shared, location, ranges).await);
             }
             Err(error) => return Err(store_error(location, error)),
         };
-        let snapshot = &known.snapshot;
+        let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
         let Some(first) = first.clone().filter(|_| is_within) else {
             match pass_odd(shared, location, ranges, snapshot.size).await? {
-                Some(parts) => return Ok(parts),
+                Some(parts) => return bypassed(Ok(parts)),
                 None => shared.restart(location).await,
             }
             continue;
         };
         if !snapshot.is_pinned() {
             return match known.answer {
-                Some(answer) => read_once(shared, location, ranges, first, answer).await,
-                None => pass(shared, location, ranges).await,
+                Some(answer) => {
+                    let read = read_once(shared, location, ranges, first, answer, &status).await;
+                    read.map(|read| (read, status))
+                }
+                None => bypassed(pass(shared, location, ranges).await),
             };
         }
-        match read(shared, snapshot, ranges).await {
-            Ok(read) => return Ok(read),
+        match read(shared, snapshot, ranges, &status).await {
+            Ok(read) => return Ok((read, status)),
             Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
             // The caller's own request may be answered.
-            Err(Broken::Refused(_)) => return pass(shared, location, ranges).await,
+            Err(Broken::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -99,6 +107,10 @@ impl Shared {
         }
         Some(first)
     }
+}
+
+fn bypassed(read: Result<Vec<Bytes>>) -> Result<Read> {
+    read.map(|read| (read, CacheStatus::bypass()))
 }
 
 impl Shared {
@@ -174,8 +186,8 @@ impl Shared {
 
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fills, Op::Other, location);
-    let parts = request.answer(shared.store.get_ranges(location, ranges)).await;
+    let request = Request::send(&shared.fills, Op::Bypass, location);
+    let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
     if let Err(error) = &parts {
         shared.hear_error(location, error).await;
     }
@@ -219,41 +231,59 @@ async fn read(
     shared: &Arc<Shared>,
     snapshot: &Arc<Snapshot>,
     ranges: &[Range<u64>],
+    status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Broken> {
     let blocks = shared.blocks();
     let mut parts = Parts::new(shared, snapshot, ranges);
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
     let n_landed = blocks.n_landed();
-    for start in parts.blocks() {
+    let wanted = parts.blocks();
+    let n_wanted = wanted.len();
+    for start in wanted {
         let block = match blocks.at_hand(snapshot, start) {
             None => shared.fills.waited_for(snapshot, start).await,
             block => block,
         };
         if let Some(block) = block {
-            blocks.counters.add(Count::BlocksHit, 1);
-            parts.add_block(start, &block);
+            parts.add_block(start, &block, status);
             continue;
         }
-        blocks.counters.add(Count::BlocksMissed, 1);
         missing.insert(start);
         shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
     let runs = runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
-    while let Some(got) = fetched.try_next().await? {
-        match got {
-            Got::Bytes(at, bytes) if missing.contains(&blocks.start_of(at)) => parts.add(at, &bytes),
+    let mut n_missed = missing.len();
+    while let Some(got) = fetched.next().await {
+        let got = got.inspect_err(|broken| {
+            // Of another version, they are not needed.
+            if !matches!(broken, Broken::Replaced) {
+                count_blocks(blocks, n_wanted - n_missed, n_missed);
+            }
+        });
+        match got? {
+            Got::Bytes(at, bytes) if missing.contains(&blocks.start_of(at)) => {
+                parts.add(at, &bytes, status);
+            }
             // A hole, part of which may be wanted: it is cached.
             Got::Bytes(..) => {}
             Got::Block(start, block) if missing.contains(&start) => {
                 // What came of it before is cut already.
                 parts.cut_off(start);
-                parts.add_block(start, &block);
+                parts.add_block(start, &block, status);
+                n_missed -= 1;
             }
             Got::Block(..) => {}
         }
     }
+    count_blocks(blocks, n_wanted - n_missed, n_missed);
     parts.joined().map_err(Broken::Failed)
+}
+
+/// Each block counts once, also if it has bytes of several ranges.
+fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
+    blocks.counters.add(Count::BlocksHit, n_hit as u64);
+    blocks.counters.add(Count::BlocksMissed, n_missed as u64);
 }
 
 /// Missing blocks that one request is to bring, unless others bring some.
@@ -340,19 +370,23 @@ async fn read_once(
     ranges: &[Range<u64>],
     first: Range<u64>,
     answer: Answer,
+    status: &CacheStatus,
 ) -> Result<Vec<Bytes>> {
     // What is not in `first` begins behind it.
     let (near, far): (Vec<_>, Vec<_>) = ranges.iter().cloned().partition(|range| range.start < first.end);
     let near = async {
-        let parts = parts_of_answer(shared, &answer, &near, first.end).await;
+        let parts = parts_of_answer(shared, &answer, &near, first.end, status).await;
         parts.map_err(|error| store_error(location, error))
     };
     let far = async {
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fills, Op::Other, location);
-                request.answer(shared.store.get_ranges(location, &far)).await
+                let request = Request::send(&shared.fills, Op::Bypass, location);
+                let far = request.ranges(shared.store.get_ranges(location, &far)).await;
+                let came = far.iter().flatten().map(|part| part.len() as u64).sum();
+                status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
+                far
             }
         }
     };
@@ -371,14 +405,16 @@ async fn parts_of_answer(
     answer: &Answer,
     ranges: &[Range<u64>],
     end: u64,
+    status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Error> {
     let mut parts = Parts::new(shared, &answer.snapshot, ranges);
+    count_blocks(shared.blocks(), 0, parts.blocks().len());
     let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
     while at < end {
         match answer.fill.bytes(at).await {
             Step::Bytes(mut bytes) => {
                 bytes.truncate(index(end - at));
-                parts.add(at, &bytes);
+                parts.add(at, &bytes, status);
                 at += bytes.len() as u64;
             }
             Step::Elsewhere => return Err(torn(LENGTH)),
@@ -433,7 +469,7 @@ impl<'a> Parts<'a> {
 
     /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be
     /// much longer.
-    fn add(&mut self, at: u64, bytes: &Bytes) {
+    fn add(&mut self, at: u64, bytes: &Bytes, status: &CacheStatus) {
         let end = at + bytes.len() as u64;
         let blocks = self.shared.blocks();
         for (start, places) in self.wanted.range(blocks.start_of(at)..end) {
@@ -444,6 +480,7 @@ impl<'a> Parts<'a> {
                 if cut.is_empty() {
                     continue;
                 }
+                status.meter().from_origin.fetch_add(cut.end - cut.start, Ordering::Relaxed);
                 let bytes = &bytes[index(cut.start - at)..index(cut.end - at)];
                 match cuts.last_mut() {
                     Some(Cut { start, bytes: CutBytes::Copy(copy) })
@@ -458,12 +495,13 @@ impl<'a> Parts<'a> {
     }
 
     /// Cuts what is wanted out of a cached block.
-    fn add_block(&mut self, start: u64, block: &Bytes) {
+    fn add_block(&mut self, start: u64, block: &Bytes, status: &CacheStatus) {
         let blocks = self.shared.blocks();
         for place in self.wanted.get(&start).into_iter().flatten() {
             let range = &self.ranges[*place];
             let cut = start.max(range.start)..(start + block.len() as u64).min(range.end);
             blocks.counters.add(Count::BytesFromCache, cut.end - cut.start);
+            status.meter().from_cache.fetch_add(cut.end - cut.start, Ordering::Relaxed);
             let bytes = block.slice(index(cut.start - start)..index(cut.end - start));
             let bytes = CutBytes::Slice(part_of(block.len(), bytes));
             self.cuts[*place].push(Cut { start: cut.start, bytes });

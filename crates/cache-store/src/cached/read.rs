@@ -92,11 +92,12 @@ impl Shared {
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
-        let request = Request::send(&self.fills, Op::Other, location);
-        let answer = request.answer(self.store.get_opts(location, options.clone())).await;
+        let (status, is_head) = (CacheStatus::bypass(), options.head);
+        let request = Request::send(&self.fills, Op::Bypass, location);
+        let answer = request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
         self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
-        answer.extensions.insert(CacheStatus::bypass());
+        answer.extensions.insert(status);
         Ok(answer)
     }
 
@@ -118,9 +119,11 @@ impl Shared {
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
         let snapshot = Arc::new(snapshot);
-        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), answer);
+        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
         let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
-        let reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+        let mut reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+        // Its blocks are none that the cache could have had.
+        reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
         Ok(GetResult { payload, meta, range, attributes, extensions })
     }

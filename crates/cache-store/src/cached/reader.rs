@@ -32,6 +32,10 @@ pub(super) struct Reader {
     snapshot: Arc<Snapshot>,
     status: CacheStatus,
     left: Range<u64>,
+    /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
+    pub(super) is_read: bool,
+    /// Blocks that begin before this were counted.
+    counted_to: u64,
     manner: Manner,
     /// The answer that brought the head, and has some of the bytes.
     answer: Option<FillUse>,
@@ -57,6 +61,8 @@ impl Reader {
             shared: Arc::clone(shared),
             snapshot,
             status,
+            is_read: true,
+            counted_to: shared.blocks().start_of(range.start),
             left: range,
             manner,
             answer,
@@ -128,6 +134,7 @@ impl Reader {
     /// Reads everything into the cache, no faster than the backend takes it: a caller's read does not wait for that, and
     /// of what it reads not all may be kept. If the backend is silent for `origin_timeout`, it is not waited for any more.
     pub(super) async fn read_in(mut self) -> Result<()> {
+        self.is_read = false;
         let mut is_kept = true;
         loop {
             match self.next().await {
@@ -176,6 +183,23 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Counts the blocks that the next `len` bytes are of, each when its first byte is given out.
+    fn count(&mut self, len: u64, count: Count) {
+        let (blocks, new) =
+            (self.shared.blocks(), self.counted_to.max(self.left.start)..self.left.start + len);
+        if self.is_read && !new.is_empty() {
+            self.counted_to = blocks.end_of(new.end - 1, u64::MAX);
+            blocks.counters.add(count, blocks.n_in(&new));
+        }
+    }
+
+    /// The block with the byte at `offset` is needed, and does not come. Of another version, it is not needed.
+    fn miss(&self, broken: &Broken, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(broken, Broken::Replaced) {
+            self.shared.blocks().counters.add(Count::BlocksMissed, 1);
+        }
     }
 
     /// Decides where the bytes behind the last part come from.
@@ -235,6 +259,8 @@ impl Reader {
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
     async fn retry(&mut self, at: usize, broken: Broken) -> Result<(), Broken> {
         if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
+            let from = self.parts.get(at).map_or(self.left.start, |part| part.range.start);
+            self.miss(&broken, from.max(self.left.start));
             return Err(broken);
         }
         self.manner.is_alone = true;
@@ -254,9 +280,11 @@ impl Reader {
         let blocks = self.shared.blocks();
         let from = self.left.start - blocks.start_of(self.left.start);
         let len = (block.len() as u64 - from).min(self.left.end - self.left.start);
-        blocks.counters.add(Count::BlocksHit, 1);
-        blocks.counters.add(Count::BytesFromCache, len);
+        if self.is_read {
+            blocks.counters.add(Count::BytesFromCache, len);
+        }
         self.status.meter().from_cache.fetch_add(len, Ordering::Relaxed);
+        self.count(len, Count::BlocksHit);
         self.left.start += len;
         part_of(block.len(), block.slice(index(from)..index(from + len)))
     }
@@ -266,8 +294,9 @@ impl Reader {
     fn cut(&mut self, mut bytes: Bytes, end: u64) -> Bytes {
         let len = bytes.len();
         bytes.truncate(index(end - self.left.start));
-        self.left.start += bytes.len() as u64;
         self.status.meter().from_origin.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.count(bytes.len() as u64, Count::BlocksMissed);
+        self.left.start += bytes.len() as u64;
         part_of(len, bytes)
     }
 

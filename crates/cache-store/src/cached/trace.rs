@@ -1,4 +1,5 @@
-//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s.
+//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s; how many
+//! bytes came with the head is said here.
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use self::off::Span;
@@ -7,12 +8,14 @@ pub(super) use self::on::Span;
 
 #[cfg(feature = "tracing")]
 mod on {
+    use cache_core::ErrorKind;
     use object_store::{Error, path::Path};
     use tracing::{Instrument as _, field, info_span};
 
     use crate::error::kind_of;
 
     /// A child of the span of the reader that polls the request first.
+    #[derive(Clone)]
     pub(crate) struct Span(tracing::Span);
 
     impl Span {
@@ -28,15 +31,34 @@ mod on {
                 op,
                 outcome = field::Empty,
                 error.r#type = field::Empty,
+                bytes = field::Empty,
             ))
+        }
+
+        /// That of `cache_core`, where it asks for a head.
+        pub(crate) fn current() -> Self {
+            Self(tracing::Span::current())
         }
 
         pub(crate) fn around<F: Future>(&self, request: F) -> impl Future<Output = F::Output> {
             request.instrument(self.0.clone())
         }
 
-        pub(crate) fn end(&self, outcome: &'static str, error: Option<&Error>) {
+        /// So many bytes of the body came.
+        pub(crate) fn bytes(&self, bytes: u64) {
+            self.0.record("bytes", bytes);
+        }
+
+        /// The body broke off after so many bytes.
+        pub(crate) fn broken(&self, bytes: u64) {
+            self.bytes(bytes);
+            self.0.record("error.type", field::debug(ErrorKind::Unavailable));
+            self.0.record("otel.status_code", "ERROR");
+        }
+
+        pub(crate) fn end(&self, outcome: &'static str, bytes: u64, error: Option<&Error>) {
             self.0.record("outcome", outcome);
+            self.bytes(bytes);
             // That the object was replaced meanwhile, or is there already, is an answer like another.
             let is_condition = |error: &&Error| {
                 matches!(
@@ -56,6 +78,7 @@ mod on {
 mod off {
     use object_store::{Error, path::Path};
 
+    #[derive(Clone)]
     pub(crate) struct Span;
 
     #[allow(clippy::unused_self, reason = "as with the feature")]
@@ -68,6 +91,14 @@ mod off {
             request
         }
 
-        pub(crate) fn end(&self, _: &'static str, _: Option<&Error>) {}
+        pub(crate) fn current() -> Self {
+            Self
+        }
+
+        pub(crate) fn bytes(&self, _: u64) {}
+
+        pub(crate) fn broken(&self, _: u64) {}
+
+        pub(crate) fn end(&self, _: &'static str, _: u64, _: Option<&Error>) {}
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn start_multipart(
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Other, location);
+    let request = Request::send(&shared.fills, Op::Multipart, location);
     let upload = request.answer(shared.store.put_multipart_opts(location, options)).await?;
     let cached = CachedStore { shared: Arc::clone(shared) };
     Ok(Box::new(Upload { cached, location: location.clone(), upload }))
@@ -55,7 +55,7 @@ pub(super) async fn start_multipart(
 
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
     let _write = open(shared, to).await?;
-    let request = Request::send(&shared.fills, Op::Other, to);
+    let request = Request::send(&shared.fills, Op::Copy, to);
     let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
@@ -66,7 +66,7 @@ pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyO
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
     let _writes = (open(shared, from).await?, open(shared, to).await?);
-    let request = Request::send(&shared.fills, Op::Other, to);
+    let request = Request::send(&shared.fills, Op::Rename, to);
     request.answer(shared.store.rename_opts(from, to, options)).await
 }
 
@@ -120,19 +120,19 @@ impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let (fills, location) = (Arc::clone(&self.cached.shared.fills), self.location.clone());
         let part = self.upload.put_part(data);
-        async move { Request::send(&fills, Op::Other, &location).answer(part).await }.boxed()
+        async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
         request.answer(self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
         // It may come after a `complete` whose outcome is open.
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
         request.answer(self.upload.abort()).await
     }
 }

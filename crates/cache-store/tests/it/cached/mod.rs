@@ -21,6 +21,7 @@ mod races;
 mod ranges;
 mod readahead;
 mod refused;
+mod results;
 mod rewritten;
 mod settings;
 mod slow;
