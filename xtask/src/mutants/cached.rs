@@ -70,17 +70,6 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant {
-            name: "a head is paired with the body of another answer",
-            edits: &[Edit {
-                path: HEAD,
-                text: "answer.filter(|answer| answer.snapshot.is_same(snapshot))",
-                replacement: "answer",
-            }],
-        },
-        ["versions", "bytes_that_came_with_another_head_are_not_served"],
-    ),
-    (
-        Mutant {
             name: "a head is held whatever its tag says",
             edits: &[Edit {
                 path: HEAD,
@@ -99,7 +88,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 replacement: "if let Some(served) = self.heads.get_fresh(&key, Some(&Freshness::immutable())) {",
             }],
         },
-        ["get", "what_is_held_costs_one_conditional_request_without_a_body"],
+        ["get", "what_is_cached_costs_one_head_request"],
     ),
     (
         Mutant {
@@ -219,17 +208,6 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant {
-            name: "it is asked whether a head is current, though the bytes have to come anyway",
-            edits: &[Edit {
-                path: HEAD,
-                text: "Some(held) if self.is_at_hand(&location, held, &want).await => {",
-                replacement: "Some(held) => {",
-            }],
-        },
-        ["get", "a_head_is_one_request_without_a_body"],
-    ),
-    (
-        Mutant {
             name: "a range that ends before it begins is handed on",
             edits: &[Edit {
                 path: RANGES,
@@ -244,8 +222,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "several ranges of what cannot be held are asked for twice",
             edits: &[Edit {
                 path: RANGES,
-                text: "Some(answer) => read_once(shared, location, ranges, first, answer).await,",
-                replacement: "Some(_) => pass(shared, location, ranges).await,",
+                text: "read_once(shared, location, ranges, first, answer).await",
+                replacement: "pass(shared, location, ranges).await",
             }],
         },
         ["ranges", "what_cannot_be_held_is_one_request_for_what_is_near"],
@@ -406,5 +384,71 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["observations", "a_list_without_quotes_or_with_finer_dates_shows_the_same_version"],
+    ),
+    (
+        Mutant {
+            name: "a validation does not bring the bytes that are missing",
+            edits: &[Edit {
+                path: HEAD,
+                text: "let options = match self.fills.missing(&snapshot, range).await {",
+                replacement: "let options = match self.fills.missing(&snapshot, range).await.filter(|_| false) {",
+            }],
+        },
+        ["get", "bytes_that_are_missing_come_with_the_validation"],
+    ),
+    (
+        Mutant {
+            name: "a suffix is not widened",
+            edits: &[Edit {
+                path: HEAD,
+                text: "GetRange::Suffix(len.saturating_add(blocks.bytes_of(1)))",
+                replacement: "GetRange::Suffix(*len)",
+            }],
+        },
+        ["get", "a_suffix_that_was_read_once_is_one_request_without_a_body"],
+    ),
+    (
+        Mutant {
+            name: "an error that is another reader's is this one's",
+            edits: &[Edit {
+                path: READ,
+                text: "            if want.was_sent() {\n                self.hear",
+                replacement: "            if want.was_sent() || key.len() > 1 {\n                self.hear",
+            }],
+        },
+        ["conditions", "a_condition_of_one_reader_is_not_the_answer_to_another"],
+    ),
+    (
+        Mutant {
+            name: "a foreign tag is refused by a head of some age",
+            edits: &[Edit {
+                path: READ,
+                text: "Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,",
+                replacement: "",
+            }],
+        },
+        ["conditions", "if_match_is_answered_from_a_head_that_is_fresh_enough"],
+    ),
+    (
+        Mutant {
+            name: "a range past the end is judged by a head of some age",
+            edits: &[Edit {
+                path: READ,
+                text: "Some(Err(error)) if !self.is_of_before() => {",
+                replacement: "Some(Err(error)) => {",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "changed metadata do not replace a head",
+            edits: &[Edit {
+                path: HEAD,
+                text: "        && one.last_modified() == other.last_modified()\n",
+                replacement: "",
+            }],
+        },
+        ["metadata", "changed_metadata_are_seen_though_the_tag_is_the_same"],
     ),
 ];

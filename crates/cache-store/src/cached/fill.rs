@@ -432,6 +432,16 @@ impl Came {
 }
 
 impl FillUse {
+    /// Whether it brings the byte at `offset`, if it does not fail.
+    pub(super) fn covers(&self, offset: u64) -> bool {
+        self.fill.range.contains(&offset)
+    }
+
+    /// Whether the two are of one fill.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fill, &other.fill)
+    }
+
     /// The bytes from `offset` on, as many as there are in one piece.
     pub(super) async fn bytes(&self, offset: u64) -> Step {
         self.wait(|came| match came.from(offset) {

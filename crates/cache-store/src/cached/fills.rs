@@ -95,7 +95,6 @@ impl Fills {
     ///
     /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks between the two count
     /// as missing. If all at the front are there, those behind them are left to the reader: it will see.
-    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let mut start = blocks.start_of(wanted.start);
@@ -121,7 +120,6 @@ impl Fills {
     }
 
     /// Whether the block of `snapshot` that begins at `start` is cached or in flight.
-    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     async fn has(&self, snapshot: &Snapshot, start: u64) -> bool {
         self.is_coming(snapshot, start) || self.blocks.look_up(snapshot, start).await.is_some()
     }

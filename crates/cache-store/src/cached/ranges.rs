@@ -7,16 +7,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind};
+use cache_core::Error;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
-use object_store::{GetRange, Result, path::Path};
+use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
     Shared,
     fill::{Broken, Step},
     fills::Found,
     head::Answer,
-    read::{RESTARTS_MAX, STORE, store_error},
+    read::{RESTARTS_MAX, STORE, Unknown, store_error},
     reader::{index, replaced},
     request::{Op, Request},
     snapshot::Snapshot,
@@ -35,14 +35,17 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         return pass(shared, location, ranges).await;
     }
     let first = shared.first_of(ranges);
-    let wanted = first.clone().map(GetRange::Bounded);
+    let wanted = GetOptions {
+        // Of what has no byte, the head alone.
+        head: first.is_none(),
+        range: first.clone().map(GetRange::Bounded),
+        ..GetOptions::new()
+    };
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, wanted.as_ref().map(Some)).await {
+        let known = match shared.know(location, None, &wanted).await {
             Ok(known) => known,
-            Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                return pass(shared, location, ranges).await;
-            }
-            Err(error) => return Err(store_error(location, error)),
+            Err(Unknown::ForTheStore) => return pass(shared, location, ranges).await,
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
         let snapshot = &known.snapshot;
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
@@ -55,8 +58,10 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         };
         if !snapshot.is_pinned() {
             return match known.answer {
-                Some(answer) => read_once(shared, location, ranges, first, answer).await,
-                None => pass(shared, location, ranges).await,
+                Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
+                    read_once(shared, location, ranges, first, answer).await
+                }
+                _ => pass(shared, location, ranges).await,
             };
         }
         match read(shared, snapshot, ranges).await {

@@ -32,6 +32,8 @@ pub(super) struct Reader {
     held: VecDeque<Bytes>,
     /// For what is not.
     fill: Option<FillUse>,
+    /// What came with the head, if it begins behind the next byte: kept until the reader is there.
+    ahead: Option<FillUse>,
     /// From where on the store was asked for this reader's sake, before anything was given out.
     asked_at: Option<u64>,
 }
@@ -45,8 +47,12 @@ impl Reader {
         status: CacheStatus,
         fill: Option<FillUse>,
     ) -> Self {
+        let (fill, ahead) = match fill {
+            Some(fill) if !fill.covers(range.start) => (None, Some(fill)),
+            fill => (fill, None),
+        };
         let (asked_at, held) = (fill.is_some().then_some(range.start), VecDeque::new());
-        Self { shared: Arc::clone(shared), snapshot, status, left: range, held, fill, asked_at }
+        Self { shared: Arc::clone(shared), snapshot, status, left: range, held, fill, ahead, asked_at }
     }
 
     pub(super) fn asked_at(&self) -> Option<u64> {
@@ -154,10 +160,13 @@ impl Reader {
         bytes
     }
 
-    async fn find(&self, offset: u64) -> Found {
-        let found = self.shared.fills.find(&self.snapshot, offset..self.left.end).await;
-        if let Found::Coming { joined: true, .. } = found {
-            self.status.meter().coalesced.store(true, Ordering::Relaxed);
+    async fn find(&mut self, offset: u64) -> Found {
+        let mut found = self.shared.fills.find(&self.snapshot, offset..self.left.end).await;
+        if let Found::Coming { fill, joined: joined @ true } = &mut found {
+            match self.ahead.take_if(|ahead| ahead.is_same(fill)) {
+                Some(_) => *joined = false,
+                None => self.status.meter().coalesced.store(true, Ordering::Relaxed),
+            }
         }
         found
     }

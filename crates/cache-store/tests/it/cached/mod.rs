@@ -9,6 +9,7 @@ mod fills;
 mod get;
 mod lies;
 mod lists;
+mod metadata;
 mod model;
 mod observations;
 mod odd;
