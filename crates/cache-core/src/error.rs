@@ -93,6 +93,19 @@ impl Error {
         if self.0.key.is_some() {
             return self;
         }
+        self.naming(key)
+    }
+
+    /// The same error, with `shown` in the place of `key`, or of no key. Another key stays.
+    pub(crate) fn with_shown_key(self, key: &str, shown: &str) -> Self {
+        // A key that is too long was cut.
+        if self.key().is_some_and(|named| named == shown || !key.starts_with(named)) {
+            return self;
+        }
+        self.naming(shown)
+    }
+
+    fn naming(self, key: &str) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.0);
         let mut end = key.len().min(KEY_KEPT_MAX);
         while !key.is_char_boundary(end) {

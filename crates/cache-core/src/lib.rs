@@ -20,6 +20,7 @@ mod freshness;
 mod identity;
 mod key;
 mod policy;
+mod prefix_tree;
 mod read_through;
 mod stats;
 mod sync;
@@ -38,7 +39,8 @@ pub use crate::{
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
     read_through::{
-        Observation, OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status, WeakReadThrough,
+        Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
+        WeakReadThrough,
     },
     stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
     tag::{is_same_date, opaque_tag},

@@ -77,7 +77,8 @@ struct Charge {
 struct Tally {
     entries: AtomicU64,
     bytes: AtomicU64,
-    /// Entries that moka dropped for their size or their place, newcomers among them.
+    negative: AtomicU64,
+    /// Copies that moka dropped for their size or their place, newcomers among them.
     dropped: AtomicU64,
     /// The newcomers among them.
     refused: AtomicU64,
@@ -108,9 +109,10 @@ impl MokaBackend {
 
     fn put(&self, newcomer: Entry) -> Admission {
         let key: Box<str> = newcomer.key().into();
+        let is_copy = !newcomer.is_absent();
         if self.charge.of_entry(&newcomer) > self.charge.capacity {
             self.cache.invalidate(&*key);
-            count(&self.tally.too_large);
+            count_if(is_copy, &self.tally.too_large);
             return Admission::Refused(Refusal::TooLarge);
         }
         let _alone = self.alone();
@@ -122,7 +124,7 @@ impl MokaBackend {
         if self.cache.contains_key(&*key) {
             Admission::Stored
         } else {
-            count(&self.tally.refused);
+            count_if(is_copy, &self.tally.refused);
             Admission::Refused(Refusal::Policy)
         }
     }
@@ -135,8 +137,8 @@ impl MokaBackend {
                 return;
             }
         }
-        if self.cache.remove(newcomer).is_some() {
-            count(&self.tally.dropped);
+        if let Some(held) = self.cache.remove(newcomer) {
+            count_if(!held.entry.is_absent(), &self.tally.dropped);
         }
     }
 
@@ -186,7 +188,7 @@ impl Backend for MokaBackend {
                 let _alone = self.alone();
                 let is_held = self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
                 if is_held && self.cache.remove(&**key).is_some() {
-                    count(&self.tally.expired);
+                    count_if(!held.entry.is_absent(), &self.tally.expired);
                 }
             }
         }
@@ -206,6 +208,10 @@ impl Backend for MokaBackend {
             expired: total(&self.tally.expired),
             refused: refused + total(&self.tally.too_large),
         }
+    }
+
+    fn negative_entries(&self) -> u64 {
+        self.tally.negative.load(Ordering::Relaxed)
     }
 }
 
@@ -260,19 +266,23 @@ impl Tally {
     fn note_arrival(&self, entry: &Entry) {
         self.entries.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(entry.weight(), Ordering::Relaxed);
+        count_if(entry.is_absent(), &self.negative);
     }
 
     fn note_departure(&self, entry: &Entry, cause: RemovalCause) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(entry.weight(), Ordering::Relaxed);
-        if cause == RemovalCause::Size {
-            count(&self.dropped);
+        if entry.is_absent() {
+            self.negative.fetch_sub(1, Ordering::Relaxed);
         }
+        count_if(cause == RemovalCause::Size && !entry.is_absent(), &self.dropped);
     }
 }
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+fn count_if(is_counted: bool, counter: &AtomicU64) {
+    if is_counted {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Rounds of moka's maintenance after one insert. One is enough but for readers that touch each victim between

@@ -24,6 +24,25 @@ pub(crate) fn status(error: &object_store::Error) -> StatusCode {
     }
 }
 
+/// The error in words for whoever runs the gateway, with what it came from.
+pub fn describe(error: &object_store::Error) -> String {
+    let first: &(dyn StdError + 'static) = error;
+    let causes: Vec<_> =
+        iter::successors(Some(first), |error| (*error).source()).map(ToString::to_string).collect();
+    let causes = causes.join(": ");
+    // What `LocalFileSystem` calls a file that ends before the length that it had when it was opened.
+    if causes.contains("Out of range of file") {
+        return format!("the file became shorter while it was sent, so the client was cut off ({causes})");
+    }
+    causes
+}
+
+/// A body that ends before the announced length, without an error of the store.
+pub(crate) fn short(sent: u64, announced: u64) -> object_store::Error {
+    let message = format!("the store sent {sent} of {announced} bytes, so the client was cut off");
+    object_store::Error::Generic { store: "http_gateway", source: message.into() }
+}
+
 /// What the cache makes of the error. `None`, if it only passed on what the store said.
 pub(crate) fn kind(error: &object_store::Error) -> Option<ErrorKind> {
     find::<Error>(error).map(Error::kind)

@@ -296,6 +296,28 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant {
+            name: "an object that the predicate refuses is cached",
+            edits: &[Edit {
+                path: HEAD,
+                text: "cache(&answer.meta, &answer.attributes)",
+                replacement: "true",
+            }],
+        },
+        ["settings", "what_the_predicate_refuses_is_read_each_time_and_not_kept"],
+    ),
+    (
+        Mutant {
+            name: "an error names an inner key",
+            edits: &[Edit {
+                path: "crates/cache-core/src/read_through/mod.rs",
+                text: "error.with_shown_key(key, self.shown(key))",
+                replacement: "error.with_shown_key(key, key)",
+            }],
+        },
+        ["errors", "an_error_names_the_objects_path"],
+    ),
+    (
+        Mutant {
             name: "an answer that was on its way while something newer was heard is kept",
             edits: &[Edit {
                 path: CORE_OBSERVE,

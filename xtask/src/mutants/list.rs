@@ -187,8 +187,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a floor covers no key below its prefix",
         edits: &[Edit {
             path: FENCE,
-            text: "Self::Prefix(prefix) => key.starts_with(&**prefix)",
-            replacement: "Self::Prefix(prefix) => **prefix == *key",
+            text: "epoch < *floor && key.starts_with(&**prefix)",
+            replacement: "epoch < *floor && **prefix == *key",
         }],
     },
     Mutant {

@@ -14,6 +14,7 @@ use super::{
     request::{Outcome, Request},
     table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
     tasks::{Counted, runtime},
+    trace::Cause,
 };
 use crate::{
     Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
@@ -40,10 +41,17 @@ pub(super) fn flight<V: Validator + ?Sized>(
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
-    validator: Option<Arc<dyn Validator>>,
+    trigger: Trigger,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, counted, tracked, seq, validator).fly(looked, true).boxed()
+    Flight::new(shared, counted, tracked, seq, trigger).fly(looked, true).boxed()
+}
+
+/// The read that a flight is started for.
+pub(super) struct Trigger {
+    pub(super) cause: Cause,
+    /// Sends the request in the origin's place.
+    pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -52,8 +60,7 @@ pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyUse,
     pub(super) seq: u64,
-    /// Sends the request in the origin's place.
-    validator: Option<Arc<dyn Validator>>,
+    trigger: Trigger,
     /// The question, once it was sent, until it is answered.
     request: Option<Request<V>>,
     /// It has a place at the origin.
@@ -66,18 +73,12 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(
-        shared: &Arc<Shared<V>>,
-        counted: Counted,
-        tracked: KeyUse,
-        seq: u64,
-        validator: Option<Arc<dyn Validator>>,
-    ) -> Self {
+    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64, trigger: Trigger) -> Self {
         Self {
             shared: Arc::clone(shared),
             tracked,
             seq,
-            validator,
+            trigger,
             request: None,
             placed: false,
             publishing: false,
@@ -100,8 +101,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
         self.placed = true;
         let asked_at = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(asked_at));
-        let known = held.entry.filter(|entry| !expired && !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
+        let known = held_copy.filter(|_| !expired);
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
         self.ask_from(asked_at);
@@ -119,14 +121,14 @@ impl<V: Validator + ?Sized> Flight<V> {
             running.phase = Phase::Asked(asked_at);
         }
         let key = self.tracked.key.as_str();
-        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at));
+        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at, &self.trigger.cause));
     }
 
     /// The origin's answer; `None` if patience ran out while somebody waited.
     async fn answer(&self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
         // Within, so that a panic is caught also where the call itself does the work.
         let question = async {
-            match &self.validator {
+            match &self.trigger.validator {
                 Some(validator) => validator.validate(&self.tracked.key, pinned).await,
                 None => self.shared.origin.validate(&self.tracked.key, pinned).await,
             }
@@ -154,7 +156,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
-            request.end(Outcome::of_read(&answer), n_joined);
+            request.end(Outcome::of_read(&answer, question.pinned.as_ref()), n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at);
@@ -243,7 +245,10 @@ impl<V: Validator + ?Sized> Flight<V> {
         let next = state.waiting.take().unwrap_or_else(|| Waiting {
             answer: watch::channel(None).0,
             runtime: here,
-            validator: self.validator.clone(),
+            trigger: Trigger {
+                cause: self.trigger.cause.of_replacement(),
+                validator: self.trigger.validator.clone(),
+            },
         });
         let moved = Landed::Moved(next.answer.subscribe());
         self.placed = false;
@@ -257,13 +262,13 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
     /// longer. One that takes this one's place at the origin is not impatient.
     fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
-        let Waiting { answer, runtime, validator } = next;
+        let Waiting { answer, runtime, trigger } = next;
         let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
         drop(state);
         self.shared.sweeper.ensure(&self.shared, &runtime);
         // Also once the cache is closed, which waits for this one.
         let counted = self.shared.tasks.count();
-        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq, validator);
+        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq, trigger);
         flight.placed = is_second;
         runtime.spawn(flight.fly(None, !is_second).boxed());
     }
@@ -297,11 +302,11 @@ fn changed(answer: &Validation) -> Option<&Entry> {
 
 /// What was asked.
 struct Question {
-    /// What was held and neither void nor expired.
+    /// The copy that was held, neither void nor expired.
     known: Option<Entry>,
-    /// Something void was held.
+    /// A void copy was held.
     void: bool,
-    /// Something expired was held.
+    /// An expired copy was held.
     expired: bool,
     /// The entry whose version was sent.
     pinned: Option<Entry>,
@@ -321,7 +326,12 @@ async fn publish<V: ?Sized>(
     let asked_at = question.asked_at;
     let entry = match answer {
         // One that was handed out before is somebody else's to stamp.
-        Ok(Validation::Changed(entry)) => entry.unstamped(),
+        Ok(Validation::Changed(entry)) => {
+            let entry = entry.unstamped();
+            // Also where it is not kept: whatever reads it can tell whose it is.
+            entry.give_to(shared.settings.identity);
+            entry
+        }
         Ok(Validation::Unchanged | Validation::Gone) => {
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
@@ -343,7 +353,6 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
-        entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
         if replaced {

@@ -19,6 +19,7 @@ mod drive;
 mod flight;
 mod held;
 mod observe;
+mod permit;
 mod places;
 mod read;
 mod request;
@@ -40,7 +41,7 @@ use std::{
 use bytes::Bytes;
 
 use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
-pub use self::{observe::Observation, write::OpenWrite};
+pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -278,8 +279,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
-    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 16 prefixes are kept
-    /// apart: one more, and all copies are void.
+    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 64 prefixes
+    /// are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that have
+    /// most in common count as one, the part that they share.
     ///
     /// # Errors
     ///
@@ -300,8 +302,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        self.shared.counters.add(Count::InvalidatedByApi, self.shared.backend.usage().entries);
-        write::clear(&self.shared, counted).await
+        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
@@ -319,7 +320,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         self.shared.tasks.idle().await;
-        write::clear(&self.shared, self.shared.tasks.count()).await
+        write::clear(&self.shared, self.shared.tasks.count(), None).await
     }
 
     /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
@@ -329,7 +330,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot(&self.shared.backend.usage())
+        let backend = &self.shared.backend;
+        self.shared.counters.snapshot(&backend.usage(), backend.negative_entries())
     }
 
     /// A handle that does not keep the cache alive.
@@ -426,8 +428,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces leave it out. For those who keep other things
-    /// beside objects in one backend. Default: nothing.
+    /// What all keys begin with that is no part of an object's name; traces and errors leave it out.
+    /// For those who keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -474,7 +476,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
     /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
     /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
-    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted; what is
+    /// sent with a [`request_permit`](ReadThrough::request_permit) is. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
@@ -512,13 +515,14 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                         .negative_ttl
                         .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
                 ),
-                places: Places::new(self.settings.max_in_flight),
+                places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
                 warnings: Warnings::new(),
                 tasks: Tasks::default(),
+                clearing: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -544,9 +548,11 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     warnings: Warnings,
     tasks: Tasks,
+    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
+    clearing: tokio::sync::Mutex<()>,
     sweeper: Sweeper,
     absences: Absences,
-    places: Places,
+    places: Arc<Places>,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -610,7 +616,7 @@ impl<V: ?Sized> Shared<V> {
             Served::new(entry, status, vouched_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),
+            Verdict::Fresh if entry.is_absent() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
             Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
@@ -622,9 +628,14 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    /// `key` as traces show it.
+    /// `key` as traces and errors show it.
     fn shown<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
+    }
+
+    /// The error, about the object that the caller knows: every error of a key leaves through this.
+    fn about(&self, key: &str, error: Error) -> Error {
+        error.with_shown_key(key, self.shown(key))
     }
 
     fn count(&self, count: Count) {

@@ -8,13 +8,14 @@ use std::{
     future::{pending, poll_fn},
     pin::pin,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Semaphore;
 
 use super::{
-    Settings,
+    Settings, Shared,
     flight::{Flight, Landed},
     held::caught,
     table::Drive,
@@ -31,7 +32,7 @@ pub(super) struct Places {
     /// How many are in use, or were handed to the queue; and in units of `WAITING`, how many flights wait.
     word: AtomicU64,
     /// A permit is a place that was taken for the first who waits. One that nobody took in the end is the next one's.
-    queue: Semaphore,
+    pub(super) queue: Semaphore,
 }
 
 impl Places {
@@ -92,7 +93,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// answer any more, or there was no place for too long.
     pub(super) async fn wait_for_a_place(&self) -> Result<(), Option<Landed>> {
         let mut place = pin!(self.shared.places.queue.acquire());
-        let mut late = pin!(self.late());
+        let mut late = pin!(late(self.shared.settings.queue_timeout));
         let mut waits = None;
         let mut deserted: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|context| {
@@ -120,50 +121,53 @@ impl<V: Validator + ?Sized> Flight<V> {
                         continue;
                     }
                 }
-                waits.get_or_insert_with(|| self.begin_to_wait());
+                waits.get_or_insert_with(|| self.shared.begin_to_wait());
                 ready!(late.as_mut().poll(context));
-                let error = self.too_many();
+                let error = too_many(&self.shared.settings).with_key(&self.tracked.key);
                 return Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error))));
             }
         })
         .await
     }
+}
 
-    /// Resolves when it has waited too long. Never in a runtime without time.
-    async fn late(&self) {
-        let limit = self.shared.settings.queue_timeout;
-        let slept = async {
-            tokio::time::sleep(limit).await;
-            Ok(())
-        };
-        if caught(slept).await.is_err() {
-            pending::<()>().await;
-        }
-    }
-
-    fn too_many(&self) -> Error {
-        let Settings { max_in_flight, queue_timeout, .. } = &self.shared.settings;
-        let message = format!(
-            "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"
-        );
-        Error::new(ErrorKind::Timeout, message).with_key(&self.tracked.key)
-    }
-
-    fn begin_to_wait(&self) -> Waits<'_> {
+impl<V: ?Sized> Shared<V> {
+    /// One more waits for a place, until what is returned is dropped.
+    pub(super) fn begin_to_wait(&self) -> Waits<'_> {
         // Who parks a flight from here on sees that one waits.
-        if self.shared.places.begin_to_wait() {
-            self.shared.table.want_all();
+        if self.places.begin_to_wait() {
+            self.table.want_all();
         }
-        Waits(&self.shared.places)
+        Waits(&self.places)
     }
+}
+
+/// Resolves when something has waited too long. Never in a runtime without time.
+pub(super) async fn late(limit: Duration) {
+    let slept = async {
+        tokio::time::sleep(limit).await;
+        Ok(())
+    };
+    if caught(slept).await.is_err() {
+        pending::<()>().await;
+    }
+}
+
+/// The error for one that has waited too long.
+pub(super) fn too_many(settings: &Settings) -> Error {
+    let Settings { max_in_flight, queue_timeout, .. } = settings;
+    let message = format!(
+        "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"
+    );
+    Error::new(ErrorKind::Timeout, message)
 }
 
 fn unwanted() -> Error {
     Error::new(ErrorKind::Other, "nobody waited for the answer")
 }
 
-/// A flight that waits.
-struct Waits<'a>(&'a Places);
+/// A flight that waits, or another request.
+pub(super) struct Waits<'a>(&'a Places);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {

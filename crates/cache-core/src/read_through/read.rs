@@ -10,10 +10,11 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{
     Served, Shared, Status, Use,
     drive::{Arrival, Driver, Parked, hand_on},
-    flight::{Landed, flight},
+    flight::{Landed, Trigger, flight},
     held::Held,
     table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
     tasks::{Counted, runtime},
+    trace::Cause,
 };
 use crate::{
     Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
@@ -50,8 +51,8 @@ pub(super) async fn read<V: Validator + ?Sized>(
             Some(Landed::Moved(_)) | None => {}
         }
     }
-    Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_raw_key(key))
+    let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+    Err(shared.about(key, lost))
 }
 
 /// What a reader does at a key.
@@ -74,7 +75,7 @@ async fn approach<'a, V: Validator + ?Sized>(
     freshness: &Freshness,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key)?;
+    let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
@@ -154,7 +155,8 @@ fn board<'a, V: Validator + ?Sized>(
     validator: Option<&Arc<dyn Validator>>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked, validator.cloned());
+    let trigger = Trigger { cause: Cause::caller(), validator: validator.cloned() };
+    let flight = flight(shared, counted, &runtime, tracked, seq, looked, trigger);
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -176,7 +178,8 @@ fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, hel
     }
     let seq = state.begin_flight(seen.epoch, None, Drive::Task);
     drop(state);
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), None));
+    let trigger = Trigger { cause: Cause::background(), validator: None };
+    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), trigger));
 }
 
 /// A place among the waiters of a flight.
@@ -227,7 +230,8 @@ fn join<V: ?Sized>(
         waiting.answer.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone(), validator: validator.cloned() });
+        let trigger = Trigger { cause: Cause::background(), validator: validator.cloned() };
+        state.waiting = Some(Waiting { answer, runtime: runtime.clone(), trigger });
         ticket
     };
     Some(Joined { ticket, parked })
@@ -269,7 +273,7 @@ async fn cover<V: ?Sized>(
             }
         }
     }
-    Err(error.with_raw_key(key))
+    Err(shared.about(key, error))
 }
 
 /// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.

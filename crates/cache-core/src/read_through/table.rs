@@ -16,11 +16,11 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::{
     drive::{Parked, hand_on},
-    flight::Landed,
+    flight::{Landed, Trigger},
     observe::{Heard, Observation},
 };
 use crate::{
-    Key, Moment, Result, Validator,
+    Key, Moment, Result,
     fence::Epoch,
     sync::{Mutex, MutexGuard},
 };
@@ -99,8 +99,8 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
-    /// That of the reader that came first, if it brought one.
-    pub(super) validator: Option<Arc<dyn Validator>>,
+    /// The first reader that waited for it.
+    pub(super) trigger: Trigger,
 }
 
 #[derive(Clone, Copy)]

@@ -22,6 +22,7 @@ use super::{
     request::{Outcome, Request},
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
+    trace::{Cause, in_caller_span},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
@@ -119,15 +120,33 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
 
 /// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
 /// [`WholeFence`].
-pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
+///
+/// What the backend drops is counted under `cause`, and once: not where it cannot be called, and not
+/// by each of several that are under way.
+pub(super) async fn clear<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    counted: Counted,
+    cause: Option<Count>,
+) -> Result<()> {
     shared.epochs.raise_whole();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    counted.spawn(&runtime()?, async move {
+    let clear = async move {
+        let is_counting = task.clearing.try_lock();
+        let clear = async {
+            // Read when all is void, so that nothing is kept meanwhile that readers are served.
+            let n_copies = task.n_copies();
+            task.backend.clear().await.map(|()| n_copies)
+        };
+        let cleared = task.backend_call(clear).await;
+        if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {
+            task.counters.add(cause, *n_copies);
+        }
         // If the caller went away, nobody wants to know.
-        let _ = done.send(task.backend_call(task.backend.clear()).await);
-    });
+        let _ = done.send(cleared.map(|_| ()));
+    };
+    counted.spawn(&runtime()?, in_caller_span(clear));
     answer.await.unwrap_or_else(|_| Err(lost()))
 }
 
@@ -162,14 +181,15 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    counted.spawn(&runtime, async move {
+    let task = async move {
         // The fence at the end is up before the caller learns of it.
         let _ = done.send(caught(body(write, gone)).await);
-    });
+    };
+    counted.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, the caller's guard fences and voids.
-    let result = answer.await.map_err(|_| lost().with_raw_key(key))?;
+    let result = answer.await.map_err(|_| caller.shared.about(key, lost()))?;
     caller.ended = true;
-    result.map_err(|error| error.with_raw_key(key))
+    result.map_err(|error| caller.shared.about(key, error))
 }
 
 /// A write that is open: while it is, nothing of its key is published but by itself.
@@ -197,7 +217,7 @@ type Gone = oneshot::Receiver<std::convert::Infallible>;
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
-        let tracked = shared.table.enter(key)?;
+        let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
         state.fence();
         state.writes += 1;
@@ -318,22 +338,23 @@ async fn send<V: ?Sized, T>(
     shared: &Arc<Shared<V>>,
     op: Op,
     key: &Key,
-    mut gone: Gone,
+    gone: Gone,
     sent_at: Moment,
     write: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let given_up = || Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open");
-    if gone.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed) {
-        return Err(given_up());
-    }
-    let request = Request::send(shared, op, key.as_str(), sent_at);
+    let request = async {
+        // Counted when it is first polled, for only then it is made.
+        let request = Request::send(shared, op, key.as_str(), sent_at, &Cause::caller());
+        let answer = request.answer(write).await;
+        request.end(Outcome::of_write(&answer), || 0);
+        answer
+    };
     tokio::select! {
         biased;
-        _ = gone => Err(given_up()),
-        answer = request.answer(write) => {
-            request.end(Outcome::of_write(&answer), || 0);
-            answer
+        _ = gone => {
+            Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open"))
         }
+        answer = request => answer,
     }
 }
 

@@ -115,7 +115,7 @@ impl Counters {
         self.origin_times[op as usize].add(span, &Stats::ORIGIN_BOUNDS);
     }
 
-    pub(crate) fn snapshot(&self, usage: &Usage) -> Stats {
+    pub(crate) fn snapshot(&self, usage: &Usage, negative_entries: u64) -> Stats {
         let sum = |count: Count| {
             let one = |stripe: &Stripe| stripe.0[count as usize].load(Ordering::Relaxed);
             self.stripes.iter().map(one).fold(0, u64::wrapping_add)
@@ -171,7 +171,8 @@ impl Counters {
                 unvalidatable: sum(Count::Unvalidatable),
             },
             backend_errors: sum(Count::BackendErrors),
-            entries: usage.entries,
+            // The two were read one after the other.
+            entries: usage.entries.saturating_sub(negative_entries),
             bytes: usage.bytes,
             capacity_bytes: usage.capacity_bytes.unwrap_or(u64::MAX),
             bytes_from_cache: sum(Count::BytesFromCache),
@@ -201,10 +202,10 @@ mod tests {
     fn an_interval_is_a_difference() {
         let counters = Counters::default();
         counters.add(Count::Fresh, 2);
-        let earlier = counters.snapshot(&Usage { entries: 1, ..Usage::default() });
+        let earlier = counters.snapshot(&Usage { entries: 1, ..Usage::default() }, 0);
         counters.add(Count::Fresh, 1);
         counters.add(Count::Fetched, 1);
-        let later = counters.snapshot(&Usage { entries: 5, ..Usage::default() });
+        let later = counters.snapshot(&Usage { entries: 7, ..Usage::default() }, 2);
         let between = later - earlier;
         assert_eq!((between.hits(), between.misses(), between.gets(), between.entries), (1, 1, 2, 5));
         assert!((between.hit_ratio() - 0.5).abs() < f64::EPSILON);
@@ -219,7 +220,7 @@ mod tests {
                 scope.spawn(|| (0..1000).for_each(|_| counters.add(Count::Stale, 1)));
             }
         });
-        assert_eq!(counters.snapshot(&Usage::default()).stale, STRIPES as u64 * 2000);
+        assert_eq!(counters.snapshot(&Usage::default(), 0).stale, STRIPES as u64 * 2000);
     }
 
     /// The same share of all kinds of hits, whatever order they come in.
@@ -230,7 +231,7 @@ mod tests {
             counters.add_hit(Count::Fresh, 0, Duration::from_secs(3));
         }
         counters.add_hit(Count::Stale, 0, Duration::from_secs(400));
-        let age = counters.snapshot(&Usage::default()).age;
+        let age = counters.snapshot(&Usage::default(), 0).age;
         let counts = age.buckets().map(|bucket| bucket.count);
         assert_eq!((counts[4], counts[10], age.count()), (2, 1, 3));
     }
@@ -241,6 +242,6 @@ mod tests {
         counters.add(Count::OriginSent, 3);
         counters.add(Count::OriginGone, 1);
         counters.add(Count::PutFailed, 1);
-        assert_eq!(counters.snapshot(&Usage::default()).origin.in_flight, 1);
+        assert_eq!(counters.snapshot(&Usage::default(), 0).origin.in_flight, 1);
     }
 }

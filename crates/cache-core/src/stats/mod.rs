@@ -47,9 +47,10 @@ pub struct Stats {
     pub refused: Refused,
     /// Failed calls of the backend.
     pub backend_errors: u64,
-    /// Copies held now.
+    /// Copies held now. Negative entries, which remember that there is no object, are not counted,
+    /// here and among those dropped, if the backend tells them apart.
     pub entries: u64,
-    /// Bytes held now: keys, bodies, tags and bookkeeping.
+    /// Bytes held now: keys, bodies, tags and bookkeeping, those of negative entries too.
     pub bytes: u64,
     /// The most bytes that may be held; `u64::MAX` without a limit.
     pub capacity_bytes: u64,

@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod absences;
+mod counting;
+mod decoders;
 mod drives;
 mod dropped;
 mod failures;
 mod fences;
+mod floors;
 mod identity;
 mod observations;
 mod open_writes;

@@ -7,6 +7,7 @@
 mod cached_servers;
 mod cached_store;
 mod contract;
+mod decoders;
 mod scenarios;
 mod secrets;
 mod settings;

@@ -140,3 +140,84 @@ fn to_add_a_cache_asks_no_other() {
     }
     assert_eq!(*asked.lock().unwrap(), 0);
 }
+
+/// Every cache of a name is asked a bounded number of times because others come, and none for ever.
+#[test]
+fn to_add_caches_of_one_name_takes_linear_time() {
+    let registry = Registry::new();
+    let asked = Arc::new(Mutex::new(0));
+    let n = 3200;
+    for _ in 0..n {
+        let asked = Arc::clone(&asked);
+        registry.add(Source::new(&"pages".into(), move || {
+            *asked.lock().ok()? += 1;
+            Some(Snapshot::default())
+        }));
+    }
+    assert!(*asked.lock().unwrap() <= 16 * n, "{asked:?}");
+    let names = names(&registry);
+    assert_eq!((names.len(), &*names[0], &*names[3199]), (n, "pages", "pages#3200"));
+}
+
+/// Held without the caches; what is left is a multiple of what lives.
+#[test]
+fn dropped_caches_do_not_pile_up_without_an_export() {
+    let registry = Registry::new();
+    let kept = [cache(), cache()];
+    registry.add(source("kept", &kept[0]));
+    registry.add(source("kept", &kept[1]));
+    // How many sources the registry has.
+    let left = Arc::new(());
+    let mut most = 0;
+    for number in 0..8000 {
+        let (cache, handle) = (cache(), Arc::clone(&left));
+        let weak = Arc::downgrade(&cache);
+        // Each other of a name that never comes again.
+        let name = if number % 2 == 0 { "pages".to_owned() } else { format!("page {number}") };
+        registry.add(Source::new(&name.as_str().into(), move || {
+            let _handle = &handle;
+            Some(Snapshot::from(*weak.upgrade()?.lock().ok()?))
+        }));
+        most = most.max(Arc::strong_count(&left));
+    }
+    assert!(most < 200, "{most}");
+    assert_eq!(names(&registry), ["kept", "kept#2"]);
+    assert_eq!(Arc::strong_count(&left), 1);
+}
+
+/// Linear: what took 23 s takes milliseconds.
+#[test]
+fn an_export_that_finds_8000_caches_dropped_frees_all_names() {
+    let registry = Registry::new();
+    let caches: Vec<_> = (0..8000).map(|_| cache()).collect();
+    for (number, cache) in caches.iter().enumerate() {
+        registry.add(source(&format!("page {}", number % 100), cache));
+    }
+    let weak = Arc::downgrade(&caches[7999]);
+    drop(caches);
+    assert!(weak.upgrade().is_none());
+    assert!(registry.collect().is_empty());
+    // All the numbers are free again.
+    let (one, other) = (cache(), cache());
+    registry.add(source("page 99", &one));
+    registry.add(source("page 99", &other));
+    assert_eq!(names(&registry), ["page 99", "page 99#2"]);
+}
+
+/// One that is shown as another's second may have been built with that name.
+#[test]
+fn the_lowest_free_number_is_given_to_the_next() {
+    let registry = Registry::new();
+    let mut caches: Vec<_> = (0..5).map(|_| Some(cache())).collect();
+    for (built_as, cache) in ["a", "a#3", "a", "a", "a"].into_iter().zip(&caches) {
+        registry.add(source(built_as, cache.as_ref().unwrap()));
+    }
+    assert_eq!(names(&registry), ["a", "a#3", "a#2", "a#4", "a#5"]);
+    (caches[1], caches[3]) = (None, None);
+    assert_eq!(names(&registry), ["a", "a#2", "a#5"]);
+    let others = [cache(), cache(), cache(), cache()];
+    for (built_as, cache) in ["a", "a", "a", "a#2"].into_iter().zip(&others) {
+        registry.add(source(built_as, cache));
+    }
+    assert_eq!(names(&registry), ["a", "a#2", "a#5", "a#3", "a#4", "a#6", "a#2#2"]);
+}

@@ -33,7 +33,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind};
+use cache_core::{Error, ErrorKind, RequestPermit};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use object_store::{GetResult, Result};
 use tokio::{
@@ -103,6 +103,10 @@ struct Came {
 }
 
 struct Source {
+    /// Waits for leave to send the request; `None` when that is there, or was never needed.
+    queue: Option<Queue>,
+    /// Until the store has answered. A body that is read slowly keeps nobody from asking.
+    permit: Option<RequestPermit>,
     answer: Answer,
     /// Came, and was not yet cut into pieces.
     chunk: Bytes,
@@ -114,6 +118,9 @@ struct Source {
     /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
     idle: Option<Pin<Box<Sleep>>>,
 }
+
+/// Brings leave to send one request, if requests are limited.
+pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPermit>>>;
 
 enum Answer {
     Awaited(BoxFuture<'static, Result<GetResult>>),
@@ -129,29 +136,40 @@ impl Fill {
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        Self::new(fills, snapshot, range, Answer::Body(answer.into_stream()), is_shared)
+        Self::new(fills, snapshot, range, None, Answer::Body(answer.into_stream()), is_shared)
     }
 
-    /// A fill whose request is sent when the first reader needs it.
+    /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn of_request(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        queue: Queue,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        Self::new(fills, snapshot, range, Answer::Awaited(request), true)
+        Self::new(fills, snapshot, range, Some(queue), Answer::Awaited(request), true)
     }
 
     fn new(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        queue: Option<Queue>,
         answer: Answer,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
         let timer = runtime.clone();
-        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false, timer, idle: None };
+        let source = Source {
+            queue,
+            permit: None,
+            answer,
+            chunk: Bytes::new(),
+            n_empty: 0,
+            at_end: false,
+            timer,
+            idle: None,
+        };
         let came = Came {
             is_open: source.is_open(),
             source: Some(source),
@@ -252,6 +270,10 @@ impl Fill {
             source.idle = None;
             return step;
         }
+        if source.queue.is_some() {
+            // The store was not asked yet, so it is not silent.
+            return Poll::Pending;
+        }
         let Some(timer) = &source.timer else { return Poll::Pending };
         let limit = self.fills.origin_timeout;
         let idle = source.idle.get_or_insert_with(|| {
@@ -290,7 +312,13 @@ impl Fill {
             let body = match &mut source.answer {
                 Answer::Body(body) => body,
                 Answer::Awaited(request) => {
+                    if let Some(queue) = &mut source.queue {
+                        let permit = ready!(queue.poll_unpin(context));
+                        source.queue = None;
+                        source.permit = permit.map_err(Broken::Failed)?;
+                    }
                     let answer = ready!(request.poll_unpin(context));
+                    source.permit = None;
                     let body = self.check(answer)?.into_stream();
                     source.answer = Answer::Body(body);
                     return Poll::Ready(Ok(Bytes::new()));

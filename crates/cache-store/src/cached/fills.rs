@@ -3,18 +3,19 @@
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
 
 use bytes::Bytes;
-use cache_core::Clock;
+use cache_core::{Clock, ReadThrough, WeakReadThrough};
 use futures_util::FutureExt;
 use object_store::{GetOptions, ObjectStore, path::Path};
 
 use super::{
     blocks::Blocks,
-    fill::{Fill, FillUse},
+    fill::{Fill, FillUse, Queue},
+    head::Heads,
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
@@ -29,6 +30,8 @@ pub(super) struct Fills {
     pub(super) blocks: Arc<Blocks>,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
+    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
+    heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
 }
 
@@ -48,7 +51,26 @@ impl Fills {
         blocks: Arc<Blocks>,
         origin_timeout: Duration,
     ) -> Self {
-        Self { cache, clock, store, blocks, origin_timeout, table: Mutex::default() }
+        Self { cache, clock, store, blocks, origin_timeout, heads: OnceLock::new(), table: Mutex::default() }
+    }
+
+    /// From now on requests for blocks count under the limit of `heads`.
+    pub(super) fn limit_by(&self, heads: &ReadThrough<Heads>) {
+        let _ = self.heads.set(heads.downgrade());
+    }
+
+    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a request for a head
+    /// has come to its end before blocks are asked for, and one for blocks needs no other.
+    fn queue(self: &Arc<Self>) -> Queue {
+        let fills = Arc::clone(self);
+        async move {
+            match fills.heads.get().and_then(WeakReadThrough::upgrade) {
+                Some(heads) => heads.request_permit().await.map(Some),
+                // Who goes on reading when the cache is gone is the only one.
+                None => Ok(None),
+            }
+        }
+        .boxed()
     }
 
     /// Lets others join `fill`.
@@ -139,7 +161,7 @@ impl Fills {
             request.answer(store.get_opts(&location, question)).await
         };
         let request = request.boxed();
-        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, request));
+        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request));
         if let Some(fill) = self.join_or_add(&new, start) {
             return Found::Coming { fill, joined: true };
         }

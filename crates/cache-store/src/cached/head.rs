@@ -11,7 +11,7 @@
 //! dropped.
 //!
 //! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
-//! one of an object that is too large, serves the readers that asked for it and is not held: nothing could be fetched
+//! one of an object that is too large, or that `cache_if` refuses, serves the readers that asked for it and is not held: nothing could be fetched
 //! later that is known to belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
@@ -27,7 +27,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Result, Validation, Validator};
-use object_store::{Extensions, GetOptions, GetRange, GetResult, path::Path};
+use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
 use super::{
@@ -52,11 +52,13 @@ pub(super) struct Heads {
     settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) strength: ValidatorStrength,
     pub(super) max_object_size: Option<u64>,
+    pub(super) cache_if: Option<Arc<CacheIf>>,
 }
+
+pub(super) type CacheIf = dyn Fn(&ObjectMeta, &object_store::Attributes) -> bool + Send + Sync;
 
 /// What a reader wants with the head, and what came of it.
 pub(super) struct Want {
@@ -259,6 +261,7 @@ impl Heads {
         let is_fit = version.e_tag.is_some()
             && !is_repeated
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
+            && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
             && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
         let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());

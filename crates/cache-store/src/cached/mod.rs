@@ -167,8 +167,9 @@ impl CachedStore {
         self.shared.heads.invalidate(&head::key_of(location)).await
     }
 
-    /// The same for all objects whose paths begin with `prefix`, byte for byte. Takes constant time. At most 16 prefixes
-    /// are kept apart: one more, and it is as if all objects were meant.
+    /// The same for all objects whose paths begin with `prefix`, byte for byte. Takes constant time. At most 64
+    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that
+    /// have most in common count as one, the part that they share.
     ///
     /// # Errors
     ///

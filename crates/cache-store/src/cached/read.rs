@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served, Status};
+use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 
 use super::{
@@ -274,7 +274,11 @@ pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error 
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
     let is_not_modified = OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
-    let source = Box::new(error);
+    // A `Generic` error has no path of its own.
+    let source = Box::new(match Key::parse(&path) {
+        Ok(key) => error.with_key(&key),
+        Err(_) => error,
+    });
     match kind {
         _ if is_not_modified => E::NotModified { path, source },
         ErrorKind::NotFound => E::NotFound { path, source },

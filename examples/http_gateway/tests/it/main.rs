@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod buckets;
+mod cache_control;
 mod cache_status;
 mod clients;
 mod conditions;

@@ -4,16 +4,19 @@
 
 mod conditions;
 mod conformance;
+mod errors;
 mod figures;
 mod fills;
 mod get;
 mod lies;
+mod limits;
 mod lists;
 mod metadata;
 mod model;
 mod observations;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
 mod settings;
