@@ -232,7 +232,8 @@ impl Heads {
         GetOptions { range, ..want.options.clone() }
     }
 
-    /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the store's own answer.
+    /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the store's
+    /// own answer.
     async fn send(
         &self,
         key: &Key,

@@ -66,21 +66,22 @@ pub use self::{
 /// | --- | --- |
 /// | not fresh, or not held, and none of the blocks is held | one, for the bytes wanted, widened to whole blocks |
 /// | fresh, and the blocks are held | none |
-/// | not fresh, and all blocks wanted are held | one HEAD, which brings the metadata too; if the object has changed, one more for the bytes |
-/// | not fresh, and some of the blocks are held | one, from the first missing block to the last; if the object has changed, one more for the rest |
+/// | not fresh, and all blocks wanted are held | one HEAD; one more if the object has changed |
+/// | not fresh, and some of them are held | one, for all from the first missing to the last; as above |
 /// | fresh, and some blocks are missing | one for each run of missing blocks, with `If-Match` |
 /// | with a condition (`If-None-Match` …), and a head that is fresh | none, or what the bytes cost |
 /// | with a condition, and no such head | one: that is the validation |
 ///
 /// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
 /// or larger than `max_object_size`, are read from the store each time, by one request; of several ranges, those that are
-/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version is read from the store
-/// too. Conditions are judged by RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached version does not
-/// meet is revalidated before it fails.
+/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version is
+/// read from the store too. Conditions are judged by RFC 9110 section 13.2.2; under a `max_age`, an
+/// `If-Match` that the cached version does not meet is revalidated before it fails.
 ///
-/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object that a list, a [`Bypass`]
-/// read or an error shows to have changed is revalidated before it is next served, however fresh an answer is asked for,
-/// and one that is gone or forbidden is dropped. Of equal tags, another date tells of changed metadata: the blocks stay.
+/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object that a
+/// list, a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
+/// however fresh an answer is asked for, and one that is gone or forbidden is dropped. Of equal tags,
+/// another date tells of changed metadata: the blocks stay.
 ///
 /// A single read may say otherwise: its
 /// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the

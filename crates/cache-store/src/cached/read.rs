@@ -89,8 +89,8 @@ enum Verdict {
 }
 
 impl Shared {
-    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with what a read with
-    /// `options` wants of the body.
+    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with
+    /// what a read with `options` wants of the body.
     pub(super) async fn know(
         &self,
         location: &Path,
@@ -186,8 +186,8 @@ impl Known {
     }
 }
 
-/// What is held has no part in it, or it is hard to tell whether it has: old versions, ranges that cannot be, or have no
-/// byte.
+/// What is cached has no part in it, or it is hard to tell whether it has: old versions, ranges that
+/// cannot be, or have no byte.
 fn is_for_the_store(options: &GetOptions) -> bool {
     options.extensions.get::<Bypass>().is_some()
         || options.version.is_some()
