@@ -40,7 +40,12 @@ impl fmt::Display for Action {
 
 /// `error` as one of ours. Says nothing that the store's error says: that is the source.
 pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
-    match (judge(&error), action) {
+    described(&error, action, store).with_source(error)
+}
+
+/// The same without the source.
+pub(crate) fn described(error: &object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
+    match (judge(error), action) {
         ((ErrorKind::Unsupported, _), _) => {
             Error::new(ErrorKind::Unsupported, format!("{store} cannot {action}"))
         }
@@ -49,7 +54,6 @@ pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl 
         (CONFLICT, Action::Read) => Error::new(ErrorKind::Other, REFUSED),
         ((kind, message), _) => Error::new(kind, message),
     }
-    .with_source(error)
 }
 
 /// Whether the store failed to answer, or left the outcome of a write open.
@@ -112,14 +116,6 @@ pub(crate) fn is_about_range(error: &object_store::Error) -> bool {
     let cause = root_cause(error).to_lowercase();
     // object_store: "Requested 0..5, got 0..9".
     cause.contains("range") || cause.contains("416") || cause.starts_with("requested ")
-}
-
-/// The same of an error of ours. One without a cause says that the answer is of another range.
-pub(crate) fn may_be_about_range(error: &Error) -> bool {
-    match error.source().and_then(|cause| cause.downcast_ref()) {
-        Some(cause) => is_about_form(cause),
-        None => error.kind() == ErrorKind::Unavailable,
-    }
 }
 
 /// Whether the store says that the range begins behind the end of the object.

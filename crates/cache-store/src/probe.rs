@@ -315,7 +315,7 @@ impl<'a> Probe<'a> {
         let tag_per_version = self.tag_per_version().await?;
         let strength = match (promised, tag_per_version) {
             _ if tag::is_weak(&first_tag) => ValidatorStrength::Weak,
-            (ValidatorStrength::Strong, Support::Ignored) => {
+            (ValidatorStrength::Strong | ValidatorStrength::ByForm, Support::Ignored) => {
                 ValidatorStrength::Timestamp(crate::strength::SECONDS)
             }
             (_, Support::Racy) => ValidatorStrength::None,

@@ -62,7 +62,7 @@ use crate::{local_disk, tag};
 /// | local disk, earlier Linux on these file systems | `Timestamp(20 ms)` |
 /// | local disk otherwise | `Timestamp(2 s)` |
 /// | HTTP and WebDAV | `Timestamp(2 s)` |
-/// | any other, `PrefixStore` among them | `Timestamp(2 s)` |
+/// | any other, `PrefixStore` among them | `ByForm` |
 ///
 /// Whatever the strength, a tag that is marked as weak confirms only where the builder accepts weak tags, and
 /// an object without a tag is judged by its date, as under `Timestamp` with a grain of at least 2 s, since
@@ -76,6 +76,20 @@ pub enum ValidatorStrength {
     /// the object was older than the grain when it was asked for. What was just put is never confirmed. The
     /// grain must cover the difference between this machine's clock and the store's.
     Timestamp(Duration),
+    /// Judged for each object by the form of its tag: `Strong` if that is one which only object stores
+    /// give, else `Timestamp(2 s)`. For stores of an unknown kind, which wrap one of a known kind.
+    ///
+    /// | form | of |
+    /// | --- | --- |
+    /// | `"<32 hex digits>"` | S3 and its like: one part |
+    /// | `"<32 hex digits>-<number>"` | the same: several parts |
+    /// | `"0x<hex digits>"` | Azure |
+    /// | any, beside a version id of digits alone | GCS: the generation |
+    ///
+    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's tag are not among these. A web
+    /// server that hashes time and size into 32 hex digits looks like S3: inside of a wrapper, say
+    /// `Timestamp(2 s)`.
+    ByForm,
     /// Every tag is taken for a weak one, also without a `W/`.
     Weak,
     /// Tags and dates say nothing: every read fetches, and nothing is kept.
@@ -87,9 +101,10 @@ impl ValidatorStrength {
     ///
     /// The kind can be told by what the store shows of itself (`Display`) alone. Throttled, limited and
     /// chunked stores of object_store show the store inside of them, and are judged by that. `PrefixStore`
-    /// and most other wrappers hide it, and count as unknown: an unknown store gets `Timestamp(2 s)`, which
-    /// is right for a local disk or a web server inside, and costs strong stores one more fetch of what is
-    /// young or was just put. Where you know better, ask for the innermost store and say so:
+    /// and most other wrappers hide it, and count as unknown: their objects are judged one by one
+    /// ([`ByForm`](Self::ByForm)). That is right for S3, GCS and Azure inside, for a local disk and for
+    /// most web servers; it costs other strong stores one more fetch of what is young or was just put.
+    /// Where you know better, ask for the innermost store and say so:
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -123,15 +138,21 @@ impl ValidatorStrength {
                 || shown.starts_with("MicrosoftAzure {")
             {
                 return Self::Strong;
-            } else {
-                // `HttpStore`, and all that are not known.
+            } else if shown == "HttpStore" {
                 return Self::Timestamp(SECONDS);
+            } else {
+                return Self::ByForm;
             }
         }
     }
 
     /// How far `version` can be kept, which came in the answer to a request that was sent at `sent_at`.
     pub(crate) fn keep(self, version: &Version, sent_at: SystemTime, accept_weak: bool) -> Keep {
+        if self == Self::ByForm {
+            let names_version = tag::is_of_object_store(version.e_tag.as_deref(), version.version.as_deref());
+            let strength = if names_version { Self::Strong } else { Self::Timestamp(SECONDS) };
+            return strength.keep(version, sent_at, accept_weak);
+        }
         let is_older_than = |grain| {
             let age = version.last_modified.and_then(|date| sent_at.duration_since(date).ok());
             age.is_some_and(|age| age > grain)
@@ -194,6 +215,47 @@ mod tests {
         check(strength, "\"x\"", None, false, Keep::Unconfirmable);
         check(Timestamp(Duration::from_millis(20)), "\"x\"", YOUNG, false, Keep::Confirmable);
         check(Timestamp(Duration::MAX), "\"x\"", OLD, false, Keep::Unconfirmable);
+    }
+
+    #[test]
+    fn the_form_of_a_tag_tells_whose_it_is() {
+        let md5 = "0123456789abcdef0123456789abcdef";
+        for tag in [format!("\"{md5}\""), format!("\"{md5}-12\""), "\"0x8DCF4A1B2C3D4E5\"".into()] {
+            check(ValidatorStrength::ByForm, &tag, None, false, Keep::Confirmable);
+            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Keep::Confirmable);
+            check(ValidatorStrength::ByForm, &format!("W/{tag}"), OLD, false, Keep::Unconfirmable);
+        }
+        let others = [
+            "\"5e8f8d3c-264\"".into(),
+            "2f1a3-5e8f8d3c1a2b3-11".into(),
+            "\"1\"".into(),
+            "\"0x\"".into(),
+            "\"0xyz\"".into(),
+            format!("\"{md5}0\""),
+            format!("\"{md5}-\""),
+            format!("\"{md5}-1f\""),
+            format!("\"{}\"", &md5[1..]),
+            format!("\"{}g\"", &md5[1..]),
+        ];
+        for tag in others {
+            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Keep::Unconfirmable);
+            check(ValidatorStrength::ByForm, &tag, OLD, false, Keep::Confirmable);
+        }
+        check(ValidatorStrength::ByForm, "", YOUNG, false, Keep::Unconfirmable);
+        for (id, keep) in [
+            (Some("1712345678901234"), Keep::Confirmable),
+            (Some("null"), Keep::Unconfirmable),
+            (Some(""), Keep::Unconfirmable),
+            (None, Keep::Unconfirmable),
+        ] {
+            let version = Version {
+                e_tag: Some("\"CKih16GjycICEAE=\"".into()),
+                version: id.map(Into::into),
+                ..Version::default()
+            };
+            let kept = ValidatorStrength::ByForm.keep(&version, SystemTime::UNIX_EPOCH, false);
+            assert_eq!(kept, keep, "{id:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,20 @@ pub(crate) fn names_one_version(tag: &str) -> bool {
         }
 }
 
+/// Whether a tag, or a version id beside it, has a form that only stores give which make one for each
+/// version: `ValidatorStrength::ByForm` tells which.
+pub(crate) fn is_of_object_store(e_tag: Option<&str>, version_id: Option<&str>) -> bool {
+    let Some(e_tag) = e_tag else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_hash = |text: &str| text.len() == 32 && is_hex(text);
+    let tag = opaque_tag(e_tag);
+    is_hash(tag)
+        || tag.split_once('-').is_some_and(|(hash, parts)| is_hash(hash) && is_number(parts))
+        || tag.strip_prefix("0x").is_some_and(is_hex)
+        || version_id.is_some_and(is_number)
+}
+
 /// Servers limit a request's headers to 8 KiB or more, all together.
 const LEN_MAX: usize = 1024;
 

@@ -72,17 +72,6 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant {
-            name: "a head is paired with the body of another answer",
-            edits: &[Edit {
-                path: HEAD,
-                text: "answer.filter(|answer| answer.snapshot.is_same(snapshot))",
-                replacement: "answer",
-            }],
-        },
-        ["versions", "bytes_that_came_with_another_head_are_not_served"],
-    ),
-    (
-        Mutant {
             name: "a head is held whatever its tag says",
             edits: &[Edit {
                 path: HEAD,
@@ -101,7 +90,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 replacement: "if let Some(served) = self.heads.get_fresh(&key, Some(&Freshness::immutable())) {",
             }],
         },
-        ["get", "what_is_held_costs_one_conditional_request_without_a_body"],
+        ["get", "what_is_cached_costs_one_head_request"],
     ),
     (
         Mutant {
@@ -290,7 +279,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 replacement: "shared.pass(location, options).await",
             }],
         },
-        ["lies", "what_is_handed_on_after_restarts_is_as_long_as_announced"],
+        ["lies", "what_is_passed_through_after_a_refusal_is_as_long_as_announced"],
     ),
     (
         Mutant {
@@ -357,17 +346,6 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
-    ),
-    (
-        Mutant {
-            name: "it is asked whether a head is current, though the bytes have to come anyway",
-            edits: &[Edit {
-                path: HEAD,
-                text: "Some(held) if self.is_at_hand_in_time(&location, held, &want).await? => {",
-                replacement: "Some(held) => {",
-            }],
-        },
-        ["get", "a_head_is_one_request_without_a_body"],
     ),
     (
         Mutant {
@@ -628,5 +606,71 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             edits: &[Edit { path: READER, text: "        self.is_read = false;\n", replacement: "" }],
         },
         ["results", "what_is_read_ahead_of_time_is_no_read_and_counts_no_blocks"],
+    ),
+    (
+        Mutant {
+            name: "a validation does not bring the bytes that are missing",
+            edits: &[Edit {
+                path: HEAD,
+                text: "let options = match self.fills.missing(&snapshot, range).await {",
+                replacement: "let options = match self.fills.missing(&snapshot, range).await.filter(|_| false) {",
+            }],
+        },
+        ["get", "bytes_that_are_missing_come_with_the_validation"],
+    ),
+    (
+        Mutant {
+            name: "a suffix is not widened",
+            edits: &[Edit {
+                path: HEAD,
+                text: "GetRange::Suffix(len.saturating_add(blocks.bytes_of(1)))",
+                replacement: "GetRange::Suffix(*len)",
+            }],
+        },
+        ["get", "a_suffix_that_was_read_once_is_one_request_without_a_body"],
+    ),
+    (
+        Mutant {
+            name: "an error that is another reader's is this one's",
+            edits: &[Edit {
+                path: READ,
+                text: "            if want.was_sent() {\n                self.hear",
+                replacement: "            if want.was_sent() || key.len() > 1 {\n                self.hear",
+            }],
+        },
+        ["conditions", "a_condition_of_one_reader_is_not_the_answer_to_another"],
+    ),
+    (
+        Mutant {
+            name: "a foreign tag is refused by a head of some age",
+            edits: &[Edit {
+                path: READ,
+                text: "Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,",
+                replacement: "",
+            }],
+        },
+        ["conditions", "if_match_is_answered_from_a_head_that_is_fresh_enough"],
+    ),
+    (
+        Mutant {
+            name: "a range past the end is judged by a head of some age",
+            edits: &[Edit {
+                path: READ,
+                text: "Some(Err(error)) if !self.is_of_before() => {",
+                replacement: "Some(Err(error)) => {",
+            }],
+        },
+        ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
+    ),
+    (
+        Mutant {
+            name: "changed metadata do not replace a head",
+            edits: &[Edit {
+                path: HEAD,
+                text: "        && one.last_modified() == other.last_modified()\n",
+                replacement: "",
+            }],
+        },
+        ["metadata", "changed_metadata_are_seen_though_the_tag_is_the_same"],
     ),
 ];

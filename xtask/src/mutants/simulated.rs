@@ -6,7 +6,6 @@ pub(super) const NAMES: &[&str] = &[
     "an answer for a block may be of any version",
     "a block of another version is served",
     "the end of a block is kept as a block",
-    "a head is paired with the body of another answer",
     "a strong read does not ask whether the head is current",
     "a body that goes on behind its end is cut off",
     "a body that ends early is asked for again",

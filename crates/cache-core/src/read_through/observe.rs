@@ -200,7 +200,7 @@ mod tests {
     }
 
     fn entry(version: Version) -> Entry {
-        Entry::builder(&Key::parse("a").unwrap(), Bytes::new()).version(version).build()
+        Entry::builder(&Key::parse("a").expect("a key"), Bytes::new()).version(version).build()
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let shown = |date| Observation::Version(version(Some("x"), None, date));
         let answer = |e_tag, date, keep| {
             let version = version(e_tag, None, date);
-            Entry::builder(&Key::parse("a").unwrap(), Bytes::new()).version(version).keep(keep).build()
+            Entry::builder(&Key::parse("a").expect("a key"), Bytes::new()).version(version).keep(keep).build()
         };
         let mut heard = Heard::default();
         assert!(heard.is_nothing() && heard.allows(None));

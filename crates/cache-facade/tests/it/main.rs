@@ -4,6 +4,7 @@
 //! over memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cached_servers;
 mod cached_store;
 mod contract;
 mod decoders;

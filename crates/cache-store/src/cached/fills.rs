@@ -114,7 +114,6 @@ impl Fills {
     /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks
     /// between the two count as missing. If all at the front are there, those behind them are left
     /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
-    #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
@@ -147,11 +146,6 @@ impl Fills {
             last = blocks.start_of(last - 1);
         }
         Some(start..blocks.end_of(last, size))
-    }
-
-    /// Whether a fill will bring the byte of `snapshot` at `offset`.
-    pub(super) fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        self.joinable(snapshot, offset).is_some()
     }
 
     /// A fill that will bring the byte of `snapshot` at `offset`.

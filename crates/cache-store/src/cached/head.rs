@@ -2,20 +2,25 @@
 //!
 //! A head is an entry whose body is the object's size, in 8 bytes, little endian.
 //!
-//! *Wants.* A reader that is about to ask for a head wants bytes too. It says so beforehand, and the question is then a
-//! GET for them: with the tag of the head that is held if some of the bytes are held too, so that the answer is "not
-//! modified", or the new head and the bytes that the reader wants. So a cold read is one request, and so is a read of an
-//! object that has changed. The answer is left to the reader that wanted it, and to all who join its fill; if that
-//! reader has gone, it is dropped.
+//! *Wants.* The request for a head is sent by the reader that needs it, and brings what that reader
+//! wants. If all of it is cached, the request is an unconditional HEAD: it costs what a conditional GET
+//! costs, and brings the metadata, which a 304 does not (S3's tag is the bytes' alone). If blocks are
+//! missing, it is one unconditional GET from the first missing block to the last, which brings bytes and
+//! head at once; so a cold read is one request. The caller's own conditions and extensions go with it.
+//! The answer is left to the reader, and to all that join its fetch; if the reader has gone, it is
+//! dropped.
 //!
 //! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
 //! one of an object that is too large, or that `cache_if` refuses, serves the readers that asked for it and is not held: nothing could be fetched
 //! later that is known to belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
-    collections::HashMap,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    fmt, mem,
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,17 +40,16 @@ use super::{
 use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
-    error::{Action, error_of, may_be_about_range},
+    error::{Action, described, error_of, is_about_form},
+    tag,
     validator::version_of,
 };
 
-/// Asks the store for heads.
+/// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
 pub(super) struct Heads {
     fills: Arc<Fills>,
     clock: Arc<dyn Clock>,
     settings: Settings,
-    /// By key.
-    wants: Mutex<HashMap<Box<str>, Vec<Weak<Want>>>>,
 }
 
 pub(super) struct Settings {
@@ -56,130 +60,217 @@ pub(super) struct Settings {
 
 pub(super) type CacheIf = dyn Fn(&ObjectMeta, &object_store::Attributes) -> bool + Send + Sync;
 
-/// The bytes that a reader wants with the head, and what came of it.
+/// What a reader wants with the head, and what came of it.
 pub(super) struct Want {
-    range: Option<GetRange>,
+    /// The caller's, of the current version.
+    options: GetOptions,
+    was_sent: AtomicBool,
+    /// The store was given the caller's conditions, and they hold.
+    is_judged: AtomicBool,
     answer: Mutex<Option<Answer>>,
 }
 
-/// A [`Want`] that a question may take, as long as this lives.
-pub(super) struct Wanted<'a> {
-    heads: &'a Heads,
-    key: &'a str,
-    want: Arc<Want>,
-}
-
-/// A head that came with bytes.
+/// Bytes that came with a head.
 pub(super) struct Answer {
     pub(super) snapshot: Arc<Snapshot>,
+    pub(super) range: Range<u64>,
     pub(super) fill: FillUse,
     pub(super) extensions: Extensions,
 }
 
-impl Heads {
-    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fills, clock, settings, wants: Mutex::default() }
+/// The validator of one reader: sends the request that brings what it wants.
+struct Question {
+    heads: Arc<Heads>,
+    want: Weak<Want>,
+}
+
+/// The error of a request whose form was one reader's: its range, its conditions. Others that shared
+/// the request make their own.
+#[derive(Debug)]
+pub(super) struct OwnError(pub(super) object_store::Error);
+
+/// What is sent for a head.
+struct Form {
+    options: GetOptions,
+    /// If the store refuses it for its form, the reader's own is still to be tried.
+    is_ours: bool,
+}
+
+impl Want {
+    /// Of a read with `options`.
+    pub(super) fn new(options: GetOptions) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            was_sent: AtomicBool::new(false),
+            is_judged: AtomicBool::new(false),
+            answer: Mutex::default(),
+        })
     }
 
-    /// Has the next question for the head of `key` bring these bytes, widened to whole blocks.
-    pub(super) fn want<'a>(&'a self, key: &'a str, range: Option<&GetRange>) -> Wanted<'a> {
+    /// Whether the reader's own request was sent.
+    pub(super) fn was_sent(&self) -> bool {
+        self.was_sent.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store has judged the caller's conditions, and answered with the object.
+    pub(super) fn is_judged(&self) -> bool {
+        self.is_judged.load(Ordering::Relaxed)
+    }
+
+    /// What came with `snapshot`'s head, if it is of that version.
+    pub(super) fn take(&self, snapshot: &Snapshot) -> Option<Answer> {
+        let answer = lock(&self.answer).take();
+        answer.filter(|answer| answer.snapshot.is_same(snapshot))
+    }
+}
+
+impl Answer {
+    /// Whether all of `wanted` comes with it.
+    pub(super) fn has(&self, wanted: &Range<u64>) -> bool {
+        self.range.start <= wanted.start && wanted.end <= self.range.end
+    }
+}
+
+impl Heads {
+    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { fills, clock, settings }
+    }
+
+    /// The validator of the reader that wants `want`.
+    pub(super) fn question(self: &Arc<Self>, want: &Arc<Want>) -> Arc<dyn Validator> {
+        Arc::new(Question { heads: Arc::clone(self), want: Arc::downgrade(want) })
+    }
+
+    /// Sends a HEAD, which is never conditional.
+    async fn ask_for_head(
+        &self,
+        key: &Key,
+        held: Option<&Entry>,
+        extensions: Extensions,
+    ) -> Result<Validation> {
+        let form = GetOptions { head: true, extensions, ..GetOptions::new() };
+        let answer = self.send(key, held, form, None).await;
+        answer.map_err(|error| error_of(error, Action::Read, &self.fills.store))?
+    }
+
+    async fn ask(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Result<Validation> {
+        let extensions = want.options.extensions.clone();
+        if want.options.head {
+            return self.ask_for_head(key, held, extensions).await;
+        }
+        let limit = self.fills.origin_timeout;
+        // It looks blocks up, and the backend may be silent.
+        let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
+        let mut answer = self.send(key, held, form.options, Some(want)).await;
+        if let Err(error) = &answer
+            && form.is_ours
+            && is_about_form(error)
+        {
+            answer = self.send(key, held, self.own_form(want), Some(want)).await;
+        }
+        answer.map_err(|error| {
+            let is_own = is_about_form(&error)
+                || matches!(
+                    error,
+                    object_store::Error::NotModified { .. } | object_store::Error::Precondition { .. }
+                );
+            match is_own {
+                true => described(&error, Action::Read, &self.fills.store).with_source(OwnError(error)),
+                false => error_of(error, Action::Read, &self.fills.store),
+            }
+        })?
+    }
+
+    /// What is to be sent for a reader that wants bytes.
+    async fn form(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Form {
+        let own = || Form { options: self.own_form(want), is_ours: false };
+        let location = location_of(key).ok();
+        let Some(snapshot) = held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone())) else {
+            return own();
+        };
+        let range = match &want.options.range {
+            None => Ok(0..snapshot.size),
+            Some(range) => range.as_range(snapshot.size),
+        };
+        // The object may have grown.
+        let Ok(range) = range else { return own() };
+        let options = match self.fills.missing(&snapshot, range).await {
+            None => {
+                let extensions = want.options.extensions.clone();
+                GetOptions { head: true, extensions, ..GetOptions::new() }
+            }
+            Some(missing) => {
+                // As far as the caller wants it, also where the object has grown.
+                let range = match &want.options.range {
+                    _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
+                    Some(GetRange::Bounded(range)) => {
+                        let end = self.fills.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
+                        Some(GetRange::Bounded(missing.start..end))
+                    }
+                    _ if missing.start == 0 => None,
+                    _ => Some(GetRange::Offset(missing.start)),
+                };
+                GetOptions { range, ..want.options.clone() }
+            }
+        };
+        Form { options, is_ours: true }
+    }
+
+    /// The caller's own request, with its range widened to whole blocks.
+    fn own_form(&self, want: &Want) -> GetOptions {
         let blocks = &self.fills.blocks;
-        let range = range.map(|range| match range {
+        let range = want.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
                 GetRange::Bounded(blocks.start_of(range.start)..blocks.end_of(last, u64::MAX))
             }
             GetRange::Offset(offset) => GetRange::Offset(blocks.start_of(*offset)),
-            GetRange::Suffix(len) => GetRange::Suffix(*len),
+            // Where its first block begins is known with the size. A block more has that block.
+            GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
-        let want = Arc::new(Want { range, answer: Mutex::default() });
-        self.wants().entry(key.into()).or_default().push(Arc::downgrade(&want));
-        Wanted { heads: self, key, want }
+        GetOptions { range, ..want.options.clone() }
     }
 
-    async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let location = Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
-            Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
-        })?;
-        if let Some(want) = self.take_want(key) {
-            let question = GetOptions { range: want.range.clone(), ..GetOptions::new() };
-            let question = match held {
-                Some(held) if self.is_at_hand_in_time(&location, held, &want).await? => {
-                    question.with_if_none_match(held.e_tag())
-                }
-                _ => question,
-            };
-            let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
-            // It may be the range that the store does not like, and others have joined this question.
-            match validation {
-                Err(error) if want.range.is_some() && may_be_about_range(&error) => {}
-                validation => return validation,
-            }
-        }
-        let question = GetOptions::new().with_head(true).with_if_none_match(held.and_then(Entry::e_tag));
-        self.ask_for(&location, key, held, question, None).await
-    }
-
-    /// The same, as long as the store may be silent.
-    async fn is_at_hand_in_time(&self, location: &Path, held: &Entry, want: &Want) -> Result<bool> {
-        let limit = self.fills.origin_timeout;
-        timeout(limit, self.is_at_hand(location, held, want)).await.map_err(|_| late(limit))
-    }
-
-    /// Whether any of the wanted bytes are at hand or on their way, of the version that is held: only then does it help to
-    /// hear that this is still the current one. Else they have to come anyway, and come with the answer.
-    async fn is_at_hand(&self, location: &Path, held: &Entry, want: &Want) -> bool {
-        let Some(snapshot) = Snapshot::of(location, held.clone()) else { return true };
-        let range = match &want.range {
-            None => 0..snapshot.size,
-            Some(range) => range.as_range(snapshot.size).unwrap_or(0..0),
-        };
-        let blocks = &self.fills.blocks;
-        let (mut start, mut n_waits) = (blocks.start_of(range.start), LOOKED_AT_MAX);
-        for _ in 0..LOOKED_AT_MAX {
-            if start >= range.end {
-                return range.is_empty();
-            }
-            if self.fills.is_coming(&snapshot, start)
-                || self.fills.sees(&snapshot, start, &mut n_waits).await == Some(true)
-            {
-                return true;
-            }
-            start = blocks.end_of(start, snapshot.size);
-        }
-        true
-    }
-
-    async fn ask_for(
+    /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the store's
+    /// own answer.
+    async fn send(
         &self,
-        location: &Path,
         key: &Key,
         held: Option<&Entry>,
-        question: GetOptions,
+        form: GetOptions,
         want: Option<&Want>,
-    ) -> Result<Validation> {
-        let is_conditional = question.if_none_match.is_some();
+    ) -> Result<Result<Validation>, object_store::Error> {
+        let location = match location_of(key) {
+            Ok(location) => location,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (range, is_head) = (form.range.clone(), form.head);
+        let is_judged = !is_head && is_conditional(&form);
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.date();
         let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
-        let Ok(answer) = timeout(limit, self.fills.store.get_opts(location, question)).await else {
+        let Ok(answer) = timeout(limit, self.fills.store.get_opts(&location, form)).await else {
             request.fail(ErrorKind::Timeout);
-            return Err(late(limit));
+            return Ok(Err(late(limit)));
         };
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 request.end(Some(&error));
                 return match error {
-                    object_store::Error::NotModified { .. } if is_conditional => Ok(Validation::Unchanged),
-                    object_store::Error::NotFound { .. } => Ok(Validation::Gone),
-                    error => Err(error_of(error, Action::Read, &self.fills.store)),
+                    object_store::Error::NotFound { .. } => Ok(Ok(Validation::Gone)),
+                    error => Err(error),
                 };
             }
         };
         request.answered();
         let version = version_of(&answer.meta);
+        // One version has one size: with another one, the tag does not name the bytes.
+        let is_repeated = held.is_some_and(|held| {
+            tag::is_same(held.e_tag(), version.e_tag.as_deref()) && size_of(held) != Some(answer.meta.size)
+        });
         let is_fit = version.e_tag.is_some()
+            && !is_repeated
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
             && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
             && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
@@ -191,23 +282,28 @@ impl Heads {
             self.fills.blocks.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
-            self.give(want, location, &head, request, answer)?;
+            want.is_judged.store(is_judged, Ordering::Relaxed);
+            if !is_head && let Err(error) = self.give(want, range.as_ref(), &location, &head, request, answer)
+            {
+                return Ok(Err(error));
+            }
         }
         let is_confirmed = is_fit && held.is_some_and(|held| is_alike(held, &head));
-        Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) })
+        Ok(Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) }))
     }
 
     /// Leaves the bytes to the reader that wanted them.
     fn give(
         &self,
         want: &Want,
+        range: Option<&GetRange>,
         location: &Path,
         head: &Entry,
         request: Request,
         mut answer: GetResult,
     ) -> Result<()> {
         let size = answer.meta.size;
-        let asked = match &want.range {
+        let asked = match range {
             None => Some(0..size),
             Some(range) => range.as_range(size).ok(),
         };
@@ -218,46 +314,25 @@ impl Heads {
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
-        let fill =
-            Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, Some(request), answer));
+        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), Some(request), answer);
+        let fill = Arc::new(fill);
         if snapshot.is_pinned() {
             self.fills.add(&fill);
         }
-        *lock(&want.answer) = Some(Answer { snapshot, fill: fill.join(), extensions });
+        *lock(&want.answer) = Some(Answer { snapshot, range, fill: fill.join(), extensions });
         Ok(())
-    }
-
-    /// The want that has waited longest. It is another's if this question was not asked by a reader that wants bytes.
-    fn take_want(&self, key: &Key) -> Option<Arc<Want>> {
-        let mut wants = self.wants();
-        let waiting = wants.get_mut(key.as_str())?;
-        while !waiting.is_empty() {
-            if let Some(want) = waiting.remove(0).upgrade() {
-                return Some(want);
-            }
-        }
-        None
     }
 
     /// Larger objects are not held.
     pub(super) fn max_object_size(&self) -> Option<u64> {
         self.settings.max_object_size
     }
-
-    /// Of how many objects somebody waits for bytes with the head.
-    pub(super) fn n_wanted(&self) -> usize {
-        self.wants().len()
-    }
-
-    fn wants(&self) -> MutexGuard<'_, HashMap<Box<str>, Vec<Weak<Want>>>> {
-        lock(&self.wants)
-    }
 }
 
 #[async_trait]
 impl Validator for Heads {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        self.ask(key, held).await
+        self.ask_for_head(key, held, Extensions::new()).await
     }
 
     /// The body of a head's entry is the object's size.
@@ -266,24 +341,45 @@ impl Validator for Heads {
     }
 }
 
-impl Wanted<'_> {
-    /// What came with `snapshot`'s head, if it is of that version.
-    pub(super) fn take(self, snapshot: &Snapshot) -> Option<Answer> {
-        let answer = lock(&self.want.answer).take();
-        answer.filter(|answer| answer.snapshot.is_same(snapshot))
+#[async_trait]
+impl Validator for Question {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        // Others may wait for the head when the reader has gone.
+        let Some(want) = self.want.upgrade() else { return self.heads.validate(key, held).await };
+        want.was_sent.store(true, Ordering::Relaxed);
+        self.heads.ask(key, held, &want).await
     }
 }
 
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        let mut wants = self.heads.wants();
-        if let Some(waiting) = wants.get_mut(self.key) {
-            waiting.retain(|want| !std::ptr::eq(want.as_ptr(), Arc::as_ptr(&self.want)));
-            if waiting.is_empty() {
-                wants.remove(self.key);
-            }
-        }
+impl OwnError {
+    /// The one that is the cause of `error`.
+    pub(super) fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
     }
+}
+
+impl fmt::Display for OwnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the store answered so to the range, or the conditions, of one reader")
+    }
+}
+
+impl std::error::Error for OwnError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+pub(super) fn is_conditional(options: &GetOptions) -> bool {
+    options.if_match.is_some()
+        || options.if_none_match.is_some()
+        || options.if_modified_since.is_some()
+        || options.if_unmodified_since.is_some()
+}
+
+fn location_of(key: &Key) -> Result<Path> {
+    Path::parse(&key.as_str()[PREFIX.len()..])
+        .map_err(|error| Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error))
 }
 
 /// The key of the head of the object at `location`. That of the root, or of a path too long, is no key.
@@ -301,10 +397,12 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
     Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
 }
 
-/// Whether the two say the same.
+/// Whether the two say the same. Of equal tags the date may differ: the metadata have changed.
 fn is_alike(one: &Entry, other: &Entry) -> bool {
-    let said = |head: &Entry| (head.body().clone(), head.version(), head.attributes().clone());
-    said(one) == said(other)
+    one.version() == other.version()
+        && one.last_modified() == other.last_modified()
+        && one.body() == other.body()
+        && one.attributes() == other.attributes()
 }
 
 /// The error for an answer, or a part of it, that did not come in time.
@@ -318,6 +416,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What the keys of all heads begin with.
 pub(super) const PREFIX: &str = "h/";
-
-/// How many blocks are looked for before a question.
-const LOOKED_AT_MAX: usize = 64;

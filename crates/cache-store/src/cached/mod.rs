@@ -8,7 +8,8 @@
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes
 //! come from, `reader.rs` reads them; `readahead.rs` and `warm.rs` read before anybody asks.
-//! `write.rs` is the other direction; `list.rs` learns from lists.
+//! `write.rs` is the other direction. `list.rs` and `observe.rs` hear what the store says beside;
+//! `conditions.rs` judges a caller's conditions.
 
 mod blocks;
 mod budget;
@@ -73,15 +74,24 @@ pub use self::{
 /// | --- | --- |
 /// | not fresh, or not held, and none of the blocks is held | one, for the bytes wanted, widened to whole blocks |
 /// | fresh, and the blocks are held | none |
-/// | not fresh, and the blocks are held | one conditional request without a body |
-/// | some blocks are missing | one more for each run of missing blocks, with `If-Match` |
+/// | not fresh, and all blocks wanted are held | one HEAD; one more if the object has changed |
+/// | not fresh, and some of them are held | one, for all from the first missing to the last; as above |
+/// | fresh, and some blocks are missing | one for each run of missing blocks, with `If-Match` |
+/// | with a condition (`If-None-Match` …), and a head that is fresh | none, or what the bytes cost |
+/// | with a condition, and no such head | one: that is the validation |
 ///
 /// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
 /// or larger than `max_object_size`, are read from the store each time, by one request; of several ranges, those that are
-/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version or a condition other
-/// than `If-Match` is read from the store too. Lists pass through; an object that a list shows to have changed is asked
-/// about before it is next served, however fresh an answer is asked for, so that who reads what was listed is not given
-/// something older. A single read may say otherwise: its
+/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version is
+/// read from the store too. Conditions are judged by RFC 9110 section 13.2.2; under a `max_age`, an
+/// `If-Match` that the cached version does not meet is revalidated before it fails.
+///
+/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object that a
+/// list, a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
+/// however fresh an answer is asked for, and one that is gone or forbidden is dropped. Of equal tags,
+/// another date tells of changed metadata: the blocks stay.
+///
+/// A single read may say otherwise: its
 /// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
 /// answer have a [`CacheStatus`].
 ///
@@ -250,7 +260,6 @@ impl fmt::Debug for CachedStore {
             .field("store", &format_args!("{}", self.shared.store))
             .field("heads", &self.shared.heads)
             .field("objects_on_their_way", &self.shared.fills.n_objects())
-            .field("objects_wanted", &self.shared.heads.origin().n_wanted())
             .finish_non_exhaustive()
     }
 }

@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind};
+use cache_core::Error;
 use futures_util::{
     StreamExt,
     future::{self, poll_immediate},
     stream::{self, BoxStream},
 };
-use object_store::{GetRange, Result, path::Path};
+use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
     Shared,
@@ -23,7 +23,7 @@ use super::{
     fills::{Fills, Found},
     head::{self, Answer},
     plan::Manner,
-    read::{RESTARTS_MAX, STORE, store_error},
+    read::{RESTARTS_MAX, STORE, Unknown, store_error},
     reader::{index, replaced},
     request::{Op, Request},
     snapshot::Snapshot,
@@ -46,17 +46,20 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         return bypassed(pass(shared, location, ranges).await);
     }
     let first = shared.first_of(ranges);
-    let wanted = first.clone().map(GetRange::Bounded);
+    let wanted = GetOptions {
+        // Of what has no byte, the head alone.
+        head: first.is_none(),
+        range: first.clone().map(GetRange::Bounded),
+        ..GetOptions::new()
+    };
     for _ in 0..RESTARTS_MAX {
-        let know = shared.know(location, None, wanted.as_ref().map(Some));
+        let know = shared.know(location, None, &wanted);
         // Joined below, if that is still the version.
         let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
         let known = match known {
             Ok(known) => known,
-            Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                return bypassed(pass(shared, location, ranges).await);
-            }
-            Err(error) => return Err(store_error(location, error)),
+            Err(Unknown::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
         let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
@@ -69,11 +72,11 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         };
         if !snapshot.is_pinned() {
             return match known.answer {
-                Some(answer) => {
+                Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
                     read.map(|read| (read, status))
                 }
-                None => bypassed(pass(shared, location, ranges).await),
+                _ => bypassed(pass(shared, location, ranges).await),
             };
         }
         match read(shared, snapshot, ranges, &status).await {

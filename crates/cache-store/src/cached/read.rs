@@ -6,14 +6,15 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Key, Served};
+use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
 use tokio::time::timeout;
 
 use super::{
     Shared,
+    conditions::{self, Judgement},
     fill::{Broken, Fill},
-    head::{self, Answer},
+    head::{self, Answer, OwnError, Want},
     plan::Manner,
     reader::Reader,
     request::{Op, Request},
@@ -24,20 +25,29 @@ use super::{
 use crate::body::{RANGE, torn};
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
-    let freshness = options.extensions.get::<Freshness>().copied();
+    let mut freshness = options.extensions.get::<Freshness>().copied();
     if options.extensions.get::<OnlyIfCached>().is_some() {
         return only_if_cached(shared, location, &options, freshness.as_ref()).await;
     }
     if is_for_the_store(&options) {
         return shared.pass(location, options).await;
     }
-    let bytes = (!options.head).then_some(options.range.as_ref());
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, freshness.as_ref(), bytes).await {
+        let known = match shared.know(location, freshness.as_ref(), &options).await {
             Ok(known) => known,
-            Err(error) if error.kind() == ErrorKind::InvalidKey => break,
-            Err(error) => return Err(store_error(location, error)),
+            Err(Unknown::ForTheStore) => break,
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
+        match known.judge(location, &options) {
+            Verdict::Serve => {}
+            // The version with that tag may be one that is not known here yet.
+            Verdict::Revalidate => {
+                freshness = Some(Freshness::strong());
+                continue;
+            }
+            Verdict::Refuse(error) => return Err(error),
+            Verdict::Pass => break,
+        }
         let Some(mut begun) = Begun::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
             Ok(()) => {
@@ -61,25 +71,62 @@ pub(super) struct Known {
     pub(super) served: Served,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) answer: Option<Answer>,
+    /// The store was given the caller's conditions, and they hold.
+    is_judged: bool,
+}
+
+/// Why nothing is known of an object.
+pub(super) enum Unknown {
+    /// The caller's own request has to go to the store: nothing can be cached under such a path, or
+    /// the requests of others have failed for what those others wanted.
+    ForTheStore,
+    Failed(Error),
+}
+
+/// What becomes of a read, by what is known before its bytes are read.
+enum Verdict {
+    Serve,
+    /// The head is one of some age, and the answer depends on whether there is a later version.
+    Revalidate,
+    Refuse(object_store::Error),
+    /// It cannot be told here.
+    Pass,
 }
 
 impl Shared {
-    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with the `bytes` wanted
-    /// if there are any: of a range, or all.
+    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with
+    /// what a read with `options` wants of the body.
     pub(super) async fn know(
         &self,
         location: &Path,
         freshness: Option<&Freshness>,
-        bytes: Option<Option<&GetRange>>,
-    ) -> Result<Known, Error> {
+        options: &GetOptions,
+    ) -> Result<Known, Unknown> {
         let key = head::key_of(location);
         if let Some(served) = self.heads.get_fresh(&key, freshness) {
-            return Known::of(location, served);
+            return Known::of(location, served).map_err(Unknown::Failed);
         }
-        let wanted = bytes.map(|range| self.heads.origin().want(&key, range));
-        let mut known = Known::of(location, self.heads.ask(&key, freshness).await?)?;
-        known.answer = wanted.and_then(|wanted| wanted.take(&known.snapshot));
-        Ok(known)
+        for _ in 0..OTHERS_MAX {
+            let want = Want::new(options.clone());
+            let question = self.heads.origin().question(&want);
+            let error = match self.heads.fetch_by(&key, freshness, &question).await {
+                Ok(served) => {
+                    let mut known = Known::of(location, served).map_err(Unknown::Failed)?;
+                    known.answer = want.take(&known.snapshot);
+                    known.is_judged = want.is_judged();
+                    return Ok(known);
+                }
+                Err(error) if error.kind() == ErrorKind::InvalidKey => return Err(Unknown::ForTheStore),
+                Err(error) => error,
+            };
+            let Some(OwnError(own)) = OwnError::of(&error) else { return Err(Unknown::Failed(error)) };
+            if want.was_sent() {
+                self.hear_read(location, options, Err(own)).await;
+                return Err(Unknown::Failed(error));
+            }
+            // It was the answer to what another reader wanted.
+        }
+        Err(Unknown::ForTheStore)
     }
 
     /// The object was replaced since its head was asked for: the head is asked for again.
@@ -132,20 +179,51 @@ impl Shared {
 impl Known {
     fn of(location: &Path, served: Served) -> Result<Self, Error> {
         match Snapshot::of(location, served.entry.clone()) {
-            Some(snapshot) => Ok(Self { served, snapshot: Arc::new(snapshot), answer: None }),
+            Some(snapshot) => {
+                Ok(Self { served, snapshot: Arc::new(snapshot), answer: None, is_judged: false })
+            }
             None => Err(Error::new(ErrorKind::Backend, "the backend shows something else than was inserted")),
+        }
+    }
+
+    /// Whether it was known before this read began.
+    fn is_of_before(&self) -> bool {
+        matches!(self.served.status, Status::Fresh | Status::Stale)
+    }
+
+    /// What the store would answer to a read with `options`, as far as it can be told.
+    fn judge(&self, location: &Path, options: &GetOptions) -> Verdict {
+        let (path, status) = (location.to_string(), self.served.status);
+        if head::is_conditional(options) && !self.is_judged {
+            let judgement = conditions::judge_head(options, &self.served.entry);
+            let source = || format!("judged by a head ({status:?})").into();
+            match judgement.filter(|_| self.snapshot.is_pinned()) {
+                None => return Verdict::Pass,
+                Some(Judgement::Holds) => {}
+                Some(Judgement::NotModified) => {
+                    return Verdict::Refuse(object_store::Error::NotModified { path, source: source() });
+                }
+                Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
+                Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
+                    return Verdict::Refuse(object_store::Error::Precondition { path, source: source() });
+                }
+            }
+        }
+        match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
+            // By a head that the store has sent for this read, it would say the same.
+            Some(Err(error)) if !self.is_of_before() => {
+                Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
+            }
+            _ => Verdict::Serve,
         }
     }
 }
 
-/// What is held has no part in it, or it is hard to tell whether it has: conditions but `If-Match`, old versions, ranges
-/// that cannot be, or have no byte.
+/// What is cached has no part in it, or it is hard to tell whether it has: old versions, ranges that
+/// cannot be, or have no byte.
 fn is_for_the_store(options: &GetOptions) -> bool {
     options.extensions.get::<Bypass>().is_some()
         || options.version.is_some()
-        || options.if_none_match.is_some()
-        || options.if_modified_since.is_some()
-        || options.if_unmodified_since.is_some()
         || options
             .range
             .as_ref()
@@ -164,12 +242,7 @@ pub(super) struct Begun {
 impl Begun {
     /// The answer to `options` from what is known; `None` if the store has to give it.
     pub(super) fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
-        let Known { served, snapshot, answer } = known;
-        if let Some(condition) = &options.if_match
-            && !snapshot.matches(condition)
-        {
-            return None;
-        }
+        let Known { served, snapshot, answer, .. } = known;
         let range = match &options.range {
             None => 0..snapshot.size,
             // What the store says to a range without a byte differs.
@@ -177,9 +250,13 @@ impl Begun {
         };
         let wanted = if options.head { 0..0 } else { range.clone() };
         let (fill, extensions) = match answer {
-            Some(answer) => (Some(answer.fill).filter(|_| !wanted.is_empty()), answer.extensions),
+            Some(answer) if wanted.is_empty() => (None, answer.extensions),
+            // What cannot be fetched later is there, or is not to be had.
+            Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
+                (Some(answer.fill), answer.extensions)
+            }
             None if wanted.is_empty() || snapshot.is_pinned() => (None, Extensions::new()),
-            None => return None,
+            _ => return None,
         };
         let status = CacheStatus::new(&served);
         let manner = Manner {
@@ -217,6 +294,11 @@ async fn only_if_cached(
     }
     let served = shared.heads.get_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
+    match known.judge(location, options) {
+        Verdict::Serve => {}
+        Verdict::Refuse(error) => return Err(error),
+        Verdict::Revalidate | Verdict::Pass => return Err(not_cached()),
+    }
     let mut begun = Begun::new(shared, known, options).ok_or_else(not_cached)?;
     match begun.reader.is_all_held().await {
         true => Ok(begun.into_answer()),
@@ -229,12 +311,14 @@ async fn only_if_cached(
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
+    let is_not_modified = OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
     // A `Generic` error has no path of its own.
     let source = Box::new(match Key::parse(&path) {
         Ok(key) => error.with_key(&key),
         Err(_) => error,
     });
     match kind {
+        _ if is_not_modified => E::NotModified { path, source },
         ErrorKind::NotFound => E::NotFound { path, source },
         ErrorKind::PreconditionFailed => E::Precondition { path, source },
         ErrorKind::PermissionDenied => E::PermissionDenied { path, source },
@@ -249,3 +333,7 @@ pub(super) const STORE: &str = "CachedStore";
 
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;
+
+/// How often a read shares a request that fails for what another reader wanted, before the store has
+/// to answer it alone.
+const OTHERS_MAX: usize = 3;

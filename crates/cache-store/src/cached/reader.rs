@@ -231,9 +231,12 @@ impl Reader {
         let mut parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
         self.note_joined(&parts);
         for part in parts.iter_mut().filter(|_| !is_all) {
-            // It is not its turn yet.
-            if let Source::Held { _permit: None, .. } = part.source {
-                part.source = Source::Cached;
+            // It is not its turn yet, so it is held as far as there is room.
+            if let Source::Held { block, _permit: permit @ None } = &mut part.source {
+                *permit = self.shared.fills.budget.pinned(block.len() as u64);
+                if permit.is_none() {
+                    part.source = Source::Cached;
+                }
             }
         }
         self.parts.extend(parts);

@@ -45,11 +45,6 @@ impl Snapshot {
                 && (self.size, &self.location) == (other.size, &other.location)
     }
 
-    /// Whether `If-Match: <condition>` surely holds.
-    pub(super) fn matches(&self, condition: &str) -> bool {
-        condition == "*" || self.is_pinned() && self.e_tag() == Some(condition)
-    }
-
     pub(super) fn meta(&self) -> ObjectMeta {
         ObjectMeta {
             location: self.location.clone(),

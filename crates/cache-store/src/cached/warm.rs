@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use cache_core::ErrorKind;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{GetOptions, Result, path::Path};
 
 use super::{
     CacheStatus, CachedStore, Shared, list,
-    read::{Begun, RESTARTS_MAX, store_error},
+    read::{Begun, RESTARTS_MAX, Unknown, store_error},
     reader::replaced,
 };
 
@@ -106,13 +105,13 @@ async fn warm(shared: Arc<Shared>, location: Path) -> Warmed {
 /// Reads an object into the cache.
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, Some(None)).await {
+        let options = GetOptions::new();
+        let known = match shared.know(location, None, &options).await {
             Ok(known) if known.snapshot.is_pinned() => known,
-            Ok(_) => return Ok(CacheStatus::bypass()),
-            Err(error) if error.kind() == ErrorKind::InvalidKey => return Ok(CacheStatus::bypass()),
-            Err(error) => return Err(store_error(location, error)),
+            Ok(_) | Err(Unknown::ForTheStore) => return Ok(CacheStatus::bypass()),
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
-        let Some(begun) = Begun::new(shared, known, &GetOptions::new()) else { break };
+        let Some(begun) = Begun::new(shared, known, &options) else { break };
         let status = begun.status.clone();
         match begun.reader.read_in().await {
             Ok(()) => return Ok(status),

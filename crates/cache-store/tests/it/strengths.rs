@@ -1,17 +1,17 @@
 use std::sync::Arc;
 
 use cache_core::{Keep, Origin, PutCondition, Validator, Version};
-use cache_store::{EtagValidator, ValidatorStrength};
-use cache_testkit::{Fault, FaultyStore, TagFault};
+use cache_store::{CachedStore, EtagValidator, ValidatorStrength};
+use cache_testkit::{Fault, FaultyStore, MapBackend, S3Server, TagFault};
 use object_store::{
-    ObjectStore, chunked::ChunkedStore, limit::LimitStore, local::LocalFileSystem, memory::InMemory,
-    prefix::PrefixStore, throttle::ThrottledStore,
+    ObjectStore, ObjectStoreExt, chunked::ChunkedStore, limit::LimitStore, local::LocalFileSystem,
+    memory::InMemory, prefix::PrefixStore, throttle::ThrottledStore,
 };
 
 use crate::{
     SECONDS, builder,
     clock::{SetClock, date},
-    fetch, is_unchanged, key, local_disk, origin, stored, write,
+    fetch, is_unchanged, key, local_disk, origin, path, stored, write,
 };
 
 /// A store whose tag stays when an object is rewritten with as many bytes, at 100.9 seconds.
@@ -138,6 +138,7 @@ async fn the_kind_of_store_decides() {
         let origin = EtagValidator::builder(Arc::new(store)).build().unwrap();
         assert_eq!(origin.strength(), expected, "{shown}");
     }
+    const BY_FORM: ValidatorStrength = ValidatorStrength::ByForm;
     let memory = || Arc::new(InMemory::new()) as Arc<dyn ObjectStore>;
     check(InMemory::new(), ValidatorStrength::Strong);
     check(memory(), ValidatorStrength::Strong);
@@ -147,9 +148,34 @@ async fn the_kind_of_store_decides() {
     let nested = ThrottledStore::new(InMemory::new(), Default::default());
     check(LimitStore::new(ChunkedStore::new(Arc::new(nested), 2), 2), ValidatorStrength::Strong);
     // Shows its prefix, but not its store; and a prefix may look like anything.
-    check(PrefixStore::new(InMemory::new(), "tenant"), SECONDS);
-    check(PrefixStore::new(InMemory::new(), "InMemory"), SECONDS);
-    check(LimitStore::new(PrefixStore::new(InMemory::new(), "tenant"), 2), SECONDS);
+    check(PrefixStore::new(InMemory::new(), "tenant"), BY_FORM);
+    check(PrefixStore::new(InMemory::new(), "InMemory"), BY_FORM);
+    check(LimitStore::new(PrefixStore::new(InMemory::new(), "tenant"), 2), BY_FORM);
+}
+
+/// What most programs have: a bucket behind a wrapper that hides its kind.
+#[tokio::test]
+async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
+    let server = S3Server::start().unwrap();
+    let bucket = PrefixStore::new(server.client(), "tenant");
+    let store = FaultyStore::new(Arc::new(bucket));
+    let origin = builder(&store).build().unwrap();
+    // A put is followed by a hit, and what is young is confirmed.
+    let version = origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
+    assert_eq!(origin.entry_of_put(&key(), "one".into(), &version).keep(), Keep::Confirmable);
+    let entry = fetch(&origin, None).await;
+    assert!(is_unchanged(&origin, &entry).await);
+    // As for CachedStore.
+    let cached = CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new()));
+    let cached = cached.build().unwrap();
+    for body_bytes in [3, 0] {
+        store.reset();
+        assert_eq!(cached.get(&path()).await.unwrap().bytes().await.unwrap(), "one");
+        assert_eq!((store.count(), store.body_bytes()), (1, body_bytes));
+    }
+    // The override is kept.
+    let origin = builder(&store).strength(ValidatorStrength::Weak).build().unwrap();
+    assert_eq!(fetch(&origin, None).await.keep(), Keep::Unconfirmable);
 }
 
 #[cfg(feature = "aws")]

@@ -172,6 +172,161 @@ async fn if_match_is_answered_from_a_head_that_is_fresh_enough() {
     assert!(matches!(old, Err(object_store::Error::Precondition { .. })));
 }
 
+/// A gateway's readers, who have the object themselves.
+#[tokio::test]
+async fn a_condition_is_judged_by_a_head_that_is_fresh_enough() {
+    let store = with_object(17).await;
+    let meta = store.inner().head(&path()).await.unwrap();
+    let (tag, date) = (meta.e_tag.unwrap(), meta.last_modified);
+    let new = GetOptions::new;
+    let not_modified = [
+        new().with_if_none_match(Some(&tag)),
+        new().with_if_none_match(Some(format!("\"x\", W/{tag}"))),
+        new().with_if_none_match(Some("*")),
+        new().with_if_modified_since(Some(date)),
+        new().with_if_match(Some(&tag)).with_if_none_match(Some(&tag)),
+    ];
+    let held = [
+        new().with_if_none_match(Some("\"x\"")),
+        new().with_if_modified_since(Some(date - HOUR)),
+        new().with_if_match(Some(format!("\"x\", {tag}"))),
+        new().with_if_match(Some("*")),
+        new().with_if_unmodified_since(Some(date)),
+    ];
+    let failed = [
+        new().with_if_unmodified_since(Some(date - HOUR)),
+        new().with_if_match(Some(format!("W/{tag}"))),
+        new().with_if_match(Some("\"x\"")).with_if_none_match(Some(&tag)),
+    ];
+    let (strong, lasting) = (cached(&store), lasting(&store));
+    for (cached, requests) in [(&strong, 1), (&lasting, 0)] {
+        read_all(cached).await;
+        for head in [false, true] {
+            for options in &not_modified {
+                store.reset();
+                let answer = cached.get_opts(&path(), options.clone().with_head(head)).await;
+                assert!(matches!(answer, Err(object_store::Error::NotModified { .. })), "{options:?}");
+                assert_eq!((store.count(), store.body_bytes()), (requests, 0), "{options:?}");
+            }
+            for options in &held {
+                store.reset();
+                let answer = cached.get_opts(&path(), options.clone().with_head(head)).await.unwrap();
+                if !head {
+                    assert_eq!(answer.bytes().await.unwrap(), super::body(17));
+                }
+                assert_eq!((store.count(), store.body_bytes()), (requests, 0), "{options:?}");
+            }
+            for options in &failed {
+                store.reset();
+                let answer = cached.get_opts(&path(), options.clone().with_head(head)).await;
+                assert!(matches!(answer, Err(object_store::Error::Precondition { .. })), "{options:?}");
+                assert_eq!(store.body_bytes(), 0);
+                // A tag that is not known here may be that of a later version.
+                assert!(store.count() <= 1, "{options:?}");
+            }
+        }
+    }
+}
+
+/// Nothing is cached: the caller's condition goes to the store, and what comes is kept.
+#[tokio::test]
+async fn a_conditional_read_is_the_validation_itself() {
+    let store = with_object(17).await;
+    let tag = store.inner().head(&path()).await.unwrap().e_tag;
+    let with = |tag: Option<&str>| GetOptions::new().with_if_none_match(tag);
+    for cached in [cached(&store), lasting(&store)] {
+        store.reset();
+        let answer = cached.get_opts(&path(), with(tag.as_deref())).await;
+        assert!(matches!(answer, Err(object_store::Error::NotModified { .. })));
+        assert_eq!((store.count(), store.body_bytes()), (1, 0));
+        store.reset();
+        let answer = cached.get_opts(&path(), with(Some("\"old\""))).await.unwrap();
+        assert_eq!(answer.bytes().await.unwrap(), super::body(17));
+        assert_eq!((store.count(), store.body_bytes()), (1, 17));
+        store.reset();
+        // Both the head and the body were kept.
+        assert_eq!(read_all(&cached).await, super::body(17));
+        assert!(store.count() <= 1 && store.body_bytes() == 0);
+    }
+}
+
+#[tokio::test]
+async fn a_conditional_read_sees_a_new_version() {
+    let store = with_object(17).await;
+    let old = store.inner().head(&path()).await.unwrap().e_tag;
+    let strong = cached(&store);
+    read_all(&strong).await;
+    write(&store, "new").await;
+    let new = store.inner().head(&path()).await.unwrap().e_tag;
+    store.reset();
+    let answer = strong.get_opts(&path(), GetOptions::new().with_if_none_match(new)).await;
+    assert!(matches!(answer, Err(object_store::Error::NotModified { .. })));
+    assert_eq!((store.count(), store.body_bytes()), (1, 0));
+    let answer = strong.get_opts(&path(), GetOptions::new().with_if_none_match(old)).await.unwrap();
+    assert_eq!(answer.bytes().await.unwrap(), "new");
+}
+
+/// They share a request, and it is refused for what one of them wants: I-43.
+#[tokio::test]
+async fn a_condition_of_one_reader_is_not_the_answer_to_another() {
+    let store = with_object(17).await;
+    let tag = store.inner().head(&path()).await.unwrap().e_tag;
+    let cached = lasting(&store);
+    store.fault(Fault::hold().once());
+    let conditional = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.get_opts(&path(), GetOptions::new().with_if_none_match(tag)).await }
+    });
+    store.wait_until_held(1).await;
+    let others: Vec<_> = (0..20)
+        .map(|_| {
+            let cached = cached.clone();
+            tokio::spawn(async move { read(&cached, 3..8).await })
+        })
+        .collect();
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    store.release_all();
+    assert!(matches!(conditional.await.unwrap(), Err(object_store::Error::NotModified { .. })));
+    for other in others {
+        assert_eq!(other.await.unwrap(), super::part(3..8));
+    }
+    assert!(store.count() <= 3, "{:?}", store.requests());
+}
+
+/// The caller's extensions reach the store with the caller's own request.
+#[tokio::test]
+async fn extensions_go_with_the_request_of_their_reader() {
+    #[derive(Clone, PartialEq, Debug)]
+    struct Mine(u32);
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let store = super::odd::Odd::hears({
+        let seen = Arc::clone(&seen);
+        move |options| {
+            seen.lock().unwrap().push(options.extensions.get::<Mine>().cloned());
+            options
+        }
+    });
+    write(&store, super::body(17)).await;
+    let strong = cached(&store);
+    let options = |n, range| {
+        let mut extensions = object_store::Extensions::new();
+        extensions.insert(Mine(n));
+        GetOptions::new().with_range(range).with_extensions(extensions)
+    };
+    // Cold; all of it cached; some of it missing; the head alone; a range past the end.
+    let ranges = [Some(0..5), Some(0..5), Some(0..12)];
+    for (n, range) in (0..).zip(ranges) {
+        let answer = strong.get_opts(&path(), options(n, range.map(GetRange::Bounded))).await.unwrap();
+        answer.bytes().await.unwrap();
+    }
+    strong.get_opts(&path(), options(3, None).with_head(true)).await.unwrap();
+    assert!(strong.get_opts(&path(), options(4, Some((30..40).into()))).await.is_err());
+    let expected: Vec<_> = (0..5).map(|n| Some(Mine(n))).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
 #[tokio::test]
 async fn whether_a_weak_tag_matches_is_for_the_store_to_say() {
     let store = with_object(17).await;

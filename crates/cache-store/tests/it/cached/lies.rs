@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Backend, Freshness};
 use cache_store::ValidatorStrength;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Gate, MapBackend, TagFault};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
 use super::{HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
@@ -254,7 +254,6 @@ async fn an_object_that_is_too_large_is_read_from_the_store_each_time() {
 async fn a_store_that_panics_breaks_the_read_and_not_the_cache() {
     use std::panic::AssertUnwindSafe;
 
-    use futures_util::FutureExt;
     let store = with_object(17).await;
     let cached = lasting(&store);
     cached.head(&path()).await.unwrap();
@@ -263,10 +262,10 @@ async fn a_store_that_panics_breaks_the_read_and_not_the_cache() {
     assert_eq!(read(&cached, 3..8).await, part(3..8));
 }
 
-/// A store whose object has always been replaced when blocks of it are asked for.
-async fn restless() -> (FaultyStore, cache_store::CachedStore) {
+/// A store that refuses the form of each request for the second block and those behind it.
+async fn refusing() -> (FaultyStore, cache_store::CachedStore) {
     let store = with_object(17).await;
-    store.fault(Fault::error(Failure::Precondition).when(|request| request.if_match.is_some()));
+    store.fault(Fault::error(Failure::NotSupported).when(|request| request.range == bounded(5..15)));
     let limit = Duration::from_secs(3);
     let cached = builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
     read(&cached, 0..5).await;
@@ -279,9 +278,9 @@ fn is_last(request: &cache_testkit::Request) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_handed_on_after_restarts_is_as_long_as_announced() {
+async fn what_is_passed_through_after_a_refusal_is_as_long_as_announced() {
     for broken in [BodyFault::Truncated(6), BodyFault::Overlong(1), BodyFault::Stalls(6)] {
-        let (store, cached) = restless().await;
+        let (store, cached) = refusing().await;
         assert_eq!(read(&cached, 0..12).await, part(0..12));
         store.fault(Fault::body(broken).when(is_last));
         let (got, failed) = drain(get(&cached, 0..12).await.unwrap()).await;
@@ -292,9 +291,9 @@ async fn what_is_handed_on_after_restarts_is_as_long_as_announced() {
 
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
-async fn what_is_handed_on_after_restarts_hangs_no_longer_than_origin_timeout() {
+async fn what_is_passed_through_after_a_refusal_hangs_no_longer_than_origin_timeout() {
     for hung in [Fault::body(BodyFault::Hangs(7)), Fault::hang()] {
-        let (store, cached) = restless().await;
+        let (store, cached) = refusing().await;
         store.fault(hung.when(is_last));
         let start = tokio::time::Instant::now();
         let path = path();

@@ -13,6 +13,7 @@ mod joined;
 mod lies;
 mod limits;
 mod lists;
+mod metadata;
 mod model;
 mod observations;
 mod odd;

@@ -158,7 +158,9 @@ impl Rig {
 
     /// A read whose answer the store has given, and which has not come.
     async fn lagging(&self) -> JoinHandle<Option<Bytes>> {
-        self.far.fault(Fault::hold().late().on(Operation::Get).once());
+        let is_read =
+            |request: &cache_testkit::Request| matches!(request.operation, Operation::Get | Operation::Head);
+        self.far.fault(Fault::hold().late().when(is_read).once());
         let cached = self.cached.clone();
         let reader = tokio::spawn(async move { seen(&cached).await });
         self.far.wait_until_held(1).await;

@@ -1,0 +1,82 @@
+//! `CachedStore` over servers, with the clients of object_store: what lists and metadata are there.
+
+use std::{sync::Arc, time::Duration};
+
+use cache_facade::{
+    CachedStore, CachedStoreBuilder, Freshness,
+    object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, path::Path},
+};
+use cache_testkit::Operation;
+use futures_util::TryStreamExt;
+
+use crate::world::{Kind, World};
+
+fn cached(world: &World, freshness: Freshness) -> CachedStore {
+    CachedStoreBuilder::new(Arc::new(world.store.clone())).freshness(freshness).build().unwrap()
+}
+
+/// Each kind of server that is there.
+fn worlds() -> impl Iterator<Item = World> {
+    [Kind::Loopback, Kind::S3, Kind::Azure].into_iter().filter_map(World::open)
+}
+
+/// Azure's lists give tags without quotes.
+#[tokio::test]
+async fn a_list_of_what_has_not_changed_costs_no_read() {
+    for world in worlds() {
+        let paths: Vec<_> = (0..100).map(|n| Path::from(world.key(&format!("{n}")))).collect();
+        for path in &paths {
+            world.write(path.as_ref(), "body").await;
+        }
+        let cached = cached(&world, Freshness::max_age(Duration::from_secs(3600)));
+        for path in &paths {
+            cached.get(path).await.unwrap().bytes().await.unwrap();
+        }
+        let corner = Path::from(world.key("").trim_end_matches('/'));
+        world.requests();
+        for _ in 0..10 {
+            let listed: Vec<_> = cached.list(Some(&corner)).try_collect().await.unwrap();
+            assert_eq!(listed.len(), 100);
+            for path in &paths {
+                assert_eq!(cached.get(path).await.unwrap().bytes().await.unwrap(), "body");
+            }
+        }
+        world.cost(&[Operation::List; 10], 0);
+        // And what has changed is seen.
+        world.write(paths[7].as_ref(), "news").await;
+        let _: Vec<_> = cached.list(Some(&corner)).try_collect().await.unwrap();
+        assert_eq!(cached.get(&paths[7]).await.unwrap().bytes().await.unwrap(), "news");
+    }
+}
+
+/// S3's tag is the bytes' alone.
+#[tokio::test]
+async fn changed_metadata_are_seen_by_a_strong_read() {
+    for world in worlds().filter(|world| world.kind != Kind::Loopback) {
+        let path = Path::from(world.key("a"));
+        let write = async |content_type: &'static str| {
+            let attributes = Attributes::from_iter([
+                (Attribute::ContentType, content_type),
+                (Attribute::CacheControl, "no-cache"),
+                (Attribute::Metadata("of".into()), content_type),
+            ]);
+            let options = PutOptions { attributes, ..PutOptions::default() };
+            world.store.inner().put_opts(&path, "body".into(), options).await.unwrap().e_tag
+        };
+        let first = write("text/plain").await;
+        let cached = cached(&world, Freshness::strong());
+        cached.get(&path).await.unwrap().bytes().await.unwrap();
+        let second = write("text/html").await;
+        world.requests();
+        let answer = cached.get(&path).await.unwrap();
+        let seen = |name| answer.attributes.get(&name).map(|value| value.as_ref().to_owned());
+        assert_eq!(seen(Attribute::ContentType).as_deref(), Some("text/html"));
+        assert_eq!(seen(Attribute::Metadata("of".into())).as_deref(), Some("text/html"));
+        assert_eq!(answer.bytes().await.unwrap(), "body");
+        if first == second {
+            world.cost(&[Operation::Head], 0);
+        } else {
+            assert_ne!(world.kind, Kind::S3);
+        }
+    }
+}
