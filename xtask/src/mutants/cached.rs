@@ -283,17 +283,6 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant {
-            name: "a store that looks at the range first has failed",
-            edits: &[Edit {
-                path: FILL,
-                text: "Err(error) if is_past_end(&error) => Err(Broken::Replaced),",
-                replacement: "",
-            }],
-        },
-        ["refused", "a_store_that_looks_at_the_range_first_is_asked_anew"],
-    ),
-    (
-        Mutant {
             name: "a store without ranges is asked for nothing else",
             edits: &[Edit {
                 path: FILLS,
