@@ -378,6 +378,10 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 16) % n
     }
+
+    fn index(&mut self, n: u64) -> usize {
+        usize::try_from(self.below(n)).unwrap()
+    }
 }
 
 /// A fault for one of the next requests.
@@ -453,14 +457,14 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
             .freshness(rule)
             .coalesce_gap(random.below(8))
             .readahead(random.below(2) * 10)
-            .max_in_flight(1 + random.below(4) as usize)
+            .max_in_flight(1 + random.index(4))
             .build()
             .unwrap();
         store.reset();
         let mut n_reads = 0;
         for _ in 0..30 {
             if random.below(5) == 0 {
-                store.inner().put(&path(), body(90 + random.below(10) as usize).into()).await.unwrap();
+                store.inner().put(&path(), body(90 + random.index(10)).into()).await.unwrap();
             }
             if random.below(9) == 0 {
                 // From now on blocks are missing of a head that is there.
