@@ -1,5 +1,5 @@
-//! The faults of `CachedStore` that the simulation over it must find, without being told where to look:
-//! by their names in `cached.rs`.
+//! The faults of `CachedStore` that the simulation over it must find, without being told where to
+//! look: by their names in `cached.rs`.
 
 pub(super) const NAMES: &[&str] = &[
     "a block of another version is served",

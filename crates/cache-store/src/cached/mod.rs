@@ -163,8 +163,8 @@ impl CachedStore {
             let key = head::key_of(&location);
             let cached = shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
             shared.fills.invalidate(&location, cached).await;
-            // Last, since it fences at its end: what is requested while the blocks are dropped is not served
-            // to reads that begin after this has returned.
+            // Last, since it fences at its end: what is requested while the blocks are dropped is
+            // not served to reads that begin after this has returned.
             shared.heads.invalidate(&key).await
         };
         match Handle::try_current() {

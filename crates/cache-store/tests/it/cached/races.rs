@@ -19,8 +19,8 @@ fn generated_schedules_hold_every_rule() {
     }
 }
 
-/// In this schedule a slow backend drops blocks for so long that a read is requested, answered, cached
-/// and out of date before `invalidate` returns.
+/// In this schedule a slow backend drops blocks for so long that a read is requested, answered,
+/// cached and out of date before `invalidate` returns.
 #[test]
 fn what_was_requested_during_an_invalidation_is_not_served_after_it() {
     let [_, waiting, _] = BACKENDS;
