@@ -39,7 +39,7 @@ use std::{fmt, ops::Range, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, ReadThrough};
-use futures_util::{future, stream::BoxStream};
+use futures_util::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
@@ -178,8 +178,10 @@ impl CachedStore {
         let invalidate = async move {
             let key = head::key_of(&location);
             let cached = shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
-            let blocks = shared.fills.invalidate(&location, cached);
-            future::join(shared.heads.invalidate(&key), blocks).await.0
+            shared.fills.invalidate(&location, cached).await;
+            // Last, since it fences at its end: what is requested while the blocks are dropped is
+            // not served to reads that begin after this has returned.
+            shared.heads.invalidate(&key).await
         };
         match Handle::try_current() {
             // So that it ends, once begun.

@@ -105,9 +105,9 @@ impl Calls {
         Ok(has_ended)
     }
 
-    /// Polls `future` `n` times, letting others run in between, and, if it `settles`, what runs on other threads for it;
-    /// then has `meanwhile` come to its end, and then the future. `None`, if the future came to its end before; then
-    /// `meanwhile` is not begun.
+    /// Polls `future` `n` times, letting others run in between, and, if it `settles`, what runs on
+    /// other threads for it; then has `meanwhile` come to its end, and then the future. `None`, if
+    /// the future came to its end before; then `meanwhile` is not begun.
     ///
     /// `meanwhile` may wait for what the future holds: if it takes long, both go on together.
     pub(super) async fn interrupted<T, U, F: Future<Output = T>>(
@@ -298,8 +298,9 @@ pub(super) fn on_a_thread<T: Send + 'static>(
     }
 }
 
-/// What `rule` returns, which is run on a thread and a runtime of its own and makes `calls`. The runtime has several
-/// threads if the caller's has, and `n_threads_min` at least. Dropped, it leaves the rule to come to its end.
+/// What `rule` returns, which is run on a thread and a runtime of its own and makes `calls`. The
+/// runtime has several threads if the caller's has, and `n_threads_min` at least. Dropped, it
+/// leaves the rule to come to its end.
 pub(super) async fn in_a_runtime<T: Send + 'static>(
     name: &'static str,
     patience: Duration,

@@ -1,5 +1,5 @@
-//! Whether an implementation keeps the contract of its trait: one function for each sentence that can be seen from
-//! outside.
+//! Whether an implementation keeps the contract of its trait: one function for each sentence that
+//! can be seen from outside.
 //!
 //! | of | suite | what it is given |
 //! | --- | --- | --- |
@@ -7,9 +7,11 @@
 //! | [`Validator`](cache_core::Validator), [`Origin`](cache_core::Origin) | [`validator::check`] | it, a way to change objects behind its back, and what it can do |
 //! | [`EvictionPolicy`](cache_core::EvictionPolicy) | [`policy::check`] | the pattern, and what it can do |
 //!
-//! A check goes through all rules, and says in words which ones are broken, what was done, what was expected and what
-//! was seen, with the whole chain of an error's sources. It ends early only if several rules had to be given up. What an implementation cannot do by its nature, it declares (`Capabilities`); a rule that does not
-//! apply is left out, and the [`Report`] says why. Each suite lists its rules in `RULES`, to run some of them.
+//! A check goes through all rules, and says in words which ones are broken, what was done, what was
+//! expected and what was seen, with the whole chain of an error's sources. It ends early only if
+//! several rules had to be given up. What an implementation cannot do by its nature, it declares
+//! (`Capabilities`); a rule that does not apply is left out, and the [`Report`] says why. Each
+//! suite lists its rules in `RULES`, to run some of them.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,17 +34,19 @@
 //!
 //! # What a suite does to the code under test
 //!
-//! Each rule runs on a thread of its own, in a tokio runtime of its own, which has several threads if the caller's runtime
-//! has. So the caller's goes on meanwhile, with a server in it, say; and its clock does not count: it may be paused.
+//! Each rule runs on a thread of its own, in a tokio runtime of its own, which has several threads
+//! if the caller's runtime has. So the caller's goes on meanwhile, with a server in it, say; and
+//! its clock does not count: it may be paused.
 //!
-//! A suite never panics itself, and a panic of the implementation is reported under the rule that was looked at. Waiting
-//! is bounded: a rule in which no call has begun or returned for [`PATIENCE`] of the machine's time, or what `Suite::patience`
-//! says, is given up, and the [`Broken`] names the calls that are open, and whether they wait, wake themselves without end, or
+//! A suite never panics itself, and a panic of the implementation is reported under the rule that
+//! was looked at. Waiting is bounded: a rule in which no call has begun or returned for
+//! [`PATIENCE`] of the machine's time, or what `Suite::patience` says, is given up, and the
+//! [`Broken`] names the calls that are open, and whether they wait, wake themselves without end, or
 //! block their thread. Nobody can interrupt what blocks its thread: the thread is left behind.
 //!
-//! What is generated comes from seeds that are fixed: a rule that failed once fails again, as far as the
-//! implementation and the runtime do the same again. A suite that passes shows the absence of what it looks for, and
-//! nothing else.
+//! What is generated comes from seeds that are fixed: a rule that failed once fails again, as far
+//! as the implementation and the runtime do the same again. A suite that passes shows the absence
+//! of what it looks for, and nothing else.
 
 pub mod backend;
 mod bounds;
@@ -200,7 +204,8 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     said
 }
 
-/// What became of `rule`, as `checking` finds it by these calls, in a runtime with so many threads at least.
+/// What became of `rule`, as `checking` finds it by these calls, in a runtime with so many threads
+/// at least.
 async fn checked(
     rule: &'static str,
     patience: Duration,

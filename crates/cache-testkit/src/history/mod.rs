@@ -193,8 +193,8 @@ impl History {
         Self { time_to_live, ..Self::default() }
     }
 
-    /// A cache may take so long to act on what an answer shows: its backend waits. Default: no time, so that it has done
-    /// so before time goes on.
+    /// A cache may take so long to act on what an answer shows: its backend waits. Default: no
+    /// time, so that it has done so before time goes on.
     pub fn hearing_takes(&mut self, span: Duration) {
         self.hearing = span;
     }
@@ -207,16 +207,18 @@ impl History {
         CallId(self.calls.len() - 1)
     }
 
-    /// The caller of a call that has not ended is woken. If the call returns when it is next polled, this is the moment
-    /// by which it has done what it does: other things may happen before its caller gets to run. Of several wakes the
-    /// first counts. A wake is no event, since callers that wait for one answer are woken in no particular order: its
-    /// place is that of the event before it.
+    /// The caller of a call that has not ended is woken. If the call returns when it is next
+    /// polled, this is the moment by which it has done what it does: other things may happen before
+    /// its caller gets to run. Of several wakes the first counts. A wake is no event, since callers
+    /// that wait for one answer are woken in no particular order: its place is that of the event
+    /// before it.
     pub fn wake(&mut self, call: CallId, at: Duration) {
         let step = self.steps;
         self.calls[call.0].woken.get_or_insert(Point { step, at });
     }
 
-    /// The call was polled and has not returned: what its caller was [woken](Self::wake) for was something else.
+    /// The call was polled and has not returned: what its caller was [woken](Self::wake) for was
+    /// something else.
     pub fn sleep(&mut self, call: CallId) {
         self.calls[call.0].woken = None;
     }

@@ -164,13 +164,14 @@ impl History {
         Ok(())
     }
 
-    /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a restart has ended on
-    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over when the
-    /// call took effect.
+    /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a
+    /// restart has ended on a node, or its future was dropped, no read on it that begins later is
+    /// answered by a state that was over when the call took effect.
     ///
-    /// A call takes effect between its beginning and its end: when its caller is woken to return, at the latest. An
-    /// answer requested after that, while the caller has yet to run, is as good as one requested after the return, and
-    /// the object may have changed in between. A dropped call takes effect when it is dropped, at the latest.
+    /// A call takes effect between its beginning and its end: when its caller is woken to return,
+    /// at the latest. An answer requested after that, while the caller has yet to run, is as good
+    /// as one requested after the return, and the object may have changed in between. A dropped
+    /// call takes effect when it is dropped, at the latest.
     ///
     /// # Errors
     ///

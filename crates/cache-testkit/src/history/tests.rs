@@ -275,7 +275,8 @@ fn rule_2_what_was_over_at_a_fence_is_not_served_after_it() {
     tale.holds();
 }
 
-/// The fence is up and its caller woken; before the caller runs, a read is sent, answered, and out of date.
+/// The fence is up and its caller woken; before the caller runs, a read is sent, answered, and out
+/// of date.
 #[test]
 fn rule_2_a_call_takes_effect_when_its_caller_is_woken_and_not_when_it_gets_to_run() {
     let told = |wakes: &[bool]| {

@@ -25,7 +25,8 @@ pub(super) fn named(request: &S3Request) -> Option<Vec<Named>> {
     objects.collect()
 }
 
-/// Deletes what the request names, and says what became of each, as XML. An error: the status and the code of the whole.
+/// Deletes what the request names, and says what became of each, as XML. An error: the status and
+/// the code of the whole.
 pub(super) fn delete(
     objects: &mut Objects,
     request: &S3Request,

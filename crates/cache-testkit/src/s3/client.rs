@@ -41,8 +41,8 @@ impl HttpService for PlainClient {
     }
 }
 
-/// Digests for a server that does not look at them: object_store's client wants one for a bulk delete, and without TLS
-/// nothing brings it any. There are no signatures.
+/// Digests for a server that does not look at them: object_store's client wants one for a bulk
+/// delete, and without TLS nothing brings it any. There are no signatures.
 #[derive(Debug)]
 pub(super) struct NoCrypto;
 

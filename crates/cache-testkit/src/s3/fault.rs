@@ -67,8 +67,9 @@ impl S3Fault {
         Self::new(Effect::Body(body))
     }
 
-    /// A bulk delete leaves the object of this key alone, and answers for it with this code: `AccessDenied`,
-    /// `InternalError`, `SlowDown`. The other keys of the request are deleted. Matches bulk deletes of that key alone.
+    /// A bulk delete leaves the object of this key alone, and answers for it with this code:
+    /// `AccessDenied`, `InternalError`, `SlowDown`. The other keys of the request are deleted.
+    /// Matches bulk deletes of that key alone.
     pub fn key_error(key: &str, code: &str) -> Self {
         Self::new(Effect::KeyError(key.to_owned(), code.to_owned()))
     }

@@ -38,17 +38,21 @@ use self::{
 pub use self::{client::PlainHttp, fault::S3Fault, record::S3Request};
 use crate::{Operation, faults::Faults};
 
-/// An S3 server on the loopback interface that records every request, and does to it what its [`S3Fault`]s say. It is
-/// to S3's own protocol what [`FaultyStore`](crate::FaultyStore) is to object_store's.
+/// An S3 server on the loopback interface that records every request, and does to it what its
+/// [`S3Fault`]s say. It is to S3's own protocol what [`FaultyStore`](crate::FaultyStore) is to
+/// object_store's.
 ///
-/// Without faults it is exact where servers that can be installed are not: conditions with strong and weak tags, lists
-/// and `*`, in the order of RFC 9110, for reads and writes alike, each judged and acted on in one step; a 304 with its
-/// tag; single ranges; lists with pages; copies; multipart uploads. Every write has a tag of its own, also of equal
-/// bytes, and a date a second after the one before, so that runs repeat. Any bucket exists, and all are one. Signatures
-/// are not looked at. Bulk deletes, of 1,000 keys at most, each with an outcome of its own. Objects are in memory, and
-/// only the last version of each. What it does not know (versions, tags of objects) ends the connection.
+/// Without faults it is exact where servers that can be installed are not: conditions with strong
+/// and weak tags, lists and `*`, in the order of RFC 9110, for reads and writes alike, each judged
+/// and acted on in one step; a 304 with its tag; single ranges; lists with pages; copies; multipart
+/// uploads. Every write has a tag of its own, also of equal bytes, and a date a second after the
+/// one before, so that runs repeat. Any bucket exists, and all are one. Signatures are not looked
+/// at. Bulk deletes, of 1,000 keys at most, each with an outcome of its own. Objects are in memory,
+/// and only the last version of each. What it does not know (versions, tags of objects) ends the
+/// connection.
 ///
-/// It runs on a thread of its own, so that a test's runtime may be paused or busy, and ends when it is dropped.
+/// It runs on a thread of its own, so that a test's runtime may be paused or busy, and ends when it
+/// is dropped.
 ///
 /// ```
 /// use cache_testkit::{BodyFault, Operation, S3Fault, S3Server};
@@ -126,10 +130,11 @@ impl S3Server {
         self.client_builder().build().expect("the settings are complete")
     }
 
-    /// The settings of a client of this server: unsigned, over [`PlainHttp`], bucket `test`, `copy_if_not_exists` by
-    /// multipart uploads, one delete a request unless told otherwise by `with_disable_bulk_delete(false)`, and without
-    /// retries, so that every fault is seen and none is waited for. A client that is to sign its requests needs
-    /// another crypto provider, as object_store's feature `aws` brings one.
+    /// The settings of a client of this server: unsigned, over [`PlainHttp`], bucket `test`,
+    /// `copy_if_not_exists` by multipart uploads, one delete a request unless told otherwise by
+    /// `with_disable_bulk_delete(false)`, and without retries, so that every fault is seen and none
+    /// is waited for. A client that is to sign its requests needs another crypto provider, as
+    /// object_store's feature `aws` brings one.
     pub fn client_builder(&self) -> AmazonS3Builder {
         Self::client_builder_of(self.address)
     }

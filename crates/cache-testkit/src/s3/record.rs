@@ -15,7 +15,8 @@ pub struct S3Request {
     /// What was asked for. An upload of a part that is a copy is an [`Operation::PutPart`], any list an
     /// [`Operation::List`].
     pub operation: Operation,
-    /// The key of the object; of a list its prefix; of a bulk delete empty: see [`keys`](Self::keys).
+    /// The key of the object; of a list its prefix; of a bulk delete empty: see
+    /// [`keys`](Self::keys).
     pub key: String,
     /// The key that a copy, or a part that is a copy, comes from.
     pub source: Option<String>,
@@ -43,7 +44,8 @@ impl S3Request {
         }
     }
 
-    /// The keys that it is about: those that a bulk delete names, none if its body makes no sense; else the one.
+    /// The keys that it is about: those that a bulk delete names, none if its body makes no sense;
+    /// else the one.
     pub fn keys(&self) -> Vec<String> {
         match self.operation {
             Operation::BulkDelete => {

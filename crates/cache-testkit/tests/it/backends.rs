@@ -495,7 +495,8 @@ impl Backend for Tiers {
             let mut state = self.state();
             state.was_cleared = true;
             if self.is(Fault::ShowsWhatWasClosed) {
-                // It is freed later, and until then hidden by the number of the clear; which nobody looks at.
+                // It is freed later, and until then hidden by the number of the clear; which nobody
+                // looks at.
                 state.upper.retain(|key, _| key == "a/b");
             } else {
                 state.upper.clear();

@@ -137,8 +137,8 @@ async fn what_is_declared_is_not_held_against_a_validator() {
     assert!(report.left_out().any(|(rule, _)| rule == "a_current_entry_is_unchanged"));
 }
 
-/// A client without async: on a thread for blocking work, which goes on when its caller has gone, or right where it is
-/// polled.
+/// A client without async: on a thread for blocking work, which goes on when its caller has gone,
+/// or right where it is polled.
 #[tokio::test]
 async fn a_client_that_blocks_is_declared_as_such() {
     for fault in [Fault::BlocksWhilePolled, Fault::AsksOnAnotherThread] {

@@ -19,6 +19,15 @@ fn generated_schedules_hold_every_rule() {
     }
 }
 
+/// In this schedule a slow backend drops blocks for so long that a read is requested, answered,
+/// cached and out of date before `invalidate` returns.
+#[test]
+fn what_was_requested_during_an_invalidation_is_not_served_after_it() {
+    let [_, waiting, _] = BACKENDS;
+    let explored = store::explore(1240..1241, 2, &|opening| open(opening, waiting), NOT_YET);
+    explored.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_seed_repeats_to_the_letter() {
     for seed in 0..60 {

@@ -14,8 +14,9 @@ use crate::{
     conformance::{Broken, Outcome, bounds::settle, chain},
 };
 
-/// *After `remove(key)`, `clear()` or `insert(new)` has returned, no look-up that begins later shows* what was inserted
-/// before: not even if another look-up was under way, and moves what it has found into another tier when it goes on.
+/// *After `remove(key)`, `clear()` or `insert(new)` has returned, no look-up that begins later
+/// shows* what was inserted before: not even if another look-up was under way, and moves what it
+/// has found into another tier when it goes on.
 ///
 /// # Errors
 ///
@@ -76,8 +77,8 @@ async fn interrupted(backend: &Probe, what: What, polls: (usize, bool)) -> Resul
     Ok(done)
 }
 
-/// *After `insert(new)` has returned, no look-up that begins later shows an earlier entry of that key*: not even if many
-/// inserts of other keys are under way, behind which it may have to queue.
+/// *After `insert(new)` has returned, no look-up that begins later shows an earlier entry of that
+/// key*: not even if many inserts of other keys are under way, behind which it may have to queue.
 ///
 /// # Errors
 ///
@@ -117,9 +118,9 @@ async fn burst(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is inserted after a `clear()` is held as ever: read through a [`ReadThrough`], an object that is read again after
-/// a clear is served without a request from then on, or, from a medium that outlives the process, after one that
-/// brings no body.
+/// What is inserted after a `clear()` is held as ever: read through a [`ReadThrough`], an object
+/// that is read again after a clear is served without a request from then on, or, from a medium
+/// that outlives the process, after one that brings no body.
 ///
 /// # Errors
 ///
@@ -157,8 +158,8 @@ async fn read_again(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *After `clear()` has returned nothing is shown*: a [`ReadThrough`] that is closed drops all that it held, and a new one
-/// over the same backend begins with nothing.
+/// *After `clear()` has returned nothing is shown*: a [`ReadThrough`] that is closed drops all that
+/// it held, and a new one over the same backend begins with nothing.
 ///
 /// # Errors
 ///
@@ -177,7 +178,7 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
             Ok(()) => {
                 backend
                     .shows_nothing_but(key.as_str(), None, "after `ReadThrough::close` had returned")
-                    .await?
+                    .await?;
             }
             Err(error) => failed(suite, "close", &error).map_or(Ok(()), Err)?,
         }

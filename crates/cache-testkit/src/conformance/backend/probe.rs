@@ -105,8 +105,9 @@ impl Probe {
         }
     }
 
-    /// Polls a look-up by waiting so many times, and lets its medium answer if so wished, then has `meanwhile` come to its end, and then the look-up. `None`, if the
-    /// look-up came to its end before that.
+    /// Polls a look-up by waiting so many times, and lets its medium answer if so wished, then has
+    /// `meanwhile` come to its end, and then the look-up. `None`, if the look-up came to its end
+    /// before that.
     pub(super) async fn interrupt_get<T>(
         &self,
         key: &str,

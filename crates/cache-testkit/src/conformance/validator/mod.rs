@@ -1,11 +1,12 @@
 //! The contracts of [`Validator`] and [`Origin`], sentence by sentence.
 //!
-//! The suite is given the implementation and a [`Truth`]: a way to change and spoil what lies behind it. Every rule works
-//! on keys of its own under one prefix, and so can run over a store that others use; it leaves objects behind.
+//! The suite is given the implementation and a [`Truth`]: a way to change and spoil what lies
+//! behind it. Every rule works on keys of its own under one prefix, and so can run over a store
+//! that others use; it leaves objects behind.
 //!
-//! What no suite can see from outside: that body and version come from one answer, where the [`Truth`] neither counts
-//! requests nor changes an object between two of them (then that rule is left out, unless it is seen to be broken); and
-//! what becomes of a write whose outcome is open.
+//! What no suite can see from outside: that body and version come from one answer, where the
+//! [`Truth`] neither counts requests nor changes an object between two of them (then that rule is
+//! left out, unless it is seen to be broken); and what becomes of a write whose outcome is open.
 
 mod questions;
 mod writes;
@@ -101,9 +102,10 @@ pub trait Truth: Send + Sync + 'static {
         None
     }
 
-    /// Has the validator's next `n` requests be answered, and writes the object before the one after them is: while that
-    /// waits. Returns when it is written; `false` at once, if this cannot be done (default). The caller drops the future if
-    /// it does not come to so many requests: then nothing is left of it.
+    /// Has the validator's next `n` requests be answered, and writes the object before the one
+    /// after them is: while that waits. Returns when it is written; `false` at once, if this cannot
+    /// be done (default). The caller drops the future if it does not come to so many requests: then
+    /// nothing is left of it.
     async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
         let _ = (n, key, body);
         false
@@ -236,7 +238,8 @@ impl Truth for FaultyStore {
     }
 }
 
-/// Which request is to be held: one, after some others. None any more, when the first handle is dropped.
+/// Which request is to be held: one, after some others. None any more, when the first handle is
+/// dropped.
 struct Holding(Arc<AtomicUsize>);
 
 impl Holding {
@@ -293,9 +296,10 @@ impl Capabilities {
         self
     }
 
-    /// Its calls block the thread that polls them, or hand their work to a thread for blocking work, as a client without
-    /// async does: what was sent cannot be taken back when the future is dropped. Each question is then asked in a task
-    /// of a runtime with several threads, and one that was dropped may reach the origin later.
+    /// Its calls block the thread that polls them, or hand their work to a thread for blocking
+    /// work, as a client without async does: what was sent cannot be taken back when the future is
+    /// dropped. Each question is then asked in a task of a runtime with several threads, and one
+    /// that was dropped may reach the origin later.
     pub fn blocks(mut self) -> Self {
         self.blocks = true;
         self

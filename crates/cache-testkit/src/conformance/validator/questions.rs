@@ -222,10 +222,11 @@ pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
         .await
 }
 
-/// *Take the body and the version of a `Changed` from one and the same answer*: the object changes while it is read, at
-/// one point after the other, and between the requests if there are several, and what is confirmed afterwards has the
-/// bytes that are there. Left out, unless it is seen to be broken, if a question may be several requests and the
-/// [`Truth`](super::Truth) does not know how to [change an object between them](super::Truth::put_between_requests).
+/// *Take the body and the version of a `Changed` from one and the same answer*: the object changes
+/// while it is read, at one point after the other, and between the requests if there are several,
+/// and what is confirmed afterwards has the bytes that are there. Left out, unless it is seen to be
+/// broken, if a question may be several requests and the [`Truth`](super::Truth) does not know how
+/// to [change an object between them](super::Truth::put_between_requests).
 ///
 /// # Errors
 ///
@@ -311,10 +312,7 @@ async fn changing(
         ));
     }
     // Nothing changes any more.
-    let now = match suite.ask(key, None).await? {
-        Ok(Validation::Changed(now)) => now,
-        _ => return Ok(()),
-    };
+    let Ok(Validation::Changed(now)) = suite.ask(key, None).await? else { return Ok(()) };
     if let Ok(Validation::Unchanged) = suite.ask(key, Some(&entry)).await?
         && entry.body() != now.body()
     {
@@ -336,8 +334,8 @@ type Answer = cache_core::Result<Validation>;
 /// Between so many requests of one question the object is changed.
 const REQUESTS_MAX: usize = 4;
 
-/// *Leave nothing behind when the future is dropped*: the next question is answered as ever, and no request is sent later,
-/// unless it was declared that calls block.
+/// *Leave nothing behind when the future is dropped*: the next question is answered as ever, and no
+/// request is sent later, unless it was declared that calls block.
 ///
 /// # Errors
 ///

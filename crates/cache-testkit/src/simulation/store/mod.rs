@@ -38,7 +38,8 @@ pub trait CachedObjects: Send + Sync + 'static {
     /// How a read was answered. `None`: by the store behind it, as if there were no cache.
     fn status(&self, answer: &GetResult) -> Option<Status>;
 
-    /// How long it may take to act on what an answer shows, if its backend waits. Default: it does so at once.
+    /// How long it may take to act on what an answer shows, if its backend waits. Default: it does
+    /// so at once.
     fn hearing_takes(&self) -> Duration {
         Duration::ZERO
     }

@@ -222,7 +222,8 @@ impl Play<'_> {
                     let ranges = ranges.map(|(from, len)| from..from + len);
                     match objects.get_ranges(&path, &ranges).await {
                         Ok(parts) => match value_of_parts(&ranges, &parts) {
-                            // Of what cannot be cached, ranges that are far from each other may be of two versions.
+                            // Of what cannot be cached, ranges that are far from each other may be
+                            // of two versions.
                             Some(TORN) if self.schedule.max_object_size < u64::MAX => Outcome::Failed,
                             Some(value) => Outcome::Read(value, None, Status::Fetched),
                             None => Outcome::Failed,
