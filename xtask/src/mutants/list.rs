@@ -18,6 +18,8 @@ const FRESHNESS: &str = "crates/cache-core/src/freshness.rs";
 const STAMP: &str = "crates/cache-core/src/entry/stamp.rs";
 const BUILDER: &str = "crates/cache-core/src/entry/builder.rs";
 const ERROR: &str = "crates/cache-core/src/error.rs";
+const DECODED: &str = "crates/cache-core/src/decoded.rs";
+const PREFIX_TREE: &str = "crates/cache-core/src/prefix_tree.rs";
 
 // A write that takes its fence down again as soon as it runs, and puts up none at its end.
 
@@ -609,6 +611,39 @@ pub(super) const MUTANTS: &[Mutant] = &[
             self.shared.count(Count::OriginUnchanged);
         }
         if let Some(request) = self.request.take() {\n",
+        }],
+    },
+    Mutant {
+        name: "a void negative entry counts as a copy",
+        edits: &[Edit { path: HELD, text: "void: !entry.is_absent()", replacement: "void: true" }],
+    },
+    Mutant {
+        name: "clears that overlap count each copy twice",
+        edits: &[Edit {
+            path: WRITE,
+            text: "if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {",
+            replacement: "drop(is_counting);
+        if let (Ok(n_copies), Some(cause)) = (&cleared, cause) {",
+        }],
+    },
+    Mutant {
+        name: "a decoder calls itself for ever where nothing is kept",
+        edits: &[Edit {
+            path: DECODED,
+            text: "(other.is_same(entry) || is_same_object)",
+            replacement: "(other.is_same(entry) || is_same_object && false)",
+        }],
+    },
+    Mutant {
+        name: "a decoder that has ended counts as running",
+        edits: &[Edit { path: DECODED, text: "drop(DECODING.with_borrow_mut(Vec::pop));", replacement: "" }],
+    },
+    Mutant {
+        name: "a prefix without a rule hides the rule of a shorter one",
+        edits: &[Edit {
+            path: PREFIX_TREE,
+            text: "found = node.number.or(found);",
+            replacement: "found = node.number;",
         }],
     },
 ];

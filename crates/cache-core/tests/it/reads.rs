@@ -426,3 +426,17 @@ async fn an_entry_that_was_handed_out_before_is_not_shared() {
     let read = first.get(KEY, Some(&Freshness::max_age(secs(10)))).await.unwrap();
     assert_eq!(read.status, Status::Refetched, "20 s old by its own cache's clock");
 }
+
+/// Also where longer ones branch from each other on the way to the key.
+#[tokio::test]
+async fn a_key_has_the_rule_of_its_longest_prefix() {
+    let mut rules = cache_core::FreshnessRules::new(STRONG);
+    rules.set("a/", FOREVER);
+    for (number, prefix) in ["a/b/one", "a/b/other"].into_iter().enumerate() {
+        rules.set(prefix, Freshness::max_age(secs(number as u64 + 1)));
+    }
+    assert_eq!(*rules.resolve(KEY), FOREVER);
+    assert_eq!(*rules.resolve("a/b/o"), FOREVER);
+    assert_eq!(*rules.resolve("a/b/other/x"), Freshness::max_age(secs(2)));
+    assert_eq!(*rules.resolve("b"), STRONG);
+}
