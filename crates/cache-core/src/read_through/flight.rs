@@ -385,13 +385,15 @@ async fn publish<V: ?Sized>(
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         entry.give_to(shared.settings.identity);
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
+        // What a sweep has dropped since it was looked up, that has counted.
+        let expired = question.expired && shared.look_up(key.as_str()).await.entry.is_some();
         shared.keep(key, entry.clone()).await;
         if replaced {
             shared.count(Count::InvalidatedChanged);
         } else if question.void {
             shared.count(Count::InvalidatedByApi);
         }
-        if question.expired {
+        if expired {
             shared.count(Count::Expirations);
         }
     }

@@ -195,15 +195,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         let shared = &self.shared;
-        let has_resumed_the_sweep = sweep::resume(shared);
+        if sweep::resume(shared) {
+            // Such reads may be all that their runtime is driven for.
+            yield_now().await;
+        }
         let read = match freshness.map_or(Ok(()), Freshness::check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
             Err(error) => Err(error),
         };
-        if has_resumed_the_sweep {
-            // Such reads may be all that their runtime is driven for.
-            yield_now().await;
-        }
         shared.count_read(&read);
         read
     }
