@@ -315,11 +315,11 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     async fn end_all(&self) -> usize {
         let Shared { tasks, table, settings, .. } = &*self.shared;
         loop {
-            let before = tasks.close();
+            let n_ended = tasks.n_ended();
             if within(settings.close_limit(), tasks.idle()).await.is_some() {
                 return 0;
             }
-            if tasks.close() == before {
+            if tasks.n_ended() == n_ended {
                 table.vacate_all(&Landed::Failed(Tasks::closed()));
                 // What they were about to keep.
                 self.shared.epochs.raise_whole();
