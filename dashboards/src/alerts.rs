@@ -65,10 +65,11 @@ mod tests {
 
     #[test]
     fn an_alert_that_is_not_tested_is_named() {
-        let tests = TESTS.replacen("exp_alerts: []", "exp_alerts: [x]", 1);
+        let (before, after) = TESTS.rsplit_once("exp_alerts: []").unwrap();
+        let tests = format!("{before}exp_alerts: [x]{after}");
         assert_eq!(
             findings(RULES, &tests),
-            ["there is no test in which ObjectCacheReadsFailing does not fire"]
+            ["there is no test in which ObjectCacheBackendErrors does not fire"]
         );
         let tests = TESTS.replacen("exp_alerts:\n", "exp_alerts: []\n", 1);
         assert_eq!(findings(RULES, &tests), ["there is no test in which ObjectCacheReadsFailing fires"]);

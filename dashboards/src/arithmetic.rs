@@ -34,7 +34,7 @@ pub(crate) fn n_queries() -> usize {
 fn test(case: &Case, dashboard: &Dashboard) -> Result<Value, String> {
     let series = |(name, value): &(&str, u32)| {
         // Of a histogram each bucket is a counter.
-        let is_counter = name.contains("_total") || name.contains("_bucket");
+        let is_counter = ["_total", "_bucket", "_seconds_sum"].iter().any(|part| name.contains(part));
         let values = if is_counter { format!("0+{value}x{MINUTES}") } else { format!("{value}x{MINUTES}") };
         let labels = name.split_once('{').map_or("", |(_, labels)| labels.trim_end_matches('}'));
         let name = name.split('{').next().unwrap_or(name);
@@ -68,6 +68,8 @@ fn chosen() -> Chosen {
     let chosen = [
         ("job", "shop"),
         ("cache_name", "images"),
+        // Those without one, too.
+        ("instance", ".*"),
         ("__range", "30m"),
         ("__rate_interval", "5m"),
         ("price_get", "1000"),
@@ -169,6 +171,51 @@ const CASES: &[Case] = &[
             ("Hit ratio over time", "A", &[]),
             ("Reads that failed", "A", &[]),
             ("Memory fill", "A", &[]),
+        ],
+    },
+    Case {
+        name: "blocks have a ratio of their own, and one of none is none",
+        series: &[
+            (r#"object_cache_blocks_total{result="hit"}"#, 90),
+            (r#"object_cache_blocks_total{result="miss"}"#, 30),
+            (r#"object_cache_requests_total{result="fresh"}"#, 60),
+            (r#"object_cache_requests_total{result="fetched"}"#, 0),
+        ],
+        expected: &[
+            ("Hit ratio", "A", &[("", 1.0)]),
+            ("Hit ratio of blocks", "A", &[(r#"cache_name="images""#, 0.75)]),
+        ],
+    },
+    Case {
+        name: "no block was wanted, and nothing may be held",
+        series: &[
+            (r#"object_cache_blocks_total{result="hit"}"#, 0),
+            (r#"object_cache_blocks_total{result="miss"}"#, 0),
+            ("object_cache_size_bytes", 0),
+            ("object_cache_capacity_bytes", 0),
+        ],
+        expected: &[("Hit ratio of blocks", "A", &[]), ("Memory fill", "A", &[])],
+    },
+    Case {
+        name: "one bad instance of two",
+        series: &[
+            (r#"object_cache_requests_total{instance="a",result="fresh"}"#, 60),
+            (r#"object_cache_requests_total{instance="a",result="error"}"#, 0),
+            (r#"object_cache_requests_total{instance="b",result="fresh"}"#, 6),
+            (r#"object_cache_requests_total{instance="b",result="error"}"#, 54),
+            (r#"object_cache_errors_total{instance="b",kind="permission_denied"}"#, 54),
+            (r#"object_cache_errors_total{instance="b",kind="timeout"}"#, 0),
+            (r#"object_cache_build_info{instance="a",version="1"}"#, 1),
+            (r#"object_cache_build_info{instance="b",version="2"}"#, 1),
+            (r#"object_cache_queue_duration_seconds_sum{instance="b"}"#, 120),
+        ],
+        expected: &[
+            ("Reads that failed", "A", &[("", 0.45)]),
+            ("Reads that failed, by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
+            ("Reads by instance", "A", &[(r#"instance="a""#, 1.0), (r#"instance="b""#, 1.0)]),
+            ("Errors by kind", "A", &[(r#"kind="permission_denied""#, 0.9)]),
+            ("Caches by version", "A", &[(r#"version="1""#, 1.0), (r#"version="2""#, 1.0)]),
+            ("Requests that wait for their turn", "A", &[(r#"cache_name="images""#, 2.0)]),
         ],
     },
     Case {

@@ -296,7 +296,7 @@ mod tests {
             &[r#"panel "Memory fill" is not within the grid"#],
         );
         check(
-            |all| all["templating"]["list"][4]["name"] = json!("price"),
+            |all| all["templating"]["list"][5]["name"] = json!("price"),
             &["no variable price_put", "nothing uses the variable price"],
         );
     }

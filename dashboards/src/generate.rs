@@ -244,7 +244,7 @@ fn source() -> Value {
 }
 
 /// What every selector of a panel asks for; written `..` there.
-const SELECTED: &str = r#"job=~"$job", cache_name=~"$cache_name""#;
+const SELECTED: &str = r#"job=~"$job", cache_name=~"$cache_name", instance=~"$instance""#;
 /// That of Grafana 10.0. Later ones bring it up to theirs when they import it.
 const SCHEMA: u32 = 38;
 /// Of Grafana's grid.

@@ -60,8 +60,10 @@ impl Traffic {
             // Leaves out what brings few hits for its size.
             .eviction(Eviction::Gdsf)
             .build()?;
-        let broken =
-            cache("broken").backend(Arc::new(WaitingBackend::new(MapBackend::new(), 200, 7))).build()?;
+        let broken = cache("broken")
+            .max_in_flight(1)
+            .backend(Arc::new(WaitingBackend::new(MapBackend::new(), 200, 7)))
+            .build()?;
         let blocks = CachedStoreBuilder::new(Arc::new(bucket.clone()))
             .name("blocks")
             .freshness(freshness)
@@ -87,6 +89,10 @@ impl Traffic {
             self.writes().await?;
             self.room().await?;
             self.blocks().await?;
+            // One waits for the other's permit.
+            let (one, other) = tokio::join!(self.broken.get("none"), self.broken.get("neither"));
+            fails(one)?;
+            fails(other)?;
             for n in 0..64 {
                 self.write(&format!("broken/{n}"), KIB).await?;
                 self.broken.get(&format!("broken/{n}")).await?;

@@ -55,7 +55,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", about: "tests and doc tests, as the README runs them", run: test },
     Step {
         name: "simulate-nodes",
-        about: "2,000 schedules of two nodes hold every rule",
+        about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
         run: simulate_nodes::check,
     },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },

@@ -1,11 +1,14 @@
 //! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by the simulation or,
-//! where chance alone leads there, by a test; those in `CachedStore` by the test that is named beside the fault.
+//! where chance alone leads there, by a test; those in `cache-store` by the test that is named beside the fault, and some
+//! of `CachedStore` by its simulation too.
 //!
 //! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
 //! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
 
 mod cached;
 mod list;
+mod simulated;
+mod validator;
 
 use std::{
     fs,
@@ -17,6 +20,7 @@ use self::list::MUTANTS;
 use crate::{
     clock::Stopwatch,
     shell::{Result, cargo, command, output, root, run as sh},
+    simulate_nodes::{CACHED_STORE, Over, READ_THROUGH},
 };
 
 pub(crate) const USAGE: &str = "\
@@ -63,8 +67,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         mutant.edited(&copy.folder).map_err(|error| format!("{}: {error}", mutant.name))?;
     }
     let protocol: Vec<_> = MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
-    let cached: Vec<_> = cached::MUTANTS.iter().filter(|(mutant, _)| is_wanted(mutant)).collect();
-    let survivors = of_protocol(&copy, &protocol, seeds)? + of_cached_store(&copy, &cached)?;
+    let named: Vec<_> = with_test().filter(|(mutant, ..)| is_wanted(mutant)).collect();
+    let simulated: Vec<_> = simulated().filter(|mutant| is_wanted(mutant)).collect();
+    let survivors = of_protocol(&copy, &protocol, seeds)?
+        + of_cached_store(&copy, &simulated, seeds)?
+        + of_cache_store(&copy, &named)?;
     if survivors > 0 {
         Err(format!("{survivors} faults were not found").into())
     } else {
@@ -73,7 +80,19 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 fn all() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(cached::MUTANTS.iter().map(|(mutant, _)| mutant))
+    MUTANTS.iter().chain(with_test().map(|(mutant, ..)| mutant))
+}
+
+/// The faults of `cache-store`: each with the folder of its test below `tests/it`, the file and the name.
+fn with_test() -> impl Iterator<Item = (&'static Mutant, &'static str, [&'static str; 2])> {
+    let of_cached = cached::MUTANTS.iter().map(|(mutant, test)| (mutant, "cached/", *test));
+    of_cached.chain(validator::MUTANTS.iter().map(|(mutant, test)| (mutant, "", *test)))
+}
+
+/// The faults that the simulation of `CachedStore` must find.
+fn simulated() -> impl Iterator<Item = &'static Mutant> {
+    let of_cached = cached::MUTANTS.iter().map(|(mutant, _)| mutant);
+    of_cached.filter(|mutant| simulated::NAMES.contains(&mutant.name))
 }
 
 /// How many the simulation and the tests of the protocol did not find.
@@ -82,14 +101,14 @@ fn of_protocol(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
     if chosen.is_empty() {
         return Ok(survivors);
     }
-    if let Some(found) = copy.simulate(seeds)? {
+    if let Some(found) = copy.simulate(READ_THROUGH, seeds)? {
         return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
     }
     println!("| fault | found by | after schedules |\n| --- | --- | ---: |");
     for mutant in chosen {
         let watch = Stopwatch::start();
         let line = copy.with(mutant, || {
-            if let Some(Found { rule, schedules }) = copy.simulate(seeds)? {
+            if let Some(Found { rule, schedules }) = copy.simulate(READ_THROUGH, seeds)? {
                 return Ok(format!("{rule} | {schedules}"));
             }
             match copy.failing_test("cache-core", &["--skip", "races"])? {
@@ -106,24 +125,49 @@ fn of_protocol(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
     Ok(survivors)
 }
 
-/// How many the tests that are named beside them did not find.
-fn of_cached_store(copy: &Copy, chosen: &[&(Mutant, [&str; 2])]) -> Result<usize> {
+/// How many the simulation of `CachedStore` did not find.
+fn of_cached_store(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize> {
     let mut survivors = 0;
     if chosen.is_empty() {
         return Ok(survivors);
     }
-    let run = |[file, test]: &[&str; 2]| {
-        copy.failing_test("cache-store", &["--exact", &format!("cached::{file}::{test}")])
+    if let Some(found) = copy.simulate(CACHED_STORE, seeds)? {
+        return Err(format!("without any fault, the simulation finds: {}", found.rule).into());
+    }
+    println!("| fault of `CachedStore` | found by | after schedules |\n| --- | --- | ---: |");
+    for mutant in chosen {
+        let watch = Stopwatch::start();
+        match copy.with(mutant, || copy.simulate(CACHED_STORE, seeds))? {
+            Some(Found { rule, schedules }) => println!("| {} | {rule} | {schedules} |", mutant.name),
+            None => {
+                survivors += 1;
+                println!("| {} | **nothing** | {seeds} |", mutant.name);
+            }
+        }
+        eprintln!("{watch}");
+    }
+    Ok(survivors)
+}
+
+/// How many the tests that are named beside them did not find.
+fn of_cache_store(copy: &Copy, chosen: &[(&Mutant, &str, [&str; 2])]) -> Result<usize> {
+    let mut survivors = 0;
+    if chosen.is_empty() {
+        return Ok(survivors);
+    }
+    let run = |folder: &str, [file, test]: [&str; 2]| {
+        let test = format!("{}{file}::{test}", folder.replace('/', "::"));
+        copy.failing_test("cache-store", &["--exact", &test])
     };
-    for (_, test) in chosen {
-        if let Some(test) = run(test)? {
+    for (_, folder, test) in chosen {
+        if let Some(test) = run(folder, *test)? {
             return Err(format!("without any fault, the test `{test}` fails").into());
         }
     }
     println!("| fault | found by the test |\n| --- | --- |");
-    for (mutant, test) in chosen {
+    for (mutant, folder, test) in chosen {
         let watch = Stopwatch::start();
-        let found = copy.with(mutant, || run(test))?.is_some();
+        let found = copy.with(mutant, || run(folder, *test))?.is_some();
         let [file, test] = test;
         match found {
             true => println!("| {} | `{file}.rs`: `{test}` |", mutant.name),
@@ -209,16 +253,15 @@ impl Copy {
         result
     }
 
-    /// Builds the simulation and plays `seeds` schedules. `None` if no rule is broken.
-    fn simulate(&self, seeds: u64) -> Result<Option<Found>> {
-        let build = "build --quiet --package cache-core --example simulate_nodes";
-        sh(cargo(build)
+    /// Builds a simulation and plays `seeds` schedules. `None` if no rule is broken.
+    fn simulate(&self, (_, package, example): Over, seeds: u64) -> Result<Option<Found>> {
+        sh(cargo(&format!("build --quiet --package {package} --example {example}"))
             .current_dir(&self.folder)
             .arg("--target-dir")
             .arg(&self.target)
             .env("RUSTFLAGS", "-Awarnings"))?;
         let json = self.target.join("simulated.json");
-        let mut program = Command::new(self.target.join("debug/examples/simulate_nodes"));
+        let mut program = Command::new(self.target.join("debug/examples").join(example));
         program.args(["--seeds", &seeds.to_string(), "--json"]).arg(&json);
         let status =
             program.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status()?;
@@ -285,11 +328,16 @@ mod tests {
         assert!(MUTANTS.len() >= 20);
     }
 
+    #[test]
+    fn every_fault_that_the_simulation_must_find_is_there() {
+        assert_eq!(simulated().count(), simulated::NAMES.len());
+    }
+
     /// One that is not there would fail nothing, so the fault would count as not found: but only when it is looked for.
     #[test]
     fn every_test_that_is_named_is_there() {
-        for (mutant, [file, test]) in cached::MUTANTS {
-            let path = format!("crates/cache-store/tests/it/cached/{file}.rs");
+        for (mutant, folder, [file, test]) in with_test() {
+            let path = format!("crates/cache-store/tests/it/{folder}{file}.rs");
             let tests = fs::read_to_string(root().join(&path)).unwrap();
             assert!(tests.contains(&format!("\nasync fn {test}() {{")), "{}: {path}: {test}", mutant.name);
         }

@@ -79,6 +79,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// How full the backend is, and what has left it so far.
     fn usage(&self) -> Usage;
+
+    /// How many of the entries held now are negative ([`Entry::is_absent`]): they remember that there
+    /// is no object, and take memory like others, but are no copies of anything. Default: zero, with
+    /// which a cache counts them among its copies.
+    fn negative_entries(&self) -> u64 {
+        0
+    }
 }
 
 /// What became of an entry that was to be stored.
@@ -114,7 +121,8 @@ pub struct Usage {
     pub capacity_bytes: Option<u64>,
     /// The most entries that may be held; `None` without a limit.
     pub capacity_entries: Option<u64>,
-    /// Entries evicted to make room, since the start.
+    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_absent`]) are not
+    /// counted, here and below: a cache tells its users how many copies have left.
     pub evicted: u64,
     /// Entries dropped because they had expired, since the start.
     pub expired: u64,
@@ -151,6 +159,10 @@ impl<T: Backend + ?Sized> Backend for Arc<T> {
 
     fn usage(&self) -> Usage {
         (**self).usage()
+    }
+
+    fn negative_entries(&self) -> u64 {
+        (**self).negative_entries()
     }
 }
 

@@ -47,6 +47,48 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Every kind, in the order of declaration. Grows with them.
+    pub const ALL: [Self; 15] = [
+        Self::NotFound,
+        Self::InvalidKey,
+        Self::PreconditionFailed,
+        Self::PermissionDenied,
+        Self::Unauthenticated,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::TooLarge,
+        Self::Decode,
+        Self::Config,
+        Self::Unsupported,
+        Self::Panicked,
+        Self::Backend,
+        Self::Closed,
+        Self::Other,
+    ];
+
+    /// The kind in words for metrics and logs: `permission_denied`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::InvalidKey => "invalid_key",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::PermissionDenied => "permission_denied",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::TooLarge => "too_large",
+            Self::Decode => "decode",
+            Self::Config => "config",
+            Self::Unsupported => "unsupported",
+            Self::Panicked => "panicked",
+            Self::Backend => "backend",
+            Self::Closed => "closed",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Error {
     /// An error of `kind`. The message says what is wrong, and what to do if that is known.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -93,6 +135,19 @@ impl Error {
         if self.0.key.is_some() {
             return self;
         }
+        self.naming(key)
+    }
+
+    /// The same error, with `shown` in the place of `key`, or of no key. Another key stays.
+    pub(crate) fn with_shown_key(self, key: &str, shown: &str) -> Self {
+        // A key that is too long was cut.
+        if self.key().is_some_and(|named| named == shown || !key.starts_with(named)) {
+            return self;
+        }
+        self.naming(shown)
+    }
+
+    fn naming(self, key: &str) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.0);
         let mut end = key.len().min(KEY_KEPT_MAX);
         while !key.is_char_boundary(end) {

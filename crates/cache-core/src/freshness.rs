@@ -1,8 +1,8 @@
 //! How long a copy may be served without asking, and the one function that judges it.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::{Entry, Error, ErrorKind, Moment, Result};
+use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 
 /// The caller's rule: how long an entry may be served without asking the origin.
 ///
@@ -177,17 +177,19 @@ const fn span(duration: Duration) -> Span {
     }
 }
 
-/// Freshness by key: a default, and rules by prefix, of which the longest wins.
-#[derive(Debug, Clone, Default)]
+/// Freshness by key: a default, and rules by prefix, of which the longest wins. Finding the rule for
+/// a key takes as long as the key is, however many rules there are.
+#[derive(Clone, Default)]
 pub struct FreshnessRules {
     default: Freshness,
-    /// Longest first.
-    prefixes: Vec<Rule>,
+    rules: Vec<Rule>,
+    /// Finds the rule for a key, by its number.
+    tree: PrefixTree,
     /// What is to be done with a key that no rule can match is decided by its first byte alone.
     first_bytes: FirstBytes,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Rule {
     prefix: Box<str>,
     freshness: Freshness,
@@ -211,9 +213,11 @@ impl FreshnessRules {
     /// Sets the rule for keys that begin with `prefix`, byte for byte. A second rule for one prefix replaces the
     /// first; the empty prefix matches every key.
     pub fn set(&mut self, prefix: &str, freshness: Freshness) {
-        self.prefixes.retain(|rule| *rule.prefix != *prefix);
-        self.prefixes.push(Rule { prefix: prefix.into(), freshness });
-        self.prefixes.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
+        let number = *self.tree.entry(prefix.as_bytes()).get_or_insert(self.rules.len());
+        match self.rules.get_mut(number) {
+            Some(rule) => rule.freshness = freshness,
+            None => self.rules.push(Rule { prefix: prefix.into(), freshness }),
+        }
         self.first_bytes.insert(prefix);
     }
 
@@ -224,8 +228,8 @@ impl FreshnessRules {
     }
 
     fn longest_match(&self, key: &str) -> &Freshness {
-        let found = self.prefixes.iter().find(|rule| rule.is_for(key));
-        found.map_or(&self.default, |rule| &rule.freshness)
+        let found = self.tree.longest_prefix(key.as_bytes());
+        found.map_or(&self.default, |number| &self.rules[number].freshness)
     }
 
     /// Checks every rule.
@@ -235,17 +239,18 @@ impl FreshnessRules {
     /// [`ErrorKind::Config`]: see [`Freshness::check`].
     pub fn check(&self) -> Result<()> {
         self.default.check()?;
-        self.prefixes.iter().try_for_each(|rule| rule.freshness.check())
+        self.rules.iter().try_for_each(|rule| rule.freshness.check())
     }
 }
 
-impl Rule {
-    fn is_for(&self, key: &str) -> bool {
-        // Most prefixes differ from most keys in the last byte of the two to be compared, or are longer.
-        let at = self.prefix.len();
-        at <= key.len()
-            && (at == 0 || self.prefix.as_bytes()[at - 1] == key.as_bytes()[at - 1])
-            && key.as_bytes().starts_with(self.prefix.as_bytes())
+impl fmt::Debug for FreshnessRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by_prefix: BTreeMap<_, _> =
+            self.rules.iter().map(|rule| (&rule.prefix, &rule.freshness)).collect();
+        f.debug_struct("FreshnessRules")
+            .field("default", &self.default)
+            .field("by_prefix", &by_prefix)
+            .finish()
     }
 }
 
@@ -374,5 +379,35 @@ mod tests {
         rules.set("", Freshness::max_age(secs(4)));
         assert_eq!(*rules.resolve("x"), Freshness::max_age(secs(4)));
         assert_eq!(*rules.resolve("static/v1/a"), Freshness::immutable());
+    }
+
+    /// Against the plainest way to find it, with prefixes of prefixes, and of parts of characters.
+    #[test]
+    fn the_rule_is_that_of_the_longest_of_many_prefixes() {
+        let mut rules = FreshnessRules::new(Freshness::strong());
+        let mut plain = Vec::new();
+        let mut state = 7_u64;
+        let mut draw = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % n
+        };
+        let mut word = |most: u64| -> String {
+            let length = draw(most);
+            (0..length).map(|_| ["a", "b", "/", "\u{e4}", "\u{f6}", "\u{1f600}"][draw(6) as usize]).collect()
+        };
+        for n in 0..600 {
+            let (prefix, rule) = (word(9), Freshness::max_age(secs(n + 1)));
+            rules.set(&prefix, rule);
+            plain.retain(|(known, _)| *known != prefix);
+            plain.push((prefix, rule));
+            for _ in 0..20 {
+                // No key is empty.
+                let key = word(14) + "a";
+                let matching = plain.iter().filter(|(prefix, _)| key.starts_with(&**prefix));
+                let longest = matching.max_by_key(|(prefix, _)| prefix.len());
+                let expected = longest.map_or(Freshness::strong(), |(_, rule)| *rule);
+                assert_eq!(*rules.resolve(&key), expected, "{key} after {n}");
+            }
+        }
     }
 }

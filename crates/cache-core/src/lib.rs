@@ -20,9 +20,11 @@ mod freshness;
 mod identity;
 mod key;
 mod policy;
+mod prefix_tree;
 mod read_through;
 mod stats;
 mod sync;
+mod tag;
 mod validator;
 mod version;
 
@@ -36,8 +38,15 @@ pub use crate::{
     identity::Identity,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
-    read_through::{OpenWrite, ReadThrough, ReadThroughBuilder, Served, Status, WeakReadThrough},
-    stats::{AtomicHistogram, Bounds, Bucket, Histogram, Invalidated, OriginStats, Outcomes, Refused, Stats},
+    read_through::{
+        Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
+        WeakReadThrough,
+    },
+    stats::{
+        AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated, OriginStats,
+        Outcomes, Refused, Stats,
+    },
+    tag::{is_same_date, opaque_tag},
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };

@@ -213,12 +213,28 @@ impl ObjectCacheBuilder {
         self
     }
 
-    /// Whether the first request is preceded by a probe that finds out whether the store keeps what is relied upon: some
-    /// hundred requests for two small objects under `object-cache-probe/`, removed at the end. Where it does not, reads
-    /// or conditional puts are `Config` errors that say why; see [`probe_capabilities`](crate::probe_capabilities). An
-    /// error with an origin of your own. Default: no.
+    /// Whether to find out what the store really does before it is relied upon, by small requests
+    /// under `object-cache-probe/` before the first read and the first conditional put of each
+    /// kind. Where it does not keep what it must, reads or conditional puts are `Config` errors
+    /// that say why; see [`probe_capabilities`](crate::probe_capabilities). The credentials need
+    /// the rights to put and to get there, and to delete, lest a few small objects stay. A probe
+    /// that fails is not repeated by each read: its error stands for 1 s, then for twice as long
+    /// after each further failure, 60 s at most. An error with an origin of your own. Default: no.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.of_store.verify = Some(verify);
+        self
+    }
+
+    /// Whether a validation compares an object's metadata beside its ETag. On S3 the tag is made of
+    /// the bytes alone: after a change of `Content-Type`, `Cache-Control` or user metadata it is
+    /// the same, and without this setting a copy keeps the old ones until its bytes change, or it
+    /// leaves the cache.
+    ///
+    /// With it, a copy is validated by a HEAD instead of a conditional GET: the same price, and all
+    /// metadata in the answer. A changed object then costs two requests instead of one. An error
+    /// with an origin of your own. Default: no.
+    pub fn validate_metadata(mut self, validate: bool) -> Self {
+        self.of_store.validate_metadata = Some(validate);
         self
     }
 
@@ -326,6 +342,7 @@ struct OfStore {
     max_object_size: Option<u64>,
     max_in_flight_bytes: Option<u64>,
     verify: Option<bool>,
+    validate_metadata: Option<bool>,
 }
 
 impl OfStore {
@@ -349,6 +366,9 @@ impl OfStore {
         if let Some(verify) = self.verify {
             builder = builder.verify_store(verify);
         }
+        if let Some(validate) = self.validate_metadata {
+            builder = builder.validate_metadata(validate);
+        }
         Ok(Arc::new(builder.build()?))
     }
 
@@ -360,6 +380,7 @@ impl OfStore {
             ("max_object_size", self.max_object_size.is_some()),
             ("max_in_flight_bytes", self.max_in_flight_bytes.is_some()),
             ("verify_store", self.verify.is_some()),
+            ("validate_metadata", self.validate_metadata.is_some()),
         ];
         exclude(&set, "an origin of your own; set it up there").map(|()| origin)
     }

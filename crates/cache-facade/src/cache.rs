@@ -75,6 +75,11 @@ impl ObjectCache {
     /// While it runs, other readers of the same value wait; what is long should be made elsewhere. The memory of
     /// what was made does not count to the capacity.
     ///
+    /// A `T` that holds a handle of the cache keeps the cache, which keeps the copy, which keeps the
+    /// `T`: none of them is freed before the copy leaves the cache. Let it hold a weak one
+    /// (`cache.read_through().downgrade()`), or nothing. A `T` that panics when the cache drops it is
+    /// caught.
+    ///
     /// ```
     /// # use std::sync::Arc;
     /// # use cache_facade::{ObjectCache, object_store::memory::InMemory};
@@ -93,6 +98,9 @@ impl ObjectCache {
     ///
     /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns one, and
     /// `Panicked` if it panics. A failure is not held: each reader tries anew, one after the other.
+    /// `Decode` without a source inside of a `decode` that makes the same `T` of the same object, also
+    /// by way of another object's: it would wait for itself. Two decoders on two threads that ask for
+    /// each other's values wait for ever.
     ///
     /// A dropped future leaves its question in the air, as for `get`.
     pub async fn get_decoded<T, E, F>(&self, key: &str, decode: F) -> Result<Arc<T>>

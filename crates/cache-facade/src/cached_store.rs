@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{Backend, Clock, Freshness, Identity, Result};
 use cache_policy::Saving;
 use cache_store::{CachedStore, ValidatorStrength};
-use object_store::ObjectStore;
+use object_store::{Attributes, ObjectMeta, ObjectStore};
 
 use crate::{builder::Memory, eviction::Eviction};
 
@@ -89,6 +89,17 @@ impl CachedStoreBuilder {
         self
     }
 
+    /// Caches only the objects for which `predicate` returns true, such as those whose attributes do
+    /// not forbid it; others are read from the store each time. It is called with each response of the
+    /// store that describes an object's current version. A panic fails the read. Default: all objects.
+    pub fn cache_if(
+        mut self,
+        predicate: impl Fn(&ObjectMeta, &Attributes) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.inner = self.inner.cache_if(predicate);
+        self
+    }
+
     /// For `get_ranges`: blocks that are missing are fetched by one request if there are at most so many bytes between
     /// them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
@@ -157,6 +168,29 @@ impl CachedStoreBuilder {
     /// through, may take as long as the store lets them. Zero is an error. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.inner = self.inner.origin_timeout(span);
+        self
+    }
+
+    /// How long it may be remembered that an object does not exist, within what its freshness allows; never under
+    /// [`Freshness::strong`]. A write through this cache ends that memory, and so does any answer of the store that shows
+    /// the object. Such memories take at most a sixteenth of the capacity. Default: zero, which is off.
+    pub fn negative_ttl(mut self, span: Duration) -> Self {
+        self.inner = self.inner.negative_ttl(span);
+        self
+    }
+
+    /// How many requests that reads cause, for heads and for blocks, may be unanswered by the store at once; more wait, in
+    /// the order of arrival. Writes, lists and what passes through are not limited. `usize::MAX` is no limit, zero an
+    /// error. Default: 1024.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.inner = self.inner.max_in_flight(requests);
+        self
+    }
+
+    /// How long a request may wait to be sent. Then the reads that need it fail with a `Generic` error, or serve a stale
+    /// copy where `stale_if_error` allows it. Zero lets none wait. Default: 10 s.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.inner = self.inner.queue_timeout(span);
         self
     }
 

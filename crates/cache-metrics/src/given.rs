@@ -26,6 +26,12 @@ pub(crate) struct News {
 }
 
 impl Given {
+    /// Whether anything was taken of a cache called `name` that the registry remembers.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// What is new in `caches`; from now on it is not new any more.
     pub(crate) fn take(
         &mut self,

@@ -23,6 +23,7 @@
 //! [`Registry::collect`] and [`Registry::vocabularies`]; [`micrometer`] has the names that dashboards for Micrometer's caches use.
 #![forbid(unsafe_code)]
 
+mod caches;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
 mod given;
 #[cfg(feature = "opentelemetry")]

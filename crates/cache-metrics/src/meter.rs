@@ -28,8 +28,29 @@ impl Registry {
     /// are as fine as the buckets. They are not fed where a view drops all other instruments; they stay, as they were, when their
     /// cache is gone; and the first collection hands on all since the cache was built, some 80 ns each.
     ///
-    /// `object_cache.origin.requests` has 14 series a cache, and 22 for a `CachedStore`, where the SDK takes 2,000 an
-    /// instrument by default: for more than 90 caches in one provider, give it a view with a higher `cardinality_limit`.
+    /// Counters stay too, as long as the registry remembers the name of a dropped cache: with delta
+    /// temporality, a counter that is left out of one collection counts its whole past again when a
+    /// cache of that name is built anew. Gauges of a dropped cache are not observed.
+    ///
+    /// # Before the process ends
+    ///
+    /// Figures are read when a reader collects, which a periodic one does once a minute by default.
+    /// Of a cache that is dropped, all since the last collection is lost; of a job that takes less
+    /// than a minute, all. So a job must
+    ///
+    /// 1. wait for its last request to end,
+    /// 2. call `force_flush` or `shutdown` of the meter provider *while its caches live*,
+    /// 3. and only then drop them.
+    ///
+    /// Both calls block their thread until the exporter is done: on a current-thread runtime call
+    /// them on another thread (`spawn_blocking`), for an exporter that needs the runtime would wait
+    /// for itself.
+    ///
+    /// # Cardinality
+    ///
+    /// `object_cache.origin.requests` has up to 14 series a name, 22 for a `CachedStore`, where the
+    /// SDK takes 2,000 an instrument by default. For more than 90 names in one provider, those that
+    /// are remembered among them, give it a view with a higher `cardinality_limit`.
     pub fn observe(&self, meter: &Meter) {
         for vocabulary in self.vocabularies() {
             Observed::begin(self.clone(), vocabulary, meter);
@@ -107,11 +128,13 @@ impl Observed {
         if state.seen.contains(&name) {
             // Other code runs under no lock.
             drop(state);
-            let caches = self.registry.collect();
-            let round = Arc::new(by_instrument(&caches, self.vocabulary));
+            let (caches, mut others) = self.registry.collect_with_others();
             state = self.state();
+            // The SDK knows nothing yet of the rest.
+            others.retain(|other| state.given.has(&other.name));
             let news = state.given.take(&self.registry, &caches, self.vocabulary);
-            (state.round, state.seen) = (round, Vec::new());
+            let round = by_instrument(&caches, &others, self.vocabulary);
+            (state.round, state.seen) = (Arc::new(round), Vec::new());
             drop(state);
             news.iter().for_each(|news| self.feed(news));
             state = self.state();
@@ -135,16 +158,26 @@ impl Observed {
     }
 }
 
-/// What `caches` say, by instrument.
-fn by_instrument(caches: &[Collected], vocabulary: &Vocabulary) -> HashMap<&'static str, Vec<Observation>> {
+/// What is observed of `caches`, and of the `others` that are not exported any more or not yet: for
+/// those, the counters that have counted. By instrument; caches first, in case the SDK takes no more.
+fn by_instrument(
+    caches: &[Collected],
+    others: &[Collected],
+    vocabulary: &Vocabulary,
+) -> HashMap<&'static str, Vec<Observation>> {
     let mut round = HashMap::<_, Vec<_>>::new();
-    for cache in caches {
+    let mut observe = |cache: &Collected, counters_only: bool| {
         for sample in (vocabulary.samples)(&cache.snapshot) {
             let Value::Number(number) = sample.value else { continue };
+            if counters_only && (number == 0 || sample.metric.kind != Kind::Counter) {
+                continue;
+            }
             let attributes = key_values(vocabulary, &cache.name, sample.attributes);
             round.entry(sample.metric.name).or_default().push((number, attributes));
         }
-    }
+    };
+    caches.iter().for_each(|cache| observe(cache, false));
+    others.iter().for_each(|cache| observe(cache, true));
     round
 }
 

@@ -4,7 +4,7 @@
 //! Attribute values come from small closed sets, which are written here: never a key, a prefix or a tag. Every
 //! metric has the attribute [`CACHE_NAME`] besides its own; whoever exports a cache adds it.
 
-use cache_core::{Bounds, Stats};
+use cache_core::{Bounds, ErrorKind, Stats};
 
 /// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +53,18 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// Every metric, in the order in which they are exported.
-pub const METRICS: [&Metric; 17] = [
+pub const METRICS: [&Metric; 22] = [
+    &BUILD_INFO,
     &REQUESTS,
+    &ERRORS,
     &COALESCED,
+    &WAIT_DURATION,
     &AGE,
     &IO,
     &ORIGIN_REQUESTS,
+    &ORIGIN_ERRORS,
     &ORIGIN_DURATION,
+    &QUEUE_DURATION,
     &INFLIGHT,
     &ENTRY_COUNT,
     &SIZE,
@@ -72,6 +77,74 @@ pub const METRICS: [&Metric; 17] = [
     &PASSED_THROUGH,
     &RESTARTS,
 ];
+
+/// Always 1: which version of this crate a cache is exported by. That it is there says that figures
+/// are.
+pub static BUILD_INFO: Metric = Metric {
+    name: "object_cache.build_info",
+    prometheus_name: "object_cache_build_info",
+    kind: Kind::Gauge,
+    unit: "{build}",
+    help: "Always 1; the version of object-cache is a label",
+    attributes: &[Attribute { name: "version", values: &[VERSION] }],
+};
+
+/// The version of this crate.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The gets of [`REQUESTS`] that failed, by what the caller can do about it: an
+/// [`ErrorKind`].
+pub static ERRORS: Metric = Metric {
+    name: "object_cache.errors",
+    prometheus_name: "object_cache_errors_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Gets that failed, by kind of error",
+    attributes: &[KIND],
+};
+
+/// Requests of [`ORIGIN_REQUESTS`] that were refused or failed, of all operations together.
+pub static ORIGIN_ERRORS: Metric = Metric {
+    name: "object_cache.origin.errors",
+    prometheus_name: "object_cache_origin_errors_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Requests to the store that were refused or failed, by kind of error",
+    attributes: &[KIND],
+};
+
+/// How long gets waited that were not served at once.
+pub static WAIT_DURATION: Metric = Metric {
+    name: "object_cache.wait.duration",
+    prometheus_name: "object_cache_wait_duration_seconds",
+    kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
+    unit: "s",
+    help: "Time that gets waited for an answer of the store, with the requests and the queue before it",
+    attributes: &[],
+};
+
+/// How long requests waited that found no permit free.
+pub static QUEUE_DURATION: Metric = Metric {
+    name: "object_cache.queue.duration",
+    prometheus_name: "object_cache_queue_duration_seconds",
+    kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
+    unit: "s",
+    help: "Time that requests waited for one of max_in_flight permits; one that is free is not waited for",
+    attributes: &[],
+};
+
+const KIND: Attribute = Attribute { name: "kind", values: &ERROR_KINDS };
+
+/// The names of all kinds of errors.
+const ERROR_KINDS: [&str; ErrorKind::ALL.len()] = {
+    let mut names = [""; ErrorKind::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = ErrorKind::ALL[i].name();
+        i += 1;
+    }
+    names
+};
 
 /// Finished gets. Its samples add up to all of them: each get is in exactly one.
 pub static REQUESTS: Metric = Metric {

@@ -1,12 +1,15 @@
 //! Which caches are exported.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{Snapshot, Source, Vocabulary, vocabulary::VOCABULARIES};
+use crate::{
+    Snapshot, Source, Vocabulary,
+    caches::{Caches, Id},
+    vocabulary::VOCABULARIES,
+};
 
 /// The caches whose figures are exported. A clone is another handle to the same set.
 ///
@@ -16,7 +19,8 @@ use crate::{Snapshot, Source, Vocabulary, vocabulary::VOCABULARIES};
 ///
 /// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in which they were added. A
 /// name is free again when its cache is gone, and whoever gets it goes on with the totals, which never fall, as if it was
-/// the same. (Of names that are not used again the last 256 are remembered.) A cache that is there already is not added
+/// the same. (Of names that are not used again the last 256 are remembered. With more than 8 caches of one name, a dropped
+/// one may keep its number until the next export.) A cache that is there already is not added
 /// again. Two registries know nothing of each other: what both export goes under one name to one recorder or provider.
 ///
 /// ```
@@ -45,23 +49,6 @@ struct Inner {
     recorded: Mutex<crate::recorder::Recorded>,
 }
 
-#[derive(Default)]
-struct Caches {
-    /// In the order in which they were added.
-    live: Vec<Registered>,
-    /// Names that are free again, and the totals under them.
-    gone: VecDeque<(Arc<str>, Snapshot)>,
-}
-
-struct Registered {
-    shown_as: Arc<str>,
-    source: Source,
-    /// The totals of those who had the name before.
-    before: Snapshot,
-    /// What was last exported.
-    last: Snapshot,
-}
-
 /// The counters of one cache at one moment, under the name that it is exported by.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -84,53 +71,86 @@ impl Registry {
         Self { inner: Arc::new(Inner { with_micrometer: true, ..Inner::default() }) }
     }
 
-    /// Exports `cache` from now on, until it is gone: a reference to a cache, or any [`Source`].
+    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`Source`].
+    ///
+    /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
+    /// registry stays small without exports too.
     pub fn add(&self, cache: impl Into<Source>) {
         let source = cache.into();
-        self.forget_gone_of(source.name());
-        let mut caches = self.caches();
-        if !caches.live.iter().any(|other| other.source.is_same(&source)) {
-            let shown_as = caches.free_name(source.name());
-            let before = caches.take_gone(&shown_as).unwrap_or_default();
-            caches.live.push(Registered { shown_as, source, before, last: before });
+        if self.caches().has(&source) {
+            return;
         }
+        // Where there was one, there may be more. Each is found once.
+        while self.remove_some_dropped(source.name()) {}
+        self.caches().add(source);
+    }
+
+    /// Exports `new` in the place of `old`, as when a program reads its configuration anew and
+    /// builds a cache of the same name: `new` has the name that `old` was exported by, without a
+    /// `#2`, and goes on with its totals, though `old` may live on for readers that it has. What
+    /// `old` counts from now on is not exported.
+    ///
+    /// If the two were built with different names, `old` is removed and `new` is added. If `old` is
+    /// not in the registry, `new` is added; if they are one cache, nothing changes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_core::Stats;
+    /// use cache_metrics::{Registry, Snapshot, Source};
+    ///
+    /// // In the place of two caches that are called `pages`.
+    /// let cache = |fresh| {
+    ///     let mut stats = Stats::default();
+    ///     stats.fresh = fresh;
+    ///     Source::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
+    /// };
+    /// let (old, new) = (cache(7), cache(2));
+    /// let registry = Registry::new();
+    /// registry.add(old.clone());
+    /// registry.replace(old, new);
+    /// let exported = registry.collect();
+    /// assert_eq!((exported.len(), exported[0].name.as_ref()), (1, "pages"));
+    /// assert_eq!(exported[0].snapshot.stats.fresh, 9);
+    /// ```
+    pub fn replace(&self, old: impl Into<Source>, new: impl Into<Source>) {
+        let (old, new) = (old.into(), new.into());
+        // The code of a source runs under no lock.
+        let last = old.snapshot();
+        self.caches().replace(&old, last, new);
     }
 
     /// A snapshot of each cache that is not gone, in the order in which they were added.
     pub fn collect(&self) -> Vec<Collected> {
-        let sources: Vec<_> = self
-            .caches()
-            .live
-            .iter()
-            .map(|cache| (Arc::clone(&cache.shown_as), cache.source.clone()))
-            .collect();
+        self.collect_and(|_, _| ()).0
+    }
+
+    /// A snapshot of each cache, as [`collect`](Self::collect) takes it, and at the same time the
+    /// totals under all other names that are known: of those that are free, and of caches that were
+    /// added meanwhile.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn collect_with_others(&self) -> (Vec<Collected>, Vec<Collected>) {
+        self.collect_and(Caches::totals_of_others)
+    }
+
+    /// `and` is called under the lock under which the snapshots became totals. It gets the number
+    /// that the first cache has for which there is none.
+    fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<Collected>, T) {
+        let (sources, next_id) = self.caches().sources();
         // The code of a source runs under no lock.
-        let snapshots: Vec<_> =
-            sources.iter().map(|(name, source)| (Arc::clone(name), source.snapshot())).collect();
+        let snapshots: Vec<_> = sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
         let mut caches = self.caches();
         let mut collected = Vec::with_capacity(snapshots.len());
-        let mut live = 0;
-        for (name, snapshot) in snapshots {
-            // Others may have gone meanwhile. The order stays.
-            let rest = caches.live.get(live..).unwrap_or_default();
-            let Some(ahead) = rest.iter().position(|cache| Arc::ptr_eq(&cache.shown_as, &name)) else {
-                continue;
-            };
-            live += ahead;
-            let Some(snapshot) = snapshot else {
-                caches.bury(live);
-                continue;
-            };
-            let cache = &mut caches.live[live];
-            // An older snapshot may come later.
-            cache.last = snapshot.after(cache.before).at_least(cache.last);
-            collected.push(Collected { name, snapshot: cache.last });
-            live += 1;
+        for (id, snapshot) in snapshots {
+            match snapshot {
+                Some(snapshot) => collected.extend(caches.export(id, snapshot)),
+                None => caches.remove(id),
+            }
         }
+        let others = and(&caches, next_id);
         drop(caches);
         // Each may be the last handle of what it holds.
         drop(sources);
-        collected
+        (collected, others)
     }
 
     /// The names that the caches are exported under.
@@ -141,8 +161,7 @@ impl Registry {
     /// Whether `name` is, or was lately, the name of a cache.
     #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
     pub(crate) fn knows(&self, name: &str) -> bool {
-        let caches = self.caches();
-        caches.is_live(name) || caches.gone.iter().any(|(gone, _)| &**gone == name)
+        self.caches().knows(name)
     }
 
     #[cfg(feature = "metrics")]
@@ -150,17 +169,15 @@ impl Registry {
         self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Frees the names that begin with `name`, of those that are gone.
-    fn forget_gone_of(&self, name: &str) {
-        let is_alike = |cache: &&Registered| cache.source.name() == name;
-        let alike: Vec<_> =
-            self.caches().live.iter().filter(is_alike).map(|cache| cache.source.clone()).collect();
-        for source in alike.iter().filter(|source| source.snapshot().is_none()) {
-            let mut caches = self.caches();
-            if let Some(at) = caches.live.iter().position(|cache| cache.source.is_same(source)) {
-                caches.bury(at);
-            }
-        }
+    /// Looks at a few caches, namesakes of a new one first, and removes those that were dropped.
+    /// Whether there were any.
+    fn remove_some_dropped(&self, name: &str) -> bool {
+        let suspects = self.caches().suspects(name);
+        // The code of a source runs under no lock, and may be dropped with the last handle of it.
+        let dropped: Vec<_> = suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
+        let mut caches = self.caches();
+        dropped.iter().for_each(|(id, _)| caches.remove(*id));
+        !dropped.is_empty()
     }
 
     fn caches(&self) -> MutexGuard<'_, Caches> {
@@ -168,41 +185,8 @@ impl Registry {
     }
 }
 
-impl Caches {
-    fn is_live(&self, name: &str) -> bool {
-        self.live.iter().any(|cache| &*cache.shown_as == name)
-    }
-
-    /// `name`, or the first of `name#2`, `name#3`, … that no other cache has.
-    fn free_name(&self, name: &str) -> Arc<str> {
-        if !self.is_live(name) {
-            return name.into();
-        }
-        let numbered = (2..).map(|n| format!("{name}#{n}")).find(|name| !self.is_live(name));
-        numbered.unwrap_or_default().into()
-    }
-
-    /// The cache at `at` is gone. Whoever calls has another handle of its source.
-    fn bury(&mut self, at: usize) {
-        let Registered { shown_as, last, .. } = self.live.remove(at);
-        if self.gone.len() == GONE_MAX {
-            self.gone.pop_front();
-        }
-        self.gone.push_back((shown_as, last));
-    }
-
-    fn take_gone(&mut self, name: &str) -> Option<Snapshot> {
-        let at = self.gone.iter().position(|(gone, _)| &**gone == name)?;
-        self.gone.remove(at).map(|(_, totals)| totals)
-    }
-}
-
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.caches().live.iter().map(|cache| Arc::clone(&cache.shown_as)).collect();
-        f.debug_tuple("Registry").field(&names).finish()
+        f.debug_tuple("Registry").field(&self.caches().names()).finish()
     }
 }
-
-/// How many names that are free are remembered with their totals.
-const GONE_MAX: usize = 256;

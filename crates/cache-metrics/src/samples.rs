@@ -1,12 +1,13 @@
 //! From counters to metrics.
 
-use cache_core::{Histogram, Outcomes};
+use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes};
 
 use crate::{
     Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCKS, CAPACITY, COALESCED, ENTRY_COUNT, EVICTIONS, INFLIGHT, INVALIDATIONS,
-        IO, Metric, ORIGIN_DURATION, ORIGIN_REQUESTS, PASSED_THROUGH, REFUSALS, REQUESTS, RESTARTS, SIZE,
+        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS, EVICTIONS,
+        INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH,
+        QUEUE_DURATION, REFUSALS, REQUESTS, RESTARTS, SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -41,7 +42,8 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.refused, &stats.invalidated);
     let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
-    let any = [
+    let begin = [
+        one(&BUILD_INFO, &[("version", VERSION)], 1),
         one(&REQUESTS, &[("result", "fresh")], stats.fresh),
         one(&REQUESTS, &[("result", "revalidated")], stats.revalidated),
         one(&REQUESTS, &[("result", "stale")], stats.stale),
@@ -49,7 +51,10 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&REQUESTS, &[("result", "refetched")], stats.refetched),
         one(&REQUESTS, &[("result", "not_found")], stats.not_found),
         one(&REQUESTS, &[("result", "error")], stats.errors),
+    ];
+    let any = [
         one(&COALESCED, &[], stats.coalesced),
+        times(&WAIT_DURATION, &[], &stats.wait_times),
         Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
         one(&IO, &[("source", "cache")], stats.bytes_from_cache),
         one(&IO, &[("source", "origin")], stats.bytes_from_origin),
@@ -104,14 +109,18 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         for_blocks.into_iter().chain(others)
     });
     let of_origin = [
-        times(&[("op", "read")], &origin.read_times),
-        times(&[("op", "put")], &origin.put_times),
-        times(&[("op", "delete")], &origin.delete_times),
+        times(&ORIGIN_DURATION, &[("op", "read")], &origin.read_times),
+        times(&ORIGIN_DURATION, &[("op", "put")], &origin.put_times),
+        times(&ORIGIN_DURATION, &[("op", "delete")], &origin.delete_times),
     ];
     let of_blocks = blocks.iter().flat_map(|blocks| {
-        [times(&[("op", "blocks")], &blocks.request_times), times(&[("op", "other")], &blocks.other_times)]
+        [
+            times(&ORIGIN_DURATION, &[("op", "blocks")], &blocks.request_times),
+            times(&ORIGIN_DURATION, &[("op", "other")], &blocks.other_times),
+        ]
     });
     let held = [
+        times(&QUEUE_DURATION, &[], &stats.queue_times),
         one(&INFLIGHT, &[], origin.in_flight),
         one(&ENTRY_COUNT, &[], stats.entries),
         one(&SIZE, &[], stats.bytes),
@@ -138,18 +147,36 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         ]
     });
     let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
-    let requests = any.into_iter().chain(puts).chain(deletes).chain(for_blocks);
+    let errors = by_kind(&ERRORS, stats.errors_by_kind);
+    let gets = begin.into_iter().chain(errors).chain(any);
+    let requests = gets.chain(puts).chain(deletes).chain(for_blocks);
+    let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
     let times = of_origin.into_iter().chain(of_blocks);
-    requests.chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
+    requests.chain(origin_errors).chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
 }
 
 pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {
     Sample { metric, attributes, value: Value::Number(value) }
 }
 
-fn times<'a>(attributes: Attributes, times: &'a Histogram) -> Sample<'a> {
-    Sample { metric: &ORIGIN_DURATION, attributes, value: Value::Histogram(times) }
+fn times<'a>(metric: &'static Metric, attributes: Attributes, times: &'a Histogram) -> Sample<'a> {
+    Sample { metric, attributes, value: Value::Histogram(times) }
 }
+
+fn by_kind<'a>(metric: &'static Metric, errors: ErrorCounts) -> impl Iterator<Item = Sample<'a>> {
+    KINDS.iter().zip(ErrorKind::ALL).map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
+}
+
+/// The attribute of each kind of error.
+static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
+    let mut kinds = [[("kind", "")]; ErrorKind::ALL.len()];
+    let mut i = 0;
+    while i < kinds.len() {
+        kinds[i][0].1 = ErrorKind::ALL[i].name();
+        i += 1;
+    }
+    kinds
+};
 
 fn outcomes<'a>(
     metric: &'static Metric,

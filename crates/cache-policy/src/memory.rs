@@ -14,7 +14,7 @@
 
 use std::{
     fmt,
-    future::{poll_fn, ready},
+    future::ready,
     hash::{BuildHasher, Hasher},
     mem,
     pin::Pin,
@@ -31,7 +31,11 @@ use cache_core::{
 };
 use foldhash::quality::RandomState;
 
-use crate::{builder::MemoryBackendBuilder, shard::Shard};
+use crate::{
+    builder::MemoryBackendBuilder,
+    shard::Shard,
+    steps::{STEP, Steps, let_others_run},
+};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
@@ -77,6 +81,7 @@ struct Locked<P> {
 struct Tally {
     entries: AtomicU64,
     bytes: AtomicU64,
+    negative: AtomicU64,
     evicted: AtomicU64,
     expired: AtomicU64,
     refused: AtomicU64,
@@ -95,6 +100,7 @@ struct Total {
 struct Change {
     entries: i64,
     bytes: i64,
+    negative: i64,
 }
 
 impl<P: EvictionPolicy> MemoryBackend<P> {
@@ -136,13 +142,15 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let now = newcomer.vouched_at().unwrap_or(Moment::from_nanos(0));
         let cost = Cost { hash, weight: newcomer.weight(), now, expires_at: newcomer.expires_at() };
         if cost.weight > self.limits.weight {
-            self.take_out(newcomer.key_bytes(), |tally| Some(&tally.refused));
+            let is_copy = !newcomer.is_absent();
+            self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
             return Admission::Refused(Refusal::TooLarge);
         }
         let (replaced, left, crowding) = {
             let mut shard = self.write(home);
+            let arrival = Change::insert(&newcomer);
             let (slot, replaced) = shard.insert(newcomer, &cost);
-            let mut change = replaced.iter().fold(Change::insert(cost.weight), Change::minus);
+            let mut change = replaced.iter().fold(arrival, Change::minus);
             let mut left = None;
             if let Some(limit) = self.limit_passed(change)
                 && self.is_to_shrink(home, limit, change)
@@ -240,8 +248,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
         self.apply(locked, Change::default().minus(&left));
-        add(&locked.tally.expired, 1);
-        Some(left)
+        Some(locked.tally.left((left, Removal::Expired)).0)
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
@@ -279,6 +286,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let held = mem::replace(shard, fresh);
         self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        locked.tally.negative.store(0, Ordering::Relaxed);
         held
     }
 
@@ -292,6 +300,9 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 add(held, by);
                 total.fetch_add(by.cast_unsigned(), Ordering::Relaxed);
             }
+        }
+        if change.negative != 0 {
+            add(&locked.tally.negative, change.negative);
         }
     }
 }
@@ -338,15 +349,11 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
-        let mut n_left = STEP;
+        let mut steps = Steps::new();
         for locked in &self.shards {
             while let Some(expired) = self.expire_one(locked, now) {
                 drop(expired);
-                n_left -= 1;
-                if n_left == 0 {
-                    let_others_run().await;
-                    n_left = STEP;
-                }
+                steps.done_one().await;
             }
         }
         Ok(())
@@ -365,6 +372,10 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             expired: sum(|tally| &tally.expired),
             refused: sum(|tally| &tally.refused),
         }
+    }
+
+    fn negative_entries(&self) -> u64 {
+        self.shards.iter().map(|locked| locked.tally.negative.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -405,8 +416,11 @@ impl Tally {
         }
     }
 
-    /// Counts why a victim left.
+    /// Counts why a victim left, unless it was no copy of anything.
     fn left(&self, victim: (Entry, Removal)) -> (Entry, Removal) {
+        if victim.0.is_absent() {
+            return victim;
+        }
         add(
             match victim.1 {
                 Removal::Refused => &self.refused,
@@ -420,12 +434,16 @@ impl Tally {
 }
 
 impl Change {
-    fn insert(weight: u64) -> Self {
-        Self { entries: 1, bytes: signed(weight) }
+    fn insert(newcomer: &Entry) -> Self {
+        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_absent().into() }
     }
 
     fn minus(self, left: &Entry) -> Self {
-        Self { entries: self.entries - 1, bytes: self.bytes - signed(left.weight()) }
+        Self {
+            entries: self.entries - 1,
+            bytes: self.bytes - signed(left.weight()),
+            negative: self.negative - i64::from(left.is_absent()),
+        }
     }
 }
 
@@ -442,22 +460,6 @@ fn after(counter: &AtomicU64, by: i64) -> u64 {
 fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
-
-/// Pending once, and woken at once.
-async fn let_others_run() {
-    let mut is_back = false;
-    poll_fn(|context| {
-        if mem::replace(&mut is_back, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// How many entries are dropped before others may run: some 50 microseconds with small bodies.
-const STEP: usize = 256;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;

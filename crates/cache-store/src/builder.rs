@@ -24,6 +24,7 @@ impl EtagValidatorBuilder {
             max_object_size: None,
             max_in_flight_bytes: IN_FLIGHT_BYTES,
             verify: false,
+            validate_metadata: false,
         };
         Self { store, clock: None, settings, strength: None }
     }
@@ -68,12 +69,49 @@ impl EtagValidatorBuilder {
     }
 
     /// Whether to find out what the store really does before it is relied upon: see
-    /// [`probe_capabilities`](crate::probe_capabilities). The first request of the validator is preceded by the probe,
-    /// which writes two small objects under `object-cache-probe/` and removes them; it is repeated only if it failed.
-    /// From then on, reads of a store whose "not modified" cannot be trusted are errors of kind `Config`, and so are puts
-    /// with a condition that the store does not keep. Default: no.
+    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent
+    /// and the first put at a version are each preceded by what they rely on: some 30 small
+    /// requests under `object-cache-probe/`, each within the `origin_timeout`, for which readers
+    /// that come meanwhile wait. From then on, reads of a store whose "not modified" cannot be
+    /// trusted are errors of kind `Config`, and so are puts with a condition that the store does
+    /// not keep. Default: no.
+    ///
+    /// # Rights
+    ///
+    /// Under `object-cache-probe/` the store's credentials need the rights to put and to get, which
+    /// without `verify_store` a reader needs not: what may not be written cannot be probed. Without
+    /// the right to delete, one object of a few bytes stays for each validator that reads, two for
+    /// one that puts if absent, one for one that puts at a version; a lifecycle rule removes them.
+    ///
+    /// # Errors
+    ///
+    /// A probe that fails is an error of the request that waited for it, about the probe's object:
+    /// of kind `Config` if a right is missing, and it says which; `Unavailable`, `Timeout` or
+    /// `Unauthenticated` if that is why. It stands for the store, without a request, for 1 s; after
+    /// each further failure in a row for twice as long, 60 s at most. Then the next request probes
+    /// again.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.settings.verify = verify;
+        self
+    }
+
+    /// Whether a validation compares the metadata too: date, version id and attributes
+    /// (`Content-Type`, `Cache-Control`, the user's own). Where the ETag is made of the bytes
+    /// alone, as S3's is, a change of metadata keeps it, and the 304 of a conditional GET confirms
+    /// the old metadata.
+    ///
+    /// With this setting a copy is validated by an unconditional HEAD. Equal tag and metadata:
+    /// unchanged. Equal tag and other metadata: a new entry with the same bytes, which are not
+    /// requested again. Another tag: the object is fetched by a GET, also unconditional, whose
+    /// answer alone makes the new entry. Under any strength but [`ValidatorStrength::Strong`]
+    /// another date is another tag.
+    ///
+    /// Costs: as many requests as without, and no body, where the bytes are the same; a changed
+    /// object is two requests, one after the other, instead of one. The store must answer HEAD.
+    /// Default: no, since copies change oftener than their metadata alone, and most readers want
+    /// the bytes.
+    pub fn validate_metadata(mut self, validate: bool) -> Self {
+        self.settings.validate_metadata = validate;
         self
     }
 
@@ -127,6 +165,7 @@ pub(crate) struct Settings {
     pub(crate) max_object_size: Option<u64>,
     pub(crate) max_in_flight_bytes: u64,
     pub(crate) verify: bool,
+    pub(crate) validate_metadata: bool,
 }
 
 fn wrong(message: &str) -> Error {

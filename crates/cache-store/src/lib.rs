@@ -51,6 +51,7 @@ mod probe;
 mod strength;
 mod tag;
 mod validator;
+mod verify;
 
 #[cfg(feature = "object-store-013")]
 pub use crate::object_store_013::ObjectStore013;

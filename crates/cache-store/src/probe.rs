@@ -6,20 +6,23 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     fmt,
     hash::{BuildHasher, RandomState},
+    time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Error, ErrorKind, Key, Result};
 use futures_util::future::{join, join_all};
 use object_store::{
     Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult,
     UpdateVersion, path::Path,
 };
+use tokio::time::timeout;
 
 use crate::{
     ValidatorStrength,
-    error::{Action, error_of},
+    error::{Action, error_of, is_conflict, is_outage},
     tag,
 };
 
@@ -41,6 +44,17 @@ pub struct Capabilities {
     pub tag_per_version: Support,
     /// What a "not modified" of the store can be taken for: what its kind promises, or less, if less was seen.
     pub strength: ValidatorStrength,
+    /// How many objects of the probe are still there, because the store did not delete them: its
+    /// credentials may not, say. A lifecycle rule for the probe's prefix removes them.
+    pub left_behind: usize,
+}
+
+/// What a validation relies on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadSupport {
+    conditional_get: Support,
+    tag_per_version: Support,
+    strength: ValidatorStrength,
 }
 
 /// How a store keeps a condition.
@@ -63,6 +77,21 @@ impl Capabilities {
     /// Why a copy that this store confirms may not be the object, if its "not modified" is taken for `strength`; `None` if
     /// nothing of the kind was seen.
     pub fn objection_to_validation(&self, strength: ValidatorStrength) -> Option<&'static str> {
+        let Self { conditional_get, tag_per_version, strength: seen, .. } = *self;
+        ReadSupport { conditional_get, tag_per_version, strength: seen }.objection(strength)
+    }
+
+    /// Why a put with a condition may take effect although the condition does not hold, or fail
+    /// although it does; `None` if nothing of the kind was seen, or the store says by itself that
+    /// it cannot do it.
+    pub fn objection_to_conditional_puts(&self) -> Option<&'static str> {
+        objection_to_create(self.conditional_create).or_else(|| objection_to_update(self.conditional_update))
+    }
+}
+
+impl ReadSupport {
+    /// As [`Capabilities::objection_to_validation`].
+    pub(crate) fn objection(&self, strength: ValidatorStrength) -> Option<&'static str> {
         match (self.conditional_get, self.tag_per_version, strength) {
             (Support::Refused, ..) => {
                 Some("the store answers \"not modified\" although the object has another tag")
@@ -76,18 +105,22 @@ impl Capabilities {
             _ => None,
         }
     }
+}
 
-    /// Why a put with a condition may take effect although the condition does not hold, or fail although it does;
-    /// `None` if nothing of the kind was seen, or the store says by itself that it cannot do it.
-    pub fn objection_to_conditional_puts(&self) -> Option<&'static str> {
-        let is_broken = |support| matches!(support, Support::Ignored | Support::Refused | Support::Racy);
-        if is_broken(self.conditional_create) {
-            Some("the store does not keep the condition that there be no object yet")
-        } else if is_broken(self.conditional_update) {
-            Some("the store does not keep the condition that the object be at a version")
-        } else {
-            None
-        }
+/// Why a put that needs the object to be absent cannot be relied upon.
+pub(crate) fn objection_to_create(seen: Support) -> Option<&'static str> {
+    seen.is_broken().then_some("the store does not keep the condition that there be no object yet")
+}
+
+/// Why a put that needs the object to be at a version cannot be relied upon.
+pub(crate) fn objection_to_update(seen: Support) -> Option<&'static str> {
+    seen.is_broken().then_some("the store does not keep the condition that the object be at a version")
+}
+
+impl Support {
+    /// Whether the store carries the request out in another way than it says.
+    fn is_broken(self) -> bool {
+        matches!(self, Self::Ignored | Self::Refused | Self::Racy)
     }
 }
 
@@ -99,7 +132,11 @@ impl fmt::Display for Capabilities {
         writeln!(f, "conditional create   {conditional_create}")?;
         writeln!(f, "conditional update   {conditional_update}")?;
         writeln!(f, "a tag for a version  {}", self.tag_per_version)?;
-        write!(f, "strength             {:?}", self.strength)
+        write!(f, "strength             {:?}", self.strength)?;
+        match self.left_behind {
+            0 => Ok(()),
+            n => write!(f, "\nleft behind          {n}"),
+        }
     }
 }
 
@@ -115,39 +152,76 @@ impl fmt::Display for Support {
     }
 }
 
-/// Finds out what `store` does with conditions, by some hundred small requests for two objects of a few bytes under
-/// `prefix`, whose names nobody else has. They are removed at the end, also when the probe fails.
+/// Finds out what `store` does with conditions, by some hundred small requests for objects of a few
+/// bytes under `prefix`, whose names nobody else has. They are removed at the end, also when the
+/// probe fails.
 ///
 /// What it sees to be broken is broken. What it sees to be kept may still fail one time in a thousand: races are
 /// tried eight at a time, a few times over.
 ///
+/// # Rights
+///
+/// It needs to write and to read under `prefix` (`s3:PutObject`, `s3:GetObject`). To delete
+/// (`s3:DeleteObject`) it need not be allowed: then four objects stay, which
+/// [`left_behind`](Capabilities::left_behind) counts, and conditional creates are tried in one race
+/// instead of three.
+///
 /// # Errors
 ///
-/// What the store answers to requests that any store must serve: `PermissionDenied`, `Unavailable` and so on.
+/// What the store answers to requests that any store must serve: `PermissionDenied`, `Unavailable`
+/// and so on. They are about the object of the probe which the request was for.
 ///
 /// # Dropped futures
 ///
 /// The objects may stay behind.
 pub async fn probe_capabilities(store: &dyn ObjectStore, prefix: &Path) -> Result<Capabilities> {
-    let name = RandomState::new().hash_one(prefix.as_ref());
-    let [a, b] = ["a", "b"].map(|which| prefix.clone().join(format!("{name:016x}-{which}")));
-    let probe = Probe { store, a, b };
-    let seen = probe.run().await;
-    for path in [&probe.a, &probe.b] {
-        match store.delete(path).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => {}
-            Err(error) if seen.is_ok() => return Err(probe.failed(error, Action::Delete)),
-            Err(_) => {}
-        }
-    }
-    seen
+    let probe = Probe::new(store, prefix, &unique_name(prefix), None);
+    let (reads, left_of_reads) = probe.reads().await?;
+    let (pinned_range, left_of_range) = probe.pinned_range().await?;
+    let (create, left_of_create) = probe.create().await?;
+    let (update, left_of_update) = probe.update().await?;
+    let ReadSupport { conditional_get, tag_per_version, strength } = reads;
+    Ok(Capabilities {
+        conditional_get,
+        pinned_range,
+        conditional_create: create,
+        conditional_update: update,
+        tag_per_version,
+        strength,
+        // The reads and the range share an object.
+        left_behind: left_of_reads.max(left_of_range) + left_of_create + left_of_update,
+    })
 }
 
-struct Probe<'a> {
+/// The probe, in parts that need nothing of each other.
+///
+/// Each removes what it has written, and says how many objects it could not remove: that is a
+/// nuisance, not a failure of the probe.
+pub(crate) struct Probe<'a> {
     store: &'a dyn ObjectStore,
+    prefix: &'a Path,
+    /// The object of the reads, and that of the updates. Those of the creates have a new name each
+    /// time, since one that cannot be removed is not absent again.
     a: Path,
     b: Path,
+    /// How long a request may take.
+    limit: Option<Duration>,
 }
+
+/// Why a part of the probe could not be finished.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    pub(crate) action: Action,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+type Seen<T> = Result<T, Failed>;
 
 /// An object, as an answer shows it.
 struct Shown {
@@ -155,17 +229,80 @@ struct Shown {
     body: Vec<u8>,
 }
 
-impl Probe<'_> {
-    async fn run(&self) -> Result<Capabilities> {
+/// No answer within the limit.
+#[derive(Debug)]
+struct Late(Duration);
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer within {:?} (origin_timeout)", self.0)
+    }
+}
+
+impl std::error::Error for Late {}
+
+/// A name for the objects of one probe, which no other has.
+pub(crate) fn unique_name(prefix: &Path) -> String {
+    format!("{:016x}", RandomState::new().hash_one(prefix.as_ref()))
+}
+
+impl<'a> Probe<'a> {
+    /// A probe of `store` with objects under `prefix` whose names begin with `name`. One that is
+    /// made again under the same name writes to the same objects, so that those of a probe that was
+    /// interrupted are removed by the next.
+    pub(crate) fn new(
+        store: &'a dyn ObjectStore,
+        prefix: &'a Path,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Self {
+        let [a, b] = ["a", "b"].map(|which| prefix.clone().join(format!("{name}-{which}")));
+        Self { store, prefix, a, b, limit }
+    }
+
+    /// What a validation relies on. The number says how many objects stay behind.
+    pub(crate) async fn reads(&self) -> Seen<(ReadSupport, usize)> {
+        self.cleaned(self.try_reads().await, &[&self.a]).await
+    }
+
+    /// Whether a range of a version is of that version.
+    async fn pinned_range(&self) -> Seen<(Support, usize)> {
+        self.cleaned(self.try_pinned_range().await, &[&self.a]).await
+    }
+
+    /// Whether a put if there is no object yet is kept.
+    pub(crate) async fn create(&self) -> Seen<(Support, usize)> {
+        let mut used = Vec::new();
+        let seen = self.try_create(&mut used).await;
+        self.cleaned(seen, &used.iter().collect::<Vec<_>>()).await
+    }
+
+    /// Whether a put if the object is at a version is kept.
+    pub(crate) async fn update(&self) -> Seen<(Support, usize)> {
+        self.cleaned(self.try_update().await, &[&self.b]).await
+    }
+
+    /// Removes the objects at `paths`, and adds to `seen` how many of them stay.
+    async fn cleaned<T>(&self, seen: Seen<T>, paths: &[&Path]) -> Seen<(T, usize)> {
+        if seen.as_ref().is_err_and(Failed::wrote_nothing) {
+            return seen.map(|seen| (seen, 0));
+        }
+        let limit = self.limit.map(|limit| limit.min(CLEAN_UP_MAX));
+        let removals = paths.iter().map(|path| async {
+            let removed = in_time(limit, self.store.delete(path)).await;
+            usize::from(!matches!(removed, Ok(()) | Err(StoreError::NotFound { .. })))
+        });
+        let n_left = join_all(removals).await.into_iter().sum();
+        seen.map(|seen| (seen, n_left))
+    }
+
+    async fn try_reads(&self) -> Seen<ReadSupport> {
         self.put(&self.a, 0).await?;
         let first = self.get(&self.a).await?;
         let promised = ValidatorStrength::of(self.store);
         let Some(first_tag) = first.tag else {
-            return Ok(Capabilities {
+            return Ok(ReadSupport {
                 conditional_get: Support::Unsupported,
-                pinned_range: Support::Unsupported,
-                conditional_create: self.create().await?,
-                conditional_update: Support::Unsupported,
                 tag_per_version: Support::Unsupported,
                 // Dates are left, and judged by their grain.
                 strength: if promised == ValidatorStrength::Strong {
@@ -184,19 +321,12 @@ impl Probe<'_> {
             (_, Support::Racy) => ValidatorStrength::None,
             _ => promised,
         };
-        Ok(Capabilities {
-            conditional_get: self.conditional_get().await?,
-            pinned_range: self.pinned_range().await?,
-            conditional_create: self.create().await?,
-            conditional_update: self.update().await?,
-            tag_per_version,
-            strength,
-        })
+        Ok(ReadSupport { conditional_get: self.conditional_get().await?, tag_per_version, strength })
     }
 
     /// Whether each rewrite of equal size changes the tag; and whether who reads meanwhile gets body and tag of one
     /// version.
-    async fn tag_per_version(&self) -> Result<Support> {
+    async fn tag_per_version(&self) -> Seen<Support> {
         let (mut settled, mut meanwhile) = (HashMap::new(), Vec::new());
         for n in 0..REWRITES {
             let (read, put) = join(self.get(&self.a), self.put(&self.a, n)).await;
@@ -215,14 +345,14 @@ impl Probe<'_> {
         Ok(if meanwhile.iter().any(is_mixed) { Support::Racy } else { Support::Kept })
     }
 
-    async fn conditional_get(&self) -> Result<Support> {
-        let (old, tag) = self.rewritten().await?;
+    async fn conditional_get(&self) -> Seen<Support> {
+        let Some((old, tag)) = self.rewritten().await? else { return Ok(Support::Unsupported) };
         let ask = async |tag: &str| {
-            let answer = self.store.get_opts(&self.a, GetOptions::new().with_if_none_match(Some(tag))).await;
-            match answer {
+            let options = GetOptions::new().with_if_none_match(Some(tag));
+            match in_time(self.limit, self.store.get_opts(&self.a, options)).await {
                 Ok(_) => Ok(Some(false)),
                 Err(StoreError::NotModified { .. }) => Ok(Some(true)),
-                Err(error) => self.unless_unsupported(error, Action::Read),
+                Err(error) => self.unless_unsupported(error, &self.a, Action::Read),
             }
         };
         // A tag that has not changed cannot tell: that is `tag_per_version`'s to say.
@@ -235,15 +365,15 @@ impl Probe<'_> {
         })
     }
 
-    async fn pinned_range(&self) -> Result<Support> {
-        let (old, tag) = self.rewritten().await?;
+    async fn try_pinned_range(&self) -> Seen<Support> {
+        let Some((old, tag)) = self.rewritten().await? else { return Ok(Support::Unsupported) };
         let ask = async |tag: &str| {
             let options =
                 GetOptions::new().with_if_match(Some(tag)).with_range(Some(GetRange::Bounded(1..3)));
-            match self.store.get_opts(&self.a, options).await {
+            match in_time(self.limit, self.store.get_opts(&self.a, options)).await {
                 Ok(_) => Ok(Some(true)),
                 Err(StoreError::Precondition { .. }) => Ok(Some(false)),
-                Err(error) => self.unless_unsupported(error, Action::Read),
+                Err(error) => self.unless_unsupported(error, &self.a, Action::Read),
             }
         };
         let other = if old == tag { "\"none of this store's\"" } else { &old };
@@ -255,110 +385,180 @@ impl Probe<'_> {
         })
     }
 
-    async fn create(&self) -> Result<Support> {
+    /// `used`: the objects that it wrote.
+    async fn try_create(&self, used: &mut Vec<Path>) -> Seen<Support> {
         for _ in 0..RACES {
-            self.remove(&self.b).await?;
-            let create = |n| self.put_if(&self.b, n, PutMode::Create);
-            match self.won(create(0).await, Action::PutIfAbsent)? {
+            let (path, _) = self.absent(used).await?;
+            match self.create_alone(&path, 0).await? {
                 None => return Ok(Support::Unsupported),
                 Some(false) => return Ok(Support::Refused),
-                Some(true) => {}
+                Some(true) => used.push(path.clone()),
             }
-            if self.won(create(1).await, Action::PutIfAbsent)? == Some(true) {
+            if self.create_alone(&path, 1).await? == Some(true) {
                 return Ok(Support::Ignored);
             }
-            self.remove(&self.b).await?;
-            let n_won = self.winners(join_all((0..RACERS).map(create)).await, Action::PutIfAbsent)?;
-            if n_won > 1 {
+            let (path, can_remove) = self.absent(used).await?;
+            used.push(path.clone());
+            let create = |n| self.put_if(&path, n, PutMode::Create);
+            let answers = join_all((0..RACERS).map(create)).await;
+            if self.winners(answers, &path, Action::PutIfAbsent)? > 1 {
                 return Ok(Support::Racy);
+            }
+            if !can_remove {
+                // Each further race would leave two more objects behind.
+                break;
             }
         }
         Ok(Support::Kept)
     }
 
-    async fn update(&self) -> Result<Support> {
+    async fn create_alone(&self, path: &Path, n: usize) -> Seen<Option<bool>> {
+        self.won(self.put_if(path, n, PutMode::Create).await, path, Action::PutIfAbsent)
+    }
+
+    /// Where there is no object, and whether the last one of `used` could be removed: else that is
+    /// a new name.
+    async fn absent(&self, used: &mut Vec<Path>) -> Seen<(Path, bool)> {
+        if let Some(last) = used.last() {
+            match in_time(self.limit, self.store.delete(last)).await {
+                Ok(()) | Err(StoreError::NotFound { .. }) => {
+                    return Ok((used.pop().expect("it is the last"), true));
+                }
+                Err(error) if is_outage(&error) => return Err(self.failed(error, last, Action::Delete)),
+                Err(_) => {}
+            }
+        }
+        let name = format!("{}-c", unique_name(self.prefix));
+        Ok((self.prefix.clone().join(name), used.is_empty()))
+    }
+
+    async fn try_update(&self) -> Seen<Support> {
         let at = |version: &UpdateVersion| PutMode::Update(version.clone());
         for _ in 0..RACES {
             let first = version(self.put(&self.b, 0).await?);
+            if first.e_tag.is_none() && first.version.is_none() {
+                // There is nothing to name a version by.
+                return Ok(Support::Unsupported);
+            }
             let second = match self.put_if(&self.b, 1, at(&first)).await {
                 Ok(put) => version(put),
-                other => match self.won(other, Action::PutIfMatches)? {
+                other => match self.won(other, &self.b, Action::PutIfMatches)? {
                     None => return Ok(Support::Unsupported),
                     _ => return Ok(Support::Refused),
                 },
             };
-            if first != second
-                && self.won(self.put_if(&self.b, 2, at(&first)).await, Action::PutIfMatches)? == Some(true)
-            {
-                return Ok(Support::Ignored);
+            if first != second {
+                let again = self.put_if(&self.b, 2, at(&first)).await;
+                if self.won(again, &self.b, Action::PutIfMatches)? == Some(true) {
+                    return Ok(Support::Ignored);
+                }
             }
             let update = |n| self.put_if(&self.b, n + 3, at(&second));
-            let n_won = self.winners(join_all((0..RACERS).map(update)).await, Action::PutIfMatches)?;
-            if n_won > 1 {
+            let answers = join_all((0..RACERS).map(update)).await;
+            if self.winners(answers, &self.b, Action::PutIfMatches)? > 1 {
                 return Ok(Support::Racy);
             }
         }
         Ok(Support::Kept)
     }
 
-    /// The tags of `a` before and after it was written anew.
-    async fn rewritten(&self) -> Result<(String, String)> {
-        let mut tags = Vec::new();
-        for n in [REWRITES, REWRITES + 1] {
-            self.put(&self.a, n).await?;
-            tags.push(self.get(&self.a).await?.tag.unwrap_or_default());
-        }
-        let tag = tags.pop().unwrap_or_default();
-        Ok((tags.pop().unwrap_or_default(), tag))
+    /// The tags of `a` before and after it was written anew, if it has any.
+    async fn rewritten(&self) -> Seen<Option<(String, String)>> {
+        self.put(&self.a, REWRITES).await?;
+        let old = self.get(&self.a).await?.tag;
+        self.put(&self.a, REWRITES + 1).await?;
+        Ok(old.zip(self.get(&self.a).await?.tag))
     }
 
-    async fn put(&self, path: &Path, n: usize) -> Result<PutResult> {
-        self.put_if(path, n, PutMode::Overwrite).await.map_err(|error| self.failed(error, Action::Put))
+    async fn put(&self, path: &Path, n: usize) -> Seen<PutResult> {
+        let answer = self.put_if(path, n, PutMode::Overwrite).await;
+        answer.map_err(|error| self.failed(error, path, Action::Put))
     }
 
     async fn put_if(&self, path: &Path, n: usize, mode: PutMode) -> object_store::Result<PutResult> {
-        self.store.put_opts(path, body(n).into(), PutOptions::from(mode)).await
+        in_time(self.limit, self.store.put_opts(path, body(n).into(), PutOptions::from(mode))).await
     }
 
-    async fn get(&self, path: &Path) -> Result<Shown> {
+    async fn get(&self, path: &Path) -> Seen<Shown> {
         let read = async {
             let answer = self.store.get(path).await?;
             Ok(Shown { tag: answer.meta.e_tag.clone(), body: answer.bytes().await?.to_vec() })
         };
-        read.await.map_err(|error| self.failed(error, Action::Read))
+        in_time(self.limit, read).await.map_err(|error| self.failed(error, path, Action::Read))
     }
 
-    async fn remove(&self, path: &Path) -> Result<()> {
-        match self.store.delete(path).await {
-            Ok(()) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(error, Action::Delete)),
-        }
-    }
-
-    fn winners(&self, answers: Vec<object_store::Result<PutResult>>, action: Action) -> Result<usize> {
+    fn winners(
+        &self,
+        answers: Vec<object_store::Result<PutResult>>,
+        path: &Path,
+        action: Action,
+    ) -> Seen<usize> {
         let mut n_won = 0;
         for answer in answers {
-            n_won += usize::from(self.won(answer, action)? == Some(true));
+            // One that was given up because of another has not won, whatever else it says.
+            let is_given_up = answer.as_ref().is_err_and(is_conflict);
+            n_won += usize::from(!is_given_up && self.won(answer, path, action)? == Some(true));
         }
         Ok(n_won)
     }
 
     /// Whether a conditional put took effect; `None` if the store cannot do it.
-    fn won(&self, answer: object_store::Result<PutResult>, action: Action) -> Result<Option<bool>> {
+    fn won(
+        &self,
+        answer: object_store::Result<PutResult>,
+        path: &Path,
+        action: Action,
+    ) -> Seen<Option<bool>> {
         match answer {
             Ok(_) => Ok(Some(true)),
+            Err(error) if is_conflict(&error) => Err(self.failed(error, path, action)),
             Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(Some(false)),
-            Err(error) => self.unless_unsupported(error, action),
+            Err(error) => self.unless_unsupported(error, path, action),
         }
     }
 
-    fn unless_unsupported<T>(&self, error: StoreError, action: Action) -> Result<Option<T>> {
-        let error = self.failed(error, action);
-        if error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(error) }
+    fn unless_unsupported<T>(&self, error: StoreError, path: &Path, action: Action) -> Seen<Option<T>> {
+        let failed = self.failed(error, path, action);
+        if failed.error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(failed) }
     }
 
-    fn failed(&self, error: StoreError, action: Action) -> Error {
-        error_of(error, action, &self.store)
+    fn failed(&self, error: StoreError, path: &Path, action: Action) -> Failed {
+        let is_late = error.source().is_some_and(|source| source.is::<Late>());
+        let error = match is_late {
+            true => Error::new(ErrorKind::Timeout, "the store did not answer the probe").with_source(error),
+            false => error_of(error, action, &self.store),
+        };
+        // Not the key of the reader whose request is the first.
+        let error = match Key::parse(path.as_ref()) {
+            Ok(key) => error.with_key(&key),
+            Err(_) => error,
+        };
+        Failed { error, action }
+    }
+}
+
+impl Failed {
+    /// Whether nothing can be there of what the probe writes: its first request was refused.
+    fn wrote_nothing(&self) -> bool {
+        self.action == Action::Put && self.is_refused()
+    }
+
+    /// Whether the store refuses the credentials.
+    fn is_refused(&self) -> bool {
+        matches!(self.error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+    }
+}
+
+/// What `request` answers, if it does within `limit`.
+async fn in_time<T>(
+    limit: Option<Duration>,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> object_store::Result<T> {
+    match limit {
+        None => request.await,
+        Some(limit) => timeout(limit, request)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Generic { store: "probe", source: Box::new(Late(limit)) })),
     }
 }
 
@@ -377,3 +577,5 @@ const REWRITES: usize = 8;
 const RACES: usize = 3;
 /// So many at once.
 const RACERS: usize = 8;
+/// The removal of the probe's objects may hold a reader up for so long, where the store hangs.
+const CLEAN_UP_MAX: Duration = Duration::from_secs(5);

@@ -1,5 +1,13 @@
 //! What can be seen of an ETag, which is opaque otherwise (RFC 9110 section 8.8.3).
 
+pub(crate) use cache_core::is_same_date;
+use cache_core::opaque_tag;
+
+/// Whether two tags are the same opaque tag: some lists leave quotes out.
+pub(crate) fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    one.map(opaque_tag) == other.map(opaque_tag)
+}
+
 /// Whether the origin says that the tag is weak.
 pub(crate) fn is_weak(tag: &str) -> bool {
     tag.starts_with("W/")

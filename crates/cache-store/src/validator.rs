@@ -18,25 +18,28 @@ use object_store::{
     GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
     path::Path,
 };
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
-    Capabilities, attributes_from_store, body,
+    attributes_from_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of},
     in_flight::InFlight,
     paths::Paths,
-    probe_capabilities,
     strength::ValidatorStrength,
+    tag,
+    verify::Verifier,
 };
 
 /// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is no ETag.
 ///
-/// Each question is one GET. If an entry is held whose version the store can confirm, the GET carries that
-/// entry's ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date as
-/// `If-Modified-Since`). Body, version and attributes of an entry come from one and the same answer, and a
-/// body that is not exactly as long as its answer says is an error. A put is one PUT, and its version comes
-/// from the answer to it.
+/// Each question is one GET. If an entry is held whose version the store can confirm, the GET
+/// carries that entry's ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date
+/// as `If-Modified-Since`). Body, version and attributes of an entry come from one and the same
+/// answer, and a body that is not exactly as long as its answer says is an error. A put is one PUT,
+/// and its version comes from the answer to it. With
+/// [`validate_metadata`](EtagValidatorBuilder::validate_metadata) a HEAD takes the place of the
+/// conditional GET.
 ///
 /// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time.
 /// Needs a tokio runtime with its timer.
@@ -62,8 +65,8 @@ pub struct EtagValidator {
     strength: ValidatorStrength,
     paths: Paths,
     in_flight: InFlight,
-    /// What the probe saw, once it was made.
-    seen: OnceCell<Capabilities>,
+    /// Only with `verify_store`.
+    verifier: Option<Verifier>,
 }
 
 impl EtagValidator {
@@ -84,14 +87,26 @@ impl EtagValidator {
         strength: ValidatorStrength,
     ) -> Self {
         let in_flight = InFlight::new(settings.max_in_flight_bytes);
-        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, seen: OnceCell::new() }
+        let verifier = settings
+            .verify
+            .then(|| Verifier::new(Arc::clone(&store), Arc::clone(&clock), settings.origin_timeout));
+        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, verifier }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        if self.settings.verify {
-            Box::pin(self.verify(|seen| seen.objection_to_validation(self.strength))).await?;
-        }
         let path = self.paths.of(key)?;
+        // The contract promises it, but a "not modified" for another entry would serve wrong bytes.
+        let mut held = held.filter(|held| held.keep() == Keep::Confirmable);
+        if self.settings.validate_metadata
+            && let Some(copy) = held
+        {
+            match Box::pin(self.compare(key, &path, copy)).await? {
+                Some(validation) => return Ok(validation),
+                // Unconditional: whatever is current by now comes with a tag and metadata of its
+                // own.
+                None => held = None,
+            }
+        }
         let question = question(held);
         let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
         // An age counts from here: what is written after this moment is newer than it.
@@ -101,13 +116,59 @@ impl EtagValidator {
             Err(object_store::Error::NotModified { .. }) if is_conditional => {
                 return Ok(Validation::Unchanged);
             }
-            Err(error) => {
-                let error = error_of(error, Action::Read, &self.store);
-                return if error.kind() == ErrorKind::NotFound { Ok(Validation::Gone) } else { Err(error) };
-            }
+            Err(error) => return self.gone_or(error),
         };
         // In a box of its own, which a "not modified" does without: the allocator is slow from 1 KiB on.
         Box::pin(self.entry_of(key, answer, sent_at)).await.map(Validation::Changed)
+    }
+
+    /// Compares `held` with the metadata of the object. `None` if the bytes may be others.
+    async fn compare(&self, key: &Key, path: &Path, held: &Entry) -> Result<Option<Validation>> {
+        let sent_at = self.clock.date();
+        let head = match (*self.store).get_opts(path, GetOptions::new().with_head(true)).await {
+            Ok(head) => head,
+            Err(error) => return self.gone_or(error).map(Some),
+        };
+        let mut version = version_of(&head.meta);
+        if !self.has_bytes_of(held, &version) {
+            return Ok(None);
+        }
+        let attributes = attributes_from_store(&head.attributes);
+        // `Version` itself compares names alone. The date of what was put is not known.
+        if held.last_modified().is_none_or(|date| Some(date) == version.last_modified)
+            && held.version_id() == version.version.as_deref()
+            && *held.attributes() == attributes
+        {
+            return Ok(Some(Validation::Unchanged));
+        }
+        // The spelling that came with the body: some servers leave the quotes out of other answers.
+        version.e_tag = held.e_tag().map(Into::into);
+        let keep = self.keep(&version, sent_at);
+        // The buffer was judged when the body came.
+        let entry = Entry::builder(key, held.body().clone()).keep_buffer();
+        let entry = entry.version(version).attributes(attributes).keep(keep).build();
+        Ok(Some(Validation::Changed(entry)))
+    }
+
+    /// Whether the object that is now at `version` has the bytes of `held`.
+    fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
+        let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
+            (Some(held), Some(now)) => {
+                tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
+            }
+            (None, None) => held.last_modified().is_some(),
+            _ => false,
+        };
+        // Only a tag that is made of the bytes names them across two dates.
+        let is_of_bytes = held.e_tag().is_some() && self.strength == ValidatorStrength::Strong;
+        is_same
+            && held.body().len() as u64 == version.size
+            && (is_of_bytes || held.last_modified() == version.last_modified)
+    }
+
+    fn gone_or(&self, error: object_store::Error) -> Result<Validation> {
+        let error = error_of(error, Action::Read, &self.store);
+        if error.kind() == ErrorKind::NotFound { Ok(Validation::Gone) } else { Err(error) }
     }
 
     async fn entry_of(&self, key: &Key, answer: GetResult, sent_at: SystemTime) -> Result<Entry> {
@@ -133,18 +194,6 @@ impl EtagValidator {
         self.strength.keep(version, sent_at, self.settings.accept_weak)
     }
 
-    /// Whether the store was seen to break what is relied upon. Probes it, if that has not been done.
-    async fn verify(&self, objection: impl Fn(&Capabilities) -> Option<&'static str>) -> Result<()> {
-        let probe = || Box::pin(async { probe_capabilities(&*self.store, &Path::from(PROBE_PREFIX)).await });
-        match objection(self.seen.get_or_try_init(probe).await?) {
-            None => Ok(()),
-            Some(objection) => Err(Error::new(
-                ErrorKind::Config,
-                format!("{objection}; use another store, or do without verify_store if that is acceptable"),
-            )),
-        }
-    }
-
     /// What `request` answers, if it does in time. Its errors are about `key`.
     ///
     /// It is pinned where it was made: moved in here, it would take its place twice.
@@ -166,6 +215,10 @@ impl EtagValidator {
 #[async_trait]
 impl Validator for EtagValidator {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        if let Some(verifier) = &self.verifier {
+            // In a box of its own: the probe is large, and made once.
+            Box::pin(verifier.for_reads(self.strength)).await?;
+        }
         self.in_time(key, pin!(self.ask(key, held))).await
     }
 }
@@ -174,11 +227,16 @@ impl Validator for EtagValidator {
 #[deny(clippy::missing_trait_methods)]
 impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        let request = async {
-            let (path, mode) = (self.paths.of(key)?, put_mode(condition)?);
-            if self.settings.verify && !matches!(mode, PutMode::Overwrite) {
-                Box::pin(self.verify(Capabilities::objection_to_conditional_puts)).await?;
+        let mode = put_mode(condition).map_err(|error| error.with_key(key))?;
+        if let Some(verifier) = &self.verifier {
+            match mode {
+                PutMode::Overwrite => {}
+                PutMode::Create => Box::pin(verifier.for_create()).await?,
+                PutMode::Update(_) => Box::pin(verifier.for_update()).await?,
             }
+        }
+        let request = async {
+            let path = self.paths.of(key)?;
             let (action, size) = (Action::of_put(&mode), body.len() as u64);
             let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
@@ -213,10 +271,9 @@ impl fmt::Debug for EtagValidator {
     }
 }
 
-/// Asks for the object, unless it is as it is in `held`.
+/// Asks for the object, unless it is as it is in `held`, which the store can confirm.
 fn question(held: Option<&Entry>) -> GetOptions {
-    // The contract promises it, but a "not modified" for another entry would serve wrong bytes.
-    let Some(held) = held.filter(|held| held.keep() == Keep::Confirmable) else { return GetOptions::new() };
+    let Some(held) = held else { return GetOptions::new() };
     match held.e_tag() {
         Some(tag) => GetOptions::new().with_if_none_match(Some(tag)),
         None => GetOptions::new().with_if_modified_since(held.last_modified()),
@@ -250,9 +307,6 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
     }
 }
-
-/// Where the probe writes.
-const PROBE_PREFIX: &str = "object-cache-probe";
 
 fn late(limit: Duration) -> Error {
     let message = format!(

@@ -58,9 +58,12 @@ impl Backend for MapBackend {
 
     async fn sweep(&self, now: Moment) -> Result<()> {
         let mut entries = self.lock();
-        let before = entries.len();
+        let n_copies = |entries: &HashMap<String, Entry>| {
+            entries.values().filter(|entry| !entry.is_absent()).count() as u64
+        };
+        let before = n_copies(&entries);
         entries.retain(|_, entry| entry.expires_at().is_none_or(|at| now < at));
-        self.expired.fetch_add((before - entries.len()) as u64, Ordering::Relaxed);
+        self.expired.fetch_add(before - n_copies(&entries), Ordering::Relaxed);
         Ok(())
     }
 
@@ -72,6 +75,10 @@ impl Backend for MapBackend {
             expired: self.expired.load(Ordering::Relaxed),
             ..Usage::default()
         }
+    }
+
+    fn negative_entries(&self) -> u64 {
+        self.lock().values().filter(|entry| entry.is_absent()).count() as u64
     }
 }
 
@@ -178,6 +185,10 @@ impl Backend for WaitingBackend {
 
     fn usage(&self) -> Usage {
         self.inner.usage()
+    }
+
+    fn negative_entries(&self) -> u64 {
+        self.inner.negative_entries()
     }
 }
 

@@ -98,5 +98,24 @@ impl Clock for TickingClock {
     }
 }
 
+/// How long a program takes, on the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock of a program")]
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub(crate) fn minutes(self) -> u64 {
+        self.0.elapsed().as_secs() / 60
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
 /// 2025-01-01T00:00:00Z.
 const DATE_AT_ZERO: Duration = Duration::from_secs(1_735_689_600);

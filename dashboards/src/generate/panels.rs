@@ -26,7 +26,8 @@ pub(super) struct Panel {
     pub(super) colors: &'static [(&'static str, &'static str)],
     /// What is shown where there is no value.
     pub(super) nothing: &'static str,
-    /// What the legend calls the series, and the expression, in which `..` are the job and the name that are chosen.
+    /// What the legend calls the series, and the expression, in which `..` are the job, the name and the
+    /// instance that are chosen.
     pub(super) queries: &'static [(&'static str, &'static str)],
 }
 
@@ -55,7 +56,7 @@ pub(super) enum Choice {
     Text(&'static str),
 }
 
-pub(super) const VARIABLES: [Variable; 6] = [
+pub(super) const VARIABLES: [Variable; 7] = [
     Variable {
         name: "datasource",
         label: "Data source",
@@ -73,6 +74,14 @@ pub(super) const VARIABLES: [Variable; 6] = [
         label: "Cache",
         description: "The name that a cache was built with",
         kind: Choice::Label(r#"label_values(object_cache_requests_total{job=~"$job"}, cache_name)"#),
+    },
+    Variable {
+        name: "instance",
+        label: "Instance",
+        description: "One process with caches, as Prometheus scrapes it",
+        kind: Choice::Label(
+            r#"label_values(object_cache_requests_total{job=~"$job", cache_name=~"$cache_name"}, instance)"#,
+        ),
     },
     Variable {
         name: "price_get",
@@ -192,7 +201,8 @@ pub(super) const ROWS: &[Row] = &[
                 queries: &[(
                     "",
                     r#"
-                    sum(object_cache_size_bytes{..} and object_cache_capacity_bytes{..}) / sum(object_cache_capacity_bytes{..})
+                    sum(object_cache_size_bytes{..} and object_cache_capacity_bytes{..})
+                    / (sum(object_cache_capacity_bytes{..}) > 0)
                 "#,
                 )],
                 ..NUMBER
@@ -246,6 +256,35 @@ pub(super) const ROWS: &[Row] = &[
                     "{{result}}",
                     r#"sum by (result) (rate(object_cache_requests_total{.., result=~"error|stale"}[$__rate_interval]))"#,
                 )],
+                ..LINES
+            },
+            Panel {
+                title: "Errors by kind",
+                description: "Reads that failed, by what can be done about it: permission_denied and unauthenticated are \
+                    credentials, unavailable and timeout an outage, the network, or a queue that is too long; too_large, \
+                    decode, config and unsupported are the program's.",
+                unit: "reqps",
+                queries: &[(
+                    "{{kind}}",
+                    "sum by (kind) (rate(object_cache_errors_total{..}[$__rate_interval])) > 0",
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Time that readers wait",
+                description: "Of reads that are not served at once: from their begin to the answer, with the request before \
+                    theirs and the queue. Half of them take less than p50, one in a hundred more than p99.",
+                unit: "s",
+                queries: &[
+                    (
+                        "p50",
+                        "histogram_quantile(0.5, sum by (le) (rate(object_cache_wait_duration_seconds_bucket{..}[$__rate_interval]))) >= 0",
+                    ),
+                    (
+                        "p99",
+                        "histogram_quantile(0.99, sum by (le) (rate(object_cache_wait_duration_seconds_bucket{..}[$__rate_interval]))) >= 0",
+                    ),
+                ],
                 ..LINES
             },
             Panel {
@@ -390,6 +429,28 @@ pub(super) const ROWS: &[Row] = &[
                 ..LINES
             },
             Panel {
+                title: "Errors of requests by kind",
+                description: "Requests that were refused or failed, by kind: a condition that does not hold \
+                    (precondition_failed) is apart from a right that is missing (permission_denied).",
+                unit: "reqps",
+                queries: &[(
+                    "{{kind}}",
+                    "sum by (kind) (rate(object_cache_origin_errors_total{..}[$__rate_interval])) > 0",
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Requests that wait for their turn",
+                description: "How many requests wait for a permit on average, since max_in_flight others are under way. \
+                    Mostly zero; after queue_timeout they fail.",
+                unit: "short",
+                queries: &[(
+                    "{{cache_name}}",
+                    "sum by (cache_name) (rate(object_cache_queue_duration_seconds_sum{..}[$__rate_interval]))",
+                )],
+                ..LINES
+            },
+            Panel {
                 title: "In flight",
                 description: "Requests to the store that have not been answered yet. At a cache's max_in_flight further \
                     reads wait for their turn.",
@@ -489,10 +550,89 @@ pub(super) const ROWS: &[Row] = &[
         ],
     },
     Row {
+        title: "Each instance",
+        is_folded: true,
+        height: 8,
+        panels: &[
+            Panel {
+                title: "Reads that failed, by instance",
+                description: "The share of reads that ended with an error, for each instance: one bad instance of a hundred \
+                    is not seen in the sum of all.",
+                unit: "percentunit",
+                queries: &[(
+                    "{{instance}}",
+                    r#"
+                    sum by (instance) (rate(object_cache_requests_total{.., result="error"}[$__rate_interval]))
+                    / (sum by (instance) (rate(object_cache_requests_total{..}[$__rate_interval])) > 0)
+                "#,
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Requests not answered, by instance",
+                description: "The share of requests to the store that failed, for each instance.",
+                unit: "percentunit",
+                queries: &[(
+                    "{{instance}}",
+                    r#"
+                    sum by (instance) (rate(object_cache_origin_requests_total{.., outcome="failed"}[$__rate_interval]))
+                    / (sum by (instance) (rate(object_cache_origin_requests_total{..}[$__rate_interval])) > 0)
+                "#,
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Hit ratio by instance",
+                description: "As \"Hit ratio over time\", for each instance. It is low for a while after a start.",
+                unit: "percentunit",
+                queries: &[(
+                    "{{instance}}",
+                    r#"
+                    sum by (instance) (rate(object_cache_requests_total{.., result=~"fresh|revalidated|stale"}[$__rate_interval]))
+                    / (sum by (instance) (rate(object_cache_requests_total{.., result=~"fresh|revalidated|stale|fetched|refetched"}[$__rate_interval])) > 0)
+                "#,
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Reads by instance",
+                description: "Whether load is spread.",
+                unit: "reqps",
+                queries: &[(
+                    "{{instance}}",
+                    "sum by (instance) (rate(object_cache_requests_total{..}[$__rate_interval]))",
+                )],
+                ..LINES
+            },
+            Panel {
+                title: "Caches by version",
+                description: "How many caches are exported, by the version of object-cache: during a roll-out there are two.",
+                view: View::Stacked,
+                unit: "short",
+                queries: &[("{{version}}", "count by (version) (object_cache_build_info{..})")],
+                ..LINES
+            },
+        ],
+    },
+    Row {
         title: "Blocks of a CachedStore",
         is_folded: true,
         height: 8,
         panels: &[
+            Panel {
+                title: "Hit ratio of blocks",
+                description: "Blocks that were held when a read wanted them, among all that reads wanted. The hit ratio of \
+                    reads is of versions.",
+                unit: "percentunit",
+                queries: &[(
+                    "{{cache_name}}",
+                    r#"
+                    sum by (cache_name) (rate(object_cache_blocks_total{.., result="hit"}[$__rate_interval]))
+                    / (sum by (cache_name) (rate(object_cache_blocks_total{..}[$__rate_interval])) > 0)
+                "#,
+                )],
+                ..LINES
+            },
             Panel {
                 title: "Blocks by result",
                 description: "Hit: held when a read wanted it. Miss: not held, so it came from the store. A read of a large \

@@ -8,6 +8,8 @@
 //! | fetched | `fwd=uri-miss`: there is one thing only to be held of a URL |
 //! | passed through | `fwd=bypass` |
 //! | the version was at hand, its first bytes were not | `fwd=partial` |
+//! | there is no such object, or the store refuses it | `fwd=miss; fwd-status=404` |
+//! | the store failed | `fwd=miss; detail=unavailable`, or `timeout` |
 //!
 //! It goes out before the body, so it tells of the first bytes alone: that more of them had to be fetched later is not
 //! said. Nor is `stored`: the cache does not tell whether it kept something.
@@ -15,7 +17,9 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use cache_facade::{CacheOutcome as Outcome, CacheStatus};
+use cache_facade::{CacheOutcome as Outcome, CacheStatus, ErrorKind, object_store};
+
+use crate::failure;
 
 /// The value of the field in an answer with the status `sent`. `known` tells how it was known which version is current,
 /// `body` of what its first bytes were made of; `max_age` is the rule, if not to ask is allowed at all.
@@ -36,7 +40,7 @@ pub(crate) fn field(
     });
     // Without it, the store would have answered with the status that is sent (section 2.3).
     let has_changed = matches!(known.outcome(), Outcome::Fetched | Outcome::Refetched | Outcome::Bypass);
-    if has_changed && sent == StatusCode::NOT_MODIFIED {
+    if has_changed && !sent.is_success() {
         field += "; fwd-status=200";
     }
     if body.is_some_and(CacheStatus::coalesced) {
@@ -49,6 +53,21 @@ pub(crate) fn field(
         field += "; detail=stale";
     }
     field
+}
+
+/// The value of the field in an answer that is an error, which the status `sent` tells the client. What was
+/// cached of the object is not known then.
+pub(crate) fn of_error(error: &object_store::Error, sent: StatusCode) -> String {
+    match failure::kind(error) {
+        Some(ErrorKind::Timeout) => "object-cache; fwd=miss; detail=timeout".to_owned(),
+        // The store was not asked, or its answer is not known.
+        Some(kind @ (ErrorKind::Closed | ErrorKind::Backend | ErrorKind::Config | ErrorKind::Panicked)) => {
+            format!("object-cache; detail={}", format!("{kind:?}").to_ascii_lowercase())
+        }
+        // What it said is passed on.
+        _ if sent.is_client_error() => format!("object-cache; fwd=miss; fwd-status={}", sent.as_u16()),
+        _ => "object-cache; fwd=miss; detail=unavailable".to_owned(),
+    }
 }
 
 /// The most that a structured field can have (RFC 8941 section 3.3.1), and less.

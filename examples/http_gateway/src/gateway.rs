@@ -1,13 +1,22 @@
 //! From a request to the cached store, and back.
 
-use std::{fmt, mem, sync::Arc, time::Duration};
+use std::{
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::map_request,
     response::{IntoResponse, Response},
+    routing::get,
 };
 use cache_facade::{
     Bytes, CacheOutcome, CacheStatus, CachedStore, Freshness,
@@ -20,9 +29,11 @@ use futures_util::{
 };
 
 use crate::{
+    Rules,
+    cache_control::Directives,
     cache_status,
     conditions::{self, Verdict, Version},
-    failure, headers, key, range,
+    failure, headers, host, key, range,
 };
 
 /// Serves the objects of a [`CachedStore`] over HTTP.
@@ -30,7 +41,7 @@ use crate::{
 /// ```
 /// use std::sync::Arc;
 /// use cache_facade::CachedStoreBuilder;
-/// use http_gateway::{Gateway, demo};
+/// use http_gateway::{Gateway, Server, demo};
 /// use tokio::net::TcpListener;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -38,17 +49,18 @@ use crate::{
 /// let store = CachedStoreBuilder::new(Arc::new(demo().await?)).build()?;
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// println!("http://{}/", listener.local_addr()?);
-/// let server = axum::serve(listener, Gateway::new(store).router());
 /// # let stop = std::future::ready(());
-/// server.with_graceful_shutdown(stop).await?;
+/// Server::new().serve(listener, Gateway::new(store).router(), stop).await;
 /// # Ok(())
 /// # }
 /// ```
 #[must_use = "nothing happens before `router`"]
 pub struct Gateway {
     store: CachedStore,
-    max_age: Option<Duration>,
-    metrics_path: String,
+    rules: Rules,
+    obeys: bool,
+    redirects: bool,
+    metrics_path: Option<String>,
     registry: Registry,
     on_failure: Arc<OnFailure>,
 }
@@ -61,19 +73,43 @@ impl Gateway {
         let registry = Registry::new();
         registry.add(&store);
         let on_failure = Arc::new(|_: &Path, _: &object_store::Error| {});
-        Self { store, max_age: None, metrics_path: "/metrics".to_owned(), registry, on_failure }
+        let rules = Rules::default();
+        Self { store, rules, obeys: true, redirects: true, metrics_path: None, registry, on_failure }
     }
 
-    /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Changes nothing else. Default: zero,
-    /// which is no `ttl`.
+    /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Default: zero, which
+    /// is no `ttl`.
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age).filter(|max_age| !max_age.is_zero());
+        self.rules.default.max_age = max_age;
         self
     }
 
-    /// Where Prometheus reads. An object whose key is this path cannot be had. Default: `/metrics`.
+    /// The freshness that `store` was built with, for `Cache-Status`, and for what an object's
+    /// `Cache-Control` leaves of it. Default: every read is revalidated.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Whether an object's `Cache-Control` can make reads revalidate it that `store` would answer
+    /// without a request. So that `no-store` and `private` objects are not cached either, build
+    /// `store` with `cache_if(http_gateway::may_be_cached)`. Default: true.
+    pub fn obey_cache_control(mut self, obeys: bool) -> Self {
+        self.obeys = obeys;
+        self
+    }
+
+    /// Whether `/docs` leads to `/docs/` if there is a `docs/index.html`, but no object `docs`. To find
+    /// out costs another request to the store for each path without an object. Default: true.
+    pub fn redirect_folders(mut self, redirects: bool) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
+    /// Shows the figures for Prometheus at this path of the public address too. An object whose key is
+    /// this path cannot be had. Default: only [`admin`](Self::admin) shows them.
     pub fn metrics_path(mut self, path: &str) -> Self {
-        path.clone_into(&mut self.metrics_path);
+        self.metrics_path = Some(path.to_owned());
         self
     }
 
@@ -90,9 +126,21 @@ impl Gateway {
         self
     }
 
-    /// The service.
+    /// The service for the gateway's clients.
     pub fn router(self) -> Router {
         Router::new().fallback(answer).with_state(Arc::new(self))
+    }
+
+    /// The service for those who run it, on an address of its own: `/metrics` for Prometheus, and
+    /// `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A bucket
+    /// that fails is no reason to stop sending clients here: what is cached may still be served.
+    pub fn admin(&self, health: &Health) -> Router {
+        let (registry, health) = (self.registry.clone(), health.clone());
+        Router::new()
+            .route("/metrics", get(async move || metrics(&registry)))
+            .route("/healthz", get(async move || health.answer()))
+            .fallback(async || plain(StatusCode::NOT_FOUND))
+            .layer(map_request(only_with_host))
     }
 }
 
@@ -100,30 +148,74 @@ impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gateway")
             .field("store", &self.store)
-            .field("max_age", &self.max_age)
+            .field("rules", &self.rules)
+            .field("obeys", &self.obeys)
+            .field("redirects", &self.redirects)
             .field("metrics_path", &self.metrics_path)
             .field("registry", &self.registry)
             .finish_non_exhaustive()
     }
 }
 
+/// Whether the gateway goes on serving.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<AtomicBool>);
+
+impl Health {
+    /// Of one that does.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// It is about to stop: whoever chooses between servers should choose another one.
+    pub fn drain(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn answer(&self) -> Response {
+        let (status, text) = match self.0.load(Ordering::Relaxed) {
+            true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            false => (StatusCode::OK, "ok\n"),
+        };
+        (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
+    }
+}
+
+async fn only_with_host(request: Request) -> Result<Request, Response> {
+    match host::is_valid(request.version(), request.headers()) {
+        true => Ok(request),
+        false => Err(plain(StatusCode::BAD_REQUEST)),
+    }
+}
+
 async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    if !host::is_valid(request.version(), request.headers()) {
+        return plain(StatusCode::BAD_REQUEST);
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return ([(header::ALLOW, "GET, HEAD")], plain(StatusCode::METHOD_NOT_ALLOWED)).into_response();
     }
     let path = request.uri().path();
-    if key::decoded(path).is_some_and(|path| path == gateway.metrics_path) {
-        return gateway.metrics();
+    if key::decoded(path).is_some_and(|path| gateway.metrics_path.as_ref() == Some(&path)) {
+        return metrics(&gateway.registry);
     }
     let Some(key) = key::of(path) else { return plain(StatusCode::BAD_REQUEST) };
-    match gateway.read(&key, request.method() == Method::HEAD, request.headers()).await {
+    let mut read = gateway.read(&key, request.method() == Method::HEAD, request.headers()).await;
+    if matches!(read, Err(object_store::Error::NotFound { .. }))
+        && let Some(redirected) = gateway.redirect(&key, request.uri()).await
+    {
+        read = redirected;
+    }
+    match read {
         Ok(response) => response,
         Err(error) => {
             let status = failure::status(&error);
             if status.is_server_error() {
                 (gateway.on_failure)(&key, &error);
             }
-            plain(status)
+            let mut response = plain(status);
+            response.headers_mut().extend(field(CACHE_STATUS, &cache_status::of_error(&error, status)));
+            response
         }
     }
 }
@@ -149,11 +241,11 @@ impl Gateway {
         if !is_head && !has_if_range && !conditions::are_in(asked) {
             return self.send(key, range, None).await;
         }
-        let head = Known::of(&mut self.store.get_opts(key, GetOptions::new().with_head(true)).await?);
+        let head = Known::of(&mut self.get(key, GetOptions::new().with_head(true)).await?);
         let version = Version::of(&head.meta);
         match version.judge(asked) {
             Verdict::NotModified => Ok(self.not_modified(&head)),
-            Verdict::Failed => Ok(plain(StatusCode::PRECONDITION_FAILED)),
+            Verdict::Failed => Ok(self.refuse(StatusCode::PRECONDITION_FAILED, &head)),
             Verdict::Met if is_head => Ok(self.describe(&head)),
             Verdict::Met => {
                 self.send(key, range.filter(|_| version.is_in_range_of(asked)), Some(&head)).await
@@ -173,18 +265,22 @@ impl Gateway {
             if let Some(range) = &range
                 && range::of_size(range, head.meta.size).is_none()
             {
-                return Ok(not_satisfiable(head.meta.size));
+                return Ok(self.not_satisfiable(head));
             }
             options.if_match = Version::of(&head.meta).strong_tag();
             options.extensions.insert(Freshness::immutable());
         }
-        let mut answer = match (self.store.get_opts(key, options).await, &range) {
+        let answer = match head {
+            Some(_) => self.store.get_opts(key, options).await,
+            None => self.get(key, options).await,
+        };
+        let mut answer = match (answer, &range) {
             (Err(error), Some(range)) => return self.without_range(key, range, error).await,
             (answer, _) => answer?,
         };
         let (sent, known) = (answer.range.clone(), Known::of(&mut answer));
         if range.is_some() && sent.is_empty() {
-            return Ok(not_satisfiable(known.meta.size));
+            return Ok(self.not_satisfiable(head.unwrap_or(&known)));
         }
         // A failure up to here can still be said.
         let mut body = answer.into_stream();
@@ -200,8 +296,9 @@ impl Gateway {
         // The first question tells how the version came to be known; by the second one it was.
         let own = known.status.as_ref();
         let first_asked = head.and_then(|head| head.status.as_ref()).or(own);
-        headers.extend(self.cache_fields(first_asked, own, code));
-        Ok((code, headers, self.body(key, first, body)).into_response())
+        headers.extend(self.cache_fields(&known, first_asked, own, code));
+        let body = self.body(key, sent.end - sent.start, first, body);
+        Ok((code, headers, body).into_response())
     }
 
     /// The store did not like the range, or failed for another reason.
@@ -218,17 +315,81 @@ impl Gateway {
         let mut options = GetOptions::new().with_head(true);
         options.extensions.insert(Freshness::immutable());
         match self.store.get_opts(key, options).await {
-            Ok(head) if range::of_size(range, head.meta.size).is_none() => {
-                Ok(not_satisfiable(head.meta.size))
+            Ok(mut head) if range::of_size(range, head.meta.size).is_none() => {
+                let mut object = Known::of(&mut head);
+                // How that came to be known is beside the point: it was the range that was asked for.
+                object.status = None;
+                let mut response = self.not_satisfiable(&object);
+                let status = cache_status::of_error(&error, response.status());
+                response.headers_mut().extend(field(CACHE_STATUS, &status));
+                Ok(response)
             }
             _ => Err(error),
         }
     }
 
+    /// What the cache has for `key`, unless the object's `Cache-Control` forbids to serve it like that:
+    /// then it is revalidated. What is fresh has cost no request before that.
+    async fn get(&self, key: &Path, mut options: GetOptions) -> object_store::Result<GetResult> {
+        let answer = self.store.get_opts(key, options.clone()).await?;
+        let directives = Directives::of(&answer.attributes);
+        let status = answer.extensions.get::<CacheStatus>();
+        if !self.obeys || status.is_none_or(|status| directives.allow(status)) {
+            return Ok(answer);
+        }
+        let mut freshness = Freshness::strong();
+        if directives.allow_stale() {
+            freshness = freshness.stale_if_error(self.rules.of(key.as_ref()).stale_if_error);
+        }
+        options.extensions.insert(freshness);
+        self.store.get_opts(key, options).await
+    }
+
+    /// For how long the object may be served without a request, if at all.
+    fn lifetime(&self, object: &Known) -> Option<Duration> {
+        let ours = self.rules.of(object.meta.location.as_ref()).max_age;
+        let own = Directives::of(&object.attributes).lifetime().filter(|_| self.obeys);
+        Some(own.map_or(ours, |own| own.min(ours))).filter(|lifetime| !lifetime.is_zero())
+    }
+
+    /// To `docs/`, if there is no object `docs`, but a `docs/index.html`. `None`, if there is neither.
+    async fn redirect(&self, key: &Path, uri: &Uri) -> Option<object_store::Result<Response>> {
+        if !self.redirects || key::is_index(uri.path()) {
+            return None;
+        }
+        let index = key.clone().join(key::INDEX);
+        let head = match self.get(&index, GetOptions::new().with_head(true)).await {
+            Ok(mut head) => Known::of(&mut head),
+            Err(error) if failure::status(&error).is_server_error() => return Some(Err(error)),
+            Err(_) => return None,
+        };
+        let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut response = self.refuse(StatusCode::MOVED_PERMANENTLY, &head);
+        let headers = response.headers_mut();
+        headers.extend(field(header::LOCATION, &format!("{}{query}", key::url_of_folder(key))));
+        // Tomorrow there may be an object of that name.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        Some(Ok(response))
+    }
+
+    /// An answer that follows from what is known of an object, but does not show it.
+    fn refuse(&self, status: StatusCode, object: &Known) -> Response {
+        let mut response = plain(status);
+        response.headers_mut().extend(self.cache_fields(object, object.status.as_ref(), None, status));
+        response
+    }
+
+    fn not_satisfiable(&self, object: &Known) -> Response {
+        let mut response = self.refuse(StatusCode::RANGE_NOT_SATISFIABLE, object);
+        let text = format!("bytes */{}", object.meta.size);
+        response.headers_mut().extend(field(header::CONTENT_RANGE, &text));
+        response
+    }
+
     fn describe(&self, head: &Known) -> Response {
         let mut headers = head.headers();
         headers.insert(header::CONTENT_LENGTH, head.meta.size.into());
-        headers.extend(self.cache_fields(head.status.as_ref(), None, StatusCode::OK));
+        headers.extend(self.cache_fields(head, head.status.as_ref(), None, StatusCode::OK));
         (StatusCode::OK, headers, Body::empty()).into_response()
     }
 
@@ -236,19 +397,20 @@ impl Gateway {
         let mut headers = headers::of_version(&head.meta, &head.attributes);
         // That of the body that is not sent: else a HEAD would be told that there is none.
         headers.insert(header::CONTENT_LENGTH, head.meta.size.into());
-        headers.extend(self.cache_fields(head.status.as_ref(), None, StatusCode::NOT_MODIFIED));
+        headers.extend(self.cache_fields(head, head.status.as_ref(), None, StatusCode::NOT_MODIFIED));
         (StatusCode::NOT_MODIFIED, headers).into_response()
     }
 
     /// `Cache-Status`, and `Age` if the store was not asked (RFC 9111 section 4).
     fn cache_fields(
         &self,
+        object: &Known,
         known: Option<&CacheStatus>,
         body: Option<&CacheStatus>,
         sent: StatusCode,
     ) -> HeaderMap {
         let Some(known) = known else { return HeaderMap::new() };
-        let status = cache_status::field(known, body, sent, self.max_age);
+        let status = cache_status::field(known, body, sent, self.lifetime(object));
         let mut headers: HeaderMap = field(CACHE_STATUS, &status).into_iter().collect();
         if matches!(known.outcome(), CacheOutcome::Fresh | CacheOutcome::Stale) {
             headers.insert(header::AGE, known.age().as_secs().into());
@@ -260,18 +422,29 @@ impl Gateway {
     fn body(
         &self,
         key: &Path,
+        len: u64,
         first: Option<Bytes>,
         rest: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Body {
         let (key, on_failure) = (key.clone(), Arc::clone(&self.on_failure));
-        let rest = rest.inspect_err(move |error| on_failure(&key, error));
-        Body::from_stream(stream::iter(first.map(Ok)).chain(rest))
+        let body = stream::iter(first.map(Ok)).chain(rest);
+        let whole = stream::try_unfold((body, 0), move |(mut body, sent)| async move {
+            match body.try_next().await? {
+                Some(bytes) => {
+                    let sent = sent + bytes.len() as u64;
+                    Ok(Some((bytes, (body, sent))))
+                }
+                None if sent < len => Err(failure::short(sent, len)),
+                None => Ok(None),
+            }
+        });
+        Body::from_stream(whole.inspect_err(move |error| on_failure(&key, error)))
     }
+}
 
-    fn metrics(&self) -> Response {
-        let kind = [(header::CONTENT_TYPE, cache_metrics::CONTENT_TYPE)];
-        (kind, self.registry.render_prometheus()).into_response()
-    }
+fn metrics(registry: &Registry) -> Response {
+    let kind = [(header::CONTENT_TYPE, cache_metrics::CONTENT_TYPE)];
+    (kind, registry.render_prometheus()).into_response()
 }
 
 /// What an answer of the store says of an object.
@@ -299,12 +472,6 @@ impl Known {
 /// An answer that says what it is and no more.
 fn plain(status: StatusCode) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], format!("{status}\n")).into_response()
-}
-
-fn not_satisfiable(size: u64) -> Response {
-    let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE);
-    response.headers_mut().extend(field(header::CONTENT_RANGE, &format!("bytes */{size}")));
-    response
 }
 
 fn field(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {

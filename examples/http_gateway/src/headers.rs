@@ -32,6 +32,34 @@ pub(crate) fn of_object(meta: &ObjectMeta, attributes: &Attributes) -> HeaderMap
     ];
     let mut headers = of_version(meta, attributes);
     headers.extend(collect(fields));
+    headers.extend(metadata(attributes));
+    headers
+}
+
+/// The metadata that users gave the object, under the names that S3 has for it. What cannot be a field
+/// of HTTP is left out, and so is what clients might refuse for its size, in the order of the names.
+fn metadata(attributes: &Attributes) -> HeaderMap {
+    let mut known: Vec<(&str, &str)> = attributes
+        .iter()
+        .filter_map(|(attribute, value)| match attribute {
+            Attribute::Metadata(name) => Some((&**name, value.as_ref())),
+            _ => None,
+        })
+        .collect();
+    known.sort_unstable();
+    let mut headers = HeaderMap::new();
+    let mut bytes = 0;
+    for (name, value) in known {
+        let field = HeaderName::from_bytes(format!("{METADATA}{name}").as_bytes());
+        let value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes());
+        let (Ok(field), Ok(value)) = (field, value) else { continue };
+        bytes += field.as_str().len() + value.len();
+        if bytes > METADATA_BYTES_MAX || headers.len() == METADATA_FIELDS_MAX {
+            break;
+        }
+        // Names that differ in case alone are one to HTTP: the first stays.
+        headers.entry(field).or_insert(value);
+    }
     headers
 }
 
@@ -44,3 +72,10 @@ fn said(attributes: &Attributes, attribute: &Attribute) -> Option<HeaderValue> {
 fn collect<const N: usize>(fields: [(HeaderName, Option<HeaderValue>); N]) -> HeaderMap {
     fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
+
+/// What the names of users' metadata begin with.
+const METADATA: &str = "x-amz-meta-";
+
+/// Many clients take 8 KiB of header at most, or a hundred fields. S3 stores 2 KiB.
+const METADATA_BYTES_MAX: usize = 4096;
+const METADATA_FIELDS_MAX: usize = 50;

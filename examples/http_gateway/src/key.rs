@@ -1,5 +1,7 @@
 //! From the path of a URL to the key of an object.
 
+use std::fmt::Write as _;
+
 use cache_facade::object_store::path::Path;
 
 /// The key that a path names, once its percent-encoding is undone. That of a folder, which ends in `/`, names its
@@ -14,6 +16,25 @@ pub(crate) fn of(path: &str) -> Option<Path> {
         return None;
     }
     Path::parse(key).ok()
+}
+
+/// Whether the path is that of a folder.
+pub(crate) fn is_index(path: &str) -> bool {
+    decoded(path).is_some_and(|path| path.ends_with('/'))
+}
+
+/// The path of the folder that has the name of this key, as a URL has it.
+pub(crate) fn url_of_folder(key: &Path) -> String {
+    let mut url = String::from("/");
+    for byte in key.as_ref().bytes() {
+        // All else is encoded, also what URLs could have: browsers read `/\\host` as `//host`.
+        if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url + "/"
 }
 
 /// RFC 3986 section 2.1.
@@ -31,7 +52,8 @@ fn digit(byte: u8) -> Option<u8> {
     u8::try_from(digit).ok()
 }
 
-const INDEX: &str = "index.html";
+/// What the path of a folder names in it.
+pub(crate) const INDEX: &str = "index.html";
 
 #[cfg(test)]
 mod tests {
@@ -56,6 +78,22 @@ mod tests {
         check("/", Some("index.html"));
         check("/docs/", Some("docs/index.html"));
         check("/docs%2F", Some("docs/index.html"));
+    }
+
+    #[test]
+    fn the_url_of_a_folder_leads_back_to_it() {
+        for (key, url) in [
+            ("docs", "/docs/"),
+            ("a/b", "/a/b/"),
+            ("a b", "/a%20b/"),
+            ("é%", "/%C3%A9%25/"),
+            ("\\\\host", "/%5C%5Chost/"),
+            ("a?b#c", "/a%3Fb%23c/"),
+        ] {
+            let key = cache_facade::object_store::path::Path::parse(key).unwrap();
+            assert_eq!(super::url_of_folder(&key), url);
+            check(url, Some(&format!("{key}/index.html")));
+        }
     }
 
     #[test]

@@ -12,19 +12,33 @@
 //! It only reads. It is an example: what faces the world also needs TLS, limits and somebody who watches it.
 #![forbid(unsafe_code)]
 
+mod access;
 mod bucket;
+mod cache_control;
 mod cache_status;
 mod conditions;
+mod connection;
 mod content_type;
 mod failure;
+mod folder;
 mod gateway;
 mod headers;
+mod host;
 mod key;
+mod memory;
 mod options;
 mod range;
+mod rules;
+mod server;
 
 pub use crate::{
-    bucket::{Bucket, demo},
-    gateway::Gateway,
+    access::Access,
+    bucket::{Bucket, BucketOptions, CheckError, demo},
+    cache_control::may_be_cached,
+    failure::describe,
+    gateway::{Gateway, Health},
+    memory::Memory,
     options::Options,
+    rules::{Rule, Rules},
+    server::{Limits, Server},
 };

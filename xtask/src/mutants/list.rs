@@ -335,8 +335,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
             Edit {
                 path: TABLE,
-                text: "Stamp { generation: self.generation, seq: self.seq, landings: self.landings }",
-                replacement: "Stamp { generation: self.generation, seq: 0, landings: 0 }",
+                text: "            seq: self.seq,\n            landings: self.landings,\n",
+                replacement: "            seq: 0,\n            landings: 0,\n",
             },
         ],
     },
@@ -375,8 +375,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a \"not modified\" renews although a fence went up",
         edits: &[Edit {
             path: FLIGHT,
-            text: "if let Some((false, epoch)) = self.is_fenced(&mut state) {",
-            replacement: "if let Some((_, epoch)) = self.is_fenced(&mut state) {",
+            text: "if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
+            replacement: "if let Some((_, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
         }],
     },
     Mutant {
@@ -457,7 +457,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a place is never given back",
-        edits: &[Edit { path: PLACES, text: "        self.0.places.give_back();\n", replacement: "" }],
+        edits: &[Edit { path: PLACES, text: "        self.0.give_back();\n", replacement: "" }],
     },
     Mutant {
         name: "a place is given back after those who wait are woken",
@@ -471,8 +471,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a place that nobody takes is left to a flight that is not polled",
         edits: &[Edit {
             path: PLACES,
-            text: "                if places.take_waiting() {",
-            replacement: "                if false {",
+            text: "            if places.take_waiting() {",
+            replacement: "            if false {",
         }],
     },
     Mutant {
@@ -506,8 +506,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
             Edit {
                 path: FLIGHT,
-                text: "self.is_fenced(&mut self.tracked.lock())?;",
-                replacement: "self.is_fenced(&mut self.tracked.lock()).unwrap_or((false, shared.epochs.latest()));",
+                text: "self.is_fenced(&mut self.tracked.lock(), shown)?;",
+                replacement: "self.is_fenced(&mut self.tracked.lock(), shown).unwrap_or((false, shared.epochs.latest()));",
             },
             Edit {
                 path: FLIGHT,

@@ -114,7 +114,7 @@ impl Entry {
         self.head().is(ABSENT)
     }
 
-    /// The store, and the rights, that it was read with; `None` of one that no cache has held yet.
+    /// The store, and the rights, that it was read with; `None` of one that no cache has read yet.
     pub fn identity(&self) -> Option<Identity> {
         Identity::from_bits(self.head().identity.load(Ordering::Relaxed))
     }
@@ -152,17 +152,20 @@ impl Entry {
     }
 
     /// What `decode` makes of the body: made once for each type, however many ask at once, and kept with the
-    /// entry. A failure is not kept. If the future is dropped, the next one in line decodes.
+    /// entry. A failure is not kept. If the future is dropped, the next one in line decodes. A value that
+    /// panics when it is dropped with the entry is caught.
     ///
     /// # Errors
     ///
-    /// What `decode` returns.
+    /// What `decode` returns; `Decode` inside of a `decode` of the same type of the same object, which
+    /// would wait for itself.
     pub async fn decoded<T, F>(&self, decode: F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,
         F: FnOnce(&Bytes) -> Result<T>,
     {
-        self.head().rare.get_or_init(Box::default).decoded.get_or_try_init(|| decode(self.body())).await
+        let decoded = &self.head().rare.get_or_init(Box::default).decoded;
+        decoded.get_or_try_init(self, || decode(self.body())).await
     }
 
     /// Whether its time to live has passed.

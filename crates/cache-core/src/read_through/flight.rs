@@ -20,6 +20,7 @@ use super::{
     places::Permit,
     request::{Outcome, Request},
     table::{Answers, Drive, KeyUse, Origins, Phase, State, Waiting},
+    trace::Cause,
 };
 use crate::{
     Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
@@ -43,9 +44,17 @@ pub(super) fn flight<V: Validator + ?Sized>(
     tracked: KeyUse,
     seq: u64,
     looked: Option<Held>,
+    trigger: Trigger,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, tracked, seq).fly(looked, None).boxed()
+    Flight::new(shared, tracked, seq, trigger).fly(looked, None).boxed()
+}
+
+/// The read that a flight is started for.
+pub(super) struct Trigger {
+    pub(super) cause: Cause,
+    /// Sends the request in the origin's place.
+    pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
@@ -54,6 +63,7 @@ pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyUse,
     pub(super) seq: u64,
+    trigger: Trigger,
     /// The question, once it was sent, until it is answered.
     request: Option<Request<V>>,
     /// The backend is being changed.
@@ -63,18 +73,19 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(shared: &Arc<Shared<V>>, tracked: KeyUse, seq: u64) -> Self {
-        Self { shared: Arc::clone(shared), tracked, seq, request: None, publishing: false, left: false }
+    fn new(shared: &Arc<Shared<V>>, tracked: KeyUse, seq: u64, trigger: Trigger) -> Self {
+        let shared = Arc::clone(shared);
+        Self { shared, tracked, seq, trigger, request: None, publishing: false, left: false }
     }
 
     /// What it brought; `None` if it was vacated, and its place is another's already.
-    async fn fly(mut self, looked: Option<Held>, permit: Option<Permit<V>>) -> Option<Landed> {
+    async fn fly(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<Landed> {
         // The generation and the epoch were noted when the flight began, before this look.
         let held = match looked {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
-        let permit = match permit.or_else(|| Permit::try_take(&self.shared)) {
+        let permit = match permit.or_else(|| Permit::try_take(&self.shared.places)) {
             Some(permit) => permit,
             None => match self.wait_for_a_place().await {
                 Ok(permit) => permit,
@@ -82,8 +93,9 @@ impl<V: Validator + ?Sized> Flight<V> {
             },
         };
         let asked_at = self.shared.clock.now();
-        let expired = held.entry.as_ref().is_some_and(|entry| entry.has_expired(asked_at));
-        let known = held.entry.filter(|entry| !expired && !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
+        let known = held_copy.filter(|_| !expired);
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
@@ -99,10 +111,15 @@ impl<V: Validator + ?Sized> Flight<V> {
         // and this arrives before the question is sent.
         self.tracked.lock().flight(self.seq)?.phase = Phase::Asked(asked_at);
         let key = &self.tracked.key;
-        let request = Request::send(&self.shared, Op::Read, key.as_str(), asked_at);
+        let request = Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
         let request = self.request.insert(request);
         // Within, so that a panic is caught also where the call itself does the work.
-        let mut question = pin!(request.answer(async { self.shared.origin.validate(key, pinned).await }));
+        let mut question = pin!(request.answer(async {
+            match &self.trigger.validator {
+                Some(validator) => validator.validate(key, pinned).await,
+                None => self.shared.origin.validate(key, pinned).await,
+            }
+        }));
         let (tracked, seq) = (&self.tracked, self.seq);
         let mut is_vacated = |context: &mut Context<'_>| {
             while vacated.as_mut().poll(context).is_ready() {
@@ -135,12 +152,12 @@ impl<V: Validator + ?Sized> Flight<V> {
         mut self,
         question: Question,
         answer: Result<Validation>,
-        permit: Permit<V>,
+        permit: Permit,
     ) -> Option<Landed> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
-            request.end(Outcome::of_read(&answer), n_joined);
+            request.end(Outcome::of_read(&answer, question.pinned.as_ref()), n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at, permit);
@@ -152,7 +169,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let (shared, key) = (&self.shared, &self.tracked.key);
         let landed = match self.tracked.turn(shared.settings.turn_limit()).await {
             Some(_turn) => {
-                let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock())?;
+                let shown = answer.as_ref().ok().and_then(changed);
+                let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock(), shown)?;
                 self.publishing = true;
                 let landed = publish(shared, key, &question, answer, fenced, epoch).await;
                 if self.tracked.lock().flight(self.seq).is_none() {
@@ -165,7 +183,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 self.tracked.lock().flight(self.seq)?;
                 // What is held, and what comes of the call that is stuck, may be older than what is handed out.
                 shared.epochs.raise_key(key.as_str());
-                question.landed(key, answer)
+                question.landed(shared, key, answer)
             }
         };
         self.publishing = false;
@@ -176,9 +194,9 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it stays gone. This
     /// changes no backend, so it needs no turn: a write fences under the same lock.
-    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit<V>) -> Option<Landed> {
+    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<Landed> {
         let mut state = self.tracked.lock();
-        if let Some((false, epoch)) = self.is_fenced(&mut state) {
+        if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {
             if pinned.vouched_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
@@ -205,12 +223,14 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
     }
 
-    /// Whether a fence went up since the flight began; and its epoch. `None` if it was vacated.
-    fn is_fenced(&self, state: &mut State) -> Option<(bool, Epoch)> {
+    /// Whether a fence went up since the flight began, or another answer has shown something else
+    /// than `shown`, which this one did; and the flight's epoch. `None` if it was vacated.
+    fn is_fenced(&self, state: &mut State, shown: Option<&Entry>) -> Option<(bool, Epoch)> {
         let (generation, writes) = (state.generation, state.writes);
         let running = state.flight(self.seq)?;
         let fenced = running.generation != generation
             || writes > 0
+            || !running.heard.allows(shown)
             || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch);
         Some((fenced, running.epoch))
     }
@@ -220,7 +240,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         &self,
         state: MutexGuard<'_, State>,
         landed: Landed,
-        permit: Option<Permit<V>>,
+        permit: Option<Permit>,
     ) -> Option<Landed> {
         finish(&self.shared, &self.tracked, state, self.seq, permit, landed)
     }
@@ -234,7 +254,7 @@ pub(super) fn finish<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     seq: u64,
-    permit: Option<Permit<V>>,
+    permit: Option<Permit>,
     landed: Landed,
 ) -> Option<Landed> {
     let Some(running) = state.vacate(seq) else {
@@ -243,7 +263,9 @@ pub(super) fn finish<V: Validator + ?Sized>(
         return None;
     };
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-        Some(Waiting { answer, runtime }) => start(shared, tracked, state, answer.into(), &runtime, None),
+        Some(Waiting { answer, runtime, trigger }) => {
+            start(shared, tracked, state, answer.into(), &runtime, trigger, None);
+        }
         None => drop(state),
     }
     drop(permit);
@@ -269,13 +291,14 @@ pub(super) fn replace<V: Validator + ?Sized>(
     // Its request may still be at the origin, and keeps its permit: the new one goes beyond the limit rather than
     // wait behind others once more.
     let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
-    let permit = had_permit.then(|| Permit::beyond_the_limit(shared));
+    let permit = had_permit.then(|| Permit::beyond_the_limit(&shared.places));
     // Counted until the next one is.
     let (mut answers, drive, _counted) = running.into_parts();
     if let Some(waiting) = state.waiting.take() {
         answers.add(waiting.answer);
     }
-    start(shared, tracked, state, answers, runtime, Some(permit));
+    let trigger = Trigger { cause: Cause::background(), validator: None };
+    start(shared, tracked, state, answers, runtime, trigger, Some(permit));
     // Where its reader polls it, that one sees that it was vacated. Out of the lock: what is dropped is not ours.
     if let Drive::Parked(parked) = drive {
         parked.give_up();
@@ -290,7 +313,8 @@ fn start<V: Validator + ?Sized>(
     mut state: MutexGuard<'_, State>,
     answers: Answers,
     runtime: &Handle,
-    second: Option<Option<Permit<V>>>,
+    trigger: Trigger,
+    second: Option<Option<Permit>>,
 ) {
     let origins = Origins { runtime: Some(runtime.id()), is_second: second.is_some() };
     // Also once the cache is closed, which waits for this one.
@@ -298,7 +322,7 @@ fn start<V: Validator + ?Sized>(
     let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
     drop(state);
     shared.sweeper.ensure(shared, runtime);
-    let flight = Flight::new(shared, tracked.clone(), seq);
+    let flight = Flight::new(shared, tracked.clone(), seq, trigger);
     runtime.spawn(flight.fly(None, second.flatten()).boxed());
 }
 
@@ -320,13 +344,18 @@ impl<V: ?Sized> Drop for Flight<V> {
     }
 }
 
+/// The version that an answer brought.
+fn changed(answer: &Validation) -> Option<&Entry> {
+    if let Validation::Changed(entry) = answer { Some(entry) } else { None }
+}
+
 /// What was asked.
 struct Question {
-    /// What was held and neither void nor expired.
+    /// The copy that was held, neither void nor expired.
     known: Option<Entry>,
-    /// Something void was held.
+    /// A void copy was held.
     void: bool,
-    /// Something expired was held.
+    /// An expired copy was held.
     expired: bool,
     /// The entry whose version was sent.
     pinned: Option<Entry>,
@@ -336,9 +365,9 @@ struct Question {
 
 impl Question {
     /// What the waiters get of an answer that is not kept.
-    fn landed(&self, key: &Key, answer: Result<Validation>) -> Landed {
+    fn landed<V: ?Sized>(&self, shared: &Shared<V>, key: &Key, answer: Result<Validation>) -> Landed {
         match answer {
-            Ok(Validation::Changed(entry)) => self.brings(entry),
+            Ok(Validation::Changed(entry)) => self.brings(own(shared, entry)),
             Ok(Validation::Unchanged | Validation::Gone) => Landed::Failed(absent().with_key(key)),
             Err(error) => Landed::Failed(error.with_key(key)),
         }
@@ -348,6 +377,14 @@ impl Question {
         let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
         Landed::Entry(entry, status, self.asked_at)
     }
+}
+
+/// The entry that the validator brought, as one of this cache's: also where it is not kept, so that whatever reads it
+/// can tell whose it is. One that was handed out before is somebody else's to stamp.
+fn own<V: ?Sized>(shared: &Shared<V>, entry: Entry) -> Entry {
+    let entry = entry.unstamped();
+    entry.give_to(shared.settings.identity);
+    entry
 }
 
 /// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the waiters get.
@@ -361,8 +398,7 @@ async fn publish<V: ?Sized>(
 ) -> Landed {
     let asked_at = question.asked_at;
     let entry = match answer {
-        // One that was handed out before is somebody else's to stamp.
-        Ok(Validation::Changed(entry)) => entry.unstamped(),
+        Ok(Validation::Changed(entry)) => own(shared, entry),
         Ok(Validation::Unchanged | Validation::Gone) => {
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
@@ -383,17 +419,19 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
-        entry.give_to(shared.settings.identity);
+        // The sweep may have dropped and counted it since it was looked up.
+        let replaces_expired = question.expired && {
+            let Held { entry, void } = shared.look_up(key.as_str()).await;
+            entry.is_some() || void
+        };
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
-        // What a sweep has dropped since it was looked up, that has counted.
-        let expired = question.expired && shared.look_up(key.as_str()).await.entry.is_some();
         shared.keep(key, entry.clone()).await;
         if replaced {
             shared.count(Count::InvalidatedChanged);
         } else if question.void {
             shared.count(Count::InvalidatedByApi);
         }
-        if expired {
+        if replaces_expired {
             shared.count(Count::Expirations);
         }
     }

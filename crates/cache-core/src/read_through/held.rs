@@ -15,7 +15,7 @@ use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Refusal, Result, st
 pub(super) struct Held {
     /// The entry that may be asked about.
     pub(super) entry: Option<Entry>,
-    /// The backend shows an entry, but a prefix or the whole was voided since.
+    /// The backend shows a copy, but a prefix or the whole was voided since.
     pub(super) void: bool,
 }
 
@@ -68,7 +68,7 @@ impl<V: ?Sized> Shared<V> {
             shown => shown.unwrap_or(None),
         };
         match shown {
-            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: true },
+            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_absent() },
             entry => Held { entry, void: false },
         }
     }
@@ -77,25 +77,32 @@ impl<V: ?Sized> Shared<V> {
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
             // Within, so that a panic is caught also where the call itself does the work.
-            let bytes = entry.body().len();
+            let (bytes, is_copy) = (entry.body().len(), !entry.is_absent());
             let insert = async { (*self.backend).insert(entry).await };
             let why = match self.backend_call(insert).await {
                 Ok(Admission::Stored) => return,
                 Ok(Admission::Refused(why)) => Some(why),
                 Err(_) => None,
             };
-            self.refused(key.as_str(), bytes, why);
+            if is_copy {
+                self.refused(key.as_str(), bytes, why);
+            }
         }
         self.drop_held(key).await;
     }
 
     /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
-        // What a backend that waits holds is not at hand, and counts as a copy.
-        let at_hand = self.peek_at_any(key.as_str()).unwrap_or(None);
+        let shown = match self.peek_at_any(key.as_str()).unwrap_or(None) {
+            // Worth waiting for only where it may be no copy; else what is not at hand counts as one.
+            None if !self.settings.negative_ttl.is_zero() => {
+                self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None)
+            }
+            at_hand => at_hand,
+        };
         match self.backend_call(self.backend.remove(key.as_str())).await {
             Ok(false) => Dropped::Nothing,
-            Ok(true) => match at_hand {
+            Ok(true) => match shown {
                 Some(entry) if !self.is_own(&entry) => Dropped::Nothing,
                 Some(entry) if entry.is_absent() => {
                     entry.vouched_at().map_or(Dropped::Nothing, Dropped::Absence)
@@ -108,6 +115,11 @@ impl<V: ?Sized> Shared<V> {
                 Dropped::Nothing
             }
         }
+    }
+
+    /// How many copies the backend holds.
+    pub(super) fn n_copies(&self) -> u64 {
+        self.backend.usage().entries.saturating_sub(self.backend.negative_entries())
     }
 
     /// A body of so many bytes is not kept: the backend has said why, or failed.

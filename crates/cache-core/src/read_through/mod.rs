@@ -18,6 +18,8 @@ mod absences;
 mod drive;
 mod flight;
 mod held;
+mod observe;
+mod permit;
 mod places;
 mod read;
 mod request;
@@ -40,11 +42,11 @@ use std::{
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-pub use self::write::OpenWrite;
 use self::{
     absences::Absences, flight::Landed, places::Places, sweep::Sweeper, table::Table, tasks::Tasks,
     timeouts::within, trace::Warnings,
 };
+pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
@@ -189,18 +191,43 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
-        let mut read = pin!(self.read(key, freshness));
+        let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    async fn read(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+    /// The same as [`ask`](Self::ask), but the request that this call causes, if it causes one, is
+    /// sent by `validator`: for readers whose requests carry something of their own. A call that
+    /// shares another read's request takes what that one brings. A background revalidation is sent
+    /// by the cache's own validator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
+    pub async fn fetch_by(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: &Arc<dyn Validator>,
+    ) -> Result<Served> {
+        self.read(key, freshness, Some(validator)).await
+    }
+
+    async fn read(
+        &self,
+        key: &str,
+        freshness: Option<&Freshness>,
+        validator: Option<&Arc<dyn Validator>>,
+    ) -> Result<Served> {
         let shared = &self.shared;
         if sweep::resume(shared) {
             // Such reads may be all that their runtime is driven for.
             yield_now().await;
         }
         let read = match freshness.map_or(Ok(()), Freshness::check) {
-            Ok(()) => read::read(shared, key, shared.rule(key, freshness)).await,
+            Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
         shared.count_read(&read);
@@ -228,6 +255,25 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
     pub async fn expire(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
+    }
+
+    /// Hears what an answer of the store has shown of `key` that is no answer to a request of this
+    /// cache: a list, a read that went past it, a refused request. No read that begins after this
+    /// has returned is served a copy that the answer showed to be out of date, whatever its
+    /// [`Freshness`]. To be called when the answer is there, before anybody acts on it.
+    ///
+    /// Reads in flight whose requests were sent before are joined by no further reader, and cached
+    /// only if they bring the version that was shown. A cached copy of another version is revalidated
+    /// before it is next served, and dropped after [`Observation::Absent`] and
+    /// [`Observation::Forbidden`]; not so one whose own request was sent after this call. Where the
+    /// copy is of the version that was shown, nothing happens: it is not renewed.
+    ///
+    /// Works without a runtime, but for dropping a copy: without one, that is void all the same. A
+    /// cache that is closed has no copies.
+    ///
+    /// A dropped future, once polled, still takes effect (at worst the copy is dropped).
+    pub async fn observe(&self, key: &str, observation: Observation) {
+        observe::observe(&self.shared, key, observation).await;
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
@@ -278,8 +324,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        self.shared.counters.add(Count::InvalidatedByApi, self.shared.backend.usage().entries);
-        write::clear(&self.shared, counted).await
+        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
@@ -301,7 +346,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         let n_left = self.end_all().await;
-        write::clear(&self.shared, self.shared.tasks.count()).await?;
+        write::clear(&self.shared, self.shared.tasks.count(), None).await?;
         match n_left {
             0 => Ok(()),
             n => Err(Error::new(
@@ -335,7 +380,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot(&self.shared.backend.usage())
+        let backend = &self.shared.backend;
+        self.shared.counters.snapshot(&backend.usage(), backend.negative_entries())
     }
 
     /// A handle that does not keep the cache alive.
@@ -432,8 +478,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces leave it out. For those who keep other things
-    /// beside objects in one backend. Default: nothing.
+    /// What all keys begin with that is no part of an object's name; traces and errors leave it out.
+    /// For those who keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -497,7 +543,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
     /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
     /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
-    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted. Default: 1024.
+    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted; what is
+    /// sent with a [`request_permit`](ReadThrough::request_permit) is. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
@@ -534,13 +581,14 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                     self.settings.negative_ttl,
                     Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
-                places: Places::new(self.settings.max_in_flight),
+                places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: Table::new(),
                 counters: Counters::default(),
                 warnings: Warnings::new(),
                 tasks: Tasks::default(),
+                clearing: tokio::sync::Mutex::default(),
             }),
         })
     }
@@ -566,9 +614,11 @@ struct Shared<V: ?Sized> {
     counters: Counters,
     warnings: Warnings,
     tasks: Tasks,
+    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
+    clearing: tokio::sync::Mutex<()>,
     sweeper: Sweeper,
     absences: Absences,
-    places: Places,
+    places: Arc<Places>,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     origin: Arc<V>,
@@ -633,7 +683,7 @@ impl<V: ?Sized> Shared<V> {
             Served::new(entry, status, vouched_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_absent() => return Err(absent().with_raw_key(key)),
+            Verdict::Fresh if entry.is_absent() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
             Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
@@ -645,9 +695,14 @@ impl<V: ?Sized> Shared<V> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    /// `key` as traces show it.
+    /// `key` as traces and errors show it.
     fn shown<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
+    }
+
+    /// The error, about the object that the caller knows: every error of a key leaves through this.
+    fn about(&self, key: &str, error: Error) -> Error {
+        error.with_shown_key(key, self.shown(key))
     }
 
     fn count(&self, count: Count) {
@@ -669,7 +724,7 @@ impl<V: ?Sized> Shared<V> {
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),
-            Err(_) => self.count(Count::Errors),
+            Err(error) => self.counters.add_error(error.kind()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::Arc,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,7 +22,8 @@ use super::{
     timeouts::Timer,
 };
 use crate::{
-    Error, ErrorKind, Key, Validator,
+    Clock, Error, ErrorKind, Moment, Validator,
+    stats::Counters,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -88,7 +89,7 @@ impl Places {
     }
 
     /// Waits in the order of arrival, and takes one. To be polled first before it begins to wait.
-    async fn taken(&self) {
+    pub(super) async fn taken(&self) {
         loop {
             self.queue.notified().await;
             if self.take_waiting() {
@@ -104,38 +105,44 @@ impl Places {
 }
 
 /// A place, until it is dropped.
-pub(super) struct Permit<V: ?Sized>(Arc<Shared<V>>);
+#[derive(Debug)]
+pub(super) struct Permit(Arc<Places>);
 
-impl<V: ?Sized> Permit<V> {
-    pub(super) fn try_take(shared: &Arc<Shared<V>>) -> Option<Self> {
-        shared.places.try_take().then(|| Self(Arc::clone(shared)))
+impl Permit {
+    pub(super) fn try_take(places: &Arc<Places>) -> Option<Self> {
+        places.try_take().then(|| Self(Arc::clone(places)))
+    }
+
+    /// One that was taken already.
+    pub(super) fn taken(places: &Arc<Places>) -> Self {
+        Self(Arc::clone(places))
     }
 
     /// One more than there are: for what takes the place of a flight that keeps its own.
-    pub(super) fn beyond_the_limit(shared: &Arc<Shared<V>>) -> Self {
-        shared.places.take_beyond();
-        Self(Arc::clone(shared))
+    pub(super) fn beyond_the_limit(places: &Arc<Places>) -> Self {
+        places.take_beyond();
+        Self(Arc::clone(places))
     }
 }
 
-impl<V: ?Sized> Drop for Permit<V> {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.places.give_back();
+        self.0.give_back();
     }
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
     /// Waits for a place and takes it. Else the flight has left, with what its waiters have got: nobody waited for the
     /// answer any more, or there was no place for too long; or it was vacated.
-    pub(super) async fn wait_for_a_place(&self) -> Result<Permit<V>, Option<Landed>> {
+    pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
         let Shared { places, settings, .. } = &*self.shared;
         let mut waits = None;
         let mut place = pin!(places.taken());
         let mut vacated = pin!(self.tracked.vacated.notified());
-        let (mut timer, mut remaining) = (Timer::default(), settings.queue_timeout);
+        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
         let mut deserted: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|context| {
-            let taken = || Poll::Ready(Ok(Permit(Arc::clone(&self.shared))));
+            let taken = || Poll::Ready(Ok(Permit::taken(places)));
             if place.as_mut().poll(context).is_ready() {
                 return taken();
             }
@@ -165,54 +172,87 @@ impl<V: Validator + ?Sized> Flight<V> {
                         continue;
                     }
                 }
-                waits.get_or_insert_with(|| self.begin_to_wait());
-                // Never in a runtime without time.
-                let span = remaining.min(LOOKS_EVERY);
-                ready!(timer.poll(span, context));
-                timer.stop();
-                remaining -= span;
-                // One that was left to a flight whose runtime is not driven.
-                if places.take_waiting() {
-                    return taken();
-                }
-                if remaining.is_zero() {
-                    let error = settings.too_many(&self.tracked.key);
-                    return Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error), None)));
-                }
+                waits.get_or_insert_with(|| self.shared.begin_to_wait());
+                return match ready!(queue_timer.poll(places, context)) {
+                    true => taken(),
+                    false => {
+                        let error = settings.too_many().with_key(&self.tracked.key);
+                        Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error), None)))
+                    }
+                };
             }
         })
         .await
     }
+}
 
-    fn begin_to_wait(&self) -> Waits<'_> {
+impl<V: ?Sized> Shared<V> {
+    /// One more waits for a place, until what is returned is dropped.
+    pub(super) fn begin_to_wait(&self) -> Waits<'_> {
         // Who parks a flight from here on sees that one waits.
-        if self.shared.places.begin_to_wait() {
-            self.shared.table.want_all();
+        if self.places.begin_to_wait() {
+            self.table.want_all();
         }
-        Waits(&self.shared.places)
+        Waits { places: &self.places, counters: &self.counters, clock: &*self.clock, begun: self.clock.now() }
+    }
+}
+
+/// How long something waits for a place.
+pub(super) struct QueueTimer {
+    timer: Timer,
+    remaining: Duration,
+}
+
+impl QueueTimer {
+    pub(super) fn new(queue_timeout: Duration) -> Self {
+        Self { timer: Timer::default(), remaining: queue_timeout }
+    }
+
+    /// Resolves when a place was taken that was left to something whose runtime is not driven: true; or when it has
+    /// waited too long: false. Never in a runtime without time.
+    pub(super) fn poll(&mut self, places: &Places, context: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let span = self.remaining.min(LOOKS_EVERY);
+            ready!(self.timer.poll(span, context));
+            self.timer.stop();
+            self.remaining -= span;
+            if places.take_waiting() {
+                return Poll::Ready(true);
+            }
+            if self.remaining.is_zero() {
+                return Poll::Ready(false);
+            }
+        }
     }
 }
 
 impl Settings {
-    fn too_many(&self, key: &Key) -> Error {
+    /// The error for a request that has waited too long.
+    pub(super) fn too_many(&self) -> Error {
         let Self { max_in_flight, queue_timeout, .. } = self;
         let message = format!(
-            "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"
+            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \
+             (max_in_flight, queue_timeout)"
         );
-        Error::new(ErrorKind::Timeout, message).with_key(key)
+        Error::new(ErrorKind::Timeout, message)
     }
 }
-
 fn unwanted() -> Error {
     Error::new(ErrorKind::Other, "nobody waited for the answer")
 }
 
-/// A flight that waits.
-struct Waits<'a>(&'a Places);
+/// A flight that waits, or another request.
+pub(super) struct Waits<'a> {
+    places: &'a Places,
+    counters: &'a Counters,
+    clock: &'a dyn Clock,
+    begun: Moment,
+}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.end_to_wait();
+        self.places.end_to_wait();
+        self.counters.add_queued(self.clock.now().saturating_since(self.begun));
     }
 }
 

@@ -15,11 +15,12 @@ use tokio::{runtime::Handle, sync::watch, task::yield_now};
 use super::{
     Served, Shared, Status, Use,
     drive::{Arrival, Driver, Parked, hand_on},
-    flight::{Landed, flight},
+    flight::{Landed, Trigger, flight},
     held::Held,
     table::{Answers, Drive, KeyState, KeyUse, Origins, Phase, Stamp, State, Ticket, Waiting},
     tasks::runtime,
     timeouts::{Watchdog, relieve},
+    trace::Cause,
 };
 use crate::{
     Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
@@ -30,10 +31,19 @@ pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Served> {
+    // The cheap clock: most reads that get here wait for less than reading the precise one twice
+    // costs.
+    let (begun, _) = shared.clock.window();
+    let waited = || {
+        let (now, _) = shared.clock.window();
+        shared.counters.add_wait(now.saturating_since(begun));
+        now
+    };
     for _ in 0..LOST_MAX {
         shared.tasks.check_open()?;
-        let arrival = match approach(shared, key, freshness).await? {
+        let arrival = match approach(shared, key, freshness, validator).await? {
             Approach::Served(served) => return Ok(served),
             Approach::Drive(driver) => driver.await,
             Approach::Wait(key, ticket) => Arrival::Elsewhere(Some((key, ticket))),
@@ -45,16 +55,18 @@ pub(super) async fn read<V: Validator + ?Sized>(
         };
         match landed {
             Some(Landed::Entry(entry, status, asked_at)) => {
-                let (now, _) = shared.clock.window();
-                return Ok(Served::new(entry, status, Some(asked_at), now));
+                return Ok(Served::new(entry, status, Some(asked_at), waited()));
             }
-            Some(Landed::Failed(error)) => return cover(shared, key, freshness, error).await,
+            Some(Landed::Failed(error)) => {
+                waited();
+                return cover(shared, key, freshness, error).await;
+            }
             // Its runtime was shut down, or a backend panicked. Ask from here.
             None => {}
         }
     }
-    Err(Error::new(ErrorKind::Other, "the task that carried the request ended before the answer")
-        .with_raw_key(key))
+    let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+    Err(shared.about(key, lost))
 }
 
 /// What a reader does at a key.
@@ -75,17 +87,18 @@ async fn approach<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Approach<'a, V>> {
-    let tracked = shared.table.enter(key)?;
+    let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
         let runtime = runtime()?;
         let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime) {
+        if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime, validator) {
             return Ok(joined.wait(&tracked, state));
         }
         let seq = begin(shared, state, shared.epochs.latest(), &runtime)?;
-        return Ok(board(shared, tracked, seq, runtime, None));
+        return Ok(board(shared, tracked, seq, runtime, None, validator));
     }
     let mut looks = 1;
     loop {
@@ -109,7 +122,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         let runtime = runtime()?;
         let now = shared.clock.now();
         let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime) {
+        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime, validator) {
             return Ok(joined.wait(&tracked, state));
         }
         let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
@@ -121,7 +134,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         }
         // In the epoch that was compared: what goes up from here on voids what was looked up.
         let seq = begin(shared, state, seen_now.epoch, &runtime)?;
-        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held)));
+        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held), validator));
     }
 }
 
@@ -159,9 +172,11 @@ fn board<'a, V: Validator + ?Sized>(
     seq: u64,
     runtime: Handle,
     looked: Option<Held>,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
-    let flight = flight(shared, &runtime, tracked, seq, looked);
+    let trigger = Trigger { cause: Cause::caller(), validator: validator.cloned() };
+    let flight = flight(shared, &runtime, tracked, seq, looked, trigger);
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
@@ -195,7 +210,8 @@ fn refresh<V: Validator + ?Sized>(
     let answers = Answers::default();
     let seq = state.begin_flight(seen.epoch, answers, Drive::Task, first_on(&runtime), counted);
     drop(state);
-    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held)));
+    let trigger = Trigger { cause: Cause::background(), validator: None };
+    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), trigger));
 }
 
 /// A place among the waiters of a flight.
@@ -222,14 +238,16 @@ fn join<V: ?Sized>(
     now: Option<Moment>,
     freshness: &Freshness,
     runtime: &Handle,
+    validator: Option<&Arc<dyn Validator>>,
 ) -> Option<Joined> {
     let parked = state.want();
     let running = state.running.as_mut()?;
     let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking | Phase::Queued => true,
+        // What was heard since it was sent may be newer than what it brings.
         Phase::Asked(sent_at) | Phase::Landing(sent_at) => {
-            now.is_some_and(|now| freshness.accepts(sent_at, now))
+            running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
         }
     };
     let ticket = if unfenced && in_time {
@@ -243,7 +261,8 @@ fn join<V: ?Sized>(
         waiting.answer.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone() });
+        let trigger = Trigger { cause: Cause::background(), validator: validator.cloned() };
+        state.waiting = Some(Waiting { answer, runtime: runtime.clone(), trigger });
         ticket
     };
     Some(Joined { ticket, parked })
@@ -294,7 +313,7 @@ async fn cover<V: ?Sized>(
             }
         }
     }
-    Err(error.with_raw_key(key))
+    Err(shared.about(key, error))
 }
 
 /// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Shared, held::caught, trace::Span};
+use super::{
+    Shared,
+    held::caught,
+    trace::{Cause, Span},
+};
 use crate::{
-    Error, ErrorKind, Moment, Result, Validation,
+    Entry, Error, ErrorKind, Moment, Result, Validation,
     stats::{Count, Op},
 };
 
@@ -36,9 +40,9 @@ pub(super) enum Outcome {
 }
 
 impl<V: ?Sized> Request<V> {
-    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment) -> Self {
+    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment, cause: &Cause) -> Self {
         shared.count(Count::OriginSent);
-        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key));
+        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 
@@ -60,6 +64,9 @@ impl<V: ?Sized> Request<V> {
 
     fn record(&self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.shared.count(outcome.count(self.op));
+        if let Some(kind) = outcome.error() {
+            self.shared.counters.add_origin_error(kind);
+        }
         self.span.end(outcome.name(), outcome.bytes(), outcome.error(), n_joined);
     }
 }
@@ -73,9 +80,14 @@ impl<V: ?Sized> Drop for Request<V> {
 }
 
 impl Outcome {
-    pub(super) fn of_read(answer: &Result<Validation>) -> Self {
+    /// Of a read that validated `held`.
+    pub(super) fn of_read(answer: &Result<Validation>, held: Option<&Entry>) -> Self {
         match answer {
             Ok(Validation::Unchanged) => Self::Unchanged,
+            // Other metadata of the same bytes: the body did not come again.
+            Ok(Validation::Changed(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
+                Self::Changed(0)
+            }
             Ok(Validation::Changed(entry)) => Self::Changed(entry.body().len() as u64),
             Ok(Validation::Gone) => Self::Gone,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
@@ -134,4 +146,9 @@ impl Outcome {
             (Op::Delete, _) => Count::DeleteDone,
         }
     }
+}
+
+/// Whether both have the very buffer.
+fn shares_body(a: &Entry, b: &Entry) -> bool {
+    a.body().as_ptr() == b.body().as_ptr() && a.body().len() == b.body().len()
 }

@@ -20,7 +20,8 @@ use tokio::{
 
 use super::{
     drive::{Parked, hand_on},
-    flight::Landed,
+    flight::{Landed, Trigger},
+    observe::{Heard, Observation},
     tasks::Counted,
     timeouts::within,
 };
@@ -69,6 +70,8 @@ pub(super) struct State {
     pub(super) seq: u64,
     /// Raised by every flight that lands.
     pub(super) landings: u64,
+    /// Raised by every observation.
+    observations: u64,
     pub(super) running: Option<Running>,
     pub(super) waiting: Option<Waiting>,
 }
@@ -90,6 +93,8 @@ pub(super) struct Running {
     /// How many have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
+    /// What other answers have shown since its request was sent.
+    pub(super) heard: Heard,
     pub(super) origins: Origins,
     /// When a reader that does not wait for it first found it in this phase.
     pub(super) noticed: Option<(mem::Discriminant<Phase>, Moment)>,
@@ -133,6 +138,8 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
+    /// The first reader that waited for it.
+    pub(super) trigger: Trigger,
 }
 
 #[derive(Clone, Copy)]
@@ -153,6 +160,7 @@ pub(super) struct Stamp {
     generation: u64,
     seq: u64,
     landings: u64,
+    observations: u64,
 }
 
 impl Table {
@@ -178,6 +186,15 @@ impl Table {
         };
         tracked.users += 1;
         Ok(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
+    }
+
+    /// The same for a key that has a state already; one that has none gets none.
+    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<KeyUse> {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        let mut shard = self.shard(hash);
+        let tracked = shard.find_mut(hash, |tracked| tracked.state.key.as_str() == key)?;
+        tracked.users += 1;
+        Some(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
     /// How many keys have a state. Zero when nothing is in the air.
@@ -324,12 +341,34 @@ impl KeyState {
 
 impl State {
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { generation: self.generation, seq: self.seq, landings: self.landings }
+        Stamp {
+            generation: self.generation,
+            seq: self.seq,
+            landings: self.landings,
+            observations: self.observations,
+        }
     }
 
     /// Puts up a fence: no flight begun earlier publishes, or is joined, any more.
     pub(super) fn fence(&mut self) {
         self.generation += 1;
+    }
+
+    /// Another answer has shown something of the key. A request that was sent before may be answered
+    /// with something older, so its flight takes no more readers, and publishes only what fits. An
+    /// open write publishes nothing. Returns whether the backend may be changed at this moment by
+    /// what has passed these checks already.
+    pub(super) fn observe(&mut self, observation: &Observation) -> bool {
+        self.observations += 1;
+        let is_landing = match &mut self.running {
+            // Its request will be sent after this.
+            None | Some(Running { phase: Phase::Looking | Phase::Queued, .. }) => false,
+            Some(running) => {
+                running.heard.add(observation);
+                matches!(running.phase, Phase::Landing(_))
+            }
+        };
+        is_landing || self.writes > 0
     }
 
     /// A flight begins; the caller has it polled.
@@ -357,6 +396,7 @@ impl State {
             drive,
             origins,
             noticed,
+            heard: Heard::default(),
             counted,
         });
         seq

@@ -2,9 +2,9 @@
 //! of this is there. A fresh hit never comes here.
 
 #[cfg(not(feature = "tracing"))]
-pub(super) use self::off::{Span, Warnings};
+pub(super) use self::off::{Cause, Span, Warnings, in_caller_span};
 #[cfg(feature = "tracing")]
-pub(super) use self::on::{Span, Warnings};
+pub(super) use self::on::{Cause, Span, Warnings, in_caller_span};
 
 #[cfg(feature = "tracing")]
 mod on {
@@ -17,15 +17,41 @@ mod on {
 
     use crate::{Error, ErrorKind, Moment, Refusal};
 
-    /// One request to the origin. A child of the span that its reader or writer is in; of none, if it was begun for those
-    /// who waited for the one before.
+    /// The call that causes a request, by the span that it is made in. Noted where the call is, for
+    /// the request may be sent by a task.
+    #[derive(Debug)]
+    pub(crate) enum Cause {
+        /// It waits for this request.
+        Caller(tracing::Span),
+        /// It has its answer already, or waits with others: nobody's request is a part of it.
+        Background(tracing::Span),
+    }
+
+    impl Cause {
+        pub(crate) fn caller() -> Self {
+            Self::Caller(tracing::Span::current())
+        }
+
+        pub(crate) fn background() -> Self {
+            Self::Background(tracing::Span::current())
+        }
+    }
+
+    /// `task`, inside the span of the call that spawns it.
+    pub(crate) fn in_caller_span<F: Future>(task: F) -> impl Future<Output = F::Output> {
+        task.in_current_span()
+    }
+
+    /// One request to the origin. A child of the span of its caller, or a root that follows from it.
     #[derive(Debug)]
     pub(crate) struct Span(tracing::Span);
 
     impl Span {
-        pub(crate) fn of_request(cache: &str, op: &'static str, key: &str) -> Self {
-            Self(info_span!(
+        pub(crate) fn of_request(cache: &str, op: &'static str, key: &str, cause: &Cause) -> Self {
+            let parent = if let Cause::Caller(span) = cause { span.id() } else { None };
+            let span = info_span!(
                 target: TARGET,
+                parent: parent,
                 "object_cache.origin",
                 otel.kind = "client",
                 otel.name = format_args!("object_cache.origin {op}"),
@@ -37,7 +63,11 @@ mod on {
                 error.r#type = field::Empty,
                 bytes = field::Empty,
                 waiters = field::Empty,
-            ))
+            );
+            if let Cause::Background(read) = cause {
+                span.follows_from(read);
+            }
+            Self(span)
         }
 
         pub(crate) fn around<F: Future>(&self, request: F) -> impl Future<Output = F::Output> {
@@ -144,11 +174,29 @@ mod off {
     use crate::{Error, ErrorKind, Moment, Refusal};
 
     #[derive(Debug)]
+    pub(crate) struct Cause;
+
+    #[allow(clippy::unused_self, reason = "as with the feature")]
+    impl Cause {
+        pub(crate) fn caller() -> Self {
+            Self
+        }
+
+        pub(crate) fn background() -> Self {
+            Self
+        }
+    }
+
+    pub(crate) fn in_caller_span<F: Future>(task: F) -> F {
+        task
+    }
+
+    #[derive(Debug)]
     pub(crate) struct Span;
 
     #[allow(clippy::unused_self, reason = "as with the feature")]
     impl Span {
-        pub(crate) fn of_request(_: &str, _: &'static str, _: &str) -> Self {
+        pub(crate) fn of_request(_: &str, _: &'static str, _: &str, _: &Cause) -> Self {
             Self
         }
 

@@ -23,6 +23,7 @@ use super::{
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
     timeouts::within_elsewhere,
+    trace::{Cause, in_caller_span},
 };
 use crate::{
     Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
@@ -59,7 +60,7 @@ pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &s
         Ok(OpenWrite(write))
     })
     .await?
-    .ok_or_else(|| left_alone(shared).with_raw_key(key))
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn put<O: Origin + ?Sized>(
@@ -81,7 +82,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
         Ok(version)
     })
     .await?
-    .ok_or_else(|| left_alone(shared).with_raw_key(key))
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
@@ -93,12 +94,22 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
         send(shared, Op::Delete, key, gone, sent_at, delete).await
     })
     .await?
-    .ok_or_else(|| left_alone(shared).with_raw_key(key))
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
         write.drop_held(Count::InvalidatedByApi).await;
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// Drops what another answer has shown to be gone, or not to be served.
+pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
+    run(shared, key, |mut write, _| async move {
+        write.drop_held(Count::InvalidatedGone).await;
         Ok(())
     })
     .await?;
@@ -116,16 +127,34 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
 
 /// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
 /// [`WholeFence`].
-pub(super) async fn clear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
+///
+/// What the backend drops is counted under `cause`, and once: not where it cannot be called, and not
+/// by each of several that are under way.
+pub(super) async fn clear<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    counted: Counted,
+    cause: Option<Count>,
+) -> Result<()> {
     shared.epochs.raise_whole();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    let runtime = runtime()?;
-    counted.spawn(&runtime, async move {
+    let clear = async move {
+        let is_counting = task.clearing.try_lock();
+        let clear = async {
+            // Read when all is void, so that nothing is kept meanwhile that readers are served.
+            let n_copies = task.n_copies();
+            task.backend.clear().await.map(|()| n_copies)
+        };
+        let cleared = task.backend_call(clear).await;
+        if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {
+            task.counters.add(cause, *n_copies);
+        }
         // If the caller went away, nobody wants to know.
-        let _ = done.send(task.backend_call(task.backend.clear()).await);
-    });
+        let _ = done.send(cleared.map(|_| ()));
+    };
+    let runtime = runtime()?;
+    counted.spawn(&runtime, in_caller_span(clear));
     match answered(shared, &runtime, answer).await {
         Some(cleared) => cleared.unwrap_or_else(|_| Err(lost())),
         None => Err(left_alone(shared)),
@@ -166,15 +195,16 @@ where
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
-    counted.spawn(&runtime, async move {
+    let task = async move {
         // The fence at the end is up before the caller learns of it.
         let _ = done.send(caught(body(write, gone)).await);
-    });
+    };
+    counted.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, or is not driven, the caller's guard fences and voids.
     let Some(result) = answered(shared, &runtime, answer).await else { return Ok(None) };
-    let result = result.map_err(|_| lost().with_raw_key(key))?;
+    let result = result.map_err(|_| shared.about(key, lost()))?;
     caller.ended = true;
-    result.map(Some).map_err(|error| error.with_raw_key(key))
+    result.map(Some).map_err(|error| shared.about(key, error))
 }
 
 /// What a task of `runtime` answers. `None` if it does not in time, while its caller is polled in another runtime.
@@ -211,7 +241,7 @@ type Gone = oneshot::Receiver<std::convert::Infallible>;
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
-        let tracked = shared.table.enter(key)?;
+        let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
         state.fence();
         state.writes += 1;
@@ -340,22 +370,23 @@ async fn send<V: ?Sized, T>(
     shared: &Arc<Shared<V>>,
     op: Op,
     key: &Key,
-    mut gone: Gone,
+    gone: Gone,
     sent_at: Moment,
     write: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let given_up = || Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open");
-    if gone.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed) {
-        return Err(given_up());
-    }
-    let request = Request::send(shared, op, key.as_str(), sent_at);
+    let request = async {
+        // Counted when it is first polled, for only then it is made.
+        let request = Request::send(shared, op, key.as_str(), sent_at, &Cause::caller());
+        let answer = request.answer(write).await;
+        request.end(Outcome::of_write(&answer), || 0);
+        answer
+    };
     tokio::select! {
         biased;
-        _ = gone => Err(given_up()),
-        answer = request.answer(write) => {
-            request.end(Outcome::of_write(&answer), || 0);
-            answer
+        _ = gone => {
+            Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open"))
         }
+        answer = request => answer,
     }
 }
 

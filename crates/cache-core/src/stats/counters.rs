@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Invalidated, OriginStats, Outcomes, Refused, Stats, histogram::AtomicHistogram};
-use crate::Usage;
+use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Refused, Stats};
+use crate::{ErrorKind, Usage};
 
 /// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
 /// counted on a fresh hit, or seldom, is not.
@@ -17,6 +17,11 @@ pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
     age: AtomicHistogram,
     origin_times: [AtomicHistogram; OPS],
+    wait_times: AtomicHistogram,
+    queue_times: AtomicHistogram,
+    /// Of gets, and of requests to the origin.
+    errors: AtomicErrorCounts,
+    origin_errors: AtomicErrorCounts,
 }
 
 /// What is counted, as an index. What a hit counts is on one cache line.
@@ -115,7 +120,28 @@ impl Counters {
         self.origin_times[op as usize].add(span, &Stats::ORIGIN_BOUNDS);
     }
 
-    pub(crate) fn snapshot(&self, usage: &Usage) -> Stats {
+    /// A get failed, with anything but "not found".
+    pub(crate) fn add_error(&self, kind: ErrorKind) {
+        self.add(Count::Errors, 1);
+        self.errors.add(kind);
+    }
+
+    /// A request to the origin was answered with an error, or failed with it.
+    pub(crate) fn add_origin_error(&self, kind: ErrorKind) {
+        self.origin_errors.add(kind);
+    }
+
+    /// A get waited for `span`.
+    pub(crate) fn add_wait(&self, span: Duration) {
+        self.wait_times.add(span, &Stats::ORIGIN_BOUNDS);
+    }
+
+    /// A request waited for a permit for `span`.
+    pub(crate) fn add_queued(&self, span: Duration) {
+        self.queue_times.add(span, &Stats::ORIGIN_BOUNDS);
+    }
+
+    pub(crate) fn snapshot(&self, usage: &Usage, negative_entries: u64) -> Stats {
         let sum = |count: Count| {
             let one = |stripe: &Stripe| stripe.0[count as usize].load(Ordering::Relaxed);
             self.stripes.iter().map(one).fold(0, u64::wrapping_add)
@@ -140,6 +166,7 @@ impl Counters {
                 failed: sum(Count::DeleteFailed),
                 abandoned: sum(Count::DeleteAbandoned),
             },
+            errors_by_kind: self.origin_errors.snapshot(),
             in_flight: 0,
             read_times: times(Op::Read),
             put_times: times(Op::Put),
@@ -155,6 +182,7 @@ impl Counters {
             refetched: sum(Count::Refetched),
             not_found: sum(Count::NotFound),
             errors: sum(Count::Errors),
+            errors_by_kind: self.errors.snapshot(),
             coalesced: sum(Count::Coalesced),
             invalidated: Invalidated {
                 by_api: sum(Count::InvalidatedByApi),
@@ -171,12 +199,15 @@ impl Counters {
                 unvalidatable: sum(Count::Unvalidatable),
             },
             backend_errors: sum(Count::BackendErrors),
-            entries: usage.entries,
+            // The two were read one after the other.
+            entries: usage.entries.saturating_sub(negative_entries),
             bytes: usage.bytes,
             capacity_bytes: usage.capacity_bytes.unwrap_or(u64::MAX),
             bytes_from_cache: sum(Count::BytesFromCache),
             bytes_from_origin: sum(Count::BytesFromOrigin),
             age: self.age.snapshot(),
+            wait_times: self.wait_times.snapshot(),
+            queue_times: self.queue_times.snapshot(),
             origin,
         }
     }
@@ -201,10 +232,10 @@ mod tests {
     fn an_interval_is_a_difference() {
         let counters = Counters::default();
         counters.add(Count::Fresh, 2);
-        let earlier = counters.snapshot(&Usage { entries: 1, ..Usage::default() });
+        let earlier = counters.snapshot(&Usage { entries: 1, ..Usage::default() }, 0);
         counters.add(Count::Fresh, 1);
         counters.add(Count::Fetched, 1);
-        let later = counters.snapshot(&Usage { entries: 5, ..Usage::default() });
+        let later = counters.snapshot(&Usage { entries: 7, ..Usage::default() }, 2);
         let between = later - earlier;
         assert_eq!((between.hits(), between.misses(), between.gets(), between.entries), (1, 1, 2, 5));
         assert!((between.hit_ratio() - 0.5).abs() < f64::EPSILON);
@@ -219,7 +250,7 @@ mod tests {
                 scope.spawn(|| (0..1000).for_each(|_| counters.add(Count::Stale, 1)));
             }
         });
-        assert_eq!(counters.snapshot(&Usage::default()).stale, STRIPES as u64 * 2000);
+        assert_eq!(counters.snapshot(&Usage::default(), 0).stale, STRIPES as u64 * 2000);
     }
 
     /// The same share of all kinds of hits, whatever order they come in.
@@ -230,7 +261,7 @@ mod tests {
             counters.add_hit(Count::Fresh, 0, Duration::from_secs(3));
         }
         counters.add_hit(Count::Stale, 0, Duration::from_secs(400));
-        let age = counters.snapshot(&Usage::default()).age;
+        let age = counters.snapshot(&Usage::default(), 0).age;
         let counts = age.buckets().map(|bucket| bucket.count);
         assert_eq!((counts[4], counts[10], age.count()), (2, 1, 3));
     }
@@ -241,6 +272,6 @@ mod tests {
         counters.add(Count::OriginSent, 3);
         counters.add(Count::OriginGone, 1);
         counters.add(Count::PutFailed, 1);
-        assert_eq!(counters.snapshot(&Usage::default()).origin.in_flight, 1);
+        assert_eq!(counters.snapshot(&Usage::default(), 0).origin.in_flight, 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What happened, counted.
 
 mod counters;
+mod errors;
 mod histogram;
 
 use std::{
@@ -9,7 +10,10 @@ use std::{
 };
 
 pub(crate) use self::counters::{Count, Counters, Op};
-pub use self::histogram::{AtomicHistogram, Bounds, Bucket, Histogram};
+pub use self::{
+    errors::{AtomicErrorCounts, ErrorCounts},
+    histogram::{AtomicHistogram, Bounds, Bucket, Histogram},
+};
 
 /// A snapshot of a cache's counters. Running totals since the cache was built, but for `entries`, `bytes`,
 /// `capacity_bytes` and `origin.in_flight`, which say how it is now. `later - earlier` gives what happened between the
@@ -35,6 +39,9 @@ pub struct Stats {
     pub not_found: u64,
     /// Gets that failed in another way.
     pub errors: u64,
+    /// The errors of those gets, by kind. Of a get that failed once all are counted in one, so that
+    /// the kinds add up to `errors`.
+    pub errors_by_kind: ErrorCounts,
     /// Gets that took the answer to a question which another get had caused.
     pub coalesced: u64,
     /// Copies dropped because they were not to be served again.
@@ -47,9 +54,10 @@ pub struct Stats {
     pub refused: Refused,
     /// Failed calls of the backend.
     pub backend_errors: u64,
-    /// Copies held now.
+    /// Copies held now. Negative entries, which remember that there is no object, are not counted,
+    /// here and among those dropped, if the backend tells them apart.
     pub entries: u64,
-    /// Bytes held now: keys, bodies, tags and bookkeeping.
+    /// Bytes held now: keys, bodies, tags and bookkeeping, those of negative entries too.
     pub bytes: u64,
     /// The most bytes that may be held; `u64::MAX` without a limit.
     pub capacity_bytes: u64,
@@ -60,6 +68,14 @@ pub struct Stats {
     /// How old held copies were when they were served: how long ago the origin had vouched for them. A sample: of each of
     /// `fresh`, `revalidated` and `stale`, on each of eight groups of threads, the first and every 64th after it.
     pub age: Histogram,
+    /// How long gets waited whose answer needed the store: for an earlier request of the same key,
+    /// for a permit, and for the answer. Gets served without it are not among these, dropped ones
+    /// neither. Measured by the cheap clock ([`Clock::window`](crate::Clock::window)): a single
+    /// wait may be some milliseconds off, their sum is not.
+    pub wait_times: Histogram,
+    /// How long requests waited for a permit that found none free (`max_in_flight`), also those
+    /// that gave up (`queue_timeout`). A request that had a permit at once is not among these.
+    pub queue_times: Histogram,
     /// Requests made to the origin.
     pub origin: OriginStats,
 }
@@ -113,6 +129,9 @@ pub struct OriginStats {
     pub puts: Outcomes,
     /// Deletes.
     pub deletes: Outcomes,
+    /// The errors that requests of all kinds were answered with or failed with, by kind: `refused`
+    /// and `failed` of reads, puts and deletes together, and deletes of what did not exist.
+    pub errors_by_kind: ErrorCounts,
     /// Requests sent and not yet answered, now.
     pub in_flight: u64,
     /// How long reads took, until their answer was there; those that were given up are left out.
@@ -138,7 +157,8 @@ pub struct Outcomes {
 }
 
 impl Stats {
-    /// The bounds of the histograms in [`OriginStats`]: 0.5 ms to 30 s.
+    /// The bounds of the histograms in [`OriginStats`], of [`wait_times`](Self::wait_times) and of
+    /// [`queue_times`](Self::queue_times): 0.5 ms to 30 s.
     pub const ORIGIN_BOUNDS: Bounds = micros([
         500,
         1000,
@@ -242,6 +262,7 @@ impl Stats {
             refetched: combine(self.refetched, other.refetched),
             not_found: combine(self.not_found, other.not_found),
             errors: combine(self.errors, other.errors),
+            errors_by_kind: self.errors_by_kind.zip(other.errors_by_kind, combine),
             coalesced: combine(self.coalesced, other.coalesced),
             invalidated: Invalidated {
                 by_api: combine(self.invalidated.by_api, other.invalidated.by_api),
@@ -261,6 +282,8 @@ impl Stats {
             bytes_from_cache: combine(self.bytes_from_cache, other.bytes_from_cache),
             bytes_from_origin: combine(self.bytes_from_origin, other.bytes_from_origin),
             age: self.age.zip(other.age, combine),
+            wait_times: self.wait_times.zip(other.wait_times, combine),
+            queue_times: self.queue_times.zip(other.queue_times, combine),
             origin: OriginStats {
                 unchanged: combine(self.origin.unchanged, other.origin.unchanged),
                 changed: combine(self.origin.changed, other.origin.changed),
@@ -270,6 +293,7 @@ impl Stats {
                 abandoned: combine(self.origin.abandoned, other.origin.abandoned),
                 puts: self.origin.puts.zip(other.origin.puts, combine),
                 deletes: self.origin.deletes.zip(other.origin.deletes, combine),
+                errors_by_kind: self.origin.errors_by_kind.zip(other.origin.errors_by_kind, combine),
                 read_times: self.origin.read_times.zip(other.origin.read_times, combine),
                 put_times: self.origin.put_times.zip(other.origin.put_times, combine),
                 delete_times: self.origin.delete_times.zip(other.origin.delete_times, combine),

@@ -332,6 +332,55 @@ async fn who_waits_too_long_for_a_place_is_told_of_an_outage() {
     rig.at_rest(5).await;
 }
 
+#[tokio::test]
+async fn a_permit_counts_like_a_read_and_both_are_served_in_the_order_of_arrival() {
+    let rig = held(1);
+    let permit = rig.cache.request_permit().await.unwrap();
+    let reader = spawn(&rig, "a", STRONG);
+    settle().await;
+    let mut second = Box::pin(rig.cache.request_permit());
+    assert!(poll_once(second.as_mut()).is_pending());
+    assert_eq!(asked(&rig).len(), 0, "the permit is the only one");
+    drop(permit);
+    settle().await;
+    assert_eq!(asked(&rig), ["a"]);
+    assert!(poll_once(second.as_mut()).is_pending(), "the read came first");
+    rig.origin.release_all();
+    assert!(reader.await.unwrap().is_ok());
+    drop(second.await.unwrap());
+    rig.at_rest(1).await;
+}
+
+#[tokio::test]
+async fn a_permit_that_nobody_waits_for_any_more_is_the_next_ones() {
+    let rig = held(1);
+    rig.origin.heal();
+    let permit = rig.cache.request_permit().await.unwrap();
+    let mut given_up = Box::pin(rig.cache.request_permit());
+    assert!(poll_once(given_up.as_mut()).is_pending());
+    // It is assigned, and not taken.
+    drop(permit);
+    drop(given_up);
+    assert!(rig.cache.get("a", Some(&STRONG)).await.is_ok());
+    drop(rig.cache.request_permit().await.unwrap());
+    rig.at_rest(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_does_not_come_is_a_timeout_that_names_the_settings() {
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
+    let permit = rig.cache.request_permit().await.unwrap();
+    let clock = TokioClock::new();
+    let begun = clock.now();
+    let error = rig.cache.request_permit().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("max_in_flight, queue_timeout"), "{error}");
+    let took = clock.now().saturating_since(begun);
+    assert!((secs(5)..secs(6)).contains(&took), "{took:?}");
+    drop(permit);
+    drop(rig.cache.request_permit().await.unwrap());
+}
+
 /// Who is woken by an answer may send its next request at once, and is not to find the limit reached by this one.
 #[tokio::test]
 async fn a_place_is_free_before_those_who_wait_are_woken() {

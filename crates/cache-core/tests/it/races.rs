@@ -104,6 +104,18 @@ fn a_seed_repeats_to_the_letter() {
     }
 }
 
+/// In this schedule an object changes after an `expire` has put up its second fence and woken its caller, and before the
+/// caller runs; a read that was sent in between is answered in time for both.
+#[test]
+fn an_answer_requested_after_a_fence_is_good_before_the_caller_of_the_fence_runs() {
+    let [(_, plain), ..] = BACKENDS;
+    let schedule = Schedule::new(7_241_165, 3);
+    let history = simulation::run(&schedule, &plain);
+    if let Err(violation) = history.check() {
+        panic!("{violation}\n{schedule}\n{history}");
+    }
+}
+
 /// Over one call after the other, without faults: what is evicted, expired or refused is asked for again.
 #[test]
 fn rule_10_what_is_evicted_or_refused_changes_no_answer() {

@@ -1,8 +1,10 @@
 //! What the feature `tracing` tells: a span for each request to the origin, warnings now and then, nothing of a fresh hit.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, Once},
 };
 
@@ -11,13 +13,13 @@ use cache_core::{ErrorKind, Freshness, PutCondition, Status};
 use cache_policy::{Lru, MemoryBackend};
 use cache_testkit::{MapBackend, OriginFault};
 use tracing::{
-    Subscriber,
+    Instrument as _, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
 use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 type Fields = BTreeMap<&'static str, String>;
 
@@ -29,6 +31,11 @@ struct Told {
 }
 
 thread_local!(static TOLD: Told = Told::default());
+
+thread_local! {
+    /// Dropped when a span of a request begins.
+    static LEAVING: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
+}
 
 /// One for the whole program, for tracing notes once who listens to what; it hands on to the thread's own.
 struct ByThread;
@@ -63,7 +70,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ByThread {
         fields.insert("target", attributes.metadata().target().to_owned());
         let parent = context.span(id).and_then(|span| Some(span.parent()?.name()));
         fields.insert("parent", parent.unwrap_or("none").to_owned());
+        let is_request = fields.contains_key("op");
         TOLD.with(|told| told.spans.lock().unwrap().push((id.into_u64(), fields)));
+        if is_request {
+            drop(LEAVING.take());
+        }
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        let followed = context.span(follows).map_or("none", |span| span.name());
+        let told = TOLD.with(Clone::clone);
+        let mut spans = told.spans.lock().unwrap();
+        let known = spans.iter_mut().rev().find(|(known, _)| *known == id.into_u64());
+        known.unwrap().1.insert("follows", followed.to_owned());
     }
 
     fn on_record(&self, id: &Id, record: &Record<'_>, _: Context<'_, S>) {
@@ -156,7 +175,6 @@ async fn a_span_has_the_waiters_and_the_span_of_the_one_who_asked() {
     rig.origin.fault(OriginFault::hold().once());
     let rule = Freshness::max_age(secs(10));
     let first = {
-        use tracing::Instrument as _;
         let rig = rig.clone();
         let read = async move { rig.get(rule).await };
         tokio::spawn(read.instrument(tracing::info_span!("handler")))
@@ -174,6 +192,86 @@ async fn a_span_has_the_waiters_and_the_span_of_the_one_who_asked() {
     assert_eq!(requests.len(), 2);
     assert_has(&requests[0], &[("parent", "handler"), ("waiters", "2")]);
     assert_has(&requests[1], &[("waiters", "2")]);
+}
+
+/// A write is a task of its own, so that its caller may go away.
+#[tokio::test]
+async fn a_write_is_a_part_of_the_span_of_its_caller() {
+    let told = Told::listen();
+    let rig = Rig::new();
+    let writes = async {
+        rig.cache.put(KEY, Bytes::from("1"), PutCondition::Always).await.unwrap();
+        rig.cache.delete(KEY).await.unwrap();
+    };
+    writes.instrument(tracing::info_span!("handler")).await;
+    rig.cache.put(KEY, Bytes::from("1"), PutCondition::Always).await.unwrap();
+    let parents: Vec<_> = told.requests().iter().map(|fields| fields["parent"].clone()).collect();
+    assert_eq!(parents, ["handler", "handler", "none"]);
+}
+
+/// It is nobody's part: the caller that it was sent for has its answer.
+#[tokio::test]
+async fn a_refresh_in_the_background_follows_from_the_read_that_caused_it() {
+    let told = Told::listen();
+    let rig = Rig::new();
+    rig.origin.inner().write(KEY, "1");
+    let rule = Freshness::max_age(secs(1)).stale_while_revalidate(secs(1000));
+    rig.get(rule).await.unwrap();
+    rig.clock.advance(secs(2));
+    rig.get(rule).instrument(tracing::info_span!("handler")).await.unwrap();
+    rig.settle().await;
+    let requests = told.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(!requests[0].contains_key("follows"));
+    assert_has(&requests[1], &[("parent", "none"), ("follows", "handler")]);
+}
+
+#[tokio::test]
+async fn a_request_for_readers_who_waited_follows_from_the_first_of_them() {
+    let told = Told::listen();
+    let rig = Rig::new();
+    rig.origin.inner().write(KEY, "1");
+    rig.origin.fault(OriginFault::hold().once());
+    let mut readers = Vec::new();
+    let spans = [tracing::info_span!("a"), tracing::info_span!("b"), tracing::info_span!("c")];
+    for span in spans {
+        let reader = rig.clone();
+        readers.push(tokio::spawn(async move { reader.get(STRONG).await }.instrument(span)));
+        // Each arrives when the request before it was sent, or another waits.
+        rig.settle().await;
+    }
+    rig.origin.release_all();
+    for reader in readers {
+        reader.await.unwrap().unwrap();
+    }
+    let requests = told.requests();
+    assert_eq!(requests.len(), 2);
+    assert_has(&requests[0], &[("parent", "a")]);
+    assert_has(&requests[1], &[("parent", "none"), ("follows", "b")]);
+}
+
+/// A task goes on with what its reader began, and sends the request.
+#[tokio::test]
+async fn a_request_that_waited_for_its_turn_is_a_part_of_its_reader() {
+    let told = Told::listen();
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1));
+    for key in ["x", KEY] {
+        rig.origin.inner().write(key, "1");
+    }
+    rig.origin.fault(OriginFault::hold().once());
+    let readers = ["x", KEY].map(|key| {
+        let cache = rig.cache.clone();
+        let read = async move { cache.get(key, Some(&STRONG)).await };
+        let name = if key == KEY { tracing::info_span!("second") } else { tracing::info_span!("first") };
+        tokio::spawn(read.instrument(name))
+    });
+    rig.settle().await;
+    rig.origin.release_all();
+    for reader in readers {
+        reader.await.unwrap().unwrap();
+    }
+    let parents: Vec<_> = told.requests().iter().map(|fields| fields["parent"].clone()).collect();
+    assert_eq!(parents, ["first", "second"]);
 }
 
 /// So that what the store's client tells is found under the request that it was for.
@@ -203,6 +301,31 @@ async fn a_request_that_is_given_up_says_so() {
     put.abort();
     rig.settle().await;
     assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "abandoned")]);
+}
+
+/// At the moment when the request is counted, and was not polled yet.
+#[tokio::test]
+async fn a_write_whose_caller_leaves_as_it_is_sent_is_counted_as_it_was_made() {
+    let told = Told::listen();
+    for is_put in [true, false] {
+        let rig = Rig::new();
+        let cache = rig.cache.clone();
+        let mut write: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            if is_put {
+                drop(cache.put(KEY, Bytes::from("1"), PutCondition::Always).await);
+            } else {
+                drop(cache.delete(KEY).await);
+            }
+        });
+        assert!(poll_once(write.as_mut()).is_pending());
+        LEAVING.set(Some(write));
+        rig.settle().await;
+        assert!(LEAVING.take().is_none(), "it left");
+        let stats = rig.cache.stats().origin;
+        assert_eq!(stats.requests(), rig.origin.count() as u64, "{stats:?}");
+        assert_eq!((stats.in_flight, rig.cache.keys_in_flight()), (0, 0));
+    }
+    assert_eq!(told.requests().len(), 2);
 }
 
 #[tokio::test]

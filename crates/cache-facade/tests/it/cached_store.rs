@@ -32,6 +32,7 @@ fn a_bad_setting_is_an_error_that_names_it() {
     wrong(|builder| builder.origin_timeout(Duration::ZERO), &["origin_timeout", "zero"]);
     wrong(|builder| builder.block_size(0), &["block_size", "zero"]);
     wrong(|builder| builder.parallel(0), &["parallel", "zero"]);
+    wrong(|builder| builder.max_in_flight(0), &["max_in_flight", "zero"]);
     wrong(|builder| builder.freshness(contradiction), &["stale_while_revalidate"]);
     wrong(|builder| builder.freshness_for("a/", contradiction), &["stale_while_revalidate"]);
     let no_grain = ValidatorStrength::Timestamp(Duration::ZERO);
@@ -182,3 +183,58 @@ fn a_builder_shows_its_store_by_name_and_its_settings() {
 const CAPACITY: u64 = 256 << 20;
 const ONE: Duration = Duration::from_secs(1);
 const NANO: Duration = Duration::from_nanos(1);
+
+#[tokio::test(start_paused = true)]
+async fn the_limits_of_requests_reach_what_they_are_about() {
+    let store = FaultyStore::in_memory();
+    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+        .freshness(Freshness::max_age(ONE))
+        .negative_ttl(ONE)
+        .max_in_flight(1)
+        .queue_timeout(Duration::from_millis(1))
+        .build()
+        .unwrap();
+    for _ in 0..2 {
+        cached.head(&Path::from("missing")).await.unwrap_err();
+    }
+    assert_eq!(store.count(), 1);
+    store.fault(Fault::hold().once());
+    let first = tokio::spawn({
+        let cached = cached.clone();
+        async move { cached.head(&Path::from("a")).await.is_err() }
+    });
+    store.wait_until_held(1).await;
+    let error = cached.head(&Path::from("b")).await.unwrap_err();
+    assert!(error.to_string().contains("max_in_flight, queue_timeout"), "{error}");
+    store.release_all();
+    assert!(first.await.unwrap());
+}
+
+/// Strangers may choose the paths that are asked for.
+#[tokio::test]
+async fn memories_of_missing_objects_take_at_most_a_sixteenth() {
+    let store = FaultyStore::in_memory();
+    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+        .freshness(Freshness::immutable())
+        .negative_ttl(Duration::MAX)
+        .block_size(1000)
+        .max_capacity(1 << 20)
+        .build()
+        .unwrap();
+    let kept: Vec<_> = (0..100).map(|n| Path::from(format!("kept/{n}"))).collect();
+    for path in &kept {
+        cached.put(path, vec![7; 1000].into()).await.unwrap();
+        cached.get(path).await.unwrap().bytes().await.unwrap();
+    }
+    let before = cached.stats().heads.bytes;
+    for n in 0..10_000 {
+        cached.head(&Path::from(format!("missing/{n}"))).await.unwrap_err();
+    }
+    let remembered = cached.stats().heads.bytes.saturating_sub(before);
+    assert!((1..=(1 << 20) / 16).contains(&remembered), "{remembered} bytes");
+    store.reset();
+    for path in &kept {
+        assert_eq!(cached.get(path).await.unwrap().bytes().await.unwrap().len(), 1000);
+    }
+    assert_eq!(store.count(), 0, "what was held is held");
+}

@@ -6,6 +6,7 @@
 
 mod cached_store;
 mod contract;
+mod decoders;
 mod scenarios;
 mod secrets;
 mod settings;

@@ -12,14 +12,16 @@ use std::{
 };
 
 use cache_facade::{
-    Bytes, Error, ErrorKind, Freshness, ObjectCache, PutCondition, ReadOptions, Result, Status, Version,
+    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, ReadOptions, Result, Status,
+    Version,
 };
 use cache_testkit::{
     BodyFault, Failure, Fault,
-    Operation::{Delete, Get, Put},
+    Operation::{Delete, Get, Head, Put},
     TagFault,
 };
 use futures_util::future::join_all;
+use object_store::{Attribute, ObjectStore as _, PutOptions, path::Path};
 
 use crate::world::{Kind, World, at_rest, failed, got, polled, run, spawn_get, until};
 
@@ -55,6 +57,7 @@ over_all_stores! {
     a_miss_is_one_request
     a_put_is_one_request_and_what_it_wrote_a_hit
     an_unchanged_object_is_one_request_without_a_body
+    a_change_of_metadata_alone_is_seen_where_it_is_validated
     a_changed_object_is_one_request_and_an_invalidation
     a_fresh_object_is_no_request
     two_nodes_share_one_bucket
@@ -136,6 +139,55 @@ async fn an_unchanged_object_is_one_request_without_a_body(w: &World) {
     let stats = node.stats();
     assert_eq!((stats.hits(), stats.misses(), stats.invalidations(), stats.entries), (3, 1, 0, 1));
     assert_eq!((stats.bytes_from_cache, stats.bytes_from_origin), (12, 4));
+}
+
+/// S3's tag is made of the bytes, so that a conditional GET confirms the old metadata. Other stores
+/// give each write a tag of its own.
+async fn a_change_of_metadata_alone_is_seen_where_it_is_validated(w: &World) {
+    if w.kind == Kind::Disk {
+        // It has no metadata.
+        return;
+    }
+    let key = w.key("a");
+    let put = async |content_type: &'static str| {
+        let attributes = [(Attribute::ContentType, content_type)].into_iter().collect();
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        let answer = w.store.inner().put_opts(&Path::from(&*key), "body".into(), options).await;
+        answer.unwrap().e_tag
+    };
+    let content_type = |read: Result<CachedObject>| {
+        read.unwrap().attributes().get("content-type").map(str::to_owned).unwrap_or_default()
+    };
+    let (plain, node) = (w.node(), w.node_with(|builder| builder.validate_metadata(true)));
+    let first = put("text/plain").await;
+    for node in [&plain, &node] {
+        assert_eq!(content_type(node.get(&key).await), "text/plain");
+    }
+    w.cost(&[Get, Get], 8);
+    got(&node.get(&key).await, "body", Status::Revalidated);
+    w.cost(&[Head], 0);
+
+    let is_same_tag = put("text/html").await == first;
+    assert_eq!(is_same_tag, w.kind == Kind::S3);
+    let of_plain = content_type(plain.get(&key).await);
+    assert_eq!(of_plain, if is_same_tag { "text/plain" } else { "text/html" });
+    w.cost(&[Get], if is_same_tag { 0 } else { 4 });
+    let bytes = node.stats().bytes_from_origin;
+    assert_eq!(content_type(node.get(&key).await), "text/html");
+    match is_same_tag {
+        true => w.cost(&[Head], 0),
+        false => w.cost(&[Head, Get], 4),
+    }
+    assert_eq!(node.stats().bytes_from_origin - bytes, if is_same_tag { 0 } else { 4 });
+    got(&node.get(&key).await, "body", Status::Revalidated);
+    w.cost(&[Head], 0);
+
+    w.write(&key, "other").await;
+    got(&node.get(&key).await, "other", Status::Refetched);
+    w.cost(&[Head, Get], 5);
+    w.erase(&key).await;
+    failed(node.get(&key).await, ErrorKind::NotFound);
+    w.cost(&[Head], 0);
 }
 
 async fn a_changed_object_is_one_request_and_an_invalidation(w: &World) {

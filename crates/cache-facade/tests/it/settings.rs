@@ -66,6 +66,7 @@ fn an_origin_of_ones_own_excludes_the_settings_of_the_built_in_one() {
     wrong(|builder| builder.origin_timeout(ONE), "origin_timeout");
     wrong(|builder| builder.validator_strength(ValidatorStrength::Strong), "validator_strength");
     wrong(|builder| builder.verify_store(true), "verify_store");
+    wrong(|builder| builder.validate_metadata(true), "validate_metadata");
     wrong(|builder| builder.accept_weak_validators(false), "accept_weak_validators");
     wrong(|builder| builder.max_object_size(1), "max_object_size");
     wrong(|builder| builder.max_in_flight_bytes(1), "max_in_flight_bytes");

@@ -51,7 +51,7 @@ Of `object_cache.requests` each finished get is in exactly one sample. `object_c
 have ended; of those with `op = read` the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`,
 `failed` and `abandoned`; of the others, `done` stands for the first three. `op = blocks`, `op = other` and the last three metrics are
 those of a `CachedStore` alone: what it asks for bytes of a version that it knows, where `read` asks which one is current; and
-copies, renames, uploads in parts, lists, and what it hands on.
+copies, renames, uploads in parts, lists, and what it hands on. `kind` is an `ErrorKind`: what the caller can do about it.
 
 ## Micrometer's names
 

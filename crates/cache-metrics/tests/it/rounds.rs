@@ -150,16 +150,73 @@ async fn a_cache_that_is_built_anew_goes_on_in_all_exporters() {
 /// OpenTelemetry subtracts what was told before.
 #[tokio::test]
 async fn deltas_of_a_cache_that_is_built_anew_are_its_own() {
-    let reader = Reader(Arc::new(ManualReader::builder().with_temporality(Temporality::Delta).build()));
-    let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
     let registry = Registry::new();
-    registry.observe(&provider.meter("object_cache"));
+    let deltas = Deltas::of(&registry);
     for hits in [100, 7] {
         let cache = cache(hits).await;
         registry.add(&cache);
+        assert_eq!(deltas.read("object_cache.requests"), hits as u64 + 1);
+    }
+}
+
+/// A counter that is left out of one collection is a new one in the next.
+#[tokio::test]
+async fn deltas_of_a_cache_that_was_gone_for_some_collections_are_its_own() {
+    let registry = Registry::with_micrometer_names();
+    let deltas = Deltas::of(&registry);
+    for hits in [100, 7, 5] {
+        let cache = cache(hits).await;
+        registry.add(&cache);
+        assert_eq!(deltas.read("object_cache.requests"), hits as u64 + 1);
+        drop(cache);
+        // With other caches too, that are gone by the next collection.
+        for round in 0..3 {
+            let other = self::cache(round).await;
+            registry.add(Source::new(&"other".into(), move || Some(other.stats().into())));
+            assert_eq!(deltas.read("object_cache.requests"), round as u64 + 1, "round {round}");
+        }
+    }
+}
+
+/// Its name is in use again, but its counters were not collected with the others.
+#[tokio::test]
+async fn a_cache_that_is_added_during_a_collection_counts_once() {
+    let registry = Registry::new();
+    let deltas = Deltas::of(&registry);
+    let (first, second) = (cache(100).await, Arc::new(cache(7).await));
+    registry.add(&first);
+    assert_eq!(deltas.read("object_cache.requests"), 101);
+    drop(first);
+    let (other, add) = (registry.clone(), Arc::clone(&second));
+    // The snapshots of the first round are being taken.
+    registry.add(Source::new(&"other".into(), move || {
+        other.add(&*add);
+        Some(Snapshot::default())
+    }));
+    assert_eq!(deltas.read("object_cache.requests"), 0);
+    assert_eq!(deltas.read("object_cache.requests"), 8);
+}
+
+/// What a reader with delta temporality gets.
+struct Deltas {
+    reader: Reader,
+    _provider: SdkMeterProvider,
+}
+
+impl Deltas {
+    fn of(registry: &Registry) -> Self {
+        let reader = ManualReader::builder().with_temporality(Temporality::Delta).build();
+        let reader = Reader(Arc::new(reader));
+        let provider = SdkMeterProvider::builder().with_reader(reader.clone()).build();
+        registry.observe(&provider.meter("object_cache"));
+        Self { reader, _provider: provider }
+    }
+
+    /// The sum over all series of a counter, since the last call.
+    fn read(&self, name: &str) -> u64 {
         let mut metrics = ResourceMetrics::default();
-        reader.collect(&mut metrics).unwrap();
-        assert_eq!(total(&metrics, "object_cache.requests"), hits as u64 + 1);
+        self.reader.collect(&mut metrics).unwrap();
+        total(&metrics, name)
     }
 }
 

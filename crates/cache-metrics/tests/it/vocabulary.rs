@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache_core::{Outcomes, Stats};
+use cache_core::{ErrorKind, Outcomes, Stats};
 use cache_metrics::{
     BlockStats, Sample, Snapshot, Value, micrometer,
-    names::{self, CACHE_NAME, CAPACITY, Kind, METRICS, Metric, ORIGIN_REQUESTS, REQUESTS},
+    names::{self, BUILD_INFO, CACHE_NAME, CAPACITY, Kind, METRICS, Metric, ORIGIN_REQUESTS, REQUESTS},
     samples,
 };
 
@@ -14,7 +14,11 @@ fn snapshot() -> Snapshot {
     let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
     let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
     for (i, field) in fields.enumerate() {
-        *field = 1 << i;
+        *field = 2 << i;
+    }
+    for (i, kind) in (0..).zip(ErrorKind::ALL) {
+        stats.errors_by_kind.add_of(kind, 3 + 2 * i);
+        stats.origin.errors_by_kind.add_of(kind, 103 + 2 * i);
     }
     Snapshot::from(stats).with_blocks(blocks)
 }
@@ -97,7 +101,7 @@ fn origin_requests_add_up_to_all_of_them() {
     assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests() + of_blocks);
 }
 
-/// Each field is a power of two, so a value names its field.
+/// Each field is a power of two, and those of errors by kind are odd, so a value names its field.
 #[test]
 fn every_number_is_exactly_one_sample() {
     let mut snapshot = snapshot();
@@ -106,7 +110,12 @@ fn every_number_is_exactly_one_sample() {
     assert_eq!(unique.len(), told.len());
     let mut blocks = snapshot.blocks.unwrap();
     let fields = stats_fields(&mut snapshot.stats).into_iter().chain(block_fields(&mut blocks));
-    assert_eq!(unique, fields.map(|field| *field).collect());
+    let mut all: BTreeSet<_> = fields.map(|field| *field).collect();
+    let errors = [snapshot.stats.errors_by_kind, snapshot.stats.origin.errors_by_kind];
+    all.extend(errors.iter().flat_map(|counts| counts.iter()).map(|(_, n)| n));
+    // The build's.
+    all.insert(1);
+    assert_eq!(unique, all);
 }
 
 /// `Stats` may grow; its `Debug` tells. Then a metric is missing here.
@@ -119,10 +128,10 @@ fn there_is_no_number_that_is_not_exported() {
         .chain(block_fields(&mut blocks))
         .for_each(|field| *field = 7);
     let shown = format!("{:?}", snapshot.with_blocks(blocks));
-    // Six histograms of 16 buckets, each with a count and a sum.
-    assert_eq!(shown.matches(": 0").count(), 6 * 16 * 2, "not exported: {shown}");
+    // Eight histograms of 16 buckets, each with a count and a sum.
+    assert_eq!(shown.matches(": 0").count(), 8 * 16 * 2, "not exported: {shown}");
     let histograms = samples(&snapshot).filter(|sample| matches!(sample.value, Value::Histogram(_)));
-    assert_eq!(histograms.count(), 6);
+    assert_eq!(histograms.count(), 8);
 }
 
 #[test]
@@ -132,7 +141,8 @@ fn a_value_is_under_its_own_name() {
     stats.origin.puts.failed = 2;
     stats.expirations = 5;
     let snapshot = stats.into();
-    let told: Vec<_> = samples(&snapshot).filter(|sample| number(sample).is_some_and(|n| n > 0)).collect();
+    let is_told = |sample: &Sample<'_>| number(sample).is_some_and(|n| n > 0) && sample.metric != &BUILD_INFO;
+    let told: Vec<_> = samples(&snapshot).filter(is_told).collect();
     let told: Vec<_> = told.iter().map(|s| (s.metric.name, s.attributes, number(s).unwrap())).collect();
     assert_eq!(told[0], ("object_cache.requests", &[("result", "not_found")][..], 3));
     assert_eq!(told[1], ("object_cache.origin.requests", &[("op", "put"), ("outcome", "failed")][..], 2));
@@ -228,9 +238,10 @@ fn follow_and_fill(metrics: &[&'static Metric], samples: &[Sample<'_>]) {
 }
 
 #[test]
-fn what_can_fall_is_a_gauge() {
+fn what_is_no_total_is_a_gauge() {
     let gauges: Vec<_> = METRICS.iter().filter(|metric| metric.kind == Kind::Gauge).map(|m| m.name).collect();
-    let can_fall = ["inflight", "entry.count", "size", "capacity"].map(|name| format!("object_cache.{name}"));
+    let can_fall = ["build_info", "inflight", "entry.count", "size", "capacity"]
+        .map(|name| format!("object_cache.{name}"));
     assert_eq!(gauges, can_fall);
 }
 
@@ -241,4 +252,25 @@ fn micrometer_gets_are_hits_and_misses() {
     assert_eq!(gets[0] + gets[1], snapshot.stats.gets());
     assert_eq!(gets[0], snapshot.stats.hits());
     assert_eq!(gets[3] + gets[4], snapshot.stats.origin.reads());
+}
+
+#[test]
+fn errors_are_told_by_kind() {
+    let mut stats = Stats::default();
+    stats.errors_by_kind.add_of(ErrorKind::Timeout, 2);
+    stats.origin.errors_by_kind.add_of(ErrorKind::PermissionDenied, 3);
+    stats.origin.errors_by_kind.add_of(ErrorKind::PreconditionFailed, 4);
+    let snapshot = stats.into();
+    let told: Vec<_> = samples(&snapshot)
+        .filter(|sample| number(sample).is_some_and(|n| n > 1))
+        .map(|sample| (sample.metric.prometheus_name, sample.attributes, number(&sample).unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("object_cache_errors_total", &[("kind", "timeout")][..], 2),
+            ("object_cache_origin_errors_total", &[("kind", "precondition_failed")][..], 4),
+            ("object_cache_origin_errors_total", &[("kind", "permission_denied")][..], 3),
+        ]
+    );
 }

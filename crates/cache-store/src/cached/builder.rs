@@ -5,13 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{
     Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, ReadThrough, Result, SystemClock,
 };
-use object_store::ObjectStore;
+use object_store::{Attributes, ObjectMeta, ObjectStore};
 
 use super::{
     CachedStore, Shared,
     blocks::Blocks,
-    fills::Fills,
-    head::{self, Heads},
+    fills::{Fills, Limits},
+    head::{self, CacheIf, Heads},
     readahead::Readahead,
 };
 use crate::ValidatorStrength;
@@ -28,11 +28,16 @@ pub struct CachedStoreBuilder {
     identity: Identity,
     strength: Option<ValidatorStrength>,
     origin_timeout: Duration,
+    negative_ttl: Duration,
+    max_in_flight: Option<usize>,
+    queue_timeout: Option<Duration>,
     block_size: u64,
     max_object_size: Option<u64>,
+    cache_if: Option<Arc<CacheIf>>,
     coalesce_gap: u64,
     parallel: usize,
     readahead: u64,
+    max_in_flight_bytes: u64,
 }
 
 impl CachedStoreBuilder {
@@ -47,11 +52,16 @@ impl CachedStoreBuilder {
             identity: Identity::unique(),
             strength: None,
             origin_timeout: TIMEOUT,
+            negative_ttl: Duration::ZERO,
+            max_in_flight: None,
+            queue_timeout: None,
             block_size: BLOCK_SIZE,
             max_object_size: None,
+            cache_if: None,
             coalesce_gap: COALESCE_GAP,
             parallel: PARALLEL,
             readahead: 0,
+            max_in_flight_bytes: IN_FLIGHT_BYTES,
         }
     }
 
@@ -82,8 +92,20 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// For `get_ranges`: blocks that are missing are fetched by one request if there are at most so many bytes between
-    /// them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    /// Caches only the objects for which `predicate` returns true, such as those whose attributes do
+    /// not forbid it. It is called with each response of the store that describes an object's current
+    /// version. Other objects are read from the store each time, and what was cached of them is
+    /// dropped. A panic fails the read. Default: all objects.
+    pub fn cache_if(
+        mut self,
+        predicate: impl Fn(&ObjectMeta, &Attributes) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.cache_if = Some(Arc::new(predicate));
+        self
+    }
+
+    /// Blocks that are missing are fetched by one request if there are at most so many bytes between them, which are
+    /// fetched too. Zero joins what is adjacent. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
         self.coalesce_gap = bytes;
         self
@@ -107,6 +129,16 @@ impl CachedStoreBuilder {
     /// needs none. More than the backend may hold is an error of [`build`](Self::build). Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.readahead = bytes;
+        self
+    }
+
+    /// How many bytes of blocks reads under way may hold, beside what the backend holds: blocks that are being fetched,
+    /// blocks on their way to a slow backend, and, for up to a quarter of it, cached blocks for readers that have not got
+    /// there yet. A paused stream holds up to two blocks. Where there is no room, reads go on, and blocks that come are
+    /// passed on and not cached (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero
+    /// is an error of [`build`](Self::build). Default: 1 GiB.
+    pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
+        self.max_in_flight_bytes = bytes;
         self
     }
 
@@ -153,6 +185,37 @@ impl CachedStoreBuilder {
         self
     }
 
+    /// How long it may be remembered that an object does not exist, within what its [`Freshness`] allows: never under
+    /// [`Freshness::strong`]. A write through this cache ends that memory, and so does any answer of the store that shows
+    /// the object. All such memories together take at most a sixteenth of the backend's capacity; what would be more is
+    /// not remembered. `Duration::MAX` is no limit of its own. Default: zero, which is off.
+    pub fn negative_ttl(mut self, span: Duration) -> Self {
+        self.negative_ttl = span;
+        self
+    }
+
+    /// How many requests that reads cause may be unanswered by the store at once: for heads and for blocks, of all readers,
+    /// of `warm` and of readahead. One counts from its sending until its answer begins; its body does not count, so a
+    /// body that is read slowly keeps nobody waiting. Further requests wait, in the order of arrival, and those who need
+    /// the same bytes join them. No request waits for another while it counts itself, so that one at a time suffices.
+    /// A body of which the next bytes were asked for, and which is then not polled, counts until it is polled or dropped.
+    /// Not limited: writes, lists, and what passes through.
+    ///
+    /// `usize::MAX` is no limit. Zero is an error of [`build`](Self::build). Default: 1024.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = Some(requests);
+        self
+    }
+
+    /// How long a request may wait to be sent (see [`max_in_flight`](Self::max_in_flight)); this comes before
+    /// [`origin_timeout`](Self::origin_timeout). Then the reads that need it fail with a `Generic` error whose source has
+    /// the kind `Timeout`, or serve a stale copy where `stale_if_error` allows it. Zero lets none wait. `Duration::MAX` is
+    /// no limit. Default: 10 s.
+    pub fn queue_timeout(mut self, span: Duration) -> Self {
+        self.queue_timeout = Some(span);
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -187,28 +250,44 @@ impl CachedStoreBuilder {
         if self.parallel == 0 {
             return Err(wrong("parallel is zero: get_ranges could make no request"));
         }
+        if self.max_in_flight_bytes == 0 {
+            return Err(wrong("max_in_flight_bytes is zero: no block could be cached; u64::MAX is no limit"));
+        }
         let settings = head::Settings {
             strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
             max_object_size: self.max_object_size,
+            cache_if: self.cache_if,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
         let name = self.name.as_deref().unwrap_or("default");
         let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
-        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, self.origin_timeout));
+        let limits = Limits {
+            max_in_flight_bytes: self.max_in_flight_bytes,
+            coalesce_gap: self.coalesce_gap,
+            origin_timeout: self.origin_timeout,
+        };
+        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, limits));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
-        let heads = ReadThrough::builder(Arc::new(heads), backend)
+        let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
             .key_prefix(head::PREFIX)
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
+            .negative_ttl(self.negative_ttl)
             .identity(self.identity)
             .origin_timeout(self.origin_timeout)
-            .clock(clock)
-            .build()?;
-        let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
-        let readahead = Readahead::new(self.readahead);
-        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel, readahead };
+            .clock(clock);
+        if let Some(requests) = self.max_in_flight {
+            heads = heads.max_in_flight(requests);
+        }
+        if let Some(span) = self.queue_timeout {
+            heads = heads.queue_timeout(span);
+        }
+        let heads = heads.build()?;
+        fills.limit_by(&heads);
+        let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
+        let shared = Shared { store: self.store, heads, fills, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }
@@ -222,6 +301,9 @@ impl fmt::Debug for CachedStoreBuilder {
             .field("time_to_live", &self.time_to_live)
             .field("strength", &self.strength)
             .field("origin_timeout", &self.origin_timeout)
+            .field("negative_ttl", &self.negative_ttl)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("queue_timeout", &self.queue_timeout)
             .finish_non_exhaustive()
     }
 }
@@ -235,3 +317,4 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const BLOCK_SIZE: u64 = 1024 * 1024;
 const COALESCE_GAP: u64 = 1024 * 1024;
 const PARALLEL: usize = 10;
+const IN_FLIGHT_BYTES: u64 = 1 << 30;

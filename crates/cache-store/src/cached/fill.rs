@@ -6,11 +6,15 @@
 //!
 //! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is coming, and the last one
 //! that came whole; so readers who are near to each other are served from here, also where the backend keeps nothing.
-//! It does not read ahead: with slow readers alone it is slow.
+//! Blocks that a slower reader has yet to get to are retained for it, as far as there is room.
+//! Each of these blocks takes room of the budget (`budget.rs`). Where there is none, a block is passed on piece by piece
+//! and not collected: the reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
+//! slow readers alone it is slow.
 //!
-//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend. All readers gone, the answer
-//! is dropped, and with it the beginning of a block; only a reader that has got all it asked for leaves a task behind,
-//! which reads to the end of its last block.
+//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which may take its time as
+//! long as there is room for others. All readers gone, the answer is dropped, and with it the beginning of a block; only a
+//! reader that has got all it asked for leaves a task behind, which reads to the end of its last block, if there are not
+//! too many of those.
 //!
 //! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for all, and the request is
 //! dropped.
@@ -27,25 +31,32 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use bytes::Bytes;
-use cache_core::{Error, ErrorKind};
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use bytes::{Buf, Bytes};
+use cache_core::{Error, ErrorKind, RequestPermit};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 
-use super::{fills::Fills, head::late, snapshot::Snapshot, stats::Count};
+use super::{
+    budget::{Budget, Permit},
+    fills::Fills,
+    head::late,
+    snapshot::Snapshot,
+    stats::Count,
+};
 use crate::{
-    body::{EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, torn},
-    error::{Action, error_of},
+    body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
+    error::{Action, error_of, is_about_form, is_past_end},
+    tag,
 };
 
 /// An answer of the store for a range of one version of an object.
@@ -54,12 +65,14 @@ pub(super) struct Fill {
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
+    /// The object was invalidated since: the readers that there are go on, and no more.
+    is_void: AtomicBool,
     fills: Arc<Fills>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought to its end.
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
     came: Mutex<Came>,
-    /// A permit for each block that may be on its way to the backend.
+    /// A permit for each block that may be on its way to the backend before `can_keep` waits.
     landing: Arc<Semaphore>,
 }
 
@@ -82,6 +95,8 @@ pub(super) enum Step {
 pub(super) enum Broken {
     /// The object is not at that version any more.
     Replaced,
+    /// The store does not take the request in the form that it had here. Another one may be answered.
+    Refused(Error),
     /// The store failed.
     Failed(Error),
 }
@@ -93,18 +108,43 @@ struct Came {
     /// The request was answered; of its body there may be nothing yet.
     is_open: bool,
     ended: Option<Result<(), Broken>>,
-    /// The last whole block, or the end of one whose beginning is not in the range.
-    block: (u64, Bytes),
+    /// The last whole block, or the end of one whose beginning is not in the range; the last piece, if it was not
+    /// collected.
+    block: Block,
+    /// Whole blocks before that one, for readers that are behind.
+    retained: VecDeque<Block>,
+    /// What each reader has yet to get begins here.
+    positions: Vec<(u64, u64)>,
     /// What came of the block that begins at `start`.
     start: u64,
     pieces: VecDeque<Bytes>,
     next: u64,
+    /// The room for those pieces, if they are collected.
+    permit: Option<Permit>,
+}
+
+struct Block {
+    start: u64,
+    bytes: Bytes,
+    permit: Option<Permit>,
+    /// It is there for readers that are behind.
+    retained: Option<OwnedSemaphorePermit>,
 }
 
 struct Source {
+    /// Waits for leave to send the request; `None` when that is there, or was never needed.
+    queue: Option<Queue>,
+    /// Until the store has answered. A body that is read slowly keeps nobody from asking.
+    permit: Option<RequestPermit>,
     answer: Answer,
+    /// How many bytes come before the range.
+    skip: u64,
+    /// More comes behind the range.
+    goes_on: bool,
     /// Came, and was not yet cut into pieces.
     chunk: Bytes,
+    /// How long the chunk was when it came.
+    chunk_len: usize,
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
@@ -114,13 +154,25 @@ struct Source {
     idle: Option<Pin<Box<Sleep>>>,
 }
 
+/// Brings leave to send one request, if requests are limited.
+pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPermit>>>;
+
 enum Answer {
     Awaited(BoxFuture<'static, Result<GetResult>>),
-    Body(BoxStream<'static, Result<Bytes>>),
+    Body(Chunks),
+}
+
+/// A part of a block.
+struct Piece {
+    bytes: Bytes,
+    /// How long the buffer is that it is in.
+    buffer_len: usize,
+    /// Nobody else has that buffer.
+    is_own: bool,
 }
 
 impl Fill {
-    /// A fill from an answer that is there.
+    /// A fill from an answer that is there, and has at least the bytes in `range`.
     pub(super) fn of_answer(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
@@ -128,42 +180,47 @@ impl Fill {
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        Self::new(fills, snapshot, range, Answer::Body(answer.into_stream()), is_shared)
+        let source = Source::of_answer(fills, &range, answer);
+        Self::new(fills, snapshot, range, source, is_shared)
     }
 
-    /// A fill whose request is sent when the first reader needs it.
+    /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn of_request(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        queue: Queue,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        Self::new(fills, snapshot, range, Answer::Awaited(request), true)
+        let source = Source { queue: Some(queue), ..Source::new(Answer::Awaited(request)) };
+        Self::new(fills, snapshot, range, source, true)
     }
 
     fn new(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
-        answer: Answer,
+        source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let timer = runtime.clone();
-        let source = Source { answer, chunk: Bytes::new(), n_empty: 0, at_end: false, timer, idle: None };
         let came = Came {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
-            block: (range.start, Bytes::new()),
+            block: Block::empty(range.start),
+            retained: VecDeque::new(),
+            positions: Vec::new(),
             start: range.start,
             pieces: VecDeque::new(),
             next: range.start,
+            permit: None,
         };
         Self {
             snapshot,
             range,
             is_shared,
+            is_void: AtomicBool::new(false),
             fills: Arc::clone(fills),
             runtime,
             waiting: Arc::default(),
@@ -172,15 +229,24 @@ impl Fill {
         }
     }
 
-    /// Another reader of the fill.
+    /// Another reader of the fill, from its first byte on.
     pub(super) fn join(self: &Arc<Self>) -> FillUse {
+        self.join_at(self.range.start)
+    }
+
+    /// Another reader of the fill, from `offset` on.
+    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FillUse {
         let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
+        self.lock().positions.push((reader, offset));
         FillUse { fill: Arc::clone(self), reader }
     }
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
     pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        if !self.is_shared || !self.range.contains(&offset) || !self.snapshot.is_same(snapshot) {
+        if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
+            return false;
+        }
+        if !self.snapshot.is_same(snapshot) {
             return false;
         }
         let came = self.lock();
@@ -188,15 +254,33 @@ impl Fill {
         match &came.ended {
             Some(Err(_)) => false,
             Some(Ok(())) => came.has(offset),
-            None => is_near && (came.has(offset) || offset >= came.next),
+            None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
         }
     }
 
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// From now on nobody can join, and no block is kept.
+    pub(super) fn void(&self) {
+        self.is_void.store(true, Ordering::Release);
+    }
+
+    fn is_void(&self) -> bool {
+        self.is_void.load(Ordering::Acquire)
+    }
+
     /// Waits for `have` to find what it looks for in what came.
-    fn poll<T>(&self, reader: u64, context: &mut Context<'_>, have: impl Fn(&Came) -> Option<T>) -> Poll<T> {
+    fn poll<T>(
+        &self,
+        reader: u64,
+        context: &mut Context<'_>,
+        have: impl Fn(&mut Came) -> Option<T>,
+    ) -> Poll<T> {
         loop {
             // Apart, so that the lock is not held any more.
-            let found = have(&self.lock());
+            let found = have(&mut self.lock());
             if let Some(found) = found {
                 return Poll::Ready(found);
             }
@@ -229,7 +313,7 @@ impl Fill {
                 }
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(piece)) if piece.is_empty() => polled.put_back(),
+            Poll::Ready(Ok(piece)) if piece.bytes.is_empty() => polled.put_back(),
             Poll::Ready(Ok(piece)) => {
                 self.take_in(piece);
                 polled.put_back();
@@ -245,11 +329,15 @@ impl Fill {
     }
 
     /// The next piece: within a block, and empty when there is other news. An error, if there was none for too long.
-    fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+    fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
         let step = self.advance(source, next, context);
         if step.is_ready() {
             source.idle = None;
             return step;
+        }
+        if source.queue.is_some() {
+            // The store was not asked yet, so it is not silent.
+            return Poll::Pending;
         }
         let Some(timer) = &source.timer else { return Poll::Pending };
         let limit = self.fills.origin_timeout;
@@ -272,30 +360,30 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Bytes, Broken>> {
+    ) -> Poll<Result<Piece, Broken>> {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
+            source.at_end |= source.goes_on && left == 0;
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
-                // What is not held need not come by blocks.
-                let end = if self.is_shared {
-                    self.fills.blocks.end_of(next, self.range.end)
-                } else {
-                    self.range.end
-                };
-                let room = end - next;
-                let len = source.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-                return Poll::Ready(Ok(source.chunk.split_to(len)));
+                return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
             let body = match &mut source.answer {
                 Answer::Body(body) => body,
                 Answer::Awaited(request) => {
+                    if let Some(queue) = &mut source.queue {
+                        let permit = ready!(queue.poll_unpin(context));
+                        source.queue = None;
+                        source.permit = permit.map_err(Broken::Failed)?;
+                    }
                     let answer = ready!(request.poll_unpin(context));
-                    let body = self.check(answer)?.into_stream();
-                    source.answer = Answer::Body(body);
-                    return Poll::Ready(Ok(Bytes::new()));
+                    source.permit = None;
+                    let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
+                    (source.answer, source.skip, source.goes_on) =
+                        (opened.answer, opened.skip, opened.goes_on);
+                    return Poll::Ready(Ok(Piece { bytes: Bytes::new(), buffer_len: 0, is_own: false }));
                 }
             };
-            match ready!(body.poll_next_unpin(context)) {
+            match ready!(body.chunks.poll_next_unpin(context)) {
                 None if left == 0 => source.at_end = true,
                 None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
@@ -305,59 +393,87 @@ impl Fill {
                         return Poll::Ready(Err(Broken::Failed(torn(ENDLESS))));
                     }
                 }
-                Some(Ok(chunk)) if chunk.len() as u64 > left => {
-                    return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
-                }
                 Some(Ok(chunk)) => {
                     source.n_empty = 0;
                     self.fills.blocks.counters.add(Count::BytesFromOrigin, chunk.len() as u64);
-                    source.chunk = chunk;
+                    source.take(chunk);
+                    if source.chunk.len() as u64 > left {
+                        if !source.goes_on {
+                            source.chunk.clear();
+                            return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
+                        }
+                        source.chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    }
                 }
             }
         }
     }
 
-    /// `answer`, if it is the one that was asked for.
+    /// Where what comes at `next` is cut: what is not shared need not come by blocks.
+    fn end_of(&self, next: u64) -> u64 {
+        if self.is_shared { self.fills.blocks.end_of(next, self.range.end) } else { self.range.end }
+    }
+
+    /// `answer`, if it is the one that was asked for, or the whole object.
     fn check(&self, answer: Result<GetResult>) -> Result<GetResult, Broken> {
         use object_store::Error as E;
         match answer {
             Ok(answer) => {
                 // Some stores do not know `If-Match`.
-                if answer.meta.e_tag.as_deref() != self.snapshot.e_tag()
+                if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.size != self.snapshot.size
                 {
                     return Err(Broken::Replaced);
                 }
-                match answer.range == self.range {
+                // Some answer with the whole object.
+                match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
                     false => Err(Broken::Failed(torn(RANGE))),
                 }
             }
             Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
-            Err(error) => Err(Broken::Failed(error_of(error, Action::Read, &self.fills.store))),
+            // The object was longer when its head was fetched. Some stores look at the range before the condition.
+            Err(error) if is_past_end(&error) => Err(Broken::Replaced),
+            Err(error) => {
+                let is_refused = is_about_form(&error);
+                let error = error_of(error, Action::Read, &self.fills.store);
+                Err(if is_refused { Broken::Refused(error) } else { Broken::Failed(error) })
+            }
         }
     }
 
     /// Adds what came. Called by the one who has the source.
-    fn take_in(&self, piece: Bytes) {
+    fn take_in(&self, piece: Piece) {
         let mut came = self.lock();
-        let start = came.start;
-        came.next += piece.len() as u64;
-        let next = came.next;
-        let mut freed = None;
-        if !self.is_shared {
-            // Its one reader takes it before it asks for more.
+        let at = came.next;
+        let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let budget = &self.fills.budget;
+        let next = at + piece.bytes.len() as u64;
+        let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
+        let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
+        came.next = next;
+        if came.permit.is_none() {
+            // Who wants it takes it before more is asked for.
             came.start = next;
-            freed = Some((mem::replace(&mut came.block, (start, piece)), VecDeque::new()));
+            let piece = Block { bytes: piece.compact(), ..Block::empty(at) };
+            freed.1 = came.end_block(piece, budget);
+        } else if is_block {
+            drop(came);
+            let block = self.keep(at, piece.bytes);
+            came = self.lock();
+            freed.1 = came.end_collected(block, budget);
         } else {
-            came.pieces.push_back(piece);
-            if next == self.fills.blocks.end_of(start, self.range.end) {
+            let start = came.start;
+            let is_last = next == self.end_of(start);
+            // The last one is about to be copied anyway.
+            came.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
+            if is_last {
                 let pieces = came.pieces.clone();
                 drop(came);
-                let block = self.join_block(start, &pieces);
+                let block = self.keep(start, joined(&pieces));
                 came = self.lock();
-                came.start = next;
-                freed = Some((mem::replace(&mut came.block, (start, block)), mem::take(&mut came.pieces)));
+                freed.1 = came.end_collected(block, budget);
+                freed.2 = mem::take(&mut came.pieces);
             }
         }
         if next == self.range.end {
@@ -368,17 +484,43 @@ impl Fill {
         drop(freed);
     }
 
-    /// The pieces, which are all of the block that begins at `start`, or the end of one; in a buffer of their own. A
-    /// whole one is kept.
-    fn join_block(&self, start: u64, pieces: &VecDeque<Bytes>) -> Bytes {
-        let mut block = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| block.extend_from_slice(piece));
-        let block = Bytes::from(block);
+    /// Takes room for the block that begins with the next byte, if one does. Blocks that came before make way for it.
+    fn make_room(&self, came: &mut Came) -> Vec<Block> {
+        let start = came.next;
+        let blocks = &self.fills.blocks;
+        let begins = blocks.start_of(start) == start;
+        if !self.is_shared || !(begins || start == self.range.start) {
+            return Vec::new();
+        }
+        let len = self.end_of(start) - start;
+        let mut freed = Vec::new();
+        loop {
+            came.permit = self.fills.budget.fetched(len);
+            if came.permit.is_some() {
+                break;
+            }
+            // The oldest first. Who still needs them finds them in the backend, or asks for them.
+            let oldest = came.retained.pop_front().or_else(|| {
+                came.block.permit.is_some().then(|| mem::replace(&mut came.block, Block::empty(start)))
+            });
+            let Some(oldest) = oldest else { break };
+            freed.push(oldest);
+        }
+        if came.permit.is_none() && begins && self.runtime.is_some() {
+            blocks.counters.add(Count::RefusedByBackend, 1);
+        }
+        freed
+    }
+
+    /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole. Gives it back.
+    fn keep(&self, start: u64, block: Bytes) -> Bytes {
         let blocks = &self.fills.blocks;
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
-        let Ok(permit) = Arc::clone(&self.landing).try_acquire_owned() else { return block };
+        if self.is_void() {
+            return block;
+        }
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
@@ -386,6 +528,8 @@ impl Fill {
         let block = entry.body().clone();
         let mut landing = Arc::clone(blocks).keep(entry).boxed();
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+            // It takes its room along, so the next block has to find some.
+            let permit = (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
             runtime.spawn(async move {
                 landing.await;
                 drop(permit);
@@ -409,17 +553,61 @@ impl Drop for Fill {
 
 impl Came {
     fn has(&self, offset: u64) -> bool {
-        let (start, block) = &self.block;
-        (*start..start + block.len() as u64).contains(&offset) || (self.start..self.next).contains(&offset)
+        self.block.has(offset) || (self.start..self.next).contains(&offset)
+    }
+
+    /// Whether what comes next is collected, as far as can be said.
+    fn is_collected(&self) -> bool {
+        self.permit.is_some() || self.pieces.is_empty() && self.block.is_unread_or_kept()
+    }
+
+    /// The block that was coming is `bytes`.
+    fn end_collected(&mut self, bytes: Bytes, budget: &Budget) -> Option<Block> {
+        let block = Block { bytes, permit: self.permit.take(), ..Block::empty(self.start) };
+        self.start = self.next;
+        self.end_block(block, budget)
+    }
+
+    /// `block` is the last one now. The one before it is retained if a reader has yet to get to its end; else returned.
+    fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
+        let mut before = mem::replace(&mut self.block, block);
+        let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
+        if is_wanted && before.permit.is_some() {
+            before.retained = budget.retained(before.bytes.len() as u64);
+        }
+        if before.retained.is_none() {
+            return Some(before);
+        }
+        self.retained.push_back(before);
+        None
+    }
+
+    /// What the reader has yet to get begins at `offset`; `None`, if it has gone.
+    fn set_position(&mut self, reader: u64, offset: Option<u64>) {
+        let at = self.positions.iter().position(|(known, _)| *known == reader);
+        match (at, offset) {
+            (Some(at), Some(offset)) => self.positions[at].1 = offset,
+            (Some(at), None) => {
+                self.positions.swap_remove(at);
+            }
+            (None, _) => {}
+        }
+        while let Some(oldest) = self.retained.front()
+            && self.positions.iter().all(|(_, at)| *at >= oldest.end())
+        {
+            self.retained.pop_front();
+        }
     }
 
     /// What came from the byte at `offset` on: a slice of it.
     fn from(&self, offset: u64) -> Option<Bytes> {
         let of =
             |start: u64, bytes: &Bytes| bytes.slice(usize::try_from(offset - start).unwrap_or(usize::MAX)..);
-        let (start, block) = &self.block;
-        if (*start..start + block.len() as u64).contains(&offset) {
-            return Some(of(*start, block));
+        if self.block.has(offset) {
+            return Some(of(self.block.start, &self.block.bytes));
+        }
+        if let Some(block) = self.retained.iter().find(|block| block.has(offset)) {
+            return Some(of(block.start, &block.bytes));
         }
         // Most readers want what came last.
         let mut start = self.next;
@@ -433,20 +621,15 @@ impl Came {
 impl FillUse {
     /// The bytes from `offset` on, as many as there are in one piece.
     pub(super) async fn bytes(&self, offset: u64) -> Step {
-        self.wait(|came| match came.from(offset) {
-            Some(bytes) => Some(Step::Bytes(bytes)),
-            None if offset < came.next => Some(Step::Elsewhere),
-            None => came.ended.clone().map(Step::at_end),
-        })
-        .await
-    }
-
-    /// The whole block that begins at `start`.
-    pub(super) async fn block(&self, start: u64) -> Step {
-        self.wait(|came| match &came.block {
-            (held, block) if *held == start && !block.is_empty() => Some(Step::Bytes(block.clone())),
-            _ if start < came.start => Some(Step::Elsewhere),
-            _ => came.ended.clone().map(Step::at_end),
+        self.wait(|came| {
+            let bytes = came.from(offset);
+            let len = bytes.as_ref().map_or(0, Bytes::len);
+            came.set_position(self.reader, Some(offset + len as u64));
+            match bytes {
+                Some(bytes) => Some(Step::Bytes(bytes)),
+                None if offset < came.next => Some(Step::Elsewhere),
+                None => came.ended.clone().map(Step::at_end),
+            }
         })
         .await
     }
@@ -475,23 +658,42 @@ impl FillUse {
         let blocks = &self.fill.fills.blocks;
         let (start, end) = (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
         let came = self.fill.lock();
-        let is_coming = came.ended.is_none() && came.start == start && self.fill.is_shared && came.next < end;
+        let is_coming =
+            came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
         drop(came);
-        if let Some(runtime) = self.fill.runtime.clone().filter(|_| is_coming) {
+        let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
+        if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
+            self.fill.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
                 self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
+                drop(tail);
             });
         }
     }
 
-    async fn wait<T>(&self, have: impl Fn(&Came) -> Option<T>) -> T {
+    pub(super) fn range(&self) -> Range<u64> {
+        self.fill.range()
+    }
+
+    async fn wait<T>(&self, have: impl Fn(&mut Came) -> Option<T>) -> T {
         poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
     }
 }
 
 impl Drop for FillUse {
     fn drop(&mut self) {
+        self.fill.lock().set_position(self.reader, None);
         self.fill.waiting.forget(self.reader);
+    }
+}
+
+impl Broken {
+    /// Whether another request may fare better. A reader that has waited as long as it may does not wait again.
+    pub(super) fn is_of_its_request(&self) -> bool {
+        match self {
+            Self::Replaced => false,
+            Self::Refused(error) | Self::Failed(error) => error.kind() != ErrorKind::Timeout,
+        }
     }
 }
 
@@ -501,7 +703,79 @@ impl Step {
     }
 }
 
+impl Block {
+    fn empty(start: u64) -> Self {
+        Self { start, bytes: Bytes::new(), permit: None, retained: None }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn has(&self, offset: u64) -> bool {
+        (self.start..self.end()).contains(&offset)
+    }
+
+    /// Nothing was passed on since the last block that was collected.
+    fn is_unread_or_kept(&self) -> bool {
+        self.bytes.is_empty() || self.permit.is_some()
+    }
+}
+
+impl Piece {
+    /// Its bytes, in a buffer not much longer than they are.
+    fn compact(self) -> Bytes {
+        part_of(self.buffer_len, self.bytes)
+    }
+}
+
+fn joined(pieces: &VecDeque<Bytes>) -> Bytes {
+    let mut block = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| block.extend_from_slice(piece));
+    Bytes::from(block)
+}
+
 impl Source {
+    fn new(answer: Answer) -> Self {
+        let timer = Handle::try_current().ok();
+        Self {
+            queue: None,
+            permit: None,
+            answer,
+            skip: 0,
+            goes_on: false,
+            chunk: Bytes::new(),
+            chunk_len: 0,
+            n_empty: 0,
+            at_end: false,
+            timer,
+            idle: None,
+        }
+    }
+
+    /// What is in `range` of an answer that has it.
+    fn of_answer(fills: &Fills, range: &Range<u64>, answer: GetResult) -> Self {
+        let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
+        let body = chunks(answer, fills.blocks.bytes_of(1));
+        Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
+    }
+
+    /// Adds a chunk, of which nothing is left yet.
+    fn take(&mut self, mut chunk: Bytes) {
+        let skipped = self.skip.min(chunk.len() as u64);
+        self.skip -= skipped;
+        self.chunk_len = chunk.len();
+        chunk.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+        self.chunk = chunk;
+    }
+
+    /// The next piece of the chunk, of at most `room` bytes.
+    fn cut(&mut self, room: u64) -> Piece {
+        let is_own = matches!(&self.answer, Answer::Body(body) if body.are_whole);
+        let len = self.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        Piece { bytes: self.chunk.split_to(len), buffer_len: self.chunk_len, is_own }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.answer, Answer::Body(_))
     }
@@ -591,5 +865,5 @@ impl Wake for Waiting {
 /// How many blocks a reader waits for that it does not want itself, before it makes a request of its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fill that may be on their way to a slow backend. The next one is served and not kept.
+/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's sake waits.
 const LANDING_MAX: usize = 2;

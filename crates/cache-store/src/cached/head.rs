@@ -9,7 +9,7 @@
 //! reader has gone, it is dropped.
 //!
 //! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
-//! one of an object that is too large, serves the readers that asked for it and is not held: nothing could be fetched
+//! one of an object that is too large, or that `cache_if` refuses, serves the readers that asked for it and is not held: nothing could be fetched
 //! later that is known to belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
@@ -22,7 +22,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Result, Validation, Validator};
-use object_store::{Extensions, GetOptions, GetRange, GetResult, path::Path};
+use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
 use super::{
@@ -35,7 +35,7 @@ use super::{
 use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
-    error::{Action, error_of},
+    error::{Action, error_of, may_be_about_range},
     validator::version_of,
 };
 
@@ -48,11 +48,13 @@ pub(super) struct Heads {
     wants: Mutex<HashMap<Box<str>, Vec<Weak<Want>>>>,
 }
 
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Settings {
     pub(super) strength: ValidatorStrength,
     pub(super) max_object_size: Option<u64>,
+    pub(super) cache_if: Option<Arc<CacheIf>>,
 }
+
+pub(super) type CacheIf = dyn Fn(&ObjectMeta, &object_store::Attributes) -> bool + Send + Sync;
 
 /// The bytes that a reader wants with the head, and what came of it.
 pub(super) struct Want {
@@ -110,9 +112,11 @@ impl Heads {
             let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
-                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {
+                Err(error) if want.range.is_some() && may_be_about_range(&error) => {
                     // Of the two questions `cache_core` counts one.
-                    let outcome = if error.is_outage() { Outcome::Failed } else { Outcome::Refused };
+                    let kind = error.kind();
+                    let outcome =
+                        if error.is_outage() { Outcome::Failed(kind) } else { Outcome::Refused(kind) };
                     Request::send(&self.fills, Op::Other, &location).end_as(outcome);
                 }
                 validation => return validation,
@@ -166,6 +170,7 @@ impl Heads {
         let version = version_of(&answer.meta);
         let is_fit = version.e_tag.is_some()
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
+            && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
             && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
         let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
@@ -276,11 +281,6 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 fn is_alike(one: &Entry, other: &Entry) -> bool {
     let said = |head: &Entry| (head.body().clone(), head.version(), head.attributes().clone());
     said(one) == said(other)
-}
-
-/// Whether it may have been the range that an answer of this kind was given for.
-fn is_about_range(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unsupported | ErrorKind::Other)
 }
 
 /// The error for an answer, or a part of it, that did not come in time.

@@ -13,24 +13,24 @@ use super::{
     request::{Op, Request},
 };
 
-/// The same list; each object of it is noted as it comes by.
-pub(super) fn noted(
+/// The same list; each object of it is heard as it comes by.
+pub(super) fn heard(
     shared: &Arc<Shared>,
     listed: BoxStream<'static, Result<ObjectMeta>>,
     prefix: Option<&Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let listed = counted(shared, listed, prefix.unwrap_or(&Path::ROOT).clone());
     let shared = Arc::clone(shared);
-    let noted = move |listed| {
+    let heard = move |listed| {
         let shared = Arc::clone(&shared);
         async move {
             if let Ok(object) = &listed {
-                note(&shared, object).await;
+                shared.hear_listed(object).await;
             }
             listed
         }
     };
-    listed.then(noted).boxed()
+    listed.then(heard).boxed()
 }
 
 /// The same list; its request is counted from the first poll on, and has ended when something comes, or nothing.
@@ -50,11 +50,4 @@ fn counted(
         })
     };
     stream::once(begun).flatten()
-}
-
-/// Somebody has seen `object` in a list. One without a tag says nothing: there are stores whose lists have none.
-pub(super) async fn note(shared: &Shared, object: &ObjectMeta) {
-    if object.e_tag.is_some() {
-        shared.note(&object.location, object.e_tag.as_deref()).await;
-    }
 }

@@ -6,19 +6,22 @@
 
 use std::{ops::Range, sync::Arc};
 
-use cache_core::{Error, ErrorKind, Freshness, Served};
+use cache_core::{Error, ErrorKind, Freshness, Key, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
+use tokio::time::timeout;
 
 use super::{
     Shared,
-    fill::Broken,
+    fill::{Broken, Fill},
     head::{self, Answer},
+    plan::Manner,
     reader::Reader,
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
     status::{Bypass, CacheStatus, NotCached, OnlyIfCached},
 };
+use crate::body::{RANGE, torn};
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
     let freshness = options.extensions.get::<Freshness>().copied();
@@ -43,12 +46,14 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(store_error(location, error)),
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            // The caller's own request may be answered.
+            Err(Broken::Refused(_)) => break,
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
     // One answer is of one version.
-    shared.pass(location, options).await
+    shared.pass_checked(location, options).await
 }
 
 /// What is known of an object before its bytes are read.
@@ -87,24 +92,37 @@ impl Shared {
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
-        let is_for_current = options.version.is_none();
-        let mut answer = Request::send(&self.fills, Op::Other, location)
-            .answer(self.store.get_opts(location, options))
-            .await?;
-        if is_for_current {
-            self.note(location, answer.meta.e_tag.as_deref()).await;
-        }
+        let request = Request::send(&self.fills, Op::Other, location);
+        let answer = request.answer(self.store.get_opts(location, options.clone())).await;
+        self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
+        let mut answer = answer?;
         answer.extensions.insert(CacheStatus::bypass());
         Ok(answer)
     }
 
-    /// Somebody has seen the version with the tag `seen`: if it is not the one that is held, that is asked about before
-    /// it is served, so that no read that begins later is of an older version.
-    pub(super) async fn note(&self, location: &Path, seen: Option<&str>) {
-        let key = head::key_of(location);
-        if self.blocks().shown(&key).await.is_some_and(|head| head.e_tag() != seen) {
-            let _ = self.heads.expire(&key).await;
+    /// The same; but the body is as long as announced or an error, and the store may not be silent for longer than
+    /// `origin_timeout`.
+    async fn pass_checked(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let (wanted, is_head) = (options.range.clone(), options.head);
+        let limit = self.fills.origin_timeout;
+        let answer = timeout(limit, self.pass(location, options)).await;
+        let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
+        // Nothing can be told of what has no key.
+        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head) else {
+            return Ok(answer);
+        };
+        let size = answer.meta.size;
+        if answer.range != wanted.map_or(Ok(0..size), |range| range.as_range(size)).unwrap_or(0..0) {
+            return Err(store_error(location, torn(RANGE)));
         }
+        let (meta, range) = (answer.meta.clone(), answer.range.clone());
+        let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
+        let snapshot = Arc::new(snapshot);
+        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), answer);
+        let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
+        let reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+        let payload = GetResultPayload::Stream(reader.into_stream());
+        Ok(GetResult { payload, meta, range, attributes, extensions })
     }
 }
 
@@ -161,7 +179,12 @@ impl Begun {
             None => return None,
         };
         let status = CacheStatus::new(&served);
-        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill);
+        let manner = Manner {
+            is_whole: options.range.is_none(),
+            extensions: options.extensions.clone(),
+            is_alone: false,
+        };
+        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
         Some(Self { snapshot, range, reader, status, extensions })
     }
 
@@ -203,7 +226,11 @@ async fn only_if_cached(
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
-    let source = Box::new(error);
+    // A `Generic` error has no path of its own.
+    let source = Box::new(match Key::parse(&path) {
+        Ok(key) => error.with_key(&key),
+        Err(_) => error,
+    });
     match kind {
         ErrorKind::NotFound => E::NotFound { path, source },
         ErrorKind::PreconditionFailed => E::Precondition { path, source },

@@ -9,11 +9,13 @@ use std::{
     thread,
 };
 
-use cache_core::{AtomicHistogram, Clock, Histogram, Moment, Outcomes, Stats};
+use cache_core::{
+    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, Outcomes, Stats,
+};
 use object_store::{Error, Result, path::Path};
 
 use super::{blocks::Blocks, fills::Fills, trace::Span};
-use crate::error::is_outage;
+use crate::error::{is_outage, kind_of};
 
 /// What the store is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +44,9 @@ pub(super) struct Request {
 pub(super) enum Outcome {
     Done,
     /// It was answered with an error.
-    Refused,
+    Refused(ErrorKind),
     /// The store failed to answer.
-    Failed,
+    Failed(ErrorKind),
     Abandoned,
 }
 
@@ -78,7 +80,7 @@ impl Request {
     }
 
     fn record(&self, outcome: Outcome, error: Option<&Error>) {
-        self.blocks.counters.requests.of(self.op).ended(outcome);
+        self.blocks.counters.requests.ended(self.op, outcome);
         self.span.end(outcome.name(), error);
     }
 }
@@ -88,7 +90,8 @@ impl Drop for Request {
         if !self.has_ended {
             // By the store, while it was asked.
             let has_panicked = thread::panicking();
-            self.record(if has_panicked { Outcome::Failed } else { Outcome::Abandoned }, None);
+            let failed = Outcome::Failed(ErrorKind::Panicked);
+            self.record(if has_panicked { failed } else { Outcome::Abandoned }, None);
         }
     }
 }
@@ -106,14 +109,15 @@ impl Op {
 
 impl Outcome {
     pub(super) fn of(error: &Error) -> Self {
-        if is_outage(error) { Self::Failed } else { Self::Refused }
+        let kind = kind_of(error);
+        if is_outage(error) { Self::Failed(kind) } else { Self::Refused(kind) }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
             Self::Abandoned => "abandoned",
         }
     }
@@ -121,7 +125,10 @@ impl Outcome {
 
 /// The counters of all requests.
 #[derive(Default)]
-pub(super) struct Requests([OfOp; 4]);
+pub(super) struct Requests {
+    of_ops: [OfOp; 4],
+    errors: AtomicErrorCounts,
+}
 
 /// Those of one kind.
 #[derive(Default)]
@@ -133,14 +140,26 @@ pub(super) struct OfOp {
 
 impl Requests {
     pub(super) fn of(&self, op: Op) -> &OfOp {
-        &self.0[op as usize]
+        &self.of_ops[op as usize]
+    }
+
+    /// The errors of all of them.
+    pub(super) fn errors(&self) -> ErrorCounts {
+        self.errors.snapshot()
+    }
+
+    fn ended(&self, op: Op, outcome: Outcome) {
+        self.of(op).ended(outcome);
+        if let Outcome::Refused(kind) | Outcome::Failed(kind) = outcome {
+            self.errors.add(kind);
+        }
     }
 
     /// How many have not ended.
     pub(super) fn in_flight(&self) -> u64 {
-        let ended: u64 = self.0.iter().map(|of_op| of_op.outcomes().requests()).sum();
+        let ended: u64 = self.of_ops.iter().map(|of_op| of_op.outcomes().requests()).sum();
         // After those that have ended: they were sent before.
-        let sent: u64 = self.0.iter().map(|of_op| of_op.sent.load(Ordering::Relaxed)).sum();
+        let sent: u64 = self.of_ops.iter().map(|of_op| of_op.sent.load(Ordering::Relaxed)).sum();
         sent.saturating_sub(ended)
     }
 }
@@ -151,7 +170,13 @@ impl OfOp {
     }
 
     fn ended(&self, outcome: Outcome) {
-        self.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        let place = match outcome {
+            Outcome::Done => 0,
+            Outcome::Refused(_) => 1,
+            Outcome::Failed(_) => 2,
+            Outcome::Abandoned => 3,
+        };
+        self.ended[place].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn outcomes(&self) -> Outcomes {

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cache_core::{Admission, Histogram, Outcomes, Refusal, Refused, Stats};
+use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Refusal, Refused, Stats};
 use cache_metrics::{BlockStats, Snapshot, Source};
 
 use super::{
@@ -46,9 +46,12 @@ pub struct CachedStoreStats {
     pub delete_times: Histogram,
     /// How long the others took, until the answer began.
     pub other_times: Histogram,
+    /// The errors of requests of these four kinds, by kind. Those of heads are in
+    /// [`heads.origin`](cache_core::OriginStats::errors_by_kind).
+    pub request_errors: ErrorCounts,
     /// Requests of these four kinds, sent and not yet answered, now.
     pub requests_in_flight: u64,
-    /// Blocks that the backend did not keep.
+    /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
     pub blocks_refused: Refused,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
@@ -85,6 +88,7 @@ impl From<CachedStoreStats> for Snapshot {
         stats.refused.policy += store.blocks_refused.policy;
         stats.refused.backend += store.blocks_refused.backend;
         stats.origin.in_flight += store.requests_in_flight;
+        stats.origin.errors_by_kind = stats.origin.errors_by_kind + store.request_errors;
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
         (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
         let mut blocks = BlockStats::default();
@@ -156,6 +160,7 @@ impl Counters {
             put_times: times(Op::Put),
             delete_times: times(Op::Delete),
             other_times: times(Op::Other),
+            request_errors: requests.errors(),
             requests_in_flight: requests.in_flight(),
             blocks_refused,
             bytes_from_cache: of(Count::BytesFromCache),

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{GetOptions, Result, path::Path};
 
 use super::{
-    CacheStatus, CachedStore, Shared,
+    CacheStatus, CachedStore, Shared, list,
     read::{Begun, RESTARTS_MAX, store_error},
     reader::replaced,
 };
@@ -80,9 +80,7 @@ impl CachedStore {
         let prefix = prefix.cloned();
         let failed = prefix.clone().unwrap_or(Path::ROOT);
         let max = shared.heads.origin().max_object_size();
-        shared
-            .store
-            .list(prefix.as_ref())
+        list::heard(&shared, shared.store.list(prefix.as_ref()), prefix.as_ref())
             .map(move |listed| {
                 let (shared, failed) = (Arc::clone(&shared), failed.clone());
                 async move {

@@ -56,7 +56,12 @@ pub(super) async fn start_multipart(
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
     let _write = open(shared, to).await?;
     let request = Request::send(&shared.fills, Op::Other, to);
-    request.answer(shared.store.copy_opts(from, to, options)).await
+    let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
+    if let Err(error) = &copied {
+        // It may be about `to`, of which nothing is cached now.
+        shared.hear_error(from, error).await;
+    }
+    copied
 }
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {

@@ -38,6 +38,13 @@ async fn over_memory_every_rule_is_kept() {
 }
 
 #[tokio::test]
+async fn over_memory_by_metadata_every_rule_is_kept() {
+    let store = FaultyStore::in_memory();
+    let report = passes(&store, builder(&store).validate_metadata(true).build().unwrap(), all()).await;
+    left_out(&report, &["what_is_unsupported_says_so_and_changes_nothing"]);
+}
+
+#[tokio::test]
 async fn over_memory_with_nothing_behind_it_too() {
     let origin = Arc::new(builder(&FaultyStore::in_memory()).build().unwrap());
     let suite = Suite::of_origin(all(), origin.clone(), Arc::new(OwnWrites(origin)));
@@ -65,6 +72,8 @@ async fn over_s3_every_rule_is_kept() {
     let store = FaultyStore::new(Arc::new(server.client()));
     let report = passes(&store, builder(&store).build().unwrap(), all()).await;
     left_out(&report, &["what_is_unsupported_says_so_and_changes_nothing"]);
+    let by_metadata = builder(&store).validate_metadata(true).build().unwrap();
+    passes(&store, by_metadata, all()).await;
 }
 
 #[tokio::test]

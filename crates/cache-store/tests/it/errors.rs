@@ -132,7 +132,7 @@ async fn a_reply_that_never_comes_leaves_the_write_in_doubt() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

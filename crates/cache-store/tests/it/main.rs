@@ -5,8 +5,10 @@ mod attributes;
 mod bodies;
 mod cached;
 mod clock;
+mod conflicts;
 mod contract;
 mod errors;
+mod metadata;
 #[cfg(feature = "object-store-013")]
 mod object_store_013;
 mod probe;
@@ -14,6 +16,8 @@ mod probe_s3;
 mod reads;
 mod settings;
 mod strengths;
+mod verify;
+mod verify_s3;
 mod writes;
 
 use std::{sync::Arc, time::Duration};

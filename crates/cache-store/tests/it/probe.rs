@@ -1,10 +1,10 @@
 //! The probe finds what real servers were seen to break.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range};
 
 use async_trait::async_trait;
-use cache_core::{ErrorKind, Origin as _, PutCondition, Validator as _};
-use cache_store::{Capabilities, EtagValidator, Support, ValidatorStrength, probe_capabilities};
+use cache_core::ErrorKind;
+use cache_store::{Capabilities, Support, ValidatorStrength, probe_capabilities};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, TagFault};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
@@ -13,7 +13,7 @@ use object_store::{
     Result, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 
-use crate::{SECONDS, builder, fetch, is_unchanged, key, write};
+use crate::SECONDS;
 
 async fn probe(store: &dyn ObjectStore) -> Capabilities {
     let seen = probe_capabilities(store, &Path::from("a/b")).await.unwrap();
@@ -118,52 +118,6 @@ async fn one_tag_for_two_versions_is_found() {
     assert!(seen.objection_to_validation(SECONDS).is_none());
 }
 
-fn verified(fault: Option<Broken>) -> (FaultyStore, EtagValidator) {
-    let store = match fault {
-        Some(fault) => FaultyStore::new(Arc::new(BrokenStore { inner: InMemory::new(), fault })),
-        None => FaultyStore::in_memory(),
-    };
-    let origin = builder(&store).verify_store(true).build().unwrap();
-    (store, origin)
-}
-
-#[tokio::test]
-async fn a_verified_store_is_probed_once_and_used() {
-    let (store, origin) = verified(None);
-    write(&store, "one").await;
-    let entry = fetch(&origin, None).await;
-    let n_of_probe = store.count() - 1;
-    assert!(n_of_probe > 20);
-    assert!(is_unchanged(&origin, &entry).await);
-    origin.put(&key(), "two".into(), PutCondition::Matches(entry.version())).await.unwrap();
-    assert_eq!(store.count(), n_of_probe + 3);
-}
-
-#[tokio::test]
-async fn a_verified_store_that_is_broken_is_refused_for_what_it_breaks() {
-    let (_, origin) = verified(Some(Broken::IgnoresPutConditions));
-    let refused = origin.put(&key(), "one".into(), PutCondition::Absent).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.to_string().contains("does not keep the condition"), "{refused}");
-    origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
-    fetch(&origin, None).await;
-
-    let (_, origin) = verified(Some(Broken::ConfirmsEverything));
-    origin.put(&key(), "one".into(), PutCondition::Absent).await.unwrap();
-    let refused = origin.validate(&key(), None).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.to_string().contains("not modified"), "{refused}");
-}
-
-#[tokio::test]
-async fn a_probe_that_failed_is_made_again() {
-    let (store, origin) = verified(None);
-    write(&store, "one").await;
-    store.fault(Fault::error(Failure::Unavailable).on(Operation::Put).once());
-    assert_eq!(origin.validate(&key(), None).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    fetch(&origin, None).await;
-}
-
 #[tokio::test]
 async fn weak_and_missing_tags_are_found() {
     let store = FaultyStore::in_memory();
@@ -177,6 +131,35 @@ async fn weak_and_missing_tags_are_found() {
 }
 
 #[tokio::test]
+async fn objects_that_may_not_be_deleted_are_counted_and_no_failure() {
+    let store = FaultyStore::in_memory();
+    store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Delete));
+    let seen = probe_capabilities(&store, &Path::from("a/b")).await.unwrap();
+    for support in [
+        seen.conditional_get,
+        seen.pinned_range,
+        seen.conditional_create,
+        seen.conditional_update,
+        seen.tag_per_version,
+    ] {
+        assert_eq!(support, Support::Kept, "{seen}");
+    }
+    let n_left = store.inner().list(Some(&Path::from("a/b"))).count().await;
+    assert_eq!((seen.left_behind, n_left), (4, 4));
+    assert!(seen.to_string().contains("left behind          4"), "{seen}");
+}
+
+#[tokio::test]
+async fn an_error_of_the_probe_names_its_object() {
+    let store = FaultyStore::in_memory();
+    store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Put));
+    let error = probe_capabilities(&store, &Path::from("a/b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.key(), Some(store.requests()[0].location.as_ref()));
+    assert_eq!(store.count(), 1, "there is nothing to clean up");
+}
+
+#[tokio::test]
 async fn a_store_that_refuses_is_an_error_and_nothing_stays_behind() {
     let store = FaultyStore::in_memory();
     store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Get));
@@ -186,7 +169,7 @@ async fn a_store_that_refuses_is_an_error_and_nothing_stays_behind() {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Broken {
+pub(crate) enum Broken {
     IgnoresPutConditions,
     IgnoresGetConditions,
     RefusesRightVersion,
@@ -196,9 +179,9 @@ enum Broken {
 }
 
 #[derive(Debug)]
-struct BrokenStore {
-    inner: InMemory,
-    fault: Broken,
+pub(crate) struct BrokenStore {
+    pub(crate) inner: InMemory,
+    pub(crate) fault: Broken,
 }
 
 impl BrokenStore {

@@ -34,6 +34,7 @@ pub struct History {
     rests: Vec<Rest>,
     broken: Vec<String>,
     time_to_live: Option<Duration>,
+    hearing: Duration,
 }
 
 /// A place in the order of all events, and its time.
@@ -56,6 +57,8 @@ pub struct Call {
     pub act: Act,
     /// When it began.
     pub begun: Point,
+    /// When its caller was woken to return, if that was recorded: what it does was done by then.
+    pub woken: Option<Point>,
     /// When it ended: it returned, or its future was dropped.
     pub ended: Option<Point>,
     /// What came of it; [`Outcome::Unknown`] until it ended.
@@ -67,6 +70,10 @@ pub struct Call {
 pub enum Act {
     /// A read.
     Read(ReadRule),
+    /// A read that the cache need not answer itself: with conditions, or past the cache.
+    Pass(ReadRule),
+    /// What a list of the store shows of the key.
+    List,
     /// A put of a value.
     Put(u64, Needs),
     /// A delete at the origin.
@@ -105,6 +112,8 @@ pub enum Outcome {
     Done,
     /// A conditional put whose condition did not hold.
     Refused,
+    /// A read that the origin refuses: with 401 or 403.
+    Denied,
     /// It failed, and surely changed nothing at the origin.
     Failed,
     /// It failed, or its future was dropped, and it is open whether it changed something at the origin, or will.
@@ -124,6 +133,22 @@ pub struct Request {
     pub ended: Option<Point>,
     /// The error that it was answered with.
     pub failure: Option<ErrorKind>,
+    /// What it says of the object, if that was recorded.
+    pub shown: Option<Shown>,
+}
+
+/// What the answer to a request says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// This state is over, or on: the object is in it or in a later one. Told by an answer about
+    /// the object alone.
+    State(usize),
+    /// The same, told by a list that has the object.
+    Listed(usize),
+    /// The same, told by a list that leaves the object out.
+    LeftOut(usize),
+    /// That the origin denies access to it.
+    Denied,
 }
 
 /// A state of an object at the origin, until the next one.
@@ -168,12 +193,32 @@ impl History {
         Self { time_to_live, ..Self::default() }
     }
 
+    /// A cache may take so long to act on what an answer shows: its backend waits. Default: no time, so that it has done
+    /// so before time goes on.
+    pub fn hearing_takes(&mut self, span: Duration) {
+        self.hearing = span;
+    }
+
     /// A call begins.
     pub fn begin(&mut self, node: usize, key: &str, act: Act, at: Duration) -> CallId {
         let begun = self.point(at);
         let (key, outcome) = (key.to_owned(), Outcome::Unknown);
-        self.calls.push(Call { node, key, act, begun, ended: None, outcome });
+        self.calls.push(Call { node, key, act, begun, woken: None, ended: None, outcome });
         CallId(self.calls.len() - 1)
+    }
+
+    /// The caller of a call that has not ended is woken. If the call returns when it is next polled, this is the moment
+    /// by which it has done what it does: other things may happen before its caller gets to run. Of several wakes the
+    /// first counts. A wake is no event, since callers that wait for one answer are woken in no particular order: its
+    /// place is that of the event before it.
+    pub fn wake(&mut self, call: CallId, at: Duration) {
+        let step = self.steps;
+        self.calls[call.0].woken.get_or_insert(Point { step, at });
+    }
+
+    /// The call was polled and has not returned: what its caller was [woken](Self::wake) for was something else.
+    pub fn sleep(&mut self, call: CallId) {
+        self.calls[call.0].woken = None;
     }
 
     /// A call returned, or its future was dropped.
@@ -186,7 +231,14 @@ impl History {
     /// A request is sent.
     pub fn ask(&mut self, node: usize, key: &str, at: Duration) -> RequestId {
         let begun = self.point(at);
-        self.requests.push(Request { node, key: key.to_owned(), begun, ended: None, failure: None });
+        self.requests.push(Request {
+            node,
+            key: key.to_owned(),
+            begun,
+            ended: None,
+            failure: None,
+            shown: None,
+        });
         RequestId(self.requests.len() - 1)
     }
 
@@ -195,6 +247,16 @@ impl History {
         let ended = Some(self.point(at));
         let request = &mut self.requests[request.0];
         (request.ended, request.failure) = (ended, failure);
+    }
+
+    /// What the answer to a request will say of the object, as the origin has just made out.
+    pub fn show(&mut self, request: RequestId, shown: Shown) {
+        self.requests[request.0].shown = Some(shown);
+    }
+
+    /// What a call does, once it is known: a copy writes what it finds.
+    pub fn amend(&mut self, call: CallId, act: Act) {
+        self.calls[call.0].act = act;
     }
 
     /// The object at the origin is now so. The number of the state: the first, in which it does not exist, is 0.
@@ -275,6 +337,11 @@ impl Call {
     fn is_before(&self, other: &Self) -> bool {
         self.ended.is_some_and(|ended| ended.step < other.begun.step)
     }
+
+    /// By when it has taken effect: not later than its caller was woken to return.
+    fn effective_by(&self) -> Point {
+        self.woken.or(self.ended).unwrap_or(self.begun)
+    }
 }
 
 impl Act {
@@ -321,7 +388,8 @@ impl fmt::Display for Request {
             None => write!(f, "given up")?,
         }
         write!(f, "  request of node {}, {}", self.node, self.key)?;
-        self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))
+        self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))?;
+        self.shown.map_or(Ok(()), |shown| write!(f, ", shows {shown:?}"))
     }
 }
 
@@ -331,6 +399,9 @@ impl fmt::Display for Call {
         match self.ended {
             Some(ended) => write!(f, "{ended}")?,
             None => write!(f, "…")?,
+        }
+        if let Some(woken) = self.woken {
+            write!(f, " (woken at {woken})")?;
         }
         write!(f, "  node {} {:?} {}: {:?}", self.node, self.act, self.key, self.outcome)
     }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use cache_core::{ErrorKind, Status};
 
 use super::{
-    Act, Call, History, Outcome, Point, ReadRule, State,
+    Act, Call, History, Outcome, Point, ReadRule, Request, Shown, State,
     register::{Effect, Needs, Operation, smallest_contradiction},
 };
 
@@ -21,7 +21,7 @@ pub enum Rule {
     Linearizable,
     /// 1: a strong read is answered by a question that was sent after it began.
     Asked,
-    /// 2: what was asked before a fence is not served after it.
+    /// 2: what was asked before a fence took effect is not served after it.
     NoResurrection,
     /// 3: who wrote reads what was written, or something newer.
     ReadYourWrites,
@@ -39,8 +39,19 @@ pub enum Rule {
     Capacity,
     /// 9: no read sees something older than one that returned before it began.
     MonotonicReads,
+    /// 9: no read sees something older than that there was no object, which one was told that
+    /// returned before it began.
+    MonotonicAbsences,
     /// 10 and 11: what is evicted or refused, and the backend, change no answer.
     SameAnswers,
+    /// I-36: nothing older is served than an answer about the object has shown.
+    AnswersAreHeard,
+    /// I-36: nothing older is served than a list has shown of the object.
+    ListsAreHeard,
+    /// I-36: an object that a list leaves out is not served from a copy.
+    AbsencesAreHeard,
+    /// I-36: what the origin denied is not served from a copy.
+    DenialsAreHeard,
     /// What the recorder says is broken.
     Recorded,
 }
@@ -57,6 +68,41 @@ pub struct Violation {
 }
 
 type Checked = Result<(), Violation>;
+type Check = fn(&History) -> Checked;
+
+impl Rule {
+    /// All that [`History::check`] looks at.
+    pub const ALL: [Self; CHECKS.len()] = {
+        let mut all = [Self::Recorded; CHECKS.len()];
+        let mut n = 0;
+        while n < all.len() {
+            all[n] = CHECKS[n].0;
+            n += 1;
+        }
+        all
+    };
+}
+
+/// In the order in which they are checked: those first that others build upon.
+const CHECKS: [(Rule, Check); 17] = [
+    (Rule::Recorded, History::is_sound),
+    (Rule::NoLostWakeUp, History::every_call_ends),
+    (Rule::BytesAndVersion, History::bytes_belong_to_their_version),
+    (Rule::Asked, History::strong_reads_are_asked_for),
+    (Rule::NoResurrection, History::nothing_is_resurrected),
+    (Rule::ReadYourWrites, History::writes_are_read_back),
+    (Rule::BoundedStaleness, History::staleness_is_bounded),
+    (Rule::OutagesAlone, History::outages_alone_are_covered),
+    (Rule::MonotonicReads, History::reads_are_monotonic),
+    (Rule::MonotonicAbsences, History::absences_are_monotonic),
+    (Rule::Linearizable, History::strong_reads_are_linearizable),
+    (Rule::AnswersAreHeard, History::answers_are_heard),
+    (Rule::ListsAreHeard, History::lists_are_heard),
+    (Rule::AbsencesAreHeard, History::absences_are_heard),
+    (Rule::DenialsAreHeard, History::denials_are_heard),
+    (Rule::Conservation, History::everything_is_counted),
+    (Rule::Capacity, History::limits_are_kept),
+];
 
 impl History {
     /// Holds all that happened against every rule.
@@ -65,18 +111,17 @@ impl History {
     ///
     /// The first rule that is broken.
     pub fn check(&self) -> Checked {
-        self.is_sound()?;
-        self.every_call_ends()?;
-        self.bytes_belong_to_their_version()?;
-        self.strong_reads_are_asked_for()?;
-        self.nothing_is_resurrected()?;
-        self.writes_are_read_back()?;
-        self.staleness_is_bounded()?;
-        self.outages_alone_are_covered()?;
-        self.reads_are_monotonic()?;
-        self.strong_reads_are_linearizable()?;
-        self.everything_is_counted()?;
-        self.limits_are_kept()
+        self.check_but(&[])
+    }
+
+    /// Holds all that happened against every rule but some.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken, of those that are not left out.
+    pub fn check_but(&self, left_out: &[Rule]) -> Checked {
+        let mut checked = CHECKS.iter().filter(|(rule, _)| !left_out.contains(rule));
+        checked.try_for_each(|(_, check)| check(self))
     }
 
     /// Rule 1, from what callers saw alone: strong reads, puts, conditional puts and deletes of each key are
@@ -120,7 +165,12 @@ impl History {
     }
 
     /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a restart has ended on
-    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over then.
+    /// a node, or its future was dropped, no read on it that begins later is answered by a state that was over when the
+    /// call took effect.
+    ///
+    /// A call takes effect between its beginning and its end: when its caller is woken to return, at the latest. An
+    /// answer requested after that, while the caller has yet to run, is as good as one requested after the return, and
+    /// the object may have changed in between. A dropped call takes effect when it is dropped, at the latest.
     ///
     /// # Errors
     ///
@@ -128,11 +178,11 @@ impl History {
     pub fn nothing_is_resurrected(&self) -> Checked {
         self.each_read_after(|call, read, states| match (call.act, &call.outcome) {
             // Rule 3 is about those that succeeded: they may publish what they wrote.
-            (Act::Read(_), _) | (Act::Put(..), Outcome::Done) => Ok(()),
+            (Act::Read(_) | Act::Pass(_) | Act::List, _) | (Act::Put(..), Outcome::Done) => Ok(()),
             // What `expire` keeps may cover an outage.
             (Act::Expire, _) if read.status == Some(Status::Stale) => Ok(()),
             (..) => {
-                let fence = call.ended.unwrap_or(call.begun);
+                let fence = call.effective_by();
                 if states.iter().any(|state| state.is_on_after(fence)) {
                     return Ok(());
                 }
@@ -278,18 +328,87 @@ impl History {
     ///
     /// The two reads.
     pub fn reads_are_monotonic(&self) -> Checked {
-        let oldest: BTreeMap<_, _> = self
-            .reads()
-            .filter_map(|read| Some((read.call.begun.step, self.likely(&read).first()?.number)))
-            .collect();
-        self.each_read_after(|call, read, states| {
-            let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
-            if call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
-                return Ok(());
+        let reads = |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::Read(..)));
+        self.later_reads_see_what(Rule::MonotonicReads, reads)
+    }
+
+    /// Rule 9: on one node, a read sees nothing older than an absence that another saw that had
+    /// returned before it began.
+    ///
+    /// # Errors
+    ///
+    /// The two reads.
+    pub fn absences_are_monotonic(&self) -> Checked {
+        let reads = |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::NotFound));
+        self.later_reads_see_what(Rule::MonotonicAbsences, reads)
+    }
+
+    /// I-36: after the origin has answered a request of a node, with an object, "not modified", "no
+    /// such object" or "another version", reads on that node that begin later see nothing older
+    /// than the answer showed.
+    ///
+    /// # Errors
+    ///
+    /// The request, or the read that passed the cache, and the later read.
+    pub fn answers_are_heard(&self) -> Checked {
+        self.later_reads_see(Rule::AnswersAreHeard, |shown| match shown {
+            Shown::State(state) => Some(state),
+            _ => None,
+        })?;
+        self.later_reads_see_what(Rule::AnswersAreHeard, |call| matches!(call.act, Act::Pass(_)))
+    }
+
+    /// I-36: after a list that shows an object, reads that begin later on its node see nothing
+    /// older of the object.
+    ///
+    /// # Errors
+    ///
+    /// The list and the read.
+    pub fn lists_are_heard(&self) -> Checked {
+        self.later_reads_see(Rule::ListsAreHeard, |shown| match shown {
+            Shown::Listed(state) => Some(state),
+            _ => None,
+        })?;
+        let lists = |call: &Call| call.act == Act::List && call.outcome != Outcome::NotFound;
+        self.later_reads_see_what(Rule::ListsAreHeard, lists)
+    }
+
+    /// I-36: after a list that leaves an object out, reads that begin later on its node see nothing
+    /// older of it.
+    ///
+    /// # Errors
+    ///
+    /// The list and the read.
+    pub fn absences_are_heard(&self) -> Checked {
+        self.later_reads_see(Rule::AbsencesAreHeard, |shown| match shown {
+            Shown::LeftOut(state) => Some(state),
+            _ => None,
+        })?;
+        let lists = |call: &Call| call.act == Act::List && call.outcome == Outcome::NotFound;
+        self.later_reads_see_what(Rule::AbsencesAreHeard, lists)
+    }
+
+    /// I-36: after the origin denied a node access to an object, what it serves of it was asked for
+    /// since.
+    ///
+    /// # Errors
+    ///
+    /// The request that was denied and the read.
+    pub fn denials_are_heard(&self) -> Checked {
+        for denied in self.requests.iter().filter(|request| request.shown == Some(Shown::Denied)) {
+            for read in self.reads_that_heard(denied) {
+                let is_asked = self.requests.iter().any(|request| {
+                    (request.node, &request.key) == (denied.node, &denied.key)
+                        && request.begun > denied.begun
+                        && request.failure.is_none()
+                        && request.ended.is_some_and(|answered| answered < read.ended)
+                });
+                if !is_asked && read.status != Some(Status::Stale) {
+                    return Err(read.breaks(Rule::DenialsAreHeard, [denied.to_string()]));
+                }
             }
-            let seen = format!("the earlier read saw state {seen} or a later one; {}", over(states));
-            Err(read.breaks(Rule::MonotonicReads, [call.to_string(), seen]))
-        })
+        }
+        Ok(())
     }
 
     /// Rules 10 and 11: two histories of one schedule, run one call after the other without faults, over two kinds of
@@ -322,6 +441,56 @@ impl History {
             None => Ok(()),
             Some(what) => Err(violation(Rule::Recorded, "", [what.clone()])),
         }
+    }
+
+    /// Whatever a request showed, as `seen` has it, reads that begin later see that or something
+    /// newer.
+    fn later_reads_see(&self, rule: Rule, seen: impl Fn(Shown) -> Option<usize>) -> Checked {
+        for request in &self.requests {
+            let Some(seen) = request.shown.and_then(&seen) else { continue };
+            for read in self.reads_that_heard(request) {
+                let states = self.possible(&read);
+                // What is marked may cover an outage.
+                if read.status != Some(Status::Stale) && states.iter().all(|state| state.number < seen) {
+                    return Err(read.breaks(rule, [request.to_string(), over(&states)]));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever a call saw that returned, reads that begin later see that or something newer.
+    fn later_reads_see_what(&self, rule: Rule, is_heard: impl Fn(&Call) -> bool) -> Checked {
+        let heard = self.reads().filter(|read| is_heard(read.call));
+        let oldest: BTreeMap<_, _> = heard
+            .filter_map(|read| Some((read.call.begun.step, self.likely(&read).first()?.number)))
+            .collect();
+        self.each_read_after(|call, read, states| {
+            let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
+            if call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
+                return Ok(());
+            }
+            let seen = format!("the earlier one saw state {seen} or a later one; {}", over(states));
+            Err(read.breaks(rule, [call.to_string(), seen]))
+        })
+    }
+
+    /// The reads that began when a request had been answered and the cache had time to hear it:
+    /// later in virtual time. None, if somebody who may have been the one to hear it went away.
+    fn reads_that_heard<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = Read<'a>> {
+        let answered = request.ended.filter(|answered| {
+            !self.calls.iter().any(|call| {
+                call.outcome == Outcome::Unknown
+                    && (call.node, &call.key) == (request.node, &request.key)
+                    && call.begun < *answered
+                    && call.ended.is_none_or(|ended| ended > *answered)
+            })
+        });
+        self.reads().filter(move |read| {
+            (read.call.node, &read.call.key) == (request.node, &request.key)
+                && matches!(read.call.act, Act::Read(_))
+                && answered.is_some_and(|answered| answered.at + self.hearing < read.call.begun.at)
+        })
     }
 
     fn calls_of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Call> {
@@ -380,7 +549,12 @@ struct Read<'a> {
 
 impl<'a> Read<'a> {
     fn of(call: &'a Call) -> Option<Self> {
-        let (Act::Read(rule), Some(ended)) = (call.act, call.ended) else { return None };
+        let ended = call.ended?;
+        let rule = match call.act {
+            Act::Read(rule) | Act::Pass(rule) => rule,
+            Act::List => ReadRule::default(),
+            _ => return None,
+        };
         let (value, status) = match &call.outcome {
             Outcome::Read(value, _, status) => (Some(*value), Some(*status)),
             Outcome::NotFound => (None, None),
@@ -488,7 +662,12 @@ impl fmt::Display for Rule {
             Self::NoLostWakeUp => "rule 7, every call ends",
             Self::Capacity => "rule 8, limits are kept",
             Self::MonotonicReads => "rule 9, reads are monotonic",
+            Self::MonotonicAbsences => "rule 9, absences are monotonic",
             Self::SameAnswers => "rules 10 and 11, no backend changes an answer",
+            Self::AnswersAreHeard => "I-36, answers are heard",
+            Self::ListsAreHeard => "I-36, lists are heard",
+            Self::AbsencesAreHeard => "I-36, absences in lists are heard",
+            Self::DenialsAreHeard => "I-36, denials are heard",
             Self::Recorded => "what the recorder watches",
         })
     }

@@ -163,6 +163,14 @@ impl Tale {
         self.put(9, value, Outcome::Done)
     }
 
+    fn deleted_elsewhere(&mut self) -> &mut Self {
+        let now = self.now();
+        let call = self.history.begin(9, "k", Act::Delete, now);
+        self.history.change("k", None, now);
+        self.history.end(call, Outcome::Done, now);
+        self
+    }
+
     fn put(&mut self, node: usize, value: u64, outcome: Outcome) -> &mut Self {
         let now = self.now();
         let call = self.history.begin(node, "k", Act::Put(value, Needs::Nothing), now);
@@ -176,6 +184,15 @@ impl Tale {
         let key = if act == Act::InvalidatePrefix { "" } else { "k" };
         let call = self.history.begin(0, key, act, self.now());
         self.history.end(call, outcome, self.now());
+        self
+    }
+
+    fn not_found(&mut self) -> &mut Self {
+        let now = self.now();
+        let call = self.history.begin(0, "k", Act::Read(STRONG), now);
+        let request = self.history.ask(0, "k", now);
+        self.history.answer(request, None, now);
+        self.history.end(call, Outcome::NotFound, now);
         self
     }
 
@@ -256,6 +273,35 @@ fn rule_2_what_was_over_at_a_fence_is_not_served_after_it() {
         Status::Fresh,
     );
     tale.holds();
+}
+
+/// The fence is up and its caller woken; before the caller runs, a read is sent, answered, and out of date.
+#[test]
+fn rule_2_a_call_takes_effect_when_its_caller_is_woken_and_not_when_it_gets_to_run() {
+    let told = |wakes: &[bool]| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1);
+        let fence = tale.history.begin(0, "k", Act::Expire, tale.now());
+        for is_last in wakes {
+            tale.history.wake(fence, tale.now());
+            if !is_last {
+                tale.history.sleep(fence);
+            }
+        }
+        tale.written_elsewhere(2);
+        tale.history.wake(fence, tale.now());
+        tale.history.end(fence, Outcome::Done, tale.now());
+        tale.read(AGED, 1, Status::Fresh);
+        tale
+    };
+    told(&[true]).holds();
+    told(&[false, true]).holds();
+    // What it was woken for before was something else.
+    told(&[]).breaks(Rule::NoResurrection);
+    told(&[false]).breaks(Rule::NoResurrection);
+    let mut tale = told(&[true]);
+    tale.written_elsewhere(3).act(Act::Expire, Outcome::Done).read(AGED, 2, Status::Fresh);
+    tale.breaks(Rule::NoResurrection);
 }
 
 #[test]
@@ -370,6 +416,96 @@ fn rule_9_a_read_sees_nothing_older_than_the_one_before() {
     let mut tale = Tale::default();
     tale.written_elsewhere(1).written_elsewhere(2).read(STRONG, 2, Status::Fetched);
     tale.written_elsewhere(1).read(FOREVER, 1, Status::Fetched).holds();
+}
+
+#[test]
+fn rule_9_what_was_not_found_is_not_read_from_a_copy() {
+    let mut tale = Tale::default();
+    tale.written_elsewhere(1).deleted_elsewhere().not_found().read(FOREVER, 1, Status::Fresh);
+    tale.breaks(Rule::MonotonicAbsences);
+    // It was written again.
+    let mut tale = Tale::default();
+    tale.written_elsewhere(1).deleted_elsewhere().not_found().written_elsewhere(1);
+    tale.read(FOREVER, 1, Status::Fresh).holds();
+}
+
+/// An answer about the object, whatever it was asked for, of which nobody's read tells.
+#[test]
+fn what_an_answer_shows_is_not_forgotten() {
+    let told = |shown, rule| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).written_elsewhere(2);
+        let request = tale.history.ask(0, "k", tale.now());
+        tale.history.show(request, shown);
+        tale.history.answer(request, None, tale.now());
+        tale.later(1).read(FOREVER, 1, Status::Fresh);
+        if let Some(rule) = rule {
+            let said = tale.breaks(rule);
+            assert!(said.to_string().contains("shows"), "{said}");
+        } else {
+            tale.holds();
+        }
+    };
+    told(Shown::State(2), Some(Rule::AnswersAreHeard));
+    told(Shown::Listed(2), Some(Rule::ListsAreHeard));
+    told(Shown::LeftOut(2), Some(Rule::AbsencesAreHeard));
+    told(Shown::State(1), None);
+    told(Shown::Listed(1), None);
+    told(Shown::LeftOut(1), None);
+}
+
+#[test]
+fn what_a_call_shows_that_is_passed_on_is_not_forgotten() {
+    let told = |act, outcome| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).written_elsewhere(2);
+        if outcome == Outcome::NotFound {
+            tale.deleted_elsewhere();
+        }
+        let call = tale.history.begin(0, "k", act, tale.now());
+        let request = tale.history.ask(0, "k", tale.now());
+        tale.history.answer(request, None, tale.now());
+        tale.history.end(call, outcome, tale.now());
+        tale.read(FOREVER, 1, Status::Fresh);
+        tale
+    };
+    let seen = || Outcome::Read(2, Some("\"2\"".into()), Status::Fetched);
+    told(Act::Pass(STRONG), seen()).breaks(Rule::AnswersAreHeard);
+    told(Act::List, seen()).breaks(Rule::ListsAreHeard);
+    told(Act::List, Outcome::NotFound).breaks(Rule::AbsencesAreHeard);
+    let left_out = [Rule::ListsAreHeard, Rule::AbsencesAreHeard];
+    assert_eq!(told(Act::List, seen()).history.check_but(&left_out), Ok(()));
+}
+
+#[test]
+fn what_was_denied_is_asked_for_before_it_is_served_again() {
+    let told = |asks: bool| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).read(STRONG, 1, Status::Fetched);
+        let request = tale.history.ask(0, "k", tale.now());
+        tale.history.show(request, Shown::Denied);
+        tale.history.answer(request, Some(ErrorKind::PermissionDenied), tale.now());
+        if asks {
+            tale.later(1).read(STRONG, 1, Status::Revalidated);
+        }
+        tale.later(1).read(FOREVER, 1, Status::Fresh);
+        tale
+    };
+    told(true).holds();
+    told(false).breaks(Rule::DenialsAreHeard);
+}
+
+/// Its caller went away before it could hear it, perhaps.
+#[test]
+fn what_nobody_may_have_heard_may_be_forgotten() {
+    let mut tale = Tale::default();
+    tale.written_elsewhere(1).written_elsewhere(2);
+    let call = tale.history.begin(0, "k", Act::Read(STRONG), tale.now());
+    let request = tale.history.ask(0, "k", tale.now());
+    tale.history.show(request, Shown::State(2));
+    tale.history.answer(request, None, tale.now());
+    tale.history.end(call, Outcome::Unknown, tale.now());
+    tale.later(1).read(FOREVER, 1, Status::Fresh).holds();
 }
 
 #[test]

@@ -84,4 +84,8 @@ impl Backend for Watched {
     fn usage(&self) -> Usage {
         self.inner.usage()
     }
+
+    fn negative_entries(&self) -> u64 {
+        self.inner.negative_entries()
+    }
 }

@@ -9,10 +9,13 @@
 //! origin waits; tokio's paused clock goes on when every task waits for time.
 
 mod backend;
+pub mod command;
 mod conductor;
 mod node;
 mod origin;
+mod recorder;
 mod schedule;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -40,13 +43,16 @@ pub type Backends<'a> = dyn Fn(u64, usize) -> Arc<dyn Backend> + Sync + 'a;
 ///
 /// If a cache or a backend does so on its caller's side; inside of a tokio runtime.
 pub fn run(schedule: &Schedule, backends: &Backends<'_>) -> History {
+    played(schedule.seed, node::play(schedule, backends))
+}
+
+/// What is played in virtual time.
+fn played(seed: u64, play: impl Future<Output = History>) -> History {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     // How many tasks run between two looks at the callers and at the timers.
-    let interval = 1 + u32::try_from(schedule.seed % 7).unwrap_or(0);
+    let interval = 1 + u32::try_from(seed % 7).unwrap_or(0);
     let runtime = runtime.enable_time().start_paused(true).event_interval(interval).build();
-    runtime
-        .expect("a runtime without I/O needs nothing of the system")
-        .block_on(node::play(schedule, backends))
+    runtime.expect("a runtime without I/O needs nothing of the system").block_on(play)
 }
 
 /// Plays `schedule` and holds its history against the rules.
@@ -55,8 +61,22 @@ pub fn run(schedule: &Schedule, backends: &Backends<'_>) -> History {
 ///
 /// The rule that is broken; a panic breaks [`Rule::Recorded`].
 pub fn check(schedule: &Schedule, backends: &Backends<'_>) -> Result<History, Violation> {
-    let history = catch_unwind(AssertUnwindSafe(|| run(schedule, backends))).map_err(panicked)?;
-    history.check().map(|()| history)
+    checked(|| run(schedule, backends), &[])
+}
+
+/// The history, held against the rules but for some.
+fn checked(run: impl FnOnce() -> History, left_out: &[Rule]) -> Result<History, Violation> {
+    let history = catch_unwind(AssertUnwindSafe(run)).map_err(panicked)?;
+    history.check_but(left_out).map(|()| history)
+}
+
+/// What schedules have in common.
+pub trait Shrinks: Clone + fmt::Display {
+    /// What it was drawn from.
+    fn seed(&self) -> u64;
+
+    /// Schedules that do a little less, those that do much less first.
+    fn smaller(&self) -> Box<dyn Iterator<Item = Self> + '_>;
 }
 
 /// How much was played.
@@ -72,11 +92,11 @@ pub struct Explored {
 
 /// A schedule that breaks a rule.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub struct Failure<S = Schedule> {
     /// What is broken.
     pub violation: Violation,
     /// The schedule, with all that could be left out left out.
-    pub schedule: Schedule,
+    pub schedule: S,
 }
 
 /// Checks the schedules of all `seeds` with `nodes` nodes, up to the first that breaks a rule, which is shrunk.
@@ -85,12 +105,35 @@ pub struct Failure {
 ///
 /// That schedule.
 pub fn explore(seeds: Range<u64>, nodes: usize, backends: &Backends<'_>) -> Result<Explored, Box<Failure>> {
+    explore_but(seeds, nodes, backends, &[])
+}
+
+/// The same, but for the rules `left_out`.
+///
+/// # Errors
+///
+/// The first schedule that breaks another rule.
+pub fn explore_but(
+    seeds: Range<u64>,
+    nodes: usize,
+    backends: &Backends<'_>,
+    left_out: &[Rule],
+) -> Result<Explored, Box<Failure>> {
+    let check = |schedule: &Schedule| checked(|| run(schedule, backends), left_out);
+    explored(seeds, |seed| Schedule::new(seed, nodes), check)
+}
+
+fn explored<S: Shrinks>(
+    seeds: Range<u64>,
+    new: impl Fn(u64) -> S,
+    check: impl Fn(&S) -> Result<History, Violation>,
+) -> Result<Explored, Box<Failure<S>>> {
     let mut explored = Explored::default();
     for seed in seeds {
-        let schedule = Schedule::new(seed, nodes);
-        match check(&schedule, backends) {
+        let schedule = new(seed);
+        match check(&schedule) {
             Ok(history) => explored += Explored::of(&history),
-            Err(violation) => return Err(Box::new(shrunk(schedule, violation, backends))),
+            Err(violation) => return Err(Box::new(shrunk(schedule, violation, check))),
         }
     }
     Ok(explored)
@@ -111,13 +154,17 @@ impl AddAssign for Explored {
 }
 
 /// The schedule without all that it needs not to break the same rule.
-fn shrunk(schedule: Schedule, violation: Violation, backends: &Backends<'_>) -> Failure {
+fn shrunk<S: Shrinks>(
+    schedule: S,
+    violation: Violation,
+    check: impl Fn(&S) -> Result<History, Violation>,
+) -> Failure<S> {
     let mut failure = Failure { violation, schedule };
     let mut runs_left = SHRINKING_RUNS_MAX;
     loop {
         let smaller = failure.schedule.smaller().find_map(|schedule| {
             runs_left = runs_left.checked_sub(1)?;
-            let violation = check(&schedule, backends).err()?;
+            let violation = check(&schedule).err()?;
             (violation.rule == failure.violation.rule).then_some(Failure { violation, schedule })
         });
         match smaller {
@@ -135,12 +182,12 @@ fn panicked(panic: Box<dyn Any + Send>) -> Violation {
     Violation { rule: Rule::Recorded, key: String::new(), events: vec![format!("it panicked: {said}")] }
 }
 
-impl fmt::Display for Failure {
+impl<S: Shrinks> fmt::Display for Failure<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}: {}\n{}", self.schedule.seed, self.violation, self.schedule)
+        write!(f, "seed {}: {}\n{}", self.schedule.seed(), self.violation, self.schedule)
     }
 }
 
-impl std::error::Error for Failure {}
+impl<S: Shrinks + fmt::Debug> std::error::Error for Failure<S> {}
 
 const SHRINKING_RUNS_MAX: u32 = 3_000;

@@ -3,9 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    future::poll_fn,
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 
@@ -13,9 +11,10 @@ use bytes::Bytes;
 use cache_core::{
     Backend, Entry, ErrorKind, Identity, Key, Origin, PutCondition, ReadThrough, Result, Served, Version,
 };
+use tokio::task::unconstrained;
 
 use super::{
-    Backends, Leaves, Plan, Planned, Schedule,
+    Backends, Plan, Planned, Schedule,
     backend::Watched,
     conductor::{Caller, Conductor, Ready},
     origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
@@ -51,7 +50,8 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
             .collect()
     };
     let random = Random::stream(schedule.seed, CONDUCTOR);
-    let conductor = Conductor::new(callers, Arc::clone(&play.ready), random);
+    // Unconstrained, since tokio's budget for one poll would have calls wait that could return.
+    let conductor = unconstrained(Conductor::new(callers, Arc::clone(&play.ready), random));
     // Whatever has not ended then never will.
     if !matches!(tokio::time::timeout(Duration::from_secs(3_600), conductor).await, Ok(true)) {
         return play.history();
@@ -101,7 +101,7 @@ impl Play<'_> {
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
             .identity(Identity::named("the simulated origin"))
-            .clock(Arc::new(TickingClock::new(self.world.clock, ms(tick))))
+            .clock(Arc::new(TickingClock::new(self.world.recorder.clock, ms(tick))))
             .build()
             .expect("no setting of a schedule is zero where it must not be");
         Node { number, instance, cache, backend, seen: BTreeMap::new(), gets: 0, dropped_gets: 0 }
@@ -143,7 +143,9 @@ impl Play<'_> {
         let prefix = &planned.key[..2];
         let key = if act == Act::InvalidatePrefix { prefix } else { planned.key };
         let call = self.begin(planned.node, key, act);
-        let outcome = self.unless_dropped(planned, instance, async {
+        let is_replaced = || self.nodes[planned.node].borrow().instance != instance;
+        let (recorder, calls) = (&self.world.recorder, [call]);
+        let outcome = recorder.unless_dropped(&calls, planned.dropped, is_replaced, async {
             match (act, planned.plan) {
                 (_, Plan::Get(rule)) => match cache.get(key, Some(&rule.freshness())).await {
                     Ok(served) => self.served(planned, instance, &served),
@@ -224,37 +226,6 @@ impl Play<'_> {
         self.end(call, Outcome::Done);
     }
 
-    /// `None` if the caller goes away, or the cache does.
-    async fn unless_dropped<T>(
-        &self,
-        planned: &Planned,
-        instance: u64,
-        call: impl Future<Output = T>,
-    ) -> Option<T> {
-        let mut call = Box::pin(call);
-        let mut polls_left = match planned.dropped {
-            Some(Leaves::AtPoll(n)) => n,
-            _ => u32::MAX,
-        };
-        let mut goes = match planned.dropped {
-            Some(Leaves::After(span)) => Some(Box::pin(tokio::time::sleep(span))),
-            _ => None,
-        };
-        poll_fn(|context| {
-            if self.nodes[planned.node].borrow().instance != instance {
-                return Poll::Ready(None);
-            }
-            if let Poll::Ready(ended) = call.as_mut().poll(context) {
-                return Poll::Ready(Some(ended));
-            }
-            // A call that was never polled has not begun.
-            polls_left -= 1;
-            let is_late = goes.as_mut().is_some_and(|goes| goes.as_mut().poll(context).is_ready());
-            if polls_left == 0 || is_late { Poll::Ready(None) } else { Poll::Pending }
-        })
-        .await
-    }
-
     fn served(&self, planned: &Planned, instance: u64, served: &Served) -> Outcome {
         // No schedule puts a value of zero.
         let value = value_of(served.entry.body()).unwrap_or(0);
@@ -304,11 +275,11 @@ impl Play<'_> {
     }
 
     fn begin(&self, node: usize, key: &str, act: Act) -> CallId {
-        self.world.history().begin(node, key, act, self.world.now())
+        self.world.recorder.begin(node, key, act)
     }
 
     fn end(&self, call: CallId, outcome: Outcome) {
-        self.world.history().end(call, outcome, self.world.now());
+        self.world.recorder.end(call, outcome);
     }
 
     /// Waits until nothing is in the air, and notes what is there then.
@@ -379,7 +350,9 @@ impl Node {
         let mut counted = Some((0, 0));
         for key in KEYS {
             counted = match (counted, shown(&self.backend, key).await) {
-                (Some((entries, bytes)), Ok(Some(entry))) => Some((entries + 1, bytes + entry.weight())),
+                (Some((copies, bytes)), Ok(Some(entry))) => {
+                    Some((copies + u64::from(!entry.is_absent()), bytes + entry.weight()))
+                }
                 (counted, Ok(None)) => counted,
                 _ => None,
             };

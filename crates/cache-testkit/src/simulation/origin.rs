@@ -4,33 +4,30 @@
 //! It answers in one step: a request takes a while, takes effect or is evaluated, and its answer takes a while.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validation, Validator,
-    Version,
+    Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
 };
 
-use super::{Schedule, schedule::ms};
-use crate::{
-    FaultyOrigin, OriginFault, OriginOperation, OriginRequest, TokioClock, history::History, random::Random,
+use super::{
+    Schedule,
+    recorder::{Recorder, Streams},
+    schedule::ms,
 };
+use crate::{FaultyOrigin, OriginFault, OriginOperation, OriginRequest, history::History, random::Random};
 
 /// The objects, and the record of all that happens to them.
 pub(super) struct World {
-    pub(super) clock: TokioClock,
-    history: Mutex<History>,
-    seed: u64,
+    pub(super) recorder: Arc<Recorder>,
     faults: u8,
     odd_tags: u8,
     retries: bool,
-    /// A node, a key and a use have their own, so that less of a schedule changes little of the rest.
-    streams: Mutex<BTreeMap<(usize, String, u64), Arc<Random>>>,
+    streams: Streams,
 }
 
 /// The origin as one cache reaches it. What is asked of it and answered is recorded.
@@ -50,23 +47,21 @@ impl World {
     pub(super) fn new(schedule: &Schedule) -> Arc<Self> {
         let &Schedule { seed, faults, odd_tags, retries, time_to_live, .. } = schedule;
         Arc::new(Self {
-            clock: TokioClock::new(),
-            history: Mutex::new(History::new(time_to_live)),
-            seed,
+            recorder: Recorder::new(time_to_live),
             faults,
             odd_tags,
             retries,
-            streams: Mutex::default(),
+            streams: Streams::new(seed, ORIGIN),
         })
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recorder.history()
     }
 
     /// Since the start.
     pub(super) fn now(&self) -> Duration {
-        self.clock.now().saturating_since(Moment::from_nanos(0))
+        self.recorder.now()
     }
 
     pub(super) fn change(&self, key: &str, value: Option<u64>) {
@@ -83,12 +78,7 @@ impl World {
     }
 
     fn stream(&self, node: usize, key: &str, purpose: u64) -> Arc<Random> {
-        // By name, not by the order of coming.
-        let name = key.bytes().fold(node as u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
-        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = streams.entry((node, key.to_owned(), purpose));
-        let new = || Arc::new(Random::stream(self.seed, ORIGIN + (purpose << 8) + (name << 16)));
-        Arc::clone(stream.or_insert_with(new))
+        self.streams.of(node, key, purpose)
     }
 
     /// A tag for an answer with `value`, mostly the right one. It may be repeated, but never names anything else.

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::Shrinks;
 use crate::{history::ReadRule, random::Random};
 
 /// A whole schedule. With its seed it says all that happens.
@@ -170,18 +171,15 @@ impl Schedule {
         }
         schedule
     }
+}
 
-    /// Schedules that do a little less, those that do much less first.
-    pub(super) fn smaller(&self) -> impl Iterator<Item = Self> + use<'_> {
-        let n = self.calls.len();
-        let sizes = std::iter::successors(Some(n / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
-        let without = sizes.flat_map(move |size| {
-            (0..n).step_by(size).map(move |from| {
-                let mut calls = self.calls.clone();
-                calls.drain(from..(from + size).min(n));
-                Self { calls, ..self.clone() }
-            })
-        });
+impl Shrinks for Schedule {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn smaller(&self) -> Box<dyn Iterator<Item = Self> + '_> {
+        let without = with_fewer(&self.calls).map(|calls| Self { calls, ..self.clone() });
         let plainer = [
             Self { faults: 0, ..self.clone() },
             Self { odd_tags: 0, ..self.clone() },
@@ -191,13 +189,26 @@ impl Schedule {
             Self { time_to_live: None, ..self.clone() },
             Self { max_in_flight: usize::MAX, ..self.clone() },
         ];
-        let patient = (0..n).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
+        let patient = (0..self.calls.len()).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
             let mut calls = self.calls.clone();
             calls[at].dropped = None;
             Self { calls, ..self.clone() }
         });
-        without.chain(plainer.into_iter().filter(move |plainer| plainer != self)).chain(patient)
+        Box::new(without.chain(plainer.into_iter().filter(move |plainer| plainer != self)).chain(patient))
     }
+}
+
+/// Without some of them: first without many, then without one.
+pub(super) fn with_fewer<T: Clone>(calls: &[T]) -> impl Iterator<Item = Vec<T>> + use<'_, T> {
+    let n = calls.len();
+    let sizes = std::iter::successors(Some(n / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
+    sizes.flat_map(move |size| {
+        (0..n).step_by(size).map(move |from| {
+            let mut fewer = calls.to_vec();
+            fewer.drain(from..(from + size).min(n));
+            fewer
+        })
+    })
 }
 
 fn plan(random: &Random, reads: u8, value: u64) -> Plan {
@@ -220,12 +231,16 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
     }
 }
 
+/// In milliseconds.
+pub(super) const fn rule(max_age: u64, stale_while_revalidate: u64, stale_if_error: u64) -> ReadRule {
+    ReadRule {
+        max_age: ms(max_age),
+        stale_while_revalidate: ms(stale_while_revalidate),
+        stale_if_error: ms(stale_if_error),
+    }
+}
+
 fn read(random: &Random) -> Plan {
-    let rule = |max_age, stale_while_revalidate, stale_if_error| {
-        let [max_age, stale_while_revalidate, stale_if_error] =
-            [max_age, stale_while_revalidate, stale_if_error].map(ms);
-        ReadRule { max_age, stale_while_revalidate, stale_if_error }
-    };
     Plan::Get(match random.below(14) {
         0..3 => rule(0, 0, 0),
         3..5 => rule(0, 0, 30),
@@ -236,7 +251,7 @@ fn read(random: &Random) -> Plan {
     })
 }
 
-const IMMUTABLE: ReadRule = ReadRule {
+pub(super) const IMMUTABLE: ReadRule = ReadRule {
     max_age: Duration::MAX,
     stale_while_revalidate: Duration::ZERO,
     stale_if_error: Duration::ZERO,

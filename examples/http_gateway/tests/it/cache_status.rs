@@ -3,13 +3,40 @@
 use std::time::Duration;
 
 use cache_facade::Freshness;
-use cache_testkit::{Fault, Operation};
+use cache_testkit::{Failure, Fault, Operation};
 
 use crate::world::{Answer, MINUTE, World, bytes};
 
+#[tokio::test]
+async fn an_error_has_its_word_too() {
+    let world = World::new(|builder| builder.origin_timeout(MINUTE), |gateway| gateway).await;
+    world.put("a", bytes(25)).await;
+    check(&world.get("/none").await, "object-cache; fwd=miss; fwd-status=404");
+    check(
+        &world.get_with("/a", &[("If-Match", "\"x\"")]).await,
+        "object-cache; fwd=uri-miss; fwd-status=200",
+    );
+    check(&world.get_with("/a", &[("Range", "bytes=99-")]).await, "object-cache; fwd=miss; fwd-status=416");
+    check(&world.get("/a/../b").await, None);
+    check(&world.ask("PUT", "/a", &[]).await, None);
+    for (failure, word) in [
+        (Failure::PermissionDenied, "object-cache; fwd=miss; fwd-status=403"),
+        (Failure::Unavailable, "object-cache; fwd=miss; detail=unavailable"),
+    ] {
+        world.store.fault(Fault::error(failure));
+        check(&world.get("/a").await, word);
+        check(&world.head_with("/a", &[]).await, word);
+        world.store.heal();
+    }
+    world.store.fault(Fault::panic().once());
+    check(&world.get("/b").await, "object-cache; detail=panicked");
+    world.cached.close().await.unwrap();
+    check(&world.get("/a").await, "object-cache; detail=closed");
+}
+
 #[track_caller]
-fn check(answer: &Answer, expected: &str) {
-    assert_eq!(answer.header("cache-status"), Some(expected));
+fn check<'a>(answer: &Answer, expected: impl Into<Option<&'a str>>) {
+    assert_eq!(answer.header("cache-status"), expected.into());
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn chromium_shows_the_demo() {
     let Some(shown) = chromium(&server, "/", profile.path()).await else { return };
     for row in [
         "<td>index.html</td><td>200</td><td>object-cache; fwd=stale; fwd-status=304</td>",
-        "<td>no-such-object</td><td>404</td><td></td>",
+        "<td>no-such-object</td><td>404</td><td>object-cache; fwd=miss; fwd-status=404</td>",
     ] {
         assert!(shown.contains(row), "{shown}");
     }
@@ -163,7 +163,7 @@ async fn chromium_shows_the_demo() {
 
 #[tokio::test]
 async fn promtool_can_read_the_figures() {
-    let world = World::strong().await;
+    let world = World::new(|builder| builder, |gateway| gateway.metrics_path("/metrics")).await;
     world.put("a", bytes(25)).await;
     world.get("/a").await;
     world.get("/a").await;

@@ -118,6 +118,7 @@ async fn a_short_body_that_is_not_held_is_no_success() {
     world.put("a", whole.clone()).await;
     world.store.fault(Fault::body(BodyFault::Truncated(500_000)));
     check_cut(&world.raw("/a").await, &whole);
+    assert_eq!(*world.failures.lock().unwrap(), ["a"]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What is said of an object, and its bytes.
 
-use cache_facade::object_store::Attribute;
+use cache_facade::object_store::{Attribute, Attributes, ObjectStore, PutOptions, path::Path};
 use cache_testkit::{BodyFault, Fault, Operation, TagFault};
 use tokio::io::AsyncReadExt;
 
@@ -60,6 +60,50 @@ async fn what_http_cannot_say_is_left_out() {
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(answer.header("cache-control"), Some("no-cache"));
     assert_eq!((answer.header("content-language"), answer.header("set-cookie")), (None, None));
+}
+
+#[tokio::test]
+async fn metadata_of_users_is_said_as_s3_says_it() {
+    let world = World::strong().await;
+    let metadata = |name: &'static str| Attribute::Metadata(name.into());
+    let attributes = [
+        (metadata("owner"), "somebody"),
+        (metadata("Kind"), " a poem\t"),
+        (metadata("empty"), ""),
+        (metadata("place"), "Z\u{fc}rich"),
+        (metadata("lines"), "a\r\nSet-Cookie: b"),
+        (metadata("zero"), "a\0b"),
+        (metadata("a name"), "x"),
+        (metadata("a:\r\nSet-Cookie"), "x"),
+    ];
+    world.put_with("a", "words", attributes).await;
+    for answer in [world.get("/a").await, world.head_with("/a", &[]).await] {
+        let known = answer.names().into_iter().filter(|name| name.starts_with("x-amz-meta-"));
+        let known: Vec<_> = known.map(|name| (&name[11..], answer.header(name).unwrap())).collect();
+        assert_eq!(
+            known,
+            [("empty", ""), ("kind", "a poem"), ("owner", "somebody"), ("place", "Z\u{fc}rich")]
+        );
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_no_more_than_clients_take() {
+    let world = World::strong().await;
+    let names = (0..200).map(|n| (Attribute::Metadata(format!("n{n:03}").into()), "short"));
+    let long: &'static str = "x".repeat(3000).leak();
+    let fields = async |key: &str, attributes: Vec<(Attribute, &'static str)>| {
+        let attributes = Attributes::from_iter(attributes);
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        world.store.inner().put_opts(&Path::from(key), "words".into(), options).await.unwrap();
+        let answer = world.get(&format!("/{key}")).await;
+        assert_eq!(answer.body, "words");
+        answer.names().iter().filter(|name| name.starts_with("x-amz-meta-")).count()
+    };
+    assert_eq!(fields("many", names.collect()).await, 50);
+    let large = ["a", "b", "c"].map(|name| (Attribute::Metadata(name.into()), long));
+    assert_eq!(fields("large", large.into()).await, 1);
 }
 
 #[tokio::test]

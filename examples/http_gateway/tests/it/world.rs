@@ -199,14 +199,30 @@ pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: 
 }
 
 async fn raw(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut connection = begin(address, method, path, headers).await;
+    rest(begin(address, method, path, headers).await).await
+}
+
+/// What is answered to these bytes.
+pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(request).await.unwrap();
+    Answer::parse(&rest(connection).await)
+}
+
+/// Whatever comes before the connection ends.
+pub(crate) async fn rest(mut connection: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A connection that was cut may say so; what came before counts.
     let _ = connection.read_to_end(&mut bytes).await;
     bytes
 }
 
-async fn begin(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+pub(crate) async fn begin(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> TcpStream {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cache_core::{ErrorCounts, ErrorKind};
 use cache_metrics::{Source, Value, names::ORIGIN_REQUESTS, samples};
 use cache_store::CachedStore;
 use cache_testkit::{Failure, Fault, Operation};
@@ -209,4 +210,30 @@ async fn a_request_in_which_the_store_panics_has_failed() {
     };
     assert!(reader.await.map_or(true, |read| read.is_err()));
     assert_eq!((cached.stats().block_requests.failed, cached.stats().requests_in_flight), (1, 0));
+}
+
+/// What is refused is told apart: rights, a condition, and an outage.
+#[tokio::test]
+async fn errors_of_requests_are_counted_by_kind() {
+    let store = with_object(40).await;
+    let cached = lasting(&store);
+    get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
+    store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Put).once());
+    cached.put(&path(), "x".into()).await.unwrap_err();
+    cached.put_opts(&path(), "x".into(), PutOptions::from(PutMode::Create)).await.unwrap_err();
+    // Of a deletion whose error may be anybody's, too.
+    let paths = ["a", "b"].map(|path| Ok(Path::from(path)));
+    store.fault(Fault::error(Failure::Unavailable).on(Operation::Delete).times(2));
+    let deleted: Vec<_> = cached.delete_stream(stream::iter(paths).boxed()).collect().await;
+    assert!(deleted.iter().all(Result::is_err));
+
+    let counted = |counts: ErrorCounts| counts.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+    let expected =
+        [(ErrorKind::PreconditionFailed, 1), (ErrorKind::PermissionDenied, 1), (ErrorKind::Unavailable, 2)];
+    assert_eq!(counted(cached.stats().request_errors), expected);
+    // Those of heads are exported with them.
+    store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Head).once());
+    cached.head(&Path::from("other")).await.unwrap_err();
+    let exported = Source::from(&cached).snapshot().unwrap().stats.origin.errors_by_kind;
+    assert_eq!(exported.of(ErrorKind::PermissionDenied), 2);
 }

@@ -4,16 +4,24 @@
 
 mod conditions;
 mod conformance;
+mod disk;
+mod errors;
 mod figures;
 mod fills;
 mod get;
+mod joined;
 mod lies;
+mod limits;
 mod lists;
 mod model;
+mod observations;
 mod odd;
 mod policies;
+mod races;
 mod ranges;
 mod readahead;
+mod refused;
+mod rewritten;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]

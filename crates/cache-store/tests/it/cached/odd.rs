@@ -15,9 +15,10 @@ use object_store::{
 type Edit<T> = Box<dyn Fn(T) -> T + Send + Sync>;
 
 pub(crate) struct Odd {
-    inner: InMemory,
+    inner: Arc<dyn ObjectStore>,
     hears: Edit<GetOptions>,
     answers: Edit<GetResult>,
+    lists: Arc<dyn Fn(ObjectMeta) -> ObjectMeta + Send + Sync>,
 }
 
 impl Odd {
@@ -55,7 +56,17 @@ impl Odd {
     }
 
     fn store(hears: Edit<GetOptions>, answers: Edit<GetResult>) -> FaultyStore {
-        FaultyStore::new(Arc::new(Self { inner: InMemory::new(), hears, answers }))
+        let inner = Arc::new(InMemory::new());
+        FaultyStore::new(Arc::new(Self { inner, hears, answers, lists: Arc::new(|object| object) }))
+    }
+
+    /// `inner`, whose lists show something else.
+    pub(crate) fn lists(
+        inner: Arc<dyn ObjectStore>,
+        edit: impl Fn(ObjectMeta) -> ObjectMeta + Send + Sync + 'static,
+    ) -> Self {
+        let (hears, answers): (Edit<_>, Edit<_>) = (Box::new(|options| options), Box::new(|answer| answer));
+        Self { inner, hears, answers, lists: Arc::new(edit) }
     }
 }
 
@@ -111,7 +122,8 @@ impl ObjectStore for Odd {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let edit = Arc::clone(&self.lists);
+        self.inner.list(prefix).map_ok(move |object| edit(object)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

@@ -1,10 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{Backend, Entry, ErrorKind, Freshness, Usage};
-use cache_store::{CachedStore, CachedStoreBuilder, ValidatorStrength};
-use cache_testkit::FaultyStore;
+use cache_store::{CachedStore, CachedStoreBuilder, OnlyIfCached, ValidatorStrength};
+use cache_testkit::{FaultyStore, MapBackend};
+use object_store::{Attribute, Error, GetOptions, ObjectStore, PutOptions};
 
-use super::{HOUR, body, builder, read_all, with_object};
+use super::{HOUR, body, builder, part, read, read_all, with_object};
+use crate::path;
 
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error() {
@@ -97,4 +99,45 @@ async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
         assert_eq!(super::read(&cached, 3..88).await, super::part(3..88));
     }
     assert_eq!(store.count(), 4);
+}
+
+#[tokio::test]
+async fn what_the_predicate_refuses_is_read_each_time_and_not_kept() {
+    let store = FaultyStore::in_memory();
+    let backend = Arc::new(MapBackend::new());
+    let cached = CachedStore::builder(Arc::new(store.clone()))
+        .backend(backend.clone())
+        .block_size(5)
+        .freshness(Freshness::max_age(HOUR))
+        .cache_if(|_, attributes| attributes.get(&Attribute::CacheControl).is_none());
+    let cached = cached.build().unwrap();
+    let put = async |attributes: &[(Attribute, &'static str)]| {
+        let attributes = attributes.iter().cloned().collect();
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        store.inner().put_opts(&path(), body(20).into(), options).await.unwrap();
+    };
+    put(&[(Attribute::CacheControl, "no-store")]).await;
+    for _ in 0..3 {
+        assert_eq!(read(&cached, 3..9).await, part(3..9));
+        assert_eq!(read_all(&cached).await, body(20));
+    }
+    assert_eq!((store.count(), backend.usage().entries), (6, 0));
+    // Another version may be cached, and the next one not.
+    put(&[]).await;
+    read_all(&cached).await;
+    store.reset();
+    read_all(&cached).await;
+    assert_eq!(store.count(), 0);
+    put(&[(Attribute::CacheControl, "no-store")]).await;
+    cached.invalidate(&path()).await.unwrap();
+    assert_eq!((read_all(&cached).await, read_all(&cached).await), (body(20), body(20)));
+    assert_eq!(store.count(), 2);
+    assert!(matches!(cached.get_opts(&path(), only_if_cached()).await, Err(Error::Generic { .. })));
+}
+
+fn only_if_cached() -> GetOptions {
+    let mut options = GetOptions::new();
+    options.extensions.insert(OnlyIfCached);
+    options.extensions.insert(Freshness::max_age(HOUR));
+    options
 }

@@ -1,0 +1,116 @@
+//! `CachedStore` as the simulation calls it, and what it is made of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cache_core::{Backend, Status};
+use cache_store::{Bypass, CacheOutcome, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength};
+use cache_testkit::{
+    MapBackend, WaitingBackend,
+    history::Rule,
+    simulation::store::{CachedObjects, Opening},
+};
+use object_store::{GetOptions, GetResult, ObjectStore, path::Path};
+
+/// Rules that do not hold yet. Each line that goes is one that holds.
+pub(crate) const NOT_YET: &[Rule] = &[
+    Rule::MonotonicAbsences,
+    Rule::AnswersAreHeard,
+    Rule::ListsAreHeard,
+    Rule::AbsencesAreHeard,
+    Rule::DenialsAreHeard,
+];
+
+/// A backend's name, and how it is made from the schedule's seed and the node's number.
+pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
+
+/// In turn: one without limits; one that waits at every call; one that also refuses and fails.
+pub(crate) const BACKENDS: [Named; 3] = [
+    ("map", |_, _| Arc::new(MapBackend::new())),
+    ("waiting", |seed, node| waiting(0, seed, node)),
+    ("refusing", |seed, node| waiting(50, seed, node)),
+];
+
+fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
+    let latency_max = Duration::from_millis(1 + seed % 7).min(LATENCY_MAX);
+    let seed = seed ^ (node as u64) << 16;
+    Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, seed).with_latency_max(latency_max))
+}
+
+/// The cache of a node over a backend.
+pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn CachedObjects> {
+    let schedule = opening.schedule;
+    let cached = CachedStore::builder(Arc::clone(&opening.store))
+        .backend(backend(opening.seed, opening.node))
+        .clock(Arc::clone(&opening.clock))
+        .freshness(opening.freshness)
+        .time_to_live(schedule.time_to_live)
+        .origin_timeout(schedule.origin_timeout)
+        .block_size(schedule.block_size)
+        .coalesce_gap(schedule.coalesce_gap)
+        .readahead(schedule.readahead)
+        .max_object_size(schedule.max_object_size)
+        .strength(ValidatorStrength::Strong)
+        .build();
+    let cached = cached.expect("no setting of a schedule is wrong");
+    // A few calls of the backend, one after the other, each of which may find others before it.
+    let hearing = if name == "map" { Duration::ZERO } else { 10 * LATENCY_MAX };
+    Arc::new(Subject { cached, hearing })
+}
+
+struct Subject {
+    cached: CachedStore,
+    hearing: Duration,
+}
+
+const LATENCY_MAX: Duration = Duration::from_millis(7);
+
+#[async_trait]
+impl CachedObjects for Subject {
+    fn objects(&self) -> &dyn ObjectStore {
+        &self.cached
+    }
+
+    fn past_the_cache(&self, mut options: GetOptions) -> GetOptions {
+        options.extensions.insert(Bypass);
+        options
+    }
+
+    fn only_if_cached(&self, mut options: GetOptions) -> GetOptions {
+        options.extensions.insert(OnlyIfCached);
+        options
+    }
+
+    fn status(&self, answer: &GetResult) -> Option<Status> {
+        match answer.extensions.get::<CacheStatus>()?.outcome() {
+            CacheOutcome::Fresh => Some(Status::Fresh),
+            CacheOutcome::Revalidated => Some(Status::Revalidated),
+            CacheOutcome::Fetched => Some(Status::Fetched),
+            CacheOutcome::Refetched => Some(Status::Refetched),
+            CacheOutcome::Stale => Some(Status::Stale),
+            _ => None,
+        }
+    }
+
+    fn hearing_takes(&self) -> Duration {
+        self.hearing
+    }
+
+    async fn invalidate(&self, location: &Path) -> bool {
+        self.cached.invalidate(location).await.is_ok()
+    }
+
+    fn invalidate_prefix(&self, prefix: &str) -> bool {
+        self.cached.invalidate_prefix(prefix).is_ok()
+    }
+
+    async fn clear(&self) -> bool {
+        self.cached.clear().await.is_ok()
+    }
+
+    async fn close(&self) {
+        // If the backend fails to free its memory, it is closed all the same.
+        let _ = self.cached.close().await;
+    }
+}

@@ -1,0 +1,97 @@
+//! What the store says is heard, whichever request it answers (I-36).
+//!
+//! The answers to requests for heads are heard by `cache_core` itself. All others come here: those of
+//! lists, of reads that pass through, of requests for blocks, of a copy's source. A read that begins
+//! after one of them is never served a version older than it showed.
+
+use std::sync::Arc;
+
+use cache_core::{Entry, Error, ErrorKind, Observation};
+use object_store::{GetOptions, ObjectMeta, path::Path};
+
+use super::{Shared, conditions, head, read::store_error};
+use crate::{tag, validator::version_of};
+
+impl Shared {
+    /// An answer of the store has shown this of the object at `location`.
+    pub(super) async fn observe(&self, location: &Path, shown: Observation) {
+        self.heads.observe(&head::key_of(location), shown).await;
+    }
+
+    /// The store has answered a read of the object at `location`, made with `options`.
+    pub(super) async fn hear_read(
+        &self,
+        location: &Path,
+        options: &GetOptions,
+        answer: Result<&ObjectMeta, &object_store::Error>,
+    ) {
+        use object_store::Error as E;
+        if options.version.is_some() {
+            // Says nothing of the current one.
+            return;
+        }
+        let shown = match answer {
+            Ok(meta) => Some(Observation::Version(version_of(meta))),
+            Err(E::NotModified { .. } | E::Precondition { .. }) => {
+                Some(condition(options.clone(), matches!(answer, Err(E::NotModified { .. }))))
+            }
+            Err(error) => shown_by(error),
+        };
+        if let Some(shown) = shown {
+            self.observe(location, shown).await;
+        }
+    }
+
+    /// The store has answered another request for the object at `location` with an error.
+    pub(super) async fn hear_error(&self, location: &Path, error: &object_store::Error) {
+        if let Some(shown) = shown_by(error) {
+            self.observe(location, shown).await;
+        }
+    }
+
+    /// A list has shown `object`.
+    pub(super) async fn hear_listed(&self, object: &ObjectMeta) {
+        let version = version_of(object);
+        let shown = match version.last_modified {
+            _ if version.e_tag.is_some() => Observation::Version(version),
+            // There are stores whose lists have no tags.
+            None => return,
+            Some(date) => Observation::Condition(Arc::new(move |head: &Entry| {
+                head.last_modified().is_none_or(|at| tag::is_same_date(at, date))
+            })),
+        };
+        self.observe(&object.location, shown).await;
+    }
+
+    /// The error for a reader whose request for blocks has failed with `error`.
+    pub(super) async fn block_error(&self, location: &Path, error: Error) -> object_store::Error {
+        if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) {
+            self.observe(location, Observation::Forbidden).await;
+        }
+        store_error(location, error)
+    }
+}
+
+/// What an error says of the object itself.
+fn shown_by(error: &object_store::Error) -> Option<Observation> {
+    use object_store::Error as E;
+    match error {
+        E::NotFound { .. } => Some(Observation::Absent),
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => Some(Observation::Forbidden),
+        _ => None,
+    }
+}
+
+/// The store has judged the conditions in `options`: only a head for which that comes out the same
+/// can be the current one.
+fn condition(options: GetOptions, is_not_modified: bool) -> Observation {
+    use conditions::Judgement;
+    Observation::Condition(Arc::new(move |head: &Entry| {
+        let judgement = conditions::judge_head(&options, head);
+        judgement.is_none_or(|judgement| match judgement {
+            Judgement::Holds => false,
+            Judgement::NotModified => is_not_modified,
+            Judgement::OtherTag | Judgement::ModifiedSince => !is_not_modified,
+        })
+    }))
+}

@@ -1,0 +1,31 @@
+//! Generated schedules on several nodes over one store, with faults, in virtual time: `cargo xtask
+//! simulate-nodes --over cached-store` plays many more.
+
+#[path = "../../../examples/simulate_store/subject.rs"]
+mod subject;
+
+use cache_testkit::simulation::store::{self, Schedule};
+
+use self::subject::{BACKENDS, NOT_YET, open};
+
+#[test]
+fn generated_schedules_hold_every_rule() {
+    for seed in 0..400 {
+        let backend = BACKENDS[usize::try_from(seed % 3).unwrap()];
+        let explored = store::explore(seed..seed + 1, 2, &|opening| open(opening, backend), NOT_YET);
+        if let Err(failure) = explored {
+            panic!("over {}: {failure}", backend.0);
+        }
+    }
+}
+
+#[test]
+fn a_seed_repeats_to_the_letter() {
+    for seed in 0..60 {
+        let backend = BACKENDS[usize::try_from(seed % 3).unwrap()];
+        let schedule = Schedule::new(seed, 3);
+        let run = || store::run(&schedule, &|opening| open(opening, backend));
+        let (one, other) = (run(), run());
+        assert!(one == other, "{schedule}\n{one}\n{other}");
+    }
+}
