@@ -184,7 +184,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 self.tracked.lock().flight(self.seq)?;
                 // What is held, and what comes of the call that is stuck, may be older than what is handed out.
                 shared.epochs.raise_key(key.as_str());
-                question.landed(key, answer)
+                question.landed(shared, key, answer)
             }
         };
         self.publishing = false;
@@ -366,9 +366,9 @@ struct Question {
 
 impl Question {
     /// What the waiters get of an answer that is not kept.
-    fn landed(&self, key: &Key, answer: Result<Validation>) -> Landed {
+    fn landed<V: ?Sized>(&self, shared: &Shared<V>, key: &Key, answer: Result<Validation>) -> Landed {
         match answer {
-            Ok(Validation::Changed(entry)) => self.brings(entry),
+            Ok(Validation::Changed(entry)) => self.brings(own(shared, entry)),
             Ok(Validation::Unchanged | Validation::Gone) => Landed::Failed(absent().with_key(key)),
             Err(error) => Landed::Failed(error.with_key(key)),
         }
@@ -378,6 +378,14 @@ impl Question {
         let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
         Landed::Entry(entry, status, self.asked_at)
     }
+}
+
+/// The entry that the validator brought, as one of this cache's: also where it is not kept, so that whatever reads it
+/// can tell whose it is. One that was handed out before is somebody else's to stamp.
+fn own<V: ?Sized>(shared: &Shared<V>, entry: Entry) -> Entry {
+    let entry = entry.unstamped();
+    entry.give_to(shared.settings.identity);
+    entry
 }
 
 /// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the waiters get.
@@ -391,13 +399,7 @@ async fn publish<V: ?Sized>(
 ) -> Landed {
     let asked_at = question.asked_at;
     let entry = match answer {
-        // One that was handed out before is somebody else's to stamp.
-        Ok(Validation::Changed(entry)) => {
-            let entry = entry.unstamped();
-            // Also where it is not kept: whatever reads it can tell whose it is.
-            entry.give_to(shared.settings.identity);
-            entry
-        }
+        Ok(Validation::Changed(entry)) => own(shared, entry),
         Ok(Validation::Unchanged | Validation::Gone) => {
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;

@@ -222,15 +222,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         validator: Option<&Arc<dyn Validator>>,
     ) -> Result<Served> {
         let shared = &self.shared;
-        let has_resumed_the_sweep = sweep::resume(shared);
+        if sweep::resume(shared) {
+            // Such reads may be all that their runtime is driven for.
+            yield_now().await;
+        }
         let read = match freshness.map_or(Ok(()), Freshness::check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
-        if has_resumed_the_sweep {
-            // Such reads may be all that their runtime is driven for.
-            yield_now().await;
-        }
         shared.count_read(&read);
         read
     }
@@ -361,11 +360,11 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     async fn end_all(&self) -> usize {
         let Shared { tasks, table, settings, .. } = &*self.shared;
         loop {
-            let before = tasks.close();
+            let n_ended = tasks.n_ended();
             if within(settings.close_limit(), tasks.idle()).await.is_some() {
                 return 0;
             }
-            if tasks.close() == before {
+            if tasks.n_ended() == n_ended {
                 table.vacate_all(&Landed::Failed(Tasks::closed()));
                 // What they were about to keep.
                 self.shared.epochs.raise_whole();

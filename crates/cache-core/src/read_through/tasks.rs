@@ -18,6 +18,8 @@ pub(super) struct Tasks(Arc<Inner>);
 struct Inner {
     /// How many run, and `CLOSED` once the cache is.
     running: AtomicUsize,
+    /// How many have ended.
+    n_ended: AtomicUsize,
     ended: Notify,
 }
 
@@ -52,6 +54,11 @@ impl Tasks {
 
     pub(super) fn is_closed(&self) -> bool {
         self.0.running.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// How many have ended so far.
+    pub(super) fn n_ended(&self) -> usize {
+        self.0.n_ended.load(Ordering::Relaxed)
     }
 
     /// From here on nobody enters. How many tasks are running.
@@ -104,6 +111,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.0.n_ended.fetch_add(1, Ordering::Relaxed);
         if self.0.running.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
             self.0.ended.notify_waiters();
         }

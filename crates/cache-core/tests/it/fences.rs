@@ -485,9 +485,9 @@ impl Backend for Broken {
 
 /// Its inserts can be held.
 #[derive(Default)]
-struct HeldInsert {
+pub(crate) struct HeldInsert {
     inner: MapBackend,
-    gate: Gate,
+    pub(crate) gate: Gate,
 }
 
 #[async_trait]

@@ -10,12 +10,13 @@ use cache_core::{
     Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status,
     Usage,
 };
-use cache_testkit::{
-    MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock, WaitingBackend,
-};
+use cache_testkit::{MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock};
 use tokio::task::JoinHandle;
 
-use crate::rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text};
+use crate::{
+    fences::HeldInsert,
+    rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text},
+};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -419,7 +420,7 @@ async fn a_place_is_free_before_those_who_wait_are_woken() {
 /// The answer is there, and as young as the reader wants it: it waits until that is kept, and sends no other request.
 #[tokio::test]
 async fn a_reader_that_takes_an_older_answer_joins_a_flight_that_publishes() {
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let backend = Arc::new(HeldInsert::default());
     let rig = Rig::over(Arc::clone(&backend));
     rig.origin.inner().write("a", "a");
     rig.origin.fault(OriginFault::hold().once());
@@ -432,7 +433,6 @@ async fn a_reader_that_takes_an_older_answer_joins_a_flight_that_publishes() {
     let readers = [Freshness::max_age(secs(6)), Freshness::max_age(secs(5)), STRONG];
     let readers = readers.map(|freshness| spawn(&rig, "a", freshness));
     settle().await;
-    // Their own look-ups, and the insert.
     rig.origin.inner().write("a", "b");
     backend.gate.open();
     assert_eq!(text(&first.await.unwrap().unwrap()), "a");

@@ -173,7 +173,8 @@ impl Validator for Distant {
 fn stale() -> (Arc<Distant>, ReadThrough<Distant>, Freshness) {
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(1000));
     let (origin, clock) = (Arc::new(Distant(FaultyOrigin::in_memory())), Arc::new(ManualClock::new()));
-    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    // At hand, so that a read is ready when it is first polled.
+    let backend = Arc::new(MapBackend::new());
     let cache = ReadThrough::builder(Arc::clone(&origin), backend).clock(clock.clone()).build().unwrap();
     origin.0.inner().write(KEY, "one");
     runtime().block_on(async { cache.get(KEY, Some(&rule)).await.unwrap() });

@@ -211,3 +211,24 @@ async fn a_copy_that_has_expired_is_counted_as_that_by_a_write() {
     assert_eq!((stats.expirations, stats.invalidations(), stats.entries), (1, 0, 1));
     rig.at_rest(1).await;
 }
+
+/// The sweep has counted it; a flight that looked it up before does not count it again.
+#[tokio::test]
+async fn a_copy_that_a_sweep_drops_under_its_flight_is_counted_once() {
+    for sweeps in [false, true] {
+        let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(10))));
+        rig.origin.inner().write(KEY, "one");
+        rig.check(STRONG, "one", Status::Fetched).await;
+        rig.clock.advance(secs(10));
+        rig.origin.fault(OriginFault::hold());
+        let reader = rig.spawn_get(STRONG);
+        rig.origin.wait_until_held(1).await;
+        if sweeps {
+            let now = cache_core::Clock::now(&*rig.clock);
+            rig.cache.backend().sweep(now).await.unwrap();
+        }
+        rig.origin.release_all();
+        assert_eq!(reader.await.unwrap().unwrap().status, Status::Fetched);
+        assert_eq!(rig.cache.stats().expirations, 1, "swept: {sweeps}");
+    }
+}

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::Clock;
-use cache_facade::{ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Status, cache_core};
+use cache_facade::{
+    CachedStoreBuilder, ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Status, cache_core,
+};
 use cache_testkit::{Fault, FaultyStore, Operation::Get, TokioClock};
 use object_store::{ObjectStoreExt as _, path::Path};
 
@@ -95,6 +97,37 @@ async fn a_watch_loses_nothing_when_its_next_is_dropped() {
     store.release_all();
     got(&watch.next().await.unwrap(), "body", Status::Fetched);
     assert_eq!(store.gets(), 1);
+}
+
+/// The limit of the store is that for requests from a runtime which is not driven any more.
+#[test]
+fn a_request_on_an_idle_runtime_is_given_up_after_origin_timeout() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    for drop_in in [false, true] {
+        let (store, cache) = node(|builder| builder.origin_timeout(secs(3)));
+        let cached =
+            CachedStoreBuilder::new(Arc::new(store.clone())).origin_timeout(secs(3)).build().unwrap();
+        let (left, here) = (runtime(), runtime());
+        left.block_on(store.inner().put(&Path::from("a"), "one".into())).unwrap();
+        store.fault(Fault::hold().once());
+        let read = move || {
+            let (cache, cached) = (cache.clone(), cached.clone());
+            async move {
+                match drop_in {
+                    false => cache.get("a").await.unwrap().bytes().clone(),
+                    true => cached.get(&Path::from("a")).await.unwrap().bytes().await.unwrap(),
+                }
+            }
+        };
+        left.spawn(read());
+        left.block_on(store.wait_until_held(1));
+        here.block_on(async {
+            let read = tokio::time::timeout(secs(4), read()).await;
+            assert_eq!(read.expect("it waits for an idle runtime"), "one");
+        });
+        assert_eq!(store.gets(), 2);
+    }
 }
 
 /// At each point of it: before its first reading, while one is on its way, and between two.
