@@ -35,6 +35,13 @@ use crate::{Entry, Key, Result, Version};
 pub trait Validator: Send + Sync + 'static {
     /// Whether `held` is still the current version of `key`, and if not, the current one.
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation>;
+
+    /// How many bytes of a body came from the origin with `changed`, the entry of a `Changed`: for the counters, and for the
+    /// span of the request. `None` if this is not known yet, since the body goes elsewhere: then the validator says it,
+    /// in the span that it was called in. Default: the length of the entry's body.
+    fn body_bytes(&self, changed: &Entry) -> Option<u64> {
+        Some(changed.body().len() as u64)
+    }
 }
 
 /// What the origin answered.

@@ -97,7 +97,7 @@ pub use {
     cache_policy::{self, Saving},
     cache_store::{
         self, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats, Capabilities, NotCached,
-        OnlyIfCached, Support, ValidatorStrength, Warmed, probe_capabilities,
+        OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
     },
     object_store,
 };

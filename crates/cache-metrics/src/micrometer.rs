@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | `cache.gets{result = hit}` | gets served from a held copy: `requests{fresh, revalidated, stale}` |
 //! | `cache.gets{result = miss}` | all other gets: `requests{fetched, refetched, not_found, error}` |
-//! | `cache.puts` | bodies that came from the origin, and those that were written to it |
-//! | `cache.load{result = success, failure}` | reads of the origin that it answered, with "not modified" too; those that it refused or failed to answer, and that were given up |
+//! | `cache.puts` | bodies that came from the origin, also runs of blocks, and those that were written to it |
+//! | `cache.load{result = success, failure}` | reads of the origin, of blocks too, that it answered, with "not modified" too; those that it refused or failed to answer, and that were given up |
 //! | `cache.evictions` | `evictions{capacity, expired}`, as for Caffeine |
 //! | `cache.size` | `entry.count` |
 //!
@@ -72,13 +72,14 @@ static SIZE: Metric = Metric {
 /// What `snapshot` says under these names, grouped by metric, in the order of [`METRICS`].
 pub fn samples(snapshot: &Snapshot) -> [Sample<'_>; 7] {
     let stats = &snapshot.stats;
-    let answered = stats.origin.unchanged + stats.origin.changed + stats.origin.gone;
+    let blocks = snapshot.blocks.map(|blocks| blocks.requests).unwrap_or_default();
+    let answered = stats.origin.unchanged + stats.origin.changed + stats.origin.gone + blocks.done;
     [
         one(&GETS, &[("result", "hit")], stats.hits()),
         one(&GETS, &[("result", "miss")], stats.gets() - stats.hits()),
-        one(&PUTS, &[], stats.origin.changed + stats.origin.puts.done),
+        one(&PUTS, &[], stats.origin.changed + blocks.done + stats.origin.puts.done),
         one(&LOADS, &[("result", "success")], answered),
-        one(&LOADS, &[("result", "failure")], stats.origin.reads() - answered),
+        one(&LOADS, &[("result", "failure")], stats.origin.reads() + blocks.requests() - answered),
         one(&EVICTIONS, &[], stats.evictions + stats.expirations),
         one(&SIZE, &[], stats.entries),
     ]

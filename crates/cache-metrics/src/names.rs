@@ -146,7 +146,8 @@ const ERROR_KINDS: [&str; ErrorKind::ALL.len()] = {
     names
 };
 
-/// Finished gets. Its samples add up to all of them: each get is in exactly one.
+/// Reads that have ended. Its samples add up to all of them: each is in exactly one. The last five values are those of a
+/// `CachedStore` alone, whose reads end with their bodies; of other caches a dropped read is in none.
 pub static REQUESTS: Metric = Metric {
     name: "object_cache.requests",
     prometheus_name: "object_cache_requests_total",
@@ -155,7 +156,20 @@ pub static REQUESTS: Metric = Metric {
     help: "Finished gets, by what they were served with",
     attributes: &[Attribute {
         name: "result",
-        values: &["fresh", "revalidated", "stale", "fetched", "refetched", "not_found", "error"],
+        values: &[
+            "fresh",
+            "revalidated",
+            "stale",
+            "fetched",
+            "refetched",
+            "not_found",
+            "error",
+            "bypass",
+            "not_modified",
+            "precondition_failed",
+            "not_cached",
+            "cancelled",
+        ],
     }],
 };
 
@@ -189,8 +203,12 @@ pub static IO: Metric = Metric {
     attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
 };
 
-/// Requests made to the origin that have ended. Reads have the first three outcomes in the place of `done`; `blocks` and
-/// `other` are requests of a cache that holds objects by blocks: for those of a version that it knows, and all the rest.
+/// What the origin is asked for.
+const OPS: &[&str] = &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
+
+/// Requests made to the origin that have ended. Those that ask for an object or its head (`read`) have the first three
+/// outcomes in the place of `done`. The ops from `blocks` on are those of a `CachedStore` alone: for blocks of a version
+/// that it knows; reads handed on as they were; pages of lists; copies, renames, and each request of uploads in parts.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
     prometheus_name: "object_cache_origin_requests_total",
@@ -198,7 +216,7 @@ pub static ORIGIN_REQUESTS: Metric = Metric {
     unit: "{request}",
     help: "Requests made to the origin, by operation and by what came of them",
     attributes: &[
-        Attribute { name: "op", values: &["read", "put", "delete", "blocks", "other"] },
+        Attribute { name: "op", values: OPS },
         Attribute {
             name: "outcome",
             values: &["unchanged", "changed", "gone", "done", "refused", "failed", "abandoned"],
@@ -213,7 +231,7 @@ pub static ORIGIN_DURATION: Metric = Metric {
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
     help: "Time from the sending of a request to the origin to its answer",
-    attributes: &[Attribute { name: "op", values: &["read", "put", "delete", "blocks", "other"] }],
+    attributes: &[Attribute { name: "op", values: OPS }],
 };
 
 /// Requests that the origin has not answered yet.
@@ -296,13 +314,14 @@ pub static BACKEND_ERRORS: Metric = Metric {
     attributes: &[],
 };
 
-/// Of a cache that holds objects by blocks: blocks that reads wanted.
+/// Of a cache that holds objects by blocks: blocks that reads needed. Each block counts once for each read that got to it,
+/// as its bytes do in [`IO`].
 pub static BLOCKS: Metric = Metric {
     name: "object_cache.blocks",
     prometheus_name: "object_cache_blocks_total",
     kind: Kind::Counter,
     unit: "{block}",
-    help: "Blocks that reads wanted, by whether they were held",
+    help: "Blocks that reads needed, by whether they were cached",
     attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
 };
 
@@ -312,7 +331,7 @@ pub static PASSED_THROUGH: Metric = Metric {
     prometheus_name: "object_cache_passed_through_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Reads that the cache had no part in: handed on as they were (counted as other too), or of objects that cannot be held",
+    help: "Reads that the cache had no part in: handed on as they were (counted as op bypass too), or of objects that cannot be held",
     attributes: &[],
 };
 

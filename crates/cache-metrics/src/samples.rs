@@ -36,13 +36,25 @@ pub enum Value<'a> {
     Histogram(&'a Histogram),
 }
 
+/// The attributes of requests that are no reads of objects or heads.
+macro_rules! outcomes_of {
+    ($op:literal) => {
+        [
+            &[("op", $op), ("outcome", "done")],
+            &[("op", $op), ("outcome", "refused")],
+            &[("op", $op), ("outcome", "failed")],
+            &[("op", $op), ("outcome", "abandoned")],
+        ]
+    };
+}
+
 /// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there from the begin has
 /// a rate. Grouped by metric, in the order of [`METRICS`](crate::names::METRICS).
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.refused, &stats.invalidated);
     let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
-    let begin = [
+    let reads = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
         one(&REQUESTS, &[("result", "fresh")], stats.fresh),
         one(&REQUESTS, &[("result", "revalidated")], stats.revalidated),
@@ -52,6 +64,15 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&REQUESTS, &[("result", "not_found")], stats.not_found),
         one(&REQUESTS, &[("result", "error")], stats.errors),
     ];
+    let of_a_store = blocks.iter().flat_map(|blocks| {
+        [
+            one(&REQUESTS, &[("result", "bypass")], blocks.bypass),
+            one(&REQUESTS, &[("result", "not_modified")], blocks.not_modified),
+            one(&REQUESTS, &[("result", "precondition_failed")], blocks.precondition_failed),
+            one(&REQUESTS, &[("result", "not_cached")], blocks.not_cached),
+            one(&REQUESTS, &[("result", "cancelled")], blocks.cancelled),
+        ]
+    });
     let any = [
         one(&COALESCED, &[], stats.coalesced),
         times(&WAIT_DURATION, &[], &stats.wait_times),
@@ -65,48 +86,17 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.abandoned),
     ];
-    let puts = outcomes(
-        &ORIGIN_REQUESTS,
+    let writes =
+        [outcomes(outcomes_of!("put"), &origin.puts), outcomes(outcomes_of!("delete"), &origin.deletes)];
+    let others = blocks.iter().flat_map(|blocks| {
         [
-            &[("op", "put"), ("outcome", "done")],
-            &[("op", "put"), ("outcome", "refused")],
-            &[("op", "put"), ("outcome", "failed")],
-            &[("op", "put"), ("outcome", "abandoned")],
-        ],
-        &origin.puts,
-    );
-    let deletes = outcomes(
-        &ORIGIN_REQUESTS,
-        [
-            &[("op", "delete"), ("outcome", "done")],
-            &[("op", "delete"), ("outcome", "refused")],
-            &[("op", "delete"), ("outcome", "failed")],
-            &[("op", "delete"), ("outcome", "abandoned")],
-        ],
-        &origin.deletes,
-    );
-    let for_blocks = blocks.iter().flat_map(|blocks| {
-        let for_blocks = outcomes(
-            &ORIGIN_REQUESTS,
-            [
-                &[("op", "blocks"), ("outcome", "done")],
-                &[("op", "blocks"), ("outcome", "refused")],
-                &[("op", "blocks"), ("outcome", "failed")],
-                &[("op", "blocks"), ("outcome", "abandoned")],
-            ],
-            &blocks.requests,
-        );
-        let others = outcomes(
-            &ORIGIN_REQUESTS,
-            [
-                &[("op", "other"), ("outcome", "done")],
-                &[("op", "other"), ("outcome", "refused")],
-                &[("op", "other"), ("outcome", "failed")],
-                &[("op", "other"), ("outcome", "abandoned")],
-            ],
-            &blocks.others,
-        );
-        for_blocks.into_iter().chain(others)
+            outcomes(outcomes_of!("blocks"), &blocks.requests),
+            outcomes(outcomes_of!("bypass"), &blocks.bypass_requests),
+            outcomes(outcomes_of!("list"), &blocks.lists),
+            outcomes(outcomes_of!("copy"), &blocks.copies),
+            outcomes(outcomes_of!("rename"), &blocks.renames),
+            outcomes(outcomes_of!("multipart"), &blocks.multiparts),
+        ]
     });
     let of_origin = [
         times(&ORIGIN_DURATION, &[("op", "read")], &origin.read_times),
@@ -116,7 +106,11 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let of_blocks = blocks.iter().flat_map(|blocks| {
         [
             times(&ORIGIN_DURATION, &[("op", "blocks")], &blocks.request_times),
-            times(&ORIGIN_DURATION, &[("op", "other")], &blocks.other_times),
+            times(&ORIGIN_DURATION, &[("op", "bypass")], &blocks.bypass_times),
+            times(&ORIGIN_DURATION, &[("op", "list")], &blocks.list_times),
+            times(&ORIGIN_DURATION, &[("op", "copy")], &blocks.copy_times),
+            times(&ORIGIN_DURATION, &[("op", "rename")], &blocks.rename_times),
+            times(&ORIGIN_DURATION, &[("op", "multipart")], &blocks.multipart_times),
         ]
     });
     let held = [
@@ -148,9 +142,9 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     });
     let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
     let errors = by_kind(&ERRORS, stats.errors_by_kind);
-    let gets = begin.into_iter().chain(errors).chain(any);
-    let requests = gets.chain(puts).chain(deletes).chain(for_blocks);
     let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
+    let requests = reads.into_iter().chain(of_a_store).chain(errors).chain(any);
+    let requests = requests.chain(writes.into_iter().chain(others).flatten());
     let times = of_origin.into_iter().chain(of_blocks);
     requests.chain(origin_errors).chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
 }
@@ -178,17 +172,13 @@ static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
     kinds
 };
 
-fn outcomes<'a>(
-    metric: &'static Metric,
-    attributes: [Attributes; 4],
-    outcomes: &Outcomes,
-) -> [Sample<'a>; 4] {
+fn outcomes<'a>(attributes: [Attributes; 4], outcomes: &Outcomes) -> [Sample<'a>; 4] {
     let [done, refused, failed, abandoned] = attributes;
     [
-        one(metric, done, outcomes.done),
-        one(metric, refused, outcomes.refused),
-        one(metric, failed, outcomes.failed),
-        one(metric, abandoned, outcomes.abandoned),
+        one(&ORIGIN_REQUESTS, done, outcomes.done),
+        one(&ORIGIN_REQUESTS, refused, outcomes.refused),
+        one(&ORIGIN_REQUESTS, failed, outcomes.failed),
+        one(&ORIGIN_REQUESTS, abandoned, outcomes.abandoned),
     ]
 }
 

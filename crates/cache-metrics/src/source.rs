@@ -23,23 +23,50 @@ pub struct Snapshot {
     pub blocks: Option<BlockStats>,
 }
 
-/// What a cache that holds objects by blocks counts besides.
+/// What a cache that holds objects by blocks counts besides: a `CachedStore`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockStats {
-    /// Blocks that were held when a read wanted them.
+    /// Reads that the store answered alone.
+    pub bypass: u64,
+    /// Reads answered "not modified", by a condition of the caller's own.
+    pub not_modified: u64,
+    /// Reads whose own condition did not hold.
+    pub precondition_failed: u64,
+    /// Reads of cached objects alone that found none.
+    pub not_cached: u64,
+    /// Reads that were dropped before their end.
+    pub cancelled: u64,
+    /// Blocks that reads needed, and that were cached.
     pub hit: u64,
-    /// Blocks that were not held when a read wanted them.
+    /// Blocks that reads needed, and that were not cached.
     pub missed: u64,
     /// Requests for blocks of a version that was known.
     pub requests: Outcomes,
-    /// How long they took, until the answer began.
+    /// How long they took, until the answer began; so for all below.
     pub request_times: Histogram,
-    /// Copies, renames, uploads in parts, lists, and what was handed on as it was.
-    pub others: Outcomes,
-    /// How long they took, until the answer began.
-    pub other_times: Histogram,
-    /// Requests that were handed to the store as they were, which are among `others`, and objects that could not be held.
+    /// Reads that were handed to the store as they were.
+    pub bypass_requests: Outcomes,
+    /// How long they took.
+    pub bypass_times: Histogram,
+    /// Pages of lists.
+    pub lists: Outcomes,
+    /// How long they took.
+    pub list_times: Histogram,
+    /// Copies.
+    pub copies: Outcomes,
+    /// How long they took.
+    pub copy_times: Histogram,
+    /// Renames.
+    pub renames: Outcomes,
+    /// How long they took.
+    pub rename_times: Histogram,
+    /// Requests of uploads in parts: their beginning, each part, and their end.
+    pub multiparts: Outcomes,
+    /// How long they took.
+    pub multipart_times: Histogram,
+    /// Requests that were handed to the store as they were, which are among `bypass_requests`, and objects that could not
+    /// be cached.
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced.
     pub restarts: u64,

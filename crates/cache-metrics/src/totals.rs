@@ -30,12 +30,25 @@ impl Combine {
         let one = one?;
         let Some(other) = other else { return Some(one) };
         Some(BlockStats {
+            bypass: (self.number)(one.bypass, other.bypass),
+            not_modified: (self.number)(one.not_modified, other.not_modified),
+            precondition_failed: (self.number)(one.precondition_failed, other.precondition_failed),
+            not_cached: (self.number)(one.not_cached, other.not_cached),
+            cancelled: (self.number)(one.cancelled, other.cancelled),
             hit: (self.number)(one.hit, other.hit),
             missed: (self.number)(one.missed, other.missed),
             requests: (self.outcomes)(one.requests, other.requests),
             request_times: (self.times)(one.request_times, other.request_times),
-            others: (self.outcomes)(one.others, other.others),
-            other_times: (self.times)(one.other_times, other.other_times),
+            bypass_requests: (self.outcomes)(one.bypass_requests, other.bypass_requests),
+            bypass_times: (self.times)(one.bypass_times, other.bypass_times),
+            lists: (self.outcomes)(one.lists, other.lists),
+            list_times: (self.times)(one.list_times, other.list_times),
+            copies: (self.outcomes)(one.copies, other.copies),
+            copy_times: (self.times)(one.copy_times, other.copy_times),
+            renames: (self.outcomes)(one.renames, other.renames),
+            rename_times: (self.times)(one.rename_times, other.rename_times),
+            multiparts: (self.outcomes)(one.multiparts, other.multiparts),
+            multipart_times: (self.times)(one.multipart_times, other.multipart_times),
             passed_through: (self.number)(one.passed_through, other.passed_through),
             restarts: (self.number)(one.restarts, other.restarts),
         })

@@ -89,6 +89,54 @@ fn says_that_it_exists(body: &str) -> bool {
     code.is_some_and(|code| code.trim_end().ends_with("AlreadyExists"))
 }
 
+/// Whether the store may have refused the form of a request rather than failed: it has no ranges, or no `If-Match`. The
+/// same question in a plainer form may be answered.
+pub(crate) fn is_about_form(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    match error {
+        E::NotSupported { .. } | E::NotImplemented { .. } => true,
+        E::Generic { .. } => {
+            let cause = root_cause(error);
+            match status_of(&cause) {
+                Some(408 | 429) => false,
+                Some(status) => (400..500).contains(&status) || status == 501 || status == 505,
+                None => is_about_range(error) || cause.to_lowercase().contains("not implemented"),
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether it was the range that the store refused, as far as the error says.
+pub(crate) fn is_about_range(error: &object_store::Error) -> bool {
+    let cause = root_cause(error).to_lowercase();
+    // object_store: "Requested 0..5, got 0..9".
+    cause.contains("range") || cause.contains("416") || cause.starts_with("requested ")
+}
+
+/// Whether the store says that the range begins behind the end of the object.
+pub(crate) fn is_past_end(error: &object_store::Error) -> bool {
+    let cause = root_cause(error).to_lowercase();
+    let is_unsatisfiable = cause.contains("not satisfiable") || cause.contains("wanted range starting at");
+    matches!(error, object_store::Error::Generic { .. })
+        && (is_unsatisfiable || status_of(&cause) == Some(416))
+}
+
+/// What the innermost error says. The outer ones name the object, whose path may have any words in it.
+fn root_cause(error: &object_store::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// The HTTP status in the error of a client of object_store, whose types are not public.
+fn status_of(cause: &str) -> Option<u16> {
+    let (_, status) = cause.split_once("status code: ")?;
+    status.get(..3)?.parse().ok()
+}
+
 /// What the caller can do about it.
 pub(crate) fn kind_of(error: &object_store::Error) -> ErrorKind {
     judge(error).0

@@ -1,18 +1,20 @@
 //! How many bytes of bodies may be on their way at once.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// The room for bodies that have been announced and are not whole yet.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    free: Semaphore,
+    free: Arc<Semaphore>,
     most: u32,
 }
 
 impl InFlight {
     pub(crate) fn new(bytes: u64) -> Self {
         let most = units(bytes);
-        Self { free: Semaphore::new(most as usize), most }
+        Self { free: Arc::new(Semaphore::new(most as usize)), most }
     }
 
     /// Waits for room for a body of `bytes`, in the order of arrival. It is free again when what is returned is dropped.
@@ -20,6 +22,11 @@ impl InFlight {
     pub(crate) async fn room(&self, bytes: u64) -> SemaphorePermit<'_> {
         let room = self.free.acquire_many(units(bytes).min(self.most)).await;
         room.expect("it is never closed")
+    }
+
+    /// Room for `bytes`, if there is so much now.
+    pub(crate) fn try_room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_many_owned(units(bytes)).ok()
     }
 }
 

@@ -60,7 +60,7 @@ pub use crate::{
     builder::EtagValidatorBuilder,
     cached::{
         Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
-        OnlyIfCached, Warmed,
+        OnlyIfCached, Reads, Warmed,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,

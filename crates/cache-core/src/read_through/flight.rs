@@ -156,7 +156,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
-            request.end(Outcome::of_read(&answer, question.pinned.as_ref()), n_joined);
+            let outcome = Outcome::of_read(&answer, question.pinned.as_ref(), &*self.shared.origin);
+            request.end(outcome, n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at);

@@ -8,7 +8,7 @@ use super::{
     trace::{Cause, Span},
 };
 use crate::{
-    Entry, Error, ErrorKind, Moment, Result, Validation,
+    Entry, Error, ErrorKind, Moment, Result, Validation, Validator,
     stats::{Count, Op},
 };
 
@@ -26,8 +26,8 @@ pub(super) struct Request<V: ?Sized> {
 pub(super) enum Outcome {
     /// A read: not modified.
     Unchanged,
-    /// A read: with a body of so many bytes.
-    Changed(u64),
+    /// A read: with a body of so many bytes, if that is known.
+    Changed(Option<u64>),
     /// A read: no such object.
     Gone,
     /// A write took effect.
@@ -54,7 +54,7 @@ impl<V: ?Sized> Request<V> {
     /// It was answered, for so many readers beside the one who asked.
     pub(super) fn end(mut self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.has_ended = true;
-        if let Outcome::Changed(bytes) = outcome {
+        if let Outcome::Changed(Some(bytes)) = outcome {
             self.shared.counters.add(Count::BytesFromOrigin, bytes);
         }
         let took = self.shared.clock.now().saturating_since(self.sent_at);
@@ -81,14 +81,18 @@ impl<V: ?Sized> Drop for Request<V> {
 
 impl Outcome {
     /// Of a read that validated `held`.
-    pub(super) fn of_read(answer: &Result<Validation>, held: Option<&Entry>) -> Self {
+    pub(super) fn of_read<V: Validator + ?Sized>(
+        answer: &Result<Validation>,
+        held: Option<&Entry>,
+        validator: &V,
+    ) -> Self {
         match answer {
             Ok(Validation::Unchanged) => Self::Unchanged,
             // Other metadata of the same bytes: the body did not come again.
             Ok(Validation::Changed(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
-                Self::Changed(0)
+                Self::Changed(Some(0))
             }
-            Ok(Validation::Changed(entry)) => Self::Changed(entry.body().len() as u64),
+            Ok(Validation::Changed(entry)) => Self::Changed(validator.body_bytes(entry)),
             Ok(Validation::Gone) => Self::Gone,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
             Err(error) => Self::of_error(error),
@@ -119,8 +123,8 @@ impl Outcome {
         }
     }
 
-    const fn bytes(self) -> u64 {
-        if let Self::Changed(bytes) = self { bytes } else { 0 }
+    const fn bytes(self) -> Option<u64> {
+        if let Self::Changed(bytes) = self { bytes } else { Some(0) }
     }
 
     const fn error(self) -> Option<ErrorKind> {

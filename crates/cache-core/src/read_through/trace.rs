@@ -83,7 +83,7 @@ mod on {
         pub(crate) fn end(
             &self,
             outcome: &'static str,
-            bytes: u64,
+            bytes: Option<u64>,
             error: Option<ErrorKind>,
             n_joined: impl FnOnce() -> usize,
         ) {
@@ -91,7 +91,9 @@ mod on {
                 return;
             }
             self.0.record("outcome", outcome);
-            self.0.record("bytes", bytes);
+            if let Some(bytes) = bytes {
+                self.0.record("bytes", bytes);
+            }
             self.0.record("waiters", n_joined());
             if let Some(kind) = error {
                 self.0.record("error.type", field::debug(kind));
@@ -214,7 +216,14 @@ mod off {
             request
         }
 
-        pub(crate) fn end(&self, _: &'static str, _: u64, _: Option<ErrorKind>, _: impl FnOnce() -> usize) {}
+        pub(crate) fn end(
+            &self,
+            _: &'static str,
+            _: Option<u64>,
+            _: Option<ErrorKind>,
+            _: impl FnOnce() -> usize,
+        ) {
+        }
     }
 
     #[derive(Debug)]

@@ -47,11 +47,21 @@ attributes come from the closed sets below: never a key, a prefix or a tag.
     let _ = write!(
         text,
         "
-Of `object_cache.requests` each finished get is in exactly one sample. `object_cache.origin.requests` are counted when they
-have ended; of those with `op = read` the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`,
-`failed` and `abandoned`; of the others, `done` stands for the first three. `op = blocks`, `op = other` and the last three metrics are
-those of a `CachedStore` alone: what it asks for bytes of a version that it knows, where `read` asks which one is current; and
-copies, renames, uploads in parts, lists, and what it hands on. `kind` is an `ErrorKind`: what the caller can do about it.
+Of `object_cache.requests` each read that has ended is in exactly one sample. A hit is `fresh`, `revalidated` or `stale`, a miss
+`fetched` or `refetched`; the hit ratio is hits among both. Of a `CachedStore` a read is a call of `get_opts` or `get_ranges`
+(`get`, `head`, `get_range`), and ends with its body: one whose body breaks off is an `error`, one that is dropped before its
+end is `cancelled`. It is a hit if none of its bytes had to be fetched; one of a cached object some of whose blocks were not
+cached is `fetched`. `bypass` was answered by the store alone, `not_modified` and `precondition_failed` by a condition of the
+caller's own, `not_cached` by nothing, since only cached objects were asked for. Of other caches a dropped read is in none.
+
+`object_cache.origin.requests` are counted when they have ended: with their body, if they have one. Of those with `op = read`
+the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`, `failed` and `abandoned`; of the others,
+`done` stands for the first three. A body that breaks off is `failed`, one that nobody wants any more is not. The ops from `blocks`
+on and the last three metrics are those of a `CachedStore` alone: `blocks` asks for bytes of a version that it knows, where
+`read` asks which one is current; `bypass` is a read that it hands on; `list` counts pages, of which it takes one to end where
+the list waits after a thousand objects; `multipart` counts the beginning, each part and the end of an upload in parts. `put`,
+`copy`, `rename`, `multipart` and `list` are what stores charge most for, `delete` is free. `kind` is an `ErrorKind`: what the
+caller can do about it.
 
 ## Micrometer's names
 

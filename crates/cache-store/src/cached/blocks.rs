@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -55,6 +56,11 @@ impl Blocks {
     /// Where the block ends that has the byte at `offset`, in an object of `object_size` bytes.
     pub(super) fn end_of(&self, offset: u64, object_size: u64) -> u64 {
         self.start_of(offset).saturating_add(self.size).min(object_size)
+    }
+
+    /// How many blocks have bytes of `range`, which is not empty.
+    pub(super) fn n_in(&self, range: &Range<u64>) -> u64 {
+        (range.end - 1) / self.size - range.start / self.size + 1
     }
 
     /// So many blocks, in bytes.

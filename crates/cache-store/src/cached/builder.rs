@@ -10,6 +10,7 @@ use object_store::{Attributes, ObjectMeta, ObjectStore};
 use super::{
     CachedStore, Shared,
     blocks::Blocks,
+    budget::Budget,
     fills::Fills,
     head::{self, CacheIf, Heads},
     readahead::Readahead,
@@ -37,6 +38,7 @@ pub struct CachedStoreBuilder {
     coalesce_gap: u64,
     parallel: usize,
     readahead: u64,
+    max_in_flight_bytes: u64,
 }
 
 impl CachedStoreBuilder {
@@ -60,6 +62,7 @@ impl CachedStoreBuilder {
             coalesce_gap: COALESCE_GAP,
             parallel: PARALLEL,
             readahead: 0,
+            max_in_flight_bytes: IN_FLIGHT_BYTES,
         }
     }
 
@@ -127,6 +130,16 @@ impl CachedStoreBuilder {
     /// needs none. More than the backend may hold is an error of [`build`](Self::build). Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.readahead = bytes;
+        self
+    }
+
+    /// How many bytes of blocks reads under way may hold, beside what the backend holds: blocks that are being fetched,
+    /// blocks on their way to a slow backend, and, for up to a quarter of it, cached blocks for readers that have not got
+    /// there yet. A paused stream holds up to two blocks. Where there is no room, reads go on, and blocks that come are
+    /// passed on and not cached (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero
+    /// is an error of [`build`](Self::build). Default: 1 GiB.
+    pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
+        self.max_in_flight_bytes = bytes;
         self
     }
 
@@ -238,6 +251,9 @@ impl CachedStoreBuilder {
         if self.parallel == 0 {
             return Err(wrong("parallel is zero: get_ranges could make no request"));
         }
+        if self.max_in_flight_bytes == 0 {
+            return Err(wrong("max_in_flight_bytes is zero: no block could be cached; u64::MAX is no limit"));
+        }
         let settings = head::Settings {
             strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),
             max_object_size: self.max_object_size,
@@ -247,7 +263,9 @@ impl CachedStoreBuilder {
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
         let name = self.name.as_deref().unwrap_or("default");
         let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
-        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, self.origin_timeout));
+        let budget = Budget::new(self.max_in_flight_bytes);
+        let fills = Fills::new(name.into(), Arc::clone(&clock), store, blocks, budget, self.origin_timeout);
+        let fills = Arc::new(fills);
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
@@ -297,3 +315,4 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const BLOCK_SIZE: u64 = 1024 * 1024;
 const COALESCE_GAP: u64 = 1024 * 1024;
 const PARALLEL: usize = 10;
+const IN_FLIGHT_BYTES: u64 = 1 << 30;

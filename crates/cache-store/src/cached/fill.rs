@@ -6,11 +6,14 @@
 //!
 //! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is coming, and the last one
 //! that came whole; so readers who are near to each other are served from here, also where the backend keeps nothing.
-//! It does not read ahead: with slow readers alone it is slow.
+//! Each of these blocks takes room of the budget (`budget.rs`). Where there is none, a block is passed on piece by piece
+//! and not collected: the reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
+//! slow readers alone it is slow.
 //!
-//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend. All readers gone, the answer
-//! is dropped, and with it the beginning of a block; only a reader that has got all it asked for leaves a task behind,
-//! which reads to the end of its last block.
+//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which may take its time as
+//! long as there is room for others. All readers gone, the answer is dropped, and with it the beginning of a block; only a
+//! reader that has got all it asked for leaves a task behind, which reads to the end of its last block, if there are not
+//! too many of those.
 //!
 //! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for all, and the request is
 //! dropped.
@@ -32,9 +35,9 @@ use std::{
     task::{Context, Poll, Wake, Waker, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use cache_core::{Error, ErrorKind, RequestPermit};
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
@@ -42,10 +45,17 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 
-use super::{fills::Fills, head::late, snapshot::Snapshot, stats::Count};
+use super::{
+    budget::Permit,
+    fills::Fills,
+    head::late,
+    request::{Op, Request},
+    snapshot::Snapshot,
+    stats::Count,
+};
 use crate::{
-    body::{EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, torn},
-    error::{Action, error_of},
+    body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
+    error::{Action, error_of, is_about_form, is_past_end},
     tag,
 };
 
@@ -60,7 +70,7 @@ pub(super) struct Fill {
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
     came: Mutex<Came>,
-    /// A permit for each block that may be on its way to the backend.
+    /// A permit for each block that may be on its way to the backend before `can_keep` waits.
     landing: Arc<Semaphore>,
 }
 
@@ -83,6 +93,8 @@ pub(super) enum Step {
 pub(super) enum Broken {
     /// The object is not at that version any more.
     Replaced,
+    /// The store does not take the request in the form that it had here. Another one may be answered.
+    Refused(Error),
     /// The store failed.
     Failed(Error),
 }
@@ -94,12 +106,21 @@ struct Came {
     /// The request was answered; of its body there may be nothing yet.
     is_open: bool,
     ended: Option<Result<(), Broken>>,
-    /// The last whole block, or the end of one whose beginning is not in the range.
-    block: (u64, Bytes),
+    /// The last whole block, or the end of one whose beginning is not in the range; the last piece, if it was not
+    /// collected.
+    block: Block,
     /// What came of the block that begins at `start`.
     start: u64,
     pieces: VecDeque<Bytes>,
     next: u64,
+    /// The room for those pieces, if they are collected.
+    permit: Option<Permit>,
+}
+
+struct Block {
+    start: u64,
+    bytes: Bytes,
+    permit: Option<Permit>,
 }
 
 struct Source {
@@ -107,9 +128,17 @@ struct Source {
     queue: Option<Queue>,
     /// Until the store has answered. A body that is read slowly keeps nobody from asking.
     permit: Option<RequestPermit>,
+    /// From its sending on, until it was answered with an error or the body has failed.
+    request: Option<Request>,
     answer: Answer,
+    /// How many bytes come before the range.
+    skip: u64,
+    /// More comes behind the range.
+    goes_on: bool,
     /// Came, and was not yet cut into pieces.
     chunk: Bytes,
+    /// How long the chunk was when it came.
+    chunk_len: usize,
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
@@ -124,19 +153,30 @@ pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPerm
 
 enum Answer {
     Awaited(BoxFuture<'static, Result<GetResult>>),
-    Body(BoxStream<'static, Result<Bytes>>),
+    Body(Chunks),
+}
+
+/// A part of a block.
+struct Piece {
+    bytes: Bytes,
+    /// How long the buffer is that it is in.
+    buffer_len: usize,
+    /// Nobody else has that buffer.
+    is_own: bool,
 }
 
 impl Fill {
-    /// A fill from an answer that is there.
+    /// A fill from an answer that is there, and has at least the bytes in `range`.
     pub(super) fn of_answer(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
+        request: Request,
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        Self::new(fills, snapshot, range, None, Answer::Body(answer.into_stream()), is_shared)
+        let source = Source { request: Some(request), ..Source::of_answer(fills, &range, answer) };
+        Self::new(fills, snapshot, range, source, is_shared)
     }
 
     /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
@@ -147,37 +187,27 @@ impl Fill {
         queue: Queue,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        Self::new(fills, snapshot, range, Some(queue), Answer::Awaited(request), true)
+        let source = Source { queue: Some(queue), ..Source::new(Answer::Awaited(request)) };
+        Self::new(fills, snapshot, range, source, true)
     }
 
     fn new(
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
-        queue: Option<Queue>,
-        answer: Answer,
+        source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let timer = runtime.clone();
-        let source = Source {
-            queue,
-            permit: None,
-            answer,
-            chunk: Bytes::new(),
-            n_empty: 0,
-            at_end: false,
-            timer,
-            idle: None,
-        };
         let came = Came {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
-            block: (range.start, Bytes::new()),
+            block: Block { start: range.start, bytes: Bytes::new(), permit: None },
             start: range.start,
             pieces: VecDeque::new(),
             next: range.start,
+            permit: None,
         };
         Self {
             snapshot,
@@ -207,8 +237,12 @@ impl Fill {
         match &came.ended {
             Some(Err(_)) => false,
             Some(Ok(())) => came.has(offset),
-            None => is_near && (came.has(offset) || offset >= came.next),
+            None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
         }
+    }
+
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
     }
 
     /// Waits for `have` to find what it looks for in what came.
@@ -248,12 +282,17 @@ impl Fill {
                 }
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(piece)) if piece.is_empty() => polled.put_back(),
+            Poll::Ready(Ok(piece)) if piece.bytes.is_empty() => polled.put_back(),
             Poll::Ready(Ok(piece)) => {
                 self.take_in(piece);
                 polled.put_back();
             }
             Poll::Ready(Err(broken)) => {
+                // That there is another version now is no failure.
+                let request = polled.source.as_mut().and_then(|source| source.request.take());
+                if let Some(request) = request.filter(|_| !matches!(broken, Broken::Replaced)) {
+                    request.fail();
+                }
                 self.lock().ended = Some(Err(broken));
                 polled.put_back();
             }
@@ -264,7 +303,7 @@ impl Fill {
     }
 
     /// The next piece: within a block, and empty when there is other news. An error, if there was none for too long.
-    fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+    fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
         let step = self.advance(source, next, context);
         if step.is_ready() {
             source.idle = None;
@@ -295,19 +334,12 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Bytes, Broken>> {
+    ) -> Poll<Result<Piece, Broken>> {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
+            source.at_end |= source.goes_on && left == 0;
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
-                // What is not held need not come by blocks.
-                let end = if self.is_shared {
-                    self.fills.blocks.end_of(next, self.range.end)
-                } else {
-                    self.range.end
-                };
-                let room = end - next;
-                let len = source.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-                return Poll::Ready(Ok(source.chunk.split_to(len)));
+                return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
             let body = match &mut source.answer {
                 Answer::Body(body) => body,
@@ -317,14 +349,24 @@ impl Fill {
                         source.queue = None;
                         source.permit = permit.map_err(Broken::Failed)?;
                     }
-                    let answer = ready!(request.poll_unpin(context));
+                    let sent = source.request.get_or_insert_with(|| {
+                        Request::send(&self.fills, Op::Blocks, &self.snapshot.location)
+                    });
+                    let answer = ready!(sent.in_scope(|| request.poll_unpin(context)));
                     source.permit = None;
-                    let body = self.check(answer)?.into_stream();
-                    source.answer = Answer::Body(body);
-                    return Poll::Ready(Ok(Bytes::new()));
+                    match &answer {
+                        Ok(_) => sent.answered(),
+                        Err(error) => {
+                            source.request.take().into_iter().for_each(|sent| sent.end(Some(error)))
+                        }
+                    }
+                    let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
+                    (source.answer, source.skip, source.goes_on) =
+                        (opened.answer, opened.skip, opened.goes_on);
+                    return Poll::Ready(Ok(Piece { bytes: Bytes::new(), buffer_len: 0, is_own: false }));
                 }
             };
-            match ready!(body.poll_next_unpin(context)) {
+            match ready!(body.chunks.poll_next_unpin(context)) {
                 None if left == 0 => source.at_end = true,
                 None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
@@ -334,19 +376,30 @@ impl Fill {
                         return Poll::Ready(Err(Broken::Failed(torn(ENDLESS))));
                     }
                 }
-                Some(Ok(chunk)) if chunk.len() as u64 > left => {
-                    return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
-                }
                 Some(Ok(chunk)) => {
                     source.n_empty = 0;
-                    self.fills.blocks.counters.add(Count::BytesFromOrigin, chunk.len() as u64);
-                    source.chunk = chunk;
+                    if let Some(request) = &mut source.request {
+                        request.receive(chunk.len() as u64);
+                    }
+                    source.take(chunk);
+                    if source.chunk.len() as u64 > left {
+                        if !source.goes_on {
+                            source.chunk.clear();
+                            return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
+                        }
+                        source.chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    }
                 }
             }
         }
     }
 
-    /// `answer`, if it is the one that was asked for.
+    /// Where what comes at `next` is cut: what is not shared need not come by blocks.
+    fn end_of(&self, next: u64) -> u64 {
+        if self.is_shared { self.fills.blocks.end_of(next, self.range.end) } else { self.range.end }
+    }
+
+    /// `answer`, if it is the one that was asked for, or the whole object.
     fn check(&self, answer: Result<GetResult>) -> Result<GetResult, Broken> {
         use object_store::Error as E;
         match answer {
@@ -357,36 +410,54 @@ impl Fill {
                 {
                     return Err(Broken::Replaced);
                 }
-                match answer.range == self.range {
+                // Some answer with the whole object.
+                match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
-                    false => Err(Broken::Failed(torn(RANGE))),
+                    false => Err(Broken::Refused(torn(RANGE))),
                 }
             }
             Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
-            Err(error) => Err(Broken::Failed(error_of(error, Action::Read, &self.fills.store))),
+            // The object was longer when its head was fetched. Some stores look at the range before the condition.
+            Err(error) if is_past_end(&error) => Err(Broken::Replaced),
+            Err(error) => {
+                let is_refused = is_about_form(&error);
+                let error = error_of(error, Action::Read, &self.fills.store);
+                Err(if is_refused { Broken::Refused(error) } else { Broken::Failed(error) })
+            }
         }
     }
 
     /// Adds what came. Called by the one who has the source.
-    fn take_in(&self, piece: Bytes) {
+    fn take_in(&self, piece: Piece) {
         let mut came = self.lock();
-        let start = came.start;
-        came.next += piece.len() as u64;
-        let next = came.next;
-        let mut freed = None;
-        if !self.is_shared {
-            // Its one reader takes it before it asks for more.
+        let at = came.next;
+        let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let next = at + piece.bytes.len() as u64;
+        let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
+        let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
+        came.next = next;
+        if came.permit.is_none() {
+            // Who wants it takes it before more is asked for.
             came.start = next;
-            freed = Some((mem::replace(&mut came.block, (start, piece)), VecDeque::new()));
+            let piece = Block { start: at, bytes: piece.compact(), permit: None };
+            freed.1 = Some(mem::replace(&mut came.block, piece));
+        } else if is_block {
+            drop(came);
+            let block = self.keep(at, piece.bytes);
+            came = self.lock();
+            freed.1 = Some(came.end_block(block));
         } else {
-            came.pieces.push_back(piece);
-            if next == self.fills.blocks.end_of(start, self.range.end) {
+            let start = came.start;
+            let is_last = next == self.end_of(start);
+            // The last one is about to be copied anyway.
+            came.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
+            if is_last {
                 let pieces = came.pieces.clone();
                 drop(came);
-                let block = self.join_block(start, &pieces);
+                let block = self.keep(start, joined(&pieces));
                 came = self.lock();
-                came.start = next;
-                freed = Some((mem::replace(&mut came.block, (start, block)), mem::take(&mut came.pieces)));
+                freed.1 = Some(came.end_block(block));
+                freed.2 = mem::take(&mut came.pieces);
             }
         }
         if next == self.range.end {
@@ -397,17 +468,33 @@ impl Fill {
         drop(freed);
     }
 
-    /// The pieces, which are all of the block that begins at `start`, or the end of one; in a buffer of their own. A
-    /// whole one is kept.
-    fn join_block(&self, start: u64, pieces: &VecDeque<Bytes>) -> Bytes {
-        let mut block = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| block.extend_from_slice(piece));
-        let block = Bytes::from(block);
+    /// Takes room for the block that begins with the next byte, if one does. The last block makes way for it.
+    fn make_room(&self, came: &mut Came) -> Option<Block> {
+        let start = came.next;
+        let blocks = &self.fills.blocks;
+        let begins = blocks.start_of(start) == start;
+        if !self.is_shared || !(begins || start == self.range.start) {
+            return None;
+        }
+        let len = self.end_of(start) - start;
+        came.permit = self.fills.budget.fetched(len);
+        let mut freed = None;
+        if came.permit.is_none() {
+            freed = Some(mem::replace(&mut came.block, Block { start, bytes: Bytes::new(), permit: None }));
+            came.permit = self.fills.budget.fetched(len);
+        }
+        if came.permit.is_none() && begins && self.runtime.is_some() {
+            blocks.counters.add(Count::RefusedByBackend, 1);
+        }
+        freed
+    }
+
+    /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole. Gives it back.
+    fn keep(&self, start: u64, block: Bytes) -> Bytes {
         let blocks = &self.fills.blocks;
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
-        let Ok(permit) = Arc::clone(&self.landing).try_acquire_owned() else { return block };
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
@@ -415,6 +502,8 @@ impl Fill {
         let block = entry.body().clone();
         let mut landing = Arc::clone(blocks).keep(entry).boxed();
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
+            // It takes its room along, so the next block has to find some.
+            let permit = (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
             runtime.spawn(async move {
                 landing.await;
                 drop(permit);
@@ -438,17 +527,27 @@ impl Drop for Fill {
 
 impl Came {
     fn has(&self, offset: u64) -> bool {
-        let (start, block) = &self.block;
-        (*start..start + block.len() as u64).contains(&offset) || (self.start..self.next).contains(&offset)
+        self.block.has(offset) || (self.start..self.next).contains(&offset)
+    }
+
+    /// Whether what comes next is collected, as far as can be said.
+    fn is_collected(&self) -> bool {
+        self.permit.is_some() || self.pieces.is_empty() && self.block.is_unread_or_kept()
+    }
+
+    /// The block that was coming is `bytes`. Returns the last one.
+    fn end_block(&mut self, bytes: Bytes) -> Block {
+        let block = Block { start: self.start, bytes, permit: self.permit.take() };
+        self.start = self.next;
+        mem::replace(&mut self.block, block)
     }
 
     /// What came from the byte at `offset` on: a slice of it.
     fn from(&self, offset: u64) -> Option<Bytes> {
         let of =
             |start: u64, bytes: &Bytes| bytes.slice(usize::try_from(offset - start).unwrap_or(usize::MAX)..);
-        let (start, block) = &self.block;
-        if (*start..start + block.len() as u64).contains(&offset) {
-            return Some(of(*start, block));
+        if self.block.has(offset) {
+            return Some(of(self.block.start, &self.block.bytes));
         }
         // Most readers want what came last.
         let mut start = self.next;
@@ -473,7 +572,9 @@ impl FillUse {
     /// The whole block that begins at `start`.
     pub(super) async fn block(&self, start: u64) -> Step {
         self.wait(|came| match &came.block {
-            (held, block) if *held == start && !block.is_empty() => Some(Step::Bytes(block.clone())),
+            block if block.start == start && !block.bytes.is_empty() => {
+                Some(Step::Bytes(block.bytes.clone()))
+            }
             _ if start < came.start => Some(Step::Elsewhere),
             _ => came.ended.clone().map(Step::at_end),
         })
@@ -504,13 +605,20 @@ impl FillUse {
         let blocks = &self.fill.fills.blocks;
         let (start, end) = (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
         let came = self.fill.lock();
-        let is_coming = came.ended.is_none() && came.start == start && self.fill.is_shared && came.next < end;
+        let is_coming =
+            came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
         drop(came);
-        if let Some(runtime) = self.fill.runtime.clone().filter(|_| is_coming) {
+        let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
+        if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
             runtime.spawn(async move {
                 self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
+                drop(tail);
             });
         }
+    }
+
+    pub(super) fn range(&self) -> Range<u64> {
+        self.fill.range()
     }
 
     async fn wait<T>(&self, have: impl Fn(&Came) -> Option<T>) -> T {
@@ -530,7 +638,72 @@ impl Step {
     }
 }
 
+impl Block {
+    fn has(&self, offset: u64) -> bool {
+        (self.start..self.start + self.bytes.len() as u64).contains(&offset)
+    }
+
+    /// Nothing was passed on since the last block that was collected.
+    fn is_unread_or_kept(&self) -> bool {
+        self.bytes.is_empty() || self.permit.is_some()
+    }
+}
+
+impl Piece {
+    /// Its bytes, in a buffer not much longer than they are.
+    fn compact(self) -> Bytes {
+        part_of(self.buffer_len, self.bytes)
+    }
+}
+
+fn joined(pieces: &VecDeque<Bytes>) -> Bytes {
+    let mut block = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| block.extend_from_slice(piece));
+    Bytes::from(block)
+}
+
 impl Source {
+    fn new(answer: Answer) -> Self {
+        let timer = Handle::try_current().ok();
+        Self {
+            queue: None,
+            permit: None,
+            request: None,
+            answer,
+            skip: 0,
+            goes_on: false,
+            chunk: Bytes::new(),
+            chunk_len: 0,
+            n_empty: 0,
+            at_end: false,
+            timer,
+            idle: None,
+        }
+    }
+
+    /// What is in `range` of an answer that has it.
+    fn of_answer(fills: &Fills, range: &Range<u64>, answer: GetResult) -> Self {
+        let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
+        let body = chunks(answer, fills.blocks.bytes_of(1));
+        Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
+    }
+
+    /// Adds a chunk, of which nothing is left yet.
+    fn take(&mut self, mut chunk: Bytes) {
+        let skipped = self.skip.min(chunk.len() as u64);
+        self.skip -= skipped;
+        self.chunk_len = chunk.len();
+        chunk.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+        self.chunk = chunk;
+    }
+
+    /// The next piece of the chunk, of at most `room` bytes.
+    fn cut(&mut self, room: u64) -> Piece {
+        let is_own = matches!(&self.answer, Answer::Body(body) if body.are_whole);
+        let len = self.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        Piece { bytes: self.chunk.split_to(len), buffer_len: self.chunk_len, is_own }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.answer, Answer::Body(_))
     }
@@ -620,5 +793,5 @@ impl Wake for Waiting {
 /// How many blocks a reader waits for that it does not want itself, before it makes a request of its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fill that may be on their way to a slow backend. The next one is served and not kept.
+/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's sake waits.
 const LANDING_MAX: usize = 2;

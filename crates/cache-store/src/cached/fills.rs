@@ -14,11 +14,10 @@ use object_store::{GetOptions, ObjectStore, path::Path};
 
 use super::{
     blocks::Blocks,
+    budget::Budget,
     fill::{Fill, FillUse, Queue},
     head::Heads,
-    request::{Op, Request},
     snapshot::Snapshot,
-    stats::Count,
 };
 
 /// The fills that somebody reads, by path.
@@ -28,6 +27,7 @@ pub(super) struct Fills {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Budget,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
     /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
@@ -49,9 +49,11 @@ impl Fills {
         clock: Arc<dyn Clock>,
         store: Arc<dyn ObjectStore>,
         blocks: Arc<Blocks>,
+        budget: Budget,
         origin_timeout: Duration,
     ) -> Self {
-        Self { cache, clock, store, blocks, origin_timeout, heads: OnceLock::new(), table: Mutex::default() }
+        let (heads, table) = (OnceLock::new(), Mutex::default());
+        Self { cache, clock, store, blocks, budget, origin_timeout, heads, table }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -85,10 +87,8 @@ impl Fills {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let start = blocks.start_of(wanted.start);
         if let Some(block) = blocks.look_up(snapshot, start).await {
-            blocks.counters.add(Count::BlocksHit, 1);
             return Found::Held(block);
         }
-        blocks.counters.add(Count::BlocksMissed, 1);
         let mut end = blocks.end_of(start, size);
         for _ in 1..RUN_MAX {
             let is_missing = end < wanted.end
@@ -156,12 +156,7 @@ impl Fills {
     ) -> Found {
         let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
         let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let fills = Arc::clone(self);
-        let request = async move {
-            let request = Request::send(&fills, Op::Blocks, &location);
-            request.answer(store.get_opts(&location, question)).await
-        };
-        let request = request.boxed();
+        let request = async move { store.get_opts(&location, question).await }.boxed();
         let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request));
         if let Some(fill) = self.join_or_add(&new, start) {
             return Found::Coming { fill, joined: true };
@@ -235,7 +230,7 @@ mod tests {
         }
         let clock = Arc::new(SystemClock::new());
         let (store, limit) = (Arc::new(InMemory::new()), Duration::from_secs(1));
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limit)), snapshot)
+        (Arc::new(Fills::new("a".into(), clock, store, blocks, Budget::new(1 << 20), limit)), snapshot)
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use super::{
     fill::{Fill, FillUse},
     fills::Fills,
-    request::{Op, Outcome, Request},
+    request::Request,
     snapshot::Snapshot,
     stats::Count,
 };
@@ -104,7 +104,7 @@ impl Heads {
         if let Some(want) = self.take_want(key) {
             let question = GetOptions { range: want.range.clone(), ..GetOptions::new() };
             let question = match held {
-                Some(held) if self.is_at_hand(&location, held, &want).await => {
+                Some(held) if self.is_at_hand_in_time(&location, held, &want).await? => {
                     question.with_if_none_match(held.e_tag())
                 }
                 _ => question,
@@ -112,18 +112,18 @@ impl Heads {
             let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
-                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {
-                    // Of the two questions `cache_core` counts one.
-                    let kind = error.kind();
-                    let outcome =
-                        if error.is_outage() { Outcome::Failed(kind) } else { Outcome::Refused(kind) };
-                    Request::send(&self.fills, Op::Other, &location).end_as(outcome);
-                }
+                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
                 validation => return validation,
             }
         }
         let question = GetOptions::new().with_head(true).with_if_none_match(held.and_then(Entry::e_tag));
         self.ask_for(&location, key, held, question, None).await
+    }
+
+    /// The same, as long as the store may be silent.
+    async fn is_at_hand_in_time(&self, location: &Path, held: &Entry, want: &Want) -> Result<bool> {
+        let limit = self.fills.origin_timeout;
+        timeout(limit, self.is_at_hand(location, held, want)).await.map_err(|_| late(limit))
     }
 
     /// Whether any of the wanted bytes are at hand or on their way, of the version that is held: only then does it help to
@@ -159,14 +159,23 @@ impl Heads {
         let is_conditional = question.if_none_match.is_some();
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.date();
-        let answer = match self.fills.store.get_opts(location, question).await {
-            Ok(answer) => answer,
-            Err(object_store::Error::NotModified { .. }) if is_conditional => {
-                return Ok(Validation::Unchanged);
-            }
-            Err(object_store::Error::NotFound { .. }) => return Ok(Validation::Gone),
-            Err(error) => return Err(error_of(error, Action::Read, &self.fills.store)),
+        let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
+        let Ok(answer) = timeout(limit, self.fills.store.get_opts(location, question)).await else {
+            request.fail();
+            return Err(late(limit));
         };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                request.end(Some(&error));
+                return match error {
+                    object_store::Error::NotModified { .. } if is_conditional => Ok(Validation::Unchanged),
+                    object_store::Error::NotFound { .. } => Ok(Validation::Gone),
+                    error => Err(error_of(error, Action::Read, &self.fills.store)),
+                };
+            }
+        };
+        request.answered();
         let version = version_of(&answer.meta);
         let is_fit = version.e_tag.is_some()
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
@@ -180,26 +189,34 @@ impl Heads {
             self.fills.blocks.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
-            self.give(want, location, &head, answer)?;
+            self.give(want, location, &head, request, answer)?;
         }
         let is_confirmed = is_fit && held.is_some_and(|held| is_alike(held, &head));
         Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) })
     }
 
     /// Leaves the bytes to the reader that wanted them.
-    fn give(&self, want: &Want, location: &Path, head: &Entry, mut answer: GetResult) -> Result<()> {
+    fn give(
+        &self,
+        want: &Want,
+        location: &Path,
+        head: &Entry,
+        request: Request,
+        mut answer: GetResult,
+    ) -> Result<()> {
         let size = answer.meta.size;
         let asked = match &want.range {
             None => Some(0..size),
             Some(range) => range.as_range(size).ok(),
         };
         if asked.as_ref() != Some(&answer.range) {
+            request.fail();
             return Err(torn(RANGE));
         }
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
-        let fill = Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, answer));
+        let fill = Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, request, answer));
         if snapshot.is_pinned() {
             self.fills.add(&fill);
         }
@@ -237,8 +254,12 @@ impl Heads {
 #[async_trait]
 impl Validator for Heads {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let limit = self.fills.origin_timeout;
-        timeout(limit, self.ask(key, held)).await.unwrap_or_else(|_| Err(late(limit)))
+        self.ask(key, held).await
+    }
+
+    /// The body of a head's entry is the object's size.
+    fn body_bytes(&self, _: &Entry) -> Option<u64> {
+        None
     }
 }
 

@@ -1,15 +1,17 @@
 //! Lists are the store's own. They show which version of an object is current, and are heard.
 
-use std::{future::ready, sync::Arc};
-
-use futures_util::{
-    Stream, StreamExt,
-    stream::{self, BoxStream},
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
+
+use futures_util::{Stream, StreamExt, stream::BoxStream};
 use object_store::{ObjectMeta, Result, path::Path};
 
 use super::{
     Shared,
+    fills::Fills,
     request::{Op, Request},
 };
 
@@ -33,21 +35,59 @@ pub(super) fn heard(
     listed.then(heard).boxed()
 }
 
-/// The same list; its request is counted from the first poll on, and has ended when something comes, or nothing.
+/// The same list; each request for a page of it is counted, from the first poll on until something comes, or nothing.
 fn counted(
     shared: &Arc<Shared>,
     listed: BoxStream<'static, Result<ObjectMeta>>,
     prefix: Path,
 ) -> impl Stream<Item = Result<ObjectMeta>> + Send + 'static {
-    let fills = Arc::clone(&shared.fills);
-    let begun = async move {
-        let mut request = Some(Request::send(&fills, Op::Other, &prefix));
-        listed.map(Some).chain(stream::once(ready(None))).filter_map(move |item| {
-            if let Some(request) = request.take() {
-                request.end(item.as_ref().and_then(|item| item.as_ref().err()));
-            }
-            ready(item)
-        })
-    };
-    stream::once(begun).flatten()
+    Pages { listed, fills: Arc::clone(&shared.fills), prefix, request: None, n_listed: None }
 }
+
+/// A list, page by page as far as that can be seen: a store's client asks for the next page when the last one has been
+/// read, and then there is nothing for a while.
+struct Pages {
+    listed: BoxStream<'static, Result<ObjectMeta>>,
+    fills: Arc<Fills>,
+    prefix: Path,
+    /// The one for the page that is waited for.
+    request: Option<Request>,
+    /// How many objects came since the last request; `None` before the first.
+    n_listed: Option<usize>,
+}
+
+impl Stream for Pages {
+    type Item = Result<ObjectMeta>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.n_listed.is_none() {
+            self.send();
+        }
+        match self.listed.poll_next_unpin(context) {
+            Poll::Ready(item) => {
+                if let Some(request) = self.request.take() {
+                    request.end(item.as_ref().and_then(|item| item.as_ref().err()));
+                }
+                self.n_listed = self.n_listed.map(|n| n + 1);
+                Poll::Ready(item)
+            }
+            Poll::Pending => {
+                // A list may also wait for another reason, with every object.
+                if self.n_listed >= Some(PAGE) {
+                    self.send();
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Pages {
+    fn send(&mut self) {
+        self.request = Some(Request::send(&self.fills, Op::List, &self.prefix));
+        self.n_listed = Some(0);
+    }
+}
+
+/// As many objects as a page of S3 or GCS has. Those of Azure have five times as many.
+const PAGE: usize = 1000;

@@ -9,6 +9,7 @@
 //! `warm.rs` read before anybody asks. `write.rs` is the other direction; `list.rs` learns from lists.
 
 mod blocks;
+mod budget;
 mod builder;
 mod conditions;
 mod fill;
@@ -18,6 +19,7 @@ mod list;
 mod observe;
 mod ranges;
 mod read;
+mod read_meter;
 mod readahead;
 mod reader;
 mod request;
@@ -43,11 +45,13 @@ use self::{
     blocks::Blocks,
     fills::Fills,
     head::Heads,
+    read_meter::ReadMeter,
     readahead::Readahead,
     request::{Op, Request},
 };
 pub use self::{
     builder::CachedStoreBuilder,
+    read_meter::Reads,
     stats::CachedStoreStats,
     status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
     warm::Warmed,
@@ -246,11 +250,13 @@ impl ObjectStore for CachedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        read::get(&self.shared, location, options).await
+        let (meter, is_head) = (ReadMeter::of(&self.shared, &options), options.head);
+        meter.end_with_body(is_head, read::get(&self.shared, location, options).await)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        ranges::get(&self.shared, location, ranges).await
+        let meter = ReadMeter::of_ranges(&self.shared);
+        meter.end(ranges::get(&self.shared, location, ranges).await)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -270,7 +276,7 @@ impl ObjectStore for CachedStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.fills, Op::Other, prefix.unwrap_or(&Path::ROOT));
+        let request = Request::send(&self.shared.fills, Op::List, prefix.unwrap_or(&Path::ROOT));
         let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
             self.shared.hear_listed(object).await;

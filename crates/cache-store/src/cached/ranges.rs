@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use object_store::{GetRange, Result, path::Path};
 
 use super::{
     Shared,
+    blocks::Blocks,
     fill::{Broken, Step},
     fills::Found,
     head::Answer,
@@ -21,10 +22,14 @@ use super::{
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
+    status::CacheStatus,
 };
 use crate::body::{LENGTH, torn};
 
-pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+/// What was read, and how.
+type Read = (Vec<Bytes>, CacheStatus);
+
+pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Read> {
     // Stores differ here too: some panic.
     for range in ranges.iter().filter(|range| range.start > range.end) {
         if let Err(source) = GetRange::Bounded(range.clone()).is_valid() {
@@ -32,7 +37,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
     }
     if ranges.is_empty() {
-        return pass(shared, location, ranges).await;
+        return bypassed(pass(shared, location, ranges).await);
     }
     let first = shared.first_of(ranges);
     let wanted = first.clone().map(GetRange::Bounded);
@@ -40,28 +45,33 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         let known = match shared.know(location, None, wanted.as_ref().map(Some)).await {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                return pass(shared, location, ranges).await;
+                return bypassed(pass(shared, location, ranges).await);
             }
             Err(error) => return Err(store_error(location, error)),
         };
-        let snapshot = &known.snapshot;
+        let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
         let Some(first) = first.clone().filter(|_| is_within) else {
             match pass_odd(shared, location, ranges, snapshot.size).await? {
-                Some(parts) => return Ok(parts),
+                Some(parts) => return bypassed(Ok(parts)),
                 None => shared.restart(location).await,
             }
             continue;
         };
         if !snapshot.is_pinned() {
             return match known.answer {
-                Some(answer) => read_once(shared, location, ranges, first, answer).await,
-                None => pass(shared, location, ranges).await,
+                Some(answer) => {
+                    let read = read_once(shared, location, ranges, first, answer, &status).await;
+                    read.map(|read| (read, status))
+                }
+                None => bypassed(pass(shared, location, ranges).await),
             };
         }
-        match read(shared, snapshot, ranges).await {
-            Ok(read) => return Ok(read),
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+        match read(shared, snapshot, ranges, &status).await {
+            Ok(read) => return Ok((read, status)),
+            Err(Broken::Failed(error) | Broken::Refused(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -90,10 +100,14 @@ impl Shared {
     }
 }
 
+fn bypassed(read: Result<Vec<Bytes>>) -> Result<Read> {
+    read.map(|read| (read, CacheStatus::bypass()))
+}
+
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fills, Op::Other, location);
-    let parts = request.answer(shared.store.get_ranges(location, ranges)).await;
+    let request = Request::send(&shared.fills, Op::Bypass, location);
+    let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
     if let Err(error) = &parts {
         shared.hear_error(location, error).await;
     }
@@ -137,17 +151,18 @@ async fn read(
     shared: &Arc<Shared>,
     snapshot: &Arc<Snapshot>,
     ranges: &[Range<u64>],
+    status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Broken> {
     let blocks = shared.blocks();
     let mut at_hand = BTreeMap::new();
     let mut runs: Vec<Vec<u64>> = Vec::new();
-    for start in shared.blocks_of(ranges, snapshot) {
+    let wanted = shared.blocks_of(ranges, snapshot);
+    let n_wanted = wanted.len();
+    for start in wanted {
         if let Some(bytes) = blocks.look_up(snapshot, start).await {
-            blocks.counters.add(Count::BlocksHit, 1);
             at_hand.insert(start, Block { bytes, was_held: true });
             continue;
         }
-        blocks.counters.add(Count::BlocksMissed, 1);
         let end_of = |run: &Vec<u64>| run.last().map_or(0, |last| blocks.end_of(*last, snapshot.size));
         match runs.last_mut() {
             Some(run) if start - end_of(run) <= shared.coalesce_gap => run.push(start),
@@ -155,9 +170,27 @@ async fn read(
         }
     }
     let runs = runs.into_iter().map(|run| fetch(shared, snapshot, run));
-    let fetched: Vec<_> = stream::iter(runs).buffer_unordered(shared.parallel).try_collect().await?;
-    at_hand.extend(fetched.into_iter().flatten());
-    Ok(ranges.iter().map(|range| shared.bytes_of(range, &at_hand)).collect())
+    let n_missing = n_wanted - at_hand.len();
+    let fetched: Result<Vec<_>, _> = stream::iter(runs).buffer_unordered(shared.parallel).try_collect().await;
+    match fetched {
+        Ok(fetched) => at_hand.extend(fetched.into_iter().flatten()),
+        Err(broken) => {
+            // Of another version, they are not needed.
+            if !matches!(broken, Broken::Replaced) {
+                count_blocks(blocks, at_hand.len(), n_missing);
+            }
+            return Err(broken);
+        }
+    }
+    let n_hit = at_hand.values().filter(|block| block.was_held).count();
+    count_blocks(blocks, n_hit, at_hand.len() - n_hit);
+    Ok(ranges.iter().map(|range| shared.bytes_of(range, &at_hand, status)).collect())
+}
+
+/// Each block counts once, also if it has bytes of several ranges.
+fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
+    blocks.counters.add(Count::BlocksHit, n_hit as u64);
+    blocks.counters.add(Count::BlocksMissed, n_missed as u64);
 }
 
 struct Block {
@@ -206,6 +239,7 @@ async fn read_once(
     ranges: &[Range<u64>],
     first: Range<u64>,
     answer: Answer,
+    status: &CacheStatus,
 ) -> Result<Vec<Bytes>> {
     // What is not in `first` begins behind it.
     let (near, far): (Vec<_>, Vec<_>) = ranges.iter().cloned().partition(|range| range.start < first.end);
@@ -217,15 +251,18 @@ async fn read_once(
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fills, Op::Other, location);
-                request.answer(shared.store.get_ranges(location, &far)).await
+                let request = Request::send(&shared.fills, Op::Bypass, location);
+                let far = request.ranges(shared.store.get_ranges(location, &far)).await;
+                let came = far.iter().flatten().map(|part| part.len() as u64).sum();
+                status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
+                far
             }
         }
     };
     let (at_hand, far) = future::try_join(near, far).await?;
     let mut far = far.into_iter();
     let part = |range: &Range<u64>| match range.start < first.end {
-        true => shared.bytes_of(range, &at_hand),
+        true => shared.bytes_of(range, &at_hand, status),
         false => far.next().unwrap_or_default(),
     };
     Ok(ranges.iter().map(part).collect())
@@ -239,7 +276,9 @@ async fn blocks_of_answer(
     end: u64,
 ) -> Result<BTreeMap<u64, Block>, Error> {
     let mut at_hand = BTreeMap::new();
-    for start in shared.blocks_of(ranges, &answer.snapshot) {
+    let wanted = shared.blocks_of(ranges, &answer.snapshot);
+    count_blocks(shared.blocks(), 0, wanted.len());
+    for start in wanted {
         let len = index(shared.blocks().end_of(start, end) - start);
         // Not room for all of it: what a store announces may not come.
         let mut block = Vec::new();
@@ -247,7 +286,7 @@ async fn blocks_of_answer(
             match answer.fill.bytes(start + block.len() as u64).await {
                 Step::Bytes(bytes) => block.extend_from_slice(&bytes[..bytes.len().min(len - block.len())]),
                 Step::Elsewhere => return Err(torn(LENGTH)),
-                Step::Broken(Broken::Failed(error)) => return Err(error),
+                Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
                 Step::Broken(Broken::Replaced) => return Err(replaced()),
             }
         }
@@ -271,13 +310,15 @@ impl Shared {
     }
 
     /// A slice of a block, or what is joined of several.
-    fn bytes_of(&self, range: &Range<u64>, at_hand: &BTreeMap<u64, Block>) -> Bytes {
+    fn bytes_of(&self, range: &Range<u64>, at_hand: &BTreeMap<u64, Block>, status: &CacheStatus) -> Bytes {
         let first = self.blocks().start_of(range.start);
         let mut parts = at_hand.range(first..range.end).map(|(start, block)| {
             let from = range.start.saturating_sub(*start);
             let to = (range.end - start).min(block.bytes.len() as u64);
             if block.was_held {
                 self.blocks().counters.add(Count::BytesFromCache, to - from);
+            } else {
+                status.meter().from_origin.fetch_add(to - from, Ordering::Relaxed);
             }
             block.bytes.slice(index(from)..index(to))
         });

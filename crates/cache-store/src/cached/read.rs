@@ -43,7 +43,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(Broken::Failed(error) | Broken::Refused(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -87,11 +89,12 @@ impl Shared {
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
-        let request = Request::send(&self.fills, Op::Other, location);
-        let answer = request.answer(self.store.get_opts(location, options.clone())).await;
+        let (status, is_head) = (CacheStatus::bypass(), options.head);
+        let request = Request::send(&self.fills, Op::Bypass, location);
+        let answer = request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
         self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
-        answer.extensions.insert(CacheStatus::bypass());
+        answer.extensions.insert(status);
         Ok(answer)
     }
 }

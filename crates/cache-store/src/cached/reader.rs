@@ -28,6 +28,10 @@ pub(super) struct Reader {
     snapshot: Arc<Snapshot>,
     status: CacheStatus,
     left: Range<u64>,
+    /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
+    is_read: bool,
+    /// Blocks that begin before this were counted.
+    counted_to: u64,
     /// Blocks that are at hand, from that of the next byte on.
     held: VecDeque<Bytes>,
     /// For what is not.
@@ -46,7 +50,8 @@ impl Reader {
         fill: Option<FillUse>,
     ) -> Self {
         let (asked_at, held) = (fill.is_some().then_some(range.start), VecDeque::new());
-        Self { shared: Arc::clone(shared), snapshot, status, left: range, held, fill, asked_at }
+        let (shared, counted_to) = (Arc::clone(shared), shared.blocks().start_of(range.start));
+        Self { shared, snapshot, status, left: range, is_read: true, counted_to, held, fill, asked_at }
     }
 
     pub(super) fn asked_at(&self) -> Option<u64> {
@@ -61,7 +66,10 @@ impl Reader {
             match self.find(next).await {
                 Found::Held(block) => self.held.push_back(block),
                 Found::Coming { fill, joined } => {
-                    fill.opened().await?;
+                    if let Err(broken) = fill.opened().await {
+                        self.miss(&broken, next);
+                        return Err(broken);
+                    }
                     self.asked_at = Some(next).filter(|_| !joined);
                     self.fill = Some(fill);
                 }
@@ -102,6 +110,7 @@ impl Reader {
     /// Reads everything into the cache, no faster than the backend takes it: a caller's read does not wait for that, and
     /// of what it reads not all may be kept. If the backend is silent for `origin_timeout`, it is not waited for any more.
     pub(super) async fn read_in(mut self) -> Result<()> {
+        self.is_read = false;
         let mut is_kept = true;
         loop {
             match self.next().await {
@@ -130,7 +139,10 @@ impl Reader {
             match fill.bytes(self.left.start).await {
                 Step::Bytes(bytes) => return Ok(Some(self.cut(bytes))),
                 Step::Elsewhere => self.fill = None,
-                Step::Broken(broken) => return Err(broken),
+                Step::Broken(broken) => {
+                    self.miss(&broken, self.left.start);
+                    return Err(broken);
+                }
             }
         }
         Ok(None)
@@ -140,18 +152,40 @@ impl Reader {
     fn slice(&mut self, block: &Bytes) -> Bytes {
         let from = self.left.start - self.shared.blocks().start_of(self.left.start);
         let len = (block.len() as u64 - from).min(self.left.end - self.left.start);
-        self.left.start += len;
         self.status.meter().from_cache.fetch_add(len, Ordering::Relaxed);
-        self.shared.blocks().counters.add(Count::BytesFromCache, len);
+        self.count(len, Count::BlocksHit);
+        if self.is_read {
+            self.shared.blocks().counters.add(Count::BytesFromCache, len);
+        }
+        self.left.start += len;
         block.slice(index(from)..index(from + len))
     }
 
     /// What is wanted of bytes that came, the first of which is the next one.
     fn cut(&mut self, mut bytes: Bytes) -> Bytes {
         bytes.truncate(index(self.left.end - self.left.start));
-        self.left.start += bytes.len() as u64;
-        self.status.meter().from_origin.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let len = bytes.len() as u64;
+        self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
+        self.count(len, Count::BlocksMissed);
+        self.left.start += len;
         bytes
+    }
+
+    /// Counts the blocks that the next `len` bytes are of, each when its first byte is given out.
+    fn count(&mut self, len: u64, count: Count) {
+        let (blocks, new) =
+            (self.shared.blocks(), self.counted_to.max(self.left.start)..self.left.start + len);
+        if self.is_read && !new.is_empty() {
+            self.counted_to = blocks.end_of(new.end - 1, u64::MAX);
+            blocks.counters.add(count, blocks.n_in(&new));
+        }
+    }
+
+    /// The block with the byte at `offset` is needed, and does not come. Of another version, it is not needed.
+    fn miss(&self, broken: &Broken, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(broken, Broken::Replaced) {
+            self.shared.blocks().counters.add(Count::BlocksMissed, 1);
+        }
     }
 
     async fn find(&self, offset: u64) -> Found {
@@ -171,7 +205,7 @@ impl Reader {
     async fn error(&self, broken: Broken) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
-            Broken::Failed(error) => self.shared.block_error(location, error).await,
+            Broken::Failed(error) | Broken::Refused(error) => self.shared.block_error(location, error).await,
             Broken::Replaced => {
                 // The next reader is to see the version that is there.
                 let _ = self.shared.heads.expire(&head::key_of(location)).await;

@@ -1,32 +1,48 @@
-//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is on. What asks for a head
-//! is not among these: `cache_core` counts it.
+//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is on. That of a request for
+//! a head is `cache_core`'s.
+//!
+//! A request ends with its body. When that breaks off, the request has failed, though it was answered; when nobody wants
+//! the rest, it is done.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, ready},
     thread,
 };
 
+use bytes::Bytes;
 use cache_core::{
-    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, Outcomes, Stats,
+    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, OriginStats,
+    Outcomes, Stats,
 };
-use object_store::{Error, Result, path::Path};
+use futures_util::{Stream, StreamExt as _, stream::BoxStream};
+use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
 
-use super::{blocks::Blocks, fills::Fills, trace::Span};
+use super::{blocks::Blocks, fills::Fills, stats::Count, status::CacheStatus, trace::Span};
 use crate::error::{is_outage, kind_of};
 
 /// What the store is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
+    /// A head, with bytes or without.
+    Read,
     /// Bytes of a version that is known.
     Blocks,
+    /// A read that is handed on as it is.
+    Bypass,
     Put,
     /// One object.
     Delete,
-    /// Copies, renames, uploads in parts, lists, and what was handed on as it was.
-    Other,
+    /// One page.
+    List,
+    Copy,
+    Rename,
+    /// One request of an upload in parts.
+    Multipart,
 }
 
 /// A request, from its sending on. Dropped before it was answered, it was abandoned.
@@ -36,88 +52,252 @@ pub(super) struct Request {
     op: Op,
     sent_at: Moment,
     span: Span,
+    /// Body bytes that came.
+    bytes: u64,
+    is_answered: bool,
     has_ended: bool,
 }
 
 /// What came of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
+    /// A question for a head was answered "not modified".
+    Unchanged,
+    /// A question for a head was answered "no such object".
+    Gone,
     /// It was answered with an error.
-    Refused(ErrorKind),
-    /// The store failed to answer.
-    Failed(ErrorKind),
+    Refused,
+    /// The store failed to answer, or to send the body.
+    Failed,
     Abandoned,
 }
 
 impl Request {
     pub(super) fn send(fills: &Fills, op: Op, location: &Path) -> Self {
         let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
-        blocks.counters.requests.of(op).sent();
+        blocks.counters.requests.of(op).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::of_request(&fills.cache, op.name(), location), clock.now());
-        Self { blocks, clock, op, sent_at, span, has_ended: false }
+        Self { blocks, clock, op, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
     }
 
-    /// The store's answer; of a body nothing need be there yet.
+    /// A request for a head: within the span that `cache_core` has for it.
+    pub(super) fn send_for_head(fills: &Fills) -> Self {
+        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
+        blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
+        let (span, sent_at) = (Span::current(), clock.now());
+        Self { blocks, clock, op: Op::Read, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
+    }
+
+    /// The store's answer; no body follows.
     pub(super) async fn answer<T>(self, request: impl Future<Output = Result<T>>) -> Result<T> {
         let answer = self.span.around(request).await;
         self.end(answer.as_ref().err());
         answer
     }
 
-    /// It was answered, with an error if there is one.
+    /// The store's answer to a question for several ranges.
+    pub(super) async fn ranges(
+        mut self,
+        request: impl Future<Output = Result<Vec<Bytes>>>,
+    ) -> Result<Vec<Bytes>> {
+        let answer = self.span.around(request).await;
+        self.receive(answer.iter().flatten().map(|part| part.len() as u64).sum());
+        self.end(answer.as_ref().err());
+        answer
+    }
+
+    /// The store's answer, the body of which ends the request, and is counted as that of a read with `status`. That of a
+    /// head has none; a file is the caller's own to read, and is taken for read.
+    pub(super) async fn get(
+        mut self,
+        is_head: bool,
+        status: &CacheStatus,
+        request: impl Future<Output = Result<GetResult>>,
+    ) -> Result<GetResult> {
+        let mut answer = match self.span.around(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.end(Some(&error));
+                return Err(error);
+            }
+        };
+        self.answered();
+        let len = answer.range.end.saturating_sub(answer.range.start);
+        match answer.payload {
+            GetResultPayload::Stream(stream) if !is_head => {
+                let body = Body { stream, left: len, status: status.clone(), request: Some(self) };
+                answer.payload = GetResultPayload::Stream(body.boxed());
+            }
+            _ => {
+                if !is_head {
+                    self.receive(len);
+                    status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
+                }
+                self.end(None);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Polls the request within its span.
+    pub(super) fn in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.span.in_scope(poll)
+    }
+
+    /// The answer has begun.
+    pub(super) fn answered(&mut self) {
+        if !self.is_answered {
+            self.is_answered = true;
+            let took = self.clock.now().saturating_since(self.sent_at);
+            let of_op = self.blocks.counters.requests.of(self.op);
+            of_op.times.add(took, &Stats::ORIGIN_BOUNDS);
+            of_op.answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes of the body came.
+    pub(super) fn receive(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.blocks.counters.add(Count::BytesFromOrigin, bytes);
+    }
+
+    /// It was answered, with an error if there is one, or its body has come.
     pub(super) fn end(mut self, error: Option<&Error>) {
-        self.has_ended = true;
-        let took = self.clock.now().saturating_since(self.sent_at);
-        self.blocks.counters.requests.of(self.op).times.add(took, &Stats::ORIGIN_BOUNDS);
-        self.record(error.map_or(Outcome::Done, Outcome::of), error);
+        let outcome = match error {
+            None => Outcome::Done,
+            Some(Error::NotModified { .. }) if self.op == Op::Read => Outcome::Unchanged,
+            Some(Error::NotFound { .. }) if self.op == Op::Read => Outcome::Gone,
+            Some(error) => Outcome::of(error),
+        };
+        self.answered();
+        if let (Outcome::Refused | Outcome::Failed, Some(error)) = (outcome, error) {
+            self.count_error(kind_of(error));
+        }
+        self.end_with(outcome, error);
     }
 
-    /// The same for one of many that were answered together: when is not known.
-    pub(super) fn end_as(mut self, outcome: Outcome) {
-        self.has_ended = true;
-        self.record(outcome, None);
+    /// The store did not answer in time, or did not send the whole body.
+    pub(super) fn fail(mut self) {
+        self.count_error(if self.is_answered { ErrorKind::Unavailable } else { ErrorKind::Timeout });
+        self.end_with(Outcome::Failed, None);
     }
 
-    fn record(&self, outcome: Outcome, error: Option<&Error>) {
-        self.blocks.counters.requests.ended(self.op, outcome);
-        self.span.end(outcome.name(), error);
+    /// It was one of many that failed together, with an error of `kind`: when is not known.
+    pub(super) fn end_as(mut self, outcome: Outcome, kind: ErrorKind) {
+        self.count_error(kind);
+        self.end_with(outcome, None);
+    }
+
+    fn count_error(&self, kind: ErrorKind) {
+        self.blocks.counters.requests.errors_of(self.op).add(kind);
+    }
+
+    fn end_with(&mut self, outcome: Outcome, error: Option<&Error>) {
+        self.has_ended = true;
+        let of_op = self.blocks.counters.requests.of(self.op);
+        if !self.is_answered {
+            of_op.answered.fetch_add(1, Ordering::Relaxed);
+        }
+        of_op.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        match self.op {
+            // What came of it says `cache_core`, which knows nothing of the body.
+            Op::Read => match outcome {
+                Outcome::Done => self.span.bytes(self.bytes),
+                Outcome::Failed if self.is_answered => self.span.broken(self.bytes),
+                _ => {}
+            },
+            _ => self.span.end(outcome.name(), self.bytes, error),
+        }
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        if !self.has_ended {
-            // By the store, while it was asked.
-            let has_panicked = thread::panicking();
-            let failed = Outcome::Failed(ErrorKind::Panicked);
-            self.record(if has_panicked { failed } else { Outcome::Abandoned }, None);
+        if self.has_ended {
+            return;
         }
+        // By the store, while it was asked.
+        let has_panicked = thread::panicking();
+        if has_panicked {
+            self.count_error(ErrorKind::Panicked);
+        }
+        self.end_with(
+            match self.is_answered {
+                _ if has_panicked => Outcome::Failed,
+                true => Outcome::Done,
+                false => Outcome::Abandoned,
+            },
+            None,
+        );
+    }
+}
+
+/// The body of a read that was handed on.
+struct Body {
+    stream: BoxStream<'static, Result<Bytes>>,
+    /// How many of the bytes that were announced have not come.
+    left: u64,
+    status: CacheStatus,
+    /// `None` when it has ended.
+    request: Option<Request>,
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let item = ready!(self.stream.poll_next_unpin(context));
+        match (&item, self.request.take()) {
+            (Some(Ok(bytes)), Some(mut request)) => {
+                let len = bytes.len() as u64;
+                request.receive(len);
+                self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
+                match self.left.checked_sub(len) {
+                    Some(left) => (self.left, self.request) = (left, Some(request)),
+                    None => request.fail(),
+                }
+            }
+            (None, Some(request)) if self.left == 0 => request.end(None),
+            (_, Some(request)) => request.fail(),
+            (_, None) => {}
+        }
+        Poll::Ready(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
     }
 }
 
 impl Op {
     const fn name(self) -> &'static str {
         match self {
+            Self::Read => "read",
             Self::Blocks => "blocks",
+            Self::Bypass => "bypass",
             Self::Put => "put",
             Self::Delete => "delete",
-            Self::Other => "other",
+            Self::List => "list",
+            Self::Copy => "copy",
+            Self::Rename => "rename",
+            Self::Multipart => "multipart",
         }
     }
 }
 
 impl Outcome {
     pub(super) fn of(error: &Error) -> Self {
-        let kind = kind_of(error);
-        if is_outage(error) { Self::Failed(kind) } else { Self::Refused(kind) }
+        if is_outage(error) { Self::Failed } else { Self::Refused }
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
+            Self::Unchanged => "unchanged",
+            Self::Gone => "gone",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
             Self::Abandoned => "abandoned",
         }
     }
@@ -126,15 +306,18 @@ impl Outcome {
 /// The counters of all requests.
 #[derive(Default)]
 pub(super) struct Requests {
-    of_ops: [OfOp; 4],
-    errors: AtomicErrorCounts,
+    of_ops: [OfOp; Op::Multipart as usize + 1],
+    /// The errors of requests for heads, and those of all others.
+    errors: [AtomicErrorCounts; 2],
 }
 
 /// Those of one kind.
 #[derive(Default)]
 pub(super) struct OfOp {
     sent: AtomicU64,
-    ended: [AtomicU64; 4],
+    /// Or given up before they were.
+    answered: AtomicU64,
+    ended: [AtomicU64; Outcome::Abandoned as usize + 1],
     times: AtomicHistogram,
 }
 
@@ -143,47 +326,54 @@ impl Requests {
         &self.of_ops[op as usize]
     }
 
-    /// The errors of all of them.
+    fn errors_of(&self, op: Op) -> &AtomicErrorCounts {
+        &self.errors[usize::from(op != Op::Read)]
+    }
+
+    /// The errors of all requests but those for heads, by kind.
     pub(super) fn errors(&self) -> ErrorCounts {
-        self.errors.snapshot()
+        self.errors_of(Op::Blocks).snapshot()
     }
 
-    fn ended(&self, op: Op, outcome: Outcome) {
-        self.of(op).ended(outcome);
-        if let Outcome::Refused(kind) | Outcome::Failed(kind) = outcome {
-            self.errors.add(kind);
-        }
-    }
-
-    /// How many have not ended.
+    /// How many have not been answered, but for those for heads.
     pub(super) fn in_flight(&self) -> u64 {
-        let ended: u64 = self.of_ops.iter().map(|of_op| of_op.outcomes().requests()).sum();
-        // After those that have ended: they were sent before.
-        let sent: u64 = self.of_ops.iter().map(|of_op| of_op.sent.load(Ordering::Relaxed)).sum();
-        sent.saturating_sub(ended)
+        self.of_ops.iter().map(OfOp::in_flight).sum::<u64>().saturating_sub(self.of(Op::Read).in_flight())
+    }
+
+    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know how bodies ended, and
+    /// takes a question that had to be asked in another form for one.
+    pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
+        let reads = self.of(Op::Read);
+        heads.unchanged = reads.n(Outcome::Unchanged);
+        heads.changed = reads.n(Outcome::Done);
+        heads.gone = reads.n(Outcome::Gone);
+        heads.refused = reads.n(Outcome::Refused);
+        heads.failed = reads.n(Outcome::Failed);
+        heads.abandoned = reads.n(Outcome::Abandoned);
+        heads.errors_by_kind = self.errors_of(Op::Read).snapshot();
+        heads.read_times = reads.times();
+        heads.in_flight = reads.in_flight();
+        heads
     }
 }
 
 impl OfOp {
-    fn sent(&self) {
-        self.sent.fetch_add(1, Ordering::Relaxed);
+    fn in_flight(&self) -> u64 {
+        // First: what was answered was sent before.
+        let answered = self.answered.load(Ordering::Relaxed);
+        self.sent.load(Ordering::Relaxed).saturating_sub(answered)
     }
 
-    fn ended(&self, outcome: Outcome) {
-        let place = match outcome {
-            Outcome::Done => 0,
-            Outcome::Refused(_) => 1,
-            Outcome::Failed(_) => 2,
-            Outcome::Abandoned => 3,
-        };
-        self.ended[place].fetch_add(1, Ordering::Relaxed);
+    fn n(&self, outcome: Outcome) -> u64 {
+        self.ended[outcome as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn outcomes(&self) -> Outcomes {
-        let [done, refused, failed, abandoned] = self.ended.each_ref().map(|n| n.load(Ordering::Relaxed));
         let mut outcomes = Outcomes::default();
-        (outcomes.done, outcomes.refused) = (done, refused);
-        (outcomes.failed, outcomes.abandoned) = (failed, abandoned);
+        outcomes.done = self.n(Outcome::Done);
+        outcomes.refused = self.n(Outcome::Refused);
+        outcomes.failed = self.n(Outcome::Failed);
+        outcomes.abandoned = self.n(Outcome::Abandoned);
         outcomes
     }
 

@@ -13,6 +13,7 @@ use cache_metrics::{BlockStats, Snapshot, Source};
 
 use super::{
     CachedStore,
+    read_meter::{ReadCounters, Reads},
     request::{Op, Requests},
 };
 
@@ -21,43 +22,65 @@ use super::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CachedStoreStats {
+    /// Reads of callers, by result.
+    pub reads: Reads,
     /// What happened to heads: which version of an object is current. Each read that is not passed through counts here
-    /// once for each time that it had to know that; `entries` and `bytes` are those of blocks too.
+    /// once for each time that it had to know that, and so do `warm` and readahead; `entries` and `bytes` are those of
+    /// blocks too.
     pub heads: Stats,
-    /// Blocks that were held when a read wanted them.
+    /// Blocks that reads needed, and that were cached. Each block counts once for each read that got to it, as its bytes
+    /// do in `bytes_from_cache`; `warm` and readahead are no reads.
     pub blocks_hit: u64,
-    /// Blocks that were not held when a read wanted them.
+    /// Blocks that reads needed, and that were not cached.
     pub blocks_missed: u64,
-    /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests.
+    /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests. A request
+    /// has ended when its body has: one whose body broke off has failed.
     pub block_requests: Outcomes,
+    /// Reads that were handed to the store as they were.
+    pub bypass_requests: Outcomes,
     /// Puts.
     pub puts: Outcomes,
     /// Deletes, by object: a store may be asked for many at once.
     pub deletes: Outcomes,
-    /// Copies, renames, uploads in parts, lists (which have ended with their first item), and what was handed on as it was.
-    pub others: Outcomes,
+    /// Pages of lists, each of which has ended with its first item. Where a list waits after a thousand objects or more, it
+    /// is taken to ask for its next page; one by folders is one page.
+    pub lists: Outcomes,
+    /// Copies.
+    pub copies: Outcomes,
+    /// Renames.
+    pub renames: Outcomes,
+    /// Requests of uploads in parts: their beginning, each part, and their end.
+    pub multiparts: Outcomes,
     /// How long requests for blocks took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are
     /// left out, here and below.
     pub block_times: Histogram,
+    /// How long reads took that were handed on, until the answer began.
+    pub bypass_times: Histogram,
     /// How long puts took.
     pub put_times: Histogram,
     /// How long deletes took, each from its being handed to the store to its being reported; those that failed together
     /// with others are left out, for an error does not say whose it is.
     pub delete_times: Histogram,
-    /// How long the others took, until the answer began.
-    pub other_times: Histogram,
-    /// The errors of requests of these four kinds, by kind. Those of heads are in
+    /// How long pages of lists took, until their first item.
+    pub list_times: Histogram,
+    /// How long copies took.
+    pub copy_times: Histogram,
+    /// How long renames took.
+    pub rename_times: Histogram,
+    /// How long requests of uploads in parts took.
+    pub multipart_times: Histogram,
+    /// The errors of requests of these kinds, by kind. Those of requests for heads are in
     /// [`heads.origin`](cache_core::OriginStats::errors_by_kind).
     pub request_errors: ErrorCounts,
-    /// Requests of these four kinds, sent and not yet answered, now.
+    /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
     pub requests_in_flight: u64,
-    /// Blocks that the backend did not keep.
+    /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
     pub blocks_refused: Refused,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
-    /// Bytes of bodies that came from the store, but for what was passed through.
+    /// Bytes of bodies that came from the store, also of those that were handed on.
     pub bytes_from_origin: u64,
-    /// Requests that were handed to the store as they were (they are among `others`), and objects that could not be held:
+    /// Requests that were handed to the store as they were (`bypass_requests`), and objects that could not be held:
     /// without a tag that names their bytes, or larger than `max_object_size` (these are among `heads`' requests).
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced since its head was asked for.
@@ -66,8 +89,18 @@ pub struct CachedStoreStats {
     pub backend_errors: u64,
 }
 
+impl CachedStoreStats {
+    /// All requests to the store that have ended.
+    pub fn requests(&self) -> u64 {
+        let of_reads = [self.block_requests, self.bypass_requests, self.lists];
+        let writes = [self.puts, self.deletes, self.copies, self.renames, self.multiparts];
+        let others = of_reads.iter().chain(&writes).map(Outcomes::requests).sum::<u64>();
+        self.heads.origin.requests() + others
+    }
+}
+
 impl From<&CachedStore> for Source {
-    /// The figures of a [`CachedStore`]: bytes are those of blocks, and `requests` are questions which version is current.
+    /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
     fn from(store: &CachedStore) -> Self {
         let weak = Arc::downgrade(&store.shared);
         Self::new(store.shared.heads.name(), move || {
@@ -80,6 +113,10 @@ impl From<&CachedStore> for Source {
 impl From<CachedStoreStats> for Snapshot {
     fn from(store: CachedStoreStats) -> Self {
         let mut stats = store.heads;
+        let reads = store.reads;
+        (stats.fresh, stats.revalidated, stats.stale) = (reads.fresh, reads.revalidated, reads.stale);
+        (stats.fetched, stats.refetched) = (reads.fetched, reads.refetched);
+        (stats.not_found, stats.errors) = (reads.not_found, reads.errors);
         // The body of a head is the object's size.
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
@@ -92,10 +129,17 @@ impl From<CachedStoreStats> for Snapshot {
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
         (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
         let mut blocks = BlockStats::default();
+        (blocks.bypass, blocks.not_cached) = (reads.bypass, reads.not_cached);
+        (blocks.not_modified, blocks.precondition_failed) = (reads.not_modified, reads.precondition_failed);
+        blocks.cancelled = reads.cancelled;
         blocks.hit = store.blocks_hit;
         blocks.missed = store.blocks_missed;
         (blocks.requests, blocks.request_times) = (store.block_requests, store.block_times);
-        (blocks.others, blocks.other_times) = (store.others, store.other_times);
+        (blocks.bypass_requests, blocks.bypass_times) = (store.bypass_requests, store.bypass_times);
+        (blocks.lists, blocks.list_times) = (store.lists, store.list_times);
+        (blocks.copies, blocks.copy_times) = (store.copies, store.copy_times);
+        (blocks.renames, blocks.rename_times) = (store.renames, store.rename_times);
+        (blocks.multiparts, blocks.multipart_times) = (store.multiparts, store.multipart_times);
         blocks.passed_through = store.passed_through;
         blocks.restarts = store.restarts;
         Self::from(stats).with_blocks(blocks)
@@ -119,6 +163,7 @@ pub(super) enum Count {
 
 pub(super) struct Counters {
     counts: [AtomicU64; COUNTS],
+    pub(super) reads: ReadCounters,
     pub(super) requests: Requests,
 }
 
@@ -140,26 +185,36 @@ impl Counters {
         self.add(count, 1);
     }
 
-    pub(super) fn snapshot(&self, heads: Stats) -> CachedStoreStats {
+    pub(super) fn snapshot(&self, mut heads: Stats) -> CachedStoreStats {
         let of = |count: Count| self.counts[count as usize].load(Ordering::Relaxed);
         let requests = &self.requests;
         let (outcomes, times) = (|op| requests.of(op).outcomes(), |op| requests.of(op).times());
+        heads.origin = requests.of_heads(heads.origin);
         let mut blocks_refused = Refused::default();
         blocks_refused.too_large = of(Count::RefusedTooLarge);
         blocks_refused.policy = of(Count::RefusedByPolicy);
         blocks_refused.backend = of(Count::RefusedByBackend);
         CachedStoreStats {
+            reads: self.reads.snapshot(),
             heads,
             blocks_hit: of(Count::BlocksHit),
             blocks_missed: of(Count::BlocksMissed),
             block_requests: outcomes(Op::Blocks),
+            bypass_requests: outcomes(Op::Bypass),
             puts: outcomes(Op::Put),
             deletes: outcomes(Op::Delete),
-            others: outcomes(Op::Other),
+            lists: outcomes(Op::List),
+            copies: outcomes(Op::Copy),
+            renames: outcomes(Op::Rename),
+            multiparts: outcomes(Op::Multipart),
             block_times: times(Op::Blocks),
+            bypass_times: times(Op::Bypass),
             put_times: times(Op::Put),
             delete_times: times(Op::Delete),
-            other_times: times(Op::Other),
+            list_times: times(Op::List),
+            copy_times: times(Op::Copy),
+            rename_times: times(Op::Rename),
+            multipart_times: times(Op::Multipart),
             request_errors: requests.errors(),
             requests_in_flight: requests.in_flight(),
             blocks_refused,
@@ -174,6 +229,7 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { counts: array::from_fn(|_| AtomicU64::default()), requests: Requests::default() }
+        let counts = array::from_fn(|_| AtomicU64::default());
+        Self { counts, reads: ReadCounters::default(), requests: Requests::default() }
     }
 }

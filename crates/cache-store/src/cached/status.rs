@@ -105,8 +105,8 @@ impl CacheStatus {
         self.meter.from_cache.load(Ordering::Relaxed)
     }
 
-    /// Bytes given out so far that came from the store for this read or a concurrent one. Zero under a
-    /// [`CacheOutcome::Bypass`], where they are not counted.
+    /// Bytes given out so far that came from the store for this read or a concurrent one. A body that is a file, which a
+    /// [`CacheOutcome::Bypass`] of a store on local disk is, is taken for given out.
     pub fn bytes_from_origin(&self) -> u64 {
         self.meter.from_origin.load(Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s.
+//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s; how many
+//! bytes came with the head is said here.
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use self::off::Span;
@@ -7,6 +8,7 @@ pub(super) use self::on::Span;
 
 #[cfg(feature = "tracing")]
 mod on {
+    use cache_core::ErrorKind;
     use object_store::{Error, path::Path};
     use tracing::{Instrument as _, field, info_span};
 
@@ -28,15 +30,38 @@ mod on {
                 op,
                 outcome = field::Empty,
                 error.r#type = field::Empty,
+                bytes = field::Empty,
             ))
+        }
+
+        /// That of `cache_core`, where it asks for a head.
+        pub(crate) fn current() -> Self {
+            Self(tracing::Span::current())
         }
 
         pub(crate) fn around<F: Future>(&self, request: F) -> impl Future<Output = F::Output> {
             request.instrument(self.0.clone())
         }
 
-        pub(crate) fn end(&self, outcome: &'static str, error: Option<&Error>) {
+        pub(crate) fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
+            self.0.in_scope(f)
+        }
+
+        /// So many bytes of the body came.
+        pub(crate) fn bytes(&self, bytes: u64) {
+            self.0.record("bytes", bytes);
+        }
+
+        /// The body broke off after so many bytes.
+        pub(crate) fn broken(&self, bytes: u64) {
+            self.bytes(bytes);
+            self.0.record("error.type", field::debug(ErrorKind::Unavailable));
+            self.0.record("otel.status_code", "ERROR");
+        }
+
+        pub(crate) fn end(&self, outcome: &'static str, bytes: u64, error: Option<&Error>) {
             self.0.record("outcome", outcome);
+            self.bytes(bytes);
             // That the object was replaced meanwhile, or is there already, is an answer like another.
             let is_condition = |error: &&Error| {
                 matches!(
@@ -68,6 +93,18 @@ mod off {
             request
         }
 
-        pub(crate) fn end(&self, _: &'static str, _: Option<&Error>) {}
+        pub(crate) fn current() -> Self {
+            Self
+        }
+
+        pub(crate) fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
+            f()
+        }
+
+        pub(crate) fn bytes(&self, _: u64) {}
+
+        pub(crate) fn broken(&self, _: u64) {}
+
+        pub(crate) fn end(&self, _: &'static str, _: u64, _: Option<&Error>) {}
     }
 }

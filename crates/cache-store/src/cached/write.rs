@@ -29,6 +29,7 @@ use super::{
     read::store_error,
     request::{Op, Outcome, Request},
 };
+use crate::error::kind_of;
 
 pub(super) async fn put(
     shared: &Shared,
@@ -47,7 +48,7 @@ pub(super) async fn start_multipart(
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Other, location);
+    let request = Request::send(&shared.fills, Op::Multipart, location);
     let upload = request.answer(shared.store.put_multipart_opts(location, options)).await?;
     let cached = CachedStore { shared: Arc::clone(shared) };
     Ok(Box::new(Upload { cached, location: location.clone(), upload }))
@@ -55,7 +56,7 @@ pub(super) async fn start_multipart(
 
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
     let _write = open(shared, to).await?;
-    let request = Request::send(&shared.fills, Op::Other, to);
+    let request = Request::send(&shared.fills, Op::Copy, to);
     let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
@@ -66,7 +67,7 @@ pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyO
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
     let _writes = (open(shared, from).await?, open(shared, to).await?);
-    let request = Request::send(&shared.fills, Op::Other, to);
+    let request = Request::send(&shared.fills, Op::Rename, to);
     request.answer(shared.store.rename_opts(from, to, options)).await
 }
 
@@ -120,19 +121,19 @@ impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let (fills, location) = (Arc::clone(&self.cached.shared.fills), self.location.clone());
         let part = self.upload.put_part(data);
-        async move { Request::send(&fills, Op::Other, &location).answer(part).await }.boxed()
+        async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
         request.answer(self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
         // It may come after a `complete` whose outcome is open.
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Other, &self.location);
+        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
         request.answer(self.upload.abort()).await
     }
 }
@@ -143,7 +144,7 @@ struct Deletes {
     /// `None` when it has ended.
     deleted: Option<BoxStream<'static, Result<Path>>>,
     /// What came of those that failed, where it is not known whose error it was.
-    errors: Vec<Outcome>,
+    errors: Vec<(Outcome, ErrorKind)>,
     writes: Arc<Writes>,
 }
 
@@ -219,7 +220,7 @@ impl Writes {
     }
 
     /// One has failed. If it is not the only one that it can be, its outcome.
-    fn fail_one(&self, error: &Error) -> Option<Outcome> {
+    fn fail_one(&self, error: &Error) -> Option<(Outcome, ErrorKind)> {
         let is_handed_on =
             self.n_errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if is_handed_on.is_ok() {
@@ -227,7 +228,9 @@ impl Writes {
         }
         let mut writes = self.lock();
         let mut open = writes.values_mut().flatten().filter(|deletion| deletion.request.is_some());
-        let (Some(only), None) = (open.next(), open.next()) else { return Some(Outcome::of(error)) };
+        let (Some(only), None) = (open.next(), open.next()) else {
+            return Some((Outcome::of(error), kind_of(error)));
+        };
         let request = only.request.take();
         drop(writes);
         if let Some(request) = request {
@@ -237,13 +240,13 @@ impl Writes {
     }
 
     /// An error does not say whose it is: for the figures, anybody's.
-    fn end_all(&self, errors: Vec<Outcome>) {
+    fn end_all(&self, errors: Vec<(Outcome, ErrorKind)>) {
         let ended = mem::take(&mut *self.lock());
         let mut errors = errors.into_iter();
         for Deletion { request, _write } in ended.into_values().flatten() {
             let Some(request) = request else { continue };
-            if let Some(outcome) = errors.next() {
-                request.end_as(outcome);
+            if let Some((outcome, kind)) = errors.next() {
+                request.end_as(outcome, kind);
             }
         }
     }

@@ -86,13 +86,23 @@ async fn every_request_is_in_one_figure() {
     store.reset();
     let of = |cached: &CachedStore| {
         let stats = cached.stats();
-        let of_all = [stats.block_requests, stats.puts, stats.deletes, stats.others];
+        let of_all = [
+            stats.block_requests,
+            stats.bypass_requests,
+            stats.puts,
+            stats.deletes,
+            stats.lists,
+            stats.copies,
+            stats.renames,
+            stats.multiparts,
+        ];
         (of_all.map(|of_op| of_op.requests()), stats.requests_in_flight)
     };
     let check = |what: &str| {
         let (of_all, in_flight) = of(&cached);
         let sum = of_all.iter().sum::<u64>() + cached.stats().heads.origin.requests();
         assert_eq!((sum, in_flight), (store.count() as u64, 0), "{what}: {of_all:?}");
+        assert_eq!(sum, cached.stats().requests());
     };
 
     cached.put(&other, "12345".into()).await.unwrap();
@@ -136,6 +146,10 @@ async fn every_request_is_in_one_figure() {
 
     let stats = cached.stats();
     assert_eq!((stats.puts.done, stats.puts.refused), (1, 1));
+    assert_eq!((stats.copies.done, stats.renames.done, stats.multiparts.done), (1, 1, 6));
+    // One by folders, and one that nobody looks at is not sent.
+    assert_eq!((stats.lists.done, stats.lists.requests()), (4, 4));
+    assert_eq!((stats.bypass_requests.done, stats.bypass_requests.requests()), (1, 2));
     assert_eq!((stats.deletes.done, stats.deletes.refused), (2, 1));
     assert_eq!((stats.put_times.count(), stats.delete_times.count()), (2, 3));
     let exported = Source::from(&cached).snapshot().unwrap().stats.origin;

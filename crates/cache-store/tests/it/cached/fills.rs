@@ -364,12 +364,16 @@ async fn a_body_may_be_dropped_at_every_chunk() {
     }
 }
 
-/// A cache over a backend that does not take blocks.
+/// A cache over a backend that does not take blocks, with room for four that it has not taken.
 async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, CachedStore) {
     let backend = Arc::new(Slow::default());
     backend.blocks.close();
-    let rule = Freshness::max_age(HOUR);
-    let cached = builder(store).backend(Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
+    let cached = builder(store)
+        .backend(Arc::<Slow>::clone(&backend))
+        .freshness(Freshness::max_age(HOUR))
+        .max_in_flight_bytes(4 * 1024)
+        .build()
+        .unwrap();
     (backend, cached)
 }
 
@@ -394,7 +398,8 @@ async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
     let store = with_object(500).await;
     let (backend, cached) = over_slow(&store).await;
     assert_eq!(read_all(&cached).await, body(500));
-    assert_eq!(backend.n_blocks.load(Ordering::Relaxed), 2);
+    assert_eq!(backend.n_blocks.load(Ordering::Relaxed), 4);
+    assert_eq!(cached.stats().blocks_refused.backend, 96, "those that were dropped are counted");
     // Two versions of one block are never on their way at once.
     write(&store, vec![b'n'; 500]).await;
     cached.invalidate(&path()).await.unwrap();

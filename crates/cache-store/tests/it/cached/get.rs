@@ -79,7 +79,7 @@ async fn what_is_held_and_fresh_costs_no_request() {
     assert_eq!(store.count(), 0);
     let stats = cached.stats();
     assert_eq!((stats.bytes_from_origin, stats.bytes_from_cache), (17, 17 + 1 + 2 + 1 + 17 + 5 + 7));
-    assert_eq!((stats.blocks_hit, stats.blocks_missed), (4 + 1 + 2 + 1 + 4 + 1 + 2, 0));
+    assert_eq!((stats.blocks_hit, stats.blocks_missed), (4 + 1 + 2 + 1 + 4 + 1 + 2, 4));
     assert_eq!((stats.passed_through, stats.restarts), (0, 0));
 }
 

@@ -18,6 +18,7 @@ mod policies;
 mod races;
 mod ranges;
 mod readahead;
+mod results;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]

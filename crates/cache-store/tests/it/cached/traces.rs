@@ -76,9 +76,10 @@ async fn requests_for_heads_and_for_blocks_are_spans() {
     let of = |field: &str| -> Vec<_> {
         told.iter().filter_map(|line| line.strip_prefix(&format!("{field}="))).collect()
     };
-    assert_eq!(of("op"), ["read", "blocks", "blocks", "put", "delete", "other"]);
+    assert_eq!(of("op"), ["read", "blocks", "blocks", "put", "delete", "list"]);
     assert_eq!(of("op").len(), store.count());
     assert_eq!(of("outcome"), ["changed", "done", "failed", "refused", "refused", "done"]);
+    assert_eq!(of("bytes"), ["5", "10", "0", "0", "0", "0"], "of bodies");
     assert_eq!(of("cache.name"), ["tables"; 6]);
     assert_eq!(of("key")[..5], [path().as_ref(); 5]);
     assert_eq!(of("otel.kind"), ["client"; 6]);
