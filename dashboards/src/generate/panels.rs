@@ -139,7 +139,7 @@ pub(super) const ROWS: &[Row] = &[
                     "",
                     r#"
                     sum(increase(object_cache_requests_total{..}[$__range]))
-                    - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
+                    - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__range]))
                 "#,
                 )],
                 ..NUMBER
@@ -167,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
                     r#"
                     (
                       sum(increase(object_cache_requests_total{..}[$__range]))
-                      - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__range]))
+                      - sum(increase(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__range]))
                     ) / 1000 * $price_get
                     + sum(increase(object_cache_io_bytes_total{.., source="cache"}[$__range])) / 2^30 * $price_gb
                 "#,
@@ -334,14 +334,14 @@ pub(super) const ROWS: &[Row] = &[
                     (
                         "to the store",
                         r#"
-                        sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                        sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                     "#,
                     ),
                     (
                         "saved",
                         r#"
                         sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                        - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                        - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                     "#,
                     ),
                 ],
@@ -372,7 +372,7 @@ pub(super) const ROWS: &[Row] = &[
                         3600 * (
                           (
                             sum(rate(object_cache_requests_total{..}[$__rate_interval]))
-                            - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval]))
+                            - sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval]))
                           ) / 1000 * $price_get
                           + sum(rate(object_cache_io_bytes_total{.., source="cache"}[$__rate_interval])) / 2^30 * $price_gb
                         )
@@ -382,7 +382,7 @@ pub(super) const ROWS: &[Row] = &[
                         "spent",
                         r#"
                         3600 * (
-                          sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks"}[$__rate_interval])) / 1000 * $price_get
+                          sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval])) / 1000 * $price_get
                           + sum(rate(object_cache_origin_requests_total{.., op="put"}[$__rate_interval])) / 1000 * $price_put
                           + sum(rate(object_cache_io_bytes_total{.., source="origin"}[$__rate_interval])) / 2^30 * $price_gb
                         )
