@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    env, error,
+    env, error, fs,
     future::pending,
     io::{self, Write as _},
     iter,
@@ -57,6 +57,14 @@ fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn serve(options: Options, log: Option<AccessLog>) -> Result<(), Error> {
+    let mut limits = options.limits;
+    // A response may need an open file as well as its connection.
+    if let Some(room) = open_files_max().map(|max| (max.saturating_sub(FILES_KEPT) / 2).max(1))
+        && room < limits.connections
+    {
+        complain(&format!("serves {room} connections at a time: this process may not open more files"));
+        limits.connections = room;
+    }
     // From here on no signal ends the process by itself.
     let mut signals = Signals::new()?;
     let bucket = match &options.bucket {
@@ -71,22 +79,24 @@ async fn serve(options: Options, log: Option<AccessLog>) -> Result<(), Error> {
         }
     }
     let store = options.store(bucket).build()?;
+    let redirect_folders = options.redirect_folders();
     let gateway = Gateway::new(store.clone())
         .rules(options.rules)
         .obey_cache_control(options.obey_cache_control)
+        .redirect_folders(redirect_folders)
         .on_failure(|key, error| complain(&format!("{key}: {}", describe(error))));
     let health = Health::new();
     let listener = listen(options.listen).await?;
     if let Some(address) = options.admin {
         let listener = listen(address).await?;
         say(&format!("/healthz and /metrics are at http://{}/", listener.local_addr()?));
-        let server = Server::new().limits(options.limits);
+        let server = Server::new().limits(limits);
         // It goes on until the process ends.
         tokio::spawn(server.serve(listener, gateway.admin(&health), pending()));
     }
     say(&format!("{shown} is at http://{}/", listener.local_addr()?));
 
-    let mut server = Server::new().limits(options.limits);
+    let mut server = Server::new().limits(limits);
     if let Some(log) = log {
         server = server.on_request(move |access| log.add(access.to_string()));
     }
@@ -101,7 +111,7 @@ async fn serve(options: Options, log: Option<AccessLog>) -> Result<(), Error> {
     let _ = stop.send(());
     tokio::select! {
         n_cut = &mut serving => if n_cut > 0 {
-            complain(&format!("{n_cut} connections were cut after {:?}", options.limits.drain_timeout));
+            complain(&format!("{n_cut} connections were cut after {:?}", limits.drain_timeout));
         },
         () = signals.next() => complain("stopped at once"),
     }
@@ -155,6 +165,13 @@ impl Signals {
     }
 }
 
+/// How many files this process may have open, where the system tells.
+fn open_files_max() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Writes lines from a thread, so that nobody waits for whoever reads them. If that is too slow, lines
 /// are lost.
 struct AccessLog(SyncSender<String>);
@@ -191,6 +208,9 @@ fn causes(error: &(dyn error::Error + 'static)) -> String {
         iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     all.join(": ")
 }
+
+/// For all that is no client: listeners, the runtime, connections to the bucket.
+const FILES_KEPT: usize = 32;
 
 const LINES_MAX: usize = 10_000;
 

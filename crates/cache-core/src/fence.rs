@@ -326,7 +326,9 @@ mod tests {
         let epochs = Epochs::default();
         let before = epochs.latest();
         let names: Vec<_> = (0..20 * KEYS_MAX).map(|n| format!("{:x}/{n}", n % 7919)).collect();
+        let mut asked = Vec::new();
         for (n, name) in names.iter().enumerate() {
+            asked.push(epochs.latest());
             match n % 16 {
                 0 => epochs.raise_prefix(name),
                 _ => epochs.raise_key(name),
@@ -334,7 +336,9 @@ mod tests {
             let floors = epochs.floors.read().unwrap();
             assert!(floors.prefixes.len() <= PREFIXES_MAX && floors.keys.len() <= KEYS_MAX);
         }
-        assert!(names.iter().all(|name| epochs.voids(name, before)));
+        // Up to the moment before each of them was put up.
+        let voids = names.iter().zip(asked).all(|(name, asked)| epochs.voids(name, asked));
+        assert!(voids && names.iter().all(|name| epochs.voids(name, before)));
     }
 
     #[test]

@@ -184,8 +184,9 @@ impl ObjectCacheBuilder {
     }
 
     /// How long a request to the store may take, the reading of its body and object_store's own retries included.
-    /// Then it is dropped, with a `Timeout` error. Zero is an error, and so is the setting with an origin of your
-    /// own. Default: 30 s.
+    /// Then it is dropped, with a `Timeout` error. Reads also wait so long for a request that another runtime sent,
+    /// which may not be driven any more, before they send their own. Zero is an error, and so is the setting with an
+    /// origin of your own. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.of_store.origin_timeout = Some(span);
         self
@@ -246,6 +247,7 @@ impl ObjectCacheBuilder {
     pub fn build(self) -> Result<ObjectCache> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let backend = self.memory.or(self.backend)?;
+        let origin_timeout = self.of_store.origin_timeout;
         let origin = match self.source {
             Source::Store(store) => self.of_store.origin(store, Arc::clone(&clock))?,
             Source::Origin(origin) => self.of_store.unless_set(origin)?,
@@ -259,6 +261,9 @@ impl ObjectCacheBuilder {
             .clock(clock);
         if let Some(name) = &self.name {
             inner = inner.name(name);
+        }
+        if let Some(span) = origin_timeout {
+            inner = inner.origin_timeout(span);
         }
         if let Some(n) = self.max_in_flight {
             inner = inner.max_in_flight(n);

@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     panic::catch_unwind,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -12,8 +13,9 @@ use cache_core::{Error, ErrorKind, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
-    runtime::Handle,
-    time::{Interval, MissedTickBehavior, interval},
+    runtime::{Handle, Id},
+    task::JoinHandle,
+    time::{Sleep, sleep, sleep_until},
 };
 
 use crate::{CachedObject, ObjectCache, ReadOptions};
@@ -29,7 +31,11 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 /// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero, and if it is
 /// polled outside of a tokio runtime with time enabled.
 ///
-/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the last version, and a handle to the cache.
+/// It may be polled in one runtime after the other: what it waits for in one that is not driven any more, or gone, it
+/// begins anew where it is polled.
+///
+/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the last version, and a
+/// handle to the cache.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -91,9 +97,17 @@ struct Readings {
     cache: ObjectCache,
     key: Key,
     every: Duration,
-    /// Made when it is first needed, in the runtime of whoever polls.
-    ticks: Option<Interval>,
+    /// Until the next reading; `None` before the first.
+    pause: Option<InRuntime<Pin<Box<Sleep>>>>,
+    /// The reading that was begun.
+    reading: Option<InRuntime<JoinHandle<Result<CachedObject>>>>,
     last: Option<Result<CachedObject>>,
+}
+
+/// What moves only while the runtime is driven that it was made in.
+struct InRuntime<T> {
+    home: Id,
+    inner: T,
 }
 
 impl Readings {
@@ -101,7 +115,7 @@ impl Readings {
         if every.is_zero() {
             return Err(Error::new(ErrorKind::Config, "the span of a watch is zero; give one"));
         }
-        Ok(Self { cache, key: Key::parse(key)?, every, ticks: None, last: None })
+        Ok(Self { cache, key: Key::parse(key)?, every, pause: None, reading: None, last: None })
     }
 
     async fn next_change(mut self) -> Option<(Result<CachedObject>, Self)> {
@@ -109,8 +123,8 @@ impl Readings {
             return None;
         }
         loop {
-            let read = match self.tick().await {
-                Ok(()) => self.read().await,
+            let read = match poll_fn(|context| self.poll_pause(context)).await {
+                Ok(()) => poll_fn(|context| self.poll_read(context)).await,
                 Err(error) => Err(error),
             };
             if self.last.as_ref().is_none_or(|last| is_change(last, &read)) {
@@ -121,34 +135,58 @@ impl Readings {
     }
 
     /// Reads in a task: a watch may be left alone for long, and a request that was begun is not to be left open.
-    async fn read(&self) -> Result<CachedObject> {
-        let (cache, key) = (self.cache.clone(), self.key.clone());
-        let strong = ReadOptions::new().freshness(Freshness::strong());
-        let reading = tokio::spawn(async move { cache.get_with(key.as_str(), strong).await });
-        reading.await.unwrap_or_else(|lost| {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<CachedObject>> {
+        let here = runtime()?;
+        let reading = match &mut self.reading {
+            Some(reading) if reading.home == here.id() => &mut reading.inner,
+            // Begun nowhere yet, or where nobody may drive it.
+            other => {
+                let (cache, key) = (self.cache.clone(), self.key.clone());
+                let strong = ReadOptions::new().freshness(Freshness::strong());
+                let reading = here.spawn(async move { cache.get_with(key.as_str(), strong).await });
+                &mut other.insert(InRuntime { home: here.id(), inner: reading }).inner
+            }
+        };
+        let read = ready!(Pin::new(reading).poll(context));
+        self.reading = None;
+        Poll::Ready(read.unwrap_or_else(|lost| {
             let error = Error::new(ErrorKind::Other, "the runtime that ran the reading was shut down");
             Err(error.with_source(lost))
-        })
+        }))
     }
 
-    async fn tick(&mut self) -> Result<()> {
-        let ticks = match &mut self.ticks {
-            Some(ticks) => ticks,
-            none => none.insert(ticks(self.every)?),
-        };
-        ticks.tick().await;
-        Ok(())
+    /// Waits for the time of the next reading, and from then on counts to the one after.
+    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let here = runtime()?.id();
+        match &mut self.pause {
+            Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
+            Some(pause) => {
+                // What is left of it. Clocks of two runtimes may differ where one of them is paused.
+                let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
+                let inner = Box::pin(sleep_until(left.min(most)));
+                *pause = InRuntime { home: here, inner };
+                ready!(pause.inner.as_mut().poll(context));
+            }
+            // The first reading is due at once.
+            None => {}
+        }
+        self.pause = Some(InRuntime { home: here, inner: timer(self.every)? });
+        Poll::Ready(Ok(()))
     }
 }
 
-fn ticks(every: Duration) -> Result<Interval> {
-    let wanting =
-        || Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one");
-    Handle::try_current().map_err(|outside| wanting().with_source(outside))?;
+fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|outside| without_time().with_source(outside))
+}
+
+/// A timer of the current runtime.
+fn timer(span: Duration) -> Result<Pin<Box<Sleep>>> {
     // tokio has no other way to say that a runtime's time is not enabled.
-    let mut ticks = catch_unwind(|| interval(every)).map_err(|_| wanting())?;
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Ok(ticks)
+    catch_unwind(|| Box::pin(sleep(span))).map_err(|_| without_time())
+}
+
+fn without_time() -> Error {
+    Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one")
 }
 
 fn is_final(last: &Result<CachedObject>) -> bool {

@@ -54,7 +54,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.refused, &stats.invalidated);
     let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
-    let reads = [
+    let begin = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
         one(&REQUESTS, &[("result", "fresh")], stats.fresh),
         one(&REQUESTS, &[("result", "revalidated")], stats.revalidated),
@@ -142,9 +142,9 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     });
     let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
     let errors = by_kind(&ERRORS, stats.errors_by_kind);
+    let gets = begin.into_iter().chain(of_a_store).chain(errors).chain(any);
+    let requests = gets.chain(writes.into_iter().chain(others).flatten());
     let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
-    let requests = reads.into_iter().chain(of_a_store).chain(errors).chain(any);
-    let requests = requests.chain(writes.into_iter().chain(others).flatten());
     let times = of_origin.into_iter().chain(of_blocks);
     requests.chain(origin_errors).chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
 }

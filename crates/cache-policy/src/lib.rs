@@ -63,6 +63,7 @@ mod s3fifo;
 mod shard;
 mod sieve;
 mod sketch;
+mod steps;
 mod ttl;
 mod wtinylfu;
 

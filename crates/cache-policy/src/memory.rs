@@ -14,7 +14,7 @@
 
 use std::{
     fmt,
-    future::{poll_fn, ready},
+    future::ready,
     hash::{BuildHasher, Hasher},
     mem,
     pin::Pin,
@@ -31,7 +31,11 @@ use cache_core::{
 };
 use foldhash::quality::RandomState;
 
-use crate::{builder::MemoryBackendBuilder, shard::Shard};
+use crate::{
+    builder::MemoryBackendBuilder,
+    shard::Shard,
+    steps::{STEP, Steps, let_others_run},
+};
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
@@ -345,15 +349,11 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
-        let mut n_left = STEP;
+        let mut steps = Steps::new();
         for locked in &self.shards {
             while let Some(expired) = self.expire_one(locked, now) {
                 drop(expired);
-                n_left -= 1;
-                if n_left == 0 {
-                    let_others_run().await;
-                    n_left = STEP;
-                }
+                steps.done_one().await;
             }
         }
         Ok(())
@@ -460,22 +460,6 @@ fn after(counter: &AtomicU64, by: i64) -> u64 {
 fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
-
-/// Pending once, and woken at once.
-async fn let_others_run() {
-    let mut is_back = false;
-    poll_fn(|context| {
-        if mem::replace(&mut is_back, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// How many entries are dropped before others may run: some 50 microseconds with small bodies.
-const STEP: usize = 256;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;

@@ -22,7 +22,10 @@ use foldhash::quality::RandomState;
 
 use ::moka::{notification::RemovalCause, sync::Cache};
 
-use crate::builder::{CAPACITY_BYTES, limits};
+use crate::{
+    builder::{CAPACITY_BYTES, limits},
+    steps::Steps,
+};
 
 /// Entries in a [moka] cache: window TinyLFU, which keeps what is asked for often, and refuses newcomers that are
 /// asked for less often than those who would have to leave.
@@ -34,15 +37,16 @@ use crate::builder::{CAPACITY_BYTES, limits};
 /// reached. From 4 GiB of capacity up, entries are charged in units of several bytes, rounded up.
 ///
 /// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does some of moka's
-/// maintenance, and inserts come one at a time; `sweep` looks at every entry. A future does its work when first
-/// polled; dropped before that, it has done nothing.
+/// maintenance, and inserts come one at a time; `sweep` and `clear` look at every entry, and let others run after each
+/// 256 of them. The other futures do their work when first polled; dropped before that, they have done nothing. moka
+/// decides first whether a large newcomer may displace many small entries, and then drops them in one go.
 pub struct MokaBackend {
     cache: Cache<Box<str>, Held, RandomState>,
     limits: Limits,
     charge: Charge,
     tally: Arc<Tally>,
     /// How often `clear` was called. Entries of an earlier number are not shown: what `clear` promises rests on this,
-    /// its walk over the entries only frees them.
+    /// its walk over the entries only frees them. Changed by whoever holds `changes`.
     generation: AtomicU64,
     /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert looks for it can
     /// only have been refused. Orders nothing else.
@@ -142,6 +146,28 @@ impl MokaBackend {
         }
     }
 
+    /// Looks at every entry, removes those that are `over`, and tells of each.
+    async fn remove_each(&self, is_over: impl Fn(&Held) -> bool, tell: impl Fn(&Held)) {
+        let mut steps = Steps::new();
+        for (key, held) in &self.cache {
+            if is_over(&held) {
+                // No newcomer can take its place between the look and the removal.
+                let _alone = self.alone();
+                let is_held = self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
+                if is_held && self.cache.remove(&**key).is_some() {
+                    tell(&held);
+                }
+            }
+            steps.done_one().await;
+        }
+        self.cache.run_pending_tasks();
+    }
+
+    /// Whether it was inserted after the last `clear`.
+    fn is_shown(&self, held: &Held) -> bool {
+        held.generation == self.generation.load(Ordering::Acquire)
+    }
+
     fn is_over(&self) -> bool {
         self.tally.bytes.load(Ordering::Relaxed) > self.limits.weight
             || self.tally.entries.load(Ordering::Relaxed) > self.limits.entries
@@ -156,7 +182,7 @@ impl MokaBackend {
 impl Backend for MokaBackend {
     fn peek(&self, key: &str) -> Option<Entry> {
         let held = self.cache.get(key)?;
-        (held.generation == self.generation.load(Ordering::Acquire)).then_some(held.entry)
+        self.is_shown(&held).then_some(held.entry)
     }
 
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
@@ -168,31 +194,27 @@ impl Backend for MokaBackend {
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
-        Ok(self.cache.remove(key).is_some())
+        Ok(self.cache.remove(key).is_some_and(|held| self.is_shown(&held)))
     }
 
     async fn clear(&self) -> Result<()> {
-        let _alone = self.alone();
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        for (key, _) in &self.cache {
-            self.cache.invalidate(&**key);
+        {
+            // What is being inserted is of the one or of the other.
+            let _alone = self.alone();
+            self.generation.fetch_add(1, Ordering::AcqRel);
         }
-        self.cache.run_pending_tasks();
+        self.remove_each(|held| !self.is_shown(held), |_| ()).await;
         Ok(())
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
-        for (key, held) in &self.cache {
-            if held.entry.expires_at().is_some_and(|at| at <= now) {
-                // No newcomer can take its place between the look and the removal.
-                let _alone = self.alone();
-                let is_held = self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
-                if is_held && self.cache.remove(&**key).is_some() {
-                    count_if(!held.entry.is_absent(), &self.tally.expired);
-                }
-            }
-        }
-        self.cache.run_pending_tasks();
+        let has_expired = |held: &Held| held.entry.expires_at().is_some_and(|at| at <= now);
+        // What a `clear` left behind whose future was dropped goes with the rest.
+        let is_over = |held: &Held| has_expired(held) || !self.is_shown(held);
+        let count_expired = |held: &Held| {
+            count_if(self.is_shown(held) && !held.entry.is_absent(), &self.tally.expired);
+        };
+        self.remove_each(is_over, count_expired).await;
         Ok(())
     }
 

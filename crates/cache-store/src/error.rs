@@ -114,6 +114,14 @@ pub(crate) fn is_about_range(error: &object_store::Error) -> bool {
     cause.contains("range") || cause.contains("416") || cause.starts_with("requested ")
 }
 
+/// The same of an error of ours. One without a cause says that the answer is of another range.
+pub(crate) fn may_be_about_range(error: &Error) -> bool {
+    match error.source().and_then(|cause| cause.downcast_ref()) {
+        Some(cause) => is_about_form(cause),
+        None => error.kind() == ErrorKind::Unavailable,
+    }
+}
+
 /// Whether the store says that the range begins behind the end of the object.
 pub(crate) fn is_past_end(error: &object_store::Error) -> bool {
     let cause = root_cause(error).to_lowercase();

@@ -52,22 +52,33 @@ pub(crate) struct Log {
 /// An exchange that has not ended. It ends when this is dropped.
 pub(crate) struct Exchange {
     connection: Arc<Connection>,
-    log: Option<(Arc<OnRequest>, Arc<dyn Clock>, Moment, Access)>,
+    listened_to: Option<Listened>,
+}
+
+/// An exchange that somebody wants to hear of.
+struct Listened {
+    log: Log,
+    begun_at: Moment,
+    access: Access,
 }
 
 impl Log {
     /// What could not be read as a request.
     pub(crate) fn note_malformed(&self, peer: IpAddr, status: StatusCode) {
+        self.note(&Access {
+            peer,
+            date: self.clock.date(),
+            request: "-".to_owned(),
+            status: Some(status),
+            bytes: 0,
+            cache_status: None,
+            took: Duration::ZERO,
+        });
+    }
+
+    fn note(&self, access: &Access) {
         if let Some(on_request) = &self.on_request {
-            on_request(&Access {
-                peer,
-                date: self.clock.date(),
-                request: "-".to_owned(),
-                status: Some(status),
-                bytes: 0,
-                cache_status: None,
-                took: Duration::ZERO,
-            });
+            on_request(access);
         }
     }
 }
@@ -80,7 +91,7 @@ impl Exchange {
         request: &Request<Incoming>,
     ) -> Self {
         connection.begin_response();
-        let log = log.on_request.as_ref().map(|on_request| {
+        let listened_to = log.on_request.is_some().then(|| {
             let access = Access {
                 peer,
                 date: log.clock.date(),
@@ -90,14 +101,14 @@ impl Exchange {
                 cache_status: None,
                 took: Duration::ZERO,
             };
-            (Arc::clone(on_request), Arc::clone(&log.clock), log.clock.now(), access)
+            Listened { log: log.clone(), begun_at: log.clock.now(), access }
         });
-        Self { connection: Arc::clone(connection), log }
+        Self { connection: Arc::clone(connection), listened_to }
     }
 
     /// Ends with the body of `response`.
     pub(crate) fn follow(mut self, response: Response) -> Response {
-        if let Some((.., access)) = &mut self.log {
+        if let Some(Listened { access, .. }) = &mut self.listened_to {
             access.status = Some(response.status());
             access.cache_status = cache_status(response.headers());
         }
@@ -108,9 +119,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.connection.end_response();
-        if let Some((on_request, clock, begun_at, mut access)) = self.log.take() {
-            access.took = clock.now().saturating_since(begun_at);
-            on_request(&access);
+        if let Some(Listened { log, begun_at, mut access }) = self.listened_to.take() {
+            access.took = log.clock.now().saturating_since(begun_at);
+            log.note(&access);
         }
     }
 }
@@ -131,7 +142,8 @@ impl hyper::body::Body for Followed {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let (Some(data), Some((.., access))) = (frame.data_ref(), &mut self.exchange.log)
+            && let (Some(data), Some(Listened { access, .. })) =
+                (frame.data_ref(), &mut self.exchange.listened_to)
         {
             access.bytes += data.len() as u64;
         }

@@ -30,16 +30,17 @@ pub fn describe(error: &object_store::Error) -> String {
     let causes: Vec<_> =
         iter::successors(Some(first), |error| (*error).source()).map(ToString::to_string).collect();
     let causes = causes.join(": ");
-    // What `LocalFileSystem` calls a file that ends before the length that it had when it was opened.
-    if causes.contains("Out of range of file") {
-        return format!("the file became shorter while it was sent, so the client was cut off ({causes})");
+    match SHORT.iter().any(|short| causes.contains(short)) {
+        true => format!(
+            "the file or object became shorter while it was sent, so the client was cut off ({causes})"
+        ),
+        false => causes,
     }
-    causes
 }
 
 /// A body that ends before the announced length, without an error of the store.
 pub(crate) fn short(sent: u64, announced: u64) -> object_store::Error {
-    let message = format!("the store sent {sent} of {announced} bytes, so the client was cut off");
+    let message = format!("the store sent {sent} of {announced} bytes");
     object_store::Error::Generic { store: "http_gateway", source: message.into() }
 }
 
@@ -60,3 +61,12 @@ fn find<E: StdError + 'static>(error: &object_store::Error) -> Option<&E> {
     let first: &(dyn StdError + 'static) = error;
     iter::successors(Some(first), |error| (*error).source()).find_map(|cause| cause.downcast_ref())
 }
+
+/// What a store, or the cache over it, calls a body that ends before the length that it had at first.
+const SHORT: [&str; 5] = [
+    "Out of range of file",
+    "is not as long as the origin said",
+    "the body never ends",
+    "failed to fill whole buffer",
+    "the store sent ",
+];

@@ -59,6 +59,7 @@ pub struct Gateway {
     store: CachedStore,
     rules: Rules,
     obeys: bool,
+    redirects: bool,
     metrics_path: Option<String>,
     registry: Registry,
     on_failure: Arc<OnFailure>,
@@ -73,7 +74,7 @@ impl Gateway {
         registry.add(&store);
         let on_failure = Arc::new(|_: &Path, _: &object_store::Error| {});
         let rules = Rules::default();
-        Self { store, rules, obeys: true, metrics_path: None, registry, on_failure }
+        Self { store, rules, obeys: true, redirects: true, metrics_path: None, registry, on_failure }
     }
 
     /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Default: zero, which
@@ -95,6 +96,13 @@ impl Gateway {
     /// `store` with `cache_if(http_gateway::may_be_cached)`. Default: true.
     pub fn obey_cache_control(mut self, obeys: bool) -> Self {
         self.obeys = obeys;
+        self
+    }
+
+    /// Whether `/docs` leads to `/docs/` if there is a `docs/index.html`, but no object `docs`. To find
+    /// out costs another request to the store for each path without an object. Default: true.
+    pub fn redirect_folders(mut self, redirects: bool) -> Self {
+        self.redirects = redirects;
         self
     }
 
@@ -142,6 +150,7 @@ impl fmt::Debug for Gateway {
             .field("store", &self.store)
             .field("rules", &self.rules)
             .field("obeys", &self.obeys)
+            .field("redirects", &self.redirects)
             .field("metrics_path", &self.metrics_path)
             .field("registry", &self.registry)
             .finish_non_exhaustive()
@@ -345,7 +354,7 @@ impl Gateway {
 
     /// To `docs/`, if there is no object `docs`, but a `docs/index.html`. `None`, if there is neither.
     async fn redirect(&self, key: &Path, uri: &Uri) -> Option<object_store::Result<Response>> {
-        if key::is_index(uri.path()) {
+        if !self.redirects || key::is_index(uri.path()) {
             return None;
         }
         let index = key.clone().join(key::INDEX);

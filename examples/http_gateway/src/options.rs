@@ -136,6 +136,15 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
         Ok(Some(options))
     }
 
+    /// Whether folders without their slash are looked for. A web server redirects by itself.
+    pub fn redirect_folders(&self) -> bool {
+        let starts_with = |start: &str| {
+            let place = self.bucket.as_deref().and_then(|place| place.get(..start.len()));
+            place.is_some_and(|place| place.eq_ignore_ascii_case(start))
+        };
+        !starts_with("http:") && !starts_with("https:")
+    }
+
     /// The cached store over `bucket` that these options ask for.
     pub fn store(&self, bucket: Bucket) -> CachedStoreBuilder {
         // What is known of an object has to be kept for as long as it may be served.
@@ -145,7 +154,9 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
             .validator_strength(bucket.strength)
             .freshness(self.rules.default.freshness())
             .time_to_live(time_to_live)
-            .max_capacity(self.capacity);
+            .max_capacity(self.capacity)
+            // No block may be larger than all of them together.
+            .block_size(BLOCK_SIZE.min(self.capacity.max(1)));
         for (prefix, rule) in &self.rules.by_prefix {
             builder = builder.freshness_for(prefix, rule.freshness());
         }
@@ -185,7 +196,8 @@ fn read<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text:?} makes no sense there"))
 }
 
-/// The default of the cached store.
+/// The defaults of the cached store.
+const BLOCK_SIZE: u64 = 1024 * 1024;
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
@@ -237,6 +249,14 @@ mod tests {
         };
         assert_eq!(parse(line), Ok(Some(expected)));
         assert_eq!(parse("folder --help"), Ok(None));
+    }
+
+    #[test]
+    fn a_web_server_redirects_by_itself() {
+        for (place, expected) in [("", true), ("folder", true), ("s3://http", true), ("https://a/b", false)] {
+            assert_eq!(parse(place).unwrap().unwrap().redirect_folders(), expected, "{place}");
+        }
+        assert!(!parse("HTTP://a").unwrap().unwrap().redirect_folders());
     }
 
     #[test]

@@ -150,11 +150,12 @@ async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream
         match listener.accept().await {
             Ok(client) => return client,
             Err(error) if is_of_client(&error) => {}
-            Err(_) => {
-                // There are too many open files. Room made here may be needed elsewhere.
-                connections.close_oldest();
-                sleep(ACCEPT_PAUSE).await;
-            }
+            // There are too many open files.
+            Err(_) => match connections.close_oldest() {
+                // Its task closes the file.
+                true => sleep(CLOSE_PAUSE).await,
+                false => sleep(ACCEPT_PAUSE).await,
+            },
         }
     }
 }
@@ -249,4 +250,5 @@ impl Default for Limits {
 /// In bytes. With all connections taken, headers need no more than a few MiB.
 const HEADER_SIZE_MAX: usize = 32 * 1024;
 
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -9,6 +9,7 @@ const CORE_READ: &str = "crates/cache-core/src/read_through/read.rs";
 const CORE_TAG: &str = "crates/cache-core/src/tag.rs";
 const FILL: &str = "crates/cache-store/src/cached/fill.rs";
 const FILLS: &str = "crates/cache-store/src/cached/fills.rs";
+const PLAN: &str = "crates/cache-store/src/cached/plan.rs";
 const HEAD: &str = "crates/cache-store/src/cached/head.rs";
 const OBSERVE: &str = "crates/cache-store/src/cached/observe.rs";
 const READ: &str = "crates/cache-store/src/cached/read.rs";
@@ -40,7 +41,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a block of another version is served",
             edits: &[Edit {
                 path: BLOCKS,
-                text: "                && tag::is_same(entry.e_tag(), snapshot.e_tag())\n",
+                text: " && tag::is_same(entry.e_tag(), snapshot.e_tag())",
                 replacement: "",
             }],
         },
@@ -51,8 +52,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a block of another cache is served",
             edits: &[Edit {
                 path: BLOCKS,
-                text: "entry.identity() == Some(self.identity)",
-                replacement: "entry.identity().is_some()",
+                text: "            self.is_own(entry)\n                && tag",
+                replacement: "            tag",
             }],
         },
         ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
@@ -106,12 +107,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a body that goes on behind its end is cut off",
             edits: &[Edit {
                 path: FILL,
-                text: "                    return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));\n                }",
-                replacement: "                    if left > 0 {
-                        source.chunk = chunk.slice(..usize::try_from(left).unwrap_or(0));
-                    }
-                    source.at_end = true;
-                }",
+                text: "if !source.goes_on {",
+                replacement: "if !source.goes_on && left == u64::MAX {",
             }],
         },
         ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
@@ -160,18 +157,161 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 replacement: "            Some(Err(_)) => true,\n",
             }],
         },
-        ["fills", "an_error_is_told_to_all_who_wait_and_the_next_one_asks_anew"],
+        ["fills", "an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew"],
     ),
     (
         Mutant {
             name: "each reader of the same blocks asks for them",
             edits: &[Edit {
                 path: FILLS,
-                text: "if let Some(fill) = self.join_or_add(&new, start) {",
-                replacement: "if let Some(fill) = self.join_or_add(&new, start).filter(|_| false) {",
+                text: "if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {",
+                replacement: "if let Some(fill) = self.join_or_add(&new, start, manner.is_alone).filter(|_| false) {",
             }],
         },
         ["fills", "twenty_readers_of_the_same_blocks_make_one_request"],
+    ),
+    (
+        Mutant {
+            name: "a fetch of another reader that fails is the end of those who joined it",
+            edits: &[Edit {
+                path: READER,
+                text: "if !broken.is_of_its_request() ||",
+                replacement: "if !broken.is_of_its_request() || !self.left.is_empty() ||",
+            }],
+        },
+        ["joined", "a_joined_body_that_breaks_is_read_on_by_a_request_of_the_readers_own"],
+    ),
+    (
+        Mutant {
+            name: "of ranges, too",
+            edits: &[Edit {
+                path: RANGES,
+                text: "if *is_joined && broken.is_of_its_request()",
+                replacement: "if *is_joined && broken.is_of_its_request() && self.left.is_empty()",
+            }],
+        },
+        ["joined", "joined_ranges_are_read_on_too"],
+    ),
+    (
+        Mutant {
+            name: "a cached block is not held until its reader gets there",
+            edits: &[Edit {
+                path: PLAN,
+                text: "match self.budget.pinned(block.len() as u64) {",
+                replacement: "match self.budget.pinned(block.len() as u64).filter(|_| false) {",
+            }],
+        },
+        ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "a reader that falls behind another one of its fetch loses blocks",
+            edits: &[Edit {
+                path: FILL,
+                text: "if is_wanted && before.permit.is_some() {",
+                replacement: "if is_wanted && before.permit.is_none() {",
+            }],
+        },
+        ["rewritten", "a_reader_that_shares_a_request_and_falls_behind_gets_the_version_that_it_began"],
+    ),
+    (
+        Mutant {
+            name: "only the first request of a read is answered before it begins",
+            edits: &[Edit {
+                path: READER,
+                text: "future::join_all(self.parts.iter().map(Part::opened))",
+                replacement: "future::join_all(self.parts.iter().take(1).map(Part::opened))",
+            }],
+        },
+        ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "a small hole splits a request",
+            edits: &[Edit {
+                path: PLAN,
+                text: "if plan.hole_len() > self.coalesce_gap {",
+                replacement: "if plan.hole_len() > 0 {",
+            }],
+        },
+        ["rewritten", "every_fourth_block_cached_the_rest_is_one_request"],
+    ),
+    (
+        Mutant {
+            name: "far ranges wait for the head",
+            edits: &[Edit {
+                path: RANGES,
+                text: "let far = self.begin_far_ones(location, ranges, first).await;",
+                replacement: "let far = self.begin_far_ones(location, ranges, first.filter(|_| false)).await;",
+            }],
+        },
+        ["ranges", "far_ranges_take_one_round_trip_where_a_head_is_cached"],
+    ),
+    (
+        Mutant {
+            name: "an invalidation leaves the blocks",
+            edits: &[Edit {
+                path: FILLS,
+                text: "Arc::clone(&self.blocks).remove_all(location, size).await;",
+                replacement: "let _ = size;",
+            }],
+        },
+        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+    ),
+    (
+        Mutant {
+            name: "an invalidation leaves blocks that are on their way to the backend",
+            edits: &[Edit {
+                path: BLOCKS,
+                text: "if is_error || turn.is_void() {",
+                replacement: "if is_error {",
+            }],
+        },
+        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+    ),
+    (
+        Mutant {
+            name: "a fetch that was sent before an invalidation is joined after it",
+            edits: &[Edit {
+                path: FILL,
+                text: "if !self.is_shared || self.is_void() || !self",
+                replacement: "if !self.is_shared || !self",
+            }],
+        },
+        ["lies", "what_comes_of_a_request_before_an_invalidation_is_not_kept"],
+    ),
+    (
+        Mutant {
+            name: "what is handed on after restarts is not looked at",
+            edits: &[Edit {
+                path: READ,
+                text: "shared.pass_checked(location, options).await",
+                replacement: "shared.pass(location, options).await",
+            }],
+        },
+        ["lies", "what_is_handed_on_after_restarts_is_as_long_as_announced"],
+    ),
+    (
+        Mutant {
+            name: "a store that looks at the range first has failed",
+            edits: &[Edit {
+                path: FILL,
+                text: "Err(error) if is_past_end(&error) => Err(Broken::Replaced),",
+                replacement: "",
+            }],
+        },
+        ["refused", "a_store_that_looks_at_the_range_first_is_asked_anew"],
+    ),
+    (
+        Mutant {
+            name: "a store without ranges is asked for nothing else",
+            edits: &[Edit {
+                path: FILLS,
+                text: "Self::Pinned | Self::Ranged if is_whole => Some(Self::Whole),",
+                replacement: "Self::Pinned | Self::Ranged if is_whole => None,",
+            }],
+        },
+        ["refused", "a_body_that_was_begun_goes_on_by_the_whole_object"],
     ),
     (
         Mutant {

@@ -7,6 +7,10 @@ const FLIGHT: &str = "crates/cache-core/src/read_through/flight.rs";
 const DRIVE: &str = "crates/cache-core/src/read_through/drive.rs";
 const READ: &str = "crates/cache-core/src/read_through/read.rs";
 const HELD: &str = "crates/cache-core/src/read_through/held.rs";
+const PLACES: &str = "crates/cache-core/src/read_through/places.rs";
+const TIMEOUTS: &str = "crates/cache-core/src/read_through/timeouts.rs";
+const SWEEP: &str = "crates/cache-core/src/read_through/sweep.rs";
+const ABSENCES: &str = "crates/cache-core/src/read_through/absences.rs";
 const WRITE: &str = "crates/cache-core/src/read_through/write.rs";
 const TABLE: &str = "crates/cache-core/src/read_through/table.rs";
 const CACHE: &str = "crates/cache-core/src/read_through/mod.rs";
@@ -219,14 +223,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "waiters are woken before the answer is published",
         edits: &[Edit {
             path: FLIGHT,
-            text: "        let landed = {\n            let _turn",
+            text: "        let landed = match self.tracked.turn(",
             replacement: "        if let Ok(Validation::Changed(entry)) = &answer {
-            if let Some(Running { answer: Some(waiters), .. }) = self.tracked.lock().flight(self.seq) {
-                let landed = Landed::Entry(entry.clone(), Status::Fetched, question.asked_at);
-                waiters.send_replace(Some(landed));
+            if let Some(running) = self.tracked.lock().flight(self.seq) {
+                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));
             }
         }
-        let landed = {\n            let _turn",
+        let landed = match self.tracked.turn(",
         }],
     },
     Mutant {
@@ -262,10 +265,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
             Edit {
                 path: FLIGHT,
-                text: "        match state.waiting.take().filter(",
+                text: "    match state.waiting.take().filter(",
                 replacement:
-                    "        let waiting = if state.running.is_none() { state.waiting.take() } else { None };
-        match waiting.filter(",
+                    "    let waiting = if state.running.is_none() { state.waiting.take() } else { None };
+    match waiting.filter(",
             },
             Edit {
                 path: TABLE,
@@ -318,8 +321,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "two answers race to be kept: a flight takes no turn",
         edits: &[Edit {
             path: FLIGHT,
-            text: "            let _turn = self.tracked.turn.lock().await;\n",
-            replacement: "",
+            text: "match self.tracked.turn(shared.settings.turn_limit()).await {",
+            replacement: "match Some(()) {",
         }],
     },
     Mutant {
@@ -372,8 +375,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a \"not modified\" renews although a fence went up",
         edits: &[Edit {
             path: FLIGHT,
-            text: "if let (false, epoch) = self.is_fenced(&mut state, Some(&pinned)) {",
-            replacement: "if let (_, epoch) = self.is_fenced(&mut state, Some(&pinned)) {",
+            text: "if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
+            replacement: "if let Some((_, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
         }],
     },
     Mutant {
@@ -453,11 +456,128 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit { path: DRIVE, text: " && !self.shared.places.are_wanted()", replacement: "" }],
     },
     Mutant {
-        name: "a flight that was lost keeps its place",
+        name: "a place is never given back",
+        edits: &[Edit { path: PLACES, text: "        self.0.give_back();\n", replacement: "" }],
+    },
+    Mutant {
+        name: "a place is given back after those who wait are woken",
         edits: &[Edit {
             path: FLIGHT,
-            text: "if self.placed {",
-            replacement: "if self.placed && self.left {",
+            text: "    drop(permit);\n    running.tell(&landed);\n",
+            replacement: "    running.tell(&landed);\n    drop(permit);\n",
+        }],
+    },
+    Mutant {
+        name: "a place that nobody takes is left to a flight that is not polled",
+        edits: &[Edit {
+            path: PLACES,
+            text: "            if places.take_waiting() {",
+            replacement: "            if false {",
+        }],
+    },
+    Mutant {
+        name: "a flight on a runtime that is not driven is waited for",
+        edits: &[Edit {
+            path: TIMEOUTS,
+            text: "    replace(shared, &tracked, state, seq, &runtime);\n",
+            replacement: "    let _ = (replace::<V>, seq);\n    drop(state);\n",
+        }],
+    },
+    Mutant {
+        name: "a timer stays in the runtime that it was made in",
+        edits: &[Edit {
+            path: TIMEOUTS,
+            text: "Some((home, made)) if *home == here => made,",
+            replacement: "Some((_, made)) => made,",
+        }],
+    },
+    Mutant {
+        name: "a flight that was vacated publishes",
+        edits: &[
+            Edit {
+                path: FLIGHT,
+                text: "                if tracked.lock().flight(seq).is_none() {",
+                replacement: "                if false {",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "        self.tracked.lock().flight(self.seq)?.phase = Phase::Landing(question.asked_at);\n",
+                replacement: "",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "self.is_fenced(&mut self.tracked.lock(), shown)?;",
+                replacement: "self.is_fenced(&mut self.tracked.lock(), shown).unwrap_or((false, shared.epochs.latest()));",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "                    shared.drop_held(key).await;\n",
+                replacement: "",
+            },
+        ],
+    },
+    Mutant {
+        name: "what a call of the backend leaves that was stuck is served",
+        edits: &[
+            Edit {
+                path: FLIGHT,
+                text: "        shared.epochs.raise_key(tracked.key.as_str());\n        tracked.turn",
+                replacement: "        tracked.turn",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "                shared.epochs.raise_key(key.as_str());\n",
+                replacement: "",
+            },
+            Edit {
+                path: FLIGHT,
+                text: "                    shared.drop_held(key).await;\n",
+                replacement: "",
+            },
+        ],
+    },
+    Mutant {
+        name: "a reader does not join a flight that publishes",
+        edits: &[Edit {
+            path: READ,
+            text: "        Phase::Asked(sent_at) | Phase::Landing(sent_at) => {",
+            replacement: "        Phase::Landing(_) => false,\n        Phase::Asked(sent_at) => {",
+        }],
+    },
+    Mutant {
+        name: "a stale copy is served without a turn for its refresh",
+        edits: &[Edit { path: READ, text: "                    yield_now().await;\n", replacement: "" }],
+    },
+    Mutant {
+        name: "what an earlier process stored is void by epoch",
+        edits: &[Edit {
+            path: FENCE,
+            text: "if entry.vouched_at().is_none() && entry.epoch() == NO_EPOCH {",
+            replacement: "if entry.vouched_at().is_none() && entry.epoch() > latest {",
+        }],
+    },
+    Mutant {
+        name: "a merged floor is not the highest of its parts",
+        edits: &[Edit {
+            path: FENCE,
+            text: "merged.map(|(_, floor)| floor).max()",
+            replacement: "merged.map(|(_, floor)| floor).min()",
+        }],
+    },
+    Mutant {
+        name: "the sweep stays on a runtime that is not driven",
+        edits: &[Edit {
+            path: SWEEP,
+            text: "expected_by != 0 && now.as_nanos() >= expected_by",
+            replacement: "expected_by != 0 && now.as_nanos() == u64::MAX",
+        }],
+    },
+    Mutant {
+        name: "more negative entries are kept although none was swept",
+        edits: &[Edit {
+            path: ABSENCES,
+            text: "        self.older == 0 && self.window",
+            replacement: "        self.window",
         }],
     },
     Mutant {

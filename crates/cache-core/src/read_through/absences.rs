@@ -9,12 +9,14 @@ use std::{
 
 use crate::{Backend, Moment};
 
-/// Sees to it that absences take no more than a sixteenth of the backend, in bytes and in entries, so that those who ask
-/// for keys that strangers chose push nothing else out. In each window at most a thirty-second is kept; what was kept
-/// before the window that ended last has been swept, if the backend does sweep.
+/// Caps absences at a sixteenth of the backend, in bytes and in entries, so that requests for keys that strangers chose
+/// push nothing else out. In each window at most a thirty-second is kept, and a window begins only when those of
+/// the one before the last are swept: where the sweep is late, what would be more is not kept.
 #[derive(Debug)]
 pub(super) struct Absences {
-    /// As long as an absence is held: its time to live, and until the next sweep.
+    /// How long an absence is held.
+    time_to_live: Duration,
+    /// That, and until the next sweep.
     window: Duration,
     spent: Mutex<Spent>,
 }
@@ -23,6 +25,11 @@ pub(super) struct Absences {
 struct Spent {
     window: Option<Range<Moment>>,
     share: Share,
+    /// How many were kept in this window.
+    kept: u64,
+    /// Those kept in earlier ones that may still be there, and when the last of them expires.
+    older: u64,
+    older_expire_at: Option<Moment>,
 }
 
 /// What may be kept yet.
@@ -33,34 +40,67 @@ struct Share {
 }
 
 impl Absences {
-    pub(super) fn new(window: Duration) -> Self {
-        Self { window, spent: Mutex::default() }
+    pub(super) fn new(time_to_live: Duration, sweeps_every: Duration) -> Self {
+        let window = time_to_live.saturating_add(sweeps_every);
+        Self { time_to_live, window, spent: Mutex::default() }
     }
 
-    /// Whether one that weighs so much may be kept now, in the place of one that was kept at `replaced`. A backend
-    /// without a limit keeps all.
+    /// Whether one that weighs so much may be kept now, in the place of one that was kept at `replaced`. The last
+    /// sweep was as of `swept_at`. A backend without a limit keeps all.
     pub(super) fn admit(
         &self,
         weight: u64,
         now: Moment,
         replaced: Option<Moment>,
+        swept_at: Moment,
         backend: &dyn Backend,
     ) -> bool {
-        let is_over = |spent: &Spent| spent.window.as_ref().is_none_or(|window| window.end <= now);
-        let share = is_over(&self.lock());
+        let ends = {
+            let mut spent = self.lock();
+            spent.leaves(replaced);
+            spent.may_begin(now, swept_at)
+        };
         // Not under the lock: it is code that was plugged in.
-        let share = share.then(|| Share::of(backend));
+        let share = ends.then(|| Share::of(backend));
         let mut spent = self.lock();
-        if let (Some(share), true) = (share, is_over(&spent)) {
-            *spent = Spent { window: Some(now..now.saturating_add(self.window)), share };
+        if let Some(share) = share
+            && spent.may_begin(now, swept_at)
+        {
+            spent.begin(share, now..now.saturating_add(self.window), self.time_to_live);
         }
         // Paid for in this window.
         let is_paid_for = replaced.zip(spent.window.as_ref()).is_some_and(|(at, window)| at >= window.start);
-        is_paid_for || spent.share.take(weight)
+        let is_admitted = is_paid_for || spent.share.take(weight);
+        spent.kept += u64::from(is_admitted && !is_paid_for);
+        is_admitted
     }
 
     fn lock(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spent {
+    /// One that was kept at the moment is gone.
+    fn leaves(&mut self, replaced: Option<Moment>) {
+        let is_older = |at| self.window.as_ref().is_some_and(|window| at < window.start);
+        if replaced.is_some_and(is_older) {
+            self.older = self.older.saturating_sub(1);
+        }
+    }
+
+    /// Whether the window is over, and nothing is left of those before it.
+    fn may_begin(&mut self, now: Moment, swept_at: Moment) -> bool {
+        if self.older_expire_at.is_some_and(|at| at <= swept_at) {
+            self.older = 0;
+        }
+        self.older == 0 && self.window.as_ref().is_none_or(|window| window.end <= now)
+    }
+
+    fn begin(&mut self, share: Share, window: Range<Moment>, time_to_live: Duration) {
+        // As of the beginning of this one none was kept after that.
+        let older_expire_at = self.window.is_some().then(|| window.start.saturating_add(time_to_live));
+        *self = Self { window: Some(window), share, kept: 0, older: self.kept, older_expire_at };
     }
 }
 

@@ -1,7 +1,7 @@
 //! A reader that drives its own flight.
 //!
 //! A task for each flight would cost more than an origin in memory takes to answer. So the reader that begins a
-//! flight polls it, in its own task. Between two polls the flight is *parked* in the key's state, and the moment
+//! flight polls it, in its own task, and watches it (see `timeouts.rs`). Between two polls the flight is *parked* in the key's state, and the moment
 //! somebody else needs it, it is handed to a task of the runtime that it began on, for good: somebody who joins it or
 //! waits behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is polled on another
 //! runtime, and the reader's own end. So
@@ -21,7 +21,9 @@ use super::{
     Shared,
     flight::Landed,
     table::{Drive, KeyState, Ticket},
+    timeouts::{Watchdog, relieve},
 };
+use crate::Validator;
 
 /// A flight that is not polled at this moment. Handed on, or taken back by its reader; never dropped under the lock
 /// of its key.
@@ -43,9 +45,18 @@ pub(super) fn hand_on(parked: Option<Parked>) {
     }
 }
 
+impl Parked {
+    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a key.
+    pub(super) fn give_up(self) {
+        let Self { flight, reader, .. } = self;
+        drop(flight);
+        reader.wake();
+    }
+}
+
 /// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a task goes on with it.
 pub(super) struct Driver<'a, V: ?Sized> {
-    shared: &'a Shared<V>,
+    shared: &'a Arc<Shared<V>>,
     key: Arc<KeyState>,
     seq: u64,
     runtime: Handle,
@@ -53,25 +64,27 @@ pub(super) struct Driver<'a, V: ?Sized> {
     flight: Option<Flying>,
     /// From the first time on that the flight was parked.
     ticket: Option<Ticket>,
+    watchdog: Watchdog,
 }
 
 /// How a drive ends.
 pub(super) enum Arrival {
     /// With what the flight brought; `None` if it ended without landing.
     Landed(Option<Landed>),
-    /// A task goes on. `None` if it is lost.
-    Elsewhere(Option<Ticket>),
+    /// A task goes on, or another flight. `None` if it is lost.
+    Elsewhere(Option<(Arc<KeyState>, Ticket)>),
 }
 
-impl<'a, V: ?Sized> Driver<'a, V> {
+impl<'a, V: Validator + ?Sized> Driver<'a, V> {
     pub(super) fn new(
-        shared: &'a Shared<V>,
+        shared: &'a Arc<Shared<V>>,
         key: Arc<KeyState>,
         seq: u64,
         runtime: Handle,
         flight: Flying,
     ) -> Self {
-        Self { shared, key, seq, runtime, flight: Some(flight), ticket: None }
+        let watchdog = Watchdog::default();
+        Self { shared, key, seq, runtime, flight: Some(flight), ticket: None, watchdog }
     }
 
     /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime goes on with it: the
@@ -119,21 +132,43 @@ impl<'a, V: ?Sized> Driver<'a, V> {
         }
         drop(state);
         spawn(flight, &runtime);
-        Poll::Ready(Arrival::Elsewhere(self.ticket.take()))
+        Poll::Ready(self.elsewhere())
+    }
+
+    fn elsewhere(&mut self) -> Arrival {
+        Arrival::Elsewhere(self.ticket.take().map(|ticket| (Arc::clone(&self.key), ticket)))
+    }
+
+    /// Whether the flight that was parked is late, and was vacated. That it is on this runtime, which is driven, leaves
+    /// patience to be counted.
+    fn is_relieved(&mut self, context: &mut Context<'_>) -> bool {
+        if self.shared.settings.patience.is_none() {
+            return false;
+        }
+        let Poll::Ready(overdue) = self.watchdog.poll(&self.shared.settings, &self.key, context) else {
+            return false;
+        };
+        relieve(self.shared, &self.key, overdue);
+        self.key.lock().flight(self.seq).is_none()
     }
 }
 
-impl<V: ?Sized> Future for Driver<'_, V> {
+impl<V: Validator + ?Sized> Future for Driver<'_, V> {
     type Output = Arrival;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Arrival> {
         // The first poll is where the flight was begun; later ones may come from anywhere.
         let Some(mut flight) = self.flight.take().or_else(|| self.take_back()) else {
-            return Poll::Ready(Arrival::Elsewhere(self.ticket.take()));
+            return Poll::Ready(self.elsewhere());
         };
         match flight.poll_unpin(context) {
+            // Another has its place.
+            Poll::Ready(None) if self.ticket.is_some() => Poll::Ready(self.elsewhere()),
             Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
-            Poll::Pending => self.park(flight, context),
+            Poll::Pending => match self.park(flight, context) {
+                Poll::Pending if self.is_relieved(context) => Poll::Ready(self.elsewhere()),
+                parked => parked,
+            },
         }
     }
 }

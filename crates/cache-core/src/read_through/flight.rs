@@ -2,18 +2,24 @@
 //!
 //! It looks up what to ask about, asks, publishes what was answered, and then wakes its waiters.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    mem,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use futures_util::FutureExt as _;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::runtime::Handle;
 
 use super::{
     Shared, Status, absent,
     drive::Flying,
     held::{Dropped, Held, is_same_version},
+    places::Permit,
     request::{Outcome, Request},
-    table::{Drive, KeyUse, Phase, Running, State, Ticket, Waiting},
-    tasks::{Counted, runtime},
+    table::{Answers, Drive, KeyUse, Origins, Phase, State, Waiting},
     trace::Cause,
 };
 use crate::{
@@ -29,14 +35,11 @@ pub(super) enum Landed {
     /// An entry, vouched for by a question asked at the moment.
     Entry(Entry, Status, Moment),
     Failed(Error),
-    /// The question was given up; the answer will be there instead.
-    Moved(Ticket),
 }
 
 /// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    counted: Counted,
     runtime: &Handle,
     tracked: KeyUse,
     seq: u64,
@@ -44,7 +47,7 @@ pub(super) fn flight<V: Validator + ?Sized>(
     trigger: Trigger,
 ) -> Flying {
     shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, counted, tracked, seq, trigger).fly(looked, true).boxed()
+    Flight::new(shared, tracked, seq, trigger).fly(looked, None).boxed()
 }
 
 /// The read that a flight is started for.
@@ -63,96 +66,94 @@ pub(super) struct Flight<V: ?Sized> {
     trigger: Trigger,
     /// The question, once it was sent, until it is answered.
     request: Option<Request<V>>,
-    /// It has a place at the origin.
-    placed: bool,
     /// The backend is being changed.
     publishing: bool,
     /// Its place is another's, or free.
     left: bool,
-    _counted: Counted,
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(shared: &Arc<Shared<V>>, counted: Counted, tracked: KeyUse, seq: u64, trigger: Trigger) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            tracked,
-            seq,
-            trigger,
-            request: None,
-            placed: false,
-            publishing: false,
-            left: false,
-            _counted: counted,
-        }
+    fn new(shared: &Arc<Shared<V>>, tracked: KeyUse, seq: u64, trigger: Trigger) -> Self {
+        let shared = Arc::clone(shared);
+        Self { shared, tracked, seq, trigger, request: None, publishing: false, left: false }
     }
 
-    /// What it brought; `None` if its place is another's already.
-    async fn fly(mut self, looked: Option<Held>, impatient: bool) -> Option<Landed> {
+    /// What it brought; `None` if it was vacated, and its place is another's already.
+    async fn fly(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<Landed> {
         // The generation and the epoch were noted when the flight began, before this look.
         let held = match looked {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
-        // The second question has the place of the first.
-        let has_place = self.placed || self.shared.places.try_take();
-        if !has_place && let Err(landed) = self.wait_for_a_place().await {
-            return landed;
-        }
-        self.placed = true;
+        let permit = match permit.or_else(|| Permit::try_take(&self.shared.places)) {
+            Some(permit) => permit,
+            None => match self.wait_for_a_place().await {
+                Ok(permit) => permit,
+                Err(landed) => return landed,
+            },
+        };
         let asked_at = self.shared.clock.now();
         let held_copy = held.entry.filter(|entry| !entry.is_absent());
         let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
         let known = held_copy.filter(|_| !expired);
         let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
 
-        self.ask_from(asked_at);
-        let Some(answer) = self.answer(pinned.as_ref(), impatient).await else {
-            return self.give_up();
-        };
+        let answer = self.ask(asked_at, pinned.as_ref()).await?;
         let question = Question { known, void: held.void, expired, pinned, asked_at };
-        self.land(question, answer).await
+        self.land(question, answer, permit).await
     }
 
-    /// From here on only readers that take an older answer may join. Who joins between the reading of the clock and
-    /// this arrives before the question is sent.
-    fn ask_from(&mut self, asked_at: Moment) {
-        if let Some(running) = self.tracked.lock().flight(self.seq) {
-            running.phase = Phase::Asked(asked_at);
-        }
-        let key = self.tracked.key.as_str();
-        self.request = Some(Request::send(&self.shared, Op::Read, key, asked_at, &self.trigger.cause));
-    }
-
-    /// The origin's answer; `None` if patience ran out while somebody waited.
-    async fn answer(&self, pinned: Option<&Entry>, impatient: bool) -> Option<Result<Validation>> {
+    /// The origin's answer; `None` if the flight is vacated before it is there.
+    async fn ask(&mut self, asked_at: Moment, pinned: Option<&Entry>) -> Option<Result<Validation>> {
+        // Made before the look at the state, so that it tells of all that happens after that.
+        let mut vacated = pin!(self.tracked.vacated.notified());
+        // From here on only readers that take an older answer may join. Who joins between the reading of the clock
+        // and this arrives before the question is sent.
+        self.tracked.lock().flight(self.seq)?.phase = Phase::Asked(asked_at);
+        let key = &self.tracked.key;
+        let request = Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
+        let request = self.request.insert(request);
         // Within, so that a panic is caught also where the call itself does the work.
-        let question = async {
+        let mut question = pin!(request.answer(async {
             match &self.trigger.validator {
-                Some(validator) => validator.validate(&self.tracked.key, pinned).await,
-                None => self.shared.origin.validate(&self.tracked.key, pinned).await,
+                Some(validator) => validator.validate(key, pinned).await,
+                None => self.shared.origin.validate(key, pinned).await,
             }
-        };
-        let question = self.request.as_ref()?.answer(question);
-        let Some(patience) = self.shared.settings.patience.filter(|_| impatient) else {
-            return Some(question.await);
-        };
-        tokio::pin!(question);
-        loop {
-            match tokio::time::timeout(patience, &mut question).await {
-                Ok(answer) => return Some(answer),
-                Err(_) if self.is_awaited() => break,
-                Err(_) => {}
+        }));
+        let (tracked, seq) = (&self.tracked, self.seq);
+        let mut is_vacated = |context: &mut Context<'_>| {
+            while vacated.as_mut().poll(context).is_ready() {
+                vacated.set(tracked.vacated.notified());
+                if tracked.lock().flight(seq).is_none() {
+                    return true;
+                }
             }
-        }
-        None
+            false
+        };
+        let mut is_first_poll = true;
+        poll_fn(|context| {
+            // Before the request is polled: where it was left alone for long, it is not to be sent now.
+            if !is_first_poll && is_vacated(context) {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(answer) = question.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            // Only now, for an answer that is there at once needs no such waker.
+            if mem::take(&mut is_first_poll) && is_vacated(context) {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
-    fn is_awaited(&self) -> bool {
-        self.tracked.lock().flight(self.seq).is_some_and(|running| running.is_awaited())
-    }
-
-    async fn land(mut self, question: Question, answer: Result<Validation>) -> Option<Landed> {
+    async fn land(
+        mut self,
+        question: Question,
+        answer: Result<Validation>,
+        permit: Permit,
+    ) -> Option<Landed> {
         let answer = self.check(&question, answer);
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
@@ -160,31 +161,43 @@ impl<V: Validator + ?Sized> Flight<V> {
             request.end(outcome, n_joined);
         }
         if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
-            let landed = self.confirm(pinned.clone(), question.asked_at);
+            let landed = self.confirm(pinned.clone(), question.asked_at, permit);
             self.left = true;
             return landed;
         }
-        if let Some(running) = self.tracked.lock().flight(self.seq) {
-            running.phase = Phase::Landing;
-        }
-        let landed = {
-            let _turn = self.tracked.turn.lock().await;
-            self.publishing = true;
-            let shown = answer.as_ref().ok().and_then(changed);
-            let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock(), shown);
-            publish(&self.shared, &self.tracked.key, &question, answer, fenced, epoch).await
+        // One that was vacated says nothing of what the key has in the backend.
+        self.tracked.lock().flight(self.seq)?.phase = Phase::Landing(question.asked_at);
+        let (shared, key) = (&self.shared, &self.tracked.key);
+        let landed = match self.tracked.turn(shared.settings.turn_limit()).await {
+            Some(_turn) => {
+                let shown = answer.as_ref().ok().and_then(changed);
+                let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock(), shown)?;
+                self.publishing = true;
+                let landed = publish(shared, key, &question, answer, fenced, epoch).await;
+                if self.tracked.lock().flight(self.seq).is_none() {
+                    // Vacated meanwhile, so what it has kept is void.
+                    shared.drop_held(key).await;
+                }
+                landed
+            }
+            None => {
+                self.tracked.lock().flight(self.seq)?;
+                // What is held, and what comes of the call that is stuck, may be older than what is handed out.
+                shared.epochs.raise_key(key.as_str());
+                question.landed(key, answer)
+            }
         };
         self.publishing = false;
-        let landed = self.leave(self.tracked.lock(), landed);
+        let landed = self.leave(self.tracked.lock(), landed, Some(permit));
         self.left = true;
         landed
     }
 
     /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it stays gone. This
     /// changes no backend, so it needs no turn: a write fences under the same lock.
-    fn confirm(&self, pinned: Entry, asked_at: Moment) -> Option<Landed> {
+    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<Landed> {
         let mut state = self.tracked.lock();
-        if let (false, epoch) = self.is_fenced(&mut state, Some(&pinned)) {
+        if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {
             if pinned.vouched_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
@@ -193,7 +206,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 pinned.publish(asked_at, self.shared.time_to_live(key), epoch);
             }
         }
-        self.leave(state, Landed::Entry(pinned, Status::Revalidated, asked_at))
+        self.leave(state, Landed::Entry(pinned, Status::Revalidated, asked_at), Some(permit))
     }
 
     /// The answer, unless it answers no question of ours.
@@ -212,67 +225,106 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// Whether a fence went up since the flight began, or another answer has shown something else
-    /// than `shown`, which this one did; and the flight's epoch.
-    fn is_fenced(&self, state: &mut State, shown: Option<&Entry>) -> (bool, Epoch) {
+    /// than `shown`, which this one did; and the flight's epoch. `None` if it was vacated.
+    fn is_fenced(&self, state: &mut State, shown: Option<&Entry>) -> Option<(bool, Epoch)> {
         let (generation, writes) = (state.generation, state.writes);
-        let Some(running) = state.flight(self.seq) else { return (true, Epoch(0)) };
+        let running = state.flight(self.seq)?;
         let fenced = running.generation != generation
             || writes > 0
             || !running.heard.allows(shown)
             || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch);
-        (fenced, running.epoch)
+        Some((fenced, running.epoch))
     }
 
-    /// Published: frees the running place, starts the waiting flight if somebody waits for it, and then wakes the
-    /// waiters. `None` if the flight had left already.
-    pub(super) fn leave(&self, mut state: MutexGuard<'_, State>, landed: Landed) -> Option<Landed> {
-        let Running { answer, .. } = state.vacate(self.seq)?;
-        match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-            Some(next) => self.start(state, next, false),
-            None => drop(state),
-        }
-        if let Some(waiters) = answer {
-            waiters.send_replace(Some(landed.clone()));
-        }
-        Some(landed)
+    /// See [`finish`].
+    pub(super) fn leave(
+        &self,
+        state: MutexGuard<'_, State>,
+        landed: Landed,
+        permit: Option<Permit>,
+    ) -> Option<Landed> {
+        finish(&self.shared, &self.tracked, state, self.seq, permit, landed)
     }
+}
 
-    /// The question has been dropped: moves the waiters to the waiting flight, which starts at once and is not
-    /// replaced itself. It has this one's place at the origin.
-    fn give_up(mut self) -> Option<Landed> {
-        let here = runtime().ok()?;
-        let mut state = self.tracked.lock();
-        let Running { answer, .. } = state.vacate(self.seq)?;
-        let next = state.waiting.take().unwrap_or_else(|| Waiting {
-            answer: watch::channel(None).0,
-            runtime: here,
-            trigger: Trigger {
-                cause: self.trigger.cause.of_replacement(),
-                validator: self.trigger.validator.clone(),
-            },
-        });
-        let moved = Landed::Moved(next.answer.subscribe());
-        self.placed = false;
-        self.start(state, next, true);
-        if let Some(waiters) = answer {
-            waiters.send_replace(Some(moved.clone()));
-        }
-        Some(moved)
-    }
-
-    /// Starts the flight that waited, on the runtime of one who waits for it: this one's may not be driven any
-    /// longer. One that takes this one's place at the origin is not impatient.
-    fn start(&self, mut state: MutexGuard<'_, State>, next: Waiting, is_second: bool) {
-        let Waiting { answer, runtime, trigger } = next;
-        let seq = state.begin_flight(self.shared.epochs.latest(), Some(answer), Drive::Task);
+/// The flight `seq` has published, or is given up: frees the running place, starts the waiting flight if somebody
+/// waits for it, gives the permit back, and then wakes the waiters: one that sends its next request at once finds it.
+/// `None` if the flight was vacated before.
+pub(super) fn finish<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    tracked: &KeyUse,
+    mut state: MutexGuard<'_, State>,
+    seq: u64,
+    permit: Option<Permit>,
+    landed: Landed,
+) -> Option<Landed> {
+    let Some(running) = state.vacate(seq) else {
+        // Before the permit, which wakes others.
         drop(state);
-        self.shared.sweeper.ensure(&self.shared, &runtime);
-        // Also once the cache is closed, which waits for this one.
-        let counted = self.shared.tasks.count();
-        let mut flight = Self::new(&self.shared, counted, self.tracked.clone(), seq, trigger);
-        flight.placed = is_second;
-        runtime.spawn(flight.fly(None, !is_second).boxed());
+        return None;
+    };
+    match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
+        Some(Waiting { answer, runtime, trigger }) => {
+            start(shared, tracked, state, answer.into(), &runtime, trigger, None);
+        }
+        None => drop(state),
     }
+    drop(permit);
+    running.tell(&landed);
+    Some(landed)
+}
+
+/// Has another flight, on `runtime`, take the place of the flight `seq`, which made no progress: also for those who
+/// waited for the next one, for it begins after they came.
+pub(super) fn replace<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    tracked: &KeyUse,
+    mut state: MutexGuard<'_, State>,
+    seq: u64,
+    runtime: &Handle,
+) {
+    let Some(running) = state.vacate(seq) else { return };
+    if let Phase::Landing(_) = running.phase {
+        // It may hold the turn, in a call that still takes effect. What that leaves is void, and not waited for.
+        shared.epochs.raise_key(tracked.key.as_str());
+        tracked.turn_is_stuck();
+    }
+    // Its request may still be at the origin, and keeps its permit: the new one goes beyond the limit rather than
+    // wait behind others once more.
+    let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
+    let permit = had_permit.then(|| Permit::beyond_the_limit(&shared.places));
+    // Counted until the next one is.
+    let (mut answers, drive, _counted) = running.into_parts();
+    if let Some(waiting) = state.waiting.take() {
+        answers.add(waiting.answer);
+    }
+    let trigger = Trigger { cause: Cause::background(), validator: None };
+    start(shared, tracked, state, answers, runtime, trigger, Some(permit));
+    // Where its reader polls it, that one sees that it was vacated. Out of the lock: what is dropped is not ours.
+    if let Drive::Parked(parked) = drive {
+        parked.give_up();
+    }
+}
+
+/// Starts a flight in a task of `runtime`, that of one who waits for it: another's may not be driven any longer.
+/// `second` if it takes the place of another one: with its permit, if that had one.
+fn start<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    tracked: &KeyUse,
+    mut state: MutexGuard<'_, State>,
+    answers: Answers,
+    runtime: &Handle,
+    trigger: Trigger,
+    second: Option<Option<Permit>>,
+) {
+    let origins = Origins { runtime: Some(runtime.id()), is_second: second.is_some() };
+    // Also once the cache is closed, which waits for this one.
+    let counted = shared.tasks.count();
+    let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
+    drop(state);
+    shared.sweeper.ensure(shared, runtime);
+    let flight = Flight::new(shared, tracked.clone(), seq, trigger);
+    runtime.spawn(flight.fly(None, second.flatten()).boxed());
 }
 
 impl<V: ?Sized> Drop for Flight<V> {
@@ -280,9 +332,6 @@ impl<V: ?Sized> Drop for Flight<V> {
         if self.publishing {
             // A backend call was dropped half-way: what is held is in doubt.
             self.shared.epochs.raise_key(self.tracked.key.as_str());
-        }
-        if self.placed {
-            self.shared.places.give_back();
         }
         if self.left {
             return;
@@ -313,6 +362,22 @@ struct Question {
     pinned: Option<Entry>,
     /// When it was sent.
     asked_at: Moment,
+}
+
+impl Question {
+    /// What the waiters get of an answer that is not kept.
+    fn landed(&self, key: &Key, answer: Result<Validation>) -> Landed {
+        match answer {
+            Ok(Validation::Changed(entry)) => self.brings(entry),
+            Ok(Validation::Unchanged | Validation::Gone) => Landed::Failed(absent().with_key(key)),
+            Err(error) => Landed::Failed(error.with_key(key)),
+        }
+    }
+
+    fn brings(&self, entry: Entry) -> Landed {
+        let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
+        Landed::Entry(entry, status, self.asked_at)
+    }
 }
 
 /// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the waiters get.
@@ -346,7 +411,6 @@ async fn publish<V: ?Sized>(
             return Landed::Failed(error.with_key(key));
         }
     };
-    let status = if question.known.is_some() { Status::Refetched } else { Status::Fetched };
     if fenced || entry.keep() == Keep::Never {
         if entry.keep() == Keep::Never {
             shared.count(Count::Unvalidatable);
@@ -354,6 +418,11 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
+        // The sweep may have dropped and counted it since it was looked up.
+        let replaces_expired = question.expired && {
+            let Held { entry, void } = shared.look_up(key.as_str()).await;
+            entry.is_some() || void
+        };
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
         shared.keep(key, entry.clone()).await;
         if replaced {
@@ -361,11 +430,11 @@ async fn publish<V: ?Sized>(
         } else if question.void {
             shared.count(Count::InvalidatedByApi);
         }
-        if question.expired {
+        if replaces_expired {
             shared.count(Count::Expirations);
         }
     }
-    Landed::Entry(entry, status, asked_at)
+    question.brings(entry)
 }
 
 /// Removes what is held, whatever it is, and counts a copy under `cause`.
@@ -390,7 +459,8 @@ async fn remember_absence<V: ?Sized>(
     let identity = Some(shared.settings.identity);
     let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
     let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
-    if !shared.absences.admit(absence.weight(), shared.clock.now(), replaced, &*shared.backend) {
+    let (now, swept_at) = (shared.clock.now(), shared.sweeper.swept_at());
+    if !shared.absences.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {
         return;
     }
     absence.publish(asked_at, Some(span), epoch);

@@ -26,6 +26,7 @@ mod request;
 mod sweep;
 mod table;
 mod tasks;
+mod timeouts;
 mod trace;
 mod write;
 
@@ -39,8 +40,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
-use self::{absences::Absences, places::Places, sweep::Sweeper, table::Table, tasks::Tasks, trace::Warnings};
+use self::{
+    absences::Absences, flight::Landed, places::Places, sweep::Sweeper, table::Table, tasks::Tasks,
+    timeouts::within, trace::Warnings,
+};
 pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
@@ -52,10 +57,23 @@ use crate::{
 
 /// A validated cache: a [`Backend`] in front of an origin.
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for
-/// `patience`) whenever the origin is asked or written to; a fresh hit needs none. Requests run on the runtime of
-/// one of those who wait for them: a runtime that has called the cache must be driven until its requests are
-/// answered, or be dropped, for others may wait for them too.
+/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
+/// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
+///
+/// # Several runtimes
+///
+/// Requests run on the runtime of one of those who wait for them. Who waits on another runtime does so for
+/// [`origin_timeout`](ReadThroughBuilder::origin_timeout) at most while nothing comes of it, and then sends a request of
+/// its own. So a runtime that has called the cache and is driven no more holds nobody up for longer, but it costs:
+/// until it is driven again or dropped,
+///
+/// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
+/// * a key of which it has a call of the backend under way is read and written, but not kept;
+/// * a key of which it has a write under way is read, but not kept, and `close` fails with `Timeout`;
+/// * the sweep goes on where the cache is next asked or written to.
+///
+/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is served a stale copy lets
+/// other tasks run before it returns.
 ///
 /// # Dropped futures
 ///
@@ -204,10 +222,15 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         validator: Option<&Arc<dyn Validator>>,
     ) -> Result<Served> {
         let shared = &self.shared;
+        let has_resumed_the_sweep = sweep::resume(shared);
         let read = match freshness.map_or(Ok(()), Freshness::check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
+        if has_resumed_the_sweep {
+            // Such reads may be all that their runtime is driven for.
+            yield_now().await;
+        }
         shared.count_read(&read);
         read
     }
@@ -309,8 +332,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
     /// or written once this has returned. May be called again.
     ///
+    /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
+    /// that are left are given up, and their readers get `Closed`.
+    ///
     /// # Errors
     ///
+    /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
     /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
@@ -319,8 +346,32 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.epochs.raise_whole();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
-        self.shared.tasks.idle().await;
-        write::clear(&self.shared, self.shared.tasks.count(), None).await
+        let n_left = self.end_all().await;
+        write::clear(&self.shared, self.shared.tasks.count(), None).await?;
+        match n_left {
+            0 => Ok(()),
+            n => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("the cache is closed, but {n} writes have not ended; their outcome is open"),
+            )),
+        }
+    }
+
+    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do not.
+    async fn end_all(&self) -> usize {
+        let Shared { tasks, table, settings, .. } = &*self.shared;
+        loop {
+            let before = tasks.close();
+            if within(settings.close_limit(), tasks.idle()).await.is_some() {
+                return 0;
+            }
+            if tasks.close() == before {
+                table.vacate_all(&Landed::Failed(Tasks::closed()));
+                // What they were about to keep.
+                self.shared.epochs.raise_whole();
+                return tasks.close();
+            }
+        }
     }
 
     /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
@@ -463,6 +514,23 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not end a request: that
+    /// is for the origin to do, which should have the same limit.
+    ///
+    /// A reader that waits for a request from another runtime gives it up when it has made no progress for so long,
+    /// and a tenth of a second, for that runtime may not be driven any more: the request is sent once more, from the
+    /// reader's own. `put`, `delete`, `invalidate` and their like that are polled in another runtime than the one they
+    /// began on wait as long for that. Half of it is how long a write, or an answer that is to be kept, waits for a
+    /// call of the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for requests
+    /// that do not end.
+    ///
+    /// Counted by the timers of the runtime where somebody waits; in one without time there is no limit.
+    /// `Duration::MAX` is none either; zero is an error. Default: 30 s.
+    pub fn origin_timeout(mut self, span: Duration) -> Self {
+        self.settings.origin_timeout = span;
+        self
+    }
+
     /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
     /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
     /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
@@ -511,9 +579,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
                 absences: Absences::new(
-                    self.settings
-                        .negative_ttl
-                        .saturating_add(Sweeper::every(&self.settings).unwrap_or_default()),
+                    self.settings.negative_ttl,
+                    Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
                 places: Arc::new(Places::new(self.settings.max_in_flight)),
                 settings: self.settings,
@@ -566,6 +633,7 @@ struct Settings {
     time_to_live: Option<Duration>,
     negative_ttl: Duration,
     patience: Option<Duration>,
+    origin_timeout: Duration,
     max_in_flight: usize,
     queue_timeout: Duration,
     identity: Identity,
@@ -676,6 +744,9 @@ impl Settings {
         if self.patience.is_some_and(|span| span.is_zero()) {
             return zero("patience");
         }
+        if self.origin_timeout.is_zero() {
+            return zero("origin_timeout");
+        }
         if self.max_in_flight == 0 {
             return Err(Error::new(
                 ErrorKind::Config,
@@ -695,6 +766,7 @@ impl Default for Settings {
             time_to_live: Some(TIME_TO_LIVE),
             negative_ttl: Duration::ZERO,
             patience: None,
+            origin_timeout: ORIGIN_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             queue_timeout: QUEUE_TIMEOUT,
             identity: Identity::unique(),
@@ -708,5 +780,6 @@ fn absent() -> Error {
 }
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(300);
+const ORIGIN_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_IN_FLIGHT: usize = 1024;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

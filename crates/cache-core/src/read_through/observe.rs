@@ -147,7 +147,12 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     let held = {
         let _turn = match &tracked {
             // What is being published has passed its checks: it is looked at when it is there.
-            Some(tracked) if is_changing => Some(tracked.turn.lock().await),
+            Some(tracked) if is_changing => {
+                let turn = tracked.turn(shared.settings.turn_limit()).await;
+                // A call that is stuck may still change the backend.
+                let Some(turn) = turn else { return };
+                Some(turn)
+            }
             _ => None,
         };
         let held = match shared.peek(key) {

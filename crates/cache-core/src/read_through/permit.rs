@@ -1,19 +1,22 @@
 //! Permits for requests that are made beside those of the cache, under the same limit.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Poll, ready},
+};
 
 use super::{
     ReadThrough,
-    places::{Places, Waits, late, too_many},
+    places::{Permit, QueueTimer, Waits},
 };
 use crate::Result;
 
 /// Leave to send one request to the origin, from [`ReadThrough::request_permit`]. Dropping it lets the next one go.
 #[derive(Debug)]
 #[must_use = "the request counts only as long as this lives"]
-pub struct RequestPermit {
-    places: Arc<Places>,
-}
+#[allow(dead_code, reason = "it is held to be dropped")]
+pub struct RequestPermit(Permit);
 
 impl<V: ?Sized> ReadThrough<V> {
     /// Waits for leave to send one request that this cache does not make itself, so that it counts under the
@@ -31,29 +34,24 @@ impl<V: ?Sized> ReadThrough<V> {
     /// A dropped future gives its place in the queue up.
     pub async fn request_permit(&self) -> Result<RequestPermit> {
         let (places, settings) = (&self.shared.places, &self.shared.settings);
-        let permit = || RequestPermit { places: Arc::clone(places) };
-        if places.try_take() {
-            return Ok(permit());
+        if let Some(permit) = Permit::try_take(places) {
+            return Ok(RequestPermit(permit));
         }
-        let mut place = pin!(places.queue.acquire());
-        let mut late = pin!(late(settings.queue_timeout));
+        let mut place = pin!(places.taken());
+        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
         let mut waits: Option<Waits<'_>> = None;
         poll_fn(|context| {
             // First, so that a permit which came together with the limit counts.
-            if let Poll::Ready(place) = place.as_mut().poll(context) {
-                place.expect("it is never closed").forget();
-                return Poll::Ready(Ok(permit()));
-            }
-            // Only once it is in the queue: else a permit that is given back now would find nobody.
-            waits.get_or_insert_with(|| self.shared.begin_to_wait());
-            late.as_mut().poll(context).map(|()| Err(too_many(settings)))
+            let is_taken = place.as_mut().poll(context).is_ready() || {
+                // Only once it is in the queue: else a permit that is given back now would find nobody.
+                waits.get_or_insert_with(|| self.shared.begin_to_wait());
+                ready!(queue_timer.poll(places, context))
+            };
+            Poll::Ready(match is_taken {
+                true => Ok(RequestPermit(Permit::taken(places))),
+                false => Err(settings.too_many()),
+            })
         })
         .await
-    }
-}
-
-impl Drop for RequestPermit {
-    fn drop(&mut self) {
-        self.places.give_back();
     }
 }

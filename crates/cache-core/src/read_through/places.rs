@@ -5,20 +5,21 @@
 //! who do. While one waits, no flight is left to a reader, who may not be polled for long, and keep its place.
 
 use std::{
-    future::{pending, poll_fn},
+    future::poll_fn,
     pin::pin,
-    task::{Poll, ready},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 
 use super::{
     Settings, Shared,
     flight::{Flight, Landed},
-    held::caught,
-    table::Drive,
+    table::{Drive, Phase},
+    timeouts::Timer,
 };
 use crate::{
     Clock, Error, ErrorKind, Moment, Validator,
@@ -30,16 +31,17 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Places {
     most: u64,
-    /// How many are in use, or were handed to the queue; and in units of `WAITING`, how many flights wait.
+    /// How many are in use; and in units of `WAITING`, how many flights wait.
     word: AtomicU64,
-    /// A permit is a place that was taken for the first who waits. One that nobody took in the end is the next one's.
-    pub(super) queue: Semaphore,
+    /// Tells the first that waits of a free place. It takes that when it is polled, and not before: its runtime may
+    /// not be driven.
+    queue: Notify,
 }
 
 impl Places {
     pub(super) fn new(most: usize) -> Self {
         let most = u64::try_from(most).unwrap_or(u64::MAX).min(WAITING - 1);
-        Self { most, word: AtomicU64::new(0), queue: Semaphore::new(0) }
+        Self { most, word: AtomicU64::new(0), queue: Notify::new() }
     }
 
     /// Takes one, if one is free and nobody waits for it.
@@ -49,8 +51,13 @@ impl Places {
 
     pub(super) fn give_back(&self) {
         if self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING {
-            self.hand_on();
+            self.queue.notify_one();
         }
+    }
+
+    /// Takes one more than there are.
+    fn take_beyond(&self) {
+        self.word.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether one is free, and nobody waits for it.
@@ -67,7 +74,7 @@ impl Places {
     fn begin_to_wait(&self) -> bool {
         let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
         if before % WAITING < self.most {
-            self.hand_on();
+            self.queue.notify_one();
         }
         before < WAITING
     }
@@ -76,10 +83,18 @@ impl Places {
         self.word.fetch_sub(WAITING, Ordering::AcqRel);
     }
 
-    /// A place that is free goes to the first who waits.
-    fn hand_on(&self) {
-        if self.take(|word| word % WAITING < self.most) {
-            self.queue.add_permits(1);
+    /// Takes one for a flight that waits.
+    fn take_waiting(&self) -> bool {
+        self.take(|word| word % WAITING < self.most)
+    }
+
+    /// Waits in the order of arrival, and takes one. To be polled first before it begins to wait.
+    pub(super) async fn taken(&self) {
+        loop {
+            self.queue.notified().await;
+            if self.take_waiting() {
+                return;
+            }
         }
     }
 
@@ -89,18 +104,52 @@ impl Places {
     }
 }
 
+/// A place, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit(Arc<Places>);
+
+impl Permit {
+    pub(super) fn try_take(places: &Arc<Places>) -> Option<Self> {
+        places.try_take().then(|| Self(Arc::clone(places)))
+    }
+
+    /// One that was taken already.
+    pub(super) fn taken(places: &Arc<Places>) -> Self {
+        Self(Arc::clone(places))
+    }
+
+    /// One more than there are: for what takes the place of a flight that keeps its own.
+    pub(super) fn beyond_the_limit(places: &Arc<Places>) -> Self {
+        places.take_beyond();
+        Self(Arc::clone(places))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
+}
+
 impl<V: Validator + ?Sized> Flight<V> {
     /// Waits for a place and takes it. Else the flight has left, with what its waiters have got: nobody waited for the
-    /// answer any more, or there was no place for too long.
-    pub(super) async fn wait_for_a_place(&self) -> Result<(), Option<Landed>> {
-        let mut place = pin!(self.shared.places.queue.acquire());
-        let mut late = pin!(late(self.shared.settings.queue_timeout));
+    /// answer any more, or there was no place for too long; or it was vacated.
+    pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
+        let Shared { places, settings, .. } = &*self.shared;
         let mut waits = None;
+        let mut place = pin!(places.taken());
+        let mut vacated = pin!(self.tracked.vacated.notified());
+        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
         let mut deserted: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|context| {
-            if let Poll::Ready(place) = place.as_mut().poll(context) {
-                place.expect("it is never closed").forget();
-                return Poll::Ready(Ok(()));
+            let taken = || Poll::Ready(Ok(Permit::taken(places)));
+            if place.as_mut().poll(context).is_ready() {
+                return taken();
+            }
+            while vacated.as_mut().poll(context).is_ready() {
+                vacated.set(self.tracked.vacated.notified());
+                // Somebody may have come, or another flight has its place.
+                deserted = None;
             }
             loop {
                 if let Some(last_left) = &mut deserted {
@@ -113,19 +162,24 @@ impl<V: Validator + ?Sized> Flight<V> {
                     let mut state = self.tracked.lock();
                     let Some(running) = state.flight(self.seq) else { return Poll::Ready(Err(None)) };
                     if !running.is_awaited() {
-                        return Poll::Ready(Err(self.leave(state, Landed::Failed(unwanted()))));
+                        return Poll::Ready(Err(self.leave(state, Landed::Failed(unwanted()), None)));
                     }
+                    running.phase = Phase::Queued;
                     // The reader that polls it now hands it to a task, which polls it anew.
-                    if let (Drive::Task, Some(answer)) = (&running.drive, &running.answer) {
+                    if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
                         let answer = answer.clone();
                         deserted = Some(async move { answer.closed().await }.boxed());
                         continue;
                     }
                 }
                 waits.get_or_insert_with(|| self.shared.begin_to_wait());
-                ready!(late.as_mut().poll(context));
-                let error = too_many(&self.shared.settings).with_key(&self.tracked.key);
-                return Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error))));
+                return match ready!(queue_timer.poll(places, context)) {
+                    true => taken(),
+                    false => {
+                        let error = settings.too_many().with_key(&self.tracked.key);
+                        Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error), None)))
+                    }
+                };
             }
         })
         .await
@@ -143,26 +197,46 @@ impl<V: ?Sized> Shared<V> {
     }
 }
 
-/// Resolves when something has waited too long. Never in a runtime without time.
-pub(super) async fn late(limit: Duration) {
-    let slept = async {
-        tokio::time::sleep(limit).await;
-        Ok(())
-    };
-    if caught(slept).await.is_err() {
-        pending::<()>().await;
+/// How long something waits for a place.
+pub(super) struct QueueTimer {
+    timer: Timer,
+    remaining: Duration,
+}
+
+impl QueueTimer {
+    pub(super) fn new(queue_timeout: Duration) -> Self {
+        Self { timer: Timer::default(), remaining: queue_timeout }
+    }
+
+    /// Resolves when a place was taken that was left to something whose runtime is not driven: true; or when it has
+    /// waited too long: false. Never in a runtime without time.
+    pub(super) fn poll(&mut self, places: &Places, context: &mut Context<'_>) -> Poll<bool> {
+        loop {
+            let span = self.remaining.min(LOOKS_EVERY);
+            ready!(self.timer.poll(span, context));
+            self.timer.stop();
+            self.remaining -= span;
+            if places.take_waiting() {
+                return Poll::Ready(true);
+            }
+            if self.remaining.is_zero() {
+                return Poll::Ready(false);
+            }
+        }
     }
 }
 
-/// The error for one that has waited too long.
-pub(super) fn too_many(settings: &Settings) -> Error {
-    let Settings { max_in_flight, queue_timeout, .. } = settings;
-    let message = format!(
-        "{max_in_flight} other questions kept the origin busy for {queue_timeout:?} (max_in_flight, queue_timeout)"
-    );
-    Error::new(ErrorKind::Timeout, message)
+impl Settings {
+    /// The error for a request that has waited too long.
+    pub(super) fn too_many(&self) -> Error {
+        let Self { max_in_flight, queue_timeout, .. } = self;
+        let message = format!(
+            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \
+             (max_in_flight, queue_timeout)"
+        );
+        Error::new(ErrorKind::Timeout, message)
+    }
 }
-
 fn unwanted() -> Error {
     Error::new(ErrorKind::Other, "nobody waited for the answer")
 }
@@ -181,6 +255,9 @@ impl Drop for Waits<'_> {
         self.counters.add_queued(self.clock.now().saturating_since(self.begun));
     }
 }
+
+/// How often a flight that waits looks for a place that nobody takes.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Above the number of places in use.
 const WAITING: u64 = 1 << 32;
@@ -205,8 +282,10 @@ mod model {
             });
             if !places.try_take() {
                 // As a flight waits.
+                let mut taken = Box::pin(places.taken());
+                assert!((&mut taken).now_or_never().is_none());
                 places.begin_to_wait();
-                block_on(places.queue.acquire()).unwrap().forget();
+                block_on(taken);
                 places.end_to_wait();
             }
             giver.join().unwrap();

@@ -3,17 +3,23 @@
 //! At most two flights a key: one running, one waiting that starts when the first has landed. So a burst of any number
 //! of strong readers costs at most two requests a round trip.
 
-use std::sync::Arc;
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{runtime::Handle, sync::watch, task::yield_now};
 
 use super::{
     Served, Shared, Status, Use,
     drive::{Arrival, Driver, Parked, hand_on},
     flight::{Landed, Trigger, flight},
     held::Held,
-    table::{Drive, KeyUse, Phase, Stamp, State, Ticket, Waiting},
-    tasks::{Counted, runtime},
+    table::{Answers, Drive, KeyState, KeyUse, Origins, Phase, Stamp, State, Ticket, Waiting},
+    tasks::runtime,
+    timeouts::{Watchdog, relieve},
     trace::Cause,
 };
 use crate::{
@@ -40,12 +46,10 @@ pub(super) async fn read<V: Validator + ?Sized>(
         let arrival = match approach(shared, key, freshness, validator).await? {
             Approach::Served(served) => return Ok(served),
             Approach::Drive(driver) => driver.await,
-            Approach::Wait(ticket) => Arrival::Elsewhere(Some(ticket)),
+            Approach::Wait(key, ticket) => Arrival::Elsewhere(Some((key, ticket))),
         };
         let landed = match arrival {
-            Arrival::Landed(Some(Landed::Moved(ticket))) | Arrival::Elsewhere(Some(ticket)) => {
-                wait(ticket).await
-            }
+            Arrival::Elsewhere(Some((key, ticket))) => wait(shared, &key, ticket).await,
             Arrival::Landed(landed) => landed,
             Arrival::Elsewhere(None) => None,
         };
@@ -58,7 +62,7 @@ pub(super) async fn read<V: Validator + ?Sized>(
                 return cover(shared, key, freshness, error).await;
             }
             // Its runtime was shut down, or a backend panicked. Ask from here.
-            Some(Landed::Moved(_)) | None => {}
+            None => {}
         }
     }
     let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
@@ -69,7 +73,7 @@ pub(super) async fn read<V: Validator + ?Sized>(
 enum Approach<'a, V: ?Sized> {
     Served(Served),
     Drive(Driver<'a, V>),
-    Wait(Ticket),
+    Wait(Arc<KeyState>, Ticket),
 }
 
 /// What a reader saw of a key before it looked up what is held.
@@ -91,10 +95,10 @@ async fn approach<'a, V: Validator + ?Sized>(
         let runtime = runtime()?;
         let mut state = tracked.lock();
         if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime, validator) {
-            return Ok(joined.wait(state));
+            return Ok(joined.wait(&tracked, state));
         }
-        let begun = begin(shared, state, shared.epochs.latest())?;
-        return Ok(board(shared, tracked, begun, runtime, None, validator));
+        let seq = begin(shared, state, shared.epochs.latest(), &runtime)?;
+        return Ok(board(shared, tracked, seq, runtime, None, validator));
     }
     let mut looks = 1;
     loop {
@@ -106,7 +110,10 @@ async fn approach<'a, V: Validator + ?Sized>(
                 Some(Use::Refresh(served)) => {
                     let (now, _) = shared.clock.window();
                     shared.warnings.stale(&shared.settings.name, shared.shown(key), served.age(), None, now);
-                    refresh(shared, &tracked, held, &seen);
+                    refresh(shared, &tracked, held, &seen, now);
+                    // Nothing else that the reader does may let a task run: it is ready at every poll, and may be
+                    // all that its runtime is driven for.
+                    yield_now().await;
                     return Ok(Approach::Served(served));
                 }
                 None => {}
@@ -116,7 +123,7 @@ async fn approach<'a, V: Validator + ?Sized>(
         let now = shared.clock.now();
         let mut state = tracked.lock();
         if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime, validator) {
-            return Ok(joined.wait(state));
+            return Ok(joined.wait(&tracked, state));
         }
         let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
         let is_as_seen = seen == seen_now;
@@ -126,15 +133,9 @@ async fn approach<'a, V: Validator + ?Sized>(
             continue;
         }
         // In the epoch that was compared: what goes up from here on voids what was looked up.
-        let begun = begin(shared, state, seen_now.epoch)?;
-        return Ok(board(shared, tracked, begun, runtime, is_as_seen.then_some(held), validator));
+        let seq = begin(shared, state, seen_now.epoch, &runtime)?;
+        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held), validator));
     }
-}
-
-/// A flight that has begun.
-struct Begun {
-    seq: u64,
-    counted: Counted,
 }
 
 /// Begins a flight that its reader drives: see [`board`].
@@ -142,7 +143,12 @@ struct Begun {
 /// # Errors
 ///
 /// `Closed`.
-fn begin<V: ?Sized>(shared: &Shared<V>, mut state: MutexGuard<'_, State>, epoch: Epoch) -> Result<Begun> {
+fn begin<V: ?Sized>(
+    shared: &Shared<V>,
+    mut state: MutexGuard<'_, State>,
+    epoch: Epoch,
+    runtime: &Handle,
+) -> Result<u64> {
     let counted = shared.tasks.count();
     if let Err(closed) = shared.tasks.check_open() {
         // Who waits for the last one is woken out of the lock.
@@ -151,45 +157,61 @@ fn begin<V: ?Sized>(shared: &Shared<V>, mut state: MutexGuard<'_, State>, epoch:
     }
     // A write that is open may wait for a turn that this flight holds.
     let wanted = state.writes > 0;
-    let seq = state.begin_flight(epoch, None, Drive::Reader { wanted });
-    Ok(Begun { seq, counted })
+    let drive = Drive::Reader { wanted };
+    Ok(state.begin_flight(epoch, Answers::default(), drive, first_on(runtime), counted))
+}
+
+fn first_on(runtime: &Handle) -> Origins {
+    Origins { runtime: Some(runtime.id()), is_second: false }
 }
 
 /// Has the reader drive the flight that has begun.
 fn board<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     tracked: KeyUse,
-    Begun { seq, counted }: Begun,
+    seq: u64,
     runtime: Handle,
     looked: Option<Held>,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Approach<'a, V> {
     let key = tracked.state();
     let trigger = Trigger { cause: Cause::caller(), validator: validator.cloned() };
-    let flight = flight(shared, counted, &runtime, tracked, seq, looked, trigger);
+    let flight = flight(shared, &runtime, tracked, seq, looked, trigger);
     Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
 /// Starts a flight behind a reader that is served already, unless one is in the air.
-fn refresh<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, tracked: &KeyUse, held: Held, seen: &Seen) {
+fn refresh<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    tracked: &KeyUse,
+    held: Held,
+    seen: &Seen,
+    now: Moment,
+) {
     let Ok(runtime) = runtime() else { return };
     let Ok(counted) = shared.tasks.enter() else { return };
     let mut state = tracked.lock();
-    if state.running.is_some() {
+    if let Some(running) = &mut state.running {
+        let overdue = running.is_overdue(now, &shared.settings);
         // Its reader may not be polled for long.
         let parked = state.want();
         drop(state);
         hand_on(parked);
+        // Nor may anything be on its runtime, and nobody waits who would find out.
+        if let Some(overdue) = overdue {
+            relieve(shared, &tracked.state(), overdue);
+        }
         return;
     }
     // Nobody waits for a place with it.
     if state.stamp() != seen.stamp || !shared.places.is_one_free() {
         return;
     }
-    let seq = state.begin_flight(seen.epoch, None, Drive::Task);
+    let answers = Answers::default();
+    let seq = state.begin_flight(seen.epoch, answers, Drive::Task, first_on(&runtime), counted);
     drop(state);
     let trigger = Trigger { cause: Cause::background(), validator: None };
-    runtime.spawn(flight(shared, counted, &runtime, tracked.clone(), seq, Some(held), trigger));
+    runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), trigger));
 }
 
 /// A place among the waiters of a flight.
@@ -200,10 +222,10 @@ struct Joined {
 
 impl Joined {
     /// Lets the key go, and waits.
-    fn wait<'a, V: ?Sized>(self, state: MutexGuard<'_, State>) -> Approach<'a, V> {
+    fn wait<'a, V: ?Sized>(self, tracked: &KeyUse, state: MutexGuard<'_, State>) -> Approach<'a, V> {
         drop(state);
         hand_on(self.parked);
-        Approach::Wait(self.ticket)
+        Approach::Wait(tracked.state(), self.ticket)
     }
 }
 
@@ -222,12 +244,11 @@ fn join<V: ?Sized>(
     let running = state.running.as_mut()?;
     let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
-        Phase::Looking => true,
+        Phase::Looking | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.
-        Phase::Asked(sent_at) => {
+        Phase::Asked(sent_at) | Phase::Landing(sent_at) => {
             running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
         }
-        Phase::Landing => false,
     };
     let ticket = if unfenced && in_time {
         shared.count(Count::Coalesced);
@@ -247,15 +268,24 @@ fn join<V: ?Sized>(
     Some(Joined { ticket, parked })
 }
 
-/// What the flight brought: an entry or an error. `None` if it ended without landing.
-async fn wait(mut ticket: Ticket) -> Option<Landed> {
-    loop {
-        let landed = ticket.wait_for(Option::is_some).await.ok()?.clone();
-        match landed? {
-            Landed::Moved(next) => ticket = next,
-            landed => return Some(landed),
+/// What the flight brought, or the one that took its place: an entry or an error. `None` if it ended without landing.
+async fn wait<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &Arc<KeyState>,
+    mut ticket: Ticket,
+) -> Option<Landed> {
+    let mut landed = pin!(async { ticket.wait_for(Option::is_some).await.ok()?.clone() });
+    let mut watchdog = Watchdog::default();
+    poll_fn(|context| {
+        loop {
+            if let Poll::Ready(landed) = landed.as_mut().poll(context) {
+                return Poll::Ready(landed);
+            }
+            let overdue = ready!(watchdog.poll(&shared.settings, key, context));
+            relieve(shared, key, overdue);
         }
-    }
+    })
+    .await
 }
 
 /// The held entry, if it may be served because the origin failed to answer; else the error.

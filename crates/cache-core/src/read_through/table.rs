@@ -9,20 +9,29 @@ use std::{
     mem,
     ops::Deref,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use hashbrown::{HashTable, hash_table::Entry};
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::{Handle, Id},
+    sync::{Notify, watch},
+};
 
 use super::{
     drive::{Parked, hand_on},
     flight::{Landed, Trigger},
     observe::{Heard, Observation},
+    tasks::Counted,
+    timeouts::within,
 };
 use crate::{
     Key, Moment, Result,
     fence::Epoch,
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// All keys with flights or writes.
@@ -43,7 +52,11 @@ struct Tracked {
 pub(super) struct KeyState {
     pub(super) key: Key,
     hash: u64,
-    pub(super) turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<()>,
+    /// The turn was waited for in vain: whatever holds it may be on a runtime that is not driven.
+    is_turn_stuck: AtomicBool,
+    /// Notified when a flight was vacated by another call than its own: it has to give its request up.
+    pub(super) vacated: Notify,
     state: Mutex<State>,
 }
 
@@ -75,13 +88,39 @@ pub(super) struct Running {
     pub(super) generation: u64,
     pub(super) epoch: Epoch,
     pub(super) phase: Phase,
-    /// `None` until there is a waiter.
-    pub(super) answer: Option<Answer>,
+    /// Empty until there is a waiter. More than one if it took the place of a flight that had waiters.
+    answers: Answers,
     /// How many have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
     /// What other answers have shown since its request was sent.
     pub(super) heard: Heard,
+    pub(super) origins: Origins,
+    /// When a reader that does not wait for it first found it in this phase.
+    pub(super) noticed: Option<(mem::Discriminant<Phase>, Moment)>,
+    counted: Counted,
+}
+
+/// How a flight came about.
+pub(super) struct Origins {
+    /// The runtime that polls it.
+    pub(super) runtime: Option<Id>,
+    /// It took the place of one that made no progress.
+    pub(super) is_second: bool,
+}
+
+/// Where the answer of a flight will be: one place, mostly.
+#[derive(Default)]
+pub(super) struct Answers {
+    first: Option<Answer>,
+    others: Vec<Answer>,
+}
+
+/// How far a flight has come. Equal at two looks, if it made no progress between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) seq: u64,
+    phase: mem::Discriminant<Phase>,
 }
 
 /// Who polls the flight that is in the air.
@@ -105,12 +144,14 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
-    /// Looks up what is held, or waits for a place at the origin: the question has not been sent.
+    /// Looks up what is held: the question has not been sent.
     Looking,
+    /// Waits for a place at the origin: the question has not been sent.
+    Queued,
     /// The question was sent.
     Asked(Moment),
-    /// The answer is there and is being published.
-    Landing,
+    /// The answer to the question sent at the moment is there and is being published.
+    Landing(Moment),
 }
 
 /// What tells that nothing happened to a key between two looks.
@@ -163,13 +204,35 @@ impl Table {
 
     /// Tasks go on with the flights that readers drive.
     pub(super) fn want_all(&self) {
-        for shard in &self.shards {
-            let states: Vec<_> = lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect();
-            for state in states {
-                let parked = state.lock().want();
-                hand_on(parked);
-            }
+        for state in self.states() {
+            let parked = state.lock().want();
+            hand_on(parked);
         }
+    }
+
+    /// Ends all flights with `landed`, for those who wait for them; none publishes any more.
+    pub(super) fn vacate_all(&self, landed: &Landed) {
+        for state in self.states() {
+            let (running, waiting) = {
+                let mut state = state.lock();
+                let seq = state.seq;
+                (state.vacate(seq), state.waiting.take())
+            };
+            if let Some(running) = running {
+                running.tell(landed);
+            }
+            if let Some(Waiting { answer, .. }) = waiting {
+                answer.send_replace(Some(landed.clone()));
+            }
+            state.vacated.notify_waiters();
+        }
+    }
+
+    fn states(&self) -> impl Iterator<Item = Arc<KeyState>> {
+        let of_shard = |shard: &Mutex<Shard>| -> Vec<_> {
+            lock(shard).iter().map(|tracked| Arc::clone(&tracked.state)).collect()
+        };
+        self.shards.iter().flat_map(of_shard)
     }
 
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
@@ -194,6 +257,11 @@ impl KeyUse {
     /// The state, whether or not the table keeps it.
     pub(super) fn state(&self) -> Arc<KeyState> {
         Arc::clone(&self.state)
+    }
+
+    /// Whether it is this very state.
+    pub(super) fn is(&self, state: &Arc<KeyState>) -> bool {
+        Arc::ptr_eq(&self.state, state)
     }
 
     fn is_of(&self, tracked: &Tracked) -> bool {
@@ -234,7 +302,36 @@ impl Drop for KeyUse {
 
 impl KeyState {
     fn new(key: Key, hash: u64) -> Self {
-        Self { key, hash, turn: tokio::sync::Mutex::new(()), state: Mutex::default() }
+        Self {
+            key,
+            hash,
+            turn: tokio::sync::Mutex::new(()),
+            is_turn_stuck: AtomicBool::new(false),
+            vacated: Notify::new(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Takes the key's turn, waiting for at most `limit`. `None`: whatever holds it did not let go, and what it
+    /// leaves in the backend is in doubt. Then nothing is waited for again until the turn was free once.
+    pub(super) async fn turn(&self, limit: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if let Ok(turn) = self.turn.try_lock() {
+            self.is_turn_stuck.store(false, Ordering::Release);
+            return Some(turn);
+        }
+        if self.is_turn_stuck.load(Ordering::Acquire) {
+            return None;
+        }
+        let turn = within(limit, self.turn.lock()).await;
+        if turn.is_none() {
+            self.turn_is_stuck();
+        }
+        turn
+    }
+
+    /// Nobody waits for the turn until it was free once.
+    pub(super) fn turn_is_stuck(&self) {
+        self.is_turn_stuck.store(true, Ordering::Release);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -265,25 +362,43 @@ impl State {
         self.observations += 1;
         let is_landing = match &mut self.running {
             // Its request will be sent after this.
-            None | Some(Running { phase: Phase::Looking, .. }) => false,
+            None | Some(Running { phase: Phase::Looking | Phase::Queued, .. }) => false,
             Some(running) => {
                 running.heard.add(observation);
-                matches!(running.phase, Phase::Landing)
+                matches!(running.phase, Phase::Landing(_))
             }
         };
         is_landing || self.writes > 0
     }
 
     /// A flight begins; the caller has it polled.
-    pub(super) fn begin_flight(&mut self, epoch: Epoch, answer: Option<Answer>, drive: Drive) -> u64 {
+    pub(super) fn begin_flight(
+        &mut self,
+        epoch: Epoch,
+        answers: Answers,
+        drive: Drive,
+        origins: Origins,
+        counted: Counted,
+    ) -> u64 {
         debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
         // The first who waited for it did not join.
-        let n_joined = answer.as_ref().map_or(0, |answer| answer.receiver_count().saturating_sub(1));
-        let phase = Phase::Looking;
-        let heard = Heard::default();
-        self.running = Some(Running { seq, generation, epoch, phase, answer, n_joined, drive, heard });
+        let n_joined = answers.receivers().saturating_sub(1);
+        let (phase, noticed) = (Phase::Looking, None);
+        self.running = Some(Running {
+            seq,
+            generation,
+            epoch,
+            phase,
+            answers,
+            n_joined,
+            drive,
+            origins,
+            noticed,
+            heard: Heard::default(),
+            counted,
+        });
         seq
     }
 
@@ -318,14 +433,57 @@ impl State {
 impl Running {
     /// Waits for the answer.
     pub(super) fn subscribe(&mut self) -> Ticket {
-        self.answer.get_or_insert_with(|| watch::channel(None).0).subscribe()
+        self.answers.first.get_or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
     /// Whether somebody waits for the answer.
     pub(super) fn is_awaited(&self) -> bool {
         // The reader that drives it waits, also before it has a ticket.
-        !matches!(self.drive, Drive::Task)
-            || self.answer.as_ref().is_some_and(|answer| answer.receiver_count() > 0)
+        !matches!(self.drive, Drive::Task) || self.awaited().is_some()
+    }
+
+    /// Where somebody waits for the answer.
+    pub(super) fn awaited(&self) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.receiver_count() > 0)
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress { seq: self.seq, phase: mem::discriminant(&self.phase) }
+    }
+
+    /// Tells those who wait.
+    pub(super) fn tell(&self, landed: &Landed) {
+        for answer in self.answers.iter() {
+            answer.send_replace(Some(landed.clone()));
+        }
+    }
+
+    /// What is left of one that was vacated: where its answer was expected, and how it was polled.
+    pub(super) fn into_parts(self) -> (Answers, Drive, Counted) {
+        (self.answers, self.drive, self.counted)
+    }
+}
+
+impl Answers {
+    pub(super) fn add(&mut self, answer: Answer) {
+        match &mut self.first {
+            None => self.first = Some(answer),
+            Some(_) => self.others.push(answer),
+        }
+    }
+
+    fn receivers(&self) -> usize {
+        self.iter().map(watch::Sender::receiver_count).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Answer> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
+impl From<Answer> for Answers {
+    fn from(answer: Answer) -> Self {
+        Self { first: Some(answer), others: Vec::new() }
     }
 }
 
@@ -393,7 +551,7 @@ mod model {
                 }
             });
             let key = table.enter("a").unwrap();
-            let seq = key.lock().begin_flight(Epoch(0), None, Drive::Task);
+            let seq = begin(&key);
             let answer = origin.load(Ordering::Relaxed);
             {
                 let mut state = key.lock();
@@ -418,7 +576,7 @@ mod model {
         loom::model(|| {
             let table = Table::new();
             let key = table.enter("a").unwrap();
-            let seq = key.lock().begin_flight(Epoch(0), None, Drive::Task);
+            let seq = begin(&key);
             let reader = thread::spawn({
                 let key = key.clone();
                 move || {
@@ -428,10 +586,7 @@ mod model {
                 }
             });
             let landed = key.lock().vacate(seq).unwrap();
-            if let Some(waiters) = landed.answer {
-                waiters
-                    .send_replace(Some(Landed::Failed(crate::Error::new(crate::ErrorKind::Other, "landed"))));
-            }
+            landed.tell(&Landed::Failed(crate::Error::new(crate::ErrorKind::Other, "landed")));
             if let Some(ticket) = reader.join().unwrap() {
                 assert!(ticket.borrow().is_some(), "a waiter was not told");
             }
@@ -439,6 +594,43 @@ mod model {
             drop(key);
             assert_eq!(table.len(), 0);
         });
+    }
+
+    /// A flight that was taken for lost goes on after all, beside the one that took its place.
+    #[test]
+    fn a_vacated_flight_publishes_nothing() {
+        loom::model(|| {
+            let table = Table::new();
+            let held = Arc::new(AtomicU64::new(NOTHING));
+            let key = table.enter("a").unwrap();
+            let first = begin(&key);
+            let lost = thread::spawn({
+                let (key, held) = (key.clone(), Arc::clone(&held));
+                move || publish(&key, first, 1, &held)
+            });
+            let was_there = key.lock().vacate(first).is_some();
+            if was_there {
+                publish(&key, begin(&key), 2, &held);
+            }
+            lost.join().unwrap();
+            assert_eq!(held.load(Ordering::Relaxed), if was_there { 2 } else { 1 });
+            drop(key);
+            assert_eq!(table.len(), 0);
+        });
+    }
+
+    fn begin(key: &KeyUse) -> u64 {
+        let counted = super::super::tasks::Tasks::default().count();
+        let origins = Origins { runtime: None, is_second: false };
+        key.lock().begin_flight(Epoch(0), Answers::default(), Drive::Task, origins, counted)
+    }
+
+    fn publish(key: &KeyUse, seq: u64, answer: u64, held: &AtomicU64) {
+        let mut state = key.lock();
+        if state.flight(seq).is_some() {
+            held.store(answer, Ordering::Relaxed);
+            assert!(state.vacate(seq).is_some());
+        }
     }
 
     const NOTHING: u64 = 0;

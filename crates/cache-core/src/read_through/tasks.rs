@@ -45,7 +45,7 @@ impl Tasks {
     /// `Closed`.
     pub(super) fn check_open(&self) -> Result<()> {
         if self.is_closed() {
-            return Err(Error::new(ErrorKind::Closed, "the cache was closed; build a new one"));
+            return Err(Self::closed());
         }
         Ok(())
     }
@@ -57,6 +57,11 @@ impl Tasks {
     /// From here on nobody enters. How many tasks are running.
     pub(super) fn close(&self) -> usize {
         self.0.running.fetch_or(CLOSED, Ordering::AcqRel) & !CLOSED
+    }
+
+    /// The error of a call that came too late.
+    pub(super) fn closed() -> Error {
+        Error::new(ErrorKind::Closed, "the cache was closed; build a new one")
     }
 
     /// Closes, and waits until no task is running.

@@ -35,12 +35,6 @@ mod on {
         pub(crate) fn background() -> Self {
             Self::Background(tracing::Span::current())
         }
-
-        /// That of another request, which replaces the one of this cause.
-        pub(crate) fn of_replacement(&self) -> Self {
-            let (Self::Caller(span) | Self::Background(span)) = self;
-            Self::Background(span.clone())
-        }
     }
 
     /// `task`, inside the span of the call that spawns it.
@@ -191,10 +185,6 @@ mod off {
         }
 
         pub(crate) fn background() -> Self {
-            Self
-        }
-
-        pub(crate) fn of_replacement(&self) -> Self {
             Self
         }
     }

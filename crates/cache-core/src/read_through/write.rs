@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
     Shared,
@@ -22,6 +22,7 @@ use super::{
     request::{Outcome, Request},
     table::{KeyUse, Stamp},
     tasks::{Counted, runtime},
+    timeouts::within_elsewhere,
     trace::{Cause, in_caller_span},
 };
 use crate::{
@@ -58,7 +59,8 @@ pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &s
         // Without a caller it ends with the task.
         Ok(OpenWrite(write))
     })
-    .await
+    .await?
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn put<O: Origin + ?Sized>(
@@ -79,7 +81,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
         }
         Ok(version)
     })
-    .await
+    .await?
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
@@ -90,7 +93,8 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
         let delete = async { shared.origin.delete(key).await };
         send(shared, Op::Delete, key, gone, sent_at, delete).await
     })
-    .await
+    .await?
+    .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
@@ -98,7 +102,8 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, k
         write.drop_held(Count::InvalidatedByApi).await;
         Ok(())
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 /// Drops what another answer has shown to be gone, or not to be served.
@@ -107,7 +112,8 @@ pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, ke
         write.drop_held(Count::InvalidatedGone).await;
         Ok(())
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
@@ -115,7 +121,8 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
         write.mark_held().await;
         Ok(())
     })
-    .await
+    .await?;
+    Ok(())
 }
 
 /// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
@@ -146,8 +153,12 @@ pub(super) async fn clear<V: Validator + ?Sized>(
         // If the caller went away, nobody wants to know.
         let _ = done.send(cleared.map(|_| ()));
     };
-    counted.spawn(&runtime()?, in_caller_span(clear));
-    answer.await.unwrap_or_else(|_| Err(lost()))
+    let runtime = runtime()?;
+    counted.spawn(&runtime, in_caller_span(clear));
+    match answered(shared, &runtime, answer).await {
+        Some(cleared) => cleared.unwrap_or_else(|_| Err(lost())),
+        None => Err(left_alone(shared)),
+    }
 }
 
 /// The fence at the end of a `clear`, where it returns or its caller goes away.
@@ -161,7 +172,10 @@ impl Drop for WholeFence<'_> {
 
 /// Runs `body` in a task, between the two fences of a write of `key`: the second is up when `body` drops the write, by
 /// its end at the latest, unless it hands the write to the caller.
-async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<T>
+///
+/// `None` if the task is on a runtime other than its caller's, and not driven: the write is fenced and what was held
+/// is void, as if its caller had gone away.
+async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<Option<T>>
 where
     V: Validator + ?Sized,
     T: Send + 'static,
@@ -186,10 +200,20 @@ where
         let _ = done.send(caught(body(write, gone)).await);
     };
     counted.spawn(&runtime, in_caller_span(task));
-    // If the task was lost with its runtime, the caller's guard fences and voids.
-    let result = answer.await.map_err(|_| caller.shared.about(key, lost()))?;
+    // If the task was lost with its runtime, or is not driven, the caller's guard fences and voids.
+    let Some(result) = answered(shared, &runtime, answer).await else { return Ok(None) };
+    let result = result.map_err(|_| shared.about(key, lost()))?;
     caller.ended = true;
-    result.map_err(|error| caller.shared.about(key, error))
+    result.map(Some).map_err(|error| shared.about(key, error))
+}
+
+/// What a task of `runtime` answers. `None` if it does not in time, while its caller is polled in another runtime.
+async fn answered<V: ?Sized, T>(
+    shared: &Shared<V>,
+    runtime: &Handle,
+    answer: oneshot::Receiver<T>,
+) -> Option<Result<T, oneshot::error::RecvError>> {
+    within_elsewhere(shared.settings.close_limit(), runtime.id(), answer).await
 }
 
 /// A write that is open: while it is, nothing of its key is published but by itself.
@@ -235,18 +259,26 @@ impl<V: ?Sized> Write<V> {
 
     /// Removes what is held, and counts a copy under `cause`.
     async fn drop_held(&mut self, cause: Count) {
-        let _turn = self.tracked.turn.lock().await;
-        self.changing = true;
-        let dropped = self.shared.drop_held(&self.tracked.key).await;
-        self.shared.count_dropped(dropped, cause);
-        self.changing = false;
+        match self.tracked.turn(self.shared.settings.turn_limit()).await {
+            Some(_turn) => {
+                self.changing = true;
+                let dropped = self.shared.drop_held(&self.tracked.key).await;
+                self.shared.count_dropped(dropped, cause);
+                self.changing = false;
+            }
+            None => self.shared.epochs.raise_key(self.tracked.key.as_str()),
+        }
         self.bare.store(true, Ordering::Release);
     }
 
     /// Marks what is held: to be asked about before the next serve.
     async fn mark_held(&mut self) {
-        let _turn = self.tracked.turn.lock().await;
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
+        let Some(_turn) = self.tracked.turn(shared.settings.turn_limit()).await else {
+            shared.epochs.raise_key(key);
+            self.bare.store(true, Ordering::Release);
+            return;
+        };
         let held = match shared.peek(key) {
             Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
             at_hand => at_hand,
@@ -272,7 +304,7 @@ impl<V: ?Sized> Write<V> {
             return;
         }
         let entry = entry.unstamped();
-        let _turn = self.tracked.turn.lock().await;
+        let Some(_turn) = self.tracked.turn(self.shared.settings.turn_limit()).await else { return };
         // Before it is checked that the caller is there: whoever goes away later finds that something is held.
         self.bare.store(false, Ordering::Release);
         if !self.is_alone() {
@@ -356,6 +388,14 @@ async fn send<V: ?Sized, T>(
         }
         answer = request => answer,
     }
+}
+
+fn left_alone<V: ?Sized>(shared: &Shared<V>) -> Error {
+    let limit = shared.settings.origin_timeout;
+    let message = format!(
+        "the runtime that the call began on has not run it for {limit:?} (origin_timeout); its outcome is open"
+    );
+    Error::new(ErrorKind::Timeout, message)
 }
 
 fn lost() -> Error {

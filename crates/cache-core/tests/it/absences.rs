@@ -1,13 +1,14 @@
 //! How much is remembered of objects that do not exist (I-15).
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Result, Usage};
 use cache_testkit::MapBackend;
+use tokio::runtime::Builder;
 
 use crate::rig::{FOREVER, Rig, STRONG, secs};
 
-/// Says that it is limited.
-struct Limited(MapBackend, Usage);
+/// Says that it is limited. Its sweep may fail.
+struct Limited(MapBackend, Usage, bool);
 
 #[async_trait]
 impl Backend for Limited {
@@ -32,6 +33,9 @@ impl Backend for Limited {
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {
+        if self.2 {
+            return Err(Error::new(ErrorKind::Backend, "it does not sweep"));
+        }
         self.0.sweep(now).await
     }
 
@@ -42,7 +46,11 @@ impl Backend for Limited {
 }
 
 fn limited(limits: Usage) -> Rig {
-    Rig::with(Limited(MapBackend::new(), limits), |builder| builder.negative_ttl(secs(80)))
+    with_sweep(limits, false)
+}
+
+fn with_sweep(limits: Usage, fails: bool) -> Rig {
+    Rig::with(Limited(MapBackend::new(), limits, fails), |builder| builder.negative_ttl(secs(80)))
 }
 
 async fn ask_for(rig: &Rig, keys: std::ops::Range<u32>) {
@@ -62,16 +70,54 @@ async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
         (limits(None, None), 500),
     ] {
         let rig = limited(limits);
-        ask_for(&rig, 0..500).await;
+        ask_for(&rig, 0..1).await;
+        // Late in the window, so that they are there in the next one too.
+        rig.clock.advance(secs(79));
+        ask_for(&rig, 1..500).await;
         let held = rig.cache.stats();
         assert_eq!(held.entries, most, "{limits:?}, {held:?}");
         // In the next window as many again; the first ones are swept by its end.
-        rig.clock.advance(secs(90));
+        rig.clock.advance(secs(16));
         ask_for(&rig, 500..1000).await;
         assert_eq!(rig.cache.stats().entries, 2 * most, "{limits:?}");
+        rig.clock.advance(secs(65));
         rig.cache.backend().sweep(cache_core::Clock::now(&*rig.clock)).await.unwrap();
         assert_eq!(rig.cache.stats().entries, most, "{limits:?}");
     }
+}
+
+/// Their sweep is on a runtime that is not driven: one that is takes it over, and until then no more are kept.
+#[test]
+fn absences_have_their_share_although_the_first_runtime_is_idle() {
+    let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
+    let (left, here) = (runtime(), runtime());
+    let rig = limited(Usage { capacity_entries: Some(320), ..Usage::default() });
+    left.block_on(ask_for(&rig, 0..500));
+    for round in 1..10 {
+        rig.clock.advance(secs(100));
+        // One read each, which is ready when it is first polled.
+        for key in 500 * round..500 * (round + 1) {
+            here.block_on(ask_for(&rig, key..key + 1));
+            assert!(rig.cache.stats().entries <= 20, "round {round}, {:?}", rig.cache.stats());
+        }
+        assert_eq!(rig.cache.stats().entries, 10, "round {round}: the older ones are swept");
+    }
+}
+
+/// What has expired is still there then.
+#[tokio::test]
+async fn absences_have_their_share_although_the_sweep_fails() {
+    let rig = with_sweep(Usage { capacity_entries: Some(320), ..Usage::default() }, true);
+    for round in 0..10 {
+        ask_for(&rig, 500 * round..500 * (round + 1)).await;
+        assert!(rig.cache.stats().entries <= 20, "round {round}, {:?}", rig.cache.stats());
+        rig.clock.advance(secs(100));
+    }
+    // Those that are asked for again, and are gone for that, make room for others.
+    for key in 0..20 {
+        ask_for(&rig, key..key + 1).await;
+    }
+    assert!(rig.cache.stats().entries <= 20);
 }
 
 /// It is asked for again and again, by readers who may not be told without asking.

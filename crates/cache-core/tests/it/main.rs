@@ -11,6 +11,7 @@ mod fences;
 mod figures;
 mod floors;
 mod identity;
+mod idle_runtimes;
 mod observations;
 mod open_writes;
 mod places;

@@ -1,13 +1,18 @@
 //! A limit on the questions that are at the origin at once.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Wake, Waker},
+};
 
 use async_trait::async_trait;
 use cache_core::{
     Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status,
     Usage,
 };
-use cache_testkit::{MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock};
+use cache_testkit::{
+    MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock, WaitingBackend,
+};
 use tokio::task::JoinHandle;
 
 use crate::rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text};
@@ -373,4 +378,67 @@ async fn a_permit_that_does_not_come_is_a_timeout_that_names_the_settings() {
     assert!((secs(5)..secs(6)).contains(&took), "{took:?}");
     drop(permit);
     drop(rig.cache.request_permit().await.unwrap());
+}
+
+/// Who is woken by an answer may send its next request at once, and is not to find the limit reached by this one.
+#[tokio::test]
+async fn a_place_is_free_before_those_who_wait_are_woken() {
+    struct ReadsOn(Rig, Mutex<Vec<usize>>);
+    impl Wake for ReadsOn {
+        fn wake(self: Arc<Self>) {
+            let before = self.0.origin.count();
+            let mut next = Box::pin(self.0.cache.get("b", Some(&STRONG)));
+            let _ = poll_once(next.as_mut());
+            self.1.lock().unwrap().push(self.0.origin.count() - before);
+        }
+    }
+    for first in ["fetched", "unchanged"] {
+        let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(0)));
+        for key in KEYS {
+            rig.origin.inner().write(key, key);
+        }
+        if first == "unchanged" {
+            rig.check_at("a").await;
+        }
+        rig.clock.advance(secs(20));
+        rig.origin.fault(OriginFault::hold().once());
+        let driving = spawn(&rig, "a", STRONG);
+        rig.origin.wait_until_held(1).await;
+        let woken = Arc::new(ReadsOn(rig.clone(), Mutex::default()));
+        let ten = Freshness::max_age(secs(10));
+        let mut joined = Box::pin(rig.cache.get("a", Some(&ten)));
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(joined.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        rig.origin.release_all();
+        driving.await.unwrap().unwrap();
+        settle().await;
+        assert_eq!(woken.1.lock().unwrap().first(), Some(&1), "{first}");
+    }
+}
+
+/// The answer is there, and as young as the reader wants it: it waits until that is kept, and sends no other request.
+#[tokio::test]
+async fn a_reader_that_takes_an_older_answer_joins_a_flight_that_publishes() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::over(Arc::clone(&backend));
+    rig.origin.inner().write("a", "a");
+    rig.origin.fault(OriginFault::hold().once());
+    let first = spawn(&rig, "a", STRONG);
+    rig.origin.wait_until_held(1).await;
+    backend.gate.close();
+    rig.origin.release_all();
+    backend.gate.wait_held(1).await;
+    rig.clock.advance(secs(5));
+    let readers = [Freshness::max_age(secs(6)), Freshness::max_age(secs(5)), STRONG];
+    let readers = readers.map(|freshness| spawn(&rig, "a", freshness));
+    settle().await;
+    // Their own look-ups, and the insert.
+    rig.origin.inner().write("a", "b");
+    backend.gate.open();
+    assert_eq!(text(&first.await.unwrap().unwrap()), "a");
+    for (reader, expected) in readers.into_iter().zip(["a", "b", "b"]) {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), expected);
+    }
+    assert_eq!(rig.origin.count(), 2);
+    rig.at_rest(4).await;
 }

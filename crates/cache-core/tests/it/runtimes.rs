@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use cache_core::{ErrorKind, PutCondition, Status};
-use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
+use async_trait::async_trait;
+use cache_core::{
+    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Status, Validation, Validator,
+};
+use cache_testkit::{FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
+use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()
@@ -151,4 +154,68 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
         rig.check(FOREVER, "two", Status::Fetched).await;
     }
     assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+/// An origin that takes some turns of the scheduler to answer, as one behind a network does.
+struct Distant(FaultyOrigin<MemoryOrigin>);
+
+#[async_trait]
+impl Validator for Distant {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        self.0.validate(key, held).await
+    }
+}
+
+/// A cache that holds a stale "one"; the object is "two".
+fn stale() -> (Arc<Distant>, ReadThrough<Distant>, Freshness) {
+    let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(1000));
+    let (origin, clock) = (Arc::new(Distant(FaultyOrigin::in_memory())), Arc::new(ManualClock::new()));
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let cache = ReadThrough::builder(Arc::clone(&origin), backend).clock(clock.clone()).build().unwrap();
+    origin.0.inner().write(KEY, "one");
+    runtime().block_on(async { cache.get(KEY, Some(&rule)).await.unwrap() });
+    clock.advance(secs(10));
+    origin.0.inner().write(KEY, "two");
+    (origin, cache, rule)
+}
+
+/// Each read is ready when it is first polled, so nothing else lets the refresh run.
+#[test]
+fn a_program_that_only_blocks_on_reads_has_its_stale_copies_refreshed() {
+    for entered in [false, true] {
+        let (origin, cache, rule) = stale();
+        let here = runtime();
+        let get = || {
+            let get = async { cache.get(KEY, Some(&rule)).await.unwrap() };
+            // Also where something else drives it, inside of another task.
+            if entered { here.block_on(async { tokio::join!(get).0 }) } else { here.block_on(get) }
+        };
+        let stale = (0..20).take_while(|_| get().status == Status::Stale).count();
+        assert!((1..20).contains(&stale), "{stale} stale reads");
+        let fresh = get();
+        assert_eq!((text(&fresh), fresh.status), ("two".to_owned(), Status::Fresh));
+        assert_eq!(origin.0.count(), 2);
+    }
+}
+
+/// A task that only reads keeps its worker, and what it spawned waits in a place that no other worker takes from.
+#[test]
+fn a_task_that_only_reads_has_its_stale_copies_refreshed() {
+    for workers in [1, 2] {
+        let (origin, cache, rule) = stale();
+        let runtime = Builder::new_multi_thread().worker_threads(workers).build().unwrap();
+        let reads = runtime.spawn(async move {
+            let mut stale = 0;
+            while stale < 10_000 && cache.get(KEY, Some(&rule)).await.unwrap().status == Status::Stale {
+                stale += 1;
+            }
+            stale
+        });
+        let stale = runtime.block_on(reads).unwrap();
+        assert!((1..10_000).contains(&stale), "{stale} stale reads on {workers} workers");
+        assert_eq!(origin.0.count(), 2);
+    }
 }

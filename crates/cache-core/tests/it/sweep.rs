@@ -51,6 +51,68 @@ async fn the_sweep_ends_with_the_last_handle() {
     assert_eq!(metrics.num_alive_tasks(), 0);
 }
 
+/// The first runtime is driven by nobody after its first read.
+#[test]
+fn a_sweep_that_is_left_alone_goes_on_where_the_cache_is_used() {
+    for used_by in ["reads", "puts", "one read at a time"] {
+        let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (left, here) = (runtime(), runtime());
+        for n in 0..10 {
+            let key = format!("left/{n}");
+            rig.origin.inner().write(&key, "x");
+            left.block_on(async { rig.cache.get(&key, None).await.unwrap() });
+        }
+        rig.origin.inner().write(KEY, "x");
+        for round in 0..10 {
+            rig.clock.advance(secs(100));
+            match used_by {
+                "puts" => here.block_on(async {
+                    rig.cache.put(KEY, "x".into(), PutCondition::Always).await.unwrap();
+                    settle().await;
+                }),
+                "reads" => here.block_on(async {
+                    rig.get(STRONG).await.unwrap();
+                    settle().await;
+                }),
+                _ => drop(here.block_on(rig.get(STRONG)).unwrap()),
+            }
+            let entries = rig.cache.stats().entries;
+            assert_eq!(entries, if round < 2 { 11 } else { 1 }, "{used_by}, round {round}");
+        }
+    }
+}
+
+/// A call of the backend that is under way there is given up with it.
+#[test]
+fn a_sweep_that_is_left_alone_half_way_begins_anew() {
+    let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
+    let rig = Rig::with(Arc::clone(&backend), |builder| builder.time_to_live(Some(secs(300))));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (left, here) = (runtime(), runtime());
+    rig.origin.inner().write("left", "x");
+    left.block_on(async { rig.cache.get("left", None).await.unwrap() });
+    rig.origin.inner().write(KEY, "x");
+    // It is begun in the second one, and held.
+    rig.clock.advance(secs(100));
+    let also_left = runtime();
+    also_left.block_on(async {
+        rig.get(STRONG).await.unwrap();
+        backend.gate.close();
+        rig.clock.advance(secs(100));
+        settle().await;
+        backend.gate.open();
+    });
+    for _ in 0..3 {
+        rig.clock.advance(secs(200));
+        here.block_on(async {
+            rig.get(STRONG).await.unwrap();
+            settle().await;
+        });
+    }
+    assert_eq!(rig.cache.stats().entries, 1);
+}
+
 #[test]
 fn a_runtime_without_time_reads_and_writes_and_sweeps_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

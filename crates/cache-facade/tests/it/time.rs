@@ -97,6 +97,50 @@ async fn a_watch_loses_nothing_when_its_next_is_dropped() {
     assert_eq!(store.gets(), 1);
 }
 
+/// At each point of it: before its first reading, while one is on its way, and between two.
+#[test]
+fn a_watch_goes_on_in_another_runtime() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    for point in ["before", "reading", "between", "stuck"] {
+        for is_gone in [false, true] {
+            let (store, cache) = node(|builder| builder.origin_timeout(secs(30)));
+            let (first, second, third) = (runtime(), runtime(), runtime());
+            let write = |body: &'static str| {
+                first.block_on(store.inner().put(&Path::from("a"), body.into())).unwrap();
+            };
+            write("one");
+            let mut watch = cache.watch("a", secs(10));
+            match point {
+                "before" => {}
+                "between" => {
+                    got(&first.block_on(watch.next()).unwrap(), "one", Status::Fetched);
+                    first.block_on(watch.next_would_wait(secs(5)));
+                }
+                _ => {
+                    store.fault(Fault::hold().once());
+                    first.block_on(watch.next_would_wait(secs(5)));
+                    if point == "reading" {
+                        store.release_all();
+                    }
+                }
+            }
+            write("two");
+            if is_gone {
+                drop(first);
+            }
+            // What it needs at most: a pause, and to find out that nothing comes from the first one.
+            let next = second.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
+            let next = next.unwrap_or_else(|_| panic!("{point}, {is_gone}: it is silent"));
+            assert_eq!(next.unwrap().unwrap().bytes(), "two", "{point}, {is_gone}");
+            third.block_on(store.inner().put(&Path::from("a"), "three".into())).unwrap();
+            let next = third.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
+            assert_eq!(next.unwrap().unwrap().unwrap().bytes(), "three", "{point}, {is_gone}");
+            assert!(store.gets() <= 8, "{point}, {is_gone}: {} requests", store.gets());
+        }
+    }
+}
+
 trait WatchExt {
     /// Waits for `span`, in which nothing may come.
     async fn next_would_wait(&mut self, span: Duration);

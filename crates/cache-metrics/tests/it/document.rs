@@ -60,8 +60,8 @@ the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `re
 on and the last three metrics are those of a `CachedStore` alone: `blocks` asks for bytes of a version that it knows, where
 `read` asks which one is current; `bypass` is a read that it hands on; `list` counts pages, of which it takes one to end where
 the list waits after a thousand objects; `multipart` counts the beginning, each part and the end of an upload in parts. `put`,
-`copy`, `rename`, `multipart` and `list` are what stores charge most for, `delete` is free. `kind` is an `ErrorKind`: what the
-caller can do about it.
+`copy`, `rename`, `multipart` and `list` are what stores charge most for, `delete` is free.
+`kind` is an `ErrorKind`: what the caller can do about it.
 
 ## Micrometer's names
 

@@ -14,11 +14,11 @@ fn snapshot() -> Snapshot {
     let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
     let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
     for (i, field) in fields.enumerate() {
-        *field = 1000 + i as u64;
+        *field = 1000 + 2 * i as u64;
     }
     for (i, kind) in (0..).zip(ErrorKind::ALL) {
-        stats.errors_by_kind.add_of(kind, 2000 + i);
-        stats.origin.errors_by_kind.add_of(kind, 3000 + i);
+        stats.errors_by_kind.add_of(kind, 3 + 2 * i);
+        stats.origin.errors_by_kind.add_of(kind, 103 + 2 * i);
     }
     Snapshot::from(stats).with_blocks(blocks)
 }
@@ -133,7 +133,7 @@ fn origin_requests_add_up_to_all_of_them() {
     assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests() + of_blocks);
 }
 
-/// A value names its field.
+/// Those of errors by kind are odd, so a value names its field.
 #[test]
 fn every_number_is_exactly_one_sample() {
     let mut snapshot = snapshot();

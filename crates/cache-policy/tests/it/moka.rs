@@ -1,9 +1,14 @@
 //! What only `MokaBackend` does.
 
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+};
+
 use cache_core::{Admission, Backend, ErrorKind, Refusal};
 use cache_policy::MokaBackend;
 
-use crate::world::{entry, hold, insert, recount, totals};
+use crate::world::{at, entry, expiring, hold, insert, polled, recount, remove, totals};
 
 #[test]
 fn a_newcomer_that_moka_does_not_admit_is_refused_and_counted() {
@@ -59,4 +64,69 @@ fn absurd_limits_hold_too() {
         assert!(usage.entries <= entries && usage.bytes <= capacity, "{usage:?}");
         recount(&backend, ["a", "b"]);
     }
+}
+
+/// `n` entries, of which those with odd numbers have expired at 10.
+fn filled(n: usize) -> (MokaBackend, Vec<String>) {
+    let backend = MokaBackend::builder().build().unwrap();
+    let keys: Vec<_> = (0..n).map(|n| format!("key/{n}")).collect();
+    for (n, key) in keys.iter().enumerate() {
+        hold(&backend, &expiring(key, 10, 0, if n % 2 == 1 { 10 } else { 100 }));
+    }
+    (backend, keys)
+}
+
+#[test]
+fn a_sweep_looks_at_a_few_entries_and_lets_others_run() {
+    let (backend, keys) = filled(5000);
+    let mut sweep = backend.sweep(at(10));
+    assert!(sweep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let (_, expired, _) = totals(&backend);
+    assert!((1..=256).contains(&expired), "{expired} in one poll");
+    let (swept, n) = polled(sweep);
+    swept.unwrap();
+    assert!(n >= 5000 / 256 - 1, "{n} steps");
+    assert_eq!(recount(&backend, keys.iter().map(String::as_str)), 2500);
+    assert_eq!(totals(&backend), (0, 2500, 0));
+}
+
+#[test]
+fn a_clear_shows_nothing_from_its_first_step_on_and_drops_a_few_entries_at_a_time() {
+    let (backend, keys) = filled(5000);
+    let mut clear = pin!(backend.clear());
+    assert!(clear.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert!(keys.iter().all(|key| backend.peek(key).is_none()));
+    assert!(backend.usage().entries >= 5000 - 256, "{:?}", backend.usage());
+    // What is not shown is not there to be removed.
+    assert!(!remove(&backend, &keys[0]) && !remove(&backend, &keys[4999]));
+    let (cleared, _) = polled(clear);
+    cleared.unwrap();
+    assert_eq!(recount(&backend, keys.iter().map(String::as_str)), 0);
+}
+
+/// Neither what came while it went on, nor what replaced an entry that it had not reached.
+#[test]
+fn a_clear_spares_what_comes_meanwhile() {
+    let (backend, keys) = filled(5000);
+    let mut clear = backend.clear();
+    assert!(clear.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let later: Vec<_> = keys.iter().step_by(10).map(|key| entry(key, 20)).collect();
+    later.iter().for_each(|entry| hold(&backend, entry));
+    let (cleared, n) = polled(clear);
+    cleared.unwrap();
+    assert!(n >= 10, "{n} steps");
+    assert!(later.iter().all(|entry| backend.peek(entry.key()).unwrap().is_same(entry)));
+    assert_eq!(recount(&backend, keys.iter().map(String::as_str)), 500);
+    assert_eq!(totals(&backend), (0, 0, 0));
+}
+
+#[test]
+fn what_a_dropped_clear_left_goes_with_the_next_sweep() {
+    let (backend, keys) = filled(2000);
+    let mut clear = backend.clear();
+    assert!(clear.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop(clear);
+    polled(backend.sweep(at(10))).0.unwrap();
+    assert_eq!(recount(&backend, keys.iter().map(String::as_str)), 0);
+    assert_eq!(totals(&backend), (0, 0, 0), "it was cleared, not expired");
 }

@@ -10,19 +10,27 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
 use cache_core::{Backend, Entry, Identity, Keep, Key};
 use futures_util::FutureExt;
+use object_store::path::Path;
 
 use super::{
     snapshot::Snapshot,
     stats::{Count, Counters},
 };
 use crate::tag;
+
+/// A block on its way to the backend.
+struct Landing {
+    entry: Entry,
+    /// It is to be removed as soon as the backend has taken it.
+    is_void: bool,
+}
 
 /// The blocks that are held.
 pub(super) struct Blocks {
@@ -31,7 +39,8 @@ pub(super) struct Blocks {
     identity: Identity,
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
-    landing: Mutex<HashMap<Key, Entry>>,
+    landing: Mutex<HashMap<Key, Landing>>,
+    n_landed: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -44,6 +53,7 @@ impl Blocks {
             identity,
             size,
             landing: Mutex::default(),
+            n_landed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -58,27 +68,51 @@ impl Blocks {
         self.start_of(offset).saturating_add(self.size).min(object_size)
     }
 
-    /// How many blocks have bytes of `range`, which is not empty.
-    pub(super) fn n_in(&self, range: &Range<u64>) -> u64 {
-        (range.end - 1) / self.size - range.start / self.size + 1
-    }
-
     /// So many blocks, in bytes.
     pub(super) fn bytes_of(&self, n_blocks: u64) -> u64 {
         self.size.saturating_mul(n_blocks)
     }
 
+    /// How many blocks `range` has bytes of.
+    pub(super) fn n_in(&self, range: &Range<u64>) -> u64 {
+        range.end.div_ceil(self.size).saturating_sub(range.start / self.size)
+    }
+
     /// The block of `snapshot` that begins at `start`, if it is held.
     pub(super) async fn look_up(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        match self.at_hand(snapshot, start) {
+            None => self.waited_for(snapshot, start).await,
+            block => block,
+        }
+    }
+
+    /// The same, if the backend need not be waited for.
+    pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
         if let Some(block) = self.accept(self.peek(&key), snapshot, start) {
             return Some(block);
         }
-        let landing = self.landing().get(key.as_str()).cloned();
-        if let Some(block) = self.accept(landing, snapshot, start) {
-            return Some(block);
+        let landing =
+            self.landing().get(key.as_str()).filter(|block| !block.is_void).map(|block| block.entry.clone());
+        self.accept(landing, snapshot, start)
+    }
+
+    /// The same, if the backend shows it only when it is waited for.
+    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
+    }
+
+    /// How many blocks have been given to the backend so far.
+    pub(super) fn n_landed(&self) -> u64 {
+        self.n_landed.load(Ordering::Acquire)
+    }
+
+    /// What the backend shows under `key`.
+    pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
+        match self.peek(key) {
+            None => self.get(key).await,
+            shown => shown,
         }
-        self.accept(self.get(&key).await, snapshot, start)
     }
 
     /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path is too long), the
@@ -93,17 +127,57 @@ impl Blocks {
 
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
-        let Some(turn) = Turn::take(&self, &entry) else { return };
+        let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else { return };
         // Within, so that a panic is caught also where the call itself does the work.
         let insert = async { (*self.backend).insert(entry).await };
         let admission = AssertUnwindSafe(insert).catch_unwind().await;
         self.counters.add_refused(&admission);
-        if !matches!(admission, Ok(Ok(_))) {
+        let is_error = !matches!(admission, Ok(Ok(_)));
+        if is_error {
             self.counters.add(Count::BackendErrors, 1);
+        }
+        if is_error || turn.is_void() {
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.
             let _ = AssertUnwindSafe(remove).catch_unwind().await;
         }
+    }
+
+    /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those that lie near to each
+    /// other, from the first on. Those that are on their way are removed when they have arrived.
+    pub(super) async fn remove_all(self: Arc<Self>, location: &Path, size: Option<u64>) {
+        let (mut start, mut n_absent) = (0, 0);
+        while size.map_or(n_absent < ABSENT_MAX, |size| start < size) {
+            let is_removed = self.remove(&key_at(location, start)).await;
+            n_absent = if is_removed { 0 } else { n_absent + 1 };
+            let Some(next) = start.checked_add(self.size) else { return };
+            start = next;
+            // A backend in memory never waits.
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Removes a block, or has it removed when it has arrived. Whether there was one.
+    async fn remove(&self, key: &str) -> bool {
+        let Ok(key) = Key::parse(key) else { return false };
+        let turn = match self.landing().entry(key.clone()) {
+            Place::Occupied(mut landing) => {
+                landing.get_mut().is_void = true;
+                return true;
+            }
+            Place::Vacant(place) => {
+                let entry = Entry::builder(&key, Bytes::new()).build();
+                place.insert(Landing { entry, is_void: true });
+                Turn { blocks: self, key }
+            }
+        };
+        let remove = async { (*self.backend).remove(turn.key.as_str()).await };
+        matches!(AssertUnwindSafe(remove).catch_unwind().await, Ok(Ok(true)))
+    }
+
+    /// Whether `entry` is this cache's.
+    pub(super) fn is_own(&self, entry: &Entry) -> bool {
+        entry.identity() == Some(self.identity)
     }
 
     /// From now on nothing is held.
@@ -115,7 +189,7 @@ impl Blocks {
     fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
-            entry.identity() == Some(self.identity)
+            self.is_own(entry)
                 && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len
         })?;
@@ -141,7 +215,7 @@ impl Blocks {
         None
     }
 
-    fn landing(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+    fn landing(&self) -> MutexGuard<'_, HashMap<Key, Landing>> {
         self.landing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,23 +227,30 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn take(blocks: &'a Blocks, entry: &Entry) -> Option<Self> {
+    fn take(blocks: &'a Blocks, landing: Landing) -> Option<Self> {
         if blocks.closed.load(Ordering::Acquire) {
             return None;
         }
-        let key = Key::parse(entry.key()).ok()?;
+        let key = Key::parse(landing.entry.key()).ok()?;
         match blocks.landing().entry(key.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {
-                place.insert(entry.clone());
+                place.insert(landing);
                 Some(Self { blocks, key })
             }
         }
+    }
+
+    /// Whether what was inserted is to be removed.
+    fn is_void(&self) -> bool {
+        self.blocks.landing().get(self.key.as_str()).is_some_and(|landing| landing.is_void)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        // Before: who sees the old number sees the entry among those that are landing.
+        self.blocks.n_landed.fetch_add(1, Ordering::AcqRel);
         let landed = self.blocks.landing().remove(&self.key);
         // Not under the lock: it may be the last handle.
         drop(landed);
@@ -177,5 +258,12 @@ impl Drop for Turn<'_> {
 }
 
 fn key_of(snapshot: &Snapshot, start: u64) -> String {
-    format!("b/{start}/{}", snapshot.location)
+    key_at(&snapshot.location, start)
 }
+
+fn key_at(location: &Path, start: u64) -> String {
+    format!("b/{start}/{location}")
+}
+
+/// After how many blocks in a row that are not there the blocks of an object of unknown size are taken for removed.
+const ABSENT_MAX: u64 = 16;

@@ -12,8 +12,8 @@ use crate::in_flight::InFlight;
 /// The budget of one cache.
 pub(super) struct Budget {
     all: InFlight,
-    /// The part of it that cached blocks may take which wait for a reader to get there: else paused readers of what is
-    /// cached would keep others from collecting what is not.
+    /// The part of it that blocks may take which wait for a reader to get there: else paused readers of what is at hand
+    /// would keep others from collecting what is not.
     pinned: InFlight,
     tails: Arc<Semaphore>,
 }
@@ -43,13 +43,18 @@ impl Budget {
         Some(Permit { _room: Arc::new((all, Some(pinned))) })
     }
 
+    /// The same for a block that has room already, since it was fetched.
+    pub(super) fn retained(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        self.pinned.try_room(bytes)
+    }
+
     /// The right to read a block to its end in the background.
     pub(super) fn tail(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.tails).try_acquire_owned().ok()
     }
 }
 
-/// Cached blocks that wait for their reader may take one in so many bytes of the budget.
+/// Blocks that wait for their reader may take one in so many bytes of the budget.
 const PINNED_SHARE: u64 = 4;
 
 /// How many blocks are read to their end in the background at a time. While there are so many, the beginnings of

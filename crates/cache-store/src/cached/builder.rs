@@ -10,8 +10,7 @@ use object_store::{Attributes, ObjectMeta, ObjectStore};
 use super::{
     CachedStore, Shared,
     blocks::Blocks,
-    budget::Budget,
-    fills::Fills,
+    fills::{Fills, Limits},
     head::{self, CacheIf, Heads},
     readahead::Readahead,
 };
@@ -105,8 +104,8 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// For `get_ranges`: blocks that are missing are fetched by one request if there are at most so many bytes between
-    /// them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    /// Blocks that are missing are fetched by one request if there are at most so many bytes between them, which are
+    /// fetched too. Zero joins what is adjacent. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
         self.coalesce_gap = bytes;
         self
@@ -263,9 +262,12 @@ impl CachedStoreBuilder {
         let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
         let name = self.name.as_deref().unwrap_or("default");
         let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
-        let budget = Budget::new(self.max_in_flight_bytes);
-        let fills = Fills::new(name.into(), Arc::clone(&clock), store, blocks, budget, self.origin_timeout);
-        let fills = Arc::new(fills);
+        let limits = Limits {
+            max_in_flight_bytes: self.max_in_flight_bytes,
+            coalesce_gap: self.coalesce_gap,
+            origin_timeout: self.origin_timeout,
+        };
+        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, limits));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
@@ -274,6 +276,7 @@ impl CachedStoreBuilder {
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
             .identity(self.identity)
+            .origin_timeout(self.origin_timeout)
             .clock(clock);
         if let Some(requests) = self.max_in_flight {
             heads = heads.max_in_flight(requests);
@@ -283,9 +286,8 @@ impl CachedStoreBuilder {
         }
         let heads = heads.build()?;
         fills.limit_by(&heads);
-        let (coalesce_gap, parallel) = (self.coalesce_gap, self.parallel);
-        let readahead = Readahead::new(self.readahead);
-        let shared = Shared { store: self.store, heads, fills, coalesce_gap, parallel, readahead };
+        let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
+        let shared = Shared { store: self.store, heads, fills, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

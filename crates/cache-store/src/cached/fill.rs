@@ -6,6 +6,7 @@
 //!
 //! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is coming, and the last one
 //! that came whole; so readers who are near to each other are served from here, also where the backend keeps nothing.
+//! Blocks that a slower reader has yet to get to are retained for it, as far as there is room.
 //! Each of these blocks takes room of the budget (`budget.rs`). Where there is none, a block is passed on piece by piece
 //! and not collected: the reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
 //! slow readers alone it is slow.
@@ -30,7 +31,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -41,15 +42,15 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 
 use super::{
-    budget::Permit,
+    budget::{Budget, Permit},
     fills::Fills,
     head::late,
-    request::{Op, Request},
+    request::{Request, Sent},
     snapshot::Snapshot,
     stats::Count,
 };
@@ -65,6 +66,8 @@ pub(super) struct Fill {
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
+    /// The object was invalidated since: the readers that there are go on, and no more.
+    is_void: AtomicBool,
     fills: Arc<Fills>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought to its end.
     runtime: Option<Handle>,
@@ -109,6 +112,10 @@ struct Came {
     /// The last whole block, or the end of one whose beginning is not in the range; the last piece, if it was not
     /// collected.
     block: Block,
+    /// Whole blocks before that one, for readers that are behind.
+    retained: VecDeque<Block>,
+    /// What each reader has yet to get begins here.
+    positions: Vec<(u64, u64)>,
     /// What came of the block that begins at `start`.
     start: u64,
     pieces: VecDeque<Bytes>,
@@ -121,6 +128,8 @@ struct Block {
     start: u64,
     bytes: Bytes,
     permit: Option<Permit>,
+    /// It is there for readers that are behind.
+    retained: Option<OwnedSemaphorePermit>,
 }
 
 struct Source {
@@ -128,8 +137,8 @@ struct Source {
     queue: Option<Queue>,
     /// Until the store has answered. A body that is read slowly keeps nobody from asking.
     permit: Option<RequestPermit>,
-    /// From its sending on, until it was answered with an error or the body has failed.
-    request: Option<Request>,
+    /// The request that has this answer.
+    sent: Sent,
     answer: Answer,
     /// How many bytes come before the range.
     skip: u64,
@@ -171,11 +180,11 @@ impl Fill {
         fills: &Arc<Fills>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
-        request: Request,
+        request: Option<Request>,
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        let source = Source { request: Some(request), ..Source::of_answer(fills, &range, answer) };
+        let source = Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
         Self::new(fills, snapshot, range, source, is_shared)
     }
 
@@ -185,9 +194,10 @@ impl Fill {
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         queue: Queue,
+        sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        let source = Source { queue: Some(queue), ..Source::new(Answer::Awaited(request)) };
+        let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
         Self::new(fills, snapshot, range, source, true)
     }
 
@@ -203,7 +213,9 @@ impl Fill {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
-            block: Block { start: range.start, bytes: Bytes::new(), permit: None },
+            block: Block::empty(range.start),
+            retained: VecDeque::new(),
+            positions: Vec::new(),
             start: range.start,
             pieces: VecDeque::new(),
             next: range.start,
@@ -213,6 +225,7 @@ impl Fill {
             snapshot,
             range,
             is_shared,
+            is_void: AtomicBool::new(false),
             fills: Arc::clone(fills),
             runtime,
             waiting: Arc::default(),
@@ -221,15 +234,24 @@ impl Fill {
         }
     }
 
-    /// Another reader of the fill.
+    /// Another reader of the fill, from its first byte on.
     pub(super) fn join(self: &Arc<Self>) -> FillUse {
+        self.join_at(self.range.start)
+    }
+
+    /// Another reader of the fill, from `offset` on.
+    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FillUse {
         let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
+        self.lock().positions.push((reader, offset));
         FillUse { fill: Arc::clone(self), reader }
     }
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
     pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        if !self.is_shared || !self.range.contains(&offset) || !self.snapshot.is_same(snapshot) {
+        if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
+            return false;
+        }
+        if !self.snapshot.is_same(snapshot) {
             return false;
         }
         let came = self.lock();
@@ -245,11 +267,25 @@ impl Fill {
         self.range.clone()
     }
 
+    /// From now on nobody can join, and no block is kept.
+    pub(super) fn void(&self) {
+        self.is_void.store(true, Ordering::Release);
+    }
+
+    fn is_void(&self) -> bool {
+        self.is_void.load(Ordering::Acquire)
+    }
+
     /// Waits for `have` to find what it looks for in what came.
-    fn poll<T>(&self, reader: u64, context: &mut Context<'_>, have: impl Fn(&Came) -> Option<T>) -> Poll<T> {
+    fn poll<T>(
+        &self,
+        reader: u64,
+        context: &mut Context<'_>,
+        have: impl Fn(&mut Came) -> Option<T>,
+    ) -> Poll<T> {
         loop {
             // Apart, so that the lock is not held any more.
-            let found = have(&self.lock());
+            let found = have(&mut self.lock());
             if let Some(found) = found {
                 return Poll::Ready(found);
             }
@@ -289,9 +325,10 @@ impl Fill {
             }
             Poll::Ready(Err(broken)) => {
                 // That there is another version now is no failure.
-                let request = polled.source.as_mut().and_then(|source| source.request.take());
-                if let Some(request) = request.filter(|_| !matches!(broken, Broken::Replaced)) {
-                    request.fail();
+                if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
+                    (&broken, &polled.source)
+                {
+                    source.sent.fail(error.kind());
                 }
                 self.lock().ended = Some(Err(broken));
                 polled.put_back();
@@ -349,17 +386,8 @@ impl Fill {
                         source.queue = None;
                         source.permit = permit.map_err(Broken::Failed)?;
                     }
-                    let sent = source.request.get_or_insert_with(|| {
-                        Request::send(&self.fills, Op::Blocks, &self.snapshot.location)
-                    });
-                    let answer = ready!(sent.in_scope(|| request.poll_unpin(context)));
+                    let answer = ready!(request.poll_unpin(context));
                     source.permit = None;
-                    match &answer {
-                        Ok(_) => sent.answered(),
-                        Err(error) => {
-                            source.request.take().into_iter().for_each(|sent| sent.end(Some(error)))
-                        }
-                    }
                     let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
@@ -378,9 +406,7 @@ impl Fill {
                 }
                 Some(Ok(chunk)) => {
                     source.n_empty = 0;
-                    if let Some(request) = &mut source.request {
-                        request.receive(chunk.len() as u64);
-                    }
+                    source.sent.receive(chunk.len() as u64);
                     source.take(chunk);
                     if source.chunk.len() as u64 > left {
                         if !source.goes_on {
@@ -413,7 +439,7 @@ impl Fill {
                 // Some answer with the whole object.
                 match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
-                    false => Err(Broken::Refused(torn(RANGE))),
+                    false => Err(Broken::Failed(torn(RANGE))),
                 }
             }
             Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
@@ -432,6 +458,7 @@ impl Fill {
         let mut came = self.lock();
         let at = came.next;
         let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let budget = &self.fills.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
         let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
@@ -439,13 +466,13 @@ impl Fill {
         if came.permit.is_none() {
             // Who wants it takes it before more is asked for.
             came.start = next;
-            let piece = Block { start: at, bytes: piece.compact(), permit: None };
-            freed.1 = Some(mem::replace(&mut came.block, piece));
+            let piece = Block { bytes: piece.compact(), ..Block::empty(at) };
+            freed.1 = came.end_block(piece, budget);
         } else if is_block {
             drop(came);
             let block = self.keep(at, piece.bytes);
             came = self.lock();
-            freed.1 = Some(came.end_block(block));
+            freed.1 = came.end_collected(block, budget);
         } else {
             let start = came.start;
             let is_last = next == self.end_of(start);
@@ -456,7 +483,7 @@ impl Fill {
                 drop(came);
                 let block = self.keep(start, joined(&pieces));
                 came = self.lock();
-                freed.1 = Some(came.end_block(block));
+                freed.1 = came.end_collected(block, budget);
                 freed.2 = mem::take(&mut came.pieces);
             }
         }
@@ -468,20 +495,27 @@ impl Fill {
         drop(freed);
     }
 
-    /// Takes room for the block that begins with the next byte, if one does. The last block makes way for it.
-    fn make_room(&self, came: &mut Came) -> Option<Block> {
+    /// Takes room for the block that begins with the next byte, if one does. Blocks that came before make way for it.
+    fn make_room(&self, came: &mut Came) -> Vec<Block> {
         let start = came.next;
         let blocks = &self.fills.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
-            return None;
+            return Vec::new();
         }
         let len = self.end_of(start) - start;
-        came.permit = self.fills.budget.fetched(len);
-        let mut freed = None;
-        if came.permit.is_none() {
-            freed = Some(mem::replace(&mut came.block, Block { start, bytes: Bytes::new(), permit: None }));
+        let mut freed = Vec::new();
+        loop {
             came.permit = self.fills.budget.fetched(len);
+            if came.permit.is_some() {
+                break;
+            }
+            // The oldest first. Who still needs them finds them in the backend, or asks for them.
+            let oldest = came.retained.pop_front().or_else(|| {
+                came.block.permit.is_some().then(|| mem::replace(&mut came.block, Block::empty(start)))
+            });
+            let Some(oldest) = oldest else { break };
+            freed.push(oldest);
         }
         if came.permit.is_none() && begins && self.runtime.is_some() {
             blocks.counters.add(Count::RefusedByBackend, 1);
@@ -495,6 +529,9 @@ impl Fill {
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
+        if self.is_void() {
+            return block;
+        }
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
@@ -535,11 +572,42 @@ impl Came {
         self.permit.is_some() || self.pieces.is_empty() && self.block.is_unread_or_kept()
     }
 
-    /// The block that was coming is `bytes`. Returns the last one.
-    fn end_block(&mut self, bytes: Bytes) -> Block {
-        let block = Block { start: self.start, bytes, permit: self.permit.take() };
+    /// The block that was coming is `bytes`.
+    fn end_collected(&mut self, bytes: Bytes, budget: &Budget) -> Option<Block> {
+        let block = Block { bytes, permit: self.permit.take(), ..Block::empty(self.start) };
         self.start = self.next;
-        mem::replace(&mut self.block, block)
+        self.end_block(block, budget)
+    }
+
+    /// `block` is the last one now. The one before it is retained if a reader has yet to get to its end; else returned.
+    fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
+        let mut before = mem::replace(&mut self.block, block);
+        let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
+        if is_wanted && before.permit.is_some() {
+            before.retained = budget.retained(before.bytes.len() as u64);
+        }
+        if before.retained.is_none() {
+            return Some(before);
+        }
+        self.retained.push_back(before);
+        None
+    }
+
+    /// What the reader has yet to get begins at `offset`; `None`, if it has gone.
+    fn set_position(&mut self, reader: u64, offset: Option<u64>) {
+        let at = self.positions.iter().position(|(known, _)| *known == reader);
+        match (at, offset) {
+            (Some(at), Some(offset)) => self.positions[at].1 = offset,
+            (Some(at), None) => {
+                self.positions.swap_remove(at);
+            }
+            (None, _) => {}
+        }
+        while let Some(oldest) = self.retained.front()
+            && self.positions.iter().all(|(_, at)| *at >= oldest.end())
+        {
+            self.retained.pop_front();
+        }
     }
 
     /// What came from the byte at `offset` on: a slice of it.
@@ -548,6 +616,9 @@ impl Came {
             |start: u64, bytes: &Bytes| bytes.slice(usize::try_from(offset - start).unwrap_or(usize::MAX)..);
         if self.block.has(offset) {
             return Some(of(self.block.start, &self.block.bytes));
+        }
+        if let Some(block) = self.retained.iter().find(|block| block.has(offset)) {
+            return Some(of(block.start, &block.bytes));
         }
         // Most readers want what came last.
         let mut start = self.next;
@@ -561,22 +632,15 @@ impl Came {
 impl FillUse {
     /// The bytes from `offset` on, as many as there are in one piece.
     pub(super) async fn bytes(&self, offset: u64) -> Step {
-        self.wait(|came| match came.from(offset) {
-            Some(bytes) => Some(Step::Bytes(bytes)),
-            None if offset < came.next => Some(Step::Elsewhere),
-            None => came.ended.clone().map(Step::at_end),
-        })
-        .await
-    }
-
-    /// The whole block that begins at `start`.
-    pub(super) async fn block(&self, start: u64) -> Step {
-        self.wait(|came| match &came.block {
-            block if block.start == start && !block.bytes.is_empty() => {
-                Some(Step::Bytes(block.bytes.clone()))
+        self.wait(|came| {
+            let bytes = came.from(offset);
+            let len = bytes.as_ref().map_or(0, Bytes::len);
+            came.set_position(self.reader, Some(offset + len as u64));
+            match bytes {
+                Some(bytes) => Some(Step::Bytes(bytes)),
+                None if offset < came.next => Some(Step::Elsewhere),
+                None => came.ended.clone().map(Step::at_end),
             }
-            _ if start < came.start => Some(Step::Elsewhere),
-            _ => came.ended.clone().map(Step::at_end),
         })
         .await
     }
@@ -610,6 +674,7 @@ impl FillUse {
         drop(came);
         let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
         if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
+            self.fill.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
                 self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
                 drop(tail);
@@ -621,14 +686,25 @@ impl FillUse {
         self.fill.range()
     }
 
-    async fn wait<T>(&self, have: impl Fn(&Came) -> Option<T>) -> T {
+    async fn wait<T>(&self, have: impl Fn(&mut Came) -> Option<T>) -> T {
         poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
     }
 }
 
 impl Drop for FillUse {
     fn drop(&mut self) {
+        self.fill.lock().set_position(self.reader, None);
         self.fill.waiting.forget(self.reader);
+    }
+}
+
+impl Broken {
+    /// Whether another request may fare better. A reader that has waited as long as it may does not wait again.
+    pub(super) fn is_of_its_request(&self) -> bool {
+        match self {
+            Self::Replaced => false,
+            Self::Refused(error) | Self::Failed(error) => error.kind() != ErrorKind::Timeout,
+        }
     }
 }
 
@@ -639,8 +715,16 @@ impl Step {
 }
 
 impl Block {
+    fn empty(start: u64) -> Self {
+        Self { start, bytes: Bytes::new(), permit: None, retained: None }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
     fn has(&self, offset: u64) -> bool {
-        (self.start..self.start + self.bytes.len() as u64).contains(&offset)
+        (self.start..self.end()).contains(&offset)
     }
 
     /// Nothing was passed on since the last block that was collected.
@@ -668,7 +752,7 @@ impl Source {
         Self {
             queue: None,
             permit: None,
-            request: None,
+            sent: Sent::default(),
             answer,
             skip: 0,
             goes_on: false,

@@ -8,17 +8,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, ReadThrough, WeakReadThrough};
+use cache_core::{Clock, Entry, ReadThrough, WeakReadThrough};
 use futures_util::FutureExt;
-use object_store::{GetOptions, ObjectStore, path::Path};
+use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
 use super::{
     blocks::Blocks,
     budget::Budget,
     fill::{Fill, FillUse, Queue},
     head::Heads,
+    plan::Manner,
+    request::{Op, Request, Sent},
     snapshot::Snapshot,
 };
+use crate::error::{is_about_form, is_about_range, is_past_end};
 
 /// The fills that somebody reads, by path.
 pub(super) struct Fills {
@@ -28,11 +31,21 @@ pub(super) struct Fills {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) budget: Budget,
+    /// How many bytes that are not needed one request may bring between those that are.
+    pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
     /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
     heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
+}
+
+/// The settings of fetches.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_in_flight_bytes: u64,
+    pub(super) coalesce_gap: u64,
+    pub(super) origin_timeout: Duration,
 }
 
 /// Where bytes are to be had.
@@ -49,11 +62,12 @@ impl Fills {
         clock: Arc<dyn Clock>,
         store: Arc<dyn ObjectStore>,
         blocks: Arc<Blocks>,
-        budget: Budget,
-        origin_timeout: Duration,
+        limits: Limits,
     ) -> Self {
+        let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
+        let budget = Budget::new(max_in_flight_bytes);
         let (heads, table) = (OnceLock::new(), Mutex::default());
-        Self { cache, clock, store, blocks, budget, origin_timeout, heads, table }
+        Self { cache, clock, store, blocks, budget, coalesce_gap, origin_timeout, heads, table }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -81,37 +95,6 @@ impl Fills {
         table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
     }
 
-    /// The block of `snapshot` that has the first byte of `wanted`; or a fill that will bring it. If there is none, one
-    /// begins for the blocks from there on that are not held, as far as they are wanted.
-    pub(super) async fn find(self: &Arc<Self>, snapshot: &Arc<Snapshot>, wanted: Range<u64>) -> Found {
-        let (blocks, size) = (&self.blocks, snapshot.size);
-        let start = blocks.start_of(wanted.start);
-        if let Some(block) = blocks.look_up(snapshot, start).await {
-            return Found::Held(block);
-        }
-        let mut end = blocks.end_of(start, size);
-        for _ in 1..RUN_MAX {
-            let is_missing = end < wanted.end
-                && blocks.look_up(snapshot, end).await.is_none()
-                && !self.is_coming(snapshot, end);
-            if !is_missing {
-                break;
-            }
-            end = blocks.end_of(end, size);
-        }
-        self.join_or_begin(snapshot, start..end).await
-    }
-
-    /// Whether a fill will bring the byte of `snapshot` at `offset`.
-    pub(super) fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        let table = self.table();
-        let fills: Vec<_> =
-            table.get(&snapshot.location).into_iter().flatten().filter_map(Weak::upgrade).collect();
-        // Each may be the last handle of its fill, whose end takes the lock.
-        drop(table);
-        fills.iter().any(|fill| fill.will_bring(snapshot, offset))
-    }
-
     /// The span of `wanted` that one request has to bring: from the first block that is neither cached nor in flight to
     /// the end of the last such block. `None` if there is none.
     ///
@@ -122,19 +105,25 @@ impl Fills {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let mut start = blocks.start_of(wanted.start);
         let mut n_looked_at = 0;
-        while start < wanted.end && self.has(snapshot, start).await {
+        while start < wanted.end {
+            start = match self.joinable(snapshot, start) {
+                Some(fill) => fill.range().end,
+                None if blocks.look_up(snapshot, start).await.is_some() => blocks.end_of(start, size),
+                None => break,
+            };
             n_looked_at += 1;
             if n_looked_at == SPAN_LOOKED_AT_MAX {
                 return None;
             }
-            start = blocks.end_of(start, size);
         }
         if start >= wanted.end {
             return None;
         }
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
-            if last <= start || !self.has(snapshot, last).await {
+            let is_there =
+                self.joinable(snapshot, last).is_some() || blocks.look_up(snapshot, last).await.is_some();
+            if last <= start || !is_there {
                 break;
             }
             last = blocks.start_of(last - 1);
@@ -142,37 +131,94 @@ impl Fills {
         Some(start..blocks.end_of(last, size))
     }
 
-    /// Whether the block of `snapshot` that begins at `start` is cached or in flight.
-    async fn has(&self, snapshot: &Snapshot, start: u64) -> bool {
-        self.is_coming(snapshot, start) || self.blocks.look_up(snapshot, start).await.is_some()
+    /// Whether a fill will bring the byte of `snapshot` at `offset`.
+    pub(super) fn is_coming(&self, snapshot: &Snapshot, offset: u64) -> bool {
+        self.joinable(snapshot, offset).is_some()
+    }
+
+    /// A fill that will bring the byte of `snapshot` at `offset`.
+    pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
+        let fills = self.of(&snapshot.location);
+        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
+    }
+
+    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come of fills that there
+    /// are. `head` is the one that is cached.
+    pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
+        self.of(location).iter().for_each(|fill| fill.void());
+        let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
+        Arc::clone(&self.blocks).remove_all(location, size).await;
+    }
+
+    fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
+        let table = self.table();
+        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped after it.
+        table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
-    /// is sent when it is first read. Or the block, if it came since the caller has looked.
+    /// is sent when it is first read. Or the block, if it came since `n_landed` blocks had landed, when the caller began to
+    /// look.
     pub(super) async fn join_or_begin(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
         range: Range<u64>,
+        n_landed: u64,
+        manner: &Manner,
     ) -> Found {
-        let (store, location, start) = (Arc::clone(&self.store), snapshot.location.clone(), range.start);
-        let question = GetOptions::new().with_if_match(snapshot.e_tag()).with_range(Some(range.clone()));
-        let request = async move { store.get_opts(&location, question).await }.boxed();
-        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, self.queue(), request));
-        if let Some(fill) = self.join_or_add(&new, start) {
+        let start = range.start;
+        let (queue, sent) = (self.queue(), Sent::default());
+        let request =
+            Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone()).boxed();
+        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+        if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
             return Found::Coming { fill, joined: true };
         }
-        match self.blocks.look_up(snapshot, start).await {
+        let came = match self.blocks.at_hand(snapshot, start) {
+            None if self.blocks.n_landed() != n_landed => self.blocks.waited_for(snapshot, start).await,
+            came => came,
+        };
+        match came {
             Some(block) => Found::Held(block),
             None => Found::Coming { fill: new.join(), joined: false },
         }
     }
 
+    /// Asks the store for `range`; where it does not take the question in this form, in a plainer one. The answer's tag
+    /// tells whether it is of the version.
+    async fn ask(
+        self: Arc<Self>,
+        snapshot: Arc<Snapshot>,
+        range: Range<u64>,
+        manner: Manner,
+        sent: Sent,
+    ) -> Result<GetResult> {
+        let question = || GetOptions { extensions: manner.extensions.clone(), ..GetOptions::new() };
+        let ranged = || question().with_range(Some(range.clone()));
+        let mut form = Form::Pinned;
+        loop {
+            let options = match form {
+                Form::Pinned => ranged().with_if_match(snapshot.e_tag()),
+                Form::Ranged => ranged(),
+                Form::Whole => question(),
+            };
+            let request = Request::send(&self, Op::Blocks, &snapshot.location);
+            let answer = sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
+            let plainer = answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
+            match plainer {
+                Some(plainer) => form = plainer,
+                None => return answer,
+            }
+        }
+    }
+
     /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
-    fn join_or_add(&self, new: &Arc<Fill>, offset: u64) -> Option<FillUse> {
+    fn join_or_add(&self, new: &Arc<Fill>, offset: u64, is_alone: bool) -> Option<FillUse> {
         let mut table = self.table();
         let fills = table.entry(new.snapshot.location.clone()).or_default();
         let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
-        let found = others.iter().find(|fill| fill.will_bring(&new.snapshot, offset)).map(Fill::join);
+        let mut joinable = others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
+        let found = joinable.next().map(|fill| fill.join_at(offset));
         if found.is_none() {
             fills.push(Arc::downgrade(new));
         }
@@ -202,15 +248,38 @@ impl Fills {
     }
 }
 
-/// How many blocks are fetched by one request, unless it is for the whole object.
-const RUN_MAX: usize = 1024;
+/// How a range of a known version is asked for.
+#[derive(Clone, Copy)]
+enum Form {
+    /// With `If-Match`.
+    Pinned,
+    /// Without.
+    Ranged,
+    /// The whole object, of which the rest is passed over.
+    Whole,
+}
+
+impl Form {
+    /// The next form to try after `error`, if it may have been about this one. The whole object is asked for only on
+    /// behalf of a reader that wants it whole: to others it might come to a multiple of what they want.
+    fn plainer(self, error: &object_store::Error, is_whole: bool) -> Option<Self> {
+        if !is_about_form(error) || is_past_end(error) {
+            return None;
+        }
+        match self {
+            Self::Pinned if !is_about_range(error) => Some(Self::Ranged),
+            Self::Pinned | Self::Ranged if is_whole => Some(Self::Whole),
+            _ => None,
+        }
+    }
+}
 
 /// How many blocks are looked at from each end of a span, for what is missing of it.
 const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Entry, Identity, SystemClock};
+    use cache_core::{Identity, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
@@ -229,8 +298,10 @@ mod tests {
             Arc::clone(&blocks).keep(entry).await;
         }
         let clock = Arc::new(SystemClock::new());
-        let (store, limit) = (Arc::new(InMemory::new()), Duration::from_secs(1));
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, Budget::new(1 << 20), limit)), snapshot)
+        let limits =
+            Limits { max_in_flight_bytes: 1 << 20, coalesce_gap: 0, origin_timeout: Duration::from_secs(1) };
+        let store = Arc::new(InMemory::new());
+        (Arc::new(Fills::new("a".into(), clock, store, blocks, limits)), snapshot)
     }
 
     #[tokio::test]
@@ -252,11 +323,15 @@ mod tests {
     #[tokio::test]
     async fn a_block_in_flight_is_not_missing() {
         let (fills, snapshot) = fills(20, []).await;
-        let Found::Coming { .. } = fills.join_or_begin(&snapshot, 0..5).await else { panic!("cached") };
+        drop(fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await);
         assert_eq!(fills.missing(&snapshot, 0..20).await, Some(0..20));
-        let found = fills.join_or_begin(&snapshot, 0..5).await;
+        let found = fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await;
         assert_eq!(fills.missing(&snapshot, 0..20).await, Some(5..20));
         drop(found);
+        // However far it is behind the beginning.
+        let (fills, snapshot) = self::fills(100, [0]).await;
+        let _found = fills.join_or_begin(&snapshot, 5..100, 0, &Manner::default()).await;
+        assert_eq!(fills.missing(&snapshot, 0..100).await, None);
     }
 
     #[tokio::test]

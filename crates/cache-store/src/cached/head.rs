@@ -35,7 +35,7 @@ use super::{
 use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
-    error::{Action, error_of},
+    error::{Action, error_of, may_be_about_range},
     validator::version_of,
 };
 
@@ -112,7 +112,7 @@ impl Heads {
             let validation = self.ask_for(&location, key, held, question, Some(&want)).await;
             // It may be the range that the store does not like, and others have joined this question.
             match validation {
-                Err(error) if want.range.is_some() && is_about_range(error.kind()) => {}
+                Err(error) if want.range.is_some() && may_be_about_range(&error) => {}
                 validation => return validation,
             }
         }
@@ -161,7 +161,7 @@ impl Heads {
         let sent_at = self.clock.date();
         let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
         let Ok(answer) = timeout(limit, self.fills.store.get_opts(location, question)).await else {
-            request.fail();
+            request.fail(ErrorKind::Timeout);
             return Err(late(limit));
         };
         let answer = match answer {
@@ -210,13 +210,14 @@ impl Heads {
             Some(range) => range.as_range(size).ok(),
         };
         if asked.as_ref() != Some(&answer.range) {
-            request.fail();
+            request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         }
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
-        let fill = Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, request, answer));
+        let fill =
+            Arc::new(Fill::of_answer(&self.fills, Arc::clone(&snapshot), range, Some(request), answer));
         if snapshot.is_pinned() {
             self.fills.add(&fill);
         }
@@ -302,11 +303,6 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 fn is_alike(one: &Entry, other: &Entry) -> bool {
     let said = |head: &Entry| (head.body().clone(), head.version(), head.attributes().clone());
     said(one) == said(other)
-}
-
-/// Whether it may have been the range that an answer of this kind was given for.
-fn is_about_range(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Unavailable | ErrorKind::Unsupported | ErrorKind::Other)
 }
 
 /// The error for an answer, or a part of it, that did not come in time.

@@ -17,6 +17,7 @@ mod fills;
 mod head;
 mod list;
 mod observe;
+mod plan;
 mod ranges;
 mod read;
 mod read_meter;
@@ -34,12 +35,13 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ReadThrough};
-use futures_util::stream::BoxStream;
+use cache_core::{Error, ErrorKind, ReadThrough};
+use futures_util::{future, stream::BoxStream};
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, path::Path,
 };
+use tokio::runtime::Handle;
 
 use self::{
     blocks::Blocks,
@@ -133,7 +135,6 @@ pub(super) struct Shared {
     /// The current version of each object that was asked about. Its keys are those of [`head::key_of`].
     heads: ReadThrough<Heads>,
     fills: Arc<Fills>,
-    coalesce_gap: u64,
     parallel: usize,
     readahead: Readahead,
 }
@@ -150,8 +151,9 @@ impl CachedStore {
         CachedStoreBuilder::new(store)
     }
 
-    /// Forgets which version of the object is current. Reads that begin after this returned are answered by a question
-    /// asked after it. Blocks stay, for the version that they are of.
+    /// Forgets the object: which version is current, and its blocks. Reads that begin after this returned are answered by
+    /// requests sent after it. Bodies that were begun go on. Takes time in proportion to the number of blocks; if nothing
+    /// is cached that tells the object's size, blocks may stay behind a gap of 16 that are missing.
     ///
     /// # Errors
     ///
@@ -159,12 +161,26 @@ impl CachedStore {
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, location: &Path) -> Result<(), Error> {
-        self.shared.heads.invalidate(&head::key_of(location)).await
+        let (shared, location) = (Arc::clone(&self.shared), location.clone());
+        let invalidate = async move {
+            let key = head::key_of(&location);
+            let cached = shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
+            let blocks = shared.fills.invalidate(&location, cached);
+            future::join(shared.heads.invalidate(&key), blocks).await.0
+        };
+        match Handle::try_current() {
+            // So that it ends, once begun.
+            Ok(runtime) => runtime.spawn(invalidate).await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Panicked, "the invalidation was cut off").with_source(error))
+            }),
+            Err(_) => invalidate.await,
+        }
     }
 
-    /// The same for all objects whose paths begin with `prefix`, byte for byte. Takes constant time. At most 64
-    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that
-    /// have most in common count as one, the part that they share.
+    /// Forgets which version is current of all objects whose paths begin with `prefix`, byte for byte. Their blocks stay, for
+    /// the version that they are of. Takes constant time. At most 64 prefixes are told apart, and a prefix covers the
+    /// longer ones that begin with it: one more, and the two that have most in common count as one, the part that they
+    /// share.
     ///
     /// # Errors
     ///

@@ -1,22 +1,28 @@
 //! Several ranges of one object, all of one version.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     ops::Range,
+    pin::pin,
     sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
-use futures_util::{StreamExt, TryStreamExt, future, stream};
+use futures_util::{
+    StreamExt,
+    future::{self, poll_immediate},
+    stream::{self, BoxStream},
+};
 use object_store::{GetRange, Result, path::Path};
 
 use super::{
     Shared,
     blocks::Blocks,
-    fill::{Broken, Step},
-    fills::Found,
-    head::Answer,
+    fill::{Broken, FillUse, Step},
+    fills::{Fills, Found},
+    head::{self, Answer},
+    plan::Manner,
     read::{RESTARTS_MAX, STORE, store_error},
     reader::{index, replaced},
     request::{Op, Request},
@@ -24,7 +30,7 @@ use super::{
     stats::Count,
     status::CacheStatus,
 };
-use crate::body::{LENGTH, torn};
+use crate::body::{LENGTH, part_of, torn};
 
 /// What was read, and how.
 type Read = (Vec<Bytes>, CacheStatus);
@@ -42,7 +48,10 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
     let first = shared.first_of(ranges);
     let wanted = first.clone().map(GetRange::Bounded);
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, None, wanted.as_ref().map(Some)).await {
+        let know = shared.know(location, None, wanted.as_ref().map(Some));
+        // Joined below, if that is still the version.
+        let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
+        let known = match known {
             Ok(known) => known,
             Err(error) if error.kind() == ErrorKind::InvalidKey => {
                 return bypassed(pass(shared, location, ranges).await);
@@ -69,9 +78,9 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         }
         match read(shared, snapshot, ranges, &status).await {
             Ok(read) => return Ok((read, status)),
-            Err(Broken::Failed(error) | Broken::Refused(error)) => {
-                return Err(shared.block_error(location, error).await);
-            }
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            // The caller's own request may be answered.
+            Err(Broken::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
@@ -91,7 +100,7 @@ impl Shared {
         let mut first = (*sorted.first()?).clone();
         for range in sorted {
             let end = self.blocks().end_of(first.end - 1, u64::MAX);
-            if self.blocks().start_of(range.start) > end.saturating_add(self.coalesce_gap) {
+            if self.blocks().start_of(range.start) > end.saturating_add(self.fills.coalesce_gap) {
                 break;
             }
             first.end = first.end.max(range.end);
@@ -102,6 +111,72 @@ impl Shared {
 
 fn bypassed(read: Result<Vec<Bytes>>) -> Result<Read> {
     read.map(|read| (read, CacheStatus::bypass()))
+}
+
+impl Shared {
+    /// What `know` says; and if it takes a request to say it, the requests for ranges behind `first` that are missing are
+    /// sent meanwhile, for the version that is cached. They have `If-Match`, so each is as good as a validation.
+    async fn with_far_ones<T>(
+        &self,
+        know: impl Future<Output = T>,
+        location: &Path,
+        ranges: &[Range<u64>],
+        first: Option<&Range<u64>>,
+    ) -> (T, Vec<FillUse>) {
+        let mut know = pin!(know);
+        if let Some(known) = poll_immediate(&mut know).await {
+            return (known, Vec::new());
+        }
+        let far = self.begin_far_ones(location, ranges, first).await;
+        let opened = future::join_all(far.iter().map(FillUse::opened));
+        // To their end: each may keep others from sending theirs until it is answered.
+        let (known, _) = future::join(know, opened).await;
+        (known, far)
+    }
+
+    async fn begin_far_ones(
+        &self,
+        location: &Path,
+        ranges: &[Range<u64>],
+        first: Option<&Range<u64>>,
+    ) -> Vec<FillUse> {
+        let (blocks, mut far) = (self.blocks(), Vec::new());
+        let Some(first) = first else { return far };
+        let cached = blocks.shown(&head::key_of(location)).await;
+        let snapshot =
+            cached.filter(|head| blocks.is_own(head)).and_then(|head| Snapshot::of(location, head));
+        let Some(snapshot) = snapshot.filter(Snapshot::is_pinned).map(Arc::new) else { return far };
+        if ranges.iter().any(|range| range.end > snapshot.size) {
+            return far;
+        }
+        let n_landed = blocks.n_landed();
+        let wanted = Parts::new(self, &snapshot, ranges).blocks();
+        let mut runs = Vec::new();
+        for start in wanted.into_iter().filter(|start| *start >= first.end) {
+            if blocks.look_up(&snapshot, start).await.is_none() {
+                self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
+            }
+            if runs.len() == self.parallel {
+                break;
+            }
+        }
+        // One of those that may be sent at a time is the one for the head.
+        for run in runs.into_iter().take(self.parallel - 1) {
+            let begun = self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
+            if let Found::Coming { fill, .. } = begun {
+                far.push(fill);
+            }
+        }
+        far
+    }
+
+    /// Adds a missing block, which is behind all runs: to the last one, if that is near.
+    fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
+        match runs.last_mut() {
+            Some(run) if block.start - run.end <= self.fills.coalesce_gap => run.end = block.end,
+            _ => runs.push(block),
+        }
+    }
 }
 
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -154,37 +229,46 @@ async fn read(
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Broken> {
     let blocks = shared.blocks();
-    let mut at_hand = BTreeMap::new();
-    let mut runs: Vec<Vec<u64>> = Vec::new();
-    let wanted = shared.blocks_of(ranges, snapshot);
+    let mut parts = Parts::new(shared, snapshot, ranges);
+    let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
+    let n_landed = blocks.n_landed();
+    let wanted = parts.blocks();
     let n_wanted = wanted.len();
     for start in wanted {
-        if let Some(bytes) = blocks.look_up(snapshot, start).await {
-            at_hand.insert(start, Block { bytes, was_held: true });
+        if let Some(block) = blocks.look_up(snapshot, start).await {
+            parts.add_block(start, &block, status);
             continue;
         }
-        let end_of = |run: &Vec<u64>| run.last().map_or(0, |last| blocks.end_of(*last, snapshot.size));
-        match runs.last_mut() {
-            Some(run) if start - end_of(run) <= shared.coalesce_gap => run.push(start),
-            _ => runs.push(vec![start]),
-        }
+        missing.insert(start);
+        shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
-    let runs = runs.into_iter().map(|run| fetch(shared, snapshot, run));
-    let n_missing = n_wanted - at_hand.len();
-    let fetched: Result<Vec<_>, _> = stream::iter(runs).buffer_unordered(shared.parallel).try_collect().await;
-    match fetched {
-        Ok(fetched) => at_hand.extend(fetched.into_iter().flatten()),
-        Err(broken) => {
+    let runs = runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
+    let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
+    let mut n_missed = missing.len();
+    while let Some(got) = fetched.next().await {
+        let got = got.inspect_err(|broken| {
             // Of another version, they are not needed.
             if !matches!(broken, Broken::Replaced) {
-                count_blocks(blocks, at_hand.len(), n_missing);
+                count_blocks(blocks, n_wanted - n_missed, n_missed);
             }
-            return Err(broken);
+        });
+        match got? {
+            Got::Bytes(at, bytes) if missing.contains(&blocks.start_of(at)) => {
+                parts.add(at, &bytes, status);
+            }
+            // A hole, part of which may be wanted: it is cached.
+            Got::Bytes(..) => {}
+            Got::Block(start, block) if missing.contains(&start) => {
+                // What came of it before is cut already.
+                parts.cut_off(start);
+                parts.add_block(start, &block, status);
+                n_missed -= 1;
+            }
+            Got::Block(..) => {}
         }
     }
-    let n_hit = at_hand.values().filter(|block| block.was_held).count();
-    count_blocks(blocks, n_hit, at_hand.len() - n_hit);
-    Ok(ranges.iter().map(|range| shared.bytes_of(range, &at_hand, status)).collect())
+    count_blocks(blocks, n_wanted - n_missed, n_missed);
+    parts.joined().map_err(Broken::Failed)
 }
 
 /// Each block counts once, also if it has bytes of several ranges.
@@ -193,42 +277,80 @@ fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
     blocks.counters.add(Count::BlocksMissed, n_missed as u64);
 }
 
-struct Block {
-    bytes: Bytes,
-    was_held: bool,
+/// Missing blocks that one request is to bring, unless others bring some.
+struct Run {
+    fills: Arc<Fills>,
+    snapshot: Arc<Snapshot>,
+    left: Range<u64>,
+    /// How many blocks had landed before the look-ups.
+    n_landed: u64,
+    /// With whether it is another reader's.
+    fetch: Option<(FillUse, bool)>,
+    manner: Manner,
 }
 
-/// The blocks that begin at the offsets in `run`, which ascend: by one request, unless others bring them.
-async fn fetch(
-    shared: &Arc<Shared>,
-    snapshot: &Arc<Snapshot>,
-    run: Vec<u64>,
-) -> Result<Vec<(u64, Block)>, Broken> {
-    let blocks = shared.blocks();
-    let end = run.last().map_or(0, |last| blocks.end_of(*last, snapshot.size));
-    let mut fetched = Vec::with_capacity(run.len());
-    let mut fill = None;
-    for start in run {
-        let block = loop {
-            let step = match &fill {
-                None => match shared.fills.join_or_begin(snapshot, start..end).await {
-                    Found::Held(bytes) => break Block { bytes, was_held: true },
-                    Found::Coming { fill: coming, .. } => {
-                        fill = Some(coming);
-                        continue;
-                    }
-                },
-                Some(fill) => fill.block(start).await,
+/// What came of a run.
+enum Got {
+    /// Bytes from the store, which begin at an offset. They do not go beyond a block.
+    Bytes(u64, Bytes),
+    /// A block that was cached meanwhile.
+    Block(u64, Bytes),
+}
+
+impl Run {
+    fn new(fills: &Arc<Fills>, snapshot: &Arc<Snapshot>, left: Range<u64>, n_landed: u64) -> Self {
+        let (fills, snapshot) = (Arc::clone(fills), Arc::clone(snapshot));
+        Self { fills, snapshot, left, n_landed, fetch: None, manner: Manner::default() }
+    }
+
+    fn into_stream(self) -> BoxStream<'static, Result<Got, Broken>> {
+        let next = |mut run: Self| async move { Ok(run.next().await?.map(|got| (got, run))) };
+        stream::try_unfold(self, next).boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Got>, Broken> {
+        while !self.left.is_empty() {
+            let at = self.left.start;
+            let Some((fetch, is_joined)) = &self.fetch else {
+                if let Some(block) = self.begin().await {
+                    return Ok(Some(block));
+                }
+                continue;
             };
-            match step {
-                Step::Bytes(bytes) => break Block { bytes, was_held: false },
-                Step::Elsewhere => fill = None,
+            match fetch.bytes(at).await {
+                Step::Bytes(mut bytes) => {
+                    bytes.truncate(index(self.left.end - at));
+                    self.left.start += bytes.len() as u64;
+                    return Ok(Some(Got::Bytes(at, bytes)));
+                }
+                Step::Elsewhere => self.fetch = None,
+                Step::Broken(broken) if *is_joined && broken.is_of_its_request() => {
+                    self.fetch = None;
+                    self.manner.is_alone = true;
+                }
                 Step::Broken(broken) => return Err(broken),
             }
-        };
-        fetched.push((start, block));
+        }
+        Ok(None)
     }
-    Ok(fetched)
+
+    /// Finds a fetch for what is left, or the next block.
+    async fn begin(&mut self) -> Option<Got> {
+        let blocks = &self.fills.blocks;
+        let start = blocks.start_of(self.left.start);
+        let range = start..self.left.end;
+        match self.fills.join_or_begin(&self.snapshot, range, self.n_landed, &self.manner).await {
+            Found::Held(block) => {
+                self.left.start = blocks.end_of(start, self.snapshot.size);
+                Some(Got::Block(start, block))
+            }
+            Found::Coming { fill, joined } => {
+                self.fetch = Some((fill, joined));
+                self.manner.is_alone = false;
+                None
+            }
+        }
+    }
 }
 
 /// Of a version that cannot be asked for again: the ranges within `first` from `answer`, which was asked for them, and the
@@ -244,8 +366,8 @@ async fn read_once(
     // What is not in `first` begins behind it.
     let (near, far): (Vec<_>, Vec<_>) = ranges.iter().cloned().partition(|range| range.start < first.end);
     let near = async {
-        let at_hand = blocks_of_answer(shared, &answer, &near, first.end).await;
-        at_hand.map_err(|error| store_error(location, error))
+        let parts = parts_of_answer(shared, &answer, &near, first.end, status).await;
+        parts.map_err(|error| store_error(location, error))
     };
     let far = async {
         match far.is_empty() {
@@ -259,76 +381,163 @@ async fn read_once(
             }
         }
     };
-    let (at_hand, far) = future::try_join(near, far).await?;
-    let mut far = far.into_iter();
+    let (near, far) = future::try_join(near, far).await?;
+    let (mut near, mut far) = (near.into_iter(), far.into_iter());
     let part = |range: &Range<u64>| match range.start < first.end {
-        true => shared.bytes_of(range, &at_hand, status),
-        false => far.next().unwrap_or_default(),
+        true => near.next(),
+        false => far.next(),
     };
-    Ok(ranges.iter().map(part).collect())
+    Ok(ranges.iter().filter_map(part).collect())
 }
 
-/// The blocks of `ranges`, of which none ends behind `end`, as far as they are before that.
-async fn blocks_of_answer(
+/// `ranges`, of which none ends behind `end`, from an answer that has them.
+async fn parts_of_answer(
     shared: &Shared,
     answer: &Answer,
     ranges: &[Range<u64>],
     end: u64,
-) -> Result<BTreeMap<u64, Block>, Error> {
-    let mut at_hand = BTreeMap::new();
-    let wanted = shared.blocks_of(ranges, &answer.snapshot);
-    count_blocks(shared.blocks(), 0, wanted.len());
-    for start in wanted {
-        let len = index(shared.blocks().end_of(start, end) - start);
-        // Not room for all of it: what a store announces may not come.
-        let mut block = Vec::new();
-        while block.len() < len {
-            match answer.fill.bytes(start + block.len() as u64).await {
-                Step::Bytes(bytes) => block.extend_from_slice(&bytes[..bytes.len().min(len - block.len())]),
-                Step::Elsewhere => return Err(torn(LENGTH)),
-                Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
-                Step::Broken(Broken::Replaced) => return Err(replaced()),
+    status: &CacheStatus,
+) -> Result<Vec<Bytes>, Error> {
+    let mut parts = Parts::new(shared, &answer.snapshot, ranges);
+    count_blocks(shared.blocks(), 0, parts.blocks().len());
+    let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
+    while at < end {
+        match answer.fill.bytes(at).await {
+            Step::Bytes(mut bytes) => {
+                bytes.truncate(index(end - at));
+                parts.add(at, &bytes, status);
+                at += bytes.len() as u64;
             }
+            Step::Elsewhere => return Err(torn(LENGTH)),
+            Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
+            Step::Broken(Broken::Replaced) => return Err(replaced()),
         }
-        at_hand.insert(start, Block { bytes: block.into(), was_held: false });
     }
-    Ok(at_hand)
+    parts.joined()
 }
 
-impl Shared {
-    /// Where the blocks begin that have bytes of `ranges`.
-    fn blocks_of(&self, ranges: &[Range<u64>], snapshot: &Snapshot) -> BTreeSet<u64> {
-        let mut wanted = BTreeSet::new();
-        for range in ranges {
-            let mut start = self.blocks().start_of(range.start);
+/// Ranges of an object, cut out of what comes of it as it comes: of a block nothing is kept but what is wanted.
+struct Parts<'a> {
+    shared: &'a Shared,
+    size: u64,
+    ranges: &'a [Range<u64>],
+    /// By where a block begins, which of the ranges have bytes of it.
+    wanted: BTreeMap<u64, Vec<usize>>,
+    /// What came of each range.
+    cuts: Vec<Vec<Cut>>,
+}
+
+struct Cut {
+    start: u64,
+    bytes: CutBytes,
+}
+
+enum CutBytes {
+    Slice(Bytes),
+    Copy(Vec<u8>),
+}
+
+impl<'a> Parts<'a> {
+    fn new(shared: &'a Shared, snapshot: &Snapshot, ranges: &'a [Range<u64>]) -> Self {
+        let (blocks, size) = (shared.blocks(), snapshot.size);
+        let mut wanted = BTreeMap::<u64, Vec<usize>>::new();
+        for (place, range) in ranges.iter().enumerate() {
+            let mut start = blocks.start_of(range.start);
             while start < range.end {
-                wanted.insert(start);
-                start = self.blocks().end_of(start, snapshot.size);
+                wanted.entry(start).or_default().push(place);
+                start = blocks.end_of(start, size);
             }
         }
-        wanted
+        let cuts = ranges.iter().map(|_| Vec::new()).collect();
+        Self { shared, size, ranges, wanted, cuts }
     }
 
-    /// A slice of a block, or what is joined of several.
-    fn bytes_of(&self, range: &Range<u64>, at_hand: &BTreeMap<u64, Block>, status: &CacheStatus) -> Bytes {
-        let first = self.blocks().start_of(range.start);
-        let mut parts = at_hand.range(first..range.end).map(|(start, block)| {
-            let from = range.start.saturating_sub(*start);
-            let to = (range.end - start).min(block.bytes.len() as u64);
-            if block.was_held {
-                self.blocks().counters.add(Count::BytesFromCache, to - from);
-            } else {
-                status.meter().from_origin.fetch_add(to - from, Ordering::Relaxed);
+    /// Where the blocks begin that are wanted.
+    fn blocks(&self) -> Vec<u64> {
+        self.wanted.keys().copied().collect()
+    }
+
+    /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be much longer.
+    fn add(&mut self, at: u64, bytes: &Bytes, status: &CacheStatus) {
+        let end = at + bytes.len() as u64;
+        let blocks = self.shared.blocks();
+        for (start, places) in self.wanted.range(blocks.start_of(at)..end) {
+            let block = (*start).max(at)..blocks.end_of(*start, self.size).min(end);
+            for place in places {
+                let (range, cuts) = (&self.ranges[*place], &mut self.cuts[*place]);
+                let cut = block.start.max(range.start)..block.end.min(range.end);
+                if cut.is_empty() {
+                    continue;
+                }
+                status.meter().from_origin.fetch_add(cut.end - cut.start, Ordering::Relaxed);
+                let bytes = &bytes[index(cut.start - at)..index(cut.end - at)];
+                match cuts.last_mut() {
+                    Some(Cut { start, bytes: CutBytes::Copy(copy) })
+                        if *start + copy.len() as u64 == cut.start =>
+                    {
+                        copy.extend_from_slice(bytes);
+                    }
+                    _ => cuts.push(Cut { start: cut.start, bytes: CutBytes::Copy(bytes.to_vec()) }),
+                }
             }
-            block.bytes.slice(index(from)..index(to))
-        });
-        let part = parts.next().unwrap_or_default();
-        if part.len() as u64 == range.end - range.start {
-            return part;
         }
-        let mut joined = Vec::with_capacity(index(range.end - range.start));
-        joined.extend_from_slice(&part);
-        parts.for_each(|part| joined.extend_from_slice(&part));
-        joined.into()
+    }
+
+    /// Cuts what is wanted out of a cached block.
+    fn add_block(&mut self, start: u64, block: &Bytes, status: &CacheStatus) {
+        let blocks = self.shared.blocks();
+        for place in self.wanted.get(&start).into_iter().flatten() {
+            let range = &self.ranges[*place];
+            let cut = start.max(range.start)..(start + block.len() as u64).min(range.end);
+            blocks.counters.add(Count::BytesFromCache, cut.end - cut.start);
+            status.meter().from_cache.fetch_add(cut.end - cut.start, Ordering::Relaxed);
+            let bytes = block.slice(index(cut.start - start)..index(cut.end - start));
+            let bytes = CutBytes::Slice(part_of(block.len(), bytes));
+            self.cuts[*place].push(Cut { start: cut.start, bytes });
+        }
+    }
+
+    /// Forgets what came of the block that begins at `start`.
+    fn cut_off(&mut self, start: u64) {
+        for place in self.wanted.get(&start).into_iter().flatten() {
+            if let Some(Cut { start: from, bytes: CutBytes::Copy(copy) }) = self.cuts[*place].last_mut() {
+                copy.truncate(index(start.saturating_sub(*from)));
+            }
+        }
+    }
+
+    fn joined(self) -> Result<Vec<Bytes>, Error> {
+        self.ranges.iter().zip(self.cuts).map(|(range, cuts)| Cut::join(range, cuts)).collect()
+    }
+}
+
+impl Cut {
+    fn join(range: &Range<u64>, mut cuts: Vec<Self>) -> Result<Bytes, Error> {
+        let len = index(range.end - range.start);
+        let joined = match (cuts.pop(), cuts.is_empty()) {
+            (None, _) => Bytes::new(),
+            (Some(Self { bytes: CutBytes::Slice(slice), .. }), true) => slice,
+            (Some(Self { bytes: CutBytes::Copy(mut copy), .. }), true) => {
+                copy.shrink_to_fit();
+                copy.into()
+            }
+            (Some(last), false) => {
+                cuts.push(last);
+                cuts.sort_by_key(|cut| cut.start);
+                let mut joined = Vec::with_capacity(cuts.iter().map(|cut| cut.bytes.as_ref().len()).sum());
+                cuts.iter().for_each(|cut| joined.extend_from_slice(cut.bytes.as_ref()));
+                joined.into()
+            }
+        };
+        if joined.len() == len { Ok(joined) } else { Err(torn(LENGTH)) }
+    }
+}
+
+impl AsRef<[u8]> for CutBytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Slice(slice) => slice,
+            Self::Copy(copy) => copy,
+        }
     }
 }

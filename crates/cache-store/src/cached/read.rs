@@ -8,17 +8,20 @@ use std::{ops::Range, sync::Arc};
 
 use cache_core::{Error, ErrorKind, Freshness, Key, Served};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
+use tokio::time::timeout;
 
 use super::{
     Shared,
-    fill::Broken,
+    fill::{Broken, Fill},
     head::{self, Answer},
+    plan::Manner,
     reader::Reader,
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
     status::{Bypass, CacheStatus, NotCached, OnlyIfCached},
 };
+use crate::body::{RANGE, torn};
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
     let freshness = options.extensions.get::<Freshness>().copied();
@@ -43,14 +46,14 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error) | Broken::Refused(error)) => {
-                return Err(shared.block_error(location, error).await);
-            }
+            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            // The caller's own request may be answered.
+            Err(Broken::Refused(_)) => break,
             Err(Broken::Replaced) => shared.restart(location).await,
         }
     }
     // One answer is of one version.
-    shared.pass(location, options).await
+    shared.pass_checked(location, options).await
 }
 
 /// What is known of an object before its bytes are read.
@@ -96,6 +99,33 @@ impl Shared {
         let mut answer = answer?;
         answer.extensions.insert(status);
         Ok(answer)
+    }
+
+    /// The same; but the body is as long as announced or an error, and the store may not be silent for longer than
+    /// `origin_timeout`.
+    async fn pass_checked(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let (wanted, is_head) = (options.range.clone(), options.head);
+        let limit = self.fills.origin_timeout;
+        let answer = timeout(limit, self.pass(location, options)).await;
+        let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
+        // Nothing can be told of what has no key.
+        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head) else {
+            return Ok(answer);
+        };
+        let size = answer.meta.size;
+        if answer.range != wanted.map_or(Ok(0..size), |range| range.as_range(size)).unwrap_or(0..0) {
+            return Err(store_error(location, torn(RANGE)));
+        }
+        let (meta, range) = (answer.meta.clone(), answer.range.clone());
+        let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
+        let snapshot = Arc::new(snapshot);
+        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
+        let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
+        let mut reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+        // Its blocks are none that the cache could have had.
+        reader.is_read = false;
+        let payload = GetResultPayload::Stream(reader.into_stream());
+        Ok(GetResult { payload, meta, range, attributes, extensions })
     }
 }
 
@@ -152,7 +182,12 @@ impl Begun {
             None => return None,
         };
         let status = CacheStatus::new(&served);
-        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill);
+        let manner = Manner {
+            is_whole: options.range.is_none(),
+            extensions: options.extensions.clone(),
+            is_alone: false,
+        };
+        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
         Some(Self { snapshot, range, reader, status, extensions })
     }
 

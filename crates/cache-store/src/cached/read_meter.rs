@@ -4,6 +4,7 @@
 //! before its end was cancelled. However often it began anew, it is one read. `warm` and readahead are none.
 
 use std::{
+    error::Error as _,
     pin::Pin,
     sync::{
         Arc,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cache_core::{AtomicErrorCounts, ErrorCounts, ErrorKind};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetOptions, GetResult, GetResultPayload, Result};
 
@@ -22,6 +24,7 @@ use super::{
     blocks::Blocks,
     status::{CacheOutcome, CacheStatus, NotCached},
 };
+use crate::error::kind_of;
 
 /// Reads of a [`CachedStore`](crate::CachedStore) that have ended, by result. Every `get`, `head`, `get_range` and
 /// `get_ranges` is in exactly one.
@@ -53,6 +56,8 @@ pub struct Reads {
     pub errors: u64,
     /// The caller dropped the read, or its body, before its end.
     pub cancelled: u64,
+    /// `errors` by kind.
+    pub errors_by_kind: ErrorCounts,
 }
 
 impl Reads {
@@ -96,17 +101,49 @@ enum ReadResult {
     NotModified,
     PreconditionFailed,
     NotCached,
-    Error,
+    Error(ErrorKind),
     Cancelled,
+}
+
+impl ReadResult {
+    const PLACES: usize = 12;
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Fresh => 0,
+            Self::Revalidated => 1,
+            Self::Stale => 2,
+            Self::Fetched => 3,
+            Self::Refetched => 4,
+            Self::Bypass => 5,
+            Self::NotFound => 6,
+            Self::NotModified => 7,
+            Self::PreconditionFailed => 8,
+            Self::NotCached => 9,
+            Self::Error(_) => 10,
+            Self::Cancelled => 11,
+        }
+    }
+}
+
+/// What the caller can do about it: the cache's own errors know more than their kinds in object_store.
+fn kind_of_read(error: &Error) -> ErrorKind {
+    match error.source().and_then(|source| source.downcast_ref::<cache_core::Error>()) {
+        Some(error) => error.kind(),
+        None => kind_of(error),
+    }
 }
 
 /// A number for each [`ReadResult`].
 #[derive(Default)]
-pub(super) struct ReadCounters([AtomicU64; ReadResult::Cancelled as usize + 1]);
+pub(super) struct ReadCounters {
+    results: [AtomicU64; ReadResult::PLACES],
+    errors: AtomicErrorCounts,
+}
 
 impl ReadCounters {
     pub(super) fn snapshot(&self) -> Reads {
-        let of = |result: ReadResult| self.0[result as usize].load(Ordering::Relaxed);
+        let of = |result: ReadResult| self.results[result.place()].load(Ordering::Relaxed);
         Reads {
             fresh: of(ReadResult::Fresh),
             revalidated: of(ReadResult::Revalidated),
@@ -118,8 +155,9 @@ impl ReadCounters {
             not_modified: of(ReadResult::NotModified),
             precondition_failed: of(ReadResult::PreconditionFailed),
             not_cached: of(ReadResult::NotCached),
-            errors: of(ReadResult::Error),
+            errors: of(ReadResult::Error(ErrorKind::Other)),
             cancelled: of(ReadResult::Cancelled),
+            errors_by_kind: self.errors.snapshot(),
         }
     }
 }
@@ -203,7 +241,7 @@ impl ReadMeter {
             Error::NotModified { .. } if is_conditional => ReadResult::NotModified,
             Error::Precondition { .. } if is_conditional => ReadResult::PreconditionFailed,
             Error::Generic { source, .. } if source.is::<NotCached>() => ReadResult::NotCached,
-            _ => ReadResult::Error,
+            _ => ReadResult::Error(kind_of_read(error)),
         });
     }
 
@@ -213,7 +251,11 @@ impl ReadMeter {
     }
 
     fn count(&self, result: ReadResult) {
-        self.blocks.counters.reads.0[result as usize].fetch_add(1, Ordering::Relaxed);
+        let reads = &self.blocks.counters.reads;
+        reads.results[result.place()].fetch_add(1, Ordering::Relaxed);
+        if let ReadResult::Error(kind) = result {
+            reads.errors.add(kind);
+        }
     }
 }
 
@@ -222,7 +264,8 @@ impl Drop for ReadMeter {
         if !self.has_ended {
             // Of the store's, or of a backend's: the caller has dropped nothing.
             let has_panicked = thread::panicking();
-            self.count(if has_panicked { ReadResult::Error } else { ReadResult::Cancelled });
+            let panicked = ReadResult::Error(ErrorKind::Panicked);
+            self.count(if has_panicked { panicked } else { ReadResult::Cancelled });
         }
     }
 }
@@ -245,9 +288,9 @@ impl Stream for MeteredBody {
         match &item {
             Some(Ok(bytes)) => self.left = self.left.saturating_sub(bytes.len() as u64),
             // Also a condition that does not hold any more: the object was replaced, which is not what it was about.
-            Some(Err(_)) => self.end(ReadResult::Error),
+            Some(Err(error)) => self.end(ReadResult::Error(kind_of_read(error))),
             // object_store takes lengths as hints: the caller may not notice, and has not got what was announced.
-            None if self.left > 0 => self.end(ReadResult::Error),
+            None if self.left > 0 => self.end(ReadResult::Error(ErrorKind::Unavailable)),
             None => self.succeed(),
         }
         Poll::Ready(item)

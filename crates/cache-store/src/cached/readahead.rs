@@ -21,7 +21,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::{CacheStatus, Shared, blocks::Blocks, reader::Reader, snapshot::Snapshot};
+use super::{CacheStatus, Shared, blocks::Blocks, plan::Manner, reader::Reader, snapshot::Snapshot};
 
 /// How far ahead to read, and where the reads of each object are.
 pub(super) struct Readahead {
@@ -124,7 +124,14 @@ impl Shared {
         let Ok(runtime) = Handle::try_current() else { return };
         let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else { return };
         let Due { range, came, permit } = due;
-        let reader = Reader::new(self, Arc::clone(snapshot), range.clone(), CacheStatus::bypass(), None);
+        let reader = Reader::new(
+            self,
+            Arc::clone(snapshot),
+            range.clone(),
+            CacheStatus::bypass(),
+            None,
+            Manner::default(),
+        );
         runtime.spawn(async move {
             // Who reads on finds out for himself.
             if reader.read_in().await.is_ok() {

@@ -8,36 +8,43 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::{
+    future,
+    stream::{self, BoxStream, StreamExt},
+};
 use object_store::Result;
 
 use super::{
     Shared,
     fill::{Broken, FillUse, Step},
-    fills::Found,
     head,
+    plan::{Manner, Part, Source},
     read::store_error,
     snapshot::Snapshot,
     stats::Count,
     status::CacheStatus,
 };
+use crate::body::part_of;
 
-/// Reads a range, block by block: what is held from there, the rest from a fill.
+/// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     status: CacheStatus,
     left: Range<u64>,
     /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
-    is_read: bool,
+    pub(super) is_read: bool,
     /// Blocks that begin before this were counted.
     counted_to: u64,
-    /// Blocks that are at hand, from that of the next byte on.
-    held: VecDeque<Bytes>,
-    /// For what is not.
-    fill: Option<FillUse>,
+    manner: Manner,
+    /// The answer that brought the head, and has some of the bytes.
+    answer: Option<FillUse>,
+    /// Where the next bytes come from, one part after the other.
+    parts: VecDeque<Part>,
     /// From where on the store was asked for this reader's sake, before anything was given out.
     asked_at: Option<u64>,
+    /// Nothing may be asked of the store.
+    is_offline: bool,
 }
 
 impl Reader {
@@ -47,53 +54,70 @@ impl Reader {
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         status: CacheStatus,
-        fill: Option<FillUse>,
+        answer: Option<FillUse>,
+        manner: Manner,
     ) -> Self {
-        let (asked_at, held) = (fill.is_some().then_some(range.start), VecDeque::new());
-        let (shared, counted_to) = (Arc::clone(shared), shared.blocks().start_of(range.start));
-        Self { shared, snapshot, status, left: range, is_read: true, counted_to, held, fill, asked_at }
+        Self {
+            shared: Arc::clone(shared),
+            snapshot,
+            status,
+            is_read: true,
+            counted_to: shared.blocks().start_of(range.start),
+            left: range,
+            manner,
+            answer,
+            parts: VecDeque::new(),
+            asked_at: None,
+            is_offline: false,
+        }
     }
 
     pub(super) fn asked_at(&self) -> Option<u64> {
         self.asked_at
     }
 
-    /// Sees to it that the first block, or the answer that will bring it, is there; and that the answer is, if it can be
-    /// seen that one is needed soon: as long as nothing was given out, the reader may begin anew on another version.
+    /// Sees to it that what is missing was requested, and that the requests are answered: as long as nothing was given
+    /// out, the reader may begin anew on another version.
     pub(super) async fn prepare(&mut self) -> Result<(), Broken> {
-        let mut next = self.left.start;
-        while self.fill.is_none() && next < self.left.end && self.held.len() < PREPARED_MAX {
-            match self.find(next).await {
-                Found::Held(block) => self.held.push_back(block),
-                Found::Coming { fill, joined } => {
-                    if let Err(broken) = fill.opened().await {
-                        self.miss(&broken, next);
-                        return Err(broken);
-                    }
-                    self.asked_at = Some(next).filter(|_| !joined);
-                    self.fill = Some(fill);
-                }
+        if self.left.is_empty() {
+            return Ok(());
+        }
+        self.plan_more().await;
+        while self.parts.iter().any(Part::is_fetch) {
+            let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
+            let broken = opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
+            let Some((at, broken)) = broken else { break };
+            self.retry(at, broken).await?;
+        }
+        self.asked_at = self.parts.iter().find(|part| part.is_own()).map(|part| part.range.start);
+        for part in self.parts.iter_mut().skip(1) {
+            if let Source::Fetch { may_retry, .. } = &mut part.source {
+                *may_retry = true;
             }
-            next = self.shared.blocks().end_of(next, self.snapshot.size);
         }
         Ok(())
     }
 
-    /// Sees to it that every block is at hand, without a request. Whether they are.
+    /// Sees to it that every block is there, without a request. Whether they are.
     pub(super) async fn is_all_held(&mut self) -> bool {
-        let mut next = self.left.start;
-        while next < self.left.end {
-            let Some(block) = self.look_up(next).await else { return false };
-            self.held.push_back(block);
-            next = self.shared.blocks().end_of(next, self.snapshot.size);
+        self.is_offline = true;
+        let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
+        let mut at = self.left.start;
+        while at < self.left.end {
+            let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
+            let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
+            self.parts.push_back(self.shared.fills.held(at..end, block, &self.left));
+            at = end;
         }
         true
     }
 
     /// What is read.
     pub(super) fn into_stream(mut self) -> BoxStream<'static, Result<Bytes>> {
-        let is_last = self.left.end <= self.shared.blocks().end_of(self.left.start, self.snapshot.size);
-        if is_last && let Some(block) = self.held.pop_front() {
+        if let Some(Part { range, source: Source::Held { block, .. } }) = self.parts.front()
+            && *range == self.left
+        {
+            let block = block.clone();
             let bytes = self.slice(&block);
             return stream::iter([Ok(bytes)]).boxed();
         }
@@ -118,57 +142,47 @@ impl Reader {
                 Ok(None) => return Ok(()),
                 Err(broken) => return Err(self.error(broken).await),
             }
-            if is_kept && let Some(fill) = &self.fill {
-                is_kept = fill.can_keep().await;
+            if is_kept && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front() {
+                is_kept = fetch.can_keep().await;
             }
         }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         while !self.left.is_empty() {
-            if let Some(block) = self.held.pop_front() {
-                return Ok(Some(self.slice(&block)));
-            }
-            let Some(fill) = &self.fill else {
-                match self.find(self.left.start).await {
-                    Found::Held(block) => self.held.push_back(block),
-                    Found::Coming { fill, .. } => self.fill = Some(fill),
-                }
+            let at = self.left.start;
+            let Some(part) = self.parts.front() else {
+                self.plan_more().await;
                 continue;
             };
-            match fill.bytes(self.left.start).await {
-                Step::Bytes(bytes) => return Ok(Some(self.cut(bytes))),
-                Step::Elsewhere => self.fill = None,
-                Step::Broken(broken) => {
-                    self.miss(&broken, self.left.start);
-                    return Err(broken);
+            if part.range.end <= at {
+                self.parts.pop_front();
+                continue;
+            }
+            match &part.source {
+                Source::Held { block, .. } => {
+                    let block = block.clone();
+                    return Ok(Some(self.slice(&block)));
                 }
+                Source::Cached => {
+                    let blocks = self.shared.blocks();
+                    match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
+                        Some(block) => return Ok(Some(self.slice(&block))),
+                        None if self.is_offline => return Err(Broken::Failed(evicted())),
+                        None => self.plan_again(0).await,
+                    }
+                }
+                Source::Fetch { fetch, .. } => match fetch.bytes(at).await {
+                    Step::Bytes(bytes) => {
+                        let end = part.range.end;
+                        return Ok(Some(self.cut(bytes, end)));
+                    }
+                    Step::Elsewhere => self.plan_again(0).await,
+                    Step::Broken(broken) => self.retry(0, broken).await?,
+                },
             }
         }
         Ok(None)
-    }
-
-    /// What is wanted of a held block that has the next byte.
-    fn slice(&mut self, block: &Bytes) -> Bytes {
-        let from = self.left.start - self.shared.blocks().start_of(self.left.start);
-        let len = (block.len() as u64 - from).min(self.left.end - self.left.start);
-        self.status.meter().from_cache.fetch_add(len, Ordering::Relaxed);
-        self.count(len, Count::BlocksHit);
-        if self.is_read {
-            self.shared.blocks().counters.add(Count::BytesFromCache, len);
-        }
-        self.left.start += len;
-        block.slice(index(from)..index(from + len))
-    }
-
-    /// What is wanted of bytes that came, the first of which is the next one.
-    fn cut(&mut self, mut bytes: Bytes) -> Bytes {
-        bytes.truncate(index(self.left.end - self.left.start));
-        let len = bytes.len() as u64;
-        self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
-        self.count(len, Count::BlocksMissed);
-        self.left.start += len;
-        bytes
     }
 
     /// Counts the blocks that the next `len` bytes are of, each when its first byte is given out.
@@ -188,17 +202,101 @@ impl Reader {
         }
     }
 
-    async fn find(&self, offset: u64) -> Found {
-        let found = self.shared.fills.find(&self.snapshot, offset..self.left.end).await;
-        if let Found::Coming { joined: true, .. } = found {
-            self.status.meter().coalesced.store(true, Ordering::Relaxed);
+    /// Decides where the bytes behind the last part come from.
+    async fn plan_more(&mut self) {
+        let (from, end) = (self.parts.back().map_or(self.left.start, |part| part.range.end), self.left.end);
+        match self.answer.as_ref().map(FillUse::range) {
+            Some(range) if range.contains(&from) => {
+                let fetch = self.answer.take().expect("it was just there");
+                let range = from..range.end.min(end);
+                let behind = range.end..end;
+                self.parts.push_back(Part { range, source: Source::Fetch { fetch, may_retry: false } });
+                if !behind.is_empty() {
+                    self.plan(behind).await;
+                }
+            }
+            Some(range) if (from..end).contains(&range.start) => {
+                self.plan(from..range.start).await;
+                // As long as the walk got there.
+                if self.parts.back().is_some_and(|part| part.range.end == range.start) {
+                    Box::pin(self.plan_more()).await;
+                }
+            }
+            _ => self.plan(from..end).await,
         }
-        found
     }
 
-    async fn look_up(&self, offset: u64) -> Option<Bytes> {
+    async fn plan(&mut self, wanted: Range<u64>) {
+        let is_all = wanted == self.left;
+        let mut parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
+        self.note_joined(&parts);
+        for part in parts.iter_mut().filter(|_| !is_all) {
+            // It is not its turn yet.
+            if let Source::Held { _permit: None, .. } = part.source {
+                part.source = Source::Cached;
+            }
+        }
+        self.parts.extend(parts);
+    }
+
+    /// Decides anew where the bytes of a part come from.
+    async fn plan_again(&mut self, at: usize) {
+        let Some(part) = self.parts.remove(at) else { return };
+        let wanted = part.range.start.max(self.left.start)..part.range.end;
+        drop(part);
+        let (mut parts, mut from) = (VecDeque::new(), wanted.start);
+        while from < wanted.end {
+            let more = self.shared.fills.plan(&self.snapshot, from..wanted.end, &self.manner).await;
+            from = more.back().map_or(wanted.end, |part| part.range.end);
+            parts.extend(more);
+        }
+        self.note_joined(&parts);
+        let behind = self.parts.split_off(at);
+        self.parts.append(&mut parts);
+        self.parts.extend(behind);
+    }
+
+    /// After a fetch that was not this reader's own has broken, the reader makes its own request.
+    async fn retry(&mut self, at: usize, broken: Broken) -> Result<(), Broken> {
+        if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
+            let from = self.parts.get(at).map_or(self.left.start, |part| part.range.start);
+            self.miss(&broken, from.max(self.left.start));
+            return Err(broken);
+        }
+        self.manner.is_alone = true;
+        self.plan_again(at).await;
+        self.manner.is_alone = false;
+        Ok(())
+    }
+
+    fn note_joined(&self, parts: &VecDeque<Part>) {
+        if parts.iter().any(|part| matches!(part.source, Source::Fetch { may_retry: true, .. })) {
+            self.status.meter().coalesced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What is wanted of a held block that has the next byte.
+    fn slice(&mut self, block: &Bytes) -> Bytes {
         let blocks = self.shared.blocks();
-        blocks.look_up(&self.snapshot, blocks.start_of(offset)).await
+        let from = self.left.start - blocks.start_of(self.left.start);
+        let len = (block.len() as u64 - from).min(self.left.end - self.left.start);
+        if self.is_read {
+            blocks.counters.add(Count::BytesFromCache, len);
+        }
+        self.status.meter().from_cache.fetch_add(len, Ordering::Relaxed);
+        self.count(len, Count::BlocksHit);
+        self.left.start += len;
+        part_of(block.len(), block.slice(index(from)..index(from + len)))
+    }
+
+    /// What is wanted of bytes that came, the first of which is the next one, for a part that goes to `end`.
+    fn cut(&mut self, mut bytes: Bytes, end: u64) -> Bytes {
+        let len = bytes.len();
+        bytes.truncate(index(end - self.left.start));
+        self.status.meter().from_origin.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.count(bytes.len() as u64, Count::BlocksMissed);
+        self.left.start += bytes.len() as u64;
+        part_of(len, bytes)
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
@@ -218,11 +316,38 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if self.left.is_empty()
-            && let Some(fill) = self.fill.take()
+            && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.pop_front()
         {
-            fill.finish(self.left.end);
+            fetch.finish(self.left.end);
         }
     }
+}
+
+impl Part {
+    /// Waits until it was answered, if it is a fetch.
+    async fn opened(&self) -> Result<(), Broken> {
+        match &self.source {
+            Source::Fetch { fetch, .. } => fetch.opened().await,
+            Source::Held { .. } | Source::Cached => Ok(()),
+        }
+    }
+
+    fn is_fetch(&self) -> bool {
+        matches!(self.source, Source::Fetch { .. })
+    }
+
+    /// Whether its failure would be the reader's own.
+    fn is_own(&self) -> bool {
+        matches!(self.source, Source::Fetch { may_retry: false, .. })
+    }
+}
+
+/// The error for a body that was to come from the cache alone.
+fn evicted() -> Error {
+    Error::new(
+        ErrorKind::Other,
+        "a block was evicted while the object was read only if cached: read it again",
+    )
 }
 
 /// The error for an object that was replaced while it was read.
@@ -234,6 +359,3 @@ pub(super) fn replaced() -> Error {
 pub(super) fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
-
-/// How many blocks a reader looks at before its caller gets an answer.
-const PREPARED_MAX: usize = 4;

@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -67,9 +67,9 @@ pub(super) enum Outcome {
     /// A question for a head was answered "no such object".
     Gone,
     /// It was answered with an error.
-    Refused,
+    Refused(ErrorKind),
     /// The store failed to answer, or to send the body.
-    Failed,
+    Failed(ErrorKind),
     Abandoned,
 }
 
@@ -140,11 +140,6 @@ impl Request {
         Ok(answer)
     }
 
-    /// Polls the request within its span.
-    pub(super) fn in_scope<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.span.in_scope(poll)
-    }
-
     /// The answer has begun.
     pub(super) fn answered(&mut self) {
         if !self.is_answered {
@@ -171,40 +166,31 @@ impl Request {
             Some(error) => Outcome::of(error),
         };
         self.answered();
-        if let (Outcome::Refused | Outcome::Failed, Some(error)) = (outcome, error) {
-            self.count_error(kind_of(error));
-        }
         self.end_with(outcome, error);
     }
 
     /// The store did not answer in time, or did not send the whole body.
-    pub(super) fn fail(mut self) {
-        self.count_error(if self.is_answered { ErrorKind::Unavailable } else { ErrorKind::Timeout });
-        self.end_with(Outcome::Failed, None);
+    pub(super) fn fail(mut self, kind: ErrorKind) {
+        self.end_with(Outcome::Failed(kind), None);
     }
 
-    /// It was one of many that failed together, with an error of `kind`: when is not known.
-    pub(super) fn end_as(mut self, outcome: Outcome, kind: ErrorKind) {
-        self.count_error(kind);
+    /// It was one of many that were answered together: when is not known.
+    pub(super) fn end_as(mut self, outcome: Outcome) {
         self.end_with(outcome, None);
-    }
-
-    fn count_error(&self, kind: ErrorKind) {
-        self.blocks.counters.requests.errors_of(self.op).add(kind);
     }
 
     fn end_with(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.has_ended = true;
-        let of_op = self.blocks.counters.requests.of(self.op);
+        let requests = &self.blocks.counters.requests;
         if !self.is_answered {
-            of_op.answered.fetch_add(1, Ordering::Relaxed);
+            requests.of(self.op).answered.fetch_add(1, Ordering::Relaxed);
         }
-        of_op.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        requests.ended(self.op, outcome);
         match self.op {
             // What came of it says `cache_core`, which knows nothing of the body.
             Op::Read => match outcome {
                 Outcome::Done => self.span.bytes(self.bytes),
-                Outcome::Failed if self.is_answered => self.span.broken(self.bytes),
+                Outcome::Failed(_) if self.is_answered => self.span.broken(self.bytes),
                 _ => {}
             },
             _ => self.span.end(outcome.name(), self.bytes, error),
@@ -219,17 +205,63 @@ impl Drop for Request {
         }
         // By the store, while it was asked.
         let has_panicked = thread::panicking();
-        if has_panicked {
-            self.count_error(ErrorKind::Panicked);
-        }
         self.end_with(
             match self.is_answered {
-                _ if has_panicked => Outcome::Failed,
+                _ if has_panicked => Outcome::Failed(ErrorKind::Panicked),
                 true => Outcome::Done,
                 false => Outcome::Abandoned,
             },
             None,
         );
+    }
+}
+
+/// The request of a fill, which reads its body. It may take several, each in another form, one after the other.
+#[derive(Clone, Default)]
+pub(super) struct Sent(Arc<Mutex<Option<Request>>>);
+
+impl Sent {
+    pub(super) fn new(request: Option<Request>) -> Self {
+        Self(Arc::new(Mutex::new(request)))
+    }
+
+    /// The store's answer to `request`, the body of which is still to come.
+    pub(super) async fn answer<T>(
+        &self,
+        request: Request,
+        asked: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let span = request.span.clone();
+        *self.lock() = Some(request);
+        let answer = span.around(asked).await;
+        let request = self.lock().take();
+        match (request, &answer) {
+            (Some(mut request), Ok(_)) => {
+                request.answered();
+                *self.lock() = Some(request);
+            }
+            (Some(request), Err(error)) => request.end(Some(error)),
+            (None, _) => {}
+        }
+        answer
+    }
+
+    pub(super) fn receive(&self, bytes: u64) {
+        if let Some(request) = &mut *self.lock() {
+            request.receive(bytes);
+        }
+    }
+
+    /// The store did not answer in time, or did not send the whole body.
+    pub(super) fn fail(&self, kind: ErrorKind) {
+        let request = self.lock().take();
+        if let Some(request) = request {
+            request.fail(kind);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Request>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -255,11 +287,11 @@ impl Stream for Body {
                 self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
                 match self.left.checked_sub(len) {
                     Some(left) => (self.left, self.request) = (left, Some(request)),
-                    None => request.fail(),
+                    None => request.fail(ErrorKind::Unavailable),
                 }
             }
             (None, Some(request)) if self.left == 0 => request.end(None),
-            (_, Some(request)) => request.fail(),
+            (_, Some(request)) => request.fail(ErrorKind::Unavailable),
             (_, None) => {}
         }
         Poll::Ready(item)
@@ -288,7 +320,21 @@ impl Op {
 
 impl Outcome {
     pub(super) fn of(error: &Error) -> Self {
-        if is_outage(error) { Self::Failed } else { Self::Refused }
+        let kind = kind_of(error);
+        if is_outage(error) { Self::Failed(kind) } else { Self::Refused(kind) }
+    }
+
+    const PLACES: usize = 6;
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Done => 0,
+            Self::Unchanged => 1,
+            Self::Gone => 2,
+            Self::Refused(_) => 3,
+            Self::Failed(_) => 4,
+            Self::Abandoned => 5,
+        }
     }
 
     const fn name(self) -> &'static str {
@@ -296,8 +342,8 @@ impl Outcome {
             Self::Done => "done",
             Self::Unchanged => "unchanged",
             Self::Gone => "gone",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
             Self::Abandoned => "abandoned",
         }
     }
@@ -307,7 +353,7 @@ impl Outcome {
 #[derive(Default)]
 pub(super) struct Requests {
     of_ops: [OfOp; Op::Multipart as usize + 1],
-    /// The errors of requests for heads, and those of all others.
+    /// Of those for heads, and of all others.
     errors: [AtomicErrorCounts; 2],
 }
 
@@ -317,7 +363,7 @@ pub(super) struct OfOp {
     sent: AtomicU64,
     /// Or given up before they were.
     answered: AtomicU64,
-    ended: [AtomicU64; Outcome::Abandoned as usize + 1],
+    ended: [AtomicU64; Outcome::PLACES],
     times: AtomicHistogram,
 }
 
@@ -326,13 +372,16 @@ impl Requests {
         &self.of_ops[op as usize]
     }
 
-    fn errors_of(&self, op: Op) -> &AtomicErrorCounts {
-        &self.errors[usize::from(op != Op::Read)]
+    /// The errors of all of them, but for those for heads.
+    pub(super) fn errors(&self) -> ErrorCounts {
+        self.errors[1].snapshot()
     }
 
-    /// The errors of all requests but those for heads, by kind.
-    pub(super) fn errors(&self) -> ErrorCounts {
-        self.errors_of(Op::Blocks).snapshot()
+    fn ended(&self, op: Op, outcome: Outcome) {
+        self.of(op).ended[outcome.place()].fetch_add(1, Ordering::Relaxed);
+        if let Outcome::Refused(kind) | Outcome::Failed(kind) = outcome {
+            self.errors[usize::from(op != Op::Read)].add(kind);
+        }
     }
 
     /// How many have not been answered, but for those for heads.
@@ -343,14 +392,13 @@ impl Requests {
     /// What was asked for heads, in the place of what `cache_core` says of it: that does not know how bodies ended, and
     /// takes a question that had to be asked in another form for one.
     pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
-        let reads = self.of(Op::Read);
+        let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
         heads.unchanged = reads.n(Outcome::Unchanged);
-        heads.changed = reads.n(Outcome::Done);
+        heads.changed = outcomes.done;
         heads.gone = reads.n(Outcome::Gone);
-        heads.refused = reads.n(Outcome::Refused);
-        heads.failed = reads.n(Outcome::Failed);
-        heads.abandoned = reads.n(Outcome::Abandoned);
-        heads.errors_by_kind = self.errors_of(Op::Read).snapshot();
+        (heads.refused, heads.failed) = (outcomes.refused, outcomes.failed);
+        heads.abandoned = outcomes.abandoned;
+        heads.errors_by_kind = self.errors[0].snapshot();
         heads.read_times = reads.times();
         heads.in_flight = reads.in_flight();
         heads
@@ -365,14 +413,14 @@ impl OfOp {
     }
 
     fn n(&self, outcome: Outcome) -> u64 {
-        self.ended[outcome as usize].load(Ordering::Relaxed)
+        self.ended[outcome.place()].load(Ordering::Relaxed)
     }
 
     pub(super) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::default();
         outcomes.done = self.n(Outcome::Done);
-        outcomes.refused = self.n(Outcome::Refused);
-        outcomes.failed = self.n(Outcome::Failed);
+        outcomes.refused = self.n(Outcome::Refused(ErrorKind::Other));
+        outcomes.failed = self.n(Outcome::Failed(ErrorKind::Other));
         outcomes.abandoned = self.n(Outcome::Abandoned);
         outcomes
     }

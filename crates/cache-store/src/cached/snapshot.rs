@@ -1,10 +1,11 @@
 //! One version of one object, as its head describes it.
 
-use cache_core::{Entry, Keep};
+use bytes::Bytes;
+use cache_core::{Entry, Keep, Key};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
 use super::head;
-use crate::{attributes_to_store, tag};
+use crate::{attributes_to_store, tag, validator::version_of};
 
 /// A version of the object at `location`.
 pub(super) struct Snapshot {
@@ -17,6 +18,13 @@ impl Snapshot {
     /// `None`, if `head` is not one.
     pub(super) fn of(location: &Path, head: Entry) -> Option<Self> {
         Some(Self { location: location.clone(), size: head::size_of(&head)?, head })
+    }
+
+    /// Of an answer of which nothing is to be cached. `None`, if there is no key for it.
+    pub(super) fn of_answer(location: &Path, meta: &ObjectMeta) -> Option<Self> {
+        let key = Key::parse(&head::key_of(location)).ok()?;
+        let size = Bytes::copy_from_slice(&meta.size.to_le_bytes());
+        Self::of(location, Entry::builder(&key, size).version(version_of(meta)).keep(Keep::Never).build())
     }
 
     pub(super) fn e_tag(&self) -> Option<&str> {

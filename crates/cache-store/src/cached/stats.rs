@@ -69,7 +69,7 @@ pub struct CachedStoreStats {
     pub rename_times: Histogram,
     /// How long requests of uploads in parts took.
     pub multipart_times: Histogram,
-    /// The errors of requests of these kinds, by kind. Those of requests for heads are in
+    /// The errors of requests of these kinds, by kind. Those of heads are in
     /// [`heads.origin`](cache_core::OriginStats::errors_by_kind).
     pub request_errors: ErrorCounts,
     /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
@@ -117,6 +117,7 @@ impl From<CachedStoreStats> for Snapshot {
         (stats.fresh, stats.revalidated, stats.stale) = (reads.fresh, reads.revalidated, reads.stale);
         (stats.fetched, stats.refetched) = (reads.fetched, reads.refetched);
         (stats.not_found, stats.errors) = (reads.not_found, reads.errors);
+        stats.errors_by_kind = reads.errors_by_kind;
         // The body of a head is the object's size.
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;

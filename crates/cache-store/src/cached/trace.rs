@@ -15,6 +15,7 @@ mod on {
     use crate::error::kind_of;
 
     /// A child of the span of the reader that polls the request first.
+    #[derive(Clone)]
     pub(crate) struct Span(tracing::Span);
 
     impl Span {
@@ -41,10 +42,6 @@ mod on {
 
         pub(crate) fn around<F: Future>(&self, request: F) -> impl Future<Output = F::Output> {
             request.instrument(self.0.clone())
-        }
-
-        pub(crate) fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
-            self.0.in_scope(f)
         }
 
         /// So many bytes of the body came.
@@ -81,6 +78,7 @@ mod on {
 mod off {
     use object_store::{Error, path::Path};
 
+    #[derive(Clone)]
     pub(crate) struct Span;
 
     #[allow(clippy::unused_self, reason = "as with the feature")]
@@ -95,10 +93,6 @@ mod off {
 
         pub(crate) fn current() -> Self {
             Self
-        }
-
-        pub(crate) fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
-            f()
         }
 
         pub(crate) fn bytes(&self, _: u64) {}

@@ -29,7 +29,6 @@ use super::{
     read::store_error,
     request::{Op, Outcome, Request},
 };
-use crate::error::kind_of;
 
 pub(super) async fn put(
     shared: &Shared,
@@ -144,7 +143,7 @@ struct Deletes {
     /// `None` when it has ended.
     deleted: Option<BoxStream<'static, Result<Path>>>,
     /// What came of those that failed, where it is not known whose error it was.
-    errors: Vec<(Outcome, ErrorKind)>,
+    errors: Vec<Outcome>,
     writes: Arc<Writes>,
 }
 
@@ -220,7 +219,7 @@ impl Writes {
     }
 
     /// One has failed. If it is not the only one that it can be, its outcome.
-    fn fail_one(&self, error: &Error) -> Option<(Outcome, ErrorKind)> {
+    fn fail_one(&self, error: &Error) -> Option<Outcome> {
         let is_handed_on =
             self.n_errors.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
         if is_handed_on.is_ok() {
@@ -228,9 +227,7 @@ impl Writes {
         }
         let mut writes = self.lock();
         let mut open = writes.values_mut().flatten().filter(|deletion| deletion.request.is_some());
-        let (Some(only), None) = (open.next(), open.next()) else {
-            return Some((Outcome::of(error), kind_of(error)));
-        };
+        let (Some(only), None) = (open.next(), open.next()) else { return Some(Outcome::of(error)) };
         let request = only.request.take();
         drop(writes);
         if let Some(request) = request {
@@ -240,13 +237,13 @@ impl Writes {
     }
 
     /// An error does not say whose it is: for the figures, anybody's.
-    fn end_all(&self, errors: Vec<(Outcome, ErrorKind)>) {
+    fn end_all(&self, errors: Vec<Outcome>) {
         let ended = mem::take(&mut *self.lock());
         let mut errors = errors.into_iter();
         for Deletion { request, _write } in ended.into_values().flatten() {
             let Some(request) = request else { continue };
-            if let Some((outcome, kind)) = errors.next() {
-                request.end_as(outcome, kind);
+            if let Some(outcome) = errors.next() {
+                request.end_as(outcome);
             }
         }
     }

@@ -67,6 +67,12 @@ impl S3Fault {
         Self::new(Effect::Body(body))
     }
 
+    /// A bulk delete leaves the object of this key alone, and answers for it with this code: `AccessDenied`,
+    /// `InternalError`, `SlowDown`. The other keys of the request are deleted. Matches bulk deletes of that key alone.
+    pub fn key_error(key: &str, code: &str) -> Self {
+        Self::new(Effect::KeyError(key.to_owned(), code.to_owned()))
+    }
+
     /// The request is carried out as if it had no conditions.
     pub fn ignore_conditions() -> Self {
         Self::new(Effect::IgnoreConditions)
@@ -91,7 +97,11 @@ impl S3Fault {
 
     /// Whether it happens to `request`. Counts one use if so.
     fn take(&self, request: &S3Request) -> bool {
-        let is_possible = !matches!(self.effect, Effect::Body(_)) || request.operation == Operation::Get;
+        let is_possible = match &self.effect {
+            Effect::Body(_) => request.operation == Operation::Get,
+            Effect::KeyError(key, _) => request.keys().contains(key),
+            _ => true,
+        };
         is_possible && self.narrow.take(request)
     }
 
@@ -119,6 +129,8 @@ pub(super) struct Plan {
     pub(super) headers: Vec<(String, String)>,
     pub(super) length: Option<u64>,
     pub(super) body: Option<BodyFault>,
+    /// Keys of a bulk delete, and with which code they fail.
+    pub(super) key_errors: Vec<(String, String)>,
     pub(super) ignore_conditions: bool,
 }
 
@@ -145,7 +157,7 @@ impl Plan {
                 Point::Midway => self.hold_midway,
                 Point::Late => self.hold_late,
             },
-            Effect::End(_) | Effect::Header(..) => false,
+            Effect::End(_) | Effect::Header(..) | Effect::KeyError(..) => false,
             Effect::Tag(_) => self.tag.is_some(),
             Effect::Length(_) => self.length.is_some(),
             Effect::Body(_) => self.body.is_some(),
@@ -166,6 +178,7 @@ impl Plan {
             Effect::Header(name, value) => self.headers.push((name.clone(), value.clone())),
             Effect::Length(bytes) => self.length = Some(*bytes),
             Effect::Body(body) => self.body = Some(*body),
+            Effect::KeyError(key, code) => self.key_errors.push((key.clone(), code.clone())),
             Effect::IgnoreConditions => self.ignore_conditions = true,
         }
     }
@@ -179,6 +192,7 @@ enum Effect {
     Header(String, String),
     Length(u64),
     Body(BodyFault),
+    KeyError(String, String),
     IgnoreConditions,
 }
 

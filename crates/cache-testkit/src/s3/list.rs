@@ -62,7 +62,7 @@ pub(super) fn tag_of(object: &Object) -> String {
     format!("<ETag>{}</ETag>", escaped(&object.tag))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

@@ -1,5 +1,6 @@
 //! An S3 server on the loopback interface, exact in what it keeps and in what it breaks.
 
+mod bulk;
 mod client;
 mod conditions;
 mod fault;
@@ -27,13 +28,14 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
-pub use self::{client::PlainHttp, fault::S3Fault, record::S3Request};
 use self::{
+    client::NoCrypto,
     fault::{End, Plan},
     objects::{Answer, Objects},
     record::Log,
     wire::Connection,
 };
+pub use self::{client::PlainHttp, fault::S3Fault, record::S3Request};
 use crate::{Operation, faults::Faults};
 
 /// An S3 server on the loopback interface that records every request, and does to it what its [`S3Fault`]s say. It is
@@ -43,8 +45,8 @@ use crate::{Operation, faults::Faults};
 /// and `*`, in the order of RFC 9110, for reads and writes alike, each judged and acted on in one step; a 304 with its
 /// tag; single ranges; lists with pages; copies; multipart uploads. Every write has a tag of its own, also of equal
 /// bytes, and a date a second after the one before, so that runs repeat. Any bucket exists, and all are one. Signatures
-/// are not looked at. Objects are in memory, and only the last version of each. What it does not know (the bulk delete,
-/// versions, tags of objects) ends the connection.
+/// are not looked at. Bulk deletes, of 1,000 keys at most, each with an outcome of its own. Objects are in memory, and
+/// only the last version of each. What it does not know (versions, tags of objects) ends the connection.
 ///
 /// It runs on a thread of its own, so that a test's runtime may be paused or busy, and ends when it is dropped.
 ///
@@ -125,8 +127,9 @@ impl S3Server {
     }
 
     /// The settings of a client of this server: unsigned, over [`PlainHttp`], bucket `test`, `copy_if_not_exists` by
-    /// multipart uploads, one delete a request, and without retries, so that every fault is seen and none is waited
-    /// for.
+    /// multipart uploads, one delete a request unless told otherwise by `with_disable_bulk_delete(false)`, and without
+    /// retries, so that every fault is seen and none is waited for. A client that is to sign its requests needs
+    /// another crypto provider, as object_store's feature `aws` brings one.
     pub fn client_builder(&self) -> AmazonS3Builder {
         Self::client_builder_of(self.address)
     }
@@ -143,6 +146,7 @@ impl S3Server {
             .with_copy_if_not_exists(S3CopyIfNotExists::Multipart)
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
             .with_http_connector(PlainHttp)
+            .with_crypto_provider(Arc::new(NoCrypto))
     }
 
     /// Puts an object as if another node did it: not recorded, not faulted. Its tag.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
 
 use super::{
-    S3Request,
+    S3Request, bulk,
     conditions::{Current, Tag, Verdict, format_date, judge, parse_date, range_applies},
     fault::Plan,
     list,
@@ -143,11 +143,16 @@ impl Objects {
             (Verdict::Go, true, Some((object, current))) => {
                 show(request, &object, tag(&object).as_deref(), &current)
             }
-            (Verdict::Go, false, _) => self.write(request, &tag),
+            (Verdict::Go, false, _) => self.write(request, &tag, &plan.key_errors),
         }
     }
 
-    fn write(&mut self, request: &S3Request, tag: &dyn Fn(&Object) -> Option<String>) -> Answer {
+    fn write(
+        &mut self,
+        request: &S3Request,
+        tag: &dyn Fn(&Object) -> Option<String>,
+        key_errors: &[(String, String)],
+    ) -> Answer {
         let key = request.key.as_str();
         let upload_id = request.parameter("uploadId").unwrap_or_default();
         match request.operation {
@@ -197,6 +202,10 @@ impl Objects {
                 self.uploads.remove(upload_id);
                 Answer::new(204)
             }
+            Operation::BulkDelete => match bulk::delete(self, request, key_errors) {
+                Ok(said) => Answer::xml(200, &said),
+                Err((status, code)) => Answer::error(status, code),
+            },
             Operation::List => Answer::xml(200, &list::list(&self.objects, request)),
             _ => Answer::error(501, "NotImplemented"),
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::bulk;
 use crate::Operation;
 
 /// One request to an [`S3Server`](super::S3Server), as it came over the wire.
@@ -14,7 +15,7 @@ pub struct S3Request {
     /// What was asked for. An upload of a part that is a copy is an [`Operation::PutPart`], any list an
     /// [`Operation::List`].
     pub operation: Operation,
-    /// The key of the object; of a list its prefix.
+    /// The key of the object; of a list its prefix; of a bulk delete empty: see [`keys`](Self::keys).
     pub key: String,
     /// The key that a copy, or a part that is a copy, comes from.
     pub source: Option<String>,
@@ -39,6 +40,17 @@ impl S3Request {
             body_bytes_written: 0,
             headers,
             query: Vec::new(),
+        }
+    }
+
+    /// The keys that it is about: those that a bulk delete names, none if its body makes no sense; else the one.
+    pub fn keys(&self) -> Vec<String> {
+        match self.operation {
+            Operation::BulkDelete => {
+                let named = bulk::named(self).unwrap_or_default();
+                named.into_iter().map(|named| named.key).collect()
+            }
+            _ => vec![self.key.clone()],
         }
     }
 

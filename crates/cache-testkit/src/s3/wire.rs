@@ -189,6 +189,7 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
         "DELETE" => Operation::Delete,
         "POST" if has("uploads") => Operation::StartMultipart,
         "POST" if has("uploadId") => Operation::CompleteMultipart,
+        "POST" if has("delete") && key.is_empty() => Operation::BulkDelete,
         other => return Err(invalid(&format!("{other} {target}, which this server does not know"))),
     };
     let mut request = S3Request::new(operation, &key, all);

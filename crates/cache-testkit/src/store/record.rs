@@ -64,6 +64,8 @@ pub enum Operation {
     GetRanges,
     /// One location of a `delete_stream`.
     Delete,
+    /// Many locations of a `delete_stream` in one request. Of an `S3Server` alone.
+    BulkDelete,
     /// `list` and `list_with_offset`.
     List,
     /// `list_with_delimiter`.

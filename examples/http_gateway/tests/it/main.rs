@@ -9,6 +9,8 @@ mod conditions;
 mod failures;
 mod metrics;
 mod paths;
+mod program;
 mod ranges;
 mod reads;
+mod server;
 mod world;

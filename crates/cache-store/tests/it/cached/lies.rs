@@ -262,3 +262,109 @@ async fn a_store_that_panics_breaks_the_read_and_not_the_cache() {
     AssertUnwindSafe(get(&cached, 3..8)).catch_unwind().await.unwrap_err();
     assert_eq!(read(&cached, 3..8).await, part(3..8));
 }
+
+/// A store whose object has always been replaced when blocks of it are asked for.
+async fn restless() -> (FaultyStore, cache_store::CachedStore) {
+    let store = with_object(17).await;
+    store.fault(Fault::error(Failure::Precondition).when(|request| request.if_match.is_some()));
+    let limit = Duration::from_secs(3);
+    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
+    read(&cached, 0..5).await;
+    (store, cached)
+}
+
+/// The last request of such a read, whose bounds nothing else says.
+fn is_last(request: &cache_testkit::Request) -> bool {
+    request.range == bounded(0..12)
+}
+
+#[tokio::test]
+async fn what_is_handed_on_after_restarts_is_as_long_as_announced() {
+    for broken in [BodyFault::Truncated(6), BodyFault::Overlong(1), BodyFault::Stalls(6)] {
+        let (store, cached) = restless().await;
+        assert_eq!(read(&cached, 0..12).await, part(0..12));
+        store.fault(Fault::body(broken).when(is_last));
+        let (got, failed) = drain(get(&cached, 0..12).await.unwrap()).await;
+        assert_eq!(failed, Some(Failure::Unavailable), "{broken:?}");
+        assert!(got.len() < 12 && got == part(0..got.len()), "{broken:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
+async fn what_is_handed_on_after_restarts_hangs_no_longer_than_origin_timeout() {
+    for hung in [Fault::body(BodyFault::Hangs(7)), Fault::hang()] {
+        let (store, cached) = restless().await;
+        store.fault(hung.when(is_last));
+        let start = tokio::time::Instant::now();
+        let path = path();
+        let read = tokio::time::timeout(4 * Duration::from_secs(3), cached.get_range(&path, 0..12));
+        let error = read.await.expect("it waits for ever").unwrap_err();
+        assert!(error.to_string().contains("origin_timeout"), "{error}");
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+    }
+}
+
+/// Whatever it is cached by, and what is on its way meanwhile.
+#[tokio::test]
+async fn an_invalidation_drops_blocks_that_came_damaged() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let is_damaged = Arc::new(AtomicBool::new(true));
+    let store = Odd::answers({
+        let is_damaged = Arc::clone(&is_damaged);
+        move |answer| {
+            let is_damaged = is_damaged.load(Ordering::Relaxed);
+            super::odd::with_body(answer, |body| {
+                body.map(move |chunk| if is_damaged { Ok(vec![0; chunk?.len()].into()) } else { chunk })
+                    .boxed()
+            })
+        }
+    });
+    write(&store, body(17)).await;
+    let slow = Arc::new(super::slow::Slow::default());
+    for backend in
+        [Arc::new(MapBackend::new()) as Arc<dyn Backend>, Arc::<super::slow::Slow>::clone(&slow) as _]
+    {
+        for head_is_known in [true, false] {
+            is_damaged.store(true, Ordering::Relaxed);
+            slow.blocks.close();
+            let cached = builder(&store)
+                .backend(Arc::clone(&backend))
+                .freshness(Freshness::max_age(HOUR))
+                .build()
+                .unwrap();
+            assert_eq!(read_all(&cached).await, vec![0; 17]);
+            let begun = cached.get(&path()).await.unwrap();
+            is_damaged.store(false, Ordering::Relaxed);
+            if !head_is_known {
+                cached.invalidate_prefix("").unwrap();
+            }
+            cached.invalidate(&path()).await.unwrap();
+            drop(begun);
+            assert_eq!(read_all(&cached).await, body(17));
+            slow.blocks.open();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(read_all(&cached).await, body(17));
+        }
+    }
+}
+
+/// A body that is on its way is of what was there before.
+#[tokio::test]
+async fn what_comes_of_a_request_before_an_invalidation_is_not_kept() {
+    let store = with_object(50).await;
+    let cached = lasting(&store);
+    let mut begun = cached.get(&path()).await.unwrap().into_stream();
+    let mut got = begun.next().await.unwrap().unwrap().to_vec();
+    cached.invalidate(&path()).await.unwrap();
+    store.reset();
+    let other = cached.get(&path()).await.unwrap();
+    while let Some(chunk) = begun.next().await {
+        got.extend_from_slice(&chunk.unwrap());
+    }
+    assert_eq!(got, body(50));
+    assert_eq!(asked(&store), [(None, false)], "nobody joins it");
+    assert_eq!(other.bytes().await.unwrap(), body(50));
+}

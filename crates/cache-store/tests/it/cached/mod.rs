@@ -4,10 +4,12 @@
 
 mod conditions;
 mod conformance;
+mod disk;
 mod errors;
 mod figures;
 mod fills;
 mod get;
+mod joined;
 mod lies;
 mod limits;
 mod lists;
@@ -18,7 +20,9 @@ mod policies;
 mod races;
 mod ranges;
 mod readahead;
+mod refused;
 mod results;
+mod rewritten;
 mod settings;
 mod slow;
 #[cfg(feature = "tracing")]

@@ -262,3 +262,60 @@ async fn no_range_is_the_stores_affair() {
     write(&store, body(17)).await;
     assert_eq!(cached.get_ranges(&path(), &[]).await.unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn far_ranges_take_one_round_trip_where_a_head_is_cached() {
+    for parallel in [1, 2, 3, 10] {
+        let store = with_object(100).await;
+        let cached = builder(&store).coalesce_gap(0).parallel(parallel).build().unwrap();
+        read(&cached, 20..25).await;
+        store.reset();
+        store.fault(Fault::hold());
+        let ranges = [1..2, 21..22, 41..42, 61..62];
+        let reader = tokio::spawn({
+            let (cached, ranges) = (cached.clone(), ranges.clone());
+            async move { cached.get_ranges(&path(), &ranges).await.unwrap() }
+        });
+        store.wait_until_held(parallel.min(3)).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.count(), parallel.min(3), "none but those that may be sent at a time");
+        store.release_all();
+        assert_eq!(reader.await.unwrap(), parts(&ranges));
+        assert_eq!(store.count(), 3, "each once");
+    }
+}
+
+#[tokio::test]
+async fn far_ranges_that_were_requested_early_are_of_the_version_that_is_current() {
+    let store = with_object(100).await;
+    let cached = builder(&store).coalesce_gap(0).build().unwrap();
+    read(&cached, 20..25).await;
+    write(&store, vec![b'n'; 100]).await;
+    let read = cached.get_ranges(&path(), &[1..2, 41..42, 61..62]).await.unwrap();
+    assert_eq!(read, ["n", "n", "n"]);
+    assert_eq!(cached.stats().restarts, 0);
+    // What is fresh is not validated, and all is requested at once.
+    let lasting = lasting(&store);
+    super::read(&lasting, 20..25).await;
+    store.reset();
+    assert_eq!(lasting.get_ranges(&path(), &[1..2, 41..42]).await.unwrap(), ["n", "n"]);
+    assert!(store.requests().iter().all(|request| request.if_match.is_some()));
+}
+
+/// What came of it is not held as a whole meanwhile; so pieces of any length have to fit together.
+#[tokio::test]
+async fn ranges_are_cut_as_they_come() {
+    for chunk in [1, 2, 3, 5, 7, 100] {
+        for gap in [0, 7, 100] {
+            let store = with_object(100).await;
+            store.fault(Fault::body(BodyFault::Chunked(chunk)));
+            let cached =
+                builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(gap).build().unwrap();
+            read(&cached, 31..33).await;
+            let ranges = [0..1, 3..17, 4..6, 16..16 + 20, 29..34, 60..100, 98..100, 0..100];
+            assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges), "{chunk}, {gap}");
+        }
+    }
+}

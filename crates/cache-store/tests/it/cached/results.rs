@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::Freshness;
+use cache_core::{ErrorCounts, Freshness};
 use cache_metrics::{Snapshot, Value, names::REQUESTS, samples};
 use cache_store::{Bypass, CachedStore, OnlyIfCached, Reads};
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, S3Server, TagFault};
@@ -72,9 +72,13 @@ async fn each_read_has_one_result() {
         let cached = &cached;
         Box::pin(async move { drop(read_with(cached, options).await) })
     };
-    let strong = |options: &mut GetOptions| drop(options.extensions.insert(Freshness::strong()));
+    let strong = |options: &mut GetOptions| {
+        options.extensions.insert(Freshness::strong());
+    };
     assert_eq!(count(with(strong)).await, once("revalidated"));
-    let bypass = |options: &mut GetOptions| drop(options.extensions.insert(Bypass));
+    let bypass = |options: &mut GetOptions| {
+        options.extensions.insert(Bypass);
+    };
     assert_eq!(count(with(bypass)).await, once("bypass"));
     let cached_only = |options: &mut GetOptions| {
         options.extensions.insert(OnlyIfCached);
@@ -279,8 +283,8 @@ async fn each_block_that_a_read_needs_counts_once_as_its_bytes_do() {
     cached.get_ranges(&path(), &[0..1, 2..3, 3..7]).await.unwrap();
     assert_eq!(cached.stats().blocks_hit - hit, 2);
     store.heal();
-    // One after the other, some there and some not.
-    let cached = lasting(&store);
+    // One after the other, some there and some not, each run by a request of its own.
+    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     for n in (0..20).step_by(2) {
         read(&cached, n * 5..n * 5 + 5).await;
     }
@@ -416,8 +420,12 @@ async fn some_read(cached: CachedStore, seed: u64) {
         _ => Some(GetRange::Bounded(start..start + len)),
     };
     match random.below(12) {
-        0 => drop(options.extensions.insert(Bypass)),
-        1 => drop(options.extensions.insert(OnlyIfCached)),
+        0 => {
+            options.extensions.insert(Bypass);
+        }
+        1 => {
+            options.extensions.insert(OnlyIfCached);
+        }
         2 => options.if_match = Some("x".into()),
         3 => options.if_none_match = Some("*".into()),
         4 => (options.head, options.range) = (true, None),
@@ -478,6 +486,12 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
         assert_eq!(stats.requests(), store.count() as u64, "seed {seed}");
         assert_eq!(stats.bytes_from_origin, store.body_bytes(), "seed {seed}");
         assert_eq!((stats.requests_in_flight, stats.heads.origin.in_flight), (0, 0), "seed {seed}");
+        let by_kind = |errors: ErrorCounts| errors.iter().map(|(_, n)| n).sum::<u64>();
+        assert_eq!(by_kind(stats.reads.errors_by_kind), stats.reads.errors, "seed {seed}");
+        let of_heads = &stats.heads.origin;
+        assert_eq!(by_kind(of_heads.errors_by_kind), of_heads.refused + of_heads.failed, "seed {seed}");
+        let others = [stats.block_requests, stats.bypass_requests].map(|of_op| of_op.refused + of_op.failed);
+        assert_eq!(by_kind(stats.request_errors), others.iter().sum::<u64>(), "seed {seed}");
         let exported = Snapshot::from(stats);
         let results = samples(&exported).filter(|sample| sample.metric == &REQUESTS);
         let results = results.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });

@@ -1,5 +1,6 @@
 //! What the server keeps: object_store's own tests of stores, through its S3 client.
 
+use futures_util::StreamExt as _;
 use object_store::{
     CopyOptions, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
     UpdateVersion, integration,
@@ -11,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Operation, S3Server};
+use crate::{Operation, S3Fault, S3Server};
 
 /// Runs some of them, each over a server of its own.
 macro_rules! integration {
@@ -83,6 +84,54 @@ async fn every_request_is_recorded_as_it_came() {
     assert_eq!(server.count_of(Get), 2);
     server.reset();
     assert_eq!(server.count(), 0);
+}
+
+/// As every `AmazonS3Builder` deletes, unless it is told otherwise.
+#[tokio::test]
+async fn many_keys_are_deleted_by_one_request_and_each_has_its_own_outcome() {
+    let server = S3Server::start().unwrap();
+    let store = server.client_builder().with_disable_bulk_delete(false).build().unwrap();
+    let keys: Vec<String> = (0..1200).map(|n| format!("a&b <{n}>/é'\"")).collect();
+    let paths: Vec<_> = keys.iter().map(|key| Path::from(key.as_str())).collect();
+    for path in &paths {
+        server.put(path.as_ref(), "body");
+    }
+    let spoiled: Vec<_> = paths.iter().step_by(400).map(|path| path.to_string()).collect();
+    for key in &spoiled {
+        server.fault(S3Fault::key_error(key, "AccessDenied").once());
+    }
+    let delete = async || {
+        let locations = futures_util::stream::iter(paths.clone().into_iter().map(Ok)).boxed();
+        store.delete_stream(locations).collect::<Vec<_>>().await
+    };
+    let deleted = delete().await;
+    let failed: Vec<_> = paths.iter().zip(&deleted).filter(|(_, outcome)| outcome.is_err()).collect();
+    assert_eq!(failed.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), spoiled);
+    let said = format!("{:?}", failed[0].1);
+    assert!(said.contains("AccessDenied") && said.contains(&spoiled[0]), "{said}");
+    let left = || paths.iter().filter(|path| server.body(path.as_ref()).is_some());
+    assert_eq!(left().map(ToString::to_string).collect::<Vec<_>>(), spoiled);
+    let requests = server.requests();
+    let asked: Vec<_> = requests.iter().map(|it| (it.operation, it.keys().len(), it.status)).collect();
+    assert_eq!(asked, [(Operation::BulkDelete, 1000, Some(200)), (Operation::BulkDelete, 200, Some(200))]);
+
+    // What is missing is deleted.
+    assert!(delete().await.iter().all(Result::is_ok));
+    assert_eq!(left().count(), 0);
+    store.delete(&Path::from("nothing")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bulk_delete_may_fail_as_a_whole_before_and_after_it_took_effect() {
+    let server = S3Server::start().unwrap();
+    let store = server.client_builder().with_disable_bulk_delete(false).build().unwrap();
+    server.put("a", "body");
+    server.fault(S3Fault::status(403).on(Operation::BulkDelete).once());
+    store.delete(&Path::from("a")).await.unwrap_err();
+    assert!(server.body("a").is_some());
+    server.fault(S3Fault::hang_up().late().on(Operation::BulkDelete).once());
+    store.delete(&Path::from("a")).await.unwrap_err();
+    assert!(server.body("a").is_none());
 }
 
 #[tokio::test]
