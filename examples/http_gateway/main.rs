@@ -172,8 +172,8 @@ fn open_files_max() -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Writes lines from a thread, so that nobody waits for whoever reads them. If that is too slow, lines
-/// are lost.
+/// Writes lines from a thread, so that nobody waits for whoever reads them. If that is too slow,
+/// lines are lost.
 struct AccessLog(SyncSender<String>);
 
 impl AccessLog {

@@ -7,7 +7,7 @@ use crate::Moment;
 ///
 /// # Contract
 ///
-/// *The caller* calls `on_insert` once for a slot that is not in use, then `on_update` and `on_hit` any number of
+/// *The caller* calls `on_insert` or `on_restore` once for a slot that is not in use, then `on_update` and `on_hit` any number of
 /// times, then `on_remove` once, after which the slot may be used again. Slots are small numbers from zero up: at
 /// most as many as entries were ever held at once, and one more for a newcomer. All calls but `on_hit` come one
 /// after the other, under the shard's exclusive lock. After `victim` named a slot, the caller removes it and calls
@@ -29,6 +29,13 @@ pub trait EvictionPolicy: Send + Sync + 'static {
 
     /// An entry was put into `slot`.
     fn on_insert(&mut self, slot: Slot, cost: &Cost);
+
+    /// An entry that had left as a victim was put back into `slot`: the newcomer that it was to make
+    /// room for was refused, or is what was put back. That is no request for it. Default: as
+    /// [`on_insert`](Self::on_insert).
+    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+        self.on_insert(slot, cost);
+    }
 
     /// The key in `slot` has a new entry: its rank stays, its weight may not.
     fn on_update(&mut self, slot: Slot, cost: &Cost);

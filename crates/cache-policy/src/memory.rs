@@ -41,7 +41,10 @@ use crate::{
 ///
 /// `insert` does its work when it is called, `remove` when first polled; neither ever waits for anything but a shard's
 /// lock. `clear` takes everything out when first polled, `sweep` what has expired
-/// one by one; after each 256 entries that they drop, they let others run, on any executor. `peek` takes one shared
+/// one by one; after each 256 entries that they drop, they let others run, on any executor. So does an `insert` that
+/// displaces more: from its first step on the entry is shown, and the backend may be over its limit by that entry; a
+/// future that is dropped before the last step takes it out again. An entry that weighs more than 4 average ones is
+/// admitted or refused first: if the policy refuses it, nothing else has left. `peek` takes one shared
 /// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
 /// that collide.
 ///
@@ -137,14 +140,18 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         }
     }
 
-    fn put(&self, newcomer: Entry) -> Admission {
+    /// Puts the entry in. Where others have yet to leave for it, that remains to be done.
+    fn put(&self, newcomer: Entry) -> Put<'_, P> {
         let (home, hash) = self.home(newcomer.key_bytes());
-        let now = newcomer.vouched_at().unwrap_or(Moment::from_nanos(0));
-        let cost = Cost { hash, weight: newcomer.weight(), now, expires_at: newcomer.expires_at() };
+        let cost = cost_of(&newcomer, hash);
+        let now = cost.now;
         if cost.weight > self.limits.weight {
             let is_copy = !newcomer.is_absent();
             self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
-            return Admission::Refused(Refusal::TooLarge);
+            return Put::Done(Admission::Refused(Refusal::TooLarge));
+        }
+        if self.is_large(cost.weight) {
+            return self.put_large(home, newcomer, cost);
         }
         let (replaced, left, crowding) = {
             let mut shard = self.write(home);
@@ -166,29 +173,58 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         };
         drop(replaced);
         match (left, crowding) {
-            (Some((_, Removal::Refused)), _) => Admission::Refused(Refusal::Policy),
-            (_, None) => Admission::Stored,
-            (_, Some(newcomer)) => self.make_room(home, &newcomer, &cost),
+            (Some((_, Removal::Refused)), _) => Put::Done(Admission::Refused(Refusal::Policy)),
+            (_, None) => Put::Done(Admission::Stored),
+            (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
     }
 
-    fn make_room(&self, home: &Locked<P>, newcomer: &Entry, cost: &Cost) -> Admission {
-        let mut admission = Admission::Stored;
-        while let Some(full) = self.shard_to_shrink(home) {
-            let left = {
-                let mut shard = self.write(full);
-                let newcomer = shard.slot_of(cost.hash, newcomer);
-                shard.evict(cost.now, newcomer).map(|left| {
-                    self.apply(full, Change::default().minus(&left.0));
-                    full.tally.left(left)
-                })
-            };
-            // Nobody, if others emptied the shard meanwhile: look again.
-            if let Some((_, Removal::Refused)) = left {
-                admission = Admission::Refused(Refusal::Policy);
+    /// Whether an entry of this weight may displace a great many others.
+    fn is_large(&self, weight: u64) -> bool {
+        let entries = self.total.entries.load(Ordering::Relaxed).max(1);
+        weight / LARGE > self.total.bytes.load(Ordering::Relaxed) / entries
+    }
+
+    /// Puts an entry in that may displace a great many others. The policy decides first: it is admitted
+    /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
+    /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
+    /// and nothing is brought back that was removed meanwhile.
+    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: Cost) -> Put<'a, P> {
+        let (replaced, left, is_refused) = {
+            let mut shard = self.write(home);
+            let arrival = Change::insert(&newcomer);
+            let (slot, replaced) = shard.insert(newcomer.clone(), &cost);
+            let mut change = replaced.iter().fold(arrival, Change::minus);
+            let mut left = Vec::new();
+            while left.len() < STEP
+                && let Some(limit) = self.limit_passed(change)
+                && self.is_to_shrink(home, limit, change)
+                && let Some((victim, why)) = shard.evict(cost.now, Some(slot))
+            {
+                change = change.minus(&victim);
+                left.push((victim, why));
+                if why == Removal::Refused {
+                    break;
+                }
             }
+            let is_refused = left.last().is_some_and(|(_, why)| *why == Removal::Refused);
+            if is_refused {
+                for (victim, _) in left.extract_if(.., |(_, why)| *why == Removal::Evicted) {
+                    change = change.plus(&victim);
+                    let (_, hash) = self.home(victim.key_bytes());
+                    let cost = cost_of(&victim, hash);
+                    shard.restore(victim, &cost);
+                }
+            }
+            self.apply(home, change);
+            let left: Vec<_> = left.into_iter().map(|left| home.tally.left(left)).collect();
+            (replaced, left, is_refused)
+        };
+        drop((replaced, left));
+        if is_refused {
+            return Put::Done(Admission::Refused(Refusal::Policy));
         }
-        admission
+        Room::new(self, home, newcomer, cost, true).begin()
     }
 
     /// The limit that what is held would pass after `change`.
@@ -324,8 +360,9 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         Self: 'f,
     {
         match self.put(entry) {
-            Admission::Stored => Box::pin(Stored),
-            refused @ Admission::Refused(_) => Box::pin(ready(Ok(refused))),
+            Put::Done(Admission::Stored) => Box::pin(Stored),
+            Put::Done(refused) => Box::pin(ready(Ok(refused))),
+            Put::Unfinished(room) => Box::pin(room.finish()),
         }
     }
 
@@ -377,6 +414,103 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     fn negative_entries(&self) -> u64 {
         self.shards.iter().map(|locked| locked.tally.negative.load(Ordering::Relaxed)).sum()
     }
+}
+
+/// An insert that has begun.
+enum Put<'a, P: EvictionPolicy> {
+    Done(Admission),
+    /// The entry is in, and others have yet to leave for it.
+    Unfinished(Room<'a, P>),
+}
+
+/// Makes room for a newcomer that is in already, a step at a time. If it is dropped before there is
+/// room, the newcomer leaves.
+struct Room<'a, P: EvictionPolicy> {
+    backend: &'a MemoryBackend<P>,
+    home: &'a Locked<P>,
+    newcomer: Entry,
+    cost: Cost,
+    /// The policy was asked about it, and is not asked again.
+    is_admitted: bool,
+    admission: Admission,
+    is_done: bool,
+}
+
+impl<'a, P: EvictionPolicy> Room<'a, P> {
+    fn new(
+        backend: &'a MemoryBackend<P>,
+        home: &'a Locked<P>,
+        newcomer: Entry,
+        cost: Cost,
+        is_admitted: bool,
+    ) -> Self {
+        let admission = Admission::Stored;
+        Self { backend, home, newcomer, cost, is_admitted, admission, is_done: false }
+    }
+
+    /// The first step.
+    fn begin(mut self) -> Put<'a, P> {
+        if self.step() { Put::Done(self.admission) } else { Put::Unfinished(self) }
+    }
+
+    /// The other steps.
+    async fn finish(mut self) -> Result<Admission> {
+        loop {
+            let_others_run().await;
+            if self.step() {
+                return Ok(self.admission);
+            }
+        }
+    }
+
+    /// Has up to [`STEP`] entries leave. Whether there is room now.
+    fn step(&mut self) -> bool {
+        // Should the policy panic, its shard counts as empty, and there is nothing to take out.
+        self.is_done = true;
+        for _ in 0..STEP {
+            let Some(full) = self.backend.shard_to_shrink(self.home) else { return true };
+            // Nobody, if others emptied the shard meanwhile: look again.
+            if let Some((_, Removal::Refused)) = self.evict_one(full) {
+                self.admission = Admission::Refused(Refusal::Policy);
+            }
+        }
+        self.is_done = false;
+        false
+    }
+
+    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, Removal)> {
+        let mut shard = self.backend.write(full);
+        let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
+            Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
+            newcomer => shard.evict(self.cost.now, newcomer),
+        }?;
+        self.backend.apply(full, Change::default().minus(&left.0));
+        Some(full.tally.left(left))
+    }
+}
+
+impl<P: EvictionPolicy> Drop for Room<'_, P> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let left = {
+            let mut shard = self.backend.write(self.home);
+            let is_there = shard.slot_of(self.cost.hash, &self.newcomer).is_some();
+            let left = is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
+            if let Some(entry) = &left {
+                self.backend.apply(self.home, Change::default().minus(entry));
+            }
+            left.map(|entry| self.home.tally.left((entry, Removal::Refused)))
+        };
+        drop(left);
+    }
+}
+
+/// What a policy is told of an entry whose key has this hash.
+fn cost_of(entry: &Entry, hash: u64) -> Cost {
+    let now = entry.vouched_at().unwrap_or(Moment::from_nanos(0));
+    Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
 }
 
 /// What has been stored. A future without a state: in its box, it takes no memory, where one that had still to store
@@ -438,6 +572,15 @@ impl Change {
         Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_absent().into() }
     }
 
+    fn plus(self, restored: &Entry) -> Self {
+        let Self { entries, bytes, negative } = Self::insert(restored);
+        Self {
+            entries: self.entries + entries,
+            bytes: self.bytes + bytes,
+            negative: self.negative + negative,
+        }
+    }
+
     fn minus(self, left: &Entry) -> Self {
         Self {
             entries: self.entries - 1,
@@ -460,6 +603,9 @@ fn after(counter: &AtomicU64, by: i64) -> u64 {
 fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
+
+/// An entry is large if it weighs more than so many average ones.
+const LARGE: u64 = 4;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;

@@ -98,6 +98,41 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, why).map(|entry| (entry, why))
     }
 
+    /// Makes one entry leave for `newcomer`, which stays: should the policy name it, another leaves in
+    /// its place. `None` if nothing else is held.
+    pub(crate) fn evict_other(
+        &mut self,
+        now: Moment,
+        newcomer: Slot,
+        cost: &Cost,
+    ) -> Option<(Entry, Removal)> {
+        let named = self.policy.victim(now, Pressure::Full, &self.places);
+        if named != Some(newcomer) {
+            return self.evict_named(named, now, newcomer);
+        }
+        // As long as the policy does not know of it, it names another.
+        self.policy.on_remove(newcomer, Removal::Removed);
+        let named = self.policy.victim(now, Pressure::Full, &self.places);
+        let left = self.evict_named(named.filter(|slot| *slot != newcomer), now, newcomer);
+        self.policy.on_restore(newcomer, cost);
+        left
+    }
+
+    fn evict_named(&mut self, named: Option<Slot>, now: Moment, newcomer: Slot) -> Option<(Entry, Removal)> {
+        let slot = named
+            .filter(|&slot| self.places.entry(slot).is_some())
+            .or_else(|| self.places.any_but(Some(newcomer)))?;
+        let why = if self.places.has_expired(slot, now) { Removal::Expired } else { Removal::Evicted };
+        self.take(slot, why).map(|entry| (entry, why))
+    }
+
+    /// Puts an entry back that had left for a newcomer that was refused.
+    pub(crate) fn restore(&mut self, entry: Entry, cost: &Cost) {
+        let slot = self.places.put(low(cost.hash), entry);
+        self.index.insert(low(cost.hash), slot.number());
+        self.policy.on_restore(slot, cost);
+    }
+
     /// Makes one entry leave that has expired, if the policy knows of any.
     pub(crate) fn expire(&mut self, now: Moment) -> Option<Entry> {
         let slot = self.policy.victim(now, Pressure::Expired, &self.places)?;

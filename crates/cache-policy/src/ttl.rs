@@ -73,6 +73,11 @@ impl<P: EvictionPolicy> EvictionPolicy for Ttl<P> {
         self.inner.on_insert(slot, cost);
     }
 
+    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+        self.queue(slot, cost.expires_at);
+        self.inner.on_restore(slot, cost);
+    }
+
     fn on_update(&mut self, slot: Slot, cost: &Cost) {
         self.queue(slot, cost.expires_at);
         self.inner.on_update(slot, cost);

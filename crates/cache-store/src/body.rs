@@ -45,7 +45,8 @@ pub(crate) fn is_in_its_buffer(body: &Bytes) -> bool {
     body.len() >= LARGE
 }
 
-/// `part` of a buffer of `len` bytes; a copy, if it would keep more than twice its own length alive.
+/// `part` of a buffer of `len` bytes; a copy, if it would keep more than twice its own length
+/// alive.
 pub(crate) fn part_of(len: usize, part: Bytes) -> Bytes {
     if len <= (2 * part.len()).max(LARGE) { part } else { Bytes::copy_from_slice(&part) }
 }
@@ -53,12 +54,13 @@ pub(crate) fn part_of(len: usize, part: Bytes) -> Bytes {
 /// The body of an answer as it comes.
 pub(crate) struct Chunks {
     pub(crate) chunks: BoxStream<'static, object_store::Result<Bytes>>,
-    /// Each chunk has a buffer of its own, as long as itself, and none crosses a multiple of the step.
+    /// Each chunk has a buffer of its own, as long as itself, and none crosses a multiple of the
+    /// step.
     pub(crate) are_whole: bool,
 }
 
-/// The body of `answer`. A file is read in steps that end at multiples of `step`, each by one blocking call:
-/// object_store's own stream would make one for every 8 KiB.
+/// The body of `answer`. A file is read in steps that end at multiples of `step`, each by one
+/// blocking call: object_store's own stream would make one for every 8 KiB.
 pub(crate) fn chunks(answer: GetResult, step: u64) -> Chunks {
     match answer.payload {
         GetResultPayload::Stream(chunks) => Chunks { chunks, are_whole: false },

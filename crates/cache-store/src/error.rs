@@ -89,8 +89,8 @@ fn says_that_it_exists(body: &str) -> bool {
     code.is_some_and(|code| code.trim_end().ends_with("AlreadyExists"))
 }
 
-/// Whether the store may have refused the form of a request rather than failed: it has no ranges, or no `If-Match`. The
-/// same question in a plainer form may be answered.
+/// Whether the store may have refused the form of a request rather than failed: it has no ranges,
+/// or no `If-Match`. The same question in a plainer form may be answered.
 pub(crate) fn is_about_form(error: &object_store::Error) -> bool {
     use object_store::Error as E;
     match error {
@@ -130,7 +130,8 @@ pub(crate) fn is_past_end(error: &object_store::Error) -> bool {
         && (is_unsatisfiable || status_of(&cause) == Some(416))
 }
 
-/// What the innermost error says. The outer ones name the object, whose path may have any words in it.
+/// What the innermost error says. The outer ones name the object, whose path may have any words in
+/// it.
 fn root_cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {

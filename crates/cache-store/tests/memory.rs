@@ -1,5 +1,5 @@
-//! What reads hold beside what the backend holds, by the allocator: a process of its own, for nothing else may allocate
-//! meanwhile.
+//! What reads hold beside what the backend holds, by the allocator: a process of its own, for
+//! nothing else may allocate meanwhile.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 

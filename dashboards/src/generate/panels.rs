@@ -112,8 +112,7 @@ pub(super) const ROWS: &[Row] = &[
             Panel {
                 title: "Hit ratio",
                 description: "Reads answered with a copy that was held, among all that were answered with an object. A copy \
-                    that the store confirmed counts as a hit. With a CachedStore it is the object's version that was held: \
-                    whether the bytes were, too, is under \"Blocks by result\".",
+                    that the store confirmed counts as a hit. With a CachedStore all its bytes were held, too.",
                 unit: "percentunit",
                 decimals: Some(1),
                 nothing: "no reads",
@@ -362,7 +361,7 @@ pub(super) const ROWS: &[Row] = &[
             Panel {
                 title: "Money per hour",
                 description: "Saved: requests and bytes that the store was spared, at the prices that are set at the top. \
-                    Spent: requests for reads, puts and bytes from the store; deletes are free of charge.",
+                    Spent: requests for reads, writes, lists and bytes from the store; deletes are free of charge.",
                 unit: "currencyUSD",
                 colors: &[("saved", "green"), ("spent", "orange")],
                 queries: &[
@@ -383,7 +382,7 @@ pub(super) const ROWS: &[Row] = &[
                         r#"
                         3600 * (
                           sum(rate(object_cache_origin_requests_total{.., op=~"read|blocks|bypass"}[$__rate_interval])) / 1000 * $price_get
-                          + sum(rate(object_cache_origin_requests_total{.., op="put"}[$__rate_interval])) / 1000 * $price_put
+                          + sum(rate(object_cache_origin_requests_total{.., op=~"put|copy|rename|multipart|list"}[$__rate_interval])) / 1000 * $price_put
                           + sum(rate(object_cache_io_bytes_total{.., source="origin"}[$__rate_interval])) / 2^30 * $price_gb
                         )
                     "#,

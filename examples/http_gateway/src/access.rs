@@ -21,9 +21,9 @@ use crate::connection::Connection;
 
 /// A request that has ended, and its response.
 ///
-/// Its `Display` is a line of the Common Log Format, with the `Cache-Status` and the seconds that it
-/// took appended. `-` stands for what is not known; a response that the client did not wait for has no
-/// status.
+/// Its `Display` is a line of the Common Log Format, with the `Cache-Status` and the seconds that
+/// it took appended. `-` stands for what is not known; a response that the client did not wait for
+/// has no status.
 ///
 /// ```text
 /// 127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] "GET /a.txt HTTP/1.1" 200 1234 "object-cache; hit" 0.002

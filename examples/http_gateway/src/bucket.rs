@@ -26,8 +26,9 @@ pub struct Bucket {
 /// How a bucket is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BucketOptions {
-    /// Whether it may be asked without TLS: `http://…` as the bucket, or as the endpoint of one. Everybody
-    /// on the way can then read and change what is sent, and use the credentials again. Default: false.
+    /// Whether it may be asked without TLS: `http://…` as the bucket, or as the endpoint of one.
+    /// Everybody on the way can then read and change what is sent, and use the credentials again.
+    /// Default: false.
     pub allow_http: bool,
     /// Whether symbolic links that lead out of a folder are followed. Default: false.
     pub follow_links: bool,
@@ -40,8 +41,8 @@ impl Bucket {
     ///
     /// # Errors
     ///
-    /// If there is no such folder, or the URL cannot be read, is of a store that was not built in, lacks a setting, or
-    /// begins with `http:`.
+    /// If there is no such folder, or the URL cannot be read, is of a store that was not built in,
+    /// lacks a setting, or begins with `http:`.
     pub fn open(
         place: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -93,7 +94,8 @@ impl Bucket {
         })
     }
 
-    /// Whether the bucket answers, and knows who asks: reads its `index.html`, which need not be there.
+    /// Whether the bucket answers, and knows who asks: reads its `index.html`, which need not be
+    /// there.
     ///
     /// # Errors
     ///

@@ -7,8 +7,9 @@
 //! | `s-maxage`, else `max-age` | revalidates it at that age, if its own rule would do so later |
 //! | `s-maxage`, `must-revalidate`, `proxy-revalidate` | never serves it stale |
 //!
-//! The directives only shorten what the rules of the gateway allow: an object's `max-age` alone never
-//! makes it skip a request. A directive with field names (`no-cache="set-cookie"`) counts as one without.
+//! The directives only shorten what the rules of the gateway allow: an object's `max-age` alone
+//! never makes it skip a request. A directive with field names (`no-cache="set-cookie"`) counts as
+//! one without.
 
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub(crate) struct Directives {
     s_maxage: Option<Duration>,
 }
 
-/// Whether a shared cache may keep an object with these attributes: their `Cache-Control` has neither
-/// `no-store` nor `private`. For `CachedStoreBuilder::cache_if`.
+/// Whether a shared cache may keep an object with these attributes: their `Cache-Control` has
+/// neither `no-store` nor `private`. For `CachedStoreBuilder::cache_if`.
 pub fn may_be_cached(_: &ObjectMeta, attributes: &Attributes) -> bool {
     !Directives::of(attributes).no_store
 }
@@ -87,8 +88,8 @@ fn shorten(age: &mut Option<Duration>, argument: Option<&str>) {
     *age = Some(age.map_or(given, |known| known.min(given)));
 }
 
-/// The directives of a list. A comma inside a quoted string separates nothing. A semicolon separates
-/// too: a wrong `private; max-age=0` is obeyed.
+/// The directives of a list. A comma inside a quoted string separates nothing. A semicolon
+/// separates too: a wrong `private; max-age=0` is obeyed.
 fn split(field: &str) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let separators = move |char: char| {

@@ -55,8 +55,8 @@ pub(crate) fn field(
     field
 }
 
-/// The value of the field in an answer that is an error, which the status `sent` tells the client. What was
-/// cached of the object is not known then.
+/// The value of the field in an answer that is an error, which the status `sent` tells the client.
+/// What was cached of the object is not known then.
 pub(crate) fn of_error(error: &object_store::Error, sent: StatusCode) -> String {
     match failure::kind(error) {
         Some(ErrorKind::Timeout) => "object-cache; fwd=miss; detail=timeout".to_owned(),

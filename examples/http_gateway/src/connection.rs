@@ -11,8 +11,8 @@
 //! Beside that, the client has to take some bytes of a response within each `write_timeout`. A body
 //! that the store sends slowly is the cached store's to limit (`origin_timeout`).
 //!
-//! One future drives the connection and looks at its limits after each poll: they only change while it
-//! is polled, so that no timer needs a task of its own.
+//! One future drives the connection and looks at its limits after each poll: they only change while
+//! it is polled, so that no timer needs a task of its own.
 
 use std::{
     collections::BTreeMap,

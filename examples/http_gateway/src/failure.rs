@@ -38,12 +38,6 @@ pub fn describe(error: &object_store::Error) -> String {
     }
 }
 
-/// A body that ends before the announced length, without an error of the store.
-pub(crate) fn short(sent: u64, announced: u64) -> object_store::Error {
-    let message = format!("the store sent {sent} of {announced} bytes");
-    object_store::Error::Generic { store: "http_gateway", source: message.into() }
-}
-
 /// What the cache makes of the error. `None`, if it only passed on what the store said.
 pub(crate) fn kind(error: &object_store::Error) -> Option<ErrorKind> {
     find::<Error>(error).map(Error::kind)
@@ -62,11 +56,11 @@ fn find<E: StdError + 'static>(error: &object_store::Error) -> Option<&E> {
     iter::successors(Some(first), |error| (*error).source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// What a store, or the cache over it, calls a body that ends before the length that it had at first.
-const SHORT: [&str; 5] = [
+/// What a store, or the cache over it, calls a body that ends before the length that it had at
+/// first.
+const SHORT: [&str; 4] = [
     "Out of range of file",
     "is not as long as the origin said",
     "the body never ends",
     "failed to fill whole buffer",
-    "the store sent ",
 ];

@@ -1,7 +1,8 @@
 //! A folder of this machine as a bucket, whose objects are the regular files in it.
 //!
-//! A symbolic link is followed as long as it stays in the folder. One that leads out of it is refused:
-//! whoever may write into the folder could else show the world any file that this process can read.
+//! A symbolic link is followed as long as it stays in the folder. One that leads out of it is
+//! refused: whoever may write into the folder could else show the world any file that this process
+//! can read.
 
 use std::{fmt, fs, io, path::PathBuf};
 

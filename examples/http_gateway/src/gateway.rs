@@ -77,8 +77,8 @@ impl Gateway {
         Self { store, rules, obeys: true, redirects: true, metrics_path: None, registry, on_failure }
     }
 
-    /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Default: zero, which
-    /// is no `ttl`.
+    /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Default: zero,
+    /// which is no `ttl`.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.rules.default.max_age = max_age;
         self
@@ -99,15 +99,15 @@ impl Gateway {
         self
     }
 
-    /// Whether `/docs` leads to `/docs/` if there is a `docs/index.html`, but no object `docs`. To find
-    /// out costs another request to the store for each path without an object. Default: true.
+    /// Whether `/docs` leads to `/docs/` if there is a `docs/index.html`, but no object `docs`. To
+    /// find out costs another request to the store for each path without an object. Default: true.
     pub fn redirect_folders(mut self, redirects: bool) -> Self {
         self.redirects = redirects;
         self
     }
 
-    /// Shows the figures for Prometheus at this path of the public address too. An object whose key is
-    /// this path cannot be had. Default: only [`admin`](Self::admin) shows them.
+    /// Shows the figures for Prometheus at this path of the public address too. An object whose key
+    /// is this path cannot be had. Default: only [`admin`](Self::admin) shows them.
     pub fn metrics_path(mut self, path: &str) -> Self {
         self.metrics_path = Some(path.to_owned());
         self
@@ -132,8 +132,9 @@ impl Gateway {
     }
 
     /// The service for those who run it, on an address of its own: `/metrics` for Prometheus, and
-    /// `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A bucket
-    /// that fails is no reason to stop sending clients here: what is cached may still be served.
+    /// `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A
+    /// bucket that fails is no reason to stop sending clients here: what is cached may still be
+    /// served.
     pub fn admin(&self, health: &Health) -> Router {
         let (registry, health) = (self.registry.clone(), health.clone());
         Router::new()
@@ -297,7 +298,7 @@ impl Gateway {
         let own = known.status.as_ref();
         let first_asked = head.and_then(|head| head.status.as_ref()).or(own);
         headers.extend(self.cache_fields(&known, first_asked, own, code));
-        let body = self.body(key, sent.end - sent.start, first, body);
+        let body = self.body(key, first, body);
         Ok((code, headers, body).into_response())
     }
 
@@ -317,7 +318,8 @@ impl Gateway {
         match self.store.get_opts(key, options).await {
             Ok(mut head) if range::of_size(range, head.meta.size).is_none() => {
                 let mut object = Known::of(&mut head);
-                // How that came to be known is beside the point: it was the range that was asked for.
+                // How that came to be known is beside the point: it was the range that was asked
+                // for.
                 object.status = None;
                 let mut response = self.not_satisfiable(&object);
                 let status = cache_status::of_error(&error, response.status());
@@ -328,8 +330,8 @@ impl Gateway {
         }
     }
 
-    /// What the cache has for `key`, unless the object's `Cache-Control` forbids to serve it like that:
-    /// then it is revalidated. What is fresh has cost no request before that.
+    /// What the cache has for `key`, unless the object's `Cache-Control` forbids to serve it like
+    /// that: then it is revalidated. What is fresh has cost no request before that.
     async fn get(&self, key: &Path, mut options: GetOptions) -> object_store::Result<GetResult> {
         let answer = self.store.get_opts(key, options.clone()).await?;
         let directives = Directives::of(&answer.attributes);
@@ -352,7 +354,8 @@ impl Gateway {
         Some(own.map_or(ours, |own| own.min(ours))).filter(|lifetime| !lifetime.is_zero())
     }
 
-    /// To `docs/`, if there is no object `docs`, but a `docs/index.html`. `None`, if there is neither.
+    /// To `docs/`, if there is no object `docs`, but a `docs/index.html`. `None`, if there is
+    /// neither.
     async fn redirect(&self, key: &Path, uri: &Uri) -> Option<object_store::Result<Response>> {
         if !self.redirects || key::is_index(uri.path()) {
             return None;
@@ -422,23 +425,12 @@ impl Gateway {
     fn body(
         &self,
         key: &Path,
-        len: u64,
         first: Option<Bytes>,
         rest: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Body {
         let (key, on_failure) = (key.clone(), Arc::clone(&self.on_failure));
-        let body = stream::iter(first.map(Ok)).chain(rest);
-        let whole = stream::try_unfold((body, 0), move |(mut body, sent)| async move {
-            match body.try_next().await? {
-                Some(bytes) => {
-                    let sent = sent + bytes.len() as u64;
-                    Ok(Some((bytes, (body, sent))))
-                }
-                None if sent < len => Err(failure::short(sent, len)),
-                None => Ok(None),
-            }
-        });
-        Body::from_stream(whole.inspect_err(move |error| on_failure(&key, error)))
+        let rest = rest.inspect_err(move |error| on_failure(&key, error));
+        Body::from_stream(stream::iter(first.map(Ok)).chain(rest))
     }
 }
 

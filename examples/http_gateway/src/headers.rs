@@ -36,8 +36,9 @@ pub(crate) fn of_object(meta: &ObjectMeta, attributes: &Attributes) -> HeaderMap
     headers
 }
 
-/// The metadata that users gave the object, under the names that S3 has for it. What cannot be a field
-/// of HTTP is left out, and so is what clients might refuse for its size, in the order of the names.
+/// The metadata that users gave the object, under the names that S3 has for it. What cannot be a
+/// field of HTTP is left out, and so is what clients might refuse for its size, in the order of the
+/// names.
 fn metadata(attributes: &Attributes) -> HeaderMap {
     let mut known: Vec<(&str, &str)> = attributes
         .iter()

@@ -12,8 +12,8 @@ use cache_facade::object_store::{
 };
 use futures_util::{StreamExt, stream::BoxStream};
 
-/// A bucket in memory whose tags are its own: `InMemory` counts from zero, so that after a restart a
-/// browser's copy would have the tag of another object.
+/// A bucket in memory whose tags are its own: `InMemory` counts from zero, so that after a restart
+/// a browser's copy would have the tag of another object.
 #[derive(Debug)]
 pub struct Memory {
     store: InMemory,

@@ -27,6 +27,10 @@ pub struct Options {
     pub capacity: u64,
     /// The largest object that is held, in bytes.
     pub max_object_size: Option<u64>,
+    /// How many requests of reads the bucket may have to answer at once.
+    pub max_in_flight: usize,
+    /// How long a request may wait until it is one of those.
+    pub queue_timeout: Duration,
     /// What clients can hold on to.
     pub limits: Limits,
     /// Whether each request is a line on the standard output.
@@ -51,6 +55,9 @@ The bucket
   --capacity BYTES     how much of it is cached; 268435456
   --max-object-size BYTES
                        larger objects are not cached; no limit
+  --max-in-flight N    how many requests it has to answer at once; more wait; 1024
+  --queue-timeout SECONDS
+                       for how long; then the response is 504; 10
 
 Freshness
   --max-age SECONDS    how long an object is served without a request to the bucket; 0
@@ -103,6 +110,8 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
                 "--no-check" => options.check = false,
                 "--capacity" => options.capacity = read(&value()?)?,
                 "--max-object-size" => options.max_object_size = Some(read(&value()?)?),
+                "--max-in-flight" => options.max_in_flight = read(&value()?)?,
+                "--queue-timeout" => options.queue_timeout = seconds(&value()?)?,
                 "--max-age" => rule.max_age = seconds(&value()?)?,
                 "--stale-while-revalidate" => rule.stale_while_revalidate = seconds(&value()?)?,
                 "--stale-if-error" => rule.stale_if_error = seconds(&value()?)?,
@@ -125,6 +134,9 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
         options.rules.default.check()?;
         if options.limits.connections == 0 {
             return Err("--connections 0 would serve nobody".to_owned());
+        }
+        if options.max_in_flight == 0 {
+            return Err("--max-in-flight 0 would ask the bucket for nothing".to_owned());
         }
         let Limits { header_timeout, idle_timeout, write_timeout, .. } = options.limits;
         if [header_timeout, idle_timeout, write_timeout].contains(&Duration::ZERO) {
@@ -155,6 +167,8 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
             .freshness(self.rules.default.freshness())
             .time_to_live(time_to_live)
             .max_capacity(self.capacity)
+            .max_in_flight(self.max_in_flight)
+            .queue_timeout(self.queue_timeout)
             // No block may be larger than all of them together.
             .block_size(BLOCK_SIZE.min(self.capacity.max(1)));
         for (prefix, rule) in &self.rules.by_prefix {
@@ -182,6 +196,8 @@ impl Default for Options {
             obey_cache_control: true,
             capacity: 256 * 1024 * 1024,
             max_object_size: None,
+            max_in_flight: 1024,
+            queue_timeout: Duration::from_secs(10),
             limits: Limits::default(),
             access_log: false,
         }
@@ -217,7 +233,7 @@ mod tests {
     fn each_option_is_read() {
         assert_eq!(parse(""), Ok(Some(Options::default())));
         let line = "--listen [::1]:0 --admin 127.0.0.1:9 s3://bucket/a --allow-http --follow-links --no-check \
-            --capacity 1000 --max-object-size 10 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
+            --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
             --freshness static/=immutable --ignore-cache-control --access-log --connections 7 \
             --header-timeout 1 --idle-timeout 2 --write-timeout 3 --drain-timeout 0";
         let rule = |max_age, stale_while_revalidate, stale_if_error| Rule {
@@ -238,6 +254,8 @@ mod tests {
             obey_cache_control: false,
             capacity: 1000,
             max_object_size: Some(10),
+            max_in_flight: 8,
+            queue_timeout: secs(4),
             limits: Limits {
                 connections: 7,
                 header_timeout: secs(1),
@@ -283,6 +301,7 @@ mod tests {
             "--freshness static/",
             "--freshness static/=fresh",
             "--connections 0",
+            "--max-in-flight 0",
             "--header-timeout 0",
             "--idle-timeout 0",
             "--write-timeout 0",

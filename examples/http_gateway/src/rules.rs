@@ -10,8 +10,8 @@ use cache_facade::Freshness;
 pub struct Rule {
     /// Without a request. `Duration::MAX` is for objects that never change.
     pub max_age: Duration,
-    /// After that, at once, while a request in the background revalidates it (RFC 5861 section 3). Not
-    /// beside a `max_age` of zero.
+    /// After that, at once, while a request in the background revalidates it (RFC 5861 section 3).
+    /// Not beside a `max_age` of zero.
     pub stale_while_revalidate: Duration,
     /// After that, if the bucket fails to answer (RFC 5861 section 4).
     pub stale_if_error: Duration,
@@ -27,7 +27,8 @@ pub struct Rules {
 }
 
 impl Rule {
-    /// Reads `max-age=60, stale-while-revalidate=30, stale-if-error=600`, in seconds, or `immutable`.
+    /// Reads `max-age=60, stale-while-revalidate=30, stale-if-error=600`, in seconds, or
+    /// `immutable`.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! A server for clients that nobody vouches for: what each of them can hold on to has a limit.
 //!
-//! Over the limit of connections a new client is not turned away: the connection that has waited longest
-//! for a request is closed instead, so that many clients that say nothing, or half of something, do not
-//! make the server deaf. If all are being served, new ones wait in the queue of the listener.
+//! Over the limit of connections a new client is not turned away: the connection that has waited
+//! longest for a request is closed instead, so that many clients that say nothing, or half of
+//! something, do not make the server deaf. If all are being served, new ones wait in the queue of
+//! the listener.
 
 use std::{
     convert::Infallible,
@@ -40,18 +41,18 @@ use crate::{
 /// What a client can hold on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections there may be at a time. Zero is one. Default: 400, since most systems let a
-    /// process have 1,024 open files, and a response may need one too.
+    /// How many connections there may be at a time. Zero is one. Default: 400, since most systems
+    /// let a process have 1,024 open files, and a response may need one too.
     pub connections: usize,
-    /// How long a request may take to arrive: from the connection's beginning, or its first byte, to
-    /// the end of its header. Default: 10 s.
+    /// How long a request may take to arrive: from the connection's beginning, or its first byte,
+    /// to the end of its header. Default: 10 s.
     pub header_timeout: Duration,
     /// How long a connection may stay open between two requests. Default: 60 s.
     pub idle_timeout: Duration,
     /// How long a client may take nothing of a response. Default: 30 s.
     pub write_timeout: Duration,
-    /// How long responses may go on after the server was asked to stop. Zero waits for none. Default:
-    /// 30 s.
+    /// How long responses may go on after the server was asked to stop. Zero waits for none.
+    /// Default: 30 s.
     pub drain_timeout: Duration,
 }
 

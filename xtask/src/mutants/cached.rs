@@ -13,6 +13,7 @@ const PLAN: &str = "crates/cache-store/src/cached/plan.rs";
 const HEAD: &str = "crates/cache-store/src/cached/head.rs";
 const OBSERVE: &str = "crates/cache-store/src/cached/observe.rs";
 const READ: &str = "crates/cache-store/src/cached/read.rs";
+const READ_METER: &str = "crates/cache-store/src/cached/read_meter.rs";
 const READER: &str = "crates/cache-store/src/cached/reader.rs";
 const RANGES: &str = "crates/cache-store/src/cached/ranges.rs";
 const WRITE: &str = "crates/cache-store/src/cached/write.rs";
@@ -362,7 +363,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "it is asked whether a head is current, though the bytes have to come anyway",
             edits: &[Edit {
                 path: HEAD,
-                text: "Some(held) if self.is_at_hand(&location, held, &want).await => {",
+                text: "Some(held) if self.is_at_hand_in_time(&location, held, &want).await? => {",
                 replacement: "Some(held) => {",
             }],
         },
@@ -384,8 +385,9 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "several ranges of what cannot be held are asked for twice",
             edits: &[Edit {
                 path: RANGES,
-                text: "Some(answer) => read_once(shared, location, ranges, first, answer).await,",
-                replacement: "Some(_) => pass(shared, location, ranges).await,",
+                text: "let read = read_once(shared, location, ranges, first, answer, &status).await;",
+                replacement: "let _ = (first, answer);
+                    let read = pass(shared, location, ranges).await;",
             }],
         },
         ["ranges", "what_cannot_be_held_is_one_request_for_what_is_near"],
@@ -568,5 +570,63 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             }],
         },
         ["observations", "a_list_without_quotes_or_with_finer_dates_shows_the_same_version"],
+    ),
+    (
+        Mutant {
+            name: "requests for blocks go round max_in_flight",
+            edits: &[Edit {
+                path: FILLS,
+                text: "Some(heads) => heads.request_permit().await.map(Some),",
+                replacement: "Some(_) => Ok(None),",
+            }],
+        },
+        ["limits", "no_more_requests_of_reads_are_unanswered_at_once_than_max_in_flight"],
+    ),
+    (
+        Mutant {
+            name: "waiting for a permit counts as the store's silence",
+            edits: &[Edit { path: FILL, text: "if source.queue.is_some() {", replacement: "if false {" }],
+        },
+        ["limits", "waiting_for_a_turn_is_not_the_stores_silence"],
+    ),
+    (
+        Mutant {
+            name: "a body that ends early is a hit",
+            edits: &[Edit {
+                path: READ_METER,
+                text: "None if self.left > 0 => self.end(ReadResult::Error(ErrorKind::Unavailable)),",
+                replacement: "",
+            }],
+        },
+        ["results", "a_body_that_breaks_off_is_an_error_and_its_request_has_failed"],
+    ),
+    (
+        Mutant {
+            name: "a request whose body broke off is done",
+            edits: &[Edit {
+                path: FILL,
+                text: "source.sent.fail(error.kind());",
+                replacement: "let _ = (error, source);",
+            }],
+        },
+        ["results", "a_body_that_breaks_off_is_an_error_and_its_request_has_failed"],
+    ),
+    (
+        Mutant {
+            name: "a read with fetched bytes is a hit",
+            edits: &[Edit {
+                path: READ_METER,
+                text: "            _ if has_fetched => ReadResult::Fetched,\n",
+                replacement: "",
+            }],
+        },
+        ["results", "each_read_has_one_result"],
+    ),
+    (
+        Mutant {
+            name: "what is read ahead of time counts as hit or missed",
+            edits: &[Edit { path: READER, text: "        self.is_read = false;\n", replacement: "" }],
+        },
+        ["results", "what_is_read_ahead_of_time_is_no_read_and_counts_no_blocks"],
     ),
 ];

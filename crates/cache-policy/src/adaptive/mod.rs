@@ -238,6 +238,15 @@ impl EvictionPolicy for Adaptive {
         self.ranking.insert(slot, hash, weight);
     }
 
+    /// The miniatures do not see it: nobody has asked for it.
+    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+        let (hash, weight) = (fingerprint(cost.hash), Weight::new(cost.weight));
+        if self.is_sampled(hash) {
+            self.sampled.add(weight);
+        }
+        self.ranking.restore(slot, hash, weight);
+    }
+
     fn on_update(&mut self, slot: Slot, cost: &Cost) {
         let weight = Weight::new(cost.weight);
         if let Some((_, old)) = self.ranking.reweigh(slot, weight).filter(|(hash, _)| self.is_sampled(*hash))

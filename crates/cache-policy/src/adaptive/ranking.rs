@@ -95,6 +95,13 @@ enum Region {
     Main = 32,
 }
 
+/// Of a list. Whatever is at the back leaves before the others.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
 impl Node {
     fn absent() -> Self {
         Self { seen: AtomicU32::new(0), hash: 0, weight: Weight::default(), list: NO_LIST }
@@ -153,6 +160,18 @@ impl Ranking {
             && (self.main_has_room(weight) || past.is_some_and(|past| self.is_proven(seen, weight, past)));
         self.push(if is_proven { Region::Main } else { Region::Window }, slot);
         self.fill_main();
+    }
+
+    /// An entry that was evicted is back, as it was, and among the first to leave. No time passes, and
+    /// it was not used.
+    pub(super) fn restore(&mut self, slot: Slot, hash: u32, weight: Weight) {
+        let now = *self.clock.get_mut();
+        let seen = self.history.take(hash, now).unwrap_or(Seen::new(now, 1)).unmarked();
+        reach(&mut self.nodes, slot.index(), Node::absent);
+        self.unlink(slot);
+        self.nodes[slot.index()] = Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
+        let is_for_main = self.way == Way::Density && self.main_has_room(weight);
+        self.push_at(if is_for_main { Region::Main } else { Region::Window }, slot, End::Back);
     }
 
     /// A hit of `slot`, and by what it is known.
@@ -385,10 +404,17 @@ impl Ranking {
 
     /// Moves `slot` to the front of its list in `region`, from wherever it is. Which list that is.
     fn push(&mut self, region: Region, slot: Slot) -> u32 {
+        self.push_at(region, slot, End::Front)
+    }
+
+    fn push_at(&mut self, region: Region, slot: Slot, end: End) -> u32 {
         self.unlink(slot);
         let list = region as u32 + self.list_of(slot);
         self.occupied |= 1 << list;
-        self.lists.push_front(list as usize, slot);
+        match end {
+            End::Front => self.lists.push_front(list as usize, slot),
+            End::Back => self.lists.push_back(list as usize, slot),
+        }
         let node = &mut self.nodes[slot.index()];
         node.list = u8::try_from(list).unwrap_or(NO_LIST);
         let (number, weight) = (node.list, node.weight);

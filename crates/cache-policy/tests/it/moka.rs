@@ -68,7 +68,7 @@ fn absurd_limits_hold_too() {
 
 /// `n` entries, of which those with odd numbers have expired at 10.
 fn filled(n: usize) -> (MokaBackend, Vec<String>) {
-    let backend = MokaBackend::builder().build().unwrap();
+    let backend = MokaBackend::builder().build().expect("the settings are good");
     let keys: Vec<_> = (0..n).map(|n| format!("key/{n}")).collect();
     for (n, key) in keys.iter().enumerate() {
         hold(&backend, &expiring(key, 10, 0, if n % 2 == 1 { 10 } else { 100 }));

@@ -143,8 +143,9 @@ impl Blocks {
         }
     }
 
-    /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those that lie near to each
-    /// other, from the first on. Those that are on their way are removed when they have arrived.
+    /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those
+    /// that lie near to each other, from the first on. Those that are on their way are removed when
+    /// they have arrived.
     pub(super) async fn remove_all(self: Arc<Self>, location: &Path, size: Option<u64>) {
         let (mut start, mut n_absent) = (0, 0);
         while size.map_or(n_absent < ABSENT_MAX, |size| start < size) {
@@ -265,5 +266,6 @@ fn key_at(location: &Path, start: u64) -> String {
     format!("b/{start}/{location}")
 }
 
-/// After how many blocks in a row that are not there the blocks of an object of unknown size are taken for removed.
+/// After how many blocks in a row that are not there the blocks of an object of unknown size are
+/// taken for removed.
 const ABSENT_MAX: u64 = 16;

@@ -1,7 +1,9 @@
-//! How much memory reads under way may hold beside the backend's capacity, and how many tasks finish their blocks.
+//! How much memory reads under way may hold beside the backend's capacity, and how many tasks
+//! finish their blocks.
 //!
-//! Nobody waits for room here: a reader that holds some may be paused for ever, so waiting could be in vain. Without
-//! room a fetch passes its bytes on and collects no block; a cached block is looked up again when its turn comes.
+//! Nobody waits for room here: a reader that holds some may be paused for ever, so waiting could be
+//! in vain. Without room a fetch passes its bytes on and collects no block; a cached block is
+//! looked up again when its turn comes.
 
 use std::sync::Arc;
 
@@ -12,8 +14,8 @@ use crate::in_flight::InFlight;
 /// The budget of one cache.
 pub(super) struct Budget {
     all: InFlight,
-    /// The part of it that blocks may take which wait for a reader to get there: else paused readers of what is at hand
-    /// would keep others from collecting what is not.
+    /// The part of it that blocks may take which wait for a reader to get there: else paused
+    /// readers of what is at hand would keep others from collecting what is not.
     pinned: InFlight,
     tails: Arc<Semaphore>,
 }
@@ -57,6 +59,6 @@ impl Budget {
 /// Blocks that wait for their reader may take one in so many bytes of the budget.
 const PINNED_SHARE: u64 = 4;
 
-/// How many blocks are read to their end in the background at a time. While there are so many, the beginnings of
-/// others are dropped.
+/// How many blocks are read to their end in the background at a time. While there are so many, the
+/// beginnings of others are dropped.
 const TAILS_MAX: usize = 32;

@@ -104,8 +104,8 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// Blocks that are missing are fetched by one request if there are at most so many bytes between them, which are
-    /// fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    /// Blocks that are missing are fetched by one request if there are at most so many bytes
+    /// between them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
         self.coalesce_gap = bytes;
         self
@@ -132,11 +132,12 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How many bytes of blocks reads under way may hold, beside what the backend holds: blocks that are being fetched,
-    /// blocks on their way to a slow backend, and, for up to a quarter of it, cached blocks for readers that have not got
-    /// there yet. A paused stream holds up to two blocks. Where there is no room, reads go on, and blocks that come are
-    /// passed on and not cached (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero
-    /// is an error of [`build`](Self::build). Default: 1 GiB.
+    /// How many bytes of blocks reads under way may hold beside what the backend holds: blocks that
+    /// are being fetched, blocks on their way to a slow backend, and, for up to a quarter of it,
+    /// blocks for readers that have not got there yet. A paused stream holds up to two blocks. Where
+    /// there is no room, reads go on, and blocks that come are passed on and not cached
+    /// (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero is
+    /// an error of [`build`](Self::build). Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.max_in_flight_bytes = bytes;
         self

@@ -96,7 +96,8 @@ pub(super) enum Step {
 pub(super) enum Broken {
     /// The object is not at that version any more.
     Replaced,
-    /// The store does not take the request in the form that it had here. Another one may be answered.
+    /// The store does not take the request in the form that it had here. Another one may be
+    /// answered.
     Refused(Error),
     /// The store failed.
     Failed(Error),
@@ -109,8 +110,8 @@ struct Came {
     /// The request was answered; of its body there may be nothing yet.
     is_open: bool,
     ended: Option<Result<(), Broken>>,
-    /// The last whole block, or the end of one whose beginning is not in the range; the last piece, if it was not
-    /// collected.
+    /// The last whole block, or the end of one whose beginning is not in the range; the last piece,
+    /// if it was not collected.
     block: Block,
     /// Whole blocks before that one, for readers that are behind.
     retained: VecDeque<Block>,
@@ -443,7 +444,8 @@ impl Fill {
                 }
             }
             Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
-            // The object was longer when its head was fetched. Some stores look at the range before the condition.
+            // The object was longer when its head was fetched. Some stores look at the range before
+            // the condition.
             Err(error) if is_past_end(&error) => Err(Broken::Replaced),
             Err(error) => {
                 let is_refused = is_about_form(&error);
@@ -495,7 +497,8 @@ impl Fill {
         drop(freed);
     }
 
-    /// Takes room for the block that begins with the next byte, if one does. Blocks that came before make way for it.
+    /// Takes room for the block that begins with the next byte, if one does. Blocks that came
+    /// before make way for it.
     fn make_room(&self, came: &mut Came) -> Vec<Block> {
         let start = came.next;
         let blocks = &self.fills.blocks;
@@ -523,7 +526,8 @@ impl Fill {
         freed
     }
 
-    /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole. Gives it back.
+    /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole.
+    /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
         let blocks = &self.fills.blocks;
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
@@ -579,7 +583,8 @@ impl Came {
         self.end_block(block, budget)
     }
 
-    /// `block` is the last one now. The one before it is retained if a reader has yet to get to its end; else returned.
+    /// `block` is the last one now. The one before it is retained if a reader has yet to get to its
+    /// end; else returned.
     fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
         let mut before = mem::replace(&mut self.block, block);
         let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
@@ -699,7 +704,8 @@ impl Drop for FillUse {
 }
 
 impl Broken {
-    /// Whether another request may fare better. A reader that has waited as long as it may does not wait again.
+    /// Whether another request may fare better. A reader that has waited as long as it may does not
+    /// wait again.
     pub(super) fn is_of_its_request(&self) -> bool {
         match self {
             Self::Replaced => false,
@@ -877,5 +883,6 @@ impl Wake for Waiting {
 /// How many blocks a reader waits for that it does not want itself, before it makes a request of its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's sake waits.
+/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's
+/// sake waits.
 const LANDING_MAX: usize = 2;

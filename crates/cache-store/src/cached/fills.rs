@@ -1,7 +1,7 @@
 //! Which answers of the store are on their way, so that readers of the same bytes make one request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
@@ -14,7 +14,7 @@ use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
 use super::{
     blocks::Blocks,
-    budget::Budget,
+    budget::{Budget, Permit},
     fill::{Fill, FillUse, Queue},
     head::Heads,
     plan::Manner,
@@ -31,11 +31,15 @@ pub(super) struct Fills {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) blocks: Arc<Blocks>,
     pub(super) budget: Budget,
+    /// Blocks that the backend was waited for by one who wanted to know whether they are there: the
+    /// reader that is to come takes them from here, so that the backend is not waited for twice.
+    seen: Mutex<VecDeque<Seen>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
-    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a part of it.
+    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
+    /// part of it.
     heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
 }
@@ -46,6 +50,14 @@ pub(super) struct Limits {
     pub(super) max_in_flight_bytes: u64,
     pub(super) coalesce_gap: u64,
     pub(super) origin_timeout: Duration,
+}
+
+struct Seen {
+    location: Path,
+    e_tag: Option<Box<str>>,
+    start: u64,
+    block: Bytes,
+    _permit: Permit,
 }
 
 /// Where bytes are to be had.
@@ -65,9 +77,9 @@ impl Fills {
         limits: Limits,
     ) -> Self {
         let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
-        let budget = Budget::new(max_in_flight_bytes);
+        let (budget, seen) = (Budget::new(max_in_flight_bytes), Mutex::default());
         let (heads, table) = (OnceLock::new(), Mutex::default());
-        Self { cache, clock, store, blocks, budget, coalesce_gap, origin_timeout, heads, table }
+        Self { cache, clock, store, blocks, budget, seen, coalesce_gap, origin_timeout, heads, table }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -75,8 +87,9 @@ impl Fills {
         let _ = self.heads.set(heads.downgrade());
     }
 
-    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a request for a head
-    /// has come to its end before blocks are asked for, and one for blocks needs no other.
+    /// Waits until one more request may be sent. It is never waited for by one that has a permit: a
+    /// request for a head has come to its end before blocks are asked for, and one for blocks needs
+    /// no other.
     fn queue(self: &Arc<Self>) -> Queue {
         let fills = Arc::clone(self);
         async move {
@@ -95,21 +108,25 @@ impl Fills {
         table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
     }
 
-    /// The span of `wanted` that one request has to bring: from the first block that is neither cached nor in flight to
-    /// the end of the last such block. `None` if there is none.
+    /// The span of `wanted` that one request has to bring: from the first block that is neither
+    /// cached nor in flight to the end of the last such block. `None` if there is none.
     ///
-    /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks between the two count
-    /// as missing. If all at the front are there, those behind them are left to the reader: it will see.
+    /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks
+    /// between the two count as missing. If all at the front are there, those behind them are left
+    /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
     #[cfg_attr(not(test), expect(dead_code, reason = "strong reads take it next"))]
     pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
-        let mut start = blocks.start_of(wanted.start);
-        let mut n_looked_at = 0;
+        let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
+        let mut n_waits = WAITS_MAX;
         while start < wanted.end {
             start = match self.joinable(snapshot, start) {
                 Some(fill) => fill.range().end,
-                None if blocks.look_up(snapshot, start).await.is_some() => blocks.end_of(start, size),
-                None => break,
+                None => match self.sees(snapshot, start, &mut n_waits).await {
+                    Some(true) => blocks.end_of(start, size),
+                    Some(false) => break,
+                    None => return None,
+                },
             };
             n_looked_at += 1;
             if n_looked_at == SPAN_LOOKED_AT_MAX {
@@ -121,9 +138,10 @@ impl Fills {
         }
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
-            let is_there =
-                self.joinable(snapshot, last).is_some() || blocks.look_up(snapshot, last).await.is_some();
-            if last <= start || !is_there {
+            if last <= start
+                || self.joinable(snapshot, last).is_none()
+                    && self.sees(snapshot, last, &mut n_waits).await != Some(true)
+            {
                 break;
             }
             last = blocks.start_of(last - 1);
@@ -142,23 +160,73 @@ impl Fills {
         fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
     }
 
-    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come of fills that there
-    /// are. `head` is the one that is cached.
+    /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
+    /// of fills that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
         self.of(location).iter().for_each(|fill| fill.void());
+        self.forget_seen(Some(location));
         let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
         Arc::clone(&self.blocks).remove_all(location, size).await;
     }
 
+    /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about
+    /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
+    pub(super) async fn sees(&self, snapshot: &Snapshot, start: u64, n_waits: &mut usize) -> Option<bool> {
+        if self.blocks.at_hand(snapshot, start).is_some() {
+            return Some(true);
+        }
+        *n_waits = n_waits.checked_sub(1)?;
+        let Some(block) = self.blocks.waited_for(snapshot, start).await else { return Some(false) };
+        if let Some(_permit) = self.budget.pinned(block.len() as u64) {
+            let (location, e_tag) = (snapshot.location.clone(), snapshot.e_tag().map(Box::from));
+            let mut seen = self.seen();
+            seen.push_back(Seen { location, e_tag, start, block, _permit });
+            if seen.len() > SEEN_MAX {
+                seen.pop_front();
+            }
+        }
+        Some(true)
+    }
+
+    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
+    /// has to be.
+    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+        let seen = {
+            let mut seen = self.seen();
+            let is_it = |seen: &Seen| {
+                (seen.start, &seen.location, seen.e_tag.as_deref())
+                    == (start, &snapshot.location, snapshot.e_tag())
+            };
+            let at = seen.iter().position(is_it);
+            at.and_then(|at| seen.remove(at))
+        };
+        match seen {
+            Some(seen) if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start => {
+                Some(seen.block)
+            }
+            _ => self.blocks.waited_for(snapshot, start).await,
+        }
+    }
+
+    /// Forgets such blocks: of one object, or all.
+    pub(super) fn forget_seen(&self, location: Option<&Path>) {
+        self.seen().retain(|seen| location.is_some_and(|location| seen.location != *location));
+    }
+
+    fn seen(&self) -> MutexGuard<'_, VecDeque<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
         let table = self.table();
-        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped after it.
+        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
+        // after it.
         table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
-    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for `range`, whose request
-    /// is sent when it is first read. Or the block, if it came since `n_landed` blocks had landed, when the caller began to
-    /// look.
+    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
+    /// `range`, whose request is sent when it is first read. Or the block, if it came since
+    /// `n_landed` blocks had landed, when the caller began to look.
     pub(super) async fn join_or_begin(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -184,8 +252,8 @@ impl Fills {
         }
     }
 
-    /// Asks the store for `range`; where it does not take the question in this form, in a plainer one. The answer's tag
-    /// tells whether it is of the version.
+    /// Asks the store for `range`; where it does not take the question in this form, in a plainer
+    /// one. The answer's tag tells whether it is of the version.
     async fn ask(
         self: Arc<Self>,
         snapshot: Arc<Snapshot>,
@@ -260,8 +328,9 @@ enum Form {
 }
 
 impl Form {
-    /// The next form to try after `error`, if it may have been about this one. The whole object is asked for only on
-    /// behalf of a reader that wants it whole: to others it might come to a multiple of what they want.
+    /// The next form to try after `error`, if it may have been about this one. The whole object is
+    /// asked for only on behalf of a reader that wants it whole: to others it might come to a
+    /// multiple of what they want.
     fn plainer(self, error: &object_store::Error, is_whole: bool) -> Option<Self> {
         if !is_about_form(error) || is_past_end(error) {
             return None;
@@ -274,6 +343,12 @@ impl Form {
     }
 }
 
+/// How many blocks are remembered that the backend was waited for.
+const SEEN_MAX: usize = 64;
+
+/// How many blocks the backend is waited for, to see what is missing.
+const WAITS_MAX: usize = 8;
+
 /// How many blocks are looked at from each end of a span, for what is missing of it.
 const SPAN_LOOKED_AT_MAX: usize = 1024;
 
@@ -285,7 +360,8 @@ mod tests {
 
     use super::{super::head, *};
 
-    /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are cached.
+    /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
+    /// cached.
     async fn fills(size: u64, cached: impl IntoIterator<Item = u64>) -> (Arc<Fills>, Arc<Snapshot>) {
         let location = Path::from("a");
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();

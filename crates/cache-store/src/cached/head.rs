@@ -135,12 +135,14 @@ impl Heads {
             Some(range) => range.as_range(snapshot.size).unwrap_or(0..0),
         };
         let blocks = &self.fills.blocks;
-        let mut start = blocks.start_of(range.start);
+        let (mut start, mut n_waits) = (blocks.start_of(range.start), LOOKED_AT_MAX);
         for _ in 0..LOOKED_AT_MAX {
             if start >= range.end {
                 return range.is_empty();
             }
-            if self.fills.is_coming(&snapshot, start) || blocks.look_up(&snapshot, start).await.is_some() {
+            if self.fills.is_coming(&snapshot, start)
+                || self.fills.sees(&snapshot, start, &mut n_waits).await == Some(true)
+            {
                 return true;
             }
             start = blocks.end_of(start, snapshot.size);

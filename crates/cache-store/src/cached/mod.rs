@@ -4,9 +4,11 @@
 //! which attributes it has: the one thing that changes, so it is held and validated by `cache_core`'s [`ReadThrough`],
 //! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
 //! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//! `budget.rs` bounds what that holds in memory.
 //!
-//! One read: `read.rs` or `ranges.rs` finds out which version is current, `reader.rs` reads its bytes; `readahead.rs` and
-//! `warm.rs` read before anybody asks. `write.rs` is the other direction; `list.rs` learns from lists.
+//! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes
+//! come from, `reader.rs` reads them; `readahead.rs` and `warm.rs` read before anybody asks.
+//! `write.rs` is the other direction; `list.rs` learns from lists.
 
 mod blocks;
 mod budget;
@@ -151,9 +153,10 @@ impl CachedStore {
         CachedStoreBuilder::new(store)
     }
 
-    /// Forgets the object: which version is current, and its blocks. Reads that begin after this returned are answered by
-    /// requests sent after it. Bodies that were begun go on. Takes time in proportion to the number of blocks; if nothing
-    /// is cached that tells the object's size, blocks may stay behind a gap of 16 that are missing.
+    /// Forgets the object: which version is current, and its blocks. Reads that begin after this
+    /// returned are answered by requests sent after it. Bodies that were begun go on. Takes time in
+    /// proportion to the number of blocks; if nothing is cached that tells the object's size,
+    /// blocks may stay behind a gap of 16 that are missing.
     ///
     /// # Errors
     ///
@@ -177,10 +180,10 @@ impl CachedStore {
         }
     }
 
-    /// Forgets which version is current of all objects whose paths begin with `prefix`, byte for byte. Their blocks stay, for
-    /// the version that they are of. Takes constant time. At most 64 prefixes are told apart, and a prefix covers the
-    /// longer ones that begin with it: one more, and the two that have most in common count as one, the part that they
-    /// share.
+    /// Forgets which version is current of all objects whose paths begin with `prefix`, byte for
+    /// byte. Their blocks stay, for the version that they are of. Takes constant time. At most 64
+    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more,
+    /// and the two that have most in common count as one, the part that they share.
     ///
     /// # Errors
     ///
@@ -199,6 +202,7 @@ impl CachedStore {
     ///
     /// A dropped future may leave the memory to be freed later.
     pub async fn clear(&self) -> Result<(), Error> {
+        self.shared.fills.forget_seen(None);
         self.shared.heads.clear().await
     }
 
@@ -213,6 +217,7 @@ impl CachedStore {
     /// A dropped future leaves the cache closed.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.blocks().close();
+        self.shared.fills.forget_seen(None);
         self.shared.heads.close().await
     }
 

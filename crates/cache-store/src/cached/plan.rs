@@ -1,9 +1,10 @@
 //! Where the bytes of a read come from, decided before any of them is given out.
 //!
-//! A walk over the blocks of the range sorts them into parts: cached ones, fetches of others to join, and runs of missing
-//! blocks, each one request. A hole of up to `coalesce_gap` bytes in a run is fetched over, whether it is cached or in
-//! flight. All requests are sent at once, and the reader waits until they are answered: from then on a rewrite of the
-//! object does not touch this read any more, just as it would not touch one bare request. For the same reason the cached
+//! A walk over the blocks of the range sorts them into parts: cached ones, fetches of others to
+//! join, and runs of missing blocks, each one request. A hole of up to `coalesce_gap` bytes in a
+//! run is fetched over, whether it is cached or in flight. All requests are sent at once, and the
+//! reader waits until they are answered: from then on a rewrite of the object does not touch this
+//! read any more, just as it would not touch one bare request. For the same reason the cached
 //! blocks are held until the reader gets there, as far as the budget has room for them.
 //!
 //! The walk is bounded. What it did not reach is planned when the reader gets there.
@@ -33,8 +34,8 @@ pub(super) enum Source {
     Cached,
     Fetch {
         fetch: FillUse,
-        /// Another reader's fetch, or one that has waited for this reader since it was opened: its failure is no answer
-        /// to this reader's own request.
+        /// Another reader's fetch, or one that has waited for this reader since it was opened: its
+        /// failure is no answer to this reader's own request.
         may_retry: bool,
     },
 }
@@ -42,7 +43,8 @@ pub(super) enum Source {
 /// How a reader asks the store.
 #[derive(Clone, Default)]
 pub(super) struct Manner {
-    /// It wants the object from the first byte to the last, so a store without ranges may be asked for that.
+    /// It wants the object from the first byte to the last, so a store without ranges may be asked
+    /// for that.
     pub(super) is_whole: bool,
     /// The caller's own, for the store.
     pub(super) extensions: Extensions,
@@ -51,8 +53,9 @@ pub(super) struct Manner {
 }
 
 impl Fills {
-    /// Where the bytes of `wanted`, which is not empty, come from: parts one after the other from its start on, perhaps
-    /// not to its end. Requests are prepared, and sent when the fetches are first polled.
+    /// Where the bytes of `wanted`, which is not empty, come from: parts one after the other from
+    /// its start on, perhaps not to its end. Requests are prepared, and sent when the fetches are
+    /// first polled.
     pub(super) async fn plan(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -76,7 +79,7 @@ impl Fills {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
             if let Some(block) = blocks.at_hand(snapshot, start) {
                 plan.add(self.held(at..end, block, &wanted));
-            } else if let Some(block) = blocks.waited_for(snapshot, start).await {
+            } else if let Some(block) = self.waited_for(snapshot, start).await {
                 plan.add(self.held(at..end, block, &wanted));
                 n_waited += 1;
             } else if let Some(fetch) = self.to_join(snapshot, start, manner) {
@@ -95,7 +98,8 @@ impl Fills {
                 plan.extend(start, end);
             }
             at = end;
-            // Each of those was an access to a disk or a remote cache, before the first byte is given out.
+            // Each of those was an access to a disk or a remote cache, before the first byte is
+            // given out.
             if n_waited == WAITED_FOR_MAX {
                 break;
             }
@@ -187,7 +191,8 @@ impl Part {
     }
 }
 
-/// How many blocks are looked at before a read begins, and then each time it gets to the end of those.
+/// How many blocks are looked at before a read begins, and then each time it gets to the end of
+/// those.
 const LOOKED_AT_MAX: usize = 256;
 
 /// How many of them the backend may be waited for.

@@ -114,8 +114,9 @@ fn bypassed(read: Result<Vec<Bytes>>) -> Result<Read> {
 }
 
 impl Shared {
-    /// What `know` says; and if it takes a request to say it, the requests for ranges behind `first` that are missing are
-    /// sent meanwhile, for the version that is cached. They have `If-Match`, so each is as good as a validation.
+    /// What `know` says; and if it takes a request to say it, the requests for ranges behind
+    /// `first` that are missing are sent meanwhile, for the version that is cached. They have
+    /// `If-Match`, so each is as good as a validation.
     async fn with_far_ones<T>(
         &self,
         know: impl Future<Output = T>,
@@ -151,9 +152,13 @@ impl Shared {
         }
         let n_landed = blocks.n_landed();
         let wanted = Parts::new(self, &snapshot, ranges).blocks();
-        let mut runs = Vec::new();
+        let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            if blocks.look_up(&snapshot, start).await.is_none() {
+            let sees = self.fills.sees(&snapshot, start, &mut n_waits).await;
+            if sees.is_none() {
+                break;
+            }
+            if sees == Some(false) {
                 self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
             }
             if runs.len() == self.parallel {
@@ -235,7 +240,11 @@ async fn read(
     let wanted = parts.blocks();
     let n_wanted = wanted.len();
     for start in wanted {
-        if let Some(block) = blocks.look_up(snapshot, start).await {
+        let block = match blocks.at_hand(snapshot, start) {
+            None => shared.fills.waited_for(snapshot, start).await,
+            block => block,
+        };
+        if let Some(block) = block {
             parts.add_block(start, &block, status);
             continue;
         }
@@ -416,7 +425,8 @@ async fn parts_of_answer(
     parts.joined()
 }
 
-/// Ranges of an object, cut out of what comes of it as it comes: of a block nothing is kept but what is wanted.
+/// Ranges of an object, cut out of what comes of it as it comes: of a block nothing is kept but
+/// what is wanted.
 struct Parts<'a> {
     shared: &'a Shared,
     size: u64,
@@ -457,7 +467,8 @@ impl<'a> Parts<'a> {
         self.wanted.keys().copied().collect()
     }
 
-    /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be much longer.
+    /// Cuts what is wanted out of bytes that begin at `at`. They are copied: their buffer may be
+    /// much longer.
     fn add(&mut self, at: u64, bytes: &Bytes, status: &CacheStatus) {
         let end = at + bytes.len() as u64;
         let blocks = self.shared.blocks();

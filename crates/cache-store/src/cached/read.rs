@@ -101,8 +101,8 @@ impl Shared {
         Ok(answer)
     }
 
-    /// The same; but the body is as long as announced or an error, and the store may not be silent for longer than
-    /// `origin_timeout`.
+    /// The same; but the body is as long as announced or an error, and the store may not be silent
+    /// for longer than `origin_timeout`.
     async fn pass_checked(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
         let limit = self.fills.origin_timeout;

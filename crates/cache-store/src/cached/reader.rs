@@ -76,8 +76,8 @@ impl Reader {
         self.asked_at
     }
 
-    /// Sees to it that what is missing was requested, and that the requests are answered: as long as nothing was given
-    /// out, the reader may begin anew on another version.
+    /// Sees to it that what is missing was requested, and that the requests are answered: as long
+    /// as nothing was given out, the reader may begin anew on another version.
     pub(super) async fn prepare(&mut self) -> Result<(), Broken> {
         if self.left.is_empty() {
             return Ok(());
@@ -289,7 +289,8 @@ impl Reader {
         part_of(block.len(), block.slice(index(from)..index(from + len)))
     }
 
-    /// What is wanted of bytes that came, the first of which is the next one, for a part that goes to `end`.
+    /// What is wanted of bytes that came, the first of which is the next one, for a part that goes
+    /// to `end`.
     fn cut(&mut self, mut bytes: Bytes, end: u64) -> Bytes {
         let len = bytes.len();
         bytes.truncate(index(end - self.left.start));

@@ -105,6 +105,49 @@ impl Calls {
         Ok(has_ended)
     }
 
+    /// Polls `future` `n` times, letting others run in between, and, if it `settles`, what runs on other threads for it;
+    /// then has `meanwhile` come to its end, and then the future. `None`, if the future came to its end before; then
+    /// `meanwhile` is not begun.
+    ///
+    /// `meanwhile` may wait for what the future holds: if it takes long, both go on together.
+    pub(super) async fn interrupted<T, U, F: Future<Output = T>>(
+        &self,
+        name: impl fmt::Display,
+        (n_polls, settles): (usize, bool),
+        future: impl FnOnce() -> F,
+        meanwhile: impl Future<Output = Result<U, Fault>>,
+    ) -> Result<Option<U>, Fault> {
+        let call = self.begin(name);
+        let mut future = Box::pin(call.caught(future)?);
+        for _ in 0..n_polls {
+            if call.caught(|| poll_once(future.as_mut()).is_ready())? {
+                call.caught(|| drop(future))?;
+                return Ok(None);
+            }
+            yield_now().await;
+        }
+        if settles {
+            settle().await;
+        }
+        let mut rest = Box::pin(poll_fn(|context| call.polled(future.as_mut(), context)));
+        let mut meanwhile = pin!(meanwhile);
+        let done = match tokio::time::timeout(ALONE, meanwhile.as_mut()).await {
+            Ok(done) => {
+                let done = done?;
+                rest.as_mut().await?;
+                done
+            }
+            Err(_) => {
+                let (ended, done) = tokio::join!(rest.as_mut(), meanwhile);
+                ended?;
+                done?
+            }
+        };
+        drop(rest);
+        call.caught(|| drop(future))?;
+        Ok(Some(done))
+    }
+
     /// What a call that does not wait returns.
     pub(super) fn returned<T>(
         &self,
@@ -150,6 +193,11 @@ impl Calls {
         }
         let blamed: Vec<_> = blamed.into_iter().map(|call| call.blamed(patience)).collect();
         blamed.join("; and ")
+    }
+
+    /// Whether the rule was given up.
+    pub(super) fn were_given_up(&self) -> bool {
+        *self.0.given_up.borrow()
     }
 
     async fn given_up(&self) {
@@ -251,14 +299,16 @@ pub(super) fn on_a_thread<T: Send + 'static>(
 }
 
 /// What `rule` returns, which is run on a thread and a runtime of its own and makes `calls`. The runtime has several
-/// threads if the caller's has. Dropped, it leaves the rule to come to its end.
+/// threads if the caller's has, and `n_threads_min` at least. Dropped, it leaves the rule to come to its end.
 pub(super) async fn in_a_runtime<T: Send + 'static>(
     name: &'static str,
     patience: Duration,
     calls: Calls,
+    n_threads_min: usize,
     rule: impl AsyncFnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let n_threads = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
+    let n_threads =
+        Handle::try_current().map_or(1, |handle| handle.metrics().num_workers()).max(n_threads_min);
     let (sender, receiver) = oneshot::channel();
     let in_there = calls.clone();
     let run = move || {
@@ -319,6 +369,8 @@ fn panicked(call: &str, panic: &(dyn Any + Send)) -> Fault {
 
 /// Nothing that is woken by what it waits for is polled so often.
 const POLLS_MAX: u32 = 10_000;
+/// How long one call may take while another is not polled.
+const ALONE: Duration = Duration::from_millis(200);
 const SETTLING: Duration = Duration::from_millis(2);
 
 #[cfg(test)]

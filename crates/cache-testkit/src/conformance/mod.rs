@@ -7,8 +7,8 @@
 //! | [`Validator`](cache_core::Validator), [`Origin`](cache_core::Origin) | [`validator::check`] | it, a way to change objects behind its back, and what it can do |
 //! | [`EvictionPolicy`](cache_core::EvictionPolicy) | [`policy::check`] | the pattern, and what it can do |
 //!
-//! A check ends at the first rule that is broken, and says in words which one, what was done, what was expected and
-//! what was seen. What an implementation cannot do by its nature, it declares (`Capabilities`); a rule that does not
+//! A check goes through all rules, and says in words which ones are broken, what was done, what was expected and what
+//! was seen, with the whole chain of an error's sources. It ends early only if several rules had to be given up. What an implementation cannot do by its nature, it declares (`Capabilities`); a rule that does not
 //! apply is left out, and the [`Report`] says why. Each suite lists its rules in `RULES`, to run some of them.
 //!
 //! ```
@@ -64,11 +64,31 @@ pub struct Broken {
     pub rule: &'static str,
     /// What was done, what was expected, and what was seen.
     pub what: String,
+    /// The other rules that a whole check found to be broken.
+    pub others: Vec<Broken>,
+    /// What became of the rules that are not broken, if it was a whole check.
+    pub report: Report,
+    /// No call began or returned for too long.
+    is_given_up: bool,
+}
+
+impl Broken {
+    fn new(rule: &'static str, what: String, is_given_up: bool) -> Self {
+        Self { rule, what, others: Vec::new(), report: Report::default(), is_given_up }
+    }
+
+    /// All rules that are broken, in the order in which they were looked at.
+    pub fn rules(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.rule).chain(self.others.iter().map(|other| other.rule))
+    }
 }
 
 impl fmt::Display for Broken {
+    /// One rule a line; then those that are not broken, if it was a whole check.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this rule is broken: {} (`{}`): {}", self.rule.replace('_', " "), self.rule, self.what)
+        write!(f, "this rule is broken: {} (`{}`): {}", self.rule.replace('_', " "), self.rule, self.what)?;
+        self.others.iter().try_for_each(|other| write!(f, "\n{other}"))?;
+        if self.report.rules.is_empty() { Ok(()) } else { write!(f, "\nthe others:\n{}", self.report) }
     }
 }
 
@@ -107,8 +127,8 @@ impl<S: ?Sized> fmt::Debug for Rule<S> {
     }
 }
 
-/// What a check that found no broken rule has looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What became of the rules that are not broken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// Each rule with its outcome, in the order in which they were checked.
@@ -143,23 +163,53 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks `rules` one after the other, up to the first that is broken.
+/// Checks `rules` one after the other. An error has all that are broken.
 async fn check_all<S: ?Sized>(suite: &S, rules: &[Rule<S>]) -> Result<Report, Broken> {
-    let mut report = Report { rules: Vec::new() };
+    let (mut report, mut broken, mut n_given_up) = (Report::default(), Vec::new(), 0);
     for rule in rules {
-        report.rules.push((rule.name, rule.run(suite).await?));
+        if n_given_up == GIVEN_UP_MAX {
+            report.rules.push((rule.name, Outcome::LeftOut("other rules had to be given up before it")));
+            continue;
+        }
+        match rule.run(suite).await {
+            Ok(outcome) => report.rules.push((rule.name, outcome)),
+            Err(found) => {
+                n_given_up += usize::from(found.is_given_up);
+                broken.push(found);
+            }
+        }
     }
-    Ok(report)
+    let mut broken = broken.into_iter();
+    match broken.next() {
+        None => Ok(report),
+        Some(first) => Err(Broken { others: broken.collect(), report, ..first }),
+    }
 }
 
-/// What became of `rule`, as `checking` finds it by these calls.
+/// An error and its sources, each as far as the one before does not say it.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !said.contains(&more) {
+            said = format!("{said}: {more}");
+        }
+        source = error.source();
+    }
+    said
+}
+
+/// What became of `rule`, as `checking` finds it by these calls, in a runtime with so many threads at least.
 async fn checked(
     rule: &'static str,
     patience: Duration,
     calls: Calls,
+    n_threads_min: usize,
     checking: impl AsyncFnOnce() -> Result<Outcome, Fault> + Send + 'static,
 ) -> Result<Outcome, Broken> {
-    in_a_runtime(rule, patience, calls, checking).await.map_err(|what| Broken { rule, what })
+    let found = in_a_runtime(rule, patience, calls.clone(), n_threads_min, checking).await;
+    found.map_err(|what| Broken::new(rule, what, calls.were_given_up()))
 }
 
 /// The rules that these functions check.
@@ -198,3 +248,6 @@ impl fmt::Display for Short<'_> {
 }
 
 const KEY_SHOWN_MAX: usize = 80;
+
+/// Each rule that is given up takes the patience of the suite.
+const GIVEN_UP_MAX: usize = 2;

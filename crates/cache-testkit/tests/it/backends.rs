@@ -56,6 +56,10 @@ enum Fault {
     DropPanics,
     HasNoRoom,
     UsageIsAbsurd,
+    PromotesWhatItHasRead,
+    LandsBehindABurst,
+    ForgetsStampsAfterAClear,
+    ShowsWhatWasClosed,
 }
 
 /// For each rule, what must be caught by it.
@@ -73,6 +77,10 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_replaced_entry_is_not_shown", &[Fault::KeepsTheOldEntry]),
     ("a_refused_entry_drops_the_earlier_one", &[Fault::RefusesAndKeepsTheOldEntry]),
     ("an_evicted_entry_uncovers_no_older_one", &[Fault::LeavesOldOnesBelow]),
+    ("a_look_up_under_way_brings_nothing_back", &[Fault::PromotesWhatItHasRead]),
+    ("an_entry_replaced_in_a_burst_is_not_shown", &[Fault::LandsBehindABurst]),
+    ("what_is_read_after_a_clear_is_served_again", &[Fault::ForgetsStampsAfterAClear]),
+    ("what_a_closed_cache_held_is_not_shown", &[Fault::ClearsAboveAlone, Fault::ShowsWhatWasClosed]),
     ("a_dropped_future_has_no_later_effect", &[Fault::InsertsBehind, Fault::ClearsWhenCalled]),
     ("a_sweep_spares_what_has_not_expired", &[Fault::SweepsAll, Fault::SweepsByTheFirstDeadline]),
     ("a_sweep_drops_what_has_expired", &[Fault::SweepsNothing]),
@@ -156,9 +164,10 @@ fn suite(fault: Fault) -> Suite {
     match fault {
         Fault::KeepsStampsOnDisk => on_disk(fault),
         // What waits shows the difference.
-        Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
-            opening(fault, memory().waits())
-        }
+        Fault::RemovesAboveAlone
+        | Fault::ClearsAboveAlone
+        | Fault::LeavesOldOnesBelow
+        | Fault::PromotesWhatItHasRead => opening(fault, memory().waits()),
         _ => opening(fault, memory()),
     }
 }
@@ -205,6 +214,9 @@ struct State {
     lower_order: VecDeque<String>,
     deadlines: HashMap<String, Moment>,
     last: Option<Entry>,
+    is_busy: bool,
+    queued: Vec<Entry>,
+    was_cleared: bool,
     miscount: u64,
     evicted: u64,
     expired: u64,
@@ -217,7 +229,7 @@ const UPPER_MAX: usize = 15;
 
 impl Drop for Tiers {
     fn drop(&mut self) {
-        assert!(!self.is(Fault::DropPanics), "told to");
+        assert!(!self.is(Fault::DropPanics) || std::thread::panicking(), "told to");
         if self.is(Fault::DropBlocks) {
             block();
         }
@@ -257,6 +269,9 @@ impl Tiers {
             }
             Fault::ConfirmsWhatItShouldNot => {
                 copy.keep(Keep::Confirmable).attributes(entry.attributes().clone()).build()
+            }
+            Fault::ForgetsStampsAfterAClear if self.state().was_cleared => {
+                copy.keep(entry.keep()).attributes(entry.attributes().clone()).build()
             }
             Fault::ShowsCopies => {
                 let copy = copy.keep(entry.keep()).attributes(entry.attributes().clone());
@@ -379,10 +394,14 @@ impl Backend for Tiers {
         }
         match self.fault {
             // As a tier that waits: what is below is not at hand.
-            Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
-                self.state().upper.get(&key).cloned()
+            Fault::RemovesAboveAlone
+            | Fault::ClearsAboveAlone
+            | Fault::LeavesOldOnesBelow
+            | Fault::PromotesWhatItHasRead => self.state().upper.get(&key).cloned(),
+            _ => {
+                let shown = self.state().look_up(&key);
+                shown.map(|entry| self.shown(entry))
             }
-            _ => self.state().look_up(&key).map(|entry| self.shown(entry)),
         }
     }
 
@@ -391,6 +410,17 @@ impl Backend for Tiers {
             Fault::AnswersInGetToo => self.state().look_up(key),
             Fault::RemovesAboveAlone | Fault::ClearsAboveAlone | Fault::LeavesOldOnesBelow => {
                 self.state().lower.get(key).cloned()
+            }
+            Fault::PromotesWhatItHasRead => {
+                let read = self.state().lower.get(key).cloned();
+                // It is read from a slow medium, and then moved into memory.
+                yield_now().await;
+                if let Some(entry) = read.clone() {
+                    let mut state = self.state();
+                    state.lower.remove(key);
+                    state.upper.insert(key.to_owned(), entry);
+                }
+                read
             }
             _ => None,
         })
@@ -424,6 +454,23 @@ impl Backend for Tiers {
                 });
                 return Ok(task.await.unwrap());
             }
+            Fault::LandsBehindABurst => {
+                let is_busy = std::mem::replace(&mut self.state().is_busy, true);
+                if is_busy && !self.state().upper.contains_key(entry.key()) {
+                    // Shown at once, and written when the queue has been worked off.
+                    self.state().queued.push(entry.clone());
+                    return Ok(self.put(entry));
+                }
+                let admission = self.put(entry);
+                yield_now().await;
+                yield_now().await;
+                let queued = std::mem::take(&mut self.state().queued);
+                for entry in queued {
+                    let _ = self.put(entry);
+                }
+                self.state().is_busy = false;
+                return Ok(admission);
+            }
             Fault::PeekWaitsForInserts => {
                 let _inserting = self.inserting.lock().await;
                 yield_now().await;
@@ -446,7 +493,13 @@ impl Backend for Tiers {
     {
         let clear = || {
             let mut state = self.state();
-            state.upper.clear();
+            state.was_cleared = true;
+            if self.is(Fault::ShowsWhatWasClosed) {
+                // It is freed later, and until then hidden by the number of the clear; which nobody looks at.
+                state.upper.retain(|key, _| key == "a/b");
+            } else {
+                state.upper.clear();
+            }
             if !self.is(Fault::ClearsAboveAlone) {
                 state.lower.clear();
             }

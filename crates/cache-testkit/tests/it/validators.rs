@@ -10,7 +10,11 @@ use bytes::Bytes;
 use cache_core::{
     Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
 };
-use cache_testkit::conformance::validator::{self, Capabilities, RULES, Suite, Trouble, Truth};
+use cache_testkit::{
+    Failure, FaultyStore,
+    conformance::validator::{self, Capabilities, RULES, Suite, Trouble, Truth},
+};
+use object_store::{ObjectStoreExt as _, path::Path};
 use tokio::task::yield_now;
 
 use crate::{SHORT, block, broken, covered};
@@ -34,6 +38,10 @@ enum Fault {
     StampsEntries,
     TagBeforeBody,
     BodyBeforeTag,
+    HeadThenGet,
+    BlocksWhilePolled,
+    AsksOnAnotherThread,
+    FailsForAReason,
     StaysBusy,
     AsksBehind,
     OutageIsGone,
@@ -64,7 +72,7 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_deleted_object_is_gone", &[Fault::DeletedIsUnchanged]),
     ("each_call_asks_anew", &[Fault::RemembersWhatIsGone, Fault::RemembersBodies, Fault::AsksWhenCalled]),
     ("an_entry_is_built_anew", &[Fault::HandsOutOneEntry, Fault::StampsEntries]),
-    ("a_body_comes_with_its_own_version", &[Fault::TagBeforeBody, Fault::BodyBeforeTag]),
+    ("a_body_comes_with_its_own_version", &[Fault::TagBeforeBody, Fault::BodyBeforeTag, Fault::HeadThenGet]),
     ("a_dropped_question_leaves_nothing_behind", &[Fault::StaysBusy, Fault::AsksBehind]),
     ("an_outage_is_an_error", &[Fault::OutageIsGone, Fault::OutageIsUnchanged, Fault::RefusalIsAnOutage]),
     (
@@ -129,6 +137,107 @@ async fn what_is_declared_is_not_held_against_a_validator() {
     assert!(report.left_out().any(|(rule, _)| rule == "a_current_entry_is_unchanged"));
 }
 
+/// A client without async: on a thread for blocking work, which goes on when its caller has gone, or right where it is
+/// polled.
+#[tokio::test]
+async fn a_client_that_blocks_is_declared_as_such() {
+    for fault in [Fault::BlocksWhilePolled, Fault::AsksOnAnotherThread] {
+        let report = validator::check(&with_conditions(fault, all().blocks())).await.unwrap();
+        assert!(report.kept().any(|rule| rule == "a_body_comes_with_its_own_version"), "{fault:?}: {report}");
+        let left_out: Vec<_> = report.left_out().map(|(rule, _)| rule).collect();
+        assert_eq!(left_out, ["what_is_unsupported_says_so_and_changes_nothing"], "{fault:?}: {report}");
+    }
+    let broken = validator::check(&with_conditions(Fault::AsksOnAnotherThread, all())).await.unwrap_err();
+    assert_eq!(broken.rules().collect::<Vec<_>>(), ["a_dropped_question_leaves_nothing_behind"]);
+    // What blocks is no excuse for what is wrong.
+    let suite = with_conditions(Fault::HeadThenGet, all().blocks());
+    let broken = validator::check(&suite).await.unwrap_err();
+    assert_eq!(broken.rules().collect::<Vec<_>>(), ["a_body_comes_with_its_own_version"]);
+}
+
+/// All that is broken is told at once, and what is not, too; and what lies behind an error.
+#[tokio::test]
+async fn a_check_goes_on_after_a_broken_rule() {
+    let broken = validator::check(&suite(Fault::OutageIsGone)).await.unwrap_err();
+    assert_eq!(broken.rules().collect::<Vec<_>>(), ["an_outage_is_an_error"]);
+    let broken = validator::check(&suite(Fault::NeverConfirmable)).await.unwrap_err();
+    assert!(broken.report.kept().any(|rule| rule == "each_key_has_its_own_answer"), "{broken}");
+    let broken = validator::check(&suite(Fault::DeletedIsUnchanged)).await.unwrap_err();
+    let rules: Vec<_> = broken.rules().collect();
+    assert!(rules.len() > 1 && rules.len() + broken.report.rules.len() == RULES.len(), "{broken}");
+    let said = broken.to_string();
+    assert!(rules.iter().all(|rule| said.contains(&format!("(`{rule}`)"))), "{said}");
+    assert!(broken.report.kept().all(|rule| said.contains(&format!("kept      {rule}"))), "{said}");
+
+    let broken = validator::check(&suite(Fault::FailsForAReason)).await.unwrap_err();
+    assert!(broken.what.contains("the origin failed: no route to the host: cable cut"), "{broken}");
+}
+
+#[tokio::test]
+async fn after_two_rules_that_had_to_be_given_up_no_other_is_begun() {
+    let broken = validator::check(&suite(Fault::ValidateNeverReturns)).await.unwrap_err();
+    assert_eq!(broken.rules().count(), 2, "{broken}");
+    assert_eq!(broken.report.left_out().count(), RULES.len() - 2, "{broken}");
+}
+
+/// One request for the tag, and one for the body.
+struct HeadThenGet(FaultyStore);
+
+#[async_trait]
+impl Validator for HeadThenGet {
+    async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+        let path = Path::parse(key.as_str()).unwrap();
+        let kind = |error: object_store::Error| match Failure::of(&error) {
+            Failure::PermissionDenied => Error::new(ErrorKind::PermissionDenied, "the store refuses"),
+            _ => Error::new(ErrorKind::Unavailable, "the store fails"),
+        };
+        let meta = match self.0.head(&path).await {
+            Ok(meta) => meta,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Validation::Gone),
+            Err(error) => return Err(kind(error)),
+        };
+        if held.is_some() && held.and_then(Entry::e_tag) == meta.e_tag.as_deref() {
+            return Ok(Validation::Unchanged);
+        }
+        let body = self.0.get(&path).await.map_err(kind)?.bytes().await.map_err(kind)?;
+        Ok(Validation::Changed(Entry::builder(key, body).e_tag(meta.e_tag.unwrap()).build()))
+    }
+}
+
+/// Objects that are changed, and nothing more.
+struct ChangesAlone(FaultyStore);
+
+#[async_trait]
+impl Truth for ChangesAlone {
+    async fn put(&self, key: &Key, body: Bytes) {
+        Truth::put(&self.0, key, body).await;
+    }
+    async fn delete(&self, key: &Key) {
+        Truth::delete(&self.0, key).await;
+    }
+}
+
+#[tokio::test]
+async fn the_tag_of_one_answer_with_the_body_of_another_is_caught_or_left_out() {
+    let rule = "a_body_comes_with_its_own_version";
+    let store = FaultyStore::in_memory();
+    let suite = Suite::of_validator(
+        Capabilities::new(),
+        Arc::new(HeadThenGet(store.clone())),
+        Arc::new(store.clone()),
+    );
+    let found = validator::check(&suite).await.unwrap_err();
+    assert_eq!(found.rules().collect::<Vec<_>>(), [rule], "{found}");
+    assert!(found.what.contains("must come from one answer"), "{found}");
+    // What was held and not needed is not held for good.
+    assert!(store.head(&Path::from("nothing")).await.is_err());
+
+    let truth = Arc::new(ChangesAlone(store.clone()));
+    let suite = Suite::of_validator(Capabilities::new(), Arc::new(HeadThenGet(store)), truth);
+    let report = validator::check(&suite).await.unwrap();
+    assert!(report.left_out().any(|(left_out, _)| left_out == rule), "{report}");
+}
+
 fn all() -> Capabilities {
     Capabilities::new().puts_if_absent().puts_if_matches()
 }
@@ -138,6 +247,11 @@ fn suite(fault: Fault) -> Suite {
         Fault::ConditionsAreIgnored | Fault::ConditionsAreUnmet => without_conditions(fault),
         _ => with_conditions(fault, all()),
     }
+}
+
+/// Waits for `future` on this thread, as a client without async does.
+fn on_this_thread<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 fn with_conditions(fault: Fault, can: Capabilities) -> Suite {
@@ -179,6 +293,8 @@ struct State {
     bodies: HashMap<String, Entry>,
     is_busy: bool,
     last_tag: String,
+    /// Before which request of those to come an object is written.
+    between: Option<(usize, String, Bytes)>,
 }
 
 impl State {
@@ -191,6 +307,14 @@ impl State {
 
     fn arrive(&mut self) -> Result<()> {
         self.n_requests += 1;
+        match &mut self.between {
+            Some((0, ..)) => {
+                let (_, name, body) = self.between.take().unwrap();
+                self.write(name, body);
+            }
+            Some((left, ..)) => *left -= 1,
+            None => {}
+        }
         let kind = match self.trouble.take() {
             None => return Ok(()),
             Some(Trouble::Outage) => ErrorKind::Unavailable,
@@ -213,6 +337,22 @@ impl Truth for TruthOf {
     }
     fn n_requests(&self) -> Option<u64> {
         Some(self.0.state().n_requests)
+    }
+    async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
+        /// Whoever gives up waiting leaves nothing behind.
+        struct Undone<'a>(&'a Shelf);
+        impl Drop for Undone<'_> {
+            fn drop(&mut self) {
+                self.0.state().between = None;
+            }
+        }
+        let _undone = Undone(&self.0);
+        let name = self.0.name(key);
+        self.0.state().between = Some((n, name, body));
+        while self.0.state().between.is_some() {
+            yield_now().await;
+        }
+        true
     }
     fn trouble(&self, trouble: Trouble) -> bool {
         self.0.state().trouble = Some(trouble);
@@ -275,6 +415,11 @@ impl Shelf {
             (Fault::TagOfTheOldBody, Some(held)) => self.built(key, held.e_tag().unwrap(), body),
             (Fault::TagBeforeBody, _) => self.built(key, &tag, later.1),
             (Fault::BodyBeforeTag, _) => self.built(key, &later.0, body),
+            (Fault::HeadThenGet, None) => {
+                // The tag of one answer, and the body of the next.
+                self.state().arrive()?;
+                self.built(key, &tag, self.current(key).unwrap_or_default().1)
+            }
             (Fault::HandsOutOneEntry, _) => {
                 let mut state = self.state();
                 let last = state.bodies.get(key.as_str()).filter(|last| last.e_tag() == Some(&tag)).cloned();
@@ -325,6 +470,21 @@ impl Validator for Shelf {
                     }
                 }
                 Fault::ValidateNeverReturns => std::future::pending().await,
+                Fault::FailsForAReason => {
+                    let cause = std::io::Error::other("cable cut");
+                    let cause = Error::new(ErrorKind::Unavailable, "no route to the host").with_source(cause);
+                    return Err(Error::new(ErrorKind::Unavailable, "the origin failed").with_source(cause));
+                }
+                Fault::BlocksWhilePolled => {
+                    let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());
+                    let asks = move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
+                    return std::thread::spawn(asks).join().unwrap();
+                }
+                Fault::AsksOnAnotherThread => {
+                    let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());
+                    let asks = move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
+                    return tokio::task::spawn_blocking(asks).await.unwrap();
+                }
                 Fault::ValidateBlocks => block(),
                 Fault::AsksBehind => {
                     let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());

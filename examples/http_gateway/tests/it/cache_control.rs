@@ -182,7 +182,8 @@ async fn it_can_be_ignored() {
     }
 }
 
-/// A cached store that was built without `cache_if` keeps it; it is not served unasked all the same.
+/// A cached store that was built without `cache_if` keeps it; it is not served unasked all the
+/// same.
 #[tokio::test]
 async fn what_is_stored_against_its_will_is_revalidated() {
     let world = World::new(|builder| set(builder, lasting()), |gateway| gateway.rules(all(lasting()))).await;

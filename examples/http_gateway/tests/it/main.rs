@@ -8,6 +8,7 @@ mod clients;
 mod conditions;
 mod failures;
 mod metrics;
+mod options;
 mod paths;
 mod program;
 mod ranges;

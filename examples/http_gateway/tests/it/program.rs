@@ -1,5 +1,5 @@
-//! The program: its command line, its signals, and what it prints. `cargo test` builds it before the
-//! tests; `cargo test --test it` takes the one that is there.
+//! The program: its command line, its signals, and what it prints. `cargo test` builds it before
+//! the tests; `cargo test --test it` takes the one that is there.
 
 use std::{
     env, fs,

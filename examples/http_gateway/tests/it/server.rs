@@ -83,6 +83,11 @@ async fn answer(connection: &mut TcpStream) -> Answer {
     }
 }
 
+/// What comes before the connection ends, as it does long before any limit that is not set.
+async fn closed(connection: TcpStream) -> Vec<u8> {
+    timeout(NEVER / 2, rest(connection)).await.unwrap()
+}
+
 const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 const HALF: &str = "GET /a HTTP/1.1\r\nHost: a\r\nX-Half";
 
@@ -99,18 +104,18 @@ const NONE: Limits = Limits {
     drain_timeout: NEVER,
 };
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_arrive_is_not_waited_for() {
     let limited = Limited::start(Limits { header_timeout: SOON, ..NONE }).await;
     for begun in ["", "G", HALF] {
-        assert_eq!(rest(limited.connect(begun).await).await, b"", "{begun}");
+        assert_eq!(closed(limited.connect(begun).await).await, b"", "{begun}");
     }
     // Nor is a later one of its connection.
     for begun in ["G", HALF] {
         let mut connection = limited.connect(REQUEST).await;
         assert_eq!(answer(&mut connection).await.body, bytes(25));
         connection.write_all(begun.as_bytes()).await.unwrap();
-        assert_eq!(rest(connection).await, b"", "{begun}");
+        assert_eq!(closed(connection).await, b"", "{begun}");
     }
     limited.check_it_answers().await;
 }
@@ -133,12 +138,12 @@ async fn a_request_that_drips_is_not_waited_for() {
     dripped.await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed() {
     let limited = Limited::start(Limits { idle_timeout: SOON, ..NONE }).await;
     let mut connection = limited.connect(REQUEST).await;
     assert_eq!(answer(&mut connection).await.body, bytes(25));
-    assert_eq!(rest(connection).await, b"");
+    assert_eq!(closed(connection).await, b"");
 }
 
 /// The store takes its time: no limit of the client's.
@@ -233,7 +238,7 @@ async fn requests_in_one_piece_are_answered_in_order() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stopping_waits_for_who_is_served() {
     let mut limited = Limited::start(NONE).await;
     let idle = {
@@ -250,6 +255,8 @@ async fn stopping_waits_for_who_is_served() {
     while TcpStream::connect(limited.address).await.is_ok() {
         tokio::task::yield_now().await;
     }
+    // Less than the store may take.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     limited.world.store.release_all();
     let answer = Answer::parse(&rest(served).await);
     assert_eq!((answer.status, &answer.body), (200, &bytes(25)));

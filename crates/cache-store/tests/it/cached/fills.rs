@@ -600,3 +600,32 @@ fn a_body_is_read_on_when_the_runtime_that_began_it_has_been_shut_down() {
         assert!(is_idle(&cached));
     });
 }
+
+#[tokio::test]
+async fn without_room_for_a_block_reads_go_on_and_nothing_is_cached() {
+    let gate = Arc::new(Gate::new());
+    let store = Odd::gated(&gate, 1000);
+    write(&store, body(20_000)).await;
+    let cached = CachedStore::builder(Arc::new(store.clone()))
+        .backend(Arc::new(MapBackend::new()))
+        .block_size(4096)
+        .max_in_flight_bytes(1024)
+        .freshness(Freshness::max_age(HOUR))
+        .build()
+        .unwrap();
+    cached.head(&path()).await.unwrap();
+    for _ in 0..2 {
+        store.reset();
+        let (one, other) = (stream(&cached).await, stream(&cached).await);
+        let (one, other) = tokio::join!(tokio::spawn(rest(one)), tokio::spawn(rest(other)));
+        assert_eq!((one.unwrap(), other.unwrap()), (body(20_000).to_vec(), body(20_000).to_vec()));
+        let parts = cached.get_ranges(&path(), &[10..20, 4000..9000, 19_999..20_000]).await.unwrap();
+        assert_eq!(parts, [part(10..20), part(4000..9000), part(19_999..20_000)]);
+        // Each reader makes at most one more request, when the other one has read on.
+        assert!(store.count() <= 4, "{:?}", store.requests());
+    }
+    let stats = cached.stats();
+    assert_eq!((stats.blocks_hit, stats.heads.entries), (0, 1));
+    assert!(stats.blocks_refused.backend > 0);
+    assert!(is_idle(&cached));
+}

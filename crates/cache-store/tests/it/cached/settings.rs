@@ -11,8 +11,9 @@ use crate::path;
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error() {
     let store = with_object(17).await;
-    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 9] = [
+    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 10] = [
         |builder| builder.block_size(0),
+        |builder| builder.max_in_flight_bytes(0),
         |builder| builder.parallel(0),
         |builder| builder.origin_timeout(Duration::ZERO),
         |builder| builder.time_to_live(Some(Duration::ZERO)),

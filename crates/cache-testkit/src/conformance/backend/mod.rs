@@ -6,6 +6,7 @@
 //! What no suite can see from outside: that `peek` reads no clock, and counts as one use of the entry. And a backend that
 //! holds nothing keeps every rule but those that want what was inserted back; see [`Capabilities::forgets`].
 
+mod begun;
 mod counted;
 mod gone;
 mod many;
@@ -28,6 +29,10 @@ use futures_util::future::BoxFuture;
 
 use self::probe::Probe;
 pub use self::{
+    begun::{
+        a_look_up_under_way_brings_nothing_back, an_entry_replaced_in_a_burst_is_not_shown,
+        what_a_closed_cache_held_is_not_shown, what_is_read_after_a_clear_is_served_again,
+    },
     counted::{
         a_sweep_drops_what_has_expired, a_sweep_spares_what_has_not_expired, the_limits_hold_after_each_call,
         usage_counts_what_is_shown, whoever_left_is_counted_once,
@@ -57,6 +62,10 @@ pub const RULES: &[Rule<Suite>] = rules![
     a_replaced_entry_is_not_shown,
     a_refused_entry_drops_the_earlier_one,
     an_evicted_entry_uncovers_no_older_one,
+    a_look_up_under_way_brings_nothing_back,
+    an_entry_replaced_in_a_burst_is_not_shown,
+    what_is_read_after_a_clear_is_served_again,
+    what_a_closed_cache_held_is_not_shown,
     a_dropped_future_has_no_later_effect,
     a_sweep_spares_what_has_not_expired,
     a_sweep_drops_what_has_expired,
@@ -71,7 +80,7 @@ pub const RULES: &[Rule<Suite>] = rules![
 ///
 /// # Errors
 ///
-/// [`Broken`] for the first that is broken.
+/// [`Broken`], with all that are broken.
 pub async fn check(suite: &Suite) -> Result<Report, Broken> {
     check_all(suite, RULES).await
 }
@@ -205,7 +214,7 @@ impl Suite {
     ) -> Result<Outcome, Broken> {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
-        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+        checked(rule, self.patience, calls, 1, async move || checking(&suite).await).await
     }
 
     /// What became of `rule`, in which `checking` finds nothing or a fault.

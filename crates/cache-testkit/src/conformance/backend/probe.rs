@@ -4,9 +4,10 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
+use futures_util::future::join_all;
 
 use super::{Capabilities, Fault};
-use crate::conformance::{Short, bounds::Calls};
+use crate::conformance::{Short, bounds::Calls, chain};
 
 #[derive(Clone)]
 pub(super) struct Probe {
@@ -104,6 +105,30 @@ impl Probe {
         }
     }
 
+    /// Polls a look-up by waiting so many times, and lets its medium answer if so wished, then has `meanwhile` come to its end, and then the look-up. `None`, if the
+    /// look-up came to its end before that.
+    pub(super) async fn interrupt_get<T>(
+        &self,
+        key: &str,
+        polls: (usize, bool),
+        meanwhile: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<Option<T>, Fault> {
+        let name = format!("`get({})`, polled {} times and left alone for a while,", Short(key), polls.0);
+        self.calls.interrupted(name, polls, || self.inner().get(key), meanwhile).await
+    }
+
+    /// The same for inserts, all of which are begun before any comes to its end.
+    pub(super) async fn interrupt_inserts<T>(
+        &self,
+        entries: &[Entry],
+        polls: (usize, bool),
+        meanwhile: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<Option<T>, Fault> {
+        let name = format!("{} inserts, polled {} times and left alone for a while,", entries.len(), polls.0);
+        let inserts = || join_all(entries.iter().map(|entry| self.inner().insert(entry.clone())));
+        self.calls.interrupted(name, polls, inserts, meanwhile).await
+    }
+
     /// Expects that nothing is shown under `key`, or `allowed` alone.
     pub(super) async fn shows_nothing_but(
         &self,
@@ -148,8 +173,9 @@ impl Probe {
             Ok(value) => Ok(Some(value)),
             Err(_) if self.can.fails => Ok(None),
             Err(error) => Err(format!(
-                "{call} failed ({:?}: {error}); a backend that may do so declares `fails`",
-                error.kind()
+                "{call} failed ({:?}: {}); a backend that may do so declares `fails`",
+                error.kind(),
+                chain(&error)
             )),
         }
     }

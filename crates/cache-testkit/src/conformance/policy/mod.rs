@@ -69,7 +69,7 @@ pub const RULES: &[Rule] = &[
 ///
 /// # Errors
 ///
-/// [`Broken`] for the first that is broken.
+/// [`Broken`], with all that are broken.
 pub fn check(suite: &Suite) -> Result<Report, Broken> {
     let mut report = Report { rules: Vec::new() };
     for rule in RULES {
@@ -159,7 +159,10 @@ impl Suite {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
         let checked = on_a_thread(rule, "the policy", self.patience, &calls, move || checked(&suite));
-        checked.and_then(|found| found).map(|()| Outcome::Kept).map_err(|what| Broken { rule, what })
+        checked
+            .and_then(|found| found)
+            .map(|()| Outcome::Kept)
+            .map_err(|what| Broken::new(rule, what, calls.were_given_up()))
     }
 }
 

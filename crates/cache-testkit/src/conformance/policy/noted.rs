@@ -28,6 +28,10 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
         self.calls.noted("`on_insert`", || self.policy.on_insert(slot, cost));
     }
 
+    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+        self.calls.noted("`on_restore`", || self.policy.on_restore(slot, cost));
+    }
+
     fn on_update(&mut self, slot: Slot, cost: &Cost) {
         self.calls.noted("`on_update`", || self.policy.on_update(slot, cost));
     }

@@ -3,14 +3,21 @@
 //! The suite is given the implementation and a [`Truth`]: a way to change and spoil what lies behind it. Every rule works
 //! on keys of its own under one prefix, and so can run over a store that others use; it leaves objects behind.
 //!
-//! What no suite can see from outside: that body and version come from one answer, where a change between two answers
-//! cannot be brought about (a rule lets an object change at several points while it is read); and what becomes of a
-//! write whose outcome is open.
+//! What no suite can see from outside: that body and version come from one answer, where the [`Truth`] neither counts
+//! requests nor changes an object between two of them (then that rule is left out, unless it is seen to be broken); and
+//! what becomes of a write whose outcome is open.
 
 mod questions;
 mod writes;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,7 +38,7 @@ pub use self::{
     },
 };
 use super::{
-    Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, check_all, checked, rules,
+    Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, chain, check_all, checked, rules,
 };
 use crate::{Failure, Fault as StoreFault, FaultyOrigin, FaultyStore, MemoryOrigin, OriginFault};
 
@@ -74,7 +81,7 @@ pub const RULES: &[Rule<Suite>] = rules![
 ///
 /// # Errors
 ///
-/// [`Broken`] for the first that is broken.
+/// [`Broken`], with all that are broken.
 pub async fn check(suite: &Suite) -> Result<Report, Broken> {
     check_all(suite, RULES).await
 }
@@ -92,6 +99,14 @@ pub trait Truth: Send + Sync + 'static {
     /// How many requests of the validator came so far. Default: `None`, they are not counted.
     fn n_requests(&self) -> Option<u64> {
         None
+    }
+
+    /// Has the validator's next `n` requests be answered, and writes the object before the one after them is: while that
+    /// waits. Returns when it is written; `false` at once, if this cannot be done (default). The caller drops the future if
+    /// it does not come to so many requests: then nothing is left of it.
+    async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
+        let _ = (n, key, body);
+        false
     }
 
     /// Has the next request of the validator fail. Whether this can be done; default: no.
@@ -160,6 +175,16 @@ impl<T: Truth + ?Sized> Truth for FaultyOrigin<T> {
         Some(self.count() as u64)
     }
 
+    async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
+        let holding = Holding::after(n);
+        let holds = holding.held();
+        self.fault(OriginFault::hold().when(move |_| holds.takes()));
+        self.wait_until_held(1).await;
+        self.inner().put(key, body).await;
+        self.release(1);
+        true
+    }
+
     fn trouble(&self, trouble: Trouble) -> bool {
         let kind = match trouble {
             Trouble::Outage => cache_core::ErrorKind::Unavailable,
@@ -189,6 +214,16 @@ impl Truth for FaultyStore {
         Some(self.count() as u64)
     }
 
+    async fn put_between_requests(&self, n: usize, key: &Key, body: Bytes) -> bool {
+        let holding = Holding::after(n);
+        let holds = holding.held();
+        self.fault(StoreFault::hold().when(move |_| holds.takes()));
+        self.wait_until_held(1).await;
+        Truth::put(self, key, body).await;
+        self.release(1);
+        true
+    }
+
     fn trouble(&self, trouble: Trouble) -> bool {
         self.fault(
             StoreFault::error(match trouble {
@@ -198,6 +233,36 @@ impl Truth for FaultyStore {
             .once(),
         );
         true
+    }
+}
+
+/// Which request is to be held: one, after some others. None any more, when the first handle is dropped.
+struct Holding(Arc<AtomicUsize>);
+
+impl Holding {
+    fn after(n: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(n + 1)))
+    }
+
+    fn held(&self) -> Held {
+        Held(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
+
+/// What a fault knows of it.
+struct Held(Arc<AtomicUsize>);
+
+impl Held {
+    /// Whether this request is the one.
+    fn takes(&self) -> bool {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left == Ok(1)
     }
 }
 
@@ -211,6 +276,7 @@ fn path(key: &Key) -> Path {
 #[must_use]
 pub struct Capabilities {
     never_confirms: bool,
+    blocks: bool,
     puts_if_absent: bool,
     puts_if_matches: bool,
 }
@@ -224,6 +290,14 @@ impl Capabilities {
     /// What was just fetched is never `Keep::Confirmable`: the origin has only weak tags, or dates that are too young.
     pub fn never_confirms(mut self) -> Self {
         self.never_confirms = true;
+        self
+    }
+
+    /// Its calls block the thread that polls them, or hand their work to a thread for blocking work, as a client without
+    /// async does: what was sent cannot be taken back when the future is dropped. Each question is then asked in a task
+    /// of a runtime with several threads, and one that was dropped may reach the origin later.
+    pub fn blocks(mut self) -> Self {
+        self.blocks = true;
         self
     }
 
@@ -296,7 +370,8 @@ impl Suite {
     ) -> Result<Outcome, Broken> {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
-        checked(rule, self.patience, calls, async move || checking(&suite).await).await
+        let n_threads_min = if self.can.blocks { THREADS_OF_BLOCKING } else { 1 };
+        checked(rule, self.patience, calls, n_threads_min, async move || checking(&suite).await).await
     }
 
     /// A key of `rule`.
@@ -317,7 +392,15 @@ impl Suite {
     /// The answer. Of an entry that cannot be confirmed nothing is sent, as the contract has it.
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Result<Validation>, Fault> {
         let held = held.filter(|held| held.keep() == Keep::Confirmable);
-        self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await
+        if !self.can.blocks {
+            return self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await;
+        }
+        // Others go on meanwhile: what blocks its thread is polled on another one.
+        let (validator, key, held) = (Arc::clone(&self.validator), key.clone(), held.cloned());
+        let name = asking(&key, held.as_ref());
+        let asked = async move { validator.validate(&key, held.as_ref()).await };
+        let asked = self.calls.answered(&name, || tokio::spawn(asked)).await?;
+        asked.map_err(|error| format!("{name} panicked: {error}"))
     }
 
     /// The entry that the answer brings.
@@ -385,7 +468,7 @@ fn unexpected(call: &str, when: &str, answer: &Result<Validation>, expected: &st
         Ok(Validation::Changed(entry)) => {
             format!("`Changed` with {}, under {:?} at {:?}", text(entry.body()), entry.key(), entry.e_tag())
         }
-        Err(error) => format!("an error of kind `{:?}` ({error})", error.kind()),
+        Err(error) => format!("an error of kind `{:?}` ({})", error.kind(), chain(error)),
     };
     format!("{call}, {when}, answered {seen}; expected {expected}")
 }
@@ -398,4 +481,6 @@ fn text(body: &[u8]) -> String {
     }
 }
 
+/// One for the rule, one for the question, and one more for what the question needs.
+const THREADS_OF_BLOCKING: usize = 3;
 const PREFIX: &str = "conformance";

@@ -187,7 +187,7 @@ impl Play<'_> {
         let prefix = &planned.key[..2];
         let key = if act == Act::InvalidatePrefix { prefix } else { planned.key };
         let call = self.world.recorder.begin(planned.node, key, act);
-        let (copied, calls) = (Copied::default(), [call]);
+        let (copied, passed, calls) = (Copied::default(), Cell::new(false), [call]);
         let path = Path::from(planned.key);
         let seen = self.seen(planned);
         let outcome = self.unless_dropped(planned, &calls, async |cache| {
@@ -195,31 +195,38 @@ impl Play<'_> {
             match planned.plan {
                 Plan::Head(rule) => {
                     let options = self.options(rule, Part::All).with_head(true);
-                    self.read(cache, planned, options, &seen).await
+                    self.read(cache, planned, options, &seen, &passed).await
                 }
-                Plan::Get(rule, part) => self.read(cache, planned, self.options(rule, part), &seen).await,
+                Plan::Get(rule, part) => {
+                    self.read(cache, planned, self.options(rule, part), &seen, &passed).await
+                }
                 Plan::OnlyIfCached(rule, part) => {
                     let options = cache.only_if_cached(self.options(rule, part));
-                    self.read(cache, planned, options, &seen).await
+                    self.read(cache, planned, options, &seen, &passed).await
                 }
                 Plan::Bypass(part) => {
                     let options = cache.past_the_cache(self.options(ReadRule::default(), part));
-                    self.read(cache, planned, options, &seen).await
+                    self.read(cache, planned, options, &seen, &passed).await
                 }
                 Plan::IfNoneMatch(rule) => {
                     let tag = seen.clone().map(|(tag, _)| tag);
                     let options = self.options(rule, Part::All).with_if_none_match(tag);
-                    self.read(cache, planned, options, &seen).await
+                    self.read(cache, planned, options, &seen, &passed).await
                 }
                 Plan::IfMatch(rule, part) => {
                     let tag = seen.clone().map(|(tag, _)| tag);
-                    self.read(cache, planned, self.options(rule, part).with_if_match(tag), &seen).await
+                    let options = self.options(rule, part).with_if_match(tag);
+                    self.read(cache, planned, options, &seen, &passed).await
                 }
                 Plan::Ranges(ranges) => {
                     let ranges = ranges.map(|(from, len)| from..from + len);
                     match objects.get_ranges(&path, &ranges).await {
-                        Ok(parts) => value_of_parts(&ranges, &parts)
-                            .map_or(Outcome::Failed, |value| Outcome::Read(value, None, Status::Fetched)),
+                        Ok(parts) => match value_of_parts(&ranges, &parts) {
+                            // Of what cannot be cached, ranges that are far from each other may be of two versions.
+                            Some(TORN) if self.schedule.max_object_size < u64::MAX => Outcome::Failed,
+                            Some(value) => Outcome::Read(value, None, Status::Fetched),
+                            None => Outcome::Failed,
+                        },
                         Err(error) => failed(&error),
                     }
                 }
@@ -248,6 +255,10 @@ impl Play<'_> {
         });
         let outcome = outcome.await.unwrap_or(Outcome::Unknown);
         self.amend(call, &copied);
+        if let (true, Act::Read(rule)) = (passed.get(), act) {
+            // The store has answered in the place of the cache.
+            self.world.recorder.history().amend(call, Act::Pass(rule));
+        }
         if let (Outcome::Refused, Act::Put(value, Needs::Value(needed))) = (&outcome, act) {
             // A copy has another tag than another copy of that value: which one was wanted, the
             // value does not tell.
@@ -289,6 +300,7 @@ impl Play<'_> {
         planned: &Planned,
         options: GetOptions,
         seen: &Option<(String, u64)>,
+        passed: &Cell<bool>,
     ) -> Outcome {
         let (head, key) = (options.head, planned.key);
         let answer = match cache.objects().get_opts(&Path::from(key), options).await {
@@ -303,6 +315,7 @@ impl Play<'_> {
             Err(error) => return failed(&error),
         };
         let status = cache.status(&answer);
+        passed.set(status.is_none());
         match self.seen_in(key, answer, head, status).await {
             Ok(None) => Outcome::Failed,
             Ok(Some(Seen { value, tag, status })) => {
