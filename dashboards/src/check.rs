@@ -432,8 +432,8 @@ mod tests {
     #[test]
     fn a_value_that_is_not_exported_is_found() {
         check(
-            r#"op=\"put\""#,
-            r#"op=\"write\""#,
+            r#"op=~\"put|copy"#,
+            r#"op=~\"write|copy"#,
             &[r#"panel "Money per hour" B: object_cache_origin_requests_total has no op="write""#],
         );
         check(
