@@ -3,8 +3,9 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use cache_facade::{
-    CachedStore, CachedStoreBuilder, Eviction, Freshness, ObjectCache, PutCondition,
+    CachedStoreBuilder, Eviction, Freshness, ObjectCache, PutCondition,
     cache_metrics::Registry,
+    cache_store::{Bypass, CachedStore, OnlyIfCached},
     object_store::{
         GetOptions, ObjectStore, ObjectStoreExt,
         memory::InMemory,
@@ -43,6 +44,7 @@ impl Traffic {
             wait_get_per_call: LATENCY,
             wait_put_per_call: LATENCY,
             wait_delete_per_call: LATENCY,
+            wait_list_with_delimiter_per_call: LATENCY,
             ..ThrottleConfig::default()
         };
         let bucket = FaultyStore::new(Arc::new(ThrottledStore::new(InMemory::new(), latency)));
@@ -192,15 +194,46 @@ impl Traffic {
         // That version is not there any more.
         self.write("table", 31 * KIB).await?;
         self.blocks.get_range(&path, part(16)).await?;
-        let unless = GetOptions { if_none_match: Some("\"another\"".to_owned()), ..GetOptions::default() };
-        self.blocks.get_opts(&path, unless.clone()).await?;
+        // Conditions of the caller's own.
+        let current = self.blocks.head(&path).await?.e_tag;
+        let unless = GetOptions { if_none_match: current, ..GetOptions::default() };
+        fails(self.blocks.get_opts(&path, unless).await)?;
+        let only_if = GetOptions { if_match: Some("\"another\"".to_owned()), ..GetOptions::default() };
+        fails(self.blocks.get_opts(&path, only_if).await)?;
+        let mut only_cached = GetOptions::default();
+        only_cached.extensions.insert(OnlyIfCached);
+        fails(self.blocks.get_opts(&Path::from("not cached"), only_cached).await)?;
+        drop(self.blocks.get(&path).await?);
         // What is handed on fares as anything else.
-        for failure in [Failure::PermissionDenied, Failure::Unavailable] {
-            self.fault(Fault::error(failure).on(Operation::Get));
-            fails(self.blocks.get_opts(&path, unless.clone()).await)?;
-        }
-        fails(timeout(LATENCY / 2, self.blocks.get_opts(&path, unless)).await)?;
+        let mut bypass = GetOptions::default();
+        bypass.extensions.insert(Bypass);
+        let handed_on = async || Ok(self.blocks.get_opts(&path, bypass.clone()).await?.bytes().await?);
+        self.fares(Operation::Get, handed_on).await?;
+        self.fares(Operation::ListWithDelimiter, async || Ok(self.blocks.list_with_delimiter(None).await?))
+            .await?;
+        let to = Path::from("copy");
+        self.fares(Operation::Copy, async || Ok(self.blocks.copy(&path, &to).await?)).await?;
+        self.fares(Operation::StartMultipart, async || Ok(self.blocks.put_multipart(&to).await?)).await?;
+        let mut upload = self.blocks.put_multipart(&to).await?;
+        upload.put_part("part".into()).await?;
+        upload.complete().await?;
+        let rename = async || {
+            self.write("table", 31 * KIB).await?;
+            Ok(self.blocks.rename(&path, &to).await?)
+        };
+        self.fares(Operation::Rename, rename).await?;
         Ok(())
+    }
+
+    /// Asks what ends with each outcome: done, refused, failed, and given up.
+    async fn fares<T: Debug>(&self, operation: Operation, ask: impl AsyncFn() -> Result<T>) -> Result<()> {
+        ask().await?;
+        for failure in [Failure::PermissionDenied, Failure::Unavailable] {
+            self.fault(Fault::error(failure).on(operation));
+            fails(ask().await)?;
+        }
+        self.fault(Fault::hang().on(operation));
+        fails(timeout(2 * LATENCY, ask()).await)
     }
 
     /// What another node does.
