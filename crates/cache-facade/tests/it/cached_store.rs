@@ -33,6 +33,7 @@ fn a_bad_setting_is_an_error_that_names_it() {
     wrong(|builder| builder.block_size(0), &["block_size", "zero"]);
     wrong(|builder| builder.parallel(0), &["parallel", "zero"]);
     wrong(|builder| builder.max_in_flight(0), &["max_in_flight", "zero"]);
+    wrong(|builder| builder.max_in_flight_bytes(0), &["max_in_flight_bytes", "zero"]);
     wrong(|builder| builder.freshness(contradiction), &["stale_while_revalidate"]);
     wrong(|builder| builder.freshness_for("a/", contradiction), &["stale_while_revalidate"]);
     let no_grain = ValidatorStrength::Timestamp(Duration::ZERO);
@@ -208,6 +209,27 @@ async fn the_limits_of_requests_reach_what_they_are_about() {
     assert!(error.to_string().contains("max_in_flight, queue_timeout"), "{error}");
     store.release_all();
     assert!(first.await.unwrap());
+}
+
+#[tokio::test]
+async fn blocks_beyond_max_in_flight_bytes_are_not_cached() {
+    let store = FaultyStore::in_memory();
+    let path = Path::from("a");
+    store.inner().put(&path, vec![7; 8000].into()).await.unwrap();
+    for (bytes, requests) in [(1024, 2), (u64::MAX, 1)] {
+        let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+            .freshness(Freshness::immutable())
+            .block_size(4096)
+            .max_in_flight_bytes(bytes)
+            .build()
+            .unwrap();
+        store.reset();
+        for _ in 0..2 {
+            assert_eq!(cached.get(&path).await.unwrap().bytes().await.unwrap(), vec![7; 8000]);
+        }
+        assert_eq!(store.count(), requests, "{bytes}");
+        assert_eq!(cached.stats().blocks_refused.backend > 0, requests == 2, "{bytes}");
+    }
 }
 
 /// Strangers may choose the paths that are asked for.
