@@ -9,7 +9,11 @@
 //! | passed through | `fwd=bypass` |
 //! | the version was at hand, its first bytes were not | `fwd=partial` |
 //! | there is no such object, or the store refuses it | `fwd=miss; fwd-status=404` |
+//! | there is no such object, which may have been remembered | neither `hit` nor `fwd` |
 //! | the store failed | `fwd=miss; detail=unavailable`, or `timeout` |
+//!
+//! The 304 stands for the store's confirmation that the version is current: the cache revalidates by
+//! HEAD, or by the request for the bytes that are missing, and compares.
 //!
 //! It goes out before the body, so it tells of the first bytes alone: that more of them had to be fetched later is not
 //! said. Nor is `stored`: the cache does not tell whether it kept something.
@@ -56,9 +60,12 @@ pub(crate) fn field(
 }
 
 /// The value of the field in an answer that is an error, which the status `sent` tells the client.
-/// What was cached of the object is not known then.
-pub(crate) fn of_error(error: &object_store::Error, sent: StatusCode) -> String {
+/// What was cached of the object is not known then; `is_remembered`, if the cache may have answered
+/// without a request that there is none.
+pub(crate) fn of_error(error: &object_store::Error, sent: StatusCode, is_remembered: bool) -> String {
     match failure::kind(error) {
+        // The error is the same with and without a request.
+        _ if sent == StatusCode::NOT_FOUND && is_remembered => "object-cache".to_owned(),
         Some(ErrorKind::Timeout) => "object-cache; fwd=miss; detail=timeout".to_owned(),
         // The store was not asked, or its answer is not known.
         Some(kind @ (ErrorKind::Closed | ErrorKind::Backend | ErrorKind::Config | ErrorKind::Panicked)) => {

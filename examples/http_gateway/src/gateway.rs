@@ -215,7 +215,9 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
                 (gateway.on_failure)(&key, &error);
             }
             let mut response = plain(status);
-            response.headers_mut().extend(field(CACHE_STATUS, &cache_status::of_error(&error, status)));
+            let is_remembered = gateway.rules.remember_missing(key.as_ref());
+            let field_value = cache_status::of_error(&error, status, is_remembered);
+            response.headers_mut().extend(field(CACHE_STATUS, &field_value));
             response
         }
     }
@@ -309,8 +311,9 @@ impl Gateway {
         range: &GetRange,
         error: object_store::Error,
     ) -> object_store::Result<Response> {
-        // What the cache itself has to say is not about the range.
-        if failure::kind(&error).is_some() || failure::status(&error) != StatusCode::BAD_GATEWAY {
+        // A store that fails is sent no second request.
+        let is_outage = failure::kind(&error).is_some() && !failure::may_be_about_range(&error);
+        if is_outage || failure::status(&error) != StatusCode::BAD_GATEWAY {
             return Err(error);
         }
         let mut options = GetOptions::new().with_head(true);
@@ -322,7 +325,7 @@ impl Gateway {
                 // for.
                 object.status = None;
                 let mut response = self.not_satisfiable(&object);
-                let status = cache_status::of_error(&error, response.status());
+                let status = cache_status::of_error(&error, response.status(), false);
                 response.headers_mut().extend(field(CACHE_STATUS, &status));
                 Ok(response)
             }

@@ -31,6 +31,8 @@ pub struct Options {
     pub max_in_flight: usize,
     /// How long a request may wait until it is one of those.
     pub queue_timeout: Duration,
+    /// How many bytes of blocks reads in flight may hold beside what is cached.
+    pub max_in_flight_bytes: u64,
     /// What clients can hold on to.
     pub limits: Limits,
     /// Whether each request is a line on the standard output.
@@ -58,6 +60,9 @@ The bucket
   --max-in-flight N    how many requests it has to answer at once; more wait; 1024
   --queue-timeout SECONDS
                        for how long; then the response is 504; 10
+  --max-in-flight-bytes BYTES
+                       how much of what is being fetched may be held beside what is cached; more is
+                       passed on to clients without being cached; 1073741824
 
 Freshness
   --max-age SECONDS    how long an object is served without a request to the bucket; 0
@@ -69,6 +74,9 @@ Freshness
                        the same for objects whose path begins with PREFIX; may be repeated, and the
                        longest prefix counts. RULE is as in static/=max-age=60,stale-if-error=600,
                        or immutable
+  --negative-ttl SECONDS
+                       how long it is remembered that an object does not exist; at most max-age, which
+                       must not be zero; 0
   --ignore-cache-control
                        objects are cached whatever their Cache-Control says. Else no-store and
                        private ones are not cached, no-cache ones are revalidated on every read, and
@@ -112,10 +120,12 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
                 "--max-object-size" => options.max_object_size = Some(read(&value()?)?),
                 "--max-in-flight" => options.max_in_flight = read(&value()?)?,
                 "--queue-timeout" => options.queue_timeout = seconds(&value()?)?,
+                "--max-in-flight-bytes" => options.max_in_flight_bytes = read(&value()?)?,
                 "--max-age" => rule.max_age = seconds(&value()?)?,
                 "--stale-while-revalidate" => rule.stale_while_revalidate = seconds(&value()?)?,
                 "--stale-if-error" => rule.stale_if_error = seconds(&value()?)?,
                 "--freshness" => options.rules.add(&value()?)?,
+                "--negative-ttl" => options.rules.negative_ttl = seconds(&value()?)?,
                 "--ignore-cache-control" => options.obey_cache_control = false,
                 "--listen" => options.listen = read(&value()?)?,
                 "--admin" => options.admin = Some(read(&value()?)?),
@@ -131,12 +141,15 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
                 _ => options.bucket = Some(name),
             }
         }
-        options.rules.default.check()?;
+        options.rules.check()?;
         if options.limits.connections == 0 {
             return Err("--connections 0 would serve nobody".to_owned());
         }
         if options.max_in_flight == 0 {
             return Err("--max-in-flight 0 would ask the bucket for nothing".to_owned());
+        }
+        if options.max_in_flight_bytes == 0 {
+            return Err("--max-in-flight-bytes 0 would cache nothing".to_owned());
         }
         let Limits { header_timeout, idle_timeout, write_timeout, .. } = options.limits;
         if [header_timeout, idle_timeout, write_timeout].contains(&Duration::ZERO) {
@@ -169,6 +182,8 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
             .max_capacity(self.capacity)
             .max_in_flight(self.max_in_flight)
             .queue_timeout(self.queue_timeout)
+            .max_in_flight_bytes(self.max_in_flight_bytes)
+            .negative_ttl(self.rules.negative_ttl)
             // No block may be larger than all of them together.
             .block_size(BLOCK_SIZE.min(self.capacity.max(1)));
         for (prefix, rule) in &self.rules.by_prefix {
@@ -198,6 +213,7 @@ impl Default for Options {
             max_object_size: None,
             max_in_flight: 1024,
             queue_timeout: Duration::from_secs(10),
+            max_in_flight_bytes: 1024 * 1024 * 1024,
             limits: Limits::default(),
             access_log: false,
         }
@@ -233,8 +249,9 @@ mod tests {
     fn each_option_is_read() {
         assert_eq!(parse(""), Ok(Some(Options::default())));
         let line = "--listen [::1]:0 --admin 127.0.0.1:9 s3://bucket/a --allow-http --follow-links --no-check \
-            --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
-            --freshness static/=immutable --ignore-cache-control --access-log --connections 7 \
+            --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 \
+            --max-in-flight-bytes 900 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
+            --freshness static/=immutable --negative-ttl 9 --ignore-cache-control --access-log --connections 7 \
             --header-timeout 1 --idle-timeout 2 --write-timeout 3 --drain-timeout 0";
         let rule = |max_age, stale_while_revalidate, stale_if_error| Rule {
             max_age,
@@ -250,12 +267,14 @@ mod tests {
             rules: Rules {
                 default: rule(secs(60), secs(5), secs(600)),
                 by_prefix: vec![("static/".to_owned(), rule(Duration::MAX, Duration::ZERO, Duration::ZERO))],
+                negative_ttl: secs(9),
             },
             obey_cache_control: false,
             capacity: 1000,
             max_object_size: Some(10),
             max_in_flight: 8,
             queue_timeout: secs(4),
+            max_in_flight_bytes: 900,
             limits: Limits {
                 connections: 7,
                 header_timeout: secs(1),
@@ -302,6 +321,9 @@ mod tests {
             "--freshness static/=fresh",
             "--connections 0",
             "--max-in-flight 0",
+            "--max-in-flight-bytes 0",
+            "--negative-ttl 5",
+            "--negative-ttl 5 --freshness static/=stale-if-error=5",
             "--header-timeout 0",
             "--idle-timeout 0",
             "--write-timeout 0",

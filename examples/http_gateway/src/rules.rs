@@ -24,6 +24,9 @@ pub struct Rules {
     pub default: Rule,
     /// Prefixes are compared byte for byte: `static/` rather than `static`.
     pub by_prefix: Vec<(String, Rule)>,
+    /// How long it is remembered that an object does not exist, where `max_age` is not zero, and no
+    /// longer than that. Zero, the default, remembers nothing.
+    pub negative_ttl: Duration,
 }
 
 impl Rule {
@@ -85,8 +88,27 @@ impl Rules {
 
     /// The same for the longest-lived of all objects.
     pub(crate) fn longest(&self) -> Duration {
-        let all = self.by_prefix.iter().map(|(_, rule)| rule).chain([&self.default]);
-        all.map(Rule::longest).max().unwrap_or_default()
+        self.all().map(Rule::longest).max().unwrap_or_default()
+    }
+
+    /// Whether an answer that there is no object `key` may have been given without a request.
+    pub(crate) fn remember_missing(&self, key: &str) -> bool {
+        !self.negative_ttl.is_zero() && !self.of(key).max_age.is_zero()
+    }
+
+    /// # Errors
+    ///
+    /// A sentence for the caller, if the rules contradict each other.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.default.check()?;
+        if !self.negative_ttl.is_zero() && self.all().all(|rule| rule.max_age.is_zero()) {
+            return Err("a negative-ttl needs a max-age that is not zero".to_owned());
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rule> {
+        self.by_prefix.iter().map(|(_, rule)| rule).chain([&self.default])
     }
 
     /// Adds a rule such as `static/=max-age=60`. A second one for a prefix replaces the first.

@@ -151,6 +151,6 @@ async fn both(world: &World, key: &str) -> [Answer; 2] {
     };
     let ((one, other), ()) = tokio::join!(clients, let_go);
     assert_eq!((&one.body, &other.body), (&bytes(25), &bytes(25)));
-    assert_eq!(world.asked(), (vec![(Operation::Get, false)], 25));
+    assert_eq!(world.asked(), (vec![Operation::Get], 25));
     [one, other]
 }

@@ -85,3 +85,38 @@ async fn requests_to_the_bucket_have_a_limit() {
     assert_eq!(second.header("cache-status"), Some("object-cache; fwd=miss; detail=timeout"));
     assert_eq!(built.read("/b").await, 1);
 }
+
+#[tokio::test]
+async fn a_missing_object_is_remembered_for_negative_ttl() {
+    let built = build("--max-age 60 --negative-ttl 10").await;
+    let address = built.server.address;
+    let missing = async || {
+        let before = built.store.count();
+        let answer = get(address, "/none/").await;
+        assert_eq!(answer.status, 404);
+        // A remembered answer was not forwarded, and an error does not tell which one it is.
+        assert_eq!(answer.header("cache-status"), Some("object-cache"));
+        built.store.count() - before
+    };
+    assert_eq!((missing().await, missing().await), (1, 0));
+    built.clock.advance(Duration::from_secs(11));
+    assert_eq!(missing().await, 1);
+    // So is that there is no folder of that name.
+    let before = built.store.count();
+    for _ in 0..2 {
+        assert_eq!(get(address, "/docs").await.status, 404);
+    }
+    assert_eq!(built.store.count() - before, 2);
+}
+
+#[tokio::test]
+async fn blocks_beyond_max_in_flight_bytes_are_not_cached() {
+    for (bytes, requests) in [(1024, 2), (2048, 1)] {
+        let built = build(&format!("--max-age 60 --max-in-flight-bytes {bytes}")).await;
+        built.store.inner().put(&Path::from("large"), vec![7; 2000].into()).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(get(built.server.address, "/large").await.body, vec![7; 2000]);
+        }
+        assert_eq!(built.store.count(), requests, "{bytes}");
+    }
+}

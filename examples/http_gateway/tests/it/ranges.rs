@@ -38,7 +38,7 @@ async fn a_range_is_one_request_and_then_none() {
         &bytes(1000)[512..516],
     );
     // Whole blocks are fetched.
-    assert_eq!(world.asked(), (vec![(Operation::Get, false)], 10));
+    assert_eq!(world.asked(), (vec![Operation::Get], 10));
     check(
         &world.get_with("/a", &[("Range", "bytes=510-519")]).await,
         "bytes 510-519/1000",
@@ -71,6 +71,29 @@ async fn a_range_without_a_byte_is_a_416() {
         }
     }
     assert!(world.failures.lock().unwrap().is_empty());
+}
+
+/// The size that a 416 names is that of the head; a cached head saves the request for it.
+#[tokio::test]
+async fn a_416_is_a_refused_request_and_one_for_the_size() {
+    for world in [World::strong().await, World::lasting().await] {
+        world.put("a", bytes(25)).await;
+        let range = [("Range", "bytes=99-100")];
+        assert_eq!(world.get_with("/a", &range).await.status, 416);
+        assert_eq!(world.asked(), (vec![Operation::Get, Operation::Head], 0));
+        let answer = world.get_with("/a", &range).await;
+        assert_eq!((answer.status, answer.header("age")), (416, None));
+        assert_eq!(world.asked(), (vec![Operation::Get], 0));
+        // With a condition the head comes first, and no bytes are requested.
+        let conditional = [("Range", "bytes=99-100"), ("If-None-Match", "\"x\"")];
+        assert_eq!(world.get_with("/a", &conditional).await.status, 416);
+        assert!(!world.asked().0.contains(&Operation::Get));
+    }
+    // The store may take a range that was widened to whole blocks: then its answer has the size.
+    let world = World::strong().await;
+    world.put("a", bytes(25)).await;
+    assert_eq!(world.get_with("/a", &[("Range", "bytes=25-")]).await.status, 416);
+    assert_eq!(world.asked().0, [Operation::Get]);
 }
 
 #[tokio::test]

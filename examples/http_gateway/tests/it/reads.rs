@@ -137,7 +137,7 @@ async fn head_says_what_get_says_without_a_body() {
     let world = World::lasting().await;
     world.put("a.txt", bytes(25)).await;
     let head = world.head_with("/a.txt", &[("Range", "bytes=0-1")]).await;
-    assert_eq!(world.asked(), (vec![(Operation::Head, false)], 0));
+    assert_eq!(world.asked(), (vec![Operation::Head], 0));
     let get = world.get("/a.txt").await;
     assert_eq!((head.status, &head.body[..], &get.body), (200, &b""[..], &bytes(25)));
     for name in head.names() {
@@ -154,9 +154,9 @@ async fn bytes_come_once_and_are_vouched_for() {
     let world = World::strong().await;
     world.put("a", bytes(25)).await;
     assert_eq!(world.get("/a").await.body, bytes(25));
-    assert_eq!(world.asked(), (vec![(Operation::Get, false)], 25));
+    assert_eq!(world.asked(), (vec![Operation::Get], 25));
     assert_eq!(world.get("/a").await.body, bytes(25));
-    assert_eq!(world.asked(), (vec![(Operation::Get, true)], 0));
+    assert_eq!(world.asked(), (vec![Operation::Head], 0));
 }
 
 #[tokio::test]

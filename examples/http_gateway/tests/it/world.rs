@@ -11,7 +11,7 @@ use cache_facade::{
     Bytes, CachedStore, CachedStoreBuilder, Freshness,
     object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutOptions, path::Path},
 };
-use cache_testkit::{FaultyStore, ManualClock, Operation, Request};
+use cache_testkit::{FaultyStore, ManualClock, Operation};
 use http_gateway::Gateway;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -127,13 +127,12 @@ impl World {
         begin(self.address(), method, path, headers).await
     }
 
-    /// What the store was asked since the last time: the operation, and whether it was a question whether a version is
-    /// still current; and the bytes of bodies that it gave out for that.
-    pub(crate) fn asked(&self) -> (Vec<(Operation, bool)>, u64) {
+    /// The requests that the store has had since the last call, and the bytes of bodies that it gave
+    /// out for them.
+    pub(crate) fn asked(&self) -> (Vec<Operation>, u64) {
         let (requests, bytes) = (self.store.requests(), self.store.body_bytes());
         self.store.reset();
-        let asked = |request: &Request| (request.operation, request.if_none_match.is_some());
-        (requests.iter().map(asked).collect(), bytes)
+        (requests.iter().map(|request| request.operation).collect(), bytes)
     }
 }
 
@@ -238,4 +237,4 @@ pub(crate) fn bytes(len: usize) -> Bytes {
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Nothing was asked.
-pub(crate) const NOTHING: (Vec<(Operation, bool)>, u64) = (Vec::new(), 0);
+pub(crate) const NOTHING: (Vec<Operation>, u64) = (Vec::new(), 0);
