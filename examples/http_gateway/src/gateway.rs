@@ -316,25 +316,30 @@ impl Gateway {
         if is_outage || failure::status(&error) != StatusCode::BAD_GATEWAY {
             return Err(error);
         }
-        let mut options = GetOptions::new().with_head(true);
-        options.extensions.insert(Freshness::immutable());
-        match self.store.get_opts(key, options).await {
-            Ok(mut head) if range::of_size(range, head.meta.size).is_none() => {
-                let mut object = Known::of(&mut head);
-                // How that came to be known is beside the point: it was the range that was asked
-                // for.
-                object.status = None;
+        // The size that is cached will do, unless it contradicts the refusal: the object has shrunk.
+        for freshness in [Freshness::immutable(), Freshness::strong()] {
+            let mut options = GetOptions::new().with_head(true);
+            options.extensions.insert(freshness);
+            let Ok(mut head) = self.store.get_opts(key, options).await else { break };
+            let mut object = Known::of(&mut head);
+            // How that came to be known is beside the point: it was the range that was asked for.
+            let status = object.status.take();
+            if range::of_size(range, object.meta.size).is_none() {
                 let mut response = self.not_satisfiable(&object);
                 let status = cache_status::of_error(&error, response.status(), false);
                 response.headers_mut().extend(field(CACHE_STATUS, &status));
-                Ok(response)
+                return Ok(response);
             }
-            _ => Err(error),
+            if !status.is_some_and(|status| is_unasked(&status)) {
+                break;
+            }
         }
+        Err(error)
     }
 
     /// What the cache has for `key`, unless the object's `Cache-Control` forbids to serve it like
-    /// that: then it is revalidated. What is fresh has cost no request before that.
+    /// that: then it is revalidated. Before that, what is fresh has cost no request, unless bytes
+    /// were missing; and what is stale one in the background, under `stale_while_revalidate`.
     async fn get(&self, key: &Path, mut options: GetOptions) -> object_store::Result<GetResult> {
         let answer = self.store.get_opts(key, options.clone()).await?;
         let directives = Directives::of(&answer.attributes);
@@ -418,7 +423,7 @@ impl Gateway {
         let Some(known) = known else { return HeaderMap::new() };
         let status = cache_status::field(known, body, sent, self.lifetime(object));
         let mut headers: HeaderMap = field(CACHE_STATUS, &status).into_iter().collect();
-        if matches!(known.outcome(), CacheOutcome::Fresh | CacheOutcome::Stale) {
+        if is_unasked(known) {
             headers.insert(header::AGE, known.age().as_secs().into());
         }
         headers
@@ -435,6 +440,11 @@ impl Gateway {
         let rest = rest.inspect_err(move |error| on_failure(&key, error));
         Body::from_stream(stream::iter(first.map(Ok)).chain(rest))
     }
+}
+
+/// Whether the store was not asked which version is current.
+fn is_unasked(status: &CacheStatus) -> bool {
+    matches!(status.outcome(), CacheOutcome::Fresh | CacheOutcome::Stale)
 }
 
 fn metrics(registry: &Registry) -> Response {

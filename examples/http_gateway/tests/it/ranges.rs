@@ -2,7 +2,7 @@
 
 use cache_testkit::{Fault, Operation, TagFault};
 
-use crate::world::{Answer, NOTHING, World, bytes};
+use crate::world::{Answer, MINUTE, NOTHING, World, bytes};
 
 #[track_caller]
 fn check(answer: &Answer, content_range: &str, body: &[u8]) {
@@ -94,6 +94,29 @@ async fn a_416_is_a_refused_request_and_one_for_the_size() {
     world.put("a", bytes(25)).await;
     assert_eq!(world.get_with("/a", &[("Range", "bytes=25-")]).await.status, 416);
     assert_eq!(world.asked().0, [Operation::Get]);
+}
+
+#[tokio::test]
+async fn a_range_past_the_end_of_an_object_that_has_shrunk_is_a_416() {
+    for (cached, range) in
+        [("bytes=0-4", "bytes=30-35"), ("bytes=30-39", "bytes=30-35"), ("bytes=0-", "bytes=40-")]
+    {
+        for world in [World::strong().await, World::lasting().await] {
+            world.put("a", bytes(50)).await;
+            assert_eq!(world.get_with("/a", &[("Range", cached)]).await.status, 206);
+            world.put("a", bytes(25)).await;
+            world.clock.advance(MINUTE);
+            world.asked();
+            let answer = world.get_with("/a", &[("Range", range)]).await;
+            assert_eq!(
+                (answer.status, answer.header("content-range")),
+                (416, Some("bytes */25")),
+                "{cached} {range}"
+            );
+            let heads = world.asked().0.into_iter().filter(|request| *request == Operation::Head);
+            assert_eq!(heads.count(), 1, "{cached} {range}");
+        }
+    }
 }
 
 #[tokio::test]
