@@ -394,7 +394,7 @@ mod tests {
         let mut word = |most: u64| -> String {
             let length = draw(most);
             let letters = ["a", "b", "/", "\u{e4}", "\u{f6}", "\u{1f600}"];
-            (0..length).filter_map(|_| letters.iter().nth(usize::try_from(draw(6)).ok()?).copied()).collect()
+            (0..length).filter_map(|_| letters.get(usize::try_from(draw(6)).ok()?).copied()).collect()
         };
         for n in 0..600 {
             let (prefix, rule) = (word(9), Freshness::max_age(secs(n + 1)));
