@@ -195,10 +195,10 @@ impl CachedStoreBuilder {
     }
 
     /// How many bytes of blocks the reads in flight may hold beside what is cached: blocks that are
-    /// being fetched, blocks on their way to a slow backend, and blocks retained for a slower reader.
-    /// A paused stream holds up to two. Beyond it reads go on, and their blocks are passed on without
-    /// being cached (`blocks_refused`). Each block counts in whole KiB, so less than one block caches
-    /// nothing. `u64::MAX` is no limit, zero an error. Default: 1 GiB.
+    /// being fetched, blocks on their way to a slow backend, and blocks retained for a slower
+    /// reader. A paused stream holds up to two. Beyond it reads go on, and their blocks are passed
+    /// on without being cached (`blocks_refused`). Each block counts in whole KiB, so less than one
+    /// block caches nothing. `u64::MAX` is no limit, zero an error. Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.inner = self.inner.max_in_flight_bytes(bytes);
         self

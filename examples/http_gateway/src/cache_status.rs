@@ -12,8 +12,8 @@
 //! | there is no such object, which may have been remembered | neither `hit` nor `fwd` |
 //! | the store failed | `fwd=miss; detail=unavailable`, or `timeout` |
 //!
-//! The 304 stands for the store's confirmation that the version is current: the cache revalidates by
-//! HEAD, or by the request for the bytes that are missing, and compares.
+//! The 304 stands for the store's confirmation that the version is current: the cache revalidates
+//! by HEAD, or by the request for the bytes that are missing, and compares.
 //!
 //! It goes out before the body, so it tells of the first bytes alone: that more of them had to be fetched later is not
 //! said. Nor is `stored`: the cache does not tell whether it kept something.

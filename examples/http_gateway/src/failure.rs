@@ -43,9 +43,9 @@ pub(crate) fn kind(error: &object_store::Error) -> Option<ErrorKind> {
     find::<Error>(error).map(Error::kind)
 }
 
-/// Whether the store may have refused the range that was asked for. No store has an error of its own
-/// for that: the words of the innermost cause are all that tells. The outer ones name the object,
-/// whose key may have any words in it.
+/// Whether the store may have refused the range that was asked for. No store has an error of its
+/// own for that: the words of the innermost cause are all that tells. The outer ones name the
+/// object, whose key may have any words in it.
 pub(crate) fn may_be_about_range(error: &object_store::Error) -> bool {
     let first: &(dyn StdError + 'static) = error;
     let innermost = iter::successors(Some(first), |error| (*error).source()).last();

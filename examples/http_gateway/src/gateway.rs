@@ -316,7 +316,8 @@ impl Gateway {
         if is_outage || failure::status(&error) != StatusCode::BAD_GATEWAY {
             return Err(error);
         }
-        // The size that is cached will do, unless it contradicts the refusal: the object has shrunk.
+        // The size that is cached will do, unless it contradicts the refusal: the object has
+        // shrunk.
         for freshness in [Freshness::immutable(), Freshness::strong()] {
             let mut options = GetOptions::new().with_head(true);
             options.extensions.insert(freshness);

@@ -75,8 +75,8 @@ Freshness
                        longest prefix counts. RULE is as in static/=max-age=60,stale-if-error=600,
                        or immutable
   --negative-ttl SECONDS
-                       how long it is remembered that an object does not exist; at most max-age, which
-                       must not be zero; 0
+                       how long it is remembered that an object does not exist, within the spans
+                       above; needs a max-age that is not zero; 0
   --ignore-cache-control
                        objects are cached whatever their Cache-Control says. Else no-store and
                        private ones are not cached, no-cache ones are revalidated on every read, and
@@ -251,7 +251,8 @@ mod tests {
         let line = "--listen [::1]:0 --admin 127.0.0.1:9 s3://bucket/a --allow-http --follow-links --no-check \
             --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 \
             --max-in-flight-bytes 900 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
-            --freshness static/=immutable --negative-ttl 9 --ignore-cache-control --access-log --connections 7 \
+            --freshness static/=immutable --negative-ttl 9 --ignore-cache-control --access-log \
+            --connections 7 \
             --header-timeout 1 --idle-timeout 2 --write-timeout 3 --drain-timeout 0";
         let rule = |max_age, stale_while_revalidate, stale_if_error| Rule {
             max_age,

@@ -24,8 +24,8 @@ pub struct Rules {
     pub default: Rule,
     /// Prefixes are compared byte for byte: `static/` rather than `static`.
     pub by_prefix: Vec<(String, Rule)>,
-    /// How long it is remembered that an object does not exist, where `max_age` is not zero, and no
-    /// longer than that. Zero, the default, remembers nothing.
+    /// How long it is remembered that an object does not exist, within what its rule allows: not
+    /// where `max_age` is zero. Zero, the default, remembers nothing.
     pub negative_ttl: Duration,
 }
 

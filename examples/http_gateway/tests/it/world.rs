@@ -127,8 +127,8 @@ impl World {
         begin(self.address(), method, path, headers).await
     }
 
-    /// The requests that the store has had since the last call, and the bytes of bodies that it gave
-    /// out for them.
+    /// The requests that the store has had since the last call, and the bytes of bodies that it
+    /// gave out for them.
     pub(crate) fn asked(&self) -> (Vec<Operation>, u64) {
         let (requests, bytes) = (self.store.requests(), self.store.body_bytes());
         self.store.reset();
