@@ -44,9 +44,9 @@ impl Places {
         Self { most, word: AtomicU64::new(0), queue: Notify::new() }
     }
 
-    /// Takes one, if one is free and nobody waits for it.
+    /// Takes one, if one is free that nobody waits for.
     pub(super) fn try_take(&self) -> bool {
-        self.take(|word| word < self.most)
+        self.take(|word| self.is_spare(word))
     }
 
     pub(super) fn give_back(&self) {
@@ -60,9 +60,15 @@ impl Places {
         self.word.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether one is free, and nobody waits for it.
+    /// Whether one is free that nobody waits for.
     pub(super) fn is_one_free(&self) -> bool {
-        self.word.load(Ordering::Acquire) < self.most
+        self.is_spare(self.word.load(Ordering::Acquire))
+    }
+
+    /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits for
+    /// ever: it keeps one place, not all.
+    fn is_spare(&self, word: u64) -> bool {
+        word % WAITING + word / WAITING < self.most
     }
 
     /// Whether a flight waits for one.
