@@ -263,8 +263,8 @@ pub(super) fn finish<V: Validator + ?Sized>(
         drop(state);
         return None;
     };
-    // Under the lock: the key's next flight, which may begin on another thread once that is let go, is
-    // not to find the limit reached by this one.
+    // Under the lock: the key's next flight, which may begin on another thread once that is let go,
+    // is not to find the limit reached by this one.
     if let Some(permit) = &mut permit {
         permit.free();
     }

@@ -64,8 +64,8 @@ impl Places {
         self.is_spare(self.word.load(Ordering::Acquire))
     }
 
-    /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits for
-    /// ever: it keeps one place, not all.
+    /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits
+    /// for ever: it keeps one place, not all.
     fn is_spare(&self, word: u64) -> bool {
         word % WAITING + word / WAITING < self.most
     }
@@ -133,7 +133,7 @@ impl Permit {
         Self::taken(places)
     }
 
-    /// Gives the place back, and wakes nobody before this is dropped: it may be called under a lock.
+    /// Gives the place back, and wakes nobody before this is dropped: may be called under a lock.
     pub(super) fn free(&mut self) {
         let Self { places, freed } = self;
         freed.get_or_insert_with(|| places.free());

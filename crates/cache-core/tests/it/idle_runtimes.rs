@@ -361,7 +361,7 @@ fn a_place_that_an_idle_runtime_is_first_in_line_for_goes_to_the_next() {
     assert!(!first.is_finished());
 }
 
-/// It waits in line for ever. The permits that it does not need are given to others, and to refreshes.
+/// It waits in line for ever. The permits that it does not need are for others, and for refreshes.
 #[test]
 fn a_flight_that_is_queued_on_an_idle_runtime_keeps_no_copy_stale() {
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10_000));
