@@ -107,9 +107,9 @@ impl EtagValidatorBuilder {
     /// another date is another tag.
     ///
     /// Costs: as many requests as without, and no body, where the bytes are the same; a changed
-    /// object is two requests, one after the other, instead of one. The store must answer HEAD.
-    /// Default: no, since copies change oftener than their metadata alone, and most readers want
-    /// the bytes.
+    /// object is two requests, one after the other, instead of one. The store should answer HEAD:
+    /// of one that cannot, the object is fetched each time. Default: no, since copies change
+    /// oftener than their metadata alone, and most readers want the bytes.
     pub fn validate_metadata(mut self, validate: bool) -> Self {
         self.settings.validate_metadata = validate;
         self

@@ -459,14 +459,37 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a place is never given back",
-        edits: &[Edit { path: PLACES, text: "        self.0.give_back();\n", replacement: "" }],
+        edits: &[Edit {
+            path: PLACES,
+            text: "self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING",
+            replacement: "self.word.load(Ordering::Acquire) >= WAITING",
+        }],
     },
     Mutant {
         name: "a place is given back after those who wait are woken",
+        edits: &[
+            Edit { path: FLIGHT, text: "        permit.free();\n", replacement: "        let _ = permit;\n" },
+            Edit {
+                path: FLIGHT,
+                text: "    drop(permit);\n    running.tell(&landed);\n",
+                replacement: "    running.tell(&landed);\n    drop(permit);\n",
+            },
+        ],
+    },
+    Mutant {
+        name: "a place is given back after the next flight of the key may have begun",
         edits: &[Edit {
             path: FLIGHT,
-            text: "    drop(permit);\n    running.tell(&landed);\n",
-            replacement: "    running.tell(&landed);\n    drop(permit);\n",
+            text: "        permit.free();\n",
+            replacement: "        let _ = permit;\n",
+        }],
+    },
+    Mutant {
+        name: "one that waits for a place keeps all that are free",
+        edits: &[Edit {
+            path: PLACES,
+            text: "word % WAITING + word / WAITING < self.most",
+            replacement: "word < self.most",
         }],
     },
     Mutant {

@@ -255,7 +255,7 @@ pub(super) fn finish<V: Validator + ?Sized>(
     tracked: &KeyUse,
     mut state: MutexGuard<'_, State>,
     seq: u64,
-    permit: Option<Permit>,
+    mut permit: Option<Permit>,
     landed: Landed,
 ) -> Option<Landed> {
     let Some(running) = state.vacate(seq) else {
@@ -263,6 +263,11 @@ pub(super) fn finish<V: Validator + ?Sized>(
         drop(state);
         return None;
     };
+    // Under the lock: the key's next flight, which may begin on another thread once that is let go,
+    // is not to find the limit reached by this one.
+    if let Some(permit) = &mut permit {
+        permit.free();
+    }
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
         Some(Waiting { answer, runtime, trigger }) => {
             start(shared, tracked, state, answer.into(), &runtime, trigger, None);

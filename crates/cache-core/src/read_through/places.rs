@@ -44,15 +44,14 @@ impl Places {
         Self { most, word: AtomicU64::new(0), queue: Notify::new() }
     }
 
-    /// Takes one, if one is free and nobody waits for it.
+    /// Takes one, if one is free that nobody waits for.
     pub(super) fn try_take(&self) -> bool {
-        self.take(|word| word < self.most)
+        self.take(|word| self.is_spare(word))
     }
 
-    pub(super) fn give_back(&self) {
-        if self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING {
-            self.queue.notify_one();
-        }
+    /// One more is free. Whether something waits for it, which is to be told.
+    fn free(&self) -> bool {
+        self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING
     }
 
     /// Takes one more than there are.
@@ -60,9 +59,15 @@ impl Places {
         self.word.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether one is free, and nobody waits for it.
+    /// Whether one is free that nobody waits for.
     pub(super) fn is_one_free(&self) -> bool {
-        self.word.load(Ordering::Acquire) < self.most
+        self.is_spare(self.word.load(Ordering::Acquire))
+    }
+
+    /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits
+    /// for ever: it keeps one place, not all.
+    fn is_spare(&self, word: u64) -> bool {
+        word % WAITING + word / WAITING < self.most
     }
 
     /// Whether a flight waits for one.
@@ -106,28 +111,41 @@ impl Places {
 
 /// A place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Places>);
+pub(super) struct Permit {
+    places: Arc<Places>,
+    /// Set when it was given back: whether something that waits is to be told.
+    freed: Option<bool>,
+}
 
 impl Permit {
     pub(super) fn try_take(places: &Arc<Places>) -> Option<Self> {
-        places.try_take().then(|| Self(Arc::clone(places)))
+        places.try_take().then(|| Self::taken(places))
     }
 
     /// One that was taken already.
     pub(super) fn taken(places: &Arc<Places>) -> Self {
-        Self(Arc::clone(places))
+        Self { places: Arc::clone(places), freed: None }
     }
 
     /// One more than there are: for what takes the place of a flight that keeps its own.
     pub(super) fn beyond_the_limit(places: &Arc<Places>) -> Self {
         places.take_beyond();
-        Self(Arc::clone(places))
+        Self::taken(places)
+    }
+
+    /// Gives the place back, and wakes nobody before this is dropped: may be called under a lock.
+    pub(super) fn free(&mut self) {
+        let Self { places, freed } = self;
+        freed.get_or_insert_with(|| places.free());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.free();
+        if self.freed == Some(true) {
+            self.places.queue.notify_one();
+        }
     }
 }
 
@@ -278,7 +296,7 @@ mod model {
             assert!(places.try_take() && !places.try_take());
             let giver = thread::spawn({
                 let places = Arc::clone(&places);
-                move || places.give_back()
+                move || drop(Permit::taken(&places))
             });
             if !places.try_take() {
                 // As a flight waits.
@@ -290,7 +308,7 @@ mod model {
             }
             giver.join().unwrap();
             assert!(!places.try_take(), "there is one place");
-            places.give_back();
+            drop(Permit::taken(&places));
             assert!(places.try_take());
         });
     }

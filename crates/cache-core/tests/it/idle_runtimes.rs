@@ -361,6 +361,41 @@ fn a_place_that_an_idle_runtime_is_first_in_line_for_goes_to_the_next() {
     assert!(!first.is_finished());
 }
 
+/// It waits in line for ever. The permits that it does not need are for others, and for refreshes.
+#[test]
+fn a_flight_that_is_queued_on_an_idle_runtime_keeps_no_copy_stale() {
+    let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(10_000));
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(2));
+    for key in [KEY, "one", "two", "queued"] {
+        rig.origin.inner().write(key, key);
+    }
+    let (left, here) = (idle(), driven());
+    let read = |key| {
+        let cache = rig.cache.clone();
+        async move { cache.get(key, Some(&STRONG)).await }
+    };
+    here.block_on(rig.check(rule, KEY, Status::Fetched));
+    rig.origin.fault(OriginFault::hold());
+    let busy = ["one", "two"].map(|key| here.spawn(read(key)));
+    here.block_on(rig.origin.wait_until_held(2));
+    let queued = left.spawn(read("queued"));
+    left.block_on(settle());
+    here.block_on(async {
+        rig.origin.heal();
+        rig.origin.release_all();
+        for read in busy {
+            read.await.unwrap().unwrap();
+        }
+        rig.clock.advance(secs(10));
+        rig.check(rule, KEY, Status::Stale).await;
+        settle().await;
+        rig.check(rule, KEY, Status::Fresh).await;
+    });
+    assert!(!queued.is_finished());
+    // The permit that is left is still the queued one's.
+    left.block_on(async { assert_eq!(text(&queued.await.unwrap().unwrap()), "queued") });
+}
+
 /// Stale copies are served without a wait: nobody counts there but the clock.
 #[test]
 fn a_refresh_on_an_idle_runtime_is_repeated_from_another() {

@@ -1,8 +1,12 @@
 //! A limit on the questions that are at the origin at once.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Wake, Waker},
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -10,7 +14,10 @@ use cache_core::{
     Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status,
     Usage,
 };
-use cache_testkit::{MapBackend, OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock};
+use cache_testkit::{
+    FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, OriginOperation, OriginRequest,
+    TagFault, TokioClock,
+};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -415,6 +422,48 @@ async fn a_place_is_free_before_those_who_wait_are_woken() {
         settle().await;
         assert_eq!(woken.1.lock().unwrap().first(), Some(&1), "{first}");
     }
+}
+
+/// Looks at the clock are all that is seen of the moment when one flight has begun after another.
+#[tokio::test]
+async fn a_place_is_free_before_the_next_flight_of_the_key_begins() {
+    type Cache = ReadThrough<FaultyOrigin<MemoryOrigin>>;
+    /// Has another reader arrive at the next look.
+    #[derive(Debug, Default)]
+    struct Arrives(ManualClock, Mutex<Option<Cache>>, AtomicUsize);
+    impl Clock for Arrives {
+        fn now(&self) -> Moment {
+            self.0.now()
+        }
+        fn window(&self) -> (Moment, Moment) {
+            let arrives = self.1.lock().unwrap().take();
+            if let Some(cache) = arrives {
+                let mut other = Box::pin(cache.get("b", Some(&STRONG)));
+                let _ = poll_once(other.as_mut());
+                self.2.store(cache.origin().count(), Ordering::SeqCst);
+            }
+            self.0.window()
+        }
+        fn date(&self) -> SystemTime {
+            self.0.date()
+        }
+    }
+    let clock = Arc::new(Arrives::default());
+    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).clock(clock.clone()));
+    for key in KEYS {
+        rig.origin.inner().write(key, key);
+    }
+    rig.origin.fault(OriginFault::hold().once());
+    let first = spawn(&rig, "a", STRONG);
+    rig.origin.wait_until_held(1).await;
+    let second = spawn(&rig, "a", STRONG);
+    settle().await;
+    *clock.1.lock().unwrap() = Some(rig.cache.clone());
+    rig.origin.release_all();
+    for reader in [first, second] {
+        assert_eq!(text(&reader.await.unwrap().unwrap()), "a");
+    }
+    assert_eq!(clock.2.load(Ordering::SeqCst), 2, "it found no place");
 }
 
 /// The answer is there, and as young as the reader wants it: it waits until that is kept, and sends no other request.

@@ -219,7 +219,6 @@ async fn a_head_that_fails_is_the_answer() {
         (Failure::Unavailable, ErrorKind::Unavailable),
         (Failure::PermissionDenied, ErrorKind::PermissionDenied),
         (Failure::Unauthenticated, ErrorKind::Unauthenticated),
-        (Failure::NotSupported, ErrorKind::Unsupported),
         (Failure::NotModified, ErrorKind::Other),
     ] {
         store.reset();
@@ -229,6 +228,21 @@ async fn a_head_that_fails_is_the_answer() {
     }
     store.fault(Fault::error(Failure::NotFound).on(Operation::Head).once());
     assert!(matches!(origin.validate(&key(), Some(&entry)).await, Ok(Validation::Gone)));
+}
+
+/// Nobody but the cache asked for a HEAD.
+#[tokio::test]
+async fn a_store_that_takes_no_head_is_asked_for_the_object() {
+    let store = stored("body").await;
+    let origin = origin(&store);
+    let entry = fetch(&origin, None).await;
+    for failure in [Failure::NotSupported, Failure::NotImplemented] {
+        store.reset();
+        store.fault(Fault::error(failure).on(Operation::Head).once());
+        let again = fetch(&origin, Some(&entry)).await;
+        assert_eq!((again.body(), again.e_tag()), (entry.body(), entry.e_tag()));
+        assert_eq!(operations(&store), [Operation::Head, Operation::Get]);
+    }
 }
 
 /// Over the wire, where a server gives tags without quotes to one kind of request.
