@@ -330,8 +330,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "what a list shows is not heard",
             edits: &[Edit {
                 path: OBSERVE,
-                text: "_ if version.e_tag.is_some() =>",
-                replacement: "_ if version.e_tag.is_none() =>",
+                text: "self.observe(&object.location, shown).await;",
+                replacement: "let _ = shown;",
             }],
         },
         ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
