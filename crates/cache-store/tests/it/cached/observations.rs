@@ -321,3 +321,17 @@ async fn a_list_without_tags_shows_another_size() {
         assert_eq!(read_all(&cached).await, "new", "{is_dated}");
     }
 }
+
+/// I-12: what was found not to exist covers no outage.
+#[tokio::test]
+async fn an_object_that_a_request_for_a_block_does_not_find_is_not_served_in_an_outage() {
+    let store = with_object(33).await;
+    let rule = Freshness::max_age(HOUR).stale_if_error(HOUR);
+    let cached = builder(&store).freshness(rule).build().unwrap();
+    read(&cached, 0..5).await;
+    store.fault(Fault::error(Failure::NotFound).when(|request| request.if_match.is_some()));
+    store.fault(Fault::error(Failure::Unavailable).when(|request| request.if_match.is_none()));
+    cached.get_range(&path(), 20..25).await.unwrap_err();
+    cached.get_range(&path(), 0..5).await.unwrap_err();
+    cached.get_ranges(&path(), &[0..5]).await.unwrap_err();
+}
