@@ -645,7 +645,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a range past the end is judged by a head of some age",
             edits: &[Edit {
                 path: READ,
-                text: "Some(Err(error)) if !self.is_of_before() => {",
+                text: "Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {",
                 replacement: "Some(Err(error)) => {",
             }],
         },

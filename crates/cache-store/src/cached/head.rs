@@ -194,8 +194,10 @@ impl Heads {
             None => Ok(0..snapshot.size),
             Some(range) => range.as_range(snapshot.size),
         };
-        // The object may have grown.
-        let Ok(range) = range else { return own() };
+        // The object may have grown; of what stores say to a suffix of nothing, a head tells nothing.
+        let Some(range) = range.ok().filter(|range| want.options.range.is_none() || !range.is_empty()) else {
+            return own();
+        };
         let options = match self.fills.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
@@ -319,13 +321,14 @@ impl Heads {
             None => Some(0..size),
             Some(range) => range.as_range(size).ok(),
         };
-        if asked.as_ref() != Some(&answer.range) {
+        // Some answer with the whole object.
+        let Some(range) = asked.filter(|asked| *asked == answer.range || answer.range == (0..size)) else {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
-        }
+        };
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
-        let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
+        let extensions = mem::take(&mut answer.extensions);
         let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), Some(request), answer);
         let fill = Arc::new(fill);
         if snapshot.is_pinned() {

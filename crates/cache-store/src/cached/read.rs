@@ -249,8 +249,11 @@ impl Begun {
         let Known { served, snapshot, answer, .. } = known;
         let range = match &options.range {
             None => 0..snapshot.size,
-            // What the store says to a range without a byte differs.
-            Some(range) => range.as_range(snapshot.size).ok().filter(|range| !range.is_empty())?,
+            // What the store says to a range without a byte differs: it has to have said it.
+            Some(range) => {
+                let range = range.as_range(snapshot.size).ok();
+                range.filter(|range| !range.is_empty() || answer.is_some())?
+            }
         };
         let wanted = if options.head { 0..0 } else { range.clone() };
         let (fill, extensions) = match answer {

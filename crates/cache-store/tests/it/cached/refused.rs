@@ -278,3 +278,24 @@ async fn a_store_that_refuses_a_range_past_the_end_gets_the_callers_own() {
         }
     }
 }
+
+/// Also where that answer brings the head.
+#[tokio::test]
+async fn a_store_that_answers_a_first_range_with_the_whole_is_cut() {
+    let store = Odd::hears(|options| GetOptions { range: None, ..options });
+    write(&store, body(33)).await;
+    for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
+        for range in [GetRange::Bounded(11..12), GetRange::Offset(20), GetRange::Suffix(3)] {
+            let cached = builder(&store).freshness(freshness).build().unwrap();
+            let wanted = range.as_range(33).unwrap();
+            let wanted =
+                body(33).slice(usize::try_from(wanted.start).unwrap()..wanted.end.try_into().unwrap());
+            for _ in 0..2 {
+                store.reset();
+                assert_eq!(read(&cached, range.clone()).await, wanted);
+                assert!(store.count() <= 1, "{:?}", store.requests());
+            }
+            assert_eq!(read_all(&cached).await, body(33), "partly cached");
+        }
+    }
+}
