@@ -51,7 +51,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         let Some(mut begun) = Begun::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
             Ok(()) => {
-                if options.range.is_some() {
+                if options.range.is_some() && !begun.range.is_empty() {
                     shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
                 }
                 return Ok(begun.into_answer());

@@ -386,7 +386,8 @@ async fn a_suffix_of_an_empty_object_is_one_request() {
     let store = with_object(0).await;
     for is_cached in [false, true] {
         for range in [GetRange::Suffix(4), GetRange::Suffix(u64::MAX)] {
-            for cached in [builder(&store).build().unwrap(), lasting(&store)] {
+            let ahead = builder(&store).readahead(20).build().unwrap();
+            for cached in [builder(&store).build().unwrap(), lasting(&store), ahead] {
                 if is_cached {
                     read_all(&cached).await;
                 }
