@@ -111,6 +111,11 @@ pub(crate) fn is_about_form(error: &object_store::Error) -> bool {
     }
 }
 
+/// Whether the store denies access with these credentials.
+pub(crate) fn is_forbidden(error: &object_store::Error) -> bool {
+    matches!(kind_of(error), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated)
+}
+
 /// Whether it was the range that the store refused, as far as the error says.
 pub(crate) fn is_about_range(error: &object_store::Error) -> bool {
     let cause = root_cause(error).to_lowercase();

@@ -330,8 +330,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "what a list shows is not heard",
             edits: &[Edit {
                 path: OBSERVE,
-                text: "_ if version.e_tag.is_some() =>",
-                replacement: "_ if version.e_tag.is_none() =>",
+                text: "self.observe(&object.location, shown).await;",
+                replacement: "let _ = shown;",
             }],
         },
         ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
@@ -645,7 +645,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a range past the end is judged by a head of some age",
             edits: &[Edit {
                 path: READ,
-                text: "Some(Err(error)) if !self.is_of_before() => {",
+                text: "Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {",
                 replacement: "Some(Err(error)) => {",
             }],
         },

@@ -50,6 +50,7 @@ use super::{
     budget::{Budget, Permit},
     fills::Fills,
     head::late,
+    reader::index,
     request::{Request, Sent},
     snapshot::Snapshot,
     stats::Count,
@@ -431,8 +432,10 @@ impl Fill {
         use object_store::Error as E;
         match answer {
             Ok(answer) => {
-                // Some stores do not know `If-Match`.
+                // Some stores do not know `If-Match`. A weak tag does not name the bytes, though it be
+                // the version's own but for its `W/`.
                 if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
+                    || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
                     || answer.meta.size != self.snapshot.size
                 {
                     return Err(Broken::Replaced);
@@ -615,10 +618,9 @@ impl Came {
         }
     }
 
-    /// What came from the byte at `offset` on: a slice of it.
-    fn from(&self, offset: u64) -> Option<Bytes> {
-        let of =
-            |start: u64, bytes: &Bytes| bytes.slice(usize::try_from(offset - start).unwrap_or(usize::MAX)..);
+    /// What came from the byte at `offset` on: a slice, with the length of its buffer.
+    fn from(&self, offset: u64) -> Option<(Bytes, usize)> {
+        let of = |start: u64, bytes: &Bytes| (bytes.slice(index(offset - start)..), bytes.len());
         if self.block.has(offset) {
             return Some(of(self.block.start, &self.block.bytes));
         }
@@ -635,19 +637,27 @@ impl Came {
 }
 
 impl FillUse {
-    /// The bytes from `offset` on, as many as there are in one piece.
-    pub(super) async fn bytes(&self, offset: u64) -> Step {
-        self.wait(|came| {
-            let bytes = came.from(offset);
-            let len = bytes.as_ref().map_or(0, Bytes::len);
+    /// The bytes of `range` from its start on, as many as there are in one piece.
+    pub(super) async fn bytes(&self, range: Range<u64>) -> Step {
+        let offset = range.start;
+        let came = self.wait(|came| {
+            let piece = came.from(offset);
+            let len = piece.as_ref().map_or(0, |(bytes, _)| bytes.len());
             came.set_position(self.reader, Some(offset + len as u64));
-            match bytes {
-                Some(bytes) => Some(Step::Bytes(bytes)),
-                None if offset < came.next => Some(Step::Elsewhere),
-                None => came.ended.clone().map(Step::at_end),
+            match piece {
+                Some((bytes, buffer_len)) => Some((Step::Bytes(bytes), buffer_len)),
+                None if offset < came.next => Some((Step::Elsewhere, 0)),
+                None => came.ended.clone().map(|ended| (Step::at_end(ended), 0)),
             }
-        })
-        .await
+        });
+        match came.await {
+            (Step::Bytes(mut bytes), buffer_len) => {
+                bytes.truncate(index(range.end - offset));
+                // Of the whole buffer, of which the piece may be the end.
+                Step::Bytes(part_of(buffer_len, bytes))
+            }
+            (step, _) => step,
+        }
     }
 
     /// Waits for the answer, though not for its body.

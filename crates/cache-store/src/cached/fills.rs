@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Entry, ReadThrough, WeakReadThrough};
+use cache_core::{Clock, Entry, Observation, ReadThrough, WeakReadThrough};
 use futures_util::FutureExt;
 use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 
@@ -16,7 +16,7 @@ use super::{
     blocks::Blocks,
     budget::{Budget, Permit},
     fill::{Fill, FillUse, Queue},
-    head::Heads,
+    head::{self, Heads},
     plan::Manner,
     request::{Op, Request, Sent},
     snapshot::Snapshot,
@@ -267,10 +267,17 @@ impl Fills {
             let request = Request::send(&self, Op::Blocks, &snapshot.location);
             let answer = sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
             let plainer = answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
-            match plainer {
-                Some(plainer) => form = plainer,
-                None => return answer,
+            if let Some(plainer) = plainer {
+                form = plainer;
+                continue;
             }
+            // The reader begins anew. If the store fails then, no stale copy may cover that.
+            if let Err(object_store::Error::NotFound { .. }) = answer
+                && let Some(heads) = self.heads.get().and_then(WeakReadThrough::upgrade)
+            {
+                heads.observe(&head::key_of(&snapshot.location), Observation::Absent).await;
+            }
+            return answer;
         }
     }
 
@@ -352,7 +359,7 @@ mod tests {
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
-    use super::{super::head, *};
+    use super::*;
 
     /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
     /// cached.

@@ -40,7 +40,7 @@ use super::{
 use crate::{
     ValidatorStrength, attributes_from_store,
     body::{RANGE, torn},
-    error::{Action, described, error_of, is_about_form},
+    error::{Action, described, error_of, is_about_form, is_forbidden, is_past_end},
     tag,
     validator::version_of,
 };
@@ -161,10 +161,12 @@ impl Heads {
         let limit = self.fills.origin_timeout;
         // It looks blocks up, and the backend may be silent.
         let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
+        let is_head = form.options.head;
         let mut answer = self.send(key, held, form.options, Some(want)).await;
         if let Err(error) = &answer
             && form.is_ours
-            && is_about_form(error)
+            // There are credentials that are good for a GET alone.
+            && (is_about_form(error) || is_head && is_forbidden(error))
         {
             answer = self.send(key, held, self.own_form(want), Some(want)).await;
         }
@@ -192,8 +194,10 @@ impl Heads {
             None => Ok(0..snapshot.size),
             Some(range) => range.as_range(snapshot.size),
         };
-        // The object may have grown.
-        let Ok(range) = range else { return own() };
+        // The object may have grown; of what stores say to a suffix of nothing, a head tells nothing.
+        let Some(range) = range.ok().filter(|range| want.options.range.is_none() || !range.is_empty()) else {
+            return own();
+        };
         let options = match self.fills.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
@@ -229,6 +233,16 @@ impl Heads {
             GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
         GetOptions { range, ..want.options.clone() }
+    }
+
+    /// Whether the store may have refused a read with `options` for what its range was widened to.
+    pub(super) fn is_about_widening(&self, options: &GetOptions, error: &object_store::Error) -> bool {
+        match &options.range {
+            // It begins where its first block does, so if that is past the end, the caller's is too.
+            Some(GetRange::Bounded(_)) => is_about_form(error) && !is_past_end(error),
+            Some(GetRange::Suffix(_)) => is_about_form(error),
+            Some(GetRange::Offset(_)) | None => false,
+        }
     }
 
     /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the store's
@@ -307,13 +321,14 @@ impl Heads {
             None => Some(0..size),
             Some(range) => range.as_range(size).ok(),
         };
-        if asked.as_ref() != Some(&answer.range) {
+        // Some answer with the whole object.
+        let Some(range) = asked.filter(|asked| *asked == answer.range || answer.range == (0..size)) else {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
-        }
+        };
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
-        let (range, extensions) = (answer.range.clone(), mem::take(&mut answer.extensions));
+        let extensions = mem::take(&mut answer.extensions);
         let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), Some(request), answer);
         let fill = Arc::new(fill);
         if snapshot.is_pinned() {

@@ -4,13 +4,14 @@
 //! lists, of reads that pass through, of requests for blocks, of a copy's source. A read that begins
 //! after one of them is never served a version older than it showed.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use cache_core::{Entry, Error, ErrorKind, Observation};
-use object_store::{GetOptions, ObjectMeta, path::Path};
+use object_store::{GetOptions, GetRange, ObjectMeta, path::Path};
 
 use super::{Shared, conditions, head, read::store_error};
-use crate::{tag, validator::version_of};
+use crate::{error::is_past_end, tag, validator::version_of};
 
 impl Shared {
     /// An answer of the store has shown this of the object at `location`.
@@ -35,6 +36,43 @@ impl Shared {
             Err(E::NotModified { .. } | E::Precondition { .. }) => {
                 Some(condition(options.clone(), matches!(answer, Err(E::NotModified { .. }))))
             }
+            Err(error) => shown_by(error).or_else(|| match &options.range {
+                _ if !is_past_end(error) => None,
+                Some(GetRange::Bounded(Range { start, .. }) | GetRange::Offset(start)) => {
+                    Some(ends_by(*start))
+                }
+                // An object with a byte has a suffix.
+                Some(GetRange::Suffix(_)) => Some(ends_by(0)),
+                None => None,
+            }),
+        };
+        if let Some(shown) = shown {
+            self.observe(location, shown).await;
+        }
+    }
+
+    /// The store has answered a request for these ranges of the object at `location`.
+    pub(super) async fn hear_ranges(
+        &self,
+        location: &Path,
+        ranges: &[Range<u64>],
+        answer: &Result<Vec<Bytes>, object_store::Error>,
+    ) {
+        let shown = match answer {
+            Ok(parts) => {
+                let ends = ranges.iter().zip(parts);
+                let mut ends =
+                    ends.map(|(range, part)| (range, range.start.saturating_add(part.len() as u64)));
+                let cut_short = ends.find(|(range, end)| *end < range.end);
+                cut_short.map(|(range, end)| match end == range.start {
+                    true => ends_by(end),
+                    false => {
+                        Observation::Condition(Arc::new(move |head: &Entry| head::size_of(head) == Some(end)))
+                    }
+                })
+            }
+            // Which of them it is about, it does not say.
+            Err(error) if is_past_end(error) => ranges.iter().map(|range| range.start).max().map(ends_by),
             Err(error) => shown_by(error),
         };
         if let Some(shown) = shown {
@@ -52,12 +90,13 @@ impl Shared {
     /// A list has shown `object`.
     pub(super) async fn hear_listed(&self, object: &ObjectMeta) {
         let version = version_of(object);
-        let shown = match version.last_modified {
-            _ if version.e_tag.is_some() => Observation::Version(version),
-            // There are stores whose lists have no tags.
-            None => return,
-            Some(date) => Observation::Condition(Arc::new(move |head: &Entry| {
-                head.last_modified().is_none_or(|at| tag::is_same_date(at, date))
+        let (date, size) = (version.last_modified, object.size);
+        let shown = match version.e_tag.is_some() {
+            true => Observation::Version(version),
+            // There are stores whose lists have no tags, and some no dates.
+            false => Observation::Condition(Arc::new(move |head: &Entry| {
+                head::size_of(head) == Some(size)
+                    && head.last_modified().zip(date).is_none_or(|(at, date)| tag::is_same_date(at, date))
             })),
         };
         self.observe(&object.location, shown).await;
@@ -70,6 +109,13 @@ impl Shared {
         }
         store_error(location, error)
     }
+}
+
+/// The object has no byte at `offset`.
+fn ends_by(offset: u64) -> Observation {
+    Observation::Condition(Arc::new(move |head: &Entry| {
+        head::size_of(head).is_none_or(|size| size <= offset)
+    }))
 }
 
 /// What an error says of the object itself.

@@ -191,9 +191,7 @@ async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result
     shared.blocks().counters.add(Count::PassedThrough, 1);
     let request = Request::send(&shared.fills, Op::Bypass, location);
     let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
-    if let Err(error) = &parts {
-        shared.hear_error(location, error).await;
-    }
+    shared.hear_ranges(location, ranges, &parts).await;
     parts
 }
 
@@ -329,9 +327,8 @@ impl Run {
                 }
                 continue;
             };
-            match fetch.bytes(at).await {
-                Step::Bytes(mut bytes) => {
-                    bytes.truncate(index(self.left.end - at));
+            match fetch.bytes(self.left.clone()).await {
+                Step::Bytes(bytes) => {
                     self.left.start += bytes.len() as u64;
                     return Ok(Some(Got::Bytes(at, bytes)));
                 }
@@ -414,9 +411,8 @@ async fn parts_of_answer(
     count_blocks(shared.blocks(), 0, parts.blocks().len());
     let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
     while at < end {
-        match answer.fill.bytes(at).await {
-            Step::Bytes(mut bytes) => {
-                bytes.truncate(index(end - at));
+        match answer.fill.bytes(at..end).await {
+            Step::Bytes(bytes) => {
                 parts.add(at, &bytes, status);
                 at += bytes.len() as u64;
             }

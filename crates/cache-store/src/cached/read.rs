@@ -51,7 +51,7 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         let Some(mut begun) = Begun::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
             Ok(()) => {
-                if options.range.is_some() {
+                if options.range.is_some() && !begun.range.is_empty() {
                     shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
                 }
                 return Ok(begun.into_answer());
@@ -78,7 +78,8 @@ pub(super) struct Known {
 /// Why nothing is known of an object.
 pub(super) enum Unknown {
     /// The caller's own request has to go to the store: nothing can be cached under such a path, or
-    /// the requests of others have failed for what those others wanted.
+    /// the requests of others have failed for what those others wanted, or this one perhaps for the
+    /// range that the cache gave it.
     ForTheStore,
     Failed(Error),
 }
@@ -122,7 +123,10 @@ impl Shared {
             let Some(OwnError(own)) = OwnError::of(&error) else { return Err(Unknown::Failed(error)) };
             if want.was_sent() {
                 self.hear_read(location, options, Err(own)).await;
-                return Err(Unknown::Failed(error));
+                return Err(match self.heads.origin().is_about_widening(options, own) {
+                    true => Unknown::ForTheStore,
+                    false => Unknown::Failed(error),
+                });
             }
             // It was the answer to what another reader wanted.
         }
@@ -211,7 +215,7 @@ impl Known {
         }
         match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
             // By a head that the store has sent for this read, it would say the same.
-            Some(Err(error)) if !self.is_of_before() => {
+            Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {
                 Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
             }
             _ => Verdict::Serve,
@@ -245,8 +249,11 @@ impl Begun {
         let Known { served, snapshot, answer, .. } = known;
         let range = match &options.range {
             None => 0..snapshot.size,
-            // What the store says to a range without a byte differs.
-            Some(range) => range.as_range(snapshot.size).ok().filter(|range| !range.is_empty())?,
+            // What the store says to a range without a byte differs: it has to have said it.
+            Some(range) => {
+                let range = range.as_range(snapshot.size).ok();
+                range.filter(|range| !range.is_empty() || answer.is_some())?
+            }
         };
         let wanted = if options.head { 0..0 } else { range.clone() };
         let (fill, extensions) = match answer {
@@ -255,7 +262,8 @@ impl Begun {
             Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
                 (Some(answer.fill), answer.extensions)
             }
-            None if wanted.is_empty() || snapshot.is_pinned() => (None, Extensions::new()),
+            // That there is no byte, a head alone does not prove whose tag does not name the bytes.
+            None if options.head || snapshot.is_pinned() => (None, Extensions::new()),
             _ => return None,
         };
         let status = CacheStatus::new(&served);

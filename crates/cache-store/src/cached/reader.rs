@@ -172,10 +172,10 @@ impl Reader {
                         None => self.plan_again(0).await,
                     }
                 }
-                Source::Fetch { fetch, .. } => match fetch.bytes(at).await {
+                Source::Fetch { fetch, .. } => match fetch.bytes(at..part.range.end).await {
                     Step::Bytes(bytes) => {
-                        let end = part.range.end;
-                        return Ok(Some(self.cut(bytes, end)));
+                        self.came(&bytes);
+                        return Ok(Some(bytes));
                     }
                     Step::Elsewhere => self.plan_again(0).await,
                     Step::Broken(broken) => self.retry(0, broken).await?,
@@ -292,15 +292,12 @@ impl Reader {
         part_of(block.len(), block.slice(index(from)..index(from + len)))
     }
 
-    /// What is wanted of bytes that came, the first of which is the next one, for a part that goes
-    /// to `end`.
-    fn cut(&mut self, mut bytes: Bytes, end: u64) -> Bytes {
-        let len = bytes.len();
-        bytes.truncate(index(end - self.left.start));
-        self.status.meter().from_origin.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.count(bytes.len() as u64, Count::BlocksMissed);
-        self.left.start += bytes.len() as u64;
-        part_of(len, bytes)
+    /// These bytes came, the first of which was the next one.
+    fn came(&mut self, bytes: &Bytes) {
+        let len = bytes.len() as u64;
+        self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
+        self.count(len, Count::BlocksMissed);
+        self.left.start += len;
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use cache_testkit::{Failure, Fault, FaultyStore, S3Server, TagFault};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
-use super::{HOUR, asked, bounded, builder, cached, lasting, read, read_all, with_object};
+use super::{HOUR, asked, bounded, builder, cached, get, lasting, read, read_all, with_object};
 use crate::{local_disk, path, write};
 
 /// What a caller sees of an answer: its range and bytes, or the kind of the error.
@@ -378,5 +378,25 @@ async fn every_kind_of_error_comes_through() {
             );
         }
         store.heal();
+    }
+}
+
+#[tokio::test]
+async fn a_suffix_of_an_empty_object_is_one_request() {
+    let store = with_object(0).await;
+    for is_cached in [false, true] {
+        for range in [GetRange::Suffix(4), GetRange::Suffix(u64::MAX)] {
+            let ahead = builder(&store).readahead(20).build().unwrap();
+            for cached in [builder(&store).build().unwrap(), lasting(&store), ahead] {
+                if is_cached {
+                    read_all(&cached).await;
+                }
+                store.reset();
+                let answer = get(&cached, range.clone()).await.unwrap();
+                assert_eq!(answer.range, 0..0);
+                assert!(answer.bytes().await.unwrap().is_empty());
+                assert_eq!(store.count(), 1, "{range:?}, cached: {is_cached}");
+            }
+        }
     }
 }

@@ -1,14 +1,25 @@
 //! A store whose lengths and tags are not what it says.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::Bytes;
 use cache_core::{Backend, Freshness};
 use cache_store::ValidatorStrength;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Gate, MapBackend, TagFault};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
-use super::{HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
+use super::{
+    HOUR, asked, body, bounded, builder, cached, get, lasting,
+    odd::{Odd, with_body},
+    part, read, read_all, with_object,
+};
 use crate::{
     SECONDS,
     clock::{SetClock, date},
@@ -367,4 +378,46 @@ async fn what_comes_of_a_request_before_an_invalidation_is_not_kept() {
     assert_eq!(got, body(50));
     assert_eq!(asked(&store), [(bounded(0..50), true)], "nobody joins it");
     assert_eq!(other.bytes().await.unwrap(), body(50));
+}
+
+/// The tag is the version's own but for its `W/`, as of a server that packs some of its answers.
+#[tokio::test]
+async fn bytes_that_come_with_a_weak_tag_are_not_mixed_with_others() {
+    let is_weak = Arc::new(AtomicBool::new(false));
+    let answers_weakly = Arc::clone(&is_weak);
+    let store = Odd::answers(move |mut answer| {
+        if !answers_weakly.load(Ordering::Relaxed) {
+            return answer;
+        }
+        answer.meta.e_tag = answer.meta.e_tag.map(|e_tag| format!("W/{e_tag}"));
+        with_body(answer, |body| body.map_ok(|chunk| Bytes::from(vec![b'w'; chunk.len()])).boxed())
+    });
+    write(&store, body(17)).await;
+    let cached = lasting(&store);
+    read(&cached, 0..5).await;
+    is_weak.store(true, Ordering::Relaxed);
+    assert_eq!(read_all(&cached).await, vec![b'w'; 17]);
+    let cached = lasting(&store);
+    is_weak.store(false, Ordering::Relaxed);
+    read(&cached, 0..5).await;
+    is_weak.store(true, Ordering::Relaxed);
+    // The store's own answer to several ranges.
+    assert_eq!(cached.get_ranges(&path(), &[0..2, 8..10]).await.unwrap(), [part(0..2), part(8..10)]);
+}
+
+/// As of servers that say `Content-Length: 0` where no body follows.
+#[tokio::test]
+async fn a_head_that_says_that_the_object_is_empty_does_not_make_it_so() {
+    let store = Odd::heads(|mut answer| {
+        (answer.meta.size, answer.range) = (0, 0..0);
+        answer
+    });
+    write(&store, body(17)).await;
+    let cached = cached(&store);
+    for _ in 0..3 {
+        assert_eq!(read_all(&cached).await, body(17));
+        assert_eq!(read(&cached, 3..8).await, part(3..8));
+        let ranges = cached.get_ranges(&path(), &[1..3, 9..12]).await.unwrap();
+        assert_eq!(ranges, [part(1..3), part(9..12)]);
+    }
 }

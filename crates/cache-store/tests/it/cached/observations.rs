@@ -1,13 +1,13 @@
 //! What the store says is heard, whichever request it answers: I-36.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::Freshness;
 use cache_store::{Bypass, CachedStore, CachedStoreBuilder};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation};
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, path::Path};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 use tokio::task::JoinHandle;
 
 use super::{HOUR, body, builder, read, read_all, with_object};
@@ -274,4 +274,64 @@ async fn a_list_without_quotes_or_with_finer_dates_shows_the_same_version() {
     }
     assert_eq!(store.count(), 10, "one a list");
     assert!(store.requests().iter().all(|request| request.operation == Operation::List));
+}
+
+/// By an answer that shows no version, but that a byte is not there.
+#[tokio::test]
+async fn an_object_that_is_shown_to_be_shorter_is_revalidated() {
+    let past_the_end = [GetRange::Bounded(10..12), GetRange::Offset(10)];
+    let several: [&[_]; 4] = [&[0..1, 16..19], &[0..1, 2..19], &[16..19], &[1..2, 5..30]];
+    let n_kinds = past_the_end.len() + several.len();
+    for kind in 0..n_kinds {
+        let store = with_object(17).await;
+        let cached = builder(&store).freshness(Freshness::max_age(HOUR)).build().unwrap();
+        read_all(&cached).await;
+        write(&store, "new").await;
+        match past_the_end.get(kind) {
+            Some(range) => {
+                let bypass = GetOptions::new().with_extensions(extensions());
+                cached.get_opts(&path(), bypass.with_range(Some(range.clone()))).await.unwrap_err();
+            }
+            None => drop(cached.get_ranges(&path(), several[kind - past_the_end.len()]).await),
+        }
+        assert_eq!(read_all(&cached).await, "new", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_without_tags_shows_another_size() {
+    let date = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    for is_dated in [true, false] {
+        let bare = super::odd::Odd::lists(Arc::new(InMemory::new()), move |mut object| {
+            object.e_tag = None;
+            object.last_modified = if is_dated { date.into() } else { Default::default() };
+            object
+        });
+        let store = FaultyStore::new(Arc::new(bare));
+        write(&store, body(17)).await;
+        store.fault(Fault::last_modified(Some(date)));
+        let cached = builder(&store).freshness(Freshness::max_age(HOUR)).build().unwrap();
+        read_all(&cached).await;
+        cached.list(None).try_collect::<Vec<_>>().await.unwrap();
+        store.reset();
+        assert_eq!(read_all(&cached).await, body(17));
+        assert_eq!(store.count(), 0, "the list has shown the same size");
+        write(&store, "new").await;
+        cached.list(None).try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(read_all(&cached).await, "new", "{is_dated}");
+    }
+}
+
+/// I-12: what was found not to exist covers no outage.
+#[tokio::test]
+async fn an_object_that_a_request_for_a_block_does_not_find_is_not_served_in_an_outage() {
+    let store = with_object(33).await;
+    let rule = Freshness::max_age(HOUR).stale_if_error(HOUR);
+    let cached = builder(&store).freshness(rule).build().unwrap();
+    read(&cached, 0..5).await;
+    store.fault(Fault::error(Failure::NotFound).when(|request| request.if_match.is_some()));
+    store.fault(Fault::error(Failure::Unavailable).when(|request| request.if_match.is_none()));
+    cached.get_range(&path(), 20..25).await.unwrap_err();
+    cached.get_range(&path(), 0..5).await.unwrap_err();
+    cached.get_ranges(&path(), &[0..5]).await.unwrap_err();
 }

@@ -1,6 +1,13 @@
 //! A store that hears and answers otherwise than it should.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +35,23 @@ impl Odd {
 
     pub(crate) fn answers(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
         Self::store(Box::new(|options| options), Box::new(edit))
+    }
+
+    /// What it says to a HEAD is edited.
+    pub(crate) fn heads(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
+        let is_head = Arc::new(AtomicBool::new(false));
+        let answered = Arc::clone(&is_head);
+        let hears = move |options: GetOptions| {
+            is_head.store(options.head, Ordering::Relaxed);
+            options
+        };
+        Self::store(
+            Box::new(hears),
+            Box::new(move |answer| match answered.load(Ordering::Relaxed) {
+                true => edit(answer),
+                false => answer,
+            }),
+        )
     }
 
     /// Bodies come in chunks of so many bytes, each of which has to pass the gate.

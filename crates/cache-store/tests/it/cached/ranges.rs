@@ -2,9 +2,10 @@ use std::{ops::Range, sync::Arc};
 
 use cache_core::Freshness;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, Operation, S3Server, TagFault};
+use futures_util::TryStreamExt;
 use object_store::{Error, ObjectStore, ObjectStoreExt, local::LocalFileSystem};
 
-use super::{HOUR, asked, body, bounded, builder, cached, lasting, part, read, with_object};
+use super::{HOUR, asked, body, bounded, builder, cached, get, lasting, part, read, with_object};
 use crate::{local_disk, path, write};
 
 fn parts(ranges: &[Range<u64>]) -> Vec<bytes::Bytes> {
@@ -316,5 +317,19 @@ async fn ranges_are_cut_as_they_come() {
             let ranges = [0..1, 3..17, 4..6, 16..16 + 20, 29..34, 60..100, 98..100, 0..100];
             assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges), "{chunk}, {gap}");
         }
+    }
+}
+
+/// I-41, where the bytes have just come.
+#[tokio::test]
+async fn a_small_part_of_a_block_that_has_just_come_does_not_pin_it() {
+    const MIB: u64 = 1 << 20;
+    let store = with_object(2 << 20).await;
+    for start in [0, 4096, MIB / 2, MIB - 4096, MIB - 100, 2 * MIB - 4096] {
+        let cached = builder(&store).block_size(MIB).build().unwrap();
+        let body = get(&cached, start..start + 4096).await.unwrap().into_stream();
+        let pieces: Vec<_> = body.try_collect().await.unwrap();
+        // The backend has the block, and would share a buffer with it.
+        assert!(pieces.iter().all(bytes::Bytes::is_unique), "{start}");
     }
 }

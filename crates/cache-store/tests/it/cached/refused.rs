@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cache_core::Freshness;
 use cache_store::CachedStore;
-use cache_testkit::{Failure, Fault, FaultyStore, Request};
-use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt};
+use cache_testkit::{Failure, Fault, FaultyStore, Operation, Request};
+use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use super::{HOUR, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
 use crate::{path, write};
@@ -226,3 +226,76 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Credentials and servers that are good for a GET alone.
+#[tokio::test]
+async fn a_store_that_refuses_a_head_is_asked_for_the_bytes() {
+    let faults: [fn() -> Fault; 4] = [
+        || Fault::error_with(status("405 Method Not Allowed")),
+        || Fault::error_with(status("501 Not Implemented")),
+        || Fault::error(Failure::PermissionDenied),
+        || Fault::error(Failure::Unauthenticated),
+    ];
+    for fault in faults {
+        let store = with_object(33).await;
+        store.fault(fault().when(|request| request.operation == Operation::Head));
+        let cached = builder(&store).build().unwrap();
+        for n in 0..3 {
+            store.reset();
+            assert_eq!(read_all(&cached).await, body(33));
+            assert_eq!(store.count(), if n == 0 { 1 } else { 2 });
+            assert_eq!(cached.get_ranges(&path(), &[0..3, 6..8]).await.unwrap(), [part(0..3), part(6..8)]);
+        }
+        store.fault(fault());
+        store.reset();
+        cached.get(&path()).await.unwrap_err();
+        assert!(store.count() <= 2, "{:?}", store.requests());
+    }
+}
+
+/// What the cache asks for is longer than what the caller asks for.
+#[tokio::test]
+async fn a_store_that_refuses_a_range_past_the_end_gets_the_callers_own() {
+    let store = with_object(17).await;
+    store.fault(
+        Fault::error_with(status("416 Range Not Satisfiable"))
+            .when(|request| matches!(request.range, Some(GetRange::Suffix(len)) if len > 17)),
+    );
+    store.fault(
+        Fault::error_with(status("400 Bad Request"))
+            .when(|request| matches!(&request.range, Some(GetRange::Bounded(range)) if range.end > 17)),
+    );
+    for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
+        for range in [GetRange::Suffix(8), GetRange::Bounded(9..17)] {
+            let cached = builder(&store).block_size(64).freshness(freshness).build().unwrap();
+            for _ in 0..2 {
+                store.reset();
+                assert_eq!(read(&cached, range.clone()).await, part(9..17));
+                assert_eq!(store.count(), 2);
+            }
+            let ranges = cached.get_ranges(&path(), &[1..3, 9..17]).await.unwrap();
+            assert_eq!(ranges, [part(1..3), part(9..17)]);
+        }
+    }
+}
+
+/// Also where that answer brings the head.
+#[tokio::test]
+async fn a_store_that_answers_a_first_range_with_the_whole_is_cut() {
+    let store = Odd::hears(|options| GetOptions { range: None, ..options });
+    write(&store, body(33)).await;
+    for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
+        for range in [GetRange::Bounded(11..12), GetRange::Offset(20), GetRange::Suffix(3)] {
+            let cached = builder(&store).freshness(freshness).build().unwrap();
+            let wanted = range.as_range(33).unwrap();
+            let wanted =
+                body(33).slice(usize::try_from(wanted.start).unwrap()..wanted.end.try_into().unwrap());
+            for _ in 0..2 {
+                store.reset();
+                assert_eq!(read(&cached, range.clone()).await, wanted);
+                assert!(store.count() <= 1, "{:?}", store.requests());
+            }
+            assert_eq!(read_all(&cached).await, body(33), "partly cached");
+        }
+    }
+}
