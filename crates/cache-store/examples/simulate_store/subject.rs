@@ -14,6 +14,9 @@ use cache_testkit::{
 use object_store::{GetOptions, GetResult, ObjectStore, path::Path};
 
 /// Rules that do not hold yet. Each line that goes is one that holds.
+///
+/// A list that leaves a key out does not mark the cached object or fence its requests: `CachedStore`
+/// has no index of the cached keys by prefix, so it does not see which ones a page leaves out.
 pub(crate) const NOT_YET: &[Rule] = &[Rule::AbsencesAreHeard];
 
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
