@@ -58,7 +58,7 @@ pub use self::{
     builder::CachedStoreBuilder,
     read_meter::Reads,
     stats::CachedStoreStats,
-    status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
+    status::{AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
     warm::Warmed,
 };
 
