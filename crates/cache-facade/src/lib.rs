@@ -96,8 +96,8 @@ pub use {
     cache_metrics,
     cache_policy::{self, Saving},
     cache_store::{
-        self, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats, Capabilities, NotCached,
-        OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
+        self, AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats,
+        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
     },
     object_store,
 };

@@ -58,7 +58,7 @@ pub use self::{
     builder::CachedStoreBuilder,
     read_meter::Reads,
     stats::CachedStoreStats,
-    status::{Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
+    status::{AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
     warm::Warmed,
 };
 
@@ -93,7 +93,8 @@ pub use self::{
 ///
 /// A single read may say otherwise: its
 /// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
-/// answer have a [`CacheStatus`].
+/// answer have a [`CacheStatus`]. Where the cache itself finds that a condition does not hold, the
+/// source of the error is an [`AnsweredFromCache`].
 ///
 /// ```
 /// use std::sync::Arc;

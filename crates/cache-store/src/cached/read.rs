@@ -20,7 +20,7 @@ use super::{
     request::{Op, Request},
     snapshot::Snapshot,
     stats::Count,
-    status::{Bypass, CacheStatus, NotCached, OnlyIfCached},
+    status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
 };
 use crate::body::{RANGE, torn};
 
@@ -200,7 +200,7 @@ impl Known {
         let (path, status) = (location.to_string(), self.served.status);
         if head::is_conditional(options) && !self.is_judged {
             let judgement = conditions::judge_head(options, &self.served.entry);
-            let source = || format!("judged by a head ({status:?})").into();
+            let source = || AnsweredFromCache::new(status).into();
             match judgement.filter(|_| self.snapshot.is_pinned()) {
                 None => return Verdict::Pass,
                 Some(Judgement::Holds) => {}

@@ -68,16 +68,40 @@ pub struct Bypass;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotCached;
 
+/// The source of a `NotModified` or `Precondition` error that the cache answered a conditional read
+/// with: it compared the conditions with a version that it knows. Where the store itself did so, the
+/// source is the store's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnsweredFromCache {
+    outcome: CacheOutcome,
+}
+
+impl AnsweredFromCache {
+    pub(super) fn new(status: Status) -> Self {
+        Self { outcome: status.into() }
+    }
+
+    /// How it was known which version to compare with.
+    pub fn outcome(&self) -> CacheOutcome {
+        self.outcome
+    }
+}
+
+impl From<Status> for CacheOutcome {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Fresh => Self::Fresh,
+            Status::Revalidated => Self::Revalidated,
+            Status::Fetched => Self::Fetched,
+            Status::Refetched => Self::Refetched,
+            Status::Stale => Self::Stale,
+        }
+    }
+}
+
 impl CacheStatus {
     pub(super) fn new(served: &Served) -> Self {
-        let outcome = match served.status {
-            Status::Fresh => CacheOutcome::Fresh,
-            Status::Revalidated => CacheOutcome::Revalidated,
-            Status::Fetched => CacheOutcome::Fetched,
-            Status::Refetched => CacheOutcome::Refetched,
-            Status::Stale => CacheOutcome::Stale,
-        };
-        Self { outcome, age: served.age(), meter: Arc::default() }
+        Self { outcome: served.status.into(), age: served.age(), meter: Arc::default() }
     }
 
     pub(super) fn bypass() -> Self {
@@ -123,6 +147,14 @@ impl fmt::Display for NotCached {
 }
 
 impl Error for NotCached {}
+
+impl fmt::Display for AnsweredFromCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the conditions were compared with a cached version ({:?})", self.outcome)
+    }
+}
+
+impl Error for AnsweredFromCache {}
 
 /// What the body of one read has been made of so far.
 #[derive(Debug, Default)]

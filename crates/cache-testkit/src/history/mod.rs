@@ -70,7 +70,7 @@ pub struct Call {
 pub enum Act {
     /// A read.
     Read(ReadRule),
-    /// A read that the cache need not answer itself: with conditions, or past the cache.
+    /// A read that the store answers in the place of the cache.
     Pass(ReadRule),
     /// What a list of the store shows of the key.
     List,

@@ -477,14 +477,18 @@ impl History {
     }
 
     /// The reads that began when a request had been answered and the cache had time to hear it:
-    /// later in virtual time. None, if somebody who may have been the one to hear it went away.
+    /// later in virtual time. None, if somebody who may have been the one to hear it went away, or
+    /// the cache that had sent it was replaced before the answer came.
     fn reads_that_heard<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = Read<'a>> {
         let answered = request.ended.filter(|answered| {
-            !self.calls.iter().any(|call| {
-                call.outcome == Outcome::Unknown
-                    && (call.node, &call.key) == (request.node, &request.key)
-                    && call.begun < *answered
-                    && call.ended.is_none_or(|ended| ended > *answered)
+            !self.calls.iter().filter(|call| call.node == request.node).any(|call| match call.act {
+                Act::Restart => request.begun < call.begun && call.begun < *answered,
+                _ => {
+                    call.outcome == Outcome::Unknown
+                        && call.key == request.key
+                        && call.begun < *answered
+                        && call.ended.is_none_or(|ended| ended > *answered)
+                }
             })
         });
         self.reads().filter(move |read| {

@@ -455,6 +455,32 @@ fn what_an_answer_shows_is_not_forgotten() {
     told(Shown::LeftOut(1), None);
 }
 
+/// The abandoned cache hears it, and the new one does not.
+#[test]
+fn an_answer_to_a_cache_that_was_replaced_meanwhile_tells_the_new_one_nothing() {
+    let told = |restarts_first: bool| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).written_elsewhere(2);
+        let restart = |tale: &mut Tale| {
+            let call = tale.history.begin(0, "", Act::Restart, tale.now());
+            tale.history.end(call, Outcome::Done, tale.now());
+        };
+        let request = tale.history.ask(0, "k", tale.now());
+        tale.history.show(request, Shown::State(2));
+        if restarts_first {
+            restart(&mut tale);
+        }
+        tale.history.answer(request, None, tale.now());
+        if !restarts_first {
+            restart(&mut tale);
+        }
+        tale.later(1).read(ReadRule { max_age: Duration::from_secs(1), ..STRONG }, 1, Status::Fetched);
+        tale.history.answers_are_heard().is_ok()
+    };
+    assert!(told(true));
+    assert!(!told(false));
+}
+
 #[test]
 fn what_a_call_shows_that_is_passed_on_is_not_forgotten() {
     let told = |act, outcome| {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use cache_store::{AnsweredFromCache, CacheOutcome, CachedStore};
 use cache_testkit::{Failure, Fault, FaultyStore, S3Server, TagFault};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
@@ -224,6 +225,28 @@ async fn a_condition_is_judged_by_a_head_that_is_fresh_enough() {
                 // A tag that is not known here may be that of a later version.
                 assert!(store.count() <= 1, "{options:?}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_error_says_that_the_cache_compared_the_conditions_and_by_which_version() {
+    let store = with_object(17).await;
+    let meta = store.inner().head(&path()).await.unwrap();
+    let by = async |cached: &CachedStore, options: &GetOptions| {
+        let error = cached.get_opts(&path(), options.clone()).await.unwrap_err();
+        let source = std::error::Error::source(&error)?;
+        Some(source.downcast_ref::<AnsweredFromCache>()?.outcome())
+    };
+    let not_modified = GetOptions::new().with_if_none_match(meta.e_tag);
+    let failed = GetOptions::new().with_if_unmodified_since(Some(meta.last_modified - HOUR));
+    for (cached, outcome) in
+        [(cached(&store), CacheOutcome::Revalidated), (lasting(&store), CacheOutcome::Fresh)]
+    {
+        assert_eq!(by(&cached, &not_modified).await, None, "the store answers");
+        read_all(&cached).await;
+        for options in [&not_modified, &failed] {
+            assert_eq!(by(&cached, options).await, Some(outcome), "{options:?}");
         }
     }
 }

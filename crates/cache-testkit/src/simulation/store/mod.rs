@@ -38,6 +38,13 @@ pub trait CachedObjects: Send + Sync + 'static {
     /// How a read was answered. `None`: by the store behind it, as if there were no cache.
     fn status(&self, answer: &GetResult) -> Option<Status>;
 
+    /// How a read was answered that found the object not modified. `None`, the default: by the store
+    /// behind it.
+    fn status_of_error(&self, error: &object_store::Error) -> Option<Status> {
+        let _ = error;
+        None
+    }
+
     /// How long it may take to act on what an answer shows, if its backend waits. Default: it does
     /// so at once.
     fn hearing_takes(&self) -> Duration {

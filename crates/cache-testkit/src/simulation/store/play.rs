@@ -307,11 +307,11 @@ impl Play<'_> {
         let answer = match cache.objects().get_opts(&Path::from(key), options).await {
             Ok(answer) => answer,
             // What the caller has is the current version.
-            Err(Error::NotModified { .. }) => {
-                return match seen {
-                    Some((tag, value)) => Outcome::Read(*value, Some(tag.clone()), Status::Fetched),
-                    None => Outcome::Read(TORN, None, Status::Fetched),
-                };
+            Err(error @ Error::NotModified { .. }) => {
+                let status = cache.status_of_error(&error);
+                passed.set(status.is_none());
+                let (tag, value) = seen.clone().map_or((None, TORN), |(tag, value)| (Some(tag), value));
+                return Outcome::Read(value, tag, status.unwrap_or(Status::Fetched));
             }
             Err(error) => return failed(&error),
         };
@@ -380,9 +380,12 @@ impl Play<'_> {
     /// What is to be done now.
     fn act(&self, planned: &Planned) -> Act {
         match planned.plan {
-            Plan::Get(rule, _) | Plan::Head(rule) | Plan::OnlyIfCached(rule, _) => Act::Read(rule),
+            Plan::Get(rule, _)
+            | Plan::Head(rule)
+            | Plan::OnlyIfCached(rule, _)
+            | Plan::IfNoneMatch(rule)
+            | Plan::IfMatch(rule, _) => Act::Read(rule),
             Plan::Ranges(_) => Act::Read(self.schedule.default_rule()),
-            Plan::IfNoneMatch(rule) | Plan::IfMatch(rule, _) => Act::Pass(rule),
             Plan::Bypass(_) => Act::Pass(ReadRule::default()),
             Plan::List | Plan::ListFolder => Act::List,
             Plan::Put(value) | Plan::Multipart(value) => put(value),
