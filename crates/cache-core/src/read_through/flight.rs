@@ -311,7 +311,8 @@ pub(super) fn replace<V: Validator + ?Sized>(
     }
 }
 
-/// Starts a flight in a task of `runtime`, that of one who waits for it: another's may not be driven any longer.
+/// Starts a flight in a task of `runtime`, which a waiting reader is on: another one may not be driven
+/// any longer.
 /// `second` if it takes the place of another one: with its permit, if that had one.
 fn start<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,

@@ -62,10 +62,10 @@ use crate::{
 ///
 /// # Several runtimes
 ///
-/// Requests run on the runtime of one of those who wait for them. Who waits on another runtime does so for
-/// [`origin_timeout`](ReadThroughBuilder::origin_timeout) at most while nothing comes of it, and then sends a request of
-/// its own. So a runtime that has called the cache and is driven no more holds nobody up for longer, but it costs:
-/// until it is driven again or dropped,
+/// A request runs on the runtime of one of its readers. A reader on another runtime waits for it for
+/// at most [`origin_timeout`](ReadThroughBuilder::origin_timeout) without progress, and then sends a
+/// request of its own. So a runtime that has called the cache and is not driven any more delays no
+/// reader for longer. It has a cost, until it is driven again or dropped:
 ///
 /// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
 /// * a key of which it has a call of the backend under way is read and written, but not kept;

@@ -1,9 +1,10 @@
-//! Time limits, counted where somebody waits.
+//! Time limits, counted where a reader waits.
 //!
-//! A flight runs on the runtime of one of its readers. If nobody drives that runtime any more, the flight makes no
-//! progress, and neither do the timers in it. So whoever waits for a flight watches it. One that has made no
-//! progress for too long is *vacated*: it can publish nothing any more, and its readers get the answer of another
-//! that takes its place, on the runtime of the reader that watched.
+//! A flight runs on the runtime of one of its readers. If that runtime is not driven any more, the
+//! flight makes no progress, and neither do the timers in it. So each waiting reader watches its
+//! flight. A flight without progress for too long is *vacated*: it can publish nothing any more, and
+//! its readers get the answer of the flight that takes its place, on the runtime of the reader that
+//! watched.
 
 use std::{
     fmt,
@@ -97,7 +98,7 @@ pub(super) async fn within_elsewhere<F: Future>(limit: Duration, home: Id, futur
     .await
 }
 
-/// Watches the flight of a key for one who waits for its answer, or for that of the next.
+/// Watches the flight of a key for a reader that waits for its answer, or for that of the next.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     timer: Timer,
