@@ -271,9 +271,10 @@ impl Copy {
         Ok(Some(found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?))
     }
 
-    /// A test of `package` that fails, of those that `choice` leaves.
+    /// A test of `package` that fails or hangs, of those that `choice` leaves.
     fn failing_test(&self, package: &str, choice: &[&str]) -> Result<Option<String>> {
-        let mut tests = cargo("test --test it --package");
+        let mut tests = command("timeout");
+        tests.args(["--kill-after", "10", TESTS_MAX, "cargo", "test", "--test", "it", "--package"]);
         tests.arg(package).arg("--").args(choice);
         tests.current_dir(&self.folder).env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target);
         let out = tests.output()?;
@@ -281,6 +282,9 @@ impl Copy {
         match (out.status.success(), failed(&said)) {
             (true, _) => Ok(None),
             (false, Some(test)) => Ok(Some(test.to_owned())),
+            (false, None) if out.status.code() == Some(TIMED_OUT) => {
+                Ok(Some(hung(&said).unwrap_or("a test that hangs").to_owned()))
+            }
             (false, None) => {
                 Err(format!("the tests did not run\n{}", String::from_utf8_lossy(&out.stderr)).into())
             }
@@ -291,6 +295,13 @@ impl Copy {
 /// The first test that failed, in what the tests say.
 fn failed(said: &str) -> Option<&str> {
     said.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+}
+
+/// The first test that ran for long, in what the tests say.
+fn hung(said: &str) -> Option<&str> {
+    said.lines().find_map(|line| {
+        line.strip_prefix("test ")?.split_once(" has been running for over").map(|(test, _)| test)
+    })
 }
 
 /// The failure with the lowest seed, in the JSON that the simulation writes. Seeds count from 0.
@@ -304,6 +315,12 @@ fn found(json: &str) -> Option<Found> {
     each.min_by_key(|found| found.schedules)
 }
 
+/// How many seconds the tests of a faulty copy may take, with their build: some faults make them hang.
+const TESTS_MAX: &str = "900";
+
+/// The exit code of `timeout` where the time was up.
+const TIMED_OUT: i32 = 124;
+
 /// How many schedules a fault may survive.
 const SEEDS: u64 = 50_000;
 
@@ -316,6 +333,13 @@ mod tests {
         let said = "running 2 tests\ntest reads::one ... ok\ntest fences::two ... FAILED\n";
         assert_eq!(failed(said), Some("fences::two"));
         assert_eq!(failed("test reads::one ... ok"), None);
+    }
+
+    #[test]
+    fn a_test_that_hangs_is_found_in_what_the_tests_say() {
+        let said = "test reads::one ... ok\ntest places::two has been running for over 60 seconds\n";
+        assert_eq!(hung(said), Some("places::two"));
+        assert_eq!(hung("test reads::one ... ok"), None);
     }
 
     #[test]
