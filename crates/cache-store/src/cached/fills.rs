@@ -102,6 +102,13 @@ impl Fills {
         .boxed()
     }
 
+    /// An answer of the store has shown this of the object whose head is at `key`.
+    pub(super) async fn hear(&self, key: &str, shown: Observation) {
+        if let Some(heads) = self.heads.get().and_then(WeakReadThrough::upgrade) {
+            heads.observe(key, shown).await;
+        }
+    }
+
     /// Lets others join `fill`.
     pub(super) fn add(&self, fill: &Arc<Fill>) {
         let mut table = self.table();
@@ -272,10 +279,8 @@ impl Fills {
                 continue;
             }
             // The reader begins anew. If the store fails then, no stale copy may cover that.
-            if let Err(object_store::Error::NotFound { .. }) = answer
-                && let Some(heads) = self.heads.get().and_then(WeakReadThrough::upgrade)
-            {
-                heads.observe(&head::key_of(&snapshot.location), Observation::Absent).await;
+            if let Err(object_store::Error::NotFound { .. }) = answer {
+                self.hear(&head::key_of(&snapshot.location), Observation::Absent).await;
             }
             return answer;
         }

@@ -26,7 +26,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Result, Validation, Validator};
+use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Observation, Result, Validation, Validator};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
@@ -165,9 +165,13 @@ impl Heads {
         let mut answer = self.send(key, held, form.options, Some(want)).await;
         if let Err(error) = &answer
             && form.is_ours
-            // There are credentials that are good for a GET alone.
             && (is_about_form(error) || is_head && is_forbidden(error))
         {
+            if is_forbidden(error) {
+                // There are credentials that are good for a GET alone. Until it is answered, nothing
+                // may be served from the cache.
+                self.fills.hear(key.as_str(), Observation::Forbidden).await;
+            }
             answer = self.send(key, held, self.own_form(want), Some(want)).await;
         }
         answer.map_err(|error| {
