@@ -507,11 +507,17 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Forgets what came of the block that begins at `start`.
+    /// Forgets what came of the block that begins at `start`. It may not be in the last cut, for
+    /// several requests bring parts of one range.
     fn cut_off(&mut self, start: u64) {
+        let end = self.shared.blocks().end_of(start, self.size);
         for place in self.wanted.get(&start).into_iter().flatten() {
-            if let Some(Cut { start: from, bytes: CutBytes::Copy(copy) }) = self.cuts[*place].last_mut() {
-                copy.truncate(index(start.saturating_sub(*from)));
+            for Cut { start: from, bytes } in &mut self.cuts[*place] {
+                if let CutBytes::Copy(copy) = bytes
+                    && *from < end
+                {
+                    copy.truncate(index(start.saturating_sub(*from)));
+                }
             }
         }
     }
