@@ -11,20 +11,10 @@
 //! ([`is_in_its_buffer`]). What is given out of a block is copied if it would keep much more than itself alive
 //! ([`part_of`]).
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    ops::Range,
-};
-
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result};
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::{StreamExt, stream::BoxStream};
 use object_store::{GetResult, GetResultPayload};
-use tokio::runtime::Handle;
 
 /// The body of `answer`, the answer to a question for the whole object.
 pub(crate) async fn read(answer: GetResult) -> Result<Bytes> {
@@ -61,68 +51,93 @@ pub(crate) struct Chunks {
 
 /// The body of `answer`. A file is read in steps that end at multiples of `step`, each by one
 /// blocking call: object_store's own stream would make one for every 8 KiB.
+#[cfg_attr(not(feature = "fs"), expect(unused_variables, reason = "there are no files"))]
 pub(crate) fn chunks(answer: GetResult, step: u64) -> Chunks {
-    match answer.payload {
-        GetResultPayload::Stream(chunks) => Chunks { chunks, are_whole: false },
-        GetResultPayload::File(file, _) => {
-            Chunks { chunks: of_file(file, answer.range, step), are_whole: step <= FILE_READ_MAX }
+    match answer {
+        #[cfg(feature = "fs")]
+        GetResult { payload: GetResultPayload::File(file, _), range, .. } => {
+            Chunks { chunks: file::chunks(file, range, step), are_whole: step <= file::READ_MAX }
         }
+        answer => Chunks { chunks: answer.into_stream(), are_whole: false },
     }
 }
 
-/// The bytes of `file` in `range`. Ends early where the file does.
-fn of_file(file: File, range: Range<u64>, step: u64) -> BoxStream<'static, object_store::Result<Bytes>> {
-    let start = range.start;
-    let read_on = move |(mut file, at): (File, u64)| {
-        let end = (at - at % step).saturating_add(step).min(at.saturating_add(FILE_READ_MAX)).min(range.end);
-        async move {
-            if at == end {
-                return Ok(None);
-            }
-            let read = move || {
-                // Each read but the first goes on where the last one ended.
-                if at == start {
-                    file.seek(SeekFrom::Start(at))?;
-                }
-                let buffer = read_up_to(&mut file, end - at)?;
-                Ok::<_, io::Error>((buffer, file))
-            };
-            let read = match Handle::try_current() {
-                Ok(runtime) => {
-                    runtime.spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read)
-                }
-                Err(_) => read(),
-            };
-            let (buffer, file) = read.map_err(|error| object_store::Error::Generic {
-                store: "LocalFileSystem",
-                source: Box::new(error),
-            })?;
-            let next = at + buffer.len() as u64;
-            // Nothing: the file was cut off since it was opened.
-            Ok(Some((buffer, (file, next))).filter(|(buffer, _)| !buffer.is_empty()))
-        }
+#[cfg(feature = "fs")]
+mod file {
+    use std::{
+        fs::File,
+        io::{self, Read, Seek, SeekFrom},
+        ops::Range,
     };
-    stream::try_unfold((file, start), read_on).boxed()
-}
 
-/// The next `len` bytes of `file`, or as many as there are, in a buffer of their length.
-fn read_up_to(file: &mut File, len: u64) -> io::Result<Bytes> {
-    let mut buffer = Vec::new();
-    let len = usize::try_from(len).map_err(io::Error::other)?;
-    buffer.try_reserve_exact(len).map_err(io::Error::other)?;
-    buffer.resize(len, 0);
-    let mut filled = 0;
-    while filled < len {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    use bytes::Bytes;
+    use futures_util::{
+        StreamExt,
+        stream::{self, BoxStream},
+    };
+    use tokio::runtime::Handle;
+
+    /// The bytes of `file` in `range`. Ends early where the file does.
+    pub(super) fn chunks(
+        file: File,
+        range: Range<u64>,
+        step: u64,
+    ) -> BoxStream<'static, object_store::Result<Bytes>> {
+        let start = range.start;
+        let read_on = move |(mut file, at): (File, u64)| {
+            let end = (at - at % step).saturating_add(step).min(at.saturating_add(READ_MAX)).min(range.end);
+            async move {
+                if at == end {
+                    return Ok(None);
+                }
+                let read = move || {
+                    // Each read but the first goes on where the last one ended.
+                    if at == start {
+                        file.seek(SeekFrom::Start(at))?;
+                    }
+                    let buffer = read_up_to(&mut file, end - at)?;
+                    Ok::<_, io::Error>((buffer, file))
+                };
+                let read = match Handle::try_current() {
+                    Ok(runtime) => {
+                        runtime.spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read)
+                    }
+                    Err(_) => read(),
+                };
+                let (buffer, file) = read.map_err(|error| object_store::Error::Generic {
+                    store: "LocalFileSystem",
+                    source: Box::new(error),
+                })?;
+                let next = at + buffer.len() as u64;
+                // Nothing: the file was cut off since it was opened.
+                Ok(Some((buffer, (file, next))).filter(|(buffer, _)| !buffer.is_empty()))
+            }
+        };
+        stream::try_unfold((file, start), read_on).boxed()
     }
-    buffer.truncate(filled);
-    buffer.shrink_to_fit();
-    Ok(buffer.into())
+
+    /// The next `len` bytes of `file`, or as many as there are, in a buffer of their length.
+    fn read_up_to(file: &mut File, len: u64) -> io::Result<Bytes> {
+        let mut buffer = Vec::new();
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        buffer.try_reserve_exact(len).map_err(io::Error::other)?;
+        buffer.resize(len, 0);
+        let mut filled = 0;
+        while filled < len {
+            match file.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(filled);
+        buffer.shrink_to_fit();
+        Ok(buffer.into())
+    }
+
+    /// How many bytes of a file are read by one call at most.
+    pub(super) const READ_MAX: u64 = 4 * 1024 * 1024;
 }
 
 async fn collect(mut chunks: BoxStream<'static, object_store::Result<Bytes>>, size: u64) -> Result<Bytes> {
@@ -189,9 +204,6 @@ pub(crate) const ENDLESS: &str =
 
 pub(crate) const LENGTH: &str =
     "the body is not as long as the origin said: it was cut off, or joined with something else";
-
-/// How many bytes of a file are read by one call at most.
-const FILE_READ_MAX: u64 = 4 * 1024 * 1024;
 
 /// A body of this many bytes that comes as one chunk fills the client's read buffer.
 const LARGE: usize = 64 * 1024;
