@@ -604,7 +604,7 @@ fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
 
-/// An entry is large if it weighs more than so many average ones.
+/// An entry is large if it weighs more than this number of average ones.
 const LARGE: u64 = 4;
 
 /// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.

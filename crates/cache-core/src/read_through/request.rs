@@ -26,7 +26,7 @@ pub(super) struct Request<V: ?Sized> {
 pub(super) enum Outcome {
     /// A read: not modified.
     Unchanged,
-    /// A read: with a body of so many bytes, if that is known.
+    /// A read: with a body, and its length in bytes if that is known.
     Changed(Option<u64>),
     /// A read: no such object.
     Gone,

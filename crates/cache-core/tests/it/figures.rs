@@ -74,7 +74,7 @@ async fn a_read_waits_from_its_begin_to_the_answer() {
     second.await.unwrap().unwrap();
     assert_eq!(of(rig.cache.stats().wait_times), (2, 8.0));
 
-    // Who is served at once does not wait.
+    // A read that is served at once does not wait.
     rig.get(FOREVER).await.unwrap();
     // An error is waited for like an answer.
     rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());

@@ -388,7 +388,7 @@ async fn a_permit_that_does_not_come_is_a_timeout_that_names_the_settings() {
     drop(rig.cache.request_permit().await.unwrap());
 }
 
-/// Who is woken by an answer may send its next request at once, and is not to find the limit reached by this one.
+/// A woken reader may send its next request at once, and must not find the limit reached by this one.
 #[tokio::test]
 async fn a_place_is_free_before_those_who_wait_are_woken() {
     struct ReadsOn(Rig, Mutex<Vec<usize>>);
