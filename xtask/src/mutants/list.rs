@@ -644,9 +644,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "clears that overlap count each copy twice",
         edits: &[Edit {
             path: WRITE,
-            text: "if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {",
+            text: "if let (Ok(n_copies), Ok(_)) = (&cleared, is_counting) {",
             replacement: "drop(is_counting);
-        if let (Ok(n_copies), Some(cause)) = (&cleared, cause) {",
+        if let Ok(n_copies) = &cleared {",
         }],
     },
     Mutant {
