@@ -30,7 +30,41 @@ use crate::{Entry, Key, Result, Version};
 /// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
 /// caught and becomes an error for every reader that waits.
 ///
-/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be seen from outside.
+/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be
+/// seen from outside. The example `custom_validator` in `crates/cache-facade/examples` is one to
+/// begin with.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use cache_core::{Entry, Key, Result, Validation, Validator};
+///
+/// /// One object, which never changes.
+/// struct Constant;
+///
+/// #[async_trait]
+/// impl Validator for Constant {
+///     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+///         if key.as_str() != "greeting" {
+///             return Ok(Validation::Gone);
+///         }
+///         if held.and_then(Entry::e_tag) == Some("\"1\"") {
+///             return Ok(Validation::Unchanged);
+///         }
+///         let entry = Entry::builder(key, "hello".into()).e_tag("\"1\"").build();
+///         Ok(Validation::Changed(entry))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let key = Key::parse("greeting")?;
+/// let Validation::Changed(entry) = Constant.validate(&key, None).await? else { unreachable!() };
+/// assert_eq!(entry.body(), "hello");
+/// let again = Constant.validate(&key, Some(&entry)).await?;
+/// assert!(matches!(again, Validation::Unchanged));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Validator: Send + Sync + 'static {
     /// Whether `held` is still the current version of `key`, and if not, the current one.
@@ -46,6 +80,7 @@ pub trait Validator: Send + Sync + 'static {
 
 /// What the origin answered.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Validation {
     /// The version that was held is the current one. No body came.
     Unchanged,

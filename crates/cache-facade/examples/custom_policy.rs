@@ -35,7 +35,7 @@ impl EvictionPolicy for Fifo {
     fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
         match pressure {
             Pressure::Full => self.by_arrival.values().next().copied(),
-            Pressure::Expired => None, // The cache finds these itself.
+            _ => None, // The cache finds these itself.
         }
     }
 }

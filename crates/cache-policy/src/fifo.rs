@@ -56,8 +56,8 @@ impl EvictionPolicy for Fifo {
 
     fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
         match pressure {
-            Pressure::Expired => None,
             Pressure::Full => self.queue.front(0),
+            _ => None,
         }
     }
 }

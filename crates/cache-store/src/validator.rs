@@ -242,7 +242,7 @@ impl Origin for EtagValidator {
             let (action, size) = (Action::of_put(&mode), body.len() as u64);
             let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
-            Ok(Version { e_tag: answer.e_tag, version: answer.version, last_modified: None, size })
+            Ok(Version::default().with_e_tag(answer.e_tag).with_version(answer.version).with_size(size))
         };
         self.in_time(key, pin!(request)).await
     }
@@ -285,12 +285,11 @@ fn question(held: Option<&Entry>) -> GetOptions {
 pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
     // Where a server sends no date, object_store says 1970.
     let date = SystemTime::from(meta.last_modified);
-    Version {
-        e_tag: meta.e_tag.clone(),
-        version: meta.version.clone(),
-        last_modified: (date != SystemTime::UNIX_EPOCH).then_some(date),
-        size: meta.size,
-    }
+    Version::default()
+        .with_e_tag(meta.e_tag.clone())
+        .with_version(meta.version.clone())
+        .with_last_modified((date != SystemTime::UNIX_EPOCH).then_some(date))
+        .with_size(meta.size)
 }
 
 fn put_mode(condition: PutCondition) -> Result<PutMode> {
@@ -331,7 +330,7 @@ mod tests {
             e_tag: Some("\"x\"".into()),
             version: Some("7".into()),
         };
-        let Version { e_tag, version, last_modified, size } = version_of(&meta);
+        let Version { e_tag, version, last_modified, size, .. } = version_of(&meta);
         assert_eq!((e_tag, version, size), (meta.e_tag, meta.version, meta.size));
         assert_eq!(last_modified, Some(meta.last_modified.into()));
     }

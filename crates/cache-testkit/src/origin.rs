@@ -216,7 +216,7 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
         self.end(ticket, &plan, answer, |answer| match answer {
             Validation::Unchanged => OriginOutcome::Unchanged,
             Validation::Changed(entry) => OriginOutcome::Changed(entry.body().len() as u64),
-            Validation::Gone => OriginOutcome::Gone,
+            _ => OriginOutcome::Gone,
         })
         .await
     }

@@ -57,6 +57,33 @@ use crate::{
 
 /// A validated cache: a [`Backend`] in front of an origin.
 ///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use cache_core::{Freshness, ReadThrough, Status};
+/// use cache_testkit::{MapBackend, MemoryOrigin};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> cache_core::Result<()> {
+/// let origin = Arc::new(MemoryOrigin::new());
+/// origin.write("config.json", "{}");
+/// let cache = ReadThrough::builder(origin.clone(), Arc::new(MapBackend::new())).build()?;
+///
+/// let strong = Freshness::strong();
+/// assert_eq!(cache.get("config.json", Some(&strong)).await?.status, Status::Fetched);
+/// // One request without a body.
+/// assert_eq!(cache.get("config.json", Some(&strong)).await?.status, Status::Revalidated);
+/// // No request.
+/// let minute = Freshness::max_age(Duration::from_secs(60));
+/// assert_eq!(cache.get("config.json", Some(&minute)).await?.status, Status::Fresh);
+///
+/// origin.write("config.json", "[]");
+/// let served = cache.get("config.json", Some(&strong)).await?;
+/// assert_eq!(served.entry.body(), "[]");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
 /// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
 ///

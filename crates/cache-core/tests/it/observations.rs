@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::rig::{FOREVER, KEY, Rig, poll_once, rules, secs, settle, text};
 
 fn version(e_tag: &str) -> Observation {
-    Observation::Version(Version { e_tag: Some(e_tag.into()), ..Version::default() })
+    Observation::Version(Version::default().with_e_tag(Some(e_tag.into())))
 }
 
 /// Observations that no cached copy of `e_tag` can fit, and that name no version.

@@ -181,7 +181,7 @@ impl Counters {
             Ok(Ok(Admission::Stored)) => return,
             Ok(Ok(Admission::Refused(Refusal::TooLarge))) => Count::RefusedTooLarge,
             Ok(Ok(Admission::Refused(Refusal::Policy))) => Count::RefusedByPolicy,
-            Ok(Ok(Admission::Refused(_)) | Err(_)) | Err(_) => Count::RefusedByBackend,
+            Ok(_) | Err(_) => Count::RefusedByBackend,
         };
         self.add(count, 1);
     }

@@ -14,7 +14,7 @@ use crate::key;
 async fn a_conflict_of_writers_does_not_say_that_the_object_exists() {
     let server = S3Server::start().unwrap();
     let origin = EtagValidator::builder(Arc::new(server.client())).build().unwrap();
-    let at = Version { e_tag: Some("\"x\"".into()), ..Version::default() };
+    let at = Version::default().with_e_tag(Some("\"x\"".into()));
     for condition in [PutCondition::Absent, PutCondition::Matches(at), PutCondition::Always] {
         server.fault(S3Fault::status(409).on(Operation::Put).once());
         let error = origin.put(&key(), "body".into(), condition.clone()).await.unwrap_err();

@@ -97,7 +97,7 @@ async fn under_no_strength_nothing_is_kept() {
 #[tokio::test]
 async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
     use ValidatorStrength as S;
-    let version = |e_tag: Option<&str>| Version { e_tag: e_tag.map(Into::into), ..Version::default() };
+    let version = |e_tag: Option<&str>| Version::default().with_e_tag(e_tag.map(Into::into));
     let store = stored("").await;
     for (strength, e_tag, expected) in [
         (S::Strong, Some("\"1\""), Keep::Confirmable),
@@ -115,7 +115,7 @@ async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
 
     // However old an origin of its own kind says that the version is.
     let origin = builder(&store).strength(SECONDS).build().unwrap();
-    let dated = Version { last_modified: Some(date(1.0)), ..version(Some("\"1\"")) };
+    let dated = version(Some("\"1\"")).with_last_modified(Some(date(1.0)));
     assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).keep(), Keep::Unconfirmable);
 }
 

@@ -211,8 +211,8 @@ impl EvictionPolicy for Fifo {
         }
         drop(slots);
         match pressure {
-            Pressure::Expired => self.expired(now, held),
             Pressure::Full => first,
+            _ => self.expired(now, held),
         }
     }
 }

@@ -91,7 +91,7 @@ impl Backend for Small {
     }
 
     fn usage(&self) -> Usage {
-        Usage { capacity_bytes: Some(100), ..Usage::default() }
+        Usage::default().with_capacity_bytes(Some(100))
     }
 }
 

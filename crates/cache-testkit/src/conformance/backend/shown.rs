@@ -114,20 +114,16 @@ fn odd_entries() -> Vec<Entry> {
         let builder = Entry::builder(&key, body).version(version).attributes(attributes).keep(keep);
         builder.identity(Some(Identity::named("conformance"))).build()
     };
-    let named = |e_tag: &str| Version { e_tag: Some(e_tag.into()), ..Version::default() };
+    let named = |e_tag: &str| Version::default().with_e_tag(Some(e_tag.into()));
     let dated = Some(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
-    let all = Version { version: Some("7".into()), last_modified: dated, ..named("\"x\"") };
+    let all = named("\"x\"").with_version(Some("7".into())).with_last_modified(dated);
     let large = Bytes::from_iter((0..LARGE).map(|n| n.to_le_bytes()[n % 3]));
     vec![
         built(Bytes::new(), all.clone(), Keep::Confirmable),
         built(large, all, Keep::Confirmable),
         built(Bytes::from_static(b"\0\xff\r\n"), named(""), Keep::Confirmable),
         built(Bytes::from_static(b"weak"), named("W/\"x\""), Keep::Unconfirmable),
-        built(
-            Bytes::from_static(b"dated"),
-            Version { last_modified: dated, ..Version::default() },
-            Keep::Confirmable,
-        ),
+        built(Bytes::from_static(b"dated"), Version::default().with_last_modified(dated), Keep::Confirmable),
         Entry::builder(&key, Bytes::from_static(b"plain")).e_tag("\"x\"").build(),
     ]
 }

@@ -47,7 +47,7 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
     fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot> {
         let name = match pressure {
             Pressure::Full => "`victim` under `Pressure::Full`",
-            Pressure::Expired => "`victim` under `Pressure::Expired`",
+            _ => "`victim` under `Pressure::Expired`",
         };
         self.calls.noted(name, || self.policy.victim(now, pressure, held))
     }

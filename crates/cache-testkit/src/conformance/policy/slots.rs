@@ -103,5 +103,5 @@ impl Slots {
 }
 
 fn cost(expires_at: Option<Moment>) -> Cost {
-    Cost { hash: 0, weight: 1, now: Moment::from_nanos(0), expires_at }
+    Cost::new(0, 1, Moment::from_nanos(0), expires_at)
 }
