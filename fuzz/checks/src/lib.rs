@@ -126,8 +126,8 @@ pub fn entry(data: &[u8]) {
         true
     };
     check(data);
-    let written = Entry::builder(&Key::parse("a/b").unwrap(), data.to_vec().into()).e_tag("\"1\"");
-    let written = written.build().to_bytes();
+    let key = Key::parse("a/b").unwrap();
+    let written = Entry::builder(&key, data.to_vec().into()).e_tag("\"1\"").build().to_bytes();
     assert!(check(&written));
     let Some((&[low, high, damage], _)) = data.split_first_chunk() else { return };
     let (mut damaged, at) = (written.to_vec(), usize::from(u16::from_le_bytes([low, high])));
