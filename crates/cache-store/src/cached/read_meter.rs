@@ -15,14 +15,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{AtomicErrorCounts, ErrorCounts, ErrorKind};
+use cache_core::{AtomicErrorCounts, ErrorCounts, ErrorKind, Status};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetOptions, GetResult, GetResultPayload, Result};
 
 use super::{
     Shared,
     blocks::Blocks,
-    status::{CacheOutcome, CacheStatus, NotCached},
+    status::{CacheStatus, NotCached},
 };
 use crate::error::kind_of;
 
@@ -223,14 +223,15 @@ impl ReadMeter {
         // Though it was known without a request which version is current: what is counted are bytes, as for whole
         // objects, or a cache that holds nothing but heads would hit always.
         let has_fetched = status.bytes_from_origin() > 0;
-        self.end_as(match status.outcome() {
-            CacheOutcome::Bypass => ReadResult::Bypass,
-            CacheOutcome::Refetched => ReadResult::Refetched,
-            CacheOutcome::Fetched => ReadResult::Fetched,
-            _ if has_fetched => ReadResult::Fetched,
-            CacheOutcome::Fresh => ReadResult::Fresh,
-            CacheOutcome::Revalidated => ReadResult::Revalidated,
-            CacheOutcome::Stale => ReadResult::Stale,
+        self.end_as(match status.status() {
+            Status::Refetched => ReadResult::Refetched,
+            Status::Fetched => ReadResult::Fetched,
+            Status::Fresh | Status::Revalidated | Status::Stale if has_fetched => ReadResult::Fetched,
+            Status::Fresh => ReadResult::Fresh,
+            Status::Revalidated => ReadResult::Revalidated,
+            Status::Stale => ReadResult::Stale,
+            // `Bypass`: this crate makes no other.
+            _ => ReadResult::Bypass,
         });
     }
 

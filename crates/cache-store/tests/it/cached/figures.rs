@@ -9,7 +9,7 @@ use cache_testkit::{Failure, Fault, Operation};
 use futures_util::{StreamExt as _, stream};
 use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
 
-use super::{body, builder, get, lasting, settings::Small, with_object};
+use super::{body, builder, builder_over, get, lasting, settings::Small, with_object};
 use crate::path;
 
 /// Requests for blocks are counted by outcome; with those for heads, they are all that the store was asked.
@@ -204,7 +204,7 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
 #[tokio::test]
 async fn blocks_that_the_backend_does_not_keep_are_counted() {
     let store = with_object(40).await;
-    let cached = builder(&store).backend(Arc::new(Small)).build().unwrap();
+    let cached = builder_over(&store, Arc::new(Small)).build().unwrap();
     get(&cached, 0..40).await.unwrap().bytes().await.unwrap();
     let refused = cached.stats().blocks_refused;
     assert_eq!((refused.too_large, refused.policy, refused.backend), (8, 0, 0));

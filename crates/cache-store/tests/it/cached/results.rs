@@ -316,8 +316,7 @@ async fn a_file_that_is_handed_on_counts_as_read() {
     let local = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     local.put(&path(), body(40).into()).await.unwrap();
     let store = FaultyStore::new(Arc::new(local));
-    let cached =
-        CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new())).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new())).build().unwrap();
     let mut options = GetOptions::new();
     options.extensions.insert(Bypass);
     let answer = cached.get_opts(&path(), options).await.unwrap();
@@ -341,7 +340,7 @@ async fn a_list_counts_by_the_page() {
         server.put(&format!("many/{n:04}"), "a");
     }
     let cached =
-        CachedStore::builder(Arc::new(server.client())).backend(Arc::new(MapBackend::new())).build().unwrap();
+        CachedStore::builder(Arc::new(server.client()), Arc::new(MapBackend::new())).build().unwrap();
     let n_lists = || server.count_of(Operation::List);
     assert_eq!(cached.list(None).count().await, 2500);
     assert_eq!((n_lists(), cached.stats().lists.done, cached.stats().requests_in_flight), (3, 3, 0));
@@ -359,10 +358,12 @@ async fn a_list_that_waits_with_every_object_is_one_request() {
     }
     let config =
         ThrottleConfig { wait_list_per_entry: Duration::from_micros(1), ..ThrottleConfig::default() };
-    let cached = CachedStore::builder(Arc::new(ThrottledStore::new(store.clone(), config)))
-        .backend(Arc::new(MapBackend::new()))
-        .build()
-        .unwrap();
+    let cached = CachedStore::builder(
+        Arc::new(ThrottledStore::new(store.clone(), config)),
+        Arc::new(MapBackend::new()),
+    )
+    .build()
+    .unwrap();
     assert_eq!(cached.list(None).count().await, 51);
     assert_eq!(cached.stats().lists.requests(), 1);
 }
