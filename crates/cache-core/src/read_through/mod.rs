@@ -734,12 +734,17 @@ impl<V: ?Sized> Shared<V> {
                 let hit = |count| {
                     self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
                 };
+                let fetched = |count| {
+                    self.count(count);
+                    let bytes = served.entry.body().len() as u64;
+                    self.counters.add(Count::BytesFetchedServed, bytes);
+                };
                 match served.status {
                     Status::Fresh => hit(Count::Fresh),
                     Status::Revalidated => hit(Count::Revalidated),
                     Status::Stale => hit(Count::Stale),
-                    Status::Fetched => self.count(Count::Fetched),
-                    Status::Refetched => self.count(Count::Refetched),
+                    Status::Fetched => fetched(Count::Fetched),
+                    Status::Refetched => fetched(Count::Refetched),
                     // No read of this cache goes past it.
                     Status::Bypass => {}
                 }

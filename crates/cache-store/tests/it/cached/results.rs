@@ -34,7 +34,7 @@ fn since(cached: &CachedStore, before: Reads) -> Vec<(&'static str, u64)> {
         ("error", now.errors - before.errors),
         ("cancelled", now.cancelled - before.cancelled),
     ];
-    assert_eq!(all.iter().map(|(_, n)| n).sum::<u64>(), now.all() - before.all());
+    assert_eq!(all.iter().map(|(_, n)| n).sum::<u64>(), now.total() - before.total());
     all.into_iter().filter(|(_, n)| *n > 0).collect()
 }
 
@@ -303,7 +303,7 @@ async fn what_is_read_ahead_of_time_is_no_read_and_counts_no_blocks() {
         assert_eq!(cached.warm([path()], 1).count().await, 1);
     }
     let stats = cached.stats();
-    assert_eq!((stats.reads.all(), stats.blocks_hit, stats.blocks_missed), (0, 0, 0));
+    assert_eq!((stats.reads.total(), stats.blocks_hit, stats.blocks_missed), (0, 0, 0));
     assert_eq!((stats.bytes_from_cache, stats.bytes_from_origin), (0, 100));
     read_all(&cached).await;
     assert_eq!((cached.stats().reads.fresh, cached.stats().blocks_hit), (1, 20));
@@ -487,7 +487,7 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
         // Tasks that read a block to its end.
         tokio::time::sleep(HOUR).await;
         let stats = cached.stats();
-        assert_eq!(stats.reads.all(), n_reads, "seed {seed}: {:?}", stats.reads);
+        assert_eq!(stats.reads.total(), n_reads, "seed {seed}: {:?}", stats.reads);
         assert_eq!(stats.requests(), store.count() as u64, "seed {seed}");
         assert_eq!(stats.bytes_from_origin, store.body_bytes(), "seed {seed}");
         assert_eq!((stats.requests_in_flight, stats.heads.origin.in_flight), (0, 0), "seed {seed}");
