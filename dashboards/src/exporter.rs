@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::{extract::Request, middleware::map_request};
-use cache_facade::{CachedStoreBuilder, Freshness, cache_metrics::Registry};
+use cache_facade::{CachedStore, Freshness, Memory, cache_metrics::Registry};
 use http_gateway::{Gateway, demo};
 use tokio::runtime::Builder;
 use ureq::Agent;
@@ -33,7 +33,7 @@ impl Exporter {
         let address = listener.local_addr()?;
 
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let site = CachedStoreBuilder::new(Arc::new(runtime.block_on(demo())?));
+        let site = CachedStore::builder(Arc::new(runtime.block_on(demo())?), Memory::new());
         let site = site.name("site").freshness(Freshness::max_age(MAX_AGE)).build()?;
         registry.add(&site);
         let (sender, scrapes) = mpsc::channel();

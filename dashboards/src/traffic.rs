@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use cache_facade::{
-    CachedStoreBuilder, Eviction, Freshness, ObjectCache, PutCondition,
+    Eviction, Freshness, Memory, ObjectCache, PutCondition,
     cache_metrics::Registry,
     cache_store::{Bypass, CachedStore, OnlyIfCached},
     object_store::{
@@ -58,15 +58,14 @@ impl Traffic {
         };
         let objects = cache("objects")
             .patience(PATIENCE)
-            .max_capacity(64 * KIB)
             // Leaves out what brings few hits for its size.
-            .eviction(Eviction::Gdsf)
+            .backend(Memory::new().max_capacity(64 * KIB).eviction(Eviction::Gdsf))
             .build()?;
         let broken = cache("broken")
             .max_in_flight(1)
             .backend(Arc::new(WaitingBackend::new(MapBackend::new(), 200, 7)))
             .build()?;
-        let blocks = CachedStoreBuilder::new(Arc::new(bucket.clone()))
+        let blocks = CachedStore::builder(Arc::new(bucket.clone()), Memory::new())
             .name("blocks")
             .freshness(freshness)
             .block_size(KIB)

@@ -18,6 +18,7 @@ mod error;
 mod fence;
 mod freshness;
 mod identity;
+mod into_backend;
 mod key;
 mod policy;
 mod prefix_tree;
@@ -36,6 +37,7 @@ pub use crate::{
     error::{Error, ErrorKind, Result},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
     identity::Identity,
+    into_backend::IntoBackend,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
     read_through::{

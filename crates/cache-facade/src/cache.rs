@@ -7,7 +7,7 @@ use cache_core::{Key, Origin, PutCondition, ReadThrough, Result, Stats, Version}
 use cache_metrics::Source;
 use object_store::ObjectStore;
 
-use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decoded};
+use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, decode::decoded};
 
 /// A validated cache in front of an object store.
 ///
@@ -24,14 +24,14 @@ pub struct ObjectCache {
 }
 
 impl ObjectCache {
-    /// Starts a cache in front of `store`.
+    /// Returns a builder of a cache in front of `store`.
     pub fn builder(store: Arc<dyn ObjectStore>) -> ObjectCacheBuilder {
         ObjectCacheBuilder::over_store(store)
     }
 
-    /// Starts a cache in front of an origin of your own. Its settings are its own affair: those of the builder that
-    /// are about the store are errors then.
-    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder {
+    /// Returns a builder of a cache in front of an origin of your own, without the settings that are
+    /// about an object store.
+    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder<OverOrigin> {
         ObjectCacheBuilder::over_origin(origin)
     }
 
@@ -207,9 +207,7 @@ impl ObjectCache {
     /// # Errors
     ///
     /// `Closed`.
-    ///
-    /// A dropped future, once polled, has taken effect.
-    pub async fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
+    pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.inner.invalidate_prefix(prefix)
     }
 

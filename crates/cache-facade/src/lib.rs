@@ -53,7 +53,7 @@
 //! # As an object store
 //!
 //! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it holds objects in blocks,
-//! streams large ones, and takes every write. See [`CachedStoreBuilder`].
+//! streams large ones, and takes every write. See [`CachedStore`].
 //!
 //! # Figures
 //!
@@ -79,9 +79,9 @@
 
 mod builder;
 mod cache;
-mod cached_store;
 mod decode;
 mod eviction;
+mod memory;
 mod object;
 mod options;
 mod watch;
@@ -90,23 +90,23 @@ mod watch;
 pub use {
     bytes::Bytes,
     cache_core::{
-        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Origin, OriginStats,
-        PutCondition, Result, Stats, Status, Version,
+        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Identity, IntoBackend,
+        Origin, OriginStats, PutCondition, Result, Stats, Status, Version,
     },
     cache_metrics,
     cache_policy::{self, Saving},
     cache_store::{
-        self, AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats,
+        self, AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats,
         Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
     },
     object_store,
 };
 
 pub use crate::{
-    builder::ObjectCacheBuilder,
+    builder::{ObjectCacheBuilder, OverOrigin, OverStore},
     cache::ObjectCache,
-    cached_store::CachedStoreBuilder,
     eviction::{Eviction, Policy},
+    memory::Memory,
     object::CachedObject,
     options::ReadOptions,
     watch::Watch,

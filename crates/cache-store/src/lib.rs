@@ -59,8 +59,8 @@ pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
     cached::{
-        AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder,
-        CachedStoreStats, NotCached, OnlyIfCached, Reads, Warmed,
+        AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
+        OnlyIfCached, Reads, Warmed,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,

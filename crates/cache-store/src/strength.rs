@@ -114,7 +114,7 @@ impl ValidatorStrength {
     /// let strength = ValidatorStrength::of(&bucket);
     /// let tenant = PrefixStore::new(bucket, "tenants/7");
     /// assert_ne!(ValidatorStrength::of(&tenant), strength);
-    /// let origin = EtagValidator::builder(Arc::new(tenant)).strength(strength).build()?;
+    /// let origin = EtagValidator::builder(Arc::new(tenant)).validator_strength(strength).build()?;
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     ///

@@ -75,8 +75,9 @@ impl EtagValidator {
         EtagValidatorBuilder::new(store)
     }
 
-    /// What a "not modified" of the store is taken for: as set, or as found for this kind of store.
-    pub fn strength(&self) -> ValidatorStrength {
+    /// Returns how far a "not modified" (304) of the store is trusted: as set, or as
+    /// [`ValidatorStrength::of`] found for the store.
+    pub fn validator_strength(&self) -> ValidatorStrength {
         self.strength
     }
 

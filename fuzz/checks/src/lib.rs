@@ -42,7 +42,8 @@ pub fn e_tag(data: &[u8]) {
         let store = FaultyStore::in_memory();
         store.inner().put(&Path::from("a"), "body".into()).await.unwrap();
         store.fault(Fault::tag(TagFault::Replaced(tag.to_owned())));
-        let origin = EtagValidator::builder(Arc::new(store.clone())).strength(ValidatorStrength::Strong);
+        let origin =
+            EtagValidator::builder(Arc::new(store.clone())).validator_strength(ValidatorStrength::Strong);
         let origin = origin.build().unwrap();
         let key = Key::parse("a").unwrap();
         let Validation::Changed(entry) = origin.validate(&key, None).await.unwrap() else {

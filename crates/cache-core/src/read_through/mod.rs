@@ -135,10 +135,11 @@ pub struct Served {
     age_nanos: u64,
 }
 
-/// How a read was answered.
+/// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
 // As wide as what it lies beside, so that a result has no padding, which would be copied piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum Status {
     /// From a fresh entry, without asking.
     Fresh,
@@ -148,8 +149,11 @@ pub enum Status {
     Fetched,
     /// Fetched in the place of a held copy that the origin did not confirm.
     Refetched,
-    /// From an entry past its `max_age`: it is asked about behind, or the origin failed to answer.
+    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed to
+    /// answer.
     Stale,
+    /// By the store, as if there were no cache. Only reads of a `CachedStore` are.
+    Bypass,
 }
 
 impl Served {
@@ -165,7 +169,7 @@ impl Served {
 }
 
 impl Status {
-    /// Whether the bytes came from a held copy.
+    /// Whether the bytes came from a cached copy.
     pub const fn is_hit(self) -> bool {
         matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
     }
@@ -501,9 +505,9 @@ impl<V: ?Sized> fmt::Debug for WeakReadThrough<V> {
 }
 
 impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
-    /// What the cache is called, in metrics and traces. Empty is an error. Default: `"default"`.
-    pub fn name(mut self, name: &str) -> Self {
-        self.settings.name = Arc::from(name);
+    /// Names the cache in metrics and traces. Empty is an error. Default: `"default"`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = Arc::from(name.into());
         self
     }
 
@@ -514,16 +518,31 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How long copies may be served without asking, by key. Default: [`Freshness::strong`] for all.
-    pub fn freshness(mut self, rules: FreshnessRules) -> Self {
+    /// Sets how fresh an entry must be to be served without a request, where no prefix has a rule
+    /// of its own. Default: [`Freshness::strong`], under which every read is one request.
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.settings.rules.set_default(freshness);
+        self
+    }
+
+    /// Sets the freshness of keys that begin with `prefix`, byte for byte. The longest prefix wins;
+    /// a second rule for the same prefix replaces the first.
+    pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
+        self.settings.rules.set(prefix, freshness);
+        self
+    }
+
+    /// Replaces all rules of [`freshness`](Self::freshness) and
+    /// [`freshness_for`](Self::freshness_for).
+    pub fn freshness_rules(mut self, rules: FreshnessRules) -> Self {
         self.settings.rules = rules;
         self
     }
 
     /// How long a copy is held without being confirmed; each confirmation starts the span anew. Copies under an
     /// immutable rule do not expire. `None`, and spans of nine years or more: none expires. Default: 300 s. Zero is an error.
-    pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
-        self.settings.time_to_live = span;
+    pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.time_to_live = span.into();
         self
     }
 
@@ -537,8 +556,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
 
     /// How long a question may stay unanswered, with somebody waiting, before it is dropped and asked once more.
     /// The second question is not replaced. Default: `None`, which is off. Zero is an error.
-    pub fn patience(mut self, span: Option<Duration>) -> Self {
-        self.settings.patience = span;
+    pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.patience = span.into();
         self
     }
 
@@ -744,12 +763,19 @@ impl<V: ?Sized> Shared<V> {
                 let hit = |count| {
                     self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
                 };
+                let fetched = |count| {
+                    self.count(count);
+                    let bytes = served.entry.body().len() as u64;
+                    self.counters.add(Count::BytesFetchedServed, bytes);
+                };
                 match served.status {
                     Status::Fresh => hit(Count::Fresh),
                     Status::Revalidated => hit(Count::Revalidated),
                     Status::Stale => hit(Count::Stale),
-                    Status::Fetched => self.count(Count::Fetched),
-                    Status::Refetched => self.count(Count::Refetched),
+                    Status::Fetched => fetched(Count::Fetched),
+                    Status::Refetched => fetched(Count::Refetched),
+                    // No read of this cache goes past it.
+                    Status::Bypass => {}
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),

@@ -224,8 +224,9 @@ async fn a_put_keeps_nothing_if_something_was_heard_meanwhile() {
 
 #[tokio::test]
 async fn a_remembered_absence_gives_way_to_a_version() {
-    let rig =
-        Rig::with(MapBackend::new(), |builder| builder.negative_ttl(secs(60)).freshness(rules(FOREVER)));
+    let rig = Rig::with(MapBackend::new(), |builder| {
+        builder.negative_ttl(secs(60)).freshness_rules(rules(FOREVER))
+    });
     assert!(rig.get(FOREVER).await.is_err());
     rig.cache.observe(KEY, Observation::Absent).await;
     assert!(rig.get(FOREVER).await.is_err());

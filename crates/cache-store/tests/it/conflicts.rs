@@ -64,7 +64,7 @@ async fn the_drop_in_hands_a_conflict_on_as_it_is() {
     let create = || PutOptions::from(PutMode::Create);
     let of_bare = bare.put_opts(&path, "x".into(), create()).await.unwrap_err();
     let backend = Arc::new(MapBackend::new());
-    let cached = CachedStore::builder(Arc::new(server.client())).backend(backend).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(server.client()), backend).build().unwrap();
     let ours = cached.put_opts(&path, "x".into(), create()).await.unwrap_err();
     assert!(matches!((of_bare, ours), (
         object_store::Error::AlreadyExists { path: bare, .. },
