@@ -10,10 +10,10 @@ cargo xtask dashboards                   check the dashboard and the alerts agai
 cargo xtask dashboards write             make dashboards/object-cache.json anew, after a change of its generator";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("build --package dashboards", args)
+    build_and_run("build --package dashboards-check", args)
 }
 
 /// The step of `cargo xtask ci`.
 pub(crate) fn check() -> Result<()> {
-    sh(&mut cargo("run --quiet --locked --package dashboards"))
+    sh(&mut cargo("run --quiet --locked --package dashboards-check"))
 }

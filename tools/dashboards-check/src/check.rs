@@ -84,7 +84,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Where the files are.
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dashboards")
 }
 
 #[derive(Default)]
@@ -376,7 +376,10 @@ mod tests {
     /// What is found when `from` is `to`, everywhere in the dashboard or the alerts.
     #[track_caller]
     fn check(from: &str, to: &str, expected: &[&str]) {
-        let (dashboard, rules) = (include_str!("../object-cache.json"), include_str!("../alerts.yml"));
+        let (dashboard, rules) = (
+            include_str!("../../../dashboards/object-cache.json"),
+            include_str!("../../../dashboards/alerts.yml"),
+        );
         assert!(dashboard.contains(from) || rules.contains(from), "{from} is nowhere");
         let dashboard = Dashboard::new(serde_json::from_str(&dashboard.replace(from, to)).unwrap());
         let alerts = alerts::expressions(&rules.replace(from, to));

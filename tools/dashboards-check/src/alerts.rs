@@ -47,8 +47,8 @@ fn values<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 mod tests {
     use super::*;
 
-    const RULES: &str = include_str!("../alerts.yml");
-    const TESTS: &str = include_str!("../alerts_test.yml");
+    const RULES: &str = include_str!("../../../dashboards/alerts.yml");
+    const TESTS: &str = include_str!("../../../dashboards/alerts_test.yml");
 
     #[test]
     fn each_alert_is_tested_both_ways() {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn each_alert_is_described() {
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../../dashboards/README.md");
         for name in values(RULES, "- alert:") {
             assert!(readme.contains(&format!("| `{name}` |")), "{name}");
         }

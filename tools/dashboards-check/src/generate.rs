@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_file_is_what_is_made() {
-        let file: Value = serde_json::from_str(include_str!("../object-cache.json")).unwrap();
+        let file: Value =
+            serde_json::from_str(include_str!("../../../dashboards/object-cache.json")).unwrap();
         assert!(file == dashboard(), "cargo xtask dashboards write");
     }
 }
