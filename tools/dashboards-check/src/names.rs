@@ -141,7 +141,7 @@ fn legends_name_labels_that_their_queries_keep() {
 #[test]
 fn the_alerts_name_what_is_exported() {
     let (rules, tests) = (read("alerts.yml"), read("alerts_test.yml"));
-    let in_rules = between(&rules, "expr: |", "\n        for:");
+    let in_rules = between(&rules, "expr:", "\n        for:");
     let in_tests = between(&tests, "- series: '", "'\n");
     assert!(!in_rules.is_empty() && !in_tests.is_empty());
     for expression in in_rules.into_iter().chain(in_tests) {

@@ -101,7 +101,7 @@ const CASES: &[Case] = &[
             ("Requests saved", "A", &[("", 0.0)]),
             ("Bytes saved", "A", &[("", 180_000.0)]),
             ("Money saved", "A", &[("", 360_000.0)]),
-            ("Requests by reads", "C", &[("", 0.0)]),
+            ("Requests for reads", "C", &[("", 0.0)]),
             ("Bytes by source", "A", &[(r#"source="cache""#, 100.0), (r#"source="origin""#, 0.0)]),
         ],
     },
@@ -131,7 +131,7 @@ const CASES: &[Case] = &[
             ("Money saved", "A", &[("", 48_000.0 + 36_000.0)]),
             ("Money per hour", "A", &[("", 96_000.0 + 72_000.0)]),
             ("Money per hour", "B", &[("", 72_000.0 + 18_000.0 + 108_000.0)]),
-            ("Reads that failed", "A", &[("", 0.007)]),
+            ("Failed reads", "A", &[("", 0.007)]),
         ],
     },
     Case {
@@ -144,7 +144,7 @@ const CASES: &[Case] = &[
         expected: &[
             ("Requests saved", "A", &[("", -3600.0)]),
             ("Money saved", "A", &[("", -3600.0)]),
-            ("Requests by reads", "C", &[("", -2.0)]),
+            ("Requests for reads", "C", &[("", -2.0)]),
         ],
     },
     Case {
@@ -158,9 +158,9 @@ const CASES: &[Case] = &[
             (r#"object_cache_evictions_total{reason="expired"}"#, 600),
         ],
         expected: &[
-            ("Memory fill", "A", &[("", 0.75)]),
-            ("Copies held", "A", &[(r#"cache_name="images""#, 600.0)]),
-            ("How long a copy lasts", "A", &[(r#"cache_name="images""#, 300.0)]),
+            ("Memory used", "A", &[("", 0.75)]),
+            ("Entries", "A", &[(r#"cache_name="images""#, 600.0)]),
+            ("Average lifetime of an entry", "A", &[(r#"cache_name="images""#, 300.0)]),
         ],
     },
     Case {
@@ -174,8 +174,8 @@ const CASES: &[Case] = &[
         expected: &[
             ("Hit ratio", "A", &[]),
             ("Hit ratio over time", "A", &[]),
-            ("Reads that failed", "A", &[]),
-            ("Memory fill", "A", &[]),
+            ("Failed reads", "A", &[]),
+            ("Memory used", "A", &[]),
         ],
     },
     Case {
@@ -199,7 +199,7 @@ const CASES: &[Case] = &[
             ("object_cache_size_bytes", 0),
             ("object_cache_capacity_bytes", 0),
         ],
-        expected: &[("Hit ratio of blocks", "A", &[]), ("Memory fill", "A", &[])],
+        expected: &[("Hit ratio of blocks", "A", &[]), ("Memory used", "A", &[])],
     },
     Case {
         name: "one bad instance of two",
@@ -215,12 +215,12 @@ const CASES: &[Case] = &[
             (r#"object_cache_queue_duration_seconds_sum{instance="b"}"#, 120),
         ],
         expected: &[
-            ("Reads that failed", "A", &[("", 0.45)]),
-            ("Reads that failed, by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
+            ("Failed reads", "A", &[("", 0.45)]),
+            ("Failed reads by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
             ("Reads by instance", "A", &[(r#"instance="a""#, 1.0), (r#"instance="b""#, 1.0)]),
             ("Errors by kind", "A", &[(r#"kind="permission_denied""#, 0.9)]),
             ("Caches by version", "A", &[(r#"version="1""#, 1.0), (r#"version="2""#, 1.0)]),
-            ("Requests that wait for their turn", "A", &[(r#"cache_name="images""#, 2.0)]),
+            ("Requests waiting for a permit", "A", &[(r#"cache_name="images""#, 2.0)]),
         ],
     },
     Case {
@@ -233,10 +233,10 @@ const CASES: &[Case] = &[
             (r#"object_cache_age_seconds_bucket{le="+Inf"}"#, 100),
         ],
         expected: &[
-            ("Time to answer", "A", &[(r#"op="read""#, 1.0)]),
-            ("Time to answer", "B", &[(r#"op="read""#, 1.98)]),
-            ("Age of served copies", "A", &[("", 0.5)]),
-            ("Age of served copies", "B", &[("", 0.99)]),
+            ("Latency of the store", "A", &[(r#"op="read""#, 1.0)]),
+            ("Latency of the store", "B", &[(r#"op="read""#, 1.98)]),
+            ("Age of served entries", "A", &[("", 0.5)]),
+            ("Age of served entries", "B", &[("", 0.99)]),
         ],
     },
 ];
