@@ -29,6 +29,7 @@ mod html;
 mod options;
 mod output;
 mod progress;
+mod textbook;
 
 /// What went wrong, in words for the person at the terminal.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
