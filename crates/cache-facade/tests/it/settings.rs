@@ -112,7 +112,7 @@ async fn any_policy_is_an_eviction_and_expires() {
 async fn each_named_eviction_keeps_to_the_limit_and_expires() {
     let named = || {
         use Eviction::*;
-        [Adaptive, Lru, Fifo, Lfu, Sieve, S3Fifo, WTinyLfu, Gdsf]
+        [Adaptive, Lru, Sieve, S3Fifo, WTinyLfu, Gdsf]
     };
     for eviction in named() {
         let name = format!("{eviction:?}");

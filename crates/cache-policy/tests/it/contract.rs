@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{Admission, EvictionPolicy, Limits, Pressure, Slot};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
 use cache_testkit::conformance::{Outcome, backend, policy};
 
 use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
@@ -11,9 +11,7 @@ use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
 /// Calls a generic function for each policy: its name, whether it finds what has expired, the policy.
 macro_rules! for_every_policy {
     ($check:ident) => {{
-        $check("Fifo", false, Fifo::new());
         $check("Lru", false, Lru::new());
-        $check("Lfu", false, Lfu::new());
         $check("Sieve", false, Sieve::new());
         $check("S3Fifo", false, S3Fifo::new());
         $check("WTinyLfu", false, WTinyLfu::new());
@@ -21,9 +19,7 @@ macro_rules! for_every_policy {
         $check("Gdsf, saving bytes", false, Gdsf::saving_bytes());
         $check("Adaptive", false, Adaptive::new());
         $check("Adaptive, saving bytes", false, Adaptive::new().saving(Saving::Bytes));
-        $check("Ttl<Fifo>", true, Ttl::new(Fifo::new()));
         $check("Ttl<Lru>", true, Ttl::new(Lru::new()));
-        $check("Ttl<Lfu>", true, Ttl::new(Lfu::new()));
         $check("Ttl<Sieve>", true, Ttl::new(Sieve::new()));
         $check("Ttl<S3Fifo>", true, Ttl::new(S3Fifo::new()));
         $check("Ttl<WTinyLfu>", true, Ttl::new(WTinyLfu::new()));

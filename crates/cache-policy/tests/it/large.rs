@@ -9,7 +9,7 @@ use std::{
 use cache_core::{
     Admission, Backend, Cost, Entry, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot,
 };
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
 
 use crate::world::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
@@ -45,9 +45,7 @@ fn large(share_percent: u64) -> cache_core::Entry {
 
 macro_rules! for_every_policy {
     ($check:ident) => {{
-        $check("Fifo", &Fifo::new());
         $check("Lru", &Lru::new());
-        $check("Lfu", &Lfu::new());
         $check("Sieve", &Sieve::new());
         $check("S3Fifo", &S3Fifo::new());
         $check("WTinyLfu", &WTinyLfu::new());

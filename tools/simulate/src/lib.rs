@@ -15,10 +15,10 @@ pub mod chart;
 pub mod optimum;
 pub mod ours;
 pub mod read;
+pub mod replay;
 pub mod report;
 pub mod row;
 pub mod setting;
-pub mod simulate;
 pub mod summary;
 pub mod table;
 pub mod trace;
@@ -29,6 +29,7 @@ mod html;
 mod options;
 mod output;
 mod progress;
+mod textbook;
 
 /// What went wrong, in words for the person at the terminal.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -17,12 +17,13 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Backend, Cost, Entry, EvictionPolicy, Held, Key, Limits, Moment, Pressure, Removal, Slot};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Saving, Sieve, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, S3Fifo, Saving, Sieve, WTinyLfu};
 use futures_util::FutureExt;
 
 use crate::{
     Result,
     setting::{Setting, Unit},
+    textbook::{Fifo, Lfu},
     trace::Request,
 };
 
@@ -46,8 +47,8 @@ pub const OURS: &[Subject] = &[
     Subject { name: "default", build: |setting| ours(Adaptive::new(), setting) },
     Subject { name: "default-bytes", build: |setting| ours(Adaptive::new().saving(Saving::Bytes), setting) },
     Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
-    Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
-    Subject { name: "lfu", build: |setting| ours(Lfu::new(), setting) },
+    Subject { name: "fifo", build: |setting| ours(Fifo::default(), setting) },
+    Subject { name: "lfu", build: |setting| ours(Lfu::default(), setting) },
     Subject { name: "sieve", build: |setting| ours(Sieve::new(), setting) },
     Subject { name: "s3-fifo", build: |setting| ours(S3Fifo::new(), setting) },
     Subject { name: "w-tiny-lfu", build: |setting| ours(WTinyLfu::new(), setting) },
@@ -190,24 +191,43 @@ mod tests {
 
     use super::*;
 
-    /// LRU as one would write it down.
-    fn lru(requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
-        let mut held: Vec<(u32, u64)> = Vec::new();
-        let mut request = |Request { object, size }: &Request| {
-            if let Some(at) = held.iter().position(|(held, _)| held == object) {
-                let used = held.remove(at);
-                held.push(used);
+    /// The hits of a cache that evicts the first of its entries in `order`, which is called with
+    /// the uses since the insert, the moment of the insert and that of the last use.
+    fn model(
+        requests: &[Request],
+        unit: Unit,
+        capacity: u64,
+        order: fn(u32, usize, usize) -> (u32, usize),
+    ) -> Vec<bool> {
+        struct Cached {
+            object: u32,
+            weight: u64,
+            uses: u32,
+            inserted: usize,
+            used: usize,
+        }
+        let mut cached: Vec<Cached> = Vec::new();
+        let request = |(now, Request { object, size }): (usize, &Request)| {
+            if let Some(hit) = cached.iter_mut().find(|entry| entry.object == *object) {
+                (hit.uses, hit.used) = (hit.uses + 1, now);
                 return true;
             }
-            if unit.weight(*size) <= capacity {
-                held.push((*object, unit.weight(*size)));
-            }
-            while held.iter().map(|(_, weight)| weight).sum::<u64>() > capacity {
-                held.remove(0);
+            let weight = unit.weight(*size);
+            if weight <= capacity {
+                while cached.iter().map(|entry| entry.weight).sum::<u64>() + weight > capacity {
+                    let rank = |entry: &Cached| order(entry.uses, entry.inserted, entry.used);
+                    let at = (0..cached.len()).min_by_key(|at| rank(&cached[*at]));
+                    cached.remove(at.expect("a single entry fits"));
+                }
+                cached.push(Cached { object: *object, weight, uses: 0, inserted: now, used: now });
             }
             false
         };
-        requests.iter().map(&mut request).collect()
+        requests.iter().enumerate().map(request).collect()
+    }
+
+    fn lru(requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
+        model(requests, unit, capacity, |_, _, used| (0, used))
     }
 
     fn replayed(name: &str, requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
@@ -236,6 +256,12 @@ mod tests {
         }
 
         #[test]
+        fn fifo_evicts_in_the_order_of_insertion(requests in requests(), capacity in 1_u64..30_000) {
+            let expected = model(&requests, Unit::Bytes, capacity, |_, inserted, _| (0, inserted));
+            prop_assert_eq!(replayed("fifo", &requests, Unit::Bytes, capacity), expected);
+        }
+
+        #[test]
         fn no_policy_beats_the_optimum(requests in requests(), capacity in 1_u64..12) {
             let mut builder = crate::trace::TraceBuilder::new("t");
             for Request { object, size } in &requests {
@@ -249,6 +275,16 @@ mod tests {
                 prop_assert!(hits <= most, "{}: {hits} of {most}", subject.name);
             }
         }
+    }
+
+    #[test]
+    fn lfu_evicts_the_least_frequently_used() {
+        // 1 has two uses, 2 has one; 3 and 4 evict each other, and 5 evicts 2 once 4 has two.
+        let objects = [1, 1, 1, 2, 2, 3, 4, 3, 4, 4, 4, 5, 1, 2, 4];
+        let requests = objects.map(|object| Request { object, size: 1 });
+        let hits = replayed("lfu", &requests, Unit::Bytes, 3);
+        let misses: Vec<_> = (0..objects.len()).filter(|at| !hits[*at]).collect();
+        assert_eq!(misses, [0, 3, 5, 6, 7, 8, 11, 13]);
     }
 
     #[test]
@@ -266,8 +302,8 @@ mod tests {
         let requests: Vec<_> =
             (0_u32..2_000).map(|i| Request { object: i * i % 41 % (i % 29 + 1), size: 1 }).collect();
         check(Lru::new, &requests);
-        check(Fifo::new, &requests);
-        check(Lfu::new, &requests);
+        check(Fifo::default, &requests);
+        check(Lfu::default, &requests);
         check(Sieve::new, &requests);
     }
 }
