@@ -65,6 +65,9 @@ impl Verifier {
     }
 
     fn probe(&self) -> Probe<'_> {
+        // Guards against: each probe has objects of its own; a request of the probe may take for
+        // ever.
+        // mutant: each_probe_has_objects_of_its_own
         Probe::new(&*self.store, &self.prefix, &self.name, Some(self.limit))
     }
 }
@@ -115,9 +118,13 @@ impl<T> Part<T> {
         if let Some(seen) = self.seen.get() {
             return Ok(seen);
         }
+        // Guards against: a failed probe is repeated by each read.
+        // mutant: a_failed_probe_is_repeated_by_each_read
         if let Some(last) = failure.as_ref().filter(|last| verifier.clock.now() < last.until) {
             return Err(last.error.clone());
         }
+        // Guards against: the pause after a failed probe does not grow.
+        // mutant: the_pause_after_a_failed_probe_does_not_grow
         let pause = failure.as_ref().map_or(PAUSE_MIN, |last| (last.pause * 2).min(PAUSE_MAX));
         match probe().await {
             Ok((seen, _)) => {

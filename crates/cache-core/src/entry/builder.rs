@@ -144,6 +144,8 @@ impl<'a> EntryBuilder<'a> {
         }
         let head = Head {
             body: if self.keeps_buffer { self.body } else { body::own(self.body) },
+            // Guards against: what a medium brings back passes for vouched for.
+            // mutant: what_a_medium_brings_back_passes_for_vouched_for
             vouched: AtomicU64::new(NEVER),
             epoch: AtomicU64::new(0),
             identity: AtomicU64::new(self.identity.map_or(0, Identity::bits)),

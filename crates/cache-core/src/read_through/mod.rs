@@ -310,6 +310,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.shared.tasks.check_open()?;
+        // Guards against: no fence on invalidate_prefix.
+        // mutant: no_fence_on_invalidate_prefix
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -657,6 +659,8 @@ impl<V: ?Sized> Shared<V> {
         }
         let entry = self.peek(key).ok()??;
         // All that a closed cache held is void.
+        // Guards against: a void entry is served.
+        // mutant: a_void_entry_is_served
         if self.epochs.is_void(&entry) || entry.is_absent() {
             return None;
         }
@@ -702,6 +706,8 @@ impl<V: ?Sized> Shared<V> {
 
     /// The error, about the object that the caller knows: every error of a key leaves through this.
     fn about(&self, key: &str, error: Error) -> Error {
+        // Guards against: an error names an inner key.
+        // mutant: an_error_names_an_inner_key
         error.with_shown_key(key, self.shown(key))
     }
 

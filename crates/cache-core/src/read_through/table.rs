@@ -73,6 +73,8 @@ pub(super) struct State {
     /// Raised by every observation.
     observations: u64,
     pub(super) running: Option<Running>,
+    // Guards against: another flight is started beside a fenced one.
+    // mutant: another_flight_is_started_beside_a_fenced_one_5
     pub(super) waiting: Option<Waiting>,
 }
 
@@ -292,6 +294,8 @@ impl Drop for KeyUse {
         let mut shard = self.table.shard(self.state.hash);
         // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
         if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
+            // Guards against: a key's state is left in the table.
+            // mutant: a_key_s_state_is_left_in_the_table
             found.get_mut().users -= 1;
             if found.get().users == 0 {
                 found.remove();
@@ -343,6 +347,8 @@ impl State {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             generation: self.generation,
+            // Guards against: a put's entry is kept although a flight was in the air.
+            // mutant: a_put_s_entry_is_kept_although_a_flight_2
             seq: self.seq,
             landings: self.landings,
             observations: self.observations,
@@ -420,12 +426,16 @@ impl State {
     /// Frees the place of the flight `seq`, if it is still the one in the air.
     pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
         self.flight(seq)?;
+        // Guards against: another flight is started beside a fenced one.
+        // mutant: another_flight_is_started_beside_a_fenced_one_4
         self.landings += 1;
         self.running.take()
     }
 
     /// The flight `seq`, if it is still the one in the air.
     pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
+        // Guards against: another flight is started beside a fenced one.
+        // mutant: another_flight_is_started_beside_a_fenced_one_3
         self.running.as_mut().filter(|running| running.seq == seq)
     }
 }

@@ -55,6 +55,8 @@ impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
 
 pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<OpenWrite<V>> {
     run(shared, key, |mut write, _| async move {
+        // Guards against: no fence on an open write.
+        // mutant: no_fence_on_an_open_write
         write.drop_held(Count::InvalidatedByWrite).await;
         // Without a caller it ends with the task.
         Ok(OpenWrite(write))
@@ -70,6 +72,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
     condition: PutCondition,
 ) -> Result<Version> {
     run(shared, key, |mut write, gone| async move {
+        // Guards against: no fence on put.
+        // mutant: no_fence_on_put
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
         let sent_at = shared.clock.now();
@@ -77,6 +81,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
         let version = send(&shared, Op::Put, &key, gone, sent_at, put).await?;
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
+            // Guards against: a put's entry is vouched for when the answer came.
+            // mutant: a_put_s_entry_is_vouched_for_when_the
             write.publish(entry, sent_at).await;
         }
         Ok(version)
@@ -87,6 +93,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, gone| async move {
+        // Guards against: no fence on delete.
+        // mutant: no_fence_on_delete
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (&write.shared, &write.tracked.key);
         let sent_at = shared.clock.now();
@@ -99,6 +107,8 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
+        // Guards against: no fence on invalidate.
+        // mutant: no_fence_on_invalidate
         write.drop_held(Count::InvalidatedByApi).await;
         Ok(())
     })
@@ -118,6 +128,8 @@ pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, ke
 
 pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
+        // Guards against: no fence on expire.
+        // mutant: no_fence_on_expire
         write.mark_held().await;
         Ok(())
     })
@@ -135,6 +147,8 @@ pub(super) async fn clear<V: Validator + ?Sized>(
     counted: Counted,
     cause: Option<Count>,
 ) -> Result<()> {
+    // Guards against: no fence on clear; clear fences at its begin only.
+    // mutant: no_fence_on_clear
     shared.epochs.raise_whole();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
@@ -147,6 +161,8 @@ pub(super) async fn clear<V: Validator + ?Sized>(
             task.backend.clear().await.map(|()| n_copies)
         };
         let cleared = task.backend_call(clear).await;
+        // Guards against: clears that overlap count each copy twice.
+        // mutant: clears_that_overlap_count_each_copy_twice
         if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {
             task.counters.add(cause, *n_copies);
         }
@@ -223,6 +239,8 @@ struct Write<V: ?Sized> {
     noted: Noted,
     /// What was held at the begin is gone or marked, and nothing else is being kept.
     bare: Arc<AtomicBool>,
+    // Guards against: a write made silent by a planted fault.
+    // mutant: a_write_made_silent_by_a_planted_fault_3
     /// The backend is being changed.
     changing: bool,
 }
@@ -243,9 +261,14 @@ impl<V: ?Sized> Write<V> {
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
         let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
+        // Guards against: a write fences at its end only.
+        // mutant: a_write_fences_at_its_end_only
         state.fence();
         state.writes += 1;
         let noted = Noted {
+            // Guards against: a put's entry is kept although a flight was in the air; a put's entry
+            // is kept although another write overlapped.
+            // mutant: a_put_s_entry_is_kept_although_a_flight
             clean: state.running.is_none() && state.writes == 1,
             stamp: state.stamp(),
             epoch: shared.epochs.latest(),
@@ -254,6 +277,8 @@ impl<V: ?Sized> Write<V> {
         let parked = state.want();
         drop(state);
         hand_on(parked);
+        // Guards against: a write made silent by a planted fault.
+        // mutant: a_write_made_silent_by_a_planted_fault_2
         Ok(Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false })
     }
 
@@ -323,6 +348,8 @@ impl<V: ?Sized> Write<V> {
     /// written or voided: each of these changes the stamp. In the key's turn.
     fn is_alone(&self) -> bool {
         self.noted.clean
+            // Guards against: a put's entry is kept although another write overlapped.
+            // mutant: a_put_s_entry_is_kept_although_another_write
             && self.tracked.lock().stamp() == self.noted.stamp
             && !self.shared.epochs.voids(self.tracked.key.as_str(), self.noted.epoch)
     }
@@ -336,6 +363,8 @@ impl<V: ?Sized> Drop for Write<V> {
             self.shared.epochs.raise_key(self.tracked.key.as_str());
         }
         let mut state = self.tracked.lock();
+        // Guards against: a write made silent by a planted fault; a write fences at its begin only.
+        // mutant: a_write_made_silent_by_a_planted_fault
         state.fence();
         state.writes -= 1;
     }
@@ -357,6 +386,9 @@ impl<V: ?Sized> Drop for Caller<V> {
         if self.ended {
             return;
         }
+        // Guards against: a caller that goes away puts up no fence; a caller that goes away before
+        // its remove is done leaves the entry.
+        // mutant: a_caller_that_goes_away_puts_up_no_fence
         self.tracked.lock().fence();
         if !self.bare.load(Ordering::Acquire) {
             // The task has yet to remove what is held, or keeps what nobody will learn was written.

@@ -136,6 +136,8 @@ impl Blocks {
         if is_error {
             self.counters.add(Count::BackendErrors, 1);
         }
+        // Guards against: an invalidation leaves blocks that are on their way to the backend.
+        // mutant: an_invalidation_leaves_blocks_that_are_on_their_way
         if is_error || turn.is_void() {
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.
@@ -190,6 +192,9 @@ impl Blocks {
     fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
+            // Guards against: a block of another cache is served; a block of another version is
+            // served.
+            // mutant: a_block_of_another_cache_is_served
             self.is_own(entry)
                 && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len

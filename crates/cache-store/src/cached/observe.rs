@@ -32,6 +32,8 @@ impl Shared {
             return;
         }
         let shown = match answer {
+            // Guards against: what went by shows nothing.
+            // mutant: what_went_by_shows_nothing
             Ok(meta) => Some(Observation::Version(version_of(meta))),
             Err(E::NotModified { .. } | E::Precondition { .. }) => {
                 Some(condition(options.clone(), matches!(answer, Err(E::NotModified { .. }))))
@@ -95,12 +97,16 @@ impl Shared {
                     && head.last_modified().zip(date).is_none_or(|(at, date)| tag::is_same_date(at, date))
             })),
         };
+        // Guards against: what a list shows is not heard.
+        // mutant: what_a_list_shows_is_not_heard
         self.observe(&object.location, shown).await;
     }
 
     /// The error for a reader whose request for blocks has failed with `error`.
     pub(super) async fn block_error(&self, location: &Path, error: Error) -> object_store::Error {
         if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) {
+            // Guards against: a refused request for blocks is not heard.
+            // mutant: a_refused_request_for_blocks_is_not_heard
             self.observe(location, Observation::Forbidden).await;
         }
         store_error(location, error)
@@ -119,6 +125,8 @@ fn shown_by(error: &object_store::Error) -> Option<Observation> {
     use object_store::Error as E;
     match error {
         E::NotFound { .. } => Some(Observation::Absent),
+        // Guards against: what is forbidden stays cached.
+        // mutant: what_is_forbidden_stays_cached
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => Some(Observation::Forbidden),
         _ => None,
     }
@@ -131,6 +139,8 @@ fn condition(options: GetOptions, is_not_modified: bool) -> Observation {
     Observation::Condition(Arc::new(move |head: &Entry| {
         let judgement = conditions::judge_head(&options, head);
         judgement.is_none_or(|judgement| match judgement {
+            // Guards against: a refused condition is not heard.
+            // mutant: a_refused_condition_is_not_heard
             Judgement::Holds => false,
             Judgement::NotModified => is_not_modified,
             Judgement::OtherTag | Judgement::ModifiedSince => !is_not_modified,
