@@ -27,8 +27,8 @@ impl PrefixTree {
             node = &self.nodes[child];
             let Some(after) = rest.strip_prefix(&*node.label) else { break };
             rest = after;
-            // Guards against: a prefix without a rule hides the rule of a shorter one.
-            // mutant: a_prefix_without_a_rule_hides_the_rule_of
+            // A node without a rule keeps the rule of a shorter prefix.
+            // mutant: longest_rule
             found = node.number.or(found);
         }
         found

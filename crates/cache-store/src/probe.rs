@@ -425,8 +425,8 @@ impl<'a> Probe<'a> {
                     return Ok((used.pop().expect("it is the last"), true));
                 }
                 Err(error) if is_outage(&error) => return Err(self.failed(error, last, Action::Delete)),
-                // Guards against: an object that may not be deleted is taken for an absent one.
-                // mutant: an_object_that_may_not_be_deleted_is_taken
+                // An object that cannot be deleted is still there and no absent one.
+                // mutant: undeletable_object
                 Err(_) => {}
             }
         }

@@ -104,8 +104,8 @@ impl EtagValidator {
                 Some(validation) => return Ok(validation),
                 // Unconditional: whatever is current by now comes with a tag and metadata of its
                 // own.
-                // Guards against: the GET behind a HEAD is conditional.
-                // mutant: the_get_behind_a_head_is_conditional
+                // The HEAD showed other bytes, so a condition could only be answered wrongly.
+                // mutant: get_unconditional
                 None => held = None,
             }
         }
@@ -139,19 +139,19 @@ impl EtagValidator {
         }
         let attributes = attributes_from_store(&head.attributes);
         // `Version` itself compares names alone. The date of what was put is not known.
-        // Guards against: a date of another write confirms the metadata.
-        // mutant: a_date_of_another_write_confirms_the_metadata
+        // Another date means another write, whose metadata may differ.
+        // mutant: same_date
         if held.last_modified().is_none_or(|date| Some(date) == version.last_modified)
             && held.version_id() == version.version.as_deref()
-            // Guards against: metadata beside the date is not compared.
-            // mutant: metadata_beside_the_date_is_not_compared
+            // Some stores change metadata without changing the date.
+            // mutant: same_attributes
             && *held.attributes() == attributes
         {
             return Ok(Some(Validation::Unchanged));
         }
         // The spelling that came with the body: some servers leave the quotes out of other answers.
-        // Guards against: an entry has the tag as a HEAD spells it.
-        // mutant: an_entry_has_the_tag_as_a_head_spells
+        // A HEAD may spell the tag differently; conditions use the spelling of the GET.
+        // mutant: tag_spelling
         version.e_tag = held.e_tag().map(Into::into);
         let keep = self.keep(&version, sent_at);
         // The buffer was judged when the body came.
@@ -164,20 +164,20 @@ impl EtagValidator {
     fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
         let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
             (Some(held), Some(now)) => {
-                // Guards against: a HEAD's weak tag confirms a strong one.
-                // mutant: a_head_s_weak_tag_confirms_a_strong_one
+                // A weak tag does not show that the bytes are the same.
+                // mutant: same_weakness
                 tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
             }
             (None, None) => held.last_modified().is_some(),
             _ => false,
         };
         // Only a tag that is made of the bytes names them across two dates.
-        // Guards against: a tag made of a timestamp names the bytes of two dates.
-        // mutant: a_tag_made_of_a_timestamp_names_the_bytes
+        // A tag made of a timestamp does not name the bytes across two dates.
+        // mutant: tag_names_bytes
         let is_of_bytes = held.e_tag().is_some() && self.strength == ValidatorStrength::Strong;
         is_same
-            // Guards against: one tag names bodies of two lengths.
-            // mutant: one_tag_names_bodies_of_two_lengths
+            // Another length is another body, whatever the tag is.
+            // mutant: same_size
             && held.body().len() as u64 == version.size
             && (is_of_bytes || held.last_modified() == version.last_modified)
     }

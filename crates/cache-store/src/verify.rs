@@ -65,9 +65,8 @@ impl Verifier {
     }
 
     fn probe(&self) -> Probe<'_> {
-        // Guards against: each probe has objects of its own; a request of the probe may take for
-        // ever.
-        // mutant: each_probe_has_objects_of_its_own
+        // One name lets a later probe reuse a dropped one's objects; the limit bounds each request.
+        // mutant: probe_arguments
         Probe::new(&*self.store, &self.prefix, &self.name, Some(self.limit))
     }
 }
@@ -118,13 +117,13 @@ impl<T> Part<T> {
         if let Some(seen) = self.seen.get() {
             return Ok(seen);
         }
-        // Guards against: a failed probe is repeated by each read.
-        // mutant: a_failed_probe_is_repeated_by_each_read
+        // Reads share the failure until the pause is over, so that they do not all probe.
+        // mutant: probe_pause
         if let Some(last) = failure.as_ref().filter(|last| verifier.clock.now() < last.until) {
             return Err(last.error.clone());
         }
-        // Guards against: the pause after a failed probe does not grow.
-        // mutant: the_pause_after_a_failed_probe_does_not_grow
+        // The pause doubles, so a store that stays down is probed less and less often.
+        // mutant: probe_backoff
         let pause = failure.as_ref().map_or(PAUSE_MIN, |last| (last.pause * 2).min(PAUSE_MAX));
         match probe().await {
             Ok((seen, _)) => {

@@ -7,7 +7,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a conflict of writers says that the object exists",
-            edits: &[Edit::delete("a_conflict_of_writers_says_that_the_object_exists")],
+            edits: &[Edit::delete("writer_conflict")],
         },
         ["conflicts", "a_conflict_of_writers_does_not_say_that_the_object_exists"],
     ),
@@ -15,7 +15,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         Mutant {
             name: "the path of an object is searched for a conflict",
             edits: &[Edit::replace(
-                "the_path_of_an_object_is_searched_for_a",
+                "conflict_prefix",
                 "strip_prefix(STATUS_409",
                 "replace(\"%20\", \" \").split_once(STATUS_409).map(|(_, code)| code",
             )],
@@ -25,117 +25,79 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a failed probe is repeated by each read",
-            edits: &[Edit::replace(
-                "a_failed_probe_is_repeated_by_each_read",
-                "last| verifier.clock.now() < last.until",
-                "_| false",
-            )],
+            edits: &[Edit::replace("probe_pause", "last| verifier.clock.now() < last.until", "_| false")],
         },
         ["verify", "a_credential_that_may_not_put_is_told_which_right_is_missing_and_where"],
     ),
     (
         Mutant {
             name: "the pause after a failed probe does not grow",
-            edits: &[Edit::replace(
-                "the_pause_after_a_failed_probe_does_not_grow",
-                "(last.pause * 2)",
-                "last.pause",
-            )],
+            edits: &[Edit::replace("probe_backoff", "(last.pause * 2)", "last.pause")],
         },
         ["verify", "a_probe_that_failed_is_made_again_after_a_pause_that_doubles"],
     ),
     (
         Mutant {
             name: "each probe has objects of its own",
-            edits: &[Edit::replace(
-                "each_probe_has_objects_of_its_own",
-                "self.name",
-                "unique_name(&self.prefix)",
-            )],
+            edits: &[Edit::replace("probe_arguments", "self.name", "unique_name(&self.prefix)")],
         },
         ["verify", "a_probe_that_is_dropped_is_taken_over"],
     ),
     (
         Mutant {
             name: "a request of the probe may take for ever",
-            edits: &[Edit::replace(
-                "each_probe_has_objects_of_its_own",
-                "limit",
-                "limit.saturating_mul(1000)",
-            )],
+            edits: &[Edit::replace("probe_arguments", "limit", "limit.saturating_mul(1000)")],
         },
         ["verify", "a_store_that_hangs_is_not_probed_by_each_reader"],
     ),
     (
         Mutant {
             name: "an object that may not be deleted is taken for an absent one",
-            edits: &[Edit::replace(
-                "an_object_that_may_not_be_deleted_is_taken",
-                " {}",
-                " return Ok((last.clone(), true)),",
-            )],
+            edits: &[Edit::replace("undeletable_object", " {}", " return Ok((last.clone(), true)),")],
         },
         ["verify", "a_credential_that_may_not_delete_reads_and_leaves_one_object"],
     ),
     (
         Mutant {
             name: "metadata beside the date is not compared",
-            edits: &[Edit::delete("metadata_beside_the_date_is_not_compared")],
+            edits: &[Edit::delete("same_attributes")],
         },
         ["metadata", "what_was_put_is_unchanged_until_there_is_metadata"],
     ),
     (
         Mutant {
             name: "a date of another write confirms the metadata",
-            edits: &[Edit::replace(
-                "a_date_of_another_write_confirms_the_metadata",
-                "date| Some(date) == version.last_modified",
-                "_| true",
-            )],
+            edits: &[Edit::replace("same_date", "date| Some(date) == version.last_modified", "_| true")],
         },
         ["metadata", "another_date_is_another_entry"],
     ),
     (
         Mutant {
             name: "a tag made of a timestamp names the bytes of two dates",
-            edits: &[Edit::replace(
-                "a_tag_made_of_a_timestamp_names_the_bytes",
-                " && self.strength == ValidatorStrength::Strong",
-                "",
-            )],
+            edits: &[Edit::replace("tag_names_bytes", " && self.strength == ValidatorStrength::Strong", "")],
         },
         ["metadata", "a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates"],
     ),
     (
-        Mutant {
-            name: "one tag names bodies of two lengths",
-            edits: &[Edit::delete("one_tag_names_bodies_of_two_lengths")],
-        },
+        Mutant { name: "one tag names bodies of two lengths", edits: &[Edit::delete("same_size")] },
         ["metadata", "other_bytes_are_fetched_without_a_condition"],
     ),
     (
         Mutant {
             name: "the GET behind a HEAD is conditional",
-            edits: &[Edit::replace("the_get_behind_a_head_is_conditional", "held = None,", "{}")],
+            edits: &[Edit::replace("get_unconditional", "held = None,", "{}")],
         },
         ["metadata", "other_bytes_are_fetched_without_a_condition"],
     ),
     (
         Mutant {
             name: "a HEAD's weak tag confirms a strong one",
-            edits: &[Edit::replace(
-                "a_head_s_weak_tag_confirms_a_strong_one",
-                " && tag::is_weak(held) == tag::is_weak(now)",
-                "",
-            )],
+            edits: &[Edit::replace("same_weakness", " && tag::is_weak(held) == tag::is_weak(now)", "")],
         },
         ["metadata", "a_weak_tag_is_the_same_only_where_weak_tags_are_accepted"],
     ),
     (
-        Mutant {
-            name: "an entry has the tag as a HEAD spells it",
-            edits: &[Edit::delete("an_entry_has_the_tag_as_a_head_spells")],
-        },
+        Mutant { name: "an entry has the tag as a HEAD spells it", edits: &[Edit::delete("tag_spelling")] },
         ["metadata", "a_tag_without_quotes_is_the_same_tag"],
     ),
 ];

@@ -94,8 +94,8 @@ impl Spent {
         if self.older_expire_at.is_some_and(|at| at <= swept_at) {
             self.older = 0;
         }
-        // Guards against: more negative entries are kept although none was swept.
-        // mutant: more_negative_entries_are_kept_although_none_was_swept
+        // Older negative entries still take room until a sweep has removed them.
+        // mutant: swept_negatives
         self.older == 0 && self.window.as_ref().is_none_or(|window| window.end <= now)
     }
 

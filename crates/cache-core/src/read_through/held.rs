@@ -58,8 +58,8 @@ impl<V: ?Sized> Shared<V> {
 
     #[inline]
     fn is_own(&self, entry: &Entry) -> bool {
-        // Guards against: a copy of another store is served.
-        // mutant: a_copy_of_another_store_is_served
+        // A shared backend may hold the same key of another store.
+        // mutant: own_namespace
         entry.identity() == Some(self.settings.identity)
     }
 
@@ -70,8 +70,8 @@ impl<V: ?Sized> Shared<V> {
             shown => shown.unwrap_or(None),
         };
         match shown {
-            // Guards against: a void negative entry counts as a copy.
-            // mutant: a_void_negative_entry_counts_as_a_copy
+            // A negative entry has no body, so a void one is not a copy.
+            // mutant: void_copy
             Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_absent() },
             entry => Held { entry, void: false },
         }
@@ -115,8 +115,8 @@ impl<V: ?Sized> Shared<V> {
                 _ => Dropped::Copy,
             },
             Err(_) => {
-                // Guards against: a failed remove is ignored.
-                // mutant: a_failed_remove_is_ignored
+                // If a remove failed, the entry may still be in the backend and must not be served.
+                // mutant: failed_remove_voids
                 self.epochs.raise_key(key.as_str());
                 Dropped::Nothing
             }

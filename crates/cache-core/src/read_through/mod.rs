@@ -310,8 +310,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.shared.tasks.check_open()?;
-        // Guards against: no fence on invalidate_prefix.
-        // mutant: no_fence_on_invalidate_prefix
+        // Entries and flights below the prefix are void from this call on.
+        // mutant: prefix_fence
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -659,8 +659,8 @@ impl<V: ?Sized> Shared<V> {
         }
         let entry = self.peek(key).ok()??;
         // All that a closed cache held is void.
-        // Guards against: a void entry is served.
-        // mutant: a_void_entry_is_served
+        // A void entry is older than an invalidation; a negative entry has no body.
+        // mutant: fast_path_not_void
         if self.epochs.is_void(&entry) || entry.is_absent() {
             return None;
         }
@@ -706,8 +706,8 @@ impl<V: ?Sized> Shared<V> {
 
     /// The error, about the object that the caller knows: every error of a key leaves through this.
     fn about(&self, key: &str, error: Error) -> Error {
-        // Guards against: an error names an inner key.
-        // mutant: an_error_names_an_inner_key
+        // Callers know the object's path, not the inner key.
+        // mutant: display_key
         error.with_shown_key(key, self.shown(key))
     }
 

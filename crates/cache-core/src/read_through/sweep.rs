@@ -43,8 +43,8 @@ impl Sweeper {
     /// Whether the task was started, and has not been heard of for long.
     fn is_overdue(&self, now: Moment) -> bool {
         let expected_by = self.expected_by.load(Ordering::Acquire);
-        // Guards against: the sweep stays on a runtime that is not driven.
-        // mutant: the_sweep_stays_on_a_runtime_that_is_not
+        // An overdue sweep sits on a runtime that is not driven and moves to this one.
+        // mutant: sweep_overdue
         expected_by != 0 && now.as_nanos() >= expected_by
     }
 

@@ -73,8 +73,8 @@ pub(super) struct State {
     /// Raised by every observation.
     observations: u64,
     pub(super) running: Option<Running>,
-    // Guards against: another flight is started beside a fenced one.
-    // mutant: another_flight_is_started_beside_a_fenced_one_5
+    // At most one flight waits for the current one of a key.
+    // mutant: key_state_fields
     pub(super) waiting: Option<Waiting>,
 }
 
@@ -294,8 +294,8 @@ impl Drop for KeyUse {
         let mut shard = self.table.shard(self.state.hash);
         // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
         if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
-            // Guards against: a key's state is left in the table.
-            // mutant: a_key_s_state_is_left_in_the_table
+            // The last user removes the state of the key, or the table grows without bound.
+            // mutant: key_users
             found.get_mut().users -= 1;
             if found.get().users == 0 {
                 found.remove();
@@ -347,8 +347,8 @@ impl State {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             generation: self.generation,
-            // Guards against: a put's entry is kept although a flight was in the air.
-            // mutant: a_put_s_entry_is_kept_although_a_flight_2
+            // A flight that began or ended during a write shows in these two numbers.
+            // mutant: stamp_fields
             seq: self.seq,
             landings: self.landings,
             observations: self.observations,
@@ -426,16 +426,16 @@ impl State {
     /// Frees the place of the flight `seq`, if it is still the one in the air.
     pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
         self.flight(seq)?;
-        // Guards against: another flight is started beside a fenced one.
-        // mutant: another_flight_is_started_beside_a_fenced_one_4
+        // A counted landing tells an open write that a flight ended during it.
+        // mutant: takes_current
         self.landings += 1;
         self.running.take()
     }
 
     /// The flight `seq`, if it is still the one in the air.
     pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
-        // Guards against: another flight is started beside a fenced one.
-        // mutant: another_flight_is_started_beside_a_fenced_one_3
+        // A flight with another number was replaced and has no say here.
+        // mutant: flight_by_seq
         self.running.as_mut().filter(|running| running.seq == seq)
     }
 }

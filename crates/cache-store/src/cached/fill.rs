@@ -250,8 +250,8 @@ impl Fill {
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
     pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
-        // Guards against: a fetch that was sent before an invalidation is joined after it.
-        // mutant: a_fetch_that_was_sent_before_an_invalidation_is
+        // A fetch from before an invalidation may bring the damaged bytes again.
+        // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
             return false;
         }
@@ -261,8 +261,8 @@ impl Fill {
         let came = self.lock();
         let is_near = offset <= came.next.saturating_add(self.fills.blocks.bytes_of(AHEAD_MAX));
         match &came.ended {
-            // Guards against: a fill that failed is joined.
-            // mutant: a_fill_that_failed_is_joined
+            // A failed fetch brings nothing more: a new reader makes its own request.
+            // mutant: failed_fetch
             Some(Err(_)) => false,
             Some(Ok(())) => came.has(offset),
             None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
@@ -334,8 +334,8 @@ impl Fill {
                 if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
                     (&broken, &polled.source)
                 {
-                    // Guards against: a request whose body broke off is done.
-                    // mutant: a_request_whose_body_broke_off_is_done
+                    // A response whose body breaks off is a failed request.
+                    // mutant: body_failure
                     source.sent.fail(error.kind());
                 }
                 self.lock().ended = Some(Err(broken));
@@ -354,8 +354,8 @@ impl Fill {
             source.idle = None;
             return step;
         }
-        // Guards against: waiting for a permit counts as the store's silence.
-        // mutant: waiting_for_a_permit_counts_as_the_store_s
+        // The timeout measures the store's silence, and nothing was sent yet.
+        // mutant: permit_wait
         if source.queue.is_some() {
             // The store was not asked yet, so it is not silent.
             return Poll::Pending;
@@ -372,8 +372,8 @@ impl Fill {
             source.idle = None;
             return Poll::Pending;
         };
-        // Guards against: who waits for a body that hangs waits for ever.
-        // mutant: who_waits_for_a_body_that_hangs_waits_for
+        // Without the timeout, a hanging body would hold its readers forever.
+        // mutant: body_timeout
         ready!(is_late);
         Poll::Ready(Err(Broken::Failed(late(limit))))
     }
@@ -387,8 +387,8 @@ impl Fill {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             source.at_end |= source.goes_on && left == 0;
-            // Guards against: the last piece is given out before the body has ended.
-            // mutant: the_last_piece_is_given_out_before_the_body
+            // The last chunk waits for the end of the body, so that excess bytes are seen first.
+            // mutant: last_chunk
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
                 return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
@@ -410,8 +410,8 @@ impl Fill {
             };
             match ready!(body.chunks.poll_next_unpin(context)) {
                 None if left == 0 => source.at_end = true,
-                // Guards against: a body that ends early is asked for again.
-                // mutant: a_body_that_ends_early_is_asked_for_again
+                // A short body is an error of the store and no sign that the object was replaced.
+                // mutant: short_body
                 None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
                 Some(Ok(chunk)) if chunk.is_empty() => {
@@ -425,8 +425,9 @@ impl Fill {
                     source.sent.receive(chunk.len() as u64);
                     source.take(chunk);
                     if source.chunk.len() as u64 > left {
-                        // Guards against: a body that goes on behind its end is cut off.
-                        // mutant: a_body_that_goes_on_behind_its_end_is
+                        // Bytes beyond the announced end mean the body is not of the announced
+                        // version.
+                        // mutant: excess_body
                         if !source.goes_on {
                             source.chunk.clear();
                             return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
@@ -450,8 +451,8 @@ impl Fill {
             Ok(answer) => {
                 // Some stores do not know `If-Match`. A weak tag does not name the bytes, though it be
                 // the version's own but for its `W/`.
-                // Guards against: an answer for a block may be of any version.
-                // mutant: an_answer_for_a_block_may_be_of_any
+                // A store that ignores If-Match may answer with another version.
+                // mutant: fetched_tag
                 if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
                     || answer.meta.size != self.snapshot.size
@@ -551,8 +552,8 @@ impl Fill {
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
         let blocks = &self.fills.blocks;
-        // Guards against: the end of a block is kept as a block.
-        // mutant: the_end_of_a_block_is_kept_as_a
+        // Only a block that was received from its first byte on is stored.
+        // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
@@ -611,8 +612,8 @@ impl Came {
     fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
         let mut before = mem::replace(&mut self.block, block);
         let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
-        // Guards against: a reader that falls behind another one of its fetch loses blocks.
-        // mutant: a_reader_that_falls_behind_another_one_of_its
+        // A slower reader of the fetch still needs these bytes after the permit is gone.
+        // mutant: retains_for_slower
         if is_wanted && before.permit.is_some() {
             before.retained = budget.retained(before.bytes.len() as u64);
         }

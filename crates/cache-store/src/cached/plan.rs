@@ -89,8 +89,8 @@ impl Fills {
                 continue;
             } else {
                 let end = blocks.end_of(start, size);
-                // Guards against: a small hole splits a request.
-                // mutant: a_small_hole_splits_a_request
+                // A small gap costs less to read again than a second request.
+                // mutant: coalesces_gap
                 if plan.hole_len() > self.coalesce_gap {
                     self.end_run(snapshot, &mut plan, &wanted, manner).await;
                     if plan.n_runs == RUNS_MAX {
@@ -115,8 +115,8 @@ impl Fills {
         // What is all in one block is cut out of it at once.
         let source = match range == *wanted {
             true => Source::Held { block, _permit: None },
-            // Guards against: a cached block is not held until its reader gets there.
-            // mutant: a_cached_block_is_not_held_until_its_reader
+            // A cached block is pinned, or it may be evicted before its reader gets there.
+            // mutant: pins_blocks
             false => match self.budget.pinned(block.len() as u64) {
                 None => Source::Cached,
                 _permit => Source::Held { block, _permit },

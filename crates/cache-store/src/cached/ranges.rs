@@ -37,8 +37,8 @@ type Read = (Vec<Bytes>, CacheStatus);
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Read> {
     // Stores differ here too: some panic.
-    // Guards against: a range that ends before it begins is handed on.
-    // mutant: a_range_that_ends_before_it_begins_is_handed
+    // A reversed range is an error here, before any request is made for the others.
+    // mutant: reversed_range
     for range in ranges.iter().filter(|range| range.start > range.end) {
         if let Err(source) = GetRange::Bounded(range.clone()).is_valid() {
             return Err(object_store::Error::Generic { store: STORE, source: source.into() });
@@ -75,8 +75,8 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         if !snapshot.is_pinned() {
             return match known.answer {
                 Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
-                    // Guards against: several ranges of what cannot be held are asked for twice.
-                    // mutant: several_ranges_of_what_cannot_be_held_are_asked
+                    // The first response is used, so an uncacheable object is not requested twice.
+                    // mutant: reads_once
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
                     read.map(|read| (read, status))
                 }
@@ -135,8 +135,8 @@ impl Shared {
         if let Some(known) = poll_immediate(&mut know).await {
             return (known, Vec::new());
         }
-        // Guards against: far ranges wait for the head.
-        // mutant: far_ranges_wait_for_the_head
+        // Distant ranges are requested together with the head and cost no extra round trip.
+        // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FillUse::opened));
         // To their end: each may keep others from sending theirs until it is answered.
@@ -339,8 +339,8 @@ impl Run {
                     return Ok(Some(Got::Bytes(at, bytes)));
                 }
                 Step::Elsewhere => self.fetch = None,
-                // Guards against: of ranges, too.
-                // mutant: of_ranges_too
+                // Another reader's request failed: this one makes its own from where it stands.
+                // mutant: joined_ranges
                 Step::Broken(broken) if *is_joined && broken.is_of_its_request() => {
                     self.fetch = None;
                     self.manner.is_alone = true;

@@ -63,8 +63,8 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         }
     }
     // One answer is of one version.
-    // Guards against: what is handed on after restarts is not looked at.
-    // mutant: what_is_handed_on_after_restarts_is_not_looked
+    // The body is still checked against its announced length.
+    // mutant: checked_pass_through
     shared.pass_checked(location, options).await
 }
 
@@ -106,8 +106,8 @@ impl Shared {
         options: &GetOptions,
     ) -> Result<Known, Unknown> {
         let key = head::key_of(location);
-        // Guards against: a strong read does not ask whether the head is current.
-        // mutant: a_strong_read_does_not_ask_whether_the_head
+        // The head is served without a request only as the reader's freshness allows.
+        // mutant: head_freshness
         if let Some(served) = self.heads.get_fresh(&key, freshness) {
             return Known::of(location, served).map_err(Unknown::Failed);
         }
@@ -125,8 +125,9 @@ impl Shared {
                 Err(error) => error,
             };
             let Some(OwnError(own)) = OwnError::of(&error) else { return Err(Unknown::Failed(error)) };
-            // Guards against: an error that is another reader's is this one's.
-            // mutant: an_error_that_is_another_reader_s_is_this
+            // The refusal of a joined request concerns the other reader's condition, not this
+            // one's.
+            // mutant: own_error
             if want.was_sent() {
                 self.hear_read(location, options, Err(own)).await;
                 return Err(match self.heads.origin().is_about_widening(options, own) {
@@ -143,8 +144,8 @@ impl Shared {
     pub(super) async fn restart(&self, location: &Path) {
         self.blocks().counters.add(Count::Restarts, 1);
         // A cache that was closed meanwhile will say so to the next question.
-        // Guards against: a read that begins anew asks for no new head.
-        // mutant: a_read_that_begins_anew_asks_for_no_new
+        // The head named a replaced version, so a new read must not use it unvalidated.
+        // mutant: restart_marks_head
         let _ = self.heads.expire(&head::key_of(location)).await;
     }
 
@@ -215,8 +216,8 @@ impl Known {
                 Some(Judgement::NotModified) => {
                     return Verdict::Refuse(object_store::Error::NotModified { path, source: source() });
                 }
-                // Guards against: a foreign tag is refused by a head of some age.
-                // mutant: a_foreign_tag_is_refused_by_a_head_of
+                // The tag may be of a version newer than this head, so the store has to decide.
+                // mutant: older_head_tag
                 Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
                 Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
                     return Verdict::Refuse(object_store::Error::Precondition { path, source: source() });
@@ -225,8 +226,8 @@ impl Known {
         }
         match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
             // By a head that the store has sent for this read, it would say the same.
-            // Guards against: a range past the end is judged by a head of some age.
-            // mutant: a_range_past_the_end_is_judged_by_a
+            // The object may have grown since, so only a current head can refuse a range.
+            // mutant: older_head_range
             Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {
                 Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
             }

@@ -36,8 +36,8 @@ pub(super) async fn put(
     payload: PutPayload,
     options: PutOptions,
 ) -> Result<PutResult> {
-    // Guards against: a put through the cache is not fenced.
-    // mutant: a_put_through_the_cache_is_not_fenced
+    // No read after the put may return an older version.
+    // mutant: put_fence
     let _write = open(shared, location).await?;
     let request = Request::send(&shared.fills, Op::Put, location);
     request.answer(shared.store.put_opts(location, payload, options)).await
@@ -56,23 +56,23 @@ pub(super) async fn start_multipart(
 }
 
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-    // Guards against: a copy is not fenced.
-    // mutant: a_copy_is_not_fenced
+    // No read of the target after the copy may return an older version.
+    // mutant: copy_fence
     let _write = open(shared, to).await?;
     let request = Request::send(&shared.fills, Op::Copy, to);
     let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
-        // Guards against: a copy's source is not heard.
-        // mutant: a_copy_s_source_is_not_heard
+        // An error about the source tells that its cached copy may be out of date.
+        // mutant: copy_source_error
         shared.hear_error(from, error).await;
     }
     copied
 }
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-    // Guards against: a rename fences its target alone.
-    // mutant: a_rename_fences_its_target_alone
+    // A rename changes both of its locations.
+    // mutant: rename_fences
     let _writes = (open(shared, from).await?, open(shared, to).await?);
     let request = Request::send(&shared.fills, Op::Rename, to);
     request.answer(shared.store.rename_opts(from, to, options)).await
@@ -89,15 +89,15 @@ pub(super) fn delete_stream(
             let (shared, writes) = (Arc::clone(&shared), Arc::clone(&writes));
             async move {
                 let opened = match location {
-                    // Guards against: what a stream deletes is not fenced.
-                    // mutant: what_a_stream_deletes_is_not_fenced
+                    // Each location is fenced before its deletion is sent.
+                    // mutant: delete_stream_fence
                     Ok(location) => open(&shared, &location).await.map(|write| (location, write)),
                     Err(error) => Err(error),
                 };
                 let (location, write) = opened.inspect_err(|_| writes.expect_error())?;
                 let request = Request::send(&shared.fills, Op::Delete, &location);
-                // Guards against: a stream's deletions end when they are sent.
-                // mutant: a_stream_s_deletions_end_when_they_are_sent
+                // The fence is held until the deletion is reported, not only until it is sent.
+                // mutant: delete_stream_end
                 writes.add(&location, Deletion { request: Some(request), _write: write });
                 Ok(location)
             }
@@ -135,8 +135,8 @@ impl MultipartUpload for Upload {
         async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
-    // Guards against: the completion of an upload is not fenced.
-    // mutant: the_completion_of_an_upload_is_not_fenced
+    // The completion replaces the object, so it is fenced like a put.
+    // mutant: complete_fence
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
         let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
