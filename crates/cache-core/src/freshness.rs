@@ -126,6 +126,8 @@ impl Freshness {
 
     /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under `strong` none is.
     pub(crate) fn accepts(&self, asked_at: Moment, now: Moment) -> bool {
+        // With max_age 0, a request sent at this same moment is not accepted.
+        // mutant: accepts_sent_request
         age(asked_at, now) < self.max_age
     }
 
@@ -135,6 +137,8 @@ impl Freshness {
         let Some(vouched_at) = stamp.vouched_at() else { return false };
         self.stale_if_error != 0
             && !stamp.has_expired(now)
+            // RFC 5861, section 4: beyond this age the error is returned.
+            // mutant: stale_if_error_end
             && age(vouched_at, now) < self.max_age.saturating_add(self.stale_if_error)
     }
 }
@@ -168,6 +172,8 @@ pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
     }
     if stamp.is_fresh(now, freshness.max_age) {
         Verdict::Fresh
+    // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
+    // mutant: stale_while_revalidate_end
     } else if age(vouched_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
         && !freshness.is_strong()
     {

@@ -425,6 +425,8 @@ impl<'a> Probe<'a> {
                     return Ok((used.pop().expect("it is the last"), true));
                 }
                 Err(error) if is_outage(&error) => return Err(self.failed(error, last, Action::Delete)),
+                // An object that cannot be deleted is still there and no absent one.
+                // mutant: undeletable_object
                 Err(_) => {}
             }
         }

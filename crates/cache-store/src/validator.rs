@@ -105,6 +105,8 @@ impl EtagValidator {
                 Some(validation) => return Ok(validation),
                 // Unconditional: whatever is current by now comes with a tag and metadata of its
                 // own.
+                // The HEAD showed other bytes, so a condition could only be answered wrongly.
+                // mutant: get_unconditional
                 None => held = None,
             }
         }
@@ -138,13 +140,19 @@ impl EtagValidator {
         }
         let attributes = attributes_from_store(&head.attributes);
         // `Version` itself compares names alone. The date of what was put is not known.
+        // Another date means another write, whose metadata may differ.
+        // mutant: same_date
         if held.last_modified().is_none_or(|date| Some(date) == version.last_modified)
             && held.version_id() == version.version.as_deref()
+            // Some stores change metadata without changing the date.
+            // mutant: same_attributes
             && *held.attributes() == attributes
         {
             return Ok(Some(Validation::Unchanged));
         }
         // The spelling that came with the body: some servers leave the quotes out of other answers.
+        // A HEAD may spell the tag differently; conditions use the spelling of the GET.
+        // mutant: tag_spelling
         version.e_tag = held.e_tag().map(Into::into);
         let keep = self.keep(&version, sent_at);
         // The buffer was judged when the body came.
@@ -157,14 +165,20 @@ impl EtagValidator {
     fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
         let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
             (Some(held), Some(now)) => {
+                // A weak tag does not show that the bytes are the same.
+                // mutant: same_weakness
                 tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
             }
             (None, None) => held.last_modified().is_some(),
             _ => false,
         };
         // Only a tag that is made of the bytes names them across two dates.
+        // A tag made of a timestamp does not name the bytes across two dates.
+        // mutant: tag_names_bytes
         let is_of_bytes = held.e_tag().is_some() && self.strength == ValidatorStrength::Strong;
         is_same
+            // Another length is another body, whatever the tag is.
+            // mutant: same_size
             && held.body().len() as u64 == version.size
             && (is_of_bytes || held.last_modified() == version.last_modified)
     }

@@ -144,6 +144,8 @@ impl<'a> EntryBuilder<'a> {
         }
         let head = Head {
             body: if self.keeps_buffer { self.body } else { body::own(self.body) },
+            // An entry read back from disk was not validated by this process.
+            // mutant: no_stamp_by_default
             vouched: AtomicU64::new(NEVER),
             epoch: AtomicU64::new(0),
             identity: AtomicU64::new(self.identity.map_or(0, Identity::bits)),

@@ -28,6 +28,8 @@ impl Stamp {
     /// Whether it is not marked, has not expired, and was vouched for less than `max_age` nanoseconds before `now`.
     #[inline]
     pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
+        // A marked entry is not fresh at any age, and none is fresh beyond its time to live.
+        // mutant: must_revalidate_mark
         let is_vouched_for = self.vouched & MARK == 0;
         is_vouched_for && self.age(now) < max_age.min(self.time_to_live.nanos())
     }

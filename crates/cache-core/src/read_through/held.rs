@@ -77,6 +77,8 @@ impl<V: ?Sized> Shared<V> {
 
     #[inline]
     fn is_own(&self, entry: &Entry) -> bool {
+        // A shared backend may hold the same key of another store.
+        // mutant: own_namespace
         entry.identity() == Some(self.settings.identity)
     }
 
@@ -87,6 +89,8 @@ impl<V: ?Sized> Shared<V> {
             shown => shown.unwrap_or(None),
         };
         match shown {
+            // A negative entry has no body, so a void one is not a copy.
+            // mutant: void_copy
             Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_absent() },
             entry => Held { entry, void: false },
         }
@@ -135,6 +139,8 @@ impl<V: ?Sized> Shared<V> {
                 _ => Dropped::Copy,
             },
             Err(_) => {
+                // If a remove failed, the entry may still be in the backend and must not be served.
+                // mutant: failed_remove_voids
                 self.epochs.raise_key(key.as_str());
                 Dropped::Nothing
             }

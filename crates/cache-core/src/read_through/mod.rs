@@ -341,6 +341,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.shared.tasks.check_open()?;
+        // Entries and flights below the prefix are void from this call on.
+        // mutant: prefix_fence
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -705,6 +707,8 @@ impl<V: ?Sized> Shared<V> {
         }
         let entry = self.get_now(key).ok()??;
         // All that a closed cache held is void.
+        // A void entry is older than an invalidation; a negative entry has no body.
+        // mutant: fast_path_not_void
         if self.epochs.is_void(&entry) || entry.is_absent() {
             return None;
         }
@@ -750,6 +754,8 @@ impl<V: ?Sized> Shared<V> {
 
     /// The error, about the object that the caller knows: every error of a key leaves through this.
     fn about(&self, key: &str, error: Error) -> Error {
+        // Callers know the object's path, not the inner key.
+        // mutant: display_key
         error.with_shown_key(key, self.shown(key))
     }
 

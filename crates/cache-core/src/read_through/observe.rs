@@ -94,6 +94,8 @@ impl Heard {
             Self::Version(heard) => entry.is_some_and(|entry| {
                 entry.keep() == Keep::Confirmable && is_same(names(heard), names_of(entry))
             }),
+            // A response of another version than the one observed is older or unordered.
+            // mutant: heard_other
             Self::Other => false,
         }
     }
@@ -159,6 +161,8 @@ pub(super) async fn observe<V: Validator + ?Sized>(
         // It may be there all the same, and cannot be marked.
         let Ok(held) = held else { return };
         let is_older = |entry: &Entry| entry.vouched_at().is_none_or(|at| at <= heard_at);
+        // A copy that does not match a newer response is revalidated before it is served.
+        // mutant: marks_older_copy
         held.filter(|entry| is_older(entry) && !observation.fits(entry)).inspect(Entry::mark)
     };
     doubt.is_open = false;

@@ -113,6 +113,9 @@ async fn approach<'a, V: Validator + ?Sized>(
                     refresh(shared, &tracked, held, &seen, now);
                     // Nothing else that the reader does may let a task run: it is ready at every poll, and may be
                     // all that its runtime is driven for.
+                    // Gives the background refresh a chance to run before the stale copy is
+                    // returned.
+                    // mutant: yields_to_refresh
                     yield_now().await;
                     return Ok(Approach::Served(served));
                 }
@@ -241,15 +244,24 @@ fn join<V: ?Sized>(
     validator: Option<&Arc<dyn Validator>>,
 ) -> Option<Joined> {
     let parked = state.want();
+    // A key has one current flight, so two responses cannot race to be published.
+    // mutant: one_flight_per_key
     let running = state.running.as_mut()?;
     let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.
+        // A flight that publishes has its response already, and readers may still share it.
+        // mutant: joins_publishing
         Phase::Asked(sent_at) | Phase::Landing(sent_at) => {
+            // A strong reader joins no request sent before it began or before something newer was
+            // seen.
+            // mutant: joins_by_sent_at
             running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
         }
     };
+    // The response of a fenced flight may be older than the write that fenced it.
+    // mutant: joins_unfenced
     let ticket = if unfenced && in_time {
         shared.count(Count::Coalesced);
         running.n_joined += 1;

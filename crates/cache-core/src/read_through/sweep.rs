@@ -43,6 +43,8 @@ impl Sweeper {
     /// Whether the task was started, and has not been heard of for long.
     fn is_overdue(&self, now: Moment) -> bool {
         let expected_by = self.expected_by.load(Ordering::Acquire);
+        // An overdue sweep sits on a runtime that is not driven and moves to this one.
+        // mutant: sweep_overdue
         expected_by != 0 && now.as_nanos() >= expected_by
     }
 

@@ -142,6 +142,8 @@ impl Blocks {
         if is_error {
             self.counters.add(Count::BackendErrors, 1);
         }
+        // A block whose insert overlapped an invalidation is removed again.
+        // mutant: void_insert
         if is_error || turn.is_void() {
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.
@@ -196,6 +198,8 @@ impl Blocks {
     fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
+            // Blocks are served only of this cache and of the version that is read.
+            // mutant: own_block
             self.is_own(entry)
                 && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len

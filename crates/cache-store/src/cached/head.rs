@@ -202,6 +202,8 @@ impl Heads {
         let Some(range) = range.ok().filter(|range| want.options.range.is_none() || !range.is_empty()) else {
             return own();
         };
+        // The validation asks for the missing bytes too and saves a round trip.
+        // mutant: validates_with_range
         let options = match self.fills.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
@@ -234,6 +236,8 @@ impl Heads {
             }
             GetRange::Offset(offset) => GetRange::Offset(blocks.start_of(*offset)),
             // Where its first block begins is known with the size. A block more has that block.
+            // One block more makes the suffix cover whole blocks, which can be cached.
+            // mutant: widened_suffix
             GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
         GetOptions { range, ..want.options.clone() }
@@ -290,7 +294,11 @@ impl Heads {
         let is_fit = version.e_tag.is_some()
             && !is_repeated
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
+            // What the predicate refuses is not cached.
+            // mutant: cache_if
             && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
+            // A head without a tag that names its bytes cannot be revalidated.
+            // mutant: head_has_strong_tag
             && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
         let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
@@ -419,6 +427,8 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 /// Whether the two say the same. Of equal tags the date may differ: the metadata have changed.
 fn is_alike(one: &Entry, other: &Entry) -> bool {
     one.version() == other.version()
+        // Metadata can change under one tag, and dates show it.
+        // mutant: same_head
         && one.last_modified() == other.last_modified()
         && one.body() == other.body()
         && one.attributes() == other.attributes()

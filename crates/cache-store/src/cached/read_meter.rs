@@ -265,7 +265,11 @@ impl ReadMeter {
         self.end_as(match status.status() {
             Status::Refetched => ReadResult::Refetched,
             Status::Fetched => ReadResult::Fetched,
-            Status::Fresh | Status::Revalidated | Status::Stale if has_fetched => ReadResult::Fetched,
+            // A read that fetched any byte is no hit.
+            // mutant: fetched_result
+            Status::Fresh | Status::Revalidated | Status::Stale if has_fetched => {
+                ReadResult::Fetched
+            }
             Status::Fresh => ReadResult::Fresh,
             Status::Revalidated => ReadResult::Revalidated,
             Status::Stale => ReadResult::Stale,
@@ -336,6 +340,8 @@ impl Stream for MeteredBody {
             // Also a condition that does not hold any more: the object was replaced, which is not what it was about.
             Some(Err(error)) => self.end(ReadResult::Error(kind_of_read(error))),
             // object_store takes lengths as hints: the caller may not notice, and has not got what was announced.
+            // A body that ends early is a failed read.
+            // mutant: short_read_result
             None if self.left > 0 => self.end(ReadResult::Error(ErrorKind::Unavailable)),
             None => self.succeed(),
         }
