@@ -3,7 +3,7 @@
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{Key, Origin, PutCondition, ReadThrough, Result, Stats, Version};
+use cache_core::{Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, Version};
 use cache_metrics::Source;
 use object_store::ObjectStore;
 
@@ -29,8 +29,8 @@ impl ObjectCache {
         ObjectCacheBuilder::over_store(store)
     }
 
-    /// Returns a builder of a cache in front of an origin of your own, without the settings that are
-    /// about an object store.
+    /// Returns a builder of a cache in front of an origin of your own, without the settings that
+    /// are about an object store.
     pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder<OverOrigin> {
         ObjectCacheBuilder::over_origin(origin)
     }
@@ -172,7 +172,35 @@ impl ObjectCache {
         body: impl Into<Bytes>,
         condition: PutCondition,
     ) -> Result<Version> {
-        self.inner.put(key, body.into(), condition).await
+        self.put_with(key, body, condition.into()).await
+    }
+
+    /// Writes the object with attributes, under a condition, or both, and caches it with those
+    /// attributes unless something else happens to the key meanwhile.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_facade::{ObjectCache, PutOptions, object_store::memory::InMemory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> cache_facade::Result<()> {
+    /// # let cache = ObjectCache::builder(Arc::new(InMemory::new())).build()?;
+    /// let options = PutOptions::new().attributes([("content-type", "text/css")]);
+    /// cache.put_with("site.css", "a {}", options).await?;
+    /// let object = cache.get("site.css").await?;
+    /// assert_eq!(object.attributes().get("content-type"), Some("text/css"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`put_if`](Self::put_if). Also `Unsupported` if the store keeps no attributes (local
+    /// disk), or none of such a name (see [`Attributes`](crate::Attributes)): nothing was written.
+    ///
+    /// Dropping the future drops the request: it is open whether the write takes effect, and
+    /// nothing of the key is cached.
+    pub async fn put_with(&self, key: &str, body: impl Into<Bytes>, options: PutOptions) -> Result<Version> {
+        self.inner.put_with(key, body.into(), options).await
     }
 
     /// Deletes the object and forgets the copy.
