@@ -248,8 +248,10 @@ impl Origin for EtagValidator {
             let path = self.paths.of(key)?;
             let size = body.len() as u64;
             let action = match (attributes.is_empty(), Action::of_put(&mode)) {
+                (true, action) => action,
                 (false, Action::Put) => Action::PutAttributes,
-                (_, action) => action,
+                // Which of the two the store cannot do, its own error says: the source.
+                (false, _) => Action::PutAttributesIf,
             };
             let options = object_store::PutOptions { mode, attributes, ..Default::default() };
             let answer = self.store.put_opts(&path, body.into(), options).await;
