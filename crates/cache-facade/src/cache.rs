@@ -11,6 +11,21 @@ use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, de
 
 /// A validated cache in front of an object store.
 ///
+/// ```
+/// use std::sync::Arc;
+/// use cache_facade::{ObjectCache, Status, object_store::memory::InMemory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> cache_facade::Result<()> {
+/// let cache = ObjectCache::builder(Arc::new(InMemory::new())).build()?;
+/// cache.put("config.json", "{}").await?;
+/// let object = cache.get("config.json").await?;
+/// assert_eq!(object.bytes(), "{}");
+/// assert_eq!(object.status(), Status::Revalidated);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// A clone is another handle to the same cache; when the last one goes, the cache does, with its copies. The cache
 /// needs a tokio runtime, with time enabled, whenever the store is asked or written to. A request runs on the runtime
 /// of one of those who wait for it: where several runtimes share a cache, each must be driven until the requests of
