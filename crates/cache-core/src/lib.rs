@@ -22,6 +22,7 @@ mod into_backend;
 mod key;
 mod policy;
 mod prefix_tree;
+mod put_options;
 mod read_through;
 mod stats;
 mod sync;
@@ -40,6 +41,7 @@ pub use crate::{
     into_backend::IntoBackend,
     key::Key,
     policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
+    put_options::PutOptions,
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Key, Result, Version};
+use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
 
 /// Asks the origin. One method: a first fetch is a validation with nothing held.
 ///
@@ -109,6 +109,19 @@ pub trait Origin: Validator {
     /// A dropped future leaves it open whether the write took, or will take, effect.
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version>;
 
+    /// Writes `body` with all that `options` say. An origin that has attributes implements it; the
+    /// default writes what has none, by [`put`](Self::put), and MUST NOT drop any: with some it is
+    /// an error of kind `Unsupported`.
+    ///
+    /// A dropped future leaves it open whether the write took, or will take, effect.
+    async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
+        if options.attributes.is_empty() {
+            return self.put(key, body, options.condition).await;
+        }
+        let message = "this origin has no attributes; put without them";
+        Err(Error::new(ErrorKind::Unsupported, message).with_key(key))
+    }
+
     /// Deletes the object. Whether a missing one is an error is the origin's affair.
     ///
     /// A dropped future leaves it open whether the object is, or will be, deleted.
@@ -171,6 +184,20 @@ impl<T: Origin + ?Sized> Origin for Arc<T> {
         'b: 'd,
     {
         (**self).put(key, body, condition)
+    }
+
+    fn put_with<'a, 'b, 'd>(
+        &'a self,
+        key: &'b Key,
+        body: Bytes,
+        options: PutOptions,
+    ) -> BoxFuture<'d, Result<Version>>
+    where
+        Self: 'd,
+        'a: 'd,
+        'b: 'd,
+    {
+        (**self).put_with(key, body, options)
     }
 
     fn delete<'a, 'b, 'd>(&'a self, key: &'b Key) -> BoxFuture<'d, Result<()>>

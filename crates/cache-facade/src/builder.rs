@@ -13,9 +13,9 @@ use crate::{Memory, ObjectCache};
 
 /// Sets up an [`ObjectCache`]. A wrong setting is a `Config` error of [`build`](Self::build).
 ///
-/// `O` is what the cache is over. [`ObjectCache::builder`] makes one over an object store, which has
-/// settings for the requests to that store; [`ObjectCache::builder_with_origin`] makes one over an
-/// origin of your own, which has settings of its own.
+/// `O` is what the cache is over. [`ObjectCache::builder`] makes one over an object store, which
+/// has settings for the requests to that store; [`ObjectCache::builder_with_origin`] makes one over
+/// an origin of your own, which has settings of its own.
 #[must_use = "nothing happens before `build`"]
 pub struct ObjectCacheBuilder<O = OverStore> {
     over: O,
@@ -67,8 +67,8 @@ impl ObjectCacheBuilder<OverStore> {
     }
 
     /// Sets whether a weak ETag (`W/"…"`) validates a cached object, although the bytes may differ
-    /// (RFC 9110, section 8.8.1). Default: no: an object with a weak ETag is fetched again each time
-    /// it would be revalidated.
+    /// (RFC 9110, section 8.8.1). Default: no: an object with a weak ETag is fetched again each
+    /// time it would be revalidated.
     pub fn accept_weak_validators(self, accept: bool) -> Self {
         self.store(|store| store.accept_weak_validators(accept))
     }
@@ -80,31 +80,31 @@ impl ObjectCacheBuilder<OverStore> {
     }
 
     /// Limits the bytes of bodies that are read from the store at once. A response beyond it waits
-    /// before its body is read, within its `origin_timeout`; a body that is larger by itself is read
-    /// alone. `u64::MAX` is no limit; zero is an error. Default: 1 GiB.
+    /// before its body is read, within its `origin_timeout`; a body that is larger by itself is
+    /// read alone. `u64::MAX` is no limit; zero is an error. Default: 1 GiB.
     pub fn max_in_flight_bytes(self, bytes: u64) -> Self {
         self.store(|store| store.max_in_flight_bytes(bytes))
     }
 
     /// Sets whether the store's behaviour is tested before it is relied on, by small requests under
-    /// `object-cache-probe/` before the first read and the first conditional put of each kind. Where
-    /// the store does not keep its promises, reads or conditional puts are `Config` errors that say
-    /// why; see [`probe_capabilities`](crate::probe_capabilities). The credentials need the rights
-    /// to put and get there, and to delete, or a few small objects stay. A failed probe is not
-    /// repeated by each read: its error stands for 1 s, and for twice as long after each further
-    /// failure, up to 60 s. Default: no.
+    /// `object-cache-probe/` before the first read and the first conditional put of each kind.
+    /// Where the store does not keep its promises, reads or conditional puts are `Config` errors
+    /// that say why; see [`probe_capabilities`](crate::probe_capabilities). The credentials need
+    /// the rights to put and get there, and to delete, or a few small objects stay. A failed probe
+    /// is not repeated by each read: its error stands for 1 s, and for twice as long after each
+    /// further failure, up to 60 s. Default: no.
     pub fn verify_store(self, verify: bool) -> Self {
         self.store(|store| store.verify_store(verify))
     }
 
-    /// Sets whether a revalidation compares an object's metadata too. S3 makes the ETag of the bytes
-    /// alone: after a change of `Content-Type`, `Cache-Control` or user metadata it is the same, and
-    /// without this setting a cached object keeps the old metadata until its bytes change or it
-    /// leaves the cache.
+    /// Sets whether a revalidation compares an object's metadata too. S3 makes the ETag of the
+    /// bytes alone: after a change of `Content-Type`, `Cache-Control` or user metadata it is the
+    /// same, and without this setting a cached object keeps the old metadata until its bytes change
+    /// or it leaves the cache.
     ///
     /// With it, a cached object is revalidated by a HEAD instead of a conditional GET: the same
-    /// price, and the response has all metadata. A changed object then costs two requests instead of
-    /// one. Default: no.
+    /// price, and the response has all metadata. A changed object then costs two requests instead
+    /// of one. Default: no.
     pub fn validate_metadata(self, validate: bool) -> Self {
         self.store(|store| store.validate_metadata(validate))
     }
@@ -178,16 +178,16 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
-    /// Sets how long it is remembered that an object does not exist, as far as its freshness allows;
-    /// never under [`Freshness::strong`]. Such entries take at most a sixteenth of the capacity.
-    /// Default: zero, which is off.
+    /// Sets how long it is remembered that an object does not exist, as far as its freshness
+    /// allows; never under [`Freshness::strong`]. Such entries take at most a sixteenth of the
+    /// capacity. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
     }
 
-    /// Sets how long a request of a read may stay unanswered, while a reader waits for it, before it
-    /// is dropped and sent once more: for stores that now and then lose a request. The second
+    /// Sets how long a request of a read may stay unanswered, while a reader waits for it, before
+    /// it is dropped and sent once more: for stores that now and then lose a request. The second
     /// request is not replaced. Zero is an error. Default: `None`, which is off.
     pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.patience = span.into();

@@ -74,6 +74,8 @@
 //!   client and TLS.
 //! * `moka`: `Eviction::Moka`, which holds the copies in a moka cache.
 //! * `prometheus`, `opentelemetry`, `metrics`: exporters of the figures.
+//! * `object-store-013`: `ObjectStore013`, which makes any store, a [`CachedStore`] too, one of
+//!   object_store 0.13. Brings that version.
 //! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or a body is not kept.
 #![forbid(unsafe_code)]
 
@@ -91,7 +93,7 @@ pub use {
     bytes::Bytes,
     cache_core::{
         self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Identity, IntoBackend,
-        Origin, OriginStats, PutCondition, Result, Stats, Status, Version,
+        Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Version,
     },
     cache_metrics,
     cache_policy::{self, Saving},
@@ -101,6 +103,10 @@ pub use {
     },
     object_store,
 };
+
+#[cfg(feature = "object-store-013")]
+#[doc(no_inline)]
+pub use cache_store::ObjectStore013;
 
 pub use crate::{
     builder::{ObjectCacheBuilder, OverOrigin, OverStore},

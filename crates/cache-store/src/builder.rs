@@ -54,8 +54,8 @@ impl EtagValidatorBuilder {
     }
 
     /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body
-    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default: `None`,
-    /// no limit.
+    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default:
+    /// `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.max_object_size = bytes.into();
         self

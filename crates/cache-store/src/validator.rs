@@ -11,17 +11,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Clock, Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, PutOptions, Result, Validation,
+    Validator, Version,
 };
 use futures_util::future::poll_immediate;
 use object_store::{
-    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
-    path::Path,
+    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion, path::Path,
 };
 use tokio::time::timeout;
 
 use crate::{
-    attributes_from_store, body,
+    attributes_from_store, attributes_to_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of, is_about_form},
     in_flight::InFlight,
@@ -244,7 +244,13 @@ impl Validator for EtagValidator {
 #[deny(clippy::missing_trait_methods)]
 impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
+        self.put_with(key, body, condition.into()).await
+    }
+
+    async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
+        let PutOptions { condition, attributes, .. } = options;
         let mode = put_mode(condition).map_err(|error| error.with_key(key))?;
+        let attributes = attributes_to_store(&attributes).map_err(|error| error.with_key(key))?;
         if let Some(verifier) = &self.verifier {
             match mode {
                 PutMode::Overwrite => {}
@@ -254,8 +260,15 @@ impl Origin for EtagValidator {
         }
         let request = async {
             let path = self.paths.of(key)?;
-            let (action, size) = (Action::of_put(&mode), body.len() as u64);
-            let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
+            let size = body.len() as u64;
+            let action = match (attributes.is_empty(), Action::of_put(&mode)) {
+                (true, action) => action,
+                (false, Action::Put) => Action::PutAttributes,
+                // Which of the two the store cannot do, its own error says: the source.
+                (false, _) => Action::PutAttributesIf,
+            };
+            let options = object_store::PutOptions { mode, attributes, ..Default::default() };
+            let answer = self.store.put_opts(&path, body.into(), options).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
             Ok(Version::default().with_e_tag(answer.e_tag).with_version(answer.version).with_size(size))
         };

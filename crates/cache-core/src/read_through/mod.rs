@@ -49,7 +49,7 @@ use self::{
 pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
-    PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
+    PutCondition, PutOptions, Result, Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
     stats::{Count, Counters},
@@ -149,8 +149,8 @@ pub enum Status {
     Fetched,
     /// Fetched in the place of a held copy that the origin did not confirm.
     Refetched,
-    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed to
-    /// answer.
+    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed
+    /// to answer.
     Stale,
     /// By the store, as if there were no cache. Only reads of a `CachedStore` are.
     Bypass,
@@ -456,7 +456,19 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
-        write::put(&self.shared, key, body, condition).await
+        self.put_with(key, body, condition.into()).await
+    }
+
+    /// Writes the object with all that `options` say, and caches `body` and the attributes if
+    /// nothing else happened to the key meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`put`](Self::put); also `Unsupported` if the origin does not keep such attributes.
+    ///
+    /// A dropped future drops the request, and nothing of the key is cached.
+    pub async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Version> {
+        write::put(&self.shared, key, body, options).await
     }
 
     /// Deletes the object at the origin.

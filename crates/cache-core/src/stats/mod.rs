@@ -17,9 +17,9 @@ pub use self::{
 };
 
 /// A snapshot of a cache's counters. Every count is a field; whatever is computed from counts is a
-/// method; [`Display`](std::fmt::Display) writes a short table of them. Running totals since the cache was built, but for `entries`, `bytes`,
-/// `capacity_bytes` and `origin.in_flight`, which say how it is now. `later - earlier` gives what happened between the
-/// two.
+/// method; [`Display`](std::fmt::Display) writes a short table of them. Running totals since the
+/// cache was built, but for `entries`, `bytes`, `capacity_bytes` and `origin.in_flight`, which say
+/// how it is now. `later - earlier` gives what happened between the two.
 ///
 /// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`, `refetched`, `not_found`
 /// and `errors`; one whose future was dropped is in none. Read while others work, the counters may be a little

@@ -12,8 +12,8 @@ use std::{
 };
 
 use cache_facade::{
-    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, ReadOptions, Result, Status,
-    Version,
+    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, PutOptions as Options,
+    ReadOptions, Result, Status, Version,
 };
 use cache_testkit::{
     BodyFault, Failure, Fault,
@@ -54,6 +54,7 @@ macro_rules! over_all_stores {
 }
 
 over_all_stores! {
+    attributes_are_put_with_the_body_and_served_with_it
     a_miss_is_one_request
     a_put_is_one_request_and_what_it_wrote_a_hit
     an_unchanged_object_is_one_request_without_a_body
@@ -102,6 +103,37 @@ over_all_stores! {
 }
 
 // What a read and a write cost.
+
+async fn attributes_are_put_with_the_body_and_served_with_it(w: &World) {
+    let (node, key) = (w.node(), w.key("a"));
+    let attributes = [("content-type", "text/css"), ("metadata.owner", "web")];
+    let options = Options::new().condition(PutCondition::Absent).attributes(attributes);
+    let put = node.put_with(&key, "a {}", options).await;
+    if w.kind == Kind::Disk {
+        let error = failed(put, ErrorKind::Unsupported).to_string();
+        assert!(error.contains("attributes"), "{error}");
+        failed(node.get(&key).await, ErrorKind::NotFound);
+        return;
+    }
+    put.unwrap();
+    let stored = w.store.inner().get_opts(&Path::from(key.as_str()), Default::default()).await.unwrap();
+    assert_eq!(stored.attributes.get(&Attribute::ContentType).unwrap().as_ref(), "text/css");
+    // From the cache, from another node that reads it, and from that one's cache.
+    let other = w.node();
+    for (node, status) in
+        [(&node, Status::Revalidated), (&other, Status::Fetched), (&other, Status::Revalidated)]
+    {
+        let object = node.get(&key).await;
+        got(&object, "a {}", status);
+        let object = object.unwrap();
+        for (name, value) in attributes {
+            assert_eq!(object.attributes().get(name), Some(value), "{status:?}");
+        }
+    }
+    let unknown = Options::from(cache_facade::Attributes::from([("x-unknown", "1")]));
+    failed(node.put_with(&key, "b {}", unknown).await, ErrorKind::Unsupported);
+    assert_eq!(node.get(&key).await.unwrap().bytes(), "a {}");
+}
 
 async fn a_miss_is_one_request(w: &World) {
     let (node, key) = (w.node(), w.key("a"));

@@ -224,9 +224,9 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if a setting is zero that may not be, if a block or the readahead is larger
-    /// than the backend, if a freshness rule contradicts itself, or if the settings of the backend
-    /// are wrong.
+    /// Of kind `Config`, if a setting is zero that may not be, if a block or the readahead is
+    /// larger than the backend, if a freshness rule contradicts itself, or if the settings of the
+    /// backend are wrong.
     pub fn build(self) -> Result<CachedStore> {
         let backend = self.backend?;
         if self.origin_timeout.is_zero() {

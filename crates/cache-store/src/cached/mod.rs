@@ -107,7 +107,8 @@ pub use self::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A store in memory that counts its requests. Backends with limits are in cache-policy.
 /// let store = FaultyStore::in_memory();
-/// let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new())).build()?;
+/// let backend = Arc::new(MapBackend::new());
+/// let cached = CachedStore::builder(Arc::new(store.clone()), backend).build()?;
 /// let path = Path::from("a");
 /// cached.put(&path, "some bytes".into()).await?;
 ///

@@ -263,18 +263,16 @@ impl ReadMeter {
         // objects, or a cache that holds nothing but heads would hit always.
         let has_fetched = status.bytes_from_origin() > 0;
         self.end_as(match status.status() {
+            Status::Bypass => ReadResult::Bypass,
             Status::Refetched => ReadResult::Refetched,
             Status::Fetched => ReadResult::Fetched,
             // A read that fetched any byte is no hit.
             // mutant: fetched_result
-            Status::Fresh | Status::Revalidated | Status::Stale if has_fetched => {
-                ReadResult::Fetched
-            }
+            _ if has_fetched => ReadResult::Fetched,
             Status::Fresh => ReadResult::Fresh,
             Status::Revalidated => ReadResult::Revalidated,
-            Status::Stale => ReadResult::Stale,
-            // `Bypass`: this crate makes no other.
-            _ => ReadResult::Bypass,
+            // `Stale`: there is no other.
+            _ => ReadResult::Stale,
         });
     }
 

@@ -18,21 +18,23 @@ use super::{
 };
 
 /// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was
-/// built, but for `entries`, `bytes`, `capacity_bytes` and `requests_in_flight`, which say how it is
-/// now. Every count is a field, whatever is computed from counts is a method, and
-/// [`Display`](fmt::Display) writes a short table. Read while others work, they may be a little apart.
+/// built, but for `entries`, `bytes`, `capacity_bytes` and `requests_in_flight`, which say how it
+/// is now. Every count is a field, whatever is computed from counts is a method, and
+/// [`Display`](fmt::Display) writes a short table. Read while others work, they may be a little
+/// apart.
 ///
-/// What callers read is in `reads`; `heads` is the cache of heads inside the store (which version of
-/// an object is current), whose reads and hits are not those of callers.
+/// What callers read is in `reads`; `heads` is the cache of heads inside the store (which version
+/// of an object is current), whose reads and hits are not those of callers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CachedStoreStats {
     /// Reads of callers, by result.
     pub reads: Reads,
-    /// Counters of the heads alone: of lookups of which version of an object is current. A read that
-    /// is not passed through counts here once for each time that it had to know it, and so do `warm`
-    /// and readahead. The body of a head is an object's metadata, so its byte counts are not those of
-    /// objects; its `entries`, `bytes`, evictions and expirations are of heads and blocks together.
+    /// Counters of the heads alone: of lookups of which version of an object is current. A read
+    /// that is not passed through counts here once for each time that it had to know it, and so do
+    /// `warm` and readahead. The body of a head is an object's metadata, so its byte counts are not
+    /// those of objects; its `entries`, `bytes`, evictions and expirations are of heads and blocks
+    /// together.
     pub heads: Stats,
     /// Heads and blocks cached now.
     pub entries: u64,
@@ -115,8 +117,9 @@ impl CachedStoreStats {
     }
 
     /// Returns the bytes of bodies fetched from the store for each byte given to a caller
-    /// (`bytes_from_origin` / `bytes_served`). More than 1 tells of blocks, readahead or `warm` that
-    /// fetched more than was read; zero, that nothing was fetched, or that no byte was read yet.
+    /// (`bytes_from_origin` / `bytes_served`). More than 1 tells of blocks, readahead or `warm`
+    /// that fetched more than was read; zero, that nothing was fetched, or that no byte was read
+    /// yet.
     pub fn read_amplification(&self) -> f64 {
         match self.bytes_served {
             0 => 0.0,

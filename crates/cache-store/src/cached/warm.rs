@@ -18,8 +18,8 @@ pub struct Warmed {
     /// The object; the prefix, if it is the list that failed.
     pub location: Path,
     /// How the object was read, to its end: what it has from the store came just now, what it has from the cache was held.
-    /// [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot be held: it was not read. Or why that
-    /// failed.
+    /// [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot be held: it was not read.
+    /// Or why that failed.
     pub result: Result<CacheStatus>,
 }
 

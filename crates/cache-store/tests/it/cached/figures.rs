@@ -9,9 +9,7 @@ use cache_testkit::{Failure, Fault, Operation};
 use futures_util::{StreamExt as _, stream};
 use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
 
-use super::{
-    body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object,
-};
+use super::{body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object};
 use crate::path;
 
 /// Requests for blocks are counted by outcome; with those for heads, they are all that the store was asked.
