@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bench_harness::{Run, Subject};
 use bytes::Bytes;
 use cache_facade::{
-    Freshness, Memory,
+    Freshness,
     cache_core::Backend,
     cache_policy::{Lru, MemoryBackend},
     cache_store::CachedStore,

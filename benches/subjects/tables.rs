@@ -61,7 +61,7 @@ type Map = hashbrown::HashMap<String, Arc<Copy>, foldhash::quality::RandomState>
 struct Copy {
     body: Bytes,
     e_tag: Box<str>,
-    vouched_at: AtomicU64,
+    validated_at: AtomicU64,
 }
 
 /// Every cache that can do the work, the default of ours first.
@@ -108,8 +108,7 @@ impl Ours {
     /// One with room for that many entries.
     pub fn new(capacity: u64) -> Self {
         let cache = ObjectCache::builder(Arc::new(InMemory::new()))
-            .max_capacity(CAPACITY_BYTES)
-            .max_entries(capacity)
+            .backend(cache_facade::Memory::new().max_capacity(CAPACITY_BYTES).max_entries(capacity))
             .build()
             .expect("settings are in bounds");
         Self(Arc::clone(cache.read_through().backend()))
@@ -253,11 +252,11 @@ impl Table for Moka {
 
 impl Copy {
     fn new(body: Bytes) -> Arc<Self> {
-        Arc::new(Self { body, e_tag: E_TAG.into(), vouched_at: AtomicU64::new(1) })
+        Arc::new(Self { body, e_tag: E_TAG.into(), validated_at: AtomicU64::new(1) })
     }
 
     fn is_used(&self) -> bool {
-        black_box((&self.e_tag, self.vouched_at.load(Ordering::Relaxed)));
+        black_box((&self.e_tag, self.validated_at.load(Ordering::Relaxed)));
         used(&self.body)
     }
 }

@@ -13,7 +13,7 @@ use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
 /// # Contract
 ///
 /// *The caller* passes as `held` only an entry of this validator's own making for this very `key`, and only one
-/// whose [`Keep`](crate::Keep) is `Confirmable`; it drops the future only to give the question up.
+/// whose [`Storability`](crate::Storability) is `Revalidatable`; it drops the future only to give the question up.
 ///
 /// *The implementor* MUST
 ///
@@ -45,23 +45,23 @@ use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
 /// impl Validator for Constant {
 ///     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
 ///         if key.as_str() != "greeting" {
-///             return Ok(Validation::Gone);
+///             return Ok(Validation::NotFound);
 ///         }
 ///         if held.and_then(Entry::e_tag) == Some("\"1\"") {
-///             return Ok(Validation::Unchanged);
+///             return Ok(Validation::NotModified);
 ///         }
 ///         let entry = Entry::builder(key, "hello".into()).e_tag("\"1\"").build();
-///         Ok(Validation::Changed(entry))
+///         Ok(Validation::Modified(entry))
 ///     }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<()> {
 /// let key = Key::parse("greeting")?;
-/// let Validation::Changed(entry) = Constant.validate(&key, None).await? else { unreachable!() };
+/// let Validation::Modified(entry) = Constant.validate(&key, None).await? else { unreachable!() };
 /// assert_eq!(entry.body(), "hello");
 /// let again = Constant.validate(&key, Some(&entry)).await?;
-/// assert!(matches!(again, Validation::Unchanged));
+/// assert!(matches!(again, Validation::NotModified));
 /// # Ok(())
 /// # }
 /// ```
@@ -83,11 +83,11 @@ pub trait Validator: Send + Sync + 'static {
 #[non_exhaustive]
 pub enum Validation {
     /// The version that was held is the current one. No body came.
-    Unchanged,
+    NotModified,
     /// This is the current version.
-    Changed(Entry),
+    Modified(Entry),
     /// There is no such object.
-    Gone,
+    NotFound,
 }
 
 /// An origin that can be written through the cache.

@@ -51,7 +51,7 @@ impl Files {
             match Entry::from_bytes(&fs::read(&file)?) {
                 Ok(entry) if number.is_some() => {
                     index.n_written = index.n_written.max(number.unwrap_or(0));
-                    let (weight, is_absent) = (entry.weight(), entry.is_absent());
+                    let (weight, is_absent) = (entry.weight(), entry.is_negative());
                     let slot = Slot { file, weight, is_absent, entry: None };
                     index.slots.insert(entry.key().to_owned(), slot);
                 }
@@ -104,7 +104,7 @@ impl Backend for Files {
         let file = self.folder.join(format!("{}.entry", index.n_written));
         // A file that is cut off by a crash fails its checksum.
         fs::write(&file, entry.to_bytes()).map_err(failed)?;
-        let (weight, is_absent) = (entry.weight(), entry.is_absent());
+        let (weight, is_absent) = (entry.weight(), entry.is_negative());
         let key = entry.key().to_owned();
         index.slots.insert(key, Slot { file, weight, is_absent, entry: Some(entry) });
         Ok(Admission::stored())
@@ -180,7 +180,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let open = || -> Result<ObjectCache, Box<dyn Error>> {
         let cache = ObjectCache::builder(Arc::new(store.clone()));
         // The same name in every process, so that the next one may serve these entries.
-        let cache = cache.identity("an example's store as reader");
+        let cache = cache.namespace("an example's store as reader");
         Ok(cache.backend(Arc::new(Files::open(folder.path())?)).build()?)
     };
     let first = open()?;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Freshness, FreshnessRules, Identity, IntoBackend, Origin, ReadThrough, Result,
+    Backend, Clock, Freshness, FreshnessRules, IntoBackend, Namespace, Origin, ReadThrough, Result,
     SystemClock,
 };
 use cache_store::{EtagValidator, EtagValidatorBuilder, ValidatorStrength};
@@ -31,7 +31,7 @@ struct Settings {
     patience: Option<Duration>,
     max_in_flight: Option<usize>,
     queue_timeout: Option<Duration>,
-    identity: Identity,
+    identity: Namespace,
     clock: Arc<dyn Clock>,
     /// `None`: memory. An error of its settings is one of `build`.
     backend: Option<Result<Arc<dyn Backend>>>,
@@ -224,8 +224,8 @@ impl<O> ObjectCacheBuilder<O> {
 
     /// Sets the store *and* the rights that cached objects were read with, such as
     /// `Identity::named("s3://bucket as reader")`. Entries of another identity are never served.
-    /// Needed only with a backend that outlives the process. Default: [`Identity::unique`].
-    pub fn identity(mut self, identity: Identity) -> Self {
+    /// Needed only with a backend that outlives the process. Default: [`Namespace::unique`].
+    pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
         self
     }
@@ -239,7 +239,7 @@ impl Settings {
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
-            .identity(self.identity)
+            .namespace(self.identity)
             .clock(self.clock);
         if let Some(name) = self.name {
             inner = inner.name(name);
@@ -267,7 +267,7 @@ impl Default for Settings {
             patience: None,
             max_in_flight: None,
             queue_timeout: None,
-            identity: Identity::unique(),
+            identity: Namespace::unique(),
             clock: Arc::new(SystemClock::new()),
             backend: None,
         }

@@ -92,14 +92,15 @@ mod watch;
 pub use {
     bytes::Bytes,
     cache_core::{
-        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Identity, IntoBackend,
-        Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Version,
+        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend,
+        Namespace, Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Version,
     },
     cache_metrics,
-    cache_policy::{self, Saving},
+    cache_policy::{self, Objective},
     cache_store::{
         self, AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats,
-        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
+        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, WarmResult,
+        probe_capabilities,
     },
     object_store,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{Backend, IntoBackend, Result};
-use cache_policy::Saving;
+use cache_policy::Objective;
 
 use crate::eviction::{Eviction, Limits};
 
@@ -34,7 +34,7 @@ use crate::eviction::{Eviction, Limits};
 pub struct Memory {
     limits: Limits,
     eviction: Eviction,
-    saving: Option<Saving>,
+    saving: Option<Objective>,
 }
 
 impl Memory {
@@ -67,15 +67,15 @@ impl Memory {
 
     /// Sets what eviction minimizes where entries differ in size: requests to the store, or bytes
     /// from it. Only [`Eviction::Adaptive`] and [`Eviction::Gdsf`] weigh sizes; with any other it
-    /// is an error. Default: [`Saving::Requests`], because stores bill requests and a reader waits
+    /// is an error. Default: [`Objective::HitRatio`], because stores bill requests and a reader waits
     /// for each.
     ///
     /// ```
-    /// use cache_facade::{Memory, Saving};
+    /// use cache_facade::{Memory, Objective};
     ///
-    /// let memory = Memory::new().saving(Saving::Bytes);
+    /// let memory = Memory::new().optimize_for(Objective::ByteHitRatio);
     /// ```
-    pub fn saving(mut self, saving: Saving) -> Self {
+    pub fn optimize_for(mut self, saving: Objective) -> Self {
         self.saving = Some(saving);
         self
     }

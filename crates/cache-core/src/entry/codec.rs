@@ -7,7 +7,7 @@
 //! | 4 | `OCE` and the version of the format, 1 |
 //! | 8 | checksum |
 //! | 1 | flags: has an ETag, a version id, a date; is negative |
-//! | 1 | [`Keep`] |
+//! | 1 | [`Storability`] |
 //! | 8 | identity, zero if it has none |
 //! | 8 | date in nanoseconds since the Unix epoch, zero if it has none |
 //! | 8 each | length of the key, ETag, version id, attributes and body |
@@ -17,12 +17,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::{ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Keep, builder::unix_nanos};
-use crate::{Attributes, Error, ErrorKind, Identity, Key, Result, Version};
+use super::{ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Storability, builder::unix_nanos};
+use crate::{Attributes, Error, ErrorKind, Key, Namespace, Result, Version};
 
 impl Entry {
     /// Returns the entry as bytes that [`from_bytes`](Self::from_bytes) reads: key, body, version,
-    /// attributes, [`Identity`] and [`Keep`], with the version of the format and a checksum. What a
+    /// attributes, [`Namespace`] and [`Storability`], with the version of the format and a checksum. What a
     /// later release reads of an earlier one's bytes, its changelog says; an entry that it cannot
     /// read is an error there, and so a miss.
     ///
@@ -44,12 +44,12 @@ impl Entry {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&[0; CHECKSUM_LEN]);
         bytes.push(self.head().flags);
-        bytes.push(match self.keep() {
-            Keep::Confirmable => 0,
-            Keep::Unconfirmable => 1,
-            Keep::Never => 2,
+        bytes.push(match self.storability() {
+            Storability::Revalidatable => 0,
+            Storability::FreshOnly => 1,
+            Storability::NoStore => 2,
         });
-        bytes.extend_from_slice(&self.identity().map_or(0, Identity::bits).to_le_bytes());
+        bytes.extend_from_slice(&self.namespace().map_or(0, Namespace::bits).to_le_bytes());
         bytes.extend_from_slice(&self.last_modified().map_or(0, unix_nanos).to_le_bytes());
         parts.iter().for_each(|part| put_len(&mut bytes, part.len()));
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -59,7 +59,7 @@ impl Entry {
     }
 
     /// Reads an entry that [`to_bytes`](Self::to_bytes) wrote. It has no stamp
-    /// ([`vouched_at`](Self::vouched_at) is `None`), so it is revalidated before it is served, under
+    /// ([`validated_at`](Self::validated_at) is `None`), so it is revalidated before it is served, under
     /// every [`Freshness`](crate::Freshness). The body is copied.
     ///
     /// Never panics, and allocates no more than a small multiple of the bytes that are there. The
@@ -90,15 +90,15 @@ fn parse(bytes: &[u8]) -> Result<Entry, &'static str> {
     }
     let [flags, keep] = *take(&mut rest, 2)?.first_chunk().ok_or(CUT_OFF)?;
     let keep = match keep {
-        0 => Keep::Confirmable,
-        1 => Keep::Unconfirmable,
-        2 => Keep::Never,
+        0 => Storability::Revalidatable,
+        1 => Storability::FreshOnly,
+        2 => Storability::NoStore,
         _ => return Err("it has an unknown storability"),
     };
     if flags & !(HAS_E_TAG | HAS_VERSION_ID | HAS_DATE | ABSENT) != 0 {
         return Err("it has unknown flags");
     }
-    let identity = Identity::from_bits(number(&mut rest)?);
+    let identity = Namespace::from_bits(number(&mut rest)?);
     let date = number(&mut rest)?.cast_signed();
     let mut lens = [0; 5];
     for len in &mut lens {
@@ -122,9 +122,9 @@ fn parse(bytes: &[u8]) -> Result<Entry, &'static str> {
     };
     // The buffer has nothing else in it.
     let entry = Entry::builder(&key, Bytes::copy_from_slice(body)).keep_buffer();
-    let entry = entry.version(version).attributes(read_attributes(attributes)?).identity(identity);
+    let entry = entry.version(version).attributes(read_attributes(attributes)?).namespace(identity);
     let entry = if flags & ABSENT != 0 { entry.absent() } else { entry };
-    Ok(entry.keep(keep).build())
+    Ok(entry.storability(keep).build())
 }
 
 fn read_attributes(mut rest: &[u8]) -> Result<Attributes, &'static str> {
@@ -197,8 +197,8 @@ mod tests {
                 size: 4,
             })
             .attributes([("content-type", "text/plain"), ("a", "")].into_iter().collect())
-            .identity(Some(Identity::named("s3://bucket as reader")))
-            .vouched(Moment::from_nanos(5), None)
+            .namespace(Some(Namespace::named("s3://bucket as reader")))
+            .validated(Moment::from_nanos(5), None)
             .build()
     }
 
@@ -210,9 +210,9 @@ mod tests {
         assert_eq!(one, other);
         assert_eq!((one.last_modified, one.size), (other.last_modified, other.size));
         assert_eq!(read.attributes(), entry.attributes());
-        assert_eq!((read.keep(), read.identity()), (entry.keep(), entry.identity()));
-        assert_eq!(read.is_absent(), entry.is_absent());
-        assert_eq!((read.vouched_at(), read.is_marked()), (None, true));
+        assert_eq!((read.storability(), read.namespace()), (entry.storability(), entry.namespace()));
+        assert_eq!(read.is_negative(), entry.is_negative());
+        assert_eq!((read.validated_at(), read.must_revalidate()), (None, true));
         assert_eq!(read.to_bytes(), entry.to_bytes());
     }
 

@@ -26,7 +26,8 @@ use super::{
     trace::{Cause, in_caller_span},
 };
 use crate::{
-    Attributes, Entry, Error, ErrorKind, Keep, Key, Moment, Origin, PutOptions, Result, Validator, Version,
+    Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability, Validator,
+    Version,
     fence::{Epoch, Epochs},
     stats::{Count, Op},
 };
@@ -101,7 +102,7 @@ fn with_attributes(entry: Entry, key: &Key, attributes: Attributes) -> Entry {
         return entry;
     }
     let builder = Entry::builder(key, entry.body().clone()).version(entry.version());
-    builder.keep(entry.keep()).attributes(attributes).build()
+    builder.storability(entry.storability()).attributes(attributes).build()
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
@@ -336,7 +337,7 @@ impl<V: ?Sized> Write<V> {
             return;
         };
         match shared.find(key).await {
-            Ok(Some(entry)) => entry.mark(),
+            Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.
             Err(_) => shared.epochs.raise_key(key),
@@ -346,7 +347,7 @@ impl<V: ?Sized> Write<V> {
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
-        if entry.keep() == Keep::Never {
+        if entry.storability() == Storability::NoStore {
             self.shared.count(Count::Unvalidatable);
             return;
         }

@@ -29,7 +29,7 @@ impl fmt::Display for Stats {
         let (evictions, expirations) = (self.evictions, self.expirations);
         let invalidations = self.invalidations();
         writeln!(f, "removed    {evictions} evicted, {expirations} expired, {invalidations} invalidated")?;
-        write!(f, "not kept   {}, {} backend errors", self.refusals(), self.backend_errors)
+        write!(f, "not kept   {}, {} backend errors", self.rejections(), self.backend_errors)
     }
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for Outcomes {
     /// Writes the number of requests, and how many of them did not succeed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.requests())?;
-        match self.requests() - self.done {
+        match self.requests() - self.succeeded {
             0 => Ok(()),
             others => write!(f, " ({others} not successful)"),
         }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Identity, Memory, Saving,
-    Status, ValidatorStrength,
+    CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Memory, Namespace,
+    Objective, Status, ValidatorStrength,
     cache_policy::Lru,
     object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path},
 };
@@ -44,7 +44,7 @@ fn a_bad_setting_is_an_error_that_names_it() {
         (Memory::new().max_capacity(0), "max_capacity"),
         (Memory::new().max_entries(0), "max_entries"),
         (Memory::new().max_capacity(1000), "block_size"),
-        (Memory::new().eviction(Lru::new()).saving(Saving::Requests), "saving"),
+        (Memory::new().eviction(Lru::new()).optimize_for(Objective::HitRatio), "saving"),
     ] {
         let builder = CachedStore::builder(Arc::new(InMemory::new()), memory).block_size(1001);
         let error = failed(builder.build(), ErrorKind::Config).to_string();
@@ -79,7 +79,11 @@ async fn settings_reach_what_they_are_about() {
     let clock = Arc::new(ManualClock::new());
     let cached = CachedStore::builder(
         Arc::new(store.clone()),
-        Memory::new().max_entries(7).max_capacity(1 << 20).eviction(Eviction::Gdsf).saving(Saving::Bytes),
+        Memory::new()
+            .max_entries(7)
+            .max_capacity(1 << 20)
+            .eviction(Eviction::Gdsf)
+            .optimize_for(Objective::ByteHitRatio),
     )
     .freshness(Freshness::max_age(ONE))
     .freshness_for("static/", Freshness::immutable())
@@ -147,7 +151,7 @@ async fn only_copies_of_the_same_identity_are_used() {
     {
         let mut builder = CachedStore::builder(Arc::new(store.clone()), backend.clone());
         if let Some(name) = name {
-            builder = builder.identity(Identity::named(name));
+            builder = builder.namespace(Namespace::named(name));
         }
         let cached = builder.build().unwrap();
         // Which version is current, each finds out for itself.

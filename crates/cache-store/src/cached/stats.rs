@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Refusal, Refused, Stats};
-use cache_metrics::{BlockStats, Snapshot, Source};
+use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Rejected, Rejection, Stats};
+use cache_metrics::{BlockStats, MetricsSource, Snapshot};
 
 use super::{
     CachedStore,
@@ -89,7 +89,7 @@ pub struct CachedStoreStats {
     /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
     pub requests_in_flight: u64,
     /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
-    pub blocks_refused: Refused,
+    pub blocks_refused: Rejected,
     /// Bytes of bodies given to callers, from the cache or not. A body that is a file on local disk
     /// counts in whole when it is given out.
     pub bytes_served: u64,
@@ -173,12 +173,12 @@ impl fmt::Display for CachedStoreStats {
     }
 }
 
-fn refusals(refused: Refused) -> u64 {
-    let Refused { too_large, policy, backend, unvalidatable, .. } = refused;
-    too_large + policy + backend + unvalidatable
+fn refusals(refused: Rejected) -> u64 {
+    let Rejected { too_large, policy, backend, no_validator, .. } = refused;
+    too_large + policy + backend + no_validator
 }
 
-impl From<&CachedStore> for Source {
+impl From<&CachedStore> for MetricsSource {
     /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
     fn from(store: &CachedStore) -> Self {
         let weak = Arc::downgrade(&store.shared);
@@ -202,9 +202,9 @@ impl From<CachedStoreStats> for Snapshot {
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
         stats.backend_errors += store.backend_errors;
-        stats.refused.too_large += store.blocks_refused.too_large;
-        stats.refused.policy += store.blocks_refused.policy;
-        stats.refused.backend += store.blocks_refused.backend;
+        stats.rejected.too_large += store.blocks_refused.too_large;
+        stats.rejected.policy += store.blocks_refused.policy;
+        stats.rejected.backend += store.blocks_refused.backend;
         stats.origin.in_flight += store.requests_in_flight;
         stats.origin.errors_by_kind = stats.origin.errors_by_kind + store.request_errors;
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
@@ -260,8 +260,8 @@ impl Counters {
     pub(super) fn add_refused<P>(&self, admission: &Result<cache_core::Result<Admission>, P>) {
         let count = match admission {
             Ok(Ok(Admission::Stored)) => return,
-            Ok(Ok(Admission::Refused(Refusal::TooLarge))) => Count::RefusedTooLarge,
-            Ok(Ok(Admission::Refused(Refusal::Policy))) => Count::RefusedByPolicy,
+            Ok(Ok(Admission::Rejected(Rejection::TooLarge))) => Count::RefusedTooLarge,
+            Ok(Ok(Admission::Rejected(Rejection::Policy))) => Count::RefusedByPolicy,
             Ok(_) | Err(_) => Count::RefusedByBackend,
         };
         self.add(count, 1);
@@ -272,7 +272,7 @@ impl Counters {
         let requests = &self.requests;
         let (outcomes, times) = (|op| requests.of(op).outcomes(), |op| requests.of(op).times());
         heads.origin = requests.of_heads(heads.origin);
-        let mut blocks_refused = Refused::default();
+        let mut blocks_refused = Rejected::default();
         blocks_refused.too_large = of(Count::RefusedTooLarge);
         blocks_refused.policy = of(Count::RefusedByPolicy);
         blocks_refused.backend = of(Count::RefusedByBackend);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cache_core::Freshness;
 use cache_core::Status;
-use cache_store::Warmed;
+use cache_store::WarmResult;
 use cache_testkit::{
     BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, TagFault, WaitingBackend,
 };
@@ -25,8 +25,8 @@ async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
 }
 
 /// How each object was read: the outcome, and how many bytes came from the store.
-async fn outcomes(warmed: impl futures_util::Stream<Item = Warmed>) -> BTreeMap<String, (Status, u64)> {
-    let seen = |object: Warmed| {
+async fn outcomes(warmed: impl futures_util::Stream<Item = WarmResult>) -> BTreeMap<String, (Status, u64)> {
+    let seen = |object: WarmResult| {
         let status = object.result.unwrap();
         (object.location.to_string(), (status.status(), status.bytes_from_origin()))
     };
@@ -127,7 +127,7 @@ async fn an_error_of_one_object_does_not_end_the_others() {
     paths.insert(1, Path::from("missing"));
     store.fault(Fault::body(BodyFault::Fails(5)).when(|request| request.location.as_ref() == "models/0"));
     let cached = lasting(&store);
-    let warmed: Vec<Warmed> = cached.warm(paths, 1).collect().await;
+    let warmed: Vec<WarmResult> = cached.warm(paths, 1).collect().await;
     let failed: Vec<_> = warmed.iter().map(|object| object.result.is_err()).collect();
     assert_eq!(failed, [true, true, false, false]);
     let missing = warmed[1].result.as_ref().unwrap_err();
@@ -138,7 +138,7 @@ async fn an_error_of_one_object_does_not_end_the_others() {
 async fn a_list_that_fails_is_told() {
     let (store, _) = with_objects(1).await;
     store.fault(Fault::error(Failure::Unavailable).on(Operation::List));
-    let warmed: Vec<Warmed> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
+    let warmed: Vec<WarmResult> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
     assert_eq!((warmed.len(), warmed[0].location.as_ref()), (1, "models"));
     assert!(warmed[0].result.is_err());
 }
