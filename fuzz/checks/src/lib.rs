@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Entry, Freshness, Keep, Key, Moment, Validation, Validator as _, Verdict, judge};
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Fault, FaultyStore, TagFault};
-use measure::{read::Columns, trace::Trace};
 use object_store::{ObjectStoreExt as _, path::Path};
+use simulate::{read::Columns, trace::Trace};
 
 /// A key is what object_store's parser takes as it is, and what the documentation of [`Key::parse`] says.
 pub fn key(data: &[u8]) {
