@@ -134,7 +134,7 @@ impl Foyer {
 
 impl Lookup for Ours {
     fn get(&self, key: &str) -> bool {
-        hit(self.0.peek(key))
+        hit(self.0.get_now(key))
     }
 }
 
@@ -150,7 +150,7 @@ impl Table for Ours {
 
 impl<P: EvictionPolicy> Lookup for Under<P> {
     fn get(&self, key: &str) -> bool {
-        hit(self.0.peek(key))
+        hit(self.0.get_now(key))
     }
 }
 

@@ -14,15 +14,12 @@
 
 use std::{
     fmt,
-    future::ready,
     hash::{BuildHasher, Hasher},
     mem,
-    pin::Pin,
     sync::{
-        RwLock, RwLockWriteGuard,
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
@@ -39,14 +36,16 @@ use crate::{
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert` does its work when it is called, `remove` when first polled; neither ever waits for anything but a shard's
-/// lock. `clear` takes everything out when first polled, `sweep` what has expired
-/// one by one; after each 256 entries that they drop, they let others run, on any executor. So does an `insert` that
-/// displaces more: from its first step on the entry is shown, and the backend may be over its limit by that entry; a
-/// future that is dropped before the last step takes it out again. An entry that weighs more than 4 average ones is
-/// admitted or refused first: if the policy refuses it, nothing else has left. `peek` takes one shared
-/// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
-/// that collide.
+/// No call ever waits for anything but a shard's lock. `clear` takes everything out when first
+/// polled, `sweep` what has expired one by one; after each 256 entries that they drop, they let
+/// other tasks run, on any executor. So does an `insert` that displaces more: from its first step
+/// on the entry is shown, and the backend may be over its limit by that entry; a future that is
+/// dropped before the last step takes it out again. An entry that weighs more than 4 average ones
+/// is admitted or refused first: if the policy refuses it, nothing else has left. `insert_now`
+/// hands such an entry back where there is no room for it, and any other that would displace more
+/// than 256; otherwise it stores or refuses at once and allocates no future. `get_now` and `peek`
+/// take one shared lock and allocate nothing. Keys are hashed with a random key of the backend's
+/// own, so nobody can choose keys that collide.
 ///
 /// # Memory
 ///
@@ -177,6 +176,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
+    }
+
+    /// Whether `newcomer` may have more leave than one call should, which the policy is to decide
+    /// on once, before any of them leaves.
+    fn may_displace_many(&self, newcomer: &Entry) -> bool {
+        let weight = newcomer.weight();
+        // One that is too large is refused at once.
+        weight <= self.limits.weight
+            && self.is_large(weight)
+            && self.limit_passed(Change::insert(newcomer)).is_some()
     }
 
     /// Whether an entry of this weight may displace a great many others.
@@ -345,25 +354,42 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 
 #[async_trait]
 impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        let (home, hash) = self.home(key.as_bytes());
+        home.shard.read().ok()?.get(hash, key.as_bytes())
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         let (home, hash) = self.home(key.as_bytes());
-        home.shard.read().ok()?.peek(hash, key.as_bytes())
+        home.shard.read().ok()?.peek(hash, key.as_bytes()).cloned()
     }
 
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
         Ok(None)
     }
 
-    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
-        match self.put(entry) {
-            Put::Done(Admission::Stored) => Box::pin(Stored),
-            Put::Done(refused) => Box::pin(ready(Ok(refused))),
-            Put::Unfinished(room) => Box::pin(room.finish()),
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        if self.may_displace_many(&entry) {
+            return Err(entry);
         }
+        match self.put(entry) {
+            Put::Done(admission) => Ok(admission),
+            Put::Unfinished(room) => Err(room.hand_back()),
+        }
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        match self.put(entry) {
+            Put::Done(admission) => Ok(admission),
+            Put::Unfinished(room) => room.finish().await,
+        }
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        let (home, hash) = self.home(key.as_bytes());
+        // A shard whose policy panicked counts as empty.
+        let is_held = |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
+        Some(home.shard.read().is_ok_and(is_held))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -489,21 +515,34 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
     }
 }
 
-impl<P: EvictionPolicy> Drop for Room<'_, P> {
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
+impl<P: EvictionPolicy> Room<'_, P> {
+    /// Takes the newcomer out again, uncounted: it is inserted once more.
+    fn hand_back(mut self) -> Entry {
+        self.is_done = true;
+        self.take_newcomer(|_| ());
+        self.newcomer.clone()
+    }
+
+    fn take_newcomer(&self, count: impl FnOnce(&Entry)) {
         let left = {
             let mut shard = self.backend.write(self.home);
             let is_there = shard.slot_of(self.cost.hash, &self.newcomer).is_some();
             let left = is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
             if let Some(entry) = &left {
                 self.backend.apply(self.home, Change::default().minus(entry));
+                count(entry);
             }
-            left.map(|entry| self.home.tally.left((entry, Removal::Refused)))
+            left
         };
         drop(left);
+    }
+}
+
+impl<P: EvictionPolicy> Drop for Room<'_, P> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.take_newcomer(|newcomer| self.home.tally.count(newcomer, Removal::Refused));
+        }
     }
 }
 
@@ -511,18 +550,6 @@ impl<P: EvictionPolicy> Drop for Room<'_, P> {
 fn cost_of(entry: &Entry, hash: u64) -> Cost {
     let now = entry.vouched_at().unwrap_or(Moment::from_nanos(0));
     Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
-}
-
-/// What has been stored. A future without a state: in its box, it takes no memory, where one that had still to store
-/// its entry would cost an allocation for each.
-struct Stored;
-
-impl Future for Stored {
-    type Output = Result<Admission>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(Admission::Stored))
-    }
 }
 
 impl<P> fmt::Debug for MemoryBackend<P> {
@@ -550,20 +577,24 @@ impl Tally {
         }
     }
 
-    /// Counts why a victim left, unless it was no copy of anything.
     fn left(&self, victim: (Entry, Removal)) -> (Entry, Removal) {
-        if victim.0.is_absent() {
-            return victim;
+        self.count(&victim.0, victim.1);
+        victim
+    }
+
+    /// Counts why `entry` left, unless it is negative.
+    fn count(&self, entry: &Entry, why: Removal) {
+        if entry.is_absent() {
+            return;
         }
         add(
-            match victim.1 {
+            match why {
                 Removal::Refused => &self.refused,
                 Removal::Expired => &self.expired,
                 Removal::Evicted | Removal::Removed => &self.evicted,
             },
             1,
         );
-        victim
     }
 }
 

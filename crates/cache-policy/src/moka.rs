@@ -9,7 +9,10 @@
 //! anyway); entries carry the number of the `clear` they were inserted after; and the tally is kept here.
 
 use std::{
+    borrow::Borrow,
+    collections::HashSet,
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,13 +41,16 @@ use crate::{
 ///
 /// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does some of moka's
 /// maintenance, and inserts come one at a time; `sweep` and `clear` look at every entry, and let others run after each
-/// 256 of them. The other futures do their work when first polled; dropped before that, they have done nothing. moka
-/// decides first whether a large newcomer may displace many small entries, and then drops them in one go.
+/// 256 of them. moka counts a use for every look-up, so an index beside it (one lock, some 50 bytes
+/// an entry) answers `peek` and `contains`. The other futures do their work when first polled;
+/// dropped before that, they have done nothing. moka decides first whether a large newcomer may
+/// displace many small entries, and then drops them in one go.
 pub struct MokaBackend {
     cache: Cache<Box<str>, Held, RandomState>,
     limits: Limits,
     charge: Charge,
     tally: Arc<Tally>,
+    index: Arc<Index>,
     /// How often `clear` was called. Entries of an earlier number are not shown: what `clear` promises rests on this,
     /// its walk over the entries only frees them. Changed by whoever holds `changes`.
     generation: AtomicU64,
@@ -66,6 +72,12 @@ struct Held {
     entry: Entry,
     generation: u64,
 }
+
+/// What is held, by key, for looks that are no use: each look-up of moka's counts as one.
+#[derive(Default)]
+struct Index(Mutex<HashSet<ByKey, RandomState>>);
+
+struct ByKey(Held);
 
 /// What an entry is charged with. moka weighs with 32 bits.
 #[derive(Debug, Clone, Copy)]
@@ -97,18 +109,22 @@ impl MokaBackend {
     }
 
     fn new(limits: Limits) -> Self {
-        let tally = Arc::new(Tally::default());
+        let (tally, index) = (Arc::new(Tally::default()), Arc::new(Index::default()));
         let charge = Charge::of(&limits);
         let listener = {
-            let tally = Arc::clone(&tally);
-            move |_, held: Held, cause| tally.note_departure(&held.entry, cause)
+            let (tally, index) = (Arc::clone(&tally), Arc::clone(&index));
+            move |_, held: Held, cause| {
+                index.forget(&held.entry);
+                tally.note_departure(&held.entry, cause);
+            }
         };
         let cache = Cache::builder()
             .max_capacity(charge.capacity)
             .weigher(move |_, held: &Held| u32::try_from(charge.of_entry(&held.entry)).unwrap_or(u32::MAX))
             .eviction_listener(listener)
             .build_with_hasher(RandomState::default());
-        Self { cache, limits, charge, tally, generation: AtomicU64::new(0), changes: Mutex::new(()) }
+        let (generation, changes) = (AtomicU64::new(0), Mutex::new(()));
+        Self { cache, limits, charge, tally, index, generation, changes }
     }
 
     fn put(&self, newcomer: Entry) -> Admission {
@@ -122,7 +138,10 @@ impl MokaBackend {
         let _alone = self.alone();
         let generation = self.generation.load(Ordering::Relaxed);
         self.tally.note_arrival(&newcomer);
-        self.cache.insert(key.clone(), Held { entry: newcomer, generation });
+        let held = Held { entry: newcomer, generation };
+        // First, so that the listener finds it there when it leaves at once.
+        self.index.insert(held.clone());
+        self.cache.insert(key.clone(), held);
         self.make_room(&key);
         // Does not count as a use.
         if self.cache.contains_key(&*key) {
@@ -180,8 +199,13 @@ impl MokaBackend {
 
 #[async_trait]
 impl Backend for MokaBackend {
-    fn peek(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let held = self.cache.get(key)?;
+        self.is_shown(&held).then_some(held.entry)
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let held = self.index.get(key)?;
         self.is_shown(&held).then_some(held.entry)
     }
 
@@ -189,8 +213,16 @@ impl Backend for MokaBackend {
         Ok(None)
     }
 
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        Ok(self.put(entry))
+    }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         Ok(self.put(entry))
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        Some(self.index.get(key).is_some_and(|held| self.is_shown(&held)))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -283,6 +315,51 @@ impl Charge {
         entry.weight().div_ceil(self.unit_bytes).max(self.least)
     }
 }
+
+impl Index {
+    fn get(&self, key: &str) -> Option<Held> {
+        self.lock().get(key).map(|ByKey(held)| held.clone())
+    }
+
+    fn insert(&self, held: Held) {
+        let replaced = self.lock().replace(ByKey(held));
+        // After the lock was let go: freeing a large body takes time.
+        drop(replaced);
+    }
+
+    /// Forgets `left`, unless another entry has taken its place.
+    fn forget(&self, left: &Entry) {
+        let mut index = self.lock();
+        let is_there = index.get(left.key()).is_some_and(|ByKey(held)| held.entry.is_same(left));
+        let forgotten = is_there.then(|| index.take(left.key())).flatten();
+        drop(index);
+        drop(forgotten);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<ByKey, RandomState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        self.0.entry.key()
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.entry.key().hash(hasher);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.entry.key() == other.0.entry.key()
+    }
+}
+
+impl Eq for ByKey {}
 
 impl Tally {
     fn note_arrival(&self, entry: &Entry) {

@@ -30,11 +30,16 @@ impl<P: EvictionPolicy> Shard<P> {
         Self { policy, index: Index::default(), places: Places::default() }
     }
 
-    /// The entry, and one use of it.
-    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Entry> {
+    /// Returns the entry, and counts one use of it.
+    pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<Entry> {
         let (slot, entry) = self.find(hash, key)?;
         self.policy.on_hit(slot);
         Some(entry.clone())
+    }
+
+    /// Returns the entry without counting a use.
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.find(hash, key).map(|(_, entry)| entry)
     }
 
     /// Puts the entry in. Where it is, and what was held under its key.

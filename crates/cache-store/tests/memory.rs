@@ -189,6 +189,10 @@ macro_rules! backend {
     ($name:ident, $block:expr) => {
         #[async_trait]
         impl Backend for $name {
+            fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
+                None
+            }
+
             fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
                 None
             }

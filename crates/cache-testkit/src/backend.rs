@@ -34,6 +34,10 @@ impl MapBackend {
 
 #[async_trait]
 impl Backend for MapBackend {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.peek(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.lock().get(key).cloned()
     }
@@ -42,9 +46,18 @@ impl Backend for MapBackend {
         Ok(None)
     }
 
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        self.lock().insert(entry.key().to_owned(), entry);
+        Ok(Admission::Stored)
+    }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         self.lock().insert(entry.key().to_owned(), entry);
         Ok(Admission::Stored)
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        Some(self.lock().contains_key(key))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -134,6 +147,10 @@ impl WaitingBackend {
 
 #[async_trait]
 impl Backend for WaitingBackend {
+    fn get_now(&self, _key: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<Entry> {
         None
     }
@@ -143,7 +160,7 @@ impl Backend for WaitingBackend {
         if self.is_spoiled(drawn) {
             return Err(failure());
         }
-        let shown = self.inner.peek(key);
+        let shown = self.inner.get_now(key);
         self.wait().await;
         Ok(shown)
     }
@@ -176,6 +193,14 @@ impl Backend for WaitingBackend {
             return Err(failure());
         }
         self.inner.clear().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        self.inner.close().await
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {

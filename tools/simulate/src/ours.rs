@@ -84,7 +84,7 @@ impl<P: EvictionPolicy> Cache for InBackend<P> {
         self.key.clear();
         // All keys are of one length, so that all entries weigh the same.
         write!(self.key, "{object:08x}").expect("a string can be written to");
-        if self.backend.peek(&self.key).is_some() {
+        if self.backend.get_now(&self.key).is_some() {
             return true;
         }
         let key = Key::parse(&self.key).expect("made of hexadecimal digits");

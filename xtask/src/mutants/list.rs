@@ -402,8 +402,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "clears that overlap count each copy twice",
         edits: &[Edit::replace(
             "one_clear_counts",
-            "if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting",
-            "drop(is_counting);\n        if let (Ok(n_copies), Some(cause)) = (&cleared, cause",
+            "if let (Ok(n_copies), Ok(_)) = (&cleared, is_counting",
+            "drop(is_counting);\n        if let (Ok(n_copies), true) = (&cleared, true",
         )],
     },
     Mutant {

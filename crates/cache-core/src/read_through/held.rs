@@ -33,18 +33,37 @@ pub(super) enum Dropped {
 }
 
 impl<V: ?Sized> Shared<V> {
-    /// What is at hand of this cache's own.
+    /// Returns this cache's own entry if it is available without waiting. Counts a use of it.
     ///
     /// # Errors
     ///
-    /// If the backend panics: it may hold something all the same.
-    pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
-        self.peek_at_any(key).map(|shown| self.own(shown))
+    /// If the backend panics: it may have an entry all the same.
+    #[inline]
+    pub(super) fn get_now(&self, key: &str) -> Result<Option<Entry>> {
+        self.looked(|| self.backend.get_now(key)).map(|shown| self.own(shown))
     }
 
-    /// What is at hand, also of another cache.
-    fn peek_at_any(&self, key: &str) -> Result<Option<Entry>> {
-        catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))).map_err(|panic| {
+    /// Returns this cache's own entry, for a call that changes it and is no use of it.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails or panics: it may have an entry all the same.
+    pub(super) async fn find(&self, key: &str) -> Result<Option<Entry>> {
+        let shown = match self.peek(key)? {
+            None => self.backend_call(self.backend.get(key)).await?,
+            shown => shown,
+        };
+        Ok(self.own(shown))
+    }
+
+    /// Returns the entry, also another cache's, without counting a use.
+    fn peek(&self, key: &str) -> Result<Option<Entry>> {
+        self.looked(|| self.backend.peek(key))
+    }
+
+    #[inline]
+    fn looked(&self, look: impl FnOnce() -> Option<Entry>) -> Result<Option<Entry>> {
+        catch_unwind(AssertUnwindSafe(look)).map_err(|panic| {
             self.count(Count::BackendErrors);
             panicked(panic)
         })
@@ -65,7 +84,7 @@ impl<V: ?Sized> Shared<V> {
 
     /// Looks up `key`. A backend that fails holds nothing.
     pub(super) async fn look_up(&self, key: &str) -> Held {
-        let shown = match self.peek(key) {
+        let shown = match self.get_now(key) {
             Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
             shown => shown.unwrap_or(None),
         };
@@ -80,9 +99,14 @@ impl<V: ?Sized> Shared<V> {
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
-            // Within, so that a panic is caught also where the call itself does the work.
             let (bytes, is_copy) = (entry.body().len(), !entry.is_absent());
-            let insert = async { (*self.backend).insert(entry).await };
+            // Within, so that a panic of either call is caught.
+            let insert = async {
+                match self.backend.insert_now(entry) {
+                    Ok(admission) => Ok(admission),
+                    Err(entry) => self.backend.insert(entry).await,
+                }
+            };
             let why = match self.backend_call(insert).await {
                 Ok(Admission::Stored) => return,
                 Ok(Admission::Refused(why)) => Some(why),
@@ -97,7 +121,7 @@ impl<V: ?Sized> Shared<V> {
 
     /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
-        let shown = match self.peek_at_any(key.as_str()).unwrap_or(None) {
+        let shown = match self.peek(key.as_str()).unwrap_or(None) {
             // Worth waiting for only where it may be no copy; else what is not at hand counts as one.
             None if !self.settings.negative_ttl.is_zero() => {
                 self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None)

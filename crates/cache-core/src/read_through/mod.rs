@@ -326,12 +326,13 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
+        write::clear(&self.shared, counted, Count::InvalidatedByApi).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
-    /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
-    /// or written once this has returned. May be called again.
+    /// questions and writes in flight come to their end, the sweep is stopped, and the backend is
+    /// closed ([`Backend::close`]): memory drops all copies, a backend whose entries outlive the
+    /// process keeps them. Nothing is asked or written once this has returned. May be called again.
     ///
     /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
     /// that are left are given up, and their readers get `Closed`.
@@ -339,7 +340,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// # Errors
     ///
     /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
-    /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
+    /// `Backend` if the backend fails to close; `Config` outside of a runtime: it is closed all the
+    /// same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
@@ -348,7 +350,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         let n_left = self.end_all().await;
-        write::clear(&self.shared, self.shared.tasks.count(), None).await?;
+        write::close(&self.shared, self.shared.tasks.count()).await?;
         match n_left {
             0 => Ok(()),
             n => Err(Error::new(
@@ -657,7 +659,7 @@ impl<V: ?Sized> Shared<V> {
         if freshness.is_strong() {
             return None;
         }
-        let entry = self.peek(key).ok()??;
+        let entry = self.get_now(key).ok()??;
         // All that a closed cache held is void.
         // A void entry is older than an invalidation; a negative entry has no body.
         // mutant: fast_path_not_void

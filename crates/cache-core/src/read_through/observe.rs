@@ -157,10 +157,7 @@ pub(super) async fn observe<V: Validator + ?Sized>(
             }
             _ => None,
         };
-        let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
-            at_hand => at_hand,
-        };
+        let held = shared.find(key).await;
         // It may be there all the same, and cannot be marked.
         let Ok(held) = held else { return };
         let is_older = |entry: &Entry| entry.vouched_at().is_none_or(|at| at <= heard_at);

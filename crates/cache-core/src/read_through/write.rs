@@ -146,15 +146,10 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
 pub(super) async fn clear<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     counted: Counted,
-    cause: Option<Count>,
+    cause: Count,
 ) -> Result<()> {
-    // A clear fences at its begin and its end: a flight of either side may publish in between.
-    // mutant: clear_fences
-    shared.epochs.raise_whole();
-    let _end = WholeFence(&shared.epochs);
-    let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    let clear = async move {
+    void_whole(shared, counted, async move {
         let is_counting = task.clearing.try_lock();
         let clear = async {
             // Read when all is void, so that nothing is kept meanwhile that readers are served.
@@ -164,16 +159,40 @@ pub(super) async fn clear<V: Validator + ?Sized>(
         let cleared = task.backend_call(clear).await;
         // Of two clears that overlap only one counts, or each copy is counted twice.
         // mutant: one_clear_counts
-        if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {
+        if let (Ok(n_copies), Ok(_)) = (&cleared, is_counting) {
             task.counters.add(cause, *n_copies);
         }
-        // If the caller went away, nobody wants to know.
-        let _ = done.send(cleared.map(|_| ()));
+        cleared.map(|_| ())
+    })
+    .await
+}
+
+/// Voids everything at once, then closes the backend in a task.
+pub(super) async fn close<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
+    let task = Arc::clone(shared);
+    // Within, so that a panic is caught also where the call itself does the work.
+    let close = async move { task.backend_call(async { task.backend.close().await }).await };
+    void_whole(shared, counted, close).await
+}
+
+async fn void_whole<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    counted: Counted,
+    call: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    // A clear fences at its begin and its end: a flight of either side may publish in between.
+    // mutant: clear_fences
+    shared.epochs.raise_whole();
+    let _end = WholeFence(&shared.epochs);
+    let (done, answer) = oneshot::channel();
+    let call = async move {
+        // If the caller went away, the receiver is gone too.
+        let _ = done.send(call.await);
     };
     let runtime = runtime()?;
-    counted.spawn(&runtime, in_caller_span(clear));
+    counted.spawn(&runtime, in_caller_span(call));
     match answered(shared, &runtime, answer).await {
-        Some(cleared) => cleared.unwrap_or_else(|_| Err(lost())),
+        Some(ended) => ended.unwrap_or_else(|_| Err(lost())),
         None => Err(left_alone(shared)),
     }
 }
@@ -304,11 +323,7 @@ impl<V: ?Sized> Write<V> {
             self.bare.store(true, Ordering::Release);
             return;
         };
-        let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
-            at_hand => at_hand,
-        };
-        match held {
+        match shared.find(key).await {
             Ok(Some(entry)) => entry.mark(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.

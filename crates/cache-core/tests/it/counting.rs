@@ -165,6 +165,10 @@ struct Full;
 
 #[async_trait]
 impl Backend for Full {
+    fn get_now(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _: &str) -> Option<Entry> {
         None
     }
@@ -274,6 +278,10 @@ struct Unclearable(MapBackend);
 
 #[async_trait]
 impl Backend for Unclearable {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.0.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.0.peek(key)
     }

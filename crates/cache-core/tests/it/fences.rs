@@ -434,6 +434,11 @@ enum BrokenCall {
 
 #[async_trait]
 impl Backend for Broken {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        assert_ne!(self.call, BrokenCall::Peek, "out of order");
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         assert_ne!(self.call, BrokenCall::Peek, "out of order");
         self.inner.peek(key)
@@ -492,6 +497,10 @@ pub(crate) struct HeldInsert {
 
 #[async_trait]
 impl Backend for HeldInsert {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }

@@ -23,6 +23,10 @@ struct Persistent {
 
 #[async_trait]
 impl Backend for Persistent {
+    fn get_now(&self, _key: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<Entry> {
         None
     }

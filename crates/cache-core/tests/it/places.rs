@@ -234,9 +234,13 @@ struct Visited {
 
 #[async_trait]
 impl Backend for Visited {
-    fn peek(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let visit = self.visit.lock().unwrap().take();
         visit.into_iter().for_each(|visit| visit());
+        self.inner.get_now(key)
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }
 

@@ -61,6 +61,10 @@ struct Counting {
 
 #[async_trait]
 impl Backend for Counting {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot,
+    Admission, Backend, Cost, Entry, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot,
 };
 use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
 
@@ -32,7 +32,7 @@ fn full(policy: impl EvictionPolicy, shards: u64, uses: usize) -> std::sync::Arc
     }
     for (n, key) in keys().iter().enumerate() {
         for _ in 0..uses.min(n % 7) {
-            backend.peek(key);
+            backend.get_now(key);
         }
     }
     backend
@@ -75,7 +75,7 @@ fn a_large_entry_displaces_nothing_if_it_is_refused() {
             let all = keys.iter().map(String::as_str).chain(["large"]);
             let context = format!("{name}, {shards} shards, {uses} uses, {percent} %: {usage:?}");
             assert_eq!(recount(&*backend, all), usage.entries, "{context}");
-            assert_eq!(backend.peek("large").is_some(), is_stored, "{context}");
+            assert_eq!(backend.get_now("large").is_some(), is_stored, "{context}");
             let (evicted, _, refused) = totals(&*backend);
             if is_stored {
                 assert_eq!(usage.evicted - before.evicted, before.entries + 1 - usage.entries, "{context}");
@@ -145,11 +145,51 @@ fn an_insert_that_is_dropped_before_there_is_room_takes_its_entry_out() {
             assert!(insert.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
         drop(insert);
-        assert!(backend.peek("large").is_none() && backend.usage().bytes <= capacity());
+        assert!(backend.get_now("large").is_none() && backend.usage().bytes <= capacity());
         let held = recount(&*backend, keys().iter().map(String::as_str));
         let (evicted, _, refused) = totals(&*backend);
-        assert_eq!((held + evicted, refused), (N, 1), "after {polls} polls");
+        // One that was never polled has done nothing.
+        assert_eq!((held + evicted, refused), (N, u64::from(polls > 0)), "after {polls} polls");
     }
+}
+
+#[test]
+fn a_large_entry_without_room_is_handed_back_before_anything_leaves() {
+    for shards in [1, 8] {
+        let backend = full(Lru::new(), shards, 0);
+        let before = backend.usage();
+        let large = large(90);
+        let back = backend.insert_now(large.clone()).unwrap_err();
+        assert!(back.is_same(&large));
+        assert_eq!(backend.usage(), before);
+        assert!(backend.peek("large").is_none());
+        // One that never fits needs no waiting.
+        let too_large = backend.insert_now(entry("larger", 1 << 30)).unwrap();
+        assert_eq!(too_large, Admission::Refused(Refusal::TooLarge));
+    }
+}
+
+/// It weighs less than four average entries, for one of them is very large.
+#[test]
+fn what_displaces_too_many_is_handed_back_uncounted() {
+    let tiny: Vec<_> = (0..400).map(|n| entry(&format!("tiny/{n:03}"), 10)).collect();
+    let huge = entry("huge", 6_000_000);
+    let capacity = tiny.iter().chain([&huge]).map(Entry::weight).sum();
+    let backend = memory(Lru::new(), 1, capacity, None);
+    for entry in tiny.iter().chain([&huge]) {
+        assert_eq!(backend.insert_now(entry.clone()).unwrap(), Admission::Stored);
+    }
+    let newcomer = entry("newcomer", 55_000);
+    let back = backend.insert_now(newcomer.clone()).unwrap_err();
+    assert!(back.is_same(&newcomer) && backend.peek("newcomer").is_none());
+    let keys = || tiny.iter().map(Entry::key).chain(["huge", "newcomer"]);
+    let left = recount(&*backend, keys());
+    let (evicted, _, refused) = totals(&*backend);
+    assert_eq!((left + evicted, refused), (401, 0));
+    assert!(evicted > 256 && backend.usage().bytes <= capacity, "{evicted} have left");
+    assert_eq!(insert(&*backend, &back), Admission::Stored);
+    assert!(backend.peek("newcomer").unwrap().is_same(&newcomer));
+    recount(&*backend, keys());
 }
 
 /// Others are inserted and removed between its steps.
@@ -164,7 +204,7 @@ fn what_comes_and_goes_between_the_steps_of_a_large_insert_is_as_always() {
         while large_insert.as_mut().poll(&mut context).is_pending() {
             hold_or_refuse(&*backend, &format!("between/{n}"));
             assert_eq!(insert(&*backend, &entry(&keys[n], 1 << 30)), Admission::Refused(Refusal::TooLarge));
-            assert!(backend.peek(&keys[n]).is_none());
+            assert!(backend.get_now(&keys[n]).is_none());
             n += 1;
         }
         let between: Vec<_> = (0..n).map(|n| format!("between/{n}")).collect();
@@ -175,7 +215,7 @@ fn what_comes_and_goes_between_the_steps_of_a_large_insert_is_as_always() {
 
 fn hold_or_refuse(backend: &dyn Backend, key: &str) {
     let is_held = insert(backend, &entry(key, 100)) == Admission::Stored;
-    assert_eq!(backend.peek(key).is_some(), is_held);
+    assert_eq!(backend.get_now(key).is_some(), is_held);
 }
 
 /// They are not put back: they were to leave anyway.

@@ -64,7 +64,7 @@ fn all_shards_make_room_for_one_large_entry_and_fill_again_evenly() {
         for key in &keys {
             hold(backend, &entry(key, 100));
         }
-        assert!(backend.peek("large").is_none());
+        assert!(backend.get_now("large").is_none());
         assert!(backend.usage().bytes > CAPACITY - 1000, "{}", subject.name);
     }
 }
@@ -86,7 +86,7 @@ fn with_one_shard_the_least_recently_used_of_all_leaves() {
     for key in ["a", "b", "c"] {
         let _ = insert(&backend, &entry(key, 1));
     }
-    backend.peek("a");
+    backend.get_now("a");
     let _ = insert(&backend, &entry("d", 1));
     assert_eq!(recount(&backend, ["c", "a", "d"]), 3); // Looks in this order.
     let _ = insert(&backend, &entry("c", 2)); // A new entry is no use of the key.

@@ -152,7 +152,7 @@ fn after_a_policys_panic_the_backend_goes_on() {
             }
             armed.store(true, Ordering::Relaxed);
             let panicked = catch_unwind(AssertUnwindSafe(|| {
-                backend.peek(&keys[0]);
+                backend.get_now(&keys[0]);
                 let _ = insert(backend, &entry(&keys[0], 20));
                 for key in &keys[3..] {
                     let _ = insert(backend, &entry(key, 10));
@@ -161,11 +161,11 @@ fn after_a_policys_panic_the_backend_goes_on() {
             }));
             assert!(panicked.is_err());
             armed.store(false, Ordering::Relaxed);
-            keys.iter().for_each(|key| drop(backend.peek(key)));
+            keys.iter().for_each(|key| drop(backend.get_now(key)));
             for key in &keys {
                 remove(backend, key);
                 hold(backend, &entry(key, 10));
-                assert!(backend.peek(key).is_some());
+                assert!(backend.get_now(key).is_some());
             }
             assert_eq!(recount(backend, keys.iter().map(String::as_str)), 3);
             for key in &keys {

@@ -36,11 +36,15 @@ fn bodies_are_freed_without_a_lock() {
 }
 
 #[test]
-fn an_insert_is_done_when_it_is_called() {
+fn what_is_inserted_at_once_is_shown_when_the_call_returns() {
     let backend = memory(Lru::new(), 1, 1 << 20, None);
-    let new = entry("a", 1);
-    drop((*backend).insert(new.clone()));
-    assert!(backend.peek("a").unwrap().is_same(&new));
+    let (old, new) = (entry("a", 1), entry("a", 2));
+    drop((*backend).insert(old.clone()));
+    assert!(backend.get_now("a").is_none(), "an insert that was never polled has an effect");
+    for entry in [old, new] {
+        assert_eq!(backend.insert_now(entry.clone()).unwrap(), Admission::Stored);
+        assert!(backend.get_now("a").unwrap().is_same(&entry));
+    }
 }
 
 #[test]
@@ -123,7 +127,7 @@ fn a_clear_shows_nothing_from_its_first_step_on_and_lets_others_run() {
         hold(&*backend, &later);
         let ((), n) = polled(async { clear.await.unwrap() });
         assert!((30..50).contains(&n), "{n} steps");
-        assert!(backend.peek("key/1").unwrap().is_same(&later));
+        assert!(backend.get_now("key/1").unwrap().is_same(&later));
         assert_eq!(recount(&*backend, keys.iter().map(String::as_str)), 1);
     }
 }

@@ -165,7 +165,7 @@ pub(crate) fn entry_with(
 #[track_caller]
 pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = &'a str>) -> u64 {
     let (mut entries, mut bytes) = (0, 0);
-    for held in keys.into_iter().filter_map(|key| backend.peek(key)) {
+    for held in keys.into_iter().filter_map(|key| backend.get_now(key)) {
         entries += 1;
         bytes += held.weight();
     }
@@ -203,7 +203,7 @@ impl Drop for Looks {
         let Some(backend) = self.backend.upgrade() else { return };
         let (sender, looked) = mpsc::channel();
         std::thread::spawn(move || {
-            backend.peek("other");
+            backend.get_now("other");
             sender.send(()).ok();
         });
         // The wait ends by itself only when the test fails.

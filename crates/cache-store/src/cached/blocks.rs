@@ -89,7 +89,7 @@ impl Blocks {
     /// The same, if the backend need not be waited for.
     pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
-        if let Some(block) = self.accept(self.peek(&key), snapshot, start) {
+        if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
         }
         let landing =
@@ -107,9 +107,10 @@ impl Blocks {
         self.n_landed.load(Ordering::Acquire)
     }
 
-    /// What the backend shows under `key`.
+    /// Returns the entry under `key`, for a look that is no use of it.
     pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
-        match self.peek(key) {
+        let peek = || self.backend.peek(key);
+        match catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed()) {
             None => self.get(key).await,
             shown => shown,
         }
@@ -128,8 +129,13 @@ impl Blocks {
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
         let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else { return };
-        // Within, so that a panic is caught also where the call itself does the work.
-        let insert = async { (*self.backend).insert(entry).await };
+        // Within, so that a panic of either call is caught.
+        let insert = async {
+            match self.backend.insert_now(entry) {
+                Ok(admission) => Ok(admission),
+                Err(entry) => self.backend.insert(entry).await,
+            }
+        };
         let admission = AssertUnwindSafe(insert).catch_unwind().await;
         self.counters.add_refused(&admission);
         let is_error = !matches!(admission, Ok(Ok(_)));
@@ -201,9 +207,9 @@ impl Blocks {
         Some(shown.body().clone())
     }
 
-    fn peek(&self, key: &str) -> Option<Entry> {
-        let peek = || self.backend.peek(key);
-        catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed())
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        let get_now = || self.backend.get_now(key);
+        catch_unwind(AssertUnwindSafe(get_now)).unwrap_or_else(|_| self.failed())
     }
 
     async fn get(&self, key: &str) -> Option<Entry> {

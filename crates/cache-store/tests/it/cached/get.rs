@@ -376,6 +376,10 @@ struct Counting {
 
 #[async_trait::async_trait]
 impl Backend for Counting {
+    fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
         None
     }

@@ -62,6 +62,10 @@ pub(super) struct Small;
 
 #[async_trait::async_trait]
 impl Backend for Small {
+    fn get_now(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _: &str) -> Option<Entry> {
         None
     }

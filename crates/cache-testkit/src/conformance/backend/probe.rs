@@ -1,6 +1,14 @@
 //! A backend, called as its contract says, whose every call is bounded and may not panic.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
@@ -14,6 +22,7 @@ pub(super) struct Probe {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) can: Capabilities,
     calls: Calls,
+    n_inserts: Arc<AtomicU64>,
 }
 
 /// A call that a rule drops half-way.
@@ -27,7 +36,7 @@ pub(super) enum Call<'a> {
 
 impl Probe {
     pub(super) fn new(backend: Arc<dyn Backend>, can: Capabilities, calls: Calls) -> Self {
-        Self { backend, can, calls }
+        Self { backend, can, calls, n_inserts: Arc::default() }
     }
 
     /// The backend itself: `Arc` would call it when polled, whatever it does when called.
@@ -58,7 +67,29 @@ impl Probe {
 
     /// What became of the entry; `None` for an error, after which the caller is to remove the key.
     pub(super) async fn insert_alone(&self, entry: &Entry) -> Result<Option<Admission>, Fault> {
+        // Both ways in which a caller may store.
+        if self.n_inserts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
+            && let Ok(admission) = self.insert_now(entry)?
+        {
+            return Ok(Some(admission));
+        }
+        self.insert_later(entry).await
+    }
+
+    /// What became of the entry, by `insert`; `None` for an error.
+    pub(super) async fn insert_later(&self, entry: &Entry) -> Result<Option<Admission>, Fault> {
         self.call(Inserting(entry), || self.inner().insert(entry.clone())).await
+    }
+
+    /// What became of the entry, or `Err` where it was handed back.
+    pub(super) fn insert_now(&self, entry: &Entry) -> Result<Result<Admission, Entry>, Fault> {
+        let name = format!("`insert_now` of {}", Shown(Some(entry)));
+        match self.calls.returned(&name, || self.inner().insert_now(entry.clone()))? {
+            Err(back) if !back.is_same(entry) => {
+                Err(format!("{name} hands {} back; expected the entry that it was given", Shown(Some(&back))))
+            }
+            inserted => Ok(inserted),
+        }
     }
 
     /// Whether there was one. A backend that may fail is asked again until it does not.
@@ -70,16 +101,28 @@ impl Probe {
         self.insist("`clear()`", || self.inner().clear()).await
     }
 
+    pub(super) async fn close(&self) -> Result<(), Fault> {
+        self.insist("`close()`", || self.inner().close()).await
+    }
+
     pub(super) async fn sweep(&self, now: Moment) -> Result<(), Fault> {
         self.insist(format!("`sweep({now:?})`"), || self.inner().sweep(now)).await
     }
 
-    /// What is shown to one who looks as the contract says: at hand, and then by waiting.
+    /// What a look-up shows, made as the contract says: without waiting, and then by waiting.
     pub(super) async fn look_up(&self, key: &str) -> Result<Option<Entry>, Fault> {
-        match self.peek(key)? {
+        match self.get_now(key)? {
             None => self.get(key).await,
             shown => Ok(shown),
         }
+    }
+
+    pub(super) fn get_now(&self, key: &str) -> Result<Option<Entry>, Fault> {
+        self.calls.returned(format!("`get_now({})`", Short(key)), || self.inner().get_now(key))
+    }
+
+    pub(super) fn contains(&self, key: &str) -> Result<Option<bool>, Fault> {
+        self.calls.returned(format!("`contains({})`", Short(key)), || self.inner().contains(key))
     }
 
     pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>, Fault> {

@@ -165,7 +165,8 @@ async fn itself(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *Memory backends answer in `peek`, and only there.* Left out for a backend that waits.
+/// *Memory backends answer in `get_now` and `peek`, and only there.* Left out for a backend that
+/// waits.
 ///
 /// # Errors
 ///
@@ -183,8 +184,8 @@ async fn at_hand(suite: &Suite) -> Result<(), Fault> {
     match backend.get("a").await? {
         None => Ok(()),
         Some(shown) => Err(format!(
-            "`get(\"a\")` shows {}; expected nothing, since `peek` has shown it. A backend whose `get` shows more \
-             than its `peek` declares `waits`",
+            "`get(\"a\")` shows {}; expected nothing, since `get_now` has shown it. A backend whose \
+             `get` shows more than its `get_now` declares `waits`",
             Shown(Some(&shown))
         )),
     }

@@ -55,7 +55,7 @@ impl Walk {
             0..12 => return self.insert(key).await,
             12..17 => {
                 self.probe.look_up(&name).await?;
-                format!("`peek({name:?})`")
+                format!("a look-up of {name:?}")
             }
             17..20 => {
                 self.n_left += u64::from(self.probe.remove(&name).await?);
@@ -164,6 +164,15 @@ impl Crowd {
             self.come_one(backend).await?;
         }
         Ok(())
+    }
+
+    /// Inserts one more, unless all have come. Whether it did.
+    pub(super) async fn come_next(&mut self, backend: &Probe) -> Result<bool, Fault> {
+        if self.n_came == self.n {
+            return Ok(false);
+        }
+        self.come_one(backend).await?;
+        Ok(true)
     }
 
     async fn come_one(&mut self, backend: &Probe) -> Result<(), Fault> {
