@@ -31,7 +31,7 @@ use crate::{Entry, Moment, Result};
 /// * `contains` agrees with the look-ups, or returns `None`;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
 /// * a look-up shows what was inserted under that very key, and says of it what the inserted entry
-///   said: key, body, version, attributes, [`Identity`](crate::Identity) and [`Keep`](crate::Keep);
+///   said: key, body, version, attributes, [`Namespace`](crate::Namespace) and [`Storability`](crate::Storability);
 /// * while no call is under way, the entries are within the limits, and `usage` is exact.
 ///
 /// It may lose any entry at any time: that changes cost, never an answer. It need not look at the
@@ -120,7 +120,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Returns how full the backend is, and how many entries have left it so far.
     fn usage(&self) -> Usage;
 
-    /// Returns how many of the stored entries are negative ([`Entry::is_absent`]): they remember
+    /// Returns how many of the stored entries are negative ([`Entry::is_negative`]): they remember
     /// that there is no object, and take memory like others, but are no copies. Default: zero, with
     /// which a cache counts them among its copies.
     fn negative_entries(&self) -> u64 {
@@ -135,13 +135,13 @@ pub enum Admission {
     /// It is held.
     Stored,
     /// It is not held.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// Why an entry was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum Rejection {
     /// It weighs more than the whole backend may hold.
     TooLarge,
     /// The eviction policy named the newcomer itself as the one to leave.
@@ -161,13 +161,13 @@ pub struct Usage {
     pub capacity_bytes: Option<u64>,
     /// The most entries that may be held; `None` without a limit.
     pub capacity_entries: Option<u64>,
-    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_absent`]) are not
+    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_negative`]) are not
     /// counted, here and below: a cache tells its users how many copies have left.
     pub evicted: u64,
     /// Entries dropped because they had expired, since the start.
     pub expired: u64,
     /// Entries refused, since the start.
-    pub refused: u64,
+    pub rejected: u64,
 }
 
 #[async_trait]

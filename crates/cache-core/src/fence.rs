@@ -77,7 +77,7 @@ impl Epochs {
         // covers an outage, so no floor need void it; and its version makes that request a conditional one.
         // An entry of an earlier process has no epoch and is revalidated before it is served.
         // mutant: unstamped_is_not_void
-        if entry.vouched_at().is_none() && entry.epoch() == NO_EPOCH {
+        if entry.validated_at().is_none() && entry.epoch() == NO_EPOCH {
             return false;
         }
         let epoch = entry.epoch();

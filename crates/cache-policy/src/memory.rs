@@ -24,7 +24,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Cost, Entry, EvictionPolicy, Limits, Moment, Refusal, Removal, Result, Usage,
+    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause, Result,
+    Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -145,9 +146,9 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let cost = cost_of(&newcomer, hash);
         let now = cost.now;
         if cost.weight > self.limits.weight {
-            let is_copy = !newcomer.is_absent();
+            let is_copy = !newcomer.is_negative();
             self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
-            return Put::Done(Admission::Refused(Refusal::TooLarge));
+            return Put::Done(Admission::Rejected(Rejection::TooLarge));
         }
         if self.is_large(cost.weight) {
             return self.put_large(home, newcomer, cost);
@@ -172,7 +173,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         };
         drop(replaced);
         match (left, crowding) {
-            (Some((_, Removal::Refused)), _) => Put::Done(Admission::Refused(Refusal::Policy)),
+            (Some((_, RemovalCause::Rejected)), _) => Put::Done(Admission::Rejected(Rejection::Policy)),
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
@@ -198,7 +199,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
     /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
     /// and nothing is brought back that was removed meanwhile.
-    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: Cost) -> Put<'a, P> {
+    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
         let (replaced, left, is_refused) = {
             let mut shard = self.write(home);
             let arrival = Change::insert(&newcomer);
@@ -212,13 +213,13 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             {
                 change = change.minus(&victim);
                 left.push((victim, why));
-                if why == Removal::Refused {
+                if why == RemovalCause::Rejected {
                     break;
                 }
             }
-            let is_refused = left.last().is_some_and(|(_, why)| *why == Removal::Refused);
+            let is_refused = left.last().is_some_and(|(_, why)| *why == RemovalCause::Rejected);
             if is_refused {
-                for (victim, _) in left.extract_if(.., |(_, why)| *why == Removal::Evicted) {
+                for (victim, _) in left.extract_if(.., |(_, why)| *why == RemovalCause::Evicted) {
                     change = change.plus(&victim);
                     let (_, hash) = self.home(victim.key_bytes());
                     let cost = cost_of(&victim, hash);
@@ -231,7 +232,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         };
         drop((replaced, left));
         if is_refused {
-            return Put::Done(Admission::Refused(Refusal::Policy));
+            return Put::Done(Admission::Rejected(Rejection::Policy));
         }
         Room::new(self, home, newcomer, cost, true).begin()
     }
@@ -293,7 +294,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
         self.apply(locked, Change::default().minus(&left));
-        Some(locked.tally.left((left, Removal::Expired)).0)
+        Some(locked.tally.left((left, RemovalCause::Expired)).0)
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
@@ -433,7 +434,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: sum(|tally| &tally.evicted),
             expired: sum(|tally| &tally.expired),
-            refused: sum(|tally| &tally.refused),
+            rejected: sum(|tally| &tally.refused),
         }
     }
 
@@ -455,7 +456,7 @@ struct Room<'a, P: EvictionPolicy> {
     backend: &'a MemoryBackend<P>,
     home: &'a Locked<P>,
     newcomer: Entry,
-    cost: Cost,
+    cost: EntryInfo,
     /// The policy was asked about it, and is not asked again.
     is_admitted: bool,
     admission: Admission,
@@ -467,7 +468,7 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         backend: &'a MemoryBackend<P>,
         home: &'a Locked<P>,
         newcomer: Entry,
-        cost: Cost,
+        cost: EntryInfo,
         is_admitted: bool,
     ) -> Self {
         let admission = Admission::Stored;
@@ -496,15 +497,15 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         for _ in 0..STEP {
             let Some(full) = self.backend.shard_to_shrink(self.home) else { return true };
             // Nobody, if others emptied the shard meanwhile: look again.
-            if let Some((_, Removal::Refused)) = self.evict_one(full) {
-                self.admission = Admission::Refused(Refusal::Policy);
+            if let Some((_, RemovalCause::Rejected)) = self.evict_one(full) {
+                self.admission = Admission::Rejected(Rejection::Policy);
             }
         }
         self.is_done = false;
         false
     }
 
-    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, Removal)> {
+    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, RemovalCause)> {
         let mut shard = self.backend.write(full);
         let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
             Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
@@ -541,15 +542,15 @@ impl<P: EvictionPolicy> Room<'_, P> {
 impl<P: EvictionPolicy> Drop for Room<'_, P> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.take_newcomer(|newcomer| self.home.tally.count(newcomer, Removal::Refused));
+            self.take_newcomer(|newcomer| self.home.tally.count(newcomer, RemovalCause::Rejected));
         }
     }
 }
 
 /// What a policy is told of an entry whose key has this hash.
-fn cost_of(entry: &Entry, hash: u64) -> Cost {
-    let now = entry.vouched_at().unwrap_or(Moment::from_nanos(0));
-    Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
+fn cost_of(entry: &Entry, hash: u64) -> EntryInfo {
+    let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
+    EntryInfo { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
 }
 
 impl<P> fmt::Debug for MemoryBackend<P> {
@@ -577,21 +578,21 @@ impl Tally {
         }
     }
 
-    fn left(&self, victim: (Entry, Removal)) -> (Entry, Removal) {
+    fn left(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
         self.count(&victim.0, victim.1);
         victim
     }
 
     /// Counts why `entry` left, unless it is negative.
-    fn count(&self, entry: &Entry, why: Removal) {
-        if entry.is_absent() {
+    fn count(&self, entry: &Entry, why: RemovalCause) {
+        if entry.is_negative() {
             return;
         }
         add(
             match why {
-                Removal::Refused => &self.refused,
-                Removal::Expired => &self.expired,
-                Removal::Evicted | Removal::Removed => &self.evicted,
+                RemovalCause::Rejected => &self.refused,
+                RemovalCause::Expired => &self.expired,
+                RemovalCause::Evicted | RemovalCause::Removed => &self.evicted,
             },
             1,
         );
@@ -600,7 +601,7 @@ impl Tally {
 
 impl Change {
     fn insert(newcomer: &Entry) -> Self {
-        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_absent().into() }
+        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_negative().into() }
     }
 
     fn plus(self, restored: &Entry) -> Self {
@@ -616,7 +617,7 @@ impl Change {
         Self {
             entries: self.entries - 1,
             bytes: self.bytes - signed(left.weight()),
-            negative: self.negative - i64::from(left.is_absent()),
+            negative: self.negative - i64::from(left.is_negative()),
         }
     }
 }

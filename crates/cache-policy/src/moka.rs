@@ -20,7 +20,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Limits, Moment, Refusal, Result, Usage};
+use cache_core::{Admission, Backend, Entry, Limits, Moment, Rejection, Result, Usage};
 use foldhash::quality::RandomState;
 
 use ::moka::{notification::RemovalCause, sync::Cache};
@@ -129,11 +129,11 @@ impl MokaBackend {
 
     fn put(&self, newcomer: Entry) -> Admission {
         let key: Box<str> = newcomer.key().into();
-        let is_copy = !newcomer.is_absent();
+        let is_copy = !newcomer.is_negative();
         if self.charge.of_entry(&newcomer) > self.charge.capacity {
             self.cache.invalidate(&*key);
             count_if(is_copy, &self.tally.too_large);
-            return Admission::Refused(Refusal::TooLarge);
+            return Admission::Rejected(Rejection::TooLarge);
         }
         let _alone = self.alone();
         let generation = self.generation.load(Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl MokaBackend {
             Admission::Stored
         } else {
             count_if(is_copy, &self.tally.refused);
-            Admission::Refused(Refusal::Policy)
+            Admission::Rejected(Rejection::Policy)
         }
     }
 
@@ -161,7 +161,7 @@ impl MokaBackend {
             }
         }
         if let Some(held) = self.cache.remove(newcomer) {
-            count_if(!held.entry.is_absent(), &self.tally.dropped);
+            count_if(!held.entry.is_negative(), &self.tally.dropped);
         }
     }
 
@@ -244,7 +244,7 @@ impl Backend for MokaBackend {
         // What a `clear` left behind whose future was dropped goes with the rest.
         let is_over = |held: &Held| has_expired(held) || !self.is_shown(held);
         let count_expired = |held: &Held| {
-            count_if(self.is_shown(held) && !held.entry.is_absent(), &self.tally.expired);
+            count_if(self.is_shown(held) && !held.entry.is_negative(), &self.tally.expired);
         };
         self.remove_each(is_over, count_expired).await;
         Ok(())
@@ -260,7 +260,7 @@ impl Backend for MokaBackend {
             capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: total(&self.tally.dropped).saturating_sub(refused),
             expired: total(&self.tally.expired),
-            refused: refused + total(&self.tally.too_large),
+            rejected: refused + total(&self.tally.too_large),
         }
     }
 
@@ -365,16 +365,16 @@ impl Tally {
     fn note_arrival(&self, entry: &Entry) {
         self.entries.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(entry.weight(), Ordering::Relaxed);
-        count_if(entry.is_absent(), &self.negative);
+        count_if(entry.is_negative(), &self.negative);
     }
 
     fn note_departure(&self, entry: &Entry, cause: RemovalCause) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(entry.weight(), Ordering::Relaxed);
-        if entry.is_absent() {
+        if entry.is_negative() {
             self.negative.fetch_sub(1, Ordering::Relaxed);
         }
-        count_if(cause == RemovalCause::Size && !entry.is_absent(), &self.dropped);
+        count_if(cause == RemovalCause::Size && !entry.is_negative(), &self.dropped);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Refusal, Result, Usage};
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Rejection, Result, Usage};
 
 use crate::{Gate, random::Random};
 
@@ -72,7 +72,7 @@ impl Backend for MapBackend {
     async fn sweep(&self, now: Moment) -> Result<()> {
         let mut entries = self.lock();
         let n_copies = |entries: &HashMap<String, Entry>| {
-            entries.values().filter(|entry| !entry.is_absent()).count() as u64
+            entries.values().filter(|entry| !entry.is_negative()).count() as u64
         };
         let before = n_copies(&entries);
         entries.retain(|_, entry| entry.expires_at().is_none_or(|at| now < at));
@@ -91,7 +91,7 @@ impl Backend for MapBackend {
     }
 
     fn negative_entries(&self) -> u64 {
-        self.lock().values().filter(|entry| entry.is_absent()).count() as u64
+        self.lock().values().filter(|entry| entry.is_negative()).count() as u64
     }
 }
 
@@ -169,7 +169,7 @@ impl Backend for WaitingBackend {
         let drawn = self.wait().await;
         let admission = if self.is_spoiled(drawn) {
             self.inner.remove(entry.key()).await?;
-            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Refused(Refusal::Unavailable)) }
+            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Rejected(Rejection::Unavailable)) }
         } else {
             self.inner.insert(entry).await
         };

@@ -48,7 +48,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a head is held whatever its tag says",
             edits: &[Edit::replace(
                 "head_has_strong_tag",
-                "            && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable",
+                "            && self.settings.strength.keep(&version, sent_at, false) == Storability::Revalidatable",
                 "",
             )],
         },
@@ -199,7 +199,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a read that begins anew asks for no new head",
             edits: &[Edit::replace(
                 "restart_marks_head",
-                "self.heads.expire(&head::key_of(location)).await",
+                "self.heads.mark_stale(&head::key_of(location)).await",
                 "location",
             )],
         },
@@ -334,7 +334,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a copy of another version than an answer showed is not marked",
-            edits: &[Edit::replace("marks_older_copy", ".inspect(Entry::mark)", "")],
+            edits: &[Edit::replace("marks_older_copy", ".inspect(Entry::mark_stale)", "")],
         },
         ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
     ),

@@ -135,7 +135,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "publishes_then_wakes",
             "        let landed = match",
-            "        if let Ok(Validation::Changed(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
+            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
         )],
     },
     Mutant {
@@ -211,7 +211,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace("put_is_alone", " && state.writes == 1", ""), Edit::delete("put_was_alone")],
     },
     Mutant {
-        name: "an answer is vouched for when it came, not when it was asked for",
+        name: "an answer is validated when it came, not when it was asked for",
         edits: &[Edit::replace(
             "validated_at_sending",
             "let question",
@@ -219,7 +219,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         )],
     },
     Mutant {
-        name: "a put's entry is vouched for when the answer came",
+        name: "a put's entry is validated when the answer came",
         edits: &[Edit::replace(
             "put_validated_at_sending",
             "write.publish(entry, sent_at",
@@ -269,12 +269,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "the mark of expire is not looked at",
         edits: &[Edit::replace(
             "must_revalidate_mark",
-            "let is_vouched_for = self.vouched & MARK == 0;\n        is_vouched_for && self.age(now",
-            "self.vouched_at().is_some() && now.as_nanos().saturating_sub(self.vouched & !MARK",
+            "let is_validated = self.validated & MUST_REVALIDATE == 0;\n        is_validated && self.age(now",
+            "self.validated_at().is_some() && now.as_nanos().saturating_sub(self.validated & !MARK",
         )],
     },
     Mutant {
-        name: "what a medium brings back passes for vouched for",
+        name: "what a medium brings back passes for validated",
         edits: &[Edit::replace("no_stamp_by_default", "NEVER", "0")],
     },
     Mutant {
@@ -396,7 +396,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a void negative entry counts as a copy",
-        edits: &[Edit::replace("void_copy", ": !entry.is_absent()", ": true")],
+        edits: &[Edit::replace("void_copy", ": !entry.is_negative()", ": true")],
     },
     Mutant {
         name: "clears that overlap count each copy twice",

@@ -23,7 +23,7 @@ use super::{
     trace::Cause,
 };
 use crate::{
-    Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
+    Entry, Error, ErrorKind, Key, Moment, Result, Storability, Validation, Validator,
     fence::Epoch,
     stats::{Count, Op},
     sync::MutexGuard,
@@ -32,7 +32,7 @@ use crate::{
 /// What a flight brought its waiters.
 #[derive(Debug, Clone)]
 pub(super) enum Landed {
-    /// An entry, vouched for by a question asked at the moment.
+    /// An entry, validated by a question asked at the moment.
     Entry(Entry, Status, Moment),
     Failed(Error),
 }
@@ -93,10 +93,10 @@ impl<V: Validator + ?Sized> Flight<V> {
             },
         };
         let asked_at = self.shared.clock.now();
-        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_negative());
         let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
         let known = held_copy.filter(|_| !expired);
-        let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
+        let pinned = known.clone().filter(|entry| entry.storability() == Storability::Revalidatable);
 
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
         // The object may change after the store read it, so age counts from sending.
@@ -166,7 +166,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             let outcome = Outcome::of_read(&answer, question.pinned.as_ref(), &*self.shared.origin);
             request.end(outcome, n_joined);
         }
-        if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
+        if let (Ok(Validation::NotModified), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at, permit);
             self.left = true;
             return landed;
@@ -217,7 +217,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
         // mutant: renews_unfenced
         if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {
-            if pinned.vouched_at().is_some() {
+            if pinned.validated_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
                 // From a medium that outlives the process: nobody has said how long it lives.
@@ -233,12 +233,12 @@ impl<V: Validator + ?Sized> Flight<V> {
         match answer? {
             // A 304 to a request without a condition names no version.
             // mutant: unasked_not_modified
-            Validation::Unchanged if question.pinned.is_none() => Err(Error::new(
+            Validation::NotModified if question.pinned.is_none() => Err(Error::new(
                 ErrorKind::Other,
                 "the validator answered \"unchanged\" although nothing was held; its origin answers a 304 to a \
                  question without a tag",
             )),
-            Validation::Changed(entry) if entry.key() != self.tracked.key.as_str() => {
+            Validation::Modified(entry) if entry.key() != self.tracked.key.as_str() => {
                 Err(Error::new(ErrorKind::Other, "the validator answered about another key"))
             }
             answer => Ok(answer),
@@ -384,7 +384,7 @@ impl<V: ?Sized> Drop for Flight<V> {
 
 /// The version that an answer brought.
 fn changed(answer: &Validation) -> Option<&Entry> {
-    if let Validation::Changed(entry) = answer { Some(entry) } else { None }
+    if let Validation::Modified(entry) = answer { Some(entry) } else { None }
 }
 
 /// What was asked.
@@ -405,8 +405,8 @@ impl Question {
     /// What the waiters get of an answer that is not kept.
     fn landed<V: ?Sized>(&self, shared: &Shared<V>, key: &Key, answer: Result<Validation>) -> Landed {
         match answer {
-            Ok(Validation::Changed(entry)) => self.brings(own(shared, entry)),
-            Ok(Validation::Unchanged | Validation::Gone) => Landed::Failed(absent().with_key(key)),
+            Ok(Validation::Modified(entry)) => self.brings(own(shared, entry)),
+            Ok(Validation::NotModified | Validation::NotFound) => Landed::Failed(absent().with_key(key)),
             Err(error) => Landed::Failed(error.with_key(key)),
         }
     }
@@ -436,8 +436,8 @@ async fn publish<V: ?Sized>(
 ) -> Landed {
     let asked_at = question.asked_at;
     let entry = match answer {
-        Ok(Validation::Changed(entry)) => own(shared, entry),
-        Ok(Validation::Unchanged | Validation::Gone) => {
+        Ok(Validation::Modified(entry)) => own(shared, entry),
+        Ok(Validation::NotModified | Validation::NotFound) => {
             // The store reported that the object is gone: its copy must not be served again.
             // mutant: drops_not_found
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
@@ -454,8 +454,8 @@ async fn publish<V: ?Sized>(
     };
     // A fenced response may be older than a finished write and must not be stored.
     // mutant: stores_unfenced
-    if fenced || entry.keep() == Keep::Never {
-        if entry.keep() == Keep::Never {
+    if fenced || entry.storability() == Storability::NoStore {
+        if entry.storability() == Storability::NoStore {
             shared.count(Count::Unvalidatable);
         }
         // The response shows another version, so the older entry goes even if nothing replaces it.
@@ -506,7 +506,7 @@ async fn remember_absence<V: ?Sized>(
         return;
     }
     let identity = Some(shared.settings.identity);
-    let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
+    let absence = Entry::builder(key, Default::default()).namespace(identity).absent().build();
     let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
     let (now, swept_at) = (shared.clock.now(), shared.sweeper.swept_at());
     if !shared.absences.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {

@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt as _;
 
 use super::Shared;
-use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Refusal, Result, stats::Count};
+use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, stats::Count};
 
 /// What is held of a key.
 #[derive(Default)]
@@ -79,7 +79,7 @@ impl<V: ?Sized> Shared<V> {
     fn is_own(&self, entry: &Entry) -> bool {
         // A shared backend may hold the same key of another store.
         // mutant: own_namespace
-        entry.identity() == Some(self.settings.identity)
+        entry.namespace() == Some(self.settings.identity)
     }
 
     /// Looks up `key`. A backend that fails holds nothing.
@@ -91,7 +91,7 @@ impl<V: ?Sized> Shared<V> {
         match shown {
             // A negative entry has no body, so a void one is not a copy.
             // mutant: void_copy
-            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_absent() },
+            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_negative() },
             entry => Held { entry, void: false },
         }
     }
@@ -99,7 +99,7 @@ impl<V: ?Sized> Shared<V> {
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
-            let (bytes, is_copy) = (entry.body().len(), !entry.is_absent());
+            let (bytes, is_copy) = (entry.body().len(), !entry.is_negative());
             // Within, so that a panic of either call is caught.
             let insert = async {
                 match self.backend.insert_now(entry) {
@@ -109,7 +109,7 @@ impl<V: ?Sized> Shared<V> {
             };
             let why = match self.backend_call(insert).await {
                 Ok(Admission::Stored) => return,
-                Ok(Admission::Refused(why)) => Some(why),
+                Ok(Admission::Rejected(why)) => Some(why),
                 Err(_) => None,
             };
             if is_copy {
@@ -132,8 +132,8 @@ impl<V: ?Sized> Shared<V> {
             Ok(false) => Dropped::Nothing,
             Ok(true) => match shown {
                 Some(entry) if !self.is_own(&entry) => Dropped::Nothing,
-                Some(entry) if entry.is_absent() => {
-                    entry.vouched_at().map_or(Dropped::Nothing, Dropped::Absence)
+                Some(entry) if entry.is_negative() => {
+                    entry.validated_at().map_or(Dropped::Nothing, Dropped::Absence)
                 }
                 Some(entry) if entry.has_expired(self.clock.now()) => Dropped::Expired,
                 _ => Dropped::Copy,
@@ -153,13 +153,13 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// A body of so many bytes is not kept: the backend has said why, or failed.
-    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Refusal>) {
+    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
-            Some(Refusal::TooLarge) => Count::RefusedTooLarge,
-            Some(Refusal::Policy) => Count::RefusedByPolicy,
-            Some(Refusal::Unavailable) | None => Count::RefusedByBackend,
+            Some(Rejection::TooLarge) => Count::RefusedTooLarge,
+            Some(Rejection::Policy) => Count::RefusedByPolicy,
+            Some(Rejection::Unavailable) | None => Count::RefusedByBackend,
         });
-        let (now, _) = self.clock.window();
+        let (now, _) = self.clock.coarse_bounds();
         self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
     }
 

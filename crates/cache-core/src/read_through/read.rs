@@ -35,9 +35,9 @@ pub(super) async fn read<V: Validator + ?Sized>(
 ) -> Result<Served> {
     // The cheap clock: most reads that get here wait for less than reading the precise one twice
     // costs.
-    let (begun, _) = shared.clock.window();
+    let (begun, _) = shared.clock.coarse_bounds();
     let waited = || {
-        let (now, _) = shared.clock.window();
+        let (now, _) = shared.clock.coarse_bounds();
         shared.counters.add_wait(now.saturating_since(begun));
         now
     };
@@ -108,7 +108,7 @@ async fn approach<'a, V: Validator + ?Sized>(
             match shared.usable(key, entry, freshness)? {
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
-                    let (now, _) = shared.clock.window();
+                    let (now, _) = shared.clock.coarse_bounds();
                     shared.warnings.stale(&shared.settings.name, shared.shown(key), served.age(), None, now);
                     refresh(shared, &tracked, held, &seen, now);
                     // Nothing else that the reader does may let a task run: it is ready at every poll, and may be
@@ -309,11 +309,11 @@ async fn cover<V: ?Sized>(
 ) -> Result<Served> {
     if error.is_outage() {
         // Looked up now: what was dropped since the question was sent is not served.
-        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_absent()) {
+        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
-                let vouched_at = entry.vouched_at();
-                let served = Served::new(entry, Status::Stale, vouched_at, now);
+                let validated_at = entry.validated_at();
+                let served = Served::new(entry, Status::Stale, validated_at, now);
                 shared.warnings.stale(
                     &shared.settings.name,
                     shared.shown(key),

@@ -26,7 +26,7 @@ use super::{
     trace::{Cause, in_caller_span},
 };
 use crate::{
-    Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
+    Error, ErrorKind, Key, Moment, Origin, PutCondition, Result, Storability, Validator, Version,
     fence::{Epoch, Epochs},
     stats::{Count, Op},
 };
@@ -324,7 +324,7 @@ impl<V: ?Sized> Write<V> {
             return;
         };
         match shared.find(key).await {
-            Ok(Some(entry)) => entry.mark(),
+            Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.
             Err(_) => shared.epochs.raise_key(key),
@@ -334,7 +334,7 @@ impl<V: ?Sized> Write<V> {
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
-        if entry.keep() == Keep::Never {
+        if entry.storability() == Storability::NoStore {
             self.shared.count(Count::Unvalidatable);
             return;
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cache_core::{Admission, EvictionPolicy, Limits, Pressure, Slot};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_core::{Admission, EvictionPolicy, EvictionReason, Limits, Slot};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 use cache_testkit::conformance::{Outcome, backend, policy};
 
 use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
@@ -20,7 +20,7 @@ macro_rules! for_every_policy {
         $check("Gdsf", false, Gdsf::new());
         $check("Gdsf, saving bytes", false, Gdsf::saving_bytes());
         $check("Adaptive", false, Adaptive::new());
-        $check("Adaptive, saving bytes", false, Adaptive::new().saving(Saving::Bytes));
+        $check("Adaptive, saving bytes", false, Adaptive::new().optimize_for(Objective::ByteHitRatio));
         $check("Ttl<Fifo>", true, Ttl::new(Fifo::new()));
         $check("Ttl<Lru>", true, Ttl::new(Lru::new()));
         $check("Ttl<Lfu>", true, Ttl::new(Lfu::new()));
@@ -121,11 +121,11 @@ fn a_hit_of_a_slot_that_is_free_is_harmless() {
             }
             slots.insert(&mut policy, None);
             if round % 3 > 0 {
-                let victim = slots.evict(&mut policy, at(round), Pressure::Full);
+                let victim = slots.evict(&mut policy, at(round), EvictionReason::Capacity);
                 assert!(victim.is_some(), "{name}");
             }
         }
-        while slots.evict(&mut policy, at(200), Pressure::Full).is_some() {}
+        while slots.evict(&mut policy, at(200), EvictionReason::Capacity).is_some() {}
         assert!(slots.0.is_empty(), "{name} leaves {slots:?}");
     }
     for_every_policy!(check);

@@ -7,9 +7,10 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Backend, Cost, Entry, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot,
+    Admission, Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment,
+    Rejection, RemovalCause, Slot,
 };
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
 use crate::world::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
@@ -54,7 +55,7 @@ macro_rules! for_every_policy {
         $check("Gdsf", &Gdsf::new());
         $check("Gdsf, saving bytes", &Gdsf::saving_bytes());
         $check("Adaptive", &Adaptive::new());
-        $check("Adaptive, saving bytes", &Adaptive::new().saving(Saving::Bytes));
+        $check("Adaptive, saving bytes", &Adaptive::new().optimize_for(Objective::ByteHitRatio));
         $check("Ttl<Adaptive>", &Ttl::new(Adaptive::new()));
         $check("refuses the 100th time", &Refuses::after(100));
         $check("refuses the 500th time", &Refuses::after(500));
@@ -165,7 +166,7 @@ fn a_large_entry_without_room_is_handed_back_before_anything_leaves() {
         assert!(backend.peek("large").is_none());
         // One that never fits needs no waiting.
         let too_large = backend.insert_now(entry("larger", 1 << 30)).unwrap();
-        assert_eq!(too_large, Admission::Refused(Refusal::TooLarge));
+        assert_eq!(too_large, Admission::Rejected(Rejection::TooLarge));
     }
 }
 
@@ -196,14 +197,17 @@ fn what_displaces_too_many_is_handed_back_uncounted() {
 #[test]
 fn what_comes_and_goes_between_the_steps_of_a_large_insert_is_as_always() {
     for shards in [1, 8] {
-        let backend = full(Adaptive::new().saving(Saving::Bytes), shards, 0);
+        let backend = full(Adaptive::new().optimize_for(Objective::ByteHitRatio), shards, 0);
         let keys = keys();
         let mut large_insert = (*backend).insert(large(90));
         let mut context = Context::from_waker(Waker::noop());
         let mut n = 0;
         while large_insert.as_mut().poll(&mut context).is_pending() {
             hold_or_refuse(&*backend, &format!("between/{n}"));
-            assert_eq!(insert(&*backend, &entry(&keys[n], 1 << 30)), Admission::Refused(Refusal::TooLarge));
+            assert_eq!(
+                insert(&*backend, &entry(&keys[n], 1 << 30)),
+                Admission::Rejected(Rejection::TooLarge)
+            );
             assert!(backend.get_now(&keys[n]).is_none());
             n += 1;
         }
@@ -227,7 +231,7 @@ fn what_has_expired_leaves_for_a_large_entry_also_if_that_is_refused() {
     }
     let body = vec![0; (capacity() / 2) as usize].into();
     let large = crate::world::entry_with("large", body, at(50), None);
-    assert_eq!(insert(&*backend, &large), Admission::Refused(Refusal::Policy));
+    assert_eq!(insert(&*backend, &large), Admission::Rejected(Rejection::Policy));
     assert_eq!((backend.usage().entries, totals(&*backend)), (N - 10, (0, 10, 1)));
     recount(&*backend, keys().iter().map(String::as_str));
 }
@@ -249,24 +253,24 @@ impl EvictionPolicy for Refuses {
     fn for_shard(&self, _: &Limits) -> Self {
         Self::after(self.after)
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         assert!(!self.slots.contains(&slot), "it is in use");
         self.n_left = self.after;
         self.slots.push_back(slot);
     }
-    fn on_restore(&mut self, slot: Slot, _: &Cost) {
+    fn on_restore(&mut self, slot: Slot, _: &EntryInfo) {
         assert!(!self.slots.contains(&slot), "it is in use");
         self.slots.push_back(slot);
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         let before = self.slots.len();
         self.slots.retain(|held| *held != slot);
         assert_eq!(self.slots.len() + 1, before, "it was in use");
     }
-    fn victim(&mut self, _: Moment, pressure: Pressure, _: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         self.n_left = self.n_left.saturating_sub(1);

@@ -1,6 +1,6 @@
 //! Both limits, at their edges.
 
-use cache_core::{Admission, Backend, ErrorKind, Refusal};
+use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::{Lru, MemoryBackend};
 
 use crate::world::{SUBJECTS, entry, hold, insert, recount, totals};
@@ -44,7 +44,7 @@ fn an_entry_as_large_as_the_capacity_is_held_and_one_byte_more_is_not() {
         let backend = &*(subject.build)(CAPACITY, None);
         hold(backend, &weighing("a", CAPACITY));
         assert_eq!(backend.usage().bytes, CAPACITY);
-        let refused = Admission::Refused(Refusal::TooLarge);
+        let refused = Admission::Rejected(Rejection::TooLarge);
         assert_eq!(insert(backend, &weighing("b", CAPACITY + 1)), refused, "{}", subject.name);
         assert_eq!(recount(backend, ["a", "b"]), 1);
         assert_eq!(totals(backend), (0, 0, 1));

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use cache_core::{Admission, Backend, ErrorKind, Refusal};
+use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::MokaBackend;
 
 use crate::world::{at, entry, expiring, hold, insert, polled, recount, remove, totals};
@@ -19,7 +19,7 @@ fn a_newcomer_that_moka_does_not_admit_is_refused_and_counted() {
             assert!(backend.get_now(key).is_some());
         }
     }
-    assert_eq!(insert(&backend, &entry("c", 10)), Admission::Refused(Refusal::Policy));
+    assert_eq!(insert(&backend, &entry("c", 10)), Admission::Rejected(Rejection::Policy));
     assert_eq!(recount(&backend, ["a", "b"]), 2);
     assert_eq!(totals(&backend), (0, 0, 1));
 }

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Waker},
 };
 
-use cache_core::{Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{
+    Admission, Backend, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause,
+    Slot,
+};
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
 use crate::world::{
@@ -77,17 +80,17 @@ impl EvictionPolicy for Told {
         shards.push(0);
         Self { shards: Arc::clone(&self.shards), shard: shards.len() - 1, slots: VecDeque::new() }
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         self.slots.push_back(slot);
         self.tell();
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         self.slots.retain(|held| *held != slot);
         self.tell();
     }
-    fn victim(&mut self, _: Moment, _: Pressure, _: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _: Moment, _: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
         self.slots.front().copied()
     }
 }

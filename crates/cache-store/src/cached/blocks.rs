@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Entry, Identity, Keep, Key};
+use cache_core::{Backend, Entry, Key, Namespace, Storability};
 use futures_util::FutureExt;
 use object_store::path::Path;
 
@@ -36,7 +36,7 @@ struct Landing {
 pub(super) struct Blocks {
     pub(super) counters: Counters,
     backend: Arc<dyn Backend>,
-    identity: Identity,
+    identity: Namespace,
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
     landing: Mutex<HashMap<Key, Landing>>,
@@ -46,7 +46,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// `size` is not zero.
-    pub(super) fn new(backend: Arc<dyn Backend>, identity: Identity, size: u64) -> Self {
+    pub(super) fn new(backend: Arc<dyn Backend>, identity: Namespace, size: u64) -> Self {
         Self {
             counters: Counters::default(),
             backend,
@@ -123,7 +123,7 @@ impl Blocks {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
-        Ok(entry.keep(Keep::Confirmable).identity(Some(self.identity)).build())
+        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
     }
 
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to be polled to its end.
@@ -186,7 +186,7 @@ impl Blocks {
 
     /// Whether `entry` is this cache's.
     pub(super) fn is_own(&self, entry: &Entry) -> bool {
-        entry.identity() == Some(self.identity)
+        entry.namespace() == Some(self.identity)
     }
 
     /// From now on nothing is held.

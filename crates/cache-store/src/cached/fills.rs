@@ -370,7 +370,7 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Identity, SystemClock};
+    use cache_core::{Namespace, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
@@ -383,7 +383,7 @@ mod tests {
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes())).e_tag("\"1\"").build();
         let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
-        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Identity::unique(), 5));
+        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
             let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();

@@ -26,7 +26,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Observation, Result, Validation, Validator};
+use cache_core::{
+    Clock, Entry, Error, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
+};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
@@ -269,7 +271,7 @@ impl Heads {
         let (range, is_head) = (form.range.clone(), form.head);
         let is_judged = !is_head && is_conditional(&form);
         // An age counts from here: what is written after this moment is newer than it.
-        let sent_at = self.clock.date();
+        let sent_at = self.clock.wall_time();
         let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
         let Ok(answer) = timeout(limit, self.fills.store.get_opts(&location, form)).await else {
             request.fail(ErrorKind::Timeout);
@@ -280,7 +282,7 @@ impl Heads {
             Err(error) => {
                 request.end(Some(&error));
                 return match error {
-                    object_store::Error::NotFound { .. } => Ok(Ok(Validation::Gone)),
+                    object_store::Error::NotFound { .. } => Ok(Ok(Validation::NotFound)),
                     error => Err(error),
                 };
             }
@@ -299,11 +301,12 @@ impl Heads {
             && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
             // A head without a tag that names its bytes cannot be revalidated.
             // mutant: head_has_strong_tag
-            && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
-        let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
+            && self.settings.strength.keep(&version, sent_at, false) == Storability::Revalidatable;
+        let keep = if is_fit { Storability::Revalidatable } else { Storability::NoStore };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
         let attributes = attributes_from_store(&answer.attributes);
-        let head = Entry::builder(key, size).version(version).attributes(attributes).keep(keep).build();
+        let head =
+            Entry::builder(key, size).version(version).attributes(attributes).storability(keep).build();
         if !is_fit {
             self.fills.blocks.counters.add(Count::PassedThrough, 1);
         }
@@ -315,7 +318,7 @@ impl Heads {
             }
         }
         let is_confirmed = is_fit && held.is_some_and(|held| is_alike(held, &head));
-        Ok(Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) }))
+        Ok(Ok(if is_confirmed { Validation::NotModified } else { Validation::Modified(head) }))
     }
 
     /// Leaves the bytes to the reader that wanted them.

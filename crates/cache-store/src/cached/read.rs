@@ -108,7 +108,7 @@ impl Shared {
         let key = head::key_of(location);
         // The head is served without a request only as the reader's freshness allows.
         // mutant: head_freshness
-        if let Some(served) = self.heads.get_fresh(&key, freshness) {
+        if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
             return Known::of(location, served).map_err(Unknown::Failed);
         }
         for _ in 0..OTHERS_MAX {
@@ -146,7 +146,7 @@ impl Shared {
         // A cache that was closed meanwhile will say so to the next question.
         // The head named a replaced version, so a new read must not use it unvalidated.
         // mutant: restart_marks_head
-        let _ = self.heads.expire(&head::key_of(location)).await;
+        let _ = self.heads.mark_stale(&head::key_of(location)).await;
     }
 
     /// The wrapped store answers.
@@ -313,7 +313,7 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served = shared.heads.get_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
+    let served = shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
     match known.judge(location, options) {
         Verdict::Serve => {}

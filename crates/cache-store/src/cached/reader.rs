@@ -315,7 +315,7 @@ impl Reader {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
                 // mutant: replaced_marks_head
-                let _ = self.shared.heads.expire(&head::key_of(location)).await;
+                let _ = self.shared.heads.mark_stale(&head::key_of(location)).await;
                 store_error(location, replaced())
             }
         }

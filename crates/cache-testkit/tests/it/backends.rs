@@ -8,7 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Keep, Key, Moment, Refusal, Result, Usage};
+use cache_core::{
+    Admission, Backend, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, Storability, Usage,
+};
 use cache_testkit::conformance::backend::{self, Capabilities, RULES, Suite};
 use tokio::task::yield_now;
 
@@ -285,23 +287,23 @@ impl Tiers {
     fn shown(&self, entry: Entry) -> Entry {
         let key = Key::parse(entry.key()).unwrap();
         let copy =
-            Entry::builder(&key, entry.body().clone()).version(entry.version()).identity(entry.identity());
+            Entry::builder(&key, entry.body().clone()).version(entry.version()).namespace(entry.namespace());
         match self.fault {
-            Fault::DropsAttributes => copy.keep(entry.keep()).build(),
+            Fault::DropsAttributes => copy.storability(entry.storability()).build(),
             Fault::DropsIdentity => {
-                let copy = copy.identity(None).keep(entry.keep());
+                let copy = copy.namespace(None).storability(entry.storability());
                 copy.attributes(entry.attributes().clone()).build()
             }
             Fault::ConfirmsWhatItShouldNot => {
-                copy.keep(Keep::Confirmable).attributes(entry.attributes().clone()).build()
+                copy.storability(Storability::Revalidatable).attributes(entry.attributes().clone()).build()
             }
             Fault::ForgetsStampsAfterAClear if self.state().was_cleared => {
-                copy.keep(entry.keep()).attributes(entry.attributes().clone()).build()
+                copy.storability(entry.storability()).attributes(entry.attributes().clone()).build()
             }
             Fault::ShowsCopies => {
-                let copy = copy.keep(entry.keep()).attributes(entry.attributes().clone());
-                match entry.vouched_at() {
-                    Some(at) => copy.vouched(at, None).build(),
+                let copy = copy.storability(entry.storability()).attributes(entry.attributes().clone());
+                match entry.validated_at() {
+                    Some(at) => copy.validated(at, None).build(),
                     None => copy.build(),
                 }
             }
@@ -315,14 +317,14 @@ impl Tiers {
         if self.is(Fault::RefusesAll) {
             state.take(&key, self.fault);
             state.refused += 1;
-            return Admission::Refused(Refusal::Policy);
+            return Admission::Rejected(Rejection::Policy);
         }
         if entry.weight() > self.capacity() && !self.is(Fault::HasNoLimit) {
             state.refused += 1;
             if !self.is(Fault::RefusesAndKeepsTheOldEntry) {
                 state.take(&key, self.fault);
             }
-            return Admission::Refused(Refusal::TooLarge);
+            return Admission::Rejected(Rejection::TooLarge);
         }
         if self.is(Fault::KeepsTheOldEntry) && state.upper.contains_key(&key) {
             return Admission::Stored;
@@ -410,7 +412,7 @@ impl State {
         for entry in self.upper.values_mut().chain(self.lower.values_mut()) {
             let key = Key::parse(entry.key()).unwrap();
             let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
-            let copy = copy.keep(entry.keep()).identity(entry.identity());
+            let copy = copy.storability(entry.storability()).namespace(entry.namespace());
             *entry = copy.attributes(entry.attributes().clone()).build();
         }
     }
@@ -633,7 +635,15 @@ impl Backend for Tiers {
             let (entries, bytes, evicted, expired, refused) =
                 (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
             let (capacity_bytes, capacity_entries) = (Some(0), Some(0));
-            return Usage { entries, bytes, capacity_bytes, capacity_entries, evicted, expired, refused };
+            return Usage {
+                entries,
+                bytes,
+                capacity_bytes,
+                capacity_entries,
+                evicted,
+                expired,
+                rejected: refused,
+            };
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
@@ -647,7 +657,7 @@ impl Backend for Tiers {
             capacity_entries: Some(ENTRIES_MAX as u64),
             evicted: state.evicted,
             expired: state.expired,
-            refused: state.refused,
+            rejected: state.refused,
         }
     }
 }

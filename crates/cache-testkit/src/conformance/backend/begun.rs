@@ -180,7 +180,7 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
                 let after = "after `ReadThrough::close` had returned";
                 let shown = backend.look_up(key.as_str()).await?;
                 // What outlives the process may be read back.
-                let is_read_back = |shown: &Entry| suite.can.outlives && shown.vouched_at().is_none();
+                let is_read_back = |shown: &Entry| suite.can.outlives && shown.validated_at().is_none();
                 if let Some(shown) = shown.filter(|shown| !is_read_back(shown)) {
                     backend.shows_nothing_but(key.as_str(), None, after).await?;
                     return Err(format!("{after}, a look-up shows {}", Shown(Some(&shown))));

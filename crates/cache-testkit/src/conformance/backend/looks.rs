@@ -4,7 +4,7 @@ use cache_core::{Admission, Entry};
 
 use super::{
     Fault, Suite,
-    probe::{Inserting, Probe, Shown, difference, entry, vouched},
+    probe::{Inserting, Probe, Shown, difference, entry, validated},
     walk::Crowd,
 };
 use crate::conformance::{Broken, Outcome, Short};
@@ -221,7 +221,7 @@ pub async fn a_closed_backend_shows_no_stamp(suite: &Suite) -> Result<Outcome, B
 async fn closed(suite: &Suite) -> Result<(), Fault> {
     let number = suite.number();
     let backend = suite.open_at(number).await?;
-    let entries: Vec<_> = ["a", "b", "c"].map(|key| vouched(key, "1", 100, 5, None)).into();
+    let entries: Vec<_> = ["a", "b", "c"].map(|key| validated(key, "1", 100, 5, None)).into();
     let mut held = Vec::new();
     for entry in &entries {
         if backend.hold(entry).await? {
@@ -262,9 +262,9 @@ fn comes_back(backend: &Probe, entry: &Entry, shown: Option<&Entry>, after: &str
     if let Some(difference) = difference(shown, entry) {
         return Err(format!("{after}, {key} comes back with {difference}"));
     }
-    match shown.vouched_at() {
+    match shown.validated_at() {
         Some(at) => Err(format!(
-            "{after}, {} is shown as vouched for at {at:?}; expected `vouched_at()` to be `None`",
+            "{after}, {} is shown as validated at {at:?}; expected `validated_at()` to be `None`",
             Shown(Some(shown))
         )),
         None => Ok(()),

@@ -47,7 +47,7 @@ impl Probe {
     /// Inserts what there is room for, and so must be stored, unless it was declared otherwise. Whether it was.
     pub(super) async fn hold(&self, entry: &Entry) -> Result<bool, Fault> {
         match self.insert(entry).await? {
-            Some(Admission::Refused(why)) if self.can.holds() => Err(format!(
+            Some(Admission::Rejected(why)) if self.can.holds() => Err(format!(
                 "{} was refused ({why:?}), though there is room for it; a backend that may do so declares \
                  `refuses`",
                 Inserting(entry)
@@ -261,22 +261,22 @@ pub(super) fn difference(one: &Entry, other: &Entry) -> Option<String> {
         differ("version", &v1, &v2)
     } else if one.attributes() != other.attributes() {
         differ("attributes", one.attributes(), other.attributes())
-    } else if one.keep() != other.keep() {
-        differ("`keep`", &one.keep(), &other.keep())
-    } else if one.identity() != other.identity() {
-        differ("identity", &one.identity(), &other.identity())
+    } else if one.storability() != other.storability() {
+        differ("`keep`", &one.storability(), &other.storability())
+    } else if one.namespace() != other.namespace() {
+        differ("identity", &one.namespace(), &other.namespace())
     } else {
         None
     }
 }
 
-/// An entry that no request has vouched for.
+/// An entry that no request has validated.
 pub(super) fn entry(key: &str, tag: &str, size: usize) -> Entry {
     built(key, tag, size, None)
 }
 
-/// An entry vouched for at `at` nanoseconds, to live for as many as `span` says.
-pub(super) fn vouched(key: &str, tag: &str, size: usize, at: u64, span: Option<u64>) -> Entry {
+/// An entry validated at `at` nanoseconds, to live for as many as `span` says.
+pub(super) fn validated(key: &str, tag: &str, size: usize, at: u64, span: Option<u64>) -> Entry {
     built(key, tag, size, Some((at, span)))
 }
 
@@ -288,7 +288,7 @@ fn built(key: &str, tag: &str, size: usize, stamp: Option<(u64, Option<u64>)>) -
     let builder = Entry::builder(&key, body).e_tag(format!("\"{tag}\""));
     match stamp {
         None => builder.build(),
-        Some((at, span)) => builder.vouched(Moment::from_nanos(at), span.map(Duration::from_nanos)).build(),
+        Some((at, span)) => builder.validated(Moment::from_nanos(at), span.map(Duration::from_nanos)).build(),
     }
 }
 
