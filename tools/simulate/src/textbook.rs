@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 /// Evicts entries in the order of their insertion.
 #[derive(Debug, Default)]
@@ -20,22 +20,22 @@ impl EvictionPolicy for Fifo {
         Self::default()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.0.push_back(slot);
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, _slot: Slot) {}
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         // A victim is at the front.
         let at = self.0.iter().position(|queued| *queued == slot);
         self.0.remove(at.expect("a slot in use is queued"));
     }
 
-    fn victim(&mut self, _: Moment, pressure: Pressure, _: &dyn Held) -> Option<Slot> {
-        self.0.front().copied().filter(|_| pressure == Pressure::Full)
+    fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
+        self.0.front().copied().filter(|_| pressure == EvictionReason::Capacity)
     }
 }
 
@@ -67,7 +67,7 @@ impl EvictionPolicy for Lfu {
         Self::default()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         if let Some(earlier) = self.newcomer.replace(slot) {
             self.push(earlier);
         }
@@ -77,21 +77,21 @@ impl EvictionPolicy for Lfu {
         *self.slots[slot.index()].0.get_mut() = 0;
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, slot: Slot) {
         self.slots[slot.index()].0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         if self.newcomer == Some(slot) {
             self.newcomer = None;
         }
         self.queue.remove(&self.slots[slot.index()].1);
     }
 
-    fn victim(&mut self, _: Moment, pressure: Pressure, _: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         while let Some(&ranked) = self.queue.first() {
