@@ -1,14 +1,15 @@
-//! The caches under test, and ours among them.
+//! Our own policies as subjects of the simulation.
 //!
-//! *By entries* a policy of ours runs in a real [`MemoryBackend`], with as many shards as its builder chooses, as a
-//! user gets it: `max_entries` is the capacity, and each request is a `peek`, and an `insert` if that said no.
+//! *By entries* a policy runs in a real [`MemoryBackend`] with the default number of shards, as users get
+//! it: `max_entries` is the capacity. Each request looks the object up, and inserts it on a miss.
 //!
-//! *By bytes* it runs alone, in one shard, called as the contract of [`EvictionPolicy`] says, and an object weighs
-//! exactly its size. In a backend an entry also weighs its key and its bookkeeping, of which a trace knows nothing,
-//! and bodies as large as those of many traces would have to be held.
+//! *By bytes* it runs alone, in one shard, under the contract of [`EvictionPolicy`], and an object weighs
+//! exactly its size. In a backend an entry also weighs its key and its bookkeeping, which are not part of
+//! a trace, and the bodies of many traces would not fit into memory.
 //!
-//! The clock moves by a millisecond a request, and nothing expires. A copy weighs what the request says that fetched
-//! it. A later request for the object is a hit whatever size it gives: a trace does not say when an object changed.
+//! The clock advances by 1 ms per request, and nothing expires. An entry has the size given by the request
+//! that fetched it. A later request is a hit whatever size it gives: a trace does not say when an object
+//! changed.
 
 use std::{
     fmt::Write as _,
@@ -32,16 +33,16 @@ use crate::{
 
 /// A cache under test.
 pub trait Cache {
-    /// Asks for the object and, if it is not held, puts it in. Whether it was held.
+    /// Reads the object, and inserts it on a miss. Returns whether it was a hit.
     fn request(&mut self, request: Request) -> bool;
 }
 
 /// A kind of cache under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// As in `--policy`, in tables and charts.
+    /// The name in `--policy`, tables and charts.
     pub name: &'static str,
-    /// An empty one.
+    /// Builds an empty cache.
     pub build: fn(Setting) -> Result<Box<dyn Cache>>,
 }
 
