@@ -1,10 +1,12 @@
 //! `cargo xtask ci`: the one list of checks. CI only calls it.
 
 mod absences;
+mod cycles;
 mod examples;
 mod features;
 mod lean;
 mod licences;
+mod rust;
 mod tree;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@
 
 use std::{env, fs};
 
-use super::tree;
+use super::{cycles, tree};
 use crate::shell::{Result, command, output, root};
 
 /// Checks every file that git knows or would add, then what the crates depend on.
@@ -19,8 +19,11 @@ pub(super) fn check() -> Result<()> {
             known(&tree, unwanted).map(|stranger| format!("{package} depends on {stranger}, and must not")),
         );
     }
+    findings.extend(cycles::findings(
+        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())),
+    ));
     if findings.is_empty() {
-        println!("{} files, {} rules", sources.len(), RULES.len() + 1 + STRANGERS.len());
+        println!("{} files, {} rules", sources.len(), RULES.len() + 2 + STRANGERS.len());
         return Ok(());
     }
     Err(findings.join("\n").into())
