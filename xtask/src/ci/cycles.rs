@@ -220,7 +220,7 @@ struct Module<'a> {
 
 struct Use<'a> {
     path: Vec<&'a str>,
-    /// What the file calls it; `*` for all.
+    /// The name in this file; `*` for all.
     name: &'a str,
     is_public: bool,
     line: usize,
@@ -265,7 +265,7 @@ impl<'a> Crate<'a> {
                 let line = if one.is_public { module.words.get(one.name) } else { Some(&one.line) };
                 line.into_iter().for_each(|line| add(&one.path, *line));
             }
-            // What a `use` binds has its edge already.
+            // A name that a `use` binds has its edge already.
             let is_whole = |path: &[&str]| !module.uses.iter().any(|one| one.name == path[0]);
             let whole = module.paths.iter().filter(|(path, _)| is_whole(path));
             whole.for_each(|(path, line)| add(path, *line));
@@ -386,7 +386,7 @@ impl<'a> Reader<'_, 'a> {
                     let mut uses = Vec::new();
                     self.tree(&mut Vec::new(), &mut uses);
                     let of_file = uses.into_iter().filter_map(|(path, name)| {
-                        let path = self.from_file(path)?;
+                        let path = self.as_in_file(path)?;
                         Some(Use { path, name, is_public, line })
                     });
                     module.uses.extend(of_file);
@@ -408,7 +408,7 @@ impl<'a> Reader<'_, 'a> {
                     let path = self.path();
                     if path.len() == 1 {
                         module.words.entry(path[0]).or_insert(token.line);
-                    } else if let Some(path) = self.from_file(path) {
+                    } else if let Some(path) = self.as_in_file(path) {
                         module.words.entry(path[0]).or_insert(token.line);
                         module.paths.push((path, token.line));
                     }
@@ -535,7 +535,7 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// A path as the file would write it outside of the modules in it; none if it stays in them.
-    fn from_file(&self, path: Vec<&'a str>) -> Option<Vec<&'a str>> {
+    fn as_in_file(&self, path: Vec<&'a str>) -> Option<Vec<&'a str>> {
         let ups = path.iter().take_while(|word| **word == "super").count();
         match (self.inline.len(), path.first()) {
             (0, _) | (_, Some(&"crate")) => Some(path),
@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_list_has_is_no_finding_until_its_cycle_is_gone() {
+    fn a_listed_cycle_is_no_finding_as_long_as_it_exists() {
         let edge = |from: &str, to: &str| Edge {
             folder: "src".to_owned(),
             from: from.to_owned(),

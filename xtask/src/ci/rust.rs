@@ -32,7 +32,7 @@ impl Token<'_> {
     }
 }
 
-/// Splits `source` into tokens. Never fails: what no rule knows is a mark.
+/// Splits `source` into tokens. Never fails: an unknown character is a mark.
 pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
     let (mut tokens, mut rest, mut line) = (Vec::new(), source, 1);
     while let Some(first) = rest.chars().next() {
@@ -47,7 +47,7 @@ pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
     tokens
 }
 
-/// What `rest` begins with, and its length in bytes; white space has no kind.
+/// The kind of the token at the start of `rest`, and its length in bytes; white space has no kind.
 fn next(rest: &str, first: char) -> (Option<Kind>, usize) {
     if first.is_whitespace() {
         return (None, first.len_utf8());
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_a_token_up_to_the_end() {
+    fn a_piece_without_an_end_is_a_token_up_to_the_end() {
         for source in ["\"a", "r#\"a\"", "/* a", "'", "'\\", "'\\'"] {
             assert_eq!(tokens(source).len(), 1, "{source}");
         }
