@@ -526,7 +526,7 @@ impl<'a> Reader<'_, 'a> {
             self.skip(1);
             match self.rest {
                 [a, b, word, ..] if a.is(":") && b.is(":") && word.kind == Kind::Word => {
-                    self.skip(2)
+                    self.skip(2);
                 }
                 _ => break,
             }
