@@ -6,6 +6,7 @@ mod examples;
 mod features;
 mod lean;
 mod licences;
+mod package;
 mod prose;
 mod rust;
 mod sources;
@@ -76,6 +77,11 @@ const STEPS: &[Step] = &[
         name: "simulate-nodes",
         about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
         run: simulate_nodes::check,
+    },
+    Step {
+        name: "package",
+        about: "each crate can be published: its package is whole, and builds",
+        run: package::check,
     },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
     Step {

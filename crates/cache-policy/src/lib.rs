@@ -41,6 +41,7 @@
 //!
 //! This crate knows no object store and reads no clock.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adaptive;
 mod builder;
@@ -82,3 +83,8 @@ pub use crate::{
     ttl::Ttl,
     wtinylfu::WTinyLfu,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
