@@ -18,7 +18,7 @@
 use std::process::ExitCode;
 
 use foyer_memory::{EvictionConfig, FifoConfig, LfuConfig, LruConfig, S3FifoConfig};
-use measure::{
+use simulate::{
     Result,
     ours::{Cache, Subject},
     setting::{Setting, Unit},
@@ -26,7 +26,7 @@ use measure::{
 };
 
 fn main() -> ExitCode {
-    measure::simulate::main(&[
+    simulate::replay::main(&[
         Subject {
             name: "peer:moka",
             build: |setting| moka(setting, moka::policy::EvictionPolicy::tiny_lfu()),

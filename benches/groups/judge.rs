@@ -1,4 +1,4 @@
-//! The pure part of a hit: is this entry fresh? One that nobody vouched for, so that the verdict comes from the first
+//! The pure part of a hit: is this entry fresh? One that nobody validated, so that the verdict comes from the first
 //! look at it.
 
 use std::{hint::black_box, time::Duration};
@@ -27,7 +27,7 @@ fn cases() -> Cases {
         })
     };
     let case = Case {
-        name: "an entry not vouched for".to_owned(),
+        name: "an entry not validated".to_owned(),
         reference: "strong",
         threads: 1,
         ops: 100_000,

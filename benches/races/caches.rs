@@ -163,9 +163,9 @@ impl Validator for Asked {
         let tag = held.and_then(|held| held.version().e_tag);
         let answer = self.0.ask(tag.as_deref()).await;
         Ok(match answer.map_err(|error| Error::new(ErrorKind::Unavailable, error))? {
-            Answer::Unchanged => Validation::Unchanged,
+            Answer::Unchanged => Validation::NotModified,
             Answer::Object(body, tag) => {
-                Validation::Changed(Entry::builder(key, body.into()).e_tag(tag).build())
+                Validation::Modified(Entry::builder(key, body.into()).e_tag(tag).build())
             }
         })
     }

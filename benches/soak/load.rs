@@ -81,7 +81,7 @@ impl Load {
                     self.lock().writes += 1;
                 }
                 940..970 => self.unless_wrong(node.invalidate(&key).await),
-                970..999 => self.unless_wrong(node.expire(&key).await),
+                970..999 => self.unless_wrong(node.mark_stale(&key).await),
                 _ => match random.below(20) {
                     0 => self.unless_wrong(node.clear().await),
                     _ => self.unless_wrong(node.invalidate_prefix("lax/13/").await),

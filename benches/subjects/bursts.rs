@@ -218,8 +218,8 @@ impl Validator for HeldOrigin {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let body = self.0.ask().await;
         Ok(match held {
-            Some(_) => Validation::Unchanged,
-            None => Validation::Changed(Entry::builder(key, body).e_tag(E_TAG).build()),
+            Some(_) => Validation::NotModified,
+            None => Validation::Modified(Entry::builder(key, body).e_tag(E_TAG).build()),
         })
     }
 }

@@ -54,13 +54,13 @@ fn by_text(registry: &Registry) -> Scrape {
 
 /// What is handed to a recorder.
 fn by_recorder(registry: &Registry) -> Scrape {
-    let (recording, recorder) = (registry.recording(), PrometheusBuilder::new().build_recorder());
+    let (recording, recorder) = (registry.recorder_handle(), PrometheusBuilder::new().build_recorder());
     Box::new(move || recording.record_to(&recorder))
 }
 
 /// The recorder makes its text of it, too.
 fn by_rendered_recorder(registry: &Registry) -> Scrape {
-    let (recording, recorder) = (registry.recording(), PrometheusBuilder::new().build_recorder());
+    let (recording, recorder) = (registry.recorder_handle(), PrometheusBuilder::new().build_recorder());
     Box::new(move || {
         recording.record_to(&recorder);
         drop(black_box(recorder.handle().render()));

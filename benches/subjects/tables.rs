@@ -61,7 +61,7 @@ type Map = hashbrown::HashMap<String, Arc<Copy>, foldhash::quality::RandomState>
 struct Copy {
     body: Bytes,
     e_tag: Box<str>,
-    vouched_at: AtomicU64,
+    validated_at: AtomicU64,
 }
 
 /// Every cache that can do the work, the default of ours first.
@@ -134,7 +134,7 @@ impl Foyer {
 
 impl Lookup for Ours {
     fn get(&self, key: &str) -> bool {
-        hit(self.0.peek(key))
+        hit(self.0.get_now(key))
     }
 }
 
@@ -150,7 +150,7 @@ impl Table for Ours {
 
 impl<P: EvictionPolicy> Lookup for Under<P> {
     fn get(&self, key: &str) -> bool {
-        hit(self.0.peek(key))
+        hit(self.0.get_now(key))
     }
 }
 
@@ -255,11 +255,11 @@ impl Table for Moka {
 
 impl Copy {
     fn new(body: Bytes) -> Arc<Self> {
-        Arc::new(Self { body, e_tag: E_TAG.into(), vouched_at: AtomicU64::new(1) })
+        Arc::new(Self { body, e_tag: E_TAG.into(), validated_at: AtomicU64::new(1) })
     }
 
     fn is_used(&self) -> bool {
-        black_box((&self.e_tag, self.vouched_at.load(Ordering::Relaxed)));
+        black_box((&self.e_tag, self.validated_at.load(Ordering::Relaxed)));
         used(&self.body)
     }
 }

@@ -91,7 +91,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "dashboards",
-        about: "what the dashboard and the alerts name is exported, says a real Prometheus",
+        about: "the dashboard and the alerts run in promtool",
         run: dashboards::check,
     },
     Step { name: "model", about: "small types in every order that threads can take", run: model },

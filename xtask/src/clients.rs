@@ -13,7 +13,7 @@ cargo xtask clients [NAME…] [--json FILE]    real clients over a store that is
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let (names, rest) = chosen(args)?;
     for name in names {
-        let build = format!("build --manifest-path clients/Cargo.toml --release --features {name}");
+        let build = format!("build --manifest-path tools/clients/Cargo.toml --release --features {name}");
         let code = build_unlocked_and_run(&format!("{build} --bin client-{name}"), rest)?;
         if code != ExitCode::SUCCESS {
             return Ok(code);

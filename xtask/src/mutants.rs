@@ -36,11 +36,19 @@ struct Mutant {
     edits: &'static [Edit],
 }
 
-/// A replacement in one file.
+/// A change of the lines that follow a marker, `// mutant: name`, somewhere below `crates/*/src`.
 struct Edit {
-    path: &'static str,
-    text: &'static str,
-    replacement: &'static str,
+    marker: &'static str,
+    change: Change,
+}
+
+enum Change {
+    /// Deletes the first line.
+    Delete,
+    /// Replaces the first line.
+    Line(&'static str),
+    /// Replaces a text that the first `WINDOW_LINES` lines have exactly once.
+    Replace(&'static str, &'static str),
 }
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -180,34 +188,88 @@ fn of_cache_store(copy: &Copy, chosen: &[(&Mutant, &str, [&str; 2])]) -> Result<
 }
 
 impl Mutant {
-    /// The files that it changes below `folder`, as they are, and as it makes them.
+    /// Returns the files that the fault changes below `folder`: path, original and mutated text.
     fn edited(&self, folder: &Path) -> Result<Vec<(PathBuf, String, String)>> {
-        let mut files: Vec<(PathBuf, String, String)> = Vec::new();
+        let mut files = sources(folder)?;
         for edit in self.edits {
-            let path = folder.join(edit.path);
-            let text = match files.iter_mut().find(|(known, ..)| *known == path) {
-                Some((.., text)) => text,
-                None => {
-                    let original =
-                        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", edit.path))?;
-                    files.push((path, original.clone(), original));
-                    &mut files.last_mut().ok_or("it was pushed")?.2
-                }
+            let mut marked = files.iter_mut().filter(|(.., text)| markers(text).any(|it| it == edit.marker));
+            let (Some((.., text)), None) = (marked.next(), marked.next()) else {
+                return Err(format!("not one file has the marker {}", edit.marker).into());
             };
             *text = edit.applied(text)?;
         }
+        files.retain(|(_, original, mutated)| original != mutated);
         Ok(files)
     }
 }
 
 impl Edit {
-    fn applied(&self, text: &str) -> Result<String> {
-        match text.matches(self.text).count() {
-            1 => Ok(text.replacen(self.text, self.replacement, 1)),
-            n => Err(format!("{} has this text {n} times, not once:\n{}", self.path, self.text).into()),
-        }
+    const fn delete(marker: &'static str) -> Self {
+        Self { marker, change: Change::Delete }
+    }
+
+    const fn line(marker: &'static str, replacement: &'static str) -> Self {
+        Self { marker, change: Change::Line(replacement) }
+    }
+
+    const fn replace(marker: &'static str, text: &'static str, replacement: &'static str) -> Self {
+        Self { marker, change: Change::Replace(text, replacement) }
+    }
+
+    fn applied(&self, file: &str) -> Result<String> {
+        let marker = format!("{MARKER}{}\n", self.marker);
+        let mut found = file.match_indices(&marker);
+        let (Some((at, _)), None) = (found.next(), found.next()) else {
+            return Err(format!("the marker {} is not there once", self.marker).into());
+        };
+        let (before, after) = file.split_at(at + marker.len());
+        let end_of = |n| after.split_inclusive('\n').take(n).map(str::len).sum();
+        let (_, rest) = after.split_at(end_of(1));
+        let (window, behind) = after.split_at(end_of(WINDOW_LINES));
+        Ok(match self.change {
+            Change::Delete => format!("{before}{rest}"),
+            Change::Line(replacement) => format!("{before}{replacement}\n{rest}"),
+            Change::Replace(text, replacement) => match window.matches(text).count() {
+                1 => format!("{before}{}{behind}", window.replacen(text, replacement, 1)),
+                n => return Err(format!("{} has this {n} times, not once:\n{text}", self.marker).into()),
+            },
+        })
     }
 }
+
+/// Returns the sources below `crates/*/src`, each with its text twice.
+fn sources(folder: &Path) -> Result<Vec<(PathBuf, String, String)>> {
+    let mut files = Vec::new();
+    let mut folders: Vec<_> = Vec::new();
+    for krate in fs::read_dir(folder.join("crates"))? {
+        folders.push(krate?.path().join("src"));
+    }
+    while let Some(next) = folders.pop() {
+        if !next.is_dir() {
+            continue;
+        }
+        for item in fs::read_dir(next)? {
+            let path = item?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(&path)?;
+                files.push((path, text.clone(), text));
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Returns the names of the markers in `text`.
+fn markers(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(MARKER))
+}
+
+const MARKER: &str = "// mutant: ";
+
+/// How many lines after a marker an edit may change.
+const WINDOW_LINES: usize = 15;
 
 /// A copy of the tree.
 struct Copy {
@@ -368,11 +430,27 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_there_once_is_an_error() {
-        let edit = Edit { path: "a.rs", text: "x + 1", replacement: "x" };
-        assert_eq!(edit.applied("let y = x + 1;").unwrap(), "let y = x;");
-        assert!(edit.applied("let y = x + 2;").is_err());
-        assert!(edit.applied("let y = (x + 1) * (x + 1);").is_err());
+    fn every_marker_is_there_once_and_used() {
+        let files = sources(&root()).unwrap();
+        let mut found: Vec<_> = files.iter().flat_map(|(_, text, _)| markers(text)).collect();
+        let mut used: Vec<_> = all().flat_map(|it| it.edits).map(|edit| edit.marker).collect();
+        found.sort_unstable();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!(found, used);
+    }
+
+    #[test]
+    fn an_edit_changes_only_the_lines_after_its_marker() {
+        let edit = Edit::replace("sum", "x + 1", "x");
+        assert_eq!(edit.applied("x + 1\n// mutant: sum\nx + 1").unwrap(), "x + 1\n// mutant: sum\nx");
+        assert!(edit.applied("x + 1").is_err());
+        assert!(edit.applied("// mutant: sum\nx + 2").is_err());
+        assert!(edit.applied("// mutant: sum\n(x + 1) * (x + 1)").is_err());
+        assert!(edit.applied("// mutant: sum\nx + 1\n// mutant: sum\n").is_err());
+        let lines = "// mutant: sum\none\ntwo\n";
+        assert_eq!(Edit::delete("sum").applied(lines).unwrap(), "// mutant: sum\ntwo\n");
+        assert_eq!(Edit::line("sum", "1").applied(lines).unwrap(), "// mutant: sum\n1\ntwo\n");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The contract with the place where entries live.
+//! The contract for storage of entries.
 
 use std::sync::Arc;
 
@@ -6,82 +6,122 @@ use async_trait::async_trait;
 
 use crate::{Entry, Moment, Result};
 
-/// Where entries live.
+/// Storage for entries: memory, disk, or several tiers.
 ///
 /// # Contract
 ///
-/// *The caller* makes the calls of one key that change it one after the other, never two at once, and never drops
-/// their futures once polled; calls for different keys, look-ups, `clear`, `sweep` and `usage` come at any time.
-/// It looks up with `peek` first and with `get` only after `peek` said no.
+/// *The caller* makes the calls that change one key one after the other, never two at once, and
+/// never drops their futures once polled. Calls for different keys, look-ups, `clear`, `sweep` and
+/// `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
+/// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
+/// calls `insert` or `remove` for that key. After `close` it stores nothing.
 ///
 /// *The implementor* MUST see to it that
 ///
-/// * after `remove(key)` or `clear()` has returned, no look-up that begins later shows an entry whose `insert`
-///   returned before the call, in any tier;
-/// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an earlier entry
-///   of that key;
-/// * a dropped future has no later effect, and one that was never polled has none at all, but for that of `insert`;
-/// * all handles to what one `insert` stored are clones of the inserted [`Entry`], so that they share one renewal.
-///   What is read back from a medium that outlives the process is built anew with [`Entry::builder`], and so will
-///   be asked about before use;
+/// * after `remove(key)`, `clear()` or `close()` has returned, no look-up that begins later shows
+///   an entry whose insert returned before the call, in any tier; only `close` may keep what
+///   outlives the process, which is then shown as it is read back, without a stamp;
+/// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
+///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
+/// * a future that was never polled has no effect, and a dropped one has no later effect;
+/// * all handles to what one insert stored are clones of the inserted [`Entry`], so that they share
+///   one renewal. What is read back from a medium that outlives the process is built anew, with
+///   [`Entry::builder`], and so is revalidated before use;
+/// * `peek` counts no use, and otherwise shows what `get_now` would;
+/// * `contains` agrees with the look-ups, or returns `None`;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
-/// * a look-up shows what was inserted under that very key, and says of it what the inserted entry said: key, body,
-///   version, attributes, [`Identity`](crate::Identity) and [`Keep`](crate::Keep);
-/// * while no call is under way, what is held is within the limits, and `usage` is exact.
+/// * a look-up shows what was inserted under that very key, and says of it what the inserted entry
+///   said: key, body, version, attributes, [`Namespace`](crate::Namespace) and [`Storability`](crate::Storability);
+/// * while no call is under way, the entries are within the limits, and `usage` is exact.
 ///
-/// It may lose any entry at any time: that changes cost, never an answer. It need not look at the time: an expired
-/// entry that is still shown is not served.
+/// It may lose any entry at any time: that changes cost, never an answer. It need not look at the
+/// time: an expired entry that is still shown is not served.
 ///
-/// `cache_testkit::conformance::backend` has a function for each of these sentences that can be seen from outside.
+/// `cache_testkit::conformance::backend` has a function for each of these sentences that can be
+/// seen from outside.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// The entry, if it is at hand without waiting. Memory backends answer here and only here. Counts as one use
-    /// of the entry; reads no clock; must not block.
+    /// Returns the entry if it is available without waiting, and counts one use of it. Memory
+    /// backends answer here and in `peek`, and only there. Reads no clock; must not block.
+    fn get_now(&self, key: &str) -> Option<Entry>;
+
+    /// Returns what [`get_now`](Self::get_now) would, without counting a use: for lists, probes,
+    /// exporters and marks, which must not change the order of eviction. Must not block.
     fn peek(&self, key: &str) -> Option<Entry>;
 
-    /// The entry, waiting for I/O if need be (disk, a remote cache). Called after `peek` said no; a memory backend
-    /// returns `Ok(None)`.
+    /// Returns the entry, waiting for I/O if necessary (disk, a remote cache). Called after
+    /// `get_now` or `peek` returned `None`; a memory backend returns `Ok(None)`.
     ///
     /// # Errors
     ///
-    /// An error counts as "not held".
+    /// An error counts as a miss.
     async fn get(&self, key: &str) -> Result<Option<Entry>>;
 
-    /// Stores the entry in the place of any earlier one of its key, or refuses it; the earlier one is gone either
-    /// way. May do so when called, rather than when first polled.
+    /// Stores the entry at once, as [`insert`](Self::insert) does, or hands it back as `Err(entry)`
+    /// because storing it has to wait. Must not block. Default: hands every entry back.
+    ///
+    /// # Errors
+    ///
+    /// The entry itself, to be stored with `insert`. It is not stored; an earlier entry of its key
+    /// may be shown or not until the caller's next call for that key has returned.
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        Err(entry)
+    }
+
+    /// Stores the entry in the place of any earlier one of its key, or refuses it; the earlier one
+    /// is removed either way.
     ///
     /// # Errors
     ///
     /// After an error the caller removes the key.
     async fn insert(&self, entry: Entry) -> Result<Admission>;
 
-    /// Removes the entry. Whether there was one.
+    /// Returns whether a look-up would show an entry, as far as an index in memory says so; `None`
+    /// if that takes I/O. Counts no use; must not block. `Some(true)` is no promise: the entry may
+    /// leave, or turn out to be unreadable, before it is looked up. Default: `None`.
+    fn contains(&self, key: &str) -> Option<bool> {
+        let _ = key;
+        None
+    }
+
+    /// Removes the entry. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// After an error the caller treats everything held under the key until now as void.
+    /// After an error the caller treats every entry stored under the key until now as void.
     async fn remove(&self, key: &str) -> Result<bool>;
 
     /// Removes all entries.
     ///
     /// # Errors
     ///
-    /// The caller treats everything held until now as void in any case; an error means that the memory may not
-    /// have been freed.
+    /// The caller treats every entry stored until now as void in any case; an error means that the
+    /// memory may not have been freed.
     async fn clear(&self) -> Result<()>;
 
-    /// Drops what has expired at `now`. Called now and then; correct if never called.
+    /// Ends the use of the backend: called by [`ReadThrough::close`](crate::ReadThrough::close). A
+    /// backend whose entries outlive the process writes what it has yet to write, and keeps them;
+    /// it may refuse entries and show nothing from then on. May be called again. Default: `clear`.
+    ///
+    /// # Errors
+    ///
+    /// An error means that memory may not have been freed, or that entries were not written.
+    async fn close(&self) -> Result<()> {
+        self.clear().await
+    }
+
+    /// Drops the entries that have expired at `now`. Called now and then; correct if never called.
     ///
     /// # Errors
     ///
     /// An error is counted; the next call comes all the same.
     async fn sweep(&self, now: Moment) -> Result<()>;
 
-    /// How full the backend is, and what has left it so far.
+    /// Returns how full the backend is, and how many entries have left it so far.
     fn usage(&self) -> Usage;
 
-    /// How many of the entries held now are negative ([`Entry::is_absent`]): they remember that there
-    /// is no object, and take memory like others, but are no copies of anything. Default: zero, with
+    /// Returns how many of the stored entries are negative ([`Entry::is_negative`]): they remember
+    /// that there is no object, and take memory like others, but are no copies. Default: zero, with
     /// which a cache counts them among its copies.
     fn negative_entries(&self) -> u64 {
         0
@@ -95,13 +135,13 @@ pub enum Admission {
     /// It is held.
     Stored,
     /// It is not held.
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
 /// Why an entry was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum Rejection {
     /// It weighs more than the whole backend may hold.
     TooLarge,
     /// The eviction policy named the newcomer itself as the one to leave.
@@ -121,18 +161,22 @@ pub struct Usage {
     pub capacity_bytes: Option<u64>,
     /// The most entries that may be held; `None` without a limit.
     pub capacity_entries: Option<u64>,
-    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_absent`]) are not
+    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_negative`]) are not
     /// counted, here and below: a cache tells its users how many copies have left.
     pub evicted: u64,
     /// Entries dropped because they had expired, since the start.
     pub expired: u64,
     /// Entries refused, since the start.
-    pub refused: u64,
+    pub rejected: u64,
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl<T: Backend + ?Sized> Backend for Arc<T> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        (**self).get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         (**self).peek(key)
     }
@@ -141,8 +185,16 @@ impl<T: Backend + ?Sized> Backend for Arc<T> {
         (**self).get(key).await
     }
 
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        (**self).insert_now(entry)
+    }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         (**self).insert(entry).await
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        (**self).contains(key)
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -151,6 +203,10 @@ impl<T: Backend + ?Sized> Backend for Arc<T> {
 
     async fn clear(&self) -> Result<()> {
         (**self).clear().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        (**self).close().await
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {

@@ -46,7 +46,7 @@ impl fmt::Debug for Moment {
 /// Where time comes from. [`SystemClock`] in production; a manual one in tests.
 pub trait Clock: Send + Sync + 'static {
     /// Now, on a clock that never goes back. Read once for each question to the origin, and on a `get` whose
-    /// answer [`window`](Self::window) leaves open.
+    /// answer [`coarse_bounds`](Self::coarse_bounds) leaves open.
     fn now(&self) -> Moment;
 
     /// Two moments that [`now`](Self::now) lies between, the earlier one first. Read on every `get`: cheaper than
@@ -54,14 +54,14 @@ pub trait Clock: Send + Sync + 'static {
     ///
     /// What is fresh at both ends is fresh, and `now` is not asked. Ages are counted to the earlier end, so one that
     /// is reported may be too low by as much as the window is wide.
-    fn window(&self) -> (Moment, Moment) {
+    fn coarse_bounds(&self) -> (Moment, Moment) {
         let now = self.now();
         (now, now)
     }
 
     /// The date, comparable with an origin's `Last-Modified`. Read once before each read of the origin;
     /// used only to tell whether a tag that is made of a timestamp can be trusted.
-    fn date(&self) -> SystemTime;
+    fn wall_time(&self) -> SystemTime;
 }
 
 impl<T: Clock + ?Sized> Clock for Arc<T> {
@@ -69,12 +69,12 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
         (**self).now()
     }
 
-    fn window(&self) -> (Moment, Moment) {
-        (**self).window()
+    fn coarse_bounds(&self) -> (Moment, Moment) {
+        (**self).coarse_bounds()
     }
 
-    fn date(&self) -> SystemTime {
-        (**self).date()
+    fn wall_time(&self) -> SystemTime {
+        (**self).wall_time()
     }
 }
 
@@ -110,12 +110,12 @@ impl Clock for SystemClock {
         machine::now(self.zero)
     }
 
-    fn window(&self) -> (Moment, Moment) {
+    fn coarse_bounds(&self) -> (Moment, Moment) {
         machine::window(self.zero)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
-    fn date(&self) -> SystemTime {
+    fn wall_time(&self) -> SystemTime {
         SystemTime::now()
     }
 }
@@ -205,8 +205,8 @@ mod tests {
         let clock = SystemClock::new();
         let earlier = clock.now();
         assert!(clock.now() >= earlier);
-        let window = clock.window();
-        assert!(clock.window() >= window);
+        let window = clock.coarse_bounds();
+        assert!(clock.coarse_bounds() >= window);
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         let clock = SystemClock::new();
         let holds = |_| {
             let before = clock.now();
-            let (earlier, later) = clock.window();
+            let (earlier, later) = clock.coarse_bounds();
             assert!(earlier <= later);
             assert!(earlier <= clock.now(), "the window begins in the future");
             before <= later

@@ -94,8 +94,10 @@ impl Decoding {
     /// wait for itself, or, where the object is not cached, call itself for ever.
     fn check(entry: &Entry, id: TypeId) -> Result<()> {
         let is_it = |(other, other_id): &(Entry, TypeId)| {
-            let is_same_object = other.identity().is_some()
-                && (other.identity(), other.key()) == (entry.identity(), entry.key());
+            let is_same_object = other.namespace().is_some()
+                && (other.namespace(), other.key()) == (entry.namespace(), entry.key());
+            // An uncached object is another entry at each read, so it is compared as an object too.
+            // mutant: same_object
             *other_id == id && (other.is_same(entry) || is_same_object)
         };
         if DECODING.with_borrow(|running| running.iter().any(is_it)) {
@@ -114,6 +116,8 @@ impl Decoding {
 impl Drop for Decoding {
     fn drop(&mut self) {
         // Dropped when it is not borrowed any more, for it may be the last handle.
+        // A decoder that stayed in the list would look like a recursive call.
+        // mutant: decoder_ends
         drop(DECODING.with_borrow_mut(Vec::pop));
     }
 }

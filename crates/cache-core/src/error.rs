@@ -122,12 +122,16 @@ impl Error {
     /// Whether the origin failed to answer, as opposed to having answered. Only such an error may be covered by
     /// `stale_if_error` (RFC 5861 section 4).
     pub fn is_outage(&self) -> bool {
+        // Only these kinds allow stale copies: a denied request is an answer, not an outage.
+        // mutant: outage_kinds
         matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
     }
 
     /// Whether the error says that the held copy may not be served any more.
     pub(crate) fn drops_entry(&self) -> bool {
         use ErrorKind::{NotFound, PermissionDenied, TooLarge, Unauthenticated};
+        // A denied request is the store's answer, so a cached copy must not hide it.
+        // mutant: answer_kinds
         matches!(self.kind(), NotFound | PermissionDenied | Unauthenticated | TooLarge)
     }
 

@@ -75,7 +75,9 @@ impl Epochs {
     fn is_void_at(&self, entry: &Entry, latest: Epoch) -> bool {
         // Stored by an earlier process: it has no epoch to compare. It is neither served without a request nor
         // covers an outage, so no floor need void it; and its version makes that request a conditional one.
-        if entry.vouched_at().is_none() && entry.epoch() == NO_EPOCH {
+        // An entry of an earlier process has no epoch and is revalidated before it is served.
+        // mutant: unstamped_is_not_void
+        if entry.validated_at().is_none() && entry.epoch() == NO_EPOCH {
             return false;
         }
         let epoch = entry.epoch();
@@ -128,6 +130,8 @@ impl Floors {
     fn void(&self, key: &str, Epoch(epoch): Epoch) -> bool {
         epoch < self.whole
             || self.keys.get(key).is_some_and(|floor| epoch < *floor)
+            // An invalidated prefix voids every key below it, not only the key of that name.
+            // mutant: prefix_floor
             || self.prefixes.iter().any(|(prefix, floor)| epoch < *floor && key.starts_with(&**prefix))
     }
 
@@ -187,6 +191,8 @@ impl Floors {
         let of_keys = self.keys.iter().map(|(key, floor)| (key, *floor));
         let of_prefixes = self.prefixes.iter().map(|(prefix, floor)| (prefix, *floor));
         let merged = of_keys.chain(of_prefixes).filter(|(scope, _)| scope.starts_with(shared));
+        // The highest floor wins: a lower one would let void entries be served again.
+        // mutant: merged_floor
         if let Some(epoch) = merged.map(|(_, floor)| floor).max() {
             self.raise(Scope::Prefix(shared), epoch);
         }

@@ -7,7 +7,7 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 /// The caller's rule: how long an entry may be served without asking the origin.
 ///
 /// ```text
-///  vouched at        max_age              + stale_while_revalidate         time to live
+///  validated at        max_age              + stale_while_revalidate         time to live
 ///  |--- served at once ---|--- served at once, asked behind ---|--- asked ---|--- as if not held
 ///                         |------------ + stale_if_error ------------|  served if the origin is down
 /// ```
@@ -45,7 +45,7 @@ impl Freshness {
         Self::max_age(Duration::ZERO)
     }
 
-    /// Serve without asking for less than `max_age` after the origin vouched for the entry. Zero is
+    /// Serve without asking for less than `max_age` after the origin validated the entry. Zero is
     /// [`Freshness::strong`].
     pub const fn max_age(max_age: Duration) -> Self {
         Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
@@ -110,16 +110,20 @@ impl Freshness {
 
     /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under `strong` none is.
     pub(crate) fn accepts(&self, asked_at: Moment, now: Moment) -> bool {
+        // With max_age 0, a request sent at this same moment is not accepted.
+        // mutant: accepts_sent_request
         age(asked_at, now) < self.max_age
     }
 
     /// Whether `entry` may be served although the origin, when asked, failed to answer.
     pub(crate) fn covers_outage(&self, entry: &Entry, now: Moment) -> bool {
         let stamp = entry.stamp();
-        let Some(vouched_at) = stamp.vouched_at() else { return false };
+        let Some(validated_at) = stamp.validated_at() else { return false };
         self.stale_if_error != 0
             && !stamp.has_expired(now)
-            && age(vouched_at, now) < self.max_age.saturating_add(self.stale_if_error)
+            // RFC 5861, section 4: beyond this age the error is returned.
+            // mutant: stale_if_error_end
+            && age(validated_at, now) < self.max_age.saturating_add(self.stale_if_error)
     }
 }
 
@@ -143,16 +147,18 @@ impl Default for Freshness {
 /// Judges `entry` at `now` by `freshness`. Pure.
 pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
     let stamp = entry.stamp();
-    let Some(vouched_at) = stamp.vouched_at() else { return Verdict::Ask };
+    let Some(validated_at) = stamp.validated_at() else { return Verdict::Ask };
     if stamp.has_expired(now) {
         return Verdict::Expired;
     }
-    if stamp.is_marked() {
+    if stamp.must_revalidate() {
         return Verdict::Ask;
     }
     if stamp.is_fresh(now, freshness.max_age) {
         Verdict::Fresh
-    } else if age(vouched_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
+    // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
+    // mutant: stale_while_revalidate_end
+    } else if age(validated_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
         && !freshness.is_strong()
     {
         Verdict::Refresh
@@ -162,8 +168,8 @@ pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
 }
 
 /// At most what a moment can tell: under `FOREVER`.
-fn age(vouched_at: Moment, now: Moment) -> Span {
-    now.as_nanos().saturating_sub(vouched_at.as_nanos())
+fn age(validated_at: Moment, now: Moment) -> Span {
+    now.as_nanos().saturating_sub(validated_at.as_nanos())
 }
 
 const fn span(duration: Duration) -> Span {
@@ -283,9 +289,9 @@ mod tests {
         Moment::from_nanos(0).saturating_add(secs(n))
     }
 
-    fn held(vouched_at: u64, time_to_live: Option<u64>) -> Entry {
+    fn held(validated_at: u64, time_to_live: Option<u64>) -> Entry {
         let entry = Entry::builder(&Key::parse("k").unwrap(), Bytes::new()).e_tag("\"1\"").build();
-        entry.publish(at(vouched_at), time_to_live.map(secs), Epoch(0));
+        entry.publish(at(validated_at), time_to_live.map(secs), Epoch(0));
         entry
     }
 
@@ -337,7 +343,7 @@ mod tests {
     #[test]
     fn a_marked_entry_is_asked_about_in_every_mode() {
         let entry = held(100, Some(300));
-        entry.mark();
+        entry.mark_stale();
         assert_eq!(judge(&entry, at(100), &Freshness::immutable()), Verdict::Ask);
         assert_eq!(judge(&entry, at(400), &Freshness::immutable()), Verdict::Expired);
         assert!(Freshness::strong().stale_if_error(secs(1)).covers_outage(&entry, at(100)));
@@ -350,8 +356,8 @@ mod tests {
         assert!(!rule.covers_outage(&held(100, None), at(130)));
         assert!(!rule.covers_outage(&held(100, Some(15)), at(115)));
         assert!(!Freshness::max_age(secs(10)).covers_outage(&held(100, None), at(105)));
-        let unvouched = Entry::builder(&Key::parse("k").unwrap(), Bytes::new()).build();
-        assert!(!rule.covers_outage(&unvouched, at(0)));
+        let unvalidated = Entry::builder(&Key::parse("k").unwrap(), Bytes::new()).build();
+        assert!(!rule.covers_outage(&unvalidated, at(0)));
     }
 
     #[test]

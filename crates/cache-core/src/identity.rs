@@ -12,9 +12,9 @@ use std::{
 /// [`Backend`](crate::Backend) by accident, or a medium that was filled from another bucket, cost requests, and show
 /// nobody what the store would not have shown him. By default each cache has one that nothing else has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity(NonZeroU64);
+pub struct Namespace(NonZeroU64);
 
-impl Identity {
+impl Namespace {
     /// One that nothing else has: no other of this process, nor one of another.
     pub fn unique() -> Self {
         // Two of one process differ by the number; two processes have other keys.
@@ -64,21 +64,21 @@ mod tests {
     #[test]
     fn a_name_is_one_identity_in_every_release() {
         // Written down once: a medium of an older release has to be read.
-        assert_eq!(Identity::named("s3://bucket as reader").bits(), 13_780_586_940_992_577_768);
-        assert_ne!(Identity::named("s3://bucket as reader"), Identity::named("s3://bucket as writer"));
-        assert_ne!(Identity::named(""), Identity::named("\0"));
+        assert_eq!(Namespace::named("s3://bucket as reader").bits(), 13_780_586_940_992_577_768);
+        assert_ne!(Namespace::named("s3://bucket as reader"), Namespace::named("s3://bucket as writer"));
+        assert_ne!(Namespace::named(""), Namespace::named("\0"));
     }
 
     #[test]
     fn no_two_are_alike_that_have_no_name() {
-        let all: HashSet<_> = (0..10_000).map(|_| Identity::unique()).collect();
+        let all: HashSet<_> = (0..10_000).map(|_| Namespace::unique()).collect();
         assert_eq!(all.len(), 10_000);
     }
 
     #[test]
     fn what_is_written_on_a_medium_is_read_back() {
-        let identity = Identity::unique();
-        assert_eq!(Identity::from_bits(identity.bits()), Some(identity));
-        assert_eq!(Identity::from_bits(0), None);
+        let identity = Namespace::unique();
+        assert_eq!(Namespace::from_bits(identity.bits()), Some(identity));
+        assert_eq!(Namespace::from_bits(0), None);
     }
 }

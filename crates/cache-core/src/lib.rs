@@ -31,21 +31,21 @@ mod version;
 
 pub use crate::{
     attributes::Attributes,
-    backend::{Admission, Backend, Refusal, Usage},
+    backend::{Admission, Backend, Rejection, Usage},
     clock::{Clock, Moment, SystemClock},
-    entry::{Entry, EntryBuilder, Keep},
+    entry::{Entry, EntryBuilder, Storability},
     error::{Error, ErrorKind, Result},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
-    identity::Identity,
+    identity::Namespace,
     key::Key,
-    policy::{Cost, EvictionPolicy, Held, Limits, Pressure, Removal, Slot},
+    policy::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated, OriginStats,
-        Outcomes, Refused, Stats,
+        Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
     validator::{Origin, PutCondition, Validation, Validator},

@@ -16,8 +16,8 @@ use crate::Moment;
 /// *The implementor* MUST
 ///
 /// * name only slots that are in use;
-/// * under [`Pressure::Full`], name some slot whenever any is in use: it may be the newcomer's;
-/// * under [`Pressure::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
+/// * under [`EvictionReason::Capacity`], name some slot whenever any is in use: it may be the newcomer's;
+/// * under [`EvictionReason::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
 /// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
 ///
 /// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen from outside.
@@ -28,17 +28,17 @@ pub trait EvictionPolicy: Send + Sync + 'static {
         Self: Sized;
 
     /// An entry was put into `slot`.
-    fn on_insert(&mut self, slot: Slot, cost: &Cost);
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo);
 
     /// An entry that had left as a victim was put back into `slot`: the newcomer that it was to make
     /// room for was refused, or is what was put back. That is no request for it. Default: as
     /// [`on_insert`](Self::on_insert).
-    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+    fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         self.on_insert(slot, cost);
     }
 
     /// The key in `slot` has a new entry: its rank stays, its weight may not.
-    fn on_update(&mut self, slot: Slot, cost: &Cost);
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo);
 
     /// The entry in `slot` was used. Under the shared lock, many at once: relaxed atomics only. May be lost,
     /// never invented.
@@ -46,11 +46,11 @@ pub trait EvictionPolicy: Send + Sync + 'static {
 
     /// The entry in `slot` has left. Follows every departure, a victim's too: the one place where a slot is
     /// forgotten and ghosts are made.
-    fn on_remove(&mut self, slot: Slot, why: Removal);
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause);
 
     /// Names the next to leave, and forgets nothing. A renewal does not call the policy, so deadlines are asked
     /// of `held`.
-    fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot>;
+    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot>;
 }
 
 /// The number of a place in a shard.
@@ -76,12 +76,12 @@ impl Slot {
 
 /// What a policy is told of an entry.
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
+pub struct EntryInfo {
     /// A hash of the key: keyed, and stable for the life of the backend.
     pub hash: u64,
     /// The bytes that the entry occupies.
     pub weight: u64,
-    /// When it was inserted: the moment its answer was vouched for.
+    /// When it was inserted: the moment its answer was validated.
     pub now: Moment,
     /// When it expires, as of now.
     pub expires_at: Option<Moment>,
@@ -98,11 +98,11 @@ pub struct Limits {
 
 /// Why a slot is empty again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// It was a victim under [`Pressure::Full`].
+pub enum RemovalCause {
+    /// It was a victim under [`EvictionReason::Capacity`].
     Evicted,
     /// It was the newcomer, and a victim at once.
-    Refused,
+    Rejected,
     /// It had expired.
     Expired,
     /// It was removed by its key.
@@ -111,17 +111,17 @@ pub enum Removal {
 
 /// Why somebody must leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pressure {
+pub enum EvictionReason {
     /// Only what has expired is to leave.
     Expired,
     /// The shard is over a limit: somebody must go.
-    Full,
+    Capacity,
 }
 
 /// What a policy may ask about a slot in use.
-pub trait Held {
+pub trait Deadlines {
     /// When the entry in `slot` expires; `None` if it does not, or the slot is empty.
     fn expires_at(&self, slot: Slot) -> Option<Moment>;
 }
 
-const _: fn(&dyn Held) = |_| ();
+const _: fn(&dyn Deadlines) = |_| ();

@@ -27,6 +27,8 @@ impl PrefixTree {
             node = &self.nodes[child];
             let Some(after) = rest.strip_prefix(&*node.label) else { break };
             rest = after;
+            // A node without a rule keeps the rule of a shorter prefix.
+            // mutant: longest_rule
             found = node.number.or(found);
         }
         found

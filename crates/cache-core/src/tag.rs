@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub fn opaque_tag(e_tag: &str) -> &str {
     let opaque = e_tag.strip_prefix("W/").unwrap_or(e_tag);
     let in_quotes = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    // Some lists leave the quotes out, so a tag is compared without them.
+    // mutant: opaque_tag
     in_quotes.unwrap_or(opaque)
 }
 
@@ -33,6 +35,8 @@ pub fn is_same_date(one: SystemTime, other: SystemTime) -> bool {
         Err(before) => whole_seconds_before(before.duration()),
     };
     let ((one, one_nanos), (other, other_nanos)) = (parts(one), parts(other));
+    // HTTP dates have whole seconds: a finer date of a list is still the same version.
+    // mutant: whole_second_dates
     one == other && (one_nanos == other_nanos || one_nanos == 0 || other_nanos == 0)
 }
 

@@ -13,7 +13,7 @@ use crate::{Entry, Key, Result, Version};
 /// # Contract
 ///
 /// *The caller* passes as `held` only an entry of this validator's own making for this very `key`, and only one
-/// whose [`Keep`](crate::Keep) is `Confirmable`; it drops the future only to give the question up.
+/// whose [`Storability`](crate::Storability) is `Revalidatable`; it drops the future only to give the question up.
 ///
 /// *The implementor* MUST
 ///
@@ -48,11 +48,11 @@ pub trait Validator: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub enum Validation {
     /// The version that was held is the current one. No body came.
-    Unchanged,
+    NotModified,
     /// This is the current version.
-    Changed(Entry),
+    Modified(Entry),
     /// There is no such object.
-    Gone,
+    NotFound,
 }
 
 /// An origin that can be written through the cache.

@@ -40,6 +40,20 @@ impl Fifo {
 }
 
 impl State {
+    fn put(&mut self, entry: Entry, entries_max: usize) -> Admission {
+        let key = entry.key().to_owned();
+        self.take(&key);
+        if self.entries.len() == entries_max
+            && let Some(oldest) = self.order.front().cloned()
+        {
+            self.take(&oldest);
+            self.evicted += 1;
+        }
+        self.order.push_back(key.clone());
+        self.entries.insert(key, entry);
+        Admission::Stored
+    }
+
     fn take(&mut self, key: &str) -> bool {
         self.order.retain(|held| held != key); // Looks at every key: a real one would not.
         self.entries.remove(key).is_some()
@@ -48,27 +62,28 @@ impl State {
 
 #[async_trait]
 impl Backend for Fifo {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.peek(key) // A use changes nothing here.
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.state().entries.get(key).cloned()
     }
 
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
-        Ok(None) // What there is, `peek` has shown.
+        Ok(None) // What there is, `get_now` has shown.
+    }
+
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        Ok(self.state().put(entry, self.entries_max))
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {
-        let mut state = self.state();
-        let key = entry.key().to_owned();
-        state.take(&key);
-        if state.entries.len() == self.entries_max
-            && let Some(oldest) = state.order.front().cloned()
-        {
-            state.take(&oldest);
-            state.evicted += 1;
-        }
-        state.order.push_back(key.clone());
-        state.entries.insert(key, entry);
-        Ok(Admission::Stored)
+        Ok(self.state().put(entry, self.entries_max))
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        Some(self.state().entries.contains_key(key))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use cache_facade::{
     EvictionPolicy, ObjectCache, Result, Status,
-    cache_core::{Cost, Held, Limits, Moment, Pressure, Removal, Slot},
+    cache_core::{Deadlines, EntryInfo, EvictionReason, Limits, Moment, RemovalCause, Slot},
     object_store::memory::InMemory,
 };
 use cache_testkit::conformance::policy;
@@ -21,21 +21,21 @@ impl EvictionPolicy for Fifo {
     fn for_shard(&self, _limits: &Limits) -> Self {
         Self::default()
     }
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.arrivals += 1;
         self.by_arrival.insert(self.arrivals, slot);
         self.arrived.resize(self.arrived.len().max(slot.index() + 1), 0);
         self.arrived[slot.index()] = self.arrivals;
     }
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
     fn on_hit(&self, _slot: Slot) {}
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         self.by_arrival.remove(&self.arrived[slot.index()]);
     }
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
         match pressure {
-            Pressure::Full => self.by_arrival.values().next().copied(),
-            Pressure::Expired => None, // The cache finds these itself.
+            EvictionReason::Capacity => self.by_arrival.values().next().copied(),
+            EvictionReason::Expired => None, // The cache finds these itself.
         }
     }
 }

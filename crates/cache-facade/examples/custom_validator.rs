@@ -34,11 +34,11 @@ impl State {
 impl Validator for Numbered {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let current = self.0.lock().await.objects.get(key).cloned();
-        let Some((e_tag, body)) = current else { return Ok(Validation::Gone) };
+        let Some((e_tag, body)) = current else { return Ok(Validation::NotFound) };
         if held.and_then(Entry::e_tag) == Some(&e_tag) {
-            return Ok(Validation::Unchanged);
+            return Ok(Validation::NotModified);
         }
-        Ok(Validation::Changed(Entry::builder(key, body).e_tag(e_tag).build()))
+        Ok(Validation::Modified(Entry::builder(key, body).e_tag(e_tag).build()))
     }
 }
 

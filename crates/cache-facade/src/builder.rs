@@ -3,10 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, Origin, ReadThrough, Result,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Namespace, Origin, ReadThrough, Result,
     SystemClock,
 };
-use cache_policy::Saving;
+use cache_policy::Objective;
 use cache_store::{EtagValidator, ValidatorStrength};
 use object_store::ObjectStore;
 
@@ -26,7 +26,7 @@ pub struct ObjectCacheBuilder {
     patience: Option<Duration>,
     max_in_flight: Option<usize>,
     queue_timeout: Option<Duration>,
-    identity: Identity,
+    identity: Namespace,
     clock: Option<Arc<dyn Clock>>,
     memory: Memory,
     backend: Option<Arc<dyn Backend>>,
@@ -52,7 +52,7 @@ impl ObjectCacheBuilder {
             patience: None,
             max_in_flight: None,
             queue_timeout: None,
-            identity: Identity::unique(),
+            identity: Namespace::unique(),
             clock: None,
             memory: Memory::default(),
             backend: None,
@@ -152,17 +152,17 @@ impl ObjectCacheBuilder {
 
     /// What eviction is to save where objects differ in size: requests to the store, or bytes from it. Under
     /// [`Eviction::Adaptive`] and [`Eviction::Gdsf`]; an error under any other, which weighs no sizes. Default:
-    /// [`Saving::Requests`], because stores bill requests, and a reader waits for each.
+    /// [`Objective::HitRatio`], because stores bill requests, and a reader waits for each.
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// use cache_facade::{ObjectCache, Saving};
+    /// use cache_facade::{ObjectCache, Objective};
     /// # let store = Arc::new(cache_facade::object_store::memory::InMemory::new());
     ///
-    /// let cache = ObjectCache::builder(store).saving(Saving::Bytes).build()?;
+    /// let cache = ObjectCache::builder(store).optimize_for(Objective::ByteHitRatio).build()?;
     /// # Ok::<(), cache_facade::Error>(())
     /// ```
-    pub fn saving(mut self, saving: Saving) -> Self {
+    pub fn optimize_for(mut self, saving: Objective) -> Self {
         self.memory.saving = Some(saving);
         self
     }
@@ -170,8 +170,8 @@ impl ObjectCacheBuilder {
     /// Whose copies they are: a name for the store *and* the rights that it is asked with, such as `"s3://bucket as
     /// reader"`. Copies of another identity are never served. To be given with a backend whose medium outlives the
     /// process; else it is better left out. Default: one that no other cache has.
-    pub fn identity(mut self, name: &str) -> Self {
-        self.identity = Identity::named(name);
+    pub fn namespace(mut self, name: &str) -> Self {
+        self.identity = Namespace::named(name);
         self
     }
 
@@ -257,7 +257,7 @@ impl ObjectCacheBuilder {
             .time_to_live(Some(self.time_to_live))
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
-            .identity(self.identity)
+            .namespace(self.identity)
             .clock(clock);
         if let Some(name) = &self.name {
             inner = inner.name(name);
@@ -310,7 +310,7 @@ impl fmt::Debug for Source {
 pub(crate) struct Memory {
     pub(crate) limits: Limits,
     pub(crate) eviction: Option<Eviction>,
-    pub(crate) saving: Option<Saving>,
+    pub(crate) saving: Option<Objective>,
 }
 
 impl Memory {

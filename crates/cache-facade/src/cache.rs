@@ -4,7 +4,7 @@ use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{Key, Origin, PutCondition, ReadThrough, Result, Stats, Version};
-use cache_metrics::Source;
+use cache_metrics::MetricsSource;
 use object_store::ObjectStore;
 
 use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decoded};
@@ -50,9 +50,9 @@ impl ObjectCache {
     ///
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     pub async fn get(&self, key: &str) -> Result<CachedObject> {
-        match self.inner.get_fresh(key, None) {
+        match self.inner.get_if_fresh(key, None) {
             Some(served) => Ok(CachedObject::from(served)),
-            None => self.inner.ask(key, None).await.map(CachedObject::from),
+            None => self.inner.fetch(key, None).await.map(CachedObject::from),
         }
     }
 
@@ -220,8 +220,8 @@ impl ObjectCache {
     /// `InvalidKey`, `Closed`, `Config` outside of a tokio runtime.
     ///
     /// A dropped future, once polled, still takes effect.
-    pub async fn expire(&self, key: &str) -> Result<()> {
-        self.inner.expire(key).await
+    pub async fn mark_stale(&self, key: &str) -> Result<()> {
+        self.inner.mark_stale(key).await
     }
 
     /// Forgets all copies.
@@ -266,7 +266,7 @@ impl ObjectCache {
     }
 }
 
-impl From<&ObjectCache> for Source {
+impl From<&ObjectCache> for MetricsSource {
     fn from(cache: &ObjectCache) -> Self {
         Self::from(&cache.inner)
     }

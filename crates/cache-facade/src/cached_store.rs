@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use cache_core::{Backend, Clock, Freshness, Identity, Result};
-use cache_policy::Saving;
+use cache_core::{Backend, Clock, Freshness, Namespace, Result};
+use cache_policy::Objective;
 use cache_store::{CachedStore, ValidatorStrength};
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -142,8 +142,8 @@ impl CachedStoreBuilder {
     }
 
     /// What eviction is to save where blocks differ in size: requests to the store, or bytes from it. Under
-    /// [`Eviction::Adaptive`] and [`Eviction::Gdsf`]; an error under any other. Default: [`Saving::Requests`].
-    pub fn saving(mut self, saving: Saving) -> Self {
+    /// [`Eviction::Adaptive`] and [`Eviction::Gdsf`]; an error under any other. Default: [`Objective::HitRatio`].
+    pub fn optimize_for(mut self, saving: Objective) -> Self {
         self.memory.saving = Some(saving);
         self
     }
@@ -151,8 +151,8 @@ impl CachedStoreBuilder {
     /// Whose copies they are: a name for the store *and* the rights that it is asked with, such as `"s3://bucket as
     /// reader"`. Copies of another identity are never served. To be given with a backend whose medium outlives the
     /// process; else it is better left out. Default: one that no other cache has.
-    pub fn identity(mut self, name: &str) -> Self {
-        self.inner = self.inner.identity(Identity::named(name));
+    pub fn namespace(mut self, name: &str) -> Self {
+        self.inner = self.inner.namespace(Namespace::named(name));
         self
     }
 

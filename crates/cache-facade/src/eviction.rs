@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use cache_core::{Backend, Error, ErrorKind, EvictionPolicy, Result};
 #[cfg(feature = "moka")]
 use cache_policy::MokaBackend;
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
 /// Who leaves when the cache is full. What has expired leaves first, under every policy.
 ///
@@ -54,21 +54,21 @@ pub(crate) struct Limits {
 
 impl Eviction {
     /// A backend in memory, with this eviction.
-    pub(crate) fn backend(self, limits: Limits, saving: Option<Saving>) -> Result<Arc<dyn Backend>> {
+    pub(crate) fn backend(self, limits: Limits, saving: Option<Objective>) -> Result<Arc<dyn Backend>> {
         if saving.is_some() && !matches!(self, Self::Adaptive | Self::Gdsf) {
             let message =
                 "saving is set, but this eviction weighs no sizes; use Eviction::Adaptive or Eviction::Gdsf";
             return Err(Error::new(ErrorKind::Config, message));
         }
         match self {
-            Self::Adaptive => backend(Adaptive::new().saving(saving.unwrap_or_default()), limits),
+            Self::Adaptive => backend(Adaptive::new().optimize_for(saving.unwrap_or_default()), limits),
             Self::Lru => backend(Lru::new(), limits),
             Self::Fifo => backend(Fifo::new(), limits),
             Self::Lfu => backend(Lfu::new(), limits),
             Self::Sieve => backend(Sieve::new(), limits),
             Self::S3Fifo => backend(S3Fifo::new(), limits),
             Self::WTinyLfu => backend(WTinyLfu::new(), limits),
-            Self::Gdsf if saving == Some(Saving::Bytes) => backend(Gdsf::saving_bytes(), limits),
+            Self::Gdsf if saving == Some(Objective::ByteHitRatio) => backend(Gdsf::saving_bytes(), limits),
             Self::Gdsf => backend(Gdsf::new(), limits),
             #[cfg(feature = "moka")]
             Self::Moka => {

@@ -95,10 +95,11 @@ pub use {
         PutCondition, Result, Stats, Status, Version,
     },
     cache_metrics,
-    cache_policy::{self, Saving},
+    cache_policy::{self, Objective},
     cache_store::{
         self, AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats,
-        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, Warmed, probe_capabilities,
+        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, WarmResult,
+        probe_capabilities,
     },
     object_store,
 };

@@ -50,7 +50,7 @@ impl CachedObject {
         self.0.status
     }
 
-    /// How long before this read ended the request was sent whose answer vouched for the bytes.
+    /// How long before this read ended the request was sent whose answer validated the bytes.
     pub fn age(&self) -> Duration {
         self.0.age()
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Collected, Snapshot, Source};
+use crate::{CacheSnapshot, MetricsSource, Snapshot};
 
 /// The number of an addition. Later ones are higher.
 pub(crate) type Id = u64;
@@ -29,7 +29,7 @@ pub(crate) struct Caches {
 
 struct Registered {
     shown_as: Arc<str>,
-    source: Source,
+    source: MetricsSource,
     /// The totals of the caches that had the name before.
     before: Snapshot,
     /// What was last exported.
@@ -54,7 +54,7 @@ struct Numbers {
 
 impl Caches {
     /// Adds a cache, unless it is there already.
-    pub(crate) fn add(&mut self, source: Source) {
+    pub(crate) fn add(&mut self, source: MetricsSource) {
         if self.has(&source) {
             return;
         }
@@ -70,7 +70,7 @@ impl Caches {
     /// Has `new` take the place of `old`, whose counters say `last`: if both were built with one
     /// name, under the name that `old` is shown by. The caller has another handle of the source of
     /// `old`.
-    pub(crate) fn replace(&mut self, old: &Source, last: Option<Snapshot>, new: Source) {
+    pub(crate) fn replace(&mut self, old: &MetricsSource, last: Option<Snapshot>, new: MetricsSource) {
         let is_other = old.address() != new.address();
         let Some(id) = self.by_source.get(&old.address()).copied().filter(|_| is_other) else {
             return self.add(new);
@@ -97,28 +97,28 @@ impl Caches {
         self.live.insert(id_of_new, cache);
     }
 
-    pub(crate) fn has(&self, source: &Source) -> bool {
+    pub(crate) fn has(&self, source: &MetricsSource) -> bool {
         self.by_source.contains_key(&source.address())
     }
 
     /// All that live, in the order in which they were added, and the number of the next one.
-    pub(crate) fn sources(&self) -> (Vec<(Id, Source)>, Id) {
+    pub(crate) fn sources(&self) -> (Vec<(Id, MetricsSource)>, Id) {
         (self.live.iter().map(|(id, cache)| (*id, cache.source.clone())).collect(), self.next_id)
     }
 
     /// What the cache `id` now exports, as its counters say `snapshot`; `None` if it has been
     /// removed.
-    pub(crate) fn export(&mut self, id: Id, snapshot: Snapshot) -> Option<Collected> {
+    pub(crate) fn export(&mut self, id: Id, snapshot: Snapshot) -> Option<CacheSnapshot> {
         let cache = self.live.get_mut(&id)?;
         // An older snapshot may come later.
         cache.last = snapshot.after(cache.before).at_least(cache.last);
-        Some(Collected { name: Arc::clone(&cache.shown_as), snapshot: cache.last })
+        Some(CacheSnapshot { name: Arc::clone(&cache.shown_as), snapshot: cache.last })
     }
 
     /// A few caches that may have been dropped, others with each call: of those that were built
     /// with `name`, and of all once there are many, so that those of names that never come again
     /// are found without a collection too.
-    pub(crate) fn suspects(&mut self, name: &str) -> Vec<(Id, Source)> {
+    pub(crate) fn suspects(&mut self, name: &str) -> Vec<(Id, MetricsSource)> {
         let mut ids = Vec::new();
         if let Some(namesakes) = self.by_name.get_mut(name) {
             let (earlier, later) = (
@@ -171,11 +171,11 @@ impl Caches {
     /// The totals under all names that are known but for those of the caches before `next_id` that
     /// live: under those that are free, and those of caches that were added since.
     #[cfg(feature = "opentelemetry")]
-    pub(crate) fn totals_of_others(&self, next_id: Id) -> Vec<Collected> {
+    pub(crate) fn totals_of_others(&self, next_id: Id) -> Vec<CacheSnapshot> {
         let added = self.live.range(next_id..).map(|(_, cache)| (&cache.shown_as, &cache.last));
         let former = self.former.values().map(|(name, totals)| (name, &**totals));
         let others = added.chain(former);
-        others.map(|(name, snapshot)| Collected { name: Arc::clone(name), snapshot: *snapshot }).collect()
+        others.map(|(name, snapshot)| CacheSnapshot { name: Arc::clone(name), snapshot: *snapshot }).collect()
     }
 
     /// Whether `name` is the name of a cache, or a free one that is remembered.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, iter, sync::Arc};
 use cache_core::{Bounds, Bucket, Histogram};
 
 use crate::{
-    Attributes, Collected, Registry, Sample, Value, Vocabulary,
+    Attributes, CacheSnapshot, Registry, Sample, Value, Vocabulary,
     names::{Kind, Metric},
 };
 
@@ -36,7 +36,7 @@ impl Given {
     pub(crate) fn take(
         &mut self,
         registry: &Registry,
-        caches: &[Collected],
+        caches: &[CacheSnapshot],
         vocabulary: &Vocabulary,
     ) -> Vec<News> {
         if self.0.len() > caches.len() {

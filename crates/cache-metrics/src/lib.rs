@@ -49,11 +49,11 @@ pub use opentelemetry;
 #[cfg(feature = "prometheus")]
 pub use crate::prometheus::CONTENT_TYPE;
 #[cfg(feature = "metrics")]
-pub use crate::recorder::Recording;
+pub use crate::recorder::RecorderHandle;
 pub use crate::{
-    registry::{Collected, Registry},
+    registry::{CacheSnapshot, Registry},
     samples::{Attributes, Sample, Value, samples},
-    source::{BlockStats, Snapshot, Source},
+    source::{BlockStats, MetricsSource, Snapshot},
     vocabulary::Vocabulary,
 };
 

@@ -11,7 +11,7 @@ use opentelemetry::{
 };
 
 use crate::{
-    Attributes, Collected, Registry, Value, Vocabulary,
+    Attributes, CacheSnapshot, Registry, Value, Vocabulary,
     given::{Given, News},
     names::{Kind, Metric},
 };
@@ -161,12 +161,12 @@ impl Observed {
 /// What is observed of `caches`, and of the `others` that are not exported any more or not yet: for
 /// those, the counters that have counted. By instrument; caches first, in case the SDK takes no more.
 fn by_instrument(
-    caches: &[Collected],
-    others: &[Collected],
+    caches: &[CacheSnapshot],
+    others: &[CacheSnapshot],
     vocabulary: &Vocabulary,
 ) -> HashMap<&'static str, Vec<Observation>> {
     let mut round = HashMap::<_, Vec<_>>::new();
-    let mut observe = |cache: &Collected, counters_only: bool| {
+    let mut observe = |cache: &CacheSnapshot, counters_only: bool| {
         for sample in (vocabulary.samples)(&cache.snapshot) {
             let Value::Number(number) = sample.value else { continue };
             if counters_only && (number == 0 || sample.metric.kind != Kind::Counter) {

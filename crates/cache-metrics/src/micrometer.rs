@@ -73,11 +73,11 @@ static SIZE: Metric = Metric {
 pub fn samples(snapshot: &Snapshot) -> [Sample<'_>; 7] {
     let stats = &snapshot.stats;
     let blocks = snapshot.blocks.map(|blocks| blocks.requests).unwrap_or_default();
-    let answered = stats.origin.unchanged + stats.origin.changed + stats.origin.gone + blocks.done;
+    let answered = stats.origin.unchanged + stats.origin.changed + stats.origin.gone + blocks.succeeded;
     [
         one(&GETS, &[("result", "hit")], stats.hits()),
         one(&GETS, &[("result", "miss")], stats.gets() - stats.hits()),
-        one(&PUTS, &[], stats.origin.changed + blocks.done + stats.origin.puts.done),
+        one(&PUTS, &[], stats.origin.changed + blocks.succeeded + stats.origin.puts.succeeded),
         one(&LOADS, &[("result", "success")], answered),
         one(&LOADS, &[("result", "failure")], stats.origin.reads() + blocks.requests() - answered),
         one(&EVICTIONS, &[], stats.evictions + stats.expirations),

@@ -189,7 +189,7 @@ pub static AGE: Metric = Metric {
     prometheus_name: "object_cache_age_seconds",
     kind: Kind::Histogram(&Stats::AGE_BOUNDS),
     unit: "s",
-    help: "Time since the origin had vouched for the copies that were served; one serve in 64 is measured",
+    help: "Time since the origin had validated the copies that were served; one serve in 64 is measured",
     attributes: &[],
 };
 

@@ -59,8 +59,8 @@ impl Registry {
     }
 
     /// A way to hand all figures to one recorder of one's own. It gets everything since the caches were built.
-    pub fn recording(&self) -> Recording {
-        Recording { registry: self.clone(), taken: Mutex::default() }
+    pub fn recorder_handle(&self) -> RecorderHandle {
+        RecorderHandle { registry: self.clone(), taken: Mutex::default() }
     }
 
     fn hand_on(&self, taken: &Mutex<Taken>, recorder: &dyn Recorder) {
@@ -102,12 +102,12 @@ impl Registry {
 
 /// What one recorder gets of a [`Registry`], and has got: made by [`Registry::recording`].
 #[derive(Debug)]
-pub struct Recording {
+pub struct RecorderHandle {
     registry: Registry,
     taken: Mutex<Taken>,
 }
 
-impl Recording {
+impl RecorderHandle {
     /// Hands all figures to `recorder`, which is the same each time. Otherwise as [`Registry::record`].
     pub fn record_to(&self, recorder: &dyn Recorder) {
         self.registry.hand_on(&self.taken, recorder);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Snapshot, Source, Vocabulary,
+    MetricsSource, Snapshot, Vocabulary,
     caches::{Caches, Id},
     vocabulary::VOCABULARIES,
 };
@@ -52,7 +52,7 @@ struct Inner {
 /// The counters of one cache at one moment, under the name that it is exported by.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Collected {
+pub struct CacheSnapshot {
     /// The value of [`CACHE_NAME`](crate::names::CACHE_NAME). No other cache that lives has it.
     pub name: Arc<str>,
     /// The counters, with those of the caches before it that had the name.
@@ -75,7 +75,7 @@ impl Registry {
     ///
     /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
     /// registry stays small without exports too.
-    pub fn add(&self, cache: impl Into<Source>) {
+    pub fn add(&self, cache: impl Into<MetricsSource>) {
         let source = cache.into();
         if self.caches().has(&source) {
             return;
@@ -112,7 +112,7 @@ impl Registry {
     /// assert_eq!((exported.len(), exported[0].name.as_ref()), (1, "pages"));
     /// assert_eq!(exported[0].snapshot.stats.fresh, 9);
     /// ```
-    pub fn replace(&self, old: impl Into<Source>, new: impl Into<Source>) {
+    pub fn replace(&self, old: impl Into<MetricsSource>, new: impl Into<MetricsSource>) {
         let (old, new) = (old.into(), new.into());
         // The code of a source runs under no lock.
         let last = old.snapshot();
@@ -120,7 +120,7 @@ impl Registry {
     }
 
     /// A snapshot of each cache that is not gone, in the order in which they were added.
-    pub fn collect(&self) -> Vec<Collected> {
+    pub fn collect(&self) -> Vec<CacheSnapshot> {
         self.collect_and(|_, _| ()).0
     }
 
@@ -128,13 +128,13 @@ impl Registry {
     /// totals under all other names that are known: of those that are free, and of caches that were
     /// added meanwhile.
     #[cfg(feature = "opentelemetry")]
-    pub(crate) fn collect_with_others(&self) -> (Vec<Collected>, Vec<Collected>) {
+    pub(crate) fn collect_with_others(&self) -> (Vec<CacheSnapshot>, Vec<CacheSnapshot>) {
         self.collect_and(Caches::totals_of_others)
     }
 
     /// `and` is called under the lock under which the snapshots became totals. It gets the number
     /// that the first cache has for which there is none.
-    fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<Collected>, T) {
+    fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<CacheSnapshot>, T) {
         let (sources, next_id) = self.caches().sources();
         // The code of a source runs under no lock.
         let snapshots: Vec<_> = sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();

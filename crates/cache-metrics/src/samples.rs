@@ -52,7 +52,7 @@ macro_rules! outcomes_of {
 /// a rate. Grouped by metric, in the order of [`METRICS`](crate::names::METRICS).
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
-    let (origin, refused, invalidated) = (&stats.origin, &stats.refused, &stats.invalidated);
+    let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
     let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
     let begin = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
@@ -84,7 +84,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "gone")], origin.gone),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "refused")], origin.refused),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.abandoned),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.cancelled),
     ];
     let writes =
         [outcomes(outcomes_of!("put"), &origin.puts), outcomes(outcomes_of!("delete"), &origin.deletes)];
@@ -125,7 +125,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&REFUSALS, &[("reason", "too_large")], refused.too_large),
         one(&REFUSALS, &[("reason", "policy")], refused.policy),
         one(&REFUSALS, &[("reason", "backend")], refused.backend),
-        one(&REFUSALS, &[("reason", "unvalidatable")], refused.unvalidatable),
+        one(&REFUSALS, &[("reason", "unvalidatable")], refused.no_validator),
         one(&INVALIDATIONS, &[("source", "api")], invalidated.by_api),
         one(&INVALIDATIONS, &[("source", "write")], invalidated.by_write),
         one(&INVALIDATIONS, &[("source", "changed")], invalidated.changed),
@@ -175,7 +175,7 @@ static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
 fn outcomes<'a>(attributes: [Attributes; 4], outcomes: &Outcomes) -> [Sample<'a>; 4] {
     let [done, refused, failed, abandoned] = attributes;
     [
-        one(&ORIGIN_REQUESTS, done, outcomes.done),
+        one(&ORIGIN_REQUESTS, done, outcomes.succeeded),
         one(&ORIGIN_REQUESTS, refused, outcomes.refused),
         one(&ORIGIN_REQUESTS, failed, outcomes.failed),
         one(&ORIGIN_REQUESTS, abandoned, outcomes.abandoned),

@@ -8,7 +8,7 @@ use cache_core::{Histogram, Outcomes, ReadThrough, Stats, Validator};
 ///
 /// `From` a reference to a `ReadThrough`, an `ObjectCache` or a `CachedStore`; none of them is kept alive by it.
 #[derive(Clone)]
-pub struct Source {
+pub struct MetricsSource {
     name: Arc<str>,
     snapshot: Arc<dyn Fn() -> Option<Snapshot> + Send + Sync>,
 }
@@ -72,7 +72,7 @@ pub struct BlockStats {
     pub restarts: u64,
 }
 
-impl Source {
+impl MetricsSource {
     /// A cache called `name`. `snapshot` is called for each export, and says `None` when the cache is gone. It should hold
     /// the cache weakly. Sources with the same `Arc` are taken for one cache.
     pub fn new(name: &Arc<str>, snapshot: impl Fn() -> Option<Snapshot> + Send + Sync + 'static) -> Self {
@@ -95,13 +95,13 @@ impl Source {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for MetricsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl<V: Validator + ?Sized> From<&ReadThrough<V>> for Source {
+impl<V: Validator + ?Sized> From<&ReadThrough<V>> for MetricsSource {
     fn from(cache: &ReadThrough<V>) -> Self {
         let weak = cache.downgrade();
         Self::new(cache.name(), move || weak.upgrade().map(|cache| cache.stats().into()))

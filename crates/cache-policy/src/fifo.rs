@@ -9,7 +9,7 @@
 //!
 //! *Cost*: a hit nothing; an insert or a departure O(1), no float, no hash. 8 bytes an entry.
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::list::Lists;
 
@@ -42,22 +42,22 @@ impl EvictionPolicy for Fifo {
         Self::new()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.queue.push_back(0, slot);
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, _slot: Slot) {}
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         self.queue.remove(slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
         match pressure {
-            Pressure::Expired => None,
-            Pressure::Full => self.queue.front(0),
+            EvictionReason::Expired => None,
+            EvictionReason::Capacity => self.queue.front(0),
         }
     }
 }

@@ -38,7 +38,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{by_slot::reach, lowest::Lowest};
 
@@ -133,7 +133,7 @@ impl EvictionPolicy for Gdsf {
         Self::with(self.saves, unit_bytes)
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         reach(&mut self.objects, slot.index(), Object::free);
         let worth = self.worth(cost.weight);
         let priority = self.priority(1, worth);
@@ -142,7 +142,7 @@ impl EvictionPolicy for Gdsf {
     }
 
     /// Its priority stays until it is used.
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.objects[slot.index()].worth = self.worth(cost.weight);
     }
 
@@ -156,14 +156,14 @@ impl EvictionPolicy for Gdsf {
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         if let Some(object) = self.objects.get_mut(slot.index()) {
             *object = Object::free();
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         let objects = &self.objects;

@@ -21,7 +21,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{by_slot::reach, list::Lists};
 
@@ -82,14 +82,14 @@ impl EvictionPolicy for Lfu {
         Self::new()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.settle();
         reach(&mut self.uses, slot.index(), AtomicU32::default);
         *self.uses[slot.index()].get_mut() = 0;
         self.newcomer = Some(slot);
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {
         self.settle();
     }
 
@@ -99,8 +99,8 @@ impl EvictionPolicy for Lfu {
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        if why == Removal::Removed {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        if why == RemovalCause::Removed {
             self.settle();
         }
         if self.newcomer == Some(slot) {
@@ -109,8 +109,8 @@ impl EvictionPolicy for Lfu {
         self.lists.remove(slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         while let Some((stands, slot)) = self.lowest() {

@@ -71,7 +71,7 @@ mod wtinylfu;
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
-    adaptive::{Adaptive, Saving},
+    adaptive::{Adaptive, Objective},
     builder::MemoryBackendBuilder,
     fifo::Fifo,
     gdsf::Gdsf,

@@ -16,7 +16,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{by_slot::reach, lowest::Lowest};
 
@@ -52,7 +52,7 @@ impl EvictionPolicy for Lru {
         Self::new()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         *self.ticks.get_mut() += 1;
         let tick = *self.ticks.get_mut();
         reach(&mut self.used, slot.index(), || AtomicU64::new(Lowest::FREE));
@@ -60,7 +60,7 @@ impl EvictionPolicy for Lru {
         self.order.insert(slot, tick, self.used.len());
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, slot: Slot) {
         // The last to be used stays the last: one entry that all threads read at once is not written to.
@@ -73,14 +73,14 @@ impl EvictionPolicy for Lru {
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         if let Some(used) = self.used.get_mut(slot.index()) {
             *used.get_mut() = Lowest::FREE;
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         let used = &self.used;

@@ -14,20 +14,18 @@
 
 use std::{
     fmt,
-    future::ready,
     hash::{BuildHasher, Hasher},
     mem,
-    pin::Pin,
     sync::{
-        RwLock, RwLockWriteGuard,
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Cost, Entry, EvictionPolicy, Limits, Moment, Refusal, Removal, Result, Usage,
+    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause, Result,
+    Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -39,14 +37,16 @@ use crate::{
 
 /// Entries in this process's memory, ranked by the policy `P`.
 ///
-/// `insert` does its work when it is called, `remove` when first polled; neither ever waits for anything but a shard's
-/// lock. `clear` takes everything out when first polled, `sweep` what has expired
-/// one by one; after each 256 entries that they drop, they let others run, on any executor. So does an `insert` that
-/// displaces more: from its first step on the entry is shown, and the backend may be over its limit by that entry; a
-/// future that is dropped before the last step takes it out again. An entry that weighs more than 4 average ones is
-/// admitted or refused first: if the policy refuses it, nothing else has left. `peek` takes one shared
-/// lock and allocates nothing. Keys are hashed with a random key of the backend's own, so nobody can choose keys
-/// that collide.
+/// No call ever waits for anything but a shard's lock. `clear` takes everything out when first
+/// polled, `sweep` what has expired one by one; after each 256 entries that they drop, they let
+/// other tasks run, on any executor. So does an `insert` that displaces more: from its first step
+/// on the entry is shown, and the backend may be over its limit by that entry; a future that is
+/// dropped before the last step takes it out again. An entry that weighs more than 4 average ones
+/// is admitted or refused first: if the policy refuses it, nothing else has left. `insert_now`
+/// hands such an entry back where there is no room for it, and any other that would displace more
+/// than 256; otherwise it stores or refuses at once and allocates no future. `get_now` and `peek`
+/// take one shared lock and allocate nothing. Keys are hashed with a random key of the backend's
+/// own, so nobody can choose keys that collide.
 ///
 /// # Memory
 ///
@@ -146,9 +146,9 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let cost = cost_of(&newcomer, hash);
         let now = cost.now;
         if cost.weight > self.limits.weight {
-            let is_copy = !newcomer.is_absent();
+            let is_copy = !newcomer.is_negative();
             self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
-            return Put::Done(Admission::Refused(Refusal::TooLarge));
+            return Put::Done(Admission::Rejected(Rejection::TooLarge));
         }
         if self.is_large(cost.weight) {
             return self.put_large(home, newcomer, cost);
@@ -173,10 +173,20 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         };
         drop(replaced);
         match (left, crowding) {
-            (Some((_, Removal::Refused)), _) => Put::Done(Admission::Refused(Refusal::Policy)),
+            (Some((_, RemovalCause::Rejected)), _) => Put::Done(Admission::Rejected(Rejection::Policy)),
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
+    }
+
+    /// Whether `newcomer` may have more leave than one call should, which the policy is to decide
+    /// on once, before any of them leaves.
+    fn may_displace_many(&self, newcomer: &Entry) -> bool {
+        let weight = newcomer.weight();
+        // One that is too large is refused at once.
+        weight <= self.limits.weight
+            && self.is_large(weight)
+            && self.limit_passed(Change::insert(newcomer)).is_some()
     }
 
     /// Whether an entry of this weight may displace a great many others.
@@ -189,7 +199,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
     /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
     /// and nothing is brought back that was removed meanwhile.
-    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: Cost) -> Put<'a, P> {
+    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
         let (replaced, left, is_refused) = {
             let mut shard = self.write(home);
             let arrival = Change::insert(&newcomer);
@@ -203,13 +213,13 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             {
                 change = change.minus(&victim);
                 left.push((victim, why));
-                if why == Removal::Refused {
+                if why == RemovalCause::Rejected {
                     break;
                 }
             }
-            let is_refused = left.last().is_some_and(|(_, why)| *why == Removal::Refused);
+            let is_refused = left.last().is_some_and(|(_, why)| *why == RemovalCause::Rejected);
             if is_refused {
-                for (victim, _) in left.extract_if(.., |(_, why)| *why == Removal::Evicted) {
+                for (victim, _) in left.extract_if(.., |(_, why)| *why == RemovalCause::Evicted) {
                     change = change.plus(&victim);
                     let (_, hash) = self.home(victim.key_bytes());
                     let cost = cost_of(&victim, hash);
@@ -222,7 +232,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         };
         drop((replaced, left));
         if is_refused {
-            return Put::Done(Admission::Refused(Refusal::Policy));
+            return Put::Done(Admission::Rejected(Rejection::Policy));
         }
         Room::new(self, home, newcomer, cost, true).begin()
     }
@@ -284,7 +294,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
         self.apply(locked, Change::default().minus(&left));
-        Some(locked.tally.left((left, Removal::Expired)).0)
+        Some(locked.tally.left((left, RemovalCause::Expired)).0)
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
@@ -345,25 +355,42 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 
 #[async_trait]
 impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        let (home, hash) = self.home(key.as_bytes());
+        home.shard.read().ok()?.get(hash, key.as_bytes())
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         let (home, hash) = self.home(key.as_bytes());
-        home.shard.read().ok()?.peek(hash, key.as_bytes())
+        home.shard.read().ok()?.peek(hash, key.as_bytes()).cloned()
     }
 
     async fn get(&self, _key: &str) -> Result<Option<Entry>> {
         Ok(None)
     }
 
-    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
-    where
-        'a: 'f,
-        Self: 'f,
-    {
-        match self.put(entry) {
-            Put::Done(Admission::Stored) => Box::pin(Stored),
-            Put::Done(refused) => Box::pin(ready(Ok(refused))),
-            Put::Unfinished(room) => Box::pin(room.finish()),
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        if self.may_displace_many(&entry) {
+            return Err(entry);
         }
+        match self.put(entry) {
+            Put::Done(admission) => Ok(admission),
+            Put::Unfinished(room) => Err(room.hand_back()),
+        }
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        match self.put(entry) {
+            Put::Done(admission) => Ok(admission),
+            Put::Unfinished(room) => room.finish().await,
+        }
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        let (home, hash) = self.home(key.as_bytes());
+        // A shard whose policy panicked counts as empty.
+        let is_held = |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
+        Some(home.shard.read().is_ok_and(is_held))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -407,7 +434,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: sum(|tally| &tally.evicted),
             expired: sum(|tally| &tally.expired),
-            refused: sum(|tally| &tally.refused),
+            rejected: sum(|tally| &tally.refused),
         }
     }
 
@@ -429,7 +456,7 @@ struct Room<'a, P: EvictionPolicy> {
     backend: &'a MemoryBackend<P>,
     home: &'a Locked<P>,
     newcomer: Entry,
-    cost: Cost,
+    cost: EntryInfo,
     /// The policy was asked about it, and is not asked again.
     is_admitted: bool,
     admission: Admission,
@@ -441,7 +468,7 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         backend: &'a MemoryBackend<P>,
         home: &'a Locked<P>,
         newcomer: Entry,
-        cost: Cost,
+        cost: EntryInfo,
         is_admitted: bool,
     ) -> Self {
         let admission = Admission::Stored;
@@ -470,15 +497,15 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         for _ in 0..STEP {
             let Some(full) = self.backend.shard_to_shrink(self.home) else { return true };
             // Nobody, if others emptied the shard meanwhile: look again.
-            if let Some((_, Removal::Refused)) = self.evict_one(full) {
-                self.admission = Admission::Refused(Refusal::Policy);
+            if let Some((_, RemovalCause::Rejected)) = self.evict_one(full) {
+                self.admission = Admission::Rejected(Rejection::Policy);
             }
         }
         self.is_done = false;
         false
     }
 
-    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, Removal)> {
+    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, RemovalCause)> {
         let mut shard = self.backend.write(full);
         let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
             Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
@@ -489,40 +516,41 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
     }
 }
 
-impl<P: EvictionPolicy> Drop for Room<'_, P> {
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
+impl<P: EvictionPolicy> Room<'_, P> {
+    /// Takes the newcomer out again, uncounted: it is inserted once more.
+    fn hand_back(mut self) -> Entry {
+        self.is_done = true;
+        self.take_newcomer(|_| ());
+        self.newcomer.clone()
+    }
+
+    fn take_newcomer(&self, count: impl FnOnce(&Entry)) {
         let left = {
             let mut shard = self.backend.write(self.home);
             let is_there = shard.slot_of(self.cost.hash, &self.newcomer).is_some();
             let left = is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
             if let Some(entry) = &left {
                 self.backend.apply(self.home, Change::default().minus(entry));
+                count(entry);
             }
-            left.map(|entry| self.home.tally.left((entry, Removal::Refused)))
+            left
         };
         drop(left);
     }
 }
 
-/// What a policy is told of an entry whose key has this hash.
-fn cost_of(entry: &Entry, hash: u64) -> Cost {
-    let now = entry.vouched_at().unwrap_or(Moment::from_nanos(0));
-    Cost { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
+impl<P: EvictionPolicy> Drop for Room<'_, P> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.take_newcomer(|newcomer| self.home.tally.count(newcomer, RemovalCause::Rejected));
+        }
+    }
 }
 
-/// What has been stored. A future without a state: in its box, it takes no memory, where one that had still to store
-/// its entry would cost an allocation for each.
-struct Stored;
-
-impl Future for Stored {
-    type Output = Result<Admission>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(Admission::Stored))
-    }
+/// What a policy is told of an entry whose key has this hash.
+fn cost_of(entry: &Entry, hash: u64) -> EntryInfo {
+    let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
+    EntryInfo { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
 }
 
 impl<P> fmt::Debug for MemoryBackend<P> {
@@ -550,26 +578,30 @@ impl Tally {
         }
     }
 
-    /// Counts why a victim left, unless it was no copy of anything.
-    fn left(&self, victim: (Entry, Removal)) -> (Entry, Removal) {
-        if victim.0.is_absent() {
-            return victim;
+    fn left(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
+        self.count(&victim.0, victim.1);
+        victim
+    }
+
+    /// Counts why `entry` left, unless it is negative.
+    fn count(&self, entry: &Entry, why: RemovalCause) {
+        if entry.is_negative() {
+            return;
         }
         add(
-            match victim.1 {
-                Removal::Refused => &self.refused,
-                Removal::Expired => &self.expired,
-                Removal::Evicted | Removal::Removed => &self.evicted,
+            match why {
+                RemovalCause::Rejected => &self.refused,
+                RemovalCause::Expired => &self.expired,
+                RemovalCause::Evicted | RemovalCause::Removed => &self.evicted,
             },
             1,
         );
-        victim
     }
 }
 
 impl Change {
     fn insert(newcomer: &Entry) -> Self {
-        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_absent().into() }
+        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_negative().into() }
     }
 
     fn plus(self, restored: &Entry) -> Self {
@@ -585,7 +617,7 @@ impl Change {
         Self {
             entries: self.entries - 1,
             bytes: self.bytes - signed(left.weight()),
-            negative: self.negative - i64::from(left.is_absent()),
+            negative: self.negative - i64::from(left.is_negative()),
         }
     }
 }

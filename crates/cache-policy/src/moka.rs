@@ -9,7 +9,10 @@
 //! anyway); entries carry the number of the `clear` they were inserted after; and the tally is kept here.
 
 use std::{
+    borrow::Borrow,
+    collections::HashSet,
     fmt,
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +20,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Limits, Moment, Refusal, Result, Usage};
+use cache_core::{Admission, Backend, Entry, Limits, Moment, Rejection, Result, Usage};
 use foldhash::quality::RandomState;
 
 use ::moka::{notification::RemovalCause, sync::Cache};
@@ -38,13 +41,16 @@ use crate::{
 ///
 /// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does some of moka's
 /// maintenance, and inserts come one at a time; `sweep` and `clear` look at every entry, and let others run after each
-/// 256 of them. The other futures do their work when first polled; dropped before that, they have done nothing. moka
-/// decides first whether a large newcomer may displace many small entries, and then drops them in one go.
+/// 256 of them. moka counts a use for every look-up, so an index beside it (one lock, some 50 bytes
+/// an entry) answers `peek` and `contains`. The other futures do their work when first polled;
+/// dropped before that, they have done nothing. moka decides first whether a large newcomer may
+/// displace many small entries, and then drops them in one go.
 pub struct MokaBackend {
     cache: Cache<Box<str>, Held, RandomState>,
     limits: Limits,
     charge: Charge,
     tally: Arc<Tally>,
+    index: Arc<Index>,
     /// How often `clear` was called. Entries of an earlier number are not shown: what `clear` promises rests on this,
     /// its walk over the entries only frees them. Changed by whoever holds `changes`.
     generation: AtomicU64,
@@ -66,6 +72,12 @@ struct Held {
     entry: Entry,
     generation: u64,
 }
+
+/// What is held, by key, for looks that are no use: each look-up of moka's counts as one.
+#[derive(Default)]
+struct Index(Mutex<HashSet<ByKey, RandomState>>);
+
+struct ByKey(Held);
 
 /// What an entry is charged with. moka weighs with 32 bits.
 #[derive(Debug, Clone, Copy)]
@@ -97,39 +109,46 @@ impl MokaBackend {
     }
 
     fn new(limits: Limits) -> Self {
-        let tally = Arc::new(Tally::default());
+        let (tally, index) = (Arc::new(Tally::default()), Arc::new(Index::default()));
         let charge = Charge::of(&limits);
         let listener = {
-            let tally = Arc::clone(&tally);
-            move |_, held: Held, cause| tally.note_departure(&held.entry, cause)
+            let (tally, index) = (Arc::clone(&tally), Arc::clone(&index));
+            move |_, held: Held, cause| {
+                index.forget(&held.entry);
+                tally.note_departure(&held.entry, cause);
+            }
         };
         let cache = Cache::builder()
             .max_capacity(charge.capacity)
             .weigher(move |_, held: &Held| u32::try_from(charge.of_entry(&held.entry)).unwrap_or(u32::MAX))
             .eviction_listener(listener)
             .build_with_hasher(RandomState::default());
-        Self { cache, limits, charge, tally, generation: AtomicU64::new(0), changes: Mutex::new(()) }
+        let (generation, changes) = (AtomicU64::new(0), Mutex::new(()));
+        Self { cache, limits, charge, tally, index, generation, changes }
     }
 
     fn put(&self, newcomer: Entry) -> Admission {
         let key: Box<str> = newcomer.key().into();
-        let is_copy = !newcomer.is_absent();
+        let is_copy = !newcomer.is_negative();
         if self.charge.of_entry(&newcomer) > self.charge.capacity {
             self.cache.invalidate(&*key);
             count_if(is_copy, &self.tally.too_large);
-            return Admission::Refused(Refusal::TooLarge);
+            return Admission::Rejected(Rejection::TooLarge);
         }
         let _alone = self.alone();
         let generation = self.generation.load(Ordering::Relaxed);
         self.tally.note_arrival(&newcomer);
-        self.cache.insert(key.clone(), Held { entry: newcomer, generation });
+        let held = Held { entry: newcomer, generation };
+        // First, so that the listener finds it there when it leaves at once.
+        self.index.insert(held.clone());
+        self.cache.insert(key.clone(), held);
         self.make_room(&key);
         // Does not count as a use.
         if self.cache.contains_key(&*key) {
             Admission::Stored
         } else {
             count_if(is_copy, &self.tally.refused);
-            Admission::Refused(Refusal::Policy)
+            Admission::Rejected(Rejection::Policy)
         }
     }
 
@@ -142,7 +161,7 @@ impl MokaBackend {
             }
         }
         if let Some(held) = self.cache.remove(newcomer) {
-            count_if(!held.entry.is_absent(), &self.tally.dropped);
+            count_if(!held.entry.is_negative(), &self.tally.dropped);
         }
     }
 
@@ -180,8 +199,13 @@ impl MokaBackend {
 
 #[async_trait]
 impl Backend for MokaBackend {
-    fn peek(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let held = self.cache.get(key)?;
+        self.is_shown(&held).then_some(held.entry)
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let held = self.index.get(key)?;
         self.is_shown(&held).then_some(held.entry)
     }
 
@@ -189,8 +213,16 @@ impl Backend for MokaBackend {
         Ok(None)
     }
 
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        Ok(self.put(entry))
+    }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         Ok(self.put(entry))
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        Some(self.index.get(key).is_some_and(|held| self.is_shown(&held)))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -212,7 +244,7 @@ impl Backend for MokaBackend {
         // What a `clear` left behind whose future was dropped goes with the rest.
         let is_over = |held: &Held| has_expired(held) || !self.is_shown(held);
         let count_expired = |held: &Held| {
-            count_if(self.is_shown(held) && !held.entry.is_absent(), &self.tally.expired);
+            count_if(self.is_shown(held) && !held.entry.is_negative(), &self.tally.expired);
         };
         self.remove_each(is_over, count_expired).await;
         Ok(())
@@ -228,7 +260,7 @@ impl Backend for MokaBackend {
             capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
             evicted: total(&self.tally.dropped).saturating_sub(refused),
             expired: total(&self.tally.expired),
-            refused: refused + total(&self.tally.too_large),
+            rejected: refused + total(&self.tally.too_large),
         }
     }
 
@@ -284,20 +316,65 @@ impl Charge {
     }
 }
 
+impl Index {
+    fn get(&self, key: &str) -> Option<Held> {
+        self.lock().get(key).map(|ByKey(held)| held.clone())
+    }
+
+    fn insert(&self, held: Held) {
+        let replaced = self.lock().replace(ByKey(held));
+        // After the lock was let go: freeing a large body takes time.
+        drop(replaced);
+    }
+
+    /// Forgets `left`, unless another entry has taken its place.
+    fn forget(&self, left: &Entry) {
+        let mut index = self.lock();
+        let is_there = index.get(left.key()).is_some_and(|ByKey(held)| held.entry.is_same(left));
+        let forgotten = is_there.then(|| index.take(left.key())).flatten();
+        drop(index);
+        drop(forgotten);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<ByKey, RandomState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Borrow<str> for ByKey {
+    fn borrow(&self) -> &str {
+        self.0.entry.key()
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.entry.key().hash(hasher);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.entry.key() == other.0.entry.key()
+    }
+}
+
+impl Eq for ByKey {}
+
 impl Tally {
     fn note_arrival(&self, entry: &Entry) {
         self.entries.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(entry.weight(), Ordering::Relaxed);
-        count_if(entry.is_absent(), &self.negative);
+        count_if(entry.is_negative(), &self.negative);
     }
 
     fn note_departure(&self, entry: &Entry, cause: RemovalCause) {
         self.entries.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(entry.weight(), Ordering::Relaxed);
-        if entry.is_absent() {
+        if entry.is_negative() {
             self.negative.fetch_sub(1, Ordering::Relaxed);
         }
-        count_if(cause == RemovalCause::Size && !entry.is_absent(), &self.dropped);
+        count_if(cause == RemovalCause::Size && !entry.is_negative(), &self.dropped);
     }
 }
 

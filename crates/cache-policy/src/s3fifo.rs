@@ -24,7 +24,7 @@
 //!
 //! [1] J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi: FIFO queues are all you need for cache eviction. SOSP 2023.
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{
     by_slot::reach,
@@ -114,7 +114,7 @@ impl EvictionPolicy for S3Fifo {
         Self::with_loads(Loads::new(*limits))
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         self.settle();
         reach(&mut self.is_main, slot.index(), || false);
         reach(&mut self.fingerprints, slot.index(), || 0);
@@ -124,7 +124,7 @@ impl EvictionPolicy for S3Fifo {
         self.newcomer = Some(slot);
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.settle();
         let queue = self.queue(slot);
         self.loads.subtract(queue, slot);
@@ -136,8 +136,8 @@ impl EvictionPolicy for S3Fifo {
         self.uses.note(slot);
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        if why == Removal::Removed {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        if why == RemovalCause::Removed {
             self.settle();
         }
         if self.newcomer == Some(slot) {
@@ -145,7 +145,7 @@ impl EvictionPolicy for S3Fifo {
             return;
         }
         let queue = self.queue(slot);
-        if why == Removal::Evicted && queue == SMALL {
+        if why == RemovalCause::Evicted && queue == SMALL {
             self.ghosts.set_capacity(self.loads.entries() * 9 / 10);
             self.ghosts.push(self.fingerprints[slot.index()]);
         }
@@ -153,8 +153,8 @@ impl EvictionPolicy for S3Fifo {
         self.loads.subtract(queue, slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         loop {

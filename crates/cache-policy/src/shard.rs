@@ -1,7 +1,7 @@
 //! One part of a memory backend: entries, an index of them, and the policy that ranks them. Knows no lock and no
 //! limit.
 
-use cache_core::{Cost, Entry, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot};
 
 use crate::{by_slot::reach, index::Index};
 
@@ -30,15 +30,20 @@ impl<P: EvictionPolicy> Shard<P> {
         Self { policy, index: Index::default(), places: Places::default() }
     }
 
-    /// The entry, and one use of it.
-    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<Entry> {
+    /// Returns the entry, and counts one use of it.
+    pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Option<Entry> {
         let (slot, entry) = self.find(hash, key)?;
         self.policy.on_hit(slot);
         Some(entry.clone())
     }
 
+    /// Returns the entry without counting a use.
+    pub(crate) fn peek(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.find(hash, key).map(|(_, entry)| entry)
+    }
+
     /// Puts the entry in. Where it is, and what was held under its key.
-    pub(crate) fn insert(&mut self, entry: Entry, cost: &Cost) -> (Slot, Option<Entry>) {
+    pub(crate) fn insert(&mut self, entry: Entry, cost: &EntryInfo) -> (Slot, Option<Entry>) {
         let hash = low(cost.hash);
         if let Some((slot, _)) = self.find(cost.hash, entry.key_bytes()) {
             let replaced = self.places.entries[slot.index()].replace(entry);
@@ -63,7 +68,7 @@ impl<P: EvictionPolicy> Shard<P> {
 
     pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
         let (slot, _) = self.find(hash, key)?;
-        self.take(slot, Removal::Removed)
+        self.take(slot, RemovalCause::Removed)
     }
 
     /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
@@ -82,18 +87,18 @@ impl<P: EvictionPolicy> Shard<P> {
 
     /// Makes one entry leave: whom the policy names or, should it name nobody, any but the newcomer. `None` if
     /// nothing is held.
-    pub(crate) fn evict(&mut self, now: Moment, newcomer: Option<Slot>) -> Option<(Entry, Removal)> {
-        let named = self.policy.victim(now, Pressure::Full, &self.places);
+    pub(crate) fn evict(&mut self, now: Moment, newcomer: Option<Slot>) -> Option<(Entry, RemovalCause)> {
+        let named = self.policy.victim(now, EvictionReason::Capacity, &self.places);
         let slot = named
             .filter(|&slot| self.places.entry(slot).is_some())
             .or_else(|| self.places.any_but(newcomer))
             .or(newcomer)?;
         let why = if newcomer == Some(slot) {
-            Removal::Refused
+            RemovalCause::Rejected
         } else if self.places.has_expired(slot, now) {
-            Removal::Expired
+            RemovalCause::Expired
         } else {
-            Removal::Evicted
+            RemovalCause::Evicted
         };
         self.take(slot, why).map(|entry| (entry, why))
     }
@@ -104,30 +109,36 @@ impl<P: EvictionPolicy> Shard<P> {
         &mut self,
         now: Moment,
         newcomer: Slot,
-        cost: &Cost,
-    ) -> Option<(Entry, Removal)> {
-        let named = self.policy.victim(now, Pressure::Full, &self.places);
+        cost: &EntryInfo,
+    ) -> Option<(Entry, RemovalCause)> {
+        let named = self.policy.victim(now, EvictionReason::Capacity, &self.places);
         if named != Some(newcomer) {
             return self.evict_named(named, now, newcomer);
         }
         // As long as the policy does not know of it, it names another.
-        self.policy.on_remove(newcomer, Removal::Removed);
-        let named = self.policy.victim(now, Pressure::Full, &self.places);
+        self.policy.on_remove(newcomer, RemovalCause::Removed);
+        let named = self.policy.victim(now, EvictionReason::Capacity, &self.places);
         let left = self.evict_named(named.filter(|slot| *slot != newcomer), now, newcomer);
         self.policy.on_restore(newcomer, cost);
         left
     }
 
-    fn evict_named(&mut self, named: Option<Slot>, now: Moment, newcomer: Slot) -> Option<(Entry, Removal)> {
+    fn evict_named(
+        &mut self,
+        named: Option<Slot>,
+        now: Moment,
+        newcomer: Slot,
+    ) -> Option<(Entry, RemovalCause)> {
         let slot = named
             .filter(|&slot| self.places.entry(slot).is_some())
             .or_else(|| self.places.any_but(Some(newcomer)))?;
-        let why = if self.places.has_expired(slot, now) { Removal::Expired } else { Removal::Evicted };
+        let why =
+            if self.places.has_expired(slot, now) { RemovalCause::Expired } else { RemovalCause::Evicted };
         self.take(slot, why).map(|entry| (entry, why))
     }
 
     /// Puts an entry back that had left for a newcomer that was refused.
-    pub(crate) fn restore(&mut self, entry: Entry, cost: &Cost) {
+    pub(crate) fn restore(&mut self, entry: Entry, cost: &EntryInfo) {
         let slot = self.places.put(low(cost.hash), entry);
         self.index.insert(low(cost.hash), slot.number());
         self.policy.on_restore(slot, cost);
@@ -135,14 +146,14 @@ impl<P: EvictionPolicy> Shard<P> {
 
     /// Makes one entry leave that has expired, if the policy knows of any.
     pub(crate) fn expire(&mut self, now: Moment) -> Option<Entry> {
-        let slot = self.policy.victim(now, Pressure::Expired, &self.places)?;
+        let slot = self.policy.victim(now, EvictionReason::Expired, &self.places)?;
         if !self.places.has_expired(slot, now) {
             return None;
         }
-        self.take(slot, Removal::Expired)
+        self.take(slot, RemovalCause::Expired)
     }
 
-    fn take(&mut self, slot: Slot, why: Removal) -> Option<Entry> {
+    fn take(&mut self, slot: Slot, why: RemovalCause) -> Option<Entry> {
         let (hash, entry) = self.places.take(slot)?;
         self.index.remove(hash, slot.number());
         self.policy.on_remove(slot, why);
@@ -190,7 +201,7 @@ impl Places {
     }
 }
 
-impl Held for Places {
+impl Deadlines for Places {
     fn expires_at(&self, slot: Slot) -> Option<Moment> {
         self.entry(slot)?.expires_at()
     }

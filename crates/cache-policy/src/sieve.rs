@@ -24,7 +24,7 @@
 //! [1] Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi: SIEVE is simpler than LRU: an efficient turn-key eviction
 //! algorithm for web caches. NSDI 2024.
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{hits::Hits, list::Lists};
 
@@ -68,13 +68,13 @@ impl EvictionPolicy for Sieve {
         Self::new()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.settle();
         self.marks.begin(slot);
         self.newcomer = Some(slot);
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {
         self.settle();
     }
 
@@ -82,8 +82,8 @@ impl EvictionPolicy for Sieve {
         self.marks.note(slot);
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        if why == Removal::Removed {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        if why == RemovalCause::Removed {
             self.settle();
         }
         if self.newcomer == Some(slot) {
@@ -95,8 +95,8 @@ impl EvictionPolicy for Sieve {
         self.queue.remove(slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         let Some(mut at) = self.hand.or(self.queue.front(0)) else { return self.newcomer };

@@ -22,7 +22,7 @@
 //!
 //! [1] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::radix::RadixQueue;
 
@@ -57,7 +57,7 @@ impl<P> Ttl<P> {
         }
     }
 
-    fn expired(&mut self, now: Moment, moves_max: usize, held: &dyn Held) -> Option<Slot> {
+    fn expired(&mut self, now: Moment, moves_max: usize, held: &dyn Deadlines) -> Option<Slot> {
         let deadline = |slot| held.expires_at(slot).map(Moment::as_nanos);
         self.deadlines.first_up_to(now.as_nanos(), moves_max, deadline).map(|(_, slot)| slot)
     }
@@ -68,17 +68,17 @@ impl<P: EvictionPolicy> EvictionPolicy for Ttl<P> {
         Self::new(self.inner.for_shard(limits))
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         self.queue(slot, cost.expires_at);
         self.inner.on_insert(slot, cost);
     }
 
-    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+    fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         self.queue(slot, cost.expires_at);
         self.inner.on_restore(slot, cost);
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.queue(slot, cost.expires_at);
         self.inner.on_update(slot, cost);
     }
@@ -87,13 +87,13 @@ impl<P: EvictionPolicy> EvictionPolicy for Ttl<P> {
         self.inner.on_hit(slot);
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
         self.deadlines.remove(slot);
         self.inner.on_remove(slot, why);
     }
 
-    fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot> {
-        let moves_max = if pressure == Pressure::Full { MOVES_MAX } else { usize::MAX };
+    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
+        let moves_max = if pressure == EvictionReason::Capacity { MOVES_MAX } else { usize::MAX };
         self.expired(now, moves_max, held).or_else(|| self.inner.victim(now, pressure, held))
     }
 }

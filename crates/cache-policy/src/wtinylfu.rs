@@ -32,7 +32,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::{by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch};
 
@@ -196,7 +196,7 @@ impl EvictionPolicy for WTinyLfu {
         Self::with_loads(Loads::new(*limits))
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         self.settle();
         reach(&mut self.places, slot.index(), || Window);
         reach(&mut self.fingerprints, slot.index(), || 0);
@@ -211,7 +211,7 @@ impl EvictionPolicy for WTinyLfu {
         self.climb.miss(entries);
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.settle();
         let segment = self.places[slot.index()] as usize;
         self.loads.subtract(segment, slot);
@@ -224,8 +224,8 @@ impl EvictionPolicy for WTinyLfu {
         self.climb.hit();
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        if why == Removal::Removed {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        if why == RemovalCause::Removed {
             self.settle();
         }
         if self.newcomer == Some(slot) {
@@ -237,8 +237,8 @@ impl EvictionPolicy for WTinyLfu {
         self.segments.remove(slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         let Some(candidate) = self.candidate() else {

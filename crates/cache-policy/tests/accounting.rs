@@ -37,12 +37,12 @@ impl Measured {
             let key = Key::parse(&format!("tenants/acme/objects/{n:08x}/page.json")).expect("a key");
             let entry = Entry::builder(&key, Bytes::from(vec![7; body]))
                 .e_tag("\"9b2cf535f27731c974343645a3985328\"")
-                .vouched(Moment::from_nanos(u64::from(n)), Some(Duration::from_secs(300)))
+                .validated(Moment::from_nanos(u64::from(n)), Some(Duration::from_secs(300)))
                 .build();
             drop(key);
             assert!(matches!(
                 done(self.backend.insert(entry)),
-                Ok(Admission::Stored | Admission::Refused(_))
+                Ok(Admission::Stored | Admission::Rejected(_))
             ));
         }
     }

@@ -73,6 +73,8 @@ pub(crate) fn is_conflict(error: &object_store::Error) -> bool {
     while let Some(error) = cause {
         // The error inside that begins so is of the status alone. The one around it quotes the
         // path, which may be anything.
+        // The status stands at the start: an object's path may contain the same text.
+        // mutant: conflict_prefix
         if let Some(code) = error.to_string().strip_prefix(STATUS_409) {
             return !says_that_it_exists(code);
         }
@@ -157,6 +159,8 @@ fn judge(error: &object_store::Error) -> (ErrorKind, &'static str) {
     use object_store::Error as E;
     match error {
         E::NotFound { .. } => (NotFound, "the origin has no such object"),
+        // A conflict of concurrent writers does not say that the object exists.
+        // mutant: writer_conflict
         E::AlreadyExists { .. } if is_conflict(error) => CONFLICT,
         E::AlreadyExists { .. } => {
             (PreconditionFailed, "there is such an object already: read it, then decide again")

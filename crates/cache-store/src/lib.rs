@@ -19,9 +19,9 @@
 //! let key = Key::parse("config.json")?;
 //! origin.put(&key, "{}".into(), PutCondition::Absent).await?;
 //!
-//! let Validation::Changed(entry) = origin.validate(&key, None).await? else { unreachable!() };
+//! let Validation::Modified(entry) = origin.validate(&key, None).await? else { unreachable!() };
 //! assert_eq!(entry.body(), "{}");
-//! assert!(matches!(origin.validate(&key, Some(&entry)).await?, Validation::Unchanged));
+//! assert!(matches!(origin.validate(&key, Some(&entry)).await?, Validation::NotModified));
 //! # Ok(())
 //! # }
 //! ```
@@ -61,7 +61,7 @@ pub use crate::{
     builder::EtagValidatorBuilder,
     cached::{
         AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder,
-        CachedStoreStats, NotCached, OnlyIfCached, Reads, Warmed,
+        CachedStoreStats, NotCached, OnlyIfCached, Reads, WarmResult,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,

@@ -62,7 +62,7 @@ pub(crate) struct ReadSupport {
 #[non_exhaustive]
 pub enum Support {
     /// As it is meant.
-    Kept,
+    Honored,
     /// The request is carried out as if there were no condition.
     Ignored,
     /// The condition is taken not to hold although it does.
@@ -143,7 +143,7 @@ impl fmt::Display for Capabilities {
 impl fmt::Display for Support {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Kept => "kept",
+            Self::Honored => "kept",
             Self::Ignored => "ignored",
             Self::Refused => "refused though it holds",
             Self::Racy => "kept, but not by several at once",
@@ -342,7 +342,7 @@ impl<'a> Probe<'a> {
             }
         }
         let is_mixed = |read: &Shown| settled.get(&read.tag).is_some_and(|body| *body != read.body);
-        Ok(if meanwhile.iter().any(is_mixed) { Support::Racy } else { Support::Kept })
+        Ok(if meanwhile.iter().any(is_mixed) { Support::Racy } else { Support::Honored })
     }
 
     async fn conditional_get(&self) -> Seen<Support> {
@@ -361,7 +361,7 @@ impl<'a> Probe<'a> {
             (None, _) | (_, None) => Support::Unsupported,
             (_, Some(true)) => Support::Refused,
             (Some(false), _) => Support::Ignored,
-            (Some(true), Some(false)) => Support::Kept,
+            (Some(true), Some(false)) => Support::Honored,
         })
     }
 
@@ -381,7 +381,7 @@ impl<'a> Probe<'a> {
             (None, _) | (_, None) => Support::Unsupported,
             (Some(false), _) => Support::Refused,
             (Some(true), Some(true)) => Support::Ignored,
-            (Some(true), Some(false)) => Support::Kept,
+            (Some(true), Some(false)) => Support::Honored,
         })
     }
 
@@ -409,7 +409,7 @@ impl<'a> Probe<'a> {
                 break;
             }
         }
-        Ok(Support::Kept)
+        Ok(Support::Honored)
     }
 
     async fn create_alone(&self, path: &Path, n: usize) -> Seen<Option<bool>> {
@@ -425,6 +425,8 @@ impl<'a> Probe<'a> {
                     return Ok((used.pop().expect("it is the last"), true));
                 }
                 Err(error) if is_outage(&error) => return Err(self.failed(error, last, Action::Delete)),
+                // An object that cannot be deleted is still there and no absent one.
+                // mutant: undeletable_object
                 Err(_) => {}
             }
         }
@@ -459,7 +461,7 @@ impl<'a> Probe<'a> {
                 return Ok(Support::Racy);
             }
         }
-        Ok(Support::Kept)
+        Ok(Support::Honored)
     }
 
     /// The tags of `a` before and after it was written anew, if it has any.

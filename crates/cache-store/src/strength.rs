@@ -44,7 +44,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cache_core::{Keep, Version};
+use cache_core::{Storability, Version};
 use object_store::ObjectStore;
 
 use crate::{local_disk, tag};
@@ -147,7 +147,7 @@ impl ValidatorStrength {
     }
 
     /// How far `version` can be kept, which came in the answer to a request that was sent at `sent_at`.
-    pub(crate) fn keep(self, version: &Version, sent_at: SystemTime, accept_weak: bool) -> Keep {
+    pub(crate) fn keep(self, version: &Version, sent_at: SystemTime, accept_weak: bool) -> Storability {
         if self == Self::ByForm {
             let names_version = tag::is_of_object_store(version.e_tag.as_deref(), version.version.as_deref());
             let strength = if names_version { Self::Strong } else { Self::Timestamp(SECONDS) };
@@ -158,7 +158,7 @@ impl ValidatorStrength {
             age.is_some_and(|age| age > grain)
         };
         let is_confirmable = match (self, &version.e_tag) {
-            (Self::None, _) => return Keep::Never,
+            (Self::None, _) => return Storability::NoStore,
             (_, Some(e_tag)) => {
                 let is_weak = self == Self::Weak || tag::is_weak(e_tag);
                 let is_old_enough = match self {
@@ -167,11 +167,11 @@ impl ValidatorStrength {
                 };
                 tag::names_one_version(e_tag) && (accept_weak || !is_weak) && is_old_enough
             }
-            (_, None) if version.last_modified.is_none() => return Keep::Never,
+            (_, None) if version.last_modified.is_none() => return Storability::NoStore,
             (Self::Timestamp(grain), None) => is_older_than(grain.max(SECONDS)),
             (_, None) => is_older_than(SECONDS),
         };
-        if is_confirmable { Keep::Confirmable } else { Keep::Unconfirmable }
+        if is_confirmable { Storability::Revalidatable } else { Storability::FreshOnly }
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         e_tag: &str,
         age: Option<Duration>,
         accept_weak: bool,
-        expected: Keep,
+        expected: Storability,
     ) {
         let sent_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let version = Version {
@@ -209,21 +209,21 @@ mod tests {
     #[test]
     fn a_timestamp_confirms_what_was_older_than_its_grain() {
         let strength = Timestamp(SECONDS);
-        check(strength, "\"x\"", OLD, false, Keep::Confirmable);
-        check(strength, "\"x\"", Some(SECONDS), false, Keep::Unconfirmable);
-        check(strength, "\"x\"", YOUNG, false, Keep::Unconfirmable);
-        check(strength, "\"x\"", None, false, Keep::Unconfirmable);
-        check(Timestamp(Duration::from_millis(20)), "\"x\"", YOUNG, false, Keep::Confirmable);
-        check(Timestamp(Duration::MAX), "\"x\"", OLD, false, Keep::Unconfirmable);
+        check(strength, "\"x\"", OLD, false, Storability::Revalidatable);
+        check(strength, "\"x\"", Some(SECONDS), false, Storability::FreshOnly);
+        check(strength, "\"x\"", YOUNG, false, Storability::FreshOnly);
+        check(strength, "\"x\"", None, false, Storability::FreshOnly);
+        check(Timestamp(Duration::from_millis(20)), "\"x\"", YOUNG, false, Storability::Revalidatable);
+        check(Timestamp(Duration::MAX), "\"x\"", OLD, false, Storability::FreshOnly);
     }
 
     #[test]
     fn the_form_of_a_tag_tells_whose_it_is() {
         let md5 = "0123456789abcdef0123456789abcdef";
         for tag in [format!("\"{md5}\""), format!("\"{md5}-12\""), "\"0x8DCF4A1B2C3D4E5\"".into()] {
-            check(ValidatorStrength::ByForm, &tag, None, false, Keep::Confirmable);
-            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Keep::Confirmable);
-            check(ValidatorStrength::ByForm, &format!("W/{tag}"), OLD, false, Keep::Unconfirmable);
+            check(ValidatorStrength::ByForm, &tag, None, false, Storability::Revalidatable);
+            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Storability::Revalidatable);
+            check(ValidatorStrength::ByForm, &format!("W/{tag}"), OLD, false, Storability::FreshOnly);
         }
         let others = [
             "\"5e8f8d3c-264\"".into(),
@@ -238,15 +238,15 @@ mod tests {
             format!("\"{}g\"", &md5[1..]),
         ];
         for tag in others {
-            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Keep::Unconfirmable);
-            check(ValidatorStrength::ByForm, &tag, OLD, false, Keep::Confirmable);
+            check(ValidatorStrength::ByForm, &tag, YOUNG, false, Storability::FreshOnly);
+            check(ValidatorStrength::ByForm, &tag, OLD, false, Storability::Revalidatable);
         }
-        check(ValidatorStrength::ByForm, "", YOUNG, false, Keep::Unconfirmable);
+        check(ValidatorStrength::ByForm, "", YOUNG, false, Storability::FreshOnly);
         for (id, keep) in [
-            (Some("1712345678901234"), Keep::Confirmable),
-            (Some("null"), Keep::Unconfirmable),
-            (Some(""), Keep::Unconfirmable),
-            (None, Keep::Unconfirmable),
+            (Some("1712345678901234"), Storability::Revalidatable),
+            (Some("null"), Storability::FreshOnly),
+            (Some(""), Storability::FreshOnly),
+            (None, Storability::FreshOnly),
         ] {
             let version = Version {
                 e_tag: Some("\"CKih16GjycICEAE=\"".into()),
@@ -263,10 +263,10 @@ mod tests {
         let sent_at = SystemTime::UNIX_EPOCH;
         let date = Some(sent_at + Duration::from_secs(60));
         let version = Version { e_tag: Some("\"x\"".into()), last_modified: date, ..Version::default() };
-        assert_eq!(Timestamp(SECONDS).keep(&version, sent_at, false), Keep::Unconfirmable);
-        assert_eq!(Strong.keep(&version, sent_at, false), Keep::Confirmable);
+        assert_eq!(Timestamp(SECONDS).keep(&version, sent_at, false), Storability::FreshOnly);
+        assert_eq!(Strong.keep(&version, sent_at, false), Storability::Revalidatable);
         let undated = Version { e_tag: None, ..version };
-        assert_eq!(Strong.keep(&undated, sent_at, false), Keep::Unconfirmable);
+        assert_eq!(Strong.keep(&undated, sent_at, false), Storability::FreshOnly);
     }
 
     #[test]
@@ -274,32 +274,32 @@ mod tests {
         for (strength, tag) in
             [(Strong, "W/\"x\""), (Weak, "\"x\""), (Weak, "W/\"x\""), (Timestamp(SECONDS), "W/\"x\"")]
         {
-            check(strength, tag, OLD, false, Keep::Unconfirmable);
-            check(strength, tag, OLD, true, Keep::Confirmable);
+            check(strength, tag, OLD, false, Storability::FreshOnly);
+            check(strength, tag, OLD, true, Storability::Revalidatable);
         }
-        check(Timestamp(SECONDS), "W/\"x\"", YOUNG, true, Keep::Unconfirmable);
+        check(Timestamp(SECONDS), "W/\"x\"", YOUNG, true, Storability::FreshOnly);
     }
 
     #[test]
     fn without_a_tag_the_date_counts_in_seconds() {
         for strength in [Strong, Weak, Timestamp(Duration::from_millis(20)), Timestamp(SECONDS)] {
-            check(strength, "", OLD, false, Keep::Confirmable);
-            check(strength, "", YOUNG, false, Keep::Unconfirmable);
-            check(strength, "", None, false, Keep::Never);
+            check(strength, "", OLD, false, Storability::Revalidatable);
+            check(strength, "", YOUNG, false, Storability::FreshOnly);
+            check(strength, "", None, false, Storability::NoStore);
         }
-        check(Timestamp(Duration::from_secs(60)), "", OLD, false, Keep::Unconfirmable);
+        check(Timestamp(Duration::from_secs(60)), "", OLD, false, Storability::FreshOnly);
     }
 
     #[test]
     fn under_no_strength_nothing_is_kept() {
-        check(ValidatorStrength::None, "\"x\"", OLD, true, Keep::Never);
-        check(ValidatorStrength::None, "", OLD, true, Keep::Never);
+        check(ValidatorStrength::None, "\"x\"", OLD, true, Storability::NoStore);
+        check(ValidatorStrength::None, "", OLD, true, Storability::NoStore);
     }
 
     #[test]
     fn a_tag_that_cannot_be_sent_back_confirms_nothing() {
         for tag in ["*", "\"a\", \"b\"", " "] {
-            check(Strong, tag, OLD, true, Keep::Unconfirmable);
+            check(Strong, tag, OLD, true, Storability::FreshOnly);
         }
     }
 }

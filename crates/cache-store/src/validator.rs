@@ -11,7 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator,
+    Version,
 };
 use futures_util::future::poll_immediate;
 use object_store::{
@@ -47,7 +48,7 @@ use crate::{
 /// # Errors
 ///
 /// The store's answers "not found", "forbidden", "who are you" and "precondition failed" have their own
-/// [`ErrorKind`]s ("not found" to a read is [`Validation::Gone`]); what the store cannot do is `Unsupported`. An
+/// [`ErrorKind`]s ("not found" to a read is [`Validation::NotFound`]); what the store cannot do is `Unsupported`. An
 /// outage is `Unavailable`, also a body too short or too long; no answer in time is `Timeout`. The error of
 /// `object_store` is always the source; it may quote the answer of a server.
 ///
@@ -96,7 +97,7 @@ impl EtagValidator {
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let path = self.paths.of(key)?;
         // The contract promises it, but a "not modified" for another entry would serve wrong bytes.
-        let mut held = held.filter(|held| held.keep() == Keep::Confirmable);
+        let mut held = held.filter(|held| held.storability() == Storability::Revalidatable);
         if self.settings.validate_metadata
             && let Some(copy) = held
         {
@@ -104,27 +105,29 @@ impl EtagValidator {
                 Some(validation) => return Ok(validation),
                 // Unconditional: whatever is current by now comes with a tag and metadata of its
                 // own.
+                // The HEAD showed other bytes, so a condition could only be answered wrongly.
+                // mutant: get_unconditional
                 None => held = None,
             }
         }
         let question = question(held);
         let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
         // An age counts from here: what is written after this moment is newer than it.
-        let sent_at = self.clock.date();
+        let sent_at = self.clock.wall_time();
         let answer = match (*self.store).get_opts(&path, question).await {
             Ok(answer) => answer,
             Err(object_store::Error::NotModified { .. }) if is_conditional => {
-                return Ok(Validation::Unchanged);
+                return Ok(Validation::NotModified);
             }
             Err(error) => return self.gone_or(error),
         };
         // In a box of its own, which a "not modified" does without: the allocator is slow from 1 KiB on.
-        Box::pin(self.entry_of(key, answer, sent_at)).await.map(Validation::Changed)
+        Box::pin(self.entry_of(key, answer, sent_at)).await.map(Validation::Modified)
     }
 
     /// Compares `held` with the metadata of the object. `None` if the bytes may be others.
     async fn compare(&self, key: &Key, path: &Path, held: &Entry) -> Result<Option<Validation>> {
-        let sent_at = self.clock.date();
+        let sent_at = self.clock.wall_time();
         let head = match (*self.store).get_opts(path, GetOptions::new().with_head(true)).await {
             Ok(head) => head,
             // A store that takes no HEAD may take the GET.
@@ -137,40 +140,52 @@ impl EtagValidator {
         }
         let attributes = attributes_from_store(&head.attributes);
         // `Version` itself compares names alone. The date of what was put is not known.
+        // Another date means another write, whose metadata may differ.
+        // mutant: same_date
         if held.last_modified().is_none_or(|date| Some(date) == version.last_modified)
             && held.version_id() == version.version.as_deref()
+            // Some stores change metadata without changing the date.
+            // mutant: same_attributes
             && *held.attributes() == attributes
         {
-            return Ok(Some(Validation::Unchanged));
+            return Ok(Some(Validation::NotModified));
         }
         // The spelling that came with the body: some servers leave the quotes out of other answers.
+        // A HEAD may spell the tag differently; conditions use the spelling of the GET.
+        // mutant: tag_spelling
         version.e_tag = held.e_tag().map(Into::into);
         let keep = self.keep(&version, sent_at);
         // The buffer was judged when the body came.
         let entry = Entry::builder(key, held.body().clone()).keep_buffer();
-        let entry = entry.version(version).attributes(attributes).keep(keep).build();
-        Ok(Some(Validation::Changed(entry)))
+        let entry = entry.version(version).attributes(attributes).storability(keep).build();
+        Ok(Some(Validation::Modified(entry)))
     }
 
     /// Whether the object that is now at `version` has the bytes of `held`.
     fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
         let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
             (Some(held), Some(now)) => {
+                // A weak tag does not show that the bytes are the same.
+                // mutant: same_weakness
                 tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
             }
             (None, None) => held.last_modified().is_some(),
             _ => false,
         };
         // Only a tag that is made of the bytes names them across two dates.
+        // A tag made of a timestamp does not name the bytes across two dates.
+        // mutant: tag_names_bytes
         let is_of_bytes = held.e_tag().is_some() && self.strength == ValidatorStrength::Strong;
         is_same
+            // Another length is another body, whatever the tag is.
+            // mutant: same_size
             && held.body().len() as u64 == version.size
             && (is_of_bytes || held.last_modified() == version.last_modified)
     }
 
     fn gone_or(&self, error: object_store::Error) -> Result<Validation> {
         let error = error_of(error, Action::Read, &self.store);
-        if error.kind() == ErrorKind::NotFound { Ok(Validation::Gone) } else { Err(error) }
+        if error.kind() == ErrorKind::NotFound { Ok(Validation::NotFound) } else { Err(error) }
     }
 
     async fn entry_of(&self, key: &Key, answer: GetResult, sent_at: SystemTime) -> Result<Entry> {
@@ -187,12 +202,12 @@ impl EtagValidator {
         let body = body::read(answer).await?;
         let keep = self.keep(&version, sent_at);
         let is_in_its_buffer = body::is_in_its_buffer(&body);
-        let entry = Entry::builder(key, body).version(version).attributes(attributes).keep(keep);
+        let entry = Entry::builder(key, body).version(version).attributes(attributes).storability(keep);
         let entry = if is_in_its_buffer { entry.keep_buffer() } else { entry };
         Ok(entry.build())
     }
 
-    fn keep(&self, version: &Version, sent_at: SystemTime) -> Keep {
+    fn keep(&self, version: &Version, sent_at: SystemTime) -> Storability {
         self.strength.keep(version, sent_at, self.settings.accept_weak)
     }
 
@@ -258,7 +273,7 @@ impl Origin for EtagValidator {
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         // Its date is not known, but it is not older than the request.
         let keep = self.keep(version, SystemTime::UNIX_EPOCH);
-        Entry::builder(key, body).version(version.clone()).keep(keep).build()
+        Entry::builder(key, body).version(version.clone()).storability(keep).build()
     }
 }
 

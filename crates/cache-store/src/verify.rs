@@ -65,6 +65,8 @@ impl Verifier {
     }
 
     fn probe(&self) -> Probe<'_> {
+        // One name lets a later probe reuse a dropped one's objects; the limit bounds each request.
+        // mutant: probe_arguments
         Probe::new(&*self.store, &self.prefix, &self.name, Some(self.limit))
     }
 }
@@ -115,9 +117,13 @@ impl<T> Part<T> {
         if let Some(seen) = self.seen.get() {
             return Ok(seen);
         }
+        // Reads share the failure until the pause is over, so that they do not all probe.
+        // mutant: probe_pause
         if let Some(last) = failure.as_ref().filter(|last| verifier.clock.now() < last.until) {
             return Err(last.error.clone());
         }
+        // The pause doubles, so a store that stays down is probed less and less often.
+        // mutant: probe_backoff
         let pause = failure.as_ref().map_or(PAUSE_MIN, |last| (last.pause * 2).min(PAUSE_MAX));
         match probe().await {
             Ok((seen, _)) => {

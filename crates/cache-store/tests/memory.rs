@@ -189,6 +189,10 @@ macro_rules! backend {
     ($name:ident, $block:expr) => {
         #[async_trait]
         impl Backend for $name {
+            fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
+                None
+            }
+
             fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
                 None
             }
@@ -201,7 +205,7 @@ macro_rules! backend {
                 if entry.key().starts_with("b/") {
                     $block.await;
                 }
-                Ok(cache_core::Admission::Refused(cache_core::Refusal::Policy))
+                Ok(cache_core::Admission::Rejected(cache_core::Rejection::Policy))
             }
 
             async fn remove(&self, _key: &str) -> cache_core::Result<bool> {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Refusal, Result, Usage};
+use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Rejection, Result, Usage};
 
 use crate::{Gate, random::Random};
 
@@ -34,6 +34,10 @@ impl MapBackend {
 
 #[async_trait]
 impl Backend for MapBackend {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.peek(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.lock().get(key).cloned()
     }
@@ -42,9 +46,18 @@ impl Backend for MapBackend {
         Ok(None)
     }
 
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        self.lock().insert(entry.key().to_owned(), entry);
+        Ok(Admission::Stored)
+    }
+
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         self.lock().insert(entry.key().to_owned(), entry);
         Ok(Admission::Stored)
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        Some(self.lock().contains_key(key))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -59,7 +72,7 @@ impl Backend for MapBackend {
     async fn sweep(&self, now: Moment) -> Result<()> {
         let mut entries = self.lock();
         let n_copies = |entries: &HashMap<String, Entry>| {
-            entries.values().filter(|entry| !entry.is_absent()).count() as u64
+            entries.values().filter(|entry| !entry.is_negative()).count() as u64
         };
         let before = n_copies(&entries);
         entries.retain(|_, entry| entry.expires_at().is_none_or(|at| now < at));
@@ -78,7 +91,7 @@ impl Backend for MapBackend {
     }
 
     fn negative_entries(&self) -> u64 {
-        self.lock().values().filter(|entry| entry.is_absent()).count() as u64
+        self.lock().values().filter(|entry| entry.is_negative()).count() as u64
     }
 }
 
@@ -134,6 +147,10 @@ impl WaitingBackend {
 
 #[async_trait]
 impl Backend for WaitingBackend {
+    fn get_now(&self, _key: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<Entry> {
         None
     }
@@ -143,7 +160,7 @@ impl Backend for WaitingBackend {
         if self.is_spoiled(drawn) {
             return Err(failure());
         }
-        let shown = self.inner.peek(key);
+        let shown = self.inner.get_now(key);
         self.wait().await;
         Ok(shown)
     }
@@ -152,7 +169,7 @@ impl Backend for WaitingBackend {
         let drawn = self.wait().await;
         let admission = if self.is_spoiled(drawn) {
             self.inner.remove(entry.key()).await?;
-            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Refused(Refusal::Unavailable)) }
+            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Rejected(Rejection::Unavailable)) }
         } else {
             self.inner.insert(entry).await
         };
@@ -176,6 +193,14 @@ impl Backend for WaitingBackend {
             return Err(failure());
         }
         self.inner.clear().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        self.inner.close().await
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {

@@ -30,7 +30,7 @@ impl Clock for ManualClock {
         Moment::from_nanos(self.0.load(Ordering::SeqCst))
     }
 
-    fn date(&self) -> SystemTime {
+    fn wall_time(&self) -> SystemTime {
         UNIX_EPOCH + DATE_AT_ZERO + Duration::from_nanos(self.now().as_nanos())
     }
 }
@@ -62,7 +62,7 @@ impl Clock for TokioClock {
         Moment::from_nanos(0).saturating_add(Instant::now().saturating_duration_since(self.zero))
     }
 
-    fn date(&self) -> SystemTime {
+    fn wall_time(&self) -> SystemTime {
         UNIX_EPOCH + DATE_AT_ZERO + Duration::from_nanos(self.now().as_nanos())
     }
 }
@@ -86,15 +86,15 @@ impl Clock for TickingClock {
         self.exact.now()
     }
 
-    fn window(&self) -> (Moment, Moment) {
+    fn coarse_bounds(&self) -> (Moment, Moment) {
         let past_tick = u128::from(self.now().as_nanos()) % self.tick.as_nanos().max(1);
         let past_tick = u64::try_from(past_tick).unwrap_or(0);
         let earlier = Moment::from_nanos(self.now().as_nanos() - past_tick);
         (earlier, earlier.saturating_add(self.tick))
     }
 
-    fn date(&self) -> SystemTime {
-        self.exact.date()
+    fn wall_time(&self) -> SystemTime {
+        self.exact.wall_time()
     }
 }
 

@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
 };
 use tokio::time::sleep;
 
@@ -210,13 +210,13 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
         // The wrapped origin knows nothing of an edited tag: what is held is compared here.
         let known = held.filter(|_| plan.tag().is_none());
         let answer = match self.inner.validate(key, known).await {
-            Ok(Validation::Changed(entry)) => plan.edit(key, held.and_then(Entry::e_tag), entry).await,
+            Ok(Validation::Modified(entry)) => plan.edit(key, held.and_then(Entry::e_tag), entry).await,
             answer => answer,
         };
         self.end(ticket, &plan, answer, |answer| match answer {
-            Validation::Unchanged => OriginOutcome::Unchanged,
-            Validation::Changed(entry) => OriginOutcome::Changed(entry.body().len() as u64),
-            Validation::Gone => OriginOutcome::Gone,
+            Validation::NotModified => OriginOutcome::Unchanged,
+            Validation::Modified(entry) => OriginOutcome::Changed(entry.body().len() as u64),
+            Validation::NotFound => OriginOutcome::Gone,
         })
         .await
     }
@@ -245,7 +245,7 @@ impl<O: Origin + ?Sized> Origin for FaultyOrigin<O> {
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         let entry = self.inner.entry_of_put(key, body, version);
         let is_weak = version.e_tag.as_deref().is_some_and(|tag| tag.starts_with("W/"));
-        if is_weak && entry.keep() == Keep::Confirmable {
+        if is_weak && entry.storability() == Storability::Revalidatable {
             // The tag may be a fault's: the wrapped origin never gives such a one.
             return rebuilt(&entry, key, entry.body().clone(), version.clone());
         }

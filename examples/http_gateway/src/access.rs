@@ -67,7 +67,7 @@ impl Log {
     pub(crate) fn note_malformed(&self, peer: IpAddr, status: StatusCode) {
         self.note(&Access {
             peer,
-            date: self.clock.date(),
+            date: self.clock.wall_time(),
             request: "-".to_owned(),
             status: Some(status),
             bytes: 0,
@@ -94,7 +94,7 @@ impl Exchange {
         let listened_to = log.on_request.is_some().then(|| {
             let access = Access {
                 peer,
-                date: log.clock.date(),
+                date: log.clock.wall_time(),
                 request: line(request.method(), request.uri(), request.version()),
                 status: None,
                 bytes: 0,

@@ -1,4 +1,4 @@
-//! A server for clients that nobody vouches for: what each of them can hold on to has a limit.
+//! A server for clients that nobody validates: what each of them can hold on to has a limit.
 //!
 //! Over the limit of connections a new client is not turned away: the connection that has waited
 //! longest for a request is closed instead, so that many clients that say nothing, or half of

@@ -6,11 +6,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Entry, Freshness, Keep, Key, Moment, Validation, Validator as _, Verdict, judge};
+use cache_core::{Entry, Freshness, Key, Moment, Storability, Validation, Validator as _, Verdict, judge};
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Fault, FaultyStore, TagFault};
-use measure::{read::Columns, trace::Trace};
 use object_store::{ObjectStoreExt as _, path::Path};
+use simulate::{read::Columns, trace::Trace};
 
 /// A key is what object_store's parser takes as it is, and what the documentation of [`Key::parse`] says.
 pub fn key(data: &[u8]) {
@@ -45,13 +45,13 @@ pub fn e_tag(data: &[u8]) {
         let origin = EtagValidator::builder(Arc::new(store.clone())).strength(ValidatorStrength::Strong);
         let origin = origin.build().unwrap();
         let key = Key::parse("a").unwrap();
-        let Validation::Changed(entry) = origin.validate(&key, None).await.unwrap() else {
+        let Validation::Modified(entry) = origin.validate(&key, None).await.unwrap() else {
             panic!("nothing was held")
         };
         assert_eq!(entry.e_tag(), Some(tag));
         let answer = origin.validate(&key, Some(&entry)).await.unwrap();
         let sent = store.requests().pop().unwrap().if_none_match;
-        if entry.keep() == Keep::Confirmable {
+        if entry.storability() == Storability::Revalidatable {
             let is_list = tag.contains(',') && !(tag.starts_with('"') && tag.ends_with('"'));
             assert!(!tag.starts_with("W/") && tag != "*" && !tag.is_empty() && !is_list, "{tag:?}");
             assert!(tag.chars().filter(|&letter| letter == '"').count() <= 2, "{tag:?}");
@@ -60,16 +60,16 @@ pub fn e_tag(data: &[u8]) {
                 "{tag:?} does not fit into a header"
             );
             assert_eq!(sent.as_deref(), Some(tag));
-            assert!(matches!(answer, Validation::Unchanged), "{tag:?}: {answer:?}");
+            assert!(matches!(answer, Validation::NotModified), "{tag:?}: {answer:?}");
         } else {
             assert_eq!(sent, None, "{tag:?} is sent");
-            assert!(matches!(answer, Validation::Changed(_)), "{tag:?}: {answer:?}");
+            assert!(matches!(answer, Validation::Modified(_)), "{tag:?}: {answer:?}");
         }
     });
 }
 
 /// What may be done with a copy only gets less as time goes by; whatever the spans are, and if the clock stands before the
-/// moment that the copy was vouched for.
+/// moment that the copy was validated.
 pub fn freshness(data: &[u8]) {
     let mut numbers = data.chunks(8).map(|chunk| {
         let mut bytes = [0; 8];
@@ -87,11 +87,11 @@ pub fn freshness(data: &[u8]) {
     let (max_age, revalidate, if_error, time_to_live) = (span(), span(), span(), span());
     let rule = Freshness::max_age(max_age).stale_while_revalidate(revalidate).stale_if_error(if_error);
     assert_eq!(rule.check().is_err(), rule.is_strong() && !revalidate.is_zero());
-    let (vouched_at, now, later) = (number(), number(), number());
-    let [vouched_at, now, later] = [vouched_at, now.min(later), now.max(later)].map(Moment::from_nanos);
+    let (validated_at, now, later) = (number(), number(), number());
+    let [validated_at, now, later] = [validated_at, now.min(later), now.max(later)].map(Moment::from_nanos);
     let key = Key::parse("a").unwrap();
     let entry =
-        Entry::builder(&key, "".into()).e_tag("\"1\"").vouched(vouched_at, Some(time_to_live)).build();
+        Entry::builder(&key, "".into()).e_tag("\"1\"").validated(validated_at, Some(time_to_live)).build();
     let verdicts = [now, later].map(|at| {
         let verdict = judge(&entry, at, &rule);
         if rule.is_strong() {
@@ -105,8 +105,8 @@ pub fn freshness(data: &[u8]) {
         }
     });
     assert!(verdicts[0] <= verdicts[1], "{verdicts:?} at {now:?} and {later:?} under {rule:?}");
-    assert!(entry.expires_at().is_none_or(|at| at >= vouched_at));
-    if later <= vouched_at && !rule.is_strong() && !time_to_live.is_zero() {
+    assert!(entry.expires_at().is_none_or(|at| at >= validated_at));
+    if later <= validated_at && !rule.is_strong() && !time_to_live.is_zero() {
         assert_eq!(verdicts[1], 0, "no time has passed");
     }
 }

@@ -2,119 +2,62 @@
 
 use super::{Edit, Mutant};
 
-const FENCE: &str = "crates/cache-core/src/fence.rs";
-const FLIGHT: &str = "crates/cache-core/src/read_through/flight.rs";
-const DRIVE: &str = "crates/cache-core/src/read_through/drive.rs";
-const READ: &str = "crates/cache-core/src/read_through/read.rs";
-const HELD: &str = "crates/cache-core/src/read_through/held.rs";
-const PLACES: &str = "crates/cache-core/src/read_through/places.rs";
-const TIMEOUTS: &str = "crates/cache-core/src/read_through/timeouts.rs";
-const SWEEP: &str = "crates/cache-core/src/read_through/sweep.rs";
-const ABSENCES: &str = "crates/cache-core/src/read_through/absences.rs";
-const WRITE: &str = "crates/cache-core/src/read_through/write.rs";
-const TABLE: &str = "crates/cache-core/src/read_through/table.rs";
-const CACHE: &str = "crates/cache-core/src/read_through/mod.rs";
-const FRESHNESS: &str = "crates/cache-core/src/freshness.rs";
-const STAMP: &str = "crates/cache-core/src/entry/stamp.rs";
-const BUILDER: &str = "crates/cache-core/src/entry/builder.rs";
-const ERROR: &str = "crates/cache-core/src/error.rs";
-const DECODED: &str = "crates/cache-core/src/decoded.rs";
-const PREFIX_TREE: &str = "crates/cache-core/src/prefix_tree.rs";
-
 // A write that takes its fence down again as soon as it runs, and puts up none at its end.
 
-const SILENT: Edit = Edit {
-    path: WRITE,
-    text: "    /// The backend is being changed.\n    changing: bool,\n",
-    replacement: "    changing: bool,\n    silent: bool,\n",
-};
+const SILENT: Edit = Edit::replace(
+    "write_fields",
+    "/// The backend is being changed.\n    changing",
+    "changing: bool,\n    silent",
+);
 
-const SILENT_AT_BEGIN: Edit = Edit {
-    path: WRITE,
-    text: "bare: Arc::default(), changing: false })\n    }\n",
-    replacement: "bare: Arc::default(), changing: false, silent: false })
-    }
+const SILENT_AT_BEGIN: Edit = Edit::replace(
+    "write_new",
+    " })",
+    ", silent: false })\n    }\n\n    fn silence(&mut self) {\n        let mut state = self.tracked.lock();\n        state.generation -= 1;\n        state.writes -= 1;\n        self.silent = true;",
+);
 
-    fn silence(&mut self) {
-        let mut state = self.tracked.lock();
-        state.generation -= 1;
-        state.writes -= 1;
-        self.silent = true;
-    }\n",
-};
-
-const SILENT_AT_END: Edit = Edit {
-    path: WRITE,
-    text: "        state.fence();\n        state.writes -= 1;",
-    replacement: "        if !self.silent {
-            state.fence();
-            state.writes -= 1;
-        }",
-};
+const SILENT_AT_END: Edit = Edit::replace(
+    "write_end",
+    "state.fence();\n        state.writes -= 1;",
+    "if !self.silent {\n            state.fence();\n            state.writes -= 1;\n        }",
+);
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a strong reader joins a running flight",
-        edits: &[Edit {
-            path: READ,
-            text: "now.is_some_and(|now| freshness.accepts(sent_at, now))",
-            replacement: "now.is_none_or(|now| freshness.accepts(sent_at, now))",
-        }],
+        edits: &[Edit::replace("joins_by_sent_at", "is_some_and", "is_none_or")],
     },
     Mutant {
         name: "the join compares with `<=`, for strong readers too",
         edits: &[
-            Edit {
-                path: READ,
-                text: "now.is_some_and(|now| freshness.accepts(sent_at, now))",
-                replacement: "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()))",
-            },
-            Edit {
-                path: FRESHNESS,
-                text: "age(asked_at, now) < self.max_age\n",
-                replacement: "age(asked_at, now) <= self.max_age\n",
-            },
+            Edit::replace(
+                "joins_by_sent_at",
+                "now.is_some_and(|now| freshness.accepts(sent_at, now",
+                "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()",
+            ),
+            Edit::replace("accepts_sent_request", " now) < self.max_age\n", " now) <= self.max_age\n"),
         ],
     },
     Mutant {
         name: "a fenced flight is joined",
-        edits: &[Edit {
-            path: READ,
-            text: "let ticket = if unfenced && in_time {",
-            replacement: "let ticket = if (unfenced || now.is_some()) && in_time {",
-        }],
+        edits: &[Edit::replace("joins_unfenced", "unfenced", "(unfenced || now.is_some())")],
     },
     Mutant {
         name: "a write fences at its begin only",
-        edits: &[Edit {
-            path: WRITE,
-            text: "        state.fence();\n        state.writes -= 1;",
-            replacement: "        state.writes -= 1;",
-        }],
+        edits: &[Edit::replace("write_end", "fence();\n        state.", "")],
     },
     Mutant {
         name: "a write fences at its end only",
-        edits: &[Edit {
-            path: WRITE,
-            text: "        state.fence();\n        state.writes += 1;",
-            replacement: "        state.writes += 1;",
-        }],
+        edits: &[Edit::replace("write_begin", "fence();\n        state.", "")],
     },
-    Mutant {
-        name: "an open write does not hold a flight back",
-        edits: &[Edit { path: FLIGHT, text: "            || writes > 0\n", replacement: "" }],
-    },
+    Mutant { name: "an open write does not hold a flight back", edits: &[Edit::delete("open_write_fences")] },
     Mutant {
         name: "no fence on put",
         edits: &[
             SILENT,
             SILENT_AT_BEGIN,
             SILENT_AT_END,
-            Edit {
-                path: WRITE,
-                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (Arc",
-                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (Arc",
-            },
+            Edit::replace("put_drops", ".drop_held", ".silence();\n        write.drop_held"),
         ],
     },
     Mutant {
@@ -123,11 +66,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT,
             SILENT_AT_BEGIN,
             SILENT_AT_END,
-            Edit {
-                path: WRITE,
-                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (&write",
-                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        let (shared, key) = (&write",
-            },
+            Edit::replace(
+                "delete_drops",
+                "        write.drop_held(Count::InvalidatedByWrite",
+                "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite",
+            ),
         ],
     },
     Mutant {
@@ -136,11 +79,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT,
             SILENT_AT_BEGIN,
             SILENT_AT_END,
-            Edit {
-                path: WRITE,
-                text: "        write.drop_held(Count::InvalidatedByApi).await;\n        Ok(())",
-                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByApi).await;\n        Ok(())",
-            },
+            Edit::replace(
+                "invalidate_drops",
+                "        write.drop_held(Count::InvalidatedByApi",
+                "        write.silence();\n        write.drop_held(Count::InvalidatedByApi",
+            ),
         ],
     },
     Mutant {
@@ -149,11 +92,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT,
             SILENT_AT_BEGIN,
             SILENT_AT_END,
-            Edit {
-                path: WRITE,
-                text: "        write.mark_held().await;",
-                replacement: "        write.silence();\n        write.mark_held().await;",
-            },
+            Edit::replace("expire_marks", ".mark_held", ".silence();\n        write.mark_held"),
         ],
     },
     Mutant {
@@ -162,511 +101,318 @@ pub(super) const MUTANTS: &[Mutant] = &[
             SILENT,
             SILENT_AT_BEGIN,
             SILENT_AT_END,
-            Edit {
-                path: WRITE,
-                text: "        write.drop_held(Count::InvalidatedByWrite).await;\n        // Without",
-                replacement: "        write.silence();\n        write.drop_held(Count::InvalidatedByWrite).await;\n        // Without",
-            },
+            Edit::replace("open_write_drops", ".drop_held", ".silence();\n        write.drop_held"),
         ],
     },
     Mutant {
         name: "no fence on clear",
-        edits: &[Edit {
-            path: WRITE,
-            text: "    shared.epochs.raise_whole();\n    let _end = WholeFence(&shared.epochs);\n",
-            replacement: "",
-        }],
+        edits: &[Edit::replace(
+            "clear_fences",
+            "    shared.epochs.raise_whole();\n    let _end = WholeFence(&shared.epochs);\n",
+            "",
+        )],
     },
     Mutant {
         name: "clear fences at its begin only",
-        edits: &[Edit { path: WRITE, text: "    let _end = WholeFence(&shared.epochs);\n", replacement: "" }],
+        edits: &[Edit::replace("clear_fences", "    let _end = WholeFence(&shared.epochs);\n", "")],
     },
-    Mutant {
-        name: "no fence on invalidate_prefix",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        self.shared.epochs.raise_prefix(prefix);\n",
-            replacement: "",
-        }],
-    },
+    Mutant { name: "no fence on invalidate_prefix", edits: &[Edit::delete("prefix_fence")] },
     Mutant {
         name: "a floor covers no key below its prefix",
-        edits: &[Edit {
-            path: FENCE,
-            text: "epoch < *floor && key.starts_with(&**prefix)",
-            replacement: "epoch < *floor && **prefix == *key",
-        }],
+        edits: &[Edit::replace("prefix_floor", "key.starts_with(&**prefix)", "**prefix == *key")],
     },
     Mutant {
         name: "a void entry is served",
-        edits: &[Edit {
-            path: CACHE,
-            text: "        if self.epochs.is_void(&entry) || entry.is_absent() {",
-            replacement: "        if entry.is_absent() {",
-        }],
+        edits: &[Edit::replace("fast_path_not_void", "self.epochs.is_void(&entry) || ", "")],
     },
-    Mutant {
-        name: "a caller that goes away puts up no fence",
-        edits: &[Edit {
-            path: WRITE,
-            text: "        self.tracked.lock().fence();\n        if !self.bare",
-            replacement: "        if !self.bare",
-        }],
-    },
+    Mutant { name: "a caller that goes away puts up no fence", edits: &[Edit::delete("dropped_write")] },
     Mutant {
         name: "a caller that goes away before its remove is done leaves the entry",
-        edits: &[Edit {
-            path: WRITE,
-            text: "        if !self.bare.load(Ordering::Acquire) {",
-            replacement: "        if false {",
-        }],
+        edits: &[Edit::replace("dropped_write", "!self.bare.load(Ordering::Acquire)", "false")],
     },
     Mutant {
         name: "waiters are woken before the answer is published",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        let landed = match self.tracked.turn(",
-            replacement: "        if let Ok(Validation::Changed(entry)) = &answer {
-            if let Some(running) = self.tracked.lock().flight(self.seq) {
-                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));
-            }
-        }
-        let landed = match self.tracked.turn(",
-        }],
+        edits: &[Edit::replace(
+            "publishes_then_wakes",
+            "        let landed = match",
+            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
+        )],
     },
     Mutant {
         name: "a fenced flight that brings news leaves an older entry held",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        forget(shared, key, Count::InvalidatedChanged).await;\n    } else {",
-            replacement: "        if !fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }\n    } else {",
-        }],
+        edits: &[Edit::line(
+            "drops_replaced",
+            "if !fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }",
+        )],
     },
     Mutant {
         name: "a fenced flight publishes",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "    if fenced || entry.keep() == Keep::Never {",
-            replacement: "    if entry.keep() == Keep::Never {",
-        }],
+        edits: &[Edit::replace("stores_unfenced", "fenced || ", "")],
     },
     Mutant {
         name: "another flight is started beside a fenced one",
         edits: &[
-            Edit {
-                path: READ,
-                text: "    let running = state.running.as_mut()?;\n",
-                replacement:
-                    "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {
-        let displaced = state.running.take();
-        state.displaced.extend(displaced);
-        hand_on(parked);
-        return None;
-    }
-    let running = state.running.as_mut()?;\n",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "    match state.waiting.take().filter(",
-                replacement:
-                    "    let waiting = if state.running.is_none() { state.waiting.take() } else { None };
-    match waiting.filter(",
-            },
-            Edit {
-                path: TABLE,
-                text: "    pub(super) waiting: Option<Waiting>,\n",
-                replacement: "    pub(super) waiting: Option<Waiting>,
-    pub(super) displaced: Vec<Running>,\n",
-            },
-            Edit {
-                path: TABLE,
-                text: "        self.landings += 1;\n        self.running.take()",
-                replacement: "        self.landings += 1;
-        match self.displaced.iter().position(|running| running.seq == seq) {
-            Some(at) => Some(self.displaced.remove(at)),
-            None => self.running.take(),
-        }",
-            },
-            Edit {
-                path: TABLE,
-                text: "        self.running.as_mut().filter(|running| running.seq == seq)",
-                replacement: "        self.running.iter_mut().chain(&mut self.displaced).find(|running| running.seq == seq)",
-            },
+            Edit::replace(
+                "one_flight_per_key",
+                "    let running",
+                "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {\n        let displaced = state.running.take();\n        state.displaced.extend(displaced);\n        hand_on(parked);\n        return None;\n    }\n    let running",
+            ),
+            Edit::replace(
+                "next_after_current",
+                "match state.waiting.take()",
+                "let waiting = if state.running.is_none() { state.waiting.take() } else { None };\n    match waiting",
+            ),
+            Edit::replace("key_state_fields", ">,\n", ">,\n    pub(super) displaced: Vec<Running>,\n"),
+            Edit::replace(
+                "takes_current",
+                "self.running.take()",
+                "match self.displaced.iter().position(|running| running.seq == seq) {\n            Some(at) => Some(self.displaced.remove(at)),\n            None => self.running.take(),\n        }",
+            ),
+            Edit::replace("flight_by_seq", "as_mut().filter", "iter_mut().chain(&mut self.displaced).find"),
         ],
     },
     Mutant {
         name: "an answer without a tag leaves the old entry",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        forget(shared, key, Count::InvalidatedChanged).await;\n    } else {",
-            replacement: "        if fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }\n    } else {",
-        }],
+        edits: &[Edit::line(
+            "drops_replaced",
+            "if fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }",
+        )],
     },
-    Mutant {
-        name: "a failed remove is ignored",
-        edits: &[Edit {
-            path: HELD,
-            text: "                self.epochs.raise_key(key.as_str());\n",
-            replacement: "",
-        }],
-    },
+    Mutant { name: "a failed remove is ignored", edits: &[Edit::delete("failed_remove_voids")] },
     Mutant {
         name: "an insert that lands after a clear passes for newer",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        shared.keep(key, entry.clone()).await;\n        if replaced",
-            replacement: "        shared.keep(key, entry.clone()).await;
-        entry.outlive(shared.epochs.latest());\n        if replaced",
-        }],
+        edits: &[Edit::replace(
+            "insert_keeps_epoch",
+            ";\n        if",
+            ";\n        entry.outlive(shared.epochs.latest());\n        if",
+        )],
     },
     Mutant {
         name: "two answers race to be kept: a flight takes no turn",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "match self.tracked.turn(shared.settings.turn_limit()).await {",
-            replacement: "match Some(()) {",
-        }],
+        edits: &[Edit::replace(
+            "publishes_then_wakes",
+            "self.tracked.turn(shared.settings.turn_limit()).await",
+            "Some(())",
+        )],
     },
     Mutant {
         name: "a put's entry is kept although a flight was in the air",
         edits: &[
-            Edit {
-                path: WRITE,
-                text: "clean: state.running.is_none() && state.writes == 1,",
-                replacement: "clean: state.writes == 1,",
-            },
-            Edit {
-                path: TABLE,
-                text: "            seq: self.seq,\n            landings: self.landings,\n",
-                replacement: "            seq: 0,\n            landings: 0,\n",
-            },
+            Edit::replace("put_is_alone", "running.is_none() && state.", ""),
+            Edit::replace(
+                "stamp_fields",
+                "self.seq,\n            landings: self.landings",
+                "0,\n            landings: 0",
+            ),
         ],
     },
     Mutant {
         name: "a put's entry is kept although another write overlapped",
-        edits: &[
-            Edit {
-                path: WRITE,
-                text: "clean: state.running.is_none() && state.writes == 1,",
-                replacement: "clean: state.running.is_none(),",
-            },
-            Edit {
-                path: WRITE,
-                text: "            && self.tracked.lock().stamp() == self.noted.stamp\n",
-                replacement: "",
-            },
-        ],
+        edits: &[Edit::replace("put_is_alone", " && state.writes == 1", ""), Edit::delete("put_was_alone")],
     },
     Mutant {
-        name: "an answer is vouched for when it came, not when it was asked for",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        let question = Question {",
-            replacement: "        let (asked_at, _) = self.shared.clock.window();\n        let question = Question {",
-        }],
+        name: "an answer is validated when it came, not when it was asked for",
+        edits: &[Edit::replace(
+            "validated_at_sending",
+            "let question",
+            "let (asked_at, _) = self.shared.clock.window();\n        let question",
+        )],
     },
     Mutant {
-        name: "a put's entry is vouched for when the answer came",
-        edits: &[Edit {
-            path: WRITE,
-            text: "write.publish(entry, sent_at).await;",
-            replacement: "let _ = sent_at;\n                write.publish(entry, shared.clock.now()).await;",
-        }],
+        name: "a put's entry is validated when the answer came",
+        edits: &[Edit::replace(
+            "put_validated_at_sending",
+            "write.publish(entry, sent_at",
+            "let _ = sent_at;\n                write.publish(entry, shared.clock.now()",
+        )],
     },
     Mutant {
         name: "a \"not modified\" renews although a fence went up",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
-            replacement: "if let Some((_, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {",
-        }],
+        edits: &[Edit::replace("renews_unfenced", "false", "_")],
     },
     Mutant {
         name: "a \"not modified\" to a question without a tag passes for \"gone\"",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "            Validation::Unchanged if question.pinned.is_none() => Err(",
-            replacement: "            Validation::Unchanged if question.pinned.is_none() && question.void => Err(",
-        }],
+        edits: &[Edit::replace("unasked_not_modified", "is_none() => ", "is_none() && question.void => ")],
     },
     Mutant {
         name: "a 403 is treated as an outage",
         edits: &[
-            Edit {
-                path: ERROR,
-                text: "matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)",
-                replacement: "matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::PermissionDenied)",
-            },
-            Edit {
-                path: ERROR,
-                text: "matches!(self.kind(), NotFound | PermissionDenied | Unauthenticated | TooLarge)",
-                replacement: "matches!(self.kind(), NotFound | Unauthenticated | TooLarge) && self.kind() != PermissionDenied",
-            },
+            Edit::replace("outage_kinds", "Unavailable", "Unavailable | ErrorKind::PermissionDenied"),
+            Edit::replace(
+                "answer_kinds",
+                "PermissionDenied | Unauthenticated | TooLarge)",
+                "Unauthenticated | TooLarge) && self.kind() != PermissionDenied",
+            ),
         ],
     },
     Mutant {
         name: "stale_if_error has no end",
-        edits: &[Edit {
-            path: FRESHNESS,
-            text: "            && age(vouched_at, now) < self.max_age.saturating_add(self.stale_if_error)\n",
-            replacement: "            && age(vouched_at, now) < FOREVER\n",
-        }],
+        edits: &[Edit::replace(
+            "stale_if_error_end",
+            "self.max_age.saturating_add(self.stale_if_error)",
+            "FOREVER",
+        )],
     },
     Mutant {
         name: "stale_while_revalidate has no end",
-        edits: &[Edit {
-            path: FRESHNESS,
-            text: "age(vouched_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)",
-            replacement: "age(vouched_at, now) < FOREVER && freshness.stale_while_revalidate != 0",
-        }],
+        edits: &[Edit::replace(
+            "stale_while_revalidate_end",
+            "freshness.max_age.saturating_add(freshness.stale_while_revalidate)",
+            "FOREVER && freshness.stale_while_revalidate != 0",
+        )],
     },
     Mutant {
         name: "the time to live is not looked at",
-        edits: &[Edit {
-            path: STAMP,
-            text: "max_age.min(self.time_to_live.nanos())",
-            replacement: "max_age",
-        }],
+        edits: &[Edit::replace("must_revalidate_mark", ".min(self.time_to_live.nanos())", "")],
     },
     Mutant {
         name: "the mark of expire is not looked at",
-        edits: &[Edit {
-            path: STAMP,
-            text: "        let is_vouched_for = self.vouched & MARK == 0;
-        is_vouched_for && self.age(now)",
-            replacement: "        self.vouched_at().is_some() && now.as_nanos().saturating_sub(self.vouched & !MARK)",
-        }],
+        edits: &[Edit::replace(
+            "must_revalidate_mark",
+            "let is_validated = self.validated & MUST_REVALIDATE == 0;\n        is_validated && self.age(now",
+            "self.validated_at().is_some() && now.as_nanos().saturating_sub(self.validated & !MARK",
+        )],
     },
     Mutant {
-        name: "what a medium brings back passes for vouched for",
-        edits: &[Edit {
-            path: BUILDER,
-            text: "vouched: AtomicU64::new(NEVER),",
-            replacement: "vouched: AtomicU64::new(0),",
-        }],
+        name: "what a medium brings back passes for validated",
+        edits: &[Edit::replace("no_stamp_by_default", "NEVER", "0")],
     },
     Mutant {
         name: "a copy of another store is served",
-        edits: &[Edit {
-            path: HELD,
-            text: "entry.identity() == Some(self.settings.identity)",
-            replacement: "entry.identity().is_some() || true",
-        }],
+        edits: &[Edit::replace("own_namespace", " == Some(self.settings.identity)", ".is_some() || true")],
     },
     Mutant {
         name: "a reader that is not polled keeps its place",
-        edits: &[Edit { path: DRIVE, text: " && !self.shared.places.are_wanted()", replacement: "" }],
+        edits: &[Edit::replace("parks_when_permits_wanted", " && !self.shared.places.are_wanted()", "")],
     },
     Mutant {
         name: "a place is never given back",
-        edits: &[Edit {
-            path: PLACES,
-            text: "self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING",
-            replacement: "self.word.load(Ordering::Acquire) >= WAITING",
-        }],
+        edits: &[Edit::replace("permit_released", "fetch_sub(1, Ordering::AcqRel", "load(Ordering::Acquire")],
     },
     Mutant {
         name: "a place is given back after those who wait are woken",
         edits: &[
-            Edit { path: FLIGHT, text: "        permit.free();\n", replacement: "        let _ = permit;\n" },
-            Edit {
-                path: FLIGHT,
-                text: "    drop(permit);\n    running.tell(&landed);\n",
-                replacement: "    running.tell(&landed);\n    drop(permit);\n",
-            },
+            Edit::replace("frees_before_next", "permit.free()", "let _ = permit"),
+            Edit::replace(
+                "frees_before_waking",
+                "drop(permit);\n    running.tell(&landed",
+                "running.tell(&landed);\n    drop(permit",
+            ),
         ],
     },
     Mutant {
         name: "a place is given back after the next flight of the key may have begun",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        permit.free();\n",
-            replacement: "        let _ = permit;\n",
-        }],
+        edits: &[Edit::replace("frees_before_next", "permit.free()", "let _ = permit")],
     },
     Mutant {
         name: "one that waits for a place keeps all that are free",
-        edits: &[Edit {
-            path: PLACES,
-            text: "word % WAITING + word / WAITING < self.most",
-            replacement: "word < self.most",
-        }],
+        edits: &[Edit::replace("waiters_count", "% WAITING + word / WAITING ", "")],
     },
     Mutant {
         name: "a place that nobody takes is left to a flight that is not polled",
-        edits: &[Edit {
-            path: PLACES,
-            text: "            if places.take_waiting() {",
-            replacement: "            if false {",
-        }],
+        edits: &[Edit::replace("unclaimed_permit", "places.take_waiting()", "false")],
     },
     Mutant {
         name: "a flight on a runtime that is not driven is waited for",
-        edits: &[Edit {
-            path: TIMEOUTS,
-            text: "    replace(shared, &tracked, state, seq, &runtime);\n",
-            replacement: "    let _ = (replace::<V>, seq);\n    drop(state);\n",
-        }],
+        edits: &[Edit::replace(
+            "replaces_stuck_flight",
+            "replace(shared, &tracked, state, seq, &runtime",
+            "let _ = (replace::<V>, seq);\n    drop(state",
+        )],
     },
     Mutant {
         name: "a timer stays in the runtime that it was made in",
-        edits: &[Edit {
-            path: TIMEOUTS,
-            text: "Some((home, made)) if *home == here => made,",
-            replacement: "Some((_, made)) => made,",
-        }],
+        edits: &[Edit::replace("timer_runtime", "home, made)) if *home == here", "_, made))")],
     },
     Mutant {
         name: "a flight that was vacated publishes",
         edits: &[
-            Edit {
-                path: FLIGHT,
-                text: "                if tracked.lock().flight(seq).is_none() {",
-                replacement: "                if false {",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "        self.tracked.lock().flight(self.seq)?.phase = Phase::Landing(question.asked_at);\n",
-                replacement: "",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "self.is_fenced(&mut self.tracked.lock(), shown)?;",
-                replacement: "self.is_fenced(&mut self.tracked.lock(), shown).unwrap_or((false, shared.epochs.latest()));",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "                    shared.drop_held(key).await;\n",
-                replacement: "",
-            },
+            Edit::replace("replaced_before_sending", "tracked.lock().flight(seq).is_none()", "false"),
+            Edit::delete("replaced_before_publishing"),
+            Edit::replace(
+                "replaced_at_lock",
+                "shown)?;",
+                "shown).unwrap_or((false, shared.epochs.latest()));",
+            ),
+            Edit::delete("replaced_while_publishing"),
         ],
     },
     Mutant {
         name: "what a call of the backend leaves that was stuck is served",
         edits: &[
-            Edit {
-                path: FLIGHT,
-                text: "        shared.epochs.raise_key(tracked.key.as_str());\n        tracked.turn",
-                replacement: "        tracked.turn",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "                shared.epochs.raise_key(key.as_str());\n",
-                replacement: "",
-            },
-            Edit {
-                path: FLIGHT,
-                text: "                    shared.drop_held(key).await;\n",
-                replacement: "",
-            },
+            Edit::delete("stuck_turn_voids"),
+            Edit::delete("stuck_call_voids"),
+            Edit::delete("replaced_while_publishing"),
         ],
     },
     Mutant {
         name: "a reader does not join a flight that publishes",
-        edits: &[Edit {
-            path: READ,
-            text: "        Phase::Asked(sent_at) | Phase::Landing(sent_at) => {",
-            replacement: "        Phase::Landing(_) => false,\n        Phase::Asked(sent_at) => {",
-        }],
+        edits: &[Edit::replace(
+            "joins_publishing",
+            "Asked(sent_at) | Phase::Landing",
+            "Landing(_) => false,\n        Phase::Asked",
+        )],
     },
     Mutant {
         name: "a stale copy is served without a turn for its refresh",
-        edits: &[Edit { path: READ, text: "                    yield_now().await;\n", replacement: "" }],
+        edits: &[Edit::delete("yields_to_refresh")],
     },
     Mutant {
         name: "what an earlier process stored is void by epoch",
-        edits: &[Edit {
-            path: FENCE,
-            text: "if entry.vouched_at().is_none() && entry.epoch() == NO_EPOCH {",
-            replacement: "if entry.vouched_at().is_none() && entry.epoch() > latest {",
-        }],
+        edits: &[Edit::replace("unstamped_is_not_void", "== NO_EPOCH", "> latest")],
     },
     Mutant {
         name: "a merged floor is not the highest of its parts",
-        edits: &[Edit {
-            path: FENCE,
-            text: "merged.map(|(_, floor)| floor).max()",
-            replacement: "merged.map(|(_, floor)| floor).min()",
-        }],
+        edits: &[Edit::replace("merged_floor", "max", "min")],
     },
     Mutant {
         name: "the sweep stays on a runtime that is not driven",
-        edits: &[Edit {
-            path: SWEEP,
-            text: "expected_by != 0 && now.as_nanos() >= expected_by",
-            replacement: "expected_by != 0 && now.as_nanos() == u64::MAX",
-        }],
+        edits: &[Edit::replace("sweep_overdue", ">= expected_by", "== u64::MAX")],
     },
     Mutant {
         name: "more negative entries are kept although none was swept",
-        edits: &[Edit {
-            path: ABSENCES,
-            text: "        self.older == 0 && self.window",
-            replacement: "        self.window",
-        }],
+        edits: &[Edit::replace("swept_negatives", "older == 0 && self.", "")],
     },
     Mutant {
         name: "the copy of an object that is gone is not dropped",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "            let dropped = forget(shared, key, Count::InvalidatedGone).await;\n            remember_absence(",
-            replacement: "            let dropped = Dropped::Nothing;\n            remember_absence(",
-        }],
+        edits: &[Edit::replace(
+            "drops_not_found",
+            "= forget(shared, key, Count::InvalidatedGone).await;",
+            "= Dropped::Nothing;",
+        )],
     },
     Mutant {
         name: "a missing object is remembered although a fence went up",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "    if fenced || span.is_zero() {",
-            replacement: "    let _ = fenced;\n    if span.is_zero() {",
-        }],
+        edits: &[Edit::replace("absence_unfenced", "if fenced ||", "let _ = fenced;\n    if")],
     },
-    Mutant {
-        name: "a key's state is left in the table",
-        edits: &[Edit { path: TABLE, text: "            found.get_mut().users -= 1;\n", replacement: "" }],
-    },
+    Mutant { name: "a key's state is left in the table", edits: &[Edit::delete("key_users")] },
     Mutant {
         name: "a coalesced request is counted twice",
-        edits: &[Edit {
-            path: FLIGHT,
-            text: "        if let Some(request) = self.request.take() {\n",
-            replacement: "        if self.is_awaited() {
-            self.shared.count(Count::OriginUnchanged);
-        }
-        if let Some(request) = self.request.take() {\n",
-        }],
+        edits: &[Edit::replace(
+            "counts_once",
+            "        if let Some",
+            "        if self.is_awaited() {\n            self.shared.count(Count::OriginUnchanged);\n        }\n        if let Some",
+        )],
     },
     Mutant {
         name: "a void negative entry counts as a copy",
-        edits: &[Edit { path: HELD, text: "void: !entry.is_absent()", replacement: "void: true" }],
+        edits: &[Edit::replace("void_copy", ": !entry.is_negative()", ": true")],
     },
     Mutant {
         name: "clears that overlap count each copy twice",
-        edits: &[Edit {
-            path: WRITE,
-            text: "if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {",
-            replacement: "drop(is_counting);
-        if let (Ok(n_copies), Some(cause)) = (&cleared, cause) {",
-        }],
+        edits: &[Edit::replace(
+            "one_clear_counts",
+            "if let (Ok(n_copies), Ok(_)) = (&cleared, is_counting",
+            "drop(is_counting);\n        if let (Ok(n_copies), true) = (&cleared, true",
+        )],
     },
     Mutant {
         name: "a decoder calls itself for ever where nothing is kept",
-        edits: &[Edit {
-            path: DECODED,
-            text: "(other.is_same(entry) || is_same_object)",
-            replacement: "(other.is_same(entry) || is_same_object && false)",
-        }],
+        edits: &[Edit::replace("same_object", "is_same_object", "is_same_object && false")],
     },
-    Mutant {
-        name: "a decoder that has ended counts as running",
-        edits: &[Edit { path: DECODED, text: "drop(DECODING.with_borrow_mut(Vec::pop));", replacement: "" }],
-    },
+    Mutant { name: "a decoder that has ended counts as running", edits: &[Edit::delete("decoder_ends")] },
     Mutant {
         name: "a prefix without a rule hides the rule of a shorter one",
-        edits: &[Edit {
-            path: PREFIX_TREE,
-            text: "found = node.number.or(found);",
-            replacement: "found = node.number;",
-        }],
+        edits: &[Edit::replace("longest_rule", ".or(found)", "")],
     },
 ];

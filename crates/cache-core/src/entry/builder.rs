@@ -11,10 +11,10 @@ use once_cell::race::OnceBox;
 use triomphe::{Arc, ThinArc};
 
 use super::{
-    ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Keep, Rare,
+    ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Rare, Storability,
     stamp::{NEVER, Span},
 };
-use crate::{Attributes, Identity, Key, Moment, Version, body, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Key, Moment, Namespace, Version, body, decoded::Decoded, fence::Epoch};
 
 /// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
 ///
@@ -28,9 +28,9 @@ pub struct EntryBuilder<'a> {
     version_id: Option<Cow<'a, str>>,
     last_modified: Option<SystemTime>,
     attributes: Attributes,
-    keep: Option<Keep>,
-    identity: Option<Identity>,
-    vouched: Option<(Moment, Option<Duration>)>,
+    keep: Option<Storability>,
+    identity: Option<Namespace>,
+    validated: Option<(Moment, Option<Duration>)>,
     keeps_buffer: bool,
     absent: bool,
 }
@@ -47,7 +47,7 @@ impl<'a> EntryBuilder<'a> {
             attributes: Attributes::new(),
             keep: None,
             identity: None,
-            vouched: None,
+            validated: None,
             keeps_buffer: false,
             absent: false,
         }
@@ -79,7 +79,7 @@ impl<'a> EntryBuilder<'a> {
     /// How far the entry can be kept. Default: confirmable if it has an ETag, a version id or a date, else
     /// never.
     #[inline]
-    pub fn keep(mut self, keep: Keep) -> Self {
+    pub fn storability(mut self, keep: Storability) -> Self {
         self.keep = Some(keep);
         self
     }
@@ -87,7 +87,7 @@ impl<'a> EntryBuilder<'a> {
     /// Whose entry it is: for backends that bring one back from a medium, which have to keep it. `ReadThrough` gives
     /// what it publishes its own, whatever was set here. Default: nobody's, so that no cache serves it.
     #[inline]
-    pub fn identity(mut self, identity: Option<Identity>) -> Self {
+    pub fn namespace(mut self, identity: Option<Namespace>) -> Self {
         self.identity = identity;
         self
     }
@@ -98,8 +98,8 @@ impl<'a> EntryBuilder<'a> {
     /// medium which outlives the process must not have a stamp. Default: none, so that the entry is asked about
     /// before use.
     #[inline]
-    pub fn vouched(mut self, at: Moment, time_to_live: Option<Duration>) -> Self {
-        self.vouched = Some((at, time_to_live));
+    pub fn validated(mut self, at: Moment, time_to_live: Option<Duration>) -> Self {
+        self.validated = Some((at, time_to_live));
         self
     }
 
@@ -114,7 +114,7 @@ impl<'a> EntryBuilder<'a> {
     /// The entry says that there is no such object.
     pub(crate) fn absent(mut self) -> Self {
         self.absent = true;
-        self.keep(Keep::Unconfirmable)
+        self.storability(Storability::FreshOnly)
     }
 
     /// The entry. A version id longer than 4 GiB is cut off as if it had not been given.
@@ -144,17 +144,23 @@ impl<'a> EntryBuilder<'a> {
         }
         let head = Head {
             body: if self.keeps_buffer { self.body } else { body::own(self.body) },
-            vouched: AtomicU64::new(NEVER),
+            // An entry read back from disk was not validated by this process.
+            // mutant: no_stamp_by_default
+            validated: AtomicU64::new(NEVER),
             epoch: AtomicU64::new(0),
-            identity: AtomicU64::new(self.identity.map_or(0, Identity::bits)),
+            identity: AtomicU64::new(self.identity.map_or(0, Namespace::bits)),
             rare,
             time_to_live: AtomicU32::new(Span::FOR_EVER.bits()),
             key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
             flags: flags.iter().fold(0, |flags, &(is, flag)| if is { flags | flag } else { flags }),
-            keep: self.keep.unwrap_or(if is_named { Keep::Confirmable } else { Keep::Never }),
+            keep: self.keep.unwrap_or(if is_named {
+                Storability::Revalidatable
+            } else {
+                Storability::NoStore
+            }),
         };
         let entry = Entry(joined(head, tail));
-        if let Some((at, time_to_live)) = self.vouched {
+        if let Some((at, time_to_live)) = self.validated {
             entry.publish(at, time_to_live, Epoch(0));
         }
         entry

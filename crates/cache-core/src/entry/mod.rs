@@ -19,11 +19,11 @@ use triomphe::ThinArc;
 
 pub use self::builder::EntryBuilder;
 pub(crate) use self::stamp::Stamp;
-use self::stamp::{MARK, NEVER, Span};
-use crate::{Attributes, Identity, Key, Moment, Result, Version, decoded::Decoded, fence::Epoch};
+use self::stamp::{MUST_REVALIDATE, NEVER, Span};
+use crate::{Attributes, Key, Moment, Namespace, Result, Version, decoded::Decoded, fence::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
-/// vouched for it.
+/// validated it.
 ///
 /// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id lie in the
 /// entry's own allocation, so an entry costs two: its own and its body's.
@@ -32,14 +32,14 @@ pub struct Entry(ThinArc<Head, u8>);
 
 /// How far an entry can be kept, as its validator judges its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
+pub enum Storability {
     /// Kept, and a "not modified" of the origin confirms it.
-    Confirmable,
+    Revalidatable,
     /// Kept while it is fresh, but its tag does not name its bytes alone (a weak tag, a timestamp too young):
     /// never confirmed, always fetched anew when the origin must be asked.
-    Unconfirmable,
+    FreshOnly,
     /// Serves those who wait for it, and is not kept: the origin gave nothing to tell versions apart by.
-    Never,
+    NoStore,
 }
 
 impl Entry {
@@ -105,24 +105,24 @@ impl Entry {
     }
 
     /// How far the entry can be kept.
-    pub fn keep(&self) -> Keep {
+    pub fn storability(&self) -> Storability {
         self.head().keep
     }
 
     /// Whether this remembers that there is no object (see `negative_ttl`).
-    pub fn is_absent(&self) -> bool {
+    pub fn is_negative(&self) -> bool {
         self.head().is(ABSENT)
     }
 
     /// The store, and the rights, that it was read with; `None` of one that no cache has read yet.
-    pub fn identity(&self) -> Option<Identity> {
-        Identity::from_bits(self.head().identity.load(Ordering::Relaxed))
+    pub fn namespace(&self) -> Option<Namespace> {
+        Namespace::from_bits(self.head().identity.load(Ordering::Relaxed))
     }
 
     /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
     /// this process has confirmed: it must be asked about before use, in every mode.
-    pub fn vouched_at(&self) -> Option<Moment> {
-        self.stamp().vouched_at()
+    pub fn validated_at(&self) -> Option<Moment> {
+        self.stamp().validated_at()
     }
 
     /// When the entry leaves unless it is confirmed before. `None`: it does not expire.
@@ -130,9 +130,9 @@ impl Entry {
         self.stamp().expires_at()
     }
 
-    /// Whether the origin must be asked before the next serve, however fresh the entry is (`expire`).
-    pub fn is_marked(&self) -> bool {
-        self.stamp().is_marked()
+    /// Whether the origin must be asked before the next serve, however fresh the entry is (`mark_stale`).
+    pub fn must_revalidate(&self) -> bool {
+        self.stamp().must_revalidate()
     }
 
     /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its share of a table and a
@@ -173,25 +173,25 @@ impl Entry {
         self.stamp().has_expired(now)
     }
 
-    /// One reading of when it was vouched for.
+    /// One reading of when it was validated.
     pub(crate) fn stamp(&self) -> Stamp {
         let head = self.head();
         Stamp {
-            vouched: head.vouched.load(Ordering::Relaxed),
+            validated: head.validated.load(Ordering::Relaxed),
             time_to_live: Span::from_bits(head.time_to_live.load(Ordering::Relaxed)),
         }
     }
 
     /// This entry if nobody has stamped it, else one like it that nobody has.
     pub(crate) fn unstamped(self) -> Self {
-        if self.vouched_at().is_none() {
+        if self.validated_at().is_none() {
             return self;
         }
         let key = Key::parse(self.key()).expect("made from a key");
         Self::builder(&key, self.body().clone())
             .version(self.version())
             .attributes(self.attributes().clone())
-            .keep(self.keep())
+            .storability(self.storability())
             .keep_buffer()
             .build()
     }
@@ -202,34 +202,34 @@ impl Entry {
     }
 
     /// The entry is `identity`'s from now on. Called before anybody else has it.
-    pub(crate) fn give_to(&self, identity: Identity) {
+    pub(crate) fn give_to(&self, identity: Namespace) {
         self.head().identity.store(identity.bits(), Ordering::Relaxed);
     }
 
-    /// Stamps the entry as the answer to a question sent at `vouched_at`, in `epoch`, in the place of any stamp
+    /// Stamps the entry as the answer to a question sent at `validated_at`, in `epoch`, in the place of any stamp
     /// that its builder was given.
-    pub(crate) fn publish(&self, vouched_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
+    pub(crate) fn publish(&self, validated_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
         self.head().time_to_live.store(Span::new(time_to_live).bits(), Ordering::Relaxed);
-        self.head().vouched.store(NEVER, Ordering::Relaxed);
-        self.renew(vouched_at, epoch);
+        self.head().validated.store(NEVER, Ordering::Relaxed);
+        self.renew(validated_at, epoch);
     }
 
-    /// The origin confirmed the entry when asked at `vouched_at`: moves it forward, never back, and takes a mark
+    /// The origin confirmed the entry when asked at `validated_at`: moves it forward, never back, and takes a mark
     /// away. Called under the key's lock by a
     /// flight that is not fenced, or before anybody else has the entry: no write is open that could mark it meanwhile.
-    pub(crate) fn renew(&self, vouched_at: Moment, epoch: Epoch) {
+    pub(crate) fn renew(&self, validated_at: Moment, epoch: Epoch) {
         let head = self.head();
-        let word = match head.vouched.load(Ordering::Relaxed) {
-            NEVER => vouched_at.as_nanos(),
-            word => (word & !MARK).max(vouched_at.as_nanos()),
+        let word = match head.validated.load(Ordering::Relaxed) {
+            NEVER => validated_at.as_nanos(),
+            word => (word & !MUST_REVALIDATE).max(validated_at.as_nanos()),
         };
         head.epoch.fetch_max(epoch.0, Ordering::Relaxed);
-        head.vouched.store(word, Ordering::Release);
+        head.validated.store(word, Ordering::Release);
     }
 
     /// Asks for a question before the next serve. Called in the key's turn.
-    pub(crate) fn mark(&self) {
-        self.head().vouched.fetch_or(MARK, Ordering::Relaxed);
+    pub(crate) fn mark_stale(&self) {
+        self.head().validated.fetch_or(MUST_REVALIDATE, Ordering::Relaxed);
     }
 
     /// The epoch of the question that last confirmed the entry.
@@ -268,9 +268,9 @@ impl fmt::Debug for Entry {
             .field("e_tag", &self.e_tag())
             .field("version_id", &self.version_id())
             .field("size", &self.body().len())
-            .field("vouched_at", &self.vouched_at())
-            .field("marked", &self.is_marked())
-            .field("keep", &self.keep())
+            .field("validated_at", &self.validated_at())
+            .field("marked", &self.must_revalidate())
+            .field("keep", &self.storability())
             .finish_non_exhaustive()
     }
 }
@@ -279,17 +279,17 @@ impl fmt::Debug for Entry {
 /// version id with its length in 4 bytes, and the date in nanoseconds from the Unix epoch, each if there is one.
 struct Head {
     body: Bytes,
-    /// `NEVER`, or the moment, with `MARK` while the entry is marked.
-    vouched: AtomicU64,
+    /// `NEVER`, or the moment, with `MUST_REVALIDATE` while the entry is marked.
+    validated: AtomicU64,
     epoch: AtomicU64,
-    /// Zero, or the bits of an [`Identity`].
+    /// Zero, or the bits of an [`Namespace`].
     identity: AtomicU64,
     rare: OnceBox<Rare>,
     /// [`Span`].
     time_to_live: AtomicU32,
     key_len: u16,
     flags: u8,
-    keep: Keep,
+    keep: Storability,
 }
 
 impl Head {
@@ -352,32 +352,35 @@ mod tests {
     #[test]
     fn vouched_at_only_moves_forward_and_a_renewal_unmarks() {
         let entry = entry(Version::default());
-        assert_eq!((entry.vouched_at(), entry.is_marked()), (None, true));
+        assert_eq!((entry.validated_at(), entry.must_revalidate()), (None, true));
         entry.publish(at(5), Some(Duration::from_nanos(10)), Epoch(1));
-        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(5)), Some(at(15))));
+        assert_eq!((entry.validated_at(), entry.expires_at()), (Some(at(5)), Some(at(15))));
         let other = entry.clone();
-        other.mark();
-        assert!(entry.is_marked());
-        assert_eq!(entry.vouched_at(), Some(at(5)));
+        other.mark_stale();
+        assert!(entry.must_revalidate());
+        assert_eq!(entry.validated_at(), Some(at(5)));
         entry.renew(at(3), Epoch(0));
-        assert_eq!((other.vouched_at(), other.is_marked(), other.epoch()), (Some(at(5)), false, Epoch(1)));
+        assert_eq!(
+            (other.validated_at(), other.must_revalidate(), other.epoch()),
+            (Some(at(5)), false, Epoch(1))
+        );
     }
 
     #[test]
     fn a_stamp_of_the_builder_gives_way_to_that_of_the_protocol() {
         let entry = Entry::builder(&Key::parse("a").unwrap(), Bytes::new())
-            .vouched(at(90), Some(Duration::from_nanos(10)))
+            .validated(at(90), Some(Duration::from_nanos(10)))
             .build();
-        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(90)), Some(at(100))));
+        assert_eq!((entry.validated_at(), entry.expires_at()), (Some(at(90)), Some(at(100))));
         entry.publish(at(5), None, Epoch(1));
-        assert_eq!((entry.vouched_at(), entry.expires_at()), (Some(at(5)), None));
+        assert_eq!((entry.validated_at(), entry.expires_at()), (Some(at(5)), None));
     }
 
     #[test]
     fn a_mark_on_an_entry_never_vouched_for_stays_one() {
         let entry = entry(Version::default());
-        entry.mark();
-        assert_eq!((entry.vouched_at(), entry.is_marked()), (None, true));
+        entry.mark_stale();
+        assert_eq!((entry.validated_at(), entry.must_revalidate()), (None, true));
     }
 
     #[test]
@@ -391,12 +394,12 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_validator_is_not_kept() {
-        assert_eq!(entry(Version::default()).keep(), Keep::Never);
+        assert_eq!(entry(Version::default()).storability(), Storability::NoStore);
         let row = Version { version: Some("7".into()), ..Version::default() };
-        assert_eq!(entry(row).keep(), Keep::Confirmable);
+        assert_eq!(entry(row).storability(), Storability::Revalidatable);
         assert_eq!(
-            entry(Version { e_tag: Some("\"\"".into()), ..Version::default() }).keep(),
-            Keep::Confirmable
+            entry(Version { e_tag: Some("\"\"".into()), ..Version::default() }).storability(),
+            Storability::Revalidatable
         );
     }
 }

@@ -1,46 +1,48 @@
-//! When an entry was vouched for, and for how long that is good.
+//! When an entry was validated, and for how long that is good.
 
 use std::time::Duration;
 
 use crate::{Moment, clock::nanos};
 
-/// When an entry was vouched for, as read at one moment.
+/// When an entry was validated, as read at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
-    pub(super) vouched: u64,
+    pub(super) validated: u64,
     pub(super) time_to_live: Span,
 }
 
 impl Stamp {
-    pub(crate) fn vouched_at(self) -> Option<Moment> {
-        (self.vouched != NEVER).then(|| Moment::from_nanos(self.vouched & !MARK))
+    pub(crate) fn validated_at(self) -> Option<Moment> {
+        (self.validated != NEVER).then(|| Moment::from_nanos(self.validated & !MUST_REVALIDATE))
     }
 
-    pub(crate) fn is_marked(self) -> bool {
-        self.vouched & MARK != 0
+    pub(crate) fn must_revalidate(self) -> bool {
+        self.validated & MUST_REVALIDATE != 0
     }
 
     pub(crate) fn has_expired(self, now: Moment) -> bool {
-        self.vouched_at()
+        self.validated_at()
             .is_some_and(|at| now.as_nanos().saturating_sub(at.as_nanos()) >= self.time_to_live.nanos())
     }
 
-    /// Whether it is not marked, has not expired, and was vouched for less than `max_age` nanoseconds before `now`.
+    /// Whether it is not marked, has not expired, and was validated less than `max_age` nanoseconds before `now`.
     #[inline]
     pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
-        let is_vouched_for = self.vouched & MARK == 0;
-        is_vouched_for && self.age(now) < max_age.min(self.time_to_live.nanos())
+        // A marked entry is not fresh at any age, and none is fresh beyond its time to live.
+        // mutant: must_revalidate_mark
+        let is_validated = self.validated & MUST_REVALIDATE == 0;
+        is_validated && self.age(now) < max_age.min(self.time_to_live.nanos())
     }
 
-    /// Of one that is vouched for and not marked, the nanoseconds since then.
+    /// Of one that is validated and not marked, the nanoseconds since then.
     #[inline]
     pub(crate) fn age(self, now: Moment) -> u64 {
-        now.as_nanos().saturating_sub(self.vouched)
+        now.as_nanos().saturating_sub(self.validated)
     }
 
     pub(super) fn expires_at(self) -> Option<Moment> {
-        let (vouched_at, span) = (self.vouched_at()?, self.time_to_live.nanos());
-        (span != u64::MAX).then(|| Moment::from_nanos(vouched_at.as_nanos().saturating_add(span)))
+        let (validated_at, span) = (self.validated_at()?, self.time_to_live.nanos());
+        (span != u64::MAX).then(|| Moment::from_nanos(validated_at.as_nanos().saturating_add(span)))
     }
 }
 
@@ -81,7 +83,7 @@ impl Span {
 
 /// Has the mark, and is no moment.
 pub(super) const NEVER: u64 = u64::MAX;
-pub(super) const MARK: u64 = 1 << 63;
+pub(super) const MUST_REVALIDATE: u64 = 1 << 63;
 /// The bits that are kept of a span; the others say how many were cut off.
 const DIGITS: u32 = 27;
 
@@ -91,11 +93,11 @@ mod tests {
 
     #[test]
     fn what_lives_for_ever_has_no_deadline_from_the_first_moment_on() {
-        for vouched in [0, 1, u64::MAX >> 2] {
-            let stamp = |time_to_live| Stamp { vouched, time_to_live: Span::new(time_to_live) };
+        for validated in [0, 1, u64::MAX >> 2] {
+            let stamp = |time_to_live| Stamp { validated: validated, time_to_live: Span::new(time_to_live) };
             assert_eq!(stamp(None).expires_at(), None);
             let at = stamp(Some(Duration::from_nanos(5))).expires_at();
-            assert_eq!(at, Some(Moment::from_nanos(vouched + 5)));
+            assert_eq!(at, Some(Moment::from_nanos(validated + 5)));
         }
     }
 

@@ -94,6 +94,8 @@ impl Spent {
         if self.older_expire_at.is_some_and(|at| at <= swept_at) {
             self.older = 0;
         }
+        // Older negative entries still take room until a sweep has removed them.
+        // mutant: swept_negatives
         self.older == 0 && self.window.as_ref().is_none_or(|window| window.end <= now)
     }
 

@@ -124,6 +124,8 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
             let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
             // A flight that waits for a place has called for all that were begun before. A cache that is closed has too, and
             // none begins after that.
+            // An unpolled reader would keep its permit while other requests wait for it.
+            // mutant: parks_when_permits_wanted
             if !is_wanted && !self.shared.places.are_wanted() {
                 running.drive = Drive::Parked(Parked { flight, reader, runtime });
                 return Poll::Pending;

@@ -23,7 +23,7 @@ use super::{
     trace::Cause,
 };
 use crate::{
-    Entry, Error, ErrorKind, Keep, Key, Moment, Result, Validation, Validator,
+    Entry, Error, ErrorKind, Key, Moment, Result, Storability, Validation, Validator,
     fence::Epoch,
     stats::{Count, Op},
     sync::MutexGuard,
@@ -32,7 +32,7 @@ use crate::{
 /// What a flight brought its waiters.
 #[derive(Debug, Clone)]
 pub(super) enum Landed {
-    /// An entry, vouched for by a question asked at the moment.
+    /// An entry, validated by a question asked at the moment.
     Entry(Entry, Status, Moment),
     Failed(Error),
 }
@@ -93,12 +93,14 @@ impl<V: Validator + ?Sized> Flight<V> {
             },
         };
         let asked_at = self.shared.clock.now();
-        let held_copy = held.entry.filter(|entry| !entry.is_absent());
+        let held_copy = held.entry.filter(|entry| !entry.is_negative());
         let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
         let known = held_copy.filter(|_| !expired);
-        let pinned = known.clone().filter(|entry| entry.keep() == Keep::Confirmable);
+        let pinned = known.clone().filter(|entry| entry.storability() == Storability::Revalidatable);
 
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
+        // The object may change after the store read it, so age counts from sending.
+        // mutant: validated_at_sending
         let question = Question { known, void: held.void, expired, pinned, asked_at };
         self.land(question, answer, permit).await
     }
@@ -124,6 +126,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let mut is_vacated = |context: &mut Context<'_>| {
             while vacated.as_mut().poll(context).is_ready() {
                 vacated.set(tracked.vacated.notified());
+                // A flight that was replaced no longer owns the key and must stop here.
+                // mutant: replaced_before_sending
                 if tracked.lock().flight(seq).is_none() {
                     return true;
                 }
@@ -155,27 +159,38 @@ impl<V: Validator + ?Sized> Flight<V> {
         permit: Permit,
     ) -> Option<Landed> {
         let answer = self.check(&question, answer);
+        // The request is taken, so however many readers joined it is counted once.
+        // mutant: counts_once
         if let Some(request) = self.request.take() {
             let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
             let outcome = Outcome::of_read(&answer, question.pinned.as_ref(), &*self.shared.origin);
             request.end(outcome, n_joined);
         }
-        if let (Ok(Validation::Unchanged), Some(pinned)) = (&answer, &question.pinned) {
+        if let (Ok(Validation::NotModified), Some(pinned)) = (&answer, &question.pinned) {
             let landed = self.confirm(pinned.clone(), question.asked_at, permit);
             self.left = true;
             return landed;
         }
         // One that was vacated says nothing of what the key has in the backend.
+        // A flight that was replaced while it waited has no right to publish.
+        // mutant: replaced_before_publishing
         self.tracked.lock().flight(self.seq)?.phase = Phase::Landing(question.asked_at);
         let (shared, key) = (&self.shared, &self.tracked.key);
+        // A woken reader may read again at once and must find the published entry.
+        // mutant: publishes_then_wakes
         let landed = match self.tracked.turn(shared.settings.turn_limit()).await {
             Some(_turn) => {
                 let shown = answer.as_ref().ok().and_then(changed);
+                // The flight may have been replaced while it waited for the backend.
+                // mutant: replaced_at_lock
                 let (fenced, epoch) = self.is_fenced(&mut self.tracked.lock(), shown)?;
                 self.publishing = true;
                 let landed = publish(shared, key, &question, answer, fenced, epoch).await;
                 if self.tracked.lock().flight(self.seq).is_none() {
                     // Vacated meanwhile, so what it has kept is void.
+                    // A flight replaced while it published may have stored an entry older than its
+                    // successor's.
+                    // mutant: replaced_while_publishing
                     shared.drop_held(key).await;
                 }
                 landed
@@ -183,6 +198,8 @@ impl<V: Validator + ?Sized> Flight<V> {
             None => {
                 self.tracked.lock().flight(self.seq)?;
                 // What is held, and what comes of the call that is stuck, may be older than what is handed out.
+                // A stuck backend call may still store its entry later; the epoch makes it void.
+                // mutant: stuck_call_voids
                 shared.epochs.raise_key(key.as_str());
                 question.landed(shared, key, answer)
             }
@@ -197,8 +214,10 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// changes no backend, so it needs no turn: a write fences under the same lock.
     fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<Landed> {
         let mut state = self.tracked.lock();
+        // After a fence, a 304 speaks of a moment before the write and renews nothing.
+        // mutant: renews_unfenced
         if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {
-            if pinned.vouched_at().is_some() {
+            if pinned.validated_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
                 // From a medium that outlives the process: nobody has said how long it lives.
@@ -212,12 +231,14 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// The answer, unless it answers no question of ours.
     fn check(&self, question: &Question, answer: Result<Validation>) -> Result<Validation> {
         match answer? {
-            Validation::Unchanged if question.pinned.is_none() => Err(Error::new(
+            // A 304 to a request without a condition names no version.
+            // mutant: unasked_not_modified
+            Validation::NotModified if question.pinned.is_none() => Err(Error::new(
                 ErrorKind::Other,
                 "the validator answered \"unchanged\" although nothing was held; its origin answers a 304 to a \
                  question without a tag",
             )),
-            Validation::Changed(entry) if entry.key() != self.tracked.key.as_str() => {
+            Validation::Modified(entry) if entry.key() != self.tracked.key.as_str() => {
                 Err(Error::new(ErrorKind::Other, "the validator answered about another key"))
             }
             answer => Ok(answer),
@@ -230,6 +251,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let (generation, writes) = (state.generation, state.writes);
         let running = state.flight(self.seq)?;
         let fenced = running.generation != generation
+            // While a write is open, no response can be ordered before or after it.
+            // mutant: open_write_fences
             || writes > 0
             || !running.heard.allows(shown)
             || self.shared.epochs.voids(self.tracked.key.as_str(), running.epoch);
@@ -266,14 +289,20 @@ pub(super) fn finish<V: Validator + ?Sized>(
     // Under the lock: the key's next flight, which may begin on another thread once that is let go,
     // is not to find the limit reached by this one.
     if let Some(permit) = &mut permit {
+        // The permit is free before the key's next flight can ask for one.
+        // mutant: frees_before_next
         permit.free();
     }
+    // The next flight of the key begins only when the current one has left.
+    // mutant: next_after_current
     match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
         Some(Waiting { answer, runtime, trigger }) => {
             start(shared, tracked, state, answer.into(), &runtime, trigger, None);
         }
         None => drop(state),
     }
+    // A woken reader may send at once and must find the permit free.
+    // mutant: frees_before_waking
     drop(permit);
     running.tell(&landed);
     Some(landed)
@@ -291,6 +320,8 @@ pub(super) fn replace<V: Validator + ?Sized>(
     let Some(running) = state.vacate(seq) else { return };
     if let Phase::Landing(_) = running.phase {
         // It may hold the turn, in a call that still takes effect. What that leaves is void, and not waited for.
+        // The stuck call may still complete, so its entry must be void.
+        // mutant: stuck_turn_voids
         shared.epochs.raise_key(tracked.key.as_str());
         tracked.turn_is_stuck();
     }
@@ -353,7 +384,7 @@ impl<V: ?Sized> Drop for Flight<V> {
 
 /// The version that an answer brought.
 fn changed(answer: &Validation) -> Option<&Entry> {
-    if let Validation::Changed(entry) = answer { Some(entry) } else { None }
+    if let Validation::Modified(entry) = answer { Some(entry) } else { None }
 }
 
 /// What was asked.
@@ -374,8 +405,8 @@ impl Question {
     /// What the waiters get of an answer that is not kept.
     fn landed<V: ?Sized>(&self, shared: &Shared<V>, key: &Key, answer: Result<Validation>) -> Landed {
         match answer {
-            Ok(Validation::Changed(entry)) => self.brings(own(shared, entry)),
-            Ok(Validation::Unchanged | Validation::Gone) => Landed::Failed(absent().with_key(key)),
+            Ok(Validation::Modified(entry)) => self.brings(own(shared, entry)),
+            Ok(Validation::NotModified | Validation::NotFound) => Landed::Failed(absent().with_key(key)),
             Err(error) => Landed::Failed(error.with_key(key)),
         }
     }
@@ -405,8 +436,10 @@ async fn publish<V: ?Sized>(
 ) -> Landed {
     let asked_at = question.asked_at;
     let entry = match answer {
-        Ok(Validation::Changed(entry)) => own(shared, entry),
-        Ok(Validation::Unchanged | Validation::Gone) => {
+        Ok(Validation::Modified(entry)) => own(shared, entry),
+        Ok(Validation::NotModified | Validation::NotFound) => {
+            // The store reported that the object is gone: its copy must not be served again.
+            // mutant: drops_not_found
             let dropped = forget(shared, key, Count::InvalidatedGone).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
@@ -419,10 +452,14 @@ async fn publish<V: ?Sized>(
             return Landed::Failed(error.with_key(key));
         }
     };
-    if fenced || entry.keep() == Keep::Never {
-        if entry.keep() == Keep::Never {
+    // A fenced response may be older than a finished write and must not be stored.
+    // mutant: stores_unfenced
+    if fenced || entry.storability() == Storability::NoStore {
+        if entry.storability() == Storability::NoStore {
             shared.count(Count::Unvalidatable);
         }
+        // The response shows another version, so the older entry goes even if nothing replaces it.
+        // mutant: drops_replaced
         forget(shared, key, Count::InvalidatedChanged).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
@@ -432,6 +469,8 @@ async fn publish<V: ?Sized>(
             entry.is_some() || void
         };
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);
+        // The entry keeps the epoch of its request, or a clear in between would not void it.
+        // mutant: insert_keeps_epoch
         shared.keep(key, entry.clone()).await;
         if replaced {
             shared.count(Count::InvalidatedChanged);
@@ -461,11 +500,13 @@ async fn remember_absence<V: ?Sized>(
     fenced: bool,
 ) {
     let span = shared.settings.negative_ttl;
+    // After a fence the object may exist again, so its absence is not cached.
+    // mutant: absence_unfenced
     if fenced || span.is_zero() {
         return;
     }
     let identity = Some(shared.settings.identity);
-    let absence = Entry::builder(key, Default::default()).identity(identity).absent().build();
+    let absence = Entry::builder(key, Default::default()).namespace(identity).absent().build();
     let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
     let (now, swept_at) = (shared.clock.now(), shared.sweeper.swept_at());
     if !shared.absences.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {

@@ -8,7 +8,7 @@ use std::{
 use futures_util::FutureExt as _;
 
 use super::Shared;
-use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Refusal, Result, stats::Count};
+use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, stats::Count};
 
 /// What is held of a key.
 #[derive(Default)]
@@ -33,18 +33,37 @@ pub(super) enum Dropped {
 }
 
 impl<V: ?Sized> Shared<V> {
-    /// What is at hand of this cache's own.
+    /// Returns this cache's own entry if it is available without waiting. Counts a use of it.
     ///
     /// # Errors
     ///
-    /// If the backend panics: it may hold something all the same.
-    pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
-        self.peek_at_any(key).map(|shown| self.own(shown))
+    /// If the backend panics: it may have an entry all the same.
+    #[inline]
+    pub(super) fn get_now(&self, key: &str) -> Result<Option<Entry>> {
+        self.looked(|| self.backend.get_now(key)).map(|shown| self.own(shown))
     }
 
-    /// What is at hand, also of another cache.
-    fn peek_at_any(&self, key: &str) -> Result<Option<Entry>> {
-        catch_unwind(AssertUnwindSafe(|| self.backend.peek(key))).map_err(|panic| {
+    /// Returns this cache's own entry, for a call that changes it and is no use of it.
+    ///
+    /// # Errors
+    ///
+    /// If the backend fails or panics: it may have an entry all the same.
+    pub(super) async fn find(&self, key: &str) -> Result<Option<Entry>> {
+        let shown = match self.peek(key)? {
+            None => self.backend_call(self.backend.get(key)).await?,
+            shown => shown,
+        };
+        Ok(self.own(shown))
+    }
+
+    /// Returns the entry, also another cache's, without counting a use.
+    fn peek(&self, key: &str) -> Result<Option<Entry>> {
+        self.looked(|| self.backend.peek(key))
+    }
+
+    #[inline]
+    fn looked(&self, look: impl FnOnce() -> Option<Entry>) -> Result<Option<Entry>> {
+        catch_unwind(AssertUnwindSafe(look)).map_err(|panic| {
             self.count(Count::BackendErrors);
             panicked(panic)
         })
@@ -58,17 +77,21 @@ impl<V: ?Sized> Shared<V> {
 
     #[inline]
     fn is_own(&self, entry: &Entry) -> bool {
-        entry.identity() == Some(self.settings.identity)
+        // A shared backend may hold the same key of another store.
+        // mutant: own_namespace
+        entry.namespace() == Some(self.settings.identity)
     }
 
     /// Looks up `key`. A backend that fails holds nothing.
     pub(super) async fn look_up(&self, key: &str) -> Held {
-        let shown = match self.peek(key) {
+        let shown = match self.get_now(key) {
             Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
             shown => shown.unwrap_or(None),
         };
         match shown {
-            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_absent() },
+            // A negative entry has no body, so a void one is not a copy.
+            // mutant: void_copy
+            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_negative() },
             entry => Held { entry, void: false },
         }
     }
@@ -76,12 +99,17 @@ impl<V: ?Sized> Shared<V> {
     /// Keeps `entry`, or removes what was held before it. In the key's turn.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
-            // Within, so that a panic is caught also where the call itself does the work.
-            let (bytes, is_copy) = (entry.body().len(), !entry.is_absent());
-            let insert = async { (*self.backend).insert(entry).await };
+            let (bytes, is_copy) = (entry.body().len(), !entry.is_negative());
+            // Within, so that a panic of either call is caught.
+            let insert = async {
+                match self.backend.insert_now(entry) {
+                    Ok(admission) => Ok(admission),
+                    Err(entry) => self.backend.insert(entry).await,
+                }
+            };
             let why = match self.backend_call(insert).await {
                 Ok(Admission::Stored) => return,
-                Ok(Admission::Refused(why)) => Some(why),
+                Ok(Admission::Rejected(why)) => Some(why),
                 Err(_) => None,
             };
             if is_copy {
@@ -93,7 +121,7 @@ impl<V: ?Sized> Shared<V> {
 
     /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
-        let shown = match self.peek_at_any(key.as_str()).unwrap_or(None) {
+        let shown = match self.peek(key.as_str()).unwrap_or(None) {
             // Worth waiting for only where it may be no copy; else what is not at hand counts as one.
             None if !self.settings.negative_ttl.is_zero() => {
                 self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None)
@@ -104,13 +132,15 @@ impl<V: ?Sized> Shared<V> {
             Ok(false) => Dropped::Nothing,
             Ok(true) => match shown {
                 Some(entry) if !self.is_own(&entry) => Dropped::Nothing,
-                Some(entry) if entry.is_absent() => {
-                    entry.vouched_at().map_or(Dropped::Nothing, Dropped::Absence)
+                Some(entry) if entry.is_negative() => {
+                    entry.validated_at().map_or(Dropped::Nothing, Dropped::Absence)
                 }
                 Some(entry) if entry.has_expired(self.clock.now()) => Dropped::Expired,
                 _ => Dropped::Copy,
             },
             Err(_) => {
+                // If a remove failed, the entry may still be in the backend and must not be served.
+                // mutant: failed_remove_voids
                 self.epochs.raise_key(key.as_str());
                 Dropped::Nothing
             }
@@ -123,13 +153,13 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// A body of so many bytes is not kept: the backend has said why, or failed.
-    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Refusal>) {
+    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
-            Some(Refusal::TooLarge) => Count::RefusedTooLarge,
-            Some(Refusal::Policy) => Count::RefusedByPolicy,
-            Some(Refusal::Unavailable) | None => Count::RefusedByBackend,
+            Some(Rejection::TooLarge) => Count::RefusedTooLarge,
+            Some(Rejection::Policy) => Count::RefusedByPolicy,
+            Some(Rejection::Unavailable) | None => Count::RefusedByBackend,
         });
-        let (now, _) = self.clock.window();
+        let (now, _) = self.clock.coarse_bounds();
         self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
     }
 

@@ -48,7 +48,7 @@ use self::{
 };
 pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Identity, Moment, Origin,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Namespace, Origin,
     PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
@@ -79,7 +79,7 @@ use crate::{
 ///
 /// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the next reader. A dropped `put` or
 /// `delete` gives the request up, and nothing is held of the key; whether the write took effect is open. A dropped
-/// `invalidate`, `expire` or `clear` still takes effect.
+/// `invalidate`, `mark_stale` or `clear` still takes effect.
 pub struct ReadThrough<V: ?Sized> {
     shared: Arc<Shared<V>>,
 }
@@ -126,12 +126,12 @@ pub enum Status {
 }
 
 impl Served {
-    fn new(entry: Entry, status: Status, vouched_at: Option<Moment>, now: Moment) -> Self {
-        let age_nanos = vouched_at.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
+    fn new(entry: Entry, status: Status, validated_at: Option<Moment>, now: Moment) -> Self {
+        let age_nanos = validated_at.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
         Self { entry, status, age_nanos }
     }
 
-    /// How long before this read ended the request was sent that vouched for the copy.
+    /// How long before this read ended the request was sent that validated the copy.
     pub const fn age(&self) -> Duration {
         Duration::from_nanos(self.age_nanos)
     }
@@ -169,33 +169,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
-        match self.get_fresh(key, freshness) {
+        match self.get_if_fresh(key, freshness) {
             Some(served) => Ok(served),
-            None => self.ask(key, freshness).await,
+            None => self.fetch(key, freshness).await,
         }
     }
 
     /// The first half of [`get`](Self::get): a copy that is at hand and surely fresh, served and counted. Awaits,
-    /// allocates and parses nothing, and needs no runtime. `None` says nothing of what is held: [`ask`](Self::ask).
+    /// allocates and parses nothing, and needs no runtime. `None` says nothing of what is held: [`fetch`](Self::ask).
     #[inline]
-    pub fn get_fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
+    pub fn get_if_fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
         self.shared.fresh(key, freshness)
     }
 
-    /// The second half of [`get`](Self::get): the object, after [`get_fresh`](Self::get_fresh) had nothing to serve.
+    /// The second half of [`get`](Self::get): the object, after [`get_if_fresh`](Self::get_if_fresh) had nothing to serve.
     ///
     /// # Errors
     ///
     /// As for [`get`](Self::get).
     ///
     /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
-    pub async fn ask(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
+    pub async fn fetch(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
         let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    /// The same as [`ask`](Self::ask), but the request that this call causes, if it causes one, is
+    /// The same as [`fetch`](Self::ask), but the request that this call causes, if it causes one, is
     /// sent by `validator`: for readers whose requests carry something of their own. A call that
     /// shares another read's request takes what that one brings. A background revalidation is sent
     /// by the cache's own validator.
@@ -253,7 +253,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `InvalidKey`, `Closed`, `Config` outside of a runtime.
     ///
     /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
-    pub async fn expire(&self, key: &str) -> Result<()> {
+    pub async fn mark_stale(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
     }
 
@@ -310,6 +310,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.shared.tasks.check_open()?;
+        // Entries and flights below the prefix are void from this call on.
+        // mutant: prefix_fence
         self.shared.epochs.raise_prefix(prefix);
         Ok(())
     }
@@ -324,12 +326,13 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
-        write::clear(&self.shared, counted, Some(Count::InvalidatedByApi)).await
+        write::clear(&self.shared, counted, Count::InvalidatedByApi).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
-    /// questions and writes in flight come to their end, all copies are dropped, the sweep is stopped. Nothing is asked
-    /// or written once this has returned. May be called again.
+    /// questions and writes in flight come to their end, the sweep is stopped, and the backend is
+    /// closed ([`Backend::close`]): memory drops all copies, a backend whose entries outlive the
+    /// process keeps them. Nothing is asked or written once this has returned. May be called again.
     ///
     /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
     /// that are left are given up, and their readers get `Closed`.
@@ -337,7 +340,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// # Errors
     ///
     /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
-    /// `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the same.
+    /// `Backend` if the backend fails to close; `Config` outside of a runtime: it is closed all the
+    /// same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
@@ -346,7 +350,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         let n_left = self.end_all().await;
-        write::clear(&self.shared, self.shared.tasks.count(), None).await?;
+        write::close(&self.shared, self.shared.tasks.count()).await?;
         match n_left {
             0 => Ok(()),
             n => Err(Error::new(
@@ -400,7 +404,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// The identity that its entries have.
-    pub fn identity(&self) -> Identity {
+    pub fn namespace(&self) -> Namespace {
         self.shared.settings.identity
     }
 
@@ -533,8 +537,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
     /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
     /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
-    /// what the other writes or invalidates. Default: [`Identity::unique`].
-    pub fn identity(mut self, identity: Identity) -> Self {
+    /// what the other writes or invalidates. Default: [`Namespace::unique`].
+    pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
         self
     }
@@ -635,7 +639,7 @@ struct Settings {
     origin_timeout: Duration,
     max_in_flight: usize,
     queue_timeout: Duration,
-    identity: Identity,
+    identity: Namespace,
 }
 
 /// What may be done with a held entry before the origin is asked.
@@ -655,13 +659,15 @@ impl<V: ?Sized> Shared<V> {
         if freshness.is_strong() {
             return None;
         }
-        let entry = self.peek(key).ok()??;
+        let entry = self.get_now(key).ok()??;
         // All that a closed cache held is void.
-        if self.epochs.is_void(&entry) || entry.is_absent() {
+        // A void entry is older than an invalidation; a negative entry has no body.
+        // mutant: fast_path_not_void
+        if self.epochs.is_void(&entry) || entry.is_negative() {
             return None;
         }
         // What is fresh at the end of the window is fresh now; anything else is judged exactly, by others.
-        let age_nanos = freshness.age_if_met(&entry, self.clock.window())?;
+        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
         self.counters.add_hit(Count::Fresh, entry.body().len() as u64, Duration::from_nanos(age_nanos));
         Some(Served { entry, status: Status::Fresh, age_nanos })
     }
@@ -679,13 +685,13 @@ impl<V: ?Sized> Shared<V> {
         }
         let now = self.clock.now();
         let served = |status, entry: Entry| {
-            let vouched_at = entry.vouched_at();
-            Served::new(entry, status, vouched_at, now)
+            let validated_at = entry.validated_at();
+            Served::new(entry, status, validated_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_absent() => return Err(self.about(key, absent())),
+            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
-            Verdict::Refresh if !entry.is_absent() => Some(Use::Refresh(served(Status::Stale, entry))),
+            Verdict::Refresh if !entry.is_negative() => Some(Use::Refresh(served(Status::Stale, entry))),
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
         })
     }
@@ -702,6 +708,8 @@ impl<V: ?Sized> Shared<V> {
 
     /// The error, about the object that the caller knows: every error of a key leaves through this.
     fn about(&self, key: &str, error: Error) -> Error {
+        // Callers know the object's path, not the inner key.
+        // mutant: display_key
         error.with_shown_key(key, self.shown(key))
     }
 
@@ -768,7 +776,7 @@ impl Default for Settings {
             origin_timeout: ORIGIN_TIMEOUT,
             max_in_flight: MAX_IN_FLIGHT,
             queue_timeout: QUEUE_TIMEOUT,
-            identity: Identity::unique(),
+            identity: Namespace::unique(),
         }
     }
 }

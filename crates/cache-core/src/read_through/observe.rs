@@ -9,7 +9,7 @@
 use std::{fmt, mem, sync::Arc, time::SystemTime};
 
 use super::{Shared, drive::hand_on, write};
-use crate::{Entry, Keep, Validator, Version, fence::Epochs, tag};
+use crate::{Entry, Storability, Validator, Version, fence::Epochs, tag};
 
 /// What an answer of the store has shown of an object.
 #[derive(Clone)]
@@ -32,9 +32,9 @@ impl Observation {
     /// Whether `entry` can be what was shown.
     fn fits(&self, entry: &Entry) -> bool {
         match self {
-            Self::Version(version) => !entry.is_absent() && is_same(names(version), names_of(entry)),
-            Self::Condition(holds) => !entry.is_absent() && holds(entry),
-            Self::Absent => entry.is_absent(),
+            Self::Version(version) => !entry.is_negative() && is_same(names(version), names_of(entry)),
+            Self::Condition(holds) => !entry.is_negative() && holds(entry),
+            Self::Absent => entry.is_negative(),
             Self::Forbidden => false,
         }
     }
@@ -92,8 +92,10 @@ impl Heard {
             Self::Nothing => true,
             // Of a tag that does not name the bytes, an older version may have the same.
             Self::Version(heard) => entry.is_some_and(|entry| {
-                entry.keep() == Keep::Confirmable && is_same(names(heard), names_of(entry))
+                entry.storability() == Storability::Revalidatable && is_same(names(heard), names_of(entry))
             }),
+            // A response of another version than the one observed is older or unordered.
+            // mutant: heard_other
             Self::Other => false,
         }
     }
@@ -155,14 +157,13 @@ pub(super) async fn observe<V: Validator + ?Sized>(
             }
             _ => None,
         };
-        let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
-            at_hand => at_hand,
-        };
+        let held = shared.find(key).await;
         // It may be there all the same, and cannot be marked.
         let Ok(held) = held else { return };
-        let is_older = |entry: &Entry| entry.vouched_at().is_none_or(|at| at <= heard_at);
-        held.filter(|entry| is_older(entry) && !observation.fits(entry)).inspect(Entry::mark)
+        let is_older = |entry: &Entry| entry.validated_at().is_none_or(|at| at <= heard_at);
+        // A copy that does not match a newer response is revalidated before it is served.
+        // mutant: marks_older_copy
+        held.filter(|entry| is_older(entry) && !observation.fits(entry)).inspect(Entry::mark_stale)
     };
     doubt.is_open = false;
     if held.is_some() && observation.is_gone() && write::drop_gone(shared, key).await.is_err() {
@@ -221,23 +222,26 @@ mod tests {
         let shown = |date| Observation::Version(version(Some("x"), None, date));
         let answer = |e_tag, date, keep| {
             let version = version(e_tag, None, date);
-            Entry::builder(&Key::parse("a").expect("a key"), Bytes::new()).version(version).keep(keep).build()
+            Entry::builder(&Key::parse("a").expect("a key"), Bytes::new())
+                .version(version)
+                .storability(keep)
+                .build()
         };
         let mut heard = Heard::default();
         assert!(heard.is_nothing() && heard.allows(None));
         for date in [None, Some(5000), None] {
             heard.add(&shown(date));
-            assert!(heard.allows(Some(&answer(Some("\"x\""), Some(5000), Keep::Confirmable))));
+            assert!(heard.allows(Some(&answer(Some("\"x\""), Some(5000), Storability::Revalidatable))));
             assert!(!heard.is_nothing() && !heard.allows(None));
         }
         for other in [
-            answer(Some("\"x\""), Some(6000), Keep::Confirmable),
-            answer(Some("\"y\""), Some(5000), Keep::Confirmable),
-            answer(Some("\"x\""), Some(5000), Keep::Unconfirmable),
+            answer(Some("\"x\""), Some(6000), Storability::Revalidatable),
+            answer(Some("\"y\""), Some(5000), Storability::Revalidatable),
+            answer(Some("\"x\""), Some(5000), Storability::FreshOnly),
         ] {
             assert!(!heard.allows(Some(&other)), "{other:?}");
         }
         heard.add(&shown(Some(6000)));
-        assert!(!heard.allows(Some(&answer(Some("\"x\""), Some(6000), Keep::Confirmable))));
+        assert!(!heard.allows(Some(&answer(Some("\"x\""), Some(6000), Storability::Revalidatable))));
     }
 }

@@ -51,6 +51,8 @@ impl Places {
 
     /// One more is free. Whether something waits for it, which is to be told.
     fn free(&self) -> bool {
+        // A permit that is not released is lost to all later requests.
+        // mutant: permit_released
         self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING
     }
 
@@ -67,6 +69,8 @@ impl Places {
     /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits
     /// for ever: it keeps one place, not all.
     fn is_spare(&self, word: u64) -> bool {
+        // Each waiter claims one permit, so the other free permits can still be taken.
+        // mutant: waiters_count
         word % WAITING + word / WAITING < self.most
     }
 
@@ -234,6 +238,8 @@ impl QueueTimer {
             ready!(self.timer.poll(span, context));
             self.timer.stop();
             self.remaining -= span;
+            // A free permit is taken here, because the waiter's own flight may not be polled.
+            // mutant: unclaimed_permit
             if places.take_waiting() {
                 return Poll::Ready(true);
             }

@@ -35,9 +35,9 @@ pub(super) async fn read<V: Validator + ?Sized>(
 ) -> Result<Served> {
     // The cheap clock: most reads that get here wait for less than reading the precise one twice
     // costs.
-    let (begun, _) = shared.clock.window();
+    let (begun, _) = shared.clock.coarse_bounds();
     let waited = || {
-        let (now, _) = shared.clock.window();
+        let (now, _) = shared.clock.coarse_bounds();
         shared.counters.add_wait(now.saturating_since(begun));
         now
     };
@@ -108,11 +108,14 @@ async fn approach<'a, V: Validator + ?Sized>(
             match shared.usable(key, entry, freshness)? {
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
-                    let (now, _) = shared.clock.window();
+                    let (now, _) = shared.clock.coarse_bounds();
                     shared.warnings.stale(&shared.settings.name, shared.shown(key), served.age(), None, now);
                     refresh(shared, &tracked, held, &seen, now);
                     // Nothing else that the reader does may let a task run: it is ready at every poll, and may be
                     // all that its runtime is driven for.
+                    // Gives the background refresh a chance to run before the stale copy is
+                    // returned.
+                    // mutant: yields_to_refresh
                     yield_now().await;
                     return Ok(Approach::Served(served));
                 }
@@ -241,15 +244,24 @@ fn join<V: ?Sized>(
     validator: Option<&Arc<dyn Validator>>,
 ) -> Option<Joined> {
     let parked = state.want();
+    // A key has one current flight, so two responses cannot race to be published.
+    // mutant: one_flight_per_key
     let running = state.running.as_mut()?;
     let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.
+        // A flight that publishes has its response already, and readers may still share it.
+        // mutant: joins_publishing
         Phase::Asked(sent_at) | Phase::Landing(sent_at) => {
+            // A strong reader joins no request sent before it began or before something newer was
+            // seen.
+            // mutant: joins_by_sent_at
             running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
         }
     };
+    // The response of a fenced flight may be older than the write that fenced it.
+    // mutant: joins_unfenced
     let ticket = if unfenced && in_time {
         shared.count(Count::Coalesced);
         running.n_joined += 1;
@@ -297,11 +309,11 @@ async fn cover<V: ?Sized>(
 ) -> Result<Served> {
     if error.is_outage() {
         // Looked up now: what was dropped since the question was sent is not served.
-        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_absent()) {
+        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
-                let vouched_at = entry.vouched_at();
-                let served = Served::new(entry, Status::Stale, vouched_at, now);
+                let validated_at = entry.validated_at();
+                let served = Served::new(entry, Status::Stale, validated_at, now);
                 shared.warnings.stale(
                     &shared.settings.name,
                     shared.shown(key),

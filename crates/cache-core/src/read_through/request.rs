@@ -87,13 +87,13 @@ impl Outcome {
         validator: &V,
     ) -> Self {
         match answer {
-            Ok(Validation::Unchanged) => Self::Unchanged,
+            Ok(Validation::NotModified) => Self::Unchanged,
             // Other metadata of the same bytes: the body did not come again.
-            Ok(Validation::Changed(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
+            Ok(Validation::Modified(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
                 Self::Changed(Some(0))
             }
-            Ok(Validation::Changed(entry)) => Self::Changed(validator.body_bytes(entry)),
-            Ok(Validation::Gone) => Self::Gone,
+            Ok(Validation::Modified(entry)) => Self::Changed(validator.body_bytes(entry)),
+            Ok(Validation::NotFound) => Self::Gone,
             Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
             Err(error) => Self::of_error(error),
         }

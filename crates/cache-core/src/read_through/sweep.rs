@@ -43,6 +43,8 @@ impl Sweeper {
     /// Whether the task was started, and has not been heard of for long.
     fn is_overdue(&self, now: Moment) -> bool {
         let expected_by = self.expected_by.load(Ordering::Acquire);
+        // An overdue sweep sits on a runtime that is not driven and moves to this one.
+        // mutant: sweep_overdue
         expected_by != 0 && now.as_nanos() >= expected_by
     }
 
@@ -58,7 +60,7 @@ impl Sweeper {
         runtime: &Handle,
     ) {
         let Some(every) = self.every else { return };
-        let (now, _) = shared.clock.window();
+        let (now, _) = shared.clock.coarse_bounds();
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         // Looked at under the lock, which `stop` takes after the cache was closed.
         let runs = task.as_ref().is_some_and(|task| !task.is_finished()) && !self.is_overdue(now);
@@ -93,7 +95,7 @@ impl Sweeper {
 
 /// Starts the task here if it is on a runtime that is not driven any more. Whether it was.
 pub(super) fn resume<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>) -> bool {
-    let (now, _) = shared.clock.window();
+    let (now, _) = shared.clock.coarse_bounds();
     let is_overdue = shared.sweeper.is_overdue(now);
     if is_overdue && let Ok(here) = Handle::try_current() {
         shared.sweeper.ensure(shared, &here);

@@ -73,6 +73,8 @@ pub(super) struct State {
     /// Raised by every observation.
     observations: u64,
     pub(super) running: Option<Running>,
+    // At most one flight waits for the current one of a key.
+    // mutant: key_state_fields
     pub(super) waiting: Option<Waiting>,
 }
 
@@ -292,6 +294,8 @@ impl Drop for KeyUse {
         let mut shard = self.table.shard(self.state.hash);
         // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
         if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
+            // The last user removes the state of the key, or the table grows without bound.
+            // mutant: key_users
             found.get_mut().users -= 1;
             if found.get().users == 0 {
                 found.remove();
@@ -343,6 +347,8 @@ impl State {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             generation: self.generation,
+            // A flight that began or ended during a write shows in these two numbers.
+            // mutant: stamp_fields
             seq: self.seq,
             landings: self.landings,
             observations: self.observations,
@@ -420,12 +426,16 @@ impl State {
     /// Frees the place of the flight `seq`, if it is still the one in the air.
     pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
         self.flight(seq)?;
+        // A counted landing tells an open write that a flight ended during it.
+        // mutant: takes_current
         self.landings += 1;
         self.running.take()
     }
 
     /// The flight `seq`, if it is still the one in the air.
     pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
+        // A flight with another number was replaced and has no say here.
+        // mutant: flight_by_seq
         self.running.as_mut().filter(|running| running.seq == seq)
     }
 }

@@ -39,6 +39,8 @@ impl Timer {
     pub(super) fn poll(&mut self, span: Duration, context: &mut Context<'_>) -> Poll<()> {
         let Ok(here) = Handle::try_current().map(|here| here.id()) else { return Poll::Pending };
         let made = match &mut self.0 {
+            // A timer of another runtime may never fire, so it is made again in this one.
+            // mutant: timer_runtime
             Some((home, made)) if *home == here => made,
             other => &mut other.insert((here, timer(here, span))).1,
         };
@@ -208,6 +210,8 @@ pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<
     if running.origins.runtime == Some(runtime.id()) && !overdue.by_patience && !is_landing {
         return;
     }
+    // A flight whose runtime is not driven never ends and would block its key.
+    // mutant: replaces_stuck_flight
     replace(shared, &tracked, state, seq, &runtime);
     // Out of the lock: a waker is not ours.
     tracked.vacated.notify_waiters();

@@ -15,7 +15,7 @@ mod on {
 
     use tracing::{Instrument as _, field, info_span, warn};
 
-    use crate::{Error, ErrorKind, Moment, Refusal};
+    use crate::{Error, ErrorKind, Moment, Rejection};
 
     /// The call that causes a request, by the span that it is made in. Noted where the call is, for
     /// the request may be sent by a task.
@@ -133,7 +133,7 @@ mod on {
             cache: &str,
             key: &str,
             bytes: usize,
-            why: Option<Refusal>,
+            why: Option<Rejection>,
             now: Moment,
         ) {
             let Some(left_out) = self.refused.take(now) else { return };
@@ -173,7 +173,7 @@ mod on {
 mod off {
     use std::time::Duration;
 
-    use crate::{Error, ErrorKind, Moment, Refusal};
+    use crate::{Error, ErrorKind, Moment, Rejection};
 
     #[derive(Debug)]
     pub(crate) struct Cause;

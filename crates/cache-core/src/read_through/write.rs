@@ -26,7 +26,7 @@ use super::{
     trace::{Cause, in_caller_span},
 };
 use crate::{
-    Error, ErrorKind, Keep, Key, Moment, Origin, PutCondition, Result, Validator, Version,
+    Error, ErrorKind, Key, Moment, Origin, PutCondition, Result, Storability, Validator, Version,
     fence::{Epoch, Epochs},
     stats::{Count, Op},
 };
@@ -55,6 +55,8 @@ impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
 
 pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<OpenWrite<V>> {
     run(shared, key, |mut write, _| async move {
+        // Runs under the fence that the open write holds until its end.
+        // mutant: open_write_drops
         write.drop_held(Count::InvalidatedByWrite).await;
         // Without a caller it ends with the task.
         Ok(OpenWrite(write))
@@ -70,6 +72,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
     condition: PutCondition,
 ) -> Result<Version> {
     run(shared, key, |mut write, gone| async move {
+        // Runs under the fence of the put, so no older response is published during it.
+        // mutant: put_drops
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
         let sent_at = shared.clock.now();
@@ -77,6 +81,9 @@ pub(super) async fn put<O: Origin + ?Sized>(
         let version = send(&shared, Op::Put, &key, gone, sent_at, put).await?;
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
+            // Another writer may replace the object before the response comes: age counts from
+            // sending.
+            // mutant: put_validated_at_sending
             write.publish(entry, sent_at).await;
         }
         Ok(version)
@@ -87,6 +94,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, gone| async move {
+        // Runs under the fence of the delete, so no older response is published during it.
+        // mutant: delete_drops
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (&write.shared, &write.tracked.key);
         let sent_at = shared.clock.now();
@@ -99,6 +108,8 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
+        // Runs under the fence, so a request already in flight cannot bring the entry back.
+        // mutant: invalidate_drops
         write.drop_held(Count::InvalidatedByApi).await;
         Ok(())
     })
@@ -118,6 +129,8 @@ pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, ke
 
 pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
+        // Runs under the fence, so a request already in flight cannot lift the mark.
+        // mutant: expire_marks
         write.mark_held().await;
         Ok(())
     })
@@ -133,13 +146,10 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
 pub(super) async fn clear<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     counted: Counted,
-    cause: Option<Count>,
+    cause: Count,
 ) -> Result<()> {
-    shared.epochs.raise_whole();
-    let _end = WholeFence(&shared.epochs);
-    let (done, answer) = oneshot::channel();
     let task = Arc::clone(shared);
-    let clear = async move {
+    void_whole(shared, counted, async move {
         let is_counting = task.clearing.try_lock();
         let clear = async {
             // Read when all is void, so that nothing is kept meanwhile that readers are served.
@@ -147,16 +157,42 @@ pub(super) async fn clear<V: Validator + ?Sized>(
             task.backend.clear().await.map(|()| n_copies)
         };
         let cleared = task.backend_call(clear).await;
-        if let (Ok(n_copies), Some(cause), Ok(_)) = (&cleared, cause, is_counting) {
+        // Of two clears that overlap only one counts, or each copy is counted twice.
+        // mutant: one_clear_counts
+        if let (Ok(n_copies), Ok(_)) = (&cleared, is_counting) {
             task.counters.add(cause, *n_copies);
         }
-        // If the caller went away, nobody wants to know.
-        let _ = done.send(cleared.map(|_| ()));
+        cleared.map(|_| ())
+    })
+    .await
+}
+
+/// Voids everything at once, then closes the backend in a task.
+pub(super) async fn close<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
+    let task = Arc::clone(shared);
+    // Within, so that a panic is caught also where the call itself does the work.
+    let close = async move { task.backend_call(async { task.backend.close().await }).await };
+    void_whole(shared, counted, close).await
+}
+
+async fn void_whole<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    counted: Counted,
+    call: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<()> {
+    // A clear fences at its begin and its end: a flight of either side may publish in between.
+    // mutant: clear_fences
+    shared.epochs.raise_whole();
+    let _end = WholeFence(&shared.epochs);
+    let (done, answer) = oneshot::channel();
+    let call = async move {
+        // If the caller went away, the receiver is gone too.
+        let _ = done.send(call.await);
     };
     let runtime = runtime()?;
-    counted.spawn(&runtime, in_caller_span(clear));
+    counted.spawn(&runtime, in_caller_span(call));
     match answered(shared, &runtime, answer).await {
-        Some(cleared) => cleared.unwrap_or_else(|_| Err(lost())),
+        Some(ended) => ended.unwrap_or_else(|_| Err(lost())),
         None => Err(left_alone(shared)),
     }
 }
@@ -223,6 +259,8 @@ struct Write<V: ?Sized> {
     noted: Noted,
     /// What was held at the begin is gone or marked, and nothing else is being kept.
     bare: Arc<AtomicBool>,
+    // Set while the backend changes, so a dropped write can tell whether a remove was cut off.
+    // mutant: write_fields
     /// The backend is being changed.
     changing: bool,
 }
@@ -243,9 +281,13 @@ impl<V: ?Sized> Write<V> {
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
         let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
+        // A flight that began before the write may carry the old version: it must not publish.
+        // mutant: write_begin
         state.fence();
         state.writes += 1;
         let noted = Noted {
+            // A put's entry is stored only if no flight or other write overlapped it.
+            // mutant: put_is_alone
             clean: state.running.is_none() && state.writes == 1,
             stamp: state.stamp(),
             epoch: shared.epochs.latest(),
@@ -254,6 +296,8 @@ impl<V: ?Sized> Write<V> {
         let parked = state.want();
         drop(state);
         hand_on(parked);
+        // The fence is up from here on; the drop of this value takes it down.
+        // mutant: write_new
         Ok(Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false })
     }
 
@@ -279,12 +323,8 @@ impl<V: ?Sized> Write<V> {
             self.bare.store(true, Ordering::Release);
             return;
         };
-        let held = match shared.peek(key) {
-            Ok(None) => shared.backend_call(shared.backend.get(key)).await.map(|shown| shared.own(shown)),
-            at_hand => at_hand,
-        };
-        match held {
-            Ok(Some(entry)) => entry.mark(),
+        match shared.find(key).await {
+            Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.
             Err(_) => shared.epochs.raise_key(key),
@@ -294,7 +334,7 @@ impl<V: ?Sized> Write<V> {
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
-        if entry.keep() == Keep::Never {
+        if entry.storability() == Storability::NoStore {
             self.shared.count(Count::Unvalidatable);
             return;
         }
@@ -323,6 +363,8 @@ impl<V: ?Sized> Write<V> {
     /// written or voided: each of these changes the stamp. In the key's turn.
     fn is_alone(&self) -> bool {
         self.noted.clean
+            // A write or flight in between means the order at the store is unknown.
+            // mutant: put_was_alone
             && self.tracked.lock().stamp() == self.noted.stamp
             && !self.shared.epochs.voids(self.tracked.key.as_str(), self.noted.epoch)
     }
@@ -336,6 +378,8 @@ impl<V: ?Sized> Drop for Write<V> {
             self.shared.epochs.raise_key(self.tracked.key.as_str());
         }
         let mut state = self.tracked.lock();
+        // A flight begun during the write may have read the old version: it must not publish.
+        // mutant: write_end
         state.fence();
         state.writes -= 1;
     }
@@ -357,6 +401,8 @@ impl<V: ?Sized> Drop for Caller<V> {
         if self.ended {
             return;
         }
+        // A dropped write may still reach the store, and its remove may not have run.
+        // mutant: dropped_write
         self.tracked.lock().fence();
         if !self.bare.load(Ordering::Acquire) {
             // The task has yet to remove what is held, or keeps what nobody will learn was written.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Refused, Stats};
+use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Rejected, Stats};
 use crate::{ErrorKind, Usage};
 
 /// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
@@ -104,7 +104,7 @@ impl Counters {
         self.stripes[stripe()].0[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
-    /// One of `count`, and `bytes` that the cache answered with, of a copy that was vouched for `age` ago.
+    /// One of `count`, and `bytes` that the cache answered with, of a copy that was validated `age` ago.
     #[inline]
     pub(crate) fn add_hit(&self, count: Count, bytes: u64, age: Duration) {
         let stripe = &self.stripes[stripe()].0;
@@ -153,15 +153,15 @@ impl Counters {
             gone: sum(Count::OriginGone),
             refused: sum(Count::OriginRefused),
             failed: sum(Count::OriginFailed),
-            abandoned: sum(Count::OriginAbandoned),
+            cancelled: sum(Count::OriginAbandoned),
             puts: Outcomes {
-                done: sum(Count::PutDone),
+                succeeded: sum(Count::PutDone),
                 refused: sum(Count::PutRefused),
                 failed: sum(Count::PutFailed),
                 abandoned: sum(Count::PutAbandoned),
             },
             deletes: Outcomes {
-                done: sum(Count::DeleteDone),
+                succeeded: sum(Count::DeleteDone),
                 refused: sum(Count::DeleteRefused),
                 failed: sum(Count::DeleteFailed),
                 abandoned: sum(Count::DeleteAbandoned),
@@ -192,11 +192,11 @@ impl Counters {
             },
             evictions: usage.evicted,
             expirations: usage.expired + sum(Count::Expirations),
-            refused: Refused {
+            rejected: Rejected {
                 too_large: sum(Count::RefusedTooLarge),
                 policy: sum(Count::RefusedByPolicy),
                 backend: sum(Count::RefusedByBackend),
-                unvalidatable: sum(Count::Unvalidatable),
+                no_validator: sum(Count::Unvalidatable),
             },
             backend_errors: sum(Count::BackendErrors),
             // The two were read one after the other.

@@ -51,7 +51,7 @@ pub struct Stats {
     /// Copies dropped because their time to live had passed.
     pub expirations: u64,
     /// Bodies served or written but not kept.
-    pub refused: Refused,
+    pub rejected: Rejected,
     /// Failed calls of the backend.
     pub backend_errors: u64,
     /// Copies held now. Negative entries, which remember that there is no object, are not counted,
@@ -65,12 +65,12 @@ pub struct Stats {
     pub bytes_from_cache: u64,
     /// Body bytes that came from the origin.
     pub bytes_from_origin: u64,
-    /// How old held copies were when they were served: how long ago the origin had vouched for them. A sample: of each of
+    /// How old held copies were when they were served: how long ago the origin had validated them. A sample: of each of
     /// `fresh`, `revalidated` and `stale`, on each of eight groups of threads, the first and every 64th after it.
     pub age: Histogram,
     /// How long gets waited whose answer needed the store: for an earlier request of the same key,
     /// for a permit, and for the answer. Gets served without it are not among these, dropped ones
-    /// neither. Measured by the cheap clock ([`Clock::window`](crate::Clock::window)): a single
+    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a single
     /// wait may be some milliseconds off, their sum is not.
     pub wait_times: Histogram,
     /// How long requests waited for a permit that found none free (`max_in_flight`), also those
@@ -98,7 +98,7 @@ pub struct Invalidated {
 /// Bodies served or written but not kept, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Refused {
+pub struct Rejected {
     /// More than the backend may hold at all.
     pub too_large: u64,
     /// The eviction policy would rather keep what is there.
@@ -106,7 +106,7 @@ pub struct Refused {
     /// The backend did not take it for another reason, or failed.
     pub backend: u64,
     /// The origin gave neither ETag nor date.
-    pub unvalidatable: u64,
+    pub no_validator: u64,
 }
 
 /// Requests made to the origin, by operation and outcome. They are counted when they have ended.
@@ -124,7 +124,7 @@ pub struct OriginStats {
     /// Reads that the origin failed to answer.
     pub failed: u64,
     /// Reads given up before they were answered (`patience`, or the runtime was shut down).
-    pub abandoned: u64,
+    pub cancelled: u64,
     /// Puts.
     pub puts: Outcomes,
     /// Deletes.
@@ -147,7 +147,7 @@ pub struct OriginStats {
 #[non_exhaustive]
 pub struct Outcomes {
     /// The origin did what was asked.
-    pub done: u64,
+    pub succeeded: u64,
     /// The origin answered with an error: a precondition, permissions, nothing to delete.
     pub refused: u64,
     /// The origin failed to answer. Whether a write took effect is open.
@@ -226,16 +226,16 @@ impl Stats {
     }
 
     /// Bodies served or written but not kept.
-    pub fn refusals(&self) -> u64 {
-        let Refused { too_large, policy, backend, unvalidatable } = self.refused;
-        too_large + policy + backend + unvalidatable
+    pub fn rejections(&self) -> u64 {
+        let Rejected { too_large, policy, backend, no_validator } = self.rejected;
+        too_large + policy + backend + no_validator
     }
 }
 
 impl OriginStats {
     /// Requests that asked for an object.
     pub fn reads(&self) -> u64 {
-        self.unchanged + self.changed + self.gone + self.refused + self.failed + self.abandoned
+        self.unchanged + self.changed + self.gone + self.refused + self.failed + self.cancelled
     }
 
     /// All requests that have ended.
@@ -247,7 +247,7 @@ impl OriginStats {
 impl Outcomes {
     /// All of them that have ended.
     pub fn requests(&self) -> u64 {
-        self.done + self.refused + self.failed + self.abandoned
+        self.succeeded + self.refused + self.failed + self.abandoned
     }
 }
 
@@ -272,11 +272,11 @@ impl Stats {
             },
             evictions: combine(self.evictions, other.evictions),
             expirations: combine(self.expirations, other.expirations),
-            refused: Refused {
-                too_large: combine(self.refused.too_large, other.refused.too_large),
-                policy: combine(self.refused.policy, other.refused.policy),
-                backend: combine(self.refused.backend, other.refused.backend),
-                unvalidatable: combine(self.refused.unvalidatable, other.refused.unvalidatable),
+            rejected: Rejected {
+                too_large: combine(self.rejected.too_large, other.rejected.too_large),
+                policy: combine(self.rejected.policy, other.rejected.policy),
+                backend: combine(self.rejected.backend, other.rejected.backend),
+                no_validator: combine(self.rejected.no_validator, other.rejected.no_validator),
             },
             backend_errors: combine(self.backend_errors, other.backend_errors),
             bytes_from_cache: combine(self.bytes_from_cache, other.bytes_from_cache),
@@ -290,7 +290,7 @@ impl Stats {
                 gone: combine(self.origin.gone, other.origin.gone),
                 refused: combine(self.origin.refused, other.origin.refused),
                 failed: combine(self.origin.failed, other.origin.failed),
-                abandoned: combine(self.origin.abandoned, other.origin.abandoned),
+                cancelled: combine(self.origin.cancelled, other.origin.cancelled),
                 puts: self.origin.puts.zip(other.origin.puts, combine),
                 deletes: self.origin.deletes.zip(other.origin.deletes, combine),
                 errors_by_kind: self.origin.errors_by_kind.zip(other.origin.errors_by_kind, combine),
@@ -332,7 +332,7 @@ impl Add for Stats {
 impl Outcomes {
     fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
         Self {
-            done: combine(self.done, other.done),
+            succeeded: combine(self.succeeded, other.succeeded),
             refused: combine(self.refused, other.refused),
             failed: combine(self.failed, other.failed),
             abandoned: combine(self.abandoned, other.abandoned),

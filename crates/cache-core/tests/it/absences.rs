@@ -12,6 +12,10 @@ struct Limited(MapBackend, Usage, bool);
 
 #[async_trait]
 impl Backend for Limited {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.0.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.0.peek(key)
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, task::Poll};
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Clock as _, Entry, Error, ErrorKind, Freshness, Moment, Refusal, Result, Stats,
+    Admission, Backend, Clock as _, Entry, Error, ErrorKind, Freshness, Moment, Rejection, Result, Stats,
     Status, Usage,
 };
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
@@ -165,6 +165,10 @@ struct Full;
 
 #[async_trait]
 impl Backend for Full {
+    fn get_now(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _: &str) -> Option<Entry> {
         None
     }
@@ -174,7 +178,7 @@ impl Backend for Full {
     }
 
     async fn insert(&self, _: Entry) -> Result<Admission> {
-        Ok(Admission::Refused(Refusal::Policy))
+        Ok(Admission::Rejected(Rejection::Policy))
     }
 
     async fn remove(&self, _: &str) -> Result<bool> {
@@ -198,10 +202,10 @@ impl Backend for Full {
 async fn a_negative_entry_that_is_refused_is_no_body_that_was_refused() {
     let rig = remembering(Arc::new(Full));
     assert!(rig.get(FOREVER).await.is_err());
-    assert_eq!(rig.cache.stats().refused.policy, 0);
+    assert_eq!(rig.cache.stats().rejected.policy, 0);
     rig.origin.inner().write(KEY, "1");
     rig.check(FOREVER, "1", Status::Fetched).await;
-    assert_eq!(rig.cache.stats().refused.policy, 1);
+    assert_eq!(rig.cache.stats().rejected.policy, 1);
 }
 
 /// The copies are void, and stay where they are: they are counted when they leave.
@@ -274,6 +278,10 @@ struct Unclearable(MapBackend);
 
 #[async_trait]
 impl Backend for Unclearable {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.0.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.0.peek(key)
     }

@@ -117,7 +117,7 @@ async fn a_write_does_not_wait_for_an_idle_reader() {
             "put" => drop(rig.cache.put(KEY, "two".into(), PutCondition::Always).await.unwrap()),
             "delete" => rig.cache.delete(KEY).await.unwrap(),
             "invalidate" => rig.cache.invalidate(KEY).await.unwrap(),
-            _ => rig.cache.expire(KEY).await.unwrap(),
+            _ => rig.cache.mark_stale(KEY).await.unwrap(),
         }
         idle.ends_with("one", Status::Fetched).await;
         settle().await;
@@ -250,7 +250,7 @@ impl Validator for ClosesWhenAsked {
         assert!(poll_once(closing.as_mut()).is_pending());
         *self.closing.lock().unwrap() = Some(closing);
         self.gate.pass().await;
-        Ok(Validation::Gone)
+        Ok(Validation::NotFound)
     }
 }
 
@@ -298,7 +298,7 @@ fn a_flight_is_polled_inside_its_runtime() {
         async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
             tokio::task::yield_now().await;
             tokio::time::sleep(Duration::ZERO).await;
-            Ok(Validation::Changed(Entry::builder(key, "one".into()).e_tag("\"1\"").build()))
+            Ok(Validation::Modified(Entry::builder(key, "one".into()).e_tag("\"1\"").build()))
         }
     }
     let cache = ReadThrough::builder(Arc::new(Sleepy), Arc::new(MapBackend::new())).build().unwrap();

@@ -80,7 +80,7 @@ impl Call {
             Self::Put => drop(rig.cache.put(KEY, "put".into(), PutCondition::Always).await),
             Self::Delete => drop(rig.cache.delete(KEY).await),
             Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
-            Self::Expire => rig.cache.expire(KEY).await.unwrap(),
+            Self::Expire => rig.cache.mark_stale(KEY).await.unwrap(),
             Self::Clear => drop(rig.cache.clear().await),
             Self::OpenWrite => {
                 let write = rig.cache.open_write(KEY).await.unwrap();

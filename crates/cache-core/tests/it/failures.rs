@@ -23,7 +23,7 @@ async fn an_outage_is_covered_inside_the_window_only() {
         rig.origin.fault(OriginFault::error(kind).once());
         assert_eq!(rig.get(STRONG).await.unwrap_err().kind(), kind, "not unless the caller allows it");
     }
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
     rig.check(rule, "one", Status::Stale).await;
     rig.clock.advance(secs(60));
@@ -124,7 +124,7 @@ async fn a_question_that_nobody_answers_is_asked_once_more_and_not_again() {
     }
     assert_eq!(text(&late.await.unwrap().unwrap()), "one");
     assert_eq!(rig.origin.count(), 2);
-    assert_eq!(rig.cache.stats().origin.abandoned, 1);
+    assert_eq!(rig.cache.stats().origin.cancelled, 1);
     rig.at_rest(4).await;
 
     rig.origin.fault(OriginFault::hang().once());
@@ -152,7 +152,7 @@ struct Confused;
 #[async_trait]
 impl Validator for Confused {
     async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
-        Ok(Validation::Changed(self.entry_of_put(key, "x".into(), &Version::default())))
+        Ok(Validation::Modified(self.entry_of_put(key, "x".into(), &Version::default())))
     }
 }
 

@@ -39,7 +39,7 @@ impl Fence {
             Self::Delete => rig.cache.delete(KEY).await.unwrap(),
             Self::Clear => rig.cache.clear().await.unwrap(),
             Self::Prefix => rig.cache.invalidate_prefix("a/").unwrap(),
-            Self::Expire => rig.cache.expire(KEY).await.unwrap(),
+            Self::Expire => rig.cache.mark_stale(KEY).await.unwrap(),
             Self::OpenWrite => drop(rig.cache.open_write(KEY).await.unwrap()),
         }
     }
@@ -112,7 +112,7 @@ async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
     rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
     rig.origin.wait_until_held(1).await;
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     rig.origin.release_all();
     assert_eq!(text(&early.await.unwrap().unwrap()), "two");
     rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
@@ -129,7 +129,7 @@ async fn a_fenced_flight_that_finds_nothing_removes_what_is_held() {
     rig.origin.fault(OriginFault::hold());
     let early = rig.spawn_get(STRONG);
     rig.origin.wait_until_held(1).await;
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     rig.origin.inner().erase(KEY);
     rig.origin.release_all();
     assert_eq!(early.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);
@@ -147,7 +147,7 @@ async fn a_fenced_confirmation_renews_nothing() {
     rig.origin.fault(OriginFault::hold().late());
     let early = rig.spawn_get(STRONG);
     rig.origin.wait_until_held(1).await;
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     rig.origin.release_all();
     assert_eq!(early.await.unwrap().unwrap().status, Status::Revalidated);
     rig.check(FOREVER, "one", Status::Revalidated).await;
@@ -160,10 +160,10 @@ async fn expire_asks_first_in_every_mode_and_keeps_the_bytes() {
     let rig = Rig::new();
     rig.origin.inner().write(KEY, "one");
     rig.check(FOREVER, "one", Status::Fetched).await;
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     rig.check(FOREVER, "one", Status::Revalidated).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
-    rig.cache.expire("not/held").await.unwrap();
+    rig.cache.mark_stale("not/held").await.unwrap();
     assert_eq!(rig.cache.stats().invalidations(), 0);
     rig.at_rest(3).await;
 }
@@ -180,7 +180,7 @@ async fn a_put_is_one_request_and_its_own_reader_hits() {
 }
 
 #[tokio::test]
-async fn a_put_is_vouched_for_at_its_sending() {
+async fn a_put_is_validated_at_its_sending() {
     let rig = Rig::new();
     rig.origin.fault(OriginFault::hold().late());
     let put = {
@@ -397,7 +397,7 @@ async fn a_failed_insert_removes_what_was_held() {
         rig.check(STRONG, "two", Status::Refetched).await;
         rig.check(FOREVER, "two", Status::Fetched).await;
         let stats = rig.cache.stats();
-        assert_eq!((stats.refusals(), stats.backend_errors, stats.entries), (2, 2, 0));
+        assert_eq!((stats.rejections(), stats.backend_errors, stats.entries), (2, 2, 0));
         rig.at_rest(3).await;
     }
 }
@@ -410,7 +410,7 @@ async fn a_backend_that_panics_when_looked_at_costs_requests_only() {
     for _ in 0..2 {
         rig.check(FOREVER, "one", Status::Fetched).await;
     }
-    rig.cache.expire(KEY).await.unwrap();
+    rig.cache.mark_stale(KEY).await.unwrap();
     assert!(rig.cache.stats().backend_errors > 2);
     rig.at_rest(2).await;
 }
@@ -434,6 +434,11 @@ enum BrokenCall {
 
 #[async_trait]
 impl Backend for Broken {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        assert_ne!(self.call, BrokenCall::Peek, "out of order");
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         assert_ne!(self.call, BrokenCall::Peek, "out of order");
         self.inner.peek(key)
@@ -492,6 +497,10 @@ pub(crate) struct HeldInsert {
 
 #[async_trait]
 impl Backend for HeldInsert {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }

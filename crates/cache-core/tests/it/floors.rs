@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, Error, ErrorKind, Freshness, Identity, Key, Moment, Result, Status, Usage,
+    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Namespace, Result, Status, Usage,
 };
 use cache_testkit::{MapBackend, OriginFault};
 
@@ -23,6 +23,10 @@ struct Persistent {
 
 #[async_trait]
 impl Backend for Persistent {
+    fn get_now(&self, _key: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<Entry> {
         None
     }
@@ -31,8 +35,8 @@ impl Backend for Persistent {
         Ok(self.inner.peek(key).map(|entry| {
             Entry::builder(&Key::parse(key).unwrap(), entry.body().clone())
                 .version(entry.version())
-                .keep(entry.keep())
-                .identity(entry.identity())
+                .storability(entry.storability())
+                .namespace(entry.namespace())
                 .build()
         }))
     }
@@ -96,12 +100,12 @@ async fn requests_stay_conditional_after_everything_that_voids_many_entries() {
 /// The other half of the reason why no floor has to void it.
 #[tokio::test]
 async fn what_an_earlier_process_stored_covers_no_outage() {
-    let name = Identity::named("the bucket, as reader");
+    let name = Namespace::named("the bucket, as reader");
     let backend = Arc::new(Persistent::default());
-    let first = Rig::with(Arc::clone(&backend), |builder| builder.identity(name));
+    let first = Rig::with(Arc::clone(&backend), |builder| builder.namespace(name));
     first.origin.inner().write(KEY, "one");
     first.check(FOREVER, "one", Status::Fetched).await;
-    let second = Rig::with(backend, |builder| builder.identity(name));
+    let second = Rig::with(backend, |builder| builder.namespace(name));
     second.origin.fault(OriginFault::error(ErrorKind::Unavailable));
     let covered = Freshness::max_age(secs(10)).stale_while_revalidate(secs(100)).stale_if_error(secs(100));
     assert_eq!(second.get(covered).await.unwrap_err().kind(), ErrorKind::Unavailable);

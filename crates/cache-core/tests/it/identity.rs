@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Admission, Backend, Entry, Freshness, Identity, Key, ReadThrough, Status};
+use cache_core::{Admission, Backend, Entry, Freshness, Key, Namespace, ReadThrough, Status};
 use cache_testkit::{FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
@@ -58,30 +58,30 @@ async fn a_missing_object_is_missing_for_its_own_cache() {
 /// What a medium brings back is asked about if it was written under the cache's name, else it is no copy at all.
 #[tokio::test]
 async fn a_medium_is_read_by_whom_it_was_written_for() {
-    let (key, name) = (Key::parse(KEY).unwrap(), Identity::named("the bucket, as reader"));
+    let (key, name) = (Key::parse(KEY).unwrap(), Namespace::named("the bucket, as reader"));
     for (identity, status) in [
         (Some(name), Status::Revalidated),
-        (Some(Identity::named("the bucket, as writer")), Status::Fetched),
+        (Some(Namespace::named("the bucket, as writer")), Status::Fetched),
         (None, Status::Fetched),
     ] {
         let origin = Arc::new(FaultyOrigin::in_memory());
         let e_tag = origin.inner().write(KEY, "one");
         let backend = Arc::new(MapBackend::new());
-        let held = Entry::builder(&key, "one".into()).e_tag(e_tag).identity(identity).build();
+        let held = Entry::builder(&key, "one".into()).e_tag(e_tag).namespace(identity).build();
         assert_eq!(backend.insert(held).await.unwrap(), Admission::Stored);
-        let cache = ReadThrough::builder(Arc::clone(&origin), backend).identity(name).build().unwrap();
+        let cache = ReadThrough::builder(Arc::clone(&origin), backend).namespace(name).build().unwrap();
         assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap().status, status, "{identity:?}");
     }
 }
 
-/// `expire` and `invalidate` leave alone, and do not count, what is another's.
+/// `mark_stale` and `invalidate` leave alone, and do not count, what is another's.
 #[tokio::test(start_paused = true)]
 async fn another_caches_copy_is_neither_marked_nor_counted() {
     let backend: Arc<dyn Backend> = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let (one, other) = (Rig::over(Arc::clone(&backend)), Rig::over(backend));
     one.origin.inner().write(KEY, "of one");
     one.check(FOREVER, "of one", Status::Fetched).await;
-    other.cache.expire(KEY).await.unwrap();
+    other.cache.mark_stale(KEY).await.unwrap();
     one.check(FOREVER, "of one", Status::Fresh).await;
 
     let backend: Arc<dyn Backend> = Arc::new(MapBackend::new());
@@ -95,13 +95,13 @@ async fn another_caches_copy_is_neither_marked_nor_counted() {
 /// Caches of one name, one after the other on one backend in memory: each with a clock and epochs of its own.
 #[tokio::test]
 async fn stamps_of_an_earlier_cache_of_the_same_name_say_nothing() {
-    let (name, backend) = (Identity::named("the bucket, as reader"), Arc::new(MapBackend::new()));
+    let (name, backend) = (Namespace::named("the bucket, as reader"), Arc::new(MapBackend::new()));
     let origin = Arc::new(MemoryOrigin::new());
     let cache = |age| {
         let clock = Arc::new(ManualClock::new());
         clock.advance(secs(age));
         let builder = ReadThrough::builder(Arc::clone(&origin), Arc::clone(&backend) as _);
-        builder.identity(name).time_to_live(None).clock(clock).build().unwrap()
+        builder.namespace(name).time_to_live(None).clock(clock).build().unwrap()
     };
     let ten = Freshness::max_age(secs(10));
     origin.write(KEY, "one");

@@ -176,7 +176,7 @@ fn a_write_and_the_reads_after_it_do_not_wait_for_an_idle_runtime() {
                             rig.origin.inner().write(KEY, "two");
                         }
                         "invalidate" => rig.cache.invalidate(KEY).await.unwrap(),
-                        "expire" => rig.cache.expire(KEY).await.unwrap(),
+                        "expire" => rig.cache.mark_stale(KEY).await.unwrap(),
                         _ => drop(rig.cache.open_write(KEY).await.unwrap()),
                     }
                 };
@@ -441,7 +441,7 @@ fn a_write_on_an_idle_runtime_holds_nobody_up() {
                     "put" => cache.put(KEY, "put".into(), PutCondition::Always).await.map(drop),
                     "delete" => cache.delete(KEY).await,
                     "invalidate" => cache.invalidate(KEY).await,
-                    "expire" => cache.expire(KEY).await,
+                    "expire" => cache.mark_stale(KEY).await,
                     _ => cache.open_write(KEY).await.map(drop),
                 }
             }

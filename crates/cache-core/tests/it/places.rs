@@ -234,9 +234,13 @@ struct Visited {
 
 #[async_trait]
 impl Backend for Visited {
-    fn peek(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let visit = self.visit.lock().unwrap().take();
         visit.into_iter().for_each(|visit| visit());
+        self.inner.get_now(key)
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }
 
@@ -435,17 +439,17 @@ async fn a_place_is_free_before_the_next_flight_of_the_key_begins() {
         fn now(&self) -> Moment {
             self.0.now()
         }
-        fn window(&self) -> (Moment, Moment) {
+        fn coarse_bounds(&self) -> (Moment, Moment) {
             let arrives = self.1.lock().unwrap().take();
             if let Some(cache) = arrives {
                 let mut other = Box::pin(cache.get("b", Some(&STRONG)));
                 let _ = poll_once(other.as_mut());
                 self.2.store(cache.origin().count(), Ordering::SeqCst);
             }
-            self.0.window()
+            self.0.coarse_bounds()
         }
-        fn date(&self) -> SystemTime {
-            self.0.date()
+        fn wall_time(&self) -> SystemTime {
+            self.0.wall_time()
         }
     }
     let clock = Arc::new(Arrives::default());

@@ -104,7 +104,7 @@ fn a_seed_repeats_to_the_letter() {
     }
 }
 
-/// In this schedule an object changes after an `expire` has put up its second fence and woken its caller, and before the
+/// In this schedule an object changes after an `mark_stale` has put up its second fence and woken its caller, and before the
 /// caller runs; a read that was sent in between is answered in time for both.
 #[test]
 fn an_answer_requested_after_a_fence_is_good_before_the_caller_of_the_fence_runs() {

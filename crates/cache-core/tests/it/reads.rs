@@ -41,8 +41,8 @@ async fn a_confirmation_changes_nothing_in_the_backend() {
 async fn what_a_medium_brings_back_expires_once_it_was_confirmed() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
     let (e_tag, key) = (rig.origin.inner().write(KEY, "one"), Key::parse(KEY).unwrap());
-    let identity = Some(rig.cache.identity());
-    let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).identity(identity).build();
+    let identity = Some(rig.cache.namespace());
+    let brought_back = Entry::builder(&key, "one".into()).e_tag(e_tag).namespace(identity).build();
     assert_eq!(rig.cache.backend().insert(brought_back).await.unwrap(), Admission::Stored);
     rig.check(FOREVER, "one", Status::Revalidated).await;
     rig.clock.advance(secs(299));
@@ -61,6 +61,10 @@ struct Counting {
 
 #[async_trait]
 impl Backend for Counting {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }
@@ -332,7 +336,7 @@ async fn what_has_no_validator_is_served_counted_and_not_kept() {
     rig.origin.fault(OriginFault::tag(TagFault::Missing).once());
     rig.check(STRONG, "two", Status::Refetched).await;
     let stats = rig.cache.stats();
-    assert_eq!((stats.refused.unvalidatable, stats.entries, stats.invalidations()), (1, 0, 1));
+    assert_eq!((stats.rejected.no_validator, stats.entries, stats.invalidations()), (1, 0, 1));
     rig.at_rest(2).await;
 }
 
@@ -408,7 +412,7 @@ async fn an_entry_that_was_handed_out_before_is_not_shared() {
     impl Validator for Hoarder {
         async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
             let entry = self.0.get_or_init(|| Entry::builder(key, "one".into()).e_tag("\"1\"").build());
-            Ok(Validation::Changed(entry.clone()))
+            Ok(Validation::Modified(entry.clone()))
         }
     }
 

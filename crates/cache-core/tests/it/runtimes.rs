@@ -69,7 +69,7 @@ async fn a_runtime_that_is_shut_down_under_a_flight_leaves_its_readers_an_answer
     }
     settle().await;
     assert_eq!(rig.cache.keys_in_flight(), 0);
-    assert_eq!(rig.cache.stats().origin.abandoned, 1);
+    assert_eq!(rig.cache.stats().origin.cancelled, 1);
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
                 "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
                 "delete" => Box::pin(rig.cache.delete(KEY)),
                 "open_write" => Box::pin(async { rig.cache.open_write(KEY).await.map(drop) }),
-                "expire" => Box::pin(rig.cache.expire(KEY)),
+                "expire" => Box::pin(rig.cache.mark_stale(KEY)),
                 _ => Box::pin(async { rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop) }),
             };
             poll_once(call.as_mut())

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Saving,
+    CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Objective,
     ValidatorStrength,
     cache_policy::{Lru, MemoryBackend},
     object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path},
@@ -43,7 +43,7 @@ fn a_bad_setting_is_an_error_that_names_it() {
     over_store().block_size(CAPACITY).build().unwrap();
     wrong(|builder| builder.readahead(CAPACITY + 1), &["readahead"]);
     over_store().readahead(CAPACITY).build().unwrap();
-    wrong(|builder| builder.eviction(Lru::new()).saving(Saving::Requests), &["saving"]);
+    wrong(|builder| builder.eviction(Lru::new()).optimize_for(Objective::HitRatio), &["saving"]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
     wrong(|builder| over_backend(builder).max_capacity(1), &["max_capacity", "backend"]);
     wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
     wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
-    wrong(|builder| over_backend(builder).saving(Saving::Bytes), &["saving", "backend"]);
+    wrong(|builder| over_backend(builder).optimize_for(Objective::ByteHitRatio), &["saving", "backend"]);
 }
 
 async fn outcome(store: &CachedStore, path: &Path) -> CacheOutcome {
@@ -97,7 +97,7 @@ async fn settings_reach_what_they_are_about() {
         .max_entries(7)
         .max_capacity(1 << 20)
         .eviction(Eviction::Gdsf)
-        .saving(Saving::Bytes)
+        .optimize_for(Objective::ByteHitRatio)
         .build()
         .unwrap();
     let (changing, fixed, large) = (Path::from("a"), Path::from("static/a"), Path::from("large"));
@@ -154,7 +154,7 @@ async fn only_copies_of_the_same_identity_are_used() {
     {
         let mut builder = CachedStoreBuilder::new(Arc::new(store.clone())).backend(backend.clone());
         if let Some(name) = name {
-            builder = builder.identity(name);
+            builder = builder.namespace(name);
         }
         let cached = builder.build().unwrap();
         // Which version is current, each finds out for itself.

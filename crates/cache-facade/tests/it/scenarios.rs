@@ -273,7 +273,7 @@ async fn max_entries_hold_under_puts(w: &World) {
         assert!(node.stats().entries <= 3);
     }
     let stats = node.stats();
-    assert!(stats.entries > 0 && stats.evictions + stats.refusals() >= 5, "{stats:?}");
+    assert!(stats.entries > 0 && stats.evictions + stats.rejections() >= 5, "{stats:?}");
     w.balance(&[&node]);
 }
 
@@ -343,7 +343,7 @@ async fn clear_forgets_all(w: &World) {
 async fn expire_keeps_the_bytes_and_asks(w: &World) {
     let node = w.node_fresh(Freshness::immutable());
     let [key] = held(w, &node, ["a"]).await;
-    node.expire(&key).await.unwrap();
+    node.mark_stale(&key).await.unwrap();
     got(&node.get(&key).await, "body", Status::Revalidated);
     w.cost(&[Get], 0);
     got(&node.get(&key).await, "body", Status::Fresh);
@@ -509,7 +509,7 @@ async fn a_reader_after_a_change_never_gets_what_was_before(w: &World) {
             match change {
                 Invalidate => node.invalidate(&key).await.unwrap(),
                 InvalidatePrefix => node.invalidate_prefix(&w.key("")).await.unwrap(),
-                Expire => node.expire(&key).await.unwrap(),
+                Expire => node.mark_stale(&key).await.unwrap(),
                 Clear => node.clear().await.unwrap(),
                 Change::Put | Change::Delete => {}
             }
@@ -553,7 +553,7 @@ async fn a_caller_may_go_away_at_every_await(w: &World) {
         dropped(w, n, "del", true, &[Some("old"), None], async |key| n.delete(key).await).await;
         dropped(w, n, "inv", true, old, async |key| n.invalidate(key).await).await;
         dropped(w, n, "pre", true, old, async |key| n.invalidate_prefix(key).await).await;
-        dropped(w, n, "exp", true, old, async |key| n.expire(key).await).await;
+        dropped(w, n, "exp", true, old, async |key| n.mark_stale(key).await).await;
         dropped(w, n, "clr", true, old, async |_| n.clear().await).await;
     }
 }
@@ -603,7 +603,7 @@ async fn a_key_has_one_spelling(w: &World) {
         failed(node.put(key, "body").await, ErrorKind::InvalidKey);
         failed(node.delete(key).await, ErrorKind::InvalidKey);
         failed(node.invalidate(key).await, ErrorKind::InvalidKey);
-        failed(node.expire(key).await, ErrorKind::InvalidKey);
+        failed(node.mark_stale(key).await, ErrorKind::InvalidKey);
     }
     w.cost(&[], 0);
     for key in ["ü/ñ", "a b%20c", "..."] {
@@ -623,7 +623,7 @@ async fn a_body_larger_than_the_cache_is_served_and_counted(w: &World) {
     for _ in 0..2 {
         got(&node.get(&large).await, &body, Status::Fetched);
     }
-    assert_eq!(node.stats().refusals(), 3);
+    assert_eq!(node.stats().rejections(), 3);
     got(&node.get(&small).await, "body", Status::Fresh);
     assert!(node.stats().bytes <= 1000);
     // What was held of it goes with the smaller version.
@@ -643,7 +643,7 @@ async fn an_object_without_tag_and_date_is_served_and_counted(w: &World) {
     for _ in 0..2 {
         got(&node.get(&key).await, "body", Status::Fetched);
     }
-    assert_eq!((node.stats().refused.unvalidatable, node.stats().entries), (3, 0));
+    assert_eq!((node.stats().rejected.no_validator, node.stats().entries), (3, 0));
     w.cost(&[Put, Get, Get], 8);
 }
 
@@ -912,7 +912,7 @@ async fn a_closed_cache_says_so(w: &World) {
     failed(node.delete(&key).await, ErrorKind::Closed);
     failed(node.invalidate(&key).await, ErrorKind::Closed);
     failed(node.invalidate_prefix("").await, ErrorKind::Closed);
-    failed(node.expire(&key).await, ErrorKind::Closed);
+    failed(node.mark_stale(&key).await, ErrorKind::Closed);
     failed(node.clone().clear().await, ErrorKind::Closed);
     assert_eq!((node.stats().entries, node.stats().bytes), (0, 0));
     node.close().await.unwrap();

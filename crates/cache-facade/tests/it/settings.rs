@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use cache_facade::{
     Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, ObjectCache,
-    ObjectCacheBuilder, Origin, PutCondition, Result, Saving, Status, ValidatorStrength, Version,
-    cache_core::{Cost, Entry, Held, Key, Limits, Moment, Pressure, Removal, Slot, Validation, Validator},
+    ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status, ValidatorStrength, Version,
+    cache_core::{
+        Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, Moment, RemovalCause, Slot, Validation,
+        Validator,
+    },
     cache_policy::{Lru, MemoryBackend},
     object_store::memory::InMemory,
 };
@@ -51,7 +54,7 @@ fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
     wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
     wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
     wrong(|builder| over_backend(builder.eviction(Lru::new())), &["eviction", "backend"]);
-    wrong(|builder| over_backend(builder).saving(Saving::Bytes), &["saving", "backend"]);
+    wrong(|builder| over_backend(builder).optimize_for(Objective::ByteHitRatio), &["saving", "backend"]);
 }
 
 #[test]
@@ -111,7 +114,7 @@ async fn any_policy_is_an_eviction_and_expires() {
         cache.put("a", "body").await.unwrap();
         cache.put("b", "body").await.unwrap();
         let stats = cache.stats();
-        assert_eq!((stats.entries, stats.evictions, stats.refusals()), (1, evictions, refusals));
+        assert_eq!((stats.entries, stats.evictions, stats.rejections()), (1, evictions, refusals));
         clock.advance(ONE);
         cache.read_through().backend().sweep(clock.now()).await.unwrap();
         assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 1));
@@ -133,7 +136,7 @@ async fn each_named_eviction_keeps_to_the_limit_and_expires() {
             cache.put(&format!("key/{n}"), "body").await.unwrap();
         }
         let stats = cache.stats();
-        assert_eq!((stats.entries, stats.evictions + stats.refusals()), (3, 6), "{name}");
+        assert_eq!((stats.entries, stats.evictions + stats.rejections()), (3, 6), "{name}");
         clock.advance(ONE);
         cache.read_through().backend().sweep(clock.now()).await.unwrap();
         assert_eq!((cache.stats().entries, cache.stats().expirations), (0, 3), "{name}");
@@ -143,11 +146,12 @@ async fn each_named_eviction_keeps_to_the_limit_and_expires() {
 #[tokio::test]
 async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
     for eviction in [|| Eviction::Adaptive, || Eviction::Gdsf] {
-        for (saving, is_kept) in [(None, false), (Some(Saving::Requests), false), (Some(Saving::Bytes), true)]
+        for (saving, is_kept) in
+            [(None, false), (Some(Objective::HitRatio), false), (Some(Objective::ByteHitRatio), true)]
         {
             let mut builder = over_store().eviction(eviction()).max_capacity(200_000);
             if let Some(saving) = saving {
-                builder = builder.saving(saving);
+                builder = builder.optimize_for(saving);
             }
             let cache = builder.freshness(Freshness::immutable()).build().unwrap();
             let fill = async |from: usize, to: usize| {
@@ -167,8 +171,8 @@ async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
 
 #[test]
 fn an_eviction_that_weighs_no_sizes_cannot_save() {
-    wrong(|builder| builder.eviction(Eviction::Lru).saving(Saving::Bytes), &["saving"]);
-    wrong(|builder| builder.eviction(Lru::new()).saving(Saving::Requests), &["saving"]);
+    wrong(|builder| builder.eviction(Eviction::Lru).optimize_for(Objective::ByteHitRatio), &["saving"]);
+    wrong(|builder| builder.eviction(Lru::new()).optimize_for(Objective::HitRatio), &["saving"]);
 }
 
 #[tokio::test]
@@ -181,7 +185,7 @@ async fn the_clock_also_tells_whether_a_timestamp_is_old_enough() {
         let cache = builder.validator_strength(strength).build().unwrap();
         store.heal();
         cache.put("a", "body").await.unwrap();
-        store.fault(Fault::last_modified(Some(clock.date() - ONE * age)));
+        store.fault(Fault::last_modified(Some(clock.wall_time() - ONE * age)));
         cache.get("a").await.unwrap();
         got(&cache.get("a").await, "body", status);
     }
@@ -223,20 +227,20 @@ impl EvictionPolicy for Fixed {
         Self::default()
     }
 
-    fn on_insert(&mut self, slot: Slot, _cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _cost: &EntryInfo) {
         self.0.push(slot);
     }
 
-    fn on_update(&mut self, _slot: Slot, _cost: &Cost) {}
+    fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, _slot: Slot) {}
 
-    fn on_remove(&mut self, slot: Slot, _why: Removal) {
+    fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         self.0.retain(|held| *held != slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        self.0.last().copied().filter(|_| pressure == Pressure::Full)
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        self.0.last().copied().filter(|_| pressure == EvictionReason::Capacity)
     }
 }
 
@@ -246,7 +250,7 @@ struct Nowhere;
 #[async_trait]
 impl Validator for Nowhere {
     async fn validate(&self, _key: &Key, _held: Option<&Entry>) -> Result<Validation> {
-        Ok(Validation::Gone)
+        Ok(Validation::NotFound)
     }
 }
 

@@ -39,7 +39,7 @@ async fn patience_asks_once_more() {
     cache.put("a", "body").await.unwrap();
     store.fault(Fault::hang().on(Get).once());
     got(&cache.get("a").await, "body", Status::Revalidated);
-    assert_eq!((store.gets(), cache.stats().origin.abandoned), (2, 1));
+    assert_eq!((store.gets(), cache.stats().origin.cancelled), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

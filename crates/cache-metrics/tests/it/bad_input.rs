@@ -69,7 +69,7 @@ async fn a_recorder_that_is_installed_late_gets_everything_once() {
 async fn each_of_several_recorders_gets_everything_once() {
     let cache = cache("a", 2).await;
     let registry = registry_of(&[&cache]);
-    let recorders = [(), ()].map(|()| (registry.recording(), recorder()));
+    let recorders = [(), ()].map(|()| (registry.recorder_handle(), recorder()));
     for i in [0, 1, 0, 0, 1] {
         let (recording, recorder) = &recorders[i];
         recording.record_to(recorder);
@@ -88,7 +88,7 @@ async fn each_of_several_recorders_gets_everything_once() {
 async fn several_threads_record_each_measurement_once() {
     let cache = cache("a", 0).await;
     let registry = registry_of(&[&cache]);
-    let (recording, recorder) = (registry.recording(), recorder());
+    let (recording, recorder) = (registry.recorder_handle(), recorder());
     for _ in 0..50 {
         cache.invalidate("a").await.unwrap();
         cache.get("a").await.unwrap();
@@ -192,7 +192,7 @@ async fn whatever_a_name_has_the_text_is_valid() {
     check_by_promtool(&text);
     check_by_promtool(&Registry::new().render_prometheus());
     // The others take any name.
-    registry.recording().record_to(&recorder());
+    registry.recorder_handle().record_to(&recorder());
     Meter::observing(&registry).provider.force_flush().unwrap();
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn by_text(registry: &Registry) -> Readings {
 /// By the `metrics` crate, and its exporter for Prometheus with our bounds.
 pub(crate) fn by_recorder(registry: &Registry) -> Readings {
     let recorder = recorder();
-    registry.recording().record_to(&recorder);
+    registry.recorder_handle().record_to(&recorder);
     parse(&recorder.handle().render())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use cache_core::Stats;
-use cache_metrics::{Registry, Snapshot, Source};
+use cache_metrics::{MetricsSource, Registry, Snapshot};
 
 /// A cache with one fresh get.
 fn cache() -> Arc<Mutex<Stats>> {
@@ -12,9 +12,9 @@ fn cache() -> Arc<Mutex<Stats>> {
     Arc::new(Mutex::new(stats))
 }
 
-fn source(name: &str, cache: &Arc<Mutex<Stats>>) -> Source {
+fn source(name: &str, cache: &Arc<Mutex<Stats>>) -> MetricsSource {
     let weak = Arc::downgrade(cache);
-    Source::new(&name.into(), move || Some(Snapshot::from(*weak.upgrade()?.lock().ok()?)))
+    MetricsSource::new(&name.into(), move || Some(Snapshot::from(*weak.upgrade()?.lock().ok()?)))
 }
 
 fn names(registry: &Registry) -> Vec<String> {
@@ -70,7 +70,7 @@ fn a_registry_keeps_no_cache() {
 fn sources_are_asked_under_no_lock() {
     let registry = Registry::new();
     let inner = registry.clone();
-    registry.add(Source::new(&"pages".into(), move || {
+    registry.add(MetricsSource::new(&"pages".into(), move || {
         assert!(!format!("{inner:?}").is_empty());
         Some(Snapshot::default())
     }));
@@ -100,7 +100,7 @@ fn whoever_gets_a_name_that_was_used_goes_on_with_its_totals() {
 fn a_snapshot_that_comes_late_makes_no_total_fall() {
     let registry = Registry::new();
     let numbers = Mutex::new(vec![3, 5, 4]);
-    registry.add(Source::new(&"pages".into(), move || {
+    registry.add(MetricsSource::new(&"pages".into(), move || {
         let mut stats = Stats::default();
         stats.fresh = numbers.lock().ok()?.pop().unwrap_or_default();
         Some(Snapshot::from(stats))
@@ -133,7 +133,7 @@ fn to_add_a_cache_asks_no_other() {
     let asked = Arc::new(Mutex::new(0));
     for name in ["one", "other"] {
         let asked = Arc::clone(&asked);
-        registry.add(Source::new(&name.into(), move || {
+        registry.add(MetricsSource::new(&name.into(), move || {
             *asked.lock().ok()? += 1;
             Some(Snapshot::default())
         }));
@@ -149,7 +149,7 @@ fn to_add_caches_of_one_name_takes_linear_time() {
     let n = 3200;
     for _ in 0..n {
         let asked = Arc::clone(&asked);
-        registry.add(Source::new(&"pages".into(), move || {
+        registry.add(MetricsSource::new(&"pages".into(), move || {
             *asked.lock().ok()? += 1;
             Some(Snapshot::default())
         }));
@@ -174,7 +174,7 @@ fn dropped_caches_do_not_pile_up_without_an_export() {
         let weak = Arc::downgrade(&cache);
         // Each other of a name that never comes again.
         let name = if number % 2 == 0 { "pages".to_owned() } else { format!("page {number}") };
-        registry.add(Source::new(&name.as_str().into(), move || {
+        registry.add(MetricsSource::new(&name.as_str().into(), move || {
             let _handle = &handle;
             Some(Snapshot::from(*weak.upgrade()?.lock().ok()?))
         }));
@@ -296,8 +296,8 @@ fn what_is_replaced_need_not_be_there_nor_alike() {
 fn a_snapshot_that_comes_too_late_is_not_counted_twice() {
     let registry = Registry::new();
     let new = cache();
-    let replaced = Arc::new(Mutex::new(None::<(Source, Source)>));
-    let old = Source::new(&"pages".into(), {
+    let replaced = Arc::new(Mutex::new(None::<(MetricsSource, MetricsSource)>));
+    let old = MetricsSource::new(&"pages".into(), {
         let (registry, replaced) = (registry.clone(), Arc::clone(&replaced));
         move || {
             let both = replaced.lock().unwrap().take();

@@ -14,7 +14,7 @@ use cache_facade::{
     Freshness, ObjectCache, ReadOptions,
     object_store::{ObjectStoreExt as _, memory::InMemory, path::Path},
 };
-use cache_metrics::{Registry, Snapshot, Source};
+use cache_metrics::{MetricsSource, Registry, Snapshot};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
@@ -46,10 +46,10 @@ async fn ask(cache: &ObjectCache, times: usize) {
 }
 
 /// `cache`, whose first snapshot in the thread called "slow" is taken at once and handed on when that is allowed.
-fn slow_source(cache: &ObjectCache) -> (Source, Receiver<()>, Sender<()>) {
+fn slow_source(cache: &ObjectCache) -> (MetricsSource, Receiver<()>, Sender<()>) {
     let ((taken, is_taken), (go, may_go)) = (mpsc::channel(), mpsc::channel());
     let (may_go, read_through) = (Mutex::new(may_go), cache.read_through().clone());
-    let source = Source::new(&"a".into(), move || {
+    let source = MetricsSource::new(&"a".into(), move || {
         let snapshot = Snapshot::from(read_through.stats());
         if thread::current().name() == Some("slow") {
             // Told once; later the channels are closed.
@@ -88,7 +88,7 @@ async fn an_older_snapshot_is_not_handed_on_after_a_newer_one() {
     let (source, is_taken, go) = slow_source(&cache);
     let registry = Registry::new();
     registry.add(source);
-    let (recording, recorder) = (registry.recording(), recorder());
+    let (recording, recorder) = (registry.recorder_handle(), recorder());
     recording.record_to(&recorder);
     let export = || recording.record_to(&recorder);
     overtaken(&cache, (is_taken, go), export, || recording.record_to(&recorder)).await;
@@ -115,7 +115,7 @@ fn a_collection_takes_one_snapshot() {
     let taken = Arc::new(AtomicUsize::new(0));
     let registry = Registry::new();
     let count = Arc::clone(&taken);
-    registry.add(Source::new(&"a".into(), move || {
+    registry.add(MetricsSource::new(&"a".into(), move || {
         count.fetch_add(1, SeqCst);
         Some(Snapshot::default())
     }));
@@ -129,9 +129,9 @@ fn a_collection_takes_one_snapshot() {
 #[tokio::test]
 async fn a_cache_that_is_built_anew_goes_on_in_all_exporters() {
     let registry = Registry::new();
-    let (recording, recorder, meter) = (registry.recording(), recorder(), Meter::observing(&registry));
+    let (recording, recorder, meter) = (registry.recorder_handle(), recorder(), Meter::observing(&registry));
     let other = cache(1).await;
-    registry.add(Source::new(&"other".into(), move || Some(other.stats().into())));
+    registry.add(MetricsSource::new(&"other".into(), move || Some(other.stats().into())));
     for hits in [100, 7] {
         // With the first one gone, what was given under its name is not forgotten.
         recording.record_to(&recorder);
@@ -172,7 +172,7 @@ async fn deltas_of_a_cache_that_was_gone_for_some_collections_are_its_own() {
         // With other caches too, that are gone by the next collection.
         for round in 0..3 {
             let other = self::cache(round).await;
-            registry.add(Source::new(&"other".into(), move || Some(other.stats().into())));
+            registry.add(MetricsSource::new(&"other".into(), move || Some(other.stats().into())));
             assert_eq!(deltas.read("object_cache.requests"), round as u64 + 1, "round {round}");
         }
     }
@@ -189,7 +189,7 @@ async fn a_cache_that_is_added_during_a_collection_counts_once() {
     drop(first);
     let (other, add) = (registry.clone(), Arc::clone(&second));
     // The snapshots of the first round are being taken.
-    registry.add(Source::new(&"other".into(), move || {
+    registry.add(MetricsSource::new(&"other".into(), move || {
         other.add(&*add);
         Some(Snapshot::default())
     }));

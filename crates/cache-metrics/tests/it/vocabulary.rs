@@ -24,7 +24,7 @@ fn snapshot() -> Snapshot {
 }
 
 fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
-    let (origin, refused, invalidated) = (&mut stats.origin, &mut stats.refused, &mut stats.invalidated);
+    let (origin, refused, invalidated) = (&mut stats.origin, &mut stats.rejected, &mut stats.invalidated);
     let mut fields = vec![
         &mut stats.fresh,
         &mut stats.revalidated,
@@ -43,7 +43,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
         &mut refused.too_large,
         &mut refused.policy,
         &mut refused.backend,
-        &mut refused.unvalidatable,
+        &mut refused.no_validator,
         &mut stats.backend_errors,
         &mut stats.entries,
         &mut stats.bytes,
@@ -55,7 +55,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
         &mut origin.gone,
         &mut origin.refused,
         &mut origin.failed,
-        &mut origin.abandoned,
+        &mut origin.cancelled,
         &mut origin.in_flight,
     ];
     fields.extend(outcome_fields(&mut origin.puts));
@@ -88,7 +88,7 @@ fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
 }
 
 fn outcome_fields(outcomes: &mut Outcomes) -> [&mut u64; 4] {
-    [&mut outcomes.done, &mut outcomes.refused, &mut outcomes.failed, &mut outcomes.abandoned]
+    [&mut outcomes.succeeded, &mut outcomes.refused, &mut outcomes.failed, &mut outcomes.abandoned]
 }
 
 fn numbers(snapshot: &Snapshot) -> Vec<(&'static Metric, u64)> {

@@ -54,7 +54,7 @@ mod ranking;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use self::{
     contest::Contest,
@@ -67,20 +67,20 @@ use crate::ghosts::fingerprint;
 /// What a cache is to save, where objects differ in size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Saving {
+pub enum Objective {
     /// As many requests to the origin as can be: of two objects that are asked for alike, the smaller stays. The default:
     /// a store bills requests, and a reader waits for each of them.
     #[default]
-    Requests,
+    HitRatio,
     /// As many bytes from the origin as can be: size is no reason to leave.
-    Bytes,
+    ByteHitRatio,
 }
 
 /// Ranks by recency or by density, whichever would have had more hits of late. The default, to be used where nothing is
 /// known of the requests, or where they change.
 ///
 /// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans pass, and weighs
-/// objects by their size (see [`Saving`]). On no trace that it was measured with is it far behind the best policy; if
+/// objects by their size (see [`Objective`]). On no trace that it was measured with is it far behind the best policy; if
 /// one is known to be the best, take that one: it need not find out. After a change of the requests it changes its mind
 /// when the other way would have had more hits by a part of what is held; where requests change faster than that, it
 /// may be some points behind.
@@ -95,7 +95,7 @@ pub enum Saving {
 /// 8 of them for keys evicted, and some 8 KiB a shard for the miniatures, or 40 KiB if there is one shard only.
 #[derive(Debug)]
 pub struct Adaptive {
-    saving: Saving,
+    saving: Objective,
     limits: Limits,
     ranking: Ranking,
     density: Miniature,
@@ -116,16 +116,16 @@ pub struct Adaptive {
 impl Adaptive {
     /// An empty one, to build a backend with.
     pub fn new() -> Self {
-        Self::with(Saving::default(), Limits { weight: u64::MAX, entries: u64::MAX })
+        Self::with(Objective::default(), Limits { weight: u64::MAX, entries: u64::MAX })
     }
 
-    /// What the cache is to save. Default: [`Saving::Requests`].
+    /// What the cache is to save. Default: [`Objective::HitRatio`].
     #[must_use]
-    pub fn saving(self, saving: Saving) -> Self {
+    pub fn optimize_for(self, saving: Objective) -> Self {
         Self::with(saving, self.limits)
     }
 
-    fn with(saving: Saving, limits: Limits) -> Self {
+    fn with(saving: Objective, limits: Limits) -> Self {
         let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(saving) };
         Self {
             saving,
@@ -167,8 +167,8 @@ impl Adaptive {
         let in_recency = self.recency.access(hash, weight);
         if in_density != in_recency {
             let saved = match self.saving {
-                Saving::Requests => 1.0,
-                Saving::Bytes => weight.get() as f32 / self.recency.weight_mean().max(1.0),
+                Objective::HitRatio => 1.0,
+                Objective::ByteHitRatio => weight.get() as f32 / self.recency.weight_mean().max(1.0),
             };
             self.contest.count(if in_density { saved } else { -saved }, self.recency.entries());
         }
@@ -225,7 +225,7 @@ impl EvictionPolicy for Adaptive {
         Self { contest: self.contest.clone(), ..Self::with(self.saving, *limits) }
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         let (hash, weight) = (fingerprint(cost.hash), Weight::new(cost.weight));
         self.see_hits();
         if self.is_sampled(hash) {
@@ -239,7 +239,7 @@ impl EvictionPolicy for Adaptive {
     }
 
     /// The miniatures do not see it: nobody has asked for it.
-    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+    fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         let (hash, weight) = (fingerprint(cost.hash), Weight::new(cost.weight));
         if self.is_sampled(hash) {
             self.sampled.add(weight);
@@ -247,7 +247,7 @@ impl EvictionPolicy for Adaptive {
         self.ranking.restore(slot, hash, weight);
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         let weight = Weight::new(cost.weight);
         if let Some((_, old)) = self.ranking.reweigh(slot, weight).filter(|(hash, _)| self.is_sampled(*hash))
         {
@@ -269,8 +269,8 @@ impl EvictionPolicy for Adaptive {
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        let was_evicted = matches!(why, Removal::Evicted | Removal::Refused);
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        let was_evicted = matches!(why, RemovalCause::Evicted | RemovalCause::Rejected);
         let left = self.ranking.remove(slot, was_evicted).filter(|(hash, _)| self.is_sampled(*hash));
         if let Some((hash, weight)) = left {
             self.sampled.subtract(weight);
@@ -281,8 +281,8 @@ impl EvictionPolicy for Adaptive {
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: Pressure, _held: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         self.is_full = true;
@@ -301,10 +301,10 @@ fn miniature_min(held: usize) -> usize {
 }
 
 /// What room costs in a cache that is full of bytes.
-fn price_by(saving: Saving) -> Price {
+fn price_by(saving: Objective) -> Price {
     match saving {
-        Saving::Requests => Price::Byte,
-        Saving::Bytes => Price::ByteSaved,
+        Objective::HitRatio => Price::Byte,
+        Objective::ByteHitRatio => Price::ByteSaved,
     }
 }
 

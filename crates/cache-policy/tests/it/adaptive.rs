@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
-use cache_policy::{Adaptive, Lru, Saving};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_policy::{Adaptive, Lru, Objective};
 use proptest::prelude::*;
 
 const NOW: Moment = Moment::from_nanos(0);
@@ -106,7 +106,7 @@ fn small_objects_stay_where_requests_are_to_be_saved_and_bytes_where_bytes_are()
     };
     let lru = of(&Lru::new(), limits, requests());
     let requests_saved = of(&Adaptive::new(), limits, requests());
-    let bytes_saved = of(&Adaptive::new().saving(Saving::Bytes), limits, requests());
+    let bytes_saved = of(&Adaptive::new().optimize_for(Objective::ByteHitRatio), limits, requests());
     assert!(requests_saved.hit_ratio() > lru.hit_ratio() + 0.1, "{requests_saved:?} against {lru:?}");
     assert!(
         requests_saved.hit_ratio() > bytes_saved.hit_ratio() + 0.05,
@@ -158,21 +158,21 @@ proptest! {
         steps in prop::collection::vec(step(), 0..600),
         n in 1..40u64,
         weight in prop_oneof![Just(u64::MAX), Just(1000)],
-        saving in prop_oneof![Just(Saving::Requests), Just(Saving::Bytes)],
+        saving in prop_oneof![Just(Objective::HitRatio), Just(Objective::ByteHitRatio)],
     ) {
-        let mut cache = Cache::new(&Adaptive::new().saving(saving), Limits { weight, entries: n });
+        let mut cache = Cache::new(&Adaptive::new().optimize_for(saving), Limits { weight, entries: n });
         for step in steps {
             match step {
                 Step::Request(key, weight) => cache.request(key, weight),
                 Step::Update(key, weight) => cache.update(key, weight),
                 Step::Remove(key) => cache.remove(key),
             }
-            prop_assert_eq!(cache.policy.victim(NOW, Pressure::Expired, &Nothing), None);
+            prop_assert_eq!(cache.policy.victim(NOW, EvictionReason::Expired, &Nothing), None);
         }
         while !cache.slots.is_empty() {
             cache.evict();
         }
-        prop_assert_eq!(cache.policy.victim(NOW, Pressure::Full, &Nothing), None);
+        prop_assert_eq!(cache.policy.victim(NOW, EvictionReason::Capacity, &Nothing), None);
     }
 }
 
@@ -241,7 +241,7 @@ impl<P: EvictionPolicy> Cache<P> {
 
     fn remove(&mut self, key: u64) {
         if let Some((slot, _)) = self.slots.get(&key) {
-            self.leave(*slot, Removal::Removed);
+            self.leave(*slot, RemovalCause::Removed);
         }
     }
 
@@ -253,12 +253,12 @@ impl<P: EvictionPolicy> Cache<P> {
     }
 
     fn evict(&mut self) {
-        let slot = self.policy.victim(NOW, Pressure::Full, &Nothing).expect("somebody is held");
-        let why = if self.newcomer == Some(slot) { Removal::Refused } else { Removal::Evicted };
+        let slot = self.policy.victim(NOW, EvictionReason::Capacity, &Nothing).expect("somebody is held");
+        let why = if self.newcomer == Some(slot) { RemovalCause::Rejected } else { RemovalCause::Evicted };
         self.leave(slot, why);
     }
 
-    fn leave(&mut self, slot: Slot, why: Removal) {
+    fn leave(&mut self, slot: Slot, why: RemovalCause) {
         let key = self.keys[slot.index()].take().expect("the slot is in use");
         let (_, weight) = self.slots.remove(&key).expect("the key is held");
         self.weight -= u128::from(weight);
@@ -302,13 +302,13 @@ fn drift(n: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..n).map(move |at| (at / step + dice.zipf(10_000), 1))
 }
 
-fn cost(key: u64, weight: u64) -> Cost {
-    Cost { hash: Dice(key).next(), weight, now: NOW, expires_at: None }
+fn cost(key: u64, weight: u64) -> EntryInfo {
+    EntryInfo { hash: Dice(key).next(), weight, now: NOW, expires_at: None }
 }
 
 struct Nothing;
 
-impl Held for Nothing {
+impl Deadlines for Nothing {
     fn expires_at(&self, _slot: Slot) -> Option<Moment> {
         None
     }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot,
+    Admission, Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment,
+    Rejection, RemovalCause, Slot,
 };
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, S3Fifo, Saving, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
 use crate::world::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
@@ -32,7 +33,7 @@ fn full(policy: impl EvictionPolicy, shards: u64, uses: usize) -> std::sync::Arc
     }
     for (n, key) in keys().iter().enumerate() {
         for _ in 0..uses.min(n % 7) {
-            backend.peek(key);
+            backend.get_now(key);
         }
     }
     backend
@@ -54,7 +55,7 @@ macro_rules! for_every_policy {
         $check("Gdsf", &Gdsf::new());
         $check("Gdsf, saving bytes", &Gdsf::saving_bytes());
         $check("Adaptive", &Adaptive::new());
-        $check("Adaptive, saving bytes", &Adaptive::new().saving(Saving::Bytes));
+        $check("Adaptive, saving bytes", &Adaptive::new().optimize_for(Objective::ByteHitRatio));
         $check("Ttl<Adaptive>", &Ttl::new(Adaptive::new()));
         $check("refuses the 100th time", &Refuses::after(100));
         $check("refuses the 500th time", &Refuses::after(500));
@@ -75,7 +76,7 @@ fn a_large_entry_displaces_nothing_if_it_is_refused() {
             let all = keys.iter().map(String::as_str).chain(["large"]);
             let context = format!("{name}, {shards} shards, {uses} uses, {percent} %: {usage:?}");
             assert_eq!(recount(&*backend, all), usage.entries, "{context}");
-            assert_eq!(backend.peek("large").is_some(), is_stored, "{context}");
+            assert_eq!(backend.get_now("large").is_some(), is_stored, "{context}");
             let (evicted, _, refused) = totals(&*backend);
             if is_stored {
                 assert_eq!(usage.evicted - before.evicted, before.entries + 1 - usage.entries, "{context}");
@@ -145,26 +146,69 @@ fn an_insert_that_is_dropped_before_there_is_room_takes_its_entry_out() {
             assert!(insert.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
         drop(insert);
-        assert!(backend.peek("large").is_none() && backend.usage().bytes <= capacity());
+        assert!(backend.get_now("large").is_none() && backend.usage().bytes <= capacity());
         let held = recount(&*backend, keys().iter().map(String::as_str));
         let (evicted, _, refused) = totals(&*backend);
-        assert_eq!((held + evicted, refused), (N, 1), "after {polls} polls");
+        // One that was never polled has done nothing.
+        assert_eq!((held + evicted, refused), (N, u64::from(polls > 0)), "after {polls} polls");
     }
+}
+
+#[test]
+fn a_large_entry_without_room_is_handed_back_before_anything_leaves() {
+    for shards in [1, 8] {
+        let backend = full(Lru::new(), shards, 0);
+        let before = backend.usage();
+        let large = large(90);
+        let back = backend.insert_now(large.clone()).unwrap_err();
+        assert!(back.is_same(&large));
+        assert_eq!(backend.usage(), before);
+        assert!(backend.peek("large").is_none());
+        // One that never fits needs no waiting.
+        let too_large = backend.insert_now(entry("larger", 1 << 30)).unwrap();
+        assert_eq!(too_large, Admission::Rejected(Rejection::TooLarge));
+    }
+}
+
+/// It weighs less than four average entries, for one of them is very large.
+#[test]
+fn what_displaces_too_many_is_handed_back_uncounted() {
+    let tiny: Vec<_> = (0..400).map(|n| entry(&format!("tiny/{n:03}"), 10)).collect();
+    let huge = entry("huge", 6_000_000);
+    let capacity = tiny.iter().chain([&huge]).map(Entry::weight).sum();
+    let backend = memory(Lru::new(), 1, capacity, None);
+    for entry in tiny.iter().chain([&huge]) {
+        assert_eq!(backend.insert_now(entry.clone()).unwrap(), Admission::Stored);
+    }
+    let newcomer = entry("newcomer", 55_000);
+    let back = backend.insert_now(newcomer.clone()).unwrap_err();
+    assert!(back.is_same(&newcomer) && backend.peek("newcomer").is_none());
+    let keys = || tiny.iter().map(Entry::key).chain(["huge", "newcomer"]);
+    let left = recount(&*backend, keys());
+    let (evicted, _, refused) = totals(&*backend);
+    assert_eq!((left + evicted, refused), (401, 0));
+    assert!(evicted > 256 && backend.usage().bytes <= capacity, "{evicted} have left");
+    assert_eq!(insert(&*backend, &back), Admission::Stored);
+    assert!(backend.peek("newcomer").unwrap().is_same(&newcomer));
+    recount(&*backend, keys());
 }
 
 /// Others are inserted and removed between its steps.
 #[test]
 fn what_comes_and_goes_between_the_steps_of_a_large_insert_is_as_always() {
     for shards in [1, 8] {
-        let backend = full(Adaptive::new().saving(Saving::Bytes), shards, 0);
+        let backend = full(Adaptive::new().optimize_for(Objective::ByteHitRatio), shards, 0);
         let keys = keys();
         let mut large_insert = (*backend).insert(large(90));
         let mut context = Context::from_waker(Waker::noop());
         let mut n = 0;
         while large_insert.as_mut().poll(&mut context).is_pending() {
             hold_or_refuse(&*backend, &format!("between/{n}"));
-            assert_eq!(insert(&*backend, &entry(&keys[n], 1 << 30)), Admission::Refused(Refusal::TooLarge));
-            assert!(backend.peek(&keys[n]).is_none());
+            assert_eq!(
+                insert(&*backend, &entry(&keys[n], 1 << 30)),
+                Admission::Rejected(Rejection::TooLarge)
+            );
+            assert!(backend.get_now(&keys[n]).is_none());
             n += 1;
         }
         let between: Vec<_> = (0..n).map(|n| format!("between/{n}")).collect();
@@ -175,7 +219,7 @@ fn what_comes_and_goes_between_the_steps_of_a_large_insert_is_as_always() {
 
 fn hold_or_refuse(backend: &dyn Backend, key: &str) {
     let is_held = insert(backend, &entry(key, 100)) == Admission::Stored;
-    assert_eq!(backend.peek(key).is_some(), is_held);
+    assert_eq!(backend.get_now(key).is_some(), is_held);
 }
 
 /// They are not put back: they were to leave anyway.
@@ -187,7 +231,7 @@ fn what_has_expired_leaves_for_a_large_entry_also_if_that_is_refused() {
     }
     let body = vec![0; (capacity() / 2) as usize].into();
     let large = crate::world::entry_with("large", body, at(50), None);
-    assert_eq!(insert(&*backend, &large), Admission::Refused(Refusal::Policy));
+    assert_eq!(insert(&*backend, &large), Admission::Rejected(Rejection::Policy));
     assert_eq!((backend.usage().entries, totals(&*backend)), (N - 10, (0, 10, 1)));
     recount(&*backend, keys().iter().map(String::as_str));
 }
@@ -209,24 +253,24 @@ impl EvictionPolicy for Refuses {
     fn for_shard(&self, _: &Limits) -> Self {
         Self::after(self.after)
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         assert!(!self.slots.contains(&slot), "it is in use");
         self.n_left = self.after;
         self.slots.push_back(slot);
     }
-    fn on_restore(&mut self, slot: Slot, _: &Cost) {
+    fn on_restore(&mut self, slot: Slot, _: &EntryInfo) {
         assert!(!self.slots.contains(&slot), "it is in use");
         self.slots.push_back(slot);
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         let before = self.slots.len();
         self.slots.retain(|held| *held != slot);
         assert_eq!(self.slots.len() + 1, before, "it was in use");
     }
-    fn victim(&mut self, _: Moment, pressure: Pressure, _: &dyn Held) -> Option<Slot> {
-        if pressure == Pressure::Expired {
+    fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
+        if pressure == EvictionReason::Expired {
             return None;
         }
         self.n_left = self.n_left.saturating_sub(1);

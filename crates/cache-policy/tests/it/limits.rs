@@ -1,6 +1,6 @@
 //! Both limits, at their edges.
 
-use cache_core::{Admission, Backend, ErrorKind, Refusal};
+use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::{Lru, MemoryBackend};
 
 use crate::world::{SUBJECTS, entry, hold, insert, recount, totals};
@@ -44,7 +44,7 @@ fn an_entry_as_large_as_the_capacity_is_held_and_one_byte_more_is_not() {
         let backend = &*(subject.build)(CAPACITY, None);
         hold(backend, &weighing("a", CAPACITY));
         assert_eq!(backend.usage().bytes, CAPACITY);
-        let refused = Admission::Refused(Refusal::TooLarge);
+        let refused = Admission::Rejected(Rejection::TooLarge);
         assert_eq!(insert(backend, &weighing("b", CAPACITY + 1)), refused, "{}", subject.name);
         assert_eq!(recount(backend, ["a", "b"]), 1);
         assert_eq!(totals(backend), (0, 0, 1));
@@ -64,7 +64,7 @@ fn all_shards_make_room_for_one_large_entry_and_fill_again_evenly() {
         for key in &keys {
             hold(backend, &entry(key, 100));
         }
-        assert!(backend.peek("large").is_none());
+        assert!(backend.get_now("large").is_none());
         assert!(backend.usage().bytes > CAPACITY - 1000, "{}", subject.name);
     }
 }
@@ -86,7 +86,7 @@ fn with_one_shard_the_least_recently_used_of_all_leaves() {
     for key in ["a", "b", "c"] {
         let _ = insert(&backend, &entry(key, 1));
     }
-    backend.peek("a");
+    backend.get_now("a");
     let _ = insert(&backend, &entry("d", 1));
     assert_eq!(recount(&backend, ["c", "a", "d"]), 3); // Looks in this order.
     let _ = insert(&backend, &entry("c", 2)); // A new entry is no use of the key.

@@ -1,4 +1,4 @@
-use cache_core::{EvictionPolicy, Pressure, Removal, Slot};
+use cache_core::{EvictionPolicy, EvictionReason, RemovalCause, Slot};
 use cache_policy::Lru;
 use proptest::prelude::*;
 
@@ -56,20 +56,20 @@ proptest! {
                     model.use_now(slot);
                 },
                 Step::Remove(choice) => if let Some(slot) = slots.pick(choice) {
-                    slots.remove(&mut lru, slot, Removal::Removed);
+                    slots.remove(&mut lru, slot, RemovalCause::Removed);
                     model.forget(slot);
                 },
                 Step::Ask => {
-                    prop_assert_eq!(lru.victim(at(0), Pressure::Full, &slots), model.0.first().copied());
+                    prop_assert_eq!(lru.victim(at(0), EvictionReason::Capacity, &slots), model.0.first().copied());
                 }
                 Step::Evict => {
-                    let victim = slots.evict(&mut lru, at(0), Pressure::Full);
+                    let victim = slots.evict(&mut lru, at(0), EvictionReason::Capacity);
                     prop_assert_eq!(victim, model.0.first().copied());
                     victim.into_iter().for_each(|slot| model.forget(slot));
                 }
             }
         }
-        while let Some(victim) = slots.evict(&mut lru, at(0), Pressure::Full) {
+        while let Some(victim) = slots.evict(&mut lru, at(0), EvictionReason::Capacity) {
             prop_assert_eq!(Some(&victim), model.0.first());
             model.forget(victim);
         }
@@ -81,12 +81,12 @@ proptest! {
 fn lru_knows_no_deadlines() {
     let (mut lru, mut slots) = (Lru::new(), Slots::default());
     slots.insert(&mut lru, Some(at(1)));
-    assert_eq!(lru.victim(at(2), Pressure::Expired, &slots), None);
+    assert_eq!(lru.victim(at(2), EvictionReason::Expired, &slots), None);
 }
 
 #[test]
 fn a_hit_on_a_slot_never_used_is_ignored() {
     let (mut lru, slots) = (Lru::new(), Slots::default());
     lru.on_hit(Slot::new(7));
-    assert_eq!(lru.victim(at(0), Pressure::Full, &slots), None);
+    assert_eq!(lru.victim(at(0), EvictionReason::Capacity, &slots), None);
 }

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use cache_core::{Admission, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Refusal, Removal, Slot};
+use cache_core::{
+    Admission, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, Rejection, RemovalCause,
+    Slot,
+};
 
 use crate::world::{
     at, done, entry, entry_with, expiring, hold, insert, looking, memory, recount, remove, totals,
@@ -22,11 +25,11 @@ impl EvictionPolicy for Names {
     fn for_shard(&self, _: &Limits) -> Self {
         *self
     }
-    fn on_insert(&mut self, _: Slot, _: &Cost) {}
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_insert(&mut self, _: Slot, _: &EntryInfo) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, _: Slot, _: Removal) {}
-    fn victim(&mut self, _: Moment, _: Pressure, _: &dyn Held) -> Option<Slot> {
+    fn on_remove(&mut self, _: Slot, _: RemovalCause) {}
+    fn victim(&mut self, _: Moment, _: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
         self.0
     }
 }
@@ -77,16 +80,16 @@ impl EvictionPolicy for Closed {
     fn for_shard(&self, _: &Limits) -> Self {
         Self::default()
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         self.0.push(slot);
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
-        assert_eq!(why, Removal::Refused);
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
+        assert_eq!(why, RemovalCause::Rejected);
         self.0.retain(|held| *held != slot);
     }
-    fn victim(&mut self, _: Moment, _: Pressure, _: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _: Moment, _: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
         self.0.last().copied()
     }
 }
@@ -96,7 +99,7 @@ fn a_newcomer_that_its_policy_names_is_refused_and_counted() {
     let backend = &*memory(Closed::default(), 1, 1 << 20, Some(2));
     hold(backend, &entry("a", 10));
     hold(backend, &entry("b", 10));
-    assert_eq!(insert(backend, &entry("c", 10)), Admission::Refused(Refusal::Policy));
+    assert_eq!(insert(backend, &entry("c", 10)), Admission::Rejected(Rejection::Policy));
     assert_eq!(recount(backend, ["a", "b"]), 2);
     assert_eq!(totals(backend), (0, 0, 1));
 }
@@ -118,21 +121,21 @@ impl EvictionPolicy for Panics {
     fn for_shard(&self, _: &Limits) -> Self {
         Self { at: self.at, armed: Arc::clone(&self.armed), slots: Vec::new() }
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         self.pass("insert");
         self.slots.push(slot);
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {
         self.pass("update");
     }
     fn on_hit(&self, _: Slot) {
         self.pass("hit");
     }
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         self.pass("remove");
         self.slots.retain(|held| *held != slot);
     }
-    fn victim(&mut self, _: Moment, _: Pressure, _: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _: Moment, _: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
         self.pass("victim");
         self.slots.first().copied()
     }
@@ -152,7 +155,7 @@ fn after_a_policys_panic_the_backend_goes_on() {
             }
             armed.store(true, Ordering::Relaxed);
             let panicked = catch_unwind(AssertUnwindSafe(|| {
-                backend.peek(&keys[0]);
+                backend.get_now(&keys[0]);
                 let _ = insert(backend, &entry(&keys[0], 20));
                 for key in &keys[3..] {
                     let _ = insert(backend, &entry(key, 10));
@@ -161,11 +164,11 @@ fn after_a_policys_panic_the_backend_goes_on() {
             }));
             assert!(panicked.is_err());
             armed.store(false, Ordering::Relaxed);
-            keys.iter().for_each(|key| drop(backend.peek(key)));
+            keys.iter().for_each(|key| drop(backend.get_now(key)));
             for key in &keys {
                 remove(backend, key);
                 hold(backend, &entry(key, 10));
-                assert!(backend.peek(key).is_some());
+                assert!(backend.get_now(key).is_some());
             }
             assert_eq!(recount(backend, keys.iter().map(String::as_str)), 3);
             for key in &keys {

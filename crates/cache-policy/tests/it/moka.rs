@@ -5,7 +5,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use cache_core::{Admission, Backend, ErrorKind, Refusal};
+use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::MokaBackend;
 
 use crate::world::{at, entry, expiring, hold, insert, polled, recount, remove, totals};
@@ -16,10 +16,10 @@ fn a_newcomer_that_moka_does_not_admit_is_refused_and_counted() {
     for key in ["a", "b"] {
         hold(&backend, &entry(key, 10));
         for _ in 0..10 {
-            assert!(backend.peek(key).is_some());
+            assert!(backend.get_now(key).is_some());
         }
     }
-    assert_eq!(insert(&backend, &entry("c", 10)), Admission::Refused(Refusal::Policy));
+    assert_eq!(insert(&backend, &entry("c", 10)), Admission::Rejected(Rejection::Policy));
     assert_eq!(recount(&backend, ["a", "b"]), 2);
     assert_eq!(totals(&backend), (0, 0, 1));
 }
@@ -30,11 +30,29 @@ fn a_newcomer_asked_for_more_often_takes_the_place_of_another() {
     hold(&backend, &entry("a", 10));
     hold(&backend, &entry("b", 10));
     for _ in 0..10 {
-        assert!(backend.peek("c").is_none());
+        assert!(backend.get_now("c").is_none());
     }
     hold(&backend, &entry("c", 10));
     assert_eq!(recount(&backend, ["a", "b", "c"]), 2);
     assert_eq!(totals(&backend), (1, 0, 0));
+}
+
+#[test]
+fn a_look_that_is_no_use_makes_no_entry_more_popular() {
+    let backend = MokaBackend::builder().max_entries(2).build().unwrap();
+    for key in ["a", "b"] {
+        let held = entry(key, 10);
+        hold(&backend, &held);
+        for _ in 0..10 {
+            assert!(backend.peek(key).unwrap().is_same(&held));
+            assert_eq!((backend.contains(key), backend.contains("d")), (Some(true), Some(false)));
+        }
+    }
+    for _ in 0..4 {
+        assert!(backend.get_now("c").is_none());
+    }
+    hold(&backend, &entry("c", 10));
+    assert_eq!(recount(&backend, ["a", "b", "c"]), 2);
 }
 
 #[test]
@@ -95,7 +113,7 @@ fn a_clear_shows_nothing_from_its_first_step_on_and_drops_a_few_entries_at_a_tim
     let (backend, keys) = filled(5000);
     let mut clear = pin!(backend.clear());
     assert!(clear.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    assert!(keys.iter().all(|key| backend.peek(key).is_none()));
+    assert!(keys.iter().all(|key| backend.get_now(key).is_none()));
     assert!(backend.usage().entries >= 5000 - 256, "{:?}", backend.usage());
     // What is not shown is not there to be removed.
     assert!(!remove(&backend, &keys[0]) && !remove(&backend, &keys[4999]));
@@ -115,7 +133,7 @@ fn a_clear_spares_what_comes_meanwhile() {
     let (cleared, n) = polled(clear);
     cleared.unwrap();
     assert!(n >= 10, "{n} steps");
-    assert!(later.iter().all(|entry| backend.peek(entry.key()).unwrap().is_same(entry)));
+    assert!(later.iter().all(|entry| backend.get_now(entry.key()).unwrap().is_same(entry)));
     assert_eq!(recount(&backend, keys.iter().map(String::as_str)), 500);
     assert_eq!(totals(&backend), (0, 0, 0));
 }

@@ -6,7 +6,10 @@ use std::{
     task::{Context, Waker},
 };
 
-use cache_core::{Admission, Backend, Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{
+    Admission, Backend, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause,
+    Slot,
+};
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
 use crate::world::{
@@ -36,11 +39,15 @@ fn bodies_are_freed_without_a_lock() {
 }
 
 #[test]
-fn an_insert_is_done_when_it_is_called() {
+fn what_is_inserted_at_once_is_shown_when_the_call_returns() {
     let backend = memory(Lru::new(), 1, 1 << 20, None);
-    let new = entry("a", 1);
-    drop((*backend).insert(new.clone()));
-    assert!(backend.peek("a").unwrap().is_same(&new));
+    let (old, new) = (entry("a", 1), entry("a", 2));
+    drop((*backend).insert(old.clone()));
+    assert!(backend.get_now("a").is_none(), "an insert that was never polled has an effect");
+    for entry in [old, new] {
+        assert_eq!(backend.insert_now(entry.clone()).unwrap(), Admission::Stored);
+        assert!(backend.get_now("a").unwrap().is_same(&entry));
+    }
 }
 
 #[test]
@@ -73,17 +80,17 @@ impl EvictionPolicy for Told {
         shards.push(0);
         Self { shards: Arc::clone(&self.shards), shard: shards.len() - 1, slots: VecDeque::new() }
     }
-    fn on_insert(&mut self, slot: Slot, _: &Cost) {
+    fn on_insert(&mut self, slot: Slot, _: &EntryInfo) {
         self.slots.push_back(slot);
         self.tell();
     }
-    fn on_update(&mut self, _: Slot, _: &Cost) {}
+    fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
     fn on_hit(&self, _: Slot) {}
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         self.slots.retain(|held| *held != slot);
         self.tell();
     }
-    fn victim(&mut self, _: Moment, _: Pressure, _: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, _: Moment, _: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
         self.slots.front().copied()
     }
 }
@@ -123,7 +130,7 @@ fn a_clear_shows_nothing_from_its_first_step_on_and_lets_others_run() {
         hold(&*backend, &later);
         let ((), n) = polled(async { clear.await.unwrap() });
         assert!((30..50).contains(&n), "{n} steps");
-        assert!(backend.peek("key/1").unwrap().is_same(&later));
+        assert!(backend.get_now("key/1").unwrap().is_same(&later));
         assert_eq!(recount(&*backend, keys.iter().map(String::as_str)), 1);
     }
 }

@@ -42,7 +42,7 @@ fn after_many_threads_the_accounting_is_exact_and_the_limits_hold() {
                                 0..3 => {
                                     let held = entry(own, choice % 5000);
                                     let _ = insert(backend, &held);
-                                    let shown = backend.peek(own);
+                                    let shown = backend.get_now(own);
                                     assert!(shown.is_none_or(|shown| shown.is_same(&held)));
                                 }
                                 3 => {
@@ -50,9 +50,9 @@ fn after_many_threads_the_accounting_is_exact_and_the_limits_hold() {
                                 }
                                 4 => {
                                     remove(backend, own);
-                                    assert!(backend.peek(own).is_none());
+                                    assert!(backend.get_now(own).is_none());
                                 }
-                                _ => drop(backend.peek(&keys[choice % THREADS][choice % KEYS])),
+                                _ => drop(backend.get_now(&keys[choice % THREADS][choice % KEYS])),
                             }
                         }
                     })

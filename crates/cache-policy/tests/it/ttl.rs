@@ -1,4 +1,4 @@
-use cache_core::{EvictionPolicy, Pressure, Removal};
+use cache_core::{EvictionPolicy, EvictionReason, RemovalCause};
 use cache_policy::{Lru, Ttl};
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ enum Step {
     Hit(usize),
     Remove(usize),
     Pass(u64),
-    Evict(Pressure),
+    Evict(EvictionReason),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -25,8 +25,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Hit),
         1 => any::<usize>().prop_map(Step::Remove),
         3 => (0u64..10).prop_map(Step::Pass),
-        2 => Just(Step::Evict(Pressure::Expired)),
-        1 => Just(Step::Evict(Pressure::Full)),
+        2 => Just(Step::Evict(EvictionReason::Expired)),
+        1 => Just(Step::Evict(EvictionReason::Capacity)),
     ]
 }
 
@@ -60,8 +60,8 @@ proptest! {
                     twin.on_hit(slot);
                 },
                 Step::Remove(choice) => if let Some(slot) = slots.pick(choice) {
-                    slots.remove(&mut ttl, slot, Removal::Removed);
-                    twins.remove(&mut twin, slot, Removal::Removed);
+                    slots.remove(&mut ttl, slot, RemovalCause::Removed);
+                    twins.remove(&mut twin, slot, RemovalCause::Removed);
                 },
                 Step::Pass(span) => now += span,
                 Step::Evict(pressure) => {
@@ -75,8 +75,8 @@ proptest! {
                         prop_assert_eq!(victim, twin.victim(at(now), pressure, &twins));
                     }
                     if let Some(victim) = victim {
-                        slots.remove(&mut ttl, victim, Removal::Expired);
-                        twins.remove(&mut twin, victim, Removal::Expired);
+                        slots.remove(&mut ttl, victim, RemovalCause::Expired);
+                        twins.remove(&mut twin, victim, RemovalCause::Expired);
                     }
                 }
             }
@@ -88,8 +88,8 @@ proptest! {
 fn the_deadline_of_a_slots_last_tenant_does_not_fall_to_the_next() {
     let (mut ttl, mut slots) = (Ttl::new(Lru::new()), Slots::default());
     let slot = slots.insert(&mut ttl, Some(at(5)));
-    slots.remove(&mut ttl, slot, Removal::Removed);
+    slots.remove(&mut ttl, slot, RemovalCause::Removed);
     assert_eq!(slots.insert(&mut ttl, Some(at(50))), slot);
-    assert_eq!(ttl.victim(at(10), Pressure::Expired, &slots), None);
-    assert_eq!(ttl.victim(at(50), Pressure::Expired, &slots), Some(slot));
+    assert_eq!(ttl.victim(at(10), EvictionReason::Expired, &slots), None);
+    assert_eq!(ttl.victim(at(50), EvictionReason::Expired, &slots), Some(slot));
 }

@@ -142,20 +142,20 @@ pub(crate) fn entry(key: &str, size: usize) -> Entry {
     entry_with(key, vec![0; size].into(), at(0), None)
 }
 
-/// An entry vouched for at `vouched_at` that lives for `span` nanoseconds.
-pub(crate) fn expiring(key: &str, size: usize, vouched_at: u64, span: u64) -> Entry {
-    entry_with(key, vec![0; size].into(), at(vouched_at), Some(Duration::from_nanos(span)))
+/// An entry validated at `validated_at` that lives for `span` nanoseconds.
+pub(crate) fn expiring(key: &str, size: usize, validated_at: u64, span: u64) -> Entry {
+    entry_with(key, vec![0; size].into(), at(validated_at), Some(Duration::from_nanos(span)))
 }
 
 pub(crate) fn entry_with(
     key: &str,
     body: Bytes,
-    vouched_at: Moment,
+    validated_at: Moment,
     time_to_live: Option<Duration>,
 ) -> Entry {
     Entry::builder(&Key::parse(key).expect("a key"), body)
         .e_tag("\"1\"")
-        .vouched(vouched_at, time_to_live)
+        .validated(validated_at, time_to_live)
         .keep_buffer()
         .build()
 }
@@ -165,7 +165,7 @@ pub(crate) fn entry_with(
 #[track_caller]
 pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = &'a str>) -> u64 {
     let (mut entries, mut bytes) = (0, 0);
-    for held in keys.into_iter().filter_map(|key| backend.peek(key)) {
+    for held in keys.into_iter().filter_map(|key| backend.get_now(key)) {
         entries += 1;
         bytes += held.weight();
     }
@@ -177,7 +177,7 @@ pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = 
 
 /// The running totals: evicted, expired, refused.
 pub(crate) fn totals(backend: &dyn Backend) -> (u64, u64, u64) {
-    let Usage { evicted, expired, refused, .. } = backend.usage();
+    let Usage { evicted, expired, rejected: refused, .. } = backend.usage();
     (evicted, expired, refused)
 }
 
@@ -203,7 +203,7 @@ impl Drop for Looks {
         let Some(backend) = self.backend.upgrade() else { return };
         let (sender, looked) = mpsc::channel();
         std::thread::spawn(move || {
-            backend.peek("other");
+            backend.get_now("other");
             sender.send(()).ok();
         });
         // The wait ends by itself only when the test fails.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Entry, Identity, Keep, Key};
+use cache_core::{Backend, Entry, Key, Namespace, Storability};
 use futures_util::FutureExt;
 use object_store::path::Path;
 
@@ -36,7 +36,7 @@ struct Landing {
 pub(super) struct Blocks {
     pub(super) counters: Counters,
     backend: Arc<dyn Backend>,
-    identity: Identity,
+    identity: Namespace,
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
     landing: Mutex<HashMap<Key, Landing>>,
@@ -46,7 +46,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// `size` is not zero.
-    pub(super) fn new(backend: Arc<dyn Backend>, identity: Identity, size: u64) -> Self {
+    pub(super) fn new(backend: Arc<dyn Backend>, identity: Namespace, size: u64) -> Self {
         Self {
             counters: Counters::default(),
             backend,
@@ -89,7 +89,7 @@ impl Blocks {
     /// The same, if the backend need not be waited for.
     pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
-        if let Some(block) = self.accept(self.peek(&key), snapshot, start) {
+        if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
         }
         let landing =
@@ -107,9 +107,10 @@ impl Blocks {
         self.n_landed.load(Ordering::Acquire)
     }
 
-    /// What the backend shows under `key`.
+    /// Returns the entry under `key`, for a look that is no use of it.
     pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
-        match self.peek(key) {
+        let peek = || self.backend.peek(key);
+        match catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed()) {
             None => self.get(key).await,
             shown => shown,
         }
@@ -122,20 +123,27 @@ impl Blocks {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
-        Ok(entry.keep(Keep::Confirmable).identity(Some(self.identity)).build())
+        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
     }
 
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
         let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else { return };
-        // Within, so that a panic is caught also where the call itself does the work.
-        let insert = async { (*self.backend).insert(entry).await };
+        // Within, so that a panic of either call is caught.
+        let insert = async {
+            match self.backend.insert_now(entry) {
+                Ok(admission) => Ok(admission),
+                Err(entry) => self.backend.insert(entry).await,
+            }
+        };
         let admission = AssertUnwindSafe(insert).catch_unwind().await;
         self.counters.add_refused(&admission);
         let is_error = !matches!(admission, Ok(Ok(_)));
         if is_error {
             self.counters.add(Count::BackendErrors, 1);
         }
+        // A block whose insert overlapped an invalidation is removed again.
+        // mutant: void_insert
         if is_error || turn.is_void() {
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.
@@ -178,7 +186,7 @@ impl Blocks {
 
     /// Whether `entry` is this cache's.
     pub(super) fn is_own(&self, entry: &Entry) -> bool {
-        entry.identity() == Some(self.identity)
+        entry.namespace() == Some(self.identity)
     }
 
     /// From now on nothing is held.
@@ -190,6 +198,8 @@ impl Blocks {
     fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
+            // Blocks are served only of this cache and of the version that is read.
+            // mutant: own_block
             self.is_own(entry)
                 && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len
@@ -197,9 +207,9 @@ impl Blocks {
         Some(shown.body().clone())
     }
 
-    fn peek(&self, key: &str) -> Option<Entry> {
-        let peek = || self.backend.peek(key);
-        catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed())
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        let get_now = || self.backend.get_now(key);
+        catch_unwind(AssertUnwindSafe(get_now)).unwrap_or_else(|_| self.failed())
     }
 
     async fn get(&self, key: &str) -> Option<Entry> {

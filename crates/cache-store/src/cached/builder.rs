@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Identity, ReadThrough, Result, SystemClock,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Namespace, ReadThrough, Result, SystemClock,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -25,7 +25,7 @@ pub struct CachedStoreBuilder {
     name: Option<String>,
     rules: FreshnessRules,
     time_to_live: Option<Duration>,
-    identity: Identity,
+    identity: Namespace,
     strength: Option<ValidatorStrength>,
     origin_timeout: Duration,
     negative_ttl: Duration,
@@ -49,7 +49,7 @@ impl CachedStoreBuilder {
             name: None,
             rules: FreshnessRules::default(),
             time_to_live: Some(TIME_TO_LIVE),
-            identity: Identity::unique(),
+            identity: Namespace::unique(),
             strength: None,
             origin_timeout: TIMEOUT,
             negative_ttl: Duration::ZERO,
@@ -166,7 +166,7 @@ impl CachedStoreBuilder {
 
     /// Whose copies these are: the store, and the rights it is asked with. To be named where the backend's medium
     /// outlives the process. Default: one that nothing else has.
-    pub fn identity(mut self, identity: Identity) -> Self {
+    pub fn namespace(mut self, identity: Namespace) -> Self {
         self.identity = identity;
         self
     }
@@ -276,7 +276,7 @@ impl CachedStoreBuilder {
             .freshness(self.rules)
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
-            .identity(self.identity)
+            .namespace(self.identity)
             .origin_timeout(self.origin_timeout)
             .clock(clock);
         if let Some(requests) = self.max_in_flight {

@@ -250,6 +250,8 @@ impl Fill {
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
     pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
+        // A fetch from before an invalidation may bring the damaged bytes again.
+        // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
             return false;
         }
@@ -259,6 +261,8 @@ impl Fill {
         let came = self.lock();
         let is_near = offset <= came.next.saturating_add(self.fills.blocks.bytes_of(AHEAD_MAX));
         match &came.ended {
+            // A failed fetch brings nothing more: a new reader makes its own request.
+            // mutant: failed_fetch
             Some(Err(_)) => false,
             Some(Ok(())) => came.has(offset),
             None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
@@ -330,6 +334,8 @@ impl Fill {
                 if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
                     (&broken, &polled.source)
                 {
+                    // A response whose body breaks off is a failed request.
+                    // mutant: body_failure
                     source.sent.fail(error.kind());
                 }
                 self.lock().ended = Some(Err(broken));
@@ -348,6 +354,8 @@ impl Fill {
             source.idle = None;
             return step;
         }
+        // The timeout measures the store's silence, and nothing was sent yet.
+        // mutant: permit_wait
         if source.queue.is_some() {
             // The store was not asked yet, so it is not silent.
             return Poll::Pending;
@@ -364,6 +372,8 @@ impl Fill {
             source.idle = None;
             return Poll::Pending;
         };
+        // Without the timeout, a hanging body would hold its readers forever.
+        // mutant: body_timeout
         ready!(is_late);
         Poll::Ready(Err(Broken::Failed(late(limit))))
     }
@@ -377,6 +387,8 @@ impl Fill {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             source.at_end |= source.goes_on && left == 0;
+            // The last chunk waits for the end of the body, so that excess bytes are seen first.
+            // mutant: last_chunk
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
                 return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
@@ -398,6 +410,8 @@ impl Fill {
             };
             match ready!(body.chunks.poll_next_unpin(context)) {
                 None if left == 0 => source.at_end = true,
+                // A short body is an error of the store and no sign that the object was replaced.
+                // mutant: short_body
                 None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
                 Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
                 Some(Ok(chunk)) if chunk.is_empty() => {
@@ -411,6 +425,9 @@ impl Fill {
                     source.sent.receive(chunk.len() as u64);
                     source.take(chunk);
                     if source.chunk.len() as u64 > left {
+                        // Bytes beyond the announced end mean the body is not of the announced
+                        // version.
+                        // mutant: excess_body
                         if !source.goes_on {
                             source.chunk.clear();
                             return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
@@ -434,6 +451,8 @@ impl Fill {
             Ok(answer) => {
                 // Some stores do not know `If-Match`. A weak tag does not name the bytes, though it be
                 // the version's own but for its `W/`.
+                // A store that ignores If-Match may answer with another version.
+                // mutant: fetched_tag
                 if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
                     || answer.meta.size != self.snapshot.size
@@ -533,6 +552,8 @@ impl Fill {
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
         let blocks = &self.fills.blocks;
+        // Only a block that was received from its first byte on is stored.
+        // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
             return block;
         };
@@ -591,6 +612,8 @@ impl Came {
     fn end_block(&mut self, block: Block, budget: &Budget) -> Option<Block> {
         let mut before = mem::replace(&mut self.block, block);
         let is_wanted = self.positions.iter().any(|(_, at)| *at < before.end());
+        // A slower reader of the fetch still needs these bytes after the permit is gone.
+        // mutant: retains_for_slower
         if is_wanted && before.permit.is_some() {
             before.retained = budget.retained(before.bytes.len() as u64);
         }

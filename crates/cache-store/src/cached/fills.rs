@@ -94,6 +94,8 @@ impl Fills {
         let fills = Arc::clone(self);
         async move {
             match fills.heads.get().and_then(WeakReadThrough::upgrade) {
+                // Requests for blocks count towards max_in_flight.
+                // mutant: block_permit
                 Some(heads) => heads.request_permit().await.map(Some),
                 // Who goes on reading when the cache is gone is the only one.
                 None => Ok(None),
@@ -167,6 +169,8 @@ impl Fills {
         self.of(location).iter().for_each(|fill| fill.void());
         self.forget_seen(Some(location));
         let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
+        // A damaged block has a valid tag, so an invalidation must remove the blocks too.
+        // mutant: removes_blocks
         Arc::clone(&self.blocks).remove_all(location, size).await;
     }
 
@@ -240,6 +244,8 @@ impl Fills {
         let request =
             Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone()).boxed();
         let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+        // Readers of the same blocks share one request.
+        // mutant: joins_fetch
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
             return Found::Coming { fill, joined: true };
         }
@@ -267,6 +273,8 @@ impl Fills {
         let mut form = Form::Pinned;
         loop {
             let options = match form {
+                // If-Match keeps blocks of two versions out of one body.
+                // mutant: if_match
                 Form::Pinned => ranged().with_if_match(snapshot.e_tag()),
                 Form::Ranged => ranged(),
                 Form::Whole => question(),
@@ -343,6 +351,8 @@ impl Form {
         }
         match self {
             Self::Pinned if !is_about_range(error) => Some(Self::Ranged),
+            // A store that refuses ranges can still send the whole object.
+            // mutant: whole_fallback
             Self::Pinned | Self::Ranged if is_whole => Some(Self::Whole),
             _ => None,
         }
@@ -360,7 +370,7 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use cache_core::{Identity, SystemClock};
+    use cache_core::{Namespace, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
@@ -373,7 +383,7 @@ mod tests {
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes())).e_tag("\"1\"").build();
         let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
-        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Identity::unique(), 5));
+        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
             let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();

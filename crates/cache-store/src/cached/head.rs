@@ -26,7 +26,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Clock, Entry, Error, ErrorKind, Keep, Key, Observation, Result, Validation, Validator};
+use cache_core::{
+    Clock, Entry, Error, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
+};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
@@ -202,6 +204,8 @@ impl Heads {
         let Some(range) = range.ok().filter(|range| want.options.range.is_none() || !range.is_empty()) else {
             return own();
         };
+        // The validation asks for the missing bytes too and saves a round trip.
+        // mutant: validates_with_range
         let options = match self.fills.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
@@ -234,6 +238,8 @@ impl Heads {
             }
             GetRange::Offset(offset) => GetRange::Offset(blocks.start_of(*offset)),
             // Where its first block begins is known with the size. A block more has that block.
+            // One block more makes the suffix cover whole blocks, which can be cached.
+            // mutant: widened_suffix
             GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
         GetOptions { range, ..want.options.clone() }
@@ -265,7 +271,7 @@ impl Heads {
         let (range, is_head) = (form.range.clone(), form.head);
         let is_judged = !is_head && is_conditional(&form);
         // An age counts from here: what is written after this moment is newer than it.
-        let sent_at = self.clock.date();
+        let sent_at = self.clock.wall_time();
         let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
         let Ok(answer) = timeout(limit, self.fills.store.get_opts(&location, form)).await else {
             request.fail(ErrorKind::Timeout);
@@ -276,7 +282,7 @@ impl Heads {
             Err(error) => {
                 request.end(Some(&error));
                 return match error {
-                    object_store::Error::NotFound { .. } => Ok(Ok(Validation::Gone)),
+                    object_store::Error::NotFound { .. } => Ok(Ok(Validation::NotFound)),
                     error => Err(error),
                 };
             }
@@ -290,12 +296,17 @@ impl Heads {
         let is_fit = version.e_tag.is_some()
             && !is_repeated
             && self.settings.max_object_size.is_none_or(|max| answer.meta.size <= max)
+            // What the predicate refuses is not cached.
+            // mutant: cache_if
             && self.settings.cache_if.as_ref().is_none_or(|cache| cache(&answer.meta, &answer.attributes))
-            && self.settings.strength.keep(&version, sent_at, false) == Keep::Confirmable;
-        let keep = if is_fit { Keep::Confirmable } else { Keep::Never };
+            // A head without a tag that names its bytes cannot be revalidated.
+            // mutant: head_has_strong_tag
+            && self.settings.strength.keep(&version, sent_at, false) == Storability::Revalidatable;
+        let keep = if is_fit { Storability::Revalidatable } else { Storability::NoStore };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
         let attributes = attributes_from_store(&answer.attributes);
-        let head = Entry::builder(key, size).version(version).attributes(attributes).keep(keep).build();
+        let head =
+            Entry::builder(key, size).version(version).attributes(attributes).storability(keep).build();
         if !is_fit {
             self.fills.blocks.counters.add(Count::PassedThrough, 1);
         }
@@ -307,7 +318,7 @@ impl Heads {
             }
         }
         let is_confirmed = is_fit && held.is_some_and(|held| is_alike(held, &head));
-        Ok(Ok(if is_confirmed { Validation::Unchanged } else { Validation::Changed(head) }))
+        Ok(Ok(if is_confirmed { Validation::NotModified } else { Validation::Modified(head) }))
     }
 
     /// Leaves the bytes to the reader that wanted them.
@@ -419,6 +430,8 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 /// Whether the two say the same. Of equal tags the date may differ: the metadata have changed.
 fn is_alike(one: &Entry, other: &Entry) -> bool {
     one.version() == other.version()
+        // Metadata can change under one tag, and dates show it.
+        // mutant: same_head
         && one.last_modified() == other.last_modified()
         && one.body() == other.body()
         && one.attributes() == other.attributes()

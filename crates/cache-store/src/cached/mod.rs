@@ -59,7 +59,7 @@ pub use self::{
     read_meter::Reads,
     stats::CachedStoreStats,
     status::{AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
-    warm::Warmed,
+    warm::WarmResult,
 };
 
 /// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long as the store vouches

@@ -32,6 +32,8 @@ impl Shared {
             return;
         }
         let shown = match answer {
+            // A response that passes through shows the current version.
+            // mutant: observes_version
             Ok(meta) => Some(Observation::Version(version_of(meta))),
             Err(E::NotModified { .. } | E::Precondition { .. }) => {
                 Some(condition(options.clone(), matches!(answer, Err(E::NotModified { .. }))))
@@ -95,12 +97,16 @@ impl Shared {
                     && head.last_modified().zip(date).is_none_or(|(at, date)| tag::is_same_date(at, date))
             })),
         };
+        // A listed object with another tag has changed.
+        // mutant: observes_list
         self.observe(&object.location, shown).await;
     }
 
     /// The error for a reader whose request for blocks has failed with `error`.
     pub(super) async fn block_error(&self, location: &Path, error: Error) -> object_store::Error {
         if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) {
+            // After a refusal the cached copy must not be served either.
+            // mutant: observes_refusal
             self.observe(location, Observation::Forbidden).await;
         }
         store_error(location, error)
@@ -119,6 +125,8 @@ fn shown_by(error: &object_store::Error) -> Option<Observation> {
     use object_store::Error as E;
     match error {
         E::NotFound { .. } => Some(Observation::Absent),
+        // After a denied request the cached copy must not be served either.
+        // mutant: observes_forbidden
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => Some(Observation::Forbidden),
         _ => None,
     }
@@ -131,6 +139,8 @@ fn condition(options: GetOptions, is_not_modified: bool) -> Observation {
     Observation::Condition(Arc::new(move |head: &Entry| {
         let judgement = conditions::judge_head(&options, head);
         judgement.is_none_or(|judgement| match judgement {
+            // A refused condition that the cached head would meet shows that the head is old.
+            // mutant: observes_condition
             Judgement::Holds => false,
             Judgement::NotModified => is_not_modified,
             Judgement::OtherTag | Judgement::ModifiedSince => !is_not_modified,

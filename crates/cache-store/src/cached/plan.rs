@@ -89,6 +89,8 @@ impl Fills {
                 continue;
             } else {
                 let end = blocks.end_of(start, size);
+                // A small gap costs less to read again than a second request.
+                // mutant: coalesces_gap
                 if plan.hole_len() > self.coalesce_gap {
                     self.end_run(snapshot, &mut plan, &wanted, manner).await;
                     if plan.n_runs == RUNS_MAX {
@@ -113,6 +115,8 @@ impl Fills {
         // What is all in one block is cut out of it at once.
         let source = match range == *wanted {
             true => Source::Held { block, _permit: None },
+            // A cached block is pinned, or it may be evicted before its reader gets there.
+            // mutant: pins_blocks
             false => match self.budget.pinned(block.len() as u64) {
                 None => Source::Cached,
                 _permit => Source::Held { block, _permit },

@@ -37,6 +37,8 @@ type Read = (Vec<Bytes>, CacheStatus);
 
 pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Read> {
     // Stores differ here too: some panic.
+    // A reversed range is an error here, before any request is made for the others.
+    // mutant: reversed_range
     for range in ranges.iter().filter(|range| range.start > range.end) {
         if let Err(source) = GetRange::Bounded(range.clone()).is_valid() {
             return Err(object_store::Error::Generic { store: STORE, source: source.into() });
@@ -73,6 +75,8 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
         if !snapshot.is_pinned() {
             return match known.answer {
                 Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
+                    // The first response is used, so an uncacheable object is not requested twice.
+                    // mutant: reads_once
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
                     read.map(|read| (read, status))
                 }
@@ -131,6 +135,8 @@ impl Shared {
         if let Some(known) = poll_immediate(&mut know).await {
             return (known, Vec::new());
         }
+        // Distant ranges are requested together with the head and cost no extra round trip.
+        // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FillUse::opened));
         // To their end: each may keep others from sending theirs until it is answered.
@@ -333,6 +339,8 @@ impl Run {
                     return Ok(Some(Got::Bytes(at, bytes)));
                 }
                 Step::Elsewhere => self.fetch = None,
+                // Another reader's request failed: this one makes its own from where it stands.
+                // mutant: joined_ranges
                 Step::Broken(broken) if *is_joined && broken.is_of_its_request() => {
                     self.fetch = None;
                     self.manner.is_alone = true;

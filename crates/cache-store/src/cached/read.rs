@@ -63,6 +63,8 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptio
         }
     }
     // One answer is of one version.
+    // The body is still checked against its announced length.
+    // mutant: checked_pass_through
     shared.pass_checked(location, options).await
 }
 
@@ -104,7 +106,9 @@ impl Shared {
         options: &GetOptions,
     ) -> Result<Known, Unknown> {
         let key = head::key_of(location);
-        if let Some(served) = self.heads.get_fresh(&key, freshness) {
+        // The head is served without a request only as the reader's freshness allows.
+        // mutant: head_freshness
+        if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
             return Known::of(location, served).map_err(Unknown::Failed);
         }
         for _ in 0..OTHERS_MAX {
@@ -121,6 +125,9 @@ impl Shared {
                 Err(error) => error,
             };
             let Some(OwnError(own)) = OwnError::of(&error) else { return Err(Unknown::Failed(error)) };
+            // The refusal of a joined request concerns the other reader's condition, not this
+            // one's.
+            // mutant: own_error
             if want.was_sent() {
                 self.hear_read(location, options, Err(own)).await;
                 return Err(match self.heads.origin().is_about_widening(options, own) {
@@ -137,7 +144,9 @@ impl Shared {
     pub(super) async fn restart(&self, location: &Path) {
         self.blocks().counters.add(Count::Restarts, 1);
         // A cache that was closed meanwhile will say so to the next question.
-        let _ = self.heads.expire(&head::key_of(location)).await;
+        // The head named a replaced version, so a new read must not use it unvalidated.
+        // mutant: restart_marks_head
+        let _ = self.heads.mark_stale(&head::key_of(location)).await;
     }
 
     /// The wrapped store answers.
@@ -207,6 +216,8 @@ impl Known {
                 Some(Judgement::NotModified) => {
                     return Verdict::Refuse(object_store::Error::NotModified { path, source: source() });
                 }
+                // The tag may be of a version newer than this head, so the store has to decide.
+                // mutant: older_head_tag
                 Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
                 Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
                     return Verdict::Refuse(object_store::Error::Precondition { path, source: source() });
@@ -215,6 +226,8 @@ impl Known {
         }
         match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
             // By a head that the store has sent for this read, it would say the same.
+            // The object may have grown since, so only a current head can refuse a range.
+            // mutant: older_head_range
             Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {
                 Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
             }
@@ -300,7 +313,7 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served = shared.heads.get_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
+    let served = shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
     match known.judge(location, options) {
         Verdict::Serve => {}

@@ -227,6 +227,8 @@ impl ReadMeter {
             CacheOutcome::Bypass => ReadResult::Bypass,
             CacheOutcome::Refetched => ReadResult::Refetched,
             CacheOutcome::Fetched => ReadResult::Fetched,
+            // A read that fetched any byte is no hit.
+            // mutant: fetched_result
             _ if has_fetched => ReadResult::Fetched,
             CacheOutcome::Fresh => ReadResult::Fresh,
             CacheOutcome::Revalidated => ReadResult::Revalidated,
@@ -290,6 +292,8 @@ impl Stream for MeteredBody {
             // Also a condition that does not hold any more: the object was replaced, which is not what it was about.
             Some(Err(error)) => self.end(ReadResult::Error(kind_of_read(error))),
             // object_store takes lengths as hints: the caller may not notice, and has not got what was announced.
+            // A body that ends early is a failed read.
+            // mutant: short_read_result
             None if self.left > 0 => self.end(ReadResult::Error(ErrorKind::Unavailable)),
             None => self.succeed(),
         }

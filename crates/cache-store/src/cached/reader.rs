@@ -84,6 +84,8 @@ impl Reader {
         }
         self.plan_more().await;
         while self.parts.iter().any(Part::is_fetch) {
+            // All parts are answered before the first byte, while a read can still begin again.
+            // mutant: opens_all_parts
             let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
             let broken = opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
             let Some((at, broken)) = broken else { break };
@@ -134,6 +136,8 @@ impl Reader {
     /// Reads everything into the cache, no faster than the backend takes it: a caller's read does not wait for that, and
     /// of what it reads not all may be kept. If the backend is silent for `origin_timeout`, it is not waited for any more.
     pub(super) async fn read_in(mut self) -> Result<()> {
+        // Warming and readahead are no reads and count no hits.
+        // mutant: not_a_read
         self.is_read = false;
         let mut is_kept = true;
         loop {
@@ -261,6 +265,8 @@ impl Reader {
 
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
     async fn retry(&mut self, at: usize, broken: Broken) -> Result<(), Broken> {
+        // Another reader's request failed: this one goes on with a request of its own.
+        // mutant: joined_part
         if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
             let from = self.parts.get(at).map_or(self.left.start, |part| part.range.start);
             self.miss(&broken, from.max(self.left.start));
@@ -307,7 +313,9 @@ impl Reader {
             Broken::Failed(error) | Broken::Refused(error) => self.shared.block_error(location, error).await,
             Broken::Replaced => {
                 // The next reader is to see the version that is there.
-                let _ = self.shared.heads.expire(&head::key_of(location)).await;
+                // The object was replaced, so the next read must revalidate the head.
+                // mutant: replaced_marks_head
+                let _ = self.shared.heads.mark_stale(&head::key_of(location)).await;
                 store_error(location, replaced())
             }
         }

@@ -394,10 +394,10 @@ impl Requests {
     pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
         let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
         heads.unchanged = reads.n(Outcome::Unchanged);
-        heads.changed = outcomes.done;
+        heads.changed = outcomes.succeeded;
         heads.gone = reads.n(Outcome::Gone);
         (heads.refused, heads.failed) = (outcomes.refused, outcomes.failed);
-        heads.abandoned = outcomes.abandoned;
+        heads.cancelled = outcomes.abandoned;
         heads.errors_by_kind = self.errors[0].snapshot();
         heads.read_times = reads.times();
         heads.in_flight = reads.in_flight();
@@ -418,7 +418,7 @@ impl OfOp {
 
     pub(super) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::default();
-        outcomes.done = self.n(Outcome::Done);
+        outcomes.succeeded = self.n(Outcome::Done);
         outcomes.refused = self.n(Outcome::Refused(ErrorKind::Other));
         outcomes.failed = self.n(Outcome::Failed(ErrorKind::Other));
         outcomes.abandoned = self.n(Outcome::Abandoned);

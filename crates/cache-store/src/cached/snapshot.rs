@@ -1,7 +1,7 @@
 //! One version of one object, as its head describes it.
 
 use bytes::Bytes;
-use cache_core::{Entry, Keep, Key};
+use cache_core::{Entry, Key, Storability};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
 use super::head;
@@ -24,7 +24,10 @@ impl Snapshot {
     pub(super) fn of_answer(location: &Path, meta: &ObjectMeta) -> Option<Self> {
         let key = Key::parse(&head::key_of(location)).ok()?;
         let size = Bytes::copy_from_slice(&meta.size.to_le_bytes());
-        Self::of(location, Entry::builder(&key, size).version(version_of(meta)).keep(Keep::Never).build())
+        Self::of(
+            location,
+            Entry::builder(&key, size).version(version_of(meta)).storability(Storability::NoStore).build(),
+        )
     }
 
     pub(super) fn e_tag(&self) -> Option<&str> {
@@ -33,7 +36,7 @@ impl Snapshot {
 
     /// Whether the tag names the bytes, so that what is fetched later can be known to belong to them.
     pub(super) fn is_pinned(&self) -> bool {
-        self.head.keep() == Keep::Confirmable
+        self.head.storability() == Storability::Revalidatable
     }
 
     /// Whether the two are one version: of one answer, or of tags that name the bytes.

@@ -8,8 +8,8 @@ use std::{
     },
 };
 
-use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Refusal, Refused, Stats};
-use cache_metrics::{BlockStats, Snapshot, Source};
+use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Rejected, Rejection, Stats};
+use cache_metrics::{BlockStats, MetricsSource, Snapshot};
 
 use super::{
     CachedStore,
@@ -75,7 +75,7 @@ pub struct CachedStoreStats {
     /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
     pub requests_in_flight: u64,
     /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
-    pub blocks_refused: Refused,
+    pub blocks_refused: Rejected,
     /// Bytes given to callers from held blocks.
     pub bytes_from_cache: u64,
     /// Bytes of bodies that came from the store, also of those that were handed on.
@@ -99,7 +99,7 @@ impl CachedStoreStats {
     }
 }
 
-impl From<&CachedStore> for Source {
+impl From<&CachedStore> for MetricsSource {
     /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
     fn from(store: &CachedStore) -> Self {
         let weak = Arc::downgrade(&store.shared);
@@ -122,9 +122,9 @@ impl From<CachedStoreStats> for Snapshot {
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
         stats.backend_errors += store.backend_errors;
-        stats.refused.too_large += store.blocks_refused.too_large;
-        stats.refused.policy += store.blocks_refused.policy;
-        stats.refused.backend += store.blocks_refused.backend;
+        stats.rejected.too_large += store.blocks_refused.too_large;
+        stats.rejected.policy += store.blocks_refused.policy;
+        stats.rejected.backend += store.blocks_refused.backend;
         stats.origin.in_flight += store.requests_in_flight;
         stats.origin.errors_by_kind = stats.origin.errors_by_kind + store.request_errors;
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
@@ -179,9 +179,9 @@ impl Counters {
     pub(super) fn add_refused<P>(&self, admission: &Result<cache_core::Result<Admission>, P>) {
         let count = match admission {
             Ok(Ok(Admission::Stored)) => return,
-            Ok(Ok(Admission::Refused(Refusal::TooLarge))) => Count::RefusedTooLarge,
-            Ok(Ok(Admission::Refused(Refusal::Policy))) => Count::RefusedByPolicy,
-            Ok(Ok(Admission::Refused(_)) | Err(_)) | Err(_) => Count::RefusedByBackend,
+            Ok(Ok(Admission::Rejected(Rejection::TooLarge))) => Count::RefusedTooLarge,
+            Ok(Ok(Admission::Rejected(Rejection::Policy))) => Count::RefusedByPolicy,
+            Ok(Ok(Admission::Rejected(_)) | Err(_)) | Err(_) => Count::RefusedByBackend,
         };
         self.add(count, 1);
     }
@@ -191,7 +191,7 @@ impl Counters {
         let requests = &self.requests;
         let (outcomes, times) = (|op| requests.of(op).outcomes(), |op| requests.of(op).times());
         heads.origin = requests.of_heads(heads.origin);
-        let mut blocks_refused = Refused::default();
+        let mut blocks_refused = Rejected::default();
         blocks_refused.too_large = of(Count::RefusedTooLarge);
         blocks_refused.policy = of(Count::RefusedByPolicy);
         blocks_refused.backend = of(Count::RefusedByBackend);

@@ -14,7 +14,7 @@ use super::{
 /// What became of one object that was to be warmed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Warmed {
+pub struct WarmResult {
     /// The object; the prefix, if it is the list that failed.
     pub location: Path,
     /// How the object was read, to its end: what it has from the store came just now, what it has from the cache was held.
@@ -63,7 +63,7 @@ impl CachedStore {
         &self,
         locations: impl IntoIterator<Item = Path, IntoIter: Send + 'static>,
         parallel: usize,
-    ) -> BoxStream<'static, Warmed> {
+    ) -> BoxStream<'static, WarmResult> {
         let shared = Arc::clone(&self.shared);
         stream::iter(locations)
             .map(move |location| warm(Arc::clone(&shared), location))
@@ -74,7 +74,7 @@ impl CachedStore {
     /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes it: all objects, if
     /// there is none. Those that the list shows to be larger than `max_object_size` are not asked for. If the list fails,
     /// the error is an item.
-    pub fn warm_prefix(&self, prefix: Option<&Path>, parallel: usize) -> BoxStream<'static, Warmed> {
+    pub fn warm_prefix(&self, prefix: Option<&Path>, parallel: usize) -> BoxStream<'static, WarmResult> {
         let shared = Arc::clone(&self.shared);
         let prefix = prefix.cloned();
         let failed = prefix.clone().unwrap_or(Path::ROOT);
@@ -85,10 +85,10 @@ impl CachedStore {
                 async move {
                     match listed {
                         Ok(meta) if max.is_some_and(|max| meta.size > max) => {
-                            Warmed { location: meta.location, result: Ok(CacheStatus::bypass()) }
+                            WarmResult { location: meta.location, result: Ok(CacheStatus::bypass()) }
                         }
                         Ok(meta) => warm(shared, meta.location).await,
-                        Err(error) => Warmed { location: failed, result: Err(error) },
+                        Err(error) => WarmResult { location: failed, result: Err(error) },
                     }
                 }
             })
@@ -97,9 +97,9 @@ impl CachedStore {
     }
 }
 
-async fn warm(shared: Arc<Shared>, location: Path) -> Warmed {
+async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
     let result = read_in(&shared, &location).await;
-    Warmed { location, result }
+    WarmResult { location, result }
 }
 
 /// Reads an object into the cache.

@@ -36,6 +36,8 @@ pub(super) async fn put(
     payload: PutPayload,
     options: PutOptions,
 ) -> Result<PutResult> {
+    // No read after the put may return an older version.
+    // mutant: put_fence
     let _write = open(shared, location).await?;
     let request = Request::send(&shared.fills, Op::Put, location);
     request.answer(shared.store.put_opts(location, payload, options)).await
@@ -54,17 +56,23 @@ pub(super) async fn start_multipart(
 }
 
 pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+    // No read of the target after the copy may return an older version.
+    // mutant: copy_fence
     let _write = open(shared, to).await?;
     let request = Request::send(&shared.fills, Op::Copy, to);
     let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
+        // An error about the source tells that its cached copy may be out of date.
+        // mutant: copy_source_error
         shared.hear_error(from, error).await;
     }
     copied
 }
 
 pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+    // A rename changes both of its locations.
+    // mutant: rename_fences
     let _writes = (open(shared, from).await?, open(shared, to).await?);
     let request = Request::send(&shared.fills, Op::Rename, to);
     request.answer(shared.store.rename_opts(from, to, options)).await
@@ -81,11 +89,15 @@ pub(super) fn delete_stream(
             let (shared, writes) = (Arc::clone(&shared), Arc::clone(&writes));
             async move {
                 let opened = match location {
+                    // Each location is fenced before its deletion is sent.
+                    // mutant: delete_stream_fence
                     Ok(location) => open(&shared, &location).await.map(|write| (location, write)),
                     Err(error) => Err(error),
                 };
                 let (location, write) = opened.inspect_err(|_| writes.expect_error())?;
                 let request = Request::send(&shared.fills, Op::Delete, &location);
+                // The fence is held until the deletion is reported, not only until it is sent.
+                // mutant: delete_stream_end
                 writes.add(&location, Deletion { request: Some(request), _write: write });
                 Ok(location)
             }
@@ -123,6 +135,8 @@ impl MultipartUpload for Upload {
         async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
+    // The completion replaces the object, so it is fenced like a put.
+    // mutant: complete_fence
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
         let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);

@@ -146,7 +146,7 @@ async fn a_body_for_which_there_is_no_room_waits_unread() {
     assert_eq!((store.count(), store.body_bytes()), (2, 0), "both were asked for, and no body was read");
     assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     assert!(
-        matches!(second.await.unwrap().unwrap(), Validation::Changed(entry) if entry.body().len() == 1500)
+        matches!(second.await.unwrap().unwrap(), Validation::Modified(entry) if entry.body().len() == 1500)
     );
     // One that there would never be room for comes alone.
     write(&store, body(5000)).await;

@@ -25,7 +25,7 @@ impl Clock for SetClock {
         Moment::from_nanos(0)
     }
 
-    fn date(&self) -> SystemTime {
+    fn wall_time(&self) -> SystemTime {
         *self.0.lock().unwrap()
     }
 }

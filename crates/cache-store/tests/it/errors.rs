@@ -53,7 +53,7 @@ async fn not_found_is_gone_to_a_read_and_an_error_to_a_write() {
     let store = stored("body").await;
     store.fault(Fault::error(Failure::NotFound));
     let origin = origin(&store);
-    assert!(matches!(origin.validate(&key(), None).await.unwrap(), Validation::Gone));
+    assert!(matches!(origin.validate(&key(), None).await.unwrap(), Validation::NotFound));
     let [_, put, delete] = errors(&origin).await;
     for error in [put, delete] {
         assert_eq!(error.unwrap_err().kind(), ErrorKind::NotFound);
@@ -128,7 +128,7 @@ async fn a_reply_that_never_comes_leaves_the_write_in_doubt() {
     let origin = origin(&store);
     let error = origin.put(&key(), "new".into(), PutCondition::Absent).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(matches!(origin.validate(&key(), None).await.unwrap(), Validation::Changed(_)));
+    assert!(matches!(origin.validate(&key(), None).await.unwrap(), Validation::Modified(_)));
 }
 
 #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
@@ -158,9 +158,9 @@ async fn an_origin_over_a_store_is_spoiled_above_its_validator_too() {
         async move { store.delete(&path).await.unwrap() }
     };
     origin.fault(OriginFault::meanwhile(delete).once());
-    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::NotFound)));
 
     put("body").await.unwrap();
     origin.fault(OriginFault::tag(TagFault::Replaced(held.e_tag().unwrap().into())));
-    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::Unchanged)));
+    assert!(matches!(origin.validate(&key, Some(&held)).await, Ok(Validation::NotModified)));
 }

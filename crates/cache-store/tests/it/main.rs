@@ -67,11 +67,11 @@ fn local_disk() -> (tempfile::TempDir, FaultyStore) {
 /// The answer to a question that brings an entry.
 async fn fetch(origin: &EtagValidator, held: Option<&Entry>) -> Entry {
     match origin.validate(&key(), held).await.unwrap() {
-        Validation::Changed(entry) => entry,
+        Validation::Modified(entry) => entry,
         other => panic!("expected an entry, got {other:?}"),
     }
 }
 
 async fn is_unchanged(origin: &EtagValidator, held: &Entry) -> bool {
-    matches!(origin.validate(&key(), Some(held)).await.unwrap(), Validation::Unchanged)
+    matches!(origin.validate(&key(), Some(held)).await.unwrap(), Validation::NotModified)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Entry, ErrorKind, Keep, Origin as _, PutCondition, Validation, Validator as _};
+use cache_core::{Entry, ErrorKind, Origin as _, PutCondition, Storability, Validation, Validator as _};
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, S3Fault, S3Server, TagFault};
 use object_store::{Attribute, ObjectStore as _, ObjectStoreExt as _, PutOptions};
@@ -54,7 +54,10 @@ async fn a_change_of_metadata_alone_is_seen_without_a_body() {
     assert_eq!((store.body_bytes(), operations(&store)), (0, vec![Operation::Head]));
     let meta = store.head(&path()).await.unwrap();
     assert_eq!((content_type(&old), content_type(&new)), (Some("text/plain"), Some("text/html")));
-    assert_eq!((new.body(), new.e_tag(), new.keep()), (old.body(), old.e_tag(), Keep::Confirmable));
+    assert_eq!(
+        (new.body(), new.e_tag(), new.storability()),
+        (old.body(), old.e_tag(), Storability::Revalidatable)
+    );
     assert_eq!(new.last_modified(), Some(meta.last_modified.into()));
     assert_eq!(new.body().as_ptr(), old.body().as_ptr(), "the bytes were copied");
     assert!(is_unchanged(&origin, &new).await);
@@ -134,7 +137,7 @@ async fn an_object_that_changes_between_head_and_get_is_of_one_version() {
     store.wait_until_held(1).await;
     store.inner().delete(&path()).await.unwrap();
     store.release_all();
-    assert!(matches!(read.await.unwrap(), Ok(Validation::Gone)));
+    assert!(matches!(read.await.unwrap(), Ok(Validation::NotFound)));
 }
 
 #[tokio::test]
@@ -159,7 +162,7 @@ async fn a_first_read_and_one_of_what_cannot_be_confirmed_are_one_get() {
     store.fault(Fault::tag(TagFault::Weak));
     let origin = origin(&store);
     let entry = fetch(&origin, None).await;
-    assert_eq!(entry.keep(), Keep::Unconfirmable);
+    assert_eq!(entry.storability(), Storability::FreshOnly);
     fetch(&origin, Some(&entry)).await;
     assert_eq!(operations(&store), [Operation::Get; 2]);
 }
@@ -189,7 +192,7 @@ async fn a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates() {
     let origin = builder(&store).strength(SECONDS).clock(clock).validate_metadata(true).build().unwrap();
     store.fault(Fault::last_modified(Some(date(1e9))).times(2));
     let old = fetch(&origin, None).await;
-    assert_eq!(old.keep(), Keep::Confirmable);
+    assert_eq!(old.storability(), Storability::Revalidatable);
     assert!(is_unchanged(&origin, &old).await);
     write(&store, "new").await;
     store.fault(Fault::last_modified(Some(date(1e9 + 0.5))));
@@ -227,7 +230,7 @@ async fn a_head_that_fails_is_the_answer() {
         assert_eq!(operations(&store), [Operation::Head]);
     }
     store.fault(Fault::error(Failure::NotFound).on(Operation::Head).once());
-    assert!(matches!(origin.validate(&key(), Some(&entry)).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), Some(&entry)).await, Ok(Validation::NotFound)));
 }
 
 /// Nobody but the cache asked for a HEAD.

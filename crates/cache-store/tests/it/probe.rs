@@ -36,7 +36,7 @@ async fn a_store_in_memory_keeps_everything() {
         seen.conditional_update,
         seen.tag_per_version,
     ] {
-        assert_eq!(support, Support::Kept, "{seen}");
+        assert_eq!(support, Support::Honored, "{seen}");
     }
     assert_eq!(seen.strength, ValidatorStrength::Strong);
     assert_eq!(
@@ -51,7 +51,7 @@ async fn local_disk_says_that_it_cannot_update() {
     let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     let seen = probe_capabilities(&store, &Path::from("a")).await.unwrap();
     assert_eq!(seen.conditional_update, Support::Unsupported);
-    assert_eq!((seen.conditional_create, seen.conditional_get), (Support::Kept, Support::Kept));
+    assert_eq!((seen.conditional_create, seen.conditional_get), (Support::Honored, Support::Honored));
     assert_eq!(seen.objection_to_conditional_puts(), None);
 }
 
@@ -60,7 +60,7 @@ async fn local_disk_says_that_it_cannot_update() {
 async fn ignored_conditions_of_puts_are_found() {
     let seen = of_broken(Broken::IgnoresPutConditions).await;
     assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Ignored, Support::Ignored));
-    assert_eq!(seen.conditional_get, Support::Kept);
+    assert_eq!(seen.conditional_get, Support::Honored);
     assert!(
         seen.objection_to_conditional_puts().is_some()
             && seen.objection_to_validation(ValidatorStrength::Strong).is_none()
@@ -72,7 +72,7 @@ async fn ignored_conditions_of_puts_are_found() {
 async fn ignored_conditions_of_gets_are_found() {
     let seen = of_broken(Broken::IgnoresGetConditions).await;
     assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Ignored, Support::Ignored));
-    assert_eq!(seen.conditional_update, Support::Kept);
+    assert_eq!(seen.conditional_update, Support::Honored);
     assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None, "it is right, only dear");
 }
 
@@ -80,7 +80,7 @@ async fn ignored_conditions_of_gets_are_found() {
 #[tokio::test]
 async fn a_right_version_that_is_refused_is_found() {
     let seen = of_broken(Broken::RefusesRightVersion).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Kept, Support::Refused));
+    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Refused));
     assert!(seen.objection_to_conditional_puts().is_some());
 }
 
@@ -127,7 +127,7 @@ async fn weak_and_missing_tags_are_found() {
     store.fault(Fault::tag(TagFault::Missing));
     let seen = probe(&store).await;
     assert_eq!((seen.strength, seen.conditional_get), (ValidatorStrength::None, Support::Unsupported));
-    assert_eq!(seen.conditional_create, Support::Kept);
+    assert_eq!(seen.conditional_create, Support::Honored);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn objects_that_may_not_be_deleted_are_counted_and_no_failure() {
         seen.conditional_update,
         seen.tag_per_version,
     ] {
-        assert_eq!(support, Support::Kept, "{seen}");
+        assert_eq!(support, Support::Honored, "{seen}");
     }
     let n_left = store.inner().list(Some(&Path::from("a/b"))).count().await;
     assert_eq!((seen.left_behind, n_left), (4, 4));

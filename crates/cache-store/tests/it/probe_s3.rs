@@ -45,7 +45,7 @@ async fn an_exact_server_keeps_everything() {
         seen.conditional_update,
         seen.tag_per_version,
     ] {
-        assert_eq!(support, Support::Kept, "{seen}");
+        assert_eq!(support, Support::Honored, "{seen}");
     }
     assert_eq!(seen.strength, ValidatorStrength::Strong);
 }
@@ -55,7 +55,7 @@ async fn garage_ignores_the_conditions_of_puts() {
     let server = server_with([S3Fault::ignore_conditions().on(Operation::Put)]);
     let seen = probe(&server).await;
     assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Ignored, Support::Ignored));
-    assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Kept, Support::Kept));
+    assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Honored, Support::Honored));
     assert!(seen.objection_to_conditional_puts().is_some());
     assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None);
 
@@ -69,7 +69,7 @@ async fn garage_ignores_the_conditions_of_puts() {
 async fn s3s_fs_ignores_the_conditions_of_gets() {
     let seen = probe(&server_with([S3Fault::ignore_conditions().on(Operation::Get)])).await;
     assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Ignored, Support::Ignored));
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Kept, Support::Kept));
+    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Honored));
     assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None, "it is right, only dear");
 }
 
@@ -99,7 +99,7 @@ async fn rgw_refuses_the_right_version() {
         .on(Operation::Put)
         .when(|request| request.header("if-match").is_some())]);
     let seen = probe(&server).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Kept, Support::Refused));
+    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Refused));
     assert!(seen.objection_to_conditional_puts().is_some());
 }
 
@@ -116,8 +116,8 @@ async fn threaded_moto_lets_two_conditional_puts_win() {
         };
         let (seen, ()) = join(probe(&server), release).await;
         let expected = match header {
-            "if-none-match" => (Support::Racy, Support::Kept),
-            _ => (Support::Kept, Support::Racy),
+            "if-none-match" => (Support::Racy, Support::Honored),
+            _ => (Support::Honored, Support::Racy),
         };
         assert_eq!((seen.conditional_create, seen.conditional_update), expected);
         assert!(seen.objection_to_conditional_puts().is_some());

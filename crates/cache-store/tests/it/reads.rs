@@ -1,6 +1,6 @@
 use std::panic::AssertUnwindSafe;
 
-use cache_core::{ErrorKind, Keep, Validation, Validator};
+use cache_core::{ErrorKind, Storability, Validation, Validator};
 use cache_testkit::{Failure, Fault, Operation, TagFault};
 use futures_util::FutureExt;
 use object_store::ObjectStoreExt;
@@ -21,8 +21,8 @@ async fn a_miss_is_one_get_with_body_and_version_from_one_answer() {
         (entry.e_tag(), entry.last_modified()),
         (meta.e_tag.as_deref(), Some(meta.last_modified.into()))
     );
-    assert_eq!(entry.keep(), Keep::Confirmable);
-    assert_eq!(entry.vouched_at(), None);
+    assert_eq!(entry.storability(), Storability::Revalidatable);
+    assert_eq!(entry.validated_at(), None);
 
     let requests = store.requests();
     assert_eq!((requests.len(), requests[0].operation), (1, Operation::Get));
@@ -61,7 +61,7 @@ async fn what_is_deleted_is_gone() {
     let entry = fetch(&origin, None).await;
     store.inner().delete(&path()).await.unwrap();
     for held in [None, Some(&entry)] {
-        assert!(matches!(origin.validate(&key(), held).await.unwrap(), Validation::Gone));
+        assert!(matches!(origin.validate(&key(), held).await.unwrap(), Validation::NotFound));
     }
 }
 
@@ -69,7 +69,7 @@ async fn what_is_deleted_is_gone() {
 async fn on_local_disk_an_object_below_an_object_is_gone() {
     let (_folder, store) = local_disk();
     store.inner().put(&"a".into(), "a file where the key has a folder".into()).await.unwrap();
-    assert!(matches!(origin(&store).validate(&key(), None).await.unwrap(), Validation::Gone));
+    assert!(matches!(origin(&store).validate(&key(), None).await.unwrap(), Validation::NotFound));
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_tag_that_would_ask_about_other_versions_is_never_sent() {
         store.fault(Fault::tag(TagFault::Replaced(tag.into())));
         let origin = origin(&store);
         let old = fetch(&origin, None).await;
-        assert_eq!((old.e_tag(), old.keep()), (Some(tag), Keep::Unconfirmable));
+        assert_eq!((old.e_tag(), old.storability()), (Some(tag), Storability::FreshOnly));
         write(&store, "new").await;
         assert_eq!(fetch(&origin, Some(&old)).await.body(), "new");
         assert_eq!(store.requests()[1].if_none_match, None);
@@ -121,7 +121,7 @@ async fn without_a_tag_the_date_is_asked_about() {
     store.fault(Fault::last_modified(Some(date(100.0))).times(2));
     let origin = builder(&store).clock(SetClock::at(103.0)).build().unwrap();
     let old = fetch(&origin, None).await;
-    assert_eq!((old.e_tag(), old.keep()), (None, Keep::Confirmable));
+    assert_eq!((old.e_tag(), old.storability()), (None, Storability::Revalidatable));
     assert!(is_unchanged(&origin, &old).await);
     let request = &store.requests()[1];
     assert_eq!((&request.if_none_match, request.if_modified_since), (&None, Some(date(100.0))));
@@ -129,7 +129,7 @@ async fn without_a_tag_the_date_is_asked_about() {
     store.fault(Fault::last_modified(Some(date(102.0))));
     write(&store, "new").await;
     let new = fetch(&origin, Some(&old)).await;
-    assert_eq!((new.body().as_ref(), new.keep()), (b"new".as_slice(), Keep::Unconfirmable));
+    assert_eq!((new.body().as_ref(), new.storability()), (b"new".as_slice(), Storability::FreshOnly));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn with_neither_tag_nor_date_nothing_is_kept_or_confirmed() {
     store.fault(Fault::last_modified(None));
     let origin = origin(&store);
     let entry = fetch(&origin, None).await;
-    assert_eq!((entry.keep(), entry.last_modified()), (Keep::Never, None));
+    assert_eq!((entry.storability(), entry.last_modified()), (Storability::NoStore, None));
     assert_eq!(fetch(&origin, Some(&entry)).await.body(), "body");
     let request = &store.requests()[1];
     assert_eq!((&request.if_none_match, request.if_modified_since), (&None, None));

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cache_core::{Keep, Origin, PutCondition, Validator, Version};
+use cache_core::{Origin, PutCondition, Storability, Validator, Version};
 use cache_store::{CachedStore, EtagValidator, ValidatorStrength};
 use cache_testkit::{Fault, FaultyStore, MapBackend, S3Server, TagFault};
 use object_store::{
@@ -28,13 +28,13 @@ async fn a_repeating_tag_never_confirms_a_young_version_under_a_timestamp() {
     let clock = SetClock::at(100.95);
     let origin = builder(&store).strength(SECONDS).clock(clock.clone()).build().unwrap();
     let old = fetch(&origin, None).await;
-    assert_eq!(old.keep(), Keep::Unconfirmable);
+    assert_eq!(old.storability(), Storability::FreshOnly);
     write(&store, "new").await;
     // However old it is by now: it was young when it was fetched.
     clock.set(1000.0);
     let new = fetch(&origin, Some(&old)).await;
     assert_eq!((new.body().as_ref(), new.e_tag()), (b"new".as_slice(), old.e_tag()));
-    assert_eq!(new.keep(), Keep::Confirmable);
+    assert_eq!(new.storability(), Storability::Revalidatable);
     assert!(is_unchanged(&origin, &new).await);
 }
 
@@ -58,17 +58,17 @@ async fn the_age_counts_from_when_the_request_was_sent() {
     store.wait_until_held(1).await;
     clock.set(1000.0);
     store.release_all();
-    assert_eq!(reader.await.unwrap().keep(), Keep::Unconfirmable);
+    assert_eq!(reader.await.unwrap().storability(), Storability::FreshOnly);
 }
 
 #[tokio::test]
 async fn a_weak_tag_confirms_only_if_accepted() {
     let store = stored("old").await;
     store.fault(Fault::tag(TagFault::Weak));
-    for (accept, keep) in [(false, Keep::Unconfirmable), (true, Keep::Confirmable)] {
+    for (accept, keep) in [(false, Storability::FreshOnly), (true, Storability::Revalidatable)] {
         let origin = builder(&store).accept_weak(accept).build().unwrap();
         let entry = fetch(&origin, None).await;
-        assert_eq!((entry.e_tag(), entry.keep()), (Some("W/\"0\""), keep));
+        assert_eq!((entry.e_tag(), entry.storability()), (Some("W/\"0\""), keep));
         store.reset();
         assert_eq!(is_unchanged(&origin, &entry).await, accept);
         assert_eq!(store.requests()[0].if_none_match.is_some(), accept);
@@ -78,9 +78,9 @@ async fn a_weak_tag_confirms_only_if_accepted() {
 #[tokio::test]
 async fn under_weak_strength_every_tag_is_weak() {
     let store = stored("old").await;
-    for (accept, keep) in [(false, Keep::Unconfirmable), (true, Keep::Confirmable)] {
+    for (accept, keep) in [(false, Storability::FreshOnly), (true, Storability::Revalidatable)] {
         let origin = builder(&store).strength(ValidatorStrength::Weak).accept_weak(accept).build().unwrap();
-        assert_eq!(fetch(&origin, None).await.keep(), keep);
+        assert_eq!(fetch(&origin, None).await.storability(), keep);
     }
 }
 
@@ -89,7 +89,7 @@ async fn under_no_strength_nothing_is_kept() {
     let store = stored("old").await;
     let origin = builder(&store).strength(ValidatorStrength::None).build().unwrap();
     let entry = fetch(&origin, None).await;
-    assert_eq!(entry.keep(), Keep::Never);
+    assert_eq!(entry.storability(), Storability::NoStore);
     fetch(&origin, Some(&entry)).await;
     assert_eq!(store.requests()[1].if_none_match, None);
 }
@@ -100,23 +100,23 @@ async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
     let version = |e_tag: Option<&str>| Version { e_tag: e_tag.map(Into::into), ..Version::default() };
     let store = stored("").await;
     for (strength, e_tag, expected) in [
-        (S::Strong, Some("\"1\""), Keep::Confirmable),
-        (S::Strong, Some("W/\"1\""), Keep::Unconfirmable),
-        (S::Strong, None, Keep::Never),
-        (SECONDS, Some("\"1\""), Keep::Unconfirmable),
-        (SECONDS, None, Keep::Never),
-        (S::Weak, Some("\"1\""), Keep::Unconfirmable),
-        (S::None, Some("\"1\""), Keep::Never),
+        (S::Strong, Some("\"1\""), Storability::Revalidatable),
+        (S::Strong, Some("W/\"1\""), Storability::FreshOnly),
+        (S::Strong, None, Storability::NoStore),
+        (SECONDS, Some("\"1\""), Storability::FreshOnly),
+        (SECONDS, None, Storability::NoStore),
+        (S::Weak, Some("\"1\""), Storability::FreshOnly),
+        (S::None, Some("\"1\""), Storability::NoStore),
     ] {
         let origin = builder(&store).strength(strength).build().unwrap();
         let entry = origin.entry_of_put(&key(), "body".into(), &version(e_tag));
-        assert_eq!((entry.keep(), entry.e_tag()), (expected, e_tag), "{strength:?} {e_tag:?}");
+        assert_eq!((entry.storability(), entry.e_tag()), (expected, e_tag), "{strength:?} {e_tag:?}");
     }
 
     // However old an origin of its own kind says that the version is.
     let origin = builder(&store).strength(SECONDS).build().unwrap();
     let dated = Version { last_modified: Some(date(1.0)), ..version(Some("\"1\"")) };
-    assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).keep(), Keep::Unconfirmable);
+    assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).storability(), Storability::FreshOnly);
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
     let origin = builder(&store).build().unwrap();
     // A put is followed by a hit, and what is young is confirmed.
     let version = origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
-    assert_eq!(origin.entry_of_put(&key(), "one".into(), &version).keep(), Keep::Confirmable);
+    assert_eq!(origin.entry_of_put(&key(), "one".into(), &version).storability(), Storability::Revalidatable);
     let entry = fetch(&origin, None).await;
     assert!(is_unchanged(&origin, &entry).await);
     // As for CachedStore.
@@ -175,7 +175,7 @@ async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
     }
     // The override is kept.
     let origin = builder(&store).strength(ValidatorStrength::Weak).build().unwrap();
-    assert_eq!(fetch(&origin, None).await.keep(), Keep::Unconfirmable);
+    assert_eq!(fetch(&origin, None).await.storability(), Storability::FreshOnly);
 }
 
 #[cfg(feature = "aws")]
@@ -272,7 +272,7 @@ async fn an_entry_that_the_store_cannot_confirm_is_not_asked_about() {
     let version = fetch(&origin, None).await.version();
     let key = key();
     let entry = cache_core::Entry::builder(&key, "other".into());
-    let entry = entry.version(version).keep(Keep::Unconfirmable).build();
+    let entry = entry.version(version).storability(Storability::FreshOnly).build();
     origin.validate(&key, Some(&entry)).await.unwrap();
     assert_eq!(store.requests()[1].if_none_match, None);
 }

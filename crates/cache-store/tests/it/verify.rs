@@ -130,7 +130,7 @@ async fn readers_who_come_together_share_one_probe() {
     let key = key();
     let reads = join_all((0..20).map(|_| origin.validate(&key, None)));
     let (answers, ()) = futures_util::join!(reads, release);
-    assert!(answers.into_iter().all(|answer| matches!(answer, Ok(Validation::Changed(_)))));
+    assert!(answers.into_iter().all(|answer| matches!(answer, Ok(Validation::Modified(_)))));
     let (other, alone, _) = with_object().await;
     fetch(&alone, None).await;
     assert_eq!(n_of_probe(&store), n_of_probe(&other));

@@ -50,7 +50,7 @@ async fn a_credential_that_may_not_delete_reads_and_leaves_one_object() {
     server.fault(S3Fault::status(403).on(Operation::Delete));
     let origin = verified(&server);
     for _ in 0..20 {
-        assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Changed(_))));
+        assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Modified(_))));
     }
     let requests = server.requests();
     let keys: HashSet<_> =
@@ -71,5 +71,5 @@ async fn conflicts_among_racers_are_no_failure_of_the_probe() {
     };
     server.fault(S3Fault::status(409).on(Operation::Put).when(in_a_race));
     let seen = probe_capabilities(&server.client(), &Path::from("a")).await.unwrap();
-    assert_eq!((seen.conditional_create, seen.left_behind), (Support::Kept, 0));
+    assert_eq!((seen.conditional_create, seen.left_behind), (Support::Honored, 0));
 }

@@ -164,7 +164,7 @@ impl History {
         Ok(())
     }
 
-    /// Rule 2: after `invalidate`, `delete`, `put`, `expire`, `invalidate_prefix`, `clear` or a
+    /// Rule 2: after `invalidate`, `delete`, `put`, `mark_stale`, `invalidate_prefix`, `clear` or a
     /// restart has ended on a node, or its future was dropped, no read on it that begins later is
     /// answered by a state that was over when the call took effect.
     ///
@@ -180,7 +180,7 @@ impl History {
         self.each_read_after(|call, read, states| match (call.act, &call.outcome) {
             // Rule 3 is about those that succeeded: they may publish what they wrote.
             (Act::Read(_) | Act::Pass(_) | Act::List, _) | (Act::Put(..), Outcome::Done) => Ok(()),
-            // What `expire` keeps may cover an outage.
+            // What `mark_stale` keeps may cover an outage.
             (Act::Expire, _) if read.status == Some(Status::Stale) => Ok(()),
             (..) => {
                 let fence = call.effective_by();

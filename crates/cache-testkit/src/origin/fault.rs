@@ -3,7 +3,7 @@
 use std::{fmt, future::pending, mem::discriminant, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use cache_core::{Entry, Error, ErrorKind, Keep, Key, Result, Validation, Version};
+use cache_core::{Entry, Error, ErrorKind, Key, Result, Storability, Validation, Version};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{OriginOperation, OriginRequest};
@@ -80,7 +80,7 @@ impl OriginFault {
     /// The ETag of an answer is edited; the rest of the version stays. Matches validations and puts alone.
     ///
     /// A validation is then judged by the edited tag: if it is the one that was sent, the answer is `Unchanged`. The
-    /// conditions of puts go to the wrapped origin as they are. What has a weak tag is `Unconfirmable`: the fault is the
+    /// conditions of puts go to the wrapped origin as they are. What has a weak tag is `FreshOnly`: the fault is the
     /// origin's, not the validator's.
     pub fn tag(tag: TagFault) -> Self {
         Self::new(Effect::Tag(tag))
@@ -185,7 +185,7 @@ impl Plan {
         let version = self.edit_version(entry.version());
         let is_sent = self.tag().is_some() && sent.is_some() && version.e_tag.as_deref() == sent;
         if is_sent || has(|effect| matches!(effect, Effect::Unchanged)) {
-            return Ok(Validation::Unchanged);
+            return Ok(Validation::NotModified);
         }
         let body = self.faults.iter().find_map(|fault| match fault.effect {
             Effect::Body(body) => Some(body),
@@ -201,11 +201,11 @@ impl Plan {
             }
             Some(BodyFault::Hangs(_) | BodyFault::Stalls(_)) => pending().await,
             Some(BodyFault::Chunked(_)) | None if self.tag().is_none() => {
-                return Ok(Validation::Changed(entry));
+                return Ok(Validation::Modified(entry));
             }
             Some(BodyFault::Chunked(_)) | None => entry.body().clone(),
         };
-        Ok(Validation::Changed(rebuilt(&entry, key, body, version)))
+        Ok(Validation::Modified(rebuilt(&entry, key, body, version)))
     }
 
     /// Two that do the same at the same point.
@@ -221,10 +221,10 @@ impl Plan {
 pub(super) fn rebuilt(entry: &Entry, key: &Key, body: Bytes, version: Version) -> Entry {
     let is_weak = version.e_tag.as_deref().is_some_and(|tag| tag.starts_with("W/"));
     let builder = Entry::builder(key, body).version(version).attributes(entry.attributes().clone());
-    match entry.keep() {
-        Keep::Confirmable if is_weak => builder.keep(Keep::Unconfirmable).build(),
-        Keep::Confirmable => builder.build(),
-        keep => builder.keep(keep).build(),
+    match entry.storability() {
+        Storability::Revalidatable if is_weak => builder.storability(Storability::FreshOnly).build(),
+        Storability::Revalidatable => builder.build(),
+        keep => builder.storability(keep).build(),
     }
 }
 

@@ -51,10 +51,10 @@ impl Validator for MemoryOrigin {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let sent = held.and_then(Entry::e_tag);
         Ok(match self.lock().objects.get(key.as_str()) {
-            None => Validation::Gone,
-            Some((_, e_tag)) if Some(e_tag.as_str()) == sent => Validation::Unchanged,
+            None => Validation::NotFound,
+            Some((_, e_tag)) if Some(e_tag.as_str()) == sent => Validation::NotModified,
             Some((body, e_tag)) => {
-                Validation::Changed(Entry::builder(key, body.clone()).e_tag(e_tag.as_str()).build())
+                Validation::Modified(Entry::builder(key, body.clone()).e_tag(e_tag.as_str()).build())
             }
         })
     }

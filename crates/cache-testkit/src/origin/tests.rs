@@ -23,7 +23,7 @@ async fn stored(body: &'static str) -> (Spoiled, Entry) {
 #[track_caller]
 fn fetched(answer: Result<Validation>) -> Entry {
     match answer {
-        Ok(Validation::Changed(entry)) => entry,
+        Ok(Validation::Modified(entry)) => entry,
         answer => panic!("no entry came, but {answer:?}"),
     }
 }
@@ -33,7 +33,7 @@ async fn fetch(origin: &Spoiled) -> Entry {
 }
 
 async fn is_unchanged(origin: &Spoiled, held: Option<&Entry>) -> bool {
-    matches!(origin.validate(&key(), held).await, Ok(Validation::Unchanged))
+    matches!(origin.validate(&key(), held).await, Ok(Validation::NotModified))
 }
 
 async fn put(origin: &Spoiled, body: &'static str) -> Result<Version> {
@@ -62,7 +62,7 @@ async fn every_request_is_recorded_with_what_it_sent_and_got() {
     origin.put(&key(), "longer".into(), matches.clone()).await.unwrap();
     assert!(origin.put(&key(), "x".into(), matches.clone()).await.is_err());
     origin.delete(&key()).await.unwrap();
-    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::NotFound)));
 
     let requests = origin.requests();
     use OriginOperation::{Delete, Put, Validate};
@@ -100,7 +100,7 @@ async fn a_lost_reply_is_of_a_write_that_took_effect() {
     assert_eq!(fetch(&origin).await.body(), "new");
     origin.fault(OriginFault::hang().late().once());
     assert!(origin.delete(&key()).now_or_never().is_none());
-    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::NotFound)));
     assert_eq!(outcomes(&origin)[2], OriginOutcome::Dropped);
 }
 
@@ -177,7 +177,7 @@ async fn an_object_is_replaced_and_deleted_between_two_requests() {
     origin.fault(OriginFault::meanwhile(replace.clone()).once());
     origin.fault(OriginFault::meanwhile(delete).once());
     assert_eq!(fetched(origin.validate(&key(), Some(&held)).await).body(), "new");
-    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::NotFound)));
 
     origin.inner().write("a/b", "back");
     origin.fault(OriginFault::meanwhile(replace).late().once());
@@ -201,7 +201,7 @@ async fn a_lingering_write_takes_effect_after_its_caller_was_told_of_a_timeout()
     assert!(origin.requests()[0].reached_origin);
     assert!(origin.delete(&key()).await.is_err());
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::NotFound)));
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn unchanged_is_said_though_nothing_or_another_tag_was_sent() {
     assert!(is_unchanged(&origin, None).await);
     assert!(is_unchanged(&origin, Some(&held)).await);
     origin.inner().erase("a/b");
-    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(origin.validate(&key(), None).await, Ok(Validation::NotFound)));
     put(&origin, "put").await.unwrap();
     use OriginOutcome::{Done, Gone, Unchanged};
     assert_eq!(outcomes(&origin), [Unchanged, Unchanged, Gone, Done]);
@@ -220,17 +220,17 @@ async fn unchanged_is_said_though_nothing_or_another_tag_was_sent() {
 
 #[tokio::test]
 async fn a_missing_tag_and_a_weak_one_confirm_nothing() {
-    for (tag, keep) in [(TagFault::Missing, Keep::Never), (TagFault::Weak, Keep::Unconfirmable)] {
+    for (tag, keep) in [(TagFault::Missing, Storability::NoStore), (TagFault::Weak, Storability::FreshOnly)] {
         let (origin, held) = stored("body").await;
         origin.fault(OriginFault::tag(tag.clone()));
         let edited = tag.edit(held.e_tag().map(String::from));
         let answered = fetched(origin.validate(&key(), Some(&held)).await);
-        assert_eq!((answered.e_tag().map(String::from), answered.keep()), (edited, keep));
+        assert_eq!((answered.e_tag().map(String::from), answered.storability()), (edited, keep));
         assert_eq!(answered.body(), "body");
 
         let version = put(&origin, "body").await.unwrap();
         assert_eq!(version.e_tag, tag.edit(Some("\"2\"".into())));
-        assert_eq!(origin.entry_of_put(&key(), "body".into(), &version).keep(), keep);
+        assert_eq!(origin.entry_of_put(&key(), "body".into(), &version).storability(), keep);
     }
 }
 
@@ -239,7 +239,7 @@ async fn a_wrong_tag_repeats_and_validations_are_judged_by_it() {
     let (origin, held) = stored("old").await;
     origin.fault(OriginFault::tag(TagFault::Replaced("\"same\"".into())));
     let old = fetched(origin.validate(&key(), Some(&held)).await);
-    assert_eq!((old.e_tag(), old.keep()), (Some("\"same\""), Keep::Confirmable));
+    assert_eq!((old.e_tag(), old.storability()), (Some("\"same\""), Storability::Revalidatable));
     origin.inner().write("a/b", "new");
     assert!(is_unchanged(&origin, Some(&old)).await, "the tag is that of two versions");
     assert_eq!(fetch(&origin).await.body(), "new");
@@ -340,5 +340,5 @@ async fn any_origin_can_be_wrapped() {
     assert_eq!(fetched(origin.validate(&key(), None).await).body(), "body");
 
     let inner: Arc<dyn Validator> = Arc::new(MemoryOrigin::new());
-    assert!(matches!(FaultyOrigin::new(inner).validate(&key(), None).await, Ok(Validation::Gone)));
+    assert!(matches!(FaultyOrigin::new(inner).validate(&key(), None).await, Ok(Validation::NotFound)));
 }

@@ -10,7 +10,6 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
-use futures_util::future::BoxFuture;
 
 /// Sees whether the calls that change a key come one after the other, and whether their futures are dropped.
 pub(super) struct Watched {
@@ -41,7 +40,12 @@ impl Watched {
 }
 
 #[async_trait]
+#[deny(clippy::missing_trait_methods)]
 impl Backend for Watched {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.inner.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.inner.peek(key)
     }
@@ -50,20 +54,24 @@ impl Backend for Watched {
         self.inner.get(key).await
     }
 
-    // Written out: the inner one may insert when it is called.
-    fn insert<'a, 'b>(&'a self, entry: Entry) -> BoxFuture<'b, Result<Admission>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
         let key = entry.key().to_owned();
         self.begin(&key);
-        let inserted = self.inner.insert(entry);
-        Box::pin(async move {
-            let inserted = inserted.await;
-            self.end(&key);
-            inserted
-        })
+        let inserted = self.inner.insert_now(entry);
+        self.end(&key);
+        inserted
+    }
+
+    async fn insert(&self, entry: Entry) -> Result<Admission> {
+        let key = entry.key().to_owned();
+        self.begin(&key);
+        let inserted = self.inner.insert(entry).await;
+        self.end(&key);
+        inserted
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        self.inner.contains(key)
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -75,6 +83,10 @@ impl Backend for Watched {
 
     async fn clear(&self) -> Result<()> {
         self.inner.clear().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
     }
 
     async fn sweep(&self, now: Moment) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, ErrorKind, Identity, Key, Origin, PutCondition, ReadThrough, Result, Served, Version,
+    Backend, Entry, ErrorKind, Key, Namespace, Origin, PutCondition, ReadThrough, Result, Served, Version,
 };
 use tokio::task::unconstrained;
 
@@ -100,7 +100,7 @@ impl Play<'_> {
             .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
-            .identity(Identity::named("the simulated origin"))
+            .namespace(Namespace::named("the simulated origin"))
             .clock(Arc::new(TickingClock::new(self.world.recorder.clock, ms(tick))))
             .build()
             .expect("no setting of a schedule is zero where it must not be");
@@ -168,7 +168,7 @@ impl Play<'_> {
                 }
                 (_, Plan::Delete) => self.written(cache.delete(key).await),
                 (_, Plan::Invalidate) => done(&cache.invalidate(key).await),
-                (_, Plan::Expire) => done(&cache.expire(key).await),
+                (_, Plan::Expire) => done(&cache.mark_stale(key).await),
                 (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
                 _ => done(&cache.clear().await),
             }
@@ -210,7 +210,7 @@ impl Play<'_> {
             (self.nodes[number].borrow().cache.clone(), self.nodes[number].borrow().backend.clone());
         let backend = self.backend(number);
         for key in KEYS.iter().filter(|_| keeps) {
-            if let Some(entry) = shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_absent()) {
+            if let Some(entry) = shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_negative()) {
                 // A backend may refuse.
                 let _ = backend.insert(read_back(&entry)).await;
             }
@@ -351,7 +351,7 @@ impl Node {
         for key in KEYS {
             counted = match (counted, shown(&self.backend, key).await) {
                 (Some((copies, bytes)), Ok(Some(entry))) => {
-                    Some((copies + u64::from(!entry.is_absent()), bytes + entry.weight()))
+                    Some((copies + u64::from(!entry.is_negative()), bytes + entry.weight()))
                 }
                 (counted, Ok(None)) => counted,
                 _ => None,
@@ -386,8 +386,8 @@ async fn shown(backend: &Watched, key: &str) -> Result<Option<Entry>> {
 fn read_back(entry: &Entry) -> Entry {
     let key = Key::parse(entry.key()).expect("it is an entry's");
     let body = Bytes::copy_from_slice(entry.body());
-    let builder = Entry::builder(&key, body).version(entry.version()).keep(entry.keep());
-    builder.identity(entry.identity()).build()
+    let builder = Entry::builder(&key, body).version(entry.version()).storability(entry.storability());
+    builder.namespace(entry.namespace()).build()
 }
 
 const CONDUCTOR: u64 = 3;

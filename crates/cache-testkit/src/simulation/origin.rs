@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
 };
 
 use super::{
@@ -144,13 +144,13 @@ impl Origin for NodeOrigin {
 #[async_trait]
 impl Validator for Registers {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let Some(value) = self.world.current(key.as_str()) else { return Ok(Validation::Gone) };
+        let Some(value) = self.world.current(key.as_str()) else { return Ok(Validation::NotFound) };
         if held.and_then(Entry::e_tag).is_some_and(|held| held == tag_of(value)) {
-            return Ok(Validation::Unchanged);
+            return Ok(Validation::NotModified);
         }
         let e_tag = self.world.some_tag(self.node, key.as_str(), value);
         let version = Version { e_tag, ..Version::default() };
-        Ok(Validation::Changed(entry(key, body_of(value), version)))
+        Ok(Validation::Modified(entry(key, body_of(value), version)))
     }
 }
 
@@ -186,7 +186,7 @@ impl Origin for Registers {
 fn entry(key: &Key, body: Bytes, version: Version) -> Entry {
     let is_weak = version.e_tag.as_deref().is_some_and(|tag| tag.starts_with("W/"));
     let entry = Entry::builder(key, body).version(version);
-    if is_weak { entry.keep(Keep::Unconfirmable).build() } else { entry.build() }
+    if is_weak { entry.storability(Storability::FreshOnly).build() } else { entry.build() }
 }
 
 /// What happens to the requests of a node, and goes wrong with them.

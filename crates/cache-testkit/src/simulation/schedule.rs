@@ -64,7 +64,7 @@ pub enum Plan {
     Delete,
     /// `invalidate`.
     Invalidate,
-    /// `expire`.
+    /// `mark_stale`.
     Expire,
     /// `invalidate_prefix`, with the first letters of the key.
     InvalidatePrefix,

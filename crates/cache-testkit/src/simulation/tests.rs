@@ -26,6 +26,10 @@ struct Hoarder(MapBackend);
 
 #[async_trait]
 impl Backend for Hoarder {
+    fn get_now(&self, key: &str) -> Option<Entry> {
+        self.0.get_now(key)
+    }
+
     fn peek(&self, key: &str) -> Option<Entry> {
         self.0.peek(key)
     }

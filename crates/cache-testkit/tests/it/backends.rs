@@ -2,13 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::pending,
+    future::{pending, ready},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Keep, Key, Moment, Refusal, Result, Usage};
+use cache_core::{
+    Admission, Backend, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, Storability, Usage,
+};
 use cache_testkit::conformance::backend::{self, Capabilities, RULES, Suite};
 use tokio::task::yield_now;
 
@@ -60,6 +62,16 @@ enum Fault {
     LandsBehindABurst,
     ForgetsStampsAfterAClear,
     ShowsWhatWasClosed,
+    PeekCountsAUse,
+    ContainsCountsAUse,
+    PeekShowsNothing,
+    ContainsSaysYes,
+    ContainsSaysNo,
+    LosesWhatItTakesAtOnce,
+    HandsAnotherBack,
+    ClosesNothing,
+    ClearsWhenClosed,
+    InsertsWhenCalled,
 }
 
 /// For each rule, what must be caught by it.
@@ -72,6 +84,11 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_look_up_shows_the_inserted_entry_itself", &[Fault::ShowsCopies]),
     ("memory_answers_in_peek_alone", &[Fault::AnswersInGetToo]),
     ("what_outlives_the_process_comes_back_without_a_stamp", &[Fault::KeepsStampsOnDisk]),
+    ("a_peek_counts_no_use", &[Fault::PeekCountsAUse, Fault::ContainsCountsAUse]),
+    ("a_peek_shows_what_is_at_hand", &[Fault::PeekShowsNothing]),
+    ("contains_agrees_with_look_ups", &[Fault::ContainsSaysYes, Fault::ContainsSaysNo]),
+    ("what_is_stored_at_once_is_shown", &[Fault::LosesWhatItTakesAtOnce, Fault::HandsAnotherBack]),
+    ("a_closed_backend_shows_no_stamp", &[Fault::ClosesNothing, Fault::ClearsWhenClosed]),
     ("a_removed_entry_is_not_shown", &[Fault::RemovesAboveAlone, Fault::RemoveSaysNo]),
     ("after_a_clear_nothing_is_shown", &[Fault::ClearsAboveAlone]),
     ("a_replaced_entry_is_not_shown", &[Fault::KeepsTheOldEntry]),
@@ -81,7 +98,10 @@ const CASES: &[(&str, &[Fault])] = &[
     ("an_entry_replaced_in_a_burst_is_not_shown", &[Fault::LandsBehindABurst]),
     ("what_is_read_after_a_clear_is_served_again", &[Fault::ForgetsStampsAfterAClear]),
     ("what_a_closed_cache_held_is_not_shown", &[Fault::ClearsAboveAlone, Fault::ShowsWhatWasClosed]),
-    ("a_dropped_future_has_no_later_effect", &[Fault::InsertsBehind, Fault::ClearsWhenCalled]),
+    (
+        "a_dropped_future_has_no_later_effect",
+        &[Fault::InsertsBehind, Fault::ClearsWhenCalled, Fault::InsertsWhenCalled],
+    ),
     ("a_sweep_spares_what_has_not_expired", &[Fault::SweepsAll, Fault::SweepsByTheFirstDeadline]),
     ("a_sweep_drops_what_has_expired", &[Fault::SweepsNothing]),
     ("the_limits_hold_after_each_call", &[Fault::HasNoLimit, Fault::HasNoLimitOfEntries]),
@@ -121,7 +141,7 @@ async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
         (Fault::InsertNeverReturns, "did not return within 1s: it waits, and nobody wakes it"),
         (Fault::InsertSpins, "times and asks to be polled again and again"),
         (Fault::InsertBlocks, "10 bytes did not return within 1s: it blocks its thread; look for a lock"),
-        (Fault::PeekBlocks, "`peek(\"a\")` did not return within 1s: it blocks its thread"),
+        (Fault::PeekBlocks, "`get_now(\"a\")` did not return within 1s: it blocks its thread"),
         (Fault::DropBlocks, "no call was open, and yet the rule did not end within 1s"),
         (Fault::InsertPanics, "panicked: told to"),
         (Fault::InsertFails, "declares `fails`"),
@@ -162,7 +182,7 @@ async fn what_is_declared_is_not_held_against_a_backend() {
 
 fn suite(fault: Fault) -> Suite {
     match fault {
-        Fault::KeepsStampsOnDisk => on_disk(fault),
+        Fault::KeepsStampsOnDisk | Fault::ClearsWhenClosed => on_disk(fault),
         // What waits shows the difference.
         Fault::RemovesAboveAlone
         | Fault::ClearsAboveAlone
@@ -177,16 +197,22 @@ fn memory() -> Capabilities {
 }
 
 fn on_disk(fault: Fault) -> Suite {
-    opening(fault, memory().waits().outlives_the_process())
+    let can = memory().waits().outlives_the_process();
+    opening_at(fault, can, true)
 }
 
 fn opening(fault: Fault, can: Capabilities) -> Suite {
+    opening_at(fault, can, false)
+}
+
+fn opening_at(fault: Fault, can: Capabilities, outlives: bool) -> Suite {
     let media: Mutex<HashMap<u64, Arc<Mutex<State>>>> = Mutex::default();
     let suite = Suite::new(can, move |number| {
         let mut media = media.lock().unwrap();
         let medium = Arc::clone(media.entry(number).or_default());
         medium.lock().unwrap().reopen(fault);
-        async move { Arc::new(Tiers { fault, state: medium, inserting: Default::default() }) as Arc<dyn Backend> }
+        let tiers = Tiers { fault, outlives, state: medium, inserting: Default::default() };
+        async move { Arc::new(tiers) as Arc<dyn Backend> }
     });
     match fault {
         Fault::InsertNeverReturns
@@ -201,6 +227,7 @@ fn opening(fault: Fault, can: Capabilities) -> Suite {
 
 struct Tiers {
     fault: Fault,
+    outlives: bool,
     state: Arc<Mutex<State>>,
     inserting: tokio::sync::Mutex<()>,
 }
@@ -260,23 +287,23 @@ impl Tiers {
     fn shown(&self, entry: Entry) -> Entry {
         let key = Key::parse(entry.key()).unwrap();
         let copy =
-            Entry::builder(&key, entry.body().clone()).version(entry.version()).identity(entry.identity());
+            Entry::builder(&key, entry.body().clone()).version(entry.version()).namespace(entry.namespace());
         match self.fault {
-            Fault::DropsAttributes => copy.keep(entry.keep()).build(),
+            Fault::DropsAttributes => copy.storability(entry.storability()).build(),
             Fault::DropsIdentity => {
-                let copy = copy.identity(None).keep(entry.keep());
+                let copy = copy.namespace(None).storability(entry.storability());
                 copy.attributes(entry.attributes().clone()).build()
             }
             Fault::ConfirmsWhatItShouldNot => {
-                copy.keep(Keep::Confirmable).attributes(entry.attributes().clone()).build()
+                copy.storability(Storability::Revalidatable).attributes(entry.attributes().clone()).build()
             }
             Fault::ForgetsStampsAfterAClear if self.state().was_cleared => {
-                copy.keep(entry.keep()).attributes(entry.attributes().clone()).build()
+                copy.storability(entry.storability()).attributes(entry.attributes().clone()).build()
             }
             Fault::ShowsCopies => {
-                let copy = copy.keep(entry.keep()).attributes(entry.attributes().clone());
-                match entry.vouched_at() {
-                    Some(at) => copy.vouched(at, None).build(),
+                let copy = copy.storability(entry.storability()).attributes(entry.attributes().clone());
+                match entry.validated_at() {
+                    Some(at) => copy.validated(at, None).build(),
                     None => copy.build(),
                 }
             }
@@ -290,14 +317,14 @@ impl Tiers {
         if self.is(Fault::RefusesAll) {
             state.take(&key, self.fault);
             state.refused += 1;
-            return Admission::Refused(Refusal::Policy);
+            return Admission::Rejected(Rejection::Policy);
         }
         if entry.weight() > self.capacity() && !self.is(Fault::HasNoLimit) {
             state.refused += 1;
             if !self.is(Fault::RefusesAndKeepsTheOldEntry) {
                 state.take(&key, self.fault);
             }
-            return Admission::Refused(Refusal::TooLarge);
+            return Admission::Rejected(Rejection::TooLarge);
         }
         if self.is(Fault::KeepsTheOldEntry) && state.upper.contains_key(&key) {
             return Admission::Stored;
@@ -319,6 +346,62 @@ impl Tiers {
         state.shrink(self.fault);
         Admission::Stored
     }
+
+    async fn inserted(&self, entry: Entry) -> Result<Admission> {
+        match self.fault {
+            Fault::InsertNeverReturns => pending().await,
+            Fault::InsertSpins => loop {
+                yield_now().await;
+            },
+            Fault::InsertBlocks => block(),
+            Fault::InsertPanics => panic!("told to"),
+            Fault::InsertFails => {
+                self.state().take(entry.key(), Fault::None);
+                return Err(Error::new(ErrorKind::Backend, "told to"));
+            }
+            Fault::InsertsWhatCameLast => {
+                self.state().last = Some(entry);
+                yield_now().await;
+                let last = self.state().last.clone().unwrap();
+                return Ok(self.put(last));
+            }
+            Fault::InsertsBehind => {
+                let state = Arc::clone(&self.state);
+                let (fault, outlives) = (self.fault, self.outlives);
+                let behind = Self { fault, outlives, state, inserting: Default::default() };
+                let task = tokio::spawn(async move {
+                    yield_now().await;
+                    yield_now().await;
+                    behind.put(entry)
+                });
+                return Ok(task.await.unwrap());
+            }
+            Fault::LandsBehindABurst => {
+                let is_busy = std::mem::replace(&mut self.state().is_busy, true);
+                if is_busy && !self.state().upper.contains_key(entry.key()) {
+                    // Shown at once, and written when the queue has been worked off.
+                    self.state().queued.push(entry.clone());
+                    return Ok(self.put(entry));
+                }
+                let admission = self.put(entry);
+                yield_now().await;
+                yield_now().await;
+                let queued = std::mem::take(&mut self.state().queued);
+                for entry in queued {
+                    let _ = self.put(entry);
+                }
+                self.state().is_busy = false;
+                return Ok(admission);
+            }
+            Fault::PeekWaitsForInserts => {
+                let _inserting = self.inserting.lock().await;
+                yield_now().await;
+                return Ok(self.put(entry));
+            }
+            _ => {}
+        }
+        Ok(self.put(entry))
+    }
 }
 
 impl State {
@@ -329,9 +412,18 @@ impl State {
         for entry in self.upper.values_mut().chain(self.lower.values_mut()) {
             let key = Key::parse(entry.key()).unwrap();
             let copy = Entry::builder(&key, entry.body().clone()).version(entry.version());
-            let copy = copy.keep(entry.keep()).identity(entry.identity());
+            let copy = copy.storability(entry.storability()).namespace(entry.namespace());
             *entry = copy.attributes(entry.attributes().clone()).build();
         }
+    }
+
+    /// Shows an entry, and keeps it from leaving the upper tier next.
+    fn used(&mut self, key: &str) -> Option<Entry> {
+        if self.upper.contains_key(key) {
+            self.order.retain(|held| held != key);
+            self.order.push_back(key.to_owned());
+        }
+        self.look_up(key)
     }
 
     fn look_up(&self, key: &str) -> Option<Entry> {
@@ -382,7 +474,7 @@ impl State {
 
 #[async_trait]
 impl Backend for Tiers {
-    fn peek(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let key = self.named(key);
         // The insert would go on, on this very thread.
         if self.is(Fault::PeekWaitsForInserts) && self.inserting.try_lock().is_err() {
@@ -399,9 +491,58 @@ impl Backend for Tiers {
             | Fault::LeavesOldOnesBelow
             | Fault::PromotesWhatItHasRead => self.state().upper.get(&key).cloned(),
             _ => {
-                let shown = self.state().look_up(&key);
+                let shown = self.state().used(&key);
                 shown.map(|entry| self.shown(entry))
             }
+        }
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
+        match self.fault {
+            Fault::None
+            | Fault::ContainsCountsAUse
+            | Fault::InsertFails
+            | Fault::RefusesAll
+            | Fault::AnswersInGetToo => self.state().look_up(&self.named(key)),
+            Fault::PeekShowsNothing => None,
+            _ => self.get_now(key),
+        }
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        let key = self.named(key);
+        Some(match self.fault {
+            Fault::ContainsSaysYes => true,
+            Fault::ContainsSaysNo => false,
+            Fault::ContainsCountsAUse => self.state().used(&key).is_some(),
+            _ => self.state().look_up(&key).is_some(),
+        })
+    }
+
+    fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
+        match self.fault {
+            Fault::None => Ok(self.put(entry)),
+            Fault::LosesWhatItTakesAtOnce => Ok(Admission::Stored),
+            Fault::HandsAnotherBack => {
+                let key = Key::parse(entry.key()).unwrap();
+                Err(Entry::builder(&key, entry.body().clone()).build())
+            }
+            _ => Err(entry),
+        }
+    }
+
+    fn close<'a, 'f>(&'a self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>
+    where
+        'a: 'f,
+    {
+        match self.fault {
+            Fault::ClosesNothing => Box::pin(ready(Ok(()))),
+            Fault::ClearsWhenClosed => self.clear(),
+            _ if self.outlives => Box::pin(async {
+                self.state().reopen(Fault::None);
+                Ok(())
+            }),
+            _ => self.clear(),
         }
     }
 
@@ -426,59 +567,14 @@ impl Backend for Tiers {
         })
     }
 
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        match self.fault {
-            Fault::InsertNeverReturns => pending().await,
-            Fault::InsertSpins => loop {
-                yield_now().await;
-            },
-            Fault::InsertBlocks => block(),
-            Fault::InsertPanics => panic!("told to"),
-            Fault::InsertFails => {
-                self.state().take(entry.key(), Fault::None);
-                return Err(Error::new(ErrorKind::Backend, "told to"));
-            }
-            Fault::InsertsWhatCameLast => {
-                self.state().last = Some(entry);
-                yield_now().await;
-                let last = self.state().last.clone().unwrap();
-                return Ok(self.put(last));
-            }
-            Fault::InsertsBehind => {
-                let behind =
-                    Self { fault: self.fault, state: Arc::clone(&self.state), inserting: Default::default() };
-                let task = tokio::spawn(async move {
-                    yield_now().await;
-                    yield_now().await;
-                    behind.put(entry)
-                });
-                return Ok(task.await.unwrap());
-            }
-            Fault::LandsBehindABurst => {
-                let is_busy = std::mem::replace(&mut self.state().is_busy, true);
-                if is_busy && !self.state().upper.contains_key(entry.key()) {
-                    // Shown at once, and written when the queue has been worked off.
-                    self.state().queued.push(entry.clone());
-                    return Ok(self.put(entry));
-                }
-                let admission = self.put(entry);
-                yield_now().await;
-                yield_now().await;
-                let queued = std::mem::take(&mut self.state().queued);
-                for entry in queued {
-                    let _ = self.put(entry);
-                }
-                self.state().is_busy = false;
-                return Ok(admission);
-            }
-            Fault::PeekWaitsForInserts => {
-                let _inserting = self.inserting.lock().await;
-                yield_now().await;
-                return Ok(self.put(entry));
-            }
-            _ => {}
+    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    where
+        'a: 'f,
+    {
+        if self.is(Fault::InsertsWhenCalled) {
+            return Box::pin(ready(Ok(self.put(entry))));
         }
-        Ok(self.put(entry))
+        Box::pin(self.inserted(entry))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
@@ -539,7 +635,15 @@ impl Backend for Tiers {
             let (entries, bytes, evicted, expired, refused) =
                 (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
             let (capacity_bytes, capacity_entries) = (Some(0), Some(0));
-            return Usage { entries, bytes, capacity_bytes, capacity_entries, evicted, expired, refused };
+            return Usage {
+                entries,
+                bytes,
+                capacity_bytes,
+                capacity_entries,
+                evicted,
+                expired,
+                rejected: refused,
+            };
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
@@ -553,7 +657,7 @@ impl Backend for Tiers {
             capacity_entries: Some(ENTRIES_MAX as u64),
             evicted: state.evicted,
             expired: state.expired,
-            refused: state.refused,
+            rejected: state.refused,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 use cache_testkit::conformance::policy::{self, Capabilities, RULES, Suite};
 
 use crate::{SHORT, block, broken, covered};
@@ -81,7 +81,10 @@ fn a_panic_is_reported_under_the_rule() {
 #[test]
 fn a_call_that_does_not_end_is_reported_as_such() {
     for (fault, said) in [
-        (Fault::BlocksWhenAsked, "`victim` under `Pressure::Full` did not return within 1s: it blocks its"),
+        (
+            Fault::BlocksWhenAsked,
+            "`victim` under `EvictionReason::Capacity` did not return within 1s: it blocks its",
+        ),
         (Fault::BlocksAtHitsTogether, "`on_hit`, called by several threads at once, did not return"),
     ] {
         let broken = policy::check(&suite(fault).patience(SHORT)).unwrap_err();
@@ -124,7 +127,7 @@ impl Fifo {
         self.fault == fault
     }
 
-    fn expired(&self, now: Moment, held: &dyn Held) -> Option<Slot> {
+    fn expired(&self, now: Moment, held: &dyn Deadlines) -> Option<Slot> {
         let has_expired = |slot: Slot, first: Option<Moment>| {
             let deadline = match self.fault {
                 Fault::GoesByTheFirstDeadline | Fault::KeepsTheDeadlineOfTheLastTenant => first,
@@ -146,7 +149,7 @@ impl EvictionPolicy for Fifo {
         shard
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         self.n_inserts += 1;
         self.slots.lock().unwrap().insert(self.n_inserts, slot);
         let mut first = cost.expires_at;
@@ -159,7 +162,7 @@ impl EvictionPolicy for Fifo {
         self.was_hit.store(false, Ordering::Relaxed);
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         if self.is(Fault::ForgetsTheUpdated) {
             let (arrival, _) = self.arrivals[&slot];
             self.slots.lock().unwrap().remove(&arrival);
@@ -183,7 +186,7 @@ impl EvictionPolicy for Fifo {
         }
     }
 
-    fn on_remove(&mut self, slot: Slot, _: Removal) {
+    fn on_remove(&mut self, slot: Slot, _: RemovalCause) {
         let arrival = match self.fault {
             Fault::KeepsTheDeadlineOfTheLastTenant => self.arrivals[&slot].0,
             _ => self.arrivals.remove(&slot).unwrap().0,
@@ -197,22 +200,24 @@ impl EvictionPolicy for Fifo {
         }
     }
 
-    fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
         let slots = self.slots.lock().unwrap();
         let first = slots.values().next().copied();
         match (self.fault, pressure) {
-            (Fault::BlocksWhenAsked, Pressure::Full) if first.is_some() => block(),
-            (Fault::NamesAnUnknownSlot, Pressure::Full) => return Some(Slot::new(u32::MAX)),
-            (Fault::KeepsTheLast, Pressure::Full) if slots.len() == 1 => return None,
-            (Fault::WantsHits, Pressure::Full) if !self.was_hit.load(Ordering::Relaxed) => return None,
-            (Fault::NamesAnybodyAsExpired, Pressure::Expired) => return first,
-            (Fault::FindsNothingExpired, Pressure::Expired) => return None,
+            (Fault::BlocksWhenAsked, EvictionReason::Capacity) if first.is_some() => block(),
+            (Fault::NamesAnUnknownSlot, EvictionReason::Capacity) => return Some(Slot::new(u32::MAX)),
+            (Fault::KeepsTheLast, EvictionReason::Capacity) if slots.len() == 1 => return None,
+            (Fault::WantsHits, EvictionReason::Capacity) if !self.was_hit.load(Ordering::Relaxed) => {
+                return None;
+            }
+            (Fault::NamesAnybodyAsExpired, EvictionReason::Expired) => return first,
+            (Fault::FindsNothingExpired, EvictionReason::Expired) => return None,
             _ => {}
         }
         drop(slots);
         match pressure {
-            Pressure::Expired => self.expired(now, held),
-            Pressure::Full => first,
+            EvictionReason::Expired => self.expired(now, held),
+            EvictionReason::Capacity => first,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
 };
 use cache_testkit::{
     Failure, FaultyStore,
@@ -27,7 +27,7 @@ enum Fault {
     GoneIsAnError,
     KeysLoseTheirFolder,
     NeverUnchanged,
-    NeverConfirmable,
+    NeverRevalidatable,
     UnchangedByLength,
     TagOfTheOldBody,
     DeletedIsUnchanged,
@@ -67,7 +67,7 @@ enum Fault {
 const CASES: &[(&str, &[Fault])] = &[
     ("with_nothing_held_nothing_is_unchanged", &[Fault::EmptyIsUnchanged, Fault::GoneIsAnError]),
     ("each_key_has_its_own_answer", &[Fault::KeysLoseTheirFolder]),
-    ("a_current_entry_is_unchanged", &[Fault::NeverUnchanged, Fault::NeverConfirmable]),
+    ("a_current_entry_is_unchanged", &[Fault::NeverUnchanged, Fault::NeverRevalidatable]),
     ("a_changed_object_comes_with_its_new_body", &[Fault::UnchangedByLength, Fault::TagOfTheOldBody]),
     ("a_deleted_object_is_gone", &[Fault::DeletedIsUnchanged]),
     ("each_call_asks_anew", &[Fault::RemembersWhatIsGone, Fault::RemembersBodies, Fault::AsksWhenCalled]),
@@ -133,7 +133,7 @@ async fn all_keys_are_under_the_prefix() {
 #[tokio::test]
 async fn what_is_declared_is_not_held_against_a_validator() {
     let report =
-        validator::check(&with_conditions(Fault::NeverConfirmable, all().never_confirms())).await.unwrap();
+        validator::check(&with_conditions(Fault::NeverRevalidatable, all().never_confirms())).await.unwrap();
     assert!(report.left_out().any(|(rule, _)| rule == "a_current_entry_is_unchanged"));
 }
 
@@ -160,7 +160,7 @@ async fn a_client_that_blocks_is_declared_as_such() {
 async fn a_check_goes_on_after_a_broken_rule() {
     let broken = validator::check(&suite(Fault::OutageIsGone)).await.unwrap_err();
     assert_eq!(broken.rules().collect::<Vec<_>>(), ["an_outage_is_an_error"]);
-    let broken = validator::check(&suite(Fault::NeverConfirmable)).await.unwrap_err();
+    let broken = validator::check(&suite(Fault::NeverRevalidatable)).await.unwrap_err();
     assert!(broken.report.kept().any(|rule| rule == "each_key_has_its_own_answer"), "{broken}");
     let broken = validator::check(&suite(Fault::DeletedIsUnchanged)).await.unwrap_err();
     let rules: Vec<_> = broken.rules().collect();
@@ -193,14 +193,14 @@ impl Validator for HeadThenGet {
         };
         let meta = match self.0.head(&path).await {
             Ok(meta) => meta,
-            Err(object_store::Error::NotFound { .. }) => return Ok(Validation::Gone),
+            Err(object_store::Error::NotFound { .. }) => return Ok(Validation::NotFound),
             Err(error) => return Err(kind(error)),
         };
         if held.is_some() && held.and_then(Entry::e_tag) == meta.e_tag.as_deref() {
-            return Ok(Validation::Unchanged);
+            return Ok(Validation::NotModified);
         }
         let body = self.0.get(&path).await.map_err(kind)?.bytes().await.map_err(kind)?;
-        Ok(Validation::Changed(Entry::builder(key, body).e_tag(meta.e_tag.unwrap()).build()))
+        Ok(Validation::Modified(Entry::builder(key, body).e_tag(meta.e_tag.unwrap()).build()))
     }
 }
 
@@ -379,8 +379,8 @@ impl Shelf {
     fn built(&self, key: &Key, tag: &str, body: Bytes) -> Entry {
         let entry = Entry::builder(key, body).e_tag(tag);
         match self.fault {
-            Fault::NeverConfirmable => entry.keep(Keep::Unconfirmable).build(),
-            Fault::StampsEntries => entry.vouched(cache_core::Moment::from_nanos(5), None).build(),
+            Fault::NeverRevalidatable => entry.storability(Storability::FreshOnly).build(),
+            Fault::StampsEntries => entry.validated(cache_core::Moment::from_nanos(5), None).build(),
             _ => entry.build(),
         }
     }
@@ -396,8 +396,8 @@ impl Shelf {
         let Some((tag, body)) = found else {
             return match self.fault {
                 Fault::GoneIsAnError => Err(Error::new(ErrorKind::NotFound, "gone")),
-                Fault::DeletedIsUnchanged if held.is_some() => Ok(Validation::Unchanged),
-                _ => Ok(Validation::Gone),
+                Fault::DeletedIsUnchanged if held.is_some() => Ok(Validation::NotModified),
+                _ => Ok(Validation::NotFound),
             };
         };
         let is_current = match self.fault {
@@ -407,7 +407,7 @@ impl Shelf {
             _ => held.is_some_and(|held| held.e_tag() == Some(&tag)),
         };
         if is_current {
-            return Ok(Validation::Unchanged);
+            return Ok(Validation::NotModified);
         }
         // What another request would find.
         let later = self.current(key).unwrap_or_default();
@@ -429,7 +429,7 @@ impl Shelf {
             }
             _ => self.built(key, &tag, body),
         };
-        Ok(Validation::Changed(entry))
+        Ok(Validation::Modified(entry))
     }
 }
 
@@ -450,18 +450,20 @@ impl Validator for Shelf {
                 Fault::AsksWhenCalled => {
                     self.state().arrive()?;
                     return Ok(match when_called {
-                        None => Validation::Gone,
-                        Some((tag, _)) if held.and_then(Entry::e_tag) == Some(&tag) => Validation::Unchanged,
-                        Some((tag, body)) => Validation::Changed(self.built(key, &tag, body)),
+                        None => Validation::NotFound,
+                        Some((tag, _)) if held.and_then(Entry::e_tag) == Some(&tag) => {
+                            Validation::NotModified
+                        }
+                        Some((tag, body)) => Validation::Modified(self.built(key, &tag, body)),
                     });
                 }
                 Fault::RemembersWhatIsGone if self.state().gone.contains(key.as_str()) => {
-                    return Ok(Validation::Gone);
+                    return Ok(Validation::NotFound);
                 }
                 Fault::RemembersBodies if held.is_none() => {
                     let last = self.state().bodies.get(key.as_str()).cloned();
                     if let Some(last) = last {
-                        return Ok(Validation::Changed(last));
+                        return Ok(Validation::Modified(last));
                     }
                 }
                 Fault::StaysBusy => {
@@ -502,14 +504,14 @@ impl Validator for Shelf {
             let mut state = self.state();
             state.is_busy = false;
             match (&answer, self.fault) {
-                (Ok(Validation::Gone), _) => {
+                (Ok(Validation::NotFound), _) => {
                     state.gone.insert(key.as_str().to_owned());
                 }
-                (Ok(Validation::Changed(entry)), Fault::RemembersBodies) => {
+                (Ok(Validation::Modified(entry)), Fault::RemembersBodies) => {
                     state.bodies.insert(key.as_str().to_owned(), entry.clone());
                 }
-                (Err(_), Fault::OutageIsGone) => return Ok(Validation::Gone),
-                (Err(_), Fault::OutageIsUnchanged) if held.is_some() => return Ok(Validation::Unchanged),
+                (Err(_), Fault::OutageIsGone) => return Ok(Validation::NotFound),
+                (Err(_), Fault::OutageIsUnchanged) if held.is_some() => return Ok(Validation::NotModified),
                 (Err(_), Fault::RefusalIsAnOutage) => {
                     return Err(Error::new(ErrorKind::Unavailable, "told to"));
                 }
@@ -590,6 +592,10 @@ impl Origin for Shelf {
         let other = Key::parse("other").unwrap();
         let key = if self.is(Fault::EntryOfAnotherKey) { &other } else { key };
         let entry = Entry::builder(key, body).version(version.clone());
-        if self.is(Fault::NeverConfirmable) { entry.keep(Keep::Unconfirmable).build() } else { entry.build() }
+        if self.is(Fault::NeverRevalidatable) {
+            entry.storability(Storability::FreshOnly).build()
+        } else {
+            entry.build()
+        }
     }
 }

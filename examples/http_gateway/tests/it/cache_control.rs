@@ -97,7 +97,7 @@ async fn an_objects_own_age_is_obeyed() {
     }
 }
 
-/// `--max-age` is what the operator vouches for.
+/// `--max-age` is what the operator validates.
 #[tokio::test]
 async fn an_objects_own_age_makes_nothing_last_longer() {
     let world = obedient(Rule::default()).await;

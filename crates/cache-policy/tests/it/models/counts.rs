@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use cache_core::{Limits, Removal};
+use cache_core::{Limits, RemovalCause};
 use cache_policy::{Gdsf, Lfu, WTinyLfu};
 use proptest::prelude::*;
 
@@ -62,7 +62,7 @@ impl Model for LfuModel {
         let n = if lowest.clone().all(|(level, _)| level == 0) { 1 } else { usize::MAX };
         lowest.map(|(_, key)| key).take(n).collect()
     }
-    fn leave(&mut self, key: Key, _why: Removal) {
+    fn leave(&mut self, key: Key, _why: RemovalCause) {
         self.queue.remove(key);
         self.uses.remove(&key);
     }
@@ -112,9 +112,9 @@ impl Model for GdsfModel {
         let is_lowest = |object: &Object| object.priority < lowest + 0.002;
         self.held.iter().filter(|(_, object)| is_lowest(object)).map(|(key, _)| *key).collect()
     }
-    fn leave(&mut self, key: Key, why: Removal) {
+    fn leave(&mut self, key: Key, why: RemovalCause) {
         let object = self.held.remove(&key).expect("it was held");
-        if why != Removal::Removed {
+        if why != RemovalCause::Removed {
             self.clock = self.clock.max(object.priority);
         }
     }
@@ -301,7 +301,7 @@ impl Model for WTinyLfuModel {
         }
         vec![victim]
     }
-    fn leave(&mut self, key: Key, _why: Removal) {
+    fn leave(&mut self, key: Key, _why: RemovalCause) {
         if self.newcomer.take_if(|(newcomer, _)| *newcomer == key).is_none() {
             self.count_pending(key);
             self.window.remove(key);

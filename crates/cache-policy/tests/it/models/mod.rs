@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use cache_core::{Cost, EvictionPolicy, Limits, Pressure, Removal, Slot};
+use cache_core::{EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot};
 use proptest::prelude::*;
 
 use crate::world::{Slots, at};
@@ -31,7 +31,7 @@ pub(crate) trait Model {
     /// Who may leave next: one, where the paper leaves no choice.
     fn victims(&mut self) -> Vec<Key>;
 
-    fn leave(&mut self, key: Key, why: Removal);
+    fn leave(&mut self, key: Key, why: RemovalCause);
 }
 
 #[derive(Debug, Clone)]
@@ -97,8 +97,8 @@ pub(crate) fn compare<P: EvictionPolicy>(
             }
             Step::Remove(key) => {
                 if world.held.contains_key(&key) {
-                    world.remove(key, Removal::Removed);
-                    model.leave(key, Removal::Removed);
+                    world.remove(key, RemovalCause::Removed);
+                    model.leave(key, RemovalCause::Removed);
                 }
             }
         }
@@ -120,7 +120,7 @@ impl<P: EvictionPolicy> World<P> {
         self.policy.on_insert(slot, &cost(key, weight));
     }
 
-    fn remove(&mut self, key: Key, why: Removal) {
+    fn remove(&mut self, key: Key, why: RemovalCause) {
         let (slot, _) = self.held.remove(&key).expect("only what is held is removed");
         self.policy.on_remove(slot, why);
     }
@@ -134,12 +134,12 @@ impl<P: EvictionPolicy> World<P> {
         while self.held.values().map(|(_, weight)| weight).sum::<u64>() > limits.weight
             || self.held.len() as u64 > limits.entries
         {
-            let victim = self.policy.victim(at(0), Pressure::Full, &Slots::default());
+            let victim = self.policy.victim(at(0), EvictionReason::Capacity, &Slots::default());
             let victim = self.held.iter().find(|(_, (slot, _))| Some(*slot) == victim).map(|(key, _)| *key);
             let expected = model.victims();
             prop_assert!(victim.is_some_and(|key| expected.contains(&key)), "{victim:?}, not {expected:?}");
             let victim = victim.expect("just asserted");
-            let why = if newcomer == Some(victim) { Removal::Refused } else { Removal::Evicted };
+            let why = if newcomer == Some(victim) { RemovalCause::Rejected } else { RemovalCause::Evicted };
             self.remove(victim, why);
             model.leave(victim, why);
         }
@@ -147,8 +147,8 @@ impl<P: EvictionPolicy> World<P> {
     }
 }
 
-fn cost(key: Key, weight: u64) -> Cost {
-    Cost { hash: hash(key), weight, now: at(0), expires_at: None }
+fn cost(key: Key, weight: u64) -> EntryInfo {
+    EntryInfo { hash: hash(key), weight, now: at(0), expires_at: None }
 }
 
 /// Keys have low halves of their own.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use cache_core::{Limits, Removal};
+use cache_core::{Limits, RemovalCause};
 use cache_policy::{Fifo, Lru, S3Fifo, Sieve};
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ impl Model for FifoModel {
     fn victims(&mut self) -> Vec<Key> {
         self.0.first().into_iter().collect()
     }
-    fn leave(&mut self, key: Key, _why: Removal) {
+    fn leave(&mut self, key: Key, _why: RemovalCause) {
         self.0.remove(key);
     }
 }
@@ -60,7 +60,7 @@ impl Model for LruModel {
     fn victims(&mut self) -> Vec<Key> {
         self.0.first().into_iter().collect()
     }
-    fn leave(&mut self, key: Key, _why: Removal) {
+    fn leave(&mut self, key: Key, _why: RemovalCause) {
         self.0.remove(key);
     }
 }
@@ -100,7 +100,7 @@ impl Model for SieveModel {
         self.hand = object;
         object.into_iter().collect()
     }
-    fn leave(&mut self, key: Key, _why: Removal) {
+    fn leave(&mut self, key: Key, _why: RemovalCause) {
         if self.hand == Some(key) {
             self.hand = self.towards_head(key);
         }
@@ -176,9 +176,9 @@ impl Model for S3FifoModel {
             }
         }
     }
-    fn leave(&mut self, key: Key, why: Removal) {
+    fn leave(&mut self, key: Key, why: RemovalCause) {
         let held = self.small.len() + self.main.len();
-        if self.small.remove(key).is_some() && why == Removal::Evicted {
+        if self.small.remove(key).is_some() && why == RemovalCause::Evicted {
             self.ghost.push_front(key);
             self.ghost.truncate(usize::try_from(held * 9 / 10).expect("it is small"));
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorCounts, ErrorKind};
-use cache_metrics::{Source, Value, names::ORIGIN_REQUESTS, samples};
+use cache_metrics::{MetricsSource, Value, names::ORIGIN_REQUESTS, samples};
 use cache_store::CachedStore;
 use cache_testkit::{Failure, Fault, Operation};
 use futures_util::{StreamExt as _, stream};
@@ -22,7 +22,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
     get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
     assert_eq!(requests().requests(), 0, "the first block came with the head");
     get(&cached, 5..10).await.unwrap().bytes().await.unwrap();
-    assert_eq!((requests().done, requests().requests()), (1, 1));
+    assert_eq!((requests().succeeded, requests().requests()), (1, 1));
 
     store.fault(Fault::error(Failure::Unavailable).once());
     get(&cached, 10..15).await.unwrap_err();
@@ -56,7 +56,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
 async fn a_source_has_the_bytes_of_blocks_and_no_hold_on_the_store() {
     let store = with_object(12).await;
     let cached = builder(&store).name("tables").build().unwrap();
-    let source = Source::from(&cached);
+    let source = MetricsSource::from(&cached);
     assert_eq!((source.name(), cached.name()), ("tables", "tables"));
     for _ in 0..2 {
         get(&cached, 0..12).await.unwrap().bytes().await.unwrap();
@@ -145,14 +145,14 @@ async fn every_request_is_in_one_figure() {
     check("deletes");
 
     let stats = cached.stats();
-    assert_eq!((stats.puts.done, stats.puts.refused), (1, 1));
-    assert_eq!((stats.copies.done, stats.renames.done, stats.multiparts.done), (1, 1, 6));
+    assert_eq!((stats.puts.succeeded, stats.puts.refused), (1, 1));
+    assert_eq!((stats.copies.succeeded, stats.renames.succeeded, stats.multiparts.succeeded), (1, 1, 6));
     // One by folders, and one that nobody looks at is not sent.
-    assert_eq!((stats.lists.done, stats.lists.requests()), (4, 4));
-    assert_eq!((stats.bypass_requests.done, stats.bypass_requests.requests()), (0, 1));
-    assert_eq!((stats.deletes.done, stats.deletes.refused), (2, 1));
+    assert_eq!((stats.lists.succeeded, stats.lists.requests()), (4, 4));
+    assert_eq!((stats.bypass_requests.succeeded, stats.bypass_requests.requests()), (0, 1));
+    assert_eq!((stats.deletes.succeeded, stats.deletes.refused), (2, 1));
     assert_eq!((stats.put_times.count(), stats.delete_times.count()), (2, 3));
-    let exported = Source::from(&cached).snapshot().unwrap().stats.origin;
+    let exported = MetricsSource::from(&cached).snapshot().unwrap().stats.origin;
     assert_eq!((exported.puts, exported.deletes), (stats.puts, stats.deletes));
 }
 
@@ -208,7 +208,11 @@ async fn blocks_that_the_backend_does_not_keep_are_counted() {
     get(&cached, 0..40).await.unwrap().bytes().await.unwrap();
     let refused = cached.stats().blocks_refused;
     assert_eq!((refused.too_large, refused.policy, refused.backend), (8, 0, 0));
-    assert_eq!(Source::from(&cached).snapshot().unwrap().stats.refused.too_large, 8 + 1, "and the head");
+    assert_eq!(
+        MetricsSource::from(&cached).snapshot().unwrap().stats.rejected.too_large,
+        8 + 1,
+        "and the head"
+    );
 }
 
 /// It is no caller's doing.
@@ -248,6 +252,6 @@ async fn errors_of_requests_are_counted_by_kind() {
     // Those of heads are exported with them.
     store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Head).once());
     cached.head(&Path::from("other")).await.unwrap_err();
-    let exported = Source::from(&cached).snapshot().unwrap().stats.origin.errors_by_kind;
+    let exported = MetricsSource::from(&cached).snapshot().unwrap().stats.origin.errors_by_kind;
     assert_eq!(exported.of(ErrorKind::PermissionDenied), 2);
 }

@@ -257,9 +257,9 @@ async fn two_caches_on_one_backend_do_not_serve_each_other() {
 async fn two_caches_of_one_identity_serve_each_other_whatever_their_blocks() {
     let store = with_object(40).await;
     let backend = Arc::new(MapBackend::new());
-    let identity = cache_core::Identity::named("one store");
+    let identity = cache_core::Namespace::named("one store");
     let with_blocks_of = |size| {
-        let builder = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).identity(identity);
+        let builder = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).namespace(identity);
         builder.freshness(Freshness::max_age(HOUR)).block_size(size).build().unwrap()
     };
     let sizes = [4, 6, 8, 5, 40, 4];
@@ -376,6 +376,10 @@ struct Counting {
 
 #[async_trait::async_trait]
 impl Backend for Counting {
+    fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
+        None
+    }
+
     fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
         None
     }

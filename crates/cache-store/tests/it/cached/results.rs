@@ -324,7 +324,7 @@ async fn a_file_that_is_handed_on_counts_as_read() {
     assert!(matches!(answer.payload, object_store::GetResultPayload::File(..)));
     assert_eq!(answer.bytes().await.unwrap(), body(40));
     let stats = cached.stats();
-    assert_eq!((stats.reads.bypass, stats.bytes_from_origin, stats.bypass_requests.done), (1, 40, 1));
+    assert_eq!((stats.reads.bypass, stats.bytes_from_origin, stats.bypass_requests.succeeded), (1, 40, 1));
     // One that cannot be held, and one that can.
     for _ in 0..3 {
         read_all(&cached).await;
@@ -344,10 +344,10 @@ async fn a_list_counts_by_the_page() {
         CachedStore::builder(Arc::new(server.client())).backend(Arc::new(MapBackend::new())).build().unwrap();
     let n_lists = || server.count_of(Operation::List);
     assert_eq!(cached.list(None).count().await, 2500);
-    assert_eq!((n_lists(), cached.stats().lists.done, cached.stats().requests_in_flight), (3, 3, 0));
+    assert_eq!((n_lists(), cached.stats().lists.succeeded, cached.stats().requests_in_flight), (3, 3, 0));
     // No more pages than somebody wanted.
     assert_eq!(cached.list(None).take(1500).count().await, 1500);
-    assert_eq!((n_lists(), cached.stats().lists.done), (5, 5));
+    assert_eq!((n_lists(), cached.stats().lists.succeeded), (5, 5));
     assert_eq!(cached.stats().list_times.count(), 5);
 }
 

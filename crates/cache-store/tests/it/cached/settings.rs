@@ -62,6 +62,10 @@ pub(super) struct Small;
 
 #[async_trait::async_trait]
 impl Backend for Small {
+    fn get_now(&self, _: &str) -> Option<Entry> {
+        None
+    }
+
     fn peek(&self, _: &str) -> Option<Entry> {
         None
     }
@@ -71,7 +75,7 @@ impl Backend for Small {
     }
 
     async fn insert(&self, _: Entry) -> cache_core::Result<cache_core::Admission> {
-        Ok(cache_core::Admission::Refused(cache_core::Refusal::TooLarge))
+        Ok(cache_core::Admission::Rejected(cache_core::Rejection::TooLarge))
     }
 
     async fn remove(&self, _: &str) -> cache_core::Result<bool> {

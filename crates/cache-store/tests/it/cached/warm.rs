@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cache_core::Freshness;
-use cache_store::{CacheOutcome, Warmed};
+use cache_store::{CacheOutcome, WarmResult};
 use cache_testkit::{
     BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, TagFault, WaitingBackend,
 };
@@ -24,8 +24,10 @@ async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
 }
 
 /// How each object was read: the outcome, and how many bytes came from the store.
-async fn outcomes(warmed: impl futures_util::Stream<Item = Warmed>) -> BTreeMap<String, (CacheOutcome, u64)> {
-    let seen = |object: Warmed| {
+async fn outcomes(
+    warmed: impl futures_util::Stream<Item = WarmResult>,
+) -> BTreeMap<String, (CacheOutcome, u64)> {
+    let seen = |object: WarmResult| {
         let status = object.result.unwrap();
         (object.location.to_string(), (status.outcome(), status.bytes_from_origin()))
     };
@@ -126,7 +128,7 @@ async fn an_error_of_one_object_does_not_end_the_others() {
     paths.insert(1, Path::from("missing"));
     store.fault(Fault::body(BodyFault::Fails(5)).when(|request| request.location.as_ref() == "models/0"));
     let cached = lasting(&store);
-    let warmed: Vec<Warmed> = cached.warm(paths, 1).collect().await;
+    let warmed: Vec<WarmResult> = cached.warm(paths, 1).collect().await;
     let failed: Vec<_> = warmed.iter().map(|object| object.result.is_err()).collect();
     assert_eq!(failed, [true, true, false, false]);
     let missing = warmed[1].result.as_ref().unwrap_err();
@@ -137,7 +139,7 @@ async fn an_error_of_one_object_does_not_end_the_others() {
 async fn a_list_that_fails_is_told() {
     let (store, _) = with_objects(1).await;
     store.fault(Fault::error(Failure::Unavailable).on(Operation::List));
-    let warmed: Vec<Warmed> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
+    let warmed: Vec<WarmResult> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
     assert_eq!((warmed.len(), warmed[0].location.as_ref()), (1, "models"));
     assert!(warmed[0].result.is_err());
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Freshness, Key, ReadThrough, Status};
+use cache_core::{Entry, Freshness, Key, ReadThrough, Status};
 
 use super::{
     Fault, Suite,
@@ -158,8 +158,9 @@ async fn read_again(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *After `clear()` has returned nothing is shown*: a [`ReadThrough`] that is closed drops all that
-/// it held, and a new one over the same backend begins with nothing.
+/// *After `close()` has returned nothing is shown*, but for what outlives the process, without a
+/// stamp: of a [`ReadThrough`] that is closed, no entry is served by a new one over the same
+/// backend.
 ///
 /// # Errors
 ///
@@ -176,9 +177,14 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         Crowd::of(&backend)?.come(&backend, part).await?;
         match cache.close().await {
             Ok(()) => {
-                backend
-                    .shows_nothing_but(key.as_str(), None, "after `ReadThrough::close` had returned")
-                    .await?;
+                let after = "after `ReadThrough::close` had returned";
+                let shown = backend.look_up(key.as_str()).await?;
+                // What outlives the process may be read back.
+                let is_read_back = |shown: &Entry| suite.can.outlives && shown.validated_at().is_none();
+                if let Some(shown) = shown.filter(|shown| !is_read_back(shown)) {
+                    backend.shows_nothing_but(key.as_str(), None, after).await?;
+                    return Err(format!("{after}, a look-up shows {}", Shown(Some(&shown))));
+                }
             }
             Err(error) => failed(suite, "close", &error).map_or(Ok(()), Err)?,
         }

@@ -6,7 +6,7 @@ use cache_core::{Clock as _, Entry, Freshness, Moment, ReadThrough, Status};
 
 use super::{
     Fault, Suite,
-    probe::{Probe, entry, vouched},
+    probe::{Probe, entry, validated},
     walk::{Crowd, Walk},
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     conformance::{Broken, Outcome},
 };
 
-/// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or was never vouched
+/// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or was never validated
 /// for; not the next entry of a key whose last one has expired; not one that was renewed since it was inserted, which the
 /// backend is not told of: deadlines are asked of the entry.
 ///
@@ -31,9 +31,9 @@ pub async fn a_sweep_spares_what_has_not_expired(suite: &Suite) -> Result<Outcom
 
 async fn spared(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
-    let always = [vouched("for-ever", "1", 10, 5, None), entry("unvouched", "2", 10)];
-    let later = [vouched("later", "3", 10, 5, Some(100)), vouched("again", "4", 10, 50, Some(50))];
-    backend.hold(&vouched("again", "0", 10, 5, Some(50))).await?;
+    let always = [validated("for-ever", "1", 10, 5, None), entry("unvalidated", "2", 10)];
+    let later = [validated("later", "3", 10, 5, Some(100)), validated("again", "4", 10, 50, Some(50))];
+    backend.hold(&validated("again", "0", 10, 5, Some(50))).await?;
     for held in always.iter().chain(&later) {
         backend.hold(held).await?;
     }
@@ -79,7 +79,7 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
         }
         clock.advance(Duration::from_secs(90));
     }
-    let Some(shown) = backend.look_up("a").await?.filter(|shown| shown.vouched_at() == Some(clock.now()))
+    let Some(shown) = backend.look_up("a").await?.filter(|shown| shown.validated_at() == Some(clock.now()))
     else {
         // It was not held, or is read back from a medium, without a stamp.
         return Ok(());
@@ -89,7 +89,7 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
     backend.sweep(now).await?;
     let after = format!(
         "after `sweep({now:?})` of an entry that would have expired at +100s, was renewed at {:?} and expires at {:?}",
-        shown.vouched_at(),
+        shown.validated_at(),
         shown.expires_at()
     );
     backend.shows(&shown, after).await
@@ -109,7 +109,7 @@ pub async fn a_sweep_drops_what_has_expired(suite: &Suite) -> Result<Outcome, Br
 
 async fn swept(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
-    let held: Vec<Entry> = (0..20).map(|n| vouched(&format!("k/{n}"), "1", 10, n, Some(50))).collect();
+    let held: Vec<Entry> = (0..20).map(|n| validated(&format!("k/{n}"), "1", 10, n, Some(50))).collect();
     let mut n_held = 0;
     for held in &held {
         n_held += u64::from(backend.hold(held).await?);
@@ -233,7 +233,7 @@ async fn totals(suite: &Suite) -> Result<(), Fault> {
             walk.step().await?;
             let usage = walk.usage()?;
             let (arrived, left) = (walk.n_arrived, walk.n_left);
-            let counted = [usage.entries, left, usage.evicted, usage.expired, usage.refused];
+            let counted = [usage.entries, left, usage.evicted, usage.expired, usage.rejected];
             if u128::from(arrived) != counted.into_iter().map(u128::from).sum() {
                 return Err(format!(
                     "{} {arrived} entries have come and {left} were replaced, removed or cleared; expected the \

@@ -110,7 +110,7 @@ async fn replaced(suite: &Suite) -> Result<(), Fault> {
         let after = format!("after {} had returned {admission:?}", Inserting(&held));
         match admission {
             Some(Admission::Stored) => backend.shows(&held, &after).await?,
-            Some(Admission::Refused(_)) => backend.shows_nothing_but("a", None, &after).await?,
+            Some(Admission::Rejected(_)) => backend.shows_nothing_but("a", None, &after).await?,
             None => backend.shows_nothing_but("a", Some(&held), &after).await?,
         }
     }
@@ -180,7 +180,8 @@ async fn uncovered(suite: &Suite) -> Result<(), Fault> {
 }
 
 /// *A dropped future has no later effect*: what it has not done when it is dropped, it does not do behind the back of the
-/// next call. Dropped before it is polled, `remove`, `clear` and `get` have done nothing.
+/// next call. *A future that was never polled has no effect*: of `insert`, `remove`, `clear` and
+/// `get`.
 ///
 /// # Errors
 ///
@@ -216,7 +217,8 @@ async fn dropped(suite: &Suite) -> Result<(), Fault> {
             }
         }
     }
-    for call in [Call::Remove("a"), Call::Clear, Call::Get("a")] {
+    let late = entry("a", "late", 100);
+    for call in [Call::Insert(&late), Call::Remove("a"), Call::Clear, Call::Get("a")] {
         let backend = suite.open().await?;
         let held = entry("a", "held", 100);
         if backend.hold(&held).await? {

@@ -15,7 +15,8 @@ use crate::{
     random::Random,
 };
 
-/// `peek` *must not block*: it returns while other calls are half-way, whether or not anybody polls them.
+/// `get_now` and `peek` *must not block*: they return while other calls are half-way, whether or
+/// not anybody polls them.
 ///
 /// # Errors
 ///
@@ -50,8 +51,14 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
                     Poll::Pending => yield_now().await,
                 }
             }
-            let what = format!("`peek`, while `{name}` is half-way (polled {n_polls} times),");
-            suite.calls.returned(what, || drop((backend.peek("a"), backend.peek("other"))))?;
+            let during = format!("while `{name}` is half-way (polled {n_polls} times),");
+            for key in ["a", "other"] {
+                let get_now = format!("`get_now`, {during}");
+                suite.calls.returned(get_now, || drop(backend.get_now(key)))?;
+                suite.calls.returned(format!("`peek`, {during}"), || drop(backend.peek(key)))?;
+                let contains = format!("`contains`, {during}");
+                let _ = suite.calls.returned(contains, || backend.contains(key))?;
+            }
             if result.is_none() {
                 // What it returns is another rule's affair.
                 let _ = suite.calls.answered(format!("`{name}`"), || call).await?;

@@ -3,12 +3,14 @@
 //! A rule opens a backend of its own, or several, calls it as `ReadThrough` would, and looks. After each call a rule
 //! expects what the backend has declared: see [`Capabilities`].
 //!
-//! What no suite can see from outside: that `peek` reads no clock, and counts as one use of the entry. And a backend that
-//! holds nothing keeps every rule but those that want what was inserted back; see [`Capabilities::forgets`].
+//! What no suite can see from outside: that `get_now` reads no clock, and counts as one use of the
+//! entry. And a backend that holds nothing keeps every rule but those that want what was inserted
+//! back; see [`Capabilities::forgets`].
 
 mod begun;
 mod counted;
 mod gone;
+mod looks;
 mod many;
 mod probe;
 mod shown;
@@ -42,6 +44,10 @@ pub use self::{
         a_removed_entry_is_not_shown, a_replaced_entry_is_not_shown, after_a_clear_nothing_is_shown,
         an_evicted_entry_uncovers_no_older_one,
     },
+    looks::{
+        a_closed_backend_shows_no_stamp, a_peek_counts_no_use, a_peek_shows_what_is_at_hand,
+        contains_agrees_with_look_ups, what_is_stored_at_once_is_shown,
+    },
     many::{many_tasks_at_once_find_their_own, peek_does_not_block},
     shown::{
         a_look_up_shows_the_inserted_entry_itself, an_entry_comes_back_whole, each_key_shows_its_own_entry,
@@ -57,6 +63,10 @@ pub const RULES: &[Rule<Suite>] = rules![
     a_look_up_shows_the_inserted_entry_itself,
     memory_answers_in_peek_alone,
     what_outlives_the_process_comes_back_without_a_stamp,
+    a_peek_counts_no_use,
+    a_peek_shows_what_is_at_hand,
+    contains_agrees_with_look_ups,
+    what_is_stored_at_once_is_shown,
     a_removed_entry_is_not_shown,
     after_a_clear_nothing_is_shown,
     a_replaced_entry_is_not_shown,
@@ -66,6 +76,7 @@ pub const RULES: &[Rule<Suite>] = rules![
     an_entry_replaced_in_a_burst_is_not_shown,
     what_is_read_after_a_clear_is_served_again,
     what_a_closed_cache_held_is_not_shown,
+    a_closed_backend_shows_no_stamp,
     a_dropped_future_has_no_later_effect,
     a_sweep_spares_what_has_not_expired,
     a_sweep_drops_what_has_expired,
@@ -105,7 +116,8 @@ impl Capabilities {
         Self::default()
     }
 
-    /// `get` may show what `peek` did not: a disk, a remote cache. Otherwise `get` shows nothing.
+    /// `get` may show what `get_now` did not: a disk, a remote cache. Otherwise `get` shows
+    /// nothing.
     pub fn waits(mut self) -> Self {
         self.waits = true;
         self

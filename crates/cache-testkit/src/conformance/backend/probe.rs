@@ -1,6 +1,14 @@
 //! A backend, called as its contract says, whose every call is bounded and may not panic.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
@@ -14,6 +22,7 @@ pub(super) struct Probe {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) can: Capabilities,
     calls: Calls,
+    n_inserts: Arc<AtomicU64>,
 }
 
 /// A call that a rule drops half-way.
@@ -27,7 +36,7 @@ pub(super) enum Call<'a> {
 
 impl Probe {
     pub(super) fn new(backend: Arc<dyn Backend>, can: Capabilities, calls: Calls) -> Self {
-        Self { backend, can, calls }
+        Self { backend, can, calls, n_inserts: Arc::default() }
     }
 
     /// The backend itself: `Arc` would call it when polled, whatever it does when called.
@@ -38,7 +47,7 @@ impl Probe {
     /// Inserts what there is room for, and so must be stored, unless it was declared otherwise. Whether it was.
     pub(super) async fn hold(&self, entry: &Entry) -> Result<bool, Fault> {
         match self.insert(entry).await? {
-            Some(Admission::Refused(why)) if self.can.holds() => Err(format!(
+            Some(Admission::Rejected(why)) if self.can.holds() => Err(format!(
                 "{} was refused ({why:?}), though there is room for it; a backend that may do so declares \
                  `refuses`",
                 Inserting(entry)
@@ -58,7 +67,29 @@ impl Probe {
 
     /// What became of the entry; `None` for an error, after which the caller is to remove the key.
     pub(super) async fn insert_alone(&self, entry: &Entry) -> Result<Option<Admission>, Fault> {
+        // Both ways in which a caller may store.
+        if self.n_inserts.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
+            && let Ok(admission) = self.insert_now(entry)?
+        {
+            return Ok(Some(admission));
+        }
+        self.insert_later(entry).await
+    }
+
+    /// What became of the entry, by `insert`; `None` for an error.
+    pub(super) async fn insert_later(&self, entry: &Entry) -> Result<Option<Admission>, Fault> {
         self.call(Inserting(entry), || self.inner().insert(entry.clone())).await
+    }
+
+    /// What became of the entry, or `Err` where it was handed back.
+    pub(super) fn insert_now(&self, entry: &Entry) -> Result<Result<Admission, Entry>, Fault> {
+        let name = format!("`insert_now` of {}", Shown(Some(entry)));
+        match self.calls.returned(&name, || self.inner().insert_now(entry.clone()))? {
+            Err(back) if !back.is_same(entry) => {
+                Err(format!("{name} hands {} back; expected the entry that it was given", Shown(Some(&back))))
+            }
+            inserted => Ok(inserted),
+        }
     }
 
     /// Whether there was one. A backend that may fail is asked again until it does not.
@@ -70,16 +101,28 @@ impl Probe {
         self.insist("`clear()`", || self.inner().clear()).await
     }
 
+    pub(super) async fn close(&self) -> Result<(), Fault> {
+        self.insist("`close()`", || self.inner().close()).await
+    }
+
     pub(super) async fn sweep(&self, now: Moment) -> Result<(), Fault> {
         self.insist(format!("`sweep({now:?})`"), || self.inner().sweep(now)).await
     }
 
-    /// What is shown to one who looks as the contract says: at hand, and then by waiting.
+    /// What a look-up shows, made as the contract says: without waiting, and then by waiting.
     pub(super) async fn look_up(&self, key: &str) -> Result<Option<Entry>, Fault> {
-        match self.peek(key)? {
+        match self.get_now(key)? {
             None => self.get(key).await,
             shown => Ok(shown),
         }
+    }
+
+    pub(super) fn get_now(&self, key: &str) -> Result<Option<Entry>, Fault> {
+        self.calls.returned(format!("`get_now({})`", Short(key)), || self.inner().get_now(key))
+    }
+
+    pub(super) fn contains(&self, key: &str) -> Result<Option<bool>, Fault> {
+        self.calls.returned(format!("`contains({})`", Short(key)), || self.inner().contains(key))
     }
 
     pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>, Fault> {
@@ -218,22 +261,22 @@ pub(super) fn difference(one: &Entry, other: &Entry) -> Option<String> {
         differ("version", &v1, &v2)
     } else if one.attributes() != other.attributes() {
         differ("attributes", one.attributes(), other.attributes())
-    } else if one.keep() != other.keep() {
-        differ("`keep`", &one.keep(), &other.keep())
-    } else if one.identity() != other.identity() {
-        differ("identity", &one.identity(), &other.identity())
+    } else if one.storability() != other.storability() {
+        differ("`keep`", &one.storability(), &other.storability())
+    } else if one.namespace() != other.namespace() {
+        differ("identity", &one.namespace(), &other.namespace())
     } else {
         None
     }
 }
 
-/// An entry that no request has vouched for.
+/// An entry that no request has validated.
 pub(super) fn entry(key: &str, tag: &str, size: usize) -> Entry {
     built(key, tag, size, None)
 }
 
-/// An entry vouched for at `at` nanoseconds, to live for as many as `span` says.
-pub(super) fn vouched(key: &str, tag: &str, size: usize, at: u64, span: Option<u64>) -> Entry {
+/// An entry validated at `at` nanoseconds, to live for as many as `span` says.
+pub(super) fn validated(key: &str, tag: &str, size: usize, at: u64, span: Option<u64>) -> Entry {
     built(key, tag, size, Some((at, span)))
 }
 
@@ -245,7 +288,7 @@ fn built(key: &str, tag: &str, size: usize, stamp: Option<(u64, Option<u64>)>) -
     let builder = Entry::builder(&key, body).e_tag(format!("\"{tag}\""));
     match stamp {
         None => builder.build(),
-        Some((at, span)) => builder.vouched(Moment::from_nanos(at), span.map(Duration::from_nanos)).build(),
+        Some((at, span)) => builder.validated(Moment::from_nanos(at), span.map(Duration::from_nanos)).build(),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use cache_core::{Attributes, Entry, Identity, Keep, Key, Moment, Version};
+use cache_core::{Attributes, Entry, Key, Moment, Namespace, Storability, Version};
 
 use super::{
     Fault, Suite,
-    probe::{Inserting, Probe, Shown, difference, entry, vouched},
+    probe::{Inserting, Probe, Shown, difference, entry, validated},
 };
 use crate::conformance::{Broken, Outcome, Short};
 
@@ -111,22 +111,22 @@ fn odd_entries() -> Vec<Entry> {
     let built = |body: Bytes, version: Version, keep| {
         let attributes =
             Attributes::from_iter([("content-type", "text/plain"), ("metadata.owner", "\u{e9}")]);
-        let builder = Entry::builder(&key, body).version(version).attributes(attributes).keep(keep);
-        builder.identity(Some(Identity::named("conformance"))).build()
+        let builder = Entry::builder(&key, body).version(version).attributes(attributes).storability(keep);
+        builder.namespace(Some(Namespace::named("conformance"))).build()
     };
     let named = |e_tag: &str| Version { e_tag: Some(e_tag.into()), ..Version::default() };
     let dated = Some(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
     let all = Version { version: Some("7".into()), last_modified: dated, ..named("\"x\"") };
     let large = Bytes::from_iter((0..LARGE).map(|n| n.to_le_bytes()[n % 3]));
     vec![
-        built(Bytes::new(), all.clone(), Keep::Confirmable),
-        built(large, all, Keep::Confirmable),
-        built(Bytes::from_static(b"\0\xff\r\n"), named(""), Keep::Confirmable),
-        built(Bytes::from_static(b"weak"), named("W/\"x\""), Keep::Unconfirmable),
+        built(Bytes::new(), all.clone(), Storability::Revalidatable),
+        built(large, all, Storability::Revalidatable),
+        built(Bytes::from_static(b"\0\xff\r\n"), named(""), Storability::Revalidatable),
+        built(Bytes::from_static(b"weak"), named("W/\"x\""), Storability::FreshOnly),
         built(
             Bytes::from_static(b"dated"),
             Version { last_modified: dated, ..Version::default() },
-            Keep::Confirmable,
+            Storability::Revalidatable,
         ),
         Entry::builder(&key, Bytes::from_static(b"plain")).e_tag("\"x\"").build(),
     ]
@@ -145,13 +145,13 @@ pub async fn a_look_up_shows_the_inserted_entry_itself(suite: &Suite) -> Result<
 async fn itself(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
     for round in 0..8 {
-        let held = vouched("a", &format!("{round}"), 100, 5, Some(1_000_000));
+        let held = validated("a", &format!("{round}"), 100, 5, Some(1_000_000));
         if !backend.hold(&held).await? {
             continue;
         }
         for _ in 0..2 {
             let Some(shown) = backend.look_up("a").await? else { continue };
-            let is_read_back = backend.can.outlives && shown.vouched_at().is_none();
+            let is_read_back = backend.can.outlives && shown.validated_at().is_none();
             if !is_read_back && !shown.is_same(&held) {
                 return Err(format!(
                     "after {}, a look-up shows a copy of it that would not be renewed with it: expected a clone \
@@ -165,7 +165,8 @@ async fn itself(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *Memory backends answer in `peek`, and only there.* Left out for a backend that waits.
+/// *Memory backends answer in `get_now` and `peek`, and only there.* Left out for a backend that
+/// waits.
 ///
 /// # Errors
 ///
@@ -183,8 +184,8 @@ async fn at_hand(suite: &Suite) -> Result<(), Fault> {
     match backend.get("a").await? {
         None => Ok(()),
         Some(shown) => Err(format!(
-            "`get(\"a\")` shows {}; expected nothing, since `peek` has shown it. A backend whose `get` shows more \
-             than its `peek` declares `waits`",
+            "`get(\"a\")` shows {}; expected nothing, since `get_now` has shown it. A backend whose \
+             `get` shows more than its `get_now` declares `waits`",
             Shown(Some(&shown))
         )),
     }
@@ -213,8 +214,8 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
         let key = Key::parse(key).expect("it is canonical");
         let (body, version) = (entry.body().clone(), entry.version());
         let builder = Entry::builder(&key, body).version(version).attributes(entry.attributes().clone());
-        let builder = builder.identity(entry.identity());
-        *entry = builder.keep(entry.keep()).vouched(Moment::from_nanos(5), None).build();
+        let builder = builder.namespace(entry.namespace());
+        *entry = builder.storability(entry.storability()).validated(Moment::from_nanos(5), None).build();
         first.hold(entry).await?;
     }
     drop(first);
@@ -233,10 +234,10 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
         if let Some(difference) = difference(&shown, held) {
             return Err(format!("{after}, {} comes back with {difference}", Short(held.key())));
         }
-        if let Some(at) = shown.vouched_at() {
+        if let Some(at) = shown.validated_at() {
             return Err(format!(
-                "{after}, {} is shown as vouched for at {at:?}, which may be served without asking; expected \
-                 `vouched_at()` to be `None`",
+                "{after}, {} is shown as validated at {at:?}, which may be served without asking; expected \
+                 `validated_at()` to be `None`",
                 Shown(Some(&shown))
             ));
         }

@@ -6,7 +6,7 @@ use cache_core::{Entry, Moment, Usage};
 
 use super::{
     Fault, Suite,
-    probe::{Probe, entry, is_alike, vouched},
+    probe::{Probe, entry, is_alike, validated},
 };
 use crate::{conformance::Short, random::Random};
 
@@ -55,7 +55,7 @@ impl Walk {
             0..12 => return self.insert(key).await,
             12..17 => {
                 self.probe.look_up(&name).await?;
-                format!("`peek({name:?})`")
+                format!("a look-up of {name:?}")
             }
             17..20 => {
                 self.n_left += u64::from(self.probe.remove(&name).await?);
@@ -90,7 +90,7 @@ impl Walk {
         let size = usize::try_from(size).expect("a small capacity fits");
         let span = if self.random.below(3) == 0 { Some(self.random.below(20)) } else { None };
         let (name, tag) = (self.keys[key].clone(), format!("step-{}", self.n_steps));
-        let newcomer = vouched(&name, &tag, size, self.now, span);
+        let newcomer = validated(&name, &tag, size, self.now, span);
         self.n_left += u64::from(self.probe.look_up(&name).await?.is_some());
         let admission = self.probe.insert(&newcomer).await?;
         self.n_arrived += 1;
@@ -164,6 +164,15 @@ impl Crowd {
             self.come_one(backend).await?;
         }
         Ok(())
+    }
+
+    /// Inserts one more, unless all have come. Whether it did.
+    pub(super) async fn come_next(&mut self, backend: &Probe) -> Result<bool, Fault> {
+        if self.n_came == self.n {
+            return Ok(false);
+        }
+        self.come_one(backend).await?;
+        Ok(true)
     }
 
     async fn come_one(&mut self, backend: &Probe) -> Result<(), Fault> {

@@ -48,17 +48,17 @@ pub const RULES: &[Rule] = &[
 ///
 /// ```
 /// use cache_testkit::conformance::policy;
-/// # use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+/// # use cache_core::{EntryInfo, EvictionPolicy, Deadlines, Limits, Moment, EvictionReason, RemovalCause, Slot};
 /// # #[derive(Default)]
 /// # struct Newest(Vec<Slot>);
 /// # impl EvictionPolicy for Newest {
 /// #     fn for_shard(&self, _: &Limits) -> Self { Self::default() }
-/// #     fn on_insert(&mut self, slot: Slot, _: &Cost) { self.0.push(slot) }
-/// #     fn on_update(&mut self, _: Slot, _: &Cost) {}
+/// #     fn on_insert(&mut self, slot: Slot, _: &EntryInfo) { self.0.push(slot) }
+/// #     fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
 /// #     fn on_hit(&self, _: Slot) {}
 /// #     fn on_remove(&mut self, slot: Slot, _: Removal) { self.0.retain(|held| *held != slot) }
-/// #     fn victim(&mut self, _: Moment, pressure: Pressure, _: &dyn Held) -> Option<Slot> {
-/// #         self.0.last().copied().filter(|_| pressure == Pressure::Full)
+/// #     fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
+/// #         self.0.last().copied().filter(|_| pressure == EvictionReason::Capacity)
 /// #     }
 /// # }
 ///
@@ -110,7 +110,7 @@ impl Capabilities {
         Self::default()
     }
 
-    /// Under `Pressure::Expired` somebody is named as long as anybody held has expired, also if renewals moved the
+    /// Under `EvictionReason::Expired` somebody is named as long as anybody held has expired, also if renewals moved the
     /// deadline away; a deadline that was moved nearer need not be found.
     pub fn finds_expired(mut self) -> Self {
         self.finds_expired = true;

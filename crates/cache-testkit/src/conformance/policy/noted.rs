@@ -1,6 +1,6 @@
 //! A policy whose calls are noted.
 
-use cache_core::{Cost, EvictionPolicy, Held, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use crate::conformance::bounds::Calls;
 
@@ -24,15 +24,15 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
         Self::of(&self.policy, limits, &self.calls)
     }
 
-    fn on_insert(&mut self, slot: Slot, cost: &Cost) {
+    fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
         self.calls.noted("`on_insert`", || self.policy.on_insert(slot, cost));
     }
 
-    fn on_restore(&mut self, slot: Slot, cost: &Cost) {
+    fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         self.calls.noted("`on_restore`", || self.policy.on_restore(slot, cost));
     }
 
-    fn on_update(&mut self, slot: Slot, cost: &Cost) {
+    fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.calls.noted("`on_update`", || self.policy.on_update(slot, cost));
     }
 
@@ -40,14 +40,14 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
         self.policy.on_hit(slot);
     }
 
-    fn on_remove(&mut self, slot: Slot, why: Removal) {
+    fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
         self.calls.noted("`on_remove`", || self.policy.on_remove(slot, why));
     }
 
-    fn victim(&mut self, now: Moment, pressure: Pressure, held: &dyn Held) -> Option<Slot> {
+    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
         let name = match pressure {
-            Pressure::Full => "`victim` under `Pressure::Full`",
-            Pressure::Expired => "`victim` under `Pressure::Expired`",
+            EvictionReason::Capacity => "`victim` under `EvictionReason::Capacity`",
+            EvictionReason::Expired => "`victim` under `EvictionReason::Expired`",
         };
         self.calls.noted(name, || self.policy.victim(now, pressure, held))
     }

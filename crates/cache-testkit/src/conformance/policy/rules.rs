@@ -5,7 +5,7 @@ use std::{
     sync::Barrier,
 };
 
-use cache_core::{Cost, Limits, Moment, Pressure, Slot};
+use cache_core::{EntryInfo, EvictionReason, Limits, Moment, Slot};
 
 use super::{
     Fault, Slots, Suite,
@@ -28,10 +28,10 @@ pub fn a_shard_begins_empty(suite: &Suite) -> Result<Outcome, Broken> {
             slots.insert(&mut *full, None);
         }
         let mut empty = suite.for_shard(&limits);
-        for pressure in [Pressure::Full, Pressure::Expired] {
+        for pressure in [EvictionReason::Capacity, EvictionReason::Expired] {
             if let Some(slot) = empty.victim(Moment::MAX, pressure, &Slots::default()) {
                 return Err(format!(
-                    "a shard that holds nothing was asked for a victim under `Pressure::{pressure:?}`, and named slot \
+                    "a shard that holds nothing was asked for a victim under `EvictionReason::{pressure:?}`, and named slot \
                      {}; another shard of the pattern held 10 entries",
                     slot.number()
                 ));
@@ -51,7 +51,7 @@ pub fn only_slots_in_use_are_named(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("only_slots_in_use_are_named", |suite| {
         walks(suite, Way::ALL, |walk, named| match named.victim {
             Some(slot) if !walk.slots.0.contains_key(&slot) => Err(format!(
-                "{} `victim` under `Pressure::{:?}` named slot {}, which is free; in use are {:?}",
+                "{} `victim` under `EvictionReason::{:?}` named slot {}, which is free; in use are {:?}",
                 walk.after(),
                 named.pressure,
                 slot.number(),
@@ -62,7 +62,7 @@ pub fn only_slots_in_use_are_named(suite: &Suite) -> Result<Outcome, Broken> {
     })
 }
 
-/// The implementor MUST, *under `Pressure::Full`, name some slot whenever any is in use*: whatever came, was hit, got
+/// The implementor MUST, *under `EvictionReason::Capacity`, name some slot whenever any is in use*: whatever came, was hit, got
 /// another weight, or left before, until nobody is left.
 ///
 /// # Errors
@@ -74,7 +74,7 @@ pub fn somebody_is_named_while_anybody_is_held(suite: &Suite) -> Result<Outcome,
     })
 }
 
-/// The implementor MUST, *under `Pressure::Expired`, name only a slot whose deadline, asked of `held`, has passed at
+/// The implementor MUST, *under `EvictionReason::Expired`, name only a slot whose deadline, asked of `held`, has passed at
 /// `now`*: not when it was inserted, since a renewal moves it away and does not call the policy; and not that of the
 /// slot's last tenant.
 ///
@@ -84,12 +84,12 @@ pub fn somebody_is_named_while_anybody_is_held(suite: &Suite) -> Result<Outcome,
 pub fn only_what_has_expired_is_named_as_expired(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("only_what_has_expired_is_named_as_expired", |suite| {
         walks(suite, Way::ALL, |walk, named| {
-            let Some(slot) = named.victim.filter(|_| named.pressure == Pressure::Expired) else { return Ok(()) };
+            let Some(slot) = named.victim.filter(|_| named.pressure == EvictionReason::Expired) else { return Ok(()) };
             let now = Moment::from_nanos(walk.now);
             match walk.slots.0.get(&slot) {
                 Some(Some(deadline)) if *deadline <= now => Ok(()),
                 Some(deadline) => Err(format!(
-                    "{} `victim` under `Pressure::Expired` named slot {}, whose deadline is {deadline:?}; it is {now:?}",
+                    "{} `victim` under `EvictionReason::Expired` named slot {}, whose deadline is {deadline:?}; it is {now:?}",
                     walk.after(),
                     slot.number()
                 )),
@@ -100,7 +100,7 @@ pub fn only_what_has_expired_is_named_as_expired(suite: &Suite) -> Result<Outcom
     })
 }
 
-/// A policy that was declared to find what has expired names somebody under `Pressure::Expired` as long as anybody held
+/// A policy that was declared to find what has expired names somebody under `EvictionReason::Expired` as long as anybody held
 /// has expired. Left out unless declared.
 ///
 /// # Errors
@@ -112,14 +112,14 @@ pub fn what_has_expired_is_found(suite: &Suite) -> Result<Outcome, Broken> {
     }
     suite.rule("what_has_expired_is_found", |suite| {
         walks(suite, Way::ALL, |walk, named| {
-            if named.pressure == Pressure::Full || named.victim.is_some() {
+            if named.pressure == EvictionReason::Capacity || named.victim.is_some() {
                 return Ok(());
             }
             let now = Moment::from_nanos(walk.now);
             match walk.slots.0.iter().find(|(_, deadline)| deadline.is_some_and(|at| at <= now)) {
                 None => Ok(()),
                 Some((slot, deadline)) => Err(format!(
-                    "{} `victim` under `Pressure::Expired` named nobody; the deadline of slot {} is {deadline:?}",
+                    "{} `victim` under `EvictionReason::Expired` named nobody; the deadline of slot {} is {deadline:?}",
                     walk.after(),
                     slot.number()
                 )),
@@ -143,11 +143,11 @@ pub fn a_new_weight_takes_the_place_of_the_old(suite: &Suite) -> Result<Outcome,
         let mut slots = Slots::default();
         for round in 0..100 {
             let cost =
-                |weight| Cost { hash: round, weight, now: Moment::from_nanos(round), expires_at: None };
+                |weight| EntryInfo { hash: round, weight, now: Moment::from_nanos(round), expires_at: None };
             let slot = slots.insert_at(&mut *policy, &cost(if round % 2 == 0 { 1 } else { 1000 }));
             slots.update_at(&mut *policy, slot, &cost(if round % 2 == 0 { 1000 } else { 1 }));
             if round % 3 == 2 {
-                let named = slots.evict(&mut *policy, Moment::from_nanos(round), Pressure::Full);
+                let named = slots.evict(&mut *policy, Moment::from_nanos(round), EvictionReason::Capacity);
                 if named.is_none() {
                     return Err(format!(
                         "after {round} entries had been given another weight, nobody is named"
@@ -206,7 +206,7 @@ pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
                 resume_unwind(panic);
             }
             for _ in 0..10 {
-                slots.evict(&mut *policy, Moment::from_nanos(0), Pressure::Full);
+                slots.evict(&mut *policy, Moment::from_nanos(0), EvictionReason::Capacity);
             }
         }
         all_leave(&mut *policy, slots)
@@ -225,7 +225,7 @@ fn walks(suite: &Suite, way: Way, look: impl Fn(&Walk, &Named) -> Result<(), Fau
         }
         // One who is named and not held, or nobody, ends this: it is up to `look` to see it.
         loop {
-            let named = walk.ask(Pressure::Full);
+            let named = walk.ask(EvictionReason::Capacity);
             look(&walk, &named)?;
             let n_held = walk.slots.0.len();
             walk.take(&named);
@@ -238,20 +238,23 @@ fn walks(suite: &Suite, way: Way, look: impl Fn(&Walk, &Named) -> Result<(), Fau
 }
 
 fn somebody(walk: &Walk, named: &Named) -> Result<(), Fault> {
-    if named.pressure == Pressure::Expired || named.victim.is_some() || walk.slots.0.is_empty() {
+    if named.pressure == EvictionReason::Expired || named.victim.is_some() || walk.slots.0.is_empty() {
         return Ok(());
     }
     let held: Vec<_> = walk.slots.0.keys().map(|slot| slot.number()).collect();
-    Err(format!("{} `victim` under `Pressure::Full` named nobody; in use are {held:?}", walk.after()))
+    Err(format!(
+        "{} `victim` under `EvictionReason::Capacity` named nobody; in use are {held:?}",
+        walk.after()
+    ))
 }
 
 /// Asks for one after the other, until nobody is held.
 fn all_leave(policy: &mut dyn cache_core::EvictionPolicy, mut slots: Slots) -> Result<(), Fault> {
     let n = slots.0.len();
     for left in 0..n {
-        let named = policy.victim(Moment::from_nanos(0), Pressure::Full, &slots);
+        let named = policy.victim(Moment::from_nanos(0), EvictionReason::Capacity, &slots);
         match named.filter(|slot| slots.0.contains_key(slot)) {
-            Some(victim) => slots.remove(policy, victim, cache_core::Removal::Evicted),
+            Some(victim) => slots.remove(policy, victim, cache_core::RemovalCause::Evicted),
             None => {
                 return Err(format!(
                     "when {left} of {n} entries had left, one after the other, `victim` named {named:?}; expected \

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cache_core::{Cost, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
+use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot};
 
 /// The slots in use, with their deadlines: a slow model of a shard, which keeps the caller's half of the contract and is
 /// asked by the policy for deadlines.
 ///
 /// ```
-/// use cache_core::{EvictionPolicy, Moment, Pressure, Slot};
+/// use cache_core::{EvictionPolicy, Moment, EvictionReason, Slot};
 /// use cache_testkit::conformance::policy::Slots;
 ///
 /// fn first_named(policy: &mut impl EvictionPolicy) -> Option<Slot> {
@@ -16,13 +16,13 @@ use cache_core::{Cost, EvictionPolicy, Held, Moment, Pressure, Removal, Slot};
 ///     for _ in 0..3 {
 ///         slots.insert(policy, None);
 ///     }
-///     slots.evict(policy, Moment::from_nanos(0), Pressure::Full)
+///     slots.evict(policy, Moment::from_nanos(0), EvictionReason::Capacity)
 /// }
 /// ```
 #[derive(Debug, Default)]
 pub struct Slots(pub BTreeMap<Slot, Option<Moment>>);
 
-impl Held for Slots {
+impl Deadlines for Slots {
     fn expires_at(&self, slot: Slot) -> Option<Moment> {
         self.0.get(&slot).copied().flatten()
     }
@@ -52,7 +52,7 @@ impl Slots {
     }
 
     /// Puts an entry of this cost into a free slot.
-    pub fn insert_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), cost: &Cost) -> Slot {
+    pub fn insert_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), cost: &EntryInfo) -> Slot {
         let slot = self.free();
         self.0.insert(slot, cost.expires_at);
         policy.on_insert(slot, cost);
@@ -70,7 +70,7 @@ impl Slots {
     }
 
     /// Puts another entry of this cost into the slot.
-    pub fn update_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, cost: &Cost) {
+    pub fn update_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, cost: &EntryInfo) {
         self.0.insert(slot, cost.expires_at);
         policy.on_update(slot, cost);
     }
@@ -83,7 +83,7 @@ impl Slots {
     }
 
     /// Empties the slot.
-    pub fn remove(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, why: Removal) {
+    pub fn remove(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, why: RemovalCause) {
         self.0.remove(&slot);
         policy.on_remove(slot, why);
     }
@@ -93,15 +93,16 @@ impl Slots {
         &mut self,
         policy: &mut (impl EvictionPolicy + ?Sized),
         now: Moment,
-        pressure: Pressure,
+        pressure: EvictionReason,
     ) -> Option<Slot> {
         let victim = policy.victim(now, pressure, self)?;
-        let why = if pressure == Pressure::Full { Removal::Evicted } else { Removal::Expired };
+        let why =
+            if pressure == EvictionReason::Capacity { RemovalCause::Evicted } else { RemovalCause::Expired };
         self.remove(policy, victim, why);
         Some(victim)
     }
 }
 
-fn cost(expires_at: Option<Moment>) -> Cost {
-    Cost { hash: 0, weight: 1, now: Moment::from_nanos(0), expires_at }
+fn cost(expires_at: Option<Moment>) -> EntryInfo {
+    EntryInfo { hash: 0, weight: 1, now: Moment::from_nanos(0), expires_at }
 }

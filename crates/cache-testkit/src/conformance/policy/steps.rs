@@ -1,6 +1,6 @@
 //! A policy led through generated steps.
 
-use cache_core::{Cost, EvictionPolicy, Limits, Moment, Pressure, Removal, Slot};
+use cache_core::{EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
 
 use super::{Slots, Suite};
 use crate::{conformance::bounds::Calls, random::Random};
@@ -33,7 +33,7 @@ pub(super) struct Walk {
 
 /// Whom a policy named.
 pub(super) struct Named {
-    pub(super) pressure: Pressure,
+    pub(super) pressure: EvictionReason,
     pub(super) victim: Option<Slot>,
 }
 
@@ -76,27 +76,36 @@ impl Walk {
                 }
             }
             20..22 => {
-                let whys = [Removal::Removed, Removal::Evicted, Removal::Expired, Removal::Refused];
+                let whys = [
+                    RemovalCause::Removed,
+                    RemovalCause::Evicted,
+                    RemovalCause::Expired,
+                    RemovalCause::Rejected,
+                ];
                 let why = whys[self.random.index(whys.len())];
                 if let Some(slot) = self.pick() {
                     self.slots.remove(&mut *self.policy, slot, why);
                 }
             }
             22..24 => self.now += self.random.below(60),
-            24..30 => return Some(self.ask(Pressure::Full)),
-            _ => return Some(self.ask(Pressure::Expired)),
+            24..30 => return Some(self.ask(EvictionReason::Capacity)),
+            _ => return Some(self.ask(EvictionReason::Expired)),
         }
         None
     }
 
-    pub(super) fn ask(&mut self, pressure: Pressure) -> Named {
+    pub(super) fn ask(&mut self, pressure: EvictionReason) -> Named {
         let victim = self.policy.victim(Moment::from_nanos(self.now), pressure, &self.slots);
         Named { pressure, victim }
     }
 
     /// Removes whom the policy named, if he is held.
     pub(super) fn take(&mut self, named: &Named) {
-        let why = if named.pressure == Pressure::Full { Removal::Evicted } else { Removal::Expired };
+        let why = if named.pressure == EvictionReason::Capacity {
+            RemovalCause::Evicted
+        } else {
+            RemovalCause::Expired
+        };
         if let Some(slot) = named.victim.filter(|slot| self.slots.0.contains_key(slot)) {
             self.slots.remove(&mut *self.policy, slot, why);
         }
@@ -113,7 +122,7 @@ impl Walk {
         self.slots.pick(choice)
     }
 
-    fn cost(&mut self) -> Cost {
+    fn cost(&mut self) -> EntryInfo {
         let weight = match self.random.below(8) {
             0 => 0,
             1 => 5_000_000_000,
@@ -125,6 +134,6 @@ impl Walk {
             if expires { Some(Moment::from_nanos(self.now + self.random.below(200))) } else { None };
         // Some keys come again, so that what remembers them is met.
         let hash = self.random.below(40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Cost { hash, weight, now: Moment::from_nanos(self.now), expires_at }
+        EntryInfo { hash, weight, now: Moment::from_nanos(self.now), expires_at }
     }
 }

@@ -22,7 +22,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Entry, Keep, Key, Origin, PutCondition, Result, Validation, Validator};
+use cache_core::{Entry, Key, Origin, PutCondition, Result, Storability, Validation, Validator};
 use object_store::{ObjectStoreExt as _, path::Path};
 
 pub use self::{
@@ -290,7 +290,7 @@ impl Capabilities {
         Self::default()
     }
 
-    /// What was just fetched is never `Keep::Confirmable`: the origin has only weak tags, or dates that are too young.
+    /// What was just fetched is never `Storability::Revalidatable`: the origin has only weak tags, or dates that are too young.
     pub fn never_confirms(mut self) -> Self {
         self.never_confirms = true;
         self
@@ -395,7 +395,7 @@ impl Suite {
 
     /// The answer. Of an entry that cannot be confirmed nothing is sent, as the contract has it.
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Result<Validation>, Fault> {
-        let held = held.filter(|held| held.keep() == Keep::Confirmable);
+        let held = held.filter(|held| held.storability() == Storability::Revalidatable);
         if !self.can.blocks {
             return self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await;
         }
@@ -417,7 +417,7 @@ impl Suite {
     ) -> Result<Entry, Fault> {
         let answer = self.ask(key, held).await?;
         match &answer {
-            Ok(Validation::Changed(entry)) if entry.body() == body && entry.key() == key.as_str() => {
+            Ok(Validation::Modified(entry)) if entry.body() == body && entry.key() == key.as_str() => {
                 Ok(entry.clone())
             }
             _ => {
@@ -433,18 +433,18 @@ impl Suite {
     async fn is_gone(&self, key: &Key, held: Option<&Entry>, when: &str) -> Result<(), Fault> {
         let answer = self.ask(key, held).await?;
         match &answer {
-            Ok(Validation::Gone) => Ok(()),
+            Ok(Validation::NotFound) => Ok(()),
             _ => Err(unexpected(&asking(key, held), when, &answer, "`Gone`")),
         }
     }
 
     async fn is_unchanged(&self, key: &Key, held: &Entry, when: &str) -> Result<(), Fault> {
-        if held.keep() != Keep::Confirmable {
+        if held.storability() != Storability::Revalidatable {
             return Ok(());
         }
         let answer = self.ask(key, Some(held)).await?;
         match &answer {
-            Ok(Validation::Unchanged) => Ok(()),
+            Ok(Validation::NotModified) => Ok(()),
             _ => Err(unexpected(&asking(key, Some(held)), when, &answer, "`Unchanged`")),
         }
     }
@@ -467,9 +467,9 @@ fn asking(key: &Key, held: Option<&Entry>) -> String {
 
 fn unexpected(call: &str, when: &str, answer: &Result<Validation>, expected: &str) -> Fault {
     let seen = match answer {
-        Ok(Validation::Unchanged) => "`Unchanged`".to_owned(),
-        Ok(Validation::Gone) => "`Gone`".to_owned(),
-        Ok(Validation::Changed(entry)) => {
+        Ok(Validation::NotModified) => "`Unchanged`".to_owned(),
+        Ok(Validation::NotFound) => "`Gone`".to_owned(),
+        Ok(Validation::Modified(entry)) => {
             format!("`Changed` with {}, under {:?} at {:?}", text(entry.body()), entry.key(), entry.e_tag())
         }
         Err(error) => format!("an error of kind `{:?}` ({})", error.kind(), chain(error)),

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Keep, Key, Validation};
+use cache_core::{ErrorKind, Key, Storability, Validation};
 use futures_util::future::{BoxFuture, Either, select};
 use tokio::task::yield_now;
 
@@ -68,7 +68,7 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
 }
 
 /// A held entry that is current is `Unchanged`: however often it is asked about, and whatever is done to other keys.
-/// An entry that was just fetched is `Keep::Confirmable`, unless it was declared that none is.
+/// An entry that was just fetched is `Storability::Revalidatable`, unless it was declared that none is.
 ///
 /// # Errors
 ///
@@ -79,14 +79,14 @@ pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Brok
         let (key, other) = (suite.key(name, "a")?, suite.key(name, "b")?);
         suite.put(&key, "body").await?;
         let held = suite.fetch(&key, b"body", "of an object that is there").await?;
-        if held.keep() != Keep::Confirmable {
+        if held.storability() != Storability::Revalidatable {
             return if suite.can.never_confirms {
                 Ok(Outcome::LeftOut("nothing that was just fetched can be confirmed here"))
             } else {
                 Err(format!(
-                    "an entry that was just fetched is `Keep::{:?}`, and so is fetched whole whenever it is asked about; \
+                    "an entry that was just fetched is `Storability::{:?}`, and so is fetched whole whenever it is asked about; \
                      a validator that cannot help it declares `never_confirms`",
-                    held.keep()
+                    held.storability()
                 ))
             };
         }
@@ -172,7 +172,7 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
             };
             let answer = suite.calls.answered(asking(&key, None), || late).await?;
             match &answer {
-                Ok(Validation::Changed(entry)) if entry.body() == "late" => {}
+                Ok(Validation::Modified(entry)) if entry.body() == "late" => {}
                 _ => {
                     let when = "called before the object changed, and polled after it had";
                     return Err(unexpected(&asking(&key, None), when, &answer, "`Changed` with \"late\""));
@@ -211,7 +211,7 @@ pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
             if first.is_same(&second) {
                 return Err(format!("{} answered twice with handles of one entry", asking(&key, None)));
             }
-            if let Some(at) = first.vouched_at() {
+            if let Some(at) = first.validated_at() {
                 return Err(format!(
                     "{} brought an entry that is stamped already, for {at:?}",
                     asking(&key, None)
@@ -295,10 +295,10 @@ async fn changing(
     suite.put(key, old.to_owned()).await?;
     let before = suite.fetch(key, old.as_bytes(), "when the object had been written").await?;
     let held = Some(&before).filter(|_| holds);
-    let Ok(Validation::Changed(entry)) = meanwhile(Box::pin(suite.ask(key, held))).await? else {
+    let Ok(Validation::Modified(entry)) = meanwhile(Box::pin(suite.ask(key, held))).await? else {
         return Ok(());
     };
-    if entry.keep() != Keep::Confirmable {
+    if entry.storability() != Storability::Revalidatable {
         return Ok(());
     }
     if entry.version() == before.version() && entry.body() != before.body() {
@@ -312,8 +312,8 @@ async fn changing(
         ));
     }
     // Nothing changes any more.
-    let Ok(Validation::Changed(now)) = suite.ask(key, None).await? else { return Ok(()) };
-    if let Ok(Validation::Unchanged) = suite.ask(key, Some(&entry)).await?
+    let Ok(Validation::Modified(now)) = suite.ask(key, None).await? else { return Ok(()) };
+    if let Ok(Validation::NotModified) = suite.ask(key, Some(&entry)).await?
         && entry.body() != now.body()
     {
         return Err(format!(
@@ -349,7 +349,9 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
                 let body = format!("body {n_polls}");
                 suite.put(&key, body.clone()).await?;
                 let held = suite.fetch(&key, body.as_bytes(), "when the object had been written").await?;
-                for held in [None, Some(&held).filter(|held| held.keep() == Keep::Confirmable)] {
+                for held in
+                    [None, Some(&held).filter(|held| held.storability() == Storability::Revalidatable)]
+                {
                     let validator = &suite.validator;
                     suite
                         .calls

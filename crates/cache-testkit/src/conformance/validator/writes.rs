@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{ErrorKind, Keep, Key, Origin, PutCondition, Result, Validation, Version};
+use cache_core::{ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Version};
 use tokio::task::yield_now;
 
 use super::{Fault, Suite, Trouble, text};
@@ -53,10 +53,10 @@ pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcom
                 written?;
                 let entry =
                     origin.entry_of_put(&key, own.clone().into(), &succeeds(version?, &key, "Always")?);
-                if entry.keep() != Keep::Confirmable {
+                if entry.storability() != Storability::Revalidatable {
                     continue;
                 }
-                if let Ok(Validation::Unchanged) = suite.ask(&key, Some(&entry)).await? {
+                if let Ok(Validation::NotModified) = suite.ask(&key, Some(&entry)).await? {
                     suite
                         .fetch(
                             &key,

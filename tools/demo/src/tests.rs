@@ -44,7 +44,7 @@ fn figures(secs: f64, n: u64) -> Figures {
         stats.bytes_from_cache = seen.bytes_of_hits;
         (stats.origin.unchanged, stats.origin.changed) = (9 * n + more, 11 * n + 2 * more);
         (stats.origin.gone, stats.origin.failed) = (n + more, 3 * n + more);
-        stats.origin.puts.done = more;
+        stats.origin.puts.succeeded = more;
         stats.bytes_from_origin = (11 * n + 2 * more) * 10_000;
         NodeFigures { seen, stats }
     };
@@ -257,7 +257,7 @@ fn the_picture_is_a_small_svg_with_the_figures() {
 /// After a change of the view: `cargo xtask demo --plain --seconds 12 --svg docs/demo.svg`.
 #[test]
 fn the_picture_in_the_documentation_was_drawn_by_this() {
-    let svg = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/demo.svg")).unwrap();
+    let svg = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/demo.svg")).unwrap();
     let head = |svg: &str| svg.split_once("</style>").unwrap().0.to_owned();
     assert_eq!(head(&svg), head(&picture(&film())));
     let n = accounts::count(film().now());

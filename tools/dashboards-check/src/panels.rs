@@ -1,59 +1,70 @@
-//! Whether the panels' arithmetic is right: what they give for caches of which it is known what they should.
+//! A test for `promtool test rules` that evaluates every query of the dashboard: once over the series
+//! that a cache exports, where each must give a result, and once over [`CASES`], where results are known.
 
 use serde_json::{Value, json};
 
-use crate::dashboard::{Chosen, Dashboard, filled_in};
+use crate::{
+    Result,
+    dashboard::{Dashboard, Query},
+};
 
-/// A cache that has done the same in each minute, and what panels must give for it.
+/// A cache that does the same in each minute, and the results of queries over it.
 struct Case {
     name: &'static str,
-    /// What a counter counts in each minute, or the value of a gauge.
+    /// What is added to a counter in each minute, or the value of a gauge.
     series: &'static [(&'static str, u32)],
-    /// The panel, the letter of its query, and what it gives.
+    /// The panel, the letter of its query, and the result.
     expected: &'static [(&'static str, &'static str, Values)],
 }
 
 /// Values by their labels.
 type Values = &'static [(&'static str, f64)];
 
-/// For `promtool test rules`: a file that has Prometheus compute what the panels of `dashboard` ask. JSON is YAML.
-///
-/// # Errors
-///
-/// A panel that is not there, or asks for what does not stand in it.
-pub(crate) fn tests(dashboard: &Dashboard) -> Result<String, String> {
-    let tests: Vec<_> = CASES.iter().map(|case| test(case, dashboard)).collect::<Result<_, _>>()?;
+/// Returns the test file as JSON, which is YAML too. `exported` is in Prometheus' text format.
+pub(crate) fn tests(dashboard: &Dashboard, exported: &str) -> Result<String> {
+    let queries = dashboard.queries();
+    let mut tests = vec![all(&queries, exported)];
+    for case in CASES {
+        tests.push(test(case, &queries)?);
+    }
     Ok(json!({"evaluation_interval": "1m", "tests": tests}).to_string())
 }
 
-/// How many queries are computed.
-pub(crate) fn n_queries() -> usize {
-    CASES.iter().map(|case| case.expected.len()).sum()
+/// Every query gives at least one series once all exported series have risen.
+fn all(queries: &[Query], exported: &str) -> Value {
+    let samples = exported.lines().filter(|line| !line.starts_with('#'));
+    let series = samples.filter_map(|sample| sample.rsplit_once("} ")).map(|(series, _)| {
+        let series = format!("{series},job=\"shop\",instance=\"a\"}}");
+        json!({"series": series, "values": format!("0+60x{MINUTES}")})
+    });
+    let computed = queries
+        .iter()
+        .map(|Query { expression, .. }| evaluated(&format!("count({expression}) > bool 0"), &[("", 1.0)]));
+    json!({
+        "name": "each query has a result over what a cache exports",
+        "interval": "1m",
+        "input_series": series.collect::<Vec<_>>(),
+        "promql_expr_test": computed.collect::<Vec<_>>(),
+    })
 }
 
-fn test(case: &Case, dashboard: &Dashboard) -> Result<Value, String> {
+fn test(case: &Case, queries: &[Query]) -> Result<Value> {
     let series = |(name, value): &(&str, u32)| {
-        // Of a histogram each bucket is a counter.
-        let is_counter = ["_total", "_bucket", "_seconds_sum"].iter().any(|part| name.contains(part));
-        let values = if is_counter { format!("0+{value}x{MINUTES}") } else { format!("{value}x{MINUTES}") };
-        let labels = name.split_once('{').map_or("", |(_, labels)| labels.trim_end_matches('}'));
-        let name = name.split('{').next().unwrap_or(name);
-        json!({"series": format!("{name}{{job=\"shop\",cache_name=\"images\",{labels}}}"), "values": values})
+        // Each bucket of a histogram is a counter.
+        let is_counter = ["_total", "_bucket", "_sum"].iter().any(|part| name.contains(part));
+        let start = if is_counter { "0+" } else { "" };
+        let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
+        json!({
+            "series": format!("{name}{{job=\"shop\",cache_name=\"images\",{labels}"),
+            "values": format!("{start}{value}x{MINUTES}"),
+        })
     };
     let mut computed = Vec::new();
     for (panel, letter, values) in case.expected {
-        let queries = dashboard.queries().into_iter();
-        let query = queries.into_iter().find(|query| query.panel == *panel && query.letter == *letter);
-        let query = query.ok_or_else(|| format!("there is no panel {panel:?} with a query {letter}"))?;
-        let expression = filled_in(&query.expression, &chosen())?;
-        let sample =
-            |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
-        computed.push(json!({
-            // The last bits of a sum are not what is meant.
-            "expr": format!("round({expression}, 0.001)"),
-            "eval_time": format!("{MINUTES}m"),
-            "exp_samples": values.iter().map(sample).collect::<Vec<_>>(),
-        }));
+        let query = queries.iter().find(|query| query.title == *panel && query.letter == *letter);
+        let query = query.ok_or_else(|| format!("no panel {panel:?} with a query {letter}"))?;
+        // The last bits of a sum depend on its order.
+        computed.push(evaluated(&format!("round({}, 0.001)", query.expression), values));
     }
     Ok(json!({
         "name": case.name,
@@ -63,27 +74,21 @@ fn test(case: &Case, dashboard: &Dashboard) -> Result<Value, String> {
     }))
 }
 
-/// Half an hour, and prices at which a request for a read costs 1 USD, a put 10, and a byte 2.
-fn chosen() -> Chosen {
-    let chosen = [
-        ("job", "shop"),
-        ("cache_name", "images"),
-        // Those without one, too.
-        ("instance", ".*"),
-        ("__range", "30m"),
-        ("__rate_interval", "5m"),
-        ("price_get", "1000"),
-        ("price_put", "10000"),
-        ("price_gb", "2147483648"),
-    ];
-    chosen.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+/// `expression` at the end of the series has exactly `values`.
+fn evaluated(expression: &str, values: &[(&str, f64)]) -> Value {
+    let sample = |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
+    json!({
+        "expr": expression,
+        "eval_time": format!("{MINUTES}m"),
+        "exp_samples": values.iter().map(sample).collect::<Vec<_>>(),
+    })
 }
 
 const MINUTES: u32 = 60;
 
 const CASES: &[Case] = &[
     Case {
-        name: "each read is confirmed by the store: bytes are saved, and no request",
+        name: "each read is revalidated with a 304: bytes are saved, requests are not",
         series: &[
             (r#"object_cache_requests_total{result="revalidated"}"#, 60),
             (r#"object_cache_requests_total{result="fetched"}"#, 0),
@@ -96,12 +101,12 @@ const CASES: &[Case] = &[
             ("Requests saved", "A", &[("", 0.0)]),
             ("Bytes saved", "A", &[("", 180_000.0)]),
             ("Money saved", "A", &[("", 360_000.0)]),
-            ("Requests by reads", "C", &[("", 0.0)]),
+            ("Requests for reads", "C", &[("", 0.0)]),
             ("Bytes by source", "A", &[(r#"source="cache""#, 100.0), (r#"source="origin""#, 0.0)]),
         ],
     },
     Case {
-        name: "most reads ask nobody; a missing object costs a request with and without a cache; blocks are requests",
+        name: "most reads need no request; a missing object costs one with and without a cache; blocks cost requests",
         series: &[
             (r#"object_cache_requests_total{result="fresh"}"#, 1800),
             (r#"object_cache_requests_total{result="stale"}"#, 60),
@@ -126,11 +131,11 @@ const CASES: &[Case] = &[
             ("Money saved", "A", &[("", 48_000.0 + 36_000.0)]),
             ("Money per hour", "A", &[("", 96_000.0 + 72_000.0)]),
             ("Money per hour", "B", &[("", 72_000.0 + 18_000.0 + 108_000.0)]),
-            ("Reads that failed", "A", &[("", 0.007)]),
+            ("Failed reads", "A", &[("", 0.007)]),
         ],
     },
     Case {
-        name: "copies are renewed more often than they are read: less than nothing is saved",
+        name: "entries are renewed more often than they are read: the saving is negative",
         series: &[
             (r#"object_cache_requests_total{result="stale"}"#, 60),
             (r#"object_cache_origin_requests_total{op="read",outcome="unchanged"}"#, 180),
@@ -139,11 +144,11 @@ const CASES: &[Case] = &[
         expected: &[
             ("Requests saved", "A", &[("", -3600.0)]),
             ("Money saved", "A", &[("", -3600.0)]),
-            ("Requests by reads", "C", &[("", -2.0)]),
+            ("Requests for reads", "C", &[("", -2.0)]),
         ],
     },
     Case {
-        name: "what is held, and how long",
+        name: "size, entries, and how long they stay",
         series: &[
             ("object_cache_size_bytes", 750),
             ("object_cache_capacity_bytes", 1000),
@@ -153,13 +158,13 @@ const CASES: &[Case] = &[
             (r#"object_cache_evictions_total{reason="expired"}"#, 600),
         ],
         expected: &[
-            ("Memory fill", "A", &[("", 0.75)]),
-            ("Copies held", "A", &[(r#"cache_name="images""#, 600.0)]),
-            ("How long a copy lasts", "A", &[(r#"cache_name="images""#, 300.0)]),
+            ("Memory used", "A", &[("", 0.75)]),
+            ("Entries", "A", &[(r#"cache_name="images""#, 600.0)]),
+            ("Average lifetime of an entry", "A", &[(r#"cache_name="images""#, 300.0)]),
         ],
     },
     Case {
-        name: "no read: no ratio, rather than none of nothing",
+        name: "without reads there is no ratio",
         series: &[
             (r#"object_cache_requests_total{result="fresh"}"#, 0),
             (r#"object_cache_requests_total{result="fetched"}"#, 0),
@@ -169,12 +174,12 @@ const CASES: &[Case] = &[
         expected: &[
             ("Hit ratio", "A", &[]),
             ("Hit ratio over time", "A", &[]),
-            ("Reads that failed", "A", &[]),
-            ("Memory fill", "A", &[]),
+            ("Failed reads", "A", &[]),
+            ("Memory used", "A", &[]),
         ],
     },
     Case {
-        name: "blocks have a ratio of their own, and one of none is none",
+        name: "blocks have a hit ratio of their own",
         series: &[
             (r#"object_cache_blocks_total{result="hit"}"#, 90),
             (r#"object_cache_blocks_total{result="miss"}"#, 30),
@@ -187,14 +192,14 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "no block was wanted, and nothing may be held",
+        name: "no reads of blocks, and a capacity of zero",
         series: &[
             (r#"object_cache_blocks_total{result="hit"}"#, 0),
             (r#"object_cache_blocks_total{result="miss"}"#, 0),
             ("object_cache_size_bytes", 0),
             ("object_cache_capacity_bytes", 0),
         ],
-        expected: &[("Hit ratio of blocks", "A", &[]), ("Memory fill", "A", &[])],
+        expected: &[("Hit ratio of blocks", "A", &[]), ("Memory used", "A", &[])],
     },
     Case {
         name: "one bad instance of two",
@@ -210,16 +215,16 @@ const CASES: &[Case] = &[
             (r#"object_cache_queue_duration_seconds_sum{instance="b"}"#, 120),
         ],
         expected: &[
-            ("Reads that failed", "A", &[("", 0.45)]),
-            ("Reads that failed, by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
+            ("Failed reads", "A", &[("", 0.45)]),
+            ("Failed reads by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
             ("Reads by instance", "A", &[(r#"instance="a""#, 1.0), (r#"instance="b""#, 1.0)]),
             ("Errors by kind", "A", &[(r#"kind="permission_denied""#, 0.9)]),
             ("Caches by version", "A", &[(r#"version="1""#, 1.0), (r#"version="2""#, 1.0)]),
-            ("Requests that wait for their turn", "A", &[(r#"cache_name="images""#, 2.0)]),
+            ("Requests waiting for a permit", "A", &[(r#"cache_name="images""#, 2.0)]),
         ],
     },
     Case {
-        name: "half of the answers within 1 s, the others within 2 s",
+        name: "half of the responses within 1 s, the others within 2 s",
         series: &[
             (r#"object_cache_origin_duration_seconds_bucket{op="read",le="1"}"#, 50),
             (r#"object_cache_origin_duration_seconds_bucket{op="read",le="2"}"#, 100),
@@ -228,10 +233,10 @@ const CASES: &[Case] = &[
             (r#"object_cache_age_seconds_bucket{le="+Inf"}"#, 100),
         ],
         expected: &[
-            ("Time to answer", "A", &[(r#"op="read""#, 1.0)]),
-            ("Time to answer", "B", &[(r#"op="read""#, 1.98)]),
-            ("Age of served copies", "A", &[("", 0.5)]),
-            ("Age of served copies", "B", &[("", 0.99)]),
+            ("Latency of the store", "A", &[(r#"op="read""#, 1.0)]),
+            ("Latency of the store", "B", &[(r#"op="read""#, 1.98)]),
+            ("Age of served entries", "A", &[("", 0.5)]),
+            ("Age of served entries", "B", &[("", 0.99)]),
         ],
     },
 ];

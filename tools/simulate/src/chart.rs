@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::{
     html::escaped,
+    replay::BELADY,
     row::Row,
     setting::Unit,
-    simulate::BELADY,
     summary::is_peer,
     table::{amount, count, pairs},
 };

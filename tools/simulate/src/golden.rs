@@ -1,6 +1,6 @@
 //! Tables and charts against what they looked like when somebody last looked at them.
 //!
-//! After a change that is meant: `MEASURE_BLESS=1 cargo test -p measure`, and look at the files again.
+//! After a change that is meant: `SIMULATE_BLESS=1 cargo test -p simulate`, and look at the files again.
 
 use std::{env, fs, path::Path};
 
@@ -34,7 +34,7 @@ fn rows() -> Vec<Row> {
 #[track_caller]
 fn check(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
-    if env::var_os("MEASURE_BLESS").is_some() {
+    if env::var_os("SIMULATE_BLESS").is_some() {
         fs::write(&path, text).unwrap();
     }
     let golden = fs::read_to_string(&path).unwrap_or_default();

@@ -12,9 +12,9 @@
 use std::fmt;
 
 use crate::{
+    replay::BELADY,
     row::Row,
     setting::Unit,
-    simulate::BELADY,
     table::{Table, amount, groups, pairs},
 };
 

@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     Result,
     output::{target_folder, write},
+    replay::ROWS_FILE,
     row::Row,
-    simulate::ROWS_FILE,
     table::pairs,
 };
 use instructions::Instructions;

@@ -16,8 +16,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Cost, Entry, EvictionPolicy, Held, Key, Limits, Moment, Pressure, Removal, Slot};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Saving, Sieve, WTinyLfu};
+use cache_core::{
+    Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Key, Limits, Moment, RemovalCause,
+    Slot,
+};
+use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, Objective, S3Fifo, Sieve, WTinyLfu};
 use futures_util::FutureExt;
 
 use crate::{
@@ -44,7 +47,10 @@ pub struct Subject {
 /// The policies of this project.
 pub const OURS: &[Subject] = &[
     Subject { name: "default", build: |setting| ours(Adaptive::new(), setting) },
-    Subject { name: "default-bytes", build: |setting| ours(Adaptive::new().saving(Saving::Bytes), setting) },
+    Subject {
+        name: "default-bytes",
+        build: |setting| ours(Adaptive::new().optimize_for(Objective::ByteHitRatio), setting),
+    },
     Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
     Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
     Subject { name: "lfu", build: |setting| ours(Lfu::new(), setting) },
@@ -84,11 +90,11 @@ impl<P: EvictionPolicy> Cache for InBackend<P> {
         self.key.clear();
         // All keys are of one length, so that all entries weigh the same.
         write!(self.key, "{object:08x}").expect("a string can be written to");
-        if self.backend.peek(&self.key).is_some() {
+        if self.backend.get_now(&self.key).is_some() {
             return true;
         }
         let key = Key::parse(&self.key).expect("made of hexadecimal digits");
-        let entry = Entry::builder(&key, Bytes::new()).vouched(moment(self.n_requests), None).build();
+        let entry = Entry::builder(&key, Bytes::new()).validated(moment(self.n_requests), None).build();
         let admission = self.backend.insert(entry).now_or_never();
         let _ = admission.expect("a memory backend answers at once").expect("it has no errors");
         false
@@ -136,12 +142,12 @@ impl<P: EvictionPolicy> Alone<P> {
         self.places[slot.index()] = Some((object, weight));
         self.slots[object as usize] = Some(slot);
         self.weight += weight;
-        let cost = Cost { hash: self.hasher.hash_one(object), weight, now, expires_at: None };
+        let cost = EntryInfo { hash: self.hasher.hash_one(object), weight, now, expires_at: None };
         self.policy.on_insert(slot, &cost);
         while self.weight > self.setting.capacity {
-            let victim = self.policy.victim(now, Pressure::Full, &NothingExpires);
+            let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);
             let victim = victim.expect("a policy names somebody while anybody is there");
-            let why = if victim == slot { Removal::Refused } else { Removal::Evicted };
+            let why = if victim == slot { RemovalCause::Rejected } else { RemovalCause::Evicted };
             let (object, weight) = self.places[victim.index()].take().expect("and only who is there");
             self.slots[object as usize] = None;
             self.free.push(victim);
@@ -172,7 +178,7 @@ impl<P: EvictionPolicy> Cache for Alone<P> {
 
 struct NothingExpires;
 
-impl Held for NothingExpires {
+impl Deadlines for NothingExpires {
     fn expires_at(&self, _slot: Slot) -> Option<Moment> {
         None
     }
