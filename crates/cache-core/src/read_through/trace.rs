@@ -227,6 +227,6 @@ mod off {
 
         pub(crate) fn stale(&self, _: &str, _: &str, _: Duration, _: Option<&Error>, _: Moment) {}
 
-        pub(crate) fn refused(&self, _: &str, _: &str, _: usize, _: Option<Refusal>, _: Moment) {}
+        pub(crate) fn refused(&self, _: &str, _: &str, _: usize, _: Option<Rejection>, _: Moment) {}
     }
 }
