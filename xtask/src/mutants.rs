@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const USAGE: &str = "\
 cargo xtask mutants [--seeds N] [NAME…]  put each of a list of faults into a copy of the code, and count how many
                                          schedules the simulation needs to find it, or say which test does;
-                                         tables for RELIABILITY.md
+                                         tables for docs/reliability.md
 cargo xtask mutants --list               say what they are";
 
 /// A fault.

@@ -7,6 +7,7 @@
 //!
 //! This crate knows no object store. Most users want `cache-facade`, which assembles everything.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attributes;
 mod backend;
@@ -54,3 +55,8 @@ pub use crate::{
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

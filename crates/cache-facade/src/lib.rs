@@ -78,6 +78,7 @@
 //!   object_store 0.13. Brings that version.
 //! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or a body is not kept.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod cache;
@@ -119,7 +120,7 @@ pub use crate::{
     watch::Watch,
 };
 
-/// The code in the project's README compiles and runs.
+/// The code in the crate's README compiles and runs.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

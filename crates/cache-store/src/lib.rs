@@ -36,6 +36,7 @@
 //!
 //! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attributes;
 mod body;
@@ -66,3 +67,8 @@ pub use crate::{
     strength::ValidatorStrength,
     validator::EtagValidator,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
