@@ -180,7 +180,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let open = || -> Result<ObjectCache, Box<dyn Error>> {
         let cache = ObjectCache::builder(Arc::new(store.clone()));
         // The same name in every process, so that the next one may serve these entries.
-        let cache = cache.namespace("an example's store as reader");
+        let cache = cache.namespace(cache_facade::Namespace::named("an example's store as reader"));
         Ok(cache.backend(Arc::new(Files::open(folder.path())?)).build()?)
     };
     let first = open()?;
