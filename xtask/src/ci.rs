@@ -58,7 +58,8 @@ const STEPS: &[Step] = &[
         about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
         run: simulate_nodes::check,
     },
-    Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
+    Step { name: "lean", about: "those tests build neither the benchmarks nor a peer", run: lean::check },
+    Step { name: "benches", about: "tests of the benchmarks' library", run: benches },
     Step {
         name: "examples",
         about: "every example runs, and the demo; each asserts what it prints",
@@ -92,6 +93,10 @@ fn docs() -> Result<()> {
 
 fn test() -> Result<()> {
     sh(&mut cargo("test --workspace --locked"))
+}
+
+fn benches() -> Result<()> {
+    sh(&mut cargo("test --package benches --lib --locked"))
 }
 
 fn model() -> Result<()> {

@@ -6,12 +6,13 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
-use crate::shell::{Result, cargo, command, output};
+use crate::shell::{Result, built, command, output};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask instructions [--json FILE] [--runs N] [--tracing] [WORD…]    count the instructions of the hot loops, with
@@ -25,8 +26,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         println!("instructions: skipped, valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     }
-    let loops = build(options.has_tracing)?;
-    let pairs = output(&mut Command::new(&loops))?;
+    let features = if options.has_tracing { " --features tracing" } else { "" };
+    let mut loops =
+        built(&format!("build --profile bench --package benches --bin loops --locked{features}"))?;
+    let pairs = output(&mut loops)?;
     let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
     let is_known = |word: &&String| pairs.iter().any(|(name, subject)| word == name || word == subject);
     if let Some(word) = options.only.iter().find(|word| !is_known(word)) {
@@ -36,7 +39,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for (name, subject) in pairs.into_iter().filter(|pair| options.wants(*pair)) {
         let mut counts = Vec::new();
         for _ in 0..options.runs {
-            counts.push(instructions(&loops, name, subject)?);
+            counts.push(instructions(loops.get_program(), name, subject)?);
         }
         let row = Row { name: name.to_owned(), subject: subject.to_owned(), per_op: middle(counts) };
         eprintln!("{name} {subject}: {:.1}", row.per_op);
@@ -132,25 +135,8 @@ const LIMITS: [Limits; 4] = [
     },
 ];
 
-/// Builds the loops as `cargo bench` would. Their program.
-fn build(has_tracing: bool) -> Result<PathBuf> {
-    let features = if has_tracing { " --features tracing" } else { "" };
-    let args = format!(
-        "bench --package benches --bench loops{features} --no-run --quiet --locked --message-format json"
-    );
-    let messages = output(&mut cargo(&args))?;
-    let program = messages.lines().filter(|line| line.contains(r#""name":"loops""#)).find_map(executable);
-    Ok(program.ok_or("cargo did not say where it built the loops")?.into())
-}
-
-/// The program that a message of cargo's names.
-fn executable(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once(r#""executable":""#)?;
-    Some(rest.split_once('"')?.0.replace(r"\\", r"\"))
-}
-
 /// What one operation executes.
-fn instructions(loops: &PathBuf, name: &str, subject: &str) -> Result<f64> {
+fn instructions(loops: &OsStr, name: &str, subject: &str) -> Result<f64> {
     let ops = LIMITS.iter().find(|limits| limits.name == name).map_or(OPS, |limits| limits.ops);
     let count = |ops: u64| -> Result<u64> {
         let mut valgrind = command("valgrind");
@@ -221,14 +207,6 @@ mod tests {
         let said = "==7== Events    : Ir\n==7== Collected : 5123456\n==7==\n==7== I   refs:      5,123,456\n";
         assert_eq!(collected(said), Some(5_123_456));
         assert_eq!(collected("==7== nothing"), None);
-    }
-
-    #[test]
-    fn the_program_is_found_in_cargos_message() {
-        let message =
-            r#"{"target":{"name":"loops"},"filenames":["x"],"executable":"/t/release/deps/loops-1"}"#;
-        assert_eq!(executable(message).as_deref(), Some("/t/release/deps/loops-1"));
-        assert_eq!(executable(r#"{"executable":null}"#), None);
     }
 
     #[test]

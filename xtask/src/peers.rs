@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: ours and its peers through the same races.
+//! `cargo xtask peers`: this cache and its peers through the same races.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ cargo xtask peers                        run races through this cache and others
                                          cache loses one";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("bench --package benches --bench peers --no-run", args)
+    build_and_run("build --profile bench --package benches --bin peers", args)
 }
