@@ -1,5 +1,5 @@
-//! Everything that is timed, in one program: to link a target for each group would take ten times as
-//! long.
+//! Everything that is timed, in one program: to link a target for each group would take ten times
+//! as long.
 //!
 //! `cargo bench` runs all groups; `cargo bench --bench caches -- hits` only that one, and likewise
 //! `hits/1k` and `hits/1k keys, 1 thread/ours`. For each case a table of ratios is measured first,
@@ -71,12 +71,12 @@ fn measure(group: &Group, filter: Option<&str>, mut criterion: Option<&mut Crite
             continue;
         }
         let (compared, ready) = compare(&case);
-        rows.extend(compared.into_iter().zip(&ready).map(|(row, subject)| {
-            match subject.figure() {
+        rows.extend(compared.into_iter().zip(&ready).map(
+            |(row, subject)| match subject.figure() {
                 0.0 => row,
                 figure => Row { note: (group.note)(figure), ..row },
-            }
-        }));
+            },
+        ));
         let Some(criterion) = &mut criterion else { continue };
         let mut timed = criterion.benchmark_group(name);
         for subject in &ready {

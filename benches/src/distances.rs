@@ -1,7 +1,7 @@
 //! The cost of a read by the size of the object and the distance of the store: whole objects over
-//! the S3 protocol on the loopback interface, cold and warm, without a cache, through moka and foyer
-//! as they are put in front of a store by hand (whole objects, never validated), and through ours.
-//! And the size from which validating a copy is cheaper than getting the object again.
+//! the S3 protocol on the loopback interface, cold and warm, without a cache, through moka and
+//! foyer as they are put in front of a store by hand (whole objects, never validated), and through
+//! ours. And the size from which validating a copy is cheaper than getting the object again.
 
 use std::{sync::Arc, time::Duration};
 

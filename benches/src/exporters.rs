@@ -1,6 +1,6 @@
 //! The cost of exporting metrics: fresh hits of a cache without an exporter, and of one that each
-//! exporter scrapes ten times a second; and a scrape of a hundred caches. With the feature `tracing`
-//! too: compiled in and without a subscriber, it should cost nothing.
+//! exporter scrapes ten times a second; and a scrape of a hundred caches. With the feature
+//! `tracing` too: compiled in and without a subscriber, it should cost nothing.
 
 use std::{
     hint::black_box,
@@ -25,8 +25,8 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
-        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality, data::ResourceMetrics,
-        reader::MetricReader,
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
+        data::ResourceMetrics, reader::MetricReader,
     },
 };
 use tokio::runtime::Runtime;

@@ -56,8 +56,8 @@ pub fn mix() -> Cases {
     })
 }
 
-/// The cost of freshness: reads through the whole cache that need no request, over look-ups of peers
-/// that do not know whether their entries are fresh.
+/// The cost of freshness: reads through the whole cache that need no request, over look-ups of
+/// peers that do not know whether their entries are fresh.
 pub fn fresh() -> Cases {
     let sizes = [("1k keys", 1_000), ("100k keys", 100_000)];
     Box::new([1, 2].into_iter().flat_map(move |threads| {
@@ -122,8 +122,8 @@ pub fn burst() -> Cases {
     }))
 }
 
-/// The saving of `get_decoded`: a JSON document of 4 KiB, parsed once for its version, over one that
-/// is parsed at each read.
+/// The saving of `get_decoded`: a JSON document of 4 KiB, parsed once for its version, over one
+/// that is parsed at each read.
 pub fn decoded() -> Cases {
     one(|| Case::new("JSON of 4 KiB", "ours:parse", (2_000, 20), documents::subjects()))
 }

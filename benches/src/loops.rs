@@ -11,8 +11,8 @@ pub struct Loop {
     /// The name.
     pub name: &'static str,
     subjects: fn() -> Vec<Subject>,
-    /// How many times a subject is set up; each does its share of the operations. Tables have random
-    /// hash keys, so that no two are alike.
+    /// How many times a subject is set up; each does its share of the operations. Tables have
+    /// random hash keys, so that no two are alike.
     n_tables: u64,
 }
 

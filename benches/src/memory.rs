@@ -39,8 +39,12 @@ pub fn run(in_use: InUse) {
     publish("memory", &rows);
 }
 
-const CASES: [(&str, usize, usize); 4] =
-    [("10^4", 10_000, 100), ("10^5", 100_000, 100), ("10^6", 1_000_000, 100), ("10^5", 100_000, 4096)];
+const CASES: [(&str, usize, usize); 4] = [
+    ("10^4", 10_000, 100),
+    ("10^5", 100_000, 100),
+    ("10^6", 1_000_000, 100),
+    ("10^5", 100_000, 4096),
+];
 
 fn entry(subject: &Subject, case: &str, work: &Fill, in_use: InUse) -> Row {
     let n = work.workload.keys().len() as f64;

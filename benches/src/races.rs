@@ -263,8 +263,8 @@ fn ours(origin: Arc<GatedOrigin>, entries: Entries) -> ObjectCache {
 }
 
 /// The sketch in the documentation of object_store 0.14 under "Conditional Fetch", for one key. It
-/// takes `&mut self` there, so several readers need a lock around it; and it keeps an object's first
-/// ETag when the object changes, as there.
+/// takes `&mut self` there, so several readers need a lock around it; and it keeps an object's
+/// first ETag when the object changes, as there.
 struct Sketch {
     entry: Mutex<Option<(Bytes, String)>>,
     origin: Arc<GatedOrigin>,

@@ -1,12 +1,12 @@
 //! Runs subjects in turn, and prints and writes the table of their best rounds.
 //!
-//! [`publish`] writes `target/ratios/GROUP.json`: an array of flat objects, one a line, one for each
-//! subject of each case. All fields are always present:
+//! [`publish`] writes `target/ratios/GROUP.json`: an array of flat objects, one a line, one for
+//! each subject of each case. All fields are always present:
 //!
 //! ```json
 //! [
-//! {"group":"hits","case":"1k keys, 1 thread","subject":"ours","reference":"quick_cache","threads":1,
-//!  "unit":"ns","value":61.20,"wall":61.30,"ratio":0.861,"note":""}
+//! {"group":"hits","case":"1k keys, 1 thread","subject":"ours","reference":"quick_cache",
+//!  "threads":1,"unit":"ns","value":61.20,"wall":61.30,"ratio":0.861,"note":""}
 //! ]
 //! ```
 //!
@@ -92,7 +92,8 @@ pub fn publish(group: &str, rows: &[Row]) {
     write().expect("the target folder is writable");
 }
 
-/// Takes the minimum of each figure: the least disturbed round of one need not be that of the other.
+/// Takes the minimum of each figure: the least disturbed round of one need not be that of the
+/// other.
 fn better(one: Sample, other: Sample) -> Sample {
     Sample { cpu: one.cpu.min(other.cpu), wall: one.wall.min(other.wall) }
 }
@@ -194,7 +195,8 @@ mod tests {
         let lines: Vec<_> = json("hits", &rows).lines().map(ToOwned::to_owned).collect();
         assert_eq!(lines.len(), 4);
         let names = r#"{"group":"hits","case":"one \"case\"","subject":"ours","reference":"peer","#;
-        let figures = r#""threads":2,"unit":"ns","value":30.00,"wall":0.00,"ratio":0.500,"note":""},"#;
+        let figures =
+            r#""threads":2,"unit":"ns","value":30.00,"wall":0.00,"ratio":0.500,"note":""},"#;
         assert_eq!(lines[1], format!("{names}{figures}"));
     }
 

@@ -1,5 +1,5 @@
-//! The same requests for every subject: path-like keys of 40 bytes with Zipf popularity, in an order
-//! that depends on a seed alone.
+//! The same requests for every subject: path-like keys of 40 bytes with Zipf popularity, in an
+//! order that depends on a seed alone.
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ const STEPS: &[Step] = &[
         about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
         run: simulate_nodes::check,
     },
-    Step { name: "lean", about: "those tests build neither the benchmarks nor a peer", run: lean::check },
+    Step { name: "lean", about: "the tests build neither benchmarks nor peers", run: lean::check },
     Step { name: "benches", about: "tests of the benchmarks' library", run: benches },
     Step {
         name: "examples",

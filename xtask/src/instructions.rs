@@ -27,8 +27,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let features = if options.has_tracing { " --features tracing" } else { "" };
-    let mut loops =
-        built(&format!("build --profile bench --package benches --bin loops --locked{features}"))?;
+    let build = "build --profile bench --package benches --bin loops --quiet --locked";
+    let mut loops = built(&format!("{build}{features}"))?;
     let pairs = output(&mut loops)?;
     let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
     let is_known = |word: &&String| pairs.iter().any(|(name, subject)| word == name || word == subject);

@@ -10,14 +10,14 @@ cargo xtask soak --minutes M [--json FILE] [--seed N]    two nodes, an S3 server
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut soak = built("build --profile bench --package benches --bin soak --locked")?;
-    // The run measures the memory that the cache keeps, not that which the arenas of the C library do
-    // not return. RELIABILITY.md has both.
+    // The run measures the memory that the cache keeps, not that which the arenas of the C library
+    // do not return. RELIABILITY.md has both.
     if env::var_os(ARENAS).is_none() {
         soak.env(ARENAS, "1");
     }
     ended(soak.args(args))
 }
 
-/// The number of heaps of a process in glibc. The default is eight for each core, and none fills the
-/// holes of another.
+/// The number of heaps of a process in glibc. The default is eight for each core, and none fills
+/// the holes of another.
 const ARENAS: &str = "MALLOC_ARENA_MAX";

@@ -34,7 +34,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
         Subject::new("foyer", || {
             let cache = foyer_memory::CacheBuilder::new(100).build::<CacheProperties>();
             cache.insert(key(0), parsed());
-            peer(move |key| cache.get(key).map(|entry: CacheEntry<String, _>| entry.value().clone()))
+            peer(move |key| {
+                cache.get(key).map(|entry: CacheEntry<String, _>| entry.value().clone())
+            })
         }),
         Subject::new("moka", || {
             let cache = moka::sync::Cache::<String, _>::new(100);
@@ -44,9 +46,10 @@ pub(crate) fn subjects() -> Vec<Subject> {
     ]
 }
 
-fn ours(
-    read: impl AsyncFn(&ObjectCache, &str) -> cache_facade::Result<Arc<Value>> + Send + Sync + 'static,
-) -> Run {
+fn ours<F>(read: F) -> Run
+where
+    F: AsyncFn(&ObjectCache, &str) -> cache_facade::Result<Arc<Value>> + Send + Sync + 'static,
+{
     let (runtime, store, key) = (runtime(), Store::in_memory().store, key(0));
     let put = runtime.block_on(store.put(&location(&key), text().into()));
     put.expect("the store accepts objects");
@@ -78,9 +81,7 @@ fn parsed() -> Arc<Value> {
 
 /// A configuration file of about 4 KiB.
 fn text() -> String {
-    let field = |n| {
-        format!(r#""service-{n}":{{"hosts":["10.0.0.{n}"],"weight":{n}.5,"on":true}}"#)
-    };
+    let field = |n| format!(r#""service-{n}":{{"hosts":["10.0.0.{n}"],"weight":{n}.5,"on":true}}"#);
     format!("{{{}}}", (0..FIELDS).map(field).collect::<Vec<_>>().join(","))
 }
 

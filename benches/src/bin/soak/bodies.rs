@@ -21,7 +21,8 @@ pub(crate) fn all_keys() -> impl Iterator<Item = String> {
 /// One version of an object: a line that names it, and filler bytes of this version. Between 1 and
 /// 32 KiB.
 pub(crate) fn body(number: usize, version: u64) -> Bytes {
-    let len = 1024 + (number * 2_654_435_761 + version as usize * 40_503) % (31 * 1024);
+    let version_number = usize::try_from(version).unwrap_or_default();
+    let len = 1024 + (number * 2_654_435_761 + version_number * 40_503) % (31 * 1024);
     let mut body = format!("{number} {version} {len}\n").into_bytes();
     body.resize(len, filler(version));
     Bytes::from(body)
