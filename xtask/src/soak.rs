@@ -5,8 +5,10 @@ use std::{env, process::ExitCode};
 use crate::shell::{Result, built, ended};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask soak --minutes M [--json FILE] [--seed N]    two nodes, an S3 server with faults, storms of cancelled
-                                         reads; fails if anything is left at its end, or memory has grown";
+cargo xtask soak --minutes M [--json FILE] [--seed N]
+                                         two nodes, an S3 server with faults, storms of dropped
+                                         reads; fails if a request or task is left at the end, or
+                                         memory has grown";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut soak = built("build --profile bench --package benches --bin soak --locked")?;

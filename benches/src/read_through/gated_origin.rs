@@ -32,7 +32,7 @@ pub(crate) enum Response {
 }
 
 impl GatedOrigin {
-    /// With all requests held back.
+    /// Holds back every request until it is released.
     pub(crate) fn new(body: Bytes) -> Arc<Self> {
         Arc::new(Self {
             body: Mutex::new(body),
