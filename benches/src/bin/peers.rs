@@ -42,6 +42,7 @@ fn main() -> ExitCode {
 /// Returns a package's version from the lock file.
 fn version(name: &str) -> &'static str {
     let package = format!("name = \"{name}\"\nversion = \"");
-    let found = include_str!("../../../Cargo.lock").split(&package).nth(1);
-    found.and_then(|rest| rest.split('"').next()).unwrap_or("of an unknown version")
+    // Of several versions the newest, which is listed last.
+    let found = include_str!("../../../Cargo.lock").rsplit_once(&package);
+    found.and_then(|(_, rest)| rest.split('"').next()).unwrap_or("of an unknown version")
 }
