@@ -109,7 +109,7 @@ fn stream(in_use: InUse) -> [Row; 2] {
 
     let backend = MemoryBackend::builder(Lru::new()).max_capacity(8 * BLOCK).shards(1).build();
     let backend: Arc<dyn Backend> = Arc::new(backend.expect("settings are in bounds"));
-    let builder = CachedStore::builder(Arc::clone(&store)).backend(Arc::clone(&backend));
+    let builder = CachedStore::builder(Arc::clone(&store), Arc::clone(&backend));
     let cached = builder.block_size(BLOCK).build().expect("settings are in bounds");
 
     let peak = |store: &dyn ObjectStore| {

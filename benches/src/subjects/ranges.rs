@@ -152,7 +152,7 @@ pub(crate) async fn drained(response: object_store::Result<GetResult>) -> u64 {
 pub(crate) fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
     let backend = MemoryBackend::builder(Lru::new()).max_capacity(256 << 20).build();
     let backend = Arc::new(backend.expect("settings are in bounds"));
-    let builder = CachedStore::builder(Arc::new(store.clone())).backend(backend);
+    let builder = CachedStore::builder(Arc::new(store.clone()), backend);
     builder.freshness(freshness).build().expect("settings are in bounds")
 }
 

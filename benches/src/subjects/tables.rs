@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Backend, Entry, EvictionPolicy, Key};
-use cache_facade::{ObjectCache, object_store::memory::InMemory};
+use cache_facade::{Memory, ObjectCache, object_store::memory::InMemory};
 use cache_policy::{Gdsf, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use foyer_memory::{CacheProperties, EvictionConfig, LfuConfig, S3FifoConfig};
 
@@ -117,8 +117,7 @@ fn subject<T: Table>(name: &str, work: &impl Work, table: impl Fn(u64) -> T + 's
 /// The backend that [`ObjectCache`] makes by default.
 fn ours(capacity: u64) -> Ours<Arc<dyn Backend>> {
     let cache = ObjectCache::builder(Arc::new(InMemory::new()))
-        .max_capacity(CAPACITY_BYTES)
-        .max_entries(capacity)
+        .backend(Memory::new().max_capacity(CAPACITY_BYTES).max_entries(capacity))
         .build()
         .expect("settings are in bounds");
     Ours(Arc::clone(cache.read_through().backend()))
