@@ -5,8 +5,9 @@ use std::{env, process::ExitCode};
 use crate::shell::{Result, built, ended};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask soak --minutes M [--json FILE] [--seed N]    two nodes, an S3 server with faults, storms of cancelled
-                                         reads; fails if anything is left at its end, or memory has grown";
+cargo xtask soak --minutes M [--json FILE] [--seed N]
+    Runs two nodes over an S3 server with faults and cancels reads. Fails if anything is left at
+    the end, or if memory has grown.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut soak = built("bench --package benches --bench soak --no-run --locked")?;
