@@ -108,8 +108,7 @@ impl Ours {
     /// One with room for that many entries.
     pub fn new(capacity: u64) -> Self {
         let cache = ObjectCache::builder(Arc::new(InMemory::new()))
-            .max_capacity(CAPACITY_BYTES)
-            .max_entries(capacity)
+            .backend(cache_facade::Memory::new().max_capacity(CAPACITY_BYTES).max_entries(capacity))
             .build()
             .expect("settings are in bounds");
         Self(Arc::clone(cache.read_through().backend()))

@@ -1,11 +1,18 @@
 //! `cargo xtask ci`: the one list of checks. CI only calls it.
 
 mod absences;
+mod cycles;
 mod examples;
 mod features;
 mod lean;
 mod licences;
+mod package;
+mod prose;
+mod rust;
+mod sources;
 mod tree;
+mod width;
+mod words;
 
 use std::process::ExitCode;
 
@@ -47,10 +54,23 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
+/// Steps that run only when they are named.
+const ONLY_IF_NAMED: [&str; 2] = ["width", "words"];
+
 /// Cheap ones first.
 const STEPS: &[Step] = &[
     Step { name: "fmt", about: "the code is formatted", run: || sh(&mut cargo("fmt --all --check")) },
     Step { name: "absences", about: "what must not be in the code is not there", run: absences::check },
+    Step {
+        name: "width",
+        about: "no line is wider than 100 columns, comments and documents too",
+        run: width::check,
+    },
+    Step {
+        name: "words",
+        about: "no text uses a form that docs/style.md has a better one for",
+        run: words::check,
+    },
     Step { name: "licences", about: "we may ship what we depend on", run: licences::check },
     Step { name: "clippy", about: "no warning, on any target, with all features", run: clippy },
     Step { name: "docs", about: "the documentation builds without a warning", run: docs },
@@ -59,6 +79,11 @@ const STEPS: &[Step] = &[
         name: "simulate-nodes",
         about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
         run: simulate_nodes::check,
+    },
+    Step {
+        name: "package",
+        about: "each crate can be published: its package is whole, and builds",
+        run: package::check,
     },
     Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
     Step {
@@ -111,7 +136,11 @@ fn chosen(args: &[String]) -> Result<Vec<&'static Step>> {
             name => named.push(step(name)?.name),
         }
     }
-    let wanted = |name| (named.is_empty() || named.contains(&name)) && !skipped.contains(&name);
+    let by_default = named.is_empty();
+    let wanted = |name| {
+        let is_named = if by_default { !ONLY_IF_NAMED.contains(&name) } else { named.contains(&name) };
+        is_named && !skipped.contains(&name)
+    };
     Ok(STEPS.iter().filter(|step| wanted(step.name)).collect())
 }
 
@@ -139,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_skipped_step_is_the_only_one_missing() {
-        let rest: Vec<_> = STEPS.iter().map(|step| step.name).filter(|name| *name != "test").collect();
+        let rest = STEPS.iter().map(|step| step.name);
+        let rest: Vec<_> = rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
         check(&["--skip", "test"], &rest);
     }
 

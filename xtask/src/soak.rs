@@ -11,7 +11,7 @@ cargo xtask soak --minutes M [--json FILE] [--seed N]
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut soak = built("bench --package benches --bench soak --no-run --locked")?;
-    // What is looked at is what the cache keeps, not what the C library's arenas do not give back. RELIABILITY.md has both.
+    // What is looked at is what the cache keeps, not what the C library's arenas do not give back. docs/reliability.md has both.
     if env::var_os(ARENAS).is_none() {
         soak.env(ARENAS, "1");
     }

@@ -7,6 +7,7 @@
 //!
 //! This crate knows no object store. Most users want `cache-facade`, which assembles everything.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attributes;
 mod backend;
@@ -18,9 +19,11 @@ mod error;
 mod fence;
 mod freshness;
 mod identity;
+mod into_backend;
 mod key;
 mod policy;
 mod prefix_tree;
+mod put_options;
 mod read_through;
 mod stats;
 mod sync;
@@ -36,8 +39,10 @@ pub use crate::{
     error::{Error, ErrorKind, Result},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
     identity::Namespace,
+    into_backend::IntoBackend,
     key::Key,
     policy::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
+    put_options::PutOptions,
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,
@@ -50,3 +55,8 @@ pub use crate::{
     validator::{Origin, PutCondition, Validation, Validator},
     version::Version,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

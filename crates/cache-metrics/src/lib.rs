@@ -22,6 +22,7 @@
 //! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter of one's own goes through
 //! [`Registry::collect`] and [`Registry::vocabularies`]; [`micrometer`] has the names that dashboards for Micrometer's caches use.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod caches;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
@@ -55,3 +56,8 @@ pub use crate::{
     source::{BlockStats, MetricsSource, Snapshot},
     vocabulary::Vocabulary,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

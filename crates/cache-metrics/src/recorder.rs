@@ -50,7 +50,7 @@ impl Registry {
     /// some 20 ns each.
     ///
     /// Recorders are told apart by their addresses, which is right for the global one. For recorders that come and go there
-    /// is [`recording`](Self::recording).
+    /// is [`recorder_handle`](Self::recorder_handle).
     pub fn record(&self) {
         metrics::with_recorder(|recorder| {
             let taken = self.recorded().of(recorder);
@@ -100,7 +100,7 @@ impl Registry {
     }
 }
 
-/// What one recorder gets of a [`Registry`], and has got: made by [`Registry::recording`].
+/// What one recorder gets of a [`Registry`], and has got: made by [`Registry::recorder_handle`].
 #[derive(Debug)]
 pub struct RecorderHandle {
     registry: Registry,

@@ -71,7 +71,7 @@ impl Registry {
         Self { inner: Arc::new(Inner { with_micrometer: true, ..Inner::default() }) }
     }
 
-    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`Source`].
+    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`MetricsSource`].
     ///
     /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
     /// registry stays small without exports too.

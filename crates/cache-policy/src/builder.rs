@@ -70,7 +70,7 @@ pub(crate) fn limits(max_capacity: u64, max_entries: Option<u64>) -> Result<Limi
     if max_entries == Some(0) {
         return fault("max_entries is zero, so nothing could be held; give at least 1, or leave it out");
     }
-    Ok(Limits { weight: max_capacity, entries: max_entries.unwrap_or(u64::MAX) })
+    Ok(Limits::new(max_capacity, max_entries.unwrap_or(u64::MAX)))
 }
 
 fn default_shards(limits: &Limits) -> u64 {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_small_cache_has_few_shards_by_default() {
-        let shards = |weight, entries| default_shards(&Limits { weight, entries });
+        let shards = |weight, entries| default_shards(&Limits::new(weight, entries));
         let most = shards(u64::MAX, u64::MAX);
         assert!((4..=64).contains(&most));
         assert_eq!(shards(u64::MAX, 1), 1);

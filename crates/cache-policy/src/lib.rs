@@ -39,6 +39,7 @@
 //!
 //! This crate knows no object store and reads no clock.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adaptive;
 mod builder;
@@ -76,3 +77,8 @@ pub use crate::{
     ttl::Ttl,
     wtinylfu::WTinyLfu,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -36,6 +36,7 @@
 //!
 //! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod attributes;
 mod body;
@@ -59,10 +60,15 @@ pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
     cached::{
-        AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder,
-        CachedStoreStats, NotCached, OnlyIfCached, Reads, WarmResult,
+        AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
+        OnlyIfCached, Reads, WarmResult,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,
     validator::EtagValidator,
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

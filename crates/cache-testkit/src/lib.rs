@@ -12,6 +12,7 @@
 //! * [`MapBackend`] is the plainest backend;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod clock;
@@ -37,3 +38,8 @@ pub use crate::{
     origin::{FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest},
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
 };
+
+/// The code in the crate's README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -42,3 +42,14 @@ pub use crate::{
     rules::{Rule, Rules},
     server::{Limits, Server},
 };
+
+/// The code in the project's README compiles and runs. Here, because a published crate cannot include
+/// a file from outside of its package.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+/// So does the code about tuning.
+#[cfg(all(doctest, feature = "aws"))]
+#[doc = include_str!("../../../docs/tuning.md")]
+struct Tuning;

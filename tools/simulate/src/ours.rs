@@ -120,8 +120,8 @@ struct Alone<P> {
 impl<P: EvictionPolicy> Alone<P> {
     fn new(pattern: &P, setting: Setting) -> Self {
         let limits = match setting.unit {
-            Unit::Entries => Limits { weight: u64::MAX, entries: setting.capacity },
-            Unit::Bytes => Limits { weight: setting.capacity, entries: u64::MAX },
+            Unit::Entries => Limits::new(u64::MAX, setting.capacity),
+            Unit::Bytes => Limits::new(setting.capacity, u64::MAX),
         };
         Self {
             policy: pattern.for_shard(&limits),
@@ -144,7 +144,7 @@ impl<P: EvictionPolicy> Alone<P> {
         self.places[slot.index()] = Some((object, weight));
         self.slots[object as usize] = Some(slot);
         self.weight += weight;
-        let cost = EntryInfo { hash: self.hasher.hash_one(object), weight, now, expires_at: None };
+        let cost = EntryInfo::new(self.hasher.hash_one(object), weight, now, None);
         self.policy.on_insert(slot, &cost);
         while self.weight > self.setting.capacity {
             let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);

@@ -3,14 +3,19 @@
 //! Each rule is a function over one file, or over one crate's dependencies; the tests below show each of them a
 //! case that it must refuse. This file is not looked at: it spells out what it looks for.
 
-use std::{env, fs};
+use std::env;
 
-use super::tree;
-use crate::shell::{Result, command, output, root};
+use super::{
+    cycles,
+    sources::{Source, sources},
+    tree,
+};
+use crate::shell::{Result, root};
 
 /// Checks every file that git knows or would add, then what the crates depend on.
 pub(super) fn check() -> Result<()> {
-    let sources = sources()?;
+    let mut sources = sources()?;
+    sources.retain(|source| source.path != "xtask/src/ci/absences.rs");
     let machine = Machine::this();
     let mut findings: Vec<_> = sources.iter().flat_map(|source| findings_in(source, &machine)).collect();
     for (package, unwanted) in STRANGERS {
@@ -19,17 +24,13 @@ pub(super) fn check() -> Result<()> {
             known(&tree, unwanted).map(|stranger| format!("{package} depends on {stranger}, and must not")),
         );
     }
+    findings
+        .extend(cycles::findings(sources.iter().map(|source| (source.path.as_str(), source.text.as_str()))));
     if findings.is_empty() {
-        println!("{} files, {} rules", sources.len(), RULES.len() + 1 + STRANGERS.len());
+        println!("{} files, {} rules", sources.len(), RULES.len() + 2 + STRANGERS.len());
         return Ok(());
     }
     Err(findings.join("\n").into())
-}
-
-struct Source {
-    /// From the root, with `/`.
-    path: String,
-    text: String,
 }
 
 struct Rule {
@@ -152,17 +153,6 @@ fn code_with(text: &str, words: &[&str]) -> Vec<usize> {
 
 fn missing(text: &str, needed: &str) -> Vec<usize> {
     if text.contains(needed) { Vec::new() } else { vec![1] }
-}
-
-fn sources() -> Result<Vec<Source>> {
-    let listed = output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
-    let paths = listed.lines().filter(|path| *path != "xtask/src/ci/absences.rs");
-    // What is not text, or was deleted but not yet committed, has no lines to look at.
-    let read = |path: &str| {
-        Some(Source { path: path.to_owned(), text: fs::read_to_string(root().join(path)).ok()? })
-    };
-    let sources: Vec<_> = paths.filter_map(read).collect();
-    if sources.is_empty() { Err("git lists no file".into()) } else { Ok(sources) }
 }
 
 #[cfg(test)]

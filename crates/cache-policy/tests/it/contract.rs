@@ -48,7 +48,7 @@ fn the_memory_backend_keeps_its_contract_under_every_policy() {
         for (shards, max_entries) in [(1, None), (4, Some(50))] {
             let pattern = Arc::clone(&pattern);
             let suite = backend::Suite::new(can(sweeps, max_entries), move |_| {
-                let policy = pattern.for_shard(&Limits { weight: CAPACITY, entries: 50 });
+                let policy = pattern.for_shard(&Limits::new(CAPACITY, 50));
                 let backend = memory(policy, shards, CAPACITY, max_entries);
                 async { backend }
             });
@@ -109,7 +109,7 @@ fn passes(name: &str, sweeps: bool, suite: &backend::Suite) {
 fn a_hit_of_a_slot_that_is_free_is_harmless() {
     #[expect(clippy::needless_pass_by_value, reason = "as for the other checks")]
     fn check(name: &str, _: bool, pattern: impl EvictionPolicy) {
-        let mut policy = pattern.for_shard(&Limits { weight: 100, entries: 10 });
+        let mut policy = pattern.for_shard(&Limits::new(100, 10));
         let mut slots = Slots::default();
         for round in 0..200 {
             for slot in [0, 3, 40, u32::MAX] {
