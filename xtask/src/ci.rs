@@ -24,8 +24,10 @@ use crate::{
 };
 
 pub(crate) const USAGE: &str = "\
-cargo xtask ci [STEP…] [--skip STEP]…    run the checks: all of them, or those named
-cargo xtask ci --list                    say what they are";
+cargo xtask ci [STEP…] [--skip STEP]…
+    Runs the checks in order, all of them or those named, and stops at the first that fails.
+cargo xtask ci --list
+    Lists them.";
 
 /// Runs the steps in order and stops at the first that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -172,8 +174,7 @@ mod tests {
     #[test]
     fn a_skipped_step_is_the_only_one_missing() {
         let rest = STEPS.iter().map(|step| step.name);
-        let rest: Vec<_> =
-            rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
+        let rest: Vec<_> = rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
         check(&["--skip", "test"], &rest);
     }
 

@@ -1,13 +1,13 @@
-//! `cargo xtask clients`: programs of others over our stores.
+//! `cargo xtask clients`: real clients over our stores.
 
 use std::process::ExitCode;
 
 use crate::shell::{Result, build_unlocked_and_run};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask clients [NAME…] [--json FILE]    real clients over a store that is 20 ms away: requests, bytes, times, and
-                                         whether results are right; all, or some of parquet, slatedb,
-                                         datafusion";
+cargo xtask clients [NAME…] [--json FILE]
+    Runs real clients over a store 20 ms away: requests, bytes, times, and whether the results are
+    right. All of them, or some of parquet, slatedb, datafusion.";
 
 /// Stops at the first that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -22,12 +22,12 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The clients that are named, or all; and what is for each of them.
+/// The named clients, or all, and the arguments for each of them.
 fn chosen(args: &[String]) -> Result<(Vec<&str>, &[String])> {
     let named = args.iter().take_while(|arg| !arg.starts_with('-')).count();
     let (names, rest) = args.split_at(named);
     if let Some(unknown) = names.iter().find(|name| !CLIENTS.contains(&name.as_str())) {
-        return Err(format!("no client {unknown:?}; there are {}", CLIENTS.join(", ")).into());
+        return Err(format!("no client {unknown:?}; choose from {}", CLIENTS.join(", ")).into());
     }
     match names {
         [] => Ok((CLIENTS.to_vec(), rest)),
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_named_run_and_the_rest_is_for_them() {
+    fn named_clients_get_the_other_arguments() {
         check(&[], &CLIENTS, &[]);
         check(&["--json", "x"], &CLIENTS, &["--json", "x"]);
         check(&["slatedb", "parquet", "--json", "x"], &["slatedb", "parquet"], &["--json", "x"]);

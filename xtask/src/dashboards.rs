@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use crate::shell::{Result, build_and_run, cargo, run as sh};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask dashboards                   run the dashboard's queries, the alerts and their tests in promtool; skipped
-                                         if Debian's package prometheus is not installed";
+cargo xtask dashboards
+    Runs the queries of the dashboard, the alerts and their tests in promtool. Skipped without
+    promtool (Debian package: prometheus).";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     build_and_run("build --package dashboards-check", args)

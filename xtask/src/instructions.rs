@@ -17,9 +17,11 @@ use crate::shell::{Result, built, command, output};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask instructions [--json FILE] [--runs N] [--tracing] [WORD…]
-                                         count the instructions of the hot loops, with valgrind;
-                                         with words, only those loops and subjects; --tracing
-                                         compiles the feature `tracing` in";
+    Counts the instructions of the hot loops with valgrind; with words, only of these loops and
+    subjects.
+    --json FILE   writes the counts to a file; the report reads target/instructions.json
+    --runs N      takes the median of N runs; default: 3
+    --tracing     compiles the feature `tracing` in";
 
 /// Prints a table for each loop; with `--json FILE`, also writes rows of loop, subject and
 /// `instructions_per_op`.

@@ -48,12 +48,12 @@ fn main() -> ExitCode {
 struct Task {
     name: &'static str,
     usage: &'static str,
-    /// Gets what follows the task's name.
+    /// Gets the arguments after the name of the task.
     run: fn(&[String]) -> Result<ExitCode>,
 }
 
 impl Task {
-    /// Whether `args` ask for help that is here. What a program says of itself is more than its task's usage.
+    /// Whether to print the usage. Programs with a `--help` of their own print more than that.
     fn says_usage(&self, args: &[String]) -> bool {
         let is_asked = matches!(args.first().map(String::as_str), Some("--help" | "-h"));
         is_asked && !HELPFUL.contains(&self.name)
@@ -61,7 +61,7 @@ impl Task {
 }
 
 /// Tasks whose programs have a `--help` of their own.
-const HELPFUL: [&str; 2] = ["demo", "simulate"];
+const HELPFUL: [&str; 4] = ["demo", "report", "simulate", "simulate-nodes"];
 
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
@@ -80,7 +80,7 @@ const TASKS: &[Task] = &[
 
 fn usage() -> String {
     let tasks: Vec<_> = TASKS.iter().map(|task| task.usage).collect();
-    format!("cargo xtask TASK\n\n{}", tasks.join("\n\n"))
+    format!("cargo xtask TASK [OPTION…]\ncargo xtask TASK --help\n\n{}", tasks.join("\n\n"))
 }
 
 #[cfg(test)]
@@ -88,7 +88,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_answers_for_its_own_help() {
+    fn help_fits_into_a_terminal() {
+        let usage = usage();
+        let wide = usage.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None);
+    }
+
+    #[test]
+    fn programs_with_a_help_of_their_own_print_it() {
         let asked = ["--help".to_owned()];
         let others: Vec<_> =
             TASKS.iter().filter(|task| !task.says_usage(&asked)).map(|task| task.name).collect();

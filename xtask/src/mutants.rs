@@ -24,10 +24,12 @@ use crate::{
 };
 
 pub(crate) const USAGE: &str = "\
-cargo xtask mutants [--seeds N] [NAME…]  put each of a list of faults into a copy of the code, and count how many
-                                         schedules the simulation needs to find it, or say which test does;
-                                         tables for docs/reliability.md
-cargo xtask mutants --list               say what they are";
+cargo xtask mutants [--seeds N] [NAME…]
+    Plants faults in a copy of the code, all of them or those whose names contain a NAME, and
+    prints which test finds each, or after how many schedules the simulation does. --seeds N: at
+    most N schedules; default: 50000.
+cargo xtask mutants --list
+    Lists them.";
 
 /// A fault.
 struct Mutant {

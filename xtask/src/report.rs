@@ -1,12 +1,13 @@
-//! `cargo xtask report`: what was measured last, as a page. The program is in the package `simulate`.
+//! `cargo xtask report`: the latest measurements as a page. The program is in the package `simulate`.
 
 use std::process::{Command, ExitCode};
 
 use crate::shell::{Result, root};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask report                       what cargo bench, simulate and instructions measured last, as one HTML page:
-                                         target/report.html; see --help";
+cargo xtask report
+    Writes the latest results of `cargo bench`, `simulate` and `instructions` to
+    target/report.html.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     // In the folder of whoever calls, for the paths among the arguments.

@@ -16,10 +16,13 @@ use install::Tools;
 use server::Server;
 
 pub(crate) const USAGE: &str = "\
-cargo xtask servers run -- COMMAND…      start an S3 and an Azure server, run COMMAND with their addresses in its
-                                         environment, stop them
-cargo xtask servers                      start them, print that environment, and stop them on Ctrl-C
-cargo xtask servers install              only install them, into .servers";
+cargo xtask servers run -- COMMAND…
+    Starts an S3 and an Azure server, runs COMMAND with their addresses in its environment, stops
+    them.
+cargo xtask servers
+    Starts them, prints that environment, and stops them on Ctrl-C.
+cargo xtask servers install
+    Installs them into .servers.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let args: Vec<_> = args.iter().map(String::as_str).collect();

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use crate::shell::{Result, build_and_run, cargo, run as sh};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask simulate-nodes [--over cached-store] [--first-seed S] [--seeds N] [--nodes K] [--minutes M] [--rule WORDS]
-                                         play generated schedules of reads, writes, faults and restarts on K nodes, each
-                                         with a ReadThrough, or with a CachedStore, and check every history; what breaks
-                                         a rule is printed, shrunk";
+cargo xtask simulate-nodes [--over cached-store] [--seeds N] [--nodes K] …
+    Plays generated schedules of reads, writes, faults and restarts on K nodes, each with a
+    ReadThrough or a CachedStore, checks every history, and prints a shrunk schedule for each rule
+    that is broken.";
 
 /// What is played: the name that `--over` takes, the package and its example.
 pub(crate) type Over = (&'static str, &'static str, &'static str);

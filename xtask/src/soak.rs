@@ -6,9 +6,8 @@ use crate::shell::{Result, built, ended};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask soak --minutes M [--json FILE] [--seed N]
-                                         two nodes, an S3 server with faults, storms of dropped
-                                         reads; fails if a request or task is left at the end, or
-                                         memory has grown";
+    Runs two nodes over an S3 server with faults and cancels reads. Fails if anything is left at
+    the end, or if memory has grown.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut soak = built("build --profile bench --package benches --bin soak --locked")?;

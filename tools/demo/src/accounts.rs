@@ -1,16 +1,16 @@
-//! Whether what readers saw, what the caches counted and what the origin counted is the same.
+//! Whether the counts of readers, caches and store agree.
 
 use crate::{
     tally::Answer,
     world::{Figures, NodeFigures},
 };
 
-/// What does not add up, each in a line. Of figures that were taken when all was at rest.
+/// The counts that differ, a line each. The figures are taken after all tasks have stopped.
 pub(crate) fn differences(end: &Figures) -> Vec<String> {
     accounts(end).filter(|account| account.left != account.right).map(|account| account.shown()).collect()
 }
 
-/// How many accounts there are.
+/// The number of counts that are compared.
 pub(crate) fn count(end: &Figures) -> usize {
     accounts(end).count()
 }
@@ -45,7 +45,7 @@ fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
         ("bytes", asked.bytes, of_caches(|node| node.stats.bytes_from_origin)),
     ];
     let at_origin = at_origin.map(|(what, origin, caches)| {
-        Account::new(format!("{what} that the origin counted, and the caches"), origin, caches)
+        Account::new(format!("{what} counted by the store and by the caches"), origin, caches)
     });
     at_origin.into_iter().chain(end.nodes.iter().zip(["A", "B"]).flat_map(of_node))
 }
@@ -53,7 +53,7 @@ fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
 fn of_node((node, name): (&NodeFigures, &str)) -> Vec<Account> {
     let NodeFigures { seen, stats } = node;
     let of_answer = |answer: Answer| {
-        let of = format!("node {name}: reads that were {}, and what the cache counted", answer.label());
+        let of = format!("node {name}: {} reads, counted by readers and by the cache", answer.label());
         Account::new(of, seen.reads.get(answer), answer.count_in(stats))
     };
     let parts = stats.hits() + stats.misses() + stats.not_found + stats.errors;
@@ -64,7 +64,7 @@ fn of_node((node, name): (&NodeFigures, &str)) -> Vec<Account> {
         parts,
     ));
     accounts.push(Account::new(
-        format!("node {name}: bytes of hits, and those that the cache counted"),
+        format!("node {name}: bytes of hits, counted by readers and by the cache"),
         seen.bytes_of_hits,
         stats.bytes_from_cache,
     ));

@@ -1,4 +1,4 @@
-//! Objects whose every byte says which version of which object it belongs to.
+//! Bodies in which every byte identifies the object and its version.
 
 use bytes::Bytes;
 use cache_testkit::Random;
@@ -13,13 +13,13 @@ pub(crate) fn exists(number: usize) -> bool {
     number % 100 != 99
 }
 
-/// The object that is the `rank`th popular of `n_keys`, counted from zero. So popularity has nothing to do with size.
+/// The object with popularity `rank` of `n_keys`, from zero. Popularity is independent of size.
 pub(crate) fn number_of_rank(rank: usize, n_keys: usize) -> usize {
     rank * STRIDE % n_keys
 }
 
-/// The body of one version: 1 to 64 KiB, each doubling with the same chance. Words of eight bytes: the first names object
-/// and version, each further one is this version's alone, at its place alone.
+/// The body of one version: 1 to 64 KiB, each doubling with equal probability. The first word of eight
+/// bytes names the object and the version; every other word is unique to its version and position.
 pub(crate) fn body(number: usize, version: u64) -> Bytes {
     let words = words(number, version);
     let mut body = Vec::with_capacity(words.n * WORD);
@@ -28,7 +28,7 @@ pub(crate) fn body(number: usize, version: u64) -> Bytes {
     Bytes::from(body)
 }
 
-/// The version that `body` is of, if all of it is that version of this object. `None`: torn, or of another object.
+/// The version of `body`, if all of it is one version of this object. `None`: torn, or another object.
 pub(crate) fn version(number: usize, body: &[u8]) -> Option<u64> {
     let (name, rest) = body.split_at_checked(WORD)?;
     let version = word(name)? & u64::from(u32::MAX);

@@ -1,4 +1,4 @@
-//! The origin: a bucket in memory, a round trip away, that counts what it is asked and can be switched off.
+//! The store: a bucket in memory, a round trip away, that counts requests and can be stopped.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use cache_facade::object_store::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 
-/// A store in memory. Each get and each put takes one round trip, also when it fails.
+/// A store in memory. Each GET and each PUT takes one round trip, also when it fails.
 #[derive(Debug)]
 pub(crate) struct Bucket {
     inner: InMemory,
@@ -34,25 +34,25 @@ struct Counts {
     bytes: Arc<AtomicU64>,
 }
 
-/// What the bucket was asked so far.
+/// The requests so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) gets: u64,
     pub(crate) puts: u64,
-    /// Of both, how many it failed to answer.
+    /// GETs and PUTs that failed.
     pub(crate) failed: u64,
-    /// Bytes of bodies that it gave out.
+    /// Bytes of bodies sent.
     pub(crate) bytes: u64,
 }
 
 impl Bucket {
-    /// An empty bucket that is up.
+    /// Creates an empty bucket that is up.
     pub(crate) fn new(round_trip: Duration) -> Self {
         let (is_down, counts) = (AtomicBool::new(false), Counts::default());
         Self { inner: InMemory::new(), round_trip, is_down, counts }
     }
 
-    /// The store without its distance: what is done to it is not counted.
+    /// The store without latency and without counting.
     pub(crate) fn inner(&self) -> &InMemory {
         &self.inner
     }
@@ -61,7 +61,7 @@ impl Bucket {
         !self.is_down.load(Ordering::SeqCst)
     }
 
-    /// Switches it off or on. While it is off, what is under way fails, and so does what comes.
+    /// Stops or starts the store. While it is down, requests fail, including those in flight.
     pub(crate) fn set_up(&self, up: bool) {
         self.is_down.store(!up, Ordering::SeqCst);
     }
@@ -89,7 +89,7 @@ fn add(count: &AtomicU64, n: u64) {
 }
 
 impl fmt::Display for Bucket {
-    /// As the store that it wraps, for its tags are that one's.
+    /// The name of the wrapped store, whose ETags these are.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
@@ -115,7 +115,7 @@ impl ObjectStore for Bucket {
         Ok(GetResult { payload: GetResultPayload::Stream(chunks), meta, range, attributes, extensions })
     }
 
-    // The rest is asked by nobody here.
+    // Not used by the demo.
 
     async fn put_multipart_opts(
         &self,

@@ -1,4 +1,4 @@
-//! Reads a second over time, one column a sample, stacked by where the answers came from.
+//! Reads per second over time, one column for each sample, stacked by result.
 
 use std::array;
 
@@ -17,24 +17,48 @@ use crate::{
     units,
 };
 
-/// Draws into `area`: the scale at the left, what was switched below.
+/// Draws into `area`: the scale at the left; the switches and, if there is room, the seconds below.
 pub(crate) fn draw(film: &Film, area: Rect, buffer: &mut Buffer) {
     if area.width <= SCALE + 1 || area.height < 2 {
         return;
     }
-    let plot = Rect { x: area.x + SCALE, width: area.width - SCALE, height: area.height - 1, ..area };
+    let below = if area.height >= 5 { 2 } else { 1 };
+    let plot = Rect { x: area.x + SCALE, width: area.width - SCALE, height: area.height - below, ..area };
     let (samples, marks) = film.last(plot.width.into());
     let top = nice(samples.iter().map(Sample::rate).fold(0.0, f64::max));
-    scale(top, area, buffer);
+    scale(top, area, plot.height, buffer);
     for (column, sample) in (plot.x..).zip(&samples) {
         bar(sample, top, column, plot, buffer);
     }
     labels(&marks, Rect { y: plot.bottom(), height: 1, ..plot }, buffer);
+    if below == 2 {
+        seconds(&samples, Rect { y: plot.bottom() + 1, height: 1, ..plot }, buffer);
+    }
 }
 
-/// The numbers at the left: the top, the half if there is room, and zero.
-fn scale(top: f64, area: Rect, buffer: &mut Buffer) {
-    let plot_height = area.height - 1;
+/// The time axis: a label at the first column of every multiple of a round number of seconds.
+fn seconds(samples: &[Sample], area: Rect, buffer: &mut Buffer) {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return };
+    let start = first.at.saturating_sub(first.span);
+    let columns_per_second = samples.len() as f64 / (last.at - start).as_secs_f64();
+    let step = STEPS.into_iter().find(|step| *step as f64 * columns_per_second >= LABEL);
+    let step = step.unwrap_or(STEPS[STEPS.len() - 1]);
+    // The first sample of a run begins a little after zero.
+    let mut next = (start.as_secs() + u64::from(start.subsec_millis() > 100)).next_multiple_of(step);
+    for (x, sample) in (area.x..).zip(samples) {
+        if sample.at.as_secs_f64() > next as f64 {
+            let text = format!("{next} s");
+            if area.right() - x >= u16::try_from(text.len()).unwrap_or(u16::MAX) {
+                let at = Rect { x, width: area.right() - x, ..area };
+                Span::styled(text, palette::FAINT).render(at, buffer);
+            }
+            next += step;
+        }
+    }
+}
+
+/// The numbers at the left: the top, half of it if there is room, and zero.
+fn scale(top: f64, area: Rect, plot_height: u16, buffer: &mut Buffer) {
     let mut write = |row: u16, n: f64| {
         let text = format!("{:>1$} ", units::short(n), usize::from(SCALE) - 1);
         let at = Rect { y: area.y + row, width: SCALE, height: 1, ..area };
@@ -65,10 +89,10 @@ fn bar(sample: &Sample, top: f64, column: u16, plot: Rect, buffer: &mut Buffer) 
     }
 }
 
-/// Shows the colours of eight eighths, from the ground up, as well as a cell can: it has one for its lower part, and one for
-/// the rest.
+/// Shows the colours of eight eighths, from the bottom up, as well as a cell can: with one colour for
+/// its lower part and one for the rest.
 fn set(cell: &mut Cell, colors: &[Color; 8]) {
-    // The most of each part are right, and the fewest of both together wrong.
+    // The split with the most eighths in their own colour.
     let best = (0..=8).map(|n| {
         let ((lower, n_lower), (upper, n_upper)) = (commonest(&colors[..n]), commonest(&colors[n..]));
         (n_lower + n_upper, n, lower, upper)
@@ -76,20 +100,20 @@ fn set(cell: &mut Cell, colors: &[Color; 8]) {
     let Some((_, n, lower, upper)) = best.max_by_key(|(n_right, ..)| *n_right) else { return };
     match n {
         0 => cell.set_char(' ').set_bg(upper),
-        // Where there is nothing, there is no glyph.
+        // An empty cell has no glyph.
         _ if lower == Color::Reset && upper == Color::Reset => cell,
         8 => cell.set_char(EIGHTHS[7]).set_fg(lower),
         n => cell.set_char(EIGHTHS[n - 1]).set_fg(lower).set_bg(upper),
     };
 }
 
-/// The one that most of `colors` are, and how many.
+/// The commonest of `colors`, and its count.
 fn commonest(colors: &[Color]) -> (Color, usize) {
     let times = |color: &Color| colors.iter().filter(|other| *other == color).count();
     colors.iter().map(|color| (*color, times(color))).max_by_key(|(_, n)| *n).unwrap_or((Color::Reset, 0))
 }
 
-/// Where each answer's part of the bar ends, in the order of [`ORDER`], in eighths of a cell from the ground.
+/// The upper end of each part of the bar, in the order of [`ORDER`], in eighths of a cell.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the height")]
 fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
     let all = sample.reads.all().max(1) as f64;
@@ -101,7 +125,8 @@ fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
     })
 }
 
-/// What was switched, each below its first column: in full if there is room before the next, else short, or only as a mark.
+/// The switches, each below its first column: in full if there is room before the next one, else short,
+/// or only as a tick.
 fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
     let mut right = area.right();
     for (column, what) in marks.iter().rev() {
@@ -122,14 +147,14 @@ fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// The least round number that is no less: one, two, three, four, five, six or eight, and zeros.
+/// Rounds up to 1, 2, 3, 4, 5, 6 or 8 times a power of ten.
 fn nice(n: f64) -> f64 {
     let unit = 10.0_f64.powf(n.max(1.0).log10().floor());
     let steps = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
     steps.into_iter().map(|step| step * unit).find(|step| *step >= n).unwrap_or(n)
 }
 
-/// From the ground up: what asked the origin, what did not, what failed.
+/// From the bottom up: reads with a request to the store, reads without one, and errors.
 const ORDER: [Answer; 7] = [
     Answer::Fetched,
     Answer::Refetched,
@@ -141,6 +166,12 @@ const ORDER: [Answer; 7] = [
 ];
 
 const EIGHTHS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Seconds between two labels of the time axis.
+const STEPS: [u64; 12] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600];
+
+/// Columns for each of them.
+const LABEL: f64 = 8.0;
 
 /// Columns of the numbers at the left.
 const SCALE: u16 = 5;

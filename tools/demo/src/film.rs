@@ -1,4 +1,4 @@
-//! The run so far, as it is shown: how it is now, and how it went.
+//! The run so far, as it is shown: the current state and the history.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,27 +9,29 @@ use crate::{
     world::{Figures, NodeFigures},
 };
 
-/// The last figures, and the reads between any two of the figures before.
+/// The latest figures, and the reads between each two earlier ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Film {
     now: Figures,
-    /// Of both nodes together.
+    /// Both nodes together.
     seen: Seen,
     /// The latest last.
     samples: VecDeque<Sample>,
     marks: VecDeque<Mark>,
-    /// How many samples were forgotten.
+    /// The number of samples that were dropped.
     forgotten: usize,
 }
 
-/// What was read in a short while.
+/// The reads of a short period.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) reads: Reads,
     pub(crate) span: Duration,
+    /// The end of the period, since the start of the run.
+    pub(crate) at: Duration,
 }
 
-/// Something was switched.
+/// A switch during the run.
 #[derive(Debug, Clone)]
 struct Mark {
     /// The first sample after it, counted from the start.
@@ -37,7 +39,7 @@ struct Mark {
     what: Switched,
 }
 
-/// What was switched.
+/// A change of the freshness rule or of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Switched {
     Rule(Rule),
@@ -46,48 +48,48 @@ pub(crate) enum Switched {
 }
 
 impl Switched {
-    /// What is written below the chart: in full, and as short as can be.
+    /// The label below the chart: in full, and short.
     pub(crate) fn marks(self) -> [&'static str; 2] {
         match self {
             Self::Rule(Rule::Strong) => ["strong"; 2],
             Self::Rule(Rule::MaxAge) => ["max_age 2 s", "2 s"],
             Self::Rule(Rule::Stale) => ["2 s + stale", "stale"],
             Self::Rule(Rule::Immutable) => ["immutable"; 2],
-            Self::OriginOff => ["origin killed", "killed"],
-            Self::OriginOn => ["origin back", "back"],
+            Self::OriginOff => ["store down", "down"],
+            Self::OriginOn => ["store up", "up"],
         }
     }
 }
 
-/// What the caches spared the origin of one quantity.
+/// A quantity with and without the caches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Saved {
-    /// What there would have been without a cache.
+    /// The amount without a cache.
     pub(crate) without: u64,
-    /// What the origin counted.
+    /// The amount counted by the store.
     pub(crate) with: u64,
 }
 
 impl Saved {
-    /// The share that was saved; below zero if there was more than without a cache. `None` if there would have been nothing.
+    /// The share saved; negative if the caches cost more than they saved. `None` without reads.
     pub(crate) fn share(self) -> Option<f64> {
         (self.without > 0).then(|| 1.0 - self.with as f64 / self.without as f64)
     }
 }
 
 impl Film {
-    /// Begins with `now`.
+    /// Starts with `now`.
     pub(crate) fn new(now: Figures) -> Self {
         let seen = together(&now.nodes);
         let first = Mark { sample: 0, what: Switched::Rule(now.rule) };
         Self { now, seen, samples: VecDeque::new(), marks: VecDeque::from([first]), forgotten: 0 }
     }
 
-    /// How it is `now`; no earlier than it was.
+    /// Adds the state `now`, which is not earlier than the last one.
     pub(crate) fn add(&mut self, now: Figures) {
         let seen = together(&now.nodes);
-        let sample =
-            Sample { reads: seen.reads.since(&self.seen.reads), span: now.at.saturating_sub(self.now.at) };
+        let span = now.at.saturating_sub(self.now.at);
+        let sample = Sample { reads: seen.reads.since(&self.seen.reads), span, at: now.at };
         self.samples.push_back(sample);
         (self.now, self.seen) = (now, seen);
         while self.samples.len() > SAMPLES_MAX {
@@ -99,13 +101,13 @@ impl Film {
         }
     }
 
-    /// How it was at the end, when all was at rest: no sample, for nothing was measured.
+    /// Sets the final figures, after all tasks have stopped. Adds no sample.
     pub(crate) fn end(&mut self, end: Figures) {
         self.seen = together(&end.nodes);
         self.now = end;
     }
 
-    /// Something is switched now.
+    /// Records a switch now.
     pub(crate) fn mark(&mut self, what: Switched) {
         match what {
             Switched::Rule(rule) => self.now.rule = rule,
@@ -114,7 +116,7 @@ impl Film {
         }
         let sample = self.forgotten + self.samples.len();
         match self.marks.back_mut() {
-            // Nothing was measured between the two.
+            // No sample lies between the two.
             Some(last) if last.sample == sample && same_kind(last.what, what) => last.what = what,
             _ => self.marks.push_back(Mark { sample, what }),
         }
@@ -128,8 +130,8 @@ impl Film {
         &self.seen
     }
 
-    /// The last `n` samples, or all if there are fewer; and what was switched since, each with the sample that it lies
-    /// before. The first is what held before them.
+    /// The last `n` samples, or all if there are fewer, and the switches since, each with the index of
+    /// the sample after it. The first one was in effect before the samples.
     pub(crate) fn last(&self, n: usize) -> (Vec<Sample>, Vec<(usize, Switched)>) {
         let skipped = self.samples.len().saturating_sub(n);
         let first = self.forgotten + skipped;
@@ -139,9 +141,9 @@ impl Film {
         (samples, marks.collect())
     }
 
-    /// Reads of the last second.
+    /// The reads of the last second.
     pub(crate) fn lately(&self) -> Sample {
-        let mut lately = Sample { reads: Reads::default(), span: Duration::ZERO };
+        let mut lately = Sample { reads: Reads::default(), span: Duration::ZERO, at: self.now.at };
         for sample in self.samples.iter().rev() {
             if lately.span >= Duration::from_secs(1) {
                 break;
@@ -152,29 +154,29 @@ impl Film {
         lately
     }
 
-    /// Requests: without a cache, one GET for each read.
+    /// Requests. Without a cache: one GET for each read.
     pub(crate) fn requests(&self) -> Saved {
         Saved { without: self.seen.reads.all(), with: self.now.origin.gets }
     }
 
-    /// Bytes: without a cache, the whole body for each read.
+    /// Bytes. Without a cache: the whole body for each read.
     pub(crate) fn bytes(&self) -> Saved {
         Saved { without: self.seen.bytes, with: self.now.origin.bytes }
     }
 
-    /// What does not add up. To be asked when all is at rest.
+    /// The counts that differ. Valid after all tasks have stopped.
     pub(crate) fn differences(&self) -> Vec<String> {
         accounts::differences(&self.now)
     }
 
-    /// Whether no read was wrong, and all adds up. To be asked when all is at rest.
+    /// Whether no read was wrong and all counts agree. Valid after all tasks have stopped.
     pub(crate) fn is_right(&self) -> bool {
         self.seen.wrong == 0 && self.differences().is_empty()
     }
 }
 
 impl Sample {
-    /// Reads a second. Zero if no time has passed.
+    /// Reads per second. Zero if no time has passed.
     pub(crate) fn rate(&self) -> f64 {
         let secs = self.span.as_secs_f64();
         if secs > 0.0 { self.reads.all() as f64 / secs } else { 0.0 }

@@ -1,4 +1,4 @@
-//! What was written, and so what a read must see.
+//! All writes, and the versions that a read may return.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use cache_testkit::TokioClock;
 
 use crate::rule::LONGEST;
 
-/// Every object's writes: those that began, and when each returned.
+/// The writes of every object: those that began, and when each returned.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     clock: TokioClock,
@@ -22,11 +22,11 @@ pub(crate) struct Ledger {
 struct Writes {
     /// The version of the last write that has begun. Versions ascend from one.
     begun: u64,
-    /// The versions of the writes that returned, with the moment: as far back as a rule may ask for, and one more.
+    /// The versions of the writes that returned, with the time: as far back as a rule allows, and one more.
     returned: VecDeque<(Moment, u64)>,
 }
 
-/// What a read that begins now may return.
+/// The oldest version that a read may return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Least(u64);
 
@@ -36,7 +36,7 @@ impl Ledger {
         Self { clock, objects: (0..n).map(|_| Mutex::default()).collect() }
     }
 
-    /// A write begins; its version.
+    /// Begins a write and returns its version.
     pub(crate) fn begin(&self, number: usize) -> u64 {
         let mut writes = self.lock(number);
         writes.begun += 1;
@@ -53,8 +53,8 @@ impl Ledger {
         }
     }
 
-    /// What a read that begins now must at least return, if it may miss writes that returned less than `lag` ago; `None` if
-    /// it may miss any.
+    /// The oldest version that a read may return if it begins now and may miss the writes of the last
+    /// `lag`; `None`: any write.
     pub(crate) fn least(&self, number: usize, lag: Option<Duration>) -> Least {
         let Some(lag) = lag else { return Least(0) };
         let now = self.clock.now();
@@ -63,7 +63,7 @@ impl Ledger {
         Least(writes.returned.iter().rev().find(is_due).map_or(0, |(_, version)| *version))
     }
 
-    /// What is wrong with a read that returned `version`, if anything.
+    /// Returns the fault of a read that returned `version`, if any.
     pub(crate) fn wrong(&self, number: usize, version: u64, Least(least): Least) -> Option<String> {
         let begun = self.lock(number).begun;
         if version < least {

@@ -1,4 +1,4 @@
-//! The view in the terminal, and its keys.
+//! The display in the terminal, and its keys.
 
 use std::{
     error::Error,
@@ -23,8 +23,8 @@ use crate::{
     world::World,
 };
 
-/// Shows the film until `q` is pressed, the time is up, or the process is told to end. The terminal is then as it was, also
-/// after a panic.
+/// Shows the run until `q` is pressed, the time is up, or a signal ends the process. Restores the
+/// terminal, also after a panic.
 pub(crate) fn run(
     runtime: &Runtime,
     world: &mut World,
@@ -41,14 +41,14 @@ pub(crate) fn run(
     let mut terminal = ratatui::try_init()?;
     let shown = show(&mut terminal, world, film, span, &is_told);
     if let Ok(End::Panic) = shown {
-        // Who panicked has given the terminal back: once more would put the cursor on what was said of it.
-        return Err("somebody at work has panicked".into());
+        // The panic hook has restored the terminal; restoring it again would overwrite the message.
+        return Err("a reader or the writer panicked".into());
     }
     ratatui::restore();
     shown.map(drop)
 }
 
-/// Why the view ended.
+/// Why the display ended.
 enum End {
     Asked,
     Panic,

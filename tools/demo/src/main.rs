@@ -1,4 +1,4 @@
-//! Two nodes over a slow origin, live: `cargo xtask demo`.
+//! `cargo xtask demo`: two nodes over a slow store, live.
 #![forbid(unsafe_code)]
 
 mod accounts;
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all was as it must be.
+/// Returns whether all reads were right and all counts agree.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let is_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -70,7 +70,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
     let runtime = Runtime::new()?;
     let mut world = runtime.block_on(World::start(Settings::default()))?;
     let mut film = Film::new(world.figures());
-    // Not locked: a panic of another thread has to write to it, to give the terminal back.
+    // Not locked: the panic hook of another thread writes to it to restore the terminal.
     let mut out = io::stdout();
     if is_live {
         live::run(&runtime, &mut world, &mut film, options.span)?;
@@ -92,7 +92,7 @@ fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
 fn picture(film: &Film) -> String {
     let mut buffer = Buffer::empty(PICTURE);
     View { film, footer: Footer::Accounts }.render(PICTURE, &mut buffer);
-    svg::render(&buffer, "cargo xtask demo: two caches over one slow origin")
+    svg::render(&buffer, "cargo xtask demo: two caches over one slow store")
 }
 
 /// Columns and rows.

@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// What is asked for.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Lines, also on a terminal.
+    /// Lines of text, also on a terminal.
     pub(crate) plain: bool,
-    /// How long. `None`: until `q`.
+    /// `None`: until `q` is pressed.
     pub(crate) span: Option<Duration>,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -15,19 +15,22 @@ pub(crate) struct Options {
 pub(crate) const USAGE: &str = "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
 
-Two caches over one origin that is 40 ms away: 64 readers at each, one writer at the first. Every read is checked: its body
-must be one version of the object, whole, and no older than the freshness rule allows.
+Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first. Every
+read is checked: its body must be one complete version of the object, and no older than the freshness
+rule allows.
 
-  --seconds N   end after N seconds, 1 to 86,400; default: when q is pressed, with --plain after 10
-  --plain       a line each second, and no keys: rule and origin are switched by a script; so it is where there is no terminal
+  --seconds N   stop after N seconds, 1 to 86400; default: when q is pressed, or 10 with --plain
+  --plain       print a line each second and switch by a script instead of by keys; the default
+                without a terminal
   --svg FILE    write the last view as a picture
 
-Keys: f goes to the next freshness rule, k kills the origin or brings it back, q quits.
-The code is 1 if a read was torn or too old, or if the counts of readers, caches and origin differ.
+Keys: f selects the next freshness rule, k stops or starts the store, q quits.
+Exits with 1 if a read was torn or older than allowed, or if the counts of readers, caches and store
+differ.
 ";
 
 impl Options {
-    /// `None` if help is asked for.
+    /// Parses the arguments. `None` for `--help`.
     pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, String> {
         let mut options = Self::default();
         let mut args = args.into_iter();
@@ -45,10 +48,10 @@ impl Options {
                 "--plain" => options.plain = true,
                 "--seconds" => options.span = Some(seconds(&needed()?)?),
                 "--svg" => options.svg = Some(needed()?.into()),
-                _ => return Err(format!("what is {name:?}? see --help")),
+                _ => return Err(format!("unexpected argument {name:?}; see --help")),
             }
             if let Some(value) = value {
-                return Err(format!("{name} takes no value, and was given {value:?}"));
+                return Err(format!("{name} takes no value, not {value:?}"));
             }
         }
         Ok(Some(options))
@@ -82,11 +85,11 @@ mod tests {
     #[test]
     fn what_is_not_an_option_is_an_error() {
         let bad = [
-            (&["12"][..], r#"what is "12"? see --help"#),
-            (&["--second", "1"], r#"what is "--second"? see --help"#),
+            (&["12"][..], r#"unexpected argument "12"; see --help"#),
+            (&["--second", "1"], r#"unexpected argument "--second"; see --help"#),
             (&["--seconds"], "--seconds needs a value"),
             (&["--svg="], "--svg needs a value"),
-            (&["--plain=yes"], r#"--plain takes no value, and was given "yes""#),
+            (&["--plain=yes"], r#"--plain takes no value, not "yes""#),
             (&["--seconds", "0"], r#"--seconds takes a whole number from 1 to 86400, not "0""#),
             (&["--seconds", "1.5"], r#"--seconds takes a whole number from 1 to 86400, not "1.5""#),
             (&["--seconds", "-1"], r#"--seconds takes a whole number from 1 to 86400, not "-1""#),

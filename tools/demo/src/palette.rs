@@ -1,10 +1,10 @@
-//! The colours: those that every terminal has, so that they suit its ground.
+//! The colours of every terminal, which fit its background.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::tally::Answer;
 
-/// That of an answer.
+/// The colour of a result.
 pub(crate) fn of(answer: Answer) -> Color {
     match answer {
         Answer::Fresh => Color::Green,
@@ -19,7 +19,7 @@ pub(crate) fn of(answer: Answer) -> Color {
 
 pub(crate) const GOOD: Color = Color::Green;
 pub(crate) const BAD: Color = Color::Red;
-/// Of frames, and behind bars.
+/// Frames, and the background of bars.
 pub(crate) const LINE: Color = Color::DarkGray;
 pub(crate) const FAINT: Style = Style::new().add_modifier(Modifier::DIM);
 pub(crate) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);

@@ -1,4 +1,4 @@
-//! The run in lines of text.
+//! The run as lines of text.
 
 use std::{error::Error, io::Write, pin::pin, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
     world::World,
 };
 
-/// Films the script, and writes a line each second; no longer than `told` to end.
+/// Plays the script and writes a line each second, until the end or until `told` completes.
 ///
 /// # Errors
 ///
-/// What `out` says, and a panic of somebody at work.
+/// If `out` fails, or a task has panicked.
 pub(crate) async fn run(
     world: &mut World,
     film: &mut Film,
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let mut script = Script::new(span);
     let mut ticks = interval((span / SAMPLES).clamp(TICK_MIN, TICK_MAX));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first comes at once.
+    // The first tick completes at once.
     ticks.tick().await;
     let mut shown = 0;
     let mut told = pin!(told);
@@ -38,7 +38,7 @@ pub(crate) async fn run(
             () = &mut told => return Ok(()),
         }
         if !world.is_whole() {
-            return Err("somebody at work has panicked".into());
+            return Err("a reader or the writer panicked".into());
         }
         film.add(world.figures());
         let at = film.now().at;
@@ -56,11 +56,12 @@ pub(crate) async fn run(
     }
 }
 
-/// How it is now, in a line.
+/// The current state in a line.
 pub(crate) fn line(film: &Film) -> String {
     let (now, lately) = (film.now(), film.lately());
     format!(
-        "{:>3} s  {:<19}  origin {:<4} {:>7.0} reads/s  hits {:>7}  errors {:>7}  saved {:>6} of requests, {:>6} of bytes  wrong {}",
+        "{:>3} s  {:<19}  store {:<4} {:>7.0} reads/s  hits {:>7}  errors {:>7}  \
+         saved {:>6} of requests, {:>6} of bytes  wrong reads {}",
         now.at.as_secs(),
         now.rule.label(),
         if now.is_up { "up" } else { "down" },
@@ -73,12 +74,12 @@ pub(crate) fn line(film: &Film) -> String {
     )
 }
 
-/// All of it, at the end.
+/// The summary at the end.
 pub(crate) fn summary(film: &Film) -> String {
     let (end, seen) = (film.now(), film.seen());
     let mut text = format!(
         "\n{:<13}{:>12}{:>12}{:>9}{:>10}{:>10}\n",
-        "answer", "node A", "node B", "share", "p50", "p99"
+        "result", "node A", "node B", "share", "p50", "p99"
     );
     let [a, b] = &end.nodes;
     for answer in Answer::ALL {
@@ -103,12 +104,12 @@ pub(crate) fn summary(film: &Film) -> String {
     row("hit ratio", &|i| percent_if(node(i).seen.reads.hit_ratio()));
     row("memory", &|i| bytes(node(i).stats.bytes));
     row("  of", &|i| bytes(node(i).stats.capacity_bytes.unwrap_or(u64::MAX)));
-    row("copies", &|i| count(node(i).stats.entries));
+    row("entries", &|i| count(node(i).stats.entries));
     row("evicted", &|i| count(node(i).stats.evictions));
     let asked = end.origin;
     let (requests, body) = (film.requests(), film.bytes());
     text += &format!(
-        "\nthe origin counted {} GETs, {} PUTs ({} requests failed) and {} of bodies\n\
+        "\nthe store counted {} GETs, {} PUTs ({} requests failed) and {} of bodies\n\
          without a cache, one GET and the whole body for each read: {} and {}\n\
          saved {} of the requests, {} of the bytes\n",
         count(asked.gets),
@@ -132,20 +133,22 @@ pub(crate) fn summary(film: &Film) -> String {
     }
     let differences = film.differences();
     match differences.len() {
-        0 => text += &format!("all {} accounts of readers, caches and origin add up\n", accounts::count(end)),
-        n => text += &format!("{n} accounts do not add up:\n  {}\n", differences.join("\n  ")),
+        0 => text += &format!("all {} counts of readers, caches and store agree\n", accounts::count(end)),
+        n => text += &format!("{n} counts differ:\n  {}\n", differences.join("\n  ")),
     }
-    text += &format!("stale or torn reads: {} of {}\n", count(seen.wrong), count(seen.reads.all()));
     if let Some(wrong) = &seen.first_wrong {
-        text += &format!("  the first: {wrong}\n");
+        text += &format!("the first wrong read: {wrong}\n");
     }
-    text
+    text + &format!("{VERDICT}: {}\n", count(seen.wrong))
 }
 
-/// How long the script is played if nothing else is asked for.
+/// The label of the number of wrong reads.
+pub(crate) const VERDICT: &str = "reads older than allowed, or torn";
+
+/// The default length of the script.
 pub(crate) const SPAN: Duration = Duration::from_secs(10);
-/// As many as a picture has columns for; more in a long run, of which it shows the end.
+/// As many as the picture has columns. A long run has more; the picture shows its end.
 const SAMPLES: u32 = 96;
 const TICK_MIN: Duration = Duration::from_millis(50);
-/// There is a line each second.
+/// A line is written each second.
 const TICK_MAX: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The freshness rules that the demo goes through, and what each allows.
+//! The freshness rules of the demo, and the staleness that each allows.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -7,12 +7,12 @@ use std::{
 
 use cache_facade::Freshness;
 
-/// How fresh reads must be.
+/// A freshness rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
     Strong,
     MaxAge,
-    /// [`Rule::MaxAge`], and for a while after it stale: asked about behind, or because the origin fails.
+    /// [`Rule::MaxAge`] with stale-while-revalidate and stale-if-error.
     Stale,
     Immutable,
 }
@@ -31,8 +31,8 @@ impl Rule {
         }
     }
 
-    /// How long before a read began a write may have returned without being seen by it. `None`: for ever. A write of the
-    /// same node is always seen.
+    /// A read may miss writes of the other node that returned less than this before it began. `None`: any
+    /// write. Writes of the same node are never missed.
     pub(crate) fn lag(self) -> Option<Duration> {
         match self {
             Self::Strong => Some(Duration::ZERO),
@@ -52,7 +52,7 @@ impl Rule {
     }
 }
 
-/// The rule that readers go by now.
+/// The current rule.
 #[derive(Debug, Default)]
 pub(crate) struct Switch(AtomicUsize);
 
@@ -66,7 +66,7 @@ impl Switch {
         self.0.store(idx, Ordering::Relaxed);
     }
 
-    /// The rule after this one; after the last, the first.
+    /// The next rule; after the last, the first.
     pub(crate) fn next(&self) -> Rule {
         Rule::ALL[(self.0.load(Ordering::Relaxed) + 1) % Rule::ALL.len()]
     }
@@ -76,7 +76,7 @@ const MAX_AGE: Duration = Duration::from_secs(2);
 const WHILE_REVALIDATE: Duration = Duration::from_secs(10);
 const IF_ERROR: Duration = Duration::from_secs(60);
 
-/// The longest that any copy may be served after its `max_age`.
+/// The longest time after `max_age` for which a rule allows stale entries.
 pub(crate) const LONGEST: Duration = IF_ERROR;
 
 #[cfg(test)]

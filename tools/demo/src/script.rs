@@ -1,10 +1,10 @@
-//! What is switched when nobody is there to press keys.
+//! The switches of a run without keys.
 
 use std::time::Duration;
 
 use crate::{film::Switched, rule::Rule, world::World};
 
-/// The steps that are still to come.
+/// The remaining steps.
 #[derive(Debug)]
 pub(crate) struct Script {
     span: Duration,
@@ -12,12 +12,12 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// The whole script in `span`.
+    /// The whole script, stretched to `span`.
     pub(crate) fn new(span: Duration) -> Self {
         Self { span, steps: STEPS.iter() }
     }
 
-    /// The next step that is due `at` this time since the start.
+    /// The next step due at `at`, counted from the start.
     pub(crate) fn due(&mut self, at: Duration) -> Option<Switched> {
         let (share, what) = self.steps.as_slice().first()?;
         (at >= self.span * *share / 100).then(|| {
@@ -27,7 +27,7 @@ impl Script {
     }
 }
 
-/// Does it.
+/// Applies a switch.
 pub(crate) fn switch(world: &World, what: Switched) {
     match what {
         Switched::Rule(rule) => world.rule().set(rule),
@@ -36,7 +36,7 @@ pub(crate) fn switch(world: &World, what: Switched) {
     }
 }
 
-/// At which percent of the time. The run begins with [`Rule::Strong`].
+/// Steps by percent of the run, which begins with [`Rule::Strong`].
 const STEPS: &[(u32, Switched)] = &[
     (25, Switched::Rule(Rule::MaxAge)),
     (45, Switched::Rule(Rule::Stale)),

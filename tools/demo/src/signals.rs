@@ -1,6 +1,6 @@
-//! What other programs, and a terminal that is not in raw mode, tell this one.
+//! Signals from other programs, and from a terminal that is not in raw mode.
 
-/// Ends when the process is told to end. Never, if that cannot be heard.
+/// Completes on a signal that ends the process; never, if signals cannot be received.
 #[cfg(unix)]
 pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ pub(crate) async fn told_to_end() {
     }
 }
 
-/// Ends when the process is told to end. Never, if that cannot be heard.
+/// Completes on a signal that ends the process; never, if signals cannot be received.
 #[cfg(not(unix))]
 pub(crate) async fn told_to_end() {
     if tokio::signal::ctrl_c().await.is_err() {

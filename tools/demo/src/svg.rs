@@ -1,4 +1,4 @@
-//! A frame as a picture: glyphs as text, blocks and frames as shapes, so that it looks the same in every font.
+//! A frame as SVG: glyphs as text, blocks and lines as shapes, so that it looks the same in every font.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -7,7 +7,7 @@ use ratatui::{
     style::{Color, Modifier},
 };
 
-/// The picture of `buffer`, readable on light and dark grounds, with nothing from elsewhere.
+/// Renders `buffer`, readable on light and dark backgrounds, without external resources.
 pub(crate) fn render(buffer: &Buffer, title: &str) -> String {
     let area = buffer.area;
     let (width, height) = (u32::from(area.width) * CELL_WIDTH, u32::from(area.height) * CELL_HEIGHT);
@@ -49,7 +49,7 @@ struct Drawing {
     blocks: BTreeMap<&'static str, Vec<Shape>>,
     lines: BTreeMap<&'static str, String>,
     texts: Vec<Text>,
-    /// The text that is not at its end, and the blank cells behind it.
+    /// The text being collected, and the number of blanks after it.
     open: Option<(Text, u32)>,
 }
 
@@ -164,7 +164,7 @@ impl Text {
     }
 }
 
-/// Those that lie upon each other or side by side as one.
+/// Joins shapes that touch.
 fn merged(mut shapes: Vec<Shape>) -> Vec<Shape> {
     shapes.sort_unstable();
     let columns = joined(shapes, |upper, lower| {
@@ -190,8 +190,8 @@ fn joined(shapes: Vec<Shape>, join: impl Fn(Shape, Shape) -> Option<Shape>) -> V
     all
 }
 
-/// The colours as rules: a name fills, the same after a `k` draws lines. Without variables: not every reader of SVG knows
-/// them.
+/// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which not
+/// every viewer of SVG knows.
 fn style() -> String {
     let mut style = "<style>\n.tui text { white-space: pre; } .tui .s { font-weight: 600; }\n".to_owned();
     let mut rules = |idx: usize| {
@@ -214,7 +214,7 @@ fn style() -> String {
     style
 }
 
-/// What the style knows a colour as.
+/// The class of a colour.
 fn class(color: Color) -> &'static str {
     match color {
         Color::Green => "g",
@@ -261,7 +261,7 @@ const COLORS: [(&str, &str, &str); 10] = [
     ("r", "#c8102e", "#ff5f6d"),
 ];
 
-/// Ground and edge.
+/// Background and edge.
 const GROUND: [(&str, &str); 2] = [("#fff", "#d8dde3"), ("#16191d", "#2b3138")];
 
 #[cfg(test)]

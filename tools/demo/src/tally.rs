@@ -1,4 +1,4 @@
-//! What the readers of one node saw, as they saw it.
+//! The results of the reads of one node, counted by its readers.
 
 use std::{
     sync::{Mutex, MutexGuard},
@@ -8,7 +8,7 @@ use std::{
 use cache_facade::{CachedObject, ErrorKind, Result, Stats, Status};
 use hdrhistogram::Histogram;
 
-/// How a read ended. Each read in one way.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
     Fresh,
@@ -58,12 +58,12 @@ impl Answer {
         }
     }
 
-    /// Served from a held copy.
+    /// Whether the body came from the cache.
     pub(crate) fn is_hit(self) -> bool {
         matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
     }
 
-    /// What the cache counted of it.
+    /// The count of the cache for this result.
     pub(crate) fn count_in(self, stats: &Stats) -> u64 {
         match self {
             Self::Fresh => stats.fresh,
@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-/// A number for each way in which a read can end.
+/// A count for each result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reads([u64; Answer::ALL.len()]);
 
@@ -98,18 +98,18 @@ impl Reads {
         Answer::ALL.into_iter().filter(|answer| answer.is_hit()).map(|answer| self.get(answer)).sum()
     }
 
-    /// Hits among the reads that got an object, from 0 to 1. `None` if none did.
+    /// The share of hits among the reads that returned an object, from 0 to 1. `None` without such reads.
     pub(crate) fn hit_ratio(&self) -> Option<f64> {
         let got = self.all() - self.get(Answer::NotFound) - self.get(Answer::Error);
         (got > 0).then(|| self.hits() as f64 / got as f64)
     }
 
-    /// Those that ended in this way, among all, from 0 to 1. `None` if there are none.
+    /// The share of reads with this result, from 0 to 1. `None` without reads.
     pub(crate) fn share(&self, answer: Answer) -> Option<f64> {
         (self.all() > 0).then(|| self.get(answer) as f64 / self.all() as f64)
     }
 
-    /// What came to these since `earlier`.
+    /// The reads since `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self::of(|answer| self.get(answer).saturating_sub(earlier.get(answer)))
     }
@@ -123,15 +123,15 @@ impl Reads {
 #[derive(Debug)]
 pub(crate) struct Tally(Mutex<Seen>);
 
-/// What was seen so far.
+/// The results so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) reads: Reads,
     /// Bytes of the bodies that readers got.
     pub(crate) bytes: u64,
-    /// Of these, from held copies.
+    /// Those of hits.
     pub(crate) bytes_of_hits: u64,
-    /// Reads that got what they should not have, and the first of them.
+    /// Reads that were torn or older than allowed, and the first of them.
     pub(crate) wrong: u64,
     pub(crate) first_wrong: Option<String>,
     /// In nanoseconds, by answer.
@@ -143,7 +143,7 @@ impl Tally {
         Self(Mutex::new(Seen::new()))
     }
 
-    /// A read has ended after `took`. What it got was `wrong`, if that is something.
+    /// Counts a read that took `took`. `wrong` describes its fault, if any.
     pub(crate) fn count(&self, read: &Result<CachedObject>, took: Duration, wrong: Option<String>) {
         let bytes = read.as_ref().map_or(0, |object| object.bytes().len() as u64);
         self.lock().count(Answer::of(read), bytes, took, wrong);
@@ -182,7 +182,7 @@ impl Seen {
         }
     }
 
-    /// What two nodes' readers saw together.
+    /// The sum of two nodes.
     pub(crate) fn plus(mut self, other: &Self) -> Self {
         self.reads = self.reads.plus(&other.reads);
         self.bytes += other.bytes;
@@ -195,7 +195,7 @@ impl Seen {
         self
     }
 
-    /// The time that this share of the reads with that answer took at most. `None` before the first.
+    /// A quantile of the durations of reads with that result. `None` without such reads.
     pub(crate) fn quantile(&self, answer: Answer, share: f64) -> Option<Duration> {
         let times = &self.times[answer as usize];
         (!times.is_empty()).then(|| Duration::from_nanos(times.value_at_quantile(share)))

@@ -1,6 +1,6 @@
-//! What is shown, from fixed figures; and whole runs, in virtual time.
+//! Frames of fixed figures, and whole runs in virtual time.
 //!
-//! After a change of the view that is meant: `DEMO_BLESS=1 cargo test -p demo`, and look at `golden` again.
+//! After an intended change of the view: `DEMO_BLESS=1 cargo test -p demo`, and review `golden`.
 
 use std::{env, fs, future::pending, path::Path, sync::LazyLock, time::Duration};
 
@@ -111,7 +111,7 @@ fn check_golden(name: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let golden = fs::read_to_string(&path).unwrap_or_default();
-    assert!(golden == text, "{name} is not as it was; see tests.rs. It is now:\n{text}");
+    assert!(golden == text, "{name} differs; see tests.rs. It is now:\n{text}");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_wrong_read_is_red() {
         (text(&buffer).lines().last().unwrap().to_owned(), buffer.cell((1, 29)).unwrap().fg)
     };
     let (line, color) = verdict(&film());
-    assert!(line.starts_with(" ✓ stale or torn reads: 0 of 58,228"), "{line}");
+    assert!(line.starts_with(" ✓ reads older than allowed, or torn: 0 of 58,228"), "{line}");
     assert_eq!(color, palette::GOOD);
 
     let mut figures = figures(1.0, 100);
@@ -177,17 +177,17 @@ fn a_wrong_read_is_red() {
     figures.nodes[1].seen.count(Answer::Fresh, 10_000, Duration::ZERO, wrong);
     let film = Film::new(figures);
     let (line, color) = verdict(&film);
-    assert!(line.starts_with(" ✗ stale or torn reads: 1 of "), "{line}");
+    assert!(line.starts_with(" ✗ reads older than allowed, or torn: 1 of "), "{line}");
     assert_eq!(color, palette::BAD);
     assert!(!film.is_right());
-    assert!(plain::summary(&film).contains("  the first: object 7: version 1 was read"));
+    assert!(plain::summary(&film).contains("the first wrong read: object 7: version 1 was read"));
 }
 
 #[test]
 fn what_is_less_important_is_faint() {
     let buffer = frame(&film(), Footer::Accounts, 104, 30);
     for (x, y, modifier) in
-        [(1, 0, Modifier::BOLD), (16, 0, Modifier::DIM), (3, 29, Modifier::BOLD), (26, 29, Modifier::DIM)]
+        [(1, 0, Modifier::BOLD), (16, 0, Modifier::DIM), (3, 29, Modifier::BOLD), (43, 29, Modifier::DIM)]
     {
         let cell = buffer.cell((x, y)).unwrap();
         assert_ne!(cell.symbol(), " ");
@@ -203,15 +203,15 @@ fn accounts_that_do_not_add_up_are_named() {
     figures.nodes[0].stats.stale -= 1;
     let film = Film::new(figures);
     let expected = [
-        "GETs that the origin counted, and the caches: 4821 and 4820",
-        "node A: reads that were stale, and what the cache counted: 600 and 599",
+        "GETs counted by the store and by the caches: 4821 and 4820",
+        "node A: stale reads, counted by readers and by the cache: 600 and 599",
         "node A: reads, and hits + misses + not found + errors: 10000 and 9999",
     ];
     assert_eq!(film.differences(), expected);
     let summary = plain::summary(&film);
     assert!(expected.iter().all(|line| summary.contains(line)), "{summary}");
     let last = text(&frame(&film, Footer::Accounts, 100, 30)).lines().last().unwrap().to_owned();
-    assert!(last.ends_with("✗ 3 accounts do not add up"), "{last}");
+    assert!(last.ends_with("✗ 3 counts differ"), "{last}");
 }
 
 #[test]
@@ -261,9 +261,12 @@ fn the_picture_in_the_documentation_was_drawn_by_this() {
     let head = |svg: &str| svg.split_once("</style>").unwrap().0.to_owned();
     assert_eq!(head(&svg), head(&picture(&film())));
     let n = accounts::count(film().now());
-    for words in
-        ["✓ stale or torn reads: 0<", &format!("✓ all {n} accounts add up<"), ">origin killed<", ">12 s<"]
-    {
+    for words in [
+        "✓ reads older than allowed, or torn: 0<",
+        &format!("✓ all {n} counts agree<"),
+        ">store down<",
+        ">12 s<",
+    ] {
         assert!(svg.contains(words), "{words}");
     }
 }
@@ -294,13 +297,14 @@ async fn a_run_adds_up_and_no_read_is_wrong() {
     for (second, has) in [
         (2, "strong"),
         (4, "max_age 2 s "),
-        (7, "+ stale  origin up"),
-        (9, "+ stale  origin down"),
-        (12, "origin up"),
+        (7, "+ stale  store up"),
+        (9, "+ stale  store down"),
+        (12, "store up"),
     ] {
         let line = out.lines().nth(second - 1).unwrap();
         assert!(line.starts_with(&format!("{second:>3} s")) && line.contains(has), "{line}");
     }
+    assert!(plain::summary(&film).ends_with("\nreads older than allowed, or torn: 0\n"));
     let (requests, bytes) = (film.requests(), film.bytes());
     assert!(requests.with < requests.without && bytes.with < bytes.without, "{requests:?} {bytes:?}");
 }

@@ -1,4 +1,4 @@
-//! Numbers as they are shown.
+//! Formatting of numbers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) fn count(n: u64) -> String {
     shown
 }
 
-/// A count as short as it can be told, in at most five characters up to 999 billion: `950`, `1.2k`, `25k`, `1.5M`.
+/// A count in at most five characters: `950`, `1.2k`, `25k`, `1.5M`.
 pub(crate) fn short(n: f64) -> String {
     let (n, unit) = match n {
         n if n < 999.5 => return format!("{n:.0}"),
@@ -50,7 +50,7 @@ pub(crate) fn time(span: Duration) -> String {
     }
 }
 
-/// `93.1 %`. What is not all is shown as less than all, and what is something as more than nothing.
+/// `93.1 %`. A share below 1 is never shown as 100 %, one above 0 never as 0 %.
 pub(crate) fn percent(share: f64) -> String {
     let shown = match share * 100.0 {
         almost_all if (99.95..100.0).contains(&almost_all) => 99.9,
@@ -60,12 +60,12 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{shown:.1} %")
 }
 
-/// The same; a dash if there is none.
+/// The same, or a dash for `None`.
 pub(crate) fn percent_if(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), percent)
 }
 
-/// Three of them.
+/// Three digits.
 fn digits(n: f64) -> String {
     match n {
         n if n < 9.995 => format!("{n:.2}"),

@@ -1,4 +1,4 @@
-//! One frame.
+//! One frame of the display.
 
 use ratatui::{
     buffer::Buffer,
@@ -12,24 +12,25 @@ use crate::{
     accounts, chart,
     film::{Film, Saved},
     palette::{self, BAD, FAINT, GOOD, STRONG},
+    plain,
     tally::Answer,
     units,
     world::NodeFigures,
 };
 
-/// The film as it is now. Shows in any area what there is room for.
+/// The current state. Shows as much as fits into the area.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) film: &'a Film,
     pub(crate) footer: Footer,
 }
 
-/// What the last line says beside the verdict.
+/// The right side of the last line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Footer {
-    /// What can be pressed.
+    /// The keys.
     Keys,
-    /// Whether the accounts add up: all is at rest.
+    /// Whether the counts agree; after all tasks have stopped.
     Accounts,
 }
 
@@ -39,7 +40,7 @@ impl Widget for View<'_> {
         if area.is_empty() {
             return;
         }
-        // What there is room for: the chart first, then where the answers came from, then the nodes.
+        // The chart first, then the table of results, then the nodes.
         let has_chart = area.height >= 8 && area.width >= 40;
         let has_answers = area.height >= 17 && area.width >= 76;
         let has_nodes = area.height >= 22 && has_answers;
@@ -82,14 +83,14 @@ impl Widget for View<'_> {
 impl View<'_> {
     fn title(&self, area: Rect, buffer: &mut Buffer) {
         let now = self.film.now();
-        let (state, color) = if now.is_up { ("origin up", GOOD) } else { ("origin down", BAD) };
+        let (state, color) = if now.is_up { ("store up", GOOD) } else { ("store down", BAD) };
         let right = Line::from_iter([
             Span::styled(now.rule.label(), STRONG),
             Span::raw("   "),
             Span::styled(state, STRONG.fg(color)),
             Span::raw(format!("   {} s ", now.at.as_secs())),
         ]);
-        let distance = format!("two nodes, one origin {} ms away", now.round_trip.as_millis());
+        let distance = format!("two nodes, one store {} ms away", now.round_trip.as_millis());
         let left = Line::from_iter([
             Span::styled(" object-cache", STRONG),
             Span::raw("   "),
@@ -98,23 +99,18 @@ impl View<'_> {
         if left.width() + right.width() < area.width.into() {
             two_sided(&left, &right, area, buffer);
         } else {
-            // The state is the more important.
+            // The state is more important.
             right.render(inset(area), buffer);
         }
     }
 
     fn chart(&self, area: Rect, buffer: &mut Buffer) {
         let lately = self.film.lately().rate();
-        let inner = panel(
-            "reads per second, by where the answer came from",
-            &format!("now {}", rate(lately)),
-            area,
-            buffer,
-        );
+        let inner = panel("reads per second, by result", &format!("now {}", rate(lately)), area, buffer);
         chart::draw(self.film, inner, buffer);
     }
 
-    /// In the place of all panels.
+    /// Replaces all panels in a small area.
     fn words(&self, area: Rect, buffer: &mut Buffer) {
         let lately = self.film.lately();
         let lines = [
@@ -134,7 +130,7 @@ impl View<'_> {
             units::percent_if(seen.reads.hit_ratio()),
             units::percent_if(self.film.lately().reads.hit_ratio())
         );
-        let inner = panel("where answers came from", &ratio, area, buffer);
+        let inner = panel("reads by result", &ratio, area, buffer);
         let [name, bar, numbers] =
             Layout::horizontal([Constraint::Length(15), Constraint::Fill(1), Constraint::Length(NUMBERS)])
                 .areas(inner);
@@ -157,7 +153,7 @@ impl View<'_> {
     }
 
     fn saved(&self, area: Rect, buffer: &mut Buffer) {
-        let inner = panel("saved, against no cache", "", area, buffer);
+        let inner = panel("saved by the caches", "", area, buffer);
         let mut rows = inner.rows();
         for (what, saved, shown) in [
             ("requests", self.film.requests(), units::count as fn(u64) -> String),
@@ -182,7 +178,7 @@ impl View<'_> {
 
     fn origin(&self, area: Rect, buffer: &mut Buffer) {
         let now = self.film.now();
-        let inner = panel("origin", "", area, buffer);
+        let inner = panel("store", "", area, buffer);
         let asked = now.origin;
         let unchanged: u64 = now.nodes.iter().map(|node| node.stats.origin.unchanged).sum();
         let lines = [
@@ -199,27 +195,29 @@ impl View<'_> {
         let seen = self.film.seen();
         let figure = units::count(seen.wrong);
         let (ink, mark) = if seen.wrong == 0 { (GOOD, "✓") } else { (BAD, "✗") };
-        let left = Line::from_iter([
-            Span::styled(format!(" {mark} stale or torn reads: {figure}"), STRONG.fg(ink)),
-            Span::styled(format!(" of {}", units::count(seen.reads.all())), FAINT),
-        ]);
+        let verdict = Span::styled(format!(" {mark} {}: {figure}", plain::VERDICT), STRONG.fg(ink));
+        let of_all = Span::styled(format!(" of {}", units::count(seen.reads.all())), FAINT);
+        let mut left = Line::from_iter([verdict.clone(), of_all]);
         let right = match self.footer {
             Footer::Keys => Line::from_iter([
                 Span::styled("f", STRONG),
                 Span::styled(" freshness  ", FAINT),
                 Span::styled("k", STRONG),
-                Span::styled(if self.film.now().is_up { " kill origin  " } else { " origin back  " }, FAINT),
+                Span::styled(if self.film.now().is_up { " stop store  " } else { " start store  " }, FAINT),
                 Span::styled("q", STRONG),
                 Span::styled(" quit ", FAINT),
             ]),
             Footer::Accounts => Line::from(match self.film.differences().len() {
                 0 => {
                     let n = accounts::count(self.film.now());
-                    Span::styled(format!("✓ all {n} accounts add up "), STRONG.fg(GOOD))
+                    Span::styled(format!("✓ all {n} counts agree "), STRONG.fg(GOOD))
                 }
-                n => Span::styled(format!("✗ {n} accounts do not add up "), STRONG.fg(BAD)),
+                n => Span::styled(format!("✗ {n} counts differ "), STRONG.fg(BAD)),
             }),
         };
+        if left.width() + right.width() >= area.width.into() {
+            left = Line::from(verdict);
+        }
         if left.width() > area.width.into() {
             Span::styled(format!(" {mark} wrong reads: {figure}"), STRONG.fg(ink)).render(area, buffer);
         } else {
@@ -233,16 +231,16 @@ fn node_panel(node: &NodeFigures, title: &str, area: Rect, buffer: &mut Buffer) 
     let inner =
         panel(title, &format!("hits {}", units::percent_if(node.seen.reads.hit_ratio())), area, buffer);
     let mut rows = inner.rows();
-    let (Some(words), Some(bar), Some(copies)) = (rows.next(), rows.next(), rows.next()) else { return };
+    let (Some(words), Some(bar), Some(entries)) = (rows.next(), rows.next(), rows.next()) else { return };
     let capacity = stats.capacity_bytes.unwrap_or(u64::MAX);
     let fill = stats.bytes as f64 / capacity.max(1) as f64;
     pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(capacity)).render(words, buffer);
     draw_bar(fill, Color::Blue, palette::LINE, inset(bar), buffer);
-    pair("copies", &units::count(stats.entries), "evicted", &units::count(stats.evictions))
-        .render(copies, buffer);
+    pair("entries", &units::count(stats.entries), "evicted", &units::count(stats.evictions))
+        .render(entries, buffer);
 }
 
-/// Two figures, each after its word.
+/// Two figures, each after its label.
 fn pair(a: &str, a_is: &str, b: &str, b_is: &str) -> Line<'static> {
     Line::from_iter([
         Span::styled(format!(" {a} "), FAINT),
@@ -252,7 +250,7 @@ fn pair(a: &str, a_is: &str, b: &str, b_is: &str) -> Line<'static> {
     ])
 }
 
-/// A frame with a title at the left, and what changes at the right; what is inside.
+/// Draws a frame with a title at the left and a figure at the right. Returns the area inside.
 fn panel(title: &str, right: &str, area: Rect, buffer: &mut Buffer) -> Rect {
     let mut block = Block::bordered().border_type(BorderType::Rounded).border_style(palette::LINE);
     block = block.title_top(Line::styled(format!(" {title} "), Style::new().fg(Color::Reset)));
@@ -265,7 +263,7 @@ fn panel(title: &str, right: &str, area: Rect, buffer: &mut Buffer) -> Rect {
     inner
 }
 
-/// `left`, and `right` if there is room for both.
+/// Draws `left`, and `right` if both fit.
 fn two_sided(left: &Line<'_>, right: &Line<'_>, area: Rect, buffer: &mut Buffer) {
     left.render(area, buffer);
     if left.width() + right.width() < area.width.into() {
@@ -273,7 +271,7 @@ fn two_sided(left: &Line<'_>, right: &Line<'_>, area: Rect, buffer: &mut Buffer)
     }
 }
 
-/// `share` of the area, from the left, in eighths of a cell; something is seen of all that is not zero.
+/// Fills `share` of the area from the left, in eighths of a cell. Any share above zero is visible.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the width")]
 fn draw_bar(share: f64, color: Color, ground: Color, area: Rect, buffer: &mut Buffer) {
     let width = u32::from(area.width) * 8;
@@ -288,7 +286,7 @@ fn draw_bar(share: f64, color: Color, ground: Color, area: Rect, buffer: &mut Bu
     }
 }
 
-/// Without a cell at each end.
+/// The area without a cell at each end.
 fn inset(area: Rect) -> Rect {
     Rect { x: area.x + u16::from(area.width > 0), width: area.width.saturating_sub(2), ..area }
 }
@@ -301,5 +299,5 @@ fn rate(rate: f64) -> String {
 
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 const NODES: [&str; 2] = ["node A, writer", "node B"];
-/// Columns of the figures of an answer.
+/// Columns of the figures of a result.
 const NUMBERS: u16 = 37;

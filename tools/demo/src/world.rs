@@ -1,4 +1,4 @@
-//! Two nodes over one bucket, and who reads and writes.
+//! Two nodes over one bucket, their readers and the writer.
 
 use std::{
     sync::{
@@ -24,17 +24,17 @@ use crate::{
     tally::{Seen, Tally},
 };
 
-/// How much of everything there is.
+/// The size of the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) n_objects: usize,
-    /// At each node.
+    /// For each node.
     pub(crate) n_readers: usize,
     /// Between two reads of a reader.
     pub(crate) pause: Duration,
     /// Between two writes of the one writer.
     pub(crate) write_pause: Duration,
-    /// To the origin.
+    /// To the store.
     pub(crate) round_trip: Duration,
     /// Of each node, in bytes.
     pub(crate) capacity: u64,
@@ -53,7 +53,7 @@ impl Default for Settings {
     }
 }
 
-/// All of it. Works until [`World::stop`], on the runtime that it was started on.
+/// The whole run. Works until [`World::stop`], on the runtime that started it.
 pub(crate) struct World {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
@@ -75,7 +75,7 @@ struct Node {
     tally: Tally,
 }
 
-/// How everything is at one moment.
+/// The state at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
     /// Since the start.
@@ -87,7 +87,7 @@ pub(crate) struct Figures {
     pub(crate) origin: Asked,
 }
 
-/// How a node is: as its readers saw it, and as its cache counted.
+/// A node, as counted by its readers and by its cache.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeFigures {
     pub(crate) seen: Seen,
@@ -95,7 +95,7 @@ pub(crate) struct NodeFigures {
 }
 
 impl World {
-    /// Fills the bucket, and sets everybody to work.
+    /// Fills the bucket and starts the readers and the writer.
     pub(crate) async fn start(settings: Settings) -> Result<Self, cache_facade::Error> {
         let clock = TokioClock::new();
         let bucket = Arc::new(Bucket::new(settings.round_trip));
@@ -104,7 +104,7 @@ impl World {
             let version = ledger.begin(number);
             let body = bodies::body(number, version);
             let put = bucket.inner().put(&Path::from(bodies::key(number)), body.into()).await;
-            put.expect("a store in memory takes what is put");
+            put.expect("a store in memory accepts every put");
             ledger.returned(number, version);
         }
         let node = |name| {
@@ -147,7 +147,7 @@ impl World {
         &self.shared.bucket
     }
 
-    /// Tells the readers of a write that nobody made.
+    /// Records a write that was not made.
     #[cfg(test)]
     pub(crate) fn pretend_written(&self, number: usize) {
         let version = self.shared.ledger.begin(number);
@@ -168,22 +168,22 @@ impl World {
         }
     }
 
-    /// Whether all who should be at work are. One who is not has panicked.
+    /// Whether all tasks are running. One that is not has panicked.
     pub(crate) fn is_whole(&mut self) -> bool {
         self.tasks.try_join_next().is_none()
     }
 
-    /// Lets everybody finish what they do, and all requests come to their end; how it is then.
+    /// Stops the readers and the writer, waits for all requests, and returns the final state.
     ///
     /// # Errors
     ///
-    /// Says so if somebody panicked.
+    /// If a task has panicked.
     pub(crate) async fn stop(mut self) -> Result<Figures, Box<dyn std::error::Error>> {
         self.shared.is_stopped.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {
             ended?;
         }
-        // Before the copies go.
+        // `close` clears the caches.
         let held = self.figures();
         for node in &self.shared.nodes {
             node.cache.close().await?;
@@ -204,7 +204,7 @@ async fn read(shared: Arc<Shared>, reader: usize) {
         let number = shared.popular(&random);
         let key = bodies::key(number);
         let rule = shared.rule.rule();
-        // What was written through this very node is seen by every rule.
+        // Writes through the same node are seen under every rule.
         let lag = if own { Some(Duration::ZERO) } else { rule.lag() };
         let least = shared.ledger.least(number, lag);
         let options = ReadOptions::new().freshness(rule.freshness());
@@ -213,9 +213,10 @@ async fn read(shared: Arc<Shared>, reader: usize) {
         let took = shared.clock.now().saturating_since(begun);
         let wrong = answer.as_ref().ok().and_then(|object| match bodies::version(number, object.bytes()) {
             Some(version) => shared.ledger.wrong(number, version, least),
-            None => {
-                Some(format!("object {number}: {} bytes that are no version of it", object.bytes().len()))
-            }
+            None => Some(format!(
+                "object {number}: a body of {} bytes that is no version of it",
+                object.bytes().len()
+            )),
         });
         node.tally.count(&answer, took, wrong);
         tokio::time::sleep(shared.settings.pause).await;
@@ -230,7 +231,7 @@ async fn write(shared: Arc<Shared>) {
         if bodies::exists(number) {
             let version = shared.ledger.begin(number);
             let (key, body) = (bodies::key(number), bodies::body(number, version));
-            // A write that failed may have been done or not: reads may return it, and need not.
+            // A failed write may have reached the store or not: reads may return either version.
             if shared.nodes[0].cache.put(&key, body).await.is_ok() {
                 shared.ledger.returned(number, version);
             }

@@ -24,9 +24,8 @@ pub(super) fn check() -> Result<()> {
             known(&tree, unwanted).map(|stranger| format!("{package} depends on {stranger}, and must not")),
         );
     }
-    findings.extend(cycles::findings(
-        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())),
-    ));
+    findings
+        .extend(cycles::findings(sources.iter().map(|source| (source.path.as_str(), source.text.as_str()))));
     if findings.is_empty() {
         println!("{} files, {} rules", sources.len(), RULES.len() + 2 + STRANGERS.len());
         return Ok(());

@@ -40,8 +40,7 @@ fn too_wide(path: &str, text: &str) -> Vec<(usize, usize)> {
         _ => return Vec::new(),
     };
     let is_exempt = |n: usize, line: &str| {
-        let is_markdown =
-            extension == "md" && (line.trim_start().starts_with('|') || is_link(line));
+        let is_markdown = extension == "md" && (line.trim_start().starts_with('|') || is_link(line));
         exempt.contains(&n) || is_url(line) || is_markdown
     };
     let lines = (1..).zip(text.lines()).map(|(n, line)| (n, line, line.chars().count()));

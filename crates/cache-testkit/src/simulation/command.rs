@@ -85,14 +85,14 @@ impl Program<'_> {
         format!(
             "\
 {command} [OPTION]…
-  --first-seed S    the first schedule's seed; 0
-  --seeds N         how many schedules, in turn over every backend; 1000
-  --minutes M       instead, as many as that takes
-  --nodes K         nodes with a cache; 2
-  --backend NAME    over this backend only: {backends}
-  --rule WORDS      hold them against the rules with these words in their names only
+  --first-seed S    seed of the first schedule; default: 0
+  --seeds N         number of schedules, spread over the backends; default: 1000
+  --minutes M       as many schedules as take M minutes, instead of --seeds
+  --nodes K         nodes with a cache; default: 2
+  --backend NAME    only this backend: {backends}
+  --rule WORDS      check only rules with these words in their names
   --show            print the history of the first schedule too
-  --json FILE       write what was explored"
+  --json FILE       write counts and failures to FILE"
         )
     }
 
@@ -123,7 +123,7 @@ impl Program<'_> {
                     println!("{}", self.usage());
                     return Ok(None);
                 }
-                _ => return Err(format!("what is {name}?\n{}", self.usage())),
+                _ => return Err(format!("unexpected argument {name:?}\n{}", self.usage())),
             }
         }
         if options.nodes == 0 {
