@@ -24,7 +24,7 @@ pub(super) fn check() -> Result<()> {
     let packages: Vec<_> = packages.iter().map(|name| format!("--package {name}")).collect();
     let flags = "--locked --offline --allow-dirty --target-dir target";
     let mut package = cargo(&format!("package {} {flags}", packages.join(" ")));
-    // As the workspace's profile has it, so that dependencies that are built already are used again.
+    // As in the profile of the workspace: dependencies that are built already are used again.
     run(package.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only"))
 }
 
