@@ -84,7 +84,7 @@ impl Load {
                 970..999 => self.unless_wrong(node.mark_stale(&key).await),
                 _ => match random.below(20) {
                     0 => self.unless_wrong(node.clear().await),
-                    _ => self.unless_wrong(node.invalidate_prefix("lax/13/").await),
+                    _ => self.unless_wrong(node.invalidate_prefix("lax/13/")),
                 },
             }
             // Fresh copies are served without waiting for anything: others must have their turn.

@@ -7,7 +7,7 @@ pub(crate) mod server;
 use std::{fmt, sync::Arc, time::Duration};
 
 use bench_harness::Stopwatch;
-use cache_facade::{Freshness, ObjectCache, object_store::ObjectStore};
+use cache_facade::{Freshness, Memory, ObjectCache, object_store::ObjectStore};
 use cache_testkit::S3Server;
 use object_store::{BackoffConfig, RetryConfig};
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ fn node(name: &str, store: &Arc<dyn ObjectStore>) -> cache_facade::Result<Object
         .negative_ttl(second)
         .origin_timeout(second)
         .patience(second / 4)
-        .max_capacity(CAPACITY)
+        .backend(Memory::new().max_capacity(CAPACITY))
         .build()
 }
 

@@ -173,7 +173,7 @@ impl Streamed {
     pub fn peak_of_ours(&self, in_use: impl Fn() -> f64) -> f64 {
         let backend = MemoryBackend::builder(Lru::new()).max_capacity(8 * BLOCK).shards(1).build();
         let backend: Arc<dyn Backend> = Arc::new(backend.expect("settings are in bounds"));
-        let builder = CachedStore::builder(Arc::clone(&self.store)).backend(Arc::clone(&backend));
+        let builder = CachedStore::builder(Arc::clone(&self.store), Arc::clone(&backend));
         let cached = builder.block_size(BLOCK).build().expect("settings are in bounds");
         self.peak(&cached, || in_use() - backend.usage().bytes as f64)
     }
@@ -216,7 +216,7 @@ pub async fn drained(answer: object_store::Result<GetResult>) -> u64 {
 pub fn cached(store: &FaultyStore, freshness: Freshness) -> CachedStore {
     let backend = MemoryBackend::builder(Lru::new()).max_capacity(256 << 20).build();
     let backend = Arc::new(backend.expect("settings are in bounds"));
-    let cached = CachedStore::builder(Arc::new(store.clone())).backend(backend).freshness(freshness).build();
+    let cached = CachedStore::builder(Arc::new(store.clone()), backend).freshness(freshness).build();
     cached.expect("settings are in bounds")
 }
 

@@ -13,7 +13,7 @@ use bench_harness::{Run, Subject};
 use bytes::Bytes;
 use cache_core::{Backend, Entry, EvictionPolicy, Key};
 use cache_facade::{ObjectCache, object_store::memory::InMemory};
-use cache_policy::{Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Gdsf, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use foyer_memory::{CacheProperties, EvictionConfig, LfuConfig, S3FifoConfig};
 
 /// Bodies by key, to be looked up. Static calls: what is measured is the cache.
@@ -86,10 +86,8 @@ pub fn peers(work: &impl Work) -> Vec<Subject> {
 pub fn ours_under_each_policy(work: &impl Work) -> Vec<Subject> {
     vec![
         subject("ours:lru", work, |n| Under::new(n, Lru::new())),
-        subject("ours:fifo", work, |n| Under::new(n, Fifo::new())),
         subject("ours:sieve", work, |n| Under::new(n, Sieve::new())),
         subject("ours:s3-fifo", work, |n| Under::new(n, S3Fifo::new())),
-        subject("ours:lfu", work, |n| Under::new(n, Lfu::new())),
         subject("ours:w-tiny-lfu", work, |n| Under::new(n, WTinyLfu::new())),
         subject("ours:gdsf", work, |n| Under::new(n, Gdsf::new())),
         subject("ours:ttl-lru", work, |n| Under::new(n, Ttl::new(Lru::new()))),
@@ -110,8 +108,7 @@ impl Ours {
     /// One with room for that many entries.
     pub fn new(capacity: u64) -> Self {
         let cache = ObjectCache::builder(Arc::new(InMemory::new()))
-            .max_capacity(CAPACITY_BYTES)
-            .max_entries(capacity)
+            .backend(cache_facade::Memory::new().max_capacity(CAPACITY_BYTES).max_entries(capacity))
             .build()
             .expect("settings are in bounds");
         Self(Arc::clone(cache.read_through().backend()))

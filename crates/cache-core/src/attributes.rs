@@ -3,8 +3,8 @@
 /// The attributes that came with an object: a few names with text values, in the order of their names.
 ///
 /// Names are the lower-case HTTP header names (`content-type`, `cache-control`, `content-encoding`, …), and
-/// `metadata.<name>` for the user's own metadata. An entry kept from a put has none: the answer to a put says
-/// nothing of them.
+/// `metadata.<name>` for the user's own metadata. An entry cached from a put has those that were
+/// put.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Box<[(Box<str>, Box<str>)]>);
 
@@ -33,6 +33,13 @@ impl Attributes {
     /// The bytes that the attributes occupy.
     pub(crate) fn weight(&self) -> usize {
         self.0.iter().map(|(name, value)| name.len() + value.len() + 32).sum()
+    }
+}
+
+impl<N: Into<Box<str>>, V: Into<Box<str>>, const LEN: usize> From<[(N, V); LEN]> for Attributes {
+    /// Of two equal names the last one stays.
+    fn from(items: [(N, V); LEN]) -> Self {
+        items.into_iter().collect()
     }
 }
 

@@ -38,7 +38,30 @@ use crate::{Entry, Moment, Result};
 /// time: an expired entry that is still shown is not served.
 ///
 /// `cache_testkit::conformance::backend` has a function for each of these sentences that can be
-/// seen from outside.
+/// seen from outside. Backends to begin with are the examples `custom_backend` (a map) and
+/// `file_backend` (entries that outlive the process) in `crates/cache-facade/examples`.
+///
+/// ```
+/// use cache_core::{Admission, Backend, Entry, Key};
+/// use cache_testkit::MapBackend;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> cache_core::Result<()> {
+/// let backend = MapBackend::new();
+/// let entry = Entry::builder(&Key::parse("a")?, "body".into()).e_tag("\"1\"").build();
+/// // At once if the backend can, else with a future.
+/// let admission = match backend.insert_now(entry.clone()) {
+///     Ok(admission) => admission,
+///     Err(entry) => backend.insert(entry).await?,
+/// };
+/// assert_eq!(admission, Admission::Stored);
+/// assert!(backend.get_now("a").is_some_and(|shown| shown.is_same(&entry)));
+/// assert_eq!((backend.contains("a"), backend.usage().entries), (Some(true), 1));
+/// assert!(backend.remove("a").await?);
+/// assert!(backend.peek("a").is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Returns the entry if it is available without waiting, and counts one use of it. Memory
@@ -129,13 +152,35 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// What became of an entry that was to be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// More may be said of an entry that was stored in a later release: backends build it with
+/// [`stored`](Self::stored) and [`refused`](Self::refused).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub enum Admission {
     /// It is held.
     Stored,
     /// It is not held.
     Rejected(Rejection),
+}
+
+impl Admission {
+    /// Returns the answer that the entry is stored.
+    pub fn stored() -> Self {
+        Self::Stored
+    }
+
+    /// Returns the answer that the entry is not stored, and why.
+    pub fn refused(why: Rejection) -> Self {
+        Self::Rejected(why)
+    }
+
+    /// Returns whether the entry is stored.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored)
+    }
 }
 
 /// Why an entry was not stored.
@@ -151,7 +196,15 @@ pub enum Rejection {
 }
 
 /// How full a backend is, and running totals of what has left it.
+///
+/// ```
+/// use cache_core::Usage;
+///
+/// let usage = Usage::new(3, 1200).with_capacity_bytes(Some(1 << 20)).with_evicted(7);
+/// assert_eq!((usage.entries, usage.bytes, usage.evicted, usage.refused), (3, 1200, 7, 0));
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Entries held now.
     pub entries: u64,
@@ -168,6 +221,49 @@ pub struct Usage {
     pub expired: u64,
     /// Entries refused, since the start.
     pub rejected: u64,
+}
+
+impl Usage {
+    /// Returns the usage of a backend that stores so many entries and bytes now, has no limit, and
+    /// that no entry has left.
+    pub fn new(entries: u64, bytes: u64) -> Self {
+        Self { entries, bytes, ..Self::default() }
+    }
+
+    /// Sets the most bytes that may be stored. Default: `None`, no limit.
+    #[must_use]
+    pub fn with_capacity_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.capacity_bytes = bytes;
+        self
+    }
+
+    /// Sets the most entries that may be stored. Default: `None`, no limit.
+    #[must_use]
+    pub fn with_capacity_entries(mut self, entries: Option<u64>) -> Self {
+        self.capacity_entries = entries;
+        self
+    }
+
+    /// Sets how many entries were evicted so far. Default: zero.
+    #[must_use]
+    pub fn with_evicted(mut self, entries: u64) -> Self {
+        self.evicted = entries;
+        self
+    }
+
+    /// Sets how many entries were dropped so far because they had expired. Default: zero.
+    #[must_use]
+    pub fn with_expired(mut self, entries: u64) -> Self {
+        self.expired = entries;
+        self
+    }
+
+    /// Sets how many entries were refused so far. Default: zero.
+    #[must_use]
+    pub fn with_refused(mut self, entries: u64) -> Self {
+        self.rejected = entries;
+        self
+    }
 }
 
 #[async_trait]

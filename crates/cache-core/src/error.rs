@@ -119,6 +119,69 @@ impl Error {
         self.0.key.as_deref()
     }
 
+    /// Returns whether the store has no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
+    /// Returns whether the key is not canonical.
+    pub fn is_invalid_key(&self) -> bool {
+        self.kind() == ErrorKind::InvalidKey
+    }
+
+    /// Returns whether a conditional write lost: the object is at another version (RFC 9110
+    /// section 13).
+    pub fn is_precondition_failed(&self) -> bool {
+        self.kind() == ErrorKind::PreconditionFailed
+    }
+
+    /// Returns whether the store refuses these credentials for this object.
+    pub fn is_permission_denied(&self) -> bool {
+        self.kind() == ErrorKind::PermissionDenied
+    }
+
+    /// Returns whether the store does not know these credentials.
+    pub fn is_unauthenticated(&self) -> bool {
+        self.kind() == ErrorKind::Unauthenticated
+    }
+
+    /// Returns whether the store did not answer in time. A write may have taken effect, or may
+    /// yet.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == ErrorKind::Timeout
+    }
+
+    /// Returns whether the store failed or could not be reached. A write may have taken effect, or
+    /// may yet.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind() == ErrorKind::Unavailable
+    }
+
+    /// Returns whether the object is larger than the configured limit.
+    pub fn is_too_large(&self) -> bool {
+        self.kind() == ErrorKind::TooLarge
+    }
+
+    /// Returns whether the caller's decoder rejected the bytes.
+    pub fn is_decode(&self) -> bool {
+        self.kind() == ErrorKind::Decode
+    }
+
+    /// Returns whether a setting is wrong.
+    pub fn is_config(&self) -> bool {
+        self.kind() == ErrorKind::Config
+    }
+
+    /// Returns whether the store cannot do what was requested.
+    pub fn is_unsupported(&self) -> bool {
+        self.kind() == ErrorKind::Unsupported
+    }
+
+    /// Returns whether the cache was closed.
+    pub fn is_closed(&self) -> bool {
+        self.kind() == ErrorKind::Closed
+    }
+
     /// Whether the origin failed to answer, as opposed to having answered. Only such an error may be covered by
     /// `stale_if_error` (RFC 5861 section 4).
     pub fn is_outage(&self) -> bool {
@@ -216,6 +279,32 @@ mod tests {
         assert_eq!(error.source().unwrap().to_string(), "connection refused");
         assert_eq!(error.key(), Some("a/b"));
         assert!(error.is_outage());
+    }
+
+    #[test]
+    fn each_question_is_about_one_kind() {
+        let questions: [(ErrorKind, fn(&Error) -> bool); 12] = [
+            (ErrorKind::NotFound, Error::is_not_found),
+            (ErrorKind::InvalidKey, Error::is_invalid_key),
+            (ErrorKind::PreconditionFailed, Error::is_precondition_failed),
+            (ErrorKind::PermissionDenied, Error::is_permission_denied),
+            (ErrorKind::Unauthenticated, Error::is_unauthenticated),
+            (ErrorKind::Timeout, Error::is_timeout),
+            (ErrorKind::Unavailable, Error::is_unavailable),
+            (ErrorKind::TooLarge, Error::is_too_large),
+            (ErrorKind::Decode, Error::is_decode),
+            (ErrorKind::Config, Error::is_config),
+            (ErrorKind::Unsupported, Error::is_unsupported),
+            (ErrorKind::Closed, Error::is_closed),
+        ];
+        for kind in ErrorKind::ALL {
+            let error = Error::new(kind, "an error");
+            for (asked, is_so) in questions {
+                assert_eq!(is_so(&error), asked == kind, "{kind:?}, {asked:?}");
+            }
+            let is_outage = error.is_timeout() || error.is_unavailable();
+            assert_eq!(error.is_outage(), is_outage, "{kind:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,22 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 ///
 /// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC 9111
 /// section 4.2.3). All spans saturate: a `Duration::MAX` means "for ever".
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use cache_core::{Entry, Freshness, Key, Moment, Verdict, judge};
+///
+/// let second = Duration::from_secs(1);
+/// let rule = Freshness::max_age(60 * second).stale_while_revalidate(30 * second);
+/// let at = |seconds| Moment::from_nanos(seconds * 1_000_000_000);
+/// let entry = Entry::builder(&Key::parse("a")?, "body".into()).validated(at(100), None).build();
+/// assert_eq!(judge(&entry, at(159), &rule), Verdict::Fresh);
+/// assert_eq!(judge(&entry, at(189), &rule), Verdict::Refresh);
+/// assert_eq!(judge(&entry, at(190), &rule), Verdict::Ask);
+/// assert_eq!(judge(&entry, at(100), &Freshness::strong()), Verdict::Ask);
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
     max_age: Span,

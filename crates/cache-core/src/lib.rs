@@ -19,9 +19,11 @@ mod error;
 mod fence;
 mod freshness;
 mod identity;
+mod into_backend;
 mod key;
 mod policy;
 mod prefix_tree;
+mod put_options;
 mod read_through;
 mod stats;
 mod sync;
@@ -37,8 +39,10 @@ pub use crate::{
     error::{Error, ErrorKind, Result},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
     identity::Namespace,
+    into_backend::IntoBackend,
     key::Key,
     policy::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
+    put_options::PutOptions,
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,

@@ -20,7 +20,25 @@ use crate::Moment;
 /// * under [`EvictionReason::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
 /// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
 ///
-/// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen from outside.
+/// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen
+/// from outside. The example `custom_policy` in `crates/cache-facade/examples` is one to begin
+/// with.
+///
+/// ```
+/// use cache_core::{Backend, Entry, Key};
+/// use cache_policy::{Lru, MemoryBackend};
+///
+/// // `Lru` is a policy; the backend gives each of its shards one of its own.
+/// let backend = MemoryBackend::builder(Lru::new()).shards(1).max_entries(2).build()?;
+/// for name in ["a", "b", "c"] {
+///     let entry = Entry::builder(&Key::parse(name)?, "body".into()).e_tag("\"1\"").build();
+///     assert!(backend.insert_now(entry).is_ok_and(|admission| admission.is_stored()));
+///     // A use, after which another entry is evicted before `a`.
+///     assert!(backend.get_now("a").is_some());
+/// }
+/// assert_eq!((backend.contains("b"), backend.contains("c")), (Some(false), Some(true)));
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 pub trait EvictionPolicy: Send + Sync + 'static {
     /// The same policy, empty, for one shard. The value that a builder is given is a pattern.
     fn for_shard(&self, limits: &Limits) -> Self
@@ -76,6 +94,7 @@ impl Slot {
 
 /// What a policy is told of an entry.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct EntryInfo {
     /// A hash of the key: keyed, and stable for the life of the backend.
     pub hash: u64,
@@ -87,8 +106,16 @@ pub struct EntryInfo {
     pub expires_at: Option<Moment>,
 }
 
+impl EntryInfo {
+    /// Returns what a backend tells a policy of an entry: see the fields.
+    pub const fn new(hash: u64, weight: u64, now: Moment, expires_at: Option<Moment>) -> Self {
+        Self { hash, weight, now, expires_at }
+    }
+}
+
 /// The limits of one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The most bytes.
     pub weight: u64,
@@ -96,8 +123,16 @@ pub struct Limits {
     pub entries: u64,
 }
 
+impl Limits {
+    /// Returns limits of so many bytes and entries; `u64::MAX` is no limit.
+    pub const fn new(weight: u64, entries: u64) -> Self {
+        Self { weight, entries }
+    }
+}
+
 /// Why a slot is empty again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RemovalCause {
     /// It was a victim under [`EvictionReason::Capacity`].
     Evicted,
@@ -111,6 +146,7 @@ pub enum RemovalCause {
 
 /// Why somebody must leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EvictionReason {
     /// Only what has expired is to leave.
     Expired,

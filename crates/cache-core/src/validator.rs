@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Key, Result, Version};
+use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
 
 /// Asks the origin. One method: a first fetch is a validation with nothing held.
 ///
@@ -30,7 +30,41 @@ use crate::{Entry, Key, Result, Version};
 /// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
 /// caught and becomes an error for every reader that waits.
 ///
-/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be seen from outside.
+/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be
+/// seen from outside. The example `custom_validator` in `crates/cache-facade/examples` is one to
+/// begin with.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use cache_core::{Entry, Key, Result, Validation, Validator};
+///
+/// /// One object, which never changes.
+/// struct Constant;
+///
+/// #[async_trait]
+/// impl Validator for Constant {
+///     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
+///         if key.as_str() != "greeting" {
+///             return Ok(Validation::NotFound);
+///         }
+///         if held.and_then(Entry::e_tag) == Some("\"1\"") {
+///             return Ok(Validation::NotModified);
+///         }
+///         let entry = Entry::builder(key, "hello".into()).e_tag("\"1\"").build();
+///         Ok(Validation::Modified(entry))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let key = Key::parse("greeting")?;
+/// let Validation::Modified(entry) = Constant.validate(&key, None).await? else { unreachable!() };
+/// assert_eq!(entry.body(), "hello");
+/// let again = Constant.validate(&key, Some(&entry)).await?;
+/// assert!(matches!(again, Validation::NotModified));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Validator: Send + Sync + 'static {
     /// Whether `held` is still the current version of `key`, and if not, the current one.
@@ -46,6 +80,7 @@ pub trait Validator: Send + Sync + 'static {
 
 /// What the origin answered.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Validation {
     /// The version that was held is the current one. No body came.
     NotModified,
@@ -73,6 +108,19 @@ pub trait Origin: Validator {
     ///
     /// A dropped future leaves it open whether the write took, or will take, effect.
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version>;
+
+    /// Writes `body` with all that `options` say. An origin that has attributes implements it; the
+    /// default writes what has none, by [`put`](Self::put), and MUST NOT drop any: with some it is
+    /// an error of kind `Unsupported`.
+    ///
+    /// A dropped future leaves it open whether the write took, or will take, effect.
+    async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
+        if options.attributes.is_empty() {
+            return self.put(key, body, options.condition).await;
+        }
+        let message = "this origin has no attributes; put without them";
+        Err(Error::new(ErrorKind::Unsupported, message).with_key(key))
+    }
 
     /// Deletes the object. Whether a missing one is an error is the origin's affair.
     ///
@@ -136,6 +184,20 @@ impl<T: Origin + ?Sized> Origin for Arc<T> {
         'b: 'd,
     {
         (**self).put(key, body, condition)
+    }
+
+    fn put_with<'a, 'b, 'd>(
+        &'a self,
+        key: &'b Key,
+        body: Bytes,
+        options: PutOptions,
+    ) -> BoxFuture<'d, Result<Version>>
+    where
+        Self: 'd,
+        'a: 'd,
+        'b: 'd,
+    {
+        (**self).put_with(key, body, options)
     }
 
     fn delete<'a, 'b, 'd>(&'a self, key: &'b Key) -> BoxFuture<'d, Result<()>>

@@ -9,7 +9,15 @@ use std::time::SystemTime;
 ///
 /// Two versions are equal if the origin's names for them are; where it gave none, if date and size are. A tag
 /// names a state of *one* key: never compare versions of different keys.
+///
+/// ```
+/// use cache_core::Version;
+///
+/// let put = Version::default().with_e_tag(Some("\"1\"".into())).with_size(3);
+/// assert_eq!(put.e_tag.as_deref(), Some("\"1\""));
+/// ```
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Version {
     /// The ETag (RFC 9110 section 8.8.3) with its quotes and its `W/`, if the origin gave one.
     pub e_tag: Option<String>,
@@ -32,6 +40,34 @@ impl PartialEq for Version {
 impl Eq for Version {}
 
 impl Version {
+    /// Sets the ETag, with its quotes and its `W/`. Default: `None`.
+    #[must_use]
+    pub fn with_e_tag(mut self, e_tag: Option<String>) -> Self {
+        self.e_tag = e_tag;
+        self
+    }
+
+    /// Sets the version id, generation or version. Default: `None`.
+    #[must_use]
+    pub fn with_version(mut self, version: Option<String>) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Sets when the object was last modified. Default: `None`, unknown.
+    #[must_use]
+    pub fn with_last_modified(mut self, at: Option<SystemTime>) -> Self {
+        self.last_modified = at;
+        self
+    }
+
+    /// Sets the body's length in bytes. Default: zero.
+    #[must_use]
+    pub fn with_size(mut self, bytes: u64) -> Self {
+        self.size = bytes;
+        self
+    }
+
     fn is_named(&self) -> bool {
         self.e_tag.is_some() || self.version.is_some()
     }

@@ -112,13 +112,9 @@ impl Backend for Fifo {
 
     fn usage(&self) -> Usage {
         let state = self.state();
-        Usage {
-            entries: state.entries.len() as u64,
-            bytes: state.entries.values().map(Entry::weight).sum(),
-            evicted: state.evicted,
-            expired: state.expired,
-            ..Usage::default()
-        }
+        Usage::new(state.entries.len() as u64, state.entries.values().map(Entry::weight).sum())
+            .with_evicted(state.evicted)
+            .with_expired(state.expired)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use cache_facade::{
-    EvictionPolicy, ObjectCache, Result, Status,
+    EvictionPolicy, Memory, ObjectCache, Result, Status,
     cache_core::{Deadlines, EntryInfo, EvictionReason, Limits, Moment, RemovalCause, Slot},
     object_store::memory::InMemory,
 };
@@ -35,7 +35,7 @@ impl EvictionPolicy for Fifo {
     fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
         match pressure {
             EvictionReason::Capacity => self.by_arrival.values().next().copied(),
-            EvictionReason::Expired => None, // The cache finds these itself.
+            _ => None, // The cache finds these itself.
         }
     }
 }
@@ -48,7 +48,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(report.left_out().count(), 1);
 
     let bucket = Arc::new(InMemory::new());
-    let cache = ObjectCache::builder(bucket).max_entries(2).eviction(Fifo::default()).build()?;
+    let cache = ObjectCache::builder(bucket)
+        .backend(Memory::new().max_entries(2).eviction(Fifo::default()))
+        .build()?;
     cache.put("a", "first in").await?;
     cache.put("b", "second").await?;
     cache.get("a").await?; // A use, which counts for nothing here.

@@ -57,7 +57,7 @@ impl Origin for Numbered {
             return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
         }
         let size = body.len() as u64;
-        Ok(Version { e_tag: Some(state.write(key, body)), size, ..Version::default() })
+        Ok(Version::default().with_e_tag(Some(state.write(key, body))).with_size(size))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use cache_facade::{
-    Bytes, CachedStoreBuilder, Freshness,
+    Bytes, CachedStore, Freshness, Memory,
     object_store::{self, ObjectStore, ObjectStoreExt, path::Path},
 };
 use cache_testkit::FaultyStore;
@@ -37,7 +37,7 @@ impl Table {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A store in memory that counts its requests.
     let bucket = FaultyStore::in_memory();
-    let cached = || CachedStoreBuilder::new(Arc::new(bucket.clone()));
+    let cached = || CachedStore::builder(Arc::new(bucket.clone()), Memory::new());
     let minute = Freshness::max_age(Duration::from_secs(60));
 
     let bare = Table(Arc::new(bucket.clone()));

@@ -10,14 +10,16 @@
 use std::{env, error::Error, sync::Arc};
 
 use cache_facade::{
-    ObjectCache, Status, ValidatorStrength,
+    Memory, ObjectCache, Status, ValidatorStrength,
     object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory},
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let bucket = store(&argument()?)?;
-    let node = |name| ObjectCache::builder(Arc::clone(&bucket)).name(name).max_entries(5000).build();
+    let node = |name| {
+        ObjectCache::builder(Arc::clone(&bucket)).name(name).backend(Memory::new().max_entries(5000)).build()
+    };
     let (a, b) = (node("A")?, node("B")?);
 
     println!("the bucket is {bucket}");

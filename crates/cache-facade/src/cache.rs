@@ -3,13 +3,28 @@
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{Key, Origin, PutCondition, ReadThrough, Result, Stats, Version};
+use cache_core::{Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, Version};
 use cache_metrics::MetricsSource;
 use object_store::ObjectStore;
 
-use crate::{CachedObject, ObjectCacheBuilder, ReadOptions, Watch, decode::decoded};
+use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, decode::decoded};
 
 /// A validated cache in front of an object store.
+///
+/// ```
+/// use std::sync::Arc;
+/// use cache_facade::{ObjectCache, Status, object_store::memory::InMemory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> cache_facade::Result<()> {
+/// let cache = ObjectCache::builder(Arc::new(InMemory::new())).build()?;
+/// cache.put("config.json", "{}").await?;
+/// let object = cache.get("config.json").await?;
+/// assert_eq!(object.bytes(), "{}");
+/// assert_eq!(object.status(), Status::Revalidated);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// A clone is another handle to the same cache; when the last one goes, the cache does, with its copies. The cache
 /// needs a tokio runtime, with time enabled, whenever the store is asked or written to. A request runs on the runtime
@@ -24,14 +39,14 @@ pub struct ObjectCache {
 }
 
 impl ObjectCache {
-    /// Starts a cache in front of `store`.
+    /// Returns a builder of a cache in front of `store`.
     pub fn builder(store: Arc<dyn ObjectStore>) -> ObjectCacheBuilder {
         ObjectCacheBuilder::over_store(store)
     }
 
-    /// Starts a cache in front of an origin of your own. Its settings are its own affair: those of the builder that
-    /// are about the store are errors then.
-    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder {
+    /// Returns a builder of a cache in front of an origin of your own, without the settings that
+    /// are about an object store.
+    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder<OverOrigin> {
         ObjectCacheBuilder::over_origin(origin)
     }
 
@@ -172,7 +187,35 @@ impl ObjectCache {
         body: impl Into<Bytes>,
         condition: PutCondition,
     ) -> Result<Version> {
-        self.inner.put(key, body.into(), condition).await
+        self.put_with(key, body, condition.into()).await
+    }
+
+    /// Writes the object with attributes, under a condition, or both, and caches it with those
+    /// attributes unless something else happens to the key meanwhile.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cache_facade::{ObjectCache, PutOptions, object_store::memory::InMemory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> cache_facade::Result<()> {
+    /// # let cache = ObjectCache::builder(Arc::new(InMemory::new())).build()?;
+    /// let options = PutOptions::new().attributes([("content-type", "text/css")]);
+    /// cache.put_with("site.css", "a {}", options).await?;
+    /// let object = cache.get("site.css").await?;
+    /// assert_eq!(object.attributes().get("content-type"), Some("text/css"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`put_if`](Self::put_if). Also `Unsupported` if the store keeps no attributes (local
+    /// disk), or none of such a name (see [`Attributes`](crate::Attributes)): nothing was written.
+    ///
+    /// Dropping the future drops the request: it is open whether the write takes effect, and
+    /// nothing of the key is cached.
+    pub async fn put_with(&self, key: &str, body: impl Into<Bytes>, options: PutOptions) -> Result<Version> {
+        self.inner.put_with(key, body.into(), options).await
     }
 
     /// Deletes the object and forgets the copy.
@@ -207,9 +250,7 @@ impl ObjectCache {
     /// # Errors
     ///
     /// `Closed`.
-    ///
-    /// A dropped future, once polled, has taken effect.
-    pub async fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
+    pub fn invalidate_prefix(&self, prefix: &str) -> Result<()> {
         self.inner.invalidate_prefix(prefix)
     }
 

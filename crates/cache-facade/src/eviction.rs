@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use cache_core::{Backend, Error, ErrorKind, EvictionPolicy, Result};
 #[cfg(feature = "moka")]
 use cache_policy::MokaBackend;
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
 /// Who leaves when the cache is full. What has expired leaves first, under every policy.
 ///
@@ -23,10 +23,6 @@ pub enum Eviction {
     Adaptive,
     /// The copy whose last use is the longest ago; see [`Lru`].
     Lru,
-    /// The copy held the longest; see [`Fifo`].
-    Fifo,
-    /// The copy used the fewest times; see [`Lfu`].
-    Lfu,
     /// The next copy that was not used since a hand passed it; see [`Sieve`].
     Sieve,
     /// What was not used again soon after it came; see [`S3Fifo`].
@@ -63,8 +59,6 @@ impl Eviction {
         match self {
             Self::Adaptive => backend(Adaptive::new().optimize_for(saving.unwrap_or_default()), limits),
             Self::Lru => backend(Lru::new(), limits),
-            Self::Fifo => backend(Fifo::new(), limits),
-            Self::Lfu => backend(Lfu::new(), limits),
             Self::Sieve => backend(Sieve::new(), limits),
             Self::S3Fifo => backend(S3Fifo::new(), limits),
             Self::WTinyLfu => backend(WTinyLfu::new(), limits),

@@ -53,7 +53,7 @@
 //! # As an object store
 //!
 //! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it holds objects in blocks,
-//! streams large ones, and takes every write. See [`CachedStoreBuilder`].
+//! streams large ones, and takes every write. See [`CachedStore`].
 //!
 //! # Figures
 //!
@@ -74,15 +74,17 @@
 //!   client and TLS.
 //! * `moka`: `Eviction::Moka`, which holds the copies in a moka cache.
 //! * `prometheus`, `opentelemetry`, `metrics`: exporters of the figures.
+//! * `object-store-013`: `ObjectStore013`, which makes any store, a [`CachedStore`] too, one of
+//!   object_store 0.13. Brings that version.
 //! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or a body is not kept.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod cache;
-mod cached_store;
 mod decode;
 mod eviction;
+mod memory;
 mod object;
 mod options;
 mod watch;
@@ -91,24 +93,28 @@ mod watch;
 pub use {
     bytes::Bytes,
     cache_core::{
-        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, Origin, OriginStats,
-        PutCondition, Result, Stats, Status, Version,
+        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend,
+        Namespace, Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Version,
     },
     cache_metrics,
     cache_policy::{self, Objective},
     cache_store::{
-        self, AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreStats,
+        self, AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats,
         Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, WarmResult,
         probe_capabilities,
     },
     object_store,
 };
 
+#[cfg(feature = "object-store-013")]
+#[doc(no_inline)]
+pub use cache_store::ObjectStore013;
+
 pub use crate::{
-    builder::ObjectCacheBuilder,
+    builder::{ObjectCacheBuilder, OverOrigin, OverStore},
     cache::ObjectCache,
-    cached_store::CachedStoreBuilder,
     eviction::{Eviction, Policy},
+    memory::Memory,
     object::CachedObject,
     options::ReadOptions,
     watch::Watch,

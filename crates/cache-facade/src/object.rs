@@ -55,7 +55,8 @@ impl CachedObject {
         self.0.age()
     }
 
-    /// The attributes that came with the bytes. None for a copy that is kept from a put.
+    /// Returns the attributes that came with the bytes; for an object that is cached from a put,
+    /// those that were put.
     pub fn attributes(&self) -> &Attributes {
         self.0.entry.attributes()
     }

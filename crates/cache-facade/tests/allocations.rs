@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use cache_facade::{Eviction, Freshness, ObjectCache, Status, object_store::memory::InMemory};
+use cache_facade::{Eviction, Freshness, Memory, ObjectCache, Status, object_store::memory::InMemory};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -22,7 +22,7 @@ fn a_fresh_hit_allocates_nothing_and_needs_no_runtime() {
         let cache = ObjectCache::builder(Arc::new(InMemory::new()))
             .freshness(Freshness::max_age(Duration::from_secs(3600)))
             .freshness_for("static/", Freshness::immutable())
-            .eviction(eviction)
+            .backend(Memory::new().eviction(eviction))
             .build()
             .unwrap();
         for key in ["config.json", "static/a"] {

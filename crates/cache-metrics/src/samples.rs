@@ -53,7 +53,6 @@ macro_rules! outcomes_of {
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
-    let capacity = (stats.capacity_bytes != NO_LIMIT).then_some(stats.capacity_bytes);
     let begin = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
         one(&REQUESTS, &[("result", "fresh")], stats.fresh),
@@ -140,7 +139,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
             one(&RESTARTS, &[], blocks.restarts),
         ]
     });
-    let capacity = capacity.map(|bytes| one(&CAPACITY, &[], bytes));
+    let capacity = stats.capacity_bytes.map(|bytes| one(&CAPACITY, &[], bytes));
     let errors = by_kind(&ERRORS, stats.errors_by_kind);
     let gets = begin.into_iter().chain(of_a_store).chain(errors).chain(any);
     let requests = gets.chain(writes.into_iter().chain(others).flatten());
@@ -181,6 +180,3 @@ fn outcomes<'a>(attributes: [Attributes; 4], outcomes: &Outcomes) -> [Sample<'a>
         one(&ORIGIN_REQUESTS, abandoned, outcomes.abandoned),
     ]
 }
-
-/// How [`Stats::capacity_bytes`](cache_core::Stats::capacity_bytes) says that there is no limit.
-const NO_LIMIT: u64 = u64::MAX;

@@ -9,10 +9,8 @@
 //! | --- | --- | --- | --- |
 //! | [`Adaptive`] | the worst by recency, or by density of uses: by what did better of late | by default | 28 |
 //! | [`Lru`] | the least recently used; exact | what was asked for lately will be asked for again | 16 |
-//! | [`Fifo`] | the one held the longest | to compare with; hits cost nothing | 8 |
 //! | [`Sieve`] | the next that was not used since a hand passed it | web objects, many threads | 9 |
 //! | [`S3Fifo`] | what was not used twice soon after it came | many keys asked for once, scans | 22 to 25 |
-//! | [`Lfu`] | the one used the fewest times since it came | popularity never changes; to compare with | 12 |
 //! | [`WTinyLfu`] | the one asked for less often of late, newcomers weighed | skewed demand, scans | 26 to 34 |
 //! | [`Gdsf`] | the one whose uses, for its size, are worth the least | sizes differ | 24 |
 //! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 8 more |
@@ -46,12 +44,10 @@
 mod adaptive;
 mod builder;
 mod by_slot;
-mod fifo;
 mod gdsf;
 mod ghosts;
 mod hits;
 mod index;
-mod lfu;
 mod list;
 mod load;
 mod lowest;
@@ -73,9 +69,7 @@ pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
     adaptive::{Adaptive, Objective},
     builder::MemoryBackendBuilder,
-    fifo::Fifo,
     gdsf::Gdsf,
-    lfu::Lfu,
     lru::Lru,
     memory::MemoryBackend,
     s3fifo::S3Fifo,

@@ -89,6 +89,6 @@ impl<const N: usize> Loads<N> {
 
 impl<const N: usize> Default for Loads<N> {
     fn default() -> Self {
-        Self::new(Limits { weight: u64::MAX, entries: u64::MAX })
+        Self::new(Limits::new(u64::MAX, u64::MAX))
     }
 }

@@ -121,13 +121,13 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 
     /// `n_shards` is a power of two; no limit is zero.
     pub(crate) fn new(pattern: P, limits: Limits, n_shards: u64) -> Self {
-        let share = Limits {
-            weight: (limits.weight / n_shards).max(1),
-            entries: match limits.entries {
+        let share = Limits::new(
+            (limits.weight / n_shards).max(1),
+            match limits.entries {
                 u64::MAX => u64::MAX,
                 entries => (entries / n_shards).max(1),
             },
-        };
+        );
         let locked =
             |_| Locked { shard: RwLock::new(Shard::new(pattern.for_shard(&share))), tally: Tally::default() };
         Self {
@@ -427,15 +427,12 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         let sum = |counter: fn(&Tally) -> &AtomicU64| {
             self.shards.iter().map(|locked| counter(&locked.tally).load(Ordering::Relaxed)).sum()
         };
-        Usage {
-            entries: self.total.entries.load(Ordering::Relaxed),
-            bytes: self.total.bytes.load(Ordering::Relaxed),
-            capacity_bytes: Some(self.limits.weight),
-            capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
-            evicted: sum(|tally| &tally.evicted),
-            expired: sum(|tally| &tally.expired),
-            rejected: sum(|tally| &tally.refused),
-        }
+        Usage::new(self.total.entries.load(Ordering::Relaxed), self.total.bytes.load(Ordering::Relaxed))
+            .with_capacity_bytes(Some(self.limits.weight))
+            .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
+            .with_evicted(sum(|tally| &tally.evicted))
+            .with_expired(sum(|tally| &tally.expired))
+            .with_refused(sum(|tally| &tally.refused))
     }
 
     fn negative_entries(&self) -> u64 {
@@ -477,7 +474,7 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
 
     /// The first step.
     fn begin(mut self) -> Put<'a, P> {
-        if self.step() { Put::Done(self.admission) } else { Put::Unfinished(self) }
+        if self.step() { Put::Done(self.admission.clone()) } else { Put::Unfinished(self) }
     }
 
     /// The other steps.
@@ -485,7 +482,7 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         loop {
             let_others_run().await;
             if self.step() {
-                return Ok(self.admission);
+                return Ok(self.admission.clone());
             }
         }
     }
@@ -550,7 +547,7 @@ impl<P: EvictionPolicy> Drop for Room<'_, P> {
 /// What a policy is told of an entry whose key has this hash.
 fn cost_of(entry: &Entry, hash: u64) -> EntryInfo {
     let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
-    EntryInfo { hash, weight: entry.weight(), now, expires_at: entry.expires_at() }
+    EntryInfo::new(hash, entry.weight(), now, entry.expires_at())
 }
 
 impl<P> fmt::Debug for MemoryBackend<P> {
@@ -592,7 +589,7 @@ impl Tally {
             match why {
                 RemovalCause::Rejected => &self.refused,
                 RemovalCause::Expired => &self.expired,
-                RemovalCause::Evicted | RemovalCause::Removed => &self.evicted,
+                _ => &self.evicted,
             },
             1,
         );

@@ -253,15 +253,12 @@ impl Backend for MokaBackend {
     fn usage(&self) -> Usage {
         let total = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refused = total(&self.tally.refused);
-        Usage {
-            entries: total(&self.tally.entries),
-            bytes: total(&self.tally.bytes),
-            capacity_bytes: Some(self.limits.weight),
-            capacity_entries: Some(self.limits.entries).filter(|entries| *entries != u64::MAX),
-            evicted: total(&self.tally.dropped).saturating_sub(refused),
-            expired: total(&self.tally.expired),
-            rejected: refused + total(&self.tally.too_large),
-        }
+        Usage::new(total(&self.tally.entries), total(&self.tally.bytes))
+            .with_capacity_bytes(Some(self.limits.weight))
+            .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
+            .with_evicted(total(&self.tally.dropped).saturating_sub(refused))
+            .with_expired(total(&self.tally.expired))
+            .with_refused(refused + total(&self.tally.too_large))
     }
 
     fn negative_entries(&self) -> u64 {

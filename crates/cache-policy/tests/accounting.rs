@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, EvictionPolicy, Key, Moment};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, S3Fifo, Sieve, Ttl, WTinyLfu};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -102,10 +102,8 @@ fn what_is_counted_is_within_a_tenth_of_what_is_allocated() {
     check("Adaptive", || Ttl::new(Adaptive::new()));
     check("Lru", || Ttl::new(Lru::new()));
     check_sizes("Lru", || Ttl::new(Lru::new()), 17, 200_000);
-    check("Fifo", || Ttl::new(Fifo::new()));
     check("Sieve", || Ttl::new(Sieve::new()));
     check("S3Fifo", || Ttl::new(S3Fifo::new()));
-    check("Lfu", || Ttl::new(Lfu::new()));
     check("WTinyLfu", || Ttl::new(WTinyLfu::new()));
     check("Gdsf", || Ttl::new(Gdsf::new()));
 }

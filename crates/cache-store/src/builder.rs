@@ -37,8 +37,9 @@ impl EtagValidatorBuilder {
         self
     }
 
-    /// What a "not modified" of the store is taken for. Default: [`ValidatorStrength::of`] the store.
-    pub fn strength(mut self, strength: ValidatorStrength) -> Self {
+    /// Sets how far a "not modified" (304) of the store is trusted. Default:
+    /// [`ValidatorStrength::of`] the store.
+    pub fn validator_strength(mut self, strength: ValidatorStrength) -> Self {
         self.strength = Some(strength);
         self
     }
@@ -47,16 +48,16 @@ impl EtagValidatorBuilder {
     /// says that two versions mean the same, not that they have the same bytes: an entry that it confirms may
     /// differ from the object. Default: no; what has a weak tag is fetched anew whenever the store must be
     /// asked.
-    pub fn accept_weak(mut self, accept: bool) -> Self {
+    pub fn accept_weak_validators(mut self, accept: bool) -> Self {
         self.settings.accept_weak = accept;
         self
     }
 
     /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body
-    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default: no limit, but
-    /// memory.
-    pub fn max_object_size(mut self, bytes: u64) -> Self {
-        self.settings.max_object_size = Some(bytes);
+    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default:
+    /// `None`, no limit.
+    pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.settings.max_object_size = bytes.into();
         self
     }
 

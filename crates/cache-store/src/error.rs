@@ -11,6 +11,8 @@ use tokio::task::JoinError;
 pub(crate) enum Action {
     Read,
     Put,
+    PutAttributes,
+    PutAttributesIf,
     PutIfAbsent,
     PutIfMatches,
     Delete,
@@ -31,6 +33,8 @@ impl fmt::Display for Action {
         f.write_str(match self {
             Self::Read => "read an object",
             Self::Put => "put an object",
+            Self::PutAttributes => "put an object with attributes",
+            Self::PutAttributesIf => "put an object with attributes under this condition",
             Self::PutIfAbsent => "put an object only if there is none yet",
             Self::PutIfMatches => "put an object only if it is at a given version",
             Self::Delete => "delete an object",

@@ -60,8 +60,8 @@ pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
     cached::{
-        AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder,
-        CachedStoreStats, NotCached, OnlyIfCached, Reads, WarmResult,
+        AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
+        OnlyIfCached, Reads, WarmResult,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,

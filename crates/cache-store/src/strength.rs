@@ -114,7 +114,7 @@ impl ValidatorStrength {
     /// let strength = ValidatorStrength::of(&bucket);
     /// let tenant = PrefixStore::new(bucket, "tenants/7");
     /// assert_ne!(ValidatorStrength::of(&tenant), strength);
-    /// let origin = EtagValidator::builder(Arc::new(tenant)).strength(strength).build()?;
+    /// let origin = EtagValidator::builder(Arc::new(tenant)).validator_strength(strength).build()?;
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     ///
@@ -198,11 +198,9 @@ mod tests {
         expected: Storability,
     ) {
         let sent_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let version = Version {
-            e_tag: (!e_tag.is_empty()).then(|| e_tag.into()),
-            last_modified: age.map(|age| sent_at - age),
-            ..Version::default()
-        };
+        let version = Version::default()
+            .with_e_tag((!e_tag.is_empty()).then(|| e_tag.into()))
+            .with_last_modified(age.map(|age| sent_at - age));
         assert_eq!(strength.keep(&version, sent_at, accept_weak), expected, "{strength:?} {e_tag:?} {age:?}");
     }
 
@@ -248,11 +246,9 @@ mod tests {
             (Some(""), Storability::FreshOnly),
             (None, Storability::FreshOnly),
         ] {
-            let version = Version {
-                e_tag: Some("\"CKih16GjycICEAE=\"".into()),
-                version: id.map(Into::into),
-                ..Version::default()
-            };
+            let version = Version::default()
+                .with_e_tag(Some("\"CKih16GjycICEAE=\"".into()))
+                .with_version(id.map(Into::into));
             let kept = ValidatorStrength::ByForm.keep(&version, SystemTime::UNIX_EPOCH, false);
             assert_eq!(kept, keep, "{id:?}");
         }
@@ -262,10 +258,10 @@ mod tests {
     fn a_date_in_the_future_confirms_nothing() {
         let sent_at = SystemTime::UNIX_EPOCH;
         let date = Some(sent_at + Duration::from_secs(60));
-        let version = Version { e_tag: Some("\"x\"".into()), last_modified: date, ..Version::default() };
+        let version = Version::default().with_e_tag(Some("\"x\"".into())).with_last_modified(date);
         assert_eq!(Timestamp(SECONDS).keep(&version, sent_at, false), Storability::FreshOnly);
         assert_eq!(Strong.keep(&version, sent_at, false), Storability::Revalidatable);
-        let undated = Version { e_tag: None, ..version };
+        let undated = version.with_e_tag(None);
         assert_eq!(Strong.keep(&undated, sent_at, false), Storability::FreshOnly);
     }
 

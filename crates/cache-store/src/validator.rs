@@ -11,18 +11,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator,
-    Version,
+    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability, Validation,
+    Validator, Version,
 };
 use futures_util::future::poll_immediate;
 use object_store::{
-    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion,
-    path::Path,
+    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion, path::Path,
 };
 use tokio::time::timeout;
 
 use crate::{
-    attributes_from_store, body,
+    attributes_from_store, attributes_to_store, body,
     builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of, is_about_form},
     in_flight::InFlight,
@@ -76,8 +75,9 @@ impl EtagValidator {
         EtagValidatorBuilder::new(store)
     }
 
-    /// What a "not modified" of the store is taken for: as set, or as found for this kind of store.
-    pub fn strength(&self) -> ValidatorStrength {
+    /// Returns how far a "not modified" (304) of the store is trusted: as set, or as
+    /// [`ValidatorStrength::of`] found for the store.
+    pub fn validator_strength(&self) -> ValidatorStrength {
         self.strength
     }
 
@@ -244,7 +244,13 @@ impl Validator for EtagValidator {
 #[deny(clippy::missing_trait_methods)]
 impl Origin for EtagValidator {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
+        self.put_with(key, body, condition.into()).await
+    }
+
+    async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
+        let PutOptions { condition, attributes, .. } = options;
         let mode = put_mode(condition).map_err(|error| error.with_key(key))?;
+        let attributes = attributes_to_store(&attributes).map_err(|error| error.with_key(key))?;
         if let Some(verifier) = &self.verifier {
             match mode {
                 PutMode::Overwrite => {}
@@ -254,10 +260,17 @@ impl Origin for EtagValidator {
         }
         let request = async {
             let path = self.paths.of(key)?;
-            let (action, size) = (Action::of_put(&mode), body.len() as u64);
-            let answer = self.store.put_opts(&path, body.into(), PutOptions::from(mode)).await;
+            let size = body.len() as u64;
+            let action = match (attributes.is_empty(), Action::of_put(&mode)) {
+                (true, action) => action,
+                (false, Action::Put) => Action::PutAttributes,
+                // Which of the two the store cannot do, its own error says: the source.
+                (false, _) => Action::PutAttributesIf,
+            };
+            let options = object_store::PutOptions { mode, attributes, ..Default::default() };
+            let answer = self.store.put_opts(&path, body.into(), options).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
-            Ok(Version { e_tag: answer.e_tag, version: answer.version, last_modified: None, size })
+            Ok(Version::default().with_e_tag(answer.e_tag).with_version(answer.version).with_size(size))
         };
         self.in_time(key, pin!(request)).await
     }
@@ -300,12 +313,11 @@ fn question(held: Option<&Entry>) -> GetOptions {
 pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
     // Where a server sends no date, object_store says 1970.
     let date = SystemTime::from(meta.last_modified);
-    Version {
-        e_tag: meta.e_tag.clone(),
-        version: meta.version.clone(),
-        last_modified: (date != SystemTime::UNIX_EPOCH).then_some(date),
-        size: meta.size,
-    }
+    Version::default()
+        .with_e_tag(meta.e_tag.clone())
+        .with_version(meta.version.clone())
+        .with_last_modified((date != SystemTime::UNIX_EPOCH).then_some(date))
+        .with_size(meta.size)
 }
 
 fn put_mode(condition: PutCondition) -> Result<PutMode> {
@@ -346,7 +358,7 @@ mod tests {
             e_tag: Some("\"x\"".into()),
             version: Some("7".into()),
         };
-        let Version { e_tag, version, last_modified, size } = version_of(&meta);
+        let Version { e_tag, version, last_modified, size, .. } = version_of(&meta);
         assert_eq!((e_tag, version, size), (meta.e_tag, meta.version, meta.size));
         assert_eq!(last_modified, Some(meta.last_modified.into()));
     }

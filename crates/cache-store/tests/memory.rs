@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Backend, Freshness};
+use cache_core::{Backend, Freshness, IntoBackend};
 use cache_store::{CachedStore, CachedStoreBuilder, ValidatorStrength};
 use cache_testkit::MapBackend;
 use futures_util::{
@@ -53,7 +53,7 @@ async fn paused_streams_are_bounded(is_cached: bool) {
     const SIZE: usize = 8 * BLOCK;
     let store = Store::new(SIZE);
     let backend = Arc::new(MapBackend::new());
-    let cached = store.cached().backend(Arc::<MapBackend>::clone(&backend)).build().unwrap();
+    let cached = store.cached_over(Arc::<MapBackend>::clone(&backend)).build().unwrap();
     cached.head(&path(0)).await.unwrap();
     if is_cached {
         cached.get(&path(0)).await.unwrap().bytes().await.unwrap();
@@ -94,7 +94,7 @@ async fn small_results_keep_no_block() {
     const RESULTS: usize = 200;
     let store = Store::new(RESULTS * BLOCK);
     let backend = Arc::new(MapBackend::new());
-    let cached = store.cached().backend(Arc::<MapBackend>::clone(&backend)).build().unwrap();
+    let cached = store.cached_over(Arc::<MapBackend>::clone(&backend)).build().unwrap();
     for is_cached in [false, true] {
         let before = Region::new(ALLOCATOR);
         let mut results = Vec::new();
@@ -128,7 +128,7 @@ async fn many_ranges_hold_what_they_return() {
     let ranges: Vec<_> = (0..RANGES).map(|n| (n * FAR) as u64..(n * FAR + 4096) as u64).collect();
     for gap in [0, FAR as u64] {
         // A backend that keeps nothing that counts.
-        let cached = store.cached().backend(Arc::new(Nothing)).coalesce_gap(gap).build().unwrap();
+        let cached = store.cached_over(Arc::new(Nothing)).coalesce_gap(gap).build().unwrap();
         let ranges = if gap == 0 { &ranges[..] } else { &ranges[..50] };
         store.begin_peak();
         let parts = cached.get_ranges(&path(0), ranges).await.unwrap();
@@ -140,7 +140,7 @@ async fn many_ranges_hold_what_they_return() {
 
 async fn blocks_that_are_finished_in_the_background_are_few() {
     let store = Store::new(1000 * BLOCK);
-    let cached = store.cached().backend(Arc::new(MapBackend::new())).build().unwrap();
+    let cached = store.cached_over(Arc::new(MapBackend::new())).build().unwrap();
     cached.head(&path(0)).await.unwrap();
     store.hang_after(CHUNK);
     for start in (0..1000).map(|n| (n * BLOCK) as u64) {
@@ -152,7 +152,7 @@ async fn blocks_that_are_finished_in_the_background_are_few() {
 
 async fn a_slow_backend_is_waited_for_by_few_blocks() {
     let store = Store::new(1000 * BLOCK);
-    let cached = store.cached().backend(Arc::new(Stuck)).build().unwrap();
+    let cached = store.cached_over(Arc::new(Stuck)).build().unwrap();
     let before = Region::new(ALLOCATOR);
     let mut body = cached.get(&path(0)).await.unwrap().into_stream();
     while let Some(chunk) = body.next().await {
@@ -255,9 +255,9 @@ impl Store {
         }))
     }
 
-    fn cached(&self) -> CachedStoreBuilder {
-        CachedStore::builder(Arc::new(self.clone()))
-            .strength(ValidatorStrength::Strong)
+    fn cached_over(&self, backend: impl IntoBackend) -> CachedStoreBuilder {
+        CachedStore::builder(Arc::new(self.clone()), backend)
+            .validator_strength(ValidatorStrength::Strong)
             .freshness(Freshness::max_age(Duration::from_secs(3600)))
             .block_size(BLOCK as u64)
             .max_in_flight_bytes(BUDGET as u64)

@@ -82,12 +82,8 @@ impl Backend for MapBackend {
 
     fn usage(&self) -> Usage {
         let entries = self.lock();
-        Usage {
-            entries: entries.len() as u64,
-            bytes: entries.values().map(Entry::weight).sum(),
-            expired: self.expired.load(Ordering::Relaxed),
-            ..Usage::default()
-        }
+        Usage::new(entries.len() as u64, entries.values().map(Entry::weight).sum())
+            .with_expired(self.expired.load(Ordering::Relaxed))
     }
 
     fn negative_entries(&self) -> u64 {

@@ -11,7 +11,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability, Validation,
+    Validator, Version,
 };
 use tokio::time::sleep;
 
@@ -216,7 +217,7 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
         self.end(ticket, &plan, answer, |answer| match answer {
             Validation::NotModified => OriginOutcome::Unchanged,
             Validation::Modified(entry) => OriginOutcome::Changed(entry.body().len() as u64),
-            Validation::NotFound => OriginOutcome::Gone,
+            _ => OriginOutcome::Gone,
         })
         .await
     }
@@ -226,9 +227,13 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
 #[deny(clippy::missing_trait_methods)]
 impl<O: Origin + ?Sized> Origin for FaultyOrigin<O> {
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version> {
-        let (ticket, plan) = self.begin(OriginRequest::put(key, &body, &condition)).await?;
+        self.put_with(key, body, condition.into()).await
+    }
+
+    async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
+        let (ticket, plan) = self.begin(OriginRequest::put(key, &body, &options.condition)).await?;
         let put = key.clone();
-        let write = |inner: Arc<O>| async move { inner.put(&put, body, condition).await };
+        let write = |inner: Arc<O>| async move { inner.put_with(&put, body, options).await };
         let answer = self.carry_out(&ticket, &plan, write).await;
         let answer = answer.map(|version| plan.edit_version(version));
         self.end(ticket, &plan, answer, |_| OriginOutcome::Done).await

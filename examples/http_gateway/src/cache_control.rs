@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use cache_facade::{
-    CacheOutcome, CacheStatus,
+    CacheStatus, Status,
     object_store::{Attribute, Attributes, ObjectMeta},
 };
 
@@ -70,9 +70,9 @@ impl Directives {
 
     /// Whether a read may be answered as `status` says.
     pub(crate) fn allow(&self, status: &CacheStatus) -> bool {
-        match status.outcome() {
-            CacheOutcome::Fresh => self.lifetime().is_none_or(|lifetime| status.age() < lifetime),
-            CacheOutcome::Stale => self.allow_stale(),
+        match status.status() {
+            Status::Fresh => self.lifetime().is_none_or(|lifetime| status.age() < lifetime),
+            Status::Stale => self.allow_stale(),
             _ => true,
         }
     }

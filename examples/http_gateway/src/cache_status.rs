@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use cache_facade::{CacheOutcome as Outcome, CacheStatus, ErrorKind, object_store};
+use cache_facade::{CacheStatus, ErrorKind, Status, object_store};
 
 use crate::failure;
 
@@ -34,16 +34,16 @@ pub(crate) fn field(
     max_age: Option<Duration>,
 ) -> String {
     let is_held = body.is_none_or(|body| body.bytes_from_origin() == 0);
-    let mut field = String::from(match known.outcome() {
-        Outcome::Fresh | Outcome::Stale if is_held => "object-cache; hit",
-        Outcome::Revalidated if is_held => "object-cache; fwd=stale; fwd-status=304",
-        Outcome::Fresh | Outcome::Stale | Outcome::Revalidated => "object-cache; fwd=partial",
-        Outcome::Fetched => "object-cache; fwd=uri-miss",
-        Outcome::Refetched => "object-cache; fwd=stale",
+    let mut field = String::from(match known.status() {
+        Status::Fresh | Status::Stale if is_held => "object-cache; hit",
+        Status::Revalidated if is_held => "object-cache; fwd=stale; fwd-status=304",
+        Status::Fresh | Status::Stale | Status::Revalidated => "object-cache; fwd=partial",
+        Status::Fetched => "object-cache; fwd=uri-miss",
+        Status::Refetched => "object-cache; fwd=stale",
         _ => "object-cache; fwd=bypass",
     });
     // Without it, the store would have answered with the status that is sent (section 2.3).
-    let has_changed = matches!(known.outcome(), Outcome::Fetched | Outcome::Refetched | Outcome::Bypass);
+    let has_changed = matches!(known.status(), Status::Fetched | Status::Refetched | Status::Bypass);
     if has_changed && !sent.is_success() {
         field += "; fwd-status=200";
     }
@@ -53,7 +53,7 @@ pub(crate) fn field(
     if let Some(max_age) = max_age {
         field += &format!("; ttl={}", seconds(max_age) - seconds(known.age()));
     }
-    if known.outcome() == Outcome::Stale {
+    if known.status() == Status::Stale {
         field += "; detail=stale";
     }
     field

@@ -19,7 +19,7 @@ use axum::{
     routing::get,
 };
 use cache_facade::{
-    Bytes, CacheOutcome, CacheStatus, CachedStore, Freshness,
+    Bytes, CacheStatus, CachedStore, Freshness, Status,
     cache_metrics::{self, Registry},
     object_store::{self, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, path::Path},
 };
@@ -40,13 +40,13 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use cache_facade::CachedStoreBuilder;
+/// use cache_facade::{CachedStore, Memory};
 /// use http_gateway::{Gateway, Server, demo};
 /// use tokio::net::TcpListener;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = CachedStoreBuilder::new(Arc::new(demo().await?)).build()?;
+/// let store = CachedStore::builder(Arc::new(demo().await?), Memory::new()).build()?;
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// println!("http://{}/", listener.local_addr()?);
 /// # let stop = std::future::ready(());
@@ -445,7 +445,7 @@ impl Gateway {
 
 /// Whether the store was not asked which version is current.
 fn is_unasked(status: &CacheStatus) -> bool {
-    matches!(status.outcome(), CacheOutcome::Fresh | CacheOutcome::Stale)
+    matches!(status.status(), Status::Fresh | Status::Stale)
 }
 
 fn metrics(registry: &Registry) -> Response {

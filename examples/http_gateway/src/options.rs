@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, str::FromStr, time::Duration};
 
-use cache_facade::CachedStoreBuilder;
+use cache_facade::{CachedStore, CachedStoreBuilder, Memory};
 
 use crate::{Bucket, BucketOptions, Limits, Rules, may_be_cached};
 
@@ -174,12 +174,11 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
     pub fn store(&self, bucket: Bucket) -> CachedStoreBuilder {
         // What is known of an object has to be kept for as long as it may be served.
         let time_to_live = self.rules.longest().max(TIME_TO_LIVE);
-        let mut builder = CachedStoreBuilder::new(bucket.store)
+        let mut builder = CachedStore::builder(bucket.store, Memory::new().max_capacity(self.capacity))
             .name("http_gateway")
             .validator_strength(bucket.strength)
             .freshness(self.rules.default.freshness())
             .time_to_live(time_to_live)
-            .max_capacity(self.capacity)
             .max_in_flight(self.max_in_flight)
             .queue_timeout(self.queue_timeout)
             .max_in_flight_bytes(self.max_in_flight_bytes)

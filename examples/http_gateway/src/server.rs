@@ -60,13 +60,13 @@ pub struct Limits {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use cache_facade::CachedStoreBuilder;
+/// use cache_facade::{CachedStore, Memory};
 /// use http_gateway::{Gateway, Server, demo};
 /// use tokio::net::TcpListener;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = CachedStoreBuilder::new(Arc::new(demo().await?)).build()?;
+/// let store = CachedStore::builder(Arc::new(demo().await?), Memory::new()).build()?;
 /// let listener = TcpListener::bind("127.0.0.1:0").await?;
 /// let stop = std::future::ready(());
 /// let n_cut = Server::new().serve(listener, Gateway::new(store).router(), stop).await;

@@ -42,7 +42,8 @@ pub fn e_tag(data: &[u8]) {
         let store = FaultyStore::in_memory();
         store.inner().put(&Path::from("a"), "body".into()).await.unwrap();
         store.fault(Fault::tag(TagFault::Replaced(tag.to_owned())));
-        let origin = EtagValidator::builder(Arc::new(store.clone())).strength(ValidatorStrength::Strong);
+        let origin =
+            EtagValidator::builder(Arc::new(store.clone())).validator_strength(ValidatorStrength::Strong);
         let origin = origin.build().unwrap();
         let key = Key::parse("a").unwrap();
         let Validation::Modified(entry) = origin.validate(&key, None).await.unwrap() else {
@@ -111,6 +112,32 @@ pub fn freshness(data: &[u8]) {
     }
 }
 
+/// Stored bytes are read as an entry or refused, and what is read is written and read as the same.
+/// The bytes are taken as they are, and as damage to an entry that was written: a place, and what
+/// is there instead.
+pub fn entry(data: &[u8]) {
+    let check = |bytes: &[u8]| {
+        let Ok(read) = Entry::from_bytes(bytes) else { return false };
+        assert!(read.validated_at().is_none() && read.must_revalidate(), "it would be served as fresh");
+        assert!(Key::parse(read.key()).is_ok());
+        let again = Entry::from_bytes(&read.to_bytes()).unwrap();
+        assert_eq!((again.key(), again.body()), (read.key(), read.body()));
+        assert_eq!((again.version(), again.attributes()), (read.version(), read.attributes()));
+        assert_eq!((again.storability(), again.namespace()), (read.storability(), read.namespace()));
+        true
+    };
+    check(data);
+    let key = Key::parse("a/b").unwrap();
+    let written = Entry::builder(&key, data.to_vec().into()).e_tag("\"1\"").build().to_bytes();
+    assert!(check(&written));
+    let Some((&[low, high, damage], _)) = data.split_first_chunk() else { return };
+    let (mut damaged, at) = (written.to_vec(), usize::from(u16::from_le_bytes([low, high])));
+    let at = at % damaged.len();
+    damaged[at] ^= damage;
+    assert_eq!(check(&damaged), damage == 0, "damage at {at} goes unnoticed");
+    assert!(!check(&written[..at]), "cut off at {at}, it is read");
+}
+
 /// A trace is read or refused, and has at most a request a line.
 pub fn trace(data: &[u8]) {
     let (columns, text) = data.split_at(data.len().min(4));
@@ -166,6 +193,11 @@ mod tests {
             prop_oneof![Just(0), Just(1), Just(u64::MAX), Just(u64::MAX >> 1), 0..20u64, any::<u64>()], 0..12,
         )) {
             freshness(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn entries(data in bytes(&["OCE\u{1}", "\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}\u{0}", "\u{1}", "a/b"])) {
+            entry(&data);
         }
 
         #[test]

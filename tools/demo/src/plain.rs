@@ -102,7 +102,7 @@ pub(crate) fn summary(film: &Film) -> String {
     row("reads", &|i| count(node(i).seen.reads.all()));
     row("hit ratio", &|i| percent_if(node(i).seen.reads.hit_ratio()));
     row("memory", &|i| bytes(node(i).stats.bytes));
-    row("  of", &|i| bytes(node(i).stats.capacity_bytes));
+    row("  of", &|i| bytes(node(i).stats.capacity_bytes.unwrap_or(u64::MAX)));
     row("copies", &|i| count(node(i).stats.entries));
     row("evicted", &|i| count(node(i).stats.evictions));
     let asked = end.origin;

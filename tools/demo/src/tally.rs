@@ -38,7 +38,8 @@ impl Answer {
                 Status::Revalidated => Self::Revalidated,
                 Status::Stale => Self::Stale,
                 Status::Fetched => Self::Fetched,
-                Status::Refetched => Self::Refetched,
+                // Refetched: an `ObjectCache` has no other status.
+                _ => Self::Refetched,
             },
             Err(error) if error.kind() == ErrorKind::NotFound => Self::NotFound,
             Err(_) => Self::Error,

@@ -234,9 +234,9 @@ fn node_panel(node: &NodeFigures, title: &str, area: Rect, buffer: &mut Buffer) 
         panel(title, &format!("hits {}", units::percent_if(node.seen.reads.hit_ratio())), area, buffer);
     let mut rows = inner.rows();
     let (Some(words), Some(bar), Some(copies)) = (rows.next(), rows.next(), rows.next()) else { return };
-    let fill = stats.bytes as f64 / stats.capacity_bytes.max(1) as f64;
-    pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(stats.capacity_bytes))
-        .render(words, buffer);
+    let capacity = stats.capacity_bytes.unwrap_or(u64::MAX);
+    let fill = stats.bytes as f64 / capacity.max(1) as f64;
+    pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(capacity)).render(words, buffer);
     draw_bar(fill, Color::Blue, palette::LINE, inset(bar), buffer);
     pair("copies", &units::count(stats.entries), "evicted", &units::count(stats.evictions))
         .render(copies, buffer);

@@ -10,7 +10,7 @@ use std::{
 
 use bench_harness::{Random, Zipf};
 use cache_facade::{
-    Clock, ObjectCache, ReadOptions, Stats,
+    Clock, Memory, ObjectCache, ReadOptions, Stats,
     cache_core::Moment,
     object_store::{ObjectStore, ObjectStoreExt, path::Path},
 };
@@ -112,7 +112,7 @@ impl World {
             let store: Arc<dyn ObjectStore> = Arc::clone(&bucket) as _;
             let cache = ObjectCache::builder(store)
                 .name(name)
-                .max_capacity(settings.capacity)
+                .backend(Memory::new().max_capacity(settings.capacity))
                 .clock(Arc::new(clock))
                 .build()?;
             Ok::<_, cache_facade::Error>(Node { cache, tally: Tally::new() })

@@ -1,6 +1,6 @@
-//! Tables and charts against what they looked like when somebody last looked at them.
+//! Tables and charts compared with reviewed ones.
 //!
-//! After a change that is meant: `SIMULATE_BLESS=1 cargo test -p simulate`, and look at the files again.
+//! After an intended change: `SIMULATE_BLESS=1 cargo test -p simulate`, and review the files.
 
 use std::{env, fs, path::Path};
 
@@ -12,6 +12,7 @@ fn rows() -> Vec<Row> {
         unit,
         capacity,
         policy: policy.to_owned(),
+        share: 0.05,
         requests: 12_345,
         hits: hits.into(),
         hit_ratio: f64::from(hits) / 12_345.0,
@@ -38,7 +39,7 @@ fn check(name: &str, text: &str) {
         fs::write(&path, text).unwrap();
     }
     let golden = fs::read_to_string(&path).unwrap_or_default();
-    assert!(golden == text, "{name} is not as it was; see golden.rs. It is now:\n{text}");
+    assert!(golden == text, "{name} differs; see golden.rs. It is now:\n{text}");
 }
 
 #[test]

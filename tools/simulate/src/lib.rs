@@ -1,14 +1,15 @@
-//! What is measured and shown: traces and their replay, Belady's optimum, and the tables and charts made of it.
+//! The simulator: replays traces through eviction policies and Belady's optimum, and draws tables, charts
+//! and the report.
 //!
-//! | to know | read |
+//! | topic | module |
 //! | --- | --- |
-//! | which trace formats are read | [`trace`] |
-//! | what exactly is driven, with which capacities | [`ours`], [`setting`] |
-//! | what the optimum is | [`optimum`] |
-//! | what the summary figures mean | [`summary`] |
+//! | trace formats | [`trace`] |
+//! | how a policy is driven, and with which capacities | [`ours`], [`setting`] |
+//! | the optimum | [`optimum`] |
+//! | the meaning of the figures | [`summary`] |
 //!
-//! The caches we measure ourselves against are not here but in `benches/benches/simulate.rs`, so that this package
-//! is tested without building them.
+//! Other caches are compared in the package `benches`, so that this package is tested without building
+//! them.
 #![forbid(unsafe_code)]
 
 pub mod chart;
@@ -28,7 +29,7 @@ mod golden;
 mod html;
 mod options;
 mod output;
-mod progress;
+mod textbook;
 
-/// What went wrong, in words for the person at the terminal.
+/// An error is a message for the terminal.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

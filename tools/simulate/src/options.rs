@@ -1,4 +1,4 @@
-//! The command line of the simulation.
+//! The command line of the simulator.
 
 use crate::{
     Result,
@@ -6,39 +6,36 @@ use crate::{
     setting::{CAPACITIES, Capacity, Unit},
 };
 
-/// What is asked for.
+/// The parsed command line.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) traces: Vec<String>,
     pub(crate) columns: Columns,
-    /// By name; all that there are if empty.
+    /// By name. Empty: all.
     pub(crate) policies: Vec<String>,
     pub(crate) capacities: Vec<Capacity>,
-    /// By entries, and by bytes if objects have sizes, unless one of them is chosen.
+    /// `None`: by entries, and by bytes too if objects have sizes.
     pub(crate) unit: Option<Unit>,
-    pub(crate) n_threads: Option<usize>,
-    pub(crate) json: Option<String>,
 }
 
 pub(crate) const USAGE: &str = "\
 cargo xtask simulate --trace FILE… [OPTION…]
 
-Replays traces through eviction policies, other caches and Belady's optimum, and writes a table, charts and rows of
-figures to target/simulate/.
+Replays recorded requests through eviction policies, other caches and Belady's optimum. Prints the hit
+ratios; writes tables (table.md), one chart for each trace and the figures (rows.json) to
+target/simulate/.
 
-  --trace FILE…      the traces, or - for standard input: lines of `key` or `key,size`, or CSV; zstd is unpacked
-  --columns K[,S]    the columns of key and size in CSV, by number from 1 or by name in the header
-  --policy NAME…     which policies; default: all, as listed below
-  --capacity N…      entries (bytes, if by bytes) or shares such as 5%; default: 1% 5% 10% 20%, those of at least
-                     50 entries
-  --by UNIT          entries: each object weighs 1; bytes: its size; default: both if objects have sizes, but by
-                     bytes alone if a capacity is given as a number
-  --threads N        replays at once; default: one for each processor
-  --json FILE        write the rows to FILE as well
+  --trace FILE…      traces, or - for standard input: lines of `key` or `key,size`, or CSV; plain or zstd
+  --columns K[,S]    the CSV columns of the key and the size, by number from 1 or by name
+  --policy NAME…     policies to replay; default: all of them, listed below
+  --capacity N…      numbers of entries (of bytes, if by bytes), or shares of all objects such as 5%;
+                     default: 1% 5% 10% 20%, without those of fewer than 50 entries
+  --by UNIT          entries: every object weighs 1; bytes: an object weighs its size; default: both if
+                     the trace has sizes, only bytes if it has and a capacity is a number
 ";
 
 impl Options {
-    /// `None` if help is asked for.
+    /// Parses the arguments. `None` for `--help`.
     pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>> {
         let mut options = Self {
             traces: Vec::new(),
@@ -46,11 +43,9 @@ impl Options {
             policies: Vec::new(),
             capacities: Vec::new(),
             unit: None,
-            n_threads: None,
-            json: None,
         };
         let mut flag = Flag::Trace;
-        // A flag of one value, until it comes; and flags that must have one at all.
+        // The flag whose value has not been read yet.
         let mut waits: Option<String> = None;
         for arg in args {
             if matches!(arg.as_str(), "--help" | "-h") {
@@ -73,7 +68,7 @@ impl Options {
                 continue;
             }
             if waits.is_none() && !flag.is_list() {
-                return Err(format!("what is {arg:?}? see --help").into());
+                return Err(format!("unexpected argument {arg:?}; see --help").into());
             }
             options.set(flag, &arg)?;
             waits = None;
@@ -104,24 +99,19 @@ impl Options {
                 self.unit = Some(match value {
                     "entries" => Unit::Entries,
                     "bytes" => Unit::Bytes,
-                    _ => return Err(format!("--by {value:?}: entries or bytes?").into()),
+                    _ => return Err(format!("--by {value:?}: give entries or bytes").into()),
                 });
             }
-            Flag::Threads => {
-                let n = value.parse().ok().filter(|n| (1..=1024).contains(n));
-                self.n_threads = Some(n.ok_or_else(|| format!("--threads {value:?}: give 1 to 1024"))?);
-            }
-            Flag::Json => self.json = Some(value.to_owned()),
         }
         Ok(())
     }
 
-    /// What a trace is to be replayed with, which may have objects with sizes.
+    /// The capacities to replay with.
     pub(crate) fn capacities(&self) -> &[Capacity] {
         if self.capacities.is_empty() { &CAPACITIES } else { &self.capacities }
     }
 
-    /// By what a trace is to be replayed.
+    /// The units in which a trace is replayed.
     pub(crate) fn units(&self, is_sized: bool) -> &'static [Unit] {
         let has_exact = self.capacities.iter().any(|capacity| matches!(capacity, Capacity::Exact(_)));
         match self.unit {
@@ -141,8 +131,6 @@ enum Flag {
     Policy,
     Capacity,
     By,
-    Threads,
-    Json,
 }
 
 impl Flag {
@@ -153,13 +141,11 @@ impl Flag {
             "--policy" => Self::Policy,
             "--capacity" => Self::Capacity,
             "--by" => Self::By,
-            "--threads" => Self::Threads,
-            "--json" => Self::Json,
             _ => return Err(format!("no option {name}; see --help").into()),
         })
     }
 
-    /// Whether any number of values may follow.
+    /// Whether several values may follow.
     fn is_list(self) -> bool {
         matches!(self, Self::Trace | Self::Policy | Self::Capacity)
     }
@@ -184,17 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
-        let line = "--trace a b --policy lru,belady fifo --capacity 5% 100 --columns 2,size --by=bytes --threads 3 \
-                    --json out.json --trace -";
+    fn all_options_are_parsed() {
+        let line =
+            "--trace a b --policy lru,belady fifo --capacity 5% 100 --columns 2,size --by=bytes --trace -";
         let options = parse(line).unwrap().unwrap();
         assert_eq!(options.traces, ["a", "b", "-"]);
         assert_eq!(options.policies, ["lru", "belady", "fifo"]);
         assert_eq!(options.capacities, [Capacity::Share(0.05), Capacity::Exact(100)]);
         let size = Some(Column::Name("size".to_owned()));
         assert_eq!(options.columns, Columns { key: Some(Column::Index(1)), size });
-        assert_eq!((options.unit, options.n_threads), (Some(Unit::Bytes), Some(3)));
-        assert_eq!(options.json.as_deref(), Some("out.json"));
+        assert_eq!(options.unit, Some(Unit::Bytes));
     }
 
     #[test]
@@ -217,20 +202,19 @@ mod tests {
         check_error("", "no trace; give --trace FILE… (see --help)");
         check_error("--trace", "--trace needs a value");
         check_error("--trace --policy lru", "--trace needs a value");
-        check_error("--json a b", "what is \"b\"? see --help");
+        check_error("--by bytes b", "unexpected argument \"b\"; see --help");
         check_error("--trace - --trace -", "standard input can be read only once");
-        check_error("a --threads 0", "--threads \"0\": give 1 to 1024");
-        check_error("a --by weight", "--by \"weight\": entries or bytes?");
+        check_error("a --by weight", "--by \"weight\": give entries or bytes");
         check_error("a --columns 0", "columns are numbered from 1");
-        check_error("a --columns 1,2,3", "--columns \"1,2,3\": give the key's, or KEY,SIZE");
-        let help = "give a number of entries (bytes, if replayed by bytes) over 0, or a share such as 5%";
+        check_error("a --columns 1,2,3", "--columns \"1,2,3\": give KEY or KEY,SIZE");
+        let help = "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
         for bad in ["0", "-1", "0%", "101%", "NaN%", "many", "1e9"] {
             check_error(&format!("a --capacity {bad}"), &format!("capacity {bad:?}: {help}"));
         }
     }
 
     #[test]
-    fn sizes_decide_by_what_is_replayed() {
+    fn the_unit_depends_on_sizes_and_capacities() {
         let units = |line: &str, is_sized| parse(line).unwrap().unwrap().units(is_sized);
         assert_eq!(units("a", false), [Unit::Entries]);
         assert_eq!(units("a", true), [Unit::Entries, Unit::Bytes]);

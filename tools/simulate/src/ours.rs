@@ -1,14 +1,15 @@
-//! The caches under test, and ours among them.
+//! Our own policies as subjects of the simulation.
 //!
-//! *By entries* a policy of ours runs in a real [`MemoryBackend`], with as many shards as its builder chooses, as a
-//! user gets it: `max_entries` is the capacity, and each request is a `peek`, and an `insert` if that said no.
+//! *By entries* a policy runs in a real [`MemoryBackend`] with the default number of shards, as users get
+//! it: `max_entries` is the capacity. Each request looks the object up, and inserts it on a miss.
 //!
-//! *By bytes* it runs alone, in one shard, called as the contract of [`EvictionPolicy`] says, and an object weighs
-//! exactly its size. In a backend an entry also weighs its key and its bookkeeping, of which a trace knows nothing,
-//! and bodies as large as those of many traces would have to be held.
+//! *By bytes* it runs alone, in one shard, under the contract of [`EvictionPolicy`], and an object weighs
+//! exactly its size. In a backend an entry also weighs its key and its bookkeeping, which are not part of
+//! a trace, and the bodies of many traces would not fit into memory.
 //!
-//! The clock moves by a millisecond a request, and nothing expires. A copy weighs what the request says that fetched
-//! it. A later request for the object is a hit whatever size it gives: a trace does not say when an object changed.
+//! The clock advances by 1 ms per request, and nothing expires. An entry has the size given by the request
+//! that fetched it. A later request is a hit whatever size it gives: a trace does not say when an object
+//! changed.
 
 use std::{
     fmt::Write as _,
@@ -20,27 +21,28 @@ use cache_core::{
     Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Key, Limits, Moment, RemovalCause,
     Slot,
 };
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, MemoryBackend, Objective, S3Fifo, Sieve, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, Objective, S3Fifo, Sieve, WTinyLfu};
 use futures_util::FutureExt;
 
 use crate::{
     Result,
     setting::{Setting, Unit},
+    textbook::{Fifo, Lfu},
     trace::Request,
 };
 
 /// A cache under test.
 pub trait Cache {
-    /// Asks for the object and, if it is not held, puts it in. Whether it was held.
+    /// Reads the object, and inserts it on a miss. Returns whether it was a hit.
     fn request(&mut self, request: Request) -> bool;
 }
 
 /// A kind of cache under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
-    /// As in `--policy`, in tables and charts.
+    /// The name in `--policy`, tables and charts.
     pub name: &'static str,
-    /// An empty one.
+    /// Builds an empty cache.
     pub build: fn(Setting) -> Result<Box<dyn Cache>>,
 }
 
@@ -52,8 +54,8 @@ pub const OURS: &[Subject] = &[
         build: |setting| ours(Adaptive::new().optimize_for(Objective::ByteHitRatio), setting),
     },
     Subject { name: "lru", build: |setting| ours(Lru::new(), setting) },
-    Subject { name: "fifo", build: |setting| ours(Fifo::new(), setting) },
-    Subject { name: "lfu", build: |setting| ours(Lfu::new(), setting) },
+    Subject { name: "fifo", build: |setting| ours(Fifo::default(), setting) },
+    Subject { name: "lfu", build: |setting| ours(Lfu::default(), setting) },
     Subject { name: "sieve", build: |setting| ours(Sieve::new(), setting) },
     Subject { name: "s3-fifo", build: |setting| ours(S3Fifo::new(), setting) },
     Subject { name: "w-tiny-lfu", build: |setting| ours(WTinyLfu::new(), setting) },
@@ -118,8 +120,8 @@ struct Alone<P> {
 impl<P: EvictionPolicy> Alone<P> {
     fn new(pattern: &P, setting: Setting) -> Self {
         let limits = match setting.unit {
-            Unit::Entries => Limits { weight: u64::MAX, entries: setting.capacity },
-            Unit::Bytes => Limits { weight: setting.capacity, entries: u64::MAX },
+            Unit::Entries => Limits::new(u64::MAX, setting.capacity),
+            Unit::Bytes => Limits::new(setting.capacity, u64::MAX),
         };
         Self {
             policy: pattern.for_shard(&limits),
@@ -142,7 +144,7 @@ impl<P: EvictionPolicy> Alone<P> {
         self.places[slot.index()] = Some((object, weight));
         self.slots[object as usize] = Some(slot);
         self.weight += weight;
-        let cost = EntryInfo { hash: self.hasher.hash_one(object), weight, now, expires_at: None };
+        let cost = EntryInfo::new(self.hasher.hash_one(object), weight, now, None);
         self.policy.on_insert(slot, &cost);
         while self.weight > self.setting.capacity {
             let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);
@@ -196,24 +198,43 @@ mod tests {
 
     use super::*;
 
-    /// LRU as one would write it down.
-    fn lru(requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
-        let mut held: Vec<(u32, u64)> = Vec::new();
-        let mut request = |Request { object, size }: &Request| {
-            if let Some(at) = held.iter().position(|(held, _)| held == object) {
-                let used = held.remove(at);
-                held.push(used);
+    /// The hits of a cache that evicts the first of its entries in `order`, which is called with
+    /// the uses since the insert, the moment of the insert and that of the last use.
+    fn model(
+        requests: &[Request],
+        unit: Unit,
+        capacity: u64,
+        order: fn(u32, usize, usize) -> (u32, usize),
+    ) -> Vec<bool> {
+        struct Cached {
+            object: u32,
+            weight: u64,
+            uses: u32,
+            inserted: usize,
+            used: usize,
+        }
+        let mut cached: Vec<Cached> = Vec::new();
+        let request = |(now, Request { object, size }): (usize, &Request)| {
+            if let Some(hit) = cached.iter_mut().find(|entry| entry.object == *object) {
+                (hit.uses, hit.used) = (hit.uses + 1, now);
                 return true;
             }
-            if unit.weight(*size) <= capacity {
-                held.push((*object, unit.weight(*size)));
-            }
-            while held.iter().map(|(_, weight)| weight).sum::<u64>() > capacity {
-                held.remove(0);
+            let weight = unit.weight(*size);
+            if weight <= capacity {
+                while cached.iter().map(|entry| entry.weight).sum::<u64>() + weight > capacity {
+                    let rank = |entry: &Cached| order(entry.uses, entry.inserted, entry.used);
+                    let at = (0..cached.len()).min_by_key(|at| rank(&cached[*at]));
+                    cached.remove(at.expect("a single entry fits"));
+                }
+                cached.push(Cached { object: *object, weight, uses: 0, inserted: now, used: now });
             }
             false
         };
-        requests.iter().map(&mut request).collect()
+        requests.iter().enumerate().map(request).collect()
+    }
+
+    fn lru(requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
+        model(requests, unit, capacity, |_, _, used| (0, used))
     }
 
     fn replayed(name: &str, requests: &[Request], unit: Unit, capacity: u64) -> Vec<bool> {
@@ -242,6 +263,12 @@ mod tests {
         }
 
         #[test]
+        fn fifo_evicts_in_the_order_of_insertion(requests in requests(), capacity in 1_u64..30_000) {
+            let expected = model(&requests, Unit::Bytes, capacity, |_, inserted, _| (0, inserted));
+            prop_assert_eq!(replayed("fifo", &requests, Unit::Bytes, capacity), expected);
+        }
+
+        #[test]
         fn no_policy_beats_the_optimum(requests in requests(), capacity in 1_u64..12) {
             let mut builder = crate::trace::TraceBuilder::new("t");
             for Request { object, size } in &requests {
@@ -255,6 +282,16 @@ mod tests {
                 prop_assert!(hits <= most, "{}: {hits} of {most}", subject.name);
             }
         }
+    }
+
+    #[test]
+    fn lfu_evicts_the_least_frequently_used() {
+        // 1 has two uses, 2 has one; 3 and 4 evict each other, and 5 evicts 2 once 4 has two.
+        let objects = [1, 1, 1, 2, 2, 3, 4, 3, 4, 4, 4, 5, 1, 2, 4];
+        let requests = objects.map(|object| Request { object, size: 1 });
+        let hits = replayed("lfu", &requests, Unit::Bytes, 3);
+        let misses: Vec<_> = (0..objects.len()).filter(|at| !hits[*at]).collect();
+        assert_eq!(misses, [0, 3, 5, 6, 7, 8, 11, 13]);
     }
 
     #[test]
@@ -272,8 +309,8 @@ mod tests {
         let requests: Vec<_> =
             (0_u32..2_000).map(|i| Request { object: i * i % 41 % (i % 29 + 1), size: 1 }).collect();
         check(Lru::new, &requests);
-        check(Fifo::new, &requests);
-        check(Lfu::new, &requests);
+        check(Fifo::default, &requests);
+        check(Lfu::default, &requests);
         check(Sieve::new, &requests);
     }
 }

@@ -48,7 +48,7 @@ impl Columns {
         let (key, size) = (columns.next().transpose()?, columns.next().transpose()?);
         match columns.next() {
             None => Ok(Self { key, size }),
-            Some(_) => Err(format!("--columns {text:?}: give the key's, or KEY,SIZE").into()),
+            Some(_) => Err(format!("--columns {text:?}: give KEY or KEY,SIZE").into()),
         }
     }
 }

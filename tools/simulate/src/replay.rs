@@ -1,9 +1,8 @@
-//! Replaying traces through caches.
+//! `cargo xtask simulate`: replays traces through caches.
 
 use std::{
     collections::BTreeSet,
     env, fs,
-    num::NonZero,
     path::Path,
     process::ExitCode,
     sync::{
@@ -18,16 +17,15 @@ use crate::{
     options::{Options, USAGE},
     ours::{OURS, Subject},
     output::{target_folder, write},
-    progress::Progress,
     row::{Count, Row},
     setting::Setting,
-    summary::Summary,
+    summary::{Summary, answers},
     table,
     trace::Trace,
 };
 
-/// The program: reads the command line, replays, writes, and prints the summary. `peers` are replayed beside the
-/// policies of ours.
+/// Runs the program: parses the command line, replays, writes the results and prints the answers.
+/// `peers` are replayed beside our own policies.
 pub fn main(peers: &[Subject]) -> ExitCode {
     let args = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     match Options::parse(args) {
@@ -49,7 +47,7 @@ pub fn main(peers: &[Subject]) -> ExitCode {
     }
 }
 
-/// The name of the one that knows the future.
+/// The name of the optimum, which knows the future.
 pub(crate) const BELADY: &str = "belady";
 
 fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
@@ -63,25 +61,26 @@ fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
     let rows = replay_all(&traces, options, &policies)?;
     let summary = Summary::new(&rows);
     write_all(folder, &rows, &summary)?;
-    if let Some(path) = &options.json {
-        write(Path::new(path), &json(&rows)?)?;
+    print!("{}", answers(&rows));
+    if summary.n_cases.0 + summary.n_cases.1 > 1 {
+        println!("Over all traces and capacities: {}\n{}", summary.explained(), summary.table());
     }
-    println!("{summary}");
-    println!("Tables, charts and rows are in {}", folder.display());
+    println!("Tables (table.md), charts and figures: {}", folder.display());
     Ok(())
 }
 
 fn write_all(folder: &Path, rows: &[Row], summary: &Summary) -> Result<()> {
-    write(&folder.join("table.md"), &format!("{}\n{summary}", table::render(rows)))?;
+    let text = format!("# Hit ratios\n\n{}{}\n{summary}", answers(rows), table::render(rows));
+    write(&folder.join("table.md"), &text)?;
     let charts: Vec<_> =
         table::groups(rows).map(|group| (chart_file(&group[0]), chart::render(group))).collect();
     charts.iter().try_for_each(|(name, chart)| write(&folder.join(name), chart))?;
-    // Charts of another simulation would be taken for ones of this.
+    // Charts of an earlier run would be mistaken for charts of this one.
     for file in fs::read_dir(folder)? {
         let path = file?.path();
-        let is_of_this =
+        let is_current =
             charts.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
-        if !is_of_this && path.extension().is_some_and(|extension| extension == "svg") {
+        if !is_current && path.extension().is_some_and(|extension| extension == "svg") {
             fs::remove_file(path)?;
         }
     }
@@ -92,7 +91,7 @@ fn chart_file(row: &Row) -> String {
     format!("{}-by-{}.svg", row.trace, row.unit.name())
 }
 
-/// The rows of the last simulation, in `simulate` of the target folder.
+/// The file of the figures, in the folder `simulate` of the target folder.
 pub const ROWS_FILE: &str = "rows.json";
 
 fn json(rows: &[Row]) -> Result<String> {
@@ -133,7 +132,7 @@ impl Policy {
                 count
             }
         };
-        Ok(count.row(trace.name(), setting, self.name()))
+        Ok(count.row(trace, setting, self.name()))
     }
 }
 
@@ -147,7 +146,7 @@ fn all(peers: &[Subject]) -> impl Iterator<Item = Policy> {
 
 fn chosen(wanted: &[String], peers: &[Subject]) -> Result<Vec<Policy>> {
     if let Some(unknown) = wanted.iter().find(|name| !names(peers).contains(&name.as_str())) {
-        return Err(format!("no policy {unknown:?}; there are {}", names(peers).join(", ")).into());
+        return Err(format!("no policy {unknown:?}; choose from {}", names(peers).join(", ")).into());
     }
     let is_wanted = |policy: &Policy| wanted.is_empty() || wanted.iter().any(|name| name == policy.name());
     Ok(all(peers).filter(is_wanted).collect())
@@ -167,42 +166,39 @@ fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Resul
         }
         if jobs.len() == before {
             let (name, n) = (trace.name(), trace.n_distinct());
-            eprintln!("{name} is left out: no share of its {n} distinct keys is 50 entries; give --capacity");
+            eprintln!(
+                "{name} is skipped: every default capacity is below 50 of its {n} keys; give --capacity"
+            );
         }
     }
     if jobs.is_empty() {
         return Err("nothing to replay".into());
     }
-    let progress = Progress::new(traces.iter().enumerate().map(|(number, trace)| {
-        let n_jobs = jobs.iter().filter(|job| job.trace == number).count();
-        (trace.name().to_owned(), (n_jobs * trace.len()) as u64)
-    }));
-    in_parallel(&jobs, options.n_threads, |job| {
-        let trace = &traces[job.trace];
-        let row = job.policy.replay(trace, job.setting)?;
-        progress.done(job.trace, trace.len() as u64, job.policy.name());
+    let n_done = AtomicUsize::new(0);
+    in_parallel(&jobs, |job| {
+        let row = job.policy.replay(&traces[job.trace], job.setting)?;
+        let n_done = n_done.fetch_add(1, Ordering::Relaxed) + 1;
+        if n_done * 10 / jobs.len() > (n_done - 1) * 10 / jobs.len() {
+            eprintln!("{} % of {} replays", n_done * 100 / jobs.len(), jobs.len());
+        }
         Ok(row)
     })
 }
 
-/// What `work` makes of each item, in their order; the first error ends it all.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    n_threads: Option<usize>,
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
+/// Maps the items on all processors, in order. Stops at the first error.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
     let worker = || -> Result<()> {
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(i) else { return Ok(()) };
-            // After an error nobody begins another.
+            // After an error no other item is started.
             let result = work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
             results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
         }
     };
-    let n_threads = n_threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get));
+    let n_threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
         let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
@@ -241,20 +237,14 @@ mod tests {
         put_trace(folder);
         fs::create_dir(folder.join("out")).unwrap();
         fs::write(folder.join("out/old.svg"), "").unwrap();
-        run_line(
-            "@/loop.csv --policy belady lru --capacity 50% 60% --by entries --json @/mine/rows.json",
-            folder,
-        )
-        .unwrap();
+        run_line("@/loop.csv --policy belady lru --capacity 50% 60% --by entries", folder).unwrap();
         let rows = rows(folder);
         let found: Vec<_> = rows.iter().map(|row| (row.capacity, &*row.policy, row.hits)).collect();
-        // The optimum keeps all it can but the place that each newcomer would need: 300 requests are repeated.
+        // 300 requests are repeated; the optimum has most of them.
         assert_eq!(found[0], (50, "lru", 0));
         assert_eq!((found[1].0, found[1].1), (50, "belady"));
         assert_eq!((found[2].0, found[3].0), (60, 60));
         assert!(found[3].2 > found[1].2, "{found:?}");
-        let json = fs::read_to_string(folder.join("mine/rows.json")).unwrap();
-        assert_eq!(json, fs::read_to_string(folder.join("out/rows.json")).unwrap());
         let mut files: Vec<_> =
             fs::read_dir(folder.join("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
         files.sort();
@@ -285,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_is_an_error_in_words() {
+    fn bad_input_is_explained() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         put_trace(folder);
         fs::write(folder.join("empty"), "").unwrap();
         fs::write(folder.join("one.txt"), "k\nk\nk\n").unwrap();
         for (line, part) in [
-            ("@/loop.csv --policy lur", "no policy \"lur\"; there are default, "),
+            ("@/loop.csv --policy lur", "no policy \"lur\"; choose from default, "),
             ("@/none", "none: No such file"),
             ("@/empty", "empty: no request in it"),
             ("@", ": Is a directory"),

@@ -1,17 +1,12 @@
-//! What was measured last, as one page that needs neither a network nor a script.
+//! `cargo xtask report`: the latest measurements as one page without scripts or external files.
 
 mod instructions;
 mod page;
 mod ratios;
 #[cfg(test)]
 mod tests;
-mod times;
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, fs, io, path::Path, process::ExitCode};
 
 use serde::de::DeserializeOwned;
 
@@ -20,22 +15,22 @@ use crate::{
     output::{target_folder, write},
     replay::ROWS_FILE,
     row::Row,
-    table::pairs,
+    table::cases,
 };
 use instructions::Instructions;
 use page::Page;
-use times::Time;
 
-/// The program: reads what there is in the target folder and writes the page.
+/// Runs the program: reads the measurements in the target folder and writes the page.
 pub fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
-    if args.iter().any(|arg| matches!(arg.as_str(), "--help" | "-h")) {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
-    }
-    match run(&args) {
-        Ok(path) => {
-            println!("{}", path.display());
+    let done = match args.as_slice() {
+        [] => run(),
+        [arg] if matches!(arg.as_str(), "--help" | "-h") => Ok(USAGE.to_owned()),
+        [arg, ..] => Err(format!("unexpected argument {arg:?}; see --help").into()),
+    };
+    match done {
+        Ok(text) => {
+            println!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -46,58 +41,47 @@ pub fn main() -> ExitCode {
 }
 
 const USAGE: &str = "\
-cargo xtask report [--out FILE] [--instructions FILE]
+cargo xtask report
 
-Writes what `cargo bench`, `cargo xtask simulate` and `cargo xtask instructions` measured last into one HTML page,
-and prints where it is. What has not been measured is said on the page, with the command for it.
+Writes target/report.html, one page with the latest results of
 
-  --out FILE             the page; default: report.html in the target folder
-  --instructions FILE    the rows of `cargo xtask instructions --json FILE`; default: instructions.json in the target
-                         folder
-";
+  cargo bench                                               times side by side with other caches
+  cargo xtask simulate --trace FILE…                        hit ratios of eviction policies
+  cargo xtask instructions --json target/instructions.json  instructions of the hot loops
 
-fn run(args: &[String]) -> Result<PathBuf> {
+and prints its path. Where results are missing, the page names the command to run.";
+
+/// Writes the page and returns its path.
+fn run() -> Result<String> {
     let target = target_folder();
-    let (mut out, mut instructions) = (target.join("report.html"), target.join("instructions.json"));
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--out" => out = value()?.into(),
-            "--instructions" => instructions = value()?.into(),
-            _ => return Err(format!("no option {arg}; see --help").into()),
-        }
-    }
-    write(&out, &Page::read(&target, &instructions)?.html())?;
-    Ok(out)
+    let page = target.join("report.html");
+    write(&page, &Page::read(&target)?.html())?;
+    Ok(page.display().to_string())
 }
 
 impl Page {
-    /// Of what is in the target folder, and in the file of instructions.
-    fn read(target: &Path, instructions: &Path) -> Result<Self> {
+    fn read(target: &Path) -> Result<Self> {
         Ok(Self {
             ratios: ratios::read(&target.join("ratios"))?,
-            times: times::read(&target.join("criterion"))?,
-            instructions: json::<Vec<Instructions>>(instructions)?.unwrap_or_default(),
+            instructions: json::<Vec<Instructions>>(&target.join("instructions.json"))?.unwrap_or_default(),
             rows: rows(&target.join("simulate").join(ROWS_FILE))?,
         })
     }
 }
 
-/// The rows of a simulation; none if there was none.
+/// Reads the rows of the last simulation; none without a file.
 fn rows(path: &Path) -> Result<Vec<Row>> {
     let rows: Vec<Row> = json(path)?.unwrap_or_default();
     let policies = |pair: &[Row]| pair.iter().map(|row| row.policy.clone()).collect::<Vec<_>>();
-    let all: Vec<_> = pairs(&rows).map(policies).collect();
+    let all: Vec<_> = cases(&rows).map(policies).collect();
     if all.windows(2).any(|two| two[0] != two[1]) {
-        let what =
-            "not every pair of trace and capacity has the same policies; run `cargo xtask simulate` again";
+        let what = "not every trace and capacity has the same policies; run `cargo xtask simulate` again";
         return Err(format!("{}: {what}", path.display()).into());
     }
     Ok(rows)
 }
 
-/// What is in the file; `None` if there is no file.
+/// Parses the file; `None` if it does not exist.
 fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

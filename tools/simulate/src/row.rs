@@ -1,31 +1,36 @@
-//! What one replay found.
+//! The result of one replay.
 
 use serde::{Deserialize, Serialize};
 
-use crate::setting::{Setting, Unit};
+use crate::{
+    setting::{Setting, Unit},
+    trace::Trace,
+};
 
-/// What one policy made of one trace at one capacity.
+/// The result of one policy on one trace at one capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The trace's name.
     pub trace: String,
-    /// What the capacity is in, and an object weighs.
+    /// The unit of the capacity, and of the weight of an object.
     pub unit: Unit,
-    /// The most that was held.
+    /// The most that is cached.
     pub capacity: u64,
+    /// The capacity as a share of all objects, or of the bytes of all objects.
+    pub share: f64,
     /// The policy's name.
     pub policy: String,
-    /// All requests, the first of each object included.
+    /// All requests, including the first for each object.
     pub requests: u64,
-    /// Those that found their object held.
+    /// Requests whose object was cached.
     pub hits: u64,
-    /// `hits` of `requests`, from 0 to 1.
+    /// `hits` divided by `requests`, from 0 to 1.
     pub hit_ratio: f64,
-    /// The bytes of the hits of those of all requests, from 0 to 1. The hit ratio if no object has a size.
+    /// Bytes of the hits divided by those of all requests, from 0 to 1. Without sizes, the hit ratio.
     pub byte_hit_ratio: f64,
 }
 
-/// What is counted in a replay.
+/// The counts of a replay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) requests: u64,
@@ -44,11 +49,12 @@ impl Count {
         }
     }
 
-    pub(crate) fn row(self, trace: &str, setting: Setting, policy: &str) -> Row {
+    pub(crate) fn row(self, trace: &Trace, setting: Setting, policy: &str) -> Row {
         Row {
-            trace: trace.to_owned(),
+            trace: trace.name().to_owned(),
             unit: setting.unit,
             capacity: setting.capacity,
+            share: ratio(setting.capacity.into(), setting.unit.total(trace).into()),
             policy: policy.to_owned(),
             requests: self.requests,
             hits: self.hits,
@@ -58,7 +64,7 @@ impl Count {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a ratio is no exact number")]
+#[expect(clippy::cast_precision_loss, reason = "a ratio is not exact")]
 fn ratio(part: u128, whole: u128) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

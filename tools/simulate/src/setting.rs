@@ -1,16 +1,16 @@
-//! What a cache under test is given.
+//! Units and capacities of a replay.
 //!
 //! A trace is replayed *by entries*: each object weighs 1, and the capacity is a number of entries. A trace with
 //! sizes is replayed *by bytes* too: an object weighs its size, and the capacity is in bytes.
 //!
 //! The usual capacities are 1, 5, 10 and 20 % of the distinct keys, or the same shares of the bytes of all objects,
-//! rounded down. Shares that are fewer than 50 entries are left out: there, chance decides.
+//! rounded down. Shares of fewer than 50 entries are left out: there, chance decides.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, trace::Trace};
 
-/// What an object weighs, and a capacity is given in.
+/// The unit of weights and capacities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
@@ -20,35 +20,35 @@ pub enum Unit {
     Bytes,
 }
 
-/// What a cache under test is built for.
+/// The unit and the capacity of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// What objects weigh.
+    /// The unit of the weights.
     pub unit: Unit,
-    /// The most that may be held; not zero.
+    /// The capacity; not zero.
     pub capacity: u64,
-    /// How many entries that will be, about.
+    /// About how many entries fit.
     pub expected_entries: u64,
 }
 
-/// A capacity as it is asked for.
+/// A capacity on the command line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Capacity {
-    /// A share of all: over 0, at most 1.
+    /// A share of all objects or bytes: above 0, at most 1.
     Share(f64),
     /// Entries or bytes; not zero.
     Exact(u64),
 }
 
-/// The usual ones.
+/// The default.
 pub(crate) const CAPACITIES: [Capacity; 4] =
     [Capacity::Share(0.01), Capacity::Share(0.05), Capacity::Share(0.10), Capacity::Share(0.20)];
 
-/// The fewest entries that a share is used for.
+/// Shares of fewer entries are left out.
 const ENTRIES_MIN: u64 = 50;
 
 impl Unit {
-    /// As in tables.
+    /// The name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Entries => "entries",
@@ -56,7 +56,15 @@ impl Unit {
         }
     }
 
-    /// What an object of `size` bytes weighs.
+    /// The weight of all objects of `trace`.
+    pub(crate) fn total(self, trace: &Trace) -> u64 {
+        match self {
+            Self::Entries => trace.n_distinct(),
+            Self::Bytes => trace.total_bytes(),
+        }
+    }
+
+    /// The weight of an object of `size` bytes.
     pub fn weight(self, size: u64) -> u64 {
         match self {
             Self::Entries => 1,
@@ -66,12 +74,9 @@ impl Unit {
 }
 
 impl Setting {
-    /// For `trace` with this capacity; `None` if its share is too small.
+    /// The setting for `trace` with this capacity; `None` if a share is too small.
     pub(crate) fn new(trace: &Trace, unit: Unit, capacity: Capacity) -> Option<Self> {
-        let whole = match unit {
-            Unit::Entries => trace.n_distinct(),
-            Unit::Bytes => trace.total_bytes(),
-        };
+        let whole = unit.total(trace);
         let capacity = match capacity {
             Capacity::Share(share) if portion(trace.n_distinct(), share) < ENTRIES_MIN => return None,
             Capacity::Share(share) => portion(whole, share),
@@ -106,7 +111,7 @@ impl std::str::FromStr for Capacity {
             }
             None => text.parse().ok().filter(|capacity| *capacity > 0).map(Self::Exact),
         };
-        let help = "give a number of entries (bytes, if replayed by bytes) over 0, or a share such as 5%";
+        let help = "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
         parsed.ok_or_else(|| format!("capacity {text:?}: {help}").into())
     }
 }

@@ -4,21 +4,21 @@ use std::fmt::{self, Write as _};
 
 use crate::{html::escaped, row::Row, setting::Unit, summary::is_online};
 
-/// A table. The first column is text, the others are figures. Shown as Markdown.
+/// A table whose first column is text and whose others are numbers. Displays as aligned Markdown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
-    /// What stands over each column.
+    /// The headings of the columns.
     pub head: Vec<String>,
-    /// As many cells as there are columns, in each.
+    /// One cell for each column.
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// What stands in a table.
+/// A cell of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     /// In plain text.
     pub text: String,
-    /// Whether it is to stand out.
+    /// Whether it is shown in bold.
     pub is_best: bool,
 }
 
@@ -28,7 +28,7 @@ impl Table {
         Self { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row where nothing stands out.
+    /// Adds a row without bold cells.
     pub(crate) fn push<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.rows.push(cells.into_iter().map(|cell| Cell::from(cell.into())).collect());
     }
@@ -55,11 +55,23 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((first, others)) = self.head.split_first() else { return Ok(()) };
-        writeln!(f, "| {first} |{}", others.iter().map(|cell| format!(" {cell} |")).collect::<String>())?;
-        writeln!(f, "| --- |{}", " ---: |".repeat(others.len()))?;
-        for row in &self.rows {
-            writeln!(f, "|{}", row.iter().map(|cell| format!(" {cell} |")).collect::<String>())?;
+        let texts = |row: &Vec<Cell>| row.iter().map(Cell::to_string).collect::<Vec<_>>();
+        let rows: Vec<_> = [self.head.clone()].into_iter().chain(self.rows.iter().map(texts)).collect();
+        let widths: Vec<_> = (0..self.head.len())
+            .map(|i| rows.iter().map(|row| row[i].chars().count()).fold(3, usize::max))
+            .collect();
+        for (n, row) in rows.iter().enumerate() {
+            for (i, (text, &width)) in row.iter().zip(&widths).enumerate() {
+                if i == 0 { write!(f, "| {text:width$} |")? } else { write!(f, " {text:>width$} |")? }
+            }
+            writeln!(f)?;
+            if n == 0 {
+                let rule = |(i, &width): (usize, &usize)| match i {
+                    0 => format!("| {} |", "-".repeat(width)),
+                    _ => format!(" {}: |", "-".repeat(width - 1)),
+                };
+                writeln!(f, "{}", widths.iter().enumerate().map(rule).collect::<String>())?;
+            }
         }
         Ok(())
     }
@@ -77,11 +89,13 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The hit ratios as a page of Markdown: one table for each trace and unit, and one more of the byte hits where
-/// objects have sizes.
+/// Renders the hit ratios as Markdown: one table for each trace and unit, and another one for byte hit
+/// ratios where objects have sizes.
 pub fn render(rows: &[Row]) -> String {
-    let mut text =
-        String::from("# Hit ratios\n\nIn percent; the best of each column but the optimum is **bold**.\n");
+    let mut text = String::from(
+        "In percent, by capacity. **Bold**: the best of each column except the optimum \
+         (`belady`),\nwhich knows the future.\n",
+    );
     for group in groups(rows) {
         for (title, table) in of_group(group) {
             let _ = write!(text, "\n## {title}\n\n{table}");
@@ -90,30 +104,30 @@ pub fn render(rows: &[Row]) -> String {
     text
 }
 
-/// What there is to show of one [group](groups), each with a title.
+/// The tables of one [group](groups), each with a title.
 pub(crate) fn of_group(group: &[Row]) -> Vec<(String, Table)> {
     let (trace, unit, n) = (&group[0].trace, group[0].unit, count(group[0].requests));
     let by = unit.name();
     let mut tables =
-        vec![(format!("{trace}, by {by}: hits of {n} requests"), table(group, |row| row.hit_ratio))];
+        vec![(format!("{trace}, by {by}: hit ratio, {n} requests"), table(group, |row| row.hit_ratio))];
     if unit == Unit::Bytes {
-        tables.push((format!("{trace}, by {by}: bytes of the hits"), table(group, |row| row.byte_hit_ratio)));
+        tables.push((format!("{trace}, by {by}: byte hit ratio"), table(group, |row| row.byte_hit_ratio)));
     }
     tables
 }
 
-/// The rows of each trace and unit, which follow each other.
+/// Splits the rows by trace and unit.
 pub fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.trace == b.trace && a.unit == b.unit)
 }
 
-/// The rows of each pair of a trace and a capacity.
-pub(crate) fn pairs(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+/// Splits the rows by trace, unit and capacity.
+pub(crate) fn cases(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| a.trace == b.trace && a.unit == b.unit && a.capacity == b.capacity)
 }
 
 fn table(group: &[Row], ratio: fn(&Row) -> f64) -> Table {
-    let columns: Vec<_> = pairs(group).collect();
+    let columns: Vec<_> = cases(group).collect();
     let heads = columns.iter().map(|column| amount(column[0].capacity, column[0].unit));
     let mut table = Table::new([String::from("policy")].into_iter().chain(heads));
     for policy in columns[0] {
@@ -128,7 +142,7 @@ fn table(group: &[Row], ratio: fn(&Row) -> f64) -> Table {
     table
 }
 
-/// A capacity, for people.
+/// A capacity as shown.
 pub(crate) fn amount(capacity: u64, unit: Unit) -> String {
     match unit {
         Unit::Entries => count(capacity),

@@ -189,7 +189,7 @@ fn joined<const N: usize>(head: Head, parts: [&[u8]; N]) -> ThinArc<Head, u8> {
     joined
 }
 
-fn unix_nanos(at: SystemTime) -> i64 {
+pub(super) fn unix_nanos(at: SystemTime) -> i64 {
     let clamp = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
     match at.duration_since(UNIX_EPOCH) {
         Ok(since) => clamp(since),

@@ -1,6 +1,7 @@
 //! The held copy.
 
 mod builder;
+mod codec;
 mod stamp;
 
 use std::{
@@ -27,11 +28,26 @@ use crate::{Attributes, Key, Moment, Namespace, Result, Version, decoded::Decode
 ///
 /// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id lie in the
 /// entry's own allocation, so an entry costs two: its own and its body's.
+///
+/// ```
+/// use cache_core::{Entry, Key};
+///
+/// let key = Key::parse("config.json")?;
+/// let entry = Entry::builder(&key, "{}".into()).e_tag("\"1\"").build();
+/// assert_eq!((entry.key(), entry.e_tag()), ("config.json", Some("\"1\"")));
+///
+/// // To a medium that outlives the process and back: revalidated before it is served.
+/// let read = Entry::from_bytes(&entry.to_bytes())?;
+/// assert_eq!(read.body(), "{}");
+/// assert_eq!(read.validated_at(), None);
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Entry(ThinArc<Head, u8>);
 
 /// How far an entry can be kept, as its validator judges its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Storability {
     /// Kept, and a "not modified" of the origin confirms it.
     Revalidatable,

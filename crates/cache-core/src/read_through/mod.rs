@@ -49,13 +49,40 @@ use self::{
 pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Namespace, Origin,
-    PutCondition, Result, Stats, SystemClock, Validator, Verdict, Version,
+    PutCondition, PutOptions, Result, Stats, SystemClock, Validator, Verdict, Version,
     fence::Epochs,
     judge,
     stats::{Count, Counters},
 };
 
 /// A validated cache: a [`Backend`] in front of an origin.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use cache_core::{Freshness, ReadThrough, Status};
+/// use cache_testkit::{MapBackend, MemoryOrigin};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> cache_core::Result<()> {
+/// let origin = Arc::new(MemoryOrigin::new());
+/// origin.write("config.json", "{}");
+/// let cache = ReadThrough::builder(origin.clone(), Arc::new(MapBackend::new())).build()?;
+///
+/// let strong = Freshness::strong();
+/// assert_eq!(cache.get("config.json", Some(&strong)).await?.status, Status::Fetched);
+/// // One request without a body.
+/// assert_eq!(cache.get("config.json", Some(&strong)).await?.status, Status::Revalidated);
+/// // No request.
+/// let minute = Freshness::max_age(Duration::from_secs(60));
+/// assert_eq!(cache.get("config.json", Some(&minute)).await?.status, Status::Fresh);
+///
+/// origin.write("config.json", "[]");
+/// let served = cache.get("config.json", Some(&strong)).await?;
+/// assert_eq!(served.entry.body(), "[]");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
 /// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
@@ -108,10 +135,11 @@ pub struct Served {
     age_nanos: u64,
 }
 
-/// How a read was answered.
+/// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
 // As wide as what it lies beside, so that a result has no padding, which would be copied piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
+#[non_exhaustive]
 pub enum Status {
     /// From a fresh entry, without asking.
     Fresh,
@@ -121,8 +149,11 @@ pub enum Status {
     Fetched,
     /// Fetched in the place of a held copy that the origin did not confirm.
     Refetched,
-    /// From an entry past its `max_age`: it is asked about behind, or the origin failed to answer.
+    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed
+    /// to answer.
     Stale,
+    /// By the store, as if there were no cache. Only reads of a `CachedStore` are.
+    Bypass,
 }
 
 impl Served {
@@ -138,7 +169,7 @@ impl Served {
 }
 
 impl Status {
-    /// Whether the bytes came from a held copy.
+    /// Whether the bytes came from a cached copy.
     pub const fn is_hit(self) -> bool {
         matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
     }
@@ -425,7 +456,19 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
-        write::put(&self.shared, key, body, condition).await
+        self.put_with(key, body, condition.into()).await
+    }
+
+    /// Writes the object with all that `options` say, and caches `body` and the attributes if
+    /// nothing else happened to the key meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`put`](Self::put); also `Unsupported` if the origin does not keep such attributes.
+    ///
+    /// A dropped future drops the request, and nothing of the key is cached.
+    pub async fn put_with(&self, key: &str, body: Bytes, options: PutOptions) -> Result<Version> {
+        write::put(&self.shared, key, body, options).await
     }
 
     /// Deletes the object at the origin.
@@ -476,9 +519,9 @@ impl<V: ?Sized> fmt::Debug for WeakReadThrough<V> {
 }
 
 impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
-    /// What the cache is called, in metrics and traces. Empty is an error. Default: `"default"`.
-    pub fn name(mut self, name: &str) -> Self {
-        self.settings.name = Arc::from(name);
+    /// Names the cache in metrics and traces. Empty is an error. Default: `"default"`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = Arc::from(name.into());
         self
     }
 
@@ -489,16 +532,31 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How long copies may be served without asking, by key. Default: [`Freshness::strong`] for all.
-    pub fn freshness(mut self, rules: FreshnessRules) -> Self {
+    /// Sets how fresh an entry must be to be served without a request, where no prefix has a rule
+    /// of its own. Default: [`Freshness::strong`], under which every read is one request.
+    pub fn freshness(mut self, freshness: Freshness) -> Self {
+        self.settings.rules.set_default(freshness);
+        self
+    }
+
+    /// Sets the freshness of keys that begin with `prefix`, byte for byte. The longest prefix wins;
+    /// a second rule for the same prefix replaces the first.
+    pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
+        self.settings.rules.set(prefix, freshness);
+        self
+    }
+
+    /// Replaces all rules of [`freshness`](Self::freshness) and
+    /// [`freshness_for`](Self::freshness_for).
+    pub fn freshness_rules(mut self, rules: FreshnessRules) -> Self {
         self.settings.rules = rules;
         self
     }
 
     /// How long a copy is held without being confirmed; each confirmation starts the span anew. Copies under an
     /// immutable rule do not expire. `None`, and spans of nine years or more: none expires. Default: 300 s. Zero is an error.
-    pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
-        self.settings.time_to_live = span;
+    pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.time_to_live = span.into();
         self
     }
 
@@ -512,8 +570,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
 
     /// How long a question may stay unanswered, with somebody waiting, before it is dropped and asked once more.
     /// The second question is not replaced. Default: `None`, which is off. Zero is an error.
-    pub fn patience(mut self, span: Option<Duration>) -> Self {
-        self.settings.patience = span;
+    pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.patience = span.into();
         self
     }
 
@@ -723,12 +781,19 @@ impl<V: ?Sized> Shared<V> {
                 let hit = |count| {
                     self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
                 };
+                let fetched = |count| {
+                    self.count(count);
+                    let bytes = served.entry.body().len() as u64;
+                    self.counters.add(Count::BytesFetchedServed, bytes);
+                };
                 match served.status {
                     Status::Fresh => hit(Count::Fresh),
                     Status::Revalidated => hit(Count::Revalidated),
                     Status::Stale => hit(Count::Stale),
-                    Status::Fetched => self.count(Count::Fetched),
-                    Status::Refetched => self.count(Count::Refetched),
+                    Status::Fetched => fetched(Count::Fetched),
+                    Status::Refetched => fetched(Count::Refetched),
+                    // No read of this cache goes past it.
+                    Status::Bypass => {}
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),

@@ -26,7 +26,8 @@ use super::{
     trace::{Cause, in_caller_span},
 };
 use crate::{
-    Error, ErrorKind, Key, Moment, Origin, PutCondition, Result, Storability, Validator, Version,
+    Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability, Validator,
+    Version,
     fence::{Epoch, Epochs},
     stats::{Count, Op},
 };
@@ -69,7 +70,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
     shared: &Arc<Shared<O>>,
     key: &str,
     body: Bytes,
-    condition: PutCondition,
+    options: PutOptions,
 ) -> Result<Version> {
     run(shared, key, |mut write, gone| async move {
         // Runs under the fence of the put, so no older response is published during it.
@@ -77,10 +78,12 @@ pub(super) async fn put<O: Origin + ?Sized>(
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
         let sent_at = shared.clock.now();
-        let put = async { shared.origin.put(&key, body.clone(), condition).await };
+        let attributes = options.attributes.clone();
+        let put = async { shared.origin.put_with(&key, body.clone(), options).await };
         let version = send(&shared, Op::Put, &key, gone, sent_at, put).await?;
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
+            let entry = with_attributes(entry, &key, attributes);
             // Another writer may replace the object before the response comes: age counts from
             // sending.
             // mutant: put_validated_at_sending
@@ -90,6 +93,16 @@ pub(super) async fn put<O: Origin + ?Sized>(
     })
     .await?
     .ok_or_else(|| shared.about(key, left_alone(shared)))
+}
+
+/// The same entry with the attributes that were put: the response to a put does not have them, and
+/// a later 304 would confirm the entry without them.
+fn with_attributes(entry: Entry, key: &Key, attributes: Attributes) -> Entry {
+    if attributes.is_empty() {
+        return entry;
+    }
+    let builder = Entry::builder(key, entry.body().clone()).version(entry.version());
+    builder.storability(entry.storability()).attributes(attributes).build()
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {

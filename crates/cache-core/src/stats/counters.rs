@@ -32,6 +32,7 @@ pub(crate) enum Count {
     Stale,
     BytesFromCache,
     Fetched,
+    BytesFetchedServed,
     Refetched,
     NotFound,
     Errors,
@@ -202,7 +203,8 @@ impl Counters {
             // The two were read one after the other.
             entries: usage.entries.saturating_sub(negative_entries),
             bytes: usage.bytes,
-            capacity_bytes: usage.capacity_bytes.unwrap_or(u64::MAX),
+            capacity_bytes: usage.capacity_bytes,
+            bytes_served: sum(Count::BytesFromCache) + sum(Count::BytesFetchedServed),
             bytes_from_cache: sum(Count::BytesFromCache),
             bytes_from_origin: sum(Count::BytesFromOrigin),
             age: self.age.snapshot(),

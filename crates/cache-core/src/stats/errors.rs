@@ -8,7 +8,7 @@ use std::{
 use crate::ErrorKind;
 
 /// How many errors there were of each [`ErrorKind`]: running totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErrorCounts([u64; ErrorKind::ALL.len()]);
 
 impl ErrorCounts {

@@ -10,7 +10,7 @@ use std::{
 /// How often spans of time of about one length were seen: a running total, like any counter. Bucket `i` has those of at
 /// most `bounds[i]` that the bucket before it has not; the last one those above all bounds. Which bounds those are says
 /// whoever made it: [`Stats::ORIGIN_BOUNDS`](super::Stats::ORIGIN_BOUNDS), [`Stats::AGE_BOUNDS`](super::Stats::AGE_BOUNDS).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Histogram {
     buckets: [Bucket; BUCKETS],
 }

@@ -1,6 +1,7 @@
 //! What happened, counted.
 
 mod counters;
+mod display;
 mod errors;
 mod histogram;
 
@@ -15,9 +16,10 @@ pub use self::{
     histogram::{AtomicHistogram, Bounds, Bucket, Histogram},
 };
 
-/// A snapshot of a cache's counters. Running totals since the cache was built, but for `entries`, `bytes`,
-/// `capacity_bytes` and `origin.in_flight`, which say how it is now. `later - earlier` gives what happened between the
-/// two.
+/// A snapshot of a cache's counters. Every count is a field; whatever is computed from counts is a
+/// method; [`Display`](std::fmt::Display) writes a short table of them. Running totals since the
+/// cache was built, but for `entries`, `bytes`, `capacity_bytes` and `origin.in_flight`, which say
+/// how it is now. `later - earlier` gives what happened between the two.
 ///
 /// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`, `refetched`, `not_found`
 /// and `errors`; one whose future was dropped is in none. Read while others work, the counters may be a little
@@ -59,11 +61,14 @@ pub struct Stats {
     pub entries: u64,
     /// Bytes held now: keys, bodies, tags and bookkeeping, those of negative entries too.
     pub bytes: u64,
-    /// The most bytes that may be held; `u64::MAX` without a limit.
-    pub capacity_bytes: u64,
-    /// Body bytes served from held copies.
+    /// The most bytes that may be cached; `None` without a limit.
+    pub capacity_bytes: Option<u64>,
+    /// Body bytes handed to readers, from the cache or not; a reader that shares another one's
+    /// request counts too.
+    pub bytes_served: u64,
+    /// Body bytes served from cached entries: part of `bytes_served`.
     pub bytes_from_cache: u64,
-    /// Body bytes that came from the origin.
+    /// Body bytes that came from the store, whatever they were requested for.
     pub bytes_from_origin: u64,
     /// How old held copies were when they were served: how long ago the origin had validated them. A sample: of each of
     /// `fresh`, `revalidated` and `stale`, on each of eight groups of threads, the first and every 64th after it.
@@ -219,6 +224,13 @@ impl Stats {
         }
     }
 
+    /// Returns the body bytes fetched from the store for each byte handed to a reader
+    /// (`bytes_from_origin` / `bytes_served`). 1 is what readers without a cache would cause; zero
+    /// says that nothing was fetched, or that no byte was read yet.
+    pub fn read_amplification(&self) -> f64 {
+        amplification(self.bytes_from_origin, self.bytes_served)
+    }
+
     /// Copies dropped because the object changed, was gone, or was invalidated or written here.
     pub fn invalidations(&self) -> u64 {
         let Invalidated { by_api, by_write, changed, gone } = self.invalidated;
@@ -279,6 +291,7 @@ impl Stats {
                 no_validator: combine(self.rejected.no_validator, other.rejected.no_validator),
             },
             backend_errors: combine(self.backend_errors, other.backend_errors),
+            bytes_served: combine(self.bytes_served, other.bytes_served),
             bytes_from_cache: combine(self.bytes_from_cache, other.bytes_from_cache),
             bytes_from_origin: combine(self.bytes_from_origin, other.bytes_from_origin),
             age: self.age.zip(other.age, combine),
@@ -352,6 +365,10 @@ impl Add for Outcomes {
     fn add(self, other: Self) -> Self {
         self.zip(other, u64::saturating_add)
     }
+}
+
+fn amplification(fetched: u64, served: u64) -> f64 {
+    if served == 0 { 0.0 } else { fetched as f64 / served as f64 }
 }
 
 const fn micros(bounds: [u64; 15]) -> Bounds {

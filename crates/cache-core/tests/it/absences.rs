@@ -45,7 +45,7 @@ impl Backend for Limited {
 
     fn usage(&self) -> Usage {
         let Usage { capacity_bytes, capacity_entries, .. } = self.1;
-        Usage { capacity_bytes, capacity_entries, ..self.0.usage() }
+        self.0.usage().with_capacity_bytes(capacity_bytes).with_capacity_entries(capacity_entries)
     }
 }
 
@@ -65,8 +65,9 @@ async fn ask_for(rig: &Rig, keys: std::ops::Range<u32>) {
 
 #[tokio::test]
 async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
-    let limits =
-        |capacity_bytes, capacity_entries| Usage { capacity_bytes, capacity_entries, ..Usage::default() };
+    let limits = |capacity_bytes, capacity_entries| {
+        Usage::default().with_capacity_bytes(capacity_bytes).with_capacity_entries(capacity_entries)
+    };
     for (limits, most) in [
         (limits(None, Some(320)), 10),
         (limits(Some(32_000), None), 1000 / 168),
@@ -95,7 +96,7 @@ async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
 fn absences_have_their_share_although_the_first_runtime_is_idle() {
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();
     let (left, here) = (runtime(), runtime());
-    let rig = limited(Usage { capacity_entries: Some(320), ..Usage::default() });
+    let rig = limited(Usage::default().with_capacity_entries(Some(320)));
     left.block_on(ask_for(&rig, 0..500));
     for round in 1..10 {
         rig.clock.advance(secs(100));
@@ -111,7 +112,7 @@ fn absences_have_their_share_although_the_first_runtime_is_idle() {
 /// What has expired is still there then.
 #[tokio::test]
 async fn absences_have_their_share_although_the_sweep_fails() {
-    let rig = with_sweep(Usage { capacity_entries: Some(320), ..Usage::default() }, true);
+    let rig = with_sweep(Usage::default().with_capacity_entries(Some(320)), true);
     for round in 0..10 {
         ask_for(&rig, 500 * round..500 * (round + 1)).await;
         assert!(rig.cache.stats().entries <= 20, "round {round}, {:?}", rig.cache.stats());
@@ -127,7 +128,7 @@ async fn absences_have_their_share_although_the_sweep_fails() {
 /// It is asked for again and again, by readers who may not be told without asking.
 #[tokio::test]
 async fn one_missing_object_is_paid_for_once_a_window() {
-    let rig = limited(Usage { capacity_entries: Some(64), ..Usage::default() });
+    let rig = limited(Usage::default().with_capacity_entries(Some(64)));
     for _ in 0..100 {
         assert!(rig.get(STRONG).await.is_err());
     }

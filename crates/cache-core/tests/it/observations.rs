@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::rig::{FOREVER, KEY, Rig, poll_once, rules, secs, settle, text};
 
 fn version(e_tag: &str) -> Observation {
-    Observation::Version(Version { e_tag: Some(e_tag.into()), ..Version::default() })
+    Observation::Version(Version::default().with_e_tag(Some(e_tag.into())))
 }
 
 /// Observations that no cached copy of `e_tag` can fit, and that name no version.
@@ -224,8 +224,9 @@ async fn a_put_keeps_nothing_if_something_was_heard_meanwhile() {
 
 #[tokio::test]
 async fn a_remembered_absence_gives_way_to_a_version() {
-    let rig =
-        Rig::with(MapBackend::new(), |builder| builder.negative_ttl(secs(60)).freshness(rules(FOREVER)));
+    let rig = Rig::with(MapBackend::new(), |builder| {
+        builder.negative_ttl(secs(60)).freshness_rules(rules(FOREVER))
+    });
     assert!(rig.get(FOREVER).await.is_err());
     rig.cache.observe(KEY, Observation::Absent).await;
     assert!(rig.get(FOREVER).await.is_err());

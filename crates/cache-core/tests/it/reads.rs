@@ -269,7 +269,7 @@ async fn a_slow_key_delays_no_other() {
 async fn rules_go_by_the_longest_prefix_and_a_call_may_override_them() {
     let mut by_prefix = rules(STRONG);
     by_prefix.set("a/", FOREVER);
-    let rig = Rig::with(MapBackend::new(), |builder| builder.freshness(by_prefix));
+    let rig = Rig::with(MapBackend::new(), |builder| builder.freshness_rules(by_prefix));
     rig.origin.inner().write(KEY, "one");
     for _ in 0..3 {
         rig.cache.get(KEY, None).await.unwrap();
@@ -384,7 +384,7 @@ fn a_span_of_zero_is_a_config_error() {
         assert_eq!(bad.build().unwrap_err().kind(), ErrorKind::Config);
     }
     let contradicts = rules(STRONG.stale_while_revalidate(secs(1)));
-    assert_eq!(builder().freshness(contradicts).build().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(builder().freshness_rules(contradicts).build().unwrap_err().kind(), ErrorKind::Config);
     assert!(builder().time_to_live(Some(std::time::Duration::MAX)).build().is_ok());
 }
 

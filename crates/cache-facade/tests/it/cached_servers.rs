@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CachedStore, CachedStoreBuilder, Freshness,
+    CachedStore, Freshness, Memory,
     object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, path::Path},
 };
 use cache_testkit::Operation;
@@ -12,7 +12,7 @@ use futures_util::TryStreamExt;
 use crate::world::{Kind, World};
 
 fn cached(world: &World, freshness: Freshness) -> CachedStore {
-    CachedStoreBuilder::new(Arc::new(world.store.clone())).freshness(freshness).build().unwrap()
+    CachedStore::builder(Arc::new(world.store.clone()), Memory::new()).freshness(freshness).build().unwrap()
 }
 
 /// Each kind of server that is there.

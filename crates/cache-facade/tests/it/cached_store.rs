@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CacheOutcome, CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Objective,
-    ValidatorStrength,
-    cache_policy::{Lru, MemoryBackend},
+    CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Memory, Namespace,
+    Objective, Status, ValidatorStrength,
+    cache_policy::Lru,
     object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path},
 };
 use cache_testkit::{Fault, FaultyStore, ManualClock, MapBackend, Operation};
@@ -13,7 +13,7 @@ use cache_testkit::{Fault, FaultyStore, ManualClock, MapBackend, Operation};
 use crate::world::failed;
 
 fn over_store() -> CachedStoreBuilder {
-    CachedStoreBuilder::new(Arc::new(InMemory::new()))
+    CachedStore::builder(Arc::new(InMemory::new()), Memory::new())
 }
 
 /// Checks that `set` is a `Config` error that says each of `words`.
@@ -26,8 +26,6 @@ fn wrong(set: impl FnOnce(CachedStoreBuilder) -> CachedStoreBuilder, words: &[&s
 #[test]
 fn a_bad_setting_is_an_error_that_names_it() {
     let contradiction = Freshness::strong().stale_while_revalidate(ONE);
-    wrong(|builder| builder.max_capacity(0), &["max_capacity", "zero"]);
-    wrong(|builder| builder.max_entries(0), &["max_entries", "zero"]);
     wrong(|builder| builder.time_to_live(Duration::ZERO), &["time_to_live", "zero"]);
     wrong(|builder| builder.origin_timeout(Duration::ZERO), &["origin_timeout", "zero"]);
     wrong(|builder| builder.block_size(0), &["block_size", "zero"]);
@@ -38,80 +36,78 @@ fn a_bad_setting_is_an_error_that_names_it() {
     wrong(|builder| builder.freshness_for("a/", contradiction), &["stale_while_revalidate"]);
     let no_grain = ValidatorStrength::Timestamp(Duration::ZERO);
     wrong(|builder| builder.validator_strength(no_grain), &["grain"]);
-    wrong(|builder| builder.block_size(1001).max_capacity(1000), &["block_size"]);
     wrong(|builder| builder.block_size(CAPACITY + 1), &["block_size"]);
     over_store().block_size(CAPACITY).build().unwrap();
     wrong(|builder| builder.readahead(CAPACITY + 1), &["readahead"]);
     over_store().readahead(CAPACITY).build().unwrap();
-    wrong(|builder| builder.eviction(Lru::new()).optimize_for(Objective::HitRatio), &["saving"]);
+    for (memory, word) in [
+        (Memory::new().max_capacity(0), "max_capacity"),
+        (Memory::new().max_entries(0), "max_entries"),
+        (Memory::new().max_capacity(1000), "block_size"),
+        (Memory::new().eviction(Lru::new()).optimize_for(Objective::HitRatio), "saving"),
+    ] {
+        let builder = CachedStore::builder(Arc::new(InMemory::new()), memory).block_size(1001);
+        let error = failed(builder.build(), ErrorKind::Config).to_string();
+        assert!(error.contains(word), "{error}");
+    }
 }
 
-#[test]
-fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
-    let over_backend = |builder: CachedStoreBuilder| {
-        let backend = MemoryBackend::builder(Lru::new()).build().unwrap();
-        builder.backend(Arc::new(backend))
-    };
-    over_backend(over_store()).build().unwrap();
-    wrong(|builder| over_backend(builder).max_capacity(1), &["max_capacity", "backend"]);
-    wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
-    wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
-    wrong(|builder| over_backend(builder).optimize_for(Objective::ByteHitRatio), &["saving", "backend"]);
-}
-
-async fn outcome(store: &CachedStore, path: &Path) -> CacheOutcome {
+async fn status(store: &CachedStore, path: &Path) -> Status {
     let answer = store.get(path).await.unwrap();
     let status = answer.extensions.get::<CacheStatus>().unwrap().clone();
     answer.bytes().await.unwrap();
-    status.outcome()
+    status.status()
 }
 
 #[tokio::test]
 async fn by_default_it_asks_on_every_read_and_keeps_the_bytes() {
     let store = FaultyStore::in_memory();
-    let cached = CachedStoreBuilder::new(Arc::new(store.clone())).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new()).build().unwrap();
     let path = Path::from("a");
     // Larger than a block.
     cached.put(&path, vec![7; (1 << 20) + 1].into()).await.unwrap();
-    assert_eq!(outcome(&cached, &path).await, CacheOutcome::Fetched);
+    assert_eq!(status(&cached, &path).await, Status::Fetched);
     store.reset();
-    assert_eq!(outcome(&cached, &path).await, CacheOutcome::Revalidated);
+    assert_eq!(status(&cached, &path).await, Status::Revalidated);
     assert_eq!((store.count(), store.body_bytes()), (1, 0));
-    assert_eq!((cached.stats().heads.entries, cached.stats().heads.capacity_bytes), (3, CAPACITY));
+    assert_eq!((cached.stats().entries, cached.stats().capacity_bytes), (3, Some(CAPACITY)));
 }
 
 #[tokio::test]
 async fn settings_reach_what_they_are_about() {
     let store = FaultyStore::in_memory();
     let clock = Arc::new(ManualClock::new());
-    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
-        .freshness(Freshness::max_age(ONE))
-        .freshness_for("static/", Freshness::immutable())
-        .time_to_live(Duration::MAX)
-        .validator_strength(ValidatorStrength::Strong)
-        .clock(clock.clone())
-        .block_size(10)
-        .max_object_size(30)
-        .coalesce_gap(9)
-        .parallel(1)
-        .max_entries(7)
-        .max_capacity(1 << 20)
-        .eviction(Eviction::Gdsf)
-        .optimize_for(Objective::ByteHitRatio)
-        .build()
-        .unwrap();
+    let cached = CachedStore::builder(
+        Arc::new(store.clone()),
+        Memory::new()
+            .max_entries(7)
+            .max_capacity(1 << 20)
+            .eviction(Eviction::Gdsf)
+            .optimize_for(Objective::ByteHitRatio),
+    )
+    .freshness(Freshness::max_age(ONE))
+    .freshness_for("static/", Freshness::immutable())
+    .time_to_live(None)
+    .validator_strength(ValidatorStrength::Strong)
+    .clock(clock.clone())
+    .block_size(10)
+    .max_object_size(30)
+    .coalesce_gap(9)
+    .parallel(1)
+    .build()
+    .unwrap();
     let (changing, fixed, large) = (Path::from("a"), Path::from("static/a"), Path::from("large"));
     for (path, size) in [(&changing, 30), (&fixed, 10), (&large, 31)] {
         cached.put(path, vec![7; size].into()).await.unwrap();
-        assert_eq!(outcome(&cached, path).await, CacheOutcome::Fetched);
+        assert_eq!(status(&cached, path).await, Status::Fetched);
     }
     // Two heads, three blocks and one.
     assert_eq!(cached.stats().heads.entries, 6);
-    assert_eq!(outcome(&cached, &changing).await, CacheOutcome::Fresh);
+    assert_eq!(status(&cached, &changing).await, Status::Fresh);
     clock.advance(ONE);
-    assert_eq!(outcome(&cached, &changing).await, CacheOutcome::Revalidated);
-    assert_eq!(outcome(&cached, &fixed).await, CacheOutcome::Fresh);
-    assert_eq!(outcome(&cached, &large).await, CacheOutcome::Fetched);
+    assert_eq!(status(&cached, &changing).await, Status::Revalidated);
+    assert_eq!(status(&cached, &fixed).await, Status::Fresh);
+    assert_eq!(status(&cached, &large).await, Status::Fetched);
     store.reset();
     cached.invalidate(&changing).await.unwrap();
     cached.put(&changing, vec![8; 30].into()).await.unwrap();
@@ -122,7 +118,7 @@ async fn settings_reach_what_they_are_about() {
     for n in 0..9 {
         let path = Path::from(format!("static/{n}"));
         cached.put(&path, vec![7; 10].into()).await.unwrap();
-        outcome(&cached, &path).await;
+        status(&cached, &path).await;
     }
     assert_eq!(cached.stats().heads.entries, 7);
 }
@@ -133,7 +129,8 @@ async fn what_is_read_in_order_is_read_ahead_if_that_is_asked_for() {
         let store = FaultyStore::in_memory();
         let path = Path::from("a");
         store.inner().put(&path, vec![7; 100].into()).await.unwrap();
-        let builder = CachedStoreBuilder::new(Arc::new(store.clone())).block_size(10).readahead(ahead);
+        let builder =
+            CachedStore::builder(Arc::new(store.clone()), Memory::new()).block_size(10).readahead(ahead);
         let cached = builder.freshness(Freshness::immutable()).build().unwrap();
         for range in [0..10, 10..20] {
             cached.get_range(&path, range).await.unwrap();
@@ -152,9 +149,9 @@ async fn only_copies_of_the_same_identity_are_used() {
     store.inner().put(&path, "body".into()).await.unwrap();
     for (name, bytes) in [(Some("reader"), 4), (Some("reader"), 0), (Some("writer"), 4), (None, 4), (None, 4)]
     {
-        let mut builder = CachedStoreBuilder::new(Arc::new(store.clone())).backend(backend.clone());
+        let mut builder = CachedStore::builder(Arc::new(store.clone()), backend.clone());
         if let Some(name) = name {
-            builder = builder.namespace(name);
+            builder = builder.namespace(Namespace::named(name));
         }
         let cached = builder.build().unwrap();
         // Which version is current, each finds out for itself.
@@ -169,7 +166,7 @@ async fn only_copies_of_the_same_identity_are_used() {
 async fn a_store_that_does_not_answer_is_given_up() {
     let store = FaultyStore::in_memory();
     store.fault(Fault::hang());
-    let cached = CachedStoreBuilder::new(Arc::new(store)).origin_timeout(ONE).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(store), Memory::new()).origin_timeout(ONE).build().unwrap();
     let path = Path::from("a");
     let answer = tokio::time::timeout(ONE + NANO, cached.get(&path)).await.unwrap();
     assert!(answer.unwrap_err().to_string().contains("origin_timeout"));
@@ -177,7 +174,10 @@ async fn a_store_that_does_not_answer_is_given_up() {
 
 #[test]
 fn a_builder_shows_its_store_by_name_and_its_settings() {
-    let shown = format!("{:?}", over_store().max_capacity(12_345).block_size(678));
+    let shown = format!(
+        "{:?}",
+        CachedStore::builder(Arc::new(InMemory::new()), Memory::new().max_capacity(12_345)).block_size(678)
+    );
     assert!(shown.contains("InMemory") && shown.contains("12345") && shown.contains("678"), "{shown}");
 }
 
@@ -188,7 +188,7 @@ const NANO: Duration = Duration::from_nanos(1);
 #[tokio::test(start_paused = true)]
 async fn the_limits_of_requests_reach_what_they_are_about() {
     let store = FaultyStore::in_memory();
-    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+    let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new())
         .freshness(Freshness::max_age(ONE))
         .negative_ttl(ONE)
         .max_in_flight(1)
@@ -217,7 +217,7 @@ async fn blocks_beyond_max_in_flight_bytes_are_not_cached() {
     let path = Path::from("a");
     store.inner().put(&path, vec![7; 8000].into()).await.unwrap();
     for (bytes, requests) in [(1024, 2), (u64::MAX, 1)] {
-        let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+        let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new())
             .freshness(Freshness::immutable())
             .block_size(4096)
             .max_in_flight_bytes(bytes)
@@ -236,11 +236,10 @@ async fn blocks_beyond_max_in_flight_bytes_are_not_cached() {
 #[tokio::test]
 async fn memories_of_missing_objects_take_at_most_a_sixteenth() {
     let store = FaultyStore::in_memory();
-    let cached = CachedStoreBuilder::new(Arc::new(store.clone()))
+    let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new().max_capacity(1 << 20))
         .freshness(Freshness::immutable())
         .negative_ttl(Duration::MAX)
         .block_size(1000)
-        .max_capacity(1 << 20)
         .build()
         .unwrap();
     let kept: Vec<_> = (0..100).map(|n| Path::from(format!("kept/{n}"))).collect();

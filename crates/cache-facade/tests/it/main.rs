@@ -8,6 +8,8 @@ mod cached_servers;
 mod cached_store;
 mod contract;
 mod decoders;
+#[cfg(feature = "object-store-013")]
+mod object_store_013;
 mod scenarios;
 mod secrets;
 mod settings;

@@ -12,8 +12,8 @@ use std::{
 };
 
 use cache_facade::{
-    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, ReadOptions, Result, Status,
-    Version,
+    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, PutOptions as Options,
+    ReadOptions, Result, Status, Version,
 };
 use cache_testkit::{
     BodyFault, Failure, Fault,
@@ -54,6 +54,7 @@ macro_rules! over_all_stores {
 }
 
 over_all_stores! {
+    attributes_are_put_with_the_body_and_served_with_it
     a_miss_is_one_request
     a_put_is_one_request_and_what_it_wrote_a_hit
     an_unchanged_object_is_one_request_without_a_body
@@ -102,6 +103,37 @@ over_all_stores! {
 }
 
 // What a read and a write cost.
+
+async fn attributes_are_put_with_the_body_and_served_with_it(w: &World) {
+    let (node, key) = (w.node(), w.key("a"));
+    let attributes = [("content-type", "text/css"), ("metadata.owner", "web")];
+    let options = Options::new().condition(PutCondition::Absent).attributes(attributes);
+    let put = node.put_with(&key, "a {}", options).await;
+    if w.kind == Kind::Disk {
+        let error = failed(put, ErrorKind::Unsupported).to_string();
+        assert!(error.contains("attributes"), "{error}");
+        failed(node.get(&key).await, ErrorKind::NotFound);
+        return;
+    }
+    put.unwrap();
+    let stored = w.store.inner().get_opts(&Path::from(key.as_str()), Default::default()).await.unwrap();
+    assert_eq!(stored.attributes.get(&Attribute::ContentType).unwrap().as_ref(), "text/css");
+    // From the cache, from another node that reads it, and from that one's cache.
+    let other = w.node();
+    for (node, status) in
+        [(&node, Status::Revalidated), (&other, Status::Fetched), (&other, Status::Revalidated)]
+    {
+        let object = node.get(&key).await;
+        got(&object, "a {}", status);
+        let object = object.unwrap();
+        for (name, value) in attributes {
+            assert_eq!(object.attributes().get(name), Some(value), "{status:?}");
+        }
+    }
+    let unknown = Options::from(cache_facade::Attributes::from([("x-unknown", "1")]));
+    failed(node.put_with(&key, "b {}", unknown).await, ErrorKind::Unsupported);
+    assert_eq!(node.get(&key).await.unwrap().bytes(), "a {}");
+}
 
 async fn a_miss_is_one_request(w: &World) {
     let (node, key) = (w.node(), w.key("a"));
@@ -262,7 +294,7 @@ async fn what_is_immutable_does_not_expire(w: &World) {
 }
 
 async fn max_entries_hold_under_puts(w: &World) {
-    let node = w.node_with(|builder| builder.max_entries(3));
+    let node = w.node_with(|builder| builder.backend(w.memory().max_entries(3)));
     let keys: Vec<_> = (0..8).map(|n| w.key(&n.to_string())).collect();
     for key in &keys {
         node.put(key, key.clone()).await.unwrap();
@@ -317,7 +349,7 @@ async fn invalidate_forgets_one(w: &World) {
 async fn invalidate_prefix_forgets_what_is_under_it(w: &World) {
     let node = w.node_fresh(Freshness::immutable());
     let [one, two, other] = held(w, &node, ["x/a", "x/b", "y"]).await;
-    node.invalidate_prefix(&w.key("x/")).await.unwrap();
+    node.invalidate_prefix(&w.key("x/")).unwrap();
     got(&node.get(&other).await, "body", Status::Fresh);
     w.cost(&[], 0);
     for key in [&one, &two] {
@@ -325,7 +357,7 @@ async fn invalidate_prefix_forgets_what_is_under_it(w: &World) {
         w.cost(&[Get], 4);
         got(&node.get(key).await, "body", Status::Fresh);
     }
-    node.invalidate_prefix("").await.unwrap();
+    node.invalidate_prefix("").unwrap();
     got(&node.get(&other).await, "body", Status::Fetched);
 }
 
@@ -508,7 +540,7 @@ async fn a_reader_after_a_change_never_gets_what_was_before(w: &World) {
             };
             match change {
                 Invalidate => node.invalidate(&key).await.unwrap(),
-                InvalidatePrefix => node.invalidate_prefix(&w.key("")).await.unwrap(),
+                InvalidatePrefix => node.invalidate_prefix(&w.key("")).unwrap(),
                 Expire => node.mark_stale(&key).await.unwrap(),
                 Clear => node.clear().await.unwrap(),
                 Change::Put | Change::Delete => {}
@@ -552,7 +584,7 @@ async fn a_caller_may_go_away_at_every_await(w: &World) {
         dropped(w, n, "put", true, put, async |key| n.put(key, "newer").await.map(drop)).await;
         dropped(w, n, "del", true, &[Some("old"), None], async |key| n.delete(key).await).await;
         dropped(w, n, "inv", true, old, async |key| n.invalidate(key).await).await;
-        dropped(w, n, "pre", true, old, async |key| n.invalidate_prefix(key).await).await;
+        dropped(w, n, "pre", true, old, async |key| n.invalidate_prefix(key)).await;
         dropped(w, n, "exp", true, old, async |key| n.mark_stale(key).await).await;
         dropped(w, n, "clr", true, old, async |_| n.clear().await).await;
     }
@@ -615,7 +647,7 @@ async fn a_key_has_one_spelling(w: &World) {
 }
 
 async fn a_body_larger_than_the_cache_is_served_and_counted(w: &World) {
-    let node = w.node_with(|builder| builder.max_capacity(1000).freshness(max_age(10)));
+    let node = w.node_with(|builder| builder.backend(w.memory().max_capacity(1000)).freshness(max_age(10)));
     let (small, large) = (w.key("small"), w.key("large"));
     let body = "x".repeat(1001);
     node.put(&small, "body").await.unwrap();
@@ -911,7 +943,7 @@ async fn a_closed_cache_says_so(w: &World) {
     failed(node.put(&key, "body").await, ErrorKind::Closed);
     failed(node.delete(&key).await, ErrorKind::Closed);
     failed(node.invalidate(&key).await, ErrorKind::Closed);
-    failed(node.invalidate_prefix("").await, ErrorKind::Closed);
+    failed(node.invalidate_prefix(""), ErrorKind::Closed);
     failed(node.mark_stale(&key).await, ErrorKind::Closed);
     failed(node.clone().clear().await, ErrorKind::Closed);
     assert_eq!((node.stats().entries, node.stats().bytes), (0, 0));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cache_facade::{
-    Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, ObjectCache,
+    Backend, Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, Memory, ObjectCache,
     ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status, ValidatorStrength, Version,
     cache_core::{
         Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, Moment, RemovalCause, Slot, Validation,
@@ -29,8 +29,8 @@ fn wrong(set: impl FnOnce(ObjectCacheBuilder) -> ObjectCacheBuilder, words: &[&s
 fn a_bad_setting_is_an_error_that_names_it() {
     let contradiction = Freshness::strong().stale_while_revalidate(ONE);
     wrong(|builder| builder.name(""), &["name", "empty"]);
-    wrong(|builder| builder.max_capacity(0), &["max_capacity", "zero"]);
-    wrong(|builder| builder.max_entries(0), &["max_entries", "zero"]);
+    wrong(|builder| builder.backend(Memory::new().max_capacity(0)), &["max_capacity", "zero"]);
+    wrong(|builder| builder.backend(Memory::new().max_entries(0)), &["max_entries", "zero"]);
     wrong(|builder| builder.time_to_live(Duration::ZERO), &["time_to_live", "zero"]);
     wrong(|builder| builder.patience(Duration::ZERO), &["patience", "zero"]);
     wrong(|builder| builder.origin_timeout(Duration::ZERO), &["origin_timeout", "zero"]);
@@ -44,42 +44,26 @@ fn a_bad_setting_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_backend_of_ones_own_excludes_the_settings_of_the_built_in_one() {
-    let over_backend = |builder: ObjectCacheBuilder| {
-        let backend = MemoryBackend::builder(Lru::new()).build().unwrap();
-        builder.backend(Arc::new(backend))
-    };
-    over_backend(over_store()).build().unwrap();
-    wrong(|builder| over_backend(builder).max_capacity(1), &["max_capacity", "backend"]);
-    wrong(|builder| over_backend(builder.max_entries(1)), &["max_entries", "backend"]);
-    wrong(|builder| over_backend(builder).eviction(Eviction::Lru), &["eviction", "backend"]);
-    wrong(|builder| over_backend(builder.eviction(Lru::new())), &["eviction", "backend"]);
-    wrong(|builder| over_backend(builder).optimize_for(Objective::ByteHitRatio), &["saving", "backend"]);
+fn a_backend_of_ones_own_needs_no_other_setting() {
+    let backend = Arc::new(MemoryBackend::builder(Lru::new()).build().unwrap());
+    let cache = over_store().backend(Arc::clone(&backend)).build().unwrap();
+    let used: Arc<dyn Backend> = backend;
+    assert!(Arc::ptr_eq(cache.read_through().backend(), &used));
 }
 
 #[test]
-fn an_origin_of_ones_own_excludes_the_settings_of_the_built_in_one() {
-    #[track_caller]
-    fn wrong(set: impl FnOnce(ObjectCacheBuilder) -> ObjectCacheBuilder, setting: &str) {
-        let builder = ObjectCache::builder_with_origin(Arc::new(Nowhere));
-        let error = failed(set(builder).build(), ErrorKind::Config).to_string();
-        assert!(error.contains(setting) && error.contains("origin of your own"), "{error}");
-    }
-    ObjectCache::builder_with_origin(Arc::new(Nowhere)).max_entries(1).build().unwrap();
-    wrong(|builder| builder.origin_timeout(ONE), "origin_timeout");
-    wrong(|builder| builder.validator_strength(ValidatorStrength::Strong), "validator_strength");
-    wrong(|builder| builder.verify_store(true), "verify_store");
-    wrong(|builder| builder.validate_metadata(true), "validate_metadata");
-    wrong(|builder| builder.accept_weak_validators(false), "accept_weak_validators");
-    wrong(|builder| builder.max_object_size(1), "max_object_size");
-    wrong(|builder| builder.max_in_flight_bytes(1), "max_in_flight_bytes");
+fn an_origin_of_ones_own_has_the_settings_of_the_cache() {
+    let builder = ObjectCache::builder_with_origin(Arc::new(Nowhere));
+    let cache = builder.backend(Memory::new().max_entries(1)).name("own").build().unwrap();
+    assert_eq!(cache.name(), "own");
+    let builder = ObjectCache::builder_with_origin(Arc::new(Nowhere));
+    failed(builder.name("").build(), ErrorKind::Config);
 }
 
 #[tokio::test]
 async fn absurd_settings_work() {
     let cache = over_store()
-        .max_capacity(u64::MAX)
-        .max_entries(u64::MAX)
+        .backend(Memory::new().max_capacity(u64::MAX).max_entries(u64::MAX))
         .max_object_size(u64::MAX)
         .max_in_flight(usize::MAX)
         .queue_timeout(Duration::MAX)
@@ -98,8 +82,13 @@ async fn absurd_settings_work() {
     got(&cache.get("a").await, "body", Status::Fresh);
     cache.watch("a", FOREVER).next().await.unwrap().unwrap();
 
-    let least = over_store().max_capacity(1).max_entries(1).max_object_size(1).time_to_live(NANO);
-    let least = least.max_in_flight(1).max_in_flight_bytes(1).queue_timeout(Duration::ZERO);
+    let least = over_store().backend(Memory::new().max_capacity(1).max_entries(1));
+    let least = least
+        .max_object_size(1)
+        .time_to_live(NANO)
+        .max_in_flight(1)
+        .max_in_flight_bytes(1)
+        .queue_timeout(Duration::ZERO);
     let cache = least.patience(ONE).build().unwrap();
     cache.put("a", "b").await.unwrap();
     got(&cache.get("a").await, "b", Status::Fetched);
@@ -109,7 +98,8 @@ async fn absurd_settings_work() {
 async fn any_policy_is_an_eviction_and_expires() {
     for (policy, evictions, refusals) in [(Eviction::Lru, 1, 0), (Eviction::from(Fixed::default()), 0, 1)] {
         let clock = Arc::new(ManualClock::new());
-        let builder = over_store().eviction(policy).max_entries(1).clock(clock.clone());
+        let builder =
+            over_store().backend(Memory::new().eviction(policy).max_entries(1)).clock(clock.clone());
         let cache = builder.time_to_live(ONE).build().unwrap();
         cache.put("a", "body").await.unwrap();
         cache.put("b", "body").await.unwrap();
@@ -125,12 +115,13 @@ async fn any_policy_is_an_eviction_and_expires() {
 async fn each_named_eviction_keeps_to_the_limit_and_expires() {
     let named = || {
         use Eviction::*;
-        [Adaptive, Lru, Fifo, Lfu, Sieve, S3Fifo, WTinyLfu, Gdsf]
+        [Adaptive, Lru, Sieve, S3Fifo, WTinyLfu, Gdsf]
     };
     for eviction in named() {
         let name = format!("{eviction:?}");
         let clock = Arc::new(ManualClock::new());
-        let builder = over_store().eviction(eviction).max_entries(3).clock(clock.clone());
+        let builder =
+            over_store().backend(Memory::new().eviction(eviction).max_entries(3)).clock(clock.clone());
         let cache = builder.time_to_live(ONE).build().unwrap();
         for n in 0..9 {
             cache.put(&format!("key/{n}"), "body").await.unwrap();
@@ -149,11 +140,12 @@ async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
         for (saving, is_kept) in
             [(None, false), (Some(Objective::HitRatio), false), (Some(Objective::ByteHitRatio), true)]
         {
-            let mut builder = over_store().eviction(eviction()).max_capacity(200_000);
+            let mut memory = Memory::new().eviction(eviction()).max_capacity(200_000);
             if let Some(saving) = saving {
-                builder = builder.optimize_for(saving);
+                memory = memory.optimize_for(saving);
             }
-            let cache = builder.freshness(Freshness::immutable()).build().unwrap();
+            let builder = over_store().backend(memory).freshness(Freshness::immutable());
+            let cache = builder.build().unwrap();
             let fill = async |from: usize, to: usize| {
                 for n in from..to {
                     cache.put(&format!("small/{n}"), vec![0; 900]).await.unwrap();
@@ -171,8 +163,16 @@ async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
 
 #[test]
 fn an_eviction_that_weighs_no_sizes_cannot_save() {
-    wrong(|builder| builder.eviction(Eviction::Lru).optimize_for(Objective::ByteHitRatio), &["saving"]);
-    wrong(|builder| builder.eviction(Lru::new()).optimize_for(Objective::HitRatio), &["saving"]);
+    wrong(
+        |builder| {
+            builder.backend(Memory::new().eviction(Eviction::Lru).optimize_for(Objective::ByteHitRatio))
+        },
+        &["saving"],
+    );
+    wrong(
+        |builder| builder.backend(Memory::new().eviction(Lru::new()).optimize_for(Objective::HitRatio)),
+        &["saving"],
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::Clock as _;
-use cache_facade::{ErrorKind, Eviction, Freshness, ObjectCache};
+use cache_facade::{ErrorKind, Eviction, Freshness, Memory, ObjectCache};
 use cache_testkit::{Fault, FaultyStore, ManualClock, S3Fault, S3Server};
 
 /// I-15: strangers who ask for any number of keys push nothing out.
@@ -16,8 +16,7 @@ async fn missing_objects_take_a_sixteenth_of_the_capacity_at_most() {
         .freshness(Freshness::max_age(Duration::from_secs(3600)))
         .negative_ttl(minute)
         .time_to_live(Duration::from_secs(3600))
-        .max_capacity(CAPACITY)
-        .eviction(Eviction::Lru)
+        .backend(Memory::new().max_capacity(CAPACITY).eviction(Eviction::Lru))
         .clock(clock.clone())
         .build()
         .unwrap();
@@ -64,7 +63,7 @@ async fn missing_objects_take_a_sixteenth_of_the_entries_at_most() {
     let cache = ObjectCache::builder(Arc::new(FaultyStore::in_memory()))
         .freshness(Freshness::max_age(hour))
         .negative_ttl(hour)
-        .max_entries(320)
+        .backend(Memory::new().max_entries(320))
         .clock(Arc::<ManualClock>::default())
         .build()
         .unwrap();

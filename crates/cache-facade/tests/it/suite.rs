@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CachedStore, CachedStoreBuilder, Freshness, ValidatorStrength,
+    CachedStore, Freshness, Memory, ValidatorStrength,
     object_store::{ObjectStore as _, integration::*, path::Path, prefix::PrefixStore},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -17,7 +17,7 @@ async fn twice(kind: Kind, corner: &str, block_size: u64, suite: impl AsyncFn(&C
         // The suite deletes whatever it finds. Without what records requests, deletes go in bulk.
         let corner = Path::from(world.key(&format!("{corner}-{name}")));
         let corner = PrefixStore::new(Arc::clone(world.store.inner()), corner);
-        let cached = CachedStoreBuilder::new(Arc::new(corner))
+        let cached = CachedStore::builder(Arc::new(corner), Memory::new())
             .validator_strength(ValidatorStrength::Strong)
             .freshness(freshness)
             .block_size(block_size)

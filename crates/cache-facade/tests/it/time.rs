@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::Clock;
 use cache_facade::{
-    CachedStoreBuilder, ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Status, cache_core,
+    CachedStore, ErrorKind, Freshness, Memory, ObjectCache, ObjectCacheBuilder, Status, cache_core,
 };
 use cache_testkit::{Fault, FaultyStore, Operation::Get, TokioClock};
 use object_store::{ObjectStoreExt as _, path::Path};
@@ -106,8 +106,10 @@ fn a_request_on_an_idle_runtime_is_given_up_after_origin_timeout() {
         || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     for drop_in in [false, true] {
         let (store, cache) = node(|builder| builder.origin_timeout(secs(3)));
-        let cached =
-            CachedStoreBuilder::new(Arc::new(store.clone())).origin_timeout(secs(3)).build().unwrap();
+        let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new())
+            .origin_timeout(secs(3))
+            .build()
+            .unwrap();
         let (left, here) = (runtime(), runtime());
         left.block_on(store.inner().put(&Path::from("a"), "one".into())).unwrap();
         store.fault(Fault::hold().once());

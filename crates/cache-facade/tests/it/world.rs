@@ -13,7 +13,7 @@ use std::{
 };
 
 use cache_facade::{
-    CachedObject, Error, ErrorKind, Freshness, ObjectCache, ObjectCacheBuilder, Result, Status,
+    CachedObject, Error, ErrorKind, Freshness, Memory, ObjectCache, ObjectCacheBuilder, Result, Status,
     ValidatorStrength, object_store,
 };
 use cache_testkit::{Fault, FaultyStore, ManualClock, Operation, Request, S3Server};
@@ -91,11 +91,16 @@ impl World {
             // Older kernels repeat tags. Bodies that follow each other here differ in size, so theirs do not.
             builder = builder.validator_strength(ValidatorStrength::Strong);
         }
-        #[cfg(feature = "moka")]
-        if self.kind == Kind::Moka {
-            builder = builder.eviction(cache_facade::Eviction::Moka);
+        set(builder.backend(self.memory())).build().unwrap()
+    }
+
+    /// The memory of a node.
+    pub(crate) fn memory(&self) -> Memory {
+        match self.kind {
+            #[cfg(feature = "moka")]
+            Kind::Moka => Memory::new().eviction(cache_facade::Eviction::Moka),
+            _ => Memory::new(),
         }
-        set(builder).build().unwrap()
     }
 
     pub(crate) fn advance(&self, seconds: u64) {

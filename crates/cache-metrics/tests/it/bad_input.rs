@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_facade::{
-    CachedStoreBuilder, Freshness, ObjectCache,
+    CachedStore, Freshness, Memory, ObjectCache,
     object_store::{ObjectStoreExt as _, memory::InMemory, path::Path},
 };
 use cache_metrics::Registry;
@@ -180,7 +180,8 @@ async fn whatever_a_name_has_the_text_is_valid() {
     }
     let registry = Registry::with_micrometer_names();
     caches.iter().for_each(|cache| registry.add(cache));
-    let blocks = CachedStoreBuilder::new(Arc::new(InMemory::new())).name("blocks").build().unwrap();
+    let blocks =
+        CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build().unwrap();
     registry.add(&blocks);
 
     let text = registry.render_prometheus();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_facade::{
-    Freshness, ObjectCache, ReadOptions,
+    Freshness, Memory, ObjectCache, ReadOptions,
     object_store::{ObjectStoreExt as _, path::Path},
 };
 use cache_metrics::Registry;
@@ -50,7 +50,8 @@ async fn under_load_every_get_and_every_request_is_in_one_figure() {
     for key in 0..10 {
         store.inner().put(&Path::from(key.to_string()), "body".into()).await.unwrap();
     }
-    let cache = ObjectCache::builder(Arc::new(store.clone())).max_entries(6).build().unwrap();
+    let cache =
+        ObjectCache::builder(Arc::new(store.clone())).backend(Memory::new().max_entries(6)).build().unwrap();
     let registry = Registry::new();
     registry.add(&cache);
     let (meter, recording, recorder) = (Meter::observing(&registry), registry.recorder_handle(), recorder());

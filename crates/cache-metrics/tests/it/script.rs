@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    Eviction, Freshness, ObjectCache, ReadOptions,
+    Eviction, Freshness, Memory, ObjectCache, ReadOptions,
     cache_core::PutCondition,
     object_store::{ObjectStoreExt as _, path::Path},
 };
@@ -28,9 +28,7 @@ impl Rig {
             .clock(Arc::clone(&clock) as _)
             .freshness(Freshness::max_age(secs(10)).stale_if_error(secs(60)))
             .time_to_live(secs(100))
-            .max_capacity(4096)
-            .max_entries(2)
-            .eviction(Eviction::Lru)
+            .backend(Memory::new().max_capacity(4096).max_entries(2).eviction(Eviction::Lru))
             .build()
             .unwrap();
         let registry = Registry::with_micrometer_names();

@@ -47,7 +47,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
         &mut stats.backend_errors,
         &mut stats.entries,
         &mut stats.bytes,
-        &mut stats.capacity_bytes,
+        stats.capacity_bytes.get_or_insert(0),
         &mut stats.bytes_from_cache,
         &mut stats.bytes_from_origin,
         &mut origin.unchanged,
@@ -189,9 +189,9 @@ fn a_cache_without_a_limit_has_no_capacity() {
         let snapshot = stats.into();
         samples(&snapshot).filter(|sample| sample.metric.name == CAPACITY.name).count()
     };
-    stats.capacity_bytes = u64::MAX;
+    stats.capacity_bytes = None;
     assert_eq!(capacities(stats), 0);
-    stats.capacity_bytes = 0;
+    stats.capacity_bytes = Some(0);
     assert_eq!(capacities(stats), 1);
 }
 

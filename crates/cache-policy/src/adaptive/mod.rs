@@ -116,7 +116,7 @@ pub struct Adaptive {
 impl Adaptive {
     /// An empty one, to build a backend with.
     pub fn new() -> Self {
-        Self::with(Objective::default(), Limits { weight: u64::MAX, entries: u64::MAX })
+        Self::with(Objective::default(), Limits::new(u64::MAX, u64::MAX))
     }
 
     /// What the cache is to save. Default: [`Objective::HitRatio`].

@@ -96,7 +96,7 @@ fn each_change_of_the_requests_is_followed() {
 
 #[test]
 fn small_objects_stay_where_requests_are_to_be_saved_and_bytes_where_bytes_are() {
-    let limits = Limits { weight: 2_000_000, entries: u64::MAX };
+    let limits = Limits::new(2_000_000, u64::MAX);
     let requests = || {
         let mut dice = Dice(11);
         (0..100_000).map(move |_| {
@@ -122,7 +122,7 @@ fn small_objects_stay_where_requests_are_to_be_saved_and_bytes_where_bytes_are()
 /// Sizes are no price where only the number of entries is limited.
 #[test]
 fn large_objects_stay_where_entries_are_what_is_short() {
-    let limits = Limits { weight: 1 << 40, entries: 500 };
+    let limits = Limits::new(1 << 40, 500);
     let requests = |is_sized: bool| {
         let mut dice = Dice(3);
         (0..50_000).map(move |_| {
@@ -160,7 +160,7 @@ proptest! {
         weight in prop_oneof![Just(u64::MAX), Just(1000)],
         saving in prop_oneof![Just(Objective::HitRatio), Just(Objective::ByteHitRatio)],
     ) {
-        let mut cache = Cache::new(&Adaptive::new().optimize_for(saving), Limits { weight, entries: n });
+        let mut cache = Cache::new(&Adaptive::new().optimize_for(saving), Limits::new(weight, n));
         for step in steps {
             match step {
                 Step::Request(key, weight) => cache.request(key, weight),
@@ -293,7 +293,7 @@ fn of<P: EvictionPolicy>(pattern: &P, limits: Limits, requests: impl Iterator<It
 }
 
 fn entries(n: u64) -> Limits {
-    Limits { weight: u64::MAX, entries: n }
+    Limits::new(u64::MAX, n)
 }
 
 /// Skewed demand, where each key becomes more popular, and then is never asked for again: one every `step` requests.
@@ -303,7 +303,7 @@ fn drift(n: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 fn cost(key: u64, weight: u64) -> EntryInfo {
-    EntryInfo { hash: Dice(key).next(), weight, now: NOW, expires_at: None }
+    EntryInfo::new(Dice(key).next(), weight, NOW, None)
 }
 
 struct Nothing;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{Admission, EvictionPolicy, EvictionReason, Limits, Slot};
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 use cache_testkit::conformance::{Outcome, backend, policy};
 
 use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
@@ -11,9 +11,7 @@ use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
 /// Calls a generic function for each policy: its name, whether it finds what has expired, the policy.
 macro_rules! for_every_policy {
     ($check:ident) => {{
-        $check("Fifo", false, Fifo::new());
         $check("Lru", false, Lru::new());
-        $check("Lfu", false, Lfu::new());
         $check("Sieve", false, Sieve::new());
         $check("S3Fifo", false, S3Fifo::new());
         $check("WTinyLfu", false, WTinyLfu::new());
@@ -21,9 +19,7 @@ macro_rules! for_every_policy {
         $check("Gdsf, saving bytes", false, Gdsf::saving_bytes());
         $check("Adaptive", false, Adaptive::new());
         $check("Adaptive, saving bytes", false, Adaptive::new().optimize_for(Objective::ByteHitRatio));
-        $check("Ttl<Fifo>", true, Ttl::new(Fifo::new()));
         $check("Ttl<Lru>", true, Ttl::new(Lru::new()));
-        $check("Ttl<Lfu>", true, Ttl::new(Lfu::new()));
         $check("Ttl<Sieve>", true, Ttl::new(Sieve::new()));
         $check("Ttl<S3Fifo>", true, Ttl::new(S3Fifo::new()));
         $check("Ttl<WTinyLfu>", true, Ttl::new(WTinyLfu::new()));
@@ -52,7 +48,7 @@ fn the_memory_backend_keeps_its_contract_under_every_policy() {
         for (shards, max_entries) in [(1, None), (4, Some(50))] {
             let pattern = Arc::clone(&pattern);
             let suite = backend::Suite::new(can(sweeps, max_entries), move |_| {
-                let policy = pattern.for_shard(&Limits { weight: CAPACITY, entries: 50 });
+                let policy = pattern.for_shard(&Limits::new(CAPACITY, 50));
                 let backend = memory(policy, shards, CAPACITY, max_entries);
                 async { backend }
             });
@@ -113,7 +109,7 @@ fn passes(name: &str, sweeps: bool, suite: &backend::Suite) {
 fn a_hit_of_a_slot_that_is_free_is_harmless() {
     #[expect(clippy::needless_pass_by_value, reason = "as for the other checks")]
     fn check(name: &str, _: bool, pattern: impl EvictionPolicy) {
-        let mut policy = pattern.for_shard(&Limits { weight: 100, entries: 10 });
+        let mut policy = pattern.for_shard(&Limits::new(100, 10));
         let mut slots = Slots::default();
         for round in 0..200 {
             for slot in [0, 3, 40, u32::MAX] {

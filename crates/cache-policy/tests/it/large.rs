@@ -10,7 +10,7 @@ use cache_core::{
     Admission, Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment,
     Rejection, RemovalCause, Slot,
 };
-use cache_policy::{Adaptive, Fifo, Gdsf, Lfu, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
+use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
 use crate::world::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
@@ -46,9 +46,7 @@ fn large(share_percent: u64) -> cache_core::Entry {
 
 macro_rules! for_every_policy {
     ($check:ident) => {{
-        $check("Fifo", &Fifo::new());
         $check("Lru", &Lru::new());
-        $check("Lfu", &Lfu::new());
         $check("Sieve", &Sieve::new());
         $check("S3Fifo", &S3Fifo::new());
         $check("WTinyLfu", &WTinyLfu::new());
@@ -67,7 +65,7 @@ fn a_large_entry_displaces_nothing_if_it_is_refused() {
     fn check(name: &str, pattern: &impl EvictionPolicy) {
         for (shards, uses, percent) in [(1, 0, 90), (1, 6, 90), (1, 1, 10), (1, 6, 4), (1, 6, 1), (8, 6, 50)]
         {
-            let policy = pattern.for_shard(&Limits { weight: capacity(), entries: u64::MAX });
+            let policy = pattern.for_shard(&Limits::new(capacity(), u64::MAX));
             let backend = full(policy, shards, uses);
             let (before, held_before) = (backend.usage(), totals(&*backend));
             let keys = keys();
@@ -98,7 +96,7 @@ fn a_large_entry_displaces_nothing_if_it_is_refused() {
 fn a_large_entry_displaces_a_few_others_at_a_time() {
     fn check(name: &str, pattern: &impl EvictionPolicy) {
         for shards in [1, 8] {
-            let policy = pattern.for_shard(&Limits { weight: capacity(), entries: u64::MAX });
+            let policy = pattern.for_shard(&Limits::new(capacity(), u64::MAX));
             let backend = full(policy, shards, 0);
             let mut held = backend.usage().entries;
             let mut insert = pin!((*backend).insert(large(90)));

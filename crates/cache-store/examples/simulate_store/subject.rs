@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::{Backend, Status};
-use cache_store::{
-    AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength,
-};
+use cache_store::{AnsweredFromCache, Bypass, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength};
 use cache_testkit::{
     MapBackend, WaitingBackend,
     history::Rule,
@@ -41,8 +39,7 @@ fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
 /// The cache of a node over a backend.
 pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn CachedObjects> {
     let schedule = opening.schedule;
-    let cached = CachedStore::builder(Arc::clone(&opening.store))
-        .backend(backend(opening.seed, opening.node))
+    let cached = CachedStore::builder(Arc::clone(&opening.store), backend(opening.seed, opening.node))
         .clock(Arc::clone(&opening.clock))
         .freshness(opening.freshness)
         .time_to_live(schedule.time_to_live)
@@ -51,7 +48,7 @@ pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn Cac
         .coalesce_gap(schedule.coalesce_gap)
         .readahead(schedule.readahead)
         .max_object_size(schedule.max_object_size)
-        .strength(ValidatorStrength::Strong)
+        .validator_strength(ValidatorStrength::Strong)
         .build();
     let cached = cached.expect("no setting of a schedule is wrong");
     // A few calls of the backend, one after the other, each of which may find others before it.
@@ -60,15 +57,8 @@ pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn Cac
 }
 
 /// `None`: the store answered.
-fn status(outcome: CacheOutcome) -> Option<Status> {
-    match outcome {
-        CacheOutcome::Fresh => Some(Status::Fresh),
-        CacheOutcome::Revalidated => Some(Status::Revalidated),
-        CacheOutcome::Fetched => Some(Status::Fetched),
-        CacheOutcome::Refetched => Some(Status::Refetched),
-        CacheOutcome::Stale => Some(Status::Stale),
-        _ => None,
-    }
+fn status(status: Status) -> Option<Status> {
+    (status != Status::Bypass).then_some(status)
 }
 
 struct Subject {
@@ -95,11 +85,11 @@ impl CachedObjects for Subject {
     }
 
     fn status(&self, answer: &GetResult) -> Option<Status> {
-        status(answer.extensions.get::<CacheStatus>()?.outcome())
+        status(answer.extensions.get::<CacheStatus>()?.status())
     }
 
     fn status_of_error(&self, error: &object_store::Error) -> Option<Status> {
-        status(error.source()?.downcast_ref::<AnsweredFromCache>()?.outcome())
+        status(error.source()?.downcast_ref::<AnsweredFromCache>()?.status())
     }
 
     fn hearing_takes(&self) -> Duration {

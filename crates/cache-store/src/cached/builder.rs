@@ -3,7 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, Namespace, ReadThrough, Result, SystemClock,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, Namespace, ReadThrough, Result,
+    SystemClock,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -20,7 +21,8 @@ use crate::ValidatorStrength;
 #[must_use = "nothing happens before `build`"]
 pub struct CachedStoreBuilder {
     store: Arc<dyn ObjectStore>,
-    backend: Option<Arc<dyn Backend>>,
+    /// An error of its settings is one of `build`.
+    backend: Result<Arc<dyn Backend>>,
     clock: Option<Arc<dyn Clock>>,
     name: Option<String>,
     rules: FreshnessRules,
@@ -41,10 +43,10 @@ pub struct CachedStoreBuilder {
 }
 
 impl CachedStoreBuilder {
-    pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> Self {
         Self {
             store,
-            backend: None,
+            backend: backend.into_backend(),
             clock: None,
             name: None,
             rules: FreshnessRules::default(),
@@ -65,16 +67,10 @@ impl CachedStoreBuilder {
         }
     }
 
-    /// Where heads and blocks are held. Required. It should be this cache's alone: another one's entries are never
-    /// served, but each would push the other's out.
-    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
-        self.backend = Some(backend);
-        self
-    }
-
-    /// What the store is called, in metrics and traces. Empty is an error of [`build`](Self::build). Default: `"default"`.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = Some(name.to_owned());
+    /// Names the store in metrics and traces. Empty is an error of [`build`](Self::build). Default:
+    /// `"default"`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 
@@ -86,9 +82,9 @@ impl CachedStoreBuilder {
     }
 
     /// The largest object that is held, in bytes; a larger one is read from the store each time. Zero holds only empty
-    /// ones. Default: no limit.
-    pub fn max_object_size(mut self, bytes: u64) -> Self {
-        self.max_object_size = Some(bytes);
+    /// ones. Default: `None`, no limit.
+    pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_object_size = bytes.into();
         self
     }
 
@@ -159,8 +155,8 @@ impl CachedStoreBuilder {
 
     /// How long a head is held without being confirmed; each confirmation starts the span anew. Blocks do not expire,
     /// they are only evicted. `None`: none expires. Default: 300 s. Zero is an error of [`build`](Self::build).
-    pub fn time_to_live(mut self, span: Option<Duration>) -> Self {
-        self.time_to_live = span;
+    pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.time_to_live = span.into();
         self
     }
 
@@ -171,8 +167,9 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// What a "not modified" of the store is taken for. Default: [`ValidatorStrength::of`] the store.
-    pub fn strength(mut self, strength: ValidatorStrength) -> Self {
+    /// Sets how far a "not modified" (304) of the store is trusted. Default:
+    /// [`ValidatorStrength::of`] the store.
+    pub fn validator_strength(mut self, strength: ValidatorStrength) -> Self {
         self.strength = Some(strength);
         self
     }
@@ -227,12 +224,11 @@ impl CachedStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if there is no backend, if a setting is zero that may not be, if a block or the
-    /// readahead is larger than the backend, or if a freshness rule contradicts itself.
+    /// Of kind `Config`, if a setting is zero that may not be, if a block or the readahead is
+    /// larger than the backend, if a freshness rule contradicts itself, or if the settings of the
+    /// backend are wrong.
     pub fn build(self) -> Result<CachedStore> {
-        let Some(backend) = self.backend else {
-            return Err(wrong("there is no backend to hold what was read; give one"));
-        };
+        let backend = self.backend?;
         if self.origin_timeout.is_zero() {
             return Err(wrong("origin_timeout is zero: no request could be answered"));
         }
@@ -273,7 +269,7 @@ impl CachedStoreBuilder {
         let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
             .key_prefix(head::PREFIX)
-            .freshness(self.rules)
+            .freshness_rules(self.rules)
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
             .namespace(self.identity)
@@ -297,6 +293,7 @@ impl fmt::Debug for CachedStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedStoreBuilder")
             .field("store", &format_args!("{}", self.store))
+            .field("backend", &self.backend.as_ref().map(|backend| backend.usage()))
             .field("block_size", &self.block_size)
             .field("rules", &self.rules)
             .field("time_to_live", &self.time_to_live)

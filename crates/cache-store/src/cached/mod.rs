@@ -38,7 +38,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, ReadThrough};
+use cache_core::{Error, ErrorKind, IntoBackend, ReadThrough};
 use futures_util::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -58,7 +58,7 @@ pub use self::{
     builder::CachedStoreBuilder,
     read_meter::Reads,
     stats::CachedStoreStats,
-    status::{AnsweredFromCache, Bypass, CacheOutcome, CacheStatus, NotCached, OnlyIfCached},
+    status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
     warm::WarmResult,
 };
 
@@ -98,7 +98,8 @@ pub use self::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use cache_store::{CacheOutcome, CacheStatus, CachedStore};
+/// use cache_core::Status;
+/// use cache_store::{CacheStatus, CachedStore};
 /// use cache_testkit::{FaultyStore, MapBackend};
 /// use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 ///
@@ -106,7 +107,8 @@ pub use self::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // A store in memory that counts its requests. Backends with limits are in cache-policy.
 /// let store = FaultyStore::in_memory();
-/// let cached = CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new())).build()?;
+/// let backend = Arc::new(MapBackend::new());
+/// let cached = CachedStore::builder(Arc::new(store.clone()), backend).build()?;
 /// let path = Path::from("a");
 /// cached.put(&path, "some bytes".into()).await?;
 ///
@@ -119,7 +121,7 @@ pub use self::{
 /// assert_eq!((store.count(), store.body_bytes()), (2, 10));
 /// let answer = cached.get(&path).await?;
 /// let status: &CacheStatus = answer.extensions.get().unwrap();
-/// assert_eq!(status.outcome(), CacheOutcome::Revalidated);
+/// assert_eq!(status.status(), Status::Revalidated);
 /// # Ok(())
 /// # }
 /// ```
@@ -159,9 +161,14 @@ impl Shared {
 }
 
 impl CachedStore {
-    /// Starts a cache over `store`.
-    pub fn builder(store: Arc<dyn ObjectStore>) -> CachedStoreBuilder {
-        CachedStoreBuilder::new(store)
+    /// Returns a builder of a cache over `store` that keeps heads and blocks in `backend`.
+    ///
+    /// The backend is an argument because there is no cache without one. It is an `Arc` of a
+    /// [`Backend`](cache_core::Backend), or settings that one is made from, such as
+    /// `cache_facade::Memory`. It should be this cache's alone: entries of another cache are never
+    /// served, but they take room.
+    pub fn builder(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> CachedStoreBuilder {
+        CachedStoreBuilder::new(store, backend)
     }
 
     /// Forgets the object: which version is current, and its blocks. Reads that begin after this

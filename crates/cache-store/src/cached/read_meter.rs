@@ -5,6 +5,7 @@
 
 use std::{
     error::Error as _,
+    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -15,14 +16,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{AtomicErrorCounts, ErrorCounts, ErrorKind};
+use cache_core::{AtomicErrorCounts, ErrorCounts, ErrorKind, Status};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetOptions, GetResult, GetResultPayload, Result};
 
 use super::{
     Shared,
     blocks::Blocks,
-    status::{CacheOutcome, CacheStatus, NotCached},
+    stats::Count,
+    status::{CacheStatus, NotCached},
 };
 use crate::error::kind_of;
 
@@ -71,8 +73,8 @@ impl Reads {
         self.fetched + self.refetched
     }
 
-    /// All reads that have ended.
-    pub fn all(&self) -> u64 {
+    /// Returns the number of all reads that have ended.
+    pub fn total(&self) -> u64 {
         let Self {
             bypass, not_found, not_modified, precondition_failed, not_cached, errors, cancelled, ..
         } = self;
@@ -86,6 +88,33 @@ impl Reads {
             0 => 0.0,
             all => self.hits() as f64 / all as f64,
         }
+    }
+}
+
+impl fmt::Display for Reads {
+    /// Writes one line: all reads, then those of each result that is not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.total())?;
+        let by_result = [
+            ("fresh", self.fresh),
+            ("revalidated", self.revalidated),
+            ("stale", self.stale),
+            ("fetched", self.fetched),
+            ("refetched", self.refetched),
+            ("bypass", self.bypass),
+            ("not found", self.not_found),
+            ("not modified", self.not_modified),
+            ("precondition failed", self.precondition_failed),
+            ("not cached", self.not_cached),
+            ("errors", self.errors),
+            ("cancelled", self.cancelled),
+        ];
+        let mut separator = ": ";
+        for (name, count) in by_result.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{separator}{count} {name}")?;
+            separator = ", ";
+        }
+        Ok(())
     }
 }
 
@@ -186,18 +215,25 @@ impl ReadMeter {
         meter
     }
 
-    /// What was read, if it was; no body is to come.
-    pub(super) fn end<T>(self, read: Result<(T, CacheStatus)>) -> Result<T> {
+    /// The ranges that were read, if they were; no body is to come.
+    pub(super) fn end(self, read: Result<(Vec<Bytes>, CacheStatus)>) -> Result<Vec<Bytes>> {
         match read {
-            Ok((read, status)) => {
+            Ok((parts, status)) => {
+                self.count_served(parts.iter().map(|part| part.len() as u64).sum());
                 self.succeed(&status);
-                Ok(read)
+                Ok(parts)
             }
-            Err(error) => {
-                self.fail(&error);
-                Err(error)
-            }
+            Err(error) => Err(self.end_failed(error)),
         }
+    }
+
+    fn end_failed(self, error: Error) -> Error {
+        self.fail(&error);
+        error
+    }
+
+    fn count_served(&self, bytes: u64) {
+        self.blocks.counters.add(Count::BytesServed, bytes);
     }
 
     /// The same answer, whose body ends the read. That of a `head` has none; a file is the caller's own to read, and is
@@ -205,7 +241,7 @@ impl ReadMeter {
     pub(super) fn end_with_body(self, is_head: bool, answer: Result<GetResult>) -> Result<GetResult> {
         let mut answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.end(Err(error)),
+            Err(error) => return Err(self.end_failed(error)),
         };
         let status = answer.extensions.get().cloned().unwrap_or_else(CacheStatus::bypass);
         let left = answer.range.end.saturating_sub(answer.range.start);
@@ -214,7 +250,10 @@ impl ReadMeter {
                 let body = MeteredBody { stream, left, status, meter: Some(self) };
                 answer.payload = GetResultPayload::Stream(body.boxed());
             }
-            _ => self.succeed(&status),
+            _ => {
+                self.count_served(if is_head { 0 } else { left });
+                self.succeed(&status);
+            }
         }
         Ok(answer)
     }
@@ -223,16 +262,17 @@ impl ReadMeter {
         // Though it was known without a request which version is current: what is counted are bytes, as for whole
         // objects, or a cache that holds nothing but heads would hit always.
         let has_fetched = status.bytes_from_origin() > 0;
-        self.end_as(match status.outcome() {
-            CacheOutcome::Bypass => ReadResult::Bypass,
-            CacheOutcome::Refetched => ReadResult::Refetched,
-            CacheOutcome::Fetched => ReadResult::Fetched,
+        self.end_as(match status.status() {
+            Status::Bypass => ReadResult::Bypass,
+            Status::Refetched => ReadResult::Refetched,
+            Status::Fetched => ReadResult::Fetched,
             // A read that fetched any byte is no hit.
             // mutant: fetched_result
             _ if has_fetched => ReadResult::Fetched,
-            CacheOutcome::Fresh => ReadResult::Fresh,
-            CacheOutcome::Revalidated => ReadResult::Revalidated,
-            CacheOutcome::Stale => ReadResult::Stale,
+            Status::Fresh => ReadResult::Fresh,
+            Status::Revalidated => ReadResult::Revalidated,
+            // `Stale`: there is no other.
+            _ => ReadResult::Stale,
         });
     }
 
@@ -288,7 +328,13 @@ impl Stream for MeteredBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let item = ready!(self.stream.poll_next_unpin(context));
         match &item {
-            Some(Ok(bytes)) => self.left = self.left.saturating_sub(bytes.len() as u64),
+            Some(Ok(bytes)) => {
+                let len = bytes.len() as u64;
+                self.left = self.left.saturating_sub(len);
+                if let Some(meter) = &self.meter {
+                    meter.count_served(len);
+                }
+            }
             // Also a condition that does not hold any more: the object was replaced, which is not what it was about.
             Some(Err(error)) => self.end(ReadResult::Error(kind_of_read(error))),
             // object_store takes lengths as hints: the caller may not notice, and has not got what was announced.

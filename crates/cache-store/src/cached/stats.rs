@@ -1,7 +1,7 @@
 //! What happened, counted.
 
 use std::{
-    array,
+    array, fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,17 +17,31 @@ use super::{
     request::{Op, Requests},
 };
 
-/// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was built. Read while
-/// others work, they may be a little apart.
+/// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was
+/// built, but for `entries`, `bytes`, `capacity_bytes` and `requests_in_flight`, which say how it
+/// is now. Every count is a field, whatever is computed from counts is a method, and
+/// [`Display`](fmt::Display) writes a short table. Read while others work, they may be a little
+/// apart.
+///
+/// What callers read is in `reads`; `heads` is the cache of heads inside the store (which version
+/// of an object is current), whose reads and hits are not those of callers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CachedStoreStats {
     /// Reads of callers, by result.
     pub reads: Reads,
-    /// What happened to heads: which version of an object is current. Each read that is not passed through counts here
-    /// once for each time that it had to know that, and so do `warm` and readahead; `entries` and `bytes` are those of
-    /// blocks too.
+    /// Counters of the heads alone: of lookups of which version of an object is current. A read
+    /// that is not passed through counts here once for each time that it had to know it, and so do
+    /// `warm` and readahead. The body of a head is an object's metadata, so its byte counts are not
+    /// those of objects; its `entries`, `bytes`, evictions and expirations are of heads and blocks
+    /// together.
     pub heads: Stats,
+    /// Heads and blocks cached now.
+    pub entries: u64,
+    /// Bytes cached now: paths, blocks, ETags, attributes and bookkeeping.
+    pub bytes: u64,
+    /// The most bytes that may be cached; `None` without a limit.
+    pub capacity_bytes: Option<u64>,
     /// Blocks that reads needed, and that were cached. Each block counts once for each read that got to it, as its bytes
     /// do in `bytes_from_cache`; `warm` and readahead are no reads.
     pub blocks_hit: u64,
@@ -76,9 +90,13 @@ pub struct CachedStoreStats {
     pub requests_in_flight: u64,
     /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
     pub blocks_refused: Rejected,
-    /// Bytes given to callers from held blocks.
+    /// Bytes of bodies given to callers, from the cache or not. A body that is a file on local disk
+    /// counts in whole when it is given out.
+    pub bytes_served: u64,
+    /// Bytes given to callers from cached blocks: part of `bytes_served`.
     pub bytes_from_cache: u64,
-    /// Bytes of bodies that came from the store, also of those that were handed on.
+    /// Bytes of bodies that came from the store, for reads, `warm` and readahead, and of those that
+    /// were handed on.
     pub bytes_from_origin: u64,
     /// Requests that were handed to the store as they were (`bypass_requests`), and objects that could not be held:
     /// without a tag that names their bytes, or larger than `max_object_size` (these are among `heads`' requests).
@@ -97,6 +115,67 @@ impl CachedStoreStats {
         let others = of_reads.iter().chain(&writes).map(Outcomes::requests).sum::<u64>();
         self.heads.origin.requests() + others
     }
+
+    /// Returns the bytes of bodies fetched from the store for each byte given to a caller
+    /// (`bytes_from_origin` / `bytes_served`). More than 1 tells of blocks, readahead or `warm`
+    /// that fetched more than was read; zero, that nothing was fetched, or that no byte was read
+    /// yet.
+    pub fn read_amplification(&self) -> f64 {
+        match self.bytes_served {
+            0 => 0.0,
+            served => self.bytes_from_origin as f64 / served as f64,
+        }
+    }
+}
+
+impl fmt::Display for CachedStoreStats {
+    /// Writes a table of ten lines: the sums. The parts of each are fields.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reads, heads, bytes_served, bytes_from_origin, entries, bytes, .. } = self;
+        writeln!(f, "reads      {reads}")?;
+        writeln!(f, "hit ratio  {:.1} %", 100.0 * reads.hit_ratio())?;
+        let (hit, missed) = (self.blocks_hit, self.blocks_missed);
+        writeln!(f, "blocks     {hit} cached, {missed} not; {} not kept", refusals(self.blocks_refused))?;
+        writeln!(f, "heads      {:.1} % hits of {}", 100.0 * heads.hit_ratio(), heads.gets())?;
+        let in_flight = heads.origin.in_flight + self.requests_in_flight;
+        writeln!(
+            f,
+            "requests   {}: {} heads, {} blocks, {} bypass, {} lists; {in_flight} in flight",
+            self.requests(),
+            heads.origin.reads(),
+            self.block_requests,
+            self.bypass_requests,
+            self.lists,
+        )?;
+        writeln!(
+            f,
+            "writes     {} puts, {} deletes, {} copies, {} renames, {} of multipart uploads",
+            self.puts, self.deletes, self.copies, self.renames, self.multiparts,
+        )?;
+        writeln!(
+            f,
+            "bytes      {bytes_served} read, {bytes_from_origin} fetched, read amplification {:.2}",
+            self.read_amplification(),
+        )?;
+        write!(f, "cached     {entries} heads and blocks, {bytes} bytes")?;
+        match self.capacity_bytes {
+            Some(capacity) => writeln!(f, " of {capacity}")?,
+            None => writeln!(f)?,
+        }
+        let (evictions, expirations) = (heads.evictions, heads.expirations);
+        writeln!(f, "removed    {evictions} evicted, {expirations} expired")?;
+        let (passed, restarts) = (self.passed_through, self.restarts);
+        write!(
+            f,
+            "other      {passed} passed through, {restarts} restarts, {} backend errors",
+            self.backend_errors
+        )
+    }
+}
+
+fn refusals(refused: Rejected) -> u64 {
+    let Rejected { too_large, policy, backend, no_validator, .. } = refused;
+    too_large + policy + backend + no_validator
 }
 
 impl From<&CachedStore> for MetricsSource {
@@ -119,6 +198,7 @@ impl From<CachedStoreStats> for Snapshot {
         (stats.not_found, stats.errors) = (reads.not_found, reads.errors);
         stats.errors_by_kind = reads.errors_by_kind;
         // The body of a head is the object's size.
+        stats.bytes_served = store.bytes_served;
         stats.bytes_from_cache = store.bytes_from_cache;
         stats.bytes_from_origin = store.bytes_from_origin;
         stats.backend_errors += store.backend_errors;
@@ -155,6 +235,7 @@ pub(super) enum Count {
     RefusedTooLarge,
     RefusedByPolicy,
     RefusedByBackend,
+    BytesServed,
     BytesFromCache,
     BytesFromOrigin,
     PassedThrough,
@@ -181,7 +262,7 @@ impl Counters {
             Ok(Ok(Admission::Stored)) => return,
             Ok(Ok(Admission::Rejected(Rejection::TooLarge))) => Count::RefusedTooLarge,
             Ok(Ok(Admission::Rejected(Rejection::Policy))) => Count::RefusedByPolicy,
-            Ok(Ok(Admission::Rejected(_)) | Err(_)) | Err(_) => Count::RefusedByBackend,
+            Ok(_) | Err(_) => Count::RefusedByBackend,
         };
         self.add(count, 1);
     }
@@ -198,6 +279,9 @@ impl Counters {
         CachedStoreStats {
             reads: self.reads.snapshot(),
             heads,
+            entries: heads.entries,
+            bytes: heads.bytes,
+            capacity_bytes: heads.capacity_bytes,
             blocks_hit: of(Count::BlocksHit),
             blocks_missed: of(Count::BlocksMissed),
             block_requests: outcomes(Op::Blocks),
@@ -219,6 +303,7 @@ impl Counters {
             request_errors: requests.errors(),
             requests_in_flight: requests.in_flight(),
             blocks_refused,
+            bytes_served: of(Count::BytesServed),
             bytes_from_cache: of(Count::BytesFromCache),
             bytes_from_origin: of(Count::BytesFromOrigin),
             passed_through: of(Count::PassedThrough),

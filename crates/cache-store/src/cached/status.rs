@@ -18,7 +18,7 @@ use cache_core::{Served, Status};
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use cache_store::{CacheOutcome, CacheStatus, CachedStore};
+/// # use cache_store::{CacheStatus, CachedStore};
 /// # use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
 /// # async fn example(cached: CachedStore) -> object_store::Result<()> {
 /// let answer = cached.get(&Path::from("a")).await?;
@@ -30,27 +30,9 @@ use cache_core::{Served, Status};
 /// ```
 #[derive(Debug, Clone)]
 pub struct CacheStatus {
-    outcome: CacheOutcome,
+    status: Status,
     age: Duration,
     meter: Arc<Meter>,
-}
-
-/// How it was known which version of the object to serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CacheOutcome {
-    /// From what was held, without asking.
-    Fresh,
-    /// From what was held; the store confirmed it for this read.
-    Revalidated,
-    /// The store was asked; nothing was held.
-    Fetched,
-    /// The store was asked; another version was held.
-    Refetched,
-    /// From what was held, past its `max_age`: it is asked about behind, or the store failed to answer.
-    Stale,
-    /// The store answered, as if there were no cache.
-    Bypass,
 }
 
 /// In the extensions of a `GetOptions`: only what is held and fresh is served, and no request is made. Else the error is
@@ -73,44 +55,33 @@ pub struct NotCached;
 /// source is the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnsweredFromCache {
-    outcome: CacheOutcome,
+    status: Status,
 }
 
 impl AnsweredFromCache {
     pub(super) fn new(status: Status) -> Self {
-        Self { outcome: status.into() }
+        Self { status }
     }
 
-    /// How it was known which version to compare with.
-    pub fn outcome(&self) -> CacheOutcome {
-        self.outcome
-    }
-}
-
-impl From<Status> for CacheOutcome {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Fresh => Self::Fresh,
-            Status::Revalidated => Self::Revalidated,
-            Status::Fetched => Self::Fetched,
-            Status::Refetched => Self::Refetched,
-            Status::Stale => Self::Stale,
-        }
+    /// Returns how the version was known that the conditions were compared with.
+    pub fn status(&self) -> Status {
+        self.status
     }
 }
 
 impl CacheStatus {
     pub(super) fn new(served: &Served) -> Self {
-        Self { outcome: served.status.into(), age: served.age(), meter: Arc::default() }
+        Self { status: served.status, age: served.age(), meter: Arc::default() }
     }
 
     pub(super) fn bypass() -> Self {
-        Self { outcome: CacheOutcome::Bypass, age: Duration::ZERO, meter: Arc::default() }
+        Self { status: Status::Bypass, age: Duration::ZERO, meter: Arc::default() }
     }
 
-    /// How it was known which version to serve.
-    pub fn outcome(&self) -> CacheOutcome {
-        self.outcome
+    /// Returns how the version was known that was served. [`Status::Fetched`] and
+    /// [`Status::Refetched`]: the store named it. [`Status::Bypass`]: the store answered alone.
+    pub fn status(&self) -> Status {
+        self.status
     }
 
     /// How long before the answer the request was sent whose answer said that the version is current. Zero, if the
@@ -130,7 +101,7 @@ impl CacheStatus {
     }
 
     /// Bytes given out so far that came from the store for this read or a concurrent one. A body that is a file, which a
-    /// [`CacheOutcome::Bypass`] of a store on local disk is, is taken for given out.
+    /// [`Status::Bypass`] of a store on local disk is, is taken for given out.
     pub fn bytes_from_origin(&self) -> u64 {
         self.meter.from_origin.load(Ordering::Relaxed)
     }
@@ -150,7 +121,7 @@ impl Error for NotCached {}
 
 impl fmt::Display for AnsweredFromCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the conditions were compared with a cached version ({:?})", self.outcome)
+        write!(f, "the conditions were compared with a cached version ({:?})", self.status)
     }
 }
 

@@ -18,8 +18,8 @@ pub struct WarmResult {
     /// The object; the prefix, if it is the list that failed.
     pub location: Path,
     /// How the object was read, to its end: what it has from the store came just now, what it has from the cache was held.
-    /// [`CacheOutcome::Bypass`](super::CacheOutcome::Bypass) for one that cannot be held: it was not read. Or why that
-    /// failed.
+    /// [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot be held: it was not read.
+    /// Or why that failed.
     pub result: Result<CacheStatus>,
 }
 
@@ -46,7 +46,7 @@ impl CachedStore {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = FaultyStore::in_memory();
     /// store.put(&Path::from("models/a"), "weights".into()).await?;
-    /// let cached = CachedStore::builder(Arc::new(store)).backend(Arc::new(MapBackend::new())).build()?;
+    /// let cached = CachedStore::builder(Arc::new(store), Arc::new(MapBackend::new())).build()?;
     ///
     /// let (mut n_done, mut bytes) = (0, 0);
     /// let mut warmed = cached.warm_prefix(Some(&Path::from("models")), 8);

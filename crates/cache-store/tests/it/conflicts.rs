@@ -14,7 +14,7 @@ use crate::key;
 async fn a_conflict_of_writers_does_not_say_that_the_object_exists() {
     let server = S3Server::start().unwrap();
     let origin = EtagValidator::builder(Arc::new(server.client())).build().unwrap();
-    let at = Version { e_tag: Some("\"x\"".into()), ..Version::default() };
+    let at = Version::default().with_e_tag(Some("\"x\"".into()));
     for condition in [PutCondition::Absent, PutCondition::Matches(at), PutCondition::Always] {
         server.fault(S3Fault::status(409).on(Operation::Put).once());
         let error = origin.put(&key(), "body".into(), condition.clone()).await.unwrap_err();
@@ -64,7 +64,7 @@ async fn the_drop_in_hands_a_conflict_on_as_it_is() {
     let create = || PutOptions::from(PutMode::Create);
     let of_bare = bare.put_opts(&path, "x".into(), create()).await.unwrap_err();
     let backend = Arc::new(MapBackend::new());
-    let cached = CachedStore::builder(Arc::new(server.client())).backend(backend).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(server.client()), backend).build().unwrap();
     let ours = cached.put_opts(&path, "x".into(), create()).await.unwrap_err();
     assert!(matches!((of_bare, ours), (
         object_store::Error::AlreadyExists { path: bare, .. },

@@ -57,10 +57,11 @@ async fn over_local_disk_every_rule_is_kept() {
     let (_folder, store) = local_disk();
     let can = Capabilities::new().puts_if_absent();
     let origin = builder(&store).build().unwrap();
-    let can = if origin.strength() == ValidatorStrength::Strong { can } else { can.never_confirms() };
+    let can =
+        if origin.validator_strength() == ValidatorStrength::Strong { can } else { can.never_confirms() };
     passes(&store, origin, can).await;
     // Whatever the kernel.
-    let origin = builder(&store).strength(crate::SECONDS).build().unwrap();
+    let origin = builder(&store).validator_strength(crate::SECONDS).build().unwrap();
     let report = passes(&store, origin, can.never_confirms()).await;
     left_out(&report, &["a_current_entry_is_unchanged", "a_put_if_matches_spares_what_has_changed"]);
 }
@@ -88,7 +89,7 @@ async fn with_bodies_in_chunks_and_weak_tags_too() {
     let validator = Arc::new(builder(&store).build().unwrap());
     let suite = Suite::of_validator(can, validator, Arc::new(store.clone()));
     validator::check(&suite).await.unwrap();
-    let validator = Arc::new(builder(&store).accept_weak(true).build().unwrap());
+    let validator = Arc::new(builder(&store).accept_weak_validators(true).build().unwrap());
     let suite = Suite::of_validator(Capabilities::new(), validator, Arc::new(store));
     validator::check(&suite).await.unwrap();
 }

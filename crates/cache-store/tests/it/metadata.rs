@@ -177,7 +177,7 @@ async fn a_weak_tag_is_the_same_only_where_weak_tags_are_accepted() {
     fetch(&strict, Some(&strong)).await;
     assert_eq!(operations(&store), [Operation::Head, Operation::Get]);
 
-    let lenient = builder(&store).validate_metadata(true).accept_weak(true).build().unwrap();
+    let lenient = builder(&store).validate_metadata(true).accept_weak_validators(true).build().unwrap();
     let weak = fetch(&lenient, None).await;
     store.reset();
     assert!(is_unchanged(&lenient, &weak).await && !is_unchanged(&strict, &strong).await);
@@ -189,7 +189,8 @@ async fn a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates() {
     let store = stored("old").await;
     keep_tag(&store);
     let clock = SetClock::at(3e9);
-    let origin = builder(&store).strength(SECONDS).clock(clock).validate_metadata(true).build().unwrap();
+    let origin =
+        builder(&store).validator_strength(SECONDS).clock(clock).validate_metadata(true).build().unwrap();
     store.fault(Fault::last_modified(Some(date(1e9))).times(2));
     let old = fetch(&origin, None).await;
     assert_eq!(old.storability(), Storability::Revalidatable);
@@ -255,7 +256,7 @@ async fn a_tag_without_quotes_is_the_same_tag() {
     let tag = server.put(key().as_str(), "body");
     let store = Arc::new(server.client());
     let origin = EtagValidator::builder(store)
-        .strength(ValidatorStrength::Strong)
+        .validator_strength(ValidatorStrength::Strong)
         .validate_metadata(true)
         .build()
         .unwrap();

@@ -77,7 +77,7 @@ async fn local_disk_is_asked_as_any_store() {
     let (_folder, store) = local_disk();
     write(&store, "old").await;
     let clock = SetClock::at(1e10);
-    let origin = builder(&store).strength(SECONDS).clock(clock).build().unwrap();
+    let origin = builder(&store).validator_strength(SECONDS).clock(clock).build().unwrap();
     let old = fetch(&origin, None).await;
     assert!(is_unchanged(&origin, &old).await);
     write(&store, "newer").await;
@@ -92,7 +92,7 @@ async fn the_tag_goes_back_byte_for_byte() {
     {
         let store = stored("body").await;
         store.fault(Fault::tag(TagFault::Replaced(tag.into())));
-        let origin = builder(&store).accept_weak(accept_weak).build().unwrap();
+        let origin = builder(&store).accept_weak_validators(accept_weak).build().unwrap();
         let entry = fetch(&origin, None).await;
         assert_eq!(entry.e_tag(), Some(tag));
         assert!(is_unchanged(&origin, &entry).await, "{tag}");

@@ -12,7 +12,7 @@ async fn a_setting_of_zero_is_an_error() {
         |builder| builder.origin_timeout(Duration::ZERO),
         |builder| builder.max_object_size(0),
         |builder| builder.max_in_flight_bytes(0),
-        |builder| builder.strength(ValidatorStrength::Timestamp(Duration::ZERO)),
+        |builder| builder.validator_strength(ValidatorStrength::Timestamp(Duration::ZERO)),
     ];
     for set in settings {
         assert_eq!(set(builder(&store)).build().unwrap_err().kind(), ErrorKind::Config);
@@ -27,7 +27,7 @@ async fn absurd_settings_work() {
         .origin_timeout(Duration::MAX)
         .max_object_size(u64::MAX)
         .max_in_flight_bytes(u64::MAX)
-        .strength(ValidatorStrength::Timestamp(Duration::MAX))
+        .validator_strength(ValidatorStrength::Timestamp(Duration::MAX))
         .build()
         .unwrap();
     assert_eq!(crate::fetch(&origin, None).await.body(), "body");

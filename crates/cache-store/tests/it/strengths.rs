@@ -26,7 +26,7 @@ async fn repeating(body: &'static str) -> FaultyStore {
 async fn a_repeating_tag_never_confirms_a_young_version_under_a_timestamp() {
     let store = repeating("old").await;
     let clock = SetClock::at(100.95);
-    let origin = builder(&store).strength(SECONDS).clock(clock.clone()).build().unwrap();
+    let origin = builder(&store).validator_strength(SECONDS).clock(clock.clone()).build().unwrap();
     let old = fetch(&origin, None).await;
     assert_eq!(old.storability(), Storability::FreshOnly);
     write(&store, "new").await;
@@ -41,7 +41,7 @@ async fn a_repeating_tag_never_confirms_a_young_version_under_a_timestamp() {
 #[tokio::test]
 async fn the_same_tag_taken_for_a_strong_one_confirms_other_bytes() {
     let store = repeating("old").await;
-    let origin = builder(&store).strength(ValidatorStrength::Strong).build().unwrap();
+    let origin = builder(&store).validator_strength(ValidatorStrength::Strong).build().unwrap();
     let old = fetch(&origin, None).await;
     write(&store, "new").await;
     // This is why the strength is chosen by the kind of store.
@@ -52,7 +52,7 @@ async fn the_same_tag_taken_for_a_strong_one_confirms_other_bytes() {
 async fn the_age_counts_from_when_the_request_was_sent() {
     let store = repeating("old").await;
     let clock = SetClock::at(102.0);
-    let origin = builder(&store).strength(SECONDS).clock(clock.clone()).build().unwrap();
+    let origin = builder(&store).validator_strength(SECONDS).clock(clock.clone()).build().unwrap();
     store.fault(Fault::hold().late());
     let reader = tokio::spawn(async move { fetch(&origin, None).await });
     store.wait_until_held(1).await;
@@ -66,7 +66,7 @@ async fn a_weak_tag_confirms_only_if_accepted() {
     let store = stored("old").await;
     store.fault(Fault::tag(TagFault::Weak));
     for (accept, keep) in [(false, Storability::FreshOnly), (true, Storability::Revalidatable)] {
-        let origin = builder(&store).accept_weak(accept).build().unwrap();
+        let origin = builder(&store).accept_weak_validators(accept).build().unwrap();
         let entry = fetch(&origin, None).await;
         assert_eq!((entry.e_tag(), entry.storability()), (Some("W/\"0\""), keep));
         store.reset();
@@ -79,7 +79,11 @@ async fn a_weak_tag_confirms_only_if_accepted() {
 async fn under_weak_strength_every_tag_is_weak() {
     let store = stored("old").await;
     for (accept, keep) in [(false, Storability::FreshOnly), (true, Storability::Revalidatable)] {
-        let origin = builder(&store).strength(ValidatorStrength::Weak).accept_weak(accept).build().unwrap();
+        let origin = builder(&store)
+            .validator_strength(ValidatorStrength::Weak)
+            .accept_weak_validators(accept)
+            .build()
+            .unwrap();
         assert_eq!(fetch(&origin, None).await.storability(), keep);
     }
 }
@@ -87,7 +91,7 @@ async fn under_weak_strength_every_tag_is_weak() {
 #[tokio::test]
 async fn under_no_strength_nothing_is_kept() {
     let store = stored("old").await;
-    let origin = builder(&store).strength(ValidatorStrength::None).build().unwrap();
+    let origin = builder(&store).validator_strength(ValidatorStrength::None).build().unwrap();
     let entry = fetch(&origin, None).await;
     assert_eq!(entry.storability(), Storability::NoStore);
     fetch(&origin, Some(&entry)).await;
@@ -97,7 +101,7 @@ async fn under_no_strength_nothing_is_kept() {
 #[tokio::test]
 async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
     use ValidatorStrength as S;
-    let version = |e_tag: Option<&str>| Version { e_tag: e_tag.map(Into::into), ..Version::default() };
+    let version = |e_tag: Option<&str>| Version::default().with_e_tag(e_tag.map(Into::into));
     let store = stored("").await;
     for (strength, e_tag, expected) in [
         (S::Strong, Some("\"1\""), Storability::Revalidatable),
@@ -108,14 +112,14 @@ async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
         (S::Weak, Some("\"1\""), Storability::FreshOnly),
         (S::None, Some("\"1\""), Storability::NoStore),
     ] {
-        let origin = builder(&store).strength(strength).build().unwrap();
+        let origin = builder(&store).validator_strength(strength).build().unwrap();
         let entry = origin.entry_of_put(&key(), "body".into(), &version(e_tag));
         assert_eq!((entry.storability(), entry.e_tag()), (expected, e_tag), "{strength:?} {e_tag:?}");
     }
 
     // However old an origin of its own kind says that the version is.
-    let origin = builder(&store).strength(SECONDS).build().unwrap();
-    let dated = Version { last_modified: Some(date(1.0)), ..version(Some("\"1\"")) };
+    let origin = builder(&store).validator_strength(SECONDS).build().unwrap();
+    let dated = version(Some("\"1\"")).with_last_modified(Some(date(1.0)));
     assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).storability(), Storability::FreshOnly);
 }
 
@@ -136,7 +140,7 @@ async fn the_kind_of_store_decides() {
         assert_eq!(ValidatorStrength::of(&store), expected, "{store}");
         let shown = store.to_string();
         let origin = EtagValidator::builder(Arc::new(store)).build().unwrap();
-        assert_eq!(origin.strength(), expected, "{shown}");
+        assert_eq!(origin.validator_strength(), expected, "{shown}");
     }
     const BY_FORM: ValidatorStrength = ValidatorStrength::ByForm;
     let memory = || Arc::new(InMemory::new()) as Arc<dyn ObjectStore>;
@@ -166,7 +170,7 @@ async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
     let entry = fetch(&origin, None).await;
     assert!(is_unchanged(&origin, &entry).await);
     // As for CachedStore.
-    let cached = CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new()));
+    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new()));
     let cached = cached.build().unwrap();
     for body_bytes in [3, 0] {
         store.reset();
@@ -174,7 +178,7 @@ async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
         assert_eq!((store.count(), store.body_bytes()), (1, body_bytes));
     }
     // The override is kept.
-    let origin = builder(&store).strength(ValidatorStrength::Weak).build().unwrap();
+    let origin = builder(&store).validator_strength(ValidatorStrength::Weak).build().unwrap();
     assert_eq!(fetch(&origin, None).await.storability(), Storability::FreshOnly);
 }
 

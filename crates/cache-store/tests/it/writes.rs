@@ -47,7 +47,7 @@ async fn a_put_at_a_version_sends_tag_and_version_id() {
     for (e_tag, version) in [(Some("\"t\""), Some("7")), (None, Some("7")), (Some("W/\"t\""), None)] {
         store.reset();
         let (e_tag, version) = (e_tag.map(String::from), version.map(String::from));
-        let matches = Version { e_tag: e_tag.clone(), version: version.clone(), ..Version::default() };
+        let matches = Version::default().with_e_tag(e_tag.clone()).with_version(version.clone());
         origin(&store).put(&key(), "body".into(), matches.into()).await.unwrap_err();
         assert_eq!(store.requests()[0].put_mode, Some(PutMode::Update(UpdateVersion { e_tag, version })));
     }

@@ -316,7 +316,8 @@ impl History {
     pub fn limits_are_kept(&self) -> Checked {
         for rest in &self.rests {
             let said = (rest.stats.entries, rest.stats.bytes);
-            if rest.stats.bytes > rest.stats.capacity_bytes || rest.shown.is_some_and(|shown| shown != said) {
+            let is_over = rest.stats.capacity_bytes.is_some_and(|most| rest.stats.bytes > most);
+            if is_over || rest.shown.is_some_and(|shown| shown != said) {
                 return Err(violation(Rule::Capacity, "", [format!("{rest:?}")]));
             }
         }

@@ -387,7 +387,7 @@ fn rule_7_a_call_without_an_end_is_found() {
 #[test]
 fn rule_8_a_backend_that_miscounts_or_is_too_full_is_found() {
     let mut stats = Stats::default();
-    (stats.entries, stats.bytes, stats.capacity_bytes) = (1, 100, 200);
+    (stats.entries, stats.bytes, stats.capacity_bytes) = (1, 100, Some(200));
     let rest = Rest {
         node: 0,
         stats,
@@ -403,7 +403,7 @@ fn rule_8_a_backend_that_miscounts_or_is_too_full_is_found() {
     tale.history.rest(Rest { shown: Some((1, 99)), ..rest });
     tale.breaks(Rule::Capacity);
     let mut tale = Tale::default();
-    stats.capacity_bytes = 99;
+    stats.capacity_bytes = Some(99);
     tale.history.rest(Rest { stats, ..rest });
     tale.breaks(Rule::Capacity);
 }

@@ -75,7 +75,7 @@ impl Origin for MemoryOrigin {
         }
         let size = body.len() as u64;
         let e_tag = state.write(key.as_str(), body);
-        Ok(Version { e_tag: Some(e_tag), size, ..Version::default() })
+        Ok(Version::default().with_e_tag(Some(e_tag)).with_size(size))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -149,7 +149,7 @@ impl Validator for Registers {
             return Ok(Validation::NotModified);
         }
         let e_tag = self.world.some_tag(self.node, key.as_str(), value);
-        let version = Version { e_tag, ..Version::default() };
+        let version = Version::default().with_e_tag(e_tag);
         Ok(Validation::Modified(entry(key, body_of(value), version)))
     }
 }
@@ -169,7 +169,7 @@ impl Origin for Registers {
         let value = value_of(&body).ok_or_else(|| Error::new(ErrorKind::Other, "nobody puts such a body"))?;
         self.world.change(key.as_str(), Some(value));
         let e_tag = self.world.some_tag(self.node, key.as_str(), value);
-        Ok(Version { e_tag, size: body.len() as u64, ..Version::default() })
+        Ok(Version::default().with_e_tag(e_tag).with_size(body.len() as u64))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

@@ -635,29 +635,23 @@ impl Backend for Tiers {
             let (entries, bytes, evicted, expired, refused) =
                 (u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
             let (capacity_bytes, capacity_entries) = (Some(0), Some(0));
-            return Usage {
-                entries,
-                bytes,
-                capacity_bytes,
-                capacity_entries,
-                evicted,
-                expired,
-                rejected: refused,
-            };
+            return Usage::new(entries, bytes)
+                .with_capacity_bytes(capacity_bytes)
+                .with_capacity_entries(capacity_entries)
+                .with_evicted(evicted)
+                .with_expired(expired)
+                .with_refused(refused);
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
             Fault::CountsBodiesAlone => entry.body().len() as u64,
             _ => entry.weight(),
         });
-        Usage {
-            entries: (state.upper.len() + state.lower.len()) as u64 + state.miscount,
-            bytes: bytes.sum(),
-            capacity_bytes: Some(self.capacity()),
-            capacity_entries: Some(ENTRIES_MAX as u64),
-            evicted: state.evicted,
-            expired: state.expired,
-            rejected: state.refused,
-        }
+        Usage::new((state.upper.len() + state.lower.len()) as u64 + state.miscount, bytes.sum())
+            .with_capacity_bytes(Some(self.capacity()))
+            .with_capacity_entries(Some(ENTRIES_MAX as u64))
+            .with_evicted(state.evicted)
+            .with_expired(state.expired)
+            .with_refused(state.refused)
     }
 }

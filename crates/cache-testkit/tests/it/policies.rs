@@ -216,8 +216,8 @@ impl EvictionPolicy for Fifo {
         }
         drop(slots);
         match pressure {
-            EvictionReason::Expired => self.expired(now, held),
             EvictionReason::Capacity => first,
+            _ => self.expired(now, held),
         }
     }
 }

@@ -571,7 +571,7 @@ impl Origin for Shelf {
             Fault::VersionOfALaterAnswer => self.current(key).unwrap_or_default().0,
             _ => tag,
         };
-        Ok(Version { e_tag: Some(tag), size, ..Version::default() })
+        Ok(Version::default().with_e_tag(Some(tag)).with_size(size))
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {

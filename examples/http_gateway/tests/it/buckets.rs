@@ -9,7 +9,7 @@ use std::{
 };
 
 use cache_facade::{
-    CachedStoreBuilder,
+    CachedStore, Memory,
     object_store::{ObjectStoreExt, path::Path},
 };
 use cache_testkit::{Failure, Fault, FaultyStore};
@@ -22,7 +22,10 @@ fn open(place: &str) -> Result<Bucket, Box<dyn Error + Send + Sync>> {
 }
 
 async fn serve(bucket: Bucket) -> Server {
-    let store = CachedStoreBuilder::new(bucket.store).validator_strength(bucket.strength).build().unwrap();
+    let store = CachedStore::builder(bucket.store, Memory::new())
+        .validator_strength(bucket.strength)
+        .build()
+        .unwrap();
     Server::start(Gateway::new(store).router()).await
 }
 
@@ -150,7 +153,10 @@ async fn a_file_that_shrinks_is_said_in_words() {
     fs::write(&file, bytes(20_000_000)).unwrap();
     let bucket = open(folder.to_str().unwrap()).unwrap();
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
-    let store = CachedStoreBuilder::new(bucket.store).validator_strength(bucket.strength).build().unwrap();
+    let store = CachedStore::builder(bucket.store, Memory::new())
+        .validator_strength(bucket.strength)
+        .build()
+        .unwrap();
     let gateway = Gateway::new(store).on_failure({
         let said = Arc::clone(&said);
         move |key, error| said.lock().unwrap().push(format!("{key}: {}", describe(error)))

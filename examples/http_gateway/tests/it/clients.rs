@@ -14,7 +14,7 @@ use axum::{
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
 };
-use cache_facade::CachedStoreBuilder;
+use cache_facade::{CachedStore, Memory};
 use cache_testkit::{BodyFault, Fault};
 use http_gateway::{Gateway, demo};
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -149,7 +149,7 @@ async fn chromium_reloads_a_page_by_304s() {
 
 #[tokio::test]
 async fn chromium_shows_the_demo() {
-    let cached = CachedStoreBuilder::new(Arc::new(demo().await.unwrap())).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(demo().await.unwrap()), Memory::new()).build().unwrap();
     let (server, _) = watched(Gateway::new(cached).router()).await;
     let profile = tempfile::tempdir().unwrap();
     let Some(shown) = chromium(&server, "/", profile.path()).await else { return };

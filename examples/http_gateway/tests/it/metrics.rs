@@ -1,6 +1,6 @@
 //! `/metrics` and `/healthz`.
 
-use cache_facade::{CachedStoreBuilder, cache_metrics::Registry, object_store::memory::InMemory};
+use cache_facade::{CachedStore, Memory, cache_metrics::Registry, object_store::memory::InMemory};
 use http_gateway::{Gateway, Health};
 
 use crate::world::{NOTHING, Server, World, ask, bytes, get, send};
@@ -81,7 +81,10 @@ async fn the_figures_may_have_a_public_path() {
 
 #[tokio::test]
 async fn other_caches_may_be_shown_too() {
-    let other = CachedStoreBuilder::new(std::sync::Arc::new(InMemory::new())).name("other").build().unwrap();
+    let other = CachedStore::builder(std::sync::Arc::new(InMemory::new()), Memory::new())
+        .name("other")
+        .build()
+        .unwrap();
     let registry = Registry::new();
     registry.add(&other);
     let cached = World::strong().await.cached;

@@ -8,7 +8,7 @@ use std::{
 
 use axum::Router;
 use cache_facade::{
-    Bytes, CachedStore, CachedStoreBuilder, Freshness,
+    Bytes, CachedStore, CachedStoreBuilder, Freshness, Memory,
     object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt, PutOptions, path::Path},
 };
 use cache_testkit::{FaultyStore, ManualClock, Operation};
@@ -61,7 +61,8 @@ impl World {
     ) -> Self {
         let store = FaultyStore::in_memory();
         let clock = Arc::new(ManualClock::new());
-        let builder = CachedStoreBuilder::new(Arc::new(store.clone())).clock(clock.clone()).block_size(10);
+        let builder =
+            CachedStore::builder(Arc::new(store.clone()), Memory::new()).clock(clock.clone()).block_size(10);
         let cached = set(builder).build().unwrap();
         let failures: Arc<Mutex<Vec<String>>> = Arc::default();
         let gateway = Gateway::new(cached.clone()).on_failure({

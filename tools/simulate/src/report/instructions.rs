@@ -1,11 +1,11 @@
-//! Instructions an operation, as callgrind counted them.
+//! Instructions per operation, counted by callgrind.
 
 use serde::Deserialize;
 
 use super::page::{Bar, Bars, with_ratios};
 use crate::table::count;
 
-/// What one subject needs in one loop.
+/// One subject in one loop.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Instructions {
     #[serde(rename = "loop")]

@@ -1,4 +1,4 @@
-//! What `cargo bench` measured side by side: the files `ratios/GROUP.json` of the target folder.
+//! Results of `cargo bench`: the files `ratios/GROUP.json` in the target folder.
 
 use std::{fs, io, path::Path};
 
@@ -17,7 +17,7 @@ pub(super) struct Group {
     pub(super) rows: Vec<Ratio>,
 }
 
-/// One subject of one case. `ratio` is zero where it is not known.
+/// One subject of one case. `ratio` is zero if unknown.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Ratio {
     group: String,
@@ -31,7 +31,7 @@ pub(super) struct Ratio {
     note: String,
 }
 
-/// All that are in `folder`, by name; none if there is no such folder.
+/// Reads all groups in `folder`, by name; none without that folder.
 pub(super) fn read(folder: &Path) -> Result<Vec<Group>> {
     let fault = |error: io::Error| format!("{}: {error}", folder.display());
     let files = match fs::read_dir(folder) {

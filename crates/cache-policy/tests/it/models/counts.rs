@@ -3,17 +3,12 @@
 use std::collections::HashMap;
 
 use cache_core::{Limits, RemovalCause};
-use cache_policy::{Gdsf, Lfu, WTinyLfu};
+use cache_policy::{Gdsf, WTinyLfu};
 use proptest::prelude::*;
 
 use super::{Key, Model, Queue, compare, script, script_of};
 
 proptest! {
-    #[test]
-    fn lfu_evicts_the_least_frequently_used(script in script(6)) {
-        compare(&Lfu::new(), &mut LfuModel::default(), &script)?;
-    }
-
     #[test]
     fn gdsf_evicts_the_lowest_priority(script in script(6)) {
         compare(&Gdsf::new(), &mut GdsfModel::new(|weight| 1.0 / weight as f64), &script)?;
@@ -27,44 +22,6 @@ proptest! {
     #[test]
     fn w_tiny_lfu_is_that_of_the_paper_with_exact_counts(script in script_of(6, 12, 0..1200)) {
         compare(&WTinyLfu::new(), &mut WTinyLfuModel::new(script.limits), &script)?;
-    }
-}
-
-#[derive(Default)]
-struct LfuModel {
-    /// In the order of arrival.
-    queue: Queue,
-    uses: HashMap<Key, u32>,
-}
-
-impl LfuModel {
-    /// The policy tells counts above 15 apart to an eighth.
-    fn level(&self, key: Key) -> u32 {
-        let uses = self.uses[&key];
-        let grain = 1 << uses.max(8).ilog2().saturating_sub(3);
-        uses / grain * grain
-    }
-}
-
-impl Model for LfuModel {
-    fn settle(&mut self, key: Key, weight: u64) {
-        self.queue.push(key, weight);
-        self.uses.entry(key).or_default();
-    }
-    fn hit(&mut self, key: Key) {
-        *self.uses.entry(key).or_default() += 1;
-    }
-    fn victims(&mut self) -> Vec<Key> {
-        let levels = || self.queue.0.iter().map(|(key, _)| (self.level(*key), *key));
-        let lowest = levels().map(|(level, _)| level).min();
-        let lowest = levels().filter(|(level, _)| Some(*level) == lowest);
-        // Among those never used, the oldest.
-        let n = if lowest.clone().all(|(level, _)| level == 0) { 1 } else { usize::MAX };
-        lowest.map(|(_, key)| key).take(n).collect()
-    }
-    fn leave(&mut self, key: Key, _why: RemovalCause) {
-        self.queue.remove(key);
-        self.uses.remove(&key);
     }
 }
 

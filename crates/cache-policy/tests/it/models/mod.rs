@@ -61,7 +61,7 @@ pub(crate) fn script_of(weight_max: u64, keys: Key, steps: Range<usize>) -> impl
         1 => (key(), weight()).prop_map(|(key, weight)| Step::Update(key, weight)),
         1 => key().prop_map(Step::Remove),
     ];
-    let limits = (weight_max..60, 1u64..=16).prop_map(|(weight, entries)| Limits { weight, entries });
+    let limits = (weight_max..60, 1u64..=16).prop_map(|(weight, entries)| Limits::new(weight, entries));
     (limits, prop::collection::vec(step, steps)).prop_map(|(limits, steps)| Script { limits, steps })
 }
 
@@ -148,7 +148,7 @@ impl<P: EvictionPolicy> World<P> {
 }
 
 fn cost(key: Key, weight: u64) -> EntryInfo {
-    EntryInfo { hash: hash(key), weight, now: at(0), expires_at: None }
+    EntryInfo::new(hash(key), weight, at(0), None)
 }
 
 /// Keys have low halves of their own.

@@ -3,17 +3,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use cache_core::{Limits, RemovalCause};
-use cache_policy::{Fifo, Lru, S3Fifo, Sieve};
+use cache_policy::{Lru, S3Fifo, Sieve};
 use proptest::prelude::*;
 
 use super::{Key, Model, Queue, compare, script};
 
 proptest! {
-    #[test]
-    fn fifo_evicts_in_the_order_of_arrival(script in script(6)) {
-        compare(&Fifo::new(), &mut FifoModel::default(), &script)?;
-    }
-
     #[test]
     fn lru_evicts_the_least_recently_used(script in script(6)) {
         compare(&Lru::new(), &mut LruModel::default(), &script)?;
@@ -27,21 +22,6 @@ proptest! {
     #[test]
     fn s3_fifo_is_that_of_the_paper(script in script(6)) {
         compare(&S3Fifo::new(), &mut S3FifoModel::new(script.limits), &script)?;
-    }
-}
-
-#[derive(Default)]
-struct FifoModel(Queue);
-
-impl Model for FifoModel {
-    fn settle(&mut self, key: Key, weight: u64) {
-        self.0.push(key, weight);
-    }
-    fn victims(&mut self) -> Vec<Key> {
-        self.0.first().into_iter().collect()
-    }
-    fn leave(&mut self, key: Key, _why: RemovalCause) {
-        self.0.remove(key);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use cache_store::{AnsweredFromCache, CacheOutcome, CachedStore};
+use cache_core::Status;
+use cache_store::{AnsweredFromCache, CachedStore};
 use cache_testkit::{Failure, Fault, FaultyStore, S3Server, TagFault};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
@@ -236,13 +237,11 @@ async fn the_error_says_that_the_cache_compared_the_conditions_and_by_which_vers
     let by = async |cached: &CachedStore, options: &GetOptions| {
         let error = cached.get_opts(&path(), options.clone()).await.unwrap_err();
         let source = std::error::Error::source(&error)?;
-        Some(source.downcast_ref::<AnsweredFromCache>()?.outcome())
+        Some(source.downcast_ref::<AnsweredFromCache>()?.status())
     };
     let not_modified = GetOptions::new().with_if_none_match(meta.e_tag);
     let failed = GetOptions::new().with_if_unmodified_since(Some(meta.last_modified - HOUR));
-    for (cached, outcome) in
-        [(cached(&store), CacheOutcome::Revalidated), (lasting(&store), CacheOutcome::Fresh)]
-    {
+    for (cached, outcome) in [(cached(&store), Status::Revalidated), (lasting(&store), Status::Fresh)] {
         assert_eq!(by(&cached, &not_modified).await, None, "the store answers");
         read_all(&cached).await;
         for options in [&not_modified, &failed] {

@@ -23,10 +23,9 @@ async fn cached(strength: ValidatorStrength) -> (tempfile::TempDir, CachedStore)
     let folder = tempfile::tempdir().unwrap();
     let local = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     local.put(&path(), body().into()).await.unwrap();
-    let cached = CachedStore::builder(Arc::new(local))
-        .backend(Arc::new(MapBackend::new()))
+    let cached = CachedStore::builder(Arc::new(local), Arc::new(MapBackend::new()))
         .block_size(BLOCK as u64)
-        .strength(strength)
+        .validator_strength(strength)
         .freshness(Freshness::max_age(HOUR))
         .build()
         .unwrap();

@@ -9,7 +9,7 @@ use cache_testkit::{Failure, Fault, Operation};
 use futures_util::{StreamExt as _, stream};
 use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
 
-use super::{body, builder, get, lasting, settings::Small, with_object};
+use super::{body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object};
 use crate::path;
 
 /// Requests for blocks are counted by outcome; with those for heads, they are all that the store was asked.
@@ -204,7 +204,7 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
 #[tokio::test]
 async fn blocks_that_the_backend_does_not_keep_are_counted() {
     let store = with_object(40).await;
-    let cached = builder(&store).backend(Arc::new(Small)).build().unwrap();
+    let cached = builder_over(&store, Arc::new(Small)).build().unwrap();
     get(&cached, 0..40).await.unwrap().bytes().await.unwrap();
     let refused = cached.stats().blocks_refused;
     assert_eq!((refused.too_large, refused.policy, refused.backend), (8, 0, 0));
@@ -254,4 +254,41 @@ async fn errors_of_requests_are_counted_by_kind() {
     cached.head(&Path::from("other")).await.unwrap_err();
     let exported = MetricsSource::from(&cached).snapshot().unwrap().stats.origin.errors_by_kind;
     assert_eq!(exported.of(ErrorKind::PermissionDenied), 2);
+}
+
+#[tokio::test]
+async fn read_amplification_is_what_was_fetched_for_what_was_read() {
+    let store = with_object(40).await;
+    let cached = lasting(&store);
+    assert!(cached.stats().read_amplification().abs() < f64::EPSILON);
+    // One block of 5 bytes for one byte.
+    read(&cached, 7..8).await;
+    let stats = cached.stats();
+    assert_eq!((stats.bytes_served, stats.bytes_from_origin), (1, store.body_bytes()));
+    assert!((stats.read_amplification() - 5.0).abs() < f64::EPSILON, "{stats}");
+    // The rest of that block comes from the cache, and ranges count too.
+    cached.get_ranges(&path(), &[5..7, 8..10]).await.unwrap();
+    let stats = cached.stats();
+    assert_eq!((stats.bytes_served, stats.bytes_from_origin), (5, store.body_bytes()));
+    assert!((stats.read_amplification() - 1.0).abs() < f64::EPSILON, "{stats}");
+    // A head hands out no bytes; neither does what is read past the cache add to the cached ones.
+    cached.head(&path()).await.unwrap();
+    assert_eq!(cached.stats().bytes_served, 5);
+    read_all(&cached).await;
+    assert_eq!(cached.stats().bytes_served, 45);
+}
+
+#[tokio::test]
+async fn the_table_of_figures_is_short() {
+    let store = with_object(40).await;
+    let cached = lasting(&store);
+    read_all(&cached).await;
+    read_all(&cached).await;
+    let stats = cached.stats();
+    let shown = stats.to_string();
+    assert!(shown.lines().count() <= 15 && shown.lines().all(|line| line.len() < 120), "{shown}");
+    for words in ["reads      2: 1 fresh, 1 fetched", "hit ratio  50.0 %", "80 read, 40 fetched"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    assert_eq!((stats.entries, stats.bytes), (stats.heads.entries, stats.heads.bytes));
 }

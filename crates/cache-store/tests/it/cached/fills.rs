@@ -21,7 +21,7 @@ use futures_util::{
 use object_store::{ObjectStore, ObjectStoreExt, Result};
 
 use super::{
-    HOUR, asked, body, bounded, builder, get, lasting,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting,
     odd::{Odd, with_body},
     part, read, read_all,
     slow::Slow,
@@ -329,7 +329,7 @@ async fn a_read_may_be_dropped_at_every_poll() {
         // With a backend that waits, too.
         let backend = WaitingBackend::new(MapBackend::new(), 0, n_polls);
         let cached =
-            builder(&store).backend(Arc::new(backend)).freshness(Freshness::max_age(HOUR)).build().unwrap();
+            builder_over(&store, Arc::new(backend)).freshness(Freshness::max_age(HOUR)).build().unwrap();
         let reading = {
             let cached = cached.clone();
             async move { read(&cached, 3..21).await }
@@ -379,8 +379,7 @@ async fn a_body_may_be_dropped_at_every_chunk() {
 async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, CachedStore) {
     let backend = Arc::new(Slow::default());
     backend.blocks.close();
-    let cached = builder(store)
-        .backend(Arc::<Slow>::clone(&backend))
+    let cached = builder_over(store, Arc::<Slow>::clone(&backend))
         .freshness(Freshness::max_age(HOUR))
         .max_in_flight_bytes(4 * 1024)
         .build()
@@ -445,7 +444,7 @@ async fn a_backend_that_refuses_and_fails_costs_requests_alone() {
         store.fault(Fault::body(BodyFault::Chunked(3)));
         let backend = WaitingBackend::new(MapBackend::new(), 128, seed);
         let rule = Freshness::max_age(HOUR);
-        let cached = builder(&store).backend(Arc::new(backend)).freshness(rule).build().unwrap();
+        let cached = builder_over(&store, Arc::new(backend)).freshness(rule).build().unwrap();
         let readers: Vec<_> = (0..8_usize)
             .map(|n| {
                 let cached = cached.clone();
@@ -606,8 +605,7 @@ async fn without_room_for_a_block_reads_go_on_and_nothing_is_cached() {
     let gate = Arc::new(Gate::new());
     let store = Odd::gated(&gate, 1000);
     write(&store, body(20_000)).await;
-    let cached = CachedStore::builder(Arc::new(store.clone()))
-        .backend(Arc::new(MapBackend::new()))
+    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new()))
         .block_size(4096)
         .max_in_flight_bytes(1024)
         .freshness(Freshness::max_age(HOUR))

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
+use cache_core::Status;
 use cache_core::{Backend, Freshness};
-use cache_store::{CacheOutcome, CachedStore};
+use cache_store::CachedStore;
 use cache_testkit::{Fault, MapBackend, Operation, TagFault};
 use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions, path::Path,
 };
 
 use super::{
-    HOUR, asked, body, bounded, builder, cached, get, lasting, part, read, read_all, status, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting, part, read, read_all, status,
+    with_object,
 };
 use crate::{local_disk, path, write};
 
@@ -18,7 +20,7 @@ async fn a_cold_get_is_one_request() {
     let cached = cached(&store);
     let answer = cached.get(&path()).await.unwrap();
     assert_eq!(answer.meta, store.inner().head(&path()).await.unwrap());
-    assert_eq!((answer.range.clone(), status(&answer).outcome()), (0..17, CacheOutcome::Fetched));
+    assert_eq!((answer.range.clone(), status(&answer).status()), (0..17, Status::Fetched));
     assert_eq!(answer.bytes().await.unwrap(), body(17));
     assert_eq!(asked(&store), [(None, false)]);
 }
@@ -55,7 +57,7 @@ async fn what_is_cached_costs_one_head_request() {
     let answer = get(&cached, 3..12).await.unwrap();
     let status = status(&answer);
     assert_eq!(answer.bytes().await.unwrap(), part(3..12));
-    assert_eq!((status.outcome(), status.bytes_from_cache()), (CacheOutcome::Revalidated, 9));
+    assert_eq!((status.status(), status.bytes_from_cache()), (Status::Revalidated, 9));
     assert_eq!(status.bytes_from_origin(), 0);
     assert_eq!((store.count(), store.body_bytes()), (2, 0));
     for request in store.requests() {
@@ -72,7 +74,7 @@ async fn what_is_held_and_fresh_costs_no_request() {
     assert_eq!(read_all(&cached).await, body(17));
     for (from, to) in [(0, 1), (4, 6), (16, 17), (0, 17), (5, 10)] {
         let answer = get(&cached, from as u64..to as u64).await.unwrap();
-        assert_eq!(status(&answer).outcome(), CacheOutcome::Fresh);
+        assert_eq!(status(&answer).status(), Status::Fresh);
         assert_eq!(answer.bytes().await.unwrap(), part(from..to));
     }
     assert_eq!(read(&cached, GetRange::Suffix(7)).await, part(10..17));
@@ -92,7 +94,7 @@ async fn of_what_is_partly_cached_a_new_version_comes_with_the_same_request() {
     write(&store, "new and shorter").await;
     store.reset();
     let answer = get(&cached, 6..20).await.unwrap();
-    assert_eq!((status(&answer).outcome(), answer.meta.size), (CacheOutcome::Refetched, 15));
+    assert_eq!((status(&answer).status(), answer.meta.size), (Status::Refetched, 15));
     assert_eq!(answer.bytes().await.unwrap(), "d shorter");
     assert_eq!(asked(&store), [(bounded(5..20), false)]);
 }
@@ -125,7 +127,7 @@ async fn a_head_is_one_request_without_a_body() {
     store.reset();
     // It does not help to hear that this is still current: the bytes have to come. That they do shows that it is.
     let answer = get(&cached, 6..7).await.unwrap();
-    assert_eq!(status(&answer).outcome(), CacheOutcome::Revalidated);
+    assert_eq!(status(&answer).status(), Status::Revalidated);
     assert_eq!(answer.bytes().await.unwrap(), part(6..7));
     let heads = cached.stats().heads;
     assert_eq!((heads.revalidated, heads.refetched, heads.invalidations()), (2, 0, 0));
@@ -193,7 +195,7 @@ async fn the_end_of_a_block_is_served_and_not_kept() {
     let store = with_object(17).await;
     let backend = Arc::new(MapBackend::new());
     let rule = Freshness::max_age(HOUR);
-    let cached = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).freshness(rule).build().unwrap();
+    let cached = builder_over(&store, Arc::<MapBackend>::clone(&backend)).freshness(rule).build().unwrap();
     assert_eq!(read(&cached, GetRange::Suffix(3)).await, part(14..17));
     assert_eq!(asked(&store), [(Some(GetRange::Suffix(8)), false)]);
     // The head and two blocks.
@@ -237,7 +239,7 @@ async fn two_caches_on_one_backend_do_not_serve_each_other() {
     write(&other, "quite another one").await;
     let backend = Arc::new(MapBackend::new());
     let on = |store: &cache_testkit::FaultyStore| {
-        let builder = builder(store).backend(Arc::<MapBackend>::clone(&backend));
+        let builder = builder_over(store, Arc::<MapBackend>::clone(&backend));
         builder.freshness(Freshness::max_age(HOUR)).build().unwrap()
     };
     // Both give their object the tag that they give first, if they are asked to.
@@ -259,7 +261,7 @@ async fn two_caches_of_one_identity_serve_each_other_whatever_their_blocks() {
     let backend = Arc::new(MapBackend::new());
     let identity = cache_core::Namespace::named("one store");
     let with_blocks_of = |size| {
-        let builder = builder(&store).backend(Arc::<MapBackend>::clone(&backend)).namespace(identity);
+        let builder = builder_over(&store, Arc::<MapBackend>::clone(&backend)).namespace(identity);
         builder.freshness(Freshness::max_age(HOUR)).block_size(size).build().unwrap()
     };
     let sizes = [4, 6, 8, 5, 40, 4];
@@ -282,7 +284,7 @@ async fn local_disk_is_read_like_any_store() {
     let (_folder, store) = local_disk();
     write(&store, body(100_000)).await;
     let cached = builder(&store)
-        .strength(cache_store::ValidatorStrength::Strong)
+        .validator_strength(cache_store::ValidatorStrength::Strong)
         .freshness(Freshness::max_age(HOUR))
         .block_size(1000)
         .build()
@@ -329,8 +331,7 @@ async fn it_shows_the_store_that_it_wraps_and_nothing_of_what_is_in_it() {
 async fn what_is_invalidated_is_asked_about_and_what_is_cleared_is_gone() {
     let store = with_object(17).await;
     let backend = Arc::new(MapBackend::new());
-    let cached: CachedStore = builder(&store)
-        .backend(Arc::<MapBackend>::clone(&backend))
+    let cached: CachedStore = builder_over(&store, Arc::<MapBackend>::clone(&backend))
         .freshness(Freshness::immutable())
         .build()
         .unwrap();
@@ -441,7 +442,7 @@ async fn a_backend_that_waits_is_waited_for_each_block_once() {
     for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
         let backend = Arc::new(Counting { inner: MapBackend::new(), waited_for: Default::default() });
         let cached =
-            builder(&store).backend(Arc::<Counting>::clone(&backend)).freshness(freshness).build().unwrap();
+            builder_over(&store, Arc::<Counting>::clone(&backend)).freshness(freshness).build().unwrap();
         for cached_blocks in 0..3 {
             cached.clear().await.unwrap();
             cached.head(&path()).await.unwrap();

@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, cached, get, lasting,
+    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting,
     odd::{Odd, with_body},
     part, read, read_all, with_object,
 };
@@ -182,9 +182,8 @@ async fn what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time()
         store.fault(fault);
         store.fault(Fault::last_modified(Some(date(100.0))));
         let backend = Arc::new(MapBackend::new());
-        let cached = builder(&store)
-            .backend(Arc::<MapBackend>::clone(&backend))
-            .strength(strength)
+        let cached = builder_over(&store, Arc::<MapBackend>::clone(&backend))
+            .validator_strength(strength)
             .freshness(Freshness::max_age(HOUR))
             .clock(SetClock::at(200.0))
             .build()
@@ -212,7 +211,7 @@ async fn a_timestamp_that_is_old_enough_names_the_bytes() {
     store.fault(Fault::last_modified(Some(date(100.0))));
     let clock = SetClock::at(101.0);
     let cached = builder(&store)
-        .strength(SECONDS)
+        .validator_strength(SECONDS)
         .clock(Arc::<SetClock>::clone(&clock))
         .freshness(Freshness::max_age(HOUR))
         .build()
@@ -338,8 +337,7 @@ async fn an_invalidation_drops_blocks_that_came_damaged() {
         for head_is_known in [true, false] {
             is_damaged.store(true, Ordering::Relaxed);
             slow.blocks.close();
-            let cached = builder(&store)
-                .backend(Arc::clone(&backend))
+            let cached = builder_over(&store, Arc::clone(&backend))
                 .freshness(Freshness::max_age(HOUR))
                 .build()
                 .unwrap();

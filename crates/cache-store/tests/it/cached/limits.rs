@@ -122,15 +122,17 @@ async fn one_request_at_a_time_suffices_for_every_kind_of_read() {
 async fn waiting_for_a_turn_is_not_the_stores_silence() {
     let store = with_object(50).await;
     let cached = |max_in_flight| {
-        CachedStore::builder(far(Arc::new(store.clone()), Duration::from_millis(900)))
-            .backend(Arc::new(MapBackend::new()))
-            .block_size(5)
-            .freshness(Freshness::immutable())
-            .origin_timeout(Duration::from_secs(1))
-            .queue_timeout(Duration::from_secs(60))
-            .max_in_flight(max_in_flight)
-            .build()
-            .unwrap()
+        CachedStore::builder(
+            far(Arc::new(store.clone()), Duration::from_millis(900)),
+            Arc::new(MapBackend::new()),
+        )
+        .block_size(5)
+        .freshness(Freshness::immutable())
+        .origin_timeout(Duration::from_secs(1))
+        .queue_timeout(Duration::from_secs(60))
+        .max_in_flight(max_in_flight)
+        .build()
+        .unwrap()
     };
     let cached = cached(1);
     read(&cached, 0..5).await;
@@ -188,7 +190,7 @@ async fn fifteen_thousand_reads_at_once_succeed_where_the_settings_allow_it() {
         memory.put(&numbered(n), "a".into()).await.unwrap();
     }
     let store = far(Arc::new(memory), Duration::from_secs(1));
-    let builder = || CachedStore::builder(Arc::clone(&store)).backend(Arc::new(MapBackend::new()));
+    let builder = || CachedStore::builder(Arc::clone(&store), Arc::new(MapBackend::new()));
     let n_failed = async |cached: CachedStore| {
         let read = |n| {
             let cached = cached.clone();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cache_core::Freshness;
-use cache_store::{CacheOutcome, CachedStore};
+use cache_core::Status;
+use cache_store::CachedStore;
 use cache_testkit::{Fault, FaultyStore, TagFault};
 use futures_util::TryStreamExt;
 use object_store::{
@@ -56,7 +57,7 @@ async fn changed_metadata_are_seen_though_the_tag_is_the_same() {
     store.reset();
     let after = cached.get(&path()).await.unwrap();
     assert!(after.meta.last_modified > before);
-    assert_eq!(status(&after).outcome(), CacheOutcome::Refetched);
+    assert_eq!(status(&after).status(), Status::Refetched);
     assert_eq!(cached.head(&path()).await.unwrap(), after.meta);
     assert_eq!((store.count(), store.body_bytes()), (2, 0));
 }
@@ -68,7 +69,7 @@ async fn metadata_that_did_not_change_are_a_revalidation() {
     let cached = cached(&store);
     read_all(&cached).await;
     for _ in 0..3 {
-        assert_eq!(status(&cached.get(&path()).await.unwrap()).outcome(), CacheOutcome::Revalidated);
+        assert_eq!(status(&cached.get(&path()).await.unwrap()).status(), Status::Revalidated);
     }
     let heads = cached.stats().heads;
     assert_eq!((heads.revalidated, heads.fetched, heads.refetched), (3, 1, 0));

@@ -35,7 +35,7 @@ mod writes;
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::Freshness;
+use cache_core::{Freshness, IntoBackend};
 use cache_store::{CacheStatus, CachedStore, CachedStoreBuilder};
 use cache_testkit::{FaultyStore, MapBackend, Operation, Request};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
@@ -44,7 +44,12 @@ use crate::{path, stored};
 
 /// A cache with blocks of 5 bytes, strong.
 fn builder(store: &FaultyStore) -> CachedStoreBuilder {
-    CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new())).block_size(5)
+    builder_over(store, Arc::new(MapBackend::new()))
+}
+
+/// The same, over `backend`.
+fn builder_over(store: &FaultyStore, backend: impl IntoBackend) -> CachedStoreBuilder {
+    CachedStore::builder(Arc::new(store.clone()), backend).block_size(5)
 }
 
 fn cached(store: &FaultyStore) -> CachedStore {

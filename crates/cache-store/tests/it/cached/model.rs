@@ -133,8 +133,7 @@ async fn play(setup: Setup, steps: Vec<(bool, Step)>) {
         Some(spoiled) => Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, u64::from(spoiled))),
     };
     let freshness = if setup.is_strong { Freshness::strong() } else { Freshness::max_age(HOUR) };
-    let cached = CachedStore::builder(Arc::new(store.clone()))
-        .backend(backend)
+    let cached = CachedStore::builder(Arc::new(store.clone()), backend)
         .freshness(freshness)
         .block_size(setup.block_size)
         .coalesce_gap(setup.gap)
@@ -221,8 +220,7 @@ async fn race(freshness: Freshness, block_size: u64) {
     store.fault(Fault::body(BodyFault::Chunked(33)));
     let path = Path::from("a");
     store.inner().put(&path, body(0, LEN).into()).await.unwrap();
-    let cached = CachedStore::builder(Arc::new(store.clone()))
-        .backend(Arc::new(MapBackend::new()))
+    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new()))
         .freshness(freshness)
         .block_size(block_size)
         .coalesce_gap(10)

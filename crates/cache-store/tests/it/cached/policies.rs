@@ -1,7 +1,8 @@
 use std::error::Error as _;
 
 use cache_core::Freshness;
-use cache_store::{Bypass, CacheOutcome, NotCached, OnlyIfCached};
+use cache_core::Status;
+use cache_store::{Bypass, NotCached, OnlyIfCached};
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
 
 use super::{HOUR, asked, body, builder, cached, lasting, part, read, read_all, status, with_object};
@@ -29,14 +30,14 @@ async fn a_single_read_may_have_its_own_freshness() {
         extensions.insert(Freshness::max_age(HOUR));
     };
     let answer = get_with(&strong, None, fresh).await.unwrap();
-    assert_eq!(status(&answer).outcome(), CacheOutcome::Fresh);
+    assert_eq!(status(&answer).status(), Status::Fresh);
     assert_eq!((answer.bytes().await.unwrap(), store.count()), (body(17), 0));
 
     let ask = |extensions: &mut Extensions| {
         extensions.insert(Freshness::strong());
     };
     let answer = get_with(&lasting, None, ask).await.unwrap();
-    assert_eq!(status(&answer).outcome(), CacheOutcome::Revalidated);
+    assert_eq!(status(&answer).status(), Status::Revalidated);
     assert_eq!((answer.bytes().await.unwrap(), store.count(), store.body_bytes()), (body(17), 1, 0));
 
     let wrong = |extensions: &mut Extensions| {
@@ -100,7 +101,7 @@ async fn the_store_answers_if_that_is_asked_for() {
     };
     let answer = get_with(&cached, Some((3..12).into()), bypass).await.unwrap();
     let status = status(&answer);
-    assert_eq!((status.outcome(), status.age().as_nanos()), (CacheOutcome::Bypass, 0));
+    assert_eq!((status.status(), status.age().as_nanos()), (Status::Bypass, 0));
     assert_eq!(answer.bytes().await.unwrap(), part(3..12));
     assert_eq!(asked(&store), [(Some((3..12).into()), false)]);
     assert_eq!(cached.stats().passed_through, 1);
@@ -146,7 +147,7 @@ async fn a_stale_head_is_served_and_asked_about_behind() {
     tokio::time::advance(HOUR + HOUR / 2).await;
     store.reset();
     let answer = cached.get_opts(&path(), GetOptions::new()).await.unwrap();
-    assert_eq!(status(&answer).outcome(), CacheOutcome::Stale);
+    assert_eq!(status(&answer).status(), Status::Stale);
     assert!(status(&answer).age() > HOUR);
     assert_eq!(answer.bytes().await.unwrap(), body(17));
     for _ in 0..10 {
@@ -154,7 +155,7 @@ async fn a_stale_head_is_served_and_asked_about_behind() {
     }
     assert_eq!((store.count(), store.body_bytes()), (1, 0));
     let answer = cached.get_opts(&path(), GetOptions::new()).await.unwrap();
-    assert_eq!((status(&answer).outcome(), store.count()), (CacheOutcome::Fresh, 1));
+    assert_eq!((status(&answer).status(), store.count()), (Status::Fresh, 1));
 }
 
 #[tokio::test]
@@ -166,7 +167,7 @@ async fn an_outage_is_covered_where_the_blocks_are_held() {
     read(&cached, 0..10).await;
     store.fault(Fault::error(Failure::Unavailable));
     let answer = cached.get_opts(&path(), GetOptions::new().with_range(Some(3..8))).await.unwrap();
-    assert_eq!(status(&answer).outcome(), CacheOutcome::Stale);
+    assert_eq!(status(&answer).status(), Status::Stale);
     assert_eq!(answer.bytes().await.unwrap(), part(3..8));
     let missing = cached.get_opts(&path(), GetOptions::new().with_range(Some(3..12))).await;
     assert!(matches!(missing, Err(object_store::Error::Generic { .. })));

@@ -7,7 +7,7 @@ use cache_store::CachedStore;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, TagFault, WaitingBackend};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, asked, body, bounded, builder, part, read, slow::Slow, with_object};
+use super::{HOUR, asked, body, bounded, builder, builder_over, part, read, slow::Slow, with_object};
 use crate::{path, write};
 
 /// Blocks of 5 bytes, `bytes` of readahead.
@@ -58,7 +58,7 @@ async fn what_is_read_ahead_is_kept_though_the_backend_takes_its_time() {
     let store = with_object(1003).await;
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
     let rule = Freshness::max_age(HOUR);
-    let cached = builder(&store).backend(backend).freshness(rule).readahead(100).build().unwrap();
+    let cached = builder_over(&store, backend).freshness(rule).readahead(100).build().unwrap();
     scan(&cached, 1003).await;
     assert!(store.count() <= 22, "{} requests", store.count());
     assert_eq!(store.body_bytes(), 1003, "each byte once");
@@ -209,7 +209,7 @@ async fn where_nothing_is_kept_little_is_read_in_vain() {
     for rule in [Freshness::max_age(HOUR), Freshness::strong()] {
         let store = with_object(1003).await;
         let backend = Arc::new(Slow::default());
-        let builder = builder(&store).backend(Arc::<Slow>::clone(&backend)).freshness(rule);
+        let builder = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule);
         let cached = builder.readahead(100).build().unwrap();
         cached.head(&path()).await.unwrap();
         // From now on nothing is kept.
@@ -225,7 +225,7 @@ async fn where_nothing_is_kept_little_is_read_in_vain() {
 async fn where_blocks_are_kept_again_they_are_read_ahead_again() {
     let store = with_object(3000).await;
     let backend = Arc::new(Slow::default());
-    let builder = builder(&store).backend(Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
+    let builder = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
     let cached = builder.readahead(100).build().unwrap();
     cached.head(&path()).await.unwrap();
     backend.fails.store(true, Ordering::Relaxed);

@@ -34,7 +34,7 @@ fn since(cached: &CachedStore, before: Reads) -> Vec<(&'static str, u64)> {
         ("error", now.errors - before.errors),
         ("cancelled", now.cancelled - before.cancelled),
     ];
-    assert_eq!(all.iter().map(|(_, n)| n).sum::<u64>(), now.all() - before.all());
+    assert_eq!(all.iter().map(|(_, n)| n).sum::<u64>(), now.total() - before.total());
     all.into_iter().filter(|(_, n)| *n > 0).collect()
 }
 
@@ -303,7 +303,7 @@ async fn what_is_read_ahead_of_time_is_no_read_and_counts_no_blocks() {
         assert_eq!(cached.warm([path()], 1).count().await, 1);
     }
     let stats = cached.stats();
-    assert_eq!((stats.reads.all(), stats.blocks_hit, stats.blocks_missed), (0, 0, 0));
+    assert_eq!((stats.reads.total(), stats.blocks_hit, stats.blocks_missed), (0, 0, 0));
     assert_eq!((stats.bytes_from_cache, stats.bytes_from_origin), (0, 100));
     read_all(&cached).await;
     assert_eq!((cached.stats().reads.fresh, cached.stats().blocks_hit), (1, 20));
@@ -316,8 +316,7 @@ async fn a_file_that_is_handed_on_counts_as_read() {
     let local = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     local.put(&path(), body(40).into()).await.unwrap();
     let store = FaultyStore::new(Arc::new(local));
-    let cached =
-        CachedStore::builder(Arc::new(store.clone())).backend(Arc::new(MapBackend::new())).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new())).build().unwrap();
     let mut options = GetOptions::new();
     options.extensions.insert(Bypass);
     let answer = cached.get_opts(&path(), options).await.unwrap();
@@ -341,7 +340,7 @@ async fn a_list_counts_by_the_page() {
         server.put(&format!("many/{n:04}"), "a");
     }
     let cached =
-        CachedStore::builder(Arc::new(server.client())).backend(Arc::new(MapBackend::new())).build().unwrap();
+        CachedStore::builder(Arc::new(server.client()), Arc::new(MapBackend::new())).build().unwrap();
     let n_lists = || server.count_of(Operation::List);
     assert_eq!(cached.list(None).count().await, 2500);
     assert_eq!((n_lists(), cached.stats().lists.succeeded, cached.stats().requests_in_flight), (3, 3, 0));
@@ -359,10 +358,12 @@ async fn a_list_that_waits_with_every_object_is_one_request() {
     }
     let config =
         ThrottleConfig { wait_list_per_entry: Duration::from_micros(1), ..ThrottleConfig::default() };
-    let cached = CachedStore::builder(Arc::new(ThrottledStore::new(store.clone(), config)))
-        .backend(Arc::new(MapBackend::new()))
-        .build()
-        .unwrap();
+    let cached = CachedStore::builder(
+        Arc::new(ThrottledStore::new(store.clone(), config)),
+        Arc::new(MapBackend::new()),
+    )
+    .build()
+    .unwrap();
     assert_eq!(cached.list(None).count().await, 51);
     assert_eq!(cached.stats().lists.requests(), 1);
 }
@@ -486,7 +487,7 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
         // Tasks that read a block to its end.
         tokio::time::sleep(HOUR).await;
         let stats = cached.stats();
-        assert_eq!(stats.reads.all(), n_reads, "seed {seed}: {:?}", stats.reads);
+        assert_eq!(stats.reads.total(), n_reads, "seed {seed}: {:?}", stats.reads);
         assert_eq!(stats.requests(), store.count() as u64, "seed {seed}");
         assert_eq!(stats.bytes_from_origin, store.body_bytes(), "seed {seed}");
         assert_eq!((stats.requests_in_flight, stats.heads.origin.in_flight), (0, 0), "seed {seed}");

@@ -8,7 +8,7 @@ use cache_testkit::{FaultyStore, MapBackend, WaitingBackend};
 use futures_util::StreamExt;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
-use super::{HOUR, asked, body, bounded, builder, read, with_object};
+use super::{HOUR, asked, body, bounded, builder, builder_over, read, with_object};
 use crate::{path, write};
 
 /// `version` of an object of 8 blocks.
@@ -26,12 +26,14 @@ async fn a_whole_read_fails_no_more_often_than_over_the_bare_store() {
                 let rewrite_after = u8::try_from(cached_blocks % 9).unwrap();
                 let store = FaultyStore::in_memory();
                 write(&store, version(0)).await;
-                let builder = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(*gap);
-                let cached = if waits {
-                    builder.backend(Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1))).build().unwrap()
+                let builder = if waits {
+                    let backend = WaitingBackend::new(MapBackend::new(), 0, 1);
+                    builder_over(&store, Arc::new(backend))
                 } else {
-                    builder.build().unwrap()
+                    builder(&store)
                 };
+                let builder = builder.freshness(Freshness::max_age(HOUR)).coalesce_gap(*gap);
+                let cached = builder.build().unwrap();
                 cached.head(&path()).await.unwrap();
                 for block in (0..8).filter(|block| cached_blocks >> block & 1 == 1) {
                     read(&cached, block * 5..block * 5 + 5).await;

@@ -5,30 +5,30 @@ use cache_store::{CachedStore, CachedStoreBuilder, OnlyIfCached, ValidatorStreng
 use cache_testkit::{FaultyStore, MapBackend};
 use object_store::{Attribute, Error, GetOptions, ObjectStore, PutOptions};
 
-use super::{HOUR, body, builder, part, read, read_all, with_object};
+use super::{HOUR, body, builder, builder_over, part, read, read_all, with_object};
 use crate::path;
 
 #[tokio::test]
 async fn a_setting_that_cannot_be_is_an_error() {
     let store = with_object(17).await;
-    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 10] = [
+    let settings: [fn(CachedStoreBuilder) -> CachedStoreBuilder; 8] = [
         |builder| builder.block_size(0),
         |builder| builder.max_in_flight_bytes(0),
         |builder| builder.parallel(0),
         |builder| builder.origin_timeout(Duration::ZERO),
         |builder| builder.time_to_live(Some(Duration::ZERO)),
-        |builder| builder.strength(ValidatorStrength::Timestamp(Duration::ZERO)),
+        |builder| builder.validator_strength(ValidatorStrength::Timestamp(Duration::ZERO)),
         |builder| builder.freshness(Freshness::strong().stale_while_revalidate(HOUR)),
         |builder| builder.freshness_for("a", Freshness::strong().stale_while_revalidate(HOUR)),
-        |builder| builder.backend(Arc::new(Small)).block_size(101),
-        |builder| builder.backend(Arc::new(Small)).readahead(101),
     ];
     for set in settings {
         assert_eq!(set(builder(&store)).build().unwrap_err().kind(), ErrorKind::Config);
     }
-    let without_backend = CachedStore::builder(Arc::new(store.clone())).build();
-    assert_eq!(without_backend.unwrap_err().kind(), ErrorKind::Config);
-    builder(&store).backend(Arc::new(Small)).block_size(100).readahead(100).build().unwrap();
+    let small = || builder_over(&store, Arc::new(Small));
+    for too_large in [small().block_size(101), small().readahead(101)] {
+        assert_eq!(too_large.build().unwrap_err().kind(), ErrorKind::Config);
+    }
+    builder_over(&store, Arc::new(Small)).block_size(100).readahead(100).build().unwrap();
     assert_eq!(store.count(), 0);
 }
 
@@ -91,14 +91,14 @@ impl Backend for Small {
     }
 
     fn usage(&self) -> Usage {
-        Usage { capacity_bytes: Some(100), ..Usage::default() }
+        Usage::default().with_capacity_bytes(Some(100))
     }
 }
 
 #[tokio::test]
 async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
     let store: FaultyStore = with_object(100).await;
-    let cached = builder(&store).backend(Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
+    let cached = builder_over(&store, Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
     for _ in 0..2 {
         assert_eq!(read_all(&cached).await, body(100));
         assert_eq!(super::read(&cached, 3..88).await, super::part(3..88));
@@ -110,8 +110,7 @@ async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
 async fn what_the_predicate_refuses_is_read_each_time_and_not_kept() {
     let store = FaultyStore::in_memory();
     let backend = Arc::new(MapBackend::new());
-    let cached = CachedStore::builder(Arc::new(store.clone()))
-        .backend(backend.clone())
+    let cached = CachedStore::builder(Arc::new(store.clone()), backend.clone())
         .block_size(5)
         .freshness(Freshness::max_age(HOUR))
         .cache_if(|_, attributes| attributes.get(&Attribute::CacheControl).is_none());

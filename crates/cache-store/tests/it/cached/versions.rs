@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, slow::Slow,
-    with_object,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, odd::Odd, part, read, read_all,
+    slow::Slow, with_object,
 };
 use crate::{path, write};
 
@@ -190,7 +190,7 @@ async fn a_reader_that_may_not_join_a_request_for_a_head_sends_its_own() {
     let store = with_object(17).await;
     let backend = Arc::new(Slow::default());
     let rule = Freshness::max_age(super::HOUR);
-    let cached = builder(&store).backend(Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
+    let cached = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
     backend.look_ups.close();
     let head = tokio::spawn({
         let cached = cached.clone();

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cache_core::Freshness;
-use cache_store::{CacheOutcome, WarmResult};
+use cache_core::Status;
+use cache_store::WarmResult;
 use cache_testkit::{
     BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, TagFault, WaitingBackend,
 };
 use futures_util::{FutureExt, StreamExt};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, body, builder, cached, lasting, slow::Slow};
+use super::{HOUR, body, builder, builder_over, cached, lasting, slow::Slow};
 use crate::path;
 
 /// Of 11 bytes each, so of three blocks.
@@ -24,12 +25,10 @@ async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
 }
 
 /// How each object was read: the outcome, and how many bytes came from the store.
-async fn outcomes(
-    warmed: impl futures_util::Stream<Item = WarmResult>,
-) -> BTreeMap<String, (CacheOutcome, u64)> {
+async fn outcomes(warmed: impl futures_util::Stream<Item = WarmResult>) -> BTreeMap<String, (Status, u64)> {
     let seen = |object: WarmResult| {
         let status = object.result.unwrap();
-        (object.location.to_string(), (status.outcome(), status.bytes_from_origin()))
+        (object.location.to_string(), (status.status(), status.bytes_from_origin()))
     };
     warmed.map(seen).collect().await
 }
@@ -44,7 +43,7 @@ async fn what_was_warmed_is_held() {
     let cached = lasting(&store);
     let warmed = outcomes(cached.warm(paths.clone(), 2)).await;
     assert_eq!(warmed.len(), 5);
-    assert!(warmed.values().all(|seen| *seen == (CacheOutcome::Fetched, 11)), "{warmed:?}");
+    assert!(warmed.values().all(|seen| *seen == (Status::Fetched, 11)), "{warmed:?}");
     assert_eq!((store.gets(), store.count(), store.body_bytes()), (5, 5, 55));
 
     store.reset();
@@ -52,7 +51,7 @@ async fn what_was_warmed_is_held() {
         assert_eq!(cached.get(path).await.unwrap().bytes().await.unwrap(), body(11));
     }
     let again = outcomes(cached.warm(paths, 2)).await;
-    assert!(again.values().all(|seen| *seen == (CacheOutcome::Fresh, 0)), "{again:?}");
+    assert!(again.values().all(|seen| *seen == (Status::Fresh, 0)), "{again:?}");
     assert_eq!(store.count(), 0);
 }
 
@@ -61,7 +60,7 @@ async fn what_was_warmed_is_held_though_the_backend_takes_its_time() {
     let store = FaultyStore::in_memory();
     store.inner().put(&path(), body(1000).into()).await.unwrap();
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
-    let cached = builder(&store).backend(backend).freshness(Freshness::max_age(HOUR)).build().unwrap();
+    let cached = builder_over(&store, backend).freshness(Freshness::max_age(HOUR)).build().unwrap();
     outcomes(cached.warm([path()], 1)).await;
     store.reset();
     assert_eq!(cached.get(&path()).await.unwrap().bytes().await.unwrap(), body(1000));
@@ -76,10 +75,10 @@ async fn a_backend_that_takes_nothing_is_not_waited_for_for_ever() {
     let backend = Arc::new(Slow::default());
     backend.blocks.close();
     let limit = Duration::from_secs(3);
-    let cached = builder(&store).backend(backend).origin_timeout(limit).build().unwrap();
+    let cached = builder_over(&store, backend).origin_timeout(limit).build().unwrap();
     let start = tokio::time::Instant::now();
     let warmed = outcomes(cached.warm([path()], 1)).await;
-    assert_eq!(warmed[path().as_ref()], (CacheOutcome::Fetched, 1000));
+    assert_eq!(warmed[path().as_ref()], (Status::Fetched, 1000));
     assert_eq!(start.elapsed(), limit);
 }
 
@@ -91,8 +90,8 @@ async fn under_a_strong_rule_what_is_held_is_asked_about() {
     store.reset();
     store.inner().put(&paths[1], "news".into()).await.unwrap();
     let warmed = outcomes(cached.warm(paths, 2)).await;
-    assert_eq!(warmed["models/0"], (CacheOutcome::Revalidated, 0));
-    assert_eq!(warmed["models/1"], (CacheOutcome::Refetched, 4));
+    assert_eq!(warmed["models/0"], (Status::Revalidated, 0));
+    assert_eq!(warmed["models/1"], (Status::Refetched, 4));
     // A HEAD for each, and the one that has changed.
     assert_eq!((store.count(), store.body_bytes()), (3, 4));
 }
@@ -106,7 +105,7 @@ async fn a_prefix_is_listed_once_and_what_is_too_large_is_left_out() {
     let cached = builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(11).build().unwrap();
     let warmed = outcomes(cached.warm_prefix(Some(&Path::from("models")), 4)).await;
     assert_eq!(warmed.len(), 4);
-    assert_eq!(warmed["models/large"], (CacheOutcome::Bypass, 0));
+    assert_eq!(warmed["models/large"], (Status::Bypass, 0));
     assert_eq!((listed(&store), store.gets(), store.count()), (1, 3, 4));
 
     assert_eq!(outcomes(cached.warm_prefix(None, 0)).await.len(), 5);
@@ -118,7 +117,7 @@ async fn what_cannot_be_held_is_not_read() {
     store.fault(Fault::tag(TagFault::Missing));
     let cached = lasting(&store);
     let warmed = outcomes(cached.warm(paths, 1)).await;
-    assert_eq!(warmed["models/0"], (CacheOutcome::Bypass, 0));
+    assert_eq!(warmed["models/0"], (Status::Bypass, 0));
     assert_eq!((store.count(), store.body_bytes()), (1, 0));
 }
 
@@ -168,7 +167,7 @@ async fn an_object_that_is_replaced_meanwhile_is_read_anew() {
     store.inner().put(&paths[0], body(13).into()).await.unwrap();
     store.reset();
     let warmed = outcomes(cached.warm(paths.clone(), 1)).await;
-    assert_eq!(warmed["models/0"], (CacheOutcome::Refetched, 13));
+    assert_eq!(warmed["models/0"], (Status::Refetched, 13));
     store.reset();
     assert_eq!(cached.get(&paths[0]).await.unwrap().bytes().await.unwrap(), body(13));
     assert_eq!(store.count(), 0);

@@ -425,8 +425,7 @@ async fn results_of_deletes_are_those_of_the_store() {
             }
         };
         let (bare, wrapped) = (store(), store());
-        let cached =
-            CachedStore::builder(Arc::clone(&wrapped)).backend(Arc::new(MapBackend::new())).build().unwrap();
+        let cached = CachedStore::builder(Arc::clone(&wrapped), Arc::new(MapBackend::new())).build().unwrap();
         for path in &paths[2..] {
             bare.put(path, "x".into()).await.unwrap();
             cached.put(path, "x".into()).await.unwrap();
@@ -555,8 +554,7 @@ async fn a_location_whose_deletion_was_reported_is_held_again() {
         cached.invalidate(&paths[0]).await.unwrap();
     }
     let bulk = Arc::new(Heard::default());
-    let cached = CachedStore::builder(Arc::clone(&bulk) as _)
-        .backend(Arc::new(MapBackend::new()))
+    let cached = CachedStore::builder(Arc::clone(&bulk) as _, Arc::new(MapBackend::new()))
         .freshness(Freshness::max_age(HOUR))
         .build()
         .unwrap();
@@ -580,8 +578,7 @@ async fn a_location_whose_deletion_was_reported_is_held_again() {
 #[tokio::test]
 async fn every_location_that_went_in_is_being_written() {
     let store = Arc::new(Heard::default());
-    let cached = CachedStore::builder(Arc::clone(&store) as _)
-        .backend(Arc::new(MapBackend::new()))
+    let cached = CachedStore::builder(Arc::clone(&store) as _, Arc::new(MapBackend::new()))
         .freshness(Freshness::immutable())
         .build()
         .unwrap();
@@ -602,8 +599,7 @@ async fn every_location_that_went_in_is_being_written() {
 #[tokio::test]
 async fn options_and_their_extensions_pass_as_they_are() {
     let store = Arc::new(Heard::default());
-    let cached =
-        CachedStore::builder(Arc::clone(&store) as _).backend(Arc::new(MapBackend::new())).build().unwrap();
+    let cached = CachedStore::builder(Arc::clone(&store) as _, Arc::new(MapBackend::new())).build().unwrap();
     let mut tags = TagSet::default();
     tags.push("project", "x");
     let attributes = Attributes::from_iter([(Attribute::ContentType, "text/plain")]);

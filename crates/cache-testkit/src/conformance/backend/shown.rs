@@ -114,9 +114,9 @@ fn odd_entries() -> Vec<Entry> {
         let builder = Entry::builder(&key, body).version(version).attributes(attributes).storability(keep);
         builder.namespace(Some(Namespace::named("conformance"))).build()
     };
-    let named = |e_tag: &str| Version { e_tag: Some(e_tag.into()), ..Version::default() };
+    let named = |e_tag: &str| Version::default().with_e_tag(Some(e_tag.into()));
     let dated = Some(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789));
-    let all = Version { version: Some("7".into()), last_modified: dated, ..named("\"x\"") };
+    let all = named("\"x\"").with_version(Some("7".into())).with_last_modified(dated);
     let large = Bytes::from_iter((0..LARGE).map(|n| n.to_le_bytes()[n % 3]));
     vec![
         built(Bytes::new(), all.clone(), Storability::Revalidatable),
@@ -125,7 +125,7 @@ fn odd_entries() -> Vec<Entry> {
         built(Bytes::from_static(b"weak"), named("W/\"x\""), Storability::FreshOnly),
         built(
             Bytes::from_static(b"dated"),
-            Version { last_modified: dated, ..Version::default() },
+            Version::default().with_last_modified(dated),
             Storability::Revalidatable,
         ),
         Entry::builder(&key, Bytes::from_static(b"plain")).e_tag("\"x\"").build(),

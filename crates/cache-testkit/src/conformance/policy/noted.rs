@@ -47,7 +47,7 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
     fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
         let name = match pressure {
             EvictionReason::Capacity => "`victim` under `EvictionReason::Capacity`",
-            EvictionReason::Expired => "`victim` under `EvictionReason::Expired`",
+            _ => "`victim` under `EvictionReason::Expired`",
         };
         self.calls.noted(name, || self.policy.victim(now, pressure, held))
     }

@@ -21,7 +21,7 @@ use crate::conformance::{Broken, Outcome};
 /// [`Broken`] if it is not so.
 pub fn a_shard_begins_empty(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("a_shard_begins_empty", |suite| {
-        let limits = Limits { weight: 100, entries: 10 };
+        let limits = Limits::new(100, 10);
         let mut full = suite.for_shard(&limits);
         let mut slots = Slots::default();
         for _ in 0..10 {
@@ -139,11 +139,10 @@ pub fn a_new_weight_takes_the_place_of_the_old(suite: &Suite) -> Result<Outcome,
     suite.rule("a_new_weight_takes_the_place_of_the_old", |suite| {
         walks(suite, Way { deadlines: false, ..Way::ALL }, somebody)?;
         // Up and down, again and again, of few.
-        let mut policy = suite.for_shard(&Limits { weight: 1000, entries: u64::MAX });
+        let mut policy = suite.for_shard(&Limits::new(1000, u64::MAX));
         let mut slots = Slots::default();
         for round in 0..100 {
-            let cost =
-                |weight| EntryInfo { hash: round, weight, now: Moment::from_nanos(round), expires_at: None };
+            let cost = |weight| EntryInfo::new(round, weight, Moment::from_nanos(round), None);
             let slot = slots.insert_at(&mut *policy, &cost(if round % 2 == 0 { 1 } else { 1000 }));
             slots.update_at(&mut *policy, slot, &cost(if round % 2 == 0 { 1000 } else { 1 }));
             if round % 3 == 2 {
@@ -182,7 +181,7 @@ pub fn hits_may_be_lost(suite: &Suite) -> Result<Outcome, Broken> {
 /// [`Broken`] if it is not so.
 pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("hits_come_many_at_once", |suite| {
-        let mut policy = suite.for_shard(&Limits { weight: 100, entries: 100 });
+        let mut policy = suite.for_shard(&Limits::new(100, 100));
         let mut slots = Slots::default();
         for _ in 0..3 {
             let held: Vec<Slot> = (0..20).map(|_| slots.insert(&mut *policy, None)).collect();

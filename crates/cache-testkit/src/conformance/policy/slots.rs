@@ -104,5 +104,5 @@ impl Slots {
 }
 
 fn cost(expires_at: Option<Moment>) -> EntryInfo {
-    EntryInfo { hash: 0, weight: 1, now: Moment::from_nanos(0), expires_at }
+    EntryInfo::new(0, 1, Moment::from_nanos(0), expires_at)
 }

@@ -44,7 +44,7 @@ impl Walk {
             0 => u64::MAX,
             _ => 1 + random.below(100),
         };
-        let policy = suite.for_shard(&Limits { weight: limit(), entries: limit() });
+        let policy = suite.for_shard(&Limits::new(limit(), limit()));
         Self { policy, slots: Slots::default(), now: 0, random, way, n_steps: 0, calls: suite.calls.clone() }
     }
 
@@ -134,6 +134,6 @@ impl Walk {
             if expires { Some(Moment::from_nanos(self.now + self.random.below(200))) } else { None };
         // Some keys come again, so that what remembers them is met.
         let hash = self.random.below(40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        EntryInfo { hash, weight, now: Moment::from_nanos(self.now), expires_at }
+        EntryInfo::new(hash, weight, Moment::from_nanos(self.now), expires_at)
     }
 }

@@ -472,6 +472,7 @@ fn unexpected(call: &str, when: &str, answer: &Result<Validation>, expected: &st
         Ok(Validation::Modified(entry)) => {
             format!("`Changed` with {}, under {:?} at {:?}", text(entry.body()), entry.key(), entry.e_tag())
         }
+        Ok(other) => format!("{other:?}"),
         Err(error) => format!("an error of kind `{:?}` ({})", error.kind(), chain(error)),
     };
     format!("{call}, {when}, answered {seen}; expected {expected}")
