@@ -1,13 +1,13 @@
-//! `cargo xtask peers`: ours and its peers through the same races.
+//! `cargo xtask peers`: this cache and its peers through the same races.
 
 use std::process::ExitCode;
 
 use crate::shell::{Result, build_and_run};
 
 pub(crate) const USAGE: &str = "\
-cargo xtask peers                        run races through this cache and others: a table in Markdown; fails if this
-                                         cache loses one";
+cargo xtask peers                        run races through this cache and its peers: a table in
+                                         Markdown; fails if this cache loses one";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("bench --package benches --bench peers --no-run", args)
+    build_and_run("build --profile bench --package benches --bin peers", args)
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask simulate`: traces replayed through eviction policies. The program is a target of the package
-//! `benches`, where the caches are that it compares with; here it is built and run.
+//! `cargo xtask simulate`: traces replayed through eviction policies. The program is in the package
+//! `benches`, with the peers that it compares with.
 
 use std::process::ExitCode;
 
@@ -10,5 +10,5 @@ cargo xtask simulate --trace FILE…       replay traces through policies, other
                                          charts and figures in target/simulate; see --help";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("bench --package benches --bench simulate --no-run", args)
+    build_and_run("build --profile bench --package benches --bin replay", args)
 }
