@@ -85,7 +85,8 @@ const STEPS: &[Step] = &[
         about: "each crate can be published: its package is whole, and builds",
         run: package::check,
     },
-    Step { name: "lean", about: "those tests build no bench harness and no peer", run: lean::check },
+    Step { name: "lean", about: "the tests build neither benchmarks nor peers", run: lean::check },
+    Step { name: "benches", about: "tests of the benchmarks' library", run: benches },
     Step {
         name: "examples",
         about: "every example runs, and the demo; each asserts what it prints",
@@ -119,6 +120,10 @@ fn docs() -> Result<()> {
 
 fn test() -> Result<()> {
     sh(&mut cargo("test --workspace --locked"))
+}
+
+fn benches() -> Result<()> {
+    sh(&mut cargo("test --package benches --lib --locked"))
 }
 
 fn model() -> Result<()> {

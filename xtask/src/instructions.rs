@@ -1,17 +1,19 @@
 //! `cargo xtask instructions`: how many instructions the hot loops execute, counted by valgrind.
 //!
-//! Instruction counts repeat on a busy machine, where times do not. Each loop runs twice, with n and with 2n
-//! operations; the difference is what n operations execute, without anything that is done once. Tables are hashed
-//! with random keys, so that counts differ a little from run to run: the middle one of several counts.
+//! Instruction counts repeat on a busy machine, where times do not. Each loop runs twice, with n
+//! and with 2n operations; the difference is the count of n operations without the set-up. Tables
+//! have random hash keys, so that counts differ a little from run to run: the median of several is
+//! taken.
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
-use crate::shell::{Result, cargo, command, output};
+use crate::shell::{Result, built, command, output};
 
 pub(crate) const USAGE: &str = "\
 cargo xtask instructions [--json FILE] [--runs N] [--tracing] [WORD…]
@@ -21,17 +23,20 @@ cargo xtask instructions [--json FILE] [--runs N] [--tracing] [WORD…]
     --runs N      takes the median of N runs; default: 3
     --tracing     compiles the feature `tracing` in";
 
-/// Prints a table for each loop; with `--json FILE`, also writes rows of loop, subject and `instructions_per_op`.
+/// Prints a table for each loop; with `--json FILE`, also writes rows of loop, subject and
+/// `instructions_per_op`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let options = Options::parse(args)?;
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
         println!("instructions: skipped, valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     }
-    let loops = build(options.has_tracing)?;
-    let pairs = output(&mut Command::new(&loops))?;
+    let features = if options.has_tracing { " --features tracing" } else { "" };
+    let build = "build --profile bench --package benches --bin loops --quiet --locked";
+    let mut loops = built(&format!("{build}{features}"))?;
+    let pairs = output(&mut loops)?;
     let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
-    let is_known = |word: &&String| pairs.iter().any(|(name, subject)| word == name || word == subject);
+    let is_known = |word: &&String| pairs.iter().any(|pair| *word == pair.0 || *word == pair.1);
     if let Some(word) = options.only.iter().find(|word| !is_known(word)) {
         return Err(format!("there is no loop or subject {word}; there are {}", words(&pairs)).into());
     }
@@ -39,9 +44,9 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for (name, subject) in pairs.into_iter().filter(|pair| options.wants(*pair)) {
         let mut counts = Vec::new();
         for _ in 0..options.runs {
-            counts.push(instructions(&loops, name, subject)?);
+            counts.push(instructions(loops.get_program(), name, subject)?);
         }
-        let row = Row { name: name.to_owned(), subject: subject.to_owned(), per_op: middle(counts) };
+        let row = Row { name: name.to_owned(), subject: subject.to_owned(), per_op: median(counts) };
         eprintln!("{name} {subject}: {:.1}", row.per_op);
         rows.push(row);
     }
@@ -63,7 +68,7 @@ struct Options {
     runs: usize,
     /// Whether the cache is built with its feature `tracing`.
     has_tracing: bool,
-    /// Loops and subjects; all of them if there are none.
+    /// Names of loops and subjects; empty for all.
     only: Vec<String>,
 }
 
@@ -92,19 +97,19 @@ impl Options {
     }
 }
 
-/// What one operation of a loop executes.
+/// The instructions of one operation of a loop.
 struct Row {
     name: String,
     subject: String,
     per_op: f64,
 }
 
-/// What the ratios of a loop are over, and which ones are sought. For information: nothing is asserted.
+/// The reference of a loop's ratios, and the ratios sought. For information: nothing is asserted.
 struct Limits {
     name: &'static str,
     reference: &'static str,
     sought: &'static str,
-    /// The operations that are counted.
+    /// The number of operations to count.
     ops: u64,
 }
 
@@ -118,7 +123,7 @@ const LIMITS: [Limits; 4] = [
     Limits {
         name: "facade_fresh_hit",
         reference: "quick_cache",
-        sought: "ours at most 1.4, better 1.1, over a bare look-up",
+        sought: "ours at most 1.4, better 1.1, over a plain look-up",
         ops: 64_000,
     },
     Limits {
@@ -130,40 +135,23 @@ const LIMITS: [Limits; 4] = [
     Limits {
         name: "validated_hit",
         reference: "bare",
-        sought: "ours at most 1.25, better 1.1, over the bare conditional GET",
+        sought: "ours at most 1.25, better 1.1, over the conditional GET alone",
         ops: 8_000,
     },
 ];
 
-/// Builds the loops as `cargo bench` would. Their program.
-fn build(has_tracing: bool) -> Result<PathBuf> {
-    let features = if has_tracing { " --features tracing" } else { "" };
-    let args = format!(
-        "bench --package benches --bench loops{features} --no-run --quiet --locked --message-format json"
-    );
-    let messages = output(&mut cargo(&args))?;
-    let program = messages.lines().filter(|line| line.contains(r#""name":"loops""#)).find_map(executable);
-    Ok(program.ok_or("cargo did not say where it built the loops")?.into())
-}
-
-/// The program that a message of cargo's names.
-fn executable(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once(r#""executable":""#)?;
-    Some(rest.split_once('"')?.0.replace(r"\\", r"\"))
-}
-
-/// What one operation executes.
-fn instructions(loops: &PathBuf, name: &str, subject: &str) -> Result<f64> {
+/// Counts the instructions of one operation.
+fn instructions(loops: &OsStr, name: &str, subject: &str) -> Result<f64> {
     let ops = LIMITS.iter().find(|limits| limits.name == name).map_or(OPS, |limits| limits.ops);
     let count = |ops: u64| -> Result<u64> {
         let mut valgrind = command("valgrind");
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(loops);
         valgrind.args([name, subject, &ops.to_string()]);
         let out = valgrind.output()?;
-        let said = String::from_utf8_lossy(&out.stderr);
-        match collected(&said) {
+        let report = String::from_utf8_lossy(&out.stderr);
+        match collected(&report) {
             Some(count) if out.status.success() => Ok(count),
-            _ => Err(format!("{name} {subject}: {}\n{said}", out.status).into()),
+            _ => Err(format!("{name} {subject}: {}\n{report}", out.status).into()),
         }
     };
     let (once, twice) = (count(ops)?, count(2 * ops)?);
@@ -171,12 +159,12 @@ fn instructions(loops: &PathBuf, name: &str, subject: &str) -> Result<f64> {
 }
 
 /// The number in callgrind's line `==PID== Collected : NUMBER`.
-fn collected(said: &str) -> Option<u64> {
-    let line = said.lines().find(|line| line.contains("Collected :"))?;
+fn collected(report: &str) -> Option<u64> {
+    let line = report.lines().find(|line| line.contains("Collected :"))?;
     line.split_whitespace().last()?.parse().ok()
 }
 
-fn middle(mut counts: Vec<f64>) -> f64 {
+fn median(mut counts: Vec<f64>) -> f64 {
     counts.sort_by(f64::total_cmp);
     counts[counts.len() / 2]
 }
@@ -207,7 +195,7 @@ fn json(rows: &[Row]) -> String {
     format!("[\n{}\n]\n", lines.join(",\n"))
 }
 
-/// The operations that are counted of a loop without limits.
+/// The number of operations of a loop without limits.
 const OPS: u64 = 16_000;
 const RUNS: usize = 3;
 
@@ -220,18 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn the_count_is_found_in_what_callgrind_says() {
-        let said = "==7== Events    : Ir\n==7== Collected : 5123456\n==7==\n==7== I   refs:      5,123,456\n";
-        assert_eq!(collected(said), Some(5_123_456));
+    fn the_count_is_found_in_the_report_of_callgrind() {
+        let report = "==7== Events    : Ir\n==7== Collected : 5123456\n==7==\n==7== I   refs:  5\n";
+        assert_eq!(collected(report), Some(5_123_456));
         assert_eq!(collected("==7== nothing"), None);
-    }
-
-    #[test]
-    fn the_program_is_found_in_cargos_message() {
-        let message =
-            r#"{"target":{"name":"loops"},"filenames":["x"],"executable":"/t/release/deps/loops-1"}"#;
-        assert_eq!(executable(message).as_deref(), Some("/t/release/deps/loops-1"));
-        assert_eq!(executable(r#"{"executable":null}"#), None);
     }
 
     #[test]
@@ -261,8 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_counts() {
-        assert_eq!(middle(vec![9.0, 1.0, 2.0]), 2.0);
+    fn the_median_counts() {
+        assert_eq!(median(vec![9.0, 1.0, 2.0]), 2.0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: ours and its peers through the same races.
+//! `cargo xtask peers`: this cache and its peers through the same races.
 
 use std::process::ExitCode;
 
@@ -10,5 +10,5 @@ cargo xtask peers
     loses one.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("bench --package benches --bench peers --no-run", args)
+    build_and_run("build --profile bench --package benches --bin peers", args)
 }

@@ -11,5 +11,5 @@ cargo xtask simulate --trace FILE…
     tables, charts.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    build_and_run("bench --package benches --bench simulate --no-run", args)
+    build_and_run("build --profile bench --package benches --bin replay", args)
 }

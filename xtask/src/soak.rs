@@ -10,13 +10,15 @@ cargo xtask soak --minutes M [--json FILE] [--seed N]
     the end, or if memory has grown.";
 
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let mut soak = built("bench --package benches --bench soak --no-run --locked")?;
-    // What is looked at is what the cache keeps, not what the C library's arenas do not give back. docs/reliability.md has both.
+    let mut soak = built("build --profile bench --package benches --bin soak --locked")?;
+    // The run measures the memory that the cache keeps, not that which the arenas of the C library
+    // do not return. docs/reliability.md has both.
     if env::var_os(ARENAS).is_none() {
         soak.env(ARENAS, "1");
     }
     ended(soak.args(args))
 }
 
-/// Into how many heaps glibc deals a process's memory. By default eight for each core, and none fills another's holes.
+/// The number of heaps of a process in glibc. The default is eight for each core, and none fills
+/// the holes of another.
 const ARENAS: &str = "MALLOC_ARENA_MAX";

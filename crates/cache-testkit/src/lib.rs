@@ -10,6 +10,7 @@
 //! * `S3Server`, behind the feature `s3`, is the same for S3's own protocol: a server on the loopback interface;
 //! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the plainest one;
 //! * [`MapBackend`] is the plainest backend;
+//! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -28,6 +29,7 @@ mod random;
 mod s3;
 pub mod simulation;
 mod store;
+mod zipf;
 
 #[cfg(feature = "s3")]
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
@@ -36,7 +38,9 @@ pub use crate::{
     clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
     origin::{FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest},
+    random::Random,
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
+    zipf::Zipf,
 };
 
 /// The code in the crate's README compiles and runs.

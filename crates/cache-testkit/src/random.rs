@@ -2,12 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// SplitMix64 [Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014].
+/// Numbers from a seed: SplitMix64 [Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014].
 #[derive(Debug)]
-pub(crate) struct Random(AtomicU64);
+pub struct Random(AtomicU64);
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// The sequence of `seed`.
+    pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 
@@ -16,7 +18,8 @@ impl Random {
         Self::new(Self::new(seed ^ stream.rotate_left(32)).draw())
     }
 
-    pub(crate) fn draw(&self) -> u64 {
+    /// Returns the next 64 bits.
+    pub fn draw(&self) -> u64 {
         let mut z = self.0.fetch_add(GOLDEN_GAMMA, Ordering::Relaxed).wrapping_add(GOLDEN_GAMMA);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -29,8 +32,13 @@ impl Random {
     }
 
     /// Less than `n`, which is not zero.
-    pub(crate) fn index(&self, n: usize) -> usize {
+    pub fn index(&self, n: usize) -> usize {
         usize::try_from(self.below(n as u64)).unwrap_or(0)
+    }
+
+    /// Returns a number from zero up to, but not including, one.
+    pub fn unit(&self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Whether it happens, if it happens `times` in 256.
@@ -45,3 +53,16 @@ impl Random {
 }
 
 const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_splitmix64() {
+        let random = Random::new(1_234_567);
+        // The first numbers of the reference implementation for this seed.
+        assert_eq!(random.draw(), 6_457_827_717_110_365_317);
+        assert_eq!(random.draw(), 3_203_168_211_198_807_973);
+    }
+}

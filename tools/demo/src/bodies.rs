@@ -1,7 +1,7 @@
 //! Bodies in which every byte identifies the object and its version.
 
-use bench_harness::Random;
 use bytes::Bytes;
+use cache_testkit::Random;
 
 /// The key of the object with this number.
 pub(crate) fn key(number: usize) -> String {
@@ -48,11 +48,11 @@ struct Words {
 
 fn words(number: usize, version: u64) -> Words {
     let name = (number as u64) << 32 | version & u64::from(u32::MAX);
-    let mut random = Random::new(name);
-    let base = random.bits();
+    let random = Random::new(name);
+    let base = random.draw();
     // 128 to 8191 words.
-    let doublings = usize::try_from(random.bits() % 6).unwrap_or_default();
-    let n = (128 << doublings) + random.below(128 << doublings);
+    let doublings = usize::try_from(random.draw() % 6).unwrap_or_default();
+    let n = (128 << doublings) + random.index(128 << doublings);
     Words { name, base, n }
 }
 

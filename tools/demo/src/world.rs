@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use bench_harness::{Random, Zipf};
 use cache_facade::{
     Clock, Memory, ObjectCache, ReadOptions, Stats,
     cache_core::Moment,
     object_store::{ObjectStore, ObjectStoreExt, path::Path},
 };
-use cache_testkit::TokioClock;
+use cache_testkit::{Random, TokioClock, Zipf};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -200,9 +199,9 @@ impl World {
 /// One reader of one node, until the end.
 async fn read(shared: Arc<Shared>, reader: usize) {
     let (own, node) = (reader.is_multiple_of(2), &shared.nodes[reader % 2]);
-    let mut random = Random::new(reader as u64);
+    let random = Random::new(reader as u64);
     while !shared.is_stopped.load(Ordering::Relaxed) {
-        let number = shared.popular(&mut random);
+        let number = shared.popular(&random);
         let key = bodies::key(number);
         let rule = shared.rule.rule();
         // Writes through the same node are seen under every rule.
@@ -226,9 +225,9 @@ async fn read(shared: Arc<Shared>, reader: usize) {
 
 /// The one writer, through the first node, until the end.
 async fn write(shared: Arc<Shared>) {
-    let mut random = Random::new(u64::MAX);
+    let random = Random::new(u64::MAX);
     while !shared.is_stopped.load(Ordering::Relaxed) {
-        let number = shared.popular(&mut random);
+        let number = shared.popular(&random);
         if bodies::exists(number) {
             let version = shared.ledger.begin(number);
             let (key, body) = (bodies::key(number), bodies::body(number, version));
@@ -243,8 +242,8 @@ async fn write(shared: Arc<Shared>) {
 
 impl Shared {
     /// An object's number, as popular as in Zipf's law.
-    fn popular(&self, random: &mut Random) -> usize {
-        bodies::number_of_rank(self.popularity.rank(random.unit()), self.settings.n_objects)
+    fn popular(&self, random: &Random) -> usize {
+        bodies::number_of_rank(self.popularity.sample(random), self.settings.n_objects)
     }
 }
 

@@ -1,5 +1,5 @@
-//! `cargo test --workspace` builds no bench harness and no peer that we measure ourselves against: these are
-//! `cargo bench`'s alone. `benches/Cargo.toml` says how that is done.
+//! `cargo test --workspace` builds neither the benchmarks nor a peer: only `cargo bench` does.
+//! `benches/Cargo.toml` says how that is done.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) fn check() -> Result<()> {
     }
 }
 
-/// The package that holds the benchmarks, the harness, and the peers.
+/// The package of the benchmarks, and dependencies that only it has.
 const BENCH_ONLY: [&str; 5] = ["benches", "criterion", "foyer", "foyer-memory", "quick_cache"];
 
 /// The names of the packages in cargo's JSON messages. A package's id ends in `/name#version` or `#name@version`.
