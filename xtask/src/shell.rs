@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_executable_is_found_in_cargos_messages() {
         let messages = r#"
-            {"reason":"compiler-artifact","target":{"name":"bench-harness"},"executable":null,"fresh":true}
+            {"reason":"compiler-artifact","target":{"name":"bytes"},"executable":null,"fresh":true}
             {"reason":"compiler-artifact","target":{"name":"simulate"},"executable":"C:\\x\\simulate-1","fresh":true}
             {"reason":"build-finished","success":true}"#;
         assert_eq!(executable(messages).as_deref(), Some(r"C:\x\simulate-1"));
