@@ -45,7 +45,7 @@
 //! cache.put("static/logo-7f3a.svg", "<svg/>").await?;
 //! cache.get("static/logo-7f3a.svg").await?; // Asks nobody.
 //! cache.get_with("static/logo-7f3a.svg", ReadOptions::new().freshness(Freshness::strong())).await?;
-//! assert_eq!(cache.stats().origin.unchanged, 1);
+//! assert_eq!(cache.stats().origin.not_modified, 1);
 //! # Ok(())
 //! # }
 //! ```

@@ -11,9 +11,10 @@ use opentelemetry::{
 };
 
 use crate::{
-    Attributes, CacheSnapshot, Registry, Value, Vocabulary,
-    given::{Given, News},
-    names::{Kind, Metric},
+    Attributes, CacheSnapshot, Registry, Value,
+    delta::{Delta, HistogramCursor},
+    names::{CACHE_NAME, Kind, METRICS, Metric},
+    samples,
 };
 
 impl Registry {
@@ -52,16 +53,13 @@ impl Registry {
     /// SDK takes 2,000 an instrument by default. For more than 90 names in one provider, those that
     /// are remembered among them, give it a view with a higher `cardinality_limit`.
     pub fn observe(&self, meter: &Meter) {
-        for vocabulary in self.vocabularies() {
-            Observed::begin(self.clone(), vocabulary, meter);
-        }
+        Observed::begin(self.clone(), meter);
     }
 }
 
 /// The instruments of one meter.
 struct Observed {
     registry: Registry,
-    vocabulary: &'static Vocabulary,
     histograms: Vec<(&'static str, Histogram<f64>)>,
     state: Mutex<State>,
 }
@@ -72,15 +70,15 @@ struct State {
     round: Arc<HashMap<&'static str, Vec<Observation>>>,
     /// Which instruments have been observed in it.
     seen: Vec<&'static str>,
-    given: Given,
+    cursor: HistogramCursor,
 }
 
 /// A number, and what it is told apart by.
 type Observation = (u64, Vec<KeyValue>);
 
 impl Observed {
-    fn begin(registry: Registry, vocabulary: &'static Vocabulary, meter: &Meter) {
-        let histograms = vocabulary.metrics.iter().filter_map(|metric| {
+    fn begin(registry: Registry, meter: &Meter) {
+        let histograms = METRICS.iter().filter_map(|metric| {
             let Kind::Histogram(bounds) = metric.kind else { return None };
             let bounds = bounds.iter().map(|bound| bound.as_secs_f64()).collect();
             let builder = meter.f64_histogram(metric.name).with_unit(metric.unit);
@@ -88,10 +86,10 @@ impl Observed {
         });
         let histograms = histograms.collect();
         // Each round begins with all instruments unseen.
-        let seen = vocabulary.metrics.iter().map(|metric| metric.name).collect();
+        let seen = METRICS.iter().map(|metric| metric.name).collect();
         let state = Mutex::new(State { seen, ..State::default() });
-        let observed = Arc::new(Self { registry, vocabulary, histograms, state });
-        for metric in vocabulary.metrics {
+        let observed = Arc::new(Self { registry, histograms, state });
+        for metric in METRICS {
             let observed = Arc::clone(&observed);
             match metric.kind {
                 Kind::Counter => {
@@ -131,24 +129,24 @@ impl Observed {
             let (caches, mut others) = self.registry.collect_with_others();
             state = self.state();
             // The SDK knows nothing yet of the rest.
-            others.retain(|other| state.given.has(&other.name));
-            let news = state.given.take(&self.registry, &caches, self.vocabulary);
-            let round = by_instrument(&caches, &others, self.vocabulary);
+            others.retain(|other| state.cursor.has(&other.name));
+            let deltas = state.cursor.take(&self.registry, &caches);
+            let round = by_instrument(&caches, &others);
             (state.round, state.seen) = (Arc::new(round), Vec::new());
             drop(state);
-            news.iter().for_each(|news| self.feed(news));
+            deltas.iter().for_each(|delta| self.feed(delta));
             state = self.state();
         }
         state.seen.push(name);
         Arc::clone(&state.round)
     }
 
-    fn feed(&self, news: &News) {
-        let Some((_, histogram)) = self.histograms.iter().find(|(name, _)| *name == news.metric.name) else {
+    fn feed(&self, delta: &Delta) {
+        let Some((_, histogram)) = self.histograms.iter().find(|(name, _)| *name == delta.metric.name) else {
             return;
         };
-        let attributes = key_values(self.vocabulary, &news.cache, news.attributes);
-        for (count, seconds) in &news.measurements {
+        let attributes = key_values(&delta.cache, delta.attributes);
+        for (count, seconds) in &delta.measurements {
             (0..*count).for_each(|_| histogram.record(*seconds, &attributes));
         }
     }
@@ -163,16 +161,15 @@ impl Observed {
 fn by_instrument(
     caches: &[CacheSnapshot],
     others: &[CacheSnapshot],
-    vocabulary: &Vocabulary,
 ) -> HashMap<&'static str, Vec<Observation>> {
     let mut round = HashMap::<_, Vec<_>>::new();
     let mut observe = |cache: &CacheSnapshot, counters_only: bool| {
-        for sample in (vocabulary.samples)(&cache.snapshot) {
+        for sample in samples(&cache.snapshot) {
             let Value::Number(number) = sample.value else { continue };
             if counters_only && (number == 0 || sample.metric.kind != Kind::Counter) {
                 continue;
             }
-            let attributes = key_values(vocabulary, &cache.name, sample.attributes);
+            let attributes = key_values(&cache.name, sample.attributes);
             round.entry(sample.metric.name).or_default().push((number, attributes));
         }
     };
@@ -181,8 +178,8 @@ fn by_instrument(
     round
 }
 
-fn key_values(vocabulary: &Vocabulary, cache: &Arc<str>, attributes: Attributes) -> Vec<KeyValue> {
-    let cache = KeyValue::new(vocabulary.cache_attribute, Arc::clone(cache));
+fn key_values(cache: &Arc<str>, attributes: Attributes) -> Vec<KeyValue> {
+    let cache = KeyValue::new(CACHE_NAME, Arc::clone(cache));
     let others = attributes.iter().map(|(name, value)| KeyValue::new(*name, *value));
     [cache].into_iter().chain(others).collect()
 }

@@ -6,7 +6,8 @@ use cache_core::{Bounds, Histogram};
 
 use crate::{
     Attributes, Registry, Sample, Value,
-    names::{Kind, Metric},
+    names::{CACHE_NAME_LABEL, Kind, METRICS, Metric},
+    samples,
 };
 
 /// The `Content-Type` of what [`Registry::render_prometheus`] gives.
@@ -18,17 +19,15 @@ impl Registry {
     pub fn render_prometheus(&self) -> String {
         let caches = self.collect();
         let mut text = Text { out: String::with_capacity(caches.len() * BYTES_A_CACHE) };
-        for vocabulary in self.vocabularies() {
-            let mut rows: Vec<_> = caches
-                .iter()
-                .map(|cache| Row {
-                    label: label(vocabulary.cache_label, &cache.name),
-                    samples: (vocabulary.samples)(&cache.snapshot).into_iter().peekable(),
-                })
-                .collect();
-            for metric in vocabulary.metrics {
-                text.family(metric, &mut rows);
-            }
+        let mut rows: Vec<_> = caches
+            .iter()
+            .map(|cache| Row {
+                label: label(CACHE_NAME_LABEL, &cache.name),
+                samples: samples(&cache.snapshot).peekable(),
+            })
+            .collect();
+        for metric in METRICS {
+            text.family(metric, &mut rows);
         }
         text.out
     }

@@ -8,9 +8,10 @@ use std::{
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use crate::{
-    Attributes, Registry, Value, Vocabulary,
-    given::{Given, News},
-    names::{Kind, Metric},
+    Attributes, Registry, Value,
+    delta::{Delta, HistogramCursor},
+    names::{CACHE_NAME_LABEL, Kind, METRICS, Metric},
+    samples,
 };
 
 impl Registry {
@@ -65,36 +66,31 @@ impl Registry {
 
     fn hand_on(&self, taken: &Mutex<Taken>, recorder: &dyn Recorder) {
         let caches = self.collect();
-        for (i, vocabulary) in self.vocabularies().iter().enumerate() {
-            // The recorder's code runs under no lock.
-            let (is_new, news) = {
-                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_new = taken.given.len() <= i;
-                if is_new {
-                    taken.given.push(Given::default());
-                }
-                (is_new, taken.given[i].take(self, &caches, vocabulary))
-            };
-            if is_new {
-                vocabulary.metrics.iter().for_each(|metric| describe(recorder, metric));
-            }
-            for cache in &caches {
-                let name = SharedString::from_shared(Arc::clone(&cache.name));
-                for sample in (vocabulary.samples)(&cache.snapshot) {
-                    let Value::Number(number) = sample.value else { continue };
-                    let key = key(sample.metric, vocabulary, name.clone(), sample.attributes);
-                    match sample.metric.kind {
-                        Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(number as f64),
-                        _ => recorder.register_counter(&key, &METADATA).absolute(number),
-                    }
+        // The recorder's code runs under no lock.
+        let (is_new, deltas) = {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !std::mem::replace(&mut taken.is_described, true);
+            (is_new, taken.cursor.take(self, &caches))
+        };
+        if is_new {
+            METRICS.iter().for_each(|metric| describe(recorder, metric));
+        }
+        for cache in &caches {
+            let name = SharedString::from_shared(Arc::clone(&cache.name));
+            for sample in samples(&cache.snapshot) {
+                let Value::Number(number) = sample.value else { continue };
+                let key = key(sample.metric, name.clone(), sample.attributes);
+                match sample.metric.kind {
+                    Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(number as f64),
+                    _ => recorder.register_counter(&key, &METADATA).absolute(number),
                 }
             }
-            for News { cache, metric, attributes, measurements } in news {
-                let key = key(metric, vocabulary, SharedString::from_shared(cache), attributes);
-                let histogram = recorder.register_histogram(&key, &METADATA);
-                for (count, seconds) in measurements {
-                    histogram.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
-                }
+        }
+        for Delta { cache, metric, attributes, measurements } in deltas {
+            let key = key(metric, SharedString::from_shared(cache), attributes);
+            let histogram = recorder.register_histogram(&key, &METADATA);
+            for (count, seconds) in measurements {
+                histogram.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
             }
         }
     }
@@ -114,10 +110,11 @@ impl RecorderHandle {
     }
 }
 
-/// What a recorder has got, by vocabulary.
+/// What a recorder has got.
 #[derive(Debug, Default)]
 struct Taken {
-    given: Vec<Given>,
+    is_described: bool,
+    cursor: HistogramCursor,
 }
 
 /// What each recorder has got that was there when it was asked for, by its address. The last used is at the end.
@@ -151,9 +148,9 @@ fn describe(recorder: &dyn Recorder, metric: &'static Metric) {
     }
 }
 
-fn key(metric: &Metric, vocabulary: &Vocabulary, cache: SharedString, attributes: Attributes) -> Key {
+fn key(metric: &Metric, cache: SharedString, attributes: Attributes) -> Key {
     let mut labels = Vec::with_capacity(1 + attributes.len());
-    labels.push(Label::new(vocabulary.cache_label, cache));
+    labels.push(Label::new(CACHE_NAME_LABEL, cache));
     labels.extend(attributes.iter().map(|(name, value)| Label::from_static_parts(name, value)));
     Key::from_parts(metric.prometheus_name, labels)
 }

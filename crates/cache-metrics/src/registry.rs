@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    MetricsSource, Snapshot, Vocabulary,
+    MetricsSource, Snapshot,
     caches::{Caches, Id},
-    vocabulary::VOCABULARIES,
 };
 
 /// The caches whose figures are exported. A clone is another handle to the same set.
@@ -25,11 +24,11 @@ use crate::{
 ///
 /// ```
 /// use cache_core::Stats;
-/// use cache_metrics::{Registry, Snapshot, Source};
+/// use cache_metrics::{MetricsSource, Registry, Snapshot};
 ///
 /// # let cache = std::sync::Arc::new(Stats::default());
 /// # let weak = std::sync::Arc::downgrade(&cache);
-/// # let source = Source::new(&"pages".into(), move || Some(Snapshot::from(*weak.upgrade()?)));
+/// # let source = MetricsSource::new(&"pages".into(), move || Some(Snapshot::from(*weak.upgrade()?)));
 /// let registry = Registry::new();
 /// registry.add(source); // Or `&cache`.
 /// assert_eq!(registry.collect()[0].name.as_ref(), "pages");
@@ -44,7 +43,6 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     caches: Mutex<Caches>,
-    with_micrometer: bool,
     #[cfg(feature = "metrics")]
     recorded: Mutex<crate::recorder::Recorded>,
 }
@@ -63,12 +61,6 @@ impl Registry {
     /// An empty set.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// An empty set, whose caches are exported under the names that Micrometer gives to caches as well: see
-    /// [`micrometer`](crate::micrometer).
-    pub fn with_micrometer_names() -> Self {
-        Self { inner: Arc::new(Inner { with_micrometer: true, ..Inner::default() }) }
     }
 
     /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`MetricsSource`].
@@ -96,13 +88,13 @@ impl Registry {
     /// ```
     /// use std::sync::Arc;
     /// use cache_core::Stats;
-    /// use cache_metrics::{Registry, Snapshot, Source};
+    /// use cache_metrics::{MetricsSource, Registry, Snapshot};
     ///
     /// // In the place of two caches that are called `pages`.
     /// let cache = |fresh| {
     ///     let mut stats = Stats::default();
     ///     stats.fresh = fresh;
-    ///     Source::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
+    ///     MetricsSource::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
     /// };
     /// let (old, new) = (cache(7), cache(2));
     /// let registry = Registry::new();
@@ -151,11 +143,6 @@ impl Registry {
         // Each may be the last handle of what it holds.
         drop(sources);
         (collected, others)
-    }
-
-    /// The names that the caches are exported under.
-    pub fn vocabularies(&self) -> &'static [Vocabulary] {
-        if self.inner.with_micrometer { &VOCABULARIES } else { &VOCABULARIES[..1] }
     }
 
     /// Whether `name` is, or was lately, the name of a cache.

@@ -7,7 +7,7 @@ use crate::{
     names::{
         AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS, EVICTIONS,
         INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH,
-        QUEUE_DURATION, REFUSALS, REQUESTS, RESTARTS, SIZE, VERSION, WAIT_DURATION,
+        QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -40,10 +40,10 @@ pub enum Value<'a> {
 macro_rules! outcomes_of {
     ($op:literal) => {
         [
-            &[("op", $op), ("outcome", "done")],
+            &[("op", $op), ("outcome", "succeeded")],
             &[("op", $op), ("outcome", "refused")],
             &[("op", $op), ("outcome", "failed")],
-            &[("op", $op), ("outcome", "abandoned")],
+            &[("op", $op), ("outcome", "cancelled")],
         ]
     };
 }
@@ -78,12 +78,12 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
         one(&IO, &[("source", "cache")], stats.bytes_from_cache),
         one(&IO, &[("source", "origin")], stats.bytes_from_origin),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "unchanged")], origin.unchanged),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "changed")], origin.changed),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "gone")], origin.gone),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_modified")], origin.not_modified),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "modified")], origin.modified),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_found")], origin.not_found),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "refused")], origin.refused),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.cancelled),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "cancelled")], origin.cancelled),
     ];
     let writes =
         [outcomes(outcomes_of!("put"), &origin.puts), outcomes(outcomes_of!("delete"), &origin.deletes)];
@@ -121,14 +121,14 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let left = [
         one(&EVICTIONS, &[("reason", "capacity")], stats.evictions),
         one(&EVICTIONS, &[("reason", "expired")], stats.expirations),
-        one(&REFUSALS, &[("reason", "too_large")], refused.too_large),
-        one(&REFUSALS, &[("reason", "policy")], refused.policy),
-        one(&REFUSALS, &[("reason", "backend")], refused.backend),
-        one(&REFUSALS, &[("reason", "unvalidatable")], refused.no_validator),
+        one(&REJECTIONS, &[("reason", "too_large")], refused.too_large),
+        one(&REJECTIONS, &[("reason", "policy")], refused.policy),
+        one(&REJECTIONS, &[("reason", "backend")], refused.backend),
+        one(&REJECTIONS, &[("reason", "no_validator")], refused.no_validator),
         one(&INVALIDATIONS, &[("source", "api")], invalidated.by_api),
         one(&INVALIDATIONS, &[("source", "write")], invalidated.by_write),
-        one(&INVALIDATIONS, &[("source", "changed")], invalidated.changed),
-        one(&INVALIDATIONS, &[("source", "gone")], invalidated.gone),
+        one(&INVALIDATIONS, &[("source", "modified")], invalidated.modified),
+        one(&INVALIDATIONS, &[("source", "not_found")], invalidated.not_found),
         one(&BACKEND_ERRORS, &[], stats.backend_errors),
     ];
     let by_blocks = blocks.iter().flat_map(|blocks| {
@@ -172,11 +172,11 @@ static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
 };
 
 fn outcomes<'a>(attributes: [Attributes; 4], outcomes: &Outcomes) -> [Sample<'a>; 4] {
-    let [done, refused, failed, abandoned] = attributes;
+    let [done, refused, failed, cancelled] = attributes;
     [
         one(&ORIGIN_REQUESTS, done, outcomes.succeeded),
         one(&ORIGIN_REQUESTS, refused, outcomes.refused),
         one(&ORIGIN_REQUESTS, failed, outcomes.failed),
-        one(&ORIGIN_REQUESTS, abandoned, outcomes.abandoned),
+        one(&ORIGIN_REQUESTS, cancelled, outcomes.cancelled),
     ]
 }

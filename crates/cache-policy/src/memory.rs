@@ -62,7 +62,7 @@ use crate::{
 /// panics in a change, the panic goes to the caller, and the shard counts as empty from then on: the next change
 /// drops what it held and gives it a fresh policy.
 pub struct MemoryBackend<P> {
-    shards: Box<[Locked<P>]>,
+    shards: Box<[ShardCell<P>]>,
     hasher: RandomState,
     /// Where each shard's policy comes from.
     pattern: P,
@@ -74,14 +74,14 @@ pub struct MemoryBackend<P> {
 
 /// A shard, and what is counted of it. On cache lines of its own.
 #[repr(align(64))]
-struct Locked<P> {
+struct ShardCell<P> {
     shard: RwLock<Shard<P>>,
-    tally: Tally,
+    tally: ShardCounters,
 }
 
 /// Changed under the shard's exclusive lock only, read without.
 #[derive(Default)]
-struct Tally {
+struct ShardCounters {
     entries: AtomicU64,
     bytes: AtomicU64,
     negative: AtomicU64,
@@ -129,7 +129,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             },
         );
         let locked =
-            |_| Locked { shard: RwLock::new(Shard::new(pattern.for_shard(&share))), tally: Tally::default() };
+            |_| ShardCell { shard: RwLock::new(Shard::new(pattern.for_shard(&share))), tally: ShardCounters::default() };
         Self {
             shards: (0..n_shards).map(locked).collect(),
             hasher: RandomState::default(),
@@ -143,11 +143,11 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// Puts the entry in. Where others have yet to leave for it, that remains to be done.
     fn put(&self, newcomer: Entry) -> Put<'_, P> {
         let (home, hash) = self.home(newcomer.key_bytes());
-        let cost = cost_of(&newcomer, hash);
+        let cost = info_of(&newcomer, hash);
         let now = cost.now;
         if cost.weight > self.limits.weight {
             let is_copy = !newcomer.is_negative();
-            self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
+            self.remove_key(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
             return Put::Done(Admission::Rejected(Rejection::TooLarge));
         }
         if self.is_large(cost.weight) {
@@ -169,7 +169,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             self.apply(home, change);
             // Whoever takes the total over a limit finds it there.
             let crowding = self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
-            (replaced, left.map(|left| home.tally.left(left)), crowding)
+            (replaced, left.map(|left| home.tally.count_removal(left)), crowding)
         };
         drop(replaced);
         match (left, crowding) {
@@ -199,7 +199,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
     /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
     /// and nothing is brought back that was removed meanwhile.
-    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
+    fn put_large<'a>(&'a self, home: &'a ShardCell<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
         let (replaced, left, is_refused) = {
             let mut shard = self.write(home);
             let arrival = Change::insert(&newcomer);
@@ -222,12 +222,12 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 for (victim, _) in left.extract_if(.., |(_, why)| *why == RemovalCause::Evicted) {
                     change = change.plus(&victim);
                     let (_, hash) = self.home(victim.key_bytes());
-                    let cost = cost_of(&victim, hash);
+                    let cost = info_of(&victim, hash);
                     shard.restore(victim, &cost);
                 }
             }
             self.apply(home, change);
-            let left: Vec<_> = left.into_iter().map(|left| home.tally.left(left)).collect();
+            let left: Vec<_> = left.into_iter().map(|left| home.tally.count_removal(left)).collect();
             (replaced, left, is_refused)
         };
         drop((replaced, left));
@@ -249,7 +249,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Where somebody must leave; `None` within the limits.
-    fn shard_to_shrink<'a>(&'a self, home: &'a Locked<P>) -> Option<&'a Locked<P>> {
+    fn shard_to_shrink<'a>(&'a self, home: &'a ShardCell<P>) -> Option<&'a ShardCell<P>> {
         let limit = self.limit_passed(Change::default())?;
         if self.is_to_shrink(home, limit, Change::default()) {
             return Some(home);
@@ -263,7 +263,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
 
     /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer. That is, about
     /// its share: with exactly its share as the mark, every other newcomer would look through all the shards.
-    fn is_to_shrink(&self, home: &Locked<P>, limit: Limit, change: Change) -> bool {
+    fn is_to_shrink(&self, home: &ShardCell<P>, limit: Limit, change: Change) -> bool {
         // A newcomer that is alone in its shard may need the room of all: it is not to leave for being large.
         let is_alone = after(&home.tally.entries, change.entries) <= 1;
         let (load, share) = match limit {
@@ -274,7 +274,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Whether there was one. `why` is counted in any case.
-    fn take_out(&self, key: &[u8], why: impl Fn(&Tally) -> Option<&AtomicU64>) -> bool {
+    fn remove_key(&self, key: &[u8], why: impl Fn(&ShardCounters) -> Option<&AtomicU64>) -> bool {
         let (home, hash) = self.home(key);
         let left = {
             let mut shard = self.write(home);
@@ -290,16 +290,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         left.is_some()
     }
 
-    fn expire_one(&self, locked: &Locked<P>, now: Moment) -> Option<Entry> {
+    fn expire_one(&self, locked: &ShardCell<P>, now: Moment) -> Option<Entry> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
         self.apply(locked, Change::default().minus(&left));
-        Some(locked.tally.left((left, RemovalCause::Expired)).0)
+        Some(locked.tally.count_removal((left, RemovalCause::Expired)).0)
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
     #[inline]
-    fn home(&self, key: &[u8]) -> (&Locked<P>, u64) {
+    fn home(&self, key: &[u8]) -> (&ShardCell<P>, u64) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         let hash = hasher.finish();
@@ -309,7 +309,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// The exclusive lock. A shard in which a policy panicked is emptied first.
-    fn write<'a>(&self, locked: &'a Locked<P>) -> RwLockWriteGuard<'a, Shard<P>> {
+    fn write<'a>(&self, locked: &'a ShardCell<P>) -> RwLockWriteGuard<'a, Shard<P>> {
         loop {
             let held = match locked.shard.write() {
                 Ok(shard) => return shard,
@@ -328,7 +328,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
-    fn swap(&self, locked: &Locked<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
+    fn swap(&self, locked: &ShardCell<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
         let held = mem::replace(shard, fresh);
         self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
@@ -337,7 +337,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Counts `change`, in the shard `locked` and in the total. Under the shard's exclusive lock.
-    fn apply(&self, locked: &Locked<P>, change: Change) {
+    fn apply(&self, locked: &ShardCell<P>, change: Change) {
         for (held, total, by) in [
             (&locked.tally.entries, &self.total.entries, change.entries),
             (&locked.tally.bytes, &self.total.bytes, change.bytes),
@@ -394,7 +394,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
-        Ok(self.take_out(key.as_bytes(), |_| None))
+        Ok(self.remove_key(key.as_bytes(), |_| None))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -405,7 +405,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         // At once, so that nothing inserted before is shown, or counted, from here on.
         let held: Vec<_> = self.shards.iter().map(take).collect();
         for mut shard in held {
-            while shard.shed(STEP) {
+            while shard.drop_some(STEP) {
                 let_others_run().await;
             }
         }
@@ -424,7 +424,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     fn usage(&self) -> Usage {
-        let sum = |counter: fn(&Tally) -> &AtomicU64| {
+        let sum = |counter: fn(&ShardCounters) -> &AtomicU64| {
             self.shards.iter().map(|locked| counter(&locked.tally).load(Ordering::Relaxed)).sum()
         };
         Usage::new(self.total.entries.load(Ordering::Relaxed), self.total.bytes.load(Ordering::Relaxed))
@@ -451,7 +451,7 @@ enum Put<'a, P: EvictionPolicy> {
 /// room, the newcomer leaves.
 struct Room<'a, P: EvictionPolicy> {
     backend: &'a MemoryBackend<P>,
-    home: &'a Locked<P>,
+    home: &'a ShardCell<P>,
     newcomer: Entry,
     cost: EntryInfo,
     /// The policy was asked about it, and is not asked again.
@@ -463,7 +463,7 @@ struct Room<'a, P: EvictionPolicy> {
 impl<'a, P: EvictionPolicy> Room<'a, P> {
     fn new(
         backend: &'a MemoryBackend<P>,
-        home: &'a Locked<P>,
+        home: &'a ShardCell<P>,
         newcomer: Entry,
         cost: EntryInfo,
         is_admitted: bool,
@@ -502,14 +502,14 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         false
     }
 
-    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, RemovalCause)> {
+    fn evict_one(&self, full: &ShardCell<P>) -> Option<(Entry, RemovalCause)> {
         let mut shard = self.backend.write(full);
         let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
             Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
             newcomer => shard.evict(self.cost.now, newcomer),
         }?;
         self.backend.apply(full, Change::default().minus(&left.0));
-        Some(full.tally.left(left))
+        Some(full.tally.count_removal(left))
     }
 }
 
@@ -545,7 +545,7 @@ impl<P: EvictionPolicy> Drop for Room<'_, P> {
 }
 
 /// What a policy is told of an entry whose key has this hash.
-fn cost_of(entry: &Entry, hash: u64) -> EntryInfo {
+fn info_of(entry: &Entry, hash: u64) -> EntryInfo {
     let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
     EntryInfo::new(hash, entry.weight(), now, entry.expires_at())
 }
@@ -567,7 +567,7 @@ enum Limit {
     Entries,
 }
 
-impl Tally {
+impl ShardCounters {
     fn load(&self, limit: Limit) -> u64 {
         match limit {
             Limit::Bytes => self.bytes.load(Ordering::Relaxed),
@@ -575,7 +575,7 @@ impl Tally {
         }
     }
 
-    fn left(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
+    fn count_removal(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
         self.count(&victim.0, victim.1);
         victim
     }

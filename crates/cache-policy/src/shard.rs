@@ -12,12 +12,12 @@ use crate::{by_slot::reach, index::Index};
 pub(crate) struct Shard<P> {
     policy: P,
     index: Index,
-    places: Places,
+    places: SlotSlab,
 }
 
 /// Entries by slot.
 #[derive(Default)]
-struct Places {
+struct SlotSlab {
     entries: Vec<Option<Entry>>,
     /// Of a slot in use, the hash of its key; of a free one, the slot that was freed before it.
     hashes: Vec<u32>,
@@ -27,7 +27,7 @@ struct Places {
 
 impl<P: EvictionPolicy> Shard<P> {
     pub(crate) fn new(policy: P) -> Self {
-        Self { policy, index: Index::default(), places: Places::default() }
+        Self { policy, index: Index::default(), places: SlotSlab::default() }
     }
 
     /// Returns the entry, and counts one use of it.
@@ -72,7 +72,7 @@ impl<P: EvictionPolicy> Shard<P> {
     }
 
     /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
-    pub(crate) fn shed(&mut self, n: usize) -> bool {
+    pub(crate) fn drop_some(&mut self, n: usize) -> bool {
         let kept = self.places.entries.len().saturating_sub(n);
         self.places.entries.truncate(kept);
         kept > 0
@@ -161,7 +161,7 @@ impl<P: EvictionPolicy> Shard<P> {
     }
 }
 
-impl Places {
+impl SlotSlab {
     fn entry(&self, slot: Slot) -> Option<&Entry> {
         self.entries.get(slot.index())?.as_ref()
     }
@@ -201,7 +201,7 @@ impl Places {
     }
 }
 
-impl Deadlines for Places {
+impl Deadlines for SlotSlab {
     fn expires_at(&self, slot: Slot) -> Option<Moment> {
         self.entry(slot)?.expires_at()
     }

@@ -42,8 +42,8 @@ fn figures(secs: f64, n: u64) -> Figures {
         (stats.entries, stats.bytes, stats.capacity_bytes) = (612 + more, 7 << 20, Some(8 << 20));
         stats.evictions = 5 * n;
         stats.bytes_from_cache = seen.bytes_of_hits;
-        (stats.origin.unchanged, stats.origin.changed) = (9 * n + more, 11 * n + 2 * more);
-        (stats.origin.gone, stats.origin.failed) = (n + more, 3 * n + more);
+        (stats.origin.not_modified, stats.origin.modified) = (9 * n + more, 11 * n + 2 * more);
+        (stats.origin.not_found, stats.origin.failed) = (n + more, 3 * n + more);
         stats.origin.puts.succeeded = more;
         stats.bytes_from_origin = (11 * n + 2 * more) * 10_000;
         NodeFigures { seen, stats }

@@ -180,9 +180,9 @@ impl View<'_> {
         let now = self.film.now();
         let inner = panel("store", "", area, buffer);
         let asked = now.origin;
-        let unchanged: u64 = now.nodes.iter().map(|node| node.stats.origin.unchanged).sum();
+        let not_modified: u64 = now.nodes.iter().map(|node| node.stats.origin.not_modified).sum();
         let lines = [
-            pair("GET", &units::count(asked.gets), "not modified", &units::count(unchanged)),
+            pair("GET", &units::count(asked.gets), "not modified", &units::count(not_modified)),
             pair("PUT", &units::count(asked.puts), "failed", &units::count(asked.failed)),
             pair("sent", &units::bytes(asked.bytes), "", ""),
         ];

@@ -440,14 +440,14 @@ async fn publish<V: ?Sized>(
         Ok(Validation::NotModified | Validation::NotFound) => {
             // The store reported that the object is gone: its copy must not be served again.
             // mutant: drops_not_found
-            let dropped = forget(shared, key, Count::InvalidatedGone).await;
+            let dropped = forget(shared, key, Count::InvalidatedNotFound).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         Err(error) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
-                forget(shared, key, Count::InvalidatedGone).await;
+                forget(shared, key, Count::InvalidatedNotFound).await;
             }
             return Landed::Failed(error.with_key(key));
         }
@@ -456,11 +456,11 @@ async fn publish<V: ?Sized>(
     // mutant: stores_unfenced
     if fenced || entry.storability() == Storability::NoStore {
         if entry.storability() == Storability::NoStore {
-            shared.count(Count::Unvalidatable);
+            shared.count(Count::NoValidator);
         }
         // The response shows another version, so the older entry goes even if nothing replaces it.
         // mutant: drops_replaced
-        forget(shared, key, Count::InvalidatedChanged).await;
+        forget(shared, key, Count::InvalidatedModified).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         // The sweep may have dropped and counted it since it was looked up.
@@ -473,7 +473,7 @@ async fn publish<V: ?Sized>(
         // mutant: insert_keeps_epoch
         shared.keep(key, entry.clone()).await;
         if replaced {
-            shared.count(Count::InvalidatedChanged);
+            shared.count(Count::InvalidatedModified);
         } else if question.void {
             shared.count(Count::InvalidatedByApi);
         }

@@ -155,9 +155,9 @@ impl<V: ?Sized> Shared<V> {
     /// A body of so many bytes is not kept: the backend has said why, or failed.
     pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
-            Some(Rejection::TooLarge) => Count::RefusedTooLarge,
-            Some(Rejection::Policy) => Count::RefusedByPolicy,
-            Some(Rejection::Unavailable) | None => Count::RefusedByBackend,
+            Some(Rejection::TooLarge) => Count::RejectedTooLarge,
+            Some(Rejection::Policy) => Count::RejectedByPolicy,
+            Some(Rejection::Unavailable) | None => Count::RejectedByBackend,
         });
         let (now, _) = self.clock.coarse_bounds();
         self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);

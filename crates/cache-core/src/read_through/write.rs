@@ -133,7 +133,7 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, k
 /// Drops what another answer has shown to be gone, or not to be served.
 pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
     run(shared, key, |mut write, _| async move {
-        write.drop_held(Count::InvalidatedGone).await;
+        write.drop_held(Count::InvalidatedNotFound).await;
         Ok(())
     })
     .await?;
@@ -348,7 +348,7 @@ impl<V: ?Sized> Write<V> {
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
         if entry.storability() == Storability::NoStore {
-            self.shared.count(Count::Unvalidatable);
+            self.shared.count(Count::NoValidator);
             return;
         }
         if entry.key() != self.tracked.key.as_str() {

@@ -39,30 +39,30 @@ pub(crate) enum Count {
     Coalesced,
     InvalidatedByApi,
     InvalidatedByWrite,
-    InvalidatedChanged,
-    InvalidatedGone,
+    InvalidatedModified,
+    InvalidatedNotFound,
     Expirations,
-    RefusedTooLarge,
-    RefusedByPolicy,
-    RefusedByBackend,
-    Unvalidatable,
+    RejectedTooLarge,
+    RejectedByPolicy,
+    RejectedByBackend,
+    NoValidator,
     BackendErrors,
     BytesFromOrigin,
     OriginSent,
-    OriginUnchanged,
-    OriginChanged,
-    OriginGone,
+    OriginNotModified,
+    OriginModified,
+    OriginNotFound,
     OriginRefused,
     OriginFailed,
-    OriginAbandoned,
-    PutDone,
+    OriginCancelled,
+    PutSucceeded,
     PutRefused,
     PutFailed,
-    PutAbandoned,
-    DeleteDone,
+    PutCancelled,
+    DeleteSucceeded,
     DeleteRefused,
     DeleteFailed,
-    DeleteAbandoned,
+    DeleteCancelled,
 }
 
 /// What the origin is asked to do.
@@ -93,7 +93,7 @@ impl Default for Stripe {
     }
 }
 
-const COUNTS: usize = Count::DeleteAbandoned as usize + 1;
+const COUNTS: usize = Count::DeleteCancelled as usize + 1;
 const STRIPES: usize = 8;
 const OPS: usize = Op::Delete as usize + 1;
 
@@ -149,23 +149,23 @@ impl Counters {
         };
         let times = |op: Op| self.origin_times[op as usize].snapshot();
         let mut origin = OriginStats {
-            unchanged: sum(Count::OriginUnchanged),
-            changed: sum(Count::OriginChanged),
-            gone: sum(Count::OriginGone),
+            not_modified: sum(Count::OriginNotModified),
+            modified: sum(Count::OriginModified),
+            not_found: sum(Count::OriginNotFound),
             refused: sum(Count::OriginRefused),
             failed: sum(Count::OriginFailed),
-            cancelled: sum(Count::OriginAbandoned),
+            cancelled: sum(Count::OriginCancelled),
             puts: Outcomes {
-                succeeded: sum(Count::PutDone),
+                succeeded: sum(Count::PutSucceeded),
                 refused: sum(Count::PutRefused),
                 failed: sum(Count::PutFailed),
-                abandoned: sum(Count::PutAbandoned),
+                cancelled: sum(Count::PutCancelled),
             },
             deletes: Outcomes {
-                succeeded: sum(Count::DeleteDone),
+                succeeded: sum(Count::DeleteSucceeded),
                 refused: sum(Count::DeleteRefused),
                 failed: sum(Count::DeleteFailed),
-                abandoned: sum(Count::DeleteAbandoned),
+                cancelled: sum(Count::DeleteCancelled),
             },
             errors_by_kind: self.origin_errors.snapshot(),
             in_flight: 0,
@@ -188,16 +188,16 @@ impl Counters {
             invalidated: Invalidated {
                 by_api: sum(Count::InvalidatedByApi),
                 by_write: sum(Count::InvalidatedByWrite),
-                changed: sum(Count::InvalidatedChanged),
-                gone: sum(Count::InvalidatedGone),
+                modified: sum(Count::InvalidatedModified),
+                not_found: sum(Count::InvalidatedNotFound),
             },
             evictions: usage.evicted,
             expirations: usage.expired + sum(Count::Expirations),
             rejected: Rejected {
-                too_large: sum(Count::RefusedTooLarge),
-                policy: sum(Count::RefusedByPolicy),
-                backend: sum(Count::RefusedByBackend),
-                no_validator: sum(Count::Unvalidatable),
+                too_large: sum(Count::RejectedTooLarge),
+                policy: sum(Count::RejectedByPolicy),
+                backend: sum(Count::RejectedByBackend),
+                no_validator: sum(Count::NoValidator),
             },
             backend_errors: sum(Count::BackendErrors),
             // The two were read one after the other.
@@ -272,7 +272,7 @@ mod tests {
     fn what_was_sent_and_has_not_ended_is_in_flight() {
         let counters = Counters::default();
         counters.add(Count::OriginSent, 3);
-        counters.add(Count::OriginGone, 1);
+        counters.add(Count::OriginNotFound, 1);
         counters.add(Count::PutFailed, 1);
         assert_eq!(counters.snapshot(&Usage::default(), 0).origin.in_flight, 1);
     }

@@ -95,9 +95,9 @@ pub struct Invalidated {
     /// The object was written or deleted through this cache.
     pub by_write: u64,
     /// The origin had another version, or could not be held to the one that it gave.
-    pub changed: u64,
+    pub modified: u64,
     /// The origin had no such object, or refused it.
-    pub gone: u64,
+    pub not_found: u64,
 }
 
 /// Bodies served or written but not kept, by reason.
@@ -119,11 +119,11 @@ pub struct Rejected {
 #[non_exhaustive]
 pub struct OriginStats {
     /// Reads answered "not modified": no body came.
-    pub unchanged: u64,
+    pub not_modified: u64,
     /// Reads answered with a body.
-    pub changed: u64,
+    pub modified: u64,
     /// Reads answered "no such object".
-    pub gone: u64,
+    pub not_found: u64,
     /// Reads answered with a refusal or another error that is an answer.
     pub refused: u64,
     /// Reads that the origin failed to answer.
@@ -158,7 +158,7 @@ pub struct Outcomes {
     /// The origin failed to answer. Whether a write took effect is open.
     pub failed: u64,
     /// The caller gave them up before they were answered. Whether a write took effect is open.
-    pub abandoned: u64,
+    pub cancelled: u64,
 }
 
 impl Stats {
@@ -233,8 +233,8 @@ impl Stats {
 
     /// Copies dropped because the object changed, was gone, or was invalidated or written here.
     pub fn invalidations(&self) -> u64 {
-        let Invalidated { by_api, by_write, changed, gone } = self.invalidated;
-        by_api + by_write + changed + gone
+        let Invalidated { by_api, by_write, modified, not_found } = self.invalidated;
+        by_api + by_write + modified + not_found
     }
 
     /// Bodies served or written but not kept.
@@ -247,7 +247,7 @@ impl Stats {
 impl OriginStats {
     /// Requests that asked for an object.
     pub fn reads(&self) -> u64 {
-        self.unchanged + self.changed + self.gone + self.refused + self.failed + self.cancelled
+        self.not_modified + self.modified + self.not_found + self.refused + self.failed + self.cancelled
     }
 
     /// All requests that have ended.
@@ -259,7 +259,7 @@ impl OriginStats {
 impl Outcomes {
     /// All of them that have ended.
     pub fn requests(&self) -> u64 {
-        self.succeeded + self.refused + self.failed + self.abandoned
+        self.succeeded + self.refused + self.failed + self.cancelled
     }
 }
 
@@ -279,8 +279,8 @@ impl Stats {
             invalidated: Invalidated {
                 by_api: combine(self.invalidated.by_api, other.invalidated.by_api),
                 by_write: combine(self.invalidated.by_write, other.invalidated.by_write),
-                changed: combine(self.invalidated.changed, other.invalidated.changed),
-                gone: combine(self.invalidated.gone, other.invalidated.gone),
+                modified: combine(self.invalidated.modified, other.invalidated.modified),
+                not_found: combine(self.invalidated.not_found, other.invalidated.not_found),
             },
             evictions: combine(self.evictions, other.evictions),
             expirations: combine(self.expirations, other.expirations),
@@ -298,9 +298,9 @@ impl Stats {
             wait_times: self.wait_times.zip(other.wait_times, combine),
             queue_times: self.queue_times.zip(other.queue_times, combine),
             origin: OriginStats {
-                unchanged: combine(self.origin.unchanged, other.origin.unchanged),
-                changed: combine(self.origin.changed, other.origin.changed),
-                gone: combine(self.origin.gone, other.origin.gone),
+                not_modified: combine(self.origin.not_modified, other.origin.not_modified),
+                modified: combine(self.origin.modified, other.origin.modified),
+                not_found: combine(self.origin.not_found, other.origin.not_found),
                 refused: combine(self.origin.refused, other.origin.refused),
                 failed: combine(self.origin.failed, other.origin.failed),
                 cancelled: combine(self.origin.cancelled, other.origin.cancelled),
@@ -348,7 +348,7 @@ impl Outcomes {
             succeeded: combine(self.succeeded, other.succeeded),
             refused: combine(self.refused, other.refused),
             failed: combine(self.failed, other.failed),
-            abandoned: combine(self.abandoned, other.abandoned),
+            cancelled: combine(self.cancelled, other.cancelled),
         }
     }
 

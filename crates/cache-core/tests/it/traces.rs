@@ -138,13 +138,13 @@ async fn each_request_is_a_span_with_its_outcome() {
     assert_eq!(
         said,
         [
-            ("read", "changed"),
-            ("read", "unchanged"),
-            ("read", "gone"),
+            ("read", "modified"),
+            ("read", "not_modified"),
+            ("read", "not_found"),
             ("read", "failed"),
-            ("put", "done"),
+            ("put", "succeeded"),
             ("put", "refused"),
-            ("delete", "done"),
+            ("delete", "succeeded"),
         ]
     );
     assert_eq!(requests.len(), rig.origin.count());
@@ -300,7 +300,7 @@ async fn a_request_that_is_given_up_says_so() {
     rig.settle().await;
     put.abort();
     rig.settle().await;
-    assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "abandoned")]);
+    assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "cancelled")]);
 }
 
 /// At the moment when the request is counted, and was not polled yet.

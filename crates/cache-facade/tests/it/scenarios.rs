@@ -782,7 +782,7 @@ async fn stale_while_revalidate_asks_behind(w: &World) {
     w.write(&key, "newer").await;
     w.advance(10);
     got(&node.get(&key).await, "body", Status::Stale);
-    until(|| node.stats().origin.changed == 1).await;
+    until(|| node.stats().origin.modified == 1).await;
     at_rest(&node).await;
     w.cost(&[Get], 5);
     got(&node.get(&key).await, "newer", Status::Fresh);

@@ -196,7 +196,7 @@ async fn an_origin_of_ones_own_is_asked() {
     let cache = ObjectCache::builder_with_origin(Arc::new(Nowhere)).build().unwrap();
     failed(cache.get("a").await, ErrorKind::NotFound);
     failed(cache.put("a", "body").await, ErrorKind::Unsupported);
-    assert_eq!((cache.stats().origin.gone, cache.stats().origin.puts.requests()), (1, 1));
+    assert_eq!((cache.stats().origin.not_found, cache.stats().origin.puts.requests()), (1, 1));
 }
 
 #[test]

@@ -178,7 +178,7 @@ async fn whatever_a_name_has_the_text_is_valid() {
     for name in names {
         caches.push(cache(name, 1).await);
     }
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     caches.iter().for_each(|cache| registry.add(cache));
     let blocks =
         CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build().unwrap();

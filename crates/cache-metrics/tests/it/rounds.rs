@@ -162,7 +162,7 @@ async fn deltas_of_a_cache_that_is_built_anew_are_its_own() {
 /// A counter that is left out of one collection is a new one in the next.
 #[tokio::test]
 async fn deltas_of_a_cache_that_was_gone_for_some_collections_are_its_own() {
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     let deltas = Deltas::of(&registry);
     for hits in [100, 7, 5] {
         let cache = cache(hits).await;
@@ -260,7 +260,7 @@ impl MetricReader for Reader {
 #[tokio::test]
 async fn a_recorder_that_is_in_use_is_told_from_many_others() {
     let cache = cache(2).await;
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     registry.add(&cache);
     let record = |recorder: &_| metrics::with_local_recorder(recorder, || registry.record());
     let (used, others): (_, Vec<_>) = (Box::new(recorder()), (0..20).map(|_| Box::new(recorder())).collect());

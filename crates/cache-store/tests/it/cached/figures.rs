@@ -37,7 +37,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
     store.wait_until_held(1).await;
     assert_eq!(cached.stats().requests_in_flight, 1);
     reader.abort();
-    while requests().abandoned == 0 {
+    while requests().cancelled == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(cached.stats().requests_in_flight, 0);
@@ -178,7 +178,7 @@ async fn writes_that_are_given_up_are_abandoned() {
     while cached.stats().requests_in_flight > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!((cached.stats().puts.abandoned, cached.stats().deletes.abandoned), (1, 1));
+    assert_eq!((cached.stats().puts.cancelled, cached.stats().deletes.cancelled), (1, 1));
     store.heal();
 }
 
@@ -197,7 +197,7 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
     }
     drop(deleted);
     let deletes = cached.stats().deletes;
-    assert_eq!((deletes.abandoned, deletes.requests()), (1, 1));
+    assert_eq!((deletes.cancelled, deletes.requests()), (1, 1));
     store.heal();
 }
 

@@ -78,7 +78,7 @@ async fn requests_for_heads_and_for_blocks_are_spans() {
     };
     assert_eq!(of("op"), ["read", "blocks", "blocks", "put", "delete", "list"]);
     assert_eq!(of("op").len(), store.count());
-    assert_eq!(of("outcome"), ["changed", "done", "failed", "refused", "refused", "done"]);
+    assert_eq!(of("outcome"), ["modified", "succeeded", "failed", "refused", "refused", "succeeded"]);
     assert_eq!(of("bytes"), ["5", "10", "0", "0", "0", "0"], "of bodies");
     assert_eq!(of("cache.name"), ["tables"; 6]);
     assert_eq!(of("key")[..5], [path().as_ref(); 5]);

@@ -5,19 +5,20 @@ use std::{collections::HashMap, iter, sync::Arc};
 use cache_core::{Bounds, Bucket, Histogram};
 
 use crate::{
-    Attributes, CacheSnapshot, Registry, Sample, Value, Vocabulary,
+    Attributes, CacheSnapshot, Registry, Sample, Value,
     names::{Kind, Metric},
+    samples,
 };
 
 /// What one taker has got of each histogram, by the name of the cache. Whoever has the name next goes on with its totals,
 /// so what was given under it is remembered as long as the registry does.
 #[derive(Debug, Default)]
-pub(crate) struct Given(HashMap<Arc<str>, Histograms>);
+pub(crate) struct HistogramCursor(HashMap<Arc<str>, Histograms>);
 
 type Histograms = HashMap<(&'static str, Attributes), Vec<Bucket>>;
 
 /// What a taker has not got yet of one histogram.
-pub(crate) struct News {
+pub(crate) struct Delta {
     pub(crate) cache: Arc<str>,
     pub(crate) metric: &'static Metric,
     pub(crate) attributes: Attributes,
@@ -25,7 +26,7 @@ pub(crate) struct News {
     pub(crate) measurements: Vec<(u64, f64)>,
 }
 
-impl Given {
+impl HistogramCursor {
     /// Whether anything was taken of a cache called `name` that the registry remembers.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -33,25 +34,20 @@ impl Given {
     }
 
     /// What is new in `caches`; from now on it is not new any more.
-    pub(crate) fn take(
-        &mut self,
-        registry: &Registry,
-        caches: &[CacheSnapshot],
-        vocabulary: &Vocabulary,
-    ) -> Vec<News> {
+    pub(crate) fn take(&mut self, registry: &Registry, caches: &[CacheSnapshot]) -> Vec<Delta> {
         if self.0.len() > caches.len() {
             self.0.retain(|name, _| registry.knows(name));
         }
         let mut news = Vec::new();
         for cache in caches {
             let given = self.0.entry(Arc::clone(&cache.name)).or_default();
-            for Sample { metric, attributes, value } in (vocabulary.samples)(&cache.snapshot) {
+            for Sample { metric, attributes, value } in samples(&cache.snapshot) {
                 let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else { continue };
                 let given = given.entry((metric.name, attributes)).or_default();
                 let measurements = take(given, now, bounds);
                 if !measurements.is_empty() {
                     let cache = Arc::clone(&cache.name);
-                    news.push(News { cache, metric, attributes, measurements });
+                    news.push(Delta { cache, metric, attributes, measurements });
                 }
             }
         }
