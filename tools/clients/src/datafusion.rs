@@ -59,7 +59,7 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 /// By name.

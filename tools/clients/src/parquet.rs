@@ -41,7 +41,7 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 /// What is read, by name: columns, and row groups.

@@ -49,7 +49,7 @@ async fn main() -> Result<ExitCode> {
         let latest = latest_manifest(&objects).await?;
         report.case("read the latest manifest again", over, &latest, latest_manifest(&store)).await?;
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 /// What the database should hold.
