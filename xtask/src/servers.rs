@@ -11,7 +11,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use crate::shell::{Result, command, output};
+use crate::shell::{Result, command, ended, output};
 use install::Tools;
 use server::Server;
 
@@ -30,10 +30,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["install"] => Tools::installed().map(|_| ExitCode::SUCCESS),
         ["run", "--", program, args @ ..] => {
             let servers = Servers::start()?;
-            let status = command(program).args(args).envs(servers.environment()).status();
-            let status = status.map_err(|error| format!("could not run {program}: {error}"))?;
-            // Ended by a signal: no code.
-            Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+            ended(command(program).args(args).envs(servers.environment()))
         }
         [] => {
             let mut servers = Servers::start()?;
