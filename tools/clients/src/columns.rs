@@ -2,7 +2,8 @@
 
 use cache_testkit::Random;
 
-/// Some rows of a table of payments, by column. Most of the bytes are in `note`, which does not compress.
+/// Some rows of a table of payments, by column. Most of the bytes are in `note`, which does not
+/// compress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The number of the row in the whole table.

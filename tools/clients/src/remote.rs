@@ -15,8 +15,8 @@ use tokio::time::sleep;
 
 /// Objects behind a network: each request takes [`LATENCY`](Self::LATENCY) and is counted.
 ///
-/// Ranges are read like those of cloud stores: neighbours in one request, others in concurrent requests. A
-/// list is one request, however long. A clone is another handle.
+/// Ranges are read like those of cloud stores: neighbours in one request, others in concurrent
+/// requests. A list is one request, however long. A clone is another handle.
 #[derive(Debug, Clone)]
 pub struct Remote {
     counted: FaultyStore,

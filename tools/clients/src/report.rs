@@ -30,8 +30,8 @@ impl Report {
         Self { client, rows: Vec::new() }
     }
 
-    /// Does `work` over the named store, whose requests go to `remote`, and adds a row with its requests,
-    /// bytes and time, and whether the result is `expected`.
+    /// Does `work` over the named store, whose requests go to `remote`, and adds a row with its
+    /// requests, bytes and time, and whether the result is `expected`.
     ///
     /// # Errors
     ///

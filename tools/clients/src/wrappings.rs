@@ -7,7 +7,8 @@ use cache_policy::{Lru, MemoryBackend};
 use cache_store::CachedStore;
 use object_store::ObjectStore;
 
-/// One way to use a store. Every client runs over each of [`WRAPPINGS`], each time with a new store.
+/// One way to use a store. Every client runs over each of [`WRAPPINGS`], each time with a new
+/// store.
 #[derive(Debug, Clone, Copy)]
 pub struct Wrapping {
     /// The name in the table.

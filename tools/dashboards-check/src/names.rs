@@ -1,6 +1,7 @@
 //! Whether each metric, label and value that the dashboard and the alerts name is exported.
 //!
-//! The tokens of an expression are enough for that; Prometheus parses it in `cargo xtask dashboards`.
+//! The tokens of an expression are enough for that; Prometheus parses it in `cargo xtask
+//! dashboards`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

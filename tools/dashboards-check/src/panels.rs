@@ -1,5 +1,6 @@
-//! A test for `promtool test rules` that evaluates every query of the dashboard: once over the series
-//! that a cache exports, where each must give a result, and once over [`CASES`], where results are known.
+//! A test for `promtool test rules` that evaluates every query of the dashboard: once over the
+//! series that a cache exports, where each must give a result, and once over [`CASES`], where
+//! results are known.
 
 use serde_json::{Value, json};
 

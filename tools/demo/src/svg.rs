@@ -1,4 +1,5 @@
-//! A frame as SVG: glyphs as text, blocks and lines as shapes, so that it looks the same in every font.
+//! A frame as SVG: glyphs as text, blocks and lines as shapes, so that it looks the same in every
+//! font.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -190,8 +191,8 @@ fn joined(shapes: Vec<Shape>, join: impl Fn(Shape, Shape) -> Option<Shape>) -> V
     all
 }
 
-/// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which not
-/// every viewer of SVG knows.
+/// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which
+/// not every viewer of SVG knows.
 fn style() -> String {
     let mut style = "<style>\n.tui text { white-space: pre; } .tui .s { font-weight: 600; }\n".to_owned();
     let mut rules = |idx: usize| {

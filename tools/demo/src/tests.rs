@@ -24,7 +24,8 @@ use crate::{
     world::{Figures, NodeFigures, Settings, World},
 };
 
-/// How it was `secs` after the start, if each node answered `n` reads of each kind by then, times a weight of the kind.
+/// How it was `secs` after the start, if each node answered `n` reads of each kind by then, times a
+/// weight of the kind.
 fn figures(secs: f64, n: u64) -> Figures {
     let node = |more: u64| {
         let mut seen = Seen::new();
@@ -335,7 +336,8 @@ async fn a_strong_read_asks_once_and_is_a_round_trip_away() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     film.end(world.stop().await.unwrap());
     assert!(film.is_right());
-    // One reader a node, whose read and pause take 42 ms; one that was caught by a write's fence, or joined, some more.
+    // One reader a node, whose read and pause take 42 ms; one that was caught by a write's fence,
+    // or joined, some more.
     let all = film.seen().reads.all();
     assert!((100..=146).contains(&all), "{all}");
     assert_eq!(film.requests().without, all);

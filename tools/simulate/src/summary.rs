@@ -4,9 +4,10 @@
 //! A *case* is one trace, replayed by entries or by bytes, at one capacity. For each policy:
 //!
 //! * *gap closed*: the share of the gap between LRU's hit ratio and the optimum's that the policy
-//!   closes; the mean over the cases with a gap of more than one point. Negative if it is behind LRU.
-//! * *worst vs LRU* and *worst vs best peer*: the smallest difference to the other's hit ratio over all
-//!   cases, in points, and the case. Negative if the policy is behind there.
+//!   closes; the mean over the cases with a gap of more than one point. Negative if it is behind
+//!   LRU.
+//! * *worst vs LRU* and *worst vs best peer*: the smallest difference to the other's hit ratio over
+//!   all cases, in points, and the case. Negative if the policy is behind there.
 //!
 //! A point is 1 % of the requests (or of the bytes). A peer is a policy called `peer:…`.
 
@@ -246,8 +247,8 @@ impl Summary {
     }
 }
 
-/// The hit ratios that matter at each capacity, a line each: the default policy, the best one, LRU and
-/// the optimum, as far as they were replayed.
+/// The hit ratios that matter at each capacity, a line each: the default policy, the best one, LRU
+/// and the optimum, as far as they were replayed.
 pub(crate) fn answers(rows: &[Row]) -> String {
     let mut text = String::new();
     for group in groups(rows) {
