@@ -304,18 +304,18 @@ mod tests {
         check_error(b"1,-2\n", "", &size(1, "-2"));
         check_error(b"1,2.5\n", "", &size(1, "2.5"));
         check_error(b",2\n", "", "a/t.csv.zst, line 1: the key is empty");
-        check_error(b"\0\x01", "", "a/t.csv.zst, line 1: a zero byte in the key: this is no text");
+        check_error(b"\0\x01", "", "a/t.csv.zst, line 1: a zero byte in the key: not a text file");
         check_error(
             b"1,2,3\n",
             "",
-            "a/t.csv.zst, line 1: 3 fields without a header; say which are key and size: --columns 1,2",
+            "a/t.csv.zst, line 1: 3 fields without a header; choose key and size: --columns 1,2",
         );
         check_error(b"a,b\n1,2\n", "c", "a/t.csv.zst, line 1: no column \"c\" in the header: a, b");
-        check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2, where the key should be");
+        check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2 for the key");
         check_error(
             b"1\n\"2\n3\n4\n",
             "",
-            "a/t.csv.zst, line 2: a quote is opened and not closed on the line",
+            "a/t.csv.zst, line 2: a quote is not closed on the line",
         );
         let error = Trace::open("no/such/file", &Columns::default()).unwrap_err().to_string();
         assert!(error.starts_with("no/such/file: "), "{error}");
