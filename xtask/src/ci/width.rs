@@ -1,8 +1,8 @@
 //! Lines are at most 100 columns wide: code, comments, documents and manifests.
 //!
 //! rustfmt keeps code to that width, but neither comments nor strings. Left out is what cannot be
-//! broken: in Markdown tables, code blocks and the targets of links; in Rust the lines inside a raw
-//! string, and a line with nothing but a URL.
+//! broken: tables in Markdown, also in comments; in documents code blocks and the targets of links;
+//! in Rust the lines inside a raw string, and a line with nothing but a URL.
 
 use std::collections::BTreeSet;
 
@@ -40,8 +40,9 @@ fn too_wide(path: &str, text: &str) -> Vec<(usize, usize)> {
         _ => return Vec::new(),
     };
     let is_exempt = |n: usize, line: &str| {
-        let is_markdown = extension == "md" && (line.trim_start().starts_with('|') || is_link(line));
-        exempt.contains(&n) || is_url(line) || is_markdown
+        let is_cells = extension != "toml" && is_table(line);
+        let is_link = extension == "md" && is_link(line);
+        exempt.contains(&n) || is_url(line) || is_cells || is_link
     };
     let lines = (1..).zip(text.lines()).map(|(n, line)| (n, line, line.chars().count()));
     lines
@@ -67,6 +68,11 @@ fn code_blocks(text: &str) -> BTreeSet<usize> {
         is_inside && !is_fence
     });
     fences.map(|(n, _)| n).collect()
+}
+
+/// Whether a line is a row of a table, in a document or a comment.
+fn is_table(line: &str) -> bool {
+    line.trim_start().trim_start_matches(['/', '!']).trim_start().starts_with('|')
 }
 
 /// Whether a comment or a value is one URL.
@@ -116,6 +122,7 @@ mod tests {
     fn tables_code_blocks_and_links_of_documents_are_left_out() {
         let wide = "wide ".repeat(21);
         check("a.md", &format!("| {wide} |"), &[]);
+        check("a.rs", &format!("/// | {wide} |\n//! | {wide} |"), &[]);
         check("a.md", &format!("```sh\n{wide}\n```\n{wide}"), &[4]);
         check("a.md", &format!("See [the page](https://example.com/{})", "x".repeat(90)), &[]);
         check("a.md", &format!("See [{wide}](https://example.com)"), &[1]);
