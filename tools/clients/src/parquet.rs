@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 #[expect(
     deprecated,
-    reason = "what the users of 60 have; there is no other reader of object stores in it"
+    reason = "the only reader of object stores in parquet 60"
 )]
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::{

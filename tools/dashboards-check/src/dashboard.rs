@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// What Grafana's import accepts silently and a reader stumbles over.
+    /// Grafana imports incomplete panels without a warning.
     #[test]
     fn panels_are_complete_and_unique() {
         let dashboard = Dashboard::read().unwrap();

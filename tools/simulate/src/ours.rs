@@ -110,7 +110,7 @@ struct Alone<P> {
     setting: Setting,
     /// Of each object.
     slots: Vec<Option<Slot>>,
-    /// What is in each slot, and what it weighs.
+    /// The object in each slot, and its weight.
     places: Vec<Option<(u32, u64)>>,
     free: Vec<Slot>,
     weight: u64,
@@ -149,9 +149,9 @@ impl<P: EvictionPolicy> Alone<P> {
         self.policy.on_insert(slot, &cost);
         while self.weight > self.setting.capacity {
             let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);
-            let victim = victim.expect("a policy names somebody while anybody is there");
+            let victim = victim.expect("a policy with entries names a victim");
             let why = if victim == slot { RemovalCause::Rejected } else { RemovalCause::Evicted };
-            let (object, weight) = self.places[victim.index()].take().expect("and only who is there");
+            let (object, weight) = self.places[victim.index()].take().expect("a victim is cached");
             self.slots[object as usize] = None;
             self.free.push(victim);
             self.weight -= weight;
@@ -171,7 +171,7 @@ impl<P: EvictionPolicy> Cache for Alone<P> {
             return true;
         }
         let weight = self.setting.unit.weight(size);
-        // What no cache could hold never gets to a policy.
+        // An object larger than the cache is not offered to the policy.
         if weight <= self.setting.capacity {
             self.insert(object, weight);
         }

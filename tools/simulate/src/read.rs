@@ -312,11 +312,7 @@ mod tests {
         );
         check_error(b"a,b\n1,2\n", "c", "a/t.csv.zst, line 1: no column \"c\" in the header: a, b");
         check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2 for the key");
-        check_error(
-            b"1\n\"2\n3\n4\n",
-            "",
-            "a/t.csv.zst, line 2: a quote is not closed on the line",
-        );
+        check_error(b"1\n\"2\n3\n4\n", "", "a/t.csv.zst, line 2: a quote is not closed on the line");
         let error = Trace::open("no/such/file", &Columns::default()).unwrap_err().to_string();
         assert!(error.starts_with("no/such/file: "), "{error}");
     }
@@ -345,7 +341,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(requests in prop::collection::vec((0_u8..9, 1_u64..), 1..40)) {
+        fn a_written_trace_is_read_back(requests in prop::collection::vec((0_u8..9, 1_u64..), 1..40)) {
             let text: String = requests.iter().map(|(key, size)| format!("{key},{size}\n")).collect();
             let read = read(text.as_bytes(), "").unwrap();
             prop_assert_eq!(read.len(), requests.len());
