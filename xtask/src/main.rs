@@ -5,14 +5,11 @@ mod ci;
 mod clients;
 mod clock;
 mod dashboards;
-mod demo;
 mod instructions;
 mod mutants;
-mod peers;
-mod report;
+mod programs;
 mod servers;
 mod shell;
-mod simulate;
 mod simulate_nodes;
 mod soak;
 
@@ -67,13 +64,13 @@ const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
     Task { name: "dashboards", usage: dashboards::USAGE, run: dashboards::run },
-    Task { name: "demo", usage: demo::USAGE, run: demo::run },
+    programs::DEMO,
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
-    Task { name: "peers", usage: peers::USAGE, run: peers::run },
-    Task { name: "report", usage: report::USAGE, run: report::run },
+    programs::PEERS,
+    programs::REPORT,
     Task { name: "servers", usage: servers::USAGE, run: servers::run },
-    Task { name: "simulate", usage: simulate::USAGE, run: simulate::run },
+    programs::SIMULATE,
     Task { name: "simulate-nodes", usage: simulate_nodes::USAGE, run: simulate_nodes::run },
     Task { name: "soak", usage: soak::USAGE, run: soak::run },
 ];

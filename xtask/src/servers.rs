@@ -1,17 +1,18 @@
 //! `cargo xtask servers`: a real S3 server and a real Azure server on loopback, for the tests.
 //!
-//! * S3 is moto, made to answer one request at a time: only so does a conditional put of it never lose to another.
+//! * S3 is moto, serving one request at a time: only then are its conditional puts atomic.
 //! * Azure is azurite, its blob service alone.
 //!
-//! Both are installed once, into `.servers`, keep everything in memory, and end with the process that started them:
-//! each ends when its standard input does, so nothing is left behind even if that process is killed.
+//! Both are installed once, into `.servers`, and keep everything in memory. Each exits when its
+//! standard input closes, so that no server outlives the process that started it, even if that is
+//! killed.
 
 mod install;
 mod server;
 
 use std::process::ExitCode;
 
-use crate::shell::{Result, command, output};
+use crate::shell::{Result, command, ended, output};
 use install::Tools;
 use server::Server;
 
@@ -30,10 +31,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         ["install"] => Tools::installed().map(|_| ExitCode::SUCCESS),
         ["run", "--", program, args @ ..] => {
             let servers = Servers::start()?;
-            let status = command(program).args(args).envs(servers.environment()).status();
-            let status = status.map_err(|error| format!("could not run {program}: {error}"))?;
-            // Ended by a signal: no code.
-            Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+            ended(command(program).args(args).envs(servers.environment()))
         }
         [] => {
             let mut servers = Servers::start()?;

@@ -20,7 +20,8 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root());
-    // `cargo run` describes xtask to us in these. Build scripts that watch them (ring's does) would run again.
+    // `cargo run` sets these for xtask. Build scripts that watch them (ring's does) would run
+    // again.
     for (name, _) in env::vars().filter(|(name, _)| OURS.iter().any(|ours| name.starts_with(ours))) {
         command.env_remove(name);
     }
@@ -41,7 +42,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("{status}: {}", shown(command)).into()) }
 }
 
-/// What `command` prints on its standard output; its standard error goes to ours.
+/// The standard output of `command`; its standard error is inherited.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let out = command.stderr(Stdio::inherit()).output().map_err(|error| not_run(command, &error))?;
     if !out.status.success() {
@@ -50,39 +51,39 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(out.stdout)?)
 }
 
-/// Has cargo build a program, and runs it with `args`, in the folder of whoever calls, so that paths among them are
-/// found.
+/// Builds a program with cargo and runs it with `args` in the current folder, so that relative
+/// paths work.
 pub(crate) fn build_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
     build_unlocked_and_run(&format!("{build} --locked"), args)
 }
 
-/// The same, of a workspace whose Cargo.lock is not in the repository.
+/// The same for a workspace whose Cargo.lock is not in the repository.
 pub(crate) fn build_unlocked_and_run(build: &str, args: &[String]) -> Result<ExitCode> {
     let mut program = built(build)?;
     ended(program.args(args))
 }
 
-/// Has cargo build a program, to be run in the folder of whoever calls.
+/// Builds a program with cargo, to be run in the current folder.
 pub(crate) fn built(build: &str) -> Result<Command> {
     let messages = output(&mut cargo(&format!("{build} --message-format json-render-diagnostics")))?;
     Ok(Command::new(executable(&messages).ok_or("cargo did not say where the program is")?))
 }
 
-/// Runs `program`; how it ended.
+/// Runs `program` and returns its exit code.
 pub(crate) fn ended(program: &mut Command) -> Result<ExitCode> {
     let status = program.status().map_err(|error| not_run(program, &error))?;
-    // Ended by a signal: no code.
+    // A program ended by a signal has no code.
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// What was built last, in cargo's JSON messages.
+/// The program built last, in the JSON messages of cargo.
 fn executable(messages: &str) -> Option<String> {
     let paths = messages.lines().filter_map(|line| line.split_once(r#""executable":""#));
     let path = paths.filter_map(|(_, rest)| rest.split('"').next()).next_back()?;
     Some(path.replace(r"\\", r"\"))
 }
 
-/// As one would type it.
+/// The command as typed in a shell.
 fn shown(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let set = set.map(|(name, value)| format!("{}='{}' ", name.display(), value.display()));

@@ -1,6 +1,9 @@
 //! A table of data, drawn from a seed.
 
-/// Some rows of a table of payments, by column. Most of the bytes are in `note`, which does not compress.
+use cache_testkit::Random;
+
+/// Some rows of a table of payments, by column. Most of the bytes are in `note`, which does not
+/// compress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
     /// The number of the row in the whole table.
@@ -18,13 +21,13 @@ pub struct Columns {
 impl Columns {
     /// Draws the rows `first..first + rows` of the table of that seed.
     pub fn draw(seed: u64, first: usize, rows: usize) -> Self {
-        let mut random = Random(seed.wrapping_mul(GOLDEN_GAMMA) ^ (first as u64));
+        let random = Random::new(seed << 32 | first as u64);
         let ids = first..first + rows;
         Self {
             id: ids.clone().map(|id| i64::try_from(id).unwrap_or(i64::MAX)).collect(),
-            user: ids.clone().map(|_| random.below(10_000).into()).collect(),
-            cents: ids.clone().map(|_| random.below(1_000_000).into()).collect(),
-            city: ids.clone().map(|_| CITIES[random.below(8) as usize]).collect(),
+            user: ids.clone().map(|_| random.index(10_000) as i64).collect(),
+            cents: ids.clone().map(|_| random.index(1_000_000) as i64).collect(),
+            city: ids.clone().map(|_| CITIES[random.index(CITIES.len())]).collect(),
             note: ids.map(|_| format!("{:016x}{:016x}", random.draw(), random.draw())).collect(),
         }
     }
@@ -32,25 +35,6 @@ impl Columns {
 
 /// Where payments are made.
 pub const CITIES: [&str; 8] = ["Accra", "Bergen", "Cusco", "Dakar", "Esbjerg", "Faro", "Galway", "Hanoi"];
-
-/// SplitMix64 [Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014].
-struct Random(u64);
-
-impl Random {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GOLDEN_GAMMA);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        (self.draw() >> 32) as u32 % n
-    }
-}
-
-const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,5 @@
-//! DataFusion 55: ten queries over a table of 16 Parquet files, of which one is written anew at the end.
+//! DataFusion 55: ten queries over a table of 16 Parquet files, one of which is replaced at the
+//! end.
 #![forbid(unsafe_code)]
 
 use std::{process::ExitCode, sync::Arc};
@@ -43,10 +44,10 @@ async fn main() -> Result<ExitCode> {
             [("cold", &expected[0]), ("warm", &expected[0]), ("overwritten", &expected[1])]
         {
             if pass == "overwritten" {
-                // The next query lists the files, and a list shows what has changed, under any rule.
+                // The next query lists the files, and a list reveals the change under any rule.
                 objects.put(&path(OVERWRITTEN), news.clone()).await?;
             } else {
-                // A session remembers what it has read of a file: each pass has one of its own, but for the last.
+                // A session caches file metadata: each pass but the last has its own session.
                 let open = async {
                     warm = Some(session(Arc::clone(&store)).await?);
                     Ok(())
@@ -59,7 +60,7 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
-    report.finish()
+    Ok(report.finish())
 }
 
 /// By name.
@@ -83,7 +84,7 @@ const QUERIES: [(&str, &str); 10] = [
 ];
 
 async fn session(store: Arc<dyn ObjectStore>) -> Result<SessionContext> {
-    // By default a session lists the files once, and never sees that one was written anew.
+    // By default a session lists the files once, and never sees a replaced one.
     let runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0).build_arc()?;
     let session = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
     let bucket = ObjectStoreUrl::parse("remote://bucket")?;
@@ -118,7 +119,7 @@ fn path(file: usize) -> Path {
     Path::from(format!("payments/{file:02}.parquet"))
 }
 
-/// One file of the table of that seed, with so many of its rows.
+/// One file of the table of `seed`, with `rows` rows.
 fn written(seed: u64, file: usize, rows: usize) -> Result<PutPayload> {
     let table = Columns::draw(seed, file * ROWS, rows);
     let columns: [(&str, ArrayRef); 5] = [
@@ -138,5 +139,5 @@ fn written(seed: u64, file: usize, rows: usize) -> Result<PutPayload> {
 const FILES: usize = 16;
 const GROUPS: usize = 4;
 const ROWS: usize = 280_000;
-/// The file that is written anew.
+/// The file that is replaced.
 const OVERWRITTEN: usize = 5;

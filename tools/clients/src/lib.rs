@@ -1,7 +1,7 @@
-//! What the clients run with: a store that is far away and counts, the wrappings of that store that are compared, rows
-//! of results, and a table of data that is the same for every run.
+//! Shared by the clients: a store with latency that counts requests, the wrappings of that store
+//! that are compared, the table of results, and data that is the same in every run.
 //!
-//! A client is a program `src/NAME.rs`, behind the feature NAME: `cargo xtask clients NAME` builds and runs it.
+//! A client is a program `src/NAME.rs` behind the feature NAME: `cargo xtask clients NAME` runs it.
 #![forbid(unsafe_code)]
 
 mod clock;

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
 #[expect(
     deprecated,
-    reason = "what the users of 60 have; there is no other reader of object stores in it"
+    reason = "the only reader of object stores in parquet 60"
 )]
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::{
@@ -29,7 +29,7 @@ async fn main() -> Result<ExitCode> {
         for seed in [1, 2] {
             let table = Columns::draw(seed, 0, ROWS);
             objects.put(&path, written(&table)?.into()).await?;
-            // Then everybody has to see it.
+            // After that, every read must see it.
             tokio::time::sleep(wrapping.max_age).await;
             for pass in if seed == 1 { ["cold", "warm"] } else { ["cold, overwritten", "warm, overwritten"] }
             {
@@ -41,10 +41,10 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
-    report.finish()
+    Ok(report.finish())
 }
 
-/// What is read, by name: columns, and row groups.
+/// Reads by name: columns and row groups.
 const READS: [(&str, &[&str], Range<usize>); 3] = [
     ("1 column of 2 row groups", &["cents"], 3..5),
     ("2 columns of 1 row group", &["id", "note"], 6..7),

@@ -1,4 +1,4 @@
-//! A store that is far away, and counts.
+//! A store with latency that counts requests.
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
@@ -13,30 +13,30 @@ use object_store::{
 };
 use tokio::time::sleep;
 
-/// Objects behind a network: each request takes [`LATENCY`](Self::LATENCY) before the store is asked, and is counted there.
+/// Objects behind a network: each request takes [`LATENCY`](Self::LATENCY) and is counted.
 ///
-/// Ranges are read as the stores of a cloud read them: neighbours in one request, others in requests side by side. A
-/// list is one request, however long. A clone is another handle.
+/// Ranges are read like those of cloud stores: neighbours in one request, others in concurrent
+/// requests. A list is one request, however long. A clone is another handle.
 #[derive(Debug, Clone)]
 pub struct Remote {
     counted: FaultyStore,
 }
 
 impl Remote {
-    /// The first byte of a store in the same region.
+    /// The time to the first byte of a store in the same region.
     pub const LATENCY: Duration = Duration::from_millis(20);
 
-    /// Puts `objects` far away.
+    /// Adds latency to `objects`.
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
         Self { counted: FaultyStore::new(objects) }
     }
 
-    /// How many requests came since the start or the last [`reset`](Self::reset).
+    /// The number of requests since the start or the last [`reset`](Self::reset).
     pub fn requests(&self) -> usize {
         self.counted.count()
     }
 
-    /// The bytes of object bodies that they gave out.
+    /// The bytes of the bodies sent.
     pub fn bytes(&self) -> u64 {
         self.counted.body_bytes()
     }
@@ -122,7 +122,7 @@ struct RemoteUpload(Box<dyn MultipartUpload>);
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for RemoteUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        // The place of a part is that of its call.
+        // The order of the parts is that of the calls.
         let part = self.0.put_part(data);
         Box::pin(async {
             sleep(Remote::LATENCY).await;

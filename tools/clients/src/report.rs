@@ -1,12 +1,10 @@
-//! The rows that a client ends with.
+//! The results of a client.
 
-use std::{env, error::Error, fs, future::Future, io, process::ExitCode};
-
-use serde_json::{Value, json};
+use std::{error::Error, future::Future, process::ExitCode};
 
 use crate::{Remote, clock::Stopwatch};
 
-/// What a client returns when it cannot go on.
+/// The result of a client.
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// The rows of one client.
@@ -32,12 +30,12 @@ impl Report {
         Self { client, rows: Vec::new() }
     }
 
-    /// Does `work` over the store of that name, whose requests go to `remote`, and notes what it took and whether the
-    /// result is `expected`.
+    /// Does `work` over the named store, whose requests go to `remote`, and adds a row with its
+    /// requests, bytes and time, and whether the result is `expected`.
     ///
     /// # Errors
     ///
-    /// That of `work`, with the name of the case. There is no row then.
+    /// The error of `work`, with the name of the case; no row is added.
     pub async fn case<T: PartialEq>(
         &mut self,
         case: impl Into<String>,
@@ -56,35 +54,16 @@ impl Report {
         Ok(())
     }
 
-    /// Prints the rows as a table, and with `--json FILE` writes them to that file, as an array of objects. What is in
-    /// it of other clients stays. Fails if a result was not as expected.
-    ///
-    /// # Errors
-    ///
-    /// If the program has other arguments, the file cannot be read or written, or holds something else.
-    pub fn finish(self) -> Result<ExitCode> {
-        let args: Vec<_> = env::args().skip(1).collect();
-        let file = match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => None,
-            ["--json", file] => Some(*file),
-            _ => return Err("arguments: [--json FILE]".into()),
-        };
+    /// Prints the rows as a table. Fails if a result was not as expected.
+    pub fn finish(self) -> ExitCode {
         print!("{}", self.table());
-        if let Some(file) = file {
-            let before = match fs::read_to_string(file) {
-                Ok(text) => text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => "[]".to_owned(),
-                Err(error) => return Err(format!("{file}: {error}").into()),
-            };
-            fs::write(file, self.json(&before)?)?;
-        }
         let all_equal = self.rows.iter().all(|row| row.equal);
-        Ok(if all_equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        if all_equal { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn table(&self) -> String {
         let mut text = format!(
-            "\n| {} | store | requests | MB | seconds | as expected |\n| --- | --- | ---: | ---: | ---: | --- |\n",
+            "\n| {} | store | requests | MB | seconds | correct |\n| --- | --- | ---: | ---: | ---: | --- |\n",
             self.client
         );
         for Row { case, store, requests, bytes, seconds, equal } in self.rows.iter().chain(&self.sums()) {
@@ -95,7 +74,7 @@ impl Report {
         text
     }
 
-    /// The cases `PASS: …` of each pass together, in the order of the first of them.
+    /// The sums of the cases `PASS: …` of each pass and store.
     fn sums(&self) -> Vec<Row> {
         let mut sums: Vec<Row> = Vec::new();
         for row in &self.rows {
@@ -114,21 +93,6 @@ impl Report {
         }
         sums
     }
-
-    /// The rows of other clients in `before`, then ours.
-    fn json(&self, before: &str) -> Result<String> {
-        let mut rows: Vec<Value> = serde_json::from_str(before)?;
-        rows.retain(|row| row["client"] != self.client);
-        rows.extend(self.rows.iter().map(|row| {
-            let Row { case, store, requests, bytes, seconds, equal } = row;
-            json!({
-                "client": self.client, "case": case, "store": store,
-                "requests": requests, "bytes": bytes, "seconds": seconds, "equal": equal,
-            })
-        }));
-        let rows: Vec<_> = rows.iter().map(Value::to_string).collect();
-        Ok(format!("[\n{}\n]\n", rows.join(",\n")))
-    }
 }
 
 #[cfg(test)]
@@ -144,16 +108,16 @@ mod tests {
         remote.put(&"a".into(), "body".into()).await.unwrap();
         let mut report = Report::new("me");
         let work = async { Ok(remote.get(&"a".into()).await?.bytes().await?) };
-        report.case("read", ("bare", &remote), &expected.into(), work).await.unwrap();
+        report.case("read", ("uncached", &remote), &expected.into(), work).await.unwrap();
         report
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_case_is_a_row_with_what_it_took() {
+    async fn a_case_is_a_row_with_its_cost() {
         let row = &report("body").await.rows[0];
         assert_eq!((row.requests, row.bytes, row.equal), (1, 4, true));
         assert!(!report("other").await.rows[0].equal);
-        assert!(report("other").await.table().contains("| read | bare | 1 | 0.00 | "));
+        assert!(report("other").await.table().contains("| read | uncached | 1 | 0.00 | "));
         assert!(report("other").await.table().contains(" | NO |"));
     }
 
@@ -184,24 +148,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rows_of_other_clients_stay_in_the_file() {
-        let before = r#"[{"client": "me", "case": "old"}, {"client": "you", "case": "old"}]"#;
-        let text = report("body").await.json(before).unwrap();
-        let rows: Vec<Value> = serde_json::from_str(&text).unwrap();
-        let clients: Vec<_> = rows.iter().map(|row| (row["client"].as_str(), row["case"].as_str())).collect();
-        assert_eq!(clients, [(Some("you"), Some("old")), (Some("me"), Some("read"))]);
-        assert_eq!(
-            (&rows[1]["requests"], &rows[1]["bytes"], &rows[1]["equal"]),
-            (&json!(1), &json!(4), &json!(true))
-        );
-        report("body").await.json("{}").unwrap_err();
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn a_case_that_fails_is_named() {
         let remote = Remote::new(Arc::new(InMemory::new()));
         let work = async { Err::<(), _>("broken".into()) };
-        let error = Report::new("me").case("read", ("bare", &remote), &(), work).await.unwrap_err();
-        assert_eq!(error.to_string(), "read over bare: broken");
+        let error = Report::new("me").case("read", ("uncached", &remote), &(), work).await.unwrap_err();
+        assert_eq!(error.to_string(), "read over uncached: broken");
     }
 }

@@ -1,4 +1,4 @@
-//! SlateDB 0.18: writes, compacts, is opened again and scanned, under the conditional puts of its manifests.
+//! SlateDB 0.18: writes, compacts, reopens and scans, with conditional puts of its manifests.
 #![forbid(unsafe_code)]
 
 use std::{collections::BTreeMap, process::ExitCode, sync::Arc, time::Duration};
@@ -38,7 +38,7 @@ async fn main() -> Result<ExitCode> {
             report.case(case, over, &model, work).await?;
         }
 
-        // What the store itself has as its latest manifest.
+        // The latest manifest in the store itself.
         let latest = latest_manifest(&objects).await?;
         report.case("read the latest manifest", over, &latest, latest_manifest(&store)).await?;
 
@@ -49,10 +49,10 @@ async fn main() -> Result<ExitCode> {
         let latest = latest_manifest(&objects).await?;
         report.case("read the latest manifest again", over, &latest, latest_manifest(&store)).await?;
     }
-    report.finish()
+    Ok(report.finish())
 }
 
-/// What the database should hold.
+/// The expected content of the database.
 type Model = BTreeMap<Bytes, Bytes>;
 
 async fn open(store: &Arc<dyn ObjectStore>) -> Result<Db> {
@@ -65,7 +65,7 @@ async fn open(store: &Arc<dyn ObjectStore>) -> Result<Db> {
         manifest_poll_interval: POLL,
         l0_sst_size_bytes: 128 * 1024,
         compactor_options: Some(compactor),
-        // It would find nothing that is old enough.
+        // Nothing is old enough to be collected.
         garbage_collector_options: None,
         ..Settings::default()
     };
@@ -79,7 +79,7 @@ async fn write(db: &Db, model: &mut Model, round: usize) -> Result<()> {
         db.put(&key, &value).await?;
         model.insert(key.into(), value.into());
     }
-    // Some go away again.
+    // Deletes some of them.
     for n in (round % 3..KEYS).step_by(30) {
         let key = format!("key{n:05}");
         db.delete(&key).await?;
@@ -111,14 +111,14 @@ async fn scan(db: &Db) -> Result<Model> {
     Ok(scanned)
 }
 
-/// The number of the latest manifest, and what it says of the runs.
+/// The number of the latest manifest and its content.
 async fn latest_manifest(store: &Arc<dyn ObjectStore>) -> Result<(u64, String)> {
     let admin = Admin::builder(DATABASE, Arc::clone(store)).build();
     let manifest = admin.read_manifest(None).await?.ok_or("there is no manifest")?;
     Ok((manifest.id(), format!("{manifest:?}")))
 }
 
-/// Whether `first` is told that it is no longer the writer, and the second has what both wrote before.
+/// Whether `first` gets the error of a fenced writer and the second one has all earlier writes.
 async fn fence(first: &Db, store: &Arc<dyn ObjectStore>, model: &mut Model) -> Result<bool> {
     let second = open(store).await?;
     write(&second, model, ROUNDS + 1).await?;
@@ -135,6 +135,6 @@ async fn fence(first: &Db, store: &Arc<dyn ObjectStore>, model: &mut Model) -> R
 const DATABASE: &str = "database";
 const KEYS: usize = 6_000;
 const ROUNDS: usize = 8;
-/// How often SlateDB looks whether there is something to do.
+/// The interval of background work in SlateDB.
 const POLL: Duration = Duration::from_millis(100);
 const COMPACTED_WITHIN: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What is put between a client and its store.
+//! The stores to compare.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,25 +7,26 @@ use cache_policy::{Lru, MemoryBackend};
 use cache_store::CachedStore;
 use object_store::ObjectStore;
 
-/// One way to use a store. Every client runs over each of [`WRAPPINGS`], and each time from a store that is new.
+/// One way to use a store. Every client runs over each of [`WRAPPINGS`], each time with a new
+/// store.
 #[derive(Debug, Clone, Copy)]
 pub struct Wrapping {
-    /// The `store` of its rows.
+    /// The name in the table.
     pub name: &'static str,
-    /// For so long an answer may be older than a write of somebody else.
+    /// A read may miss writes of others that are younger than this.
     pub max_age: Duration,
-    /// Wraps a store, once for all sessions of a client.
+    /// Wraps the store, once for all sessions of a client.
     pub wrap: fn(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
 }
 
-/// A caching store is a line here.
+/// Add a line to compare another store.
 pub const WRAPPINGS: &[Wrapping] = &[
-    Wrapping { name: "bare", max_age: Duration::ZERO, wrap: bare },
+    Wrapping { name: "uncached", max_age: Duration::ZERO, wrap: uncached },
     Wrapping { name: "cached, strong", max_age: Duration::ZERO, wrap: strong },
     Wrapping { name: "cached, max_age 2 s", max_age: MAX_AGE, wrap: lasting },
 ];
 
-fn bare(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
+fn uncached(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
     store
 }
 

@@ -52,7 +52,8 @@ impl Dashboard {
     }
 }
 
-/// `text` with a value for each of Grafana's variables. An unknown one stays: Prometheus rejects it.
+/// `text` with a value for each of Grafana's variables. An unknown one stays: Prometheus rejects
+/// it.
 fn filled_in(text: &str) -> String {
     VALUES.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
@@ -83,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// What Grafana's import accepts silently and a reader stumbles over.
+    /// Grafana imports incomplete panels without a warning.
     #[test]
     fn panels_are_complete_and_unique() {
         let dashboard = Dashboard::read().unwrap();

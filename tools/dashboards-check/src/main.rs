@@ -1,6 +1,6 @@
-//! `cargo xtask dashboards`: runs the dashboard's queries, the alerts and their tests in Prometheus'
-//! own engine, as `promtool` has it. The tests of this package compare the names in them with the
-//! table of metrics, and need no `promtool`.
+//! `cargo xtask dashboards`: runs the dashboard's queries, the alerts and their tests in
+//! Prometheus' own engine, as `promtool` has it. The tests of this package compare the names in
+//! them with the table of metrics, and need no `promtool`.
 #![forbid(unsafe_code)]
 
 mod dashboard;

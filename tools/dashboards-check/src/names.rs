@@ -1,6 +1,7 @@
 //! Whether each metric, label and value that the dashboard and the alerts name is exported.
 //!
-//! The tokens of an expression are enough for that; Prometheus parses it in `cargo xtask dashboards`.
+//! The tokens of an expression are enough for that; Prometheus parses it in `cargo xtask
+//! dashboards`.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -164,7 +165,7 @@ fn each_alert_is_described_and_tested_both_ways() {
     }
 }
 
-/// The suffixes that Prometheus' conventions ask for.
+/// The suffixes of the naming conventions of Prometheus.
 #[test]
 fn names_end_with_their_units() {
     for Metric { prometheus_name: name, kind, unit, .. } in METRICS {

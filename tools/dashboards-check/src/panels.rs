@@ -1,5 +1,6 @@
-//! A test for `promtool test rules` that evaluates every query of the dashboard: once over the series
-//! that a cache exports, where each must give a result, and once over [`CASES`], where results are known.
+//! A test for `promtool test rules` that evaluates every query of the dashboard: once over the
+//! series that a cache exports, where each must give a result, and once over [`CASES`], where
+//! results are known.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::{
 /// A cache that does the same in each minute, and the results of queries over it.
 struct Case {
     name: &'static str,
-    /// What is added to a counter in each minute, or the value of a gauge.
+    /// The increase of a counter in each minute, or the value of a gauge.
     series: &'static [(&'static str, u32)],
     /// The panel, the letter of its query, and the result.
     expected: &'static [(&'static str, &'static str, Values)],
@@ -106,7 +107,7 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "most reads need no request; a missing object costs one with and without a cache; blocks cost requests",
+        name: "most reads need no request; missing objects and blocks cost requests",
         series: &[
             (r#"object_cache_requests_total{result="fresh"}"#, 1800),
             (r#"object_cache_requests_total{result="stale"}"#, 60),

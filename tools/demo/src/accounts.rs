@@ -33,19 +33,19 @@ impl Account {
 
 fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
     let of_caches = |count: fn(&NodeFigures) -> u64| end.nodes.iter().map(count).sum();
-    let asked = end.origin;
+    let store = end.origin;
     let at_origin = [
-        ("GETs", asked.gets, of_caches(|node| node.stats.origin.reads())),
-        ("PUTs", asked.puts, of_caches(|node| node.stats.origin.puts.requests())),
+        ("GETs", store.gets, of_caches(|node| node.stats.origin.reads())),
+        ("PUTs", store.puts, of_caches(|node| node.stats.origin.puts.requests())),
         (
             "failures",
-            asked.failed,
+            store.failed,
             of_caches(|node| node.stats.origin.failed + node.stats.origin.puts.failed),
         ),
-        ("bytes", asked.bytes, of_caches(|node| node.stats.bytes_from_origin)),
+        ("bytes", store.bytes, of_caches(|node| node.stats.bytes_from_origin)),
     ];
-    let at_origin = at_origin.map(|(what, origin, caches)| {
-        Account::new(format!("{what} counted by the store and by the caches"), origin, caches)
+    let at_origin = at_origin.map(|(name, origin, caches)| {
+        Account::new(format!("{name} counted by the store and by the caches"), origin, caches)
     });
     at_origin.into_iter().chain(end.nodes.iter().zip(["A", "B"]).flat_map(of_node))
 }

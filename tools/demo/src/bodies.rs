@@ -18,8 +18,9 @@ pub(crate) fn number_of_rank(rank: usize, n_keys: usize) -> usize {
     rank * STRIDE % n_keys
 }
 
-/// The body of one version: 1 to 64 KiB, each doubling with equal probability. The first word of eight
-/// bytes names the object and the version; every other word is unique to its version and position.
+/// The body of one version: 1 to 64 KiB, each doubling with equal probability. The first word of
+/// eight bytes names the object and the version; every other word is unique to its version and
+/// position.
 pub(crate) fn body(number: usize, version: u64) -> Bytes {
     let words = words(number, version);
     let mut body = Vec::with_capacity(words.n * WORD);
@@ -28,7 +29,8 @@ pub(crate) fn body(number: usize, version: u64) -> Bytes {
     Bytes::from(body)
 }
 
-/// The version of `body`, if all of it is one version of this object. `None`: torn, or another object.
+/// The version of `body`, if all of it is one version of this object. `None`: torn, or another
+/// object.
 pub(crate) fn version(number: usize, body: &[u8]) -> Option<u64> {
     let (name, rest) = body.split_at_checked(WORD)?;
     let version = word(name)? & u64::from(u32::MAX);

@@ -36,7 +36,7 @@ struct Counts {
 
 /// The requests so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct Requests {
     pub(crate) gets: u64,
     pub(crate) puts: u64,
     /// GETs and PUTs that failed.
@@ -66,11 +66,11 @@ impl Bucket {
         self.is_down.store(!up, Ordering::SeqCst);
     }
 
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn requests(&self) -> Requests {
         let Counts { gets, puts, failed, bytes } = &self.counts;
         let [gets, puts, failed, bytes] =
             [gets, puts, failed, bytes].map(|count| count.load(Ordering::SeqCst));
-        Asked { gets, puts, failed, bytes }
+        Requests { gets, puts, failed, bytes }
     }
 
     /// A round trip, at whose end the bucket must be up.
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_asked_is_counted_and_takes_a_round_trip() {
+    async fn requests_are_counted_and_take_a_round_trip() {
         let (bucket, path) = (Bucket::new(Duration::from_millis(40)), Path::from("k"));
         let clock = cache_testkit::TokioClock::new();
         bucket.put(&path, "body".into()).await.unwrap();
@@ -158,18 +158,18 @@ mod tests {
         assert!(matches!(bucket.get_opts(&path, unless).await, Err(Error::NotModified { .. })));
         assert_eq!(bucket.get(&path).await.unwrap().bytes().await.unwrap(), "body");
         // The first body was not read.
-        assert_eq!(bucket.asked(), Asked { gets: 3, puts: 1, failed: 0, bytes: 4 });
+        assert_eq!(bucket.requests(), Requests { gets: 3, puts: 1, failed: 0, bytes: 4 });
         assert_eq!(cache_facade::Clock::now(&clock).as_nanos(), 160_000_000);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_it_is_off_nothing_is_answered_and_nothing_written() {
+    async fn a_stopped_store_answers_and_writes_nothing() {
         let (bucket, path) = (Bucket::new(Duration::from_millis(40)), Path::from("k"));
         bucket.set_up(false);
         assert!(matches!(bucket.put(&path, "body".into()).await, Err(Error::Generic { .. })));
         assert!(matches!(bucket.get(&path).await, Err(Error::Generic { .. })));
         bucket.set_up(true);
         assert!(matches!(bucket.get(&path).await, Err(Error::NotFound { .. })));
-        assert_eq!(bucket.asked(), Asked { gets: 2, puts: 1, failed: 2, bytes: 0 });
+        assert_eq!(bucket.requests(), Requests { gets: 2, puts: 1, failed: 2, bytes: 0 });
     }
 }

@@ -89,8 +89,8 @@ fn bar(sample: &Sample, top: f64, column: u16, plot: Rect, buffer: &mut Buffer) 
     }
 }
 
-/// Shows the colours of eight eighths, from the bottom up, as well as a cell can: with one colour for
-/// its lower part and one for the rest.
+/// Shows the colours of eight eighths, from the bottom up, as well as a cell can: with one colour
+/// for its lower part and one for the rest.
 fn set(cell: &mut Cell, colors: &[Color; 8]) {
     // The split with the most eighths in their own colour.
     let best = (0..=8).map(|n| {
@@ -125,8 +125,8 @@ fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
     })
 }
 
-/// The switches, each below its first column: in full if there is room before the next one, else short,
-/// or only as a tick.
+/// The switches, each below its first column: in full if there is room before the next one, else
+/// short, or only as a tick.
 fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
     let mut right = area.right();
     for (column, what) in marks.iter().rev() {

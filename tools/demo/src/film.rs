@@ -130,8 +130,8 @@ impl Film {
         &self.seen
     }
 
-    /// The last `n` samples, or all if there are fewer, and the switches since, each with the index of
-    /// the sample after it. The first one was in effect before the samples.
+    /// The last `n` samples, or all if there are fewer, and the switches since, each with the index
+    /// of the sample after it. The first one was in effect before the samples.
     pub(crate) fn last(&self, n: usize) -> (Vec<Sample>, Vec<(usize, Switched)>) {
         let skipped = self.samples.len().saturating_sub(n);
         let first = self.forgotten + skipped;

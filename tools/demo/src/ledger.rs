@@ -22,7 +22,8 @@ pub(crate) struct Ledger {
 struct Writes {
     /// The version of the last write that has begun. Versions ascend from one.
     begun: u64,
-    /// The versions of the writes that returned, with the time: as far back as a rule allows, and one more.
+    /// The versions of the writes that returned, with the time: as far back as a rule allows, and
+    /// one more.
     returned: VecDeque<(Moment, u64)>,
 }
 
@@ -53,8 +54,8 @@ impl Ledger {
         }
     }
 
-    /// The oldest version that a read may return if it begins now and may miss the writes of the last
-    /// `lag`; `None`: any write.
+    /// The oldest version that a read may return if it begins now and may miss the writes of the
+    /// last `lag`; `None`: any write.
     pub(crate) fn least(&self, number: usize, lag: Option<Duration>) -> Least {
         let Some(lag) = lag else { return Least(0) };
         let now = self.clock.now();

@@ -50,7 +50,7 @@ pub(crate) fn run(
 
 /// Why the display ended.
 enum End {
-    Asked,
+    Requests,
     Panic,
 }
 
@@ -68,7 +68,7 @@ fn show(
         }
         let now = world.elapsed();
         if is_told.load(Ordering::Relaxed) || span.is_some_and(|span| now >= span) {
-            return Ok(End::Asked);
+            return Ok(End::Requests);
         }
         if now >= due {
             film.add(world.figures());
@@ -83,8 +83,8 @@ fn show(
         {
             let is_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
             let switched = match key.code {
-                KeyCode::Char('c') if is_ctrl => return Ok(End::Asked),
-                KeyCode::Char('q') | KeyCode::Esc => return Ok(End::Asked),
+                KeyCode::Char('c') if is_ctrl => return Ok(End::Requests),
+                KeyCode::Char('q') | KeyCode::Esc => return Ok(End::Requests),
                 KeyCode::Char('f') => Switched::Rule(world.rule().next()),
                 KeyCode::Char('k') if world.bucket().is_up() => Switched::OriginOff,
                 KeyCode::Char('k') => Switched::OriginOn,

@@ -15,9 +15,9 @@ pub(crate) struct Options {
 pub(crate) const USAGE: &str = "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
 
-Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first. Every
-read is checked: its body must be one complete version of the object, and no older than the freshness
-rule allows.
+Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first.
+Every read is checked: its body must be one complete version of the object, and no older than the
+freshness rule allows.
 
   --seconds N   stop after N seconds, 1 to 86400; default: when q is pressed, or 10 with --plain
   --plain       print a line each second and switch by a script instead of by keys; the default
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_option_is_an_error() {
+    fn unknown_options_are_errors() {
         let bad = [
             (&["12"][..], r#"unexpected argument "12"; see --help"#),
             (&["--second", "1"], r#"unexpected argument "--second"; see --help"#),

@@ -106,16 +106,16 @@ pub(crate) fn summary(film: &Film) -> String {
     row("  of", &|i| bytes(node(i).stats.capacity_bytes.unwrap_or(u64::MAX)));
     row("entries", &|i| count(node(i).stats.entries));
     row("evicted", &|i| count(node(i).stats.evictions));
-    let asked = end.origin;
+    let store = end.origin;
     let (requests, body) = (film.requests(), film.bytes());
     text += &format!(
         "\nthe store counted {} GETs, {} PUTs ({} requests failed) and {} of bodies\n\
          without a cache, one GET and the whole body for each read: {} and {}\n\
          saved {} of the requests, {} of the bytes\n",
-        count(asked.gets),
-        count(asked.puts),
-        count(asked.failed),
-        bytes(asked.bytes),
+        count(store.gets),
+        count(store.puts),
+        count(store.failed),
+        bytes(store.bytes),
         count(requests.without),
         bytes(body.without),
         percent_if(requests.share()),

@@ -31,8 +31,8 @@ impl Rule {
         }
     }
 
-    /// A read may miss writes of the other node that returned less than this before it began. `None`: any
-    /// write. Writes of the same node are never missed.
+    /// A read may miss writes of the other node that returned less than this before it began.
+    /// `None`: any write. Writes of the same node are never missed.
     pub(crate) fn lag(self) -> Option<Duration> {
         match self {
             Self::Strong => Some(Duration::ZERO),

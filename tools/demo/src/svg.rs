@@ -1,4 +1,5 @@
-//! A frame as SVG: glyphs as text, blocks and lines as shapes, so that it looks the same in every font.
+//! A frame as SVG: glyphs as text, blocks and lines as shapes, so that it looks the same in every
+//! font.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -14,9 +15,9 @@ pub(crate) fn render(buffer: &Buffer, title: &str) -> String {
     let mut svg = String::new();
     let _ = writeln!(
         svg,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{0} {0} {1} {2}\" width=\"{1}\" height=\"{2}\" role=\"img\" \
-         class=\"tui\" font-size=\"13.33\" font-family=\"ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, \
-         'DejaVu Sans Mono', 'Liberation Mono', monospace\">\n<title>{3}</title>\n{7}\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{0} {0} {1} {2}\" \
+         width=\"{1}\" height=\"{2}\" role=\"img\" class=\"tui\" font-size=\"13.33\" \
+         font-family=\"ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace\">\n<title>{3}</title>\n{7}\
          <rect class=\"ground\" x=\"{4}\" y=\"{4}\" width=\"{5}\" height=\"{6}\" rx=\"8\"/>",
         -MARGIN,
         width as i32 + 2 * MARGIN,
@@ -190,8 +191,8 @@ fn joined(shapes: Vec<Shape>, join: impl Fn(Shape, Shape) -> Option<Shape>) -> V
     all
 }
 
-/// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which not
-/// every viewer of SVG knows.
+/// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which
+/// not every viewer of SVG knows.
 fn style() -> String {
     let mut style = "<style>\n.tui text { white-space: pre; } .tui .s { font-weight: 600; }\n".to_owned();
     let mut rules = |idx: usize| {
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_behind_a_block_is_drawn_first() {
+    fn backgrounds_are_drawn_first() {
         let mut buffer = Buffer::with_lines(["▄"]);
         buffer.cell_mut((0, 0)).unwrap().set_fg(Color::Blue).set_bg(Color::Yellow);
         let svg = render(&buffer, "");

@@ -98,7 +98,8 @@ impl Reads {
         Answer::ALL.into_iter().filter(|answer| answer.is_hit()).map(|answer| self.get(answer)).sum()
     }
 
-    /// The share of hits among the reads that returned an object, from 0 to 1. `None` without such reads.
+    /// The share of hits among the reads that returned an object, from 0 to 1. `None` without such
+    /// reads.
     pub(crate) fn hit_ratio(&self) -> Option<f64> {
         let got = self.all() - self.get(Answer::NotFound) - self.get(Answer::Error);
         (got > 0).then(|| self.hits() as f64 / got as f64)

@@ -15,7 +15,7 @@ use ratatui::{
 
 use crate::{
     accounts, bodies,
-    bucket::Asked,
+    bucket::Requests,
     film::{Film, Switched},
     palette, picture, plain,
     rule::Rule,
@@ -24,7 +24,8 @@ use crate::{
     world::{Figures, NodeFigures, Settings, World},
 };
 
-/// How it was `secs` after the start, if each node answered `n` reads of each kind by then, times a weight of the kind.
+/// How it was `secs` after the start, if each node answered `n` reads of each kind by then, times a
+/// weight of the kind.
 fn figures(secs: f64, n: u64) -> Figures {
     let node = |more: u64| {
         let mut seen = Seen::new();
@@ -50,7 +51,7 @@ fn figures(secs: f64, n: u64) -> Figures {
     };
     let nodes = [node(0), node(4)];
     let sum = |count: fn(&Stats) -> u64| nodes.iter().map(|node| count(&node.stats)).sum();
-    let origin = Asked {
+    let origin = Requests {
         gets: sum(|stats| stats.origin.reads()),
         puts: sum(|stats| stats.origin.puts.requests()),
         failed: sum(|stats| stats.origin.failed),
@@ -184,7 +185,7 @@ fn a_wrong_read_is_red() {
 }
 
 #[test]
-fn what_is_less_important_is_faint() {
+fn details_are_faint() {
     let buffer = frame(&film(), Footer::Accounts, 104, 30);
     for (x, y, modifier) in
         [(1, 0, Modifier::BOLD), (16, 0, Modifier::DIM), (3, 29, Modifier::BOLD), (43, 29, Modifier::DIM)]
@@ -329,13 +330,14 @@ fn a_line_tells_of_reads_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_strong_read_asks_once_and_is_a_round_trip_away() {
+async fn a_strong_read_takes_one_round_trip() {
     let world = World::start(Settings { n_readers: 1, ..settings() }).await.unwrap();
     let mut film = Film::new(world.figures());
     tokio::time::sleep(Duration::from_secs(3)).await;
     film.end(world.stop().await.unwrap());
     assert!(film.is_right());
-    // One reader a node, whose read and pause take 42 ms; one that was caught by a write's fence, or joined, some more.
+    // One reader a node, whose read and pause take 42 ms; one that was caught by a write's fence,
+    // or joined, some more.
     let all = film.seen().reads.all();
     assert!((100..=146).contains(&all), "{all}");
     assert_eq!(film.requests().without, all);

@@ -179,12 +179,12 @@ impl View<'_> {
     fn origin(&self, area: Rect, buffer: &mut Buffer) {
         let now = self.film.now();
         let inner = panel("store", "", area, buffer);
-        let asked = now.origin;
+        let store = now.origin;
         let not_modified: u64 = now.nodes.iter().map(|node| node.stats.origin.not_modified).sum();
         let lines = [
-            pair("GET", &units::count(asked.gets), "not modified", &units::count(not_modified)),
-            pair("PUT", &units::count(asked.puts), "failed", &units::count(asked.failed)),
-            pair("sent", &units::bytes(asked.bytes), "", ""),
+            pair("GET", &units::count(store.gets), "not modified", &units::count(not_modified)),
+            pair("PUT", &units::count(store.puts), "failed", &units::count(store.failed)),
+            pair("sent", &units::bytes(store.bytes), "", ""),
         ];
         for (row, line) in inner.rows().zip(lines) {
             line.render(row, buffer);

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     bodies,
-    bucket::{Asked, Bucket},
+    bucket::{Bucket, Requests},
     ledger::Ledger,
     rule::{Rule, Switch},
     tally::{Seen, Tally},
@@ -84,7 +84,7 @@ pub(crate) struct Figures {
     pub(crate) is_up: bool,
     pub(crate) round_trip: Duration,
     pub(crate) nodes: [NodeFigures; 2],
-    pub(crate) origin: Asked,
+    pub(crate) origin: Requests,
 }
 
 /// A node, as counted by its readers and by its cache.
@@ -164,7 +164,7 @@ impl World {
             nodes: nodes
                 .each_ref()
                 .map(|node| NodeFigures { seen: node.tally.seen(), stats: node.cache.stats() }),
-            origin: bucket.asked(),
+            origin: bucket.requests(),
         }
     }
 

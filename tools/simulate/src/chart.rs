@@ -1,5 +1,5 @@
-//! Hit-ratio curves as SVG, one chart for each trace. Colours are plain attributes, which every viewer
-//! of SVG shows.
+//! Hit-ratio curves as SVG, one chart for each trace. Colours are plain attributes, which every
+//! viewer of SVG shows.
 
 use std::fmt::Write as _;
 
@@ -146,8 +146,8 @@ fn labels(svg: &mut String, curves: &[Curve<'_>], scale: &Scale) {
     }
 }
 
-/// Returns places for labels as near as possible to `ends`, which ascend, so that none covers another.
-/// Labels that touch form a block, placed at the average of where its members would be.
+/// Returns places for labels as near as possible to `ends`, which ascend, so that none covers
+/// another. Labels that touch form a block, placed at the average of where its members would be.
 fn spread(ends: &[f64]) -> Vec<f64> {
     let mut blocks: Vec<Block> = Vec::new();
     for &end in ends {

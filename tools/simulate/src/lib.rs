@@ -1,5 +1,5 @@
-//! The simulator: replays traces through eviction policies and Belady's optimum, and draws tables, charts
-//! and the report.
+//! The simulator: replays traces through eviction policies and Belady's optimum, and draws tables,
+//! charts and the report.
 //!
 //! | topic | module |
 //! | --- | --- |
@@ -8,8 +8,8 @@
 //! | the optimum | [`optimum`] |
 //! | the meaning of the figures | [`summary`] |
 //!
-//! Other caches are compared in the package `benches`, so that this package is tested without building
-//! them.
+//! Other caches are compared in the package `benches`, so that this package is tested without
+//! building them.
 #![forbid(unsafe_code)]
 
 pub mod chart;

@@ -1,17 +1,19 @@
-//! What a cache could reach that knew the future.
+//! The optimum: hits of a cache that knows the future.
 //!
-//! *By entries* it is Belady's optimum \[1\], exactly: of what is held and the newcomer, the one whose next request is
-//! the furthest away leaves, and one without a next request is not kept at all. No policy has more hits, whether it
-//! may refuse newcomers or not.
+//! *By entries* it is Belady's optimum \[1\], exactly: of the cached objects and the new one, the
+//! one whose next request is the furthest away is evicted, and one without a next request is not
+//! cached at all. No policy has more hits, with or without admission.
 //!
-//! *By bytes* the optimum is NP-hard. We take PFOO-L \[2\]: between two requests for an object, its copy occupies
-//! its size for that long; the cheapest such intervals, by size times length, are taken first, each if it still fits
-//! at every moment of it. This is a schedule that a cache could follow, on real traces a few percent below the
-//! optimum in object hits. So it is no strict bound, and for *byte* hits none at all: those it does not try for.
+//! *By bytes* the optimum is NP-hard. PFOO-L \[2\] is used instead: a hit needs room for the size
+//! of the object from the request before it; the cheapest of these intervals, by size times length,
+//! are taken first, each if it fits at every moment. A cache could follow this schedule. On real
+//! traces it is a few percent below the optimum in object hits, so it is no strict bound; for
+//! *byte* hits, which it does not maximize, it is no bound at all.
 //!
-//! \[1\] L. A. Belady: A study of replacement algorithms for a virtual-storage computer. IBM Systems Journal, 1966.
-//! \[2\] D. S. Berger, N. Beckmann, M. Harchol-Balter: Practical bounds on optimal caching with variable object
-//! sizes. SIGMETRICS, 2018.
+//! \[1\] L. A. Belady: A study of replacement algorithms for a virtual-storage computer. IBM
+//! Systems Journal, 1966.
+//! \[2\] D. S. Berger, N. Beckmann, M. Harchol-Balter: Practical bounds on optimal caching with
+//! variable object sizes. SIGMETRICS, 2018.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +23,7 @@ use crate::{
     trace::Trace,
 };
 
-/// What the optimum makes of `trace`; see the [module](self).
+/// Replays `trace` through the optimum; see the [module](self).
 pub(crate) fn replay(trace: &Trace, setting: Setting) -> Count {
     let next = next_requests(trace);
     let is_hit = match setting.unit {
@@ -51,7 +53,7 @@ const NEVER: u32 = u32::MAX;
 
 fn belady(trace: &Trace, next: &[u32], capacity: u64) -> Vec<bool> {
     let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
-    // What is held, by its next request: the request itself names the object.
+    // The cached objects by their next requests, which name them.
     let mut held = BTreeSet::new();
     let step = |(i, &next): (usize, &u32)| {
         let is_hit = u32::try_from(i).is_ok_and(|i| held.remove(&i));
@@ -76,7 +78,7 @@ fn pfoo_lower(trace: &Trace, next: &[u32], capacity: u64) -> Vec<bool> {
     let mut occupied = Occupied::new(trace.len());
     let mut is_hit = vec![false; trace.len()];
     for Interval { from, to, size } in intervals {
-        // The copy must be there from its request up to the next one, which may already use its room.
+        // The object is cached from its request up to the next one, which may already use its room.
         if size <= capacity && occupied.most(from, to) <= capacity - size {
             occupied.add(from, to, size);
             is_hit[to] = true;
@@ -98,8 +100,8 @@ impl Interval {
     }
 }
 
-/// How much is occupied at each moment: a segment tree of maxima, with what is added to a whole range kept at its
-/// top. No moment is ever over the capacity, so nothing overflows.
+/// How much is occupied at each moment: a segment tree of maxima, with what is added to a whole
+/// range kept at its top. No moment is ever over the capacity, so nothing overflows.
 #[derive(Debug)]
 struct Occupied {
     /// Of each node: the most within it, and what was added to all of it. Node 1 is the root.

@@ -21,17 +21,18 @@ pub(crate) struct Options {
 pub(crate) const USAGE: &str = "\
 cargo xtask simulate --trace FILE… [OPTION…]
 
-Replays recorded requests through eviction policies, other caches and Belady's optimum. Prints the hit
-ratios; writes tables (table.md), one chart for each trace and the figures (rows.json) to
+Replays recorded requests through eviction policies, other caches and Belady's optimum. Prints the
+hit ratios; writes tables (table.md), one chart for each trace and the figures (rows.json) to
 target/simulate/.
 
-  --trace FILE…      traces, or - for standard input: lines of `key` or `key,size`, or CSV; plain or zstd
+  --trace FILE…      traces, or - for standard input: lines of `key` or `key,size`, or CSV; plain
+                     or zstd
   --columns K[,S]    the CSV columns of the key and the size, by number from 1 or by name
   --policy NAME…     policies to replay; default: all of them, listed below
-  --capacity N…      numbers of entries (of bytes, if by bytes), or shares of all objects such as 5%;
-                     default: 1% 5% 10% 20%, without those of fewer than 50 entries
-  --by UNIT          entries: every object weighs 1; bytes: an object weighs its size; default: both if
-                     the trace has sizes, only bytes if it has and a capacity is a number
+  --capacity N…      numbers of entries (of bytes, if by bytes), or shares of all objects such as
+                     5%; default: 1% 5% 10% 20%, without those of fewer than 50 entries
+  --by UNIT          entries: every object weighs 1; bytes: an object weighs its size; default:
+                     both if the trace has sizes, only bytes if it has and a capacity is a number
 ";
 
 impl Options {
@@ -171,8 +172,8 @@ mod tests {
 
     #[test]
     fn all_options_are_parsed() {
-        let line =
-            "--trace a b --policy lru,belady fifo --capacity 5% 100 --columns 2,size --by=bytes --trace -";
+        let line = "--trace a b --policy lru,belady fifo --capacity 5% 100 --columns 2,size \
+                    --by=bytes --trace -";
         let options = parse(line).unwrap().unwrap();
         assert_eq!(options.traces, ["a", "b", "-"]);
         assert_eq!(options.policies, ["lru", "belady", "fifo"]);

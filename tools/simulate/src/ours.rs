@@ -1,15 +1,16 @@
 //! Our own policies as subjects of the simulation.
 //!
-//! *By entries* a policy runs in a real [`MemoryBackend`] with the default number of shards, as users get
-//! it: `max_entries` is the capacity. Each request looks the object up, and inserts it on a miss.
+//! *By entries* a policy runs in a real [`MemoryBackend`] with the default number of shards, as
+//! users get it: `max_entries` is the capacity. Each request looks the object up, and inserts it on
+//! a miss.
 //!
-//! *By bytes* it runs alone, in one shard, under the contract of [`EvictionPolicy`], and an object weighs
-//! exactly its size. In a backend an entry also weighs its key and its bookkeeping, which are not part of
-//! a trace, and the bodies of many traces would not fit into memory.
+//! *By bytes* it runs alone, in one shard, under the contract of [`EvictionPolicy`], and an object
+//! weighs exactly its size. In a backend an entry also weighs its key and its bookkeeping, which
+//! are not part of a trace, and the bodies of many traces would not fit into memory.
 //!
-//! The clock advances by 1 ms per request, and nothing expires. An entry has the size given by the request
-//! that fetched it. A later request is a hit whatever size it gives: a trace does not say when an object
-//! changed.
+//! The clock advances by 1 ms per request, and nothing expires. An entry has the size given by the
+//! request that fetched it. A later request is a hit whatever size it gives: a trace does not say
+//! when an object changed.
 
 use std::{
     fmt::Write as _,
@@ -109,7 +110,7 @@ struct Alone<P> {
     setting: Setting,
     /// Of each object.
     slots: Vec<Option<Slot>>,
-    /// What is in each slot, and what it weighs.
+    /// The object in each slot, and its weight.
     places: Vec<Option<(u32, u64)>>,
     free: Vec<Slot>,
     weight: u64,
@@ -148,9 +149,9 @@ impl<P: EvictionPolicy> Alone<P> {
         self.policy.on_insert(slot, &cost);
         while self.weight > self.setting.capacity {
             let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);
-            let victim = victim.expect("a policy names somebody while anybody is there");
+            let victim = victim.expect("a policy with entries names a victim");
             let why = if victim == slot { RemovalCause::Rejected } else { RemovalCause::Evicted };
-            let (object, weight) = self.places[victim.index()].take().expect("and only who is there");
+            let (object, weight) = self.places[victim.index()].take().expect("a victim is cached");
             self.slots[object as usize] = None;
             self.free.push(victim);
             self.weight -= weight;
@@ -170,7 +171,7 @@ impl<P: EvictionPolicy> Cache for Alone<P> {
             return true;
         }
         let weight = self.setting.unit.weight(size);
-        // What no cache could hold never gets to a policy.
+        // An object larger than the cache is not offered to the policy.
         if weight <= self.setting.capacity {
             self.insert(object, weight);
         }
@@ -304,8 +305,8 @@ mod tests {
                 assert_eq!(alone.request(*request), in_backend.request(*request), "request {i}");
             }
         }
-        // Not those that draw or hash: they differ from one instance to the next. Nor `Gdsf`, which rounds: a backend
-        // weighs more than one byte for each.
+        // Not those that draw or hash: they differ from one instance to the next. Nor `Gdsf`, which
+        // rounds: a backend weighs more than one byte for each.
         let requests: Vec<_> =
             (0_u32..2_000).map(|i| Request { object: i * i % 41 % (i % 29 + 1), size: 1 }).collect();
         check(Lru::new, &requests);

@@ -1,4 +1,4 @@
-//! Where results go. A file appears whole or not at all.
+//! Writing results. A file appears whole or not at all.
 
 use std::{
     env, fs,
@@ -8,14 +8,14 @@ use std::{
 
 use crate::Result;
 
-/// What cargo builds into, this program too: it marks that folder.
+/// The target folder of cargo, found by its marker file above this program.
 pub(crate) fn target_folder() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
     let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
     marked.map_or_else(|| PathBuf::from("target"), Path::to_owned)
 }
 
-/// Writes the file, with the folders it is in. It is renamed to its place when it is whole.
+/// Writes the file and creates its folders. The complete file is renamed to its place.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let fault = |error| format!("{}: {error}", path.display());
     if let Some(folder) = path.parent() {
@@ -25,7 +25,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_file_name(format!(".{}.{}", name.display(), process::id()));
     let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
     if written.is_err() {
-        // What is left of it is of no use; that it may not go away is not what went wrong.
+        // The first error is the one to report.
         let _ = fs::remove_file(&draft);
     }
     Ok(written.map_err(fault)?)

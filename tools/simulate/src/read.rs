@@ -1,4 +1,4 @@
-//! Reading traces: from a file or from standard input, plain or compressed, lines or CSV.
+//! Reads traces from a file or standard input, plain or compressed, lines or CSV.
 
 use std::{
     fs::File,
@@ -14,30 +14,30 @@ use crate::{
     trace::{Trace, TraceBuilder},
 };
 
-/// Which columns hold keys and sizes.
+/// The columns of keys and sizes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Columns {
-    /// By default the first, or as the header says.
+    /// Default: by the header, else the first.
     pub key: Option<Column>,
-    /// By default the second, or as the header says. Without effect if only a key is chosen.
+    /// Default: by the header, else the second. If only a key is chosen, there are no sizes.
     pub size: Option<Column>,
 }
 
 /// A column of a CSV file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Column {
-    /// By its place, from zero.
+    /// By position, from zero.
     Index(usize),
     /// By its name in the header.
     Name(String),
 }
 
 impl Columns {
-    /// `KEY` or `KEY,SIZE`, each a number from 1 or a name; nothing is the default.
+    /// Parses `KEY` or `KEY,SIZE`, each a number from 1 or a name. Empty: the defaults.
     ///
     /// # Errors
     ///
-    /// Say what to write.
+    /// For column 0, and for more than two columns.
     pub fn parse(text: &str) -> Result<Self> {
         let column = |word: &str| match word.trim().parse::<usize>() {
             Ok(0) => Err("columns are numbered from 1"),
@@ -54,11 +54,12 @@ impl Columns {
 }
 
 impl Trace {
-    /// Reads the file at `path`, or standard input if that is `-`. See the [module](crate::trace) for the formats.
+    /// Reads the file at `path`, or standard input if that is `-`. See the [module](crate::trace)
+    /// for the formats.
     ///
     /// # Errors
     ///
-    /// Say which file and line, and what is wrong there.
+    /// With the file, the line and the fault.
     pub fn open(path: &str, columns: &Columns) -> Result<Self> {
         if path == "-" {
             return Self::read("stdin", io::stdin().lock(), columns);
@@ -67,7 +68,8 @@ impl Trace {
         Self::read(path, BufReader::new(file), columns)
     }
 
-    /// Reads all of `source`, which is called `path` in errors, and by its last part without endings in tables.
+    /// Reads all of `source`, called `path` in errors; its file name without extensions is the
+    /// name.
     ///
     /// # Errors
     ///
@@ -126,7 +128,7 @@ fn split(line: &[u8], record: &mut ByteRecord) -> std::result::Result<(), String
         return Ok(());
     }
     if line.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
-        return Err("a quote is opened and not closed on the line".to_owned());
+        return Err("a quote is not closed on the line".to_owned());
     }
     let mut reader =
         ReaderBuilder::new().has_headers(false).trim(Trim::All).buffer_capacity(line.len()).from_reader(line);
@@ -134,7 +136,7 @@ fn split(line: &[u8], record: &mut ByteRecord) -> std::result::Result<(), String
     Ok(())
 }
 
-/// Where in a record the key and the size are.
+/// The positions of the key and the size in a record.
 #[derive(Debug)]
 struct Places {
     key: usize,
@@ -144,7 +146,7 @@ struct Places {
 }
 
 impl Places {
-    /// As the columns say, or the first record; and whether that is a header.
+    /// Finds them by `columns` or the first record. Returns also whether that is a header.
     fn find(first: &ByteRecord, columns: &Columns) -> std::result::Result<(Self, bool), String> {
         let named = |names: &[&str]| {
             let is_one = |field: &[u8]| names.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()));
@@ -176,14 +178,14 @@ impl Places {
     fn request<'a>(&self, record: &'a ByteRecord) -> std::result::Result<(&'a [u8], u64), String> {
         if record.len() > 2 && !self.is_wide {
             return Err(format!(
-                "{} fields without a header; say which are key and size: --columns 1,2",
+                "{} fields without a header; choose key and size: --columns 1,2",
                 record.len()
             ));
         }
         let key = match record.get(self.key) {
-            None => return Err(format!("no column {}, where the key should be", self.key + 1)),
+            None => return Err(format!("no column {} for the key", self.key + 1)),
             Some([]) => return Err("the key is empty".to_owned()),
-            Some(key) if key.contains(&0) => return Err("a zero byte in the key: this is no text".to_owned()),
+            Some(key) if key.contains(&0) => return Err("a zero byte in the key: not a text file".to_owned()),
             Some(key) => key,
         };
         let size = match self.size.and_then(|size| record.get(size)) {
@@ -202,14 +204,14 @@ fn size(text: &[u8]) -> std::result::Result<u64, String> {
     })
 }
 
-/// The last part of a path without its endings: `a/web_07.csv.zst` is `web_07`.
+/// The file name without extensions: `web_07` for `a/web_07.csv.zst`.
 fn name(path: &str) -> String {
     let file = Path::new(path).file_name().map_or(path.into(), |file| file.to_string_lossy());
     let stem = file.split('.').find(|part| !part.is_empty()).unwrap_or(&file);
     stem.to_owned()
 }
 
-/// What a zstd file holds: any number of frames, one after the other.
+/// The frames of a zstd file, one after the other.
 struct Frames<R: Read> {
     source: Option<R>,
     decoder: Option<StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>,
@@ -302,19 +304,15 @@ mod tests {
         check_error(b"1,-2\n", "", &size(1, "-2"));
         check_error(b"1,2.5\n", "", &size(1, "2.5"));
         check_error(b",2\n", "", "a/t.csv.zst, line 1: the key is empty");
-        check_error(b"\0\x01", "", "a/t.csv.zst, line 1: a zero byte in the key: this is no text");
+        check_error(b"\0\x01", "", "a/t.csv.zst, line 1: a zero byte in the key: not a text file");
         check_error(
             b"1,2,3\n",
             "",
-            "a/t.csv.zst, line 1: 3 fields without a header; say which are key and size: --columns 1,2",
+            "a/t.csv.zst, line 1: 3 fields without a header; choose key and size: --columns 1,2",
         );
         check_error(b"a,b\n1,2\n", "c", "a/t.csv.zst, line 1: no column \"c\" in the header: a, b");
-        check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2, where the key should be");
-        check_error(
-            b"1\n\"2\n3\n4\n",
-            "",
-            "a/t.csv.zst, line 2: a quote is opened and not closed on the line",
-        );
+        check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2 for the key");
+        check_error(b"1\n\"2\n3\n4\n", "", "a/t.csv.zst, line 2: a quote is not closed on the line");
         let error = Trace::open("no/such/file", &Columns::default()).unwrap_err().to_string();
         assert!(error.starts_with("no/such/file: "), "{error}");
     }
@@ -343,7 +341,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(requests in prop::collection::vec((0_u8..9, 1_u64..), 1..40)) {
+        fn a_written_trace_is_read_back(requests in prop::collection::vec((0_u8..9, 1_u64..), 1..40)) {
             let text: String = requests.iter().map(|(key, size)| format!("{key},{size}\n")).collect();
             let read = read(text.as_bytes(), "").unwrap();
             prop_assert_eq!(read.len(), requests.len());

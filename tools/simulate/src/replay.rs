@@ -166,9 +166,7 @@ fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Resul
         }
         if jobs.len() == before {
             let (name, n) = (trace.name(), trace.n_distinct());
-            eprintln!(
-                "{name} is skipped: every default capacity is below 50 of its {n} keys; give --capacity"
-            );
+            eprintln!("{name} is skipped: every capacity is below 50 of its {n} keys; give --capacity");
         }
     }
     if jobs.is_empty() {

@@ -75,7 +75,7 @@ fn rows(path: &Path) -> Result<Vec<Row>> {
     let policies = |pair: &[Row]| pair.iter().map(|row| row.policy.clone()).collect::<Vec<_>>();
     let all: Vec<_> = cases(&rows).map(policies).collect();
     if all.windows(2).any(|two| two[0] != two[1]) {
-        let what = "not every trace and capacity has the same policies; run `cargo xtask simulate` again";
+        let what = "rows of different policies; run `cargo xtask simulate` again";
         return Err(format!("{}: {what}", path.display()).into());
     }
     Ok(rows)

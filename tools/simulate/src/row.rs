@@ -26,7 +26,8 @@ pub struct Row {
     pub hits: u64,
     /// `hits` divided by `requests`, from 0 to 1.
     pub hit_ratio: f64,
-    /// Bytes of the hits divided by those of all requests, from 0 to 1. Without sizes, the hit ratio.
+    /// Bytes of the hits divided by those of all requests, from 0 to 1. Without sizes, the hit
+    /// ratio.
     pub byte_hit_ratio: f64,
 }
 

@@ -1,10 +1,12 @@
 //! Units and capacities of a replay.
 //!
-//! A trace is replayed *by entries*: each object weighs 1, and the capacity is a number of entries. A trace with
-//! sizes is replayed *by bytes* too: an object weighs its size, and the capacity is in bytes.
+//! A trace is replayed *by entries*: each object weighs 1, and the capacity is a number of entries.
+//! A trace with sizes is replayed *by bytes* too: an object weighs its size, and the capacity is in
+//! bytes.
 //!
-//! The usual capacities are 1, 5, 10 and 20 % of the distinct keys, or the same shares of the bytes of all objects,
-//! rounded down. Shares of fewer than 50 entries are left out: there, chance decides.
+//! The usual capacities are 1, 5, 10 and 20 % of the distinct keys, or the same shares of the bytes
+//! of all objects, rounded down. Shares of fewer than 50 entries are left out: there, chance
+//! decides.
 
 use serde::{Deserialize, Serialize};
 

@@ -4,9 +4,10 @@
 //! A *case* is one trace, replayed by entries or by bytes, at one capacity. For each policy:
 //!
 //! * *gap closed*: the share of the gap between LRU's hit ratio and the optimum's that the policy
-//!   closes; the mean over the cases with a gap of more than one point. Negative if it is behind LRU.
-//! * *worst vs LRU* and *worst vs best peer*: the smallest difference to the other's hit ratio over all
-//!   cases, in points, and the case. Negative if the policy is behind there.
+//!   closes; the mean over the cases with a gap of more than one point. Negative if it is below
+//!   LRU.
+//! * *worst vs LRU* and *worst vs best peer*: the smallest difference to the other's hit ratio over
+//!   all cases, in points, and the case. Negative if the policy is lower there.
 //!
 //! A point is 1 % of the requests (or of the bytes). A peer is a policy called `peer:…`.
 
@@ -52,7 +53,7 @@ pub struct Standing {
 /// The smallest difference of two hit ratios.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lead {
-    /// In points; negative if behind.
+    /// In points; negative if lower.
     pub points: f64,
     /// The case: trace, unit, capacity.
     pub at: (String, Unit, u64),
@@ -214,12 +215,12 @@ impl Summary {
         let ((entries, bytes), (long_entries, long_bytes)) = (self.n_cases, self.n_gaps);
         format!(
             "{entries} cases (a trace and a capacity) by entries and {bytes} by bytes.\n\n\
-             * gap closed: share of the gap between LRU's hit ratio and the optimum's that a policy closes, \n  \
-             the mean over the {long_entries} and {long_bytes} cases with a gap of more than one point\n\
-             * worst vs LRU, worst vs best peer: smallest difference of hit ratios over all cases, in points\n  \
-             (1 point: 1 % of the requests), and the case; negative where the policy is behind\n"
+             * gap closed: share of the gap between LRU's hit ratio and the optimum's that a policy\n  \
+             closes, the mean over the {long_entries} and {long_bytes} cases with a gap of more than \
+             one point\n\
+             * worst vs LRU, worst vs best peer: smallest difference of hit ratios over all cases,\n  \
+             in points (1 point: 1 % of the requests), and the case; negative where it is lower\n"
         )
-        .replace(" \n", "\n")
     }
 
     /// The standings.
@@ -246,8 +247,8 @@ impl Summary {
     }
 }
 
-/// The hit ratios that matter at each capacity, a line each: the default policy, the best one, LRU and
-/// the optimum, as far as they were replayed.
+/// The hit ratios that matter at each capacity, a line each: the default policy, the best one, LRU
+/// and the optimum, as far as they were replayed.
 pub(crate) fn answers(rows: &[Row]) -> String {
     let mut text = String::new();
     for group in groups(rows) {
@@ -363,7 +364,7 @@ mod tests {
         let summary = Summary::new(&rows(&[
             // Half of the gap, 5 points above LRU, 2 below the best peer.
             ("x", 10, [100, 150, 120, 170, 200]),
-            // A tenth behind, 1 point below LRU, level with the best peer.
+            // A tenth below LRU by 1 point, level with the best peer.
             ("x", 20, [200, 190, 190, 180, 300]),
             // A gap of one point does not count; the differences do.
             ("y", 10, [300, 260, 280, 290, 310]),
@@ -406,8 +407,8 @@ mod tests {
     fn answers_name_what_was_replayed() {
         let rows = rows(&[("x", 1024, [100, 150, 120, 170, 200])]);
         let expected = "x, by entries: hit ratios of 1,000 requests\n\n\
-            * at 5 % of your working set (1,024 entries): default 15.0 %, best 17.0 % (peer:b), LRU 10.0 %, \
-            optimum 20.0 %\n\n";
+            * at 5 % of your working set (1,024 entries): default 15.0 %, best 17.0 % (peer:b), \
+            LRU 10.0 %, optimum 20.0 %\n\n";
         assert_eq!(answers(&rows), expected);
         let only = Row { share: 0.0834, ..row("sized", 3 << 20, "sieve", 500) };
         let line = "* at 8.3 % of your working set (3.0 MiB): best 50.0 % (sieve)\n";

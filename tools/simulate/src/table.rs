@@ -89,8 +89,8 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Renders the hit ratios as Markdown: one table for each trace and unit, and another one for byte hit
-/// ratios where objects have sizes.
+/// Renders the hit ratios as Markdown: one table for each trace and unit, and another one for byte
+/// hit ratios where objects have sizes.
 pub fn render(rows: &[Row]) -> String {
     let mut text = String::from(
         "In percent, by capacity. **Bold**: the best of each column except the optimum \

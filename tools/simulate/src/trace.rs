@@ -2,25 +2,28 @@
 //!
 //! # Formats
 //!
-//! One request a line, `key` or `key,size`, or any CSV; plain or zstd-compressed, which is told by its first bytes.
+//! One request per line, `key` or `key,size`, or any CSV; plain or zstd, recognized by its first
+//! bytes.
 //!
-//! * A key is any text, or a number. Spaces around a field do not count, nor do empty lines.
-//! * A size is in bytes. Without one it is 1; a size of zero counts as 1, since nothing can be held for nothing.
-//! * The first line is a header if columns are chosen by name, or if one of its fields is `key`, `object`, `obj_id`,
-//!   `id`, `url` or `path` in any case: that is the column of keys, and one called `size`, `obj_size`, `bytes` or
-//!   `length` that of sizes. Without a header they are the first and the second of at most two columns.
-//! * Fields may be quoted, as in RFC 4180, but not run over a line's end.
+//! * A key is any text. Spaces around a field and empty lines are ignored.
+//! * A size is in bytes. Default: 1. Zero counts as 1.
+//! * The first line is a header if columns are chosen by name, or if a field is `key`, `object`,
+//!   `obj_id`, `id`, `url` or `path` in any case, which is then the column of keys; `size`,
+//!   `obj_size`, `bytes` or `length` is that of sizes. Without a header these are the first and the
+//!   second of at most two columns.
+//! * Fields may be quoted as in RFC 4180, but must not contain line breaks.
 
 use std::collections::HashMap;
 
-/// A recorded sequence of read requests, in memory: 4 bytes a request, and 8 more if any object has a size.
+/// A recorded sequence of read requests, in memory: 4 bytes a request, and 8 more if any object has
+/// a size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trace {
     name: String,
     objects: Vec<u32>,
-    /// Of each request; none if all are 1.
+    /// By request; `None` if all are 1.
     sizes: Option<Vec<u64>>,
-    /// Of each object, as it was first seen.
+    /// Over all objects, by the size of the first request.
     total_bytes: u64,
     n_distinct: u32,
 }
@@ -28,14 +31,14 @@ pub struct Trace {
 /// One read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Which object: numbered in the order of their first requests.
+    /// The number of the object, in the order of first requests.
     pub object: u32,
     /// The object's size in bytes, as this request gives it.
     pub size: u64,
 }
 
 impl Trace {
-    /// What it is called in tables: the file's name without its endings.
+    /// The name in tables: the file name without extensions.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -46,17 +49,17 @@ impl Trace {
         self.objects.iter().enumerate().map(request)
     }
 
-    /// How many requests there are.
+    /// The number of requests.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no requests.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 
-    /// How many different objects are asked for.
+    /// The number of different objects.
     pub fn n_distinct(&self) -> u64 {
         u64::from(self.n_distinct)
     }
@@ -66,7 +69,7 @@ impl Trace {
         self.sizes.is_some()
     }
 
-    /// The bytes of all objects together, each as it was first seen.
+    /// The bytes of all objects, by the size of the first request.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
@@ -95,7 +98,7 @@ impl TraceBuilder {
         Self { trace: Trace { name: name.into(), ..Trace::default() }, numbers: HashMap::new() }
     }
 
-    /// Adds a request. `false` if there are 4 billion of them already.
+    /// Adds a request. Returns `false` if there are 4 billion already.
     #[must_use]
     pub fn push(&mut self, key: &[u8], size: u64) -> bool {
         let size = size.max(1);
@@ -129,5 +132,5 @@ impl TraceBuilder {
     }
 }
 
-/// One number of 32 bits is left to say "never".
+/// One number of 32 bits is left for "never".
 const REQUESTS_MAX: usize = u32::MAX as usize;

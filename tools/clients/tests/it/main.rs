@@ -1,4 +1,4 @@
-//! What the clients run over, seen from outside.
+//! The store with latency.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn each_request_is_late_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ranges_are_read_as_a_cloud_reads_them() {
+async fn ranges_are_coalesced() {
     let remote = Remote::new(Arc::new(InMemory::new()));
     remote.put(&"a".into(), vec![0; 4 << 20].into()).await.unwrap();
     remote.reset();
@@ -43,6 +43,6 @@ async fn ranges_are_read_as_a_cloud_reads_them() {
     assert_eq!((near.len(), remote.requests(), remote.bytes()), (2, 1, 1010));
     remote.get_ranges(&"a".into(), &[0..10, (3 << 20)..(4 << 20)]).await.unwrap();
     assert_eq!((remote.requests(), remote.bytes()), (3, 1020 + (1 << 20)));
-    // The two of them side by side.
+    // The two requests are concurrent.
     assert_eq!(start.elapsed().as_millis() / Remote::LATENCY.as_millis(), 2);
 }

@@ -82,9 +82,9 @@ impl Page {
             missing(&mut html, "No benchmark has been run.", "cargo bench");
         } else {
             html.push_str(
-                "<p>Measured side by side by <code>cargo bench</code>: the subjects of a chart take turns, and \
-                 the round with the least CPU time per operation counts. Shorter is better. The last column is \
-                 the ratio to the subject named above it.</p>\n",
+                "<p>Measured side by side by <code>cargo bench</code>: the subjects of a chart \
+                 take turns, and the round with the least CPU time per operation counts. Shorter \
+                 is better. The last column is the ratio to the subject named above it.</p>\n",
             );
             self.ratios.iter().for_each(|group| of_group_of_bars(&mut html, &group.name, &group.bars()));
         }
@@ -94,8 +94,9 @@ impl Page {
             missing(&mut html, "Instructions have not been counted.", command);
         } else {
             html.push_str(
-                "<p>Instructions of one operation, counted by callgrind; fewer is better. The counts do not depend \
-                 on the load of the machine.</p>\n<div class=\"charts\">\n",
+                "<p>Instructions of one operation, counted by callgrind; fewer is better. The \
+                 counts do not depend on the load of the machine.</p>\n\
+                 <div class=\"charts\">\n",
             );
             instructions::bars(&self.instructions).iter().for_each(|bars| of_bars(&mut html, bars));
             html.push_str("</div>\n");
@@ -114,9 +115,9 @@ fn hits(html: &mut String, rows: &[Row]) {
     let _ = writeln!(html, "<pre>{}</pre>", escaped(&answers(rows)));
     let _ = writeln!(
         html,
-        "<h3>Over all traces</h3>\n<pre>{}</pre>\n<div class=\"wide\">{}</div>\n<p class=\"note\">The optimum \
-         knows the future. By entries it is Belady's and exact; by bytes it is PFOO-L, which is no strict \
-         bound.</p>",
+        "<h3>Over all traces</h3>\n<pre>{}</pre>\n<div class=\"wide\">{}</div>\n\
+         <p class=\"note\">The optimum knows the future. By entries it is Belady's and exact; by \
+         bytes it is PFOO-L, which is no strict bound.</p>",
         escaped(&summary.explained()),
         summary.table().html()
     );
@@ -162,8 +163,8 @@ fn of_bars(html: &mut String, bars: &Bars) {
         let ratio = bar.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let _ = write!(
             html,
-            "<div{class}{hint}><span>{}</span><i><b style=\"width:{width:.1}%\"></b></i><span>{}</span>\
-             <span>{ratio}</span></div>",
+            "<div{class}{hint}><span>{}</span><i><b style=\"width:{width:.1}%\"></b></i>\
+             <span>{}</span><span>{ratio}</span></div>",
             escaped(&bar.subject),
             escaped(&bar.text)
         );
@@ -183,25 +184,35 @@ const STYLE: &str = "
 * { box-sizing: border-box; }
 body { margin: 0; background: #f6f7f9; color: #1a1d21; font: 15px/1.5 system-ui, sans-serif; }
 header, main { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
-header { padding-top: 28px; } h1 { font-size: 26px; margin: 0 0 6px; } nav a { margin-right: 14px; color: inherit; }
+header { padding-top: 28px; } h1 { font-size: 26px; margin: 0 0 6px; } nav a { margin-right: 14px;
+  color: inherit; }
 h2 { font-size: 21px; margin: 36px 0 8px; padding-bottom: 4px; border-bottom: 2px solid #dfe3e8; }
-h3 { font-size: 16px; margin: 28px 0 8px; } h4 { font-size: 13px; margin: 0 0 6px; color: #5c6570; font-weight: 600; }
+h3 { font-size: 16px; margin: 28px 0 8px; } h4 { font-size: 13px; margin: 0 0 6px; color: #5c6570;
+  font-weight: 600; }
 .note { color: #5c6570; font-size: 13px; } code { font: 13px ui-monospace, monospace; }
-pre { font: 13px/1.5 ui-monospace, monospace; overflow-x: auto; } .missing { background: #fff4d6; border-radius: 6px; padding: 10px 14px; }
+pre { font: 13px/1.5 ui-monospace, monospace; overflow-x: auto; } .missing { background: #fff4d6;
+  border-radius: 6px; padding: 10px 14px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; background: #fff;
   font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 12px; border-bottom: 1px solid #dfe3e8; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; } tbody th { font-weight: 500; } tbody tr:hover { background: #f6f7f9; }
-figure { margin: 0 0 22px; } figure svg { display: block; width: 100%; height: auto; } details { font-size: 13px; margin: 6px 0; }
+th, td { padding: 4px 12px; border-bottom: 1px solid #dfe3e8; text-align: right; white-space:
+  nowrap; }
+th:first-child { text-align: left; } tbody th { font-weight: 500; } tbody tr:hover { background:
+  #f6f7f9; }
+figure { margin: 0 0 22px; } figure svg { display: block; width: 100%; height: auto; } details {
+  font-size: 13px; margin: 6px 0; }
 summary { cursor: pointer; color: #5c6570; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(460px, 1fr)); gap: 12px; }
 @media (max-width: 520px) { .charts { grid-template-columns: 1fr; } }
-.bars { background: #fff; border: 1px solid #dfe3e8; border-radius: 6px; padding: 12px 14px; font-size: 13px;
+.bars { background: #fff; border: 1px solid #dfe3e8; border-radius: 6px; padding: 12px 14px;
+  font-size: 13px;
   font-variant-numeric: tabular-nums; }
-.bars > div { display: grid; grid-template-columns: 14em 1fr 5.5em 3.5em; gap: 8px; align-items: center; line-height: 1.75; }
-.bars span:nth-of-type(n+2) { text-align: right; white-space: nowrap; } .bars span:last-child { color: #5c6570; }
+.bars > div { display: grid; grid-template-columns: 14em 1fr 5.5em 3.5em; gap: 8px; align-items:
+  center; line-height: 1.75; }
+.bars span:nth-of-type(n+2) { text-align: right; white-space: nowrap; } .bars span:last-child {
+  color: #5c6570; }
 .bars span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.bars i { display: block; } .bars b { display: block; height: 11px; min-width: 2px; border-radius: 2px; background: #9db4cf; }
+.bars i { display: block; } .bars b { display: block; height: 11px; min-width: 2px; border-radius:
+  2px; background: #9db4cf; }
 .bars h4 { display: flex; justify-content: space-between; } .bars p { margin: 4px 0 0; }
 .bars .ours { font-weight: 600; } .bars .ours b { background: #c8102e; }
 ";

@@ -1,11 +1,20 @@
 use std::{fs, path::Path};
 
+use serde_json::{Value, json};
+
 use super::*;
 
 fn put(folder: &Path, file: &str, text: &str) {
     let path = folder.join(file);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
+}
+
+fn row(capacity: u64, policy: &str) -> Value {
+    json!({
+        "trace": "t", "unit": "entries", "capacity": capacity, "share": 0.05, "policy": policy,
+        "requests": 1000, "hits": 500, "hit_ratio": 0.5, "byte_hit_ratio": 0.5,
+    })
 }
 
 fn html(folder: &Path) -> Result<String> {
@@ -33,19 +42,18 @@ fn missing_results_are_named_with_their_command() {
 fn all_results_are_on_the_page() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let ratio = r#"[{"group":"memory","case":"10k","subject":"a<b","reference":"quick_cache","threads":1,"unit":"bytes","value":1536.4,"wall":0,"ratio":0.861,"note":"a note"}]"#;
-    put(folder, "ratios/memory.json", ratio);
+    let ratio = json!([{
+        "group": "memory", "case": "10k", "subject": "a<b", "reference": "quick_cache",
+        "threads": 1, "unit": "bytes", "value": 1536.4, "wall": 0, "ratio": 0.861, "note": "a note",
+    }]);
+    put(folder, "ratios/memory.json", &ratio.to_string());
     put(
         folder,
         "instructions.json",
         r#"[{"loop":"backend_hit","subject":"ours","instructions_per_op":1234.4}]"#,
     );
-    let row = |policy: &str, hits: u64| {
-        format!(
-            r#"{{"trace":"t","unit":"entries","capacity":9,"share":0.05,"policy":"{policy}","requests":1000,"hits":{hits},"hit_ratio":0.5,"byte_hit_ratio":0.5}}"#
-        )
-    };
-    put(folder, "simulate/rows.json", &format!("[{},{}]", row("lru", 500), row("belady", 500)));
+    let rows = json!([row(9, "lru"), row(9, "belady")]);
+    put(folder, "simulate/rows.json", &rows.to_string());
     let html = html(folder).unwrap();
     check_has(
         &html,
@@ -80,11 +88,7 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn rows_of_two_simulations_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
-    let row = |capacity: u64, policy: &str| {
-        format!(
-            r#"{{"trace":"t","unit":"entries","capacity":{capacity},"share":0.05,"policy":"{policy}","requests":1,"hits":0,"hit_ratio":0,"byte_hit_ratio":0}}"#
-        )
-    };
-    put(folder.path(), "simulate/rows.json", &format!("[{},{}]", row(1, "lru"), row(2, "fifo")));
-    assert!(html(folder.path()).unwrap_err().to_string().contains("the same policies"));
+    let rows = json!([row(1, "lru"), row(2, "fifo")]);
+    put(folder.path(), "simulate/rows.json", &rows.to_string());
+    assert!(html(folder.path()).unwrap_err().to_string().contains("different policies"));
 }

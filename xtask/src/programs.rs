@@ -1,0 +1,38 @@
+//! Tasks that only build a program and run it with their arguments.
+
+use crate::{Task, shell::build_and_run};
+
+pub(crate) const DEMO: Task = Task {
+    name: "demo",
+    usage: "\
+cargo xtask demo [--seconds N] [--plain] [--svg FILE]
+    Two nodes over a store 40 ms away, live in the terminal; every read is checked.",
+    run: |args| build_and_run("build --release --package demo --bin demo", args),
+};
+
+pub(crate) const PEERS: Task = Task {
+    name: "peers",
+    usage: "\
+cargo xtask peers
+    Runs races through this cache and others and prints a table in Markdown. Fails if this cache
+    loses one.",
+    run: |args| build_and_run("build --profile bench --package benches --bin peers", args),
+};
+
+pub(crate) const REPORT: Task = Task {
+    name: "report",
+    usage: "\
+cargo xtask report
+    Writes the latest results of `cargo bench`, `simulate` and `instructions` to
+    target/report.html.",
+    run: |args| build_and_run("build --package simulate --bin report", args),
+};
+
+pub(crate) const SIMULATE: Task = Task {
+    name: "simulate",
+    usage: "\
+cargo xtask simulate --trace FILE…
+    Replays traces through eviction policies, other caches and Belady's optimum: hit ratios,
+    tables, charts.",
+    run: |args| build_and_run("build --profile bench --package benches --bin replay", args),
+};
