@@ -10,8 +10,8 @@ use crate::{
     samples,
 };
 
-/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next goes on with its totals,
-/// so what was given under it is remembered as long as the registry does.
+/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next
+/// goes on with its totals, so what was given under it is remembered as long as the registry does.
 #[derive(Debug, Default)]
 pub(crate) struct HistogramCursor(HashMap<Arc<str>, Histograms>);
 
@@ -22,7 +22,8 @@ pub(crate) struct Delta {
     pub(crate) cache: Arc<str>,
     pub(crate) metric: &'static Metric,
     pub(crate) attributes: Attributes,
-    /// How many measurements there are, and how many seconds each is: the mean of those of one bucket.
+    /// How many measurements there are, and how many seconds each is: the mean of those of one
+    /// bucket.
     pub(crate) measurements: Vec<(u64, f64)>,
 }
 
@@ -42,7 +43,9 @@ impl HistogramCursor {
         for cache in caches {
             let given = self.0.entry(Arc::clone(&cache.name)).or_default();
             for Sample { metric, attributes, value } in samples(&cache.snapshot) {
-                let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else { continue };
+                let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else {
+                    continue;
+                };
                 let given = given.entry((metric.name, attributes)).or_default();
                 let measurements = take(given, now, bounds);
                 if !measurements.is_empty() {
@@ -55,19 +58,22 @@ impl HistogramCursor {
     }
 }
 
-/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`, and its counts and its
-/// times may be apart: what cannot be in its bucket yet is handed on with what comes next.
+/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`,
+/// and its counts and its times may be apart: what cannot be in its bucket yet is handed on with
+/// what comes next.
 fn take(given: &mut Vec<Bucket>, now: &Histogram, bounds: &Bounds) -> Vec<(u64, f64)> {
     given.resize(now.buckets().len(), Bucket::default());
     let lower = iter::once(None).chain(bounds.iter().map(Some));
     let upper = bounds.iter().map(Some).chain(iter::once(None));
     let mut measurements = Vec::new();
-    for (((given, now), lower), upper) in given.iter_mut().zip(now.buckets()).zip(lower).zip(upper) {
+    for (((given, now), lower), upper) in given.iter_mut().zip(now.buckets()).zip(lower).zip(upper)
+    {
         let count = now.count.saturating_sub(given.count);
         if count == 0 {
             continue;
         }
-        let micros = |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        let micros =
+            |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         // All the measurements together are between these.
         let least = lower.map_or(0, |bound| (micros(bound) + 1).saturating_mul(count));
         let most = upper.map_or(u64::MAX, |bound| micros(bound).saturating_mul(count));
@@ -97,7 +103,8 @@ mod tests {
         histogram.snapshot()
     }
 
-    /// Count and time of a measurement are two counters, and one may be read before the other is written.
+    /// Count and time of a measurement are two counters, and one may be read before the other is
+    /// written.
     #[test]
     fn what_is_read_half_way_is_in_its_bucket_and_the_rest_comes_later() {
         let mut given = Vec::new();

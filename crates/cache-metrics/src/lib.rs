@@ -10,8 +10,8 @@
 //! # }
 //! ```
 //!
-//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing for it between two
-//! snapshots. Nothing global is installed. Each exporter is a feature:
+//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing
+//! for it between two snapshots. Nothing global is installed. Each exporter is a feature:
 //!
 //! | feature | | brings |
 //! | --- | --- | --- |
@@ -19,8 +19,8 @@
 //! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` 0.24 |
 //! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` 0.33, without its SDK |
 //!
-//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter of one's own goes through
-//! [`Registry::collect`] and [`samples`].
+//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter
+//! of one's own goes through [`Registry::collect`] and [`samples`].
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -18,16 +18,19 @@ use crate::{
 };
 
 impl Registry {
-    /// Has `meter` export all figures of the caches that are, and will be, in this registry. The instruments are the meter's,
-    /// and go with its provider; they hold no cache. To be called once for a provider: twice, and histograms count twice.
-    /// Each collection takes one snapshot of each cache, unless another reader of the provider collects at the same time: then
-    /// both may see parts of either.
+    /// Has `meter` export all figures of the caches that are, and will be, in this registry. The
+    /// instruments are the meter's, and go with its provider; they hold no cache. To be called once
+    /// for a provider: twice, and histograms count twice. Each collection takes one snapshot of
+    /// each cache, unless another reader of the provider collects at the same time: then both may
+    /// see parts of either.
     ///
-    /// OpenTelemetry has no observable histogram. So ours are fed when the others are observed: each measurement since
-    /// the last collection once, as the mean of those of its bucket, with the bounds in [`names`](crate::names) as advice.
-    /// Their counts and buckets are exact, and so are their sums once nothing is being measured; the least and the greatest
-    /// are as fine as the buckets. They are not fed where a view drops all other instruments; they stay, as they were, when their
-    /// cache is gone; and the first collection hands on all since the cache was built, some 80 ns each.
+    /// OpenTelemetry has no observable histogram. So ours are fed when the others are observed:
+    /// each measurement since the last collection once, as the mean of those of its bucket, with
+    /// the bounds in [`names`](crate::names) as advice. Their counts and buckets are exact, and so
+    /// are their sums once nothing is being measured; the least and the greatest are as fine as the
+    /// buckets. They are not fed where a view drops all other instruments; they stay, as they were,
+    /// when their cache is gone; and the first collection hands on all since the cache was built,
+    /// some 80 ns each.
     ///
     /// Counters stay too, as long as the registry remembers the name of a dropped cache: with delta
     /// temporality, a counter that is left out of one collection counts its whole past again when a
@@ -82,7 +85,10 @@ impl Observed {
             let Kind::Histogram(bounds) = metric.kind else { return None };
             let bounds = bounds.iter().map(|bound| bound.as_secs_f64()).collect();
             let builder = meter.f64_histogram(metric.name).with_unit(metric.unit);
-            Some((metric.name, builder.with_description(metric.help).with_boundaries(bounds).build()))
+            Some((
+                metric.name,
+                builder.with_description(metric.help).with_boundaries(bounds).build(),
+            ))
         });
         let histograms = histograms.collect();
         // Each round begins with all instruments unseen.
@@ -95,16 +101,20 @@ impl Observed {
                 Kind::Counter => {
                     let builder = meter.u64_observable_counter(metric.name).with_unit(metric.unit);
                     let observe = move |instrument: &dyn AsyncInstrument<u64>| {
-                        observed.observe(metric, |number, attributes| instrument.observe(number, attributes));
+                        observed.observe(metric, |number, attributes| {
+                            instrument.observe(number, attributes)
+                        });
                     };
                     builder.with_description(metric.help).with_callback(observe).build();
                 }
                 // They add up over caches.
                 Kind::Gauge => {
-                    let builder = meter.i64_observable_up_down_counter(metric.name).with_unit(metric.unit);
+                    let builder =
+                        meter.i64_observable_up_down_counter(metric.name).with_unit(metric.unit);
                     let observe = move |instrument: &dyn AsyncInstrument<i64>| {
                         observed.observe(metric, |number, attributes| {
-                            instrument.observe(i64::try_from(number).unwrap_or(i64::MAX), attributes);
+                            instrument
+                                .observe(i64::try_from(number).unwrap_or(i64::MAX), attributes);
                         });
                     };
                     builder.with_description(metric.help).with_callback(observe).build();
@@ -120,7 +130,8 @@ impl Observed {
         }
     }
 
-    /// What the instruments are to observe: this round, or, if `name` has been observed in it, a new one.
+    /// What the instruments are to observe: this round, or, if `name` has been observed in it, a
+    /// new one.
     fn round(&self, name: &'static str) -> Arc<HashMap<&'static str, Vec<Observation>>> {
         let mut state = self.state();
         if state.seen.contains(&name) {
@@ -142,7 +153,9 @@ impl Observed {
     }
 
     fn feed(&self, delta: &Delta) {
-        let Some((_, histogram)) = self.histograms.iter().find(|(name, _)| *name == delta.metric.name) else {
+        let Some((_, histogram)) =
+            self.histograms.iter().find(|(name, _)| *name == delta.metric.name)
+        else {
             return;
         };
         let attributes = key_values(&delta.cache, delta.attributes);
@@ -157,7 +170,8 @@ impl Observed {
 }
 
 /// What is observed of `caches`, and of the `others` that are not exported any more or not yet: for
-/// those, the counters that have counted. By instrument; caches first, in case the SDK takes no more.
+/// those, the counters that have counted. By instrument; caches first, in case the SDK takes no
+/// more.
 fn by_instrument(
     caches: &[CacheSnapshot],
     others: &[CacheSnapshot],

@@ -208,12 +208,13 @@ pub static IO: Metric = Metric {
 };
 
 /// Operations of requests to the store.
-const OPS: &[&str] = &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
+const OPS: &[&str] =
+    &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
 
 /// Finished requests to the store. Requests for an object or its head (`read`) have the first three
-/// outcomes instead of `succeeded`. Only a `CachedStore` has the operations from `blocks` on: blocks
-/// of a known version, reads that bypass the cache, pages of lists, copies, renames, and each request
-/// of a multipart upload.
+/// outcomes instead of `succeeded`. Only a `CachedStore` has the operations from `blocks` on:
+/// blocks of a known version, reads that bypass the cache, pages of lists, copies, renames, and
+/// each request of a multipart upload.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
     prometheus_name: "object_cache_origin_requests_total",
@@ -224,7 +225,15 @@ pub static ORIGIN_REQUESTS: Metric = Metric {
         Attribute { name: "op", values: OPS },
         Attribute {
             name: "outcome",
-            values: &["not_modified", "modified", "not_found", "succeeded", "refused", "failed", "cancelled"],
+            values: &[
+                "not_modified",
+                "modified",
+                "not_found",
+                "succeeded",
+                "refused",
+                "failed",
+                "cancelled",
+            ],
         },
     ],
 };
@@ -249,7 +258,8 @@ pub static INFLIGHT: Metric = Metric {
     attributes: &[],
 };
 
-/// Cached entries. Prometheus reserves the suffix `_count` for histograms, so the name differs there.
+/// Cached entries. Prometheus reserves the suffix `_count` for histograms, so the name differs
+/// there.
 pub static ENTRY_COUNT: Metric = Metric {
     name: "object_cache.entry.count",
     prometheus_name: "object_cache_entries",
@@ -297,7 +307,10 @@ pub static REJECTIONS: Metric = Metric {
     kind: Kind::Counter,
     unit: "{entry}",
     help: "Bodies that were not cached, by reason",
-    attributes: &[Attribute { name: "reason", values: &["too_large", "policy", "backend", "no_validator"] }],
+    attributes: &[Attribute {
+        name: "reason",
+        values: &["too_large", "policy", "backend", "no_validator"],
+    }],
 };
 
 /// Entries that were removed because they were out of date.
@@ -320,8 +333,8 @@ pub static BACKEND_ERRORS: Metric = Metric {
     attributes: &[],
 };
 
-/// Blocks that reads of a `CachedStore` needed. A block counts once for each read that reached it, as
-/// its bytes do in [`IO`].
+/// Blocks that reads of a `CachedStore` needed. A block counts once for each read that reached it,
+/// as its bytes do in [`IO`].
 pub static BLOCKS: Metric = Metric {
     name: "object_cache.blocks",
     prometheus_name: "object_cache_blocks_total",

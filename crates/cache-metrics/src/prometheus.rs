@@ -46,7 +46,11 @@ struct Text {
 
 impl Text {
     /// `metric` of all caches: the samples that come next in each row.
-    fn family<'a>(&mut self, metric: &'static Metric, rows: &mut [Row<impl Iterator<Item = Sample<'a>>>]) {
+    fn family<'a>(
+        &mut self,
+        metric: &'static Metric,
+        rows: &mut [Row<impl Iterator<Item = Sample<'a>>>],
+    ) {
         let is_of_it = |sample: &Sample<'_>| sample.metric == metric;
         if !rows.iter_mut().any(|row| row.samples.peek().is_some_and(is_of_it)) {
             return;
@@ -103,7 +107,14 @@ impl Text {
     }
 
     /// A line up to its value.
-    fn series(&mut self, name: &str, part: &str, label: &str, attributes: Attributes, le: Option<&str>) {
+    fn series(
+        &mut self,
+        name: &str,
+        part: &str,
+        label: &str,
+        attributes: Attributes,
+        le: Option<&str>,
+    ) {
         for part in [name, part, "{", label] {
             self.out.push_str(part);
         }

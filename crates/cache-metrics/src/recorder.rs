@@ -15,8 +15,8 @@ use crate::{
 };
 
 impl Registry {
-    /// Hands all figures to the recorder that is there now: the thread's own, or the global one. To be called now and
-    /// then, from a task that ticks, or before the recorder is rendered:
+    /// Hands all figures to the recorder that is there now: the thread's own, or the global one. To
+    /// be called now and then, from a task that ticks, or before the recorder is rendered:
     ///
     /// ```
     /// use cache_metrics::{Registry, names::{Kind, METRICS}};
@@ -40,18 +40,20 @@ impl Registry {
     /// # }
     /// ```
     ///
-    /// Handles of the recorder are not kept: one that is installed late gets everything since the caches were built.
-    /// Without a recorder nothing happens, and nothing is lost. The figures of a cache that is gone stay in the recorder as
-    /// they were. One that forgets what is idle gets counters and gauges again with each call, histograms when there is a
-    /// new measurement, from which on it counts then.
+    /// Handles of the recorder are not kept: one that is installed late gets everything since the
+    /// caches were built. Without a recorder nothing happens, and nothing is lost. The figures of a
+    /// cache that is gone stay in the recorder as they were. One that forgets what is idle gets
+    /// counters and gauges again with each call, histograms when there is a new measurement, from
+    /// which on it counts then.
     ///
-    /// A histogram gets each measurement once, as the mean of those of its bucket since the last call: its count, and its
-    /// buckets if they have the bounds in [`names`](crate::names), are exact, and so is its sum once nothing is being
-    /// measured; quantiles that it makes otherwise are as fine as those. The first call hands on all since the cache was built,
-    /// some 20 ns each.
+    /// A histogram gets each measurement once, as the mean of those of its bucket since the last
+    /// call: its count, and its buckets if they have the bounds in [`names`](crate::names), are
+    /// exact, and so is its sum once nothing is being measured; quantiles that it makes otherwise
+    /// are as fine as those. The first call hands on all since the cache was built, some 20 ns
+    /// each.
     ///
-    /// Recorders are told apart by their addresses, which is right for the global one. For recorders that come and go there
-    /// is [`recorder_handle`](Self::recorder_handle).
+    /// Recorders are told apart by their addresses, which is right for the global one. For
+    /// recorders that come and go there is [`recorder_handle`](Self::recorder_handle).
     pub fn record(&self) {
         metrics::with_recorder(|recorder| {
             let taken = self.recorded().of(recorder);
@@ -59,7 +61,8 @@ impl Registry {
         });
     }
 
-    /// A way to hand all figures to one recorder of one's own. It gets everything since the caches were built.
+    /// A way to hand all figures to one recorder of one's own. It gets everything since the caches
+    /// were built.
     pub fn recorder_handle(&self) -> RecorderHandle {
         RecorderHandle { registry: self.clone(), taken: Mutex::default() }
     }
@@ -104,7 +107,8 @@ pub struct RecorderHandle {
 }
 
 impl RecorderHandle {
-    /// Hands all figures to `recorder`, which is the same each time. Otherwise as [`Registry::record`].
+    /// Hands all figures to `recorder`, which is the same each time. Otherwise as
+    /// [`Registry::record`].
     pub fn record_to(&self, recorder: &dyn Recorder) {
         self.registry.hand_on(&self.taken, recorder);
     }
@@ -117,7 +121,8 @@ struct Taken {
     cursor: HistogramCursor,
 }
 
-/// What each recorder has got that was there when it was asked for, by its address. The last used is at the end.
+/// What each recorder has got that was there when it was asked for, by its address. The last used
+/// is at the end.
 #[derive(Default)]
 pub(crate) struct Recorded(Vec<(usize, Arc<Mutex<Taken>>)>);
 

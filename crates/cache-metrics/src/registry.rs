@@ -12,15 +12,16 @@ use crate::{
 
 /// The caches whose figures are exported. A clone is another handle to the same set.
 ///
-/// Nothing is counted here, and nothing global is installed: each export takes a snapshot of the counters that the caches
-/// keep anyway. The caches are held weakly; one whose last handle is gone is not exported any more, and what it has counted
-/// since the last export is not seen.
+/// Nothing is counted here, and nothing global is installed: each export takes a snapshot of the
+/// counters that the caches keep anyway. The caches are held weakly; one whose last handle is gone
+/// is not exported any more, and what it has counted since the last export is not seen.
 ///
-/// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in which they were added. A
-/// name is free again when its cache is gone, and whoever gets it goes on with the totals, which never fall, as if it was
-/// the same. (Of names that are not used again the last 256 are remembered. With more than 8 caches of one name, a dropped
-/// one may keep its number until the next export.) A cache that is there already is not added
-/// again. Two registries know nothing of each other: what both export goes under one name to one recorder or provider.
+/// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in
+/// which they were added. A name is free again when its cache is gone, and whoever gets it goes on
+/// with the totals, which never fall, as if it was the same. (Of names that are not used again the
+/// last 256 are remembered. With more than 8 caches of one name, a dropped one may keep its number
+/// until the next export.) A cache that is there already is not added again. Two registries know
+/// nothing of each other: what both export goes under one name to one recorder or provider.
 ///
 /// ```
 /// use cache_core::Stats;
@@ -63,7 +64,8 @@ impl Registry {
         Self::default()
     }
 
-    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`MetricsSource`].
+    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any
+    /// [`MetricsSource`].
     ///
     /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
     /// registry stays small without exports too.
@@ -129,7 +131,8 @@ impl Registry {
     fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<CacheSnapshot>, T) {
         let (sources, next_id) = self.caches().sources();
         // The code of a source runs under no lock.
-        let snapshots: Vec<_> = sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
+        let snapshots: Vec<_> =
+            sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
         let mut caches = self.caches();
         let mut collected = Vec::with_capacity(snapshots.len());
         for (id, snapshot) in snapshots {
@@ -161,7 +164,8 @@ impl Registry {
     fn remove_some_dropped(&self, name: &str) -> bool {
         let suspects = self.caches().suspects(name);
         // The code of a source runs under no lock, and may be dropped with the last handle of it.
-        let dropped: Vec<_> = suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
+        let dropped: Vec<_> =
+            suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
         let mut caches = self.caches();
         dropped.iter().for_each(|(id, _)| caches.remove(*id));
         !dropped.is_empty()

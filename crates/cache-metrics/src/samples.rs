@@ -5,9 +5,10 @@ use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes};
 use crate::{
     Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS, EVICTIONS,
-        INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH,
-        QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SIZE, VERSION, WAIT_DURATION,
+        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS,
+        EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
+        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SIZE,
+        VERSION, WAIT_DURATION,
     },
 };
 
@@ -48,8 +49,9 @@ macro_rules! outcomes_of {
     };
 }
 
-/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there from the begin has
-/// a rate. Grouped by metric, in the order of [`METRICS`](crate::names::METRICS).
+/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there
+/// from the begin has a rate. Grouped by metric, in the order of
+/// [`METRICS`](crate::names::METRICS).
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
@@ -85,8 +87,10 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "cancelled")], origin.cancelled),
     ];
-    let writes =
-        [outcomes(outcomes_of!("put"), &origin.puts), outcomes(outcomes_of!("delete"), &origin.deletes)];
+    let writes = [
+        outcomes(outcomes_of!("put"), &origin.puts),
+        outcomes(outcomes_of!("delete"), &origin.deletes),
+    ];
     let others = blocks.iter().flat_map(|blocks| {
         [
             outcomes(outcomes_of!("blocks"), &blocks.requests),
@@ -145,7 +149,13 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let requests = gets.chain(writes.into_iter().chain(others).flatten());
     let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
     let times = of_origin.into_iter().chain(of_blocks);
-    requests.chain(origin_errors).chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
+    requests
+        .chain(origin_errors)
+        .chain(times)
+        .chain(held)
+        .chain(capacity)
+        .chain(left)
+        .chain(by_blocks)
 }
 
 pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {
@@ -157,7 +167,10 @@ fn times<'a>(metric: &'static Metric, attributes: Attributes, times: &'a Histogr
 }
 
 fn by_kind<'a>(metric: &'static Metric, errors: ErrorCounts) -> impl Iterator<Item = Sample<'a>> {
-    KINDS.iter().zip(ErrorKind::ALL).map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
+    KINDS
+        .iter()
+        .zip(ErrorKind::ALL)
+        .map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
 }
 
 /// The attribute of each kind of error.

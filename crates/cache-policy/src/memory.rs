@@ -1,14 +1,16 @@
 //! Entries in this process's memory.
 //!
-//! A key's hash chooses a shard: a table under a lock, with a policy of its own. The *limits* are the whole
-//! backend's: shards only spread the contention, and lend to each other freely. Every change is counted in its
-//! shard's tally and in the total; whoever finds the total over a limit makes entries leave, one short section
-//! under one lock at a time, until it is not. So an object of any size up to the capacity can be held, and no
-//! call returns while its own entry keeps the backend over a limit. An insert that displaces one entry of its own
-//! shard does both in one section, and counts the difference.
+//! A key's hash chooses a shard: a table under a lock, with a policy of its own. The *limits* are
+//! the whole backend's: shards only spread the contention, and lend to each other freely. Every
+//! change is counted in its shard's tally and in the total; whoever finds the total over a limit
+//! makes entries leave, one short section under one lock at a time, until it is not. So an object
+//! of any size up to the capacity can be held, and no call returns while its own entry keeps the
+//! backend over a limit. An insert that displaces one entry of its own shard does both in one
+//! section, and counts the difference.
 //!
-//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share or more, so that
-//! an admission filter weighs a newcomer against its neighbours, else the fullest one. This keeps the shards even.
+//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share
+//! or more, so that an admission filter weighs a newcomer against its neighbours, else the fullest
+//! one. This keeps the shards even.
 //!
 //! Handles that leave are dropped after the lock is released: freeing a large body holds nobody up.
 
@@ -24,8 +26,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause, Result,
-    Usage,
+    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause,
+    Result, Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -50,17 +52,17 @@ use crate::{
 ///
 /// # Memory
 ///
-/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its slot, and what its
-/// policy takes: no more than that at any number of entries, as nothing here grows by doubling. All of it is in
-/// [`Entry::weight`], and so within the capacity. The slots of entries that left are kept for those that come, until
-/// `clear`.
+/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its
+/// slot, and what its policy takes: no more than that at any number of entries, as nothing here
+/// grows by doubling. All of it is in [`Entry::weight`], and so within the capacity. The slots of
+/// entries that left are kept for those that come, until `clear`.
 ///
 /// # Misbehaving policies
 ///
-/// A policy that names a slot not in use, or nobody although somebody must go, is not asked twice: any entry but
-/// the newcomer leaves. One that calls an entry expired which is not ends the sweep of its shard. If a policy
-/// panics in a change, the panic goes to the caller, and the shard counts as empty from then on: the next change
-/// drops what it held and gives it a fresh policy.
+/// A policy that names a slot not in use, or nobody although somebody must go, is not asked twice:
+/// any entry but the newcomer leaves. One that calls an entry expired which is not ends the sweep
+/// of its shard. If a policy panics in a change, the panic goes to the caller, and the shard counts
+/// as empty from then on: the next change drops what it held and gives it a fresh policy.
 pub struct MemoryBackend<P> {
     shards: Box<[ShardCell<P>]>,
     hasher: RandomState,
@@ -90,7 +92,8 @@ struct ShardCounters {
     refused: AtomicU64,
 }
 
-/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is beside it.
+/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is
+/// beside it.
 #[derive(Default)]
 #[repr(align(64))]
 struct Total {
@@ -128,8 +131,10 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 entries => (entries / n_shards).max(1),
             },
         );
-        let locked =
-            |_| ShardCell { shard: RwLock::new(Shard::new(pattern.for_shard(&share))), tally: ShardCounters::default() };
+        let locked = |_| ShardCell {
+            shard: RwLock::new(Shard::new(pattern.for_shard(&share))),
+            tally: ShardCounters::default(),
+        };
         Self {
             shards: (0..n_shards).map(locked).collect(),
             hasher: RandomState::default(),
@@ -168,12 +173,15 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             // In one sum: nobody is to make room for what never was.
             self.apply(home, change);
             // Whoever takes the total over a limit finds it there.
-            let crowding = self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
+            let crowding =
+                self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
             (replaced, left.map(|left| home.tally.count_removal(left)), crowding)
         };
         drop(replaced);
         match (left, crowding) {
-            (Some((_, RemovalCause::Rejected)), _) => Put::Done(Admission::Rejected(Rejection::Policy)),
+            (Some((_, RemovalCause::Rejected)), _) => {
+                Put::Done(Admission::Rejected(Rejection::Policy))
+            }
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
@@ -195,11 +203,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         weight / LARGE > self.total.bytes.load(Ordering::Relaxed) / entries
     }
 
-    /// Puts an entry in that may displace a great many others. The policy decides first: it is admitted
-    /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
-    /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
-    /// and nothing is brought back that was removed meanwhile.
-    fn put_large<'a>(&'a self, home: &'a ShardCell<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
+    /// Puts an entry in that may displace a great many others. The policy decides first: it is
+    /// admitted if there is room for it before the policy names it, or when it has named [`STEP`]
+    /// others of its shard. If it is refused, those come back. All in one section, so that no
+    /// reader misses them, and nothing is brought back that was removed meanwhile.
+    fn put_large<'a>(
+        &'a self,
+        home: &'a ShardCell<P>,
+        newcomer: Entry,
+        cost: EntryInfo,
+    ) -> Put<'a, P> {
         let (replaced, left, is_refused) = {
             let mut shard = self.write(home);
             let arrival = Change::insert(&newcomer);
@@ -227,7 +240,8 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 }
             }
             self.apply(home, change);
-            let left: Vec<_> = left.into_iter().map(|left| home.tally.count_removal(left)).collect();
+            let left: Vec<_> =
+                left.into_iter().map(|left| home.tally.count_removal(left)).collect();
             (replaced, left, is_refused)
         };
         drop((replaced, left));
@@ -241,7 +255,8 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     fn limit_passed(&self, change: Change) -> Option<Limit> {
         if after(&self.total.bytes, change.bytes) > self.limits.weight {
             Some(Limit::Bytes)
-        } else if after(&self.total.entries, change.entries) > self.limits.entries.min(ENTRIES_MAX) {
+        } else if after(&self.total.entries, change.entries) > self.limits.entries.min(ENTRIES_MAX)
+        {
             Some(Limit::Entries)
         } else {
             None
@@ -261,10 +276,12 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             .or(Some(home))
     }
 
-    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer. That is, about
-    /// its share: with exactly its share as the mark, every other newcomer would look through all the shards.
+    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer.
+    /// That is, about its share: with exactly its share as the mark, every other newcomer would
+    /// look through all the shards.
     fn is_to_shrink(&self, home: &ShardCell<P>, limit: Limit, change: Change) -> bool {
-        // A newcomer that is alone in its shard may need the room of all: it is not to leave for being large.
+        // A newcomer that is alone in its shard may need the room of all: it is not to leave for
+        // being large.
         let is_alone = after(&home.tally.entries, change.entries) <= 1;
         let (load, share) = match limit {
             Limit::Bytes => (after(&home.tally.bytes, change.bytes), self.share.weight),
@@ -330,8 +347,12 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
     fn swap(&self, locked: &ShardCell<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
         let held = mem::replace(shard, fresh);
-        self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.total
+            .entries
+            .fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.total
+            .bytes
+            .fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         locked.tally.negative.store(0, Ordering::Relaxed);
         held
     }
@@ -389,7 +410,8 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     fn contains(&self, key: &str) -> Option<bool> {
         let (home, hash) = self.home(key.as_bytes());
         // A shard whose policy panicked counts as empty.
-        let is_held = |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
+        let is_held =
+            |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
         Some(home.shard.read().is_ok_and(is_held))
     }
 
@@ -427,12 +449,15 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         let sum = |counter: fn(&ShardCounters) -> &AtomicU64| {
             self.shards.iter().map(|locked| counter(&locked.tally).load(Ordering::Relaxed)).sum()
         };
-        Usage::new(self.total.entries.load(Ordering::Relaxed), self.total.bytes.load(Ordering::Relaxed))
-            .with_capacity_bytes(Some(self.limits.weight))
-            .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
-            .with_evicted(sum(|tally| &tally.evicted))
-            .with_expired(sum(|tally| &tally.expired))
-            .with_refused(sum(|tally| &tally.refused))
+        Usage::new(
+            self.total.entries.load(Ordering::Relaxed),
+            self.total.bytes.load(Ordering::Relaxed),
+        )
+        .with_capacity_bytes(Some(self.limits.weight))
+        .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
+        .with_evicted(sum(|tally| &tally.evicted))
+        .with_expired(sum(|tally| &tally.expired))
+        .with_refused(sum(|tally| &tally.refused))
     }
 
     fn negative_entries(&self) -> u64 {
@@ -505,7 +530,9 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
     fn evict_one(&self, full: &ShardCell<P>) -> Option<(Entry, RemovalCause)> {
         let mut shard = self.backend.write(full);
         let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
-            Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
+            Some(newcomer) if self.is_admitted => {
+                shard.evict_other(self.cost.now, newcomer, &self.cost)
+            }
             newcomer => shard.evict(self.cost.now, newcomer),
         }?;
         self.backend.apply(full, Change::default().minus(&left.0));
@@ -525,7 +552,8 @@ impl<P: EvictionPolicy> Room<'_, P> {
         let left = {
             let mut shard = self.backend.write(self.home);
             let is_there = shard.slot_of(self.cost.hash, &self.newcomer).is_some();
-            let left = is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
+            let left =
+                is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
             if let Some(entry) = &left {
                 self.backend.apply(self.home, Change::default().minus(entry));
                 count(entry);
@@ -598,7 +626,11 @@ impl ShardCounters {
 
 impl Change {
     fn insert(newcomer: &Entry) -> Self {
-        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_negative().into() }
+        Self {
+            entries: 1,
+            bytes: signed(newcomer.weight()),
+            negative: newcomer.is_negative().into(),
+        }
     }
 
     fn plus(self, restored: &Entry) -> Self {

@@ -38,9 +38,9 @@ fn all(queries: &[Query], exported: &str) -> Value {
         let series = format!("{series},job=\"shop\",instance=\"a\"}}");
         json!({"series": series, "values": format!("0+60x{MINUTES}")})
     });
-    let computed = queries
-        .iter()
-        .map(|Query { expression, .. }| evaluated(&format!("count({expression}) > bool 0"), &[("", 1.0)]));
+    let computed = queries.iter().map(|Query { expression, .. }| {
+        evaluated(&format!("count({expression}) > bool 0"), &[("", 1.0)])
+    });
     json!({
         "name": "each query has a result over what a cache exports",
         "interval": "1m",
@@ -77,7 +77,8 @@ fn test(case: &Case, queries: &[Query]) -> Result<Value> {
 
 /// `expression` at the end of the series has exactly `values`.
 fn evaluated(expression: &str, values: &[(&str, f64)]) -> Value {
-    let sample = |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
+    let sample =
+        |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
     json!({
         "expr": expression,
         "eval_time": format!("{MINUTES}m"),
@@ -217,7 +218,11 @@ const CASES: &[Case] = &[
         ],
         expected: &[
             ("Failed reads", "A", &[("", 0.45)]),
-            ("Failed reads by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
+            (
+                "Failed reads by instance",
+                "A",
+                &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)],
+            ),
             ("Reads by instance", "A", &[(r#"instance="a""#, 1.0), (r#"instance="b""#, 1.0)]),
             ("Errors by kind", "A", &[(r#"kind="permission_denied""#, 0.9)]),
             ("Caches by version", "A", &[(r#"version="1""#, 1.0), (r#"version="2""#, 1.0)]),

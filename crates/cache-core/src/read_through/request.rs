@@ -40,7 +40,13 @@ pub(super) enum Outcome {
 }
 
 impl<V: ?Sized> Request<V> {
-    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment, cause: &Cause) -> Self {
+    pub(super) fn send(
+        shared: &Arc<Shared<V>>,
+        op: Op,
+        key: &str,
+        sent_at: Moment,
+        cause: &Cause,
+    ) -> Self {
         shared.count(Count::OriginSent);
         let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
@@ -89,7 +95,9 @@ impl Outcome {
         match answer {
             Ok(Validation::NotModified) => Self::NotModified,
             // Other metadata of the same bytes: the body did not come again.
-            Ok(Validation::Modified(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
+            Ok(Validation::Modified(entry))
+                if held.is_some_and(|held| shares_body(held, entry)) =>
+            {
                 Self::Modified(Some(0))
             }
             Ok(Validation::Modified(entry)) => Self::Modified(validator.body_bytes(entry)),

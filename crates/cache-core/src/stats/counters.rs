@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Rejected, Stats};
+use super::{
+    AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Rejected, Stats,
+};
 use crate::{ErrorKind, Usage};
 
-/// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
-/// counted on a fresh hit, or seldom, is not.
+/// The counters behind [`Stats`]: striped, so that readers on different processors do not share a
+/// cache line. What is not counted on a fresh hit, or seldom, is not.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
@@ -105,7 +107,8 @@ impl Counters {
         self.stripes[stripe()].0[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
-    /// One of `count`, and `bytes` that the cache answered with, of a copy that was validated `age` ago.
+    /// One of `count`, and `bytes` that the cache answered with, of a copy that was validated `age`
+    /// ago.
     #[inline]
     pub(crate) fn add_hit(&self, count: Count, bytes: u64, age: Duration) {
         let stripe = &self.stripes[stripe()].0;
@@ -239,7 +242,10 @@ mod tests {
         counters.add(Count::Fetched, 1);
         let later = counters.snapshot(&Usage { entries: 7, ..Usage::default() }, 2);
         let between = later - earlier;
-        assert_eq!((between.hits(), between.misses(), between.gets(), between.entries), (1, 1, 2, 5));
+        assert_eq!(
+            (between.hits(), between.misses(), between.gets(), between.entries),
+            (1, 1, 2, 5)
+        );
         assert!((between.hit_ratio() - 0.5).abs() < f64::EPSILON);
         assert!(Stats::default().hit_ratio().abs() < f64::EPSILON);
     }

@@ -20,7 +20,10 @@ impl fmt::Display for Stats {
         writeln!(f, "requests   {}", self.origin)?;
         let (read, fetched) = (self.bytes_served, self.bytes_from_origin);
         let amplification = self.read_amplification();
-        writeln!(f, "bytes      {read} read, {fetched} fetched, read amplification {amplification:.2}")?;
+        writeln!(
+            f,
+            "bytes      {read} read, {fetched} fetched, read amplification {amplification:.2}"
+        )?;
         write!(f, "cached     {} entries, {} bytes", self.entries, self.bytes)?;
         match self.capacity_bytes {
             Some(capacity) => writeln!(f, " of {capacity}")?,
@@ -28,7 +31,10 @@ impl fmt::Display for Stats {
         }
         let (evictions, expirations) = (self.evictions, self.expirations);
         let invalidations = self.invalidations();
-        writeln!(f, "removed    {evictions} evicted, {expirations} expired, {invalidations} invalidated")?;
+        writeln!(
+            f,
+            "removed    {evictions} evicted, {expirations} expired, {invalidations} invalidated"
+        )?;
         write!(f, "not kept   {}, {} backend errors", self.rejections(), self.backend_errors)
     }
 }

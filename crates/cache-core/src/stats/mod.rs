@@ -21,9 +21,9 @@ pub use self::{
 /// cache was built, but for `entries`, `bytes`, `capacity_bytes` and `origin.in_flight`, which say
 /// how it is now. `later - earlier` gives what happened between the two.
 ///
-/// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`, `refetched`, `not_found`
-/// and `errors`; one whose future was dropped is in none. Read while others work, the counters may be a little
-/// apart; at rest they are exact.
+/// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`,
+/// `refetched`, `not_found` and `errors`; one whose future was dropped is in none. Read while
+/// others work, the counters may be a little apart; at rest they are exact.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -70,13 +70,14 @@ pub struct Stats {
     pub bytes_from_cache: u64,
     /// Body bytes that came from the store, whatever they were requested for.
     pub bytes_from_origin: u64,
-    /// How old held copies were when they were served: how long ago the origin had validated them. A sample: of each of
-    /// `fresh`, `revalidated` and `stale`, on each of eight groups of threads, the first and every 64th after it.
+    /// How old held copies were when they were served: how long ago the origin had validated them.
+    /// A sample: of each of `fresh`, `revalidated` and `stale`, on each of eight groups of threads,
+    /// the first and every 64th after it.
     pub age: Histogram,
     /// How long gets waited whose answer needed the store: for an earlier request of the same key,
     /// for a permit, and for the answer. Gets served without it are not among these, dropped ones
-    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a single
-    /// wait may be some milliseconds off, their sum is not.
+    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a
+    /// single wait may be some milliseconds off, their sum is not.
     pub wait_times: Histogram,
     /// How long requests waited for a permit that found none free (`max_in_flight`), also those
     /// that gave up (`queue_timeout`). A request that had a permit at once is not among these.
@@ -85,12 +86,13 @@ pub struct Stats {
     pub origin: OriginStats,
 }
 
-/// Copies dropped because they were not to be served again, by what was the cause. A call for a key that is not held
-/// counts nothing.
+/// Copies dropped because they were not to be served again, by what was the cause. A call for a key
+/// that is not held counts nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalidated {
-    /// `invalidate` or `clear` was called. (`invalidate_prefix` is told when the copies are next asked for.)
+    /// `invalidate` or `clear` was called. (`invalidate_prefix` is told when the copies are next
+    /// asked for.)
     pub by_api: u64,
     /// The object was written or deleted through this cache.
     pub by_write: u64,
@@ -247,7 +249,12 @@ impl Stats {
 impl OriginStats {
     /// Requests that asked for an object.
     pub fn reads(&self) -> u64 {
-        self.not_modified + self.modified + self.not_found + self.refused + self.failed + self.cancelled
+        self.not_modified
+            + self.modified
+            + self.not_found
+            + self.refused
+            + self.failed
+            + self.cancelled
     }
 
     /// All requests that have ended.
@@ -306,7 +313,10 @@ impl Stats {
                 cancelled: combine(self.origin.cancelled, other.origin.cancelled),
                 puts: self.origin.puts.zip(other.origin.puts, combine),
                 deletes: self.origin.deletes.zip(other.origin.deletes, combine),
-                errors_by_kind: self.origin.errors_by_kind.zip(other.origin.errors_by_kind, combine),
+                errors_by_kind: self
+                    .origin
+                    .errors_by_kind
+                    .zip(other.origin.errors_by_kind, combine),
                 read_times: self.origin.read_times.zip(other.origin.read_times, combine),
                 put_times: self.origin.put_times.zip(other.origin.put_times, combine),
                 delete_times: self.origin.delete_times.zip(other.origin.delete_times, combine),
@@ -316,8 +326,8 @@ impl Stats {
         }
     }
 
-    /// The totals, none of them lower than in `earlier`: of two snapshots that were taken at the same time, and read in
-    /// another order, none falls. How it is now is that of `self`.
+    /// The totals, none of them lower than in `earlier`: of two snapshots that were taken at the
+    /// same time, and read in another order, none falls. How it is now is that of `self`.
     #[must_use]
     pub fn at_least(self, earlier: Self) -> Self {
         self.zip(earlier, u64::max)

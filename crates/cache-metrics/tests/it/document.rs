@@ -37,7 +37,8 @@ attributes come from the closed sets below: never a key, a prefix or a tag.
     text.push_str("\nBounds of histograms, in seconds:\n\n");
     for metric in METRICS {
         if let Kind::Histogram(bounds) = metric.kind {
-            let bounds: Vec<_> = bounds.iter().map(|bound| bound.as_secs_f64().to_string()).collect();
+            let bounds: Vec<_> =
+                bounds.iter().map(|bound| bound.as_secs_f64().to_string()).collect();
             let _ = writeln!(text, "* `{}`: {}", metric.name, bounds.join(", "));
         }
     }
@@ -78,12 +79,15 @@ fn table(text: &mut String, metrics: &[&Metric]) {
             other => panic!("{other:?}"),
         };
         let attributes = metric.attributes.iter().map(|attribute| {
-            let values: Vec<_> = attribute.values.iter().map(|value| format!("`{value}`")).collect();
+            let values: Vec<_> =
+                attribute.values.iter().map(|value| format!("`{value}`")).collect();
             format!("`{}`: {}", attribute.name, values.join(", "))
         });
         let attributes = attributes.collect::<Vec<_>>().join("; ");
         let Metric { name, prometheus_name, unit, help, .. } = metric;
-        let _ =
-            writeln!(text, "| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {attributes} | {help} |");
+        let _ = writeln!(
+            text,
+            "| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {attributes} | {help} |"
+        );
     }
 }

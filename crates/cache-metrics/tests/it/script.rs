@@ -204,16 +204,27 @@ async fn all_exporters_have_exactly_the_figures_of_a_script() {
         let read = readings.get(series).copied().unwrap_or_default();
         assert!((read - value).abs() < 1e-9, "{series} is {read}, not {value}");
     }
-    let is_expected = |series: &String| expected.contains_key(series) || series.contains("_bucket{");
+    let is_expected =
+        |series: &String| expected.contains_key(series) || series.contains("_bucket{");
     let ours = readings.keys().filter(|series| series.starts_with("object_cache_"));
-    assert_eq!(ours.filter(|series| !is_expected(series)).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(
+        ours.filter(|series| !is_expected(series)).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
 
     // The store says the same.
     let requests = store.requests();
-    let n = |operation: Operation| requests.iter().filter(|request| request.operation == operation).count();
+    let n = |operation: Operation| {
+        requests.iter().filter(|request| request.operation == operation).count()
+    };
     let sum = |op: &str| -> f64 {
-        let of_op = format!("object_cache_origin_requests_total{{cache_name=\"script\",op=\"{op}\"");
-        readings.iter().filter(|(series, _)| series.starts_with(&of_op)).map(|(_, value)| value).sum()
+        let of_op =
+            format!("object_cache_origin_requests_total{{cache_name=\"script\",op=\"{op}\"");
+        readings
+            .iter()
+            .filter(|(series, _)| series.starts_with(&of_op))
+            .map(|(_, value)| value)
+            .sum()
     };
     assert_eq!(sum("read"), n(Operation::Get) as f64);
     assert_eq!(sum("put"), n(Operation::Put) as f64);

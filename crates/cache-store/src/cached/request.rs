@@ -1,8 +1,8 @@
-//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is on. That of a request for
-//! a head is `cache_core`'s.
+//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is
+//! on. That of a request for a head is `cache_core`'s.
 //!
-//! A request ends with its body. When that breaks off, the request has failed, though it was answered; when nobody wants
-//! the rest, it is done.
+//! A request ends with its body. When that breaks off, the request has failed, though it was
+//! answered; when nobody wants the rest, it is done.
 
 use std::{
     pin::Pin,
@@ -16,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, OriginStats,
-    Outcomes, Stats,
+    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment,
+    OriginStats, Outcomes, Stats,
 };
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
@@ -86,7 +86,16 @@ impl Request {
         let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
         blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::current(), clock.now());
-        Self { blocks, clock, op: Op::Read, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
+        Self {
+            blocks,
+            clock,
+            op: Op::Read,
+            sent_at,
+            span,
+            bytes: 0,
+            is_answered: false,
+            has_ended: false,
+        }
     }
 
     /// The store's answer; no body follows.
@@ -107,8 +116,9 @@ impl Request {
         answer
     }
 
-    /// The store's answer, the body of which ends the request, and is counted as that of a read with `status`. That of a
-    /// head has none; a file is the caller's own to read, and is taken for read.
+    /// The store's answer, the body of which ends the request, and is counted as that of a read
+    /// with `status`. That of a head has none; a file is the caller's own to read, and is taken for
+    /// read.
     pub(super) async fn get(
         mut self,
         is_head: bool,
@@ -216,7 +226,8 @@ impl Drop for Request {
     }
 }
 
-/// The request of a fill, which reads its body. It may take several, each in another form, one after the other.
+/// The request of a fill, which reads its body. It may take several, each in another form, one
+/// after the other.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<Mutex<Option<Request>>>);
 
@@ -386,11 +397,15 @@ impl Requests {
 
     /// How many have not been answered, but for those for heads.
     pub(super) fn in_flight(&self) -> u64 {
-        self.of_ops.iter().map(OfOp::in_flight).sum::<u64>().saturating_sub(self.of(Op::Read).in_flight())
+        self.of_ops
+            .iter()
+            .map(OfOp::in_flight)
+            .sum::<u64>()
+            .saturating_sub(self.of(Op::Read).in_flight())
     }
 
-    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know how bodies ended, and
-    /// takes a question that had to be asked in another form for one.
+    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know
+    /// how bodies ended, and takes a question that had to be asked in another form for one.
     pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
         let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
         heads.not_modified = reads.n(Outcome::NotModified);
