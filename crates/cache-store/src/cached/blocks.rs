@@ -20,13 +20,13 @@ use futures_util::FutureExt;
 use object_store::path::Path;
 
 use super::{
-    snapshot::Snapshot,
     stats::{Count, Counters},
+    version::ObjectVersion,
 };
 use crate::tag;
 
 /// A block on its way to the backend.
-struct Landing {
+struct PendingInsert {
     entry: Entry,
     /// It is to be removed as soon as the backend has taken it.
     is_void: bool,
@@ -36,11 +36,11 @@ struct Landing {
 pub(super) struct Blocks {
     pub(super) counters: Counters,
     backend: Arc<dyn Backend>,
-    identity: Namespace,
+    namespace: Namespace,
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
-    landing: Mutex<HashMap<Key, Landing>>,
-    n_landed: AtomicU64,
+    pending: Mutex<HashMap<Key, PendingInsert>>,
+    n_stored: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -50,10 +50,10 @@ impl Blocks {
         Self {
             counters: Counters::default(),
             backend,
-            identity,
+            namespace: identity,
             size,
-            landing: Mutex::default(),
-            n_landed: AtomicU64::new(0),
+            pending: Mutex::default(),
+            n_stored: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -79,21 +79,21 @@ impl Blocks {
     }
 
     /// The block of `snapshot` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
-        match self.at_hand(snapshot, start) {
-            None => self.waited_for(snapshot, start).await,
+    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        match self.get_now(snapshot, start) {
+            None => self.get(snapshot, start).await,
             block => block,
         }
     }
 
     /// The same, if the backend need not be waited for.
-    pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) fn get_now(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
-        if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
+        if let Some(block) = self.accept(self.entry_now(&key), snapshot, start) {
             return Some(block);
         }
         let landing = self
-            .landing()
+            .pending()
             .get(key.as_str())
             .filter(|block| !block.is_void)
             .map(|block| block.entry.clone());
@@ -101,20 +101,20 @@ impl Blocks {
     }
 
     /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
-        self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
+    pub(super) async fn get(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        self.accept(self.entry(&key_of(snapshot, start)).await, snapshot, start)
     }
 
     /// How many blocks have been given to the backend so far.
-    pub(super) fn n_landed(&self) -> u64 {
-        self.n_landed.load(Ordering::Acquire)
+    pub(super) fn n_stored(&self) -> u64 {
+        self.n_stored.load(Ordering::Acquire)
     }
 
     /// Returns the entry under `key`, for a look that is no use of it.
-    pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
+    pub(super) async fn peek(&self, key: &str) -> Option<Entry> {
         let peek = || self.backend.peek(key);
         match catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed()) {
-            None => self.get(key).await,
+            None => self.entry(key).await,
             shown => shown,
         }
     }
@@ -123,7 +123,7 @@ impl Blocks {
     /// is too long), the body is given back.
     pub(super) fn entry_of(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         start: u64,
         body: Bytes,
     ) -> Result<Entry, Bytes> {
@@ -132,13 +132,15 @@ impl Blocks {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
-        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
+        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.namespace)).build())
     }
 
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to
     /// be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
-        let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else {
+        let Some(turn) =
+            KeyGuard::take(&self, PendingInsert { entry: entry.clone(), is_void: false })
+        else {
             return;
         };
         // Within, so that a panic of either call is caught.
@@ -181,15 +183,15 @@ impl Blocks {
     /// Removes a block, or has it removed when it has arrived. Whether there was one.
     async fn remove(&self, key: &str) -> bool {
         let Ok(key) = Key::parse(key) else { return false };
-        let turn = match self.landing().entry(key.clone()) {
+        let turn = match self.pending().entry(key.clone()) {
             Place::Occupied(mut landing) => {
                 landing.get_mut().is_void = true;
                 return true;
             }
             Place::Vacant(place) => {
                 let entry = Entry::builder(&key, Bytes::new()).build();
-                place.insert(Landing { entry, is_void: true });
-                Turn { blocks: self, key }
+                place.insert(PendingInsert { entry, is_void: true });
+                KeyGuard { blocks: self, key }
             }
         };
         let remove = async { (*self.backend).remove(turn.key.as_str()).await };
@@ -198,7 +200,7 @@ impl Blocks {
 
     /// Whether `entry` is this cache's.
     pub(super) fn is_own(&self, entry: &Entry) -> bool {
-        entry.namespace() == Some(self.identity)
+        entry.namespace() == Some(self.namespace)
     }
 
     /// From now on nothing is held.
@@ -207,7 +209,7 @@ impl Blocks {
     }
 
     /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
             // Blocks are served only of this cache and of the version that is read.
@@ -219,12 +221,12 @@ impl Blocks {
         Some(shown.body().clone())
     }
 
-    fn get_now(&self, key: &str) -> Option<Entry> {
+    fn entry_now(&self, key: &str) -> Option<Entry> {
         let get_now = || self.backend.get_now(key);
         catch_unwind(AssertUnwindSafe(get_now)).unwrap_or_else(|_| self.failed())
     }
 
-    async fn get(&self, key: &str) -> Option<Entry> {
+    async fn entry(&self, key: &str) -> Option<Entry> {
         let get = async { (*self.backend).get(key).await };
         match AssertUnwindSafe(get).catch_unwind().await {
             Ok(Ok(shown)) => shown,
@@ -238,24 +240,24 @@ impl Blocks {
         None
     }
 
-    fn landing(&self) -> MutexGuard<'_, HashMap<Key, Landing>> {
-        self.landing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, HashMap<Key, PendingInsert>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to change what the backend holds under one key.
-struct Turn<'a> {
+struct KeyGuard<'a> {
     blocks: &'a Blocks,
     key: Key,
 }
 
-impl<'a> Turn<'a> {
-    fn take(blocks: &'a Blocks, landing: Landing) -> Option<Self> {
+impl<'a> KeyGuard<'a> {
+    fn take(blocks: &'a Blocks, landing: PendingInsert) -> Option<Self> {
         if blocks.closed.load(Ordering::Acquire) {
             return None;
         }
         let key = Key::parse(landing.entry.key()).ok()?;
-        match blocks.landing().entry(key.clone()) {
+        match blocks.pending().entry(key.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {
                 place.insert(landing);
@@ -266,21 +268,21 @@ impl<'a> Turn<'a> {
 
     /// Whether what was inserted is to be removed.
     fn is_void(&self) -> bool {
-        self.blocks.landing().get(self.key.as_str()).is_some_and(|landing| landing.is_void)
+        self.blocks.pending().get(self.key.as_str()).is_some_and(|landing| landing.is_void)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
         // Before: who sees the old number sees the entry among those that are landing.
-        self.blocks.n_landed.fetch_add(1, Ordering::AcqRel);
-        let landed = self.blocks.landing().remove(&self.key);
+        self.blocks.n_stored.fetch_add(1, Ordering::AcqRel);
+        let landed = self.blocks.pending().remove(&self.key);
         // Not under the lock: it may be the last handle.
         drop(landed);
     }
 }
 
-fn key_of(snapshot: &Snapshot, start: u64) -> String {
+fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
     key_at(&snapshot.location, start)
 }
 

@@ -11,7 +11,7 @@ use object_store::{Attributes, ObjectMeta, ObjectStore};
 use super::{
     CachedStore, Shared,
     blocks::Blocks,
-    fills::{Fills, Limits},
+    fetch_table::{FetchTable, Limits},
     head::{self, CacheIf, Heads},
     readahead::Readahead,
 };
@@ -280,7 +280,8 @@ impl CachedStoreBuilder {
             coalesce_gap: self.coalesce_gap,
             origin_timeout: self.origin_timeout,
         };
-        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, limits));
+        let fills =
+            Arc::new(FetchTable::new(name.into(), Arc::clone(&clock), store, blocks, limits));
         let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
         let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
@@ -300,7 +301,7 @@ impl CachedStoreBuilder {
         let heads = heads.build()?;
         fills.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { store: self.store, heads, fills, parallel, readahead };
+        let shared = Shared { store: self.store, heads, fetches: fills, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

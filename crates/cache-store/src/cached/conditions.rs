@@ -9,7 +9,7 @@ use crate::tag;
 
 /// What a store answers to the conditions of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum Evaluation {
     /// With the object.
     Holds,
     /// 304 Not Modified.
@@ -21,41 +21,41 @@ pub(super) enum Judgement {
 }
 
 /// `None` if it cannot be told: the version has no date that a condition asks about.
-pub(super) fn judge(
+pub(super) fn evaluate(
     options: &GetOptions,
     e_tag: Option<&str>,
     last_modified: Option<SystemTime>,
-) -> Option<Judgement> {
+) -> Option<Evaluation> {
     if let Some(tags) = &options.if_match {
         // The strong comparison, section 13.1.1.
         let is_it = |tag: &str| {
             !tag::is_weak(tag) && e_tag.is_some_and(|e_tag| is_strongly_same(tag, e_tag))
         };
         if tags.trim() != "*" && !members(tags).any(is_it) {
-            return Some(Judgement::OtherTag);
+            return Some(Evaluation::OtherTag);
         }
     } else if let Some(date) = options.if_unmodified_since
         && last_modified? > SystemTime::from(date)
     {
-        return Some(Judgement::ModifiedSince);
+        return Some(Evaluation::ModifiedSince);
     }
     if let Some(tags) = &options.if_none_match {
         // The weak comparison, section 13.1.2.
         let is_it = |tag: &str| e_tag.is_some_and(|e_tag| opaque_tag(tag) == opaque_tag(e_tag));
         if tags.trim() == "*" || members(tags).any(is_it) {
-            return Some(Judgement::NotModified);
+            return Some(Evaluation::NotModified);
         }
     } else if let Some(date) = options.if_modified_since
         && last_modified? <= SystemTime::from(date)
     {
-        return Some(Judgement::NotModified);
+        return Some(Evaluation::NotModified);
     }
-    Some(Judgement::Holds)
+    Some(Evaluation::Holds)
 }
 
 /// The same by a head.
-pub(super) fn judge_head(options: &GetOptions, head: &Entry) -> Option<Judgement> {
-    judge(options, head.e_tag(), head.last_modified())
+pub(super) fn evaluate_for_head(options: &GetOptions, head: &Entry) -> Option<Evaluation> {
+    evaluate(options, head.e_tag(), head.last_modified())
 }
 
 fn is_strongly_same(tag: &str, e_tag: &str) -> bool {
@@ -76,16 +76,20 @@ fn members(tags: &str) -> impl Iterator<Item = &str> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{Judgement::*, *};
+    use super::{Evaluation::*, *};
 
     fn options(if_match: Option<&str>, if_none_match: Option<&str>) -> GetOptions {
         GetOptions::new().with_if_match(if_match).with_if_none_match(if_none_match)
     }
 
     #[track_caller]
-    fn check(options: &GetOptions, e_tag: &str, expected: Judgement) {
+    fn check(options: &GetOptions, e_tag: &str, expected: Evaluation) {
         let date = UNIX_EPOCH + Duration::from_secs(100);
-        assert_eq!(judge(options, Some(e_tag), Some(date)), Some(expected), "{options:?} {e_tag}");
+        assert_eq!(
+            evaluate(options, Some(e_tag), Some(date)),
+            Some(expected),
+            "{options:?} {e_tag}"
+        );
     }
 
     #[test]
@@ -124,7 +128,7 @@ mod tests {
         check(&dated(None, before).with_if_match(Some("\"x\"")), "\"x\"", Holds);
         check(&options(Some("\"x\""), Some("\"x\"")), "\"x\"", NotModified);
         check(&options(Some("\"y\""), Some("\"x\"")), "\"x\"", OtherTag);
-        assert_eq!(judge(&dated(after, None), Some("\"x\""), None), None);
-        assert_eq!(judge(&options(Some("\"y\""), None), Some("\"x\""), None), Some(OtherTag));
+        assert_eq!(evaluate(&dated(after, None), Some("\"x\""), None), None);
+        assert_eq!(evaluate(&options(Some("\"y\""), None), Some("\"x\""), None), Some(OtherTag));
     }
 }

@@ -34,11 +34,11 @@ use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path
 use tokio::time::timeout;
 
 use super::{
-    fill::{Fill, FillUse},
-    fills::Fills,
+    fetch::{Fetch, FetchReader},
+    fetch_table::FetchTable,
     request::Request,
-    snapshot::Snapshot,
     stats::Count,
+    version::ObjectVersion,
 };
 use crate::{
     ValidatorStrength, attributes_from_store,
@@ -50,7 +50,7 @@ use crate::{
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
 pub(super) struct Heads {
-    fills: Arc<Fills>,
+    fetches: Arc<FetchTable>,
     clock: Arc<dyn Clock>,
     settings: Settings,
 }
@@ -64,27 +64,27 @@ pub(super) struct Settings {
 pub(super) type CacheIf = dyn Fn(&ObjectMeta, &object_store::Attributes) -> bool + Send + Sync;
 
 /// What a reader wants with the head, and what came of it.
-pub(super) struct Want {
+pub(super) struct WantedBody {
     /// The caller's, of the current version.
     options: GetOptions,
     was_sent: AtomicBool,
     /// The store was given the caller's conditions, and they hold.
     is_judged: AtomicBool,
-    answer: Mutex<Option<Answer>>,
+    body: Mutex<Option<FetchedBody>>,
 }
 
 /// Bytes that came with a head.
-pub(super) struct Answer {
-    pub(super) snapshot: Arc<Snapshot>,
+pub(super) struct FetchedBody {
+    pub(super) version: Arc<ObjectVersion>,
     pub(super) range: Range<u64>,
-    pub(super) fill: FillUse,
+    pub(super) reader: FetchReader,
     pub(super) extensions: Extensions,
 }
 
 /// The validator of one reader: sends the request that brings what it wants.
-struct Question {
+struct ReaderValidator {
     heads: Arc<Heads>,
-    want: Weak<Want>,
+    wanted: Weak<WantedBody>,
 }
 
 /// The error of a request whose form was one reader's: its range, its conditions. Others that
@@ -93,20 +93,20 @@ struct Question {
 pub(super) struct OwnError(pub(super) object_store::Error);
 
 /// What is sent for a head.
-struct Form {
+struct HeadRequest {
     options: GetOptions,
     /// If the store refuses it for its form, the reader's own is still to be tried.
     is_ours: bool,
 }
 
-impl Want {
+impl WantedBody {
     /// Of a read with `options`.
     pub(super) fn new(options: GetOptions) -> Arc<Self> {
         Arc::new(Self {
             options,
             was_sent: AtomicBool::new(false),
             is_judged: AtomicBool::new(false),
-            answer: Mutex::default(),
+            body: Mutex::default(),
         })
     }
 
@@ -121,13 +121,13 @@ impl Want {
     }
 
     /// What came with `snapshot`'s head, if it is of that version.
-    pub(super) fn take(&self, snapshot: &Snapshot) -> Option<Answer> {
-        let answer = lock(&self.answer).take();
-        answer.filter(|answer| answer.snapshot.is_same(snapshot))
+    pub(super) fn take(&self, snapshot: &ObjectVersion) -> Option<FetchedBody> {
+        let answer = lock(&self.body).take();
+        answer.filter(|answer| answer.version.is_same(snapshot))
     }
 }
 
-impl Answer {
+impl FetchedBody {
     /// Whether all of `wanted` comes with it.
     pub(super) fn has(&self, wanted: &Range<u64>) -> bool {
         self.range.start <= wanted.start && wanted.end <= self.range.end
@@ -135,17 +135,17 @@ impl Answer {
 }
 
 impl Heads {
-    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fills, clock, settings }
+    pub(super) fn new(fills: Arc<FetchTable>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { fetches: fills, clock, settings }
     }
 
     /// The validator of the reader that wants `want`.
-    pub(super) fn question(self: &Arc<Self>, want: &Arc<Want>) -> Arc<dyn Validator> {
-        Arc::new(Question { heads: Arc::clone(self), want: Arc::downgrade(want) })
+    pub(super) fn validator_for(self: &Arc<Self>, want: &Arc<WantedBody>) -> Arc<dyn Validator> {
+        Arc::new(ReaderValidator { heads: Arc::clone(self), wanted: Arc::downgrade(want) })
     }
 
     /// Sends a HEAD, which is never conditional.
-    async fn ask_for_head(
+    async fn send_head(
         &self,
         key: &Key,
         held: Option<&Entry>,
@@ -153,17 +153,24 @@ impl Heads {
     ) -> Result<Validation> {
         let form = GetOptions { head: true, extensions, ..GetOptions::new() };
         let answer = self.send(key, held, form, None).await;
-        answer.map_err(|error| error_of(error, Action::Read, &self.fills.store))?
+        answer.map_err(|error| error_of(error, Action::Read, &self.fetches.store))?
     }
 
-    async fn ask(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Result<Validation> {
+    async fn send_for(
+        &self,
+        key: &Key,
+        held: Option<&Entry>,
+        want: &WantedBody,
+    ) -> Result<Validation> {
         let extensions = want.options.extensions.clone();
         if want.options.head {
-            return self.ask_for_head(key, held, extensions).await;
+            return self.send_head(key, held, extensions).await;
         }
-        let limit = self.fills.origin_timeout;
+        let limit = self.fetches.origin_timeout;
         // It looks blocks up, and the backend may be silent.
-        let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
+        let form = timeout(limit, self.request_for(key, held, want))
+            .await
+            .map_err(|_| timed_out(limit))?;
         let is_head = form.options.head;
         let mut answer = self.send(key, held, form.options, Some(want)).await;
         if let Err(error) = &answer
@@ -173,9 +180,9 @@ impl Heads {
             if is_forbidden(error) {
                 // There are credentials that are good for a GET alone. Until it is answered,
                 // nothing may be served from the cache.
-                self.fills.hear(key.as_str(), Observation::Forbidden).await;
+                self.fetches.observe(key.as_str(), Observation::Forbidden).await;
             }
-            answer = self.send(key, held, self.own_form(want), Some(want)).await;
+            answer = self.send(key, held, self.readers_own_request(want), Some(want)).await;
         }
         answer.map_err(|error| {
             let is_own = is_about_form(&error)
@@ -185,20 +192,19 @@ impl Heads {
                         | object_store::Error::Precondition { .. }
                 );
             match is_own {
-                true => {
-                    described(&error, Action::Read, &self.fills.store).with_source(OwnError(error))
-                }
-                false => error_of(error, Action::Read, &self.fills.store),
+                true => described(&error, Action::Read, &self.fetches.store)
+                    .with_source(OwnError(error)),
+                false => error_of(error, Action::Read, &self.fetches.store),
             }
         })?
     }
 
     /// What is to be sent for a reader that wants bytes.
-    async fn form(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Form {
-        let own = || Form { options: self.own_form(want), is_ours: false };
+    async fn request_for(&self, key: &Key, held: Option<&Entry>, want: &WantedBody) -> HeadRequest {
+        let own = || HeadRequest { options: self.readers_own_request(want), is_ours: false };
         let location = location_of(key).ok();
         let Some(snapshot) =
-            held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone()))
+            held.zip(location).and_then(|(held, at)| ObjectVersion::of(&at, held.clone()))
         else {
             return own();
         };
@@ -215,7 +221,7 @@ impl Heads {
         };
         // The validation asks for the missing bytes too and saves a round trip.
         // mutant: validates_with_range
-        let options = match self.fills.missing(&snapshot, range).await {
+        let options = match self.fetches.missing_span(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
                 GetOptions { head: true, extensions, ..GetOptions::new() }
@@ -225,7 +231,7 @@ impl Heads {
                 let range = match &want.options.range {
                     _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
                     Some(GetRange::Bounded(range)) => {
-                        let end = self.fills.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
+                        let end = self.fetches.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
                         Some(GetRange::Bounded(missing.start..end))
                     }
                     _ if missing.start == 0 => None,
@@ -234,12 +240,12 @@ impl Heads {
                 GetOptions { range, ..want.options.clone() }
             }
         };
-        Form { options, is_ours: true }
+        HeadRequest { options, is_ours: true }
     }
 
     /// The caller's own request, with its range widened to whole blocks.
-    fn own_form(&self, want: &Want) -> GetOptions {
-        let blocks = &self.fills.blocks;
+    fn readers_own_request(&self, want: &WantedBody) -> GetOptions {
+        let blocks = &self.fetches.blocks;
         let range = want.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
@@ -276,7 +282,7 @@ impl Heads {
         key: &Key,
         held: Option<&Entry>,
         form: GetOptions,
-        want: Option<&Want>,
+        want: Option<&WantedBody>,
     ) -> Result<Result<Validation>, object_store::Error> {
         let location = match location_of(key) {
             Ok(location) => location,
@@ -286,10 +292,11 @@ impl Heads {
         let is_judged = !is_head && is_conditional(&form);
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.wall_time();
-        let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
-        let Ok(answer) = timeout(limit, self.fills.store.get_opts(&location, form)).await else {
+        let (limit, mut request) =
+            (self.fetches.origin_timeout, Request::send_for_head(&self.fetches));
+        let Ok(answer) = timeout(limit, self.fetches.store.get_opts(&location, form)).await else {
             request.fail(ErrorKind::Timeout);
-            return Ok(Err(late(limit)));
+            return Ok(Err(timed_out(limit)));
         };
         let answer = match answer {
             Ok(answer) => answer,
@@ -326,13 +333,13 @@ impl Heads {
             .storability(keep)
             .build();
         if !is_fit {
-            self.fills.blocks.counters.add(Count::PassedThrough, 1);
+            self.fetches.blocks.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
             want.is_judged.store(is_judged, Ordering::Relaxed);
             if !is_head
                 && let Err(error) =
-                    self.give(want, range.as_ref(), &location, &head, request, answer)
+                    self.hand_body_to(want, range.as_ref(), &location, &head, request, answer)
             {
                 return Ok(Err(error));
             }
@@ -342,9 +349,9 @@ impl Heads {
     }
 
     /// Leaves the bytes to the reader that wanted them.
-    fn give(
+    fn hand_body_to(
         &self,
-        want: &Want,
+        want: &WantedBody,
         range: Option<&GetRange>,
         location: &Path,
         head: &Entry,
@@ -362,11 +369,11 @@ impl Heads {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
-        let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
+        let snapshot = ObjectVersion::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fill = Fill::of_answer(
-            &self.fills,
+        let fill = Fetch::from_response(
+            &self.fetches,
             Arc::clone(&snapshot),
             range.clone(),
             Some(request),
@@ -374,9 +381,10 @@ impl Heads {
         );
         let fill = Arc::new(fill);
         if snapshot.is_pinned() {
-            self.fills.add(&fill);
+            self.fetches.add(&fill);
         }
-        *lock(&want.answer) = Some(Answer { snapshot, range, fill: fill.join(), extensions });
+        *lock(&want.body) =
+            Some(FetchedBody { version: snapshot, range, reader: fill.join(), extensions });
         Ok(())
     }
 
@@ -389,7 +397,7 @@ impl Heads {
 #[async_trait]
 impl Validator for Heads {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        self.ask_for_head(key, held, Extensions::new()).await
+        self.send_head(key, held, Extensions::new()).await
     }
 
     /// The body of a head's entry is the object's size.
@@ -399,12 +407,12 @@ impl Validator for Heads {
 }
 
 #[async_trait]
-impl Validator for Question {
+impl Validator for ReaderValidator {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         // Others may wait for the head when the reader has gone.
-        let Some(want) = self.want.upgrade() else { return self.heads.validate(key, held).await };
+        let Some(want) = self.wanted.upgrade() else { return self.heads.validate(key, held).await };
         want.was_sent.store(true, Ordering::Relaxed);
-        self.heads.ask(key, held, &want).await
+        self.heads.send_for(key, held, &want).await
     }
 }
 
@@ -467,7 +475,7 @@ fn is_alike(one: &Entry, other: &Entry) -> bool {
 }
 
 /// The error for an answer, or a part of it, that did not come in time.
-pub(super) fn late(limit: Duration) -> Error {
+pub(super) fn timed_out(limit: Duration) -> Error {
     Error::new(
         ErrorKind::Timeout,
         format!("the origin did not answer within {limit:?} (origin_timeout)"),

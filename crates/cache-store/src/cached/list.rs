@@ -11,7 +11,7 @@ use object_store::{ObjectMeta, Result, path::Path};
 
 use super::{
     Shared,
-    fills::Fills,
+    fetch_table::FetchTable,
     request::{Op, Request},
 };
 
@@ -27,7 +27,7 @@ pub(super) fn heard(
         let shared = Arc::clone(&shared);
         async move {
             if let Ok(object) = &listed {
-                shared.hear_listed(object).await;
+                shared.observe_listed(object).await;
             }
             listed
         }
@@ -42,14 +42,14 @@ fn counted(
     listed: BoxStream<'static, Result<ObjectMeta>>,
     prefix: Path,
 ) -> impl Stream<Item = Result<ObjectMeta>> + Send + 'static {
-    Pages { listed, fills: Arc::clone(&shared.fills), prefix, request: None, n_listed: None }
+    Pages { listed, fills: Arc::clone(&shared.fetches), prefix, request: None, n_listed: None }
 }
 
 /// A list, page by page as far as that can be seen: a store's client asks for the next page when
 /// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
-    fills: Arc<Fills>,
+    fills: Arc<FetchTable>,
     prefix: Path,
     /// The one for the page that is waited for.
     request: Option<Request>,

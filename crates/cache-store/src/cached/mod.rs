@@ -16,8 +16,8 @@ mod blocks;
 mod budget;
 mod builder;
 mod conditions;
-mod fill;
-mod fills;
+mod fetch;
+mod fetch_table;
 mod head;
 mod list;
 mod observe;
@@ -28,10 +28,10 @@ mod read_meter;
 mod readahead;
 mod reader;
 mod request;
-mod snapshot;
 mod stats;
 mod status;
 mod trace;
+mod version;
 mod warm;
 mod write;
 
@@ -49,7 +49,7 @@ use tokio::runtime::Handle;
 
 use self::{
     blocks::Blocks,
-    fills::Fills,
+    fetch_table::FetchTable,
     head::Heads,
     read_meter::ReadMeter,
     readahead::Readahead,
@@ -155,14 +155,14 @@ pub(super) struct Shared {
     /// The current version of each object that was asked about. Its keys are those of
     /// [`head::key_of`].
     heads: ReadThrough<Heads>,
-    fills: Arc<Fills>,
+    fetches: Arc<FetchTable>,
     parallel: usize,
     readahead: Readahead,
 }
 
 impl Shared {
     fn blocks(&self) -> &Blocks {
-        &self.fills.blocks
+        &self.fetches.blocks
     }
 }
 
@@ -193,8 +193,8 @@ impl CachedStore {
         let invalidate = async move {
             let key = head::key_of(&location);
             let cached =
-                shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
-            shared.fills.invalidate(&location, cached).await;
+                shared.blocks().peek(&key).await.filter(|head| shared.blocks().is_own(head));
+            shared.fetches.invalidate(&location, cached).await;
             // Last, since it fences at its end: what is requested while the blocks are dropped is
             // not served to reads that begin after this has returned.
             shared.heads.invalidate(&key).await
@@ -231,7 +231,7 @@ impl CachedStore {
     ///
     /// A dropped future may leave the memory to be freed later.
     pub async fn clear(&self) -> Result<(), Error> {
-        self.shared.fills.forget_seen(None);
+        self.shared.fetches.forget_looked_up(None);
         self.shared.heads.clear().await
     }
 
@@ -247,7 +247,7 @@ impl CachedStore {
     /// A dropped future leaves the cache closed.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.blocks().close();
-        self.shared.fills.forget_seen(None);
+        self.shared.fetches.forget_looked_up(None);
         self.shared.heads.close().await
     }
 
@@ -280,7 +280,7 @@ impl fmt::Debug for CachedStore {
         f.debug_struct("CachedStore")
             .field("store", &format_args!("{}", self.shared.store))
             .field("heads", &self.shared.heads)
-            .field("objects_on_their_way", &self.shared.fills.n_objects())
+            .field("objects_on_their_way", &self.shared.fetches.n_objects())
             .finish_non_exhaustive()
     }
 }
@@ -335,10 +335,10 @@ impl ObjectStore for CachedStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.fills, Op::List, prefix.unwrap_or(&Path::ROOT));
+        let request = Request::send(&self.shared.fetches, Op::List, prefix.unwrap_or(&Path::ROOT));
         let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
-            self.shared.hear_listed(object).await;
+            self.shared.observe_listed(object).await;
         }
         Ok(listed)
     }

@@ -20,7 +20,7 @@ impl Shared {
     }
 
     /// The store has answered a read of the object at `location`, made with `options`.
-    pub(super) async fn hear_read(
+    pub(super) async fn observe_read(
         &self,
         location: &Path,
         options: &GetOptions,
@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// The store has answered a request for these ranges of the object at `location`.
-    pub(super) async fn hear_ranges(
+    pub(super) async fn observe_ranges(
         &self,
         location: &Path,
         ranges: &[Range<u64>],
@@ -81,14 +81,14 @@ impl Shared {
     }
 
     /// The store has answered another request for the object at `location` with an error.
-    pub(super) async fn hear_error(&self, location: &Path, error: &object_store::Error) {
+    pub(super) async fn observe_error(&self, location: &Path, error: &object_store::Error) {
         if let Some(shown) = shown_by(error) {
             self.observe(location, shown).await;
         }
     }
 
     /// A list has shown `object`.
-    pub(super) async fn hear_listed(&self, object: &ObjectMeta) {
+    pub(super) async fn observe_listed(&self, object: &ObjectMeta) {
         let version = version_of(object);
         let (date, size) = (version.last_modified, object.size);
         let shown = match version.e_tag.is_some() {
@@ -140,15 +140,15 @@ fn shown_by(error: &object_store::Error) -> Option<Observation> {
 /// The store has judged the conditions in `options`: only a head for which that comes out the same
 /// can be the current one.
 fn condition(options: GetOptions, is_not_modified: bool) -> Observation {
-    use conditions::Judgement;
+    use conditions::Evaluation;
     Observation::Condition(Arc::new(move |head: &Entry| {
-        let judgement = conditions::judge_head(&options, head);
+        let judgement = conditions::evaluate_for_head(&options, head);
         judgement.is_none_or(|judgement| match judgement {
             // A refused condition that the cached head would meet shows that the head is old.
             // mutant: observes_condition
-            Judgement::Holds => false,
-            Judgement::NotModified => is_not_modified,
-            Judgement::OtherTag | Judgement::ModifiedSince => !is_not_modified,
+            Evaluation::Holds => false,
+            Evaluation::NotModified => is_not_modified,
+            Evaluation::OtherTag | Evaluation::ModifiedSince => !is_not_modified,
         })
     }))
 }

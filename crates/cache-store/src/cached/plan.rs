@@ -16,9 +16,9 @@ use object_store::Extensions;
 
 use super::{
     budget::Permit,
-    fill::FillUse,
-    fills::{Fills, Found},
-    snapshot::Snapshot,
+    fetch::FetchReader,
+    fetch_table::{FetchTable, Found},
+    version::ObjectVersion,
 };
 
 /// A part of a read, and where it comes from.
@@ -33,7 +33,7 @@ pub(super) enum Source {
     /// A block that was cached when the read was planned; there was no room to hold it.
     Cached,
     Fetch {
-        fetch: FillUse,
+        fetch: FetchReader,
         /// Another reader's fetch, or one that has waited for this reader since it was opened: its
         /// failure is no answer to this reader's own request.
         may_retry: bool,
@@ -42,7 +42,7 @@ pub(super) enum Source {
 
 /// How a reader asks the store.
 #[derive(Clone, Default)]
-pub(super) struct Manner {
+pub(super) struct FetchOptions {
     /// It wants the object from the first byte to the last, so a store without ranges may be asked
     /// for that.
     pub(super) is_whole: bool,
@@ -52,18 +52,18 @@ pub(super) struct Manner {
     pub(super) is_alone: bool,
 }
 
-impl Fills {
+impl FetchTable {
     /// Where the bytes of `wanted`, which is not empty, come from: parts one after the other from
     /// its start on, perhaps not to its end. Requests are prepared, and sent when the fetches are
     /// first polled.
     pub(super) async fn plan(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         wanted: Range<u64>,
-        manner: &Manner,
+        manner: &FetchOptions,
     ) -> VecDeque<Part> {
         let (blocks, size) = (&self.blocks, snapshot.size);
-        let mut plan = Plan { n_landed: blocks.n_landed(), ..Plan::default() };
+        let mut plan = Plan { n_landed: blocks.n_stored(), ..Plan::default() };
         let (mut at, mut n_waited) = (wanted.start, 0);
         for n_looked_at in 0.. {
             if at >= wanted.end || plan.n_runs == RUNS_MAX && plan.run.is_none() {
@@ -77,10 +77,10 @@ impl Fills {
                 break;
             }
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
-            if let Some(block) = blocks.at_hand(snapshot, start) {
-                plan.add(self.held(at..end, block, &wanted));
-            } else if let Some(block) = self.waited_for(snapshot, start).await {
-                plan.add(self.held(at..end, block, &wanted));
+            if let Some(block) = blocks.get_now(snapshot, start) {
+                plan.add(self.cached_part(at..end, block, &wanted));
+            } else if let Some(block) = self.get_block(snapshot, start).await {
+                plan.add(self.cached_part(at..end, block, &wanted));
                 n_waited += 1;
             } else if let Some(fetch) = self.to_join(snapshot, start, manner) {
                 let end = fetch.range().end.min(wanted.end);
@@ -111,7 +111,7 @@ impl Fills {
     }
 
     /// A part of `wanted` that is cached in `block`.
-    pub(super) fn held(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
+    pub(super) fn cached_part(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
         // What is all in one block is cut out of it at once.
         let source = match range == *wanted {
             true => Source::Held { block, _permit: None },
@@ -125,17 +125,22 @@ impl Fills {
         Part { range, source }
     }
 
-    fn to_join(&self, snapshot: &Snapshot, start: u64, manner: &Manner) -> Option<FillUse> {
-        if manner.is_alone { None } else { self.joinable(snapshot, start) }
+    fn to_join(
+        &self,
+        snapshot: &ObjectVersion,
+        start: u64,
+        manner: &FetchOptions,
+    ) -> Option<FetchReader> {
+        if manner.is_alone { None } else { self.find_joinable(snapshot, start) }
     }
 
     /// Begins the fetches of the run, if there is one: one, unless others have begun some since.
     async fn end_run(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         plan: &mut Plan,
         wanted: &Range<u64>,
-        manner: &Manner,
+        manner: &FetchOptions,
     ) {
         if let Some(run) = plan.run.take() {
             plan.n_runs += 1;
@@ -143,13 +148,13 @@ impl Fills {
             while at < run.end {
                 let from = at.max(wanted.start);
                 let part =
-                    match self.join_or_begin(snapshot, at..run.end, plan.n_landed, manner).await {
-                        Found::Held(block) => self.held(
+                    match self.join_or_start(snapshot, at..run.end, plan.n_landed, manner).await {
+                        Found::Cached(block) => self.cached_part(
                             from..self.blocks.end_of(at, snapshot.size).min(wanted.end),
                             block,
                             wanted,
                         ),
-                        Found::Coming { fill, joined } => {
+                        Found::InFlight { fill, joined } => {
                             let end = fill.range().end.min(run.end);
                             Part {
                                 range: from..end,

@@ -19,16 +19,16 @@ use object_store::{GetOptions, GetRange, Result, path::Path};
 use super::{
     Shared,
     blocks::Blocks,
-    fill::{Broken, FillUse, Step},
-    fills::{Fills, Found},
-    head::{self, Answer},
-    plan::Manner,
-    read::{RESTARTS_MAX, STORE, Unknown, store_error},
+    fetch::{FetchError, FetchReader, Step},
+    fetch_table::{FetchTable, Found},
+    head::{self, FetchedBody},
+    plan::FetchOptions,
+    read::{NoHead, RESTARTS_MAX, STORE, store_error},
     reader::{index, replaced},
     request::{Op, Request},
-    snapshot::Snapshot,
     stats::Count,
     status::CacheStatus,
+    version::ObjectVersion,
 };
 use crate::body::{LENGTH, part_of, torn};
 
@@ -59,15 +59,15 @@ pub(super) async fn get(
         ..GetOptions::new()
     };
     for _ in 0..RESTARTS_MAX {
-        let know = shared.know(location, None, &wanted);
+        let know = shared.resolve_head(location, None, &wanted);
         // Joined below, if that is still the version.
         let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
         let known = match known {
             Ok(known) => known,
-            Err(Unknown::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
-            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
+            Err(NoHead::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
+            Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
+        let (snapshot, status) = (&known.version, CacheStatus::new(&known.served));
         let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
         let Some(first) = first.clone().filter(|_| is_within) else {
             match pass_odd(shared, location, ranges, snapshot.size).await? {
@@ -77,7 +77,7 @@ pub(super) async fn get(
             continue;
         };
         if !snapshot.is_pinned() {
-            return match known.answer {
+            return match known.body {
                 Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
                     // The first response is used, so an uncacheable object is not requested twice.
                     // mutant: reads_once
@@ -89,10 +89,12 @@ pub(super) async fn get(
         }
         match read(shared, snapshot, ranges, &status).await {
             Ok(read) => return Ok((read, status)),
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(FetchError::Failed(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             // The caller's own request may be answered.
-            Err(Broken::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
-            Err(Broken::Replaced) => shared.restart(location).await,
+            Err(FetchError::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
+            Err(FetchError::Replaced) => shared.restart(location).await,
         }
     }
     // The store's own answers to several ranges may be of several versions.
@@ -111,7 +113,7 @@ impl Shared {
         let mut first = (*sorted.first()?).clone();
         for range in sorted {
             let end = self.blocks().end_of(first.end - 1, u64::MAX);
-            if self.blocks().start_of(range.start) > end.saturating_add(self.fills.coalesce_gap) {
+            if self.blocks().start_of(range.start) > end.saturating_add(self.fetches.coalesce_gap) {
                 break;
             }
             first.end = first.end.max(range.end);
@@ -134,7 +136,7 @@ impl Shared {
         location: &Path,
         ranges: &[Range<u64>],
         first: Option<&Range<u64>>,
-    ) -> (T, Vec<FillUse>) {
+    ) -> (T, Vec<FetchReader>) {
         let mut know = pin!(know);
         if let Some(known) = poll_immediate(&mut know).await {
             return (known, Vec::new());
@@ -142,7 +144,7 @@ impl Shared {
         // Distant ranges are requested together with the head and cost no extra round trip.
         // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
-        let opened = future::join_all(far.iter().map(FillUse::opened));
+        let opened = future::join_all(far.iter().map(FetchReader::opened));
         // To their end: each may keep others from sending theirs until it is answered.
         let (known, _) = future::join(know, opened).await;
         (known, far)
@@ -153,21 +155,24 @@ impl Shared {
         location: &Path,
         ranges: &[Range<u64>],
         first: Option<&Range<u64>>,
-    ) -> Vec<FillUse> {
+    ) -> Vec<FetchReader> {
         let (blocks, mut far) = (self.blocks(), Vec::new());
         let Some(first) = first else { return far };
-        let cached = blocks.shown(&head::key_of(location)).await;
-        let snapshot =
-            cached.filter(|head| blocks.is_own(head)).and_then(|head| Snapshot::of(location, head));
-        let Some(snapshot) = snapshot.filter(Snapshot::is_pinned).map(Arc::new) else { return far };
+        let cached = blocks.peek(&head::key_of(location)).await;
+        let snapshot = cached
+            .filter(|head| blocks.is_own(head))
+            .and_then(|head| ObjectVersion::of(location, head));
+        let Some(snapshot) = snapshot.filter(ObjectVersion::is_pinned).map(Arc::new) else {
+            return far;
+        };
         if ranges.iter().any(|range| range.end > snapshot.size) {
             return far;
         }
-        let n_landed = blocks.n_landed();
+        let n_landed = blocks.n_stored();
         let wanted = Parts::new(self, &snapshot, ranges).blocks();
         let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            let sees = self.fills.sees(&snapshot, start, &mut n_waits).await;
+            let sees = self.fetches.is_cached(&snapshot, start, &mut n_waits).await;
             if sees.is_none() {
                 break;
             }
@@ -180,9 +185,11 @@ impl Shared {
         }
         // One of those that may be sent at a time is the one for the head.
         for run in runs.into_iter().take(self.parallel - 1) {
-            let begun =
-                self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
-            if let Found::Coming { fill, .. } = begun {
+            let begun = self
+                .fetches
+                .join_or_start(&snapshot, run, n_landed, &FetchOptions::default())
+                .await;
+            if let Found::InFlight { fill, .. } = begun {
                 far.push(fill);
             }
         }
@@ -192,7 +199,7 @@ impl Shared {
     /// Adds a missing block, which is behind all runs: to the last one, if that is near.
     fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
         match runs.last_mut() {
-            Some(run) if block.start - run.end <= self.fills.coalesce_gap => run.end = block.end,
+            Some(run) if block.start - run.end <= self.fetches.coalesce_gap => run.end = block.end,
             _ => runs.push(block),
         }
     }
@@ -200,9 +207,9 @@ impl Shared {
 
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
     shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fills, Op::Bypass, location);
+    let request = Request::send(&shared.fetches, Op::Bypass, location);
     let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
-    shared.hear_ranges(location, ranges, &parts).await;
+    shared.observe_ranges(location, ranges, &parts).await;
     parts
 }
 
@@ -242,19 +249,19 @@ async fn pass_odd(
 
 async fn read(
     shared: &Arc<Shared>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<ObjectVersion>,
     ranges: &[Range<u64>],
     status: &CacheStatus,
-) -> Result<Vec<Bytes>, Broken> {
+) -> Result<Vec<Bytes>, FetchError> {
     let blocks = shared.blocks();
     let mut parts = Parts::new(shared, snapshot, ranges);
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
-    let n_landed = blocks.n_landed();
+    let n_landed = blocks.n_stored();
     let wanted = parts.blocks();
     let n_wanted = wanted.len();
     for start in wanted {
-        let block = match blocks.at_hand(snapshot, start) {
-            None => shared.fills.waited_for(snapshot, start).await,
+        let block = match blocks.get_now(snapshot, start) {
+            None => shared.fetches.get_block(snapshot, start).await,
             block => block,
         };
         if let Some(block) = block {
@@ -264,14 +271,15 @@ async fn read(
         missing.insert(start);
         shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
-    let runs =
-        runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
+    let runs = runs
+        .into_iter()
+        .map(|run| Run::new(&shared.fetches, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
     let mut n_missed = missing.len();
     while let Some(got) = fetched.next().await {
         let got = got.inspect_err(|broken| {
             // Of another version, they are not needed.
-            if !matches!(broken, Broken::Replaced) {
+            if !matches!(broken, FetchError::Replaced) {
                 count_blocks(blocks, n_wanted - n_missed, n_missed);
             }
         });
@@ -291,7 +299,7 @@ async fn read(
         }
     }
     count_blocks(blocks, n_wanted - n_missed, n_missed);
-    parts.joined().map_err(Broken::Failed)
+    parts.joined().map_err(FetchError::Failed)
 }
 
 /// Each block counts once, also if it has bytes of several ranges.
@@ -302,14 +310,14 @@ fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
 
 /// Missing blocks that one request is to bring, unless others bring some.
 struct Run {
-    fills: Arc<Fills>,
-    snapshot: Arc<Snapshot>,
+    fills: Arc<FetchTable>,
+    snapshot: Arc<ObjectVersion>,
     left: Range<u64>,
     /// How many blocks had landed before the look-ups.
     n_landed: u64,
     /// With whether it is another reader's.
-    fetch: Option<(FillUse, bool)>,
-    manner: Manner,
+    fetch: Option<(FetchReader, bool)>,
+    manner: FetchOptions,
 }
 
 /// What came of a run.
@@ -321,17 +329,22 @@ enum Got {
 }
 
 impl Run {
-    fn new(fills: &Arc<Fills>, snapshot: &Arc<Snapshot>, left: Range<u64>, n_landed: u64) -> Self {
+    fn new(
+        fills: &Arc<FetchTable>,
+        snapshot: &Arc<ObjectVersion>,
+        left: Range<u64>,
+        n_landed: u64,
+    ) -> Self {
         let (fills, snapshot) = (Arc::clone(fills), Arc::clone(snapshot));
-        Self { fills, snapshot, left, n_landed, fetch: None, manner: Manner::default() }
+        Self { fills, snapshot, left, n_landed, fetch: None, manner: FetchOptions::default() }
     }
 
-    fn into_stream(self) -> BoxStream<'static, Result<Got, Broken>> {
+    fn into_stream(self) -> BoxStream<'static, Result<Got, FetchError>> {
         let next = |mut run: Self| async move { Ok(run.next().await?.map(|got| (got, run))) };
         stream::try_unfold(self, next).boxed()
     }
 
-    async fn next(&mut self) -> Result<Option<Got>, Broken> {
+    async fn next(&mut self) -> Result<Option<Got>, FetchError> {
         while !self.left.is_empty() {
             let at = self.left.start;
             let Some((fetch, is_joined)) = &self.fetch else {
@@ -345,14 +358,14 @@ impl Run {
                     self.left.start += bytes.len() as u64;
                     return Ok(Some(Got::Bytes(at, bytes)));
                 }
-                Step::Elsewhere => self.fetch = None,
+                Step::NotHere => self.fetch = None,
                 // Another reader's request failed: this one makes its own from where it stands.
                 // mutant: joined_ranges
-                Step::Broken(broken) if *is_joined && broken.is_of_its_request() => {
+                Step::Failed(broken) if *is_joined && broken.is_of_its_request() => {
                     self.fetch = None;
                     self.manner.is_alone = true;
                 }
-                Step::Broken(broken) => return Err(broken),
+                Step::Failed(broken) => return Err(broken),
             }
         }
         Ok(None)
@@ -363,12 +376,12 @@ impl Run {
         let blocks = &self.fills.blocks;
         let start = blocks.start_of(self.left.start);
         let range = start..self.left.end;
-        match self.fills.join_or_begin(&self.snapshot, range, self.n_landed, &self.manner).await {
-            Found::Held(block) => {
+        match self.fills.join_or_start(&self.snapshot, range, self.n_landed, &self.manner).await {
+            Found::Cached(block) => {
                 self.left.start = blocks.end_of(start, self.snapshot.size);
                 Some(Got::Block(start, block))
             }
-            Found::Coming { fill, joined } => {
+            Found::InFlight { fill, joined } => {
                 self.fetch = Some((fill, joined));
                 self.manner.is_alone = false;
                 None
@@ -384,7 +397,7 @@ async fn read_once(
     location: &Path,
     ranges: &[Range<u64>],
     first: Range<u64>,
-    answer: Answer,
+    answer: FetchedBody,
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>> {
     // What is not in `first` begins behind it.
@@ -398,7 +411,7 @@ async fn read_once(
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fills, Op::Bypass, location);
+                let request = Request::send(&shared.fetches, Op::Bypass, location);
                 let far = request.ranges(shared.store.get_ranges(location, &far)).await;
                 let came = far.iter().flatten().map(|part| part.len() as u64).sum();
                 status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
@@ -418,23 +431,25 @@ async fn read_once(
 /// `ranges`, of which none ends behind `end`, from an answer that has them.
 async fn parts_of_answer(
     shared: &Shared,
-    answer: &Answer,
+    answer: &FetchedBody,
     ranges: &[Range<u64>],
     end: u64,
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Error> {
-    let mut parts = Parts::new(shared, &answer.snapshot, ranges);
+    let mut parts = Parts::new(shared, &answer.version, ranges);
     count_blocks(shared.blocks(), 0, parts.blocks().len());
     let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
     while at < end {
-        match answer.fill.bytes(at..end).await {
+        match answer.reader.bytes(at..end).await {
             Step::Bytes(bytes) => {
                 parts.add(at, &bytes, status);
                 at += bytes.len() as u64;
             }
-            Step::Elsewhere => return Err(torn(LENGTH)),
-            Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
-            Step::Broken(Broken::Replaced) => return Err(replaced()),
+            Step::NotHere => return Err(torn(LENGTH)),
+            Step::Failed(FetchError::Failed(error) | FetchError::Refused(error)) => {
+                return Err(error);
+            }
+            Step::Failed(FetchError::Replaced) => return Err(replaced()),
         }
     }
     parts.joined()
@@ -463,7 +478,7 @@ enum CutBytes {
 }
 
 impl<'a> Parts<'a> {
-    fn new(shared: &'a Shared, snapshot: &Snapshot, ranges: &'a [Range<u64>]) -> Self {
+    fn new(shared: &'a Shared, snapshot: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
         let (blocks, size) = (shared.blocks(), snapshot.size);
         let mut wanted = BTreeMap::<u64, Vec<usize>>::new();
         for (place, range) in ranges.iter().enumerate() {

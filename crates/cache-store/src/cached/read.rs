@@ -15,15 +15,15 @@ use tokio::time::timeout;
 
 use super::{
     Shared,
-    conditions::{self, Judgement},
-    fill::{Broken, Fill},
-    head::{self, Answer, OwnError, Want},
-    plan::Manner,
+    conditions::{self, Evaluation},
+    fetch::{Fetch, FetchError},
+    head::{self, FetchedBody, OwnError, WantedBody},
+    plan::FetchOptions,
     reader::Reader,
     request::{Op, Request},
-    snapshot::Snapshot,
     stats::Count,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
+    version::ObjectVersion,
 };
 use crate::body::{RANGE, torn};
 
@@ -37,55 +37,57 @@ pub(super) async fn get(
         return only_if_cached(shared, location, &options, freshness.as_ref()).await;
     }
     if is_for_the_store(&options) {
-        return shared.pass(location, options).await;
+        return shared.pass_through(location, options).await;
     }
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, freshness.as_ref(), &options).await {
+        let known = match shared.resolve_head(location, freshness.as_ref(), &options).await {
             Ok(known) => known,
-            Err(Unknown::ForTheStore) => break,
-            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
+            Err(NoHead::ForTheStore) => break,
+            Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        match known.judge(location, &options) {
-            Verdict::Serve => {}
+        match known.decide(location, &options) {
+            Decision::Serve => {}
             // The version with that tag may be one that is not known here yet.
-            Verdict::Revalidate => {
+            Decision::Revalidate => {
                 freshness = Some(Freshness::strong());
                 continue;
             }
-            Verdict::Refuse(error) => return Err(error),
-            Verdict::Pass => break,
+            Decision::Refuse(error) => return Err(error),
+            Decision::Pass => break,
         }
-        let Some(mut begun) = Begun::new(shared, known, &options) else { break };
+        let Some(mut begun) = PreparedRead::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
             Ok(()) => {
                 if options.range.is_some() && !begun.range.is_empty() {
                     shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
                 }
-                return Ok(begun.into_answer());
+                return Ok(begun.into_response());
             }
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(FetchError::Failed(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             // The caller's own request may be answered.
-            Err(Broken::Refused(_)) => break,
-            Err(Broken::Replaced) => shared.restart(location).await,
+            Err(FetchError::Refused(_)) => break,
+            Err(FetchError::Replaced) => shared.restart(location).await,
         }
     }
     // One answer is of one version.
     // The body is still checked against its announced length.
     // mutant: checked_pass_through
-    shared.pass_checked(location, options).await
+    shared.pass_through_checked(location, options).await
 }
 
 /// What is known of an object before its bytes are read.
-pub(super) struct Known {
+pub(super) struct ResolvedHead {
     pub(super) served: Served,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) answer: Option<Answer>,
+    pub(super) version: Arc<ObjectVersion>,
+    pub(super) body: Option<FetchedBody>,
     /// The store was given the caller's conditions, and they hold.
     is_judged: bool,
 }
 
 /// Why nothing is known of an object.
-pub(super) enum Unknown {
+pub(super) enum NoHead {
     /// The caller's own request has to go to the store: nothing can be cached under such a path, or
     /// the requests of others have failed for what those others wanted, or this one perhaps for the
     /// range that the cache gave it.
@@ -94,7 +96,7 @@ pub(super) enum Unknown {
 }
 
 /// What becomes of a read, by what is known before its bytes are read.
-enum Verdict {
+enum Decision {
     Serve,
     /// The head is one of some age, and the answer depends on whether there is a later version.
     Revalidate,
@@ -106,49 +108,49 @@ enum Verdict {
 impl Shared {
     /// The head of the object at `location`: one at hand if it is fresh enough, else the store's,
     /// with what a read with `options` wants of the body.
-    pub(super) async fn know(
+    pub(super) async fn resolve_head(
         &self,
         location: &Path,
         freshness: Option<&Freshness>,
         options: &GetOptions,
-    ) -> Result<Known, Unknown> {
+    ) -> Result<ResolvedHead, NoHead> {
         let key = head::key_of(location);
         // The head is served without a request only as the reader's freshness allows.
         // mutant: head_freshness
         if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
-            return Known::of(location, served).map_err(Unknown::Failed);
+            return ResolvedHead::of(location, served).map_err(NoHead::Failed);
         }
         for _ in 0..OTHERS_MAX {
-            let want = Want::new(options.clone());
-            let question = self.heads.origin().question(&want);
+            let want = WantedBody::new(options.clone());
+            let question = self.heads.origin().validator_for(&want);
             let error = match self.heads.fetch_by(&key, freshness, &question).await {
                 Ok(served) => {
-                    let mut known = Known::of(location, served).map_err(Unknown::Failed)?;
-                    known.answer = want.take(&known.snapshot);
+                    let mut known = ResolvedHead::of(location, served).map_err(NoHead::Failed)?;
+                    known.body = want.take(&known.version);
                     known.is_judged = want.is_judged();
                     return Ok(known);
                 }
                 Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                    return Err(Unknown::ForTheStore);
+                    return Err(NoHead::ForTheStore);
                 }
                 Err(error) => error,
             };
             let Some(OwnError(own)) = OwnError::of(&error) else {
-                return Err(Unknown::Failed(error));
+                return Err(NoHead::Failed(error));
             };
             // The refusal of a joined request concerns the other reader's condition, not this
             // one's.
             // mutant: own_error
             if want.was_sent() {
-                self.hear_read(location, options, Err(own)).await;
+                self.observe_read(location, options, Err(own)).await;
                 return Err(match self.heads.origin().is_about_widening(options, own) {
-                    true => Unknown::ForTheStore,
-                    false => Unknown::Failed(error),
+                    true => NoHead::ForTheStore,
+                    false => NoHead::Failed(error),
                 });
             }
             // It was the answer to what another reader wanted.
         }
-        Err(Unknown::ForTheStore)
+        Err(NoHead::ForTheStore)
     }
 
     /// The object was replaced since its head was asked for: the head is asked for again.
@@ -161,13 +163,17 @@ impl Shared {
     }
 
     /// The wrapped store answers.
-    pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+    pub(super) async fn pass_through(
+        &self,
+        location: &Path,
+        options: GetOptions,
+    ) -> Result<GetResult> {
         self.blocks().counters.add(Count::PassedThrough, 1);
         let (status, is_head) = (CacheStatus::bypass(), options.head);
-        let request = Request::send(&self.fills, Op::Bypass, location);
+        let request = Request::send(&self.fetches, Op::Bypass, location);
         let answer =
             request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
-        self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
+        self.observe_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
         answer.extensions.insert(status);
         Ok(answer)
@@ -175,17 +181,18 @@ impl Shared {
 
     /// The same; but the body is as long as announced or an error, and the store may not be silent
     /// for longer than `origin_timeout`.
-    async fn pass_checked(
+    async fn pass_through_checked(
         self: &Arc<Self>,
         location: &Path,
         options: GetOptions,
     ) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
-        let limit = self.fills.origin_timeout;
-        let answer = timeout(limit, self.pass(location, options)).await;
-        let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
+        let limit = self.fetches.origin_timeout;
+        let answer = timeout(limit, self.pass_through(location, options)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(store_error(location, head::timed_out(limit))))?;
         // Nothing can be told of what has no key.
-        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head)
+        let Some(snapshot) = ObjectVersion::from_meta(location, &answer.meta).filter(|_| !is_head)
         else {
             return Ok(answer);
         };
@@ -197,10 +204,11 @@ impl Shared {
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
         let snapshot = Arc::new(snapshot);
-        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
+        let fill =
+            Fetch::from_response(&self.fetches, Arc::clone(&snapshot), range.clone(), None, answer);
         let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
         let mut reader =
-            Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+            Reader::new(self, snapshot, range.clone(), status, Some(fill), FetchOptions::default());
         // Its blocks are none that the cache could have had.
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
@@ -208,11 +216,11 @@ impl Shared {
     }
 }
 
-impl Known {
+impl ResolvedHead {
     fn of(location: &Path, served: Served) -> Result<Self, Error> {
-        match Snapshot::of(location, served.entry.clone()) {
+        match ObjectVersion::of(location, served.entry.clone()) {
             Some(snapshot) => {
-                Ok(Self { served, snapshot: Arc::new(snapshot), answer: None, is_judged: false })
+                Ok(Self { served, version: Arc::new(snapshot), body: None, is_judged: false })
             }
             None => Err(Error::new(
                 ErrorKind::Backend,
@@ -222,44 +230,49 @@ impl Known {
     }
 
     /// Whether it was known before this read began.
-    fn is_of_before(&self) -> bool {
+    fn may_be_outdated(&self) -> bool {
         matches!(self.served.status, Status::Fresh | Status::Stale)
     }
 
     /// What the store would answer to a read with `options`, as far as it can be told.
-    fn judge(&self, location: &Path, options: &GetOptions) -> Verdict {
+    fn decide(&self, location: &Path, options: &GetOptions) -> Decision {
         let (path, status) = (location.to_string(), self.served.status);
         if head::is_conditional(options) && !self.is_judged {
-            let judgement = conditions::judge_head(options, &self.served.entry);
+            let judgement = conditions::evaluate_for_head(options, &self.served.entry);
             let source = || AnsweredFromCache::new(status).into();
-            match judgement.filter(|_| self.snapshot.is_pinned()) {
-                None => return Verdict::Pass,
-                Some(Judgement::Holds) => {}
-                Some(Judgement::NotModified) => {
-                    return Verdict::Refuse(object_store::Error::NotModified {
+            match judgement.filter(|_| self.version.is_pinned()) {
+                None => return Decision::Pass,
+                Some(Evaluation::Holds) => {}
+                Some(Evaluation::NotModified) => {
+                    return Decision::Refuse(object_store::Error::NotModified {
                         path,
                         source: source(),
                     });
                 }
                 // The tag may be of a version newer than this head, so the store has to decide.
                 // mutant: older_head_tag
-                Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
-                Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
-                    return Verdict::Refuse(object_store::Error::Precondition {
+                Some(Evaluation::OtherTag) if self.may_be_outdated() => {
+                    return Decision::Revalidate;
+                }
+                Some(Evaluation::OtherTag | Evaluation::ModifiedSince) => {
+                    return Decision::Refuse(object_store::Error::Precondition {
                         path,
                         source: source(),
                     });
                 }
             }
         }
-        match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
+        match options.range.as_ref().map(|range| range.as_range(self.version.size)) {
             // By a head that the store has sent for this read, it would say the same.
             // The object may have grown since, so only a current head can refuse a range.
             // mutant: older_head_range
-            Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {
-                Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
+            Some(Err(error)) if !self.may_be_outdated() && self.version.is_pinned() => {
+                Decision::Refuse(object_store::Error::Generic {
+                    store: STORE,
+                    source: error.into(),
+                })
             }
-            _ => Verdict::Serve,
+            _ => Decision::Serve,
         }
     }
 }
@@ -275,18 +288,22 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 }
 
 /// An answer whose body has not been begun.
-pub(super) struct Begun {
-    snapshot: Arc<Snapshot>,
+pub(super) struct PreparedRead {
+    snapshot: Arc<ObjectVersion>,
     range: Range<u64>,
     pub(super) reader: Reader,
     pub(super) status: CacheStatus,
     extensions: Extensions,
 }
 
-impl Begun {
+impl PreparedRead {
     /// The answer to `options` from what is known; `None` if the store has to give it.
-    pub(super) fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
-        let Known { served, snapshot, answer, .. } = known;
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        known: ResolvedHead,
+        options: &GetOptions,
+    ) -> Option<Self> {
+        let ResolvedHead { served, version: snapshot, body: answer, .. } = known;
         let range = match &options.range {
             None => 0..snapshot.size,
             // What the store says to a range without a byte differs: it has to have said it.
@@ -300,14 +317,14 @@ impl Begun {
             Some(answer) if wanted.is_empty() => (None, answer.extensions),
             // What cannot be fetched later is there, or is not to be had.
             Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
-                (Some(answer.fill), answer.extensions)
+                (Some(answer.reader), answer.extensions)
             }
             // That there is no byte, a head alone does not prove whose tag does not name the bytes.
             None if options.head || snapshot.is_pinned() => (None, Extensions::new()),
             _ => return None,
         };
         let status = CacheStatus::new(&served);
-        let manner = Manner {
+        let manner = FetchOptions {
             is_whole: options.range.is_none(),
             extensions: options.extensions.clone(),
             is_alone: false,
@@ -317,7 +334,7 @@ impl Begun {
         Some(Self { snapshot, range, reader, status, extensions })
     }
 
-    pub(super) fn into_answer(self) -> GetResult {
+    pub(super) fn into_response(self) -> GetResult {
         let Self { snapshot, range, reader, status, mut extensions } = self;
         extensions.insert(status);
         GetResult {
@@ -343,15 +360,15 @@ async fn only_if_cached(
     }
     let served =
         shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
-    let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
-    match known.judge(location, options) {
-        Verdict::Serve => {}
-        Verdict::Refuse(error) => return Err(error),
-        Verdict::Revalidate | Verdict::Pass => return Err(not_cached()),
+    let known = ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
+    match known.decide(location, options) {
+        Decision::Serve => {}
+        Decision::Refuse(error) => return Err(error),
+        Decision::Revalidate | Decision::Pass => return Err(not_cached()),
     }
-    let mut begun = Begun::new(shared, known, options).ok_or_else(not_cached)?;
-    match begun.reader.is_all_held().await {
-        true => Ok(begun.into_answer()),
+    let mut begun = PreparedRead::new(shared, known, options).ok_or_else(not_cached)?;
+    match begun.reader.is_all_cached().await {
+        true => Ok(begun.into_response()),
         false => Err(not_cached()),
     }
 }

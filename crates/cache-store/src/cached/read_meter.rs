@@ -212,7 +212,7 @@ pub(super) struct ReadMeter {
 impl ReadMeter {
     /// A read of several ranges.
     pub(super) fn of_ranges(shared: &Shared) -> Self {
-        Self { blocks: Arc::clone(&shared.fills.blocks), is_conditional: false, has_ended: false }
+        Self { blocks: Arc::clone(&shared.fetches.blocks), is_conditional: false, has_ended: false }
     }
 
     pub(super) fn of(shared: &Shared, options: &GetOptions) -> Self {

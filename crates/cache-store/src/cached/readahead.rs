@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    CacheStatus, Shared, blocks::Blocks, plan::Manner, reader::Reader, snapshot::Snapshot,
+    CacheStatus, Shared, blocks::Blocks, plan::FetchOptions, reader::Reader, version::ObjectVersion,
 };
 
 /// How far ahead to read, and where the reads of each object are.
@@ -67,7 +67,7 @@ impl Readahead {
     fn due(
         &self,
         blocks: &Blocks,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         range: &Range<u64>,
         asked_at: Option<u64>,
     ) -> Option<Due> {
@@ -122,7 +122,7 @@ impl Shared {
     /// begins at `asked_at`.
     pub(super) fn read_ahead(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         range: &Range<u64>,
         asked_at: Option<u64>,
     ) {
@@ -140,11 +140,11 @@ impl Shared {
             range.clone(),
             CacheStatus::bypass(),
             None,
-            Manner::default(),
+            FetchOptions::default(),
         );
         runtime.spawn(async move {
             // Who reads on finds out for himself.
-            if reader.read_in().await.is_ok() {
+            if reader.read_to_end().await.is_ok() {
                 came.fetch_max(range.end, Ordering::Relaxed);
             }
             drop(permit);

@@ -16,29 +16,29 @@ use object_store::Result;
 
 use super::{
     Shared,
-    fill::{Broken, FillUse, Step},
+    fetch::{FetchError, FetchReader, Step},
     head,
-    plan::{Manner, Part, Source},
+    plan::{FetchOptions, Part, Source},
     read::store_error,
-    snapshot::Snapshot,
     stats::Count,
     status::CacheStatus,
+    version::ObjectVersion,
 };
 use crate::body::part_of;
 
 /// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<ObjectVersion>,
     status: CacheStatus,
     left: Range<u64>,
     /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
     pub(super) is_read: bool,
     /// Blocks that begin before this were counted.
     counted_to: u64,
-    manner: Manner,
+    manner: FetchOptions,
     /// The answer that brought the head, and has some of the bytes.
-    answer: Option<FillUse>,
+    answer: Option<FetchReader>,
     /// Where the next bytes come from, one part after the other.
     parts: VecDeque<Part>,
     /// From where on the store was asked for this reader's sake, before anything was given out.
@@ -51,11 +51,11 @@ impl Reader {
     /// A reader of `range`, which is not empty.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        snapshot: Arc<Snapshot>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         status: CacheStatus,
-        answer: Option<FillUse>,
-        manner: Manner,
+        answer: Option<FetchReader>,
+        manner: FetchOptions,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -78,7 +78,7 @@ impl Reader {
 
     /// Sees to it that what is missing was requested, and that the requests are answered: as long
     /// as nothing was given out, the reader may begin anew on another version.
-    pub(super) async fn prepare(&mut self) -> Result<(), Broken> {
+    pub(super) async fn prepare(&mut self) -> Result<(), FetchError> {
         if self.left.is_empty() {
             return Ok(());
         }
@@ -102,14 +102,14 @@ impl Reader {
     }
 
     /// Sees to it that every block is there, without a request. Whether they are.
-    pub(super) async fn is_all_held(&mut self) -> bool {
+    pub(super) async fn is_all_cached(&mut self) -> bool {
         self.is_offline = true;
         let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
         let mut at = self.left.start;
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
             let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
-            self.parts.push_back(self.shared.fills.held(at..end, block, &self.left));
+            self.parts.push_back(self.shared.fetches.cached_part(at..end, block, &self.left));
             at = end;
         }
         true
@@ -137,7 +137,7 @@ impl Reader {
     /// Reads everything into the cache, no faster than the backend takes it: a caller's read does
     /// not wait for that, and of what it reads not all may be kept. If the backend is silent for
     /// `origin_timeout`, it is not waited for any more.
-    pub(super) async fn read_in(mut self) -> Result<()> {
+    pub(super) async fn read_to_end(mut self) -> Result<()> {
         // Warming and readahead are no reads and count no hits.
         // mutant: not_a_read
         self.is_read = false;
@@ -156,7 +156,7 @@ impl Reader {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.left.is_empty() {
             let at = self.left.start;
             let Some(part) = self.parts.front() else {
@@ -176,17 +176,17 @@ impl Reader {
                     let blocks = self.shared.blocks();
                     match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
                         Some(block) => return Ok(Some(self.slice(&block))),
-                        None if self.is_offline => return Err(Broken::Failed(evicted())),
+                        None if self.is_offline => return Err(FetchError::Failed(evicted())),
                         None => self.plan_again(0).await,
                     }
                 }
                 Source::Fetch { fetch, .. } => match fetch.bytes(at..part.range.end).await {
                     Step::Bytes(bytes) => {
-                        self.came(&bytes);
+                        self.received(&bytes);
                         return Ok(Some(bytes));
                     }
-                    Step::Elsewhere => self.plan_again(0).await,
-                    Step::Broken(broken) => self.retry(0, broken).await?,
+                    Step::NotHere => self.plan_again(0).await,
+                    Step::Failed(broken) => self.retry(0, broken).await?,
                 },
             }
         }
@@ -205,8 +205,8 @@ impl Reader {
 
     /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
     /// not needed.
-    fn miss(&self, broken: &Broken, offset: u64) {
-        if self.is_read && offset >= self.counted_to && !matches!(broken, Broken::Replaced) {
+    fn miss(&self, broken: &FetchError, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(broken, FetchError::Replaced) {
             self.shared.blocks().counters.add(Count::BlocksMissed, 1);
         }
     }
@@ -215,7 +215,7 @@ impl Reader {
     async fn plan_more(&mut self) {
         let (from, end) =
             (self.parts.back().map_or(self.left.start, |part| part.range.end), self.left.end);
-        match self.answer.as_ref().map(FillUse::range) {
+        match self.answer.as_ref().map(FetchReader::range) {
             Some(range) if range.contains(&from) => {
                 let fetch = self.answer.take().expect("it was just there");
                 let range = from..range.end.min(end);
@@ -239,12 +239,12 @@ impl Reader {
 
     async fn plan(&mut self, wanted: Range<u64>) {
         let is_all = wanted == self.left;
-        let mut parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
+        let mut parts = self.shared.fetches.plan(&self.snapshot, wanted, &self.manner).await;
         self.note_joined(&parts);
         for part in parts.iter_mut().filter(|_| !is_all) {
             // It is not its turn yet, so it is held as far as there is room.
             if let Source::Held { block, _permit: permit @ None } = &mut part.source {
-                *permit = self.shared.fills.budget.pinned(block.len() as u64);
+                *permit = self.shared.fetches.budget.pinned(block.len() as u64);
                 if permit.is_none() {
                     part.source = Source::Cached;
                 }
@@ -260,7 +260,8 @@ impl Reader {
         drop(part);
         let (mut parts, mut from) = (VecDeque::new(), wanted.start);
         while from < wanted.end {
-            let more = self.shared.fills.plan(&self.snapshot, from..wanted.end, &self.manner).await;
+            let more =
+                self.shared.fetches.plan(&self.snapshot, from..wanted.end, &self.manner).await;
             from = more.back().map_or(wanted.end, |part| part.range.end);
             parts.extend(more);
         }
@@ -271,7 +272,7 @@ impl Reader {
     }
 
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
-    async fn retry(&mut self, at: usize, broken: Broken) -> Result<(), Broken> {
+    async fn retry(&mut self, at: usize, broken: FetchError) -> Result<(), FetchError> {
         // Another reader's request failed: this one goes on with a request of its own.
         // mutant: joined_part
         if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
@@ -306,7 +307,7 @@ impl Reader {
     }
 
     /// These bytes came, the first of which was the next one.
-    fn came(&mut self, bytes: &Bytes) {
+    fn received(&mut self, bytes: &Bytes) {
         let len = bytes.len() as u64;
         self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
         self.count(len, Count::BlocksMissed);
@@ -314,13 +315,13 @@ impl Reader {
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
-    async fn error(&self, broken: Broken) -> object_store::Error {
+    async fn error(&self, broken: FetchError) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
-            Broken::Failed(error) | Broken::Refused(error) => {
+            FetchError::Failed(error) | FetchError::Refused(error) => {
                 self.shared.block_error(location, error).await
             }
-            Broken::Replaced => {
+            FetchError::Replaced => {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
                 // mutant: replaced_marks_head
@@ -343,7 +344,7 @@ impl Drop for Reader {
 
 impl Part {
     /// Waits until it was answered, if it is a fetch.
-    async fn opened(&self) -> Result<(), Broken> {
+    async fn opened(&self) -> Result<(), FetchError> {
         match &self.source {
             Source::Fetch { fetch, .. } => fetch.opened().await,
             Source::Held { .. } | Source::Cached => Ok(()),

@@ -22,7 +22,9 @@ use cache_core::{
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
 
-use super::{blocks::Blocks, fills::Fills, stats::Count, status::CacheStatus, trace::Span};
+use super::{
+    blocks::Blocks, fetch_table::FetchTable, stats::Count, status::CacheStatus, trace::Span,
+};
 use crate::error::{is_outage, kind_of};
 
 /// What the store is asked for.
@@ -74,7 +76,7 @@ pub(super) enum Outcome {
 }
 
 impl Request {
-    pub(super) fn send(fills: &Fills, op: Op, location: &Path) -> Self {
+    pub(super) fn send(fills: &FetchTable, op: Op, location: &Path) -> Self {
         let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
         blocks.counters.requests.of(op).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::of_request(&fills.cache, op.name(), location), clock.now());
@@ -82,7 +84,7 @@ impl Request {
     }
 
     /// A request for a head: within the span that `cache_core` has for it.
-    pub(super) fn send_for_head(fills: &Fills) -> Self {
+    pub(super) fn send_for_head(fills: &FetchTable) -> Self {
         let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
         blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::current(), clock.now());

@@ -7,7 +7,7 @@ use object_store::{GetOptions, Result, path::Path};
 
 use super::{
     CacheStatus, CachedStore, Shared, list,
-    read::{Begun, RESTARTS_MAX, Unknown, store_error},
+    read::{NoHead, PreparedRead, RESTARTS_MAX, store_error},
     reader::replaced,
 };
 
@@ -112,14 +112,14 @@ async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
-        let known = match shared.know(location, None, &options).await {
-            Ok(known) if known.snapshot.is_pinned() => known,
-            Ok(_) | Err(Unknown::ForTheStore) => return Ok(CacheStatus::bypass()),
-            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
+        let known = match shared.resolve_head(location, None, &options).await {
+            Ok(known) if known.version.is_pinned() => known,
+            Ok(_) | Err(NoHead::ForTheStore) => return Ok(CacheStatus::bypass()),
+            Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        let Some(begun) = Begun::new(shared, known, &options) else { break };
+        let Some(begun) = PreparedRead::new(shared, known, &options) else { break };
         let status = begun.status.clone();
-        match begun.reader.read_in().await {
+        match begun.reader.read_to_end().await {
             Ok(()) => return Ok(status),
             // The head is asked for again.
             Err(object_store::Error::Precondition { .. }) => {}

@@ -40,7 +40,7 @@ pub(super) async fn put(
     // No read after the put may return an older version.
     // mutant: put_fence
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Put, location);
+    let request = Request::send(&shared.fetches, Op::Put, location);
     request.answer(shared.store.put_opts(location, payload, options)).await
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn start_multipart(
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Multipart, location);
+    let request = Request::send(&shared.fetches, Op::Multipart, location);
     let upload = request.answer(shared.store.put_multipart_opts(location, options)).await?;
     let cached = CachedStore { shared: Arc::clone(shared) };
     Ok(Box::new(Upload { cached, location: location.clone(), upload }))
@@ -65,13 +65,13 @@ pub(super) async fn copy(
     // No read of the target after the copy may return an older version.
     // mutant: copy_fence
     let _write = open(shared, to).await?;
-    let request = Request::send(&shared.fills, Op::Copy, to);
+    let request = Request::send(&shared.fetches, Op::Copy, to);
     let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
         // An error about the source tells that its cached copy may be out of date.
         // mutant: copy_source_error
-        shared.hear_error(from, error).await;
+        shared.observe_error(from, error).await;
     }
     copied
 }
@@ -85,7 +85,7 @@ pub(super) async fn rename(
     // A rename changes both of its locations.
     // mutant: rename_fences
     let _writes = (open(shared, from).await?, open(shared, to).await?);
-    let request = Request::send(&shared.fills, Op::Rename, to);
+    let request = Request::send(&shared.fetches, Op::Rename, to);
     request.answer(shared.store.rename_opts(from, to, options)).await
 }
 
@@ -106,7 +106,7 @@ pub(super) fn delete_stream(
                     Err(error) => Err(error),
                 };
                 let (location, write) = opened.inspect_err(|_| writes.expect_error())?;
-                let request = Request::send(&shared.fills, Op::Delete, &location);
+                let request = Request::send(&shared.fetches, Op::Delete, &location);
                 // The fence is held until the deletion is reported, not only until it is sent.
                 // mutant: delete_stream_end
                 writes.add(&location, Deletion { request: Some(request), _write: write });
@@ -141,7 +141,7 @@ struct Upload {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (fills, location) = (Arc::clone(&self.cached.shared.fills), self.location.clone());
+        let (fills, location) = (Arc::clone(&self.cached.shared.fetches), self.location.clone());
         let part = self.upload.put_part(data);
         async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
     }
@@ -150,14 +150,14 @@ impl MultipartUpload for Upload {
     // mutant: complete_fence
     async fn complete(&mut self) -> Result<PutResult> {
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
+        let request = Request::send(&self.cached.shared.fetches, Op::Multipart, &self.location);
         request.answer(self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
         // It may come after a `complete` whose outcome is open.
         let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
+        let request = Request::send(&self.cached.shared.fetches, Op::Multipart, &self.location);
         request.answer(self.upload.abort()).await
     }
 }

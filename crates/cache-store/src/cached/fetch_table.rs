@@ -15,16 +15,16 @@ use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
 use super::{
     blocks::Blocks,
     budget::{Budget, Permit},
-    fill::{Fill, FillUse, Queue},
+    fetch::{Fetch, FetchReader, Queue},
     head::{self, Heads},
-    plan::Manner,
+    plan::FetchOptions,
     request::{Op, Request, Sent},
-    snapshot::Snapshot,
+    version::ObjectVersion,
 };
 use crate::error::{is_about_form, is_about_range, is_past_end};
 
 /// The fills that somebody reads, by path.
-pub(super) struct Fills {
+pub(super) struct FetchTable {
     /// What the cache is called.
     pub(super) cache: Arc<str>,
     pub(super) clock: Arc<dyn Clock>,
@@ -33,7 +33,7 @@ pub(super) struct Fills {
     pub(super) budget: Budget,
     /// Blocks that the backend was waited for by one who wanted to know whether they are there: the
     /// reader that is to come takes them from here, so that the backend is not waited for twice.
-    seen: Mutex<VecDeque<Seen>>,
+    looked_up: Mutex<VecDeque<LookedUp>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
@@ -41,7 +41,7 @@ pub(super) struct Fills {
     /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
     /// part of it.
     heads: OnceLock<WeakReadThrough<Heads>>,
-    table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
+    table: Mutex<HashMap<Path, Vec<Weak<Fetch>>>>,
 }
 
 /// The settings of fetches.
@@ -52,7 +52,7 @@ pub(super) struct Limits {
     pub(super) origin_timeout: Duration,
 }
 
-struct Seen {
+struct LookedUp {
     location: Path,
     e_tag: Option<Box<str>>,
     start: u64,
@@ -63,12 +63,12 @@ struct Seen {
 /// Where bytes are to be had.
 pub(super) enum Found {
     /// In this block, which is held.
-    Held(Bytes),
+    Cached(Bytes),
     /// From this fill: one that another reader had begun, or a new one.
-    Coming { fill: FillUse, joined: bool },
+    InFlight { fill: FetchReader, joined: bool },
 }
 
-impl Fills {
+impl FetchTable {
     pub(super) fn new(
         cache: Arc<str>,
         clock: Arc<dyn Clock>,
@@ -85,7 +85,7 @@ impl Fills {
             store,
             blocks,
             budget,
-            seen,
+            looked_up: seen,
             coalesce_gap,
             origin_timeout,
             heads,
@@ -116,16 +116,16 @@ impl Fills {
     }
 
     /// An answer of the store has shown this of the object whose head is at `key`.
-    pub(super) async fn hear(&self, key: &str, shown: Observation) {
+    pub(super) async fn observe(&self, key: &str, shown: Observation) {
         if let Some(heads) = self.heads.get().and_then(WeakReadThrough::upgrade) {
             heads.observe(key, shown).await;
         }
     }
 
     /// Lets others join `fill`.
-    pub(super) fn add(&self, fill: &Arc<Fill>) {
+    pub(super) fn add(&self, fill: &Arc<Fetch>) {
         let mut table = self.table();
-        table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
+        table.entry(fill.version.location.clone()).or_default().push(Arc::downgrade(fill));
     }
 
     /// The span of `wanted` that one request has to bring: from the first block that is neither
@@ -134,18 +134,18 @@ impl Fills {
     /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks
     /// between the two count as missing. If all at the front are there, those behind them are left
     /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
-    pub(super) async fn missing(
+    pub(super) async fn missing_span(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         wanted: Range<u64>,
     ) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
         let mut n_waits = WAITS_MAX;
         while start < wanted.end {
-            start = match self.joinable(snapshot, start) {
+            start = match self.find_joinable(snapshot, start) {
                 Some(fill) => fill.range().end,
-                None => match self.sees(snapshot, start, &mut n_waits).await {
+                None => match self.is_cached(snapshot, start, &mut n_waits).await {
                     Some(true) => blocks.end_of(start, size),
                     Some(false) => break,
                     None => return None,
@@ -162,8 +162,8 @@ impl Fills {
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
             if last <= start
-                || self.joinable(snapshot, last).is_none()
-                    && self.sees(snapshot, last, &mut n_waits).await != Some(true)
+                || self.find_joinable(snapshot, last).is_none()
+                    && self.is_cached(snapshot, last, &mut n_waits).await != Some(true)
             {
                 break;
             }
@@ -173,17 +173,21 @@ impl Fills {
     }
 
     /// A fill that will bring the byte of `snapshot` at `offset`.
-    pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
+    pub(super) fn find_joinable(
+        &self,
+        snapshot: &ObjectVersion,
+        offset: u64,
+    ) -> Option<FetchReader> {
         let fills = self.of(&snapshot.location);
-        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
+        fills.iter().find(|fill| fill.can_serve(snapshot, offset)).map(|fill| fill.join_at(offset))
     }
 
     /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
     /// of fills that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
         self.of(location).iter().for_each(|fill| fill.void());
-        self.forget_seen(Some(location));
-        let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
+        self.forget_looked_up(Some(location));
+        let size = head.and_then(|head| ObjectVersion::of(location, head)).map(|head| head.size);
         // A damaged block has a valid tag, so an invalidation must remove the blocks too.
         // mutant: removes_blocks
         Arc::clone(&self.blocks).remove_all(location, size).await;
@@ -191,21 +195,21 @@ impl Fills {
 
     /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about
     /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
-    pub(super) async fn sees(
+    pub(super) async fn is_cached(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         start: u64,
         n_waits: &mut usize,
     ) -> Option<bool> {
-        if self.blocks.at_hand(snapshot, start).is_some() {
+        if self.blocks.get_now(snapshot, start).is_some() {
             return Some(true);
         }
         *n_waits = n_waits.checked_sub(1)?;
-        let Some(block) = self.blocks.waited_for(snapshot, start).await else { return Some(false) };
+        let Some(block) = self.blocks.get(snapshot, start).await else { return Some(false) };
         if let Some(_permit) = self.budget.pinned(block.len() as u64) {
             let (location, e_tag) = (snapshot.location.clone(), snapshot.e_tag().map(Box::from));
-            let mut seen = self.seen();
-            seen.push_back(Seen { location, e_tag, start, block, _permit });
+            let mut seen = self.looked_up();
+            seen.push_back(LookedUp { location, e_tag, start, block, _permit });
             if seen.len() > SEEN_MAX {
                 seen.pop_front();
             }
@@ -215,10 +219,10 @@ impl Fills {
 
     /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
     /// has to be.
-    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn get_block(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let seen = {
-            let mut seen = self.seen();
-            let is_it = |seen: &Seen| {
+            let mut seen = self.looked_up();
+            let is_it = |seen: &LookedUp| {
                 (seen.start, &seen.location, seen.e_tag.as_deref())
                     == (start, &snapshot.location, snapshot.e_tag())
             };
@@ -231,20 +235,20 @@ impl Fills {
             {
                 Some(seen.block)
             }
-            _ => self.blocks.waited_for(snapshot, start).await,
+            _ => self.blocks.get(snapshot, start).await,
         }
     }
 
     /// Forgets such blocks: of one object, or all.
-    pub(super) fn forget_seen(&self, location: Option<&Path>) {
-        self.seen().retain(|seen| location.is_some_and(|location| seen.location != *location));
+    pub(super) fn forget_looked_up(&self, location: Option<&Path>) {
+        self.looked_up().retain(|seen| location.is_some_and(|location| seen.location != *location));
     }
 
-    fn seen(&self) -> MutexGuard<'_, VecDeque<Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn looked_up(&self) -> MutexGuard<'_, VecDeque<LookedUp>> {
+        self.looked_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
+    fn of(&self, location: &Path) -> Vec<Arc<Fetch>> {
         let table = self.table();
         // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
         // after it.
@@ -254,56 +258,54 @@ impl Fills {
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
     /// `range`, whose request is sent when it is first read. Or the block, if it came since
     /// `n_landed` blocks had landed, when the caller began to look.
-    pub(super) async fn join_or_begin(
+    pub(super) async fn join_or_start(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         range: Range<u64>,
         n_landed: u64,
-        manner: &Manner,
+        manner: &FetchOptions,
     ) -> Found {
         let start = range.start;
         let (queue, sent) = (self.queue(), Sent::default());
         let request = Arc::clone(self)
-            .ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
+            .send(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
             .boxed();
         let new =
-            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+            Arc::new(Fetch::from_request(self, Arc::clone(snapshot), range, queue, sent, request));
         // Readers of the same blocks share one request.
         // mutant: joins_fetch
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
-            return Found::Coming { fill, joined: true };
+            return Found::InFlight { fill, joined: true };
         }
-        let came = match self.blocks.at_hand(snapshot, start) {
-            None if self.blocks.n_landed() != n_landed => {
-                self.blocks.waited_for(snapshot, start).await
-            }
+        let came = match self.blocks.get_now(snapshot, start) {
+            None if self.blocks.n_stored() != n_landed => self.blocks.get(snapshot, start).await,
             came => came,
         };
         match came {
-            Some(block) => Found::Held(block),
-            None => Found::Coming { fill: new.join(), joined: false },
+            Some(block) => Found::Cached(block),
+            None => Found::InFlight { fill: new.join(), joined: false },
         }
     }
 
     /// Asks the store for `range`; where it does not take the question in this form, in a plainer
     /// one. The answer's tag tells whether it is of the version.
-    async fn ask(
+    async fn send(
         self: Arc<Self>,
-        snapshot: Arc<Snapshot>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
-        manner: Manner,
+        manner: FetchOptions,
         sent: Sent,
     ) -> Result<GetResult> {
         let question = || GetOptions { extensions: manner.extensions.clone(), ..GetOptions::new() };
         let ranged = || question().with_range(Some(range.clone()));
-        let mut form = Form::Pinned;
+        let mut form = RequestForm::Pinned;
         loop {
             let options = match form {
                 // If-Match keeps blocks of two versions out of one body.
                 // mutant: if_match
-                Form::Pinned => ranged().with_if_match(snapshot.e_tag()),
-                Form::Ranged => ranged(),
-                Form::Whole => question(),
+                RequestForm::Pinned => ranged().with_if_match(snapshot.e_tag()),
+                RequestForm::Ranged => ranged(),
+                RequestForm::Whole => question(),
             };
             let request = Request::send(&self, Op::Blocks, &snapshot.location);
             let answer =
@@ -316,19 +318,19 @@ impl Fills {
             }
             // The reader begins anew. If the store fails then, no stale copy may cover that.
             if let Err(object_store::Error::NotFound { .. }) = answer {
-                self.hear(&head::key_of(&snapshot.location), Observation::Absent).await;
+                self.observe(&head::key_of(&snapshot.location), Observation::Absent).await;
             }
             return answer;
         }
     }
 
     /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
-    fn join_or_add(&self, new: &Arc<Fill>, offset: u64, is_alone: bool) -> Option<FillUse> {
+    fn join_or_add(&self, new: &Arc<Fetch>, offset: u64, is_alone: bool) -> Option<FetchReader> {
         let mut table = self.table();
-        let fills = table.entry(new.snapshot.location.clone()).or_default();
+        let fills = table.entry(new.version.location.clone()).or_default();
         let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
         let mut joinable =
-            others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
+            others.iter().filter(|fill| !is_alone && fill.can_serve(&new.version, offset));
         let found = joinable.next().map(|fill| fill.join_at(offset));
         if found.is_none() {
             fills.push(Arc::downgrade(new));
@@ -339,7 +341,7 @@ impl Fills {
     }
 
     /// Forgets the fills of `snapshot`'s object that nobody reads any more.
-    pub(super) fn forget(&self, snapshot: &Snapshot) {
+    pub(super) fn forget(&self, snapshot: &ObjectVersion) {
         let mut table = self.table();
         if let Some(fills) = table.get_mut(&snapshot.location) {
             fills.retain(|fill| fill.strong_count() > 0);
@@ -354,14 +356,14 @@ impl Fills {
         self.table().len()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Path, Vec<Weak<Fill>>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Path, Vec<Weak<Fetch>>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How a range of a known version is asked for.
 #[derive(Clone, Copy)]
-enum Form {
+enum RequestForm {
     /// With `If-Match`.
     Pinned,
     /// Without.
@@ -370,7 +372,7 @@ enum Form {
     Whole,
 }
 
-impl Form {
+impl RequestForm {
     /// The next form to try after `error`, if it may have been about this one. The whole object is
     /// asked for only on behalf of a reader that wants it whole: to others it might come to a
     /// multiple of what they want.
@@ -410,13 +412,13 @@ mod tests {
     async fn fills(
         size: u64,
         cached: impl IntoIterator<Item = u64>,
-    ) -> (Arc<Fills>, Arc<Snapshot>) {
+    ) -> (Arc<FetchTable>, Arc<ObjectVersion>) {
         let location = Path::from("a");
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes()))
             .e_tag("\"1\"")
             .build();
-        let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
+        let snapshot = Arc::new(ObjectVersion::of(&location, head).unwrap());
         let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
@@ -430,7 +432,7 @@ mod tests {
             origin_timeout: Duration::from_secs(1),
         };
         let store = Arc::new(InMemory::new());
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limits)), snapshot)
+        (Arc::new(FetchTable::new("a".into(), clock, store, blocks, limits)), snapshot)
     }
 
     #[tokio::test]
@@ -445,22 +447,22 @@ mod tests {
             (31..33, None),
             (4..4, None),
         ] {
-            assert_eq!(fills.missing(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
+            assert_eq!(fills.missing_span(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
         }
     }
 
     #[tokio::test]
     async fn a_block_in_flight_is_not_missing() {
         let (fills, snapshot) = fills(20, []).await;
-        drop(fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await);
-        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(0..20));
-        let found = fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await;
-        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(5..20));
+        drop(fills.join_or_start(&snapshot, 0..5, 0, &FetchOptions::default()).await);
+        assert_eq!(fills.missing_span(&snapshot, 0..20).await, Some(0..20));
+        let found = fills.join_or_start(&snapshot, 0..5, 0, &FetchOptions::default()).await;
+        assert_eq!(fills.missing_span(&snapshot, 0..20).await, Some(5..20));
         drop(found);
         // However far it is behind the beginning.
         let (fills, snapshot) = self::fills(100, [0]).await;
-        let _found = fills.join_or_begin(&snapshot, 5..100, 0, &Manner::default()).await;
-        assert_eq!(fills.missing(&snapshot, 0..100).await, None);
+        let _found = fills.join_or_start(&snapshot, 5..100, 0, &FetchOptions::default()).await;
+        assert_eq!(fills.missing_span(&snapshot, 0..100).await, None);
     }
 
     #[tokio::test]
@@ -469,7 +471,7 @@ mod tests {
         let size = 5 * (3 * n);
         // All at the front: what is behind them is not looked at.
         let (fills, snapshot) = fills(size, (0..n).map(|block| block * 5)).await;
-        assert_eq!(fills.missing(&snapshot, 0..size).await, None);
-        assert_eq!(fills.missing(&snapshot, 5..size).await, Some(5 * n..size));
+        assert_eq!(fills.missing_span(&snapshot, 0..size).await, None);
+        assert_eq!(fills.missing_span(&snapshot, 5..size).await, Some(5 * n..size));
     }
 }

@@ -50,12 +50,12 @@ use tokio::{
 
 use super::{
     budget::{Budget, Permit},
-    fills::Fills,
-    head::late,
+    fetch_table::FetchTable,
+    head::timed_out,
     reader::index,
     request::{Request, Sent},
-    snapshot::Snapshot,
     stats::Count,
+    version::ObjectVersion,
 };
 use crate::{
     body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
@@ -64,26 +64,26 @@ use crate::{
 };
 
 /// An answer of the store for a range of one version of an object.
-pub(super) struct Fill {
-    pub(super) snapshot: Arc<Snapshot>,
+pub(super) struct Fetch {
+    pub(super) version: Arc<ObjectVersion>,
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
     /// The object was invalidated since: the readers that there are go on, and no more.
     is_void: AtomicBool,
-    fills: Arc<Fills>,
+    table: Arc<FetchTable>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought
     /// to its end.
     runtime: Option<Handle>,
-    waiting: Arc<Waiting>,
-    came: Mutex<Came>,
+    wakers: Arc<Wakers>,
+    received: Mutex<Received>,
     /// A permit for each block that may be on its way to the backend before `can_keep` waits.
-    landing: Arc<Semaphore>,
+    inserts: Arc<Semaphore>,
 }
 
 /// One reader's handle.
-pub(super) struct FillUse {
-    fill: Arc<Fill>,
+pub(super) struct FetchReader {
+    fill: Arc<Fetch>,
     reader: u64,
 }
 
@@ -91,13 +91,13 @@ pub(super) struct FillUse {
 pub(super) enum Step {
     Bytes(Bytes),
     /// Others have read on, or the answer ends before: it is to be had elsewhere, or not at all.
-    Elsewhere,
-    Broken(Broken),
+    NotHere,
+    Failed(FetchError),
 }
 
 /// Why a fill ended early.
 #[derive(Debug, Clone)]
-pub(super) enum Broken {
+pub(super) enum FetchError {
     /// The object is not at that version any more.
     Replaced,
     /// The store does not take the request in the form that it had here. Another one may be
@@ -108,12 +108,12 @@ pub(super) enum Broken {
 }
 
 /// What came of the answer.
-struct Came {
+struct Received {
     /// What brings more; taken out by the one who polls it.
     source: Option<Source>,
     /// The request was answered; of its body there may be nothing yet.
     is_open: bool,
-    ended: Option<Result<(), Broken>>,
+    ended: Option<Result<(), FetchError>>,
     /// The last whole block, or the end of one whose beginning is not in the range; the last piece,
     /// if it was not collected.
     block: Block,
@@ -144,7 +144,7 @@ struct Source {
     permit: Option<RequestPermit>,
     /// The request that has this answer.
     sent: Sent,
-    answer: Answer,
+    response: Response,
     /// How many bytes come before the range.
     skip: u64,
     /// More comes behind the range.
@@ -165,7 +165,7 @@ struct Source {
 /// Brings leave to send one request, if requests are limited.
 pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPermit>>>;
 
-enum Answer {
+enum Response {
     Awaited(BoxFuture<'static, Result<GetResult>>),
     Body(Chunks),
 }
@@ -179,11 +179,11 @@ struct Piece {
     is_own: bool,
 }
 
-impl Fill {
+impl Fetch {
     /// A fill from an answer that is there, and has at least the bytes in `range`.
-    pub(super) fn of_answer(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+    pub(super) fn from_response(
+        fills: &Arc<FetchTable>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         request: Option<Request>,
         answer: GetResult,
@@ -195,27 +195,27 @@ impl Fill {
     }
 
     /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
-    pub(super) fn of_request(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+    pub(super) fn from_request(
+        fills: &Arc<FetchTable>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         queue: Queue,
         sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
+        let source = Source { queue: Some(queue), sent, ..Source::new(Response::Awaited(request)) };
         Self::new(fills, snapshot, range, source, true)
     }
 
     fn new(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+        fills: &Arc<FetchTable>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let came = Came {
+        let came = Received {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
@@ -228,42 +228,42 @@ impl Fill {
             permit: None,
         };
         Self {
-            snapshot,
+            version: snapshot,
             range,
             is_shared,
             is_void: AtomicBool::new(false),
-            fills: Arc::clone(fills),
+            table: Arc::clone(fills),
             runtime,
-            waiting: Arc::default(),
-            came: Mutex::new(came),
-            landing: Arc::new(Semaphore::new(LANDING_MAX)),
+            wakers: Arc::default(),
+            received: Mutex::new(came),
+            inserts: Arc::new(Semaphore::new(INSERTS_MAX)),
         }
     }
 
     /// Another reader of the fill, from its first byte on.
-    pub(super) fn join(self: &Arc<Self>) -> FillUse {
+    pub(super) fn join(self: &Arc<Self>) -> FetchReader {
         self.join_at(self.range.start)
     }
 
     /// Another reader of the fill, from `offset` on.
-    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FillUse {
-        let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FetchReader {
+        let reader = self.wakers.n_readers.fetch_add(1, Ordering::Relaxed);
         self.lock().positions.push((reader, offset));
-        FillUse { fill: Arc::clone(self), reader }
+        FetchReader { fill: Arc::clone(self), reader }
     }
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
-    pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
+    pub(super) fn can_serve(&self, snapshot: &ObjectVersion, offset: u64) -> bool {
         // A fetch from before an invalidation may bring the damaged bytes again.
         // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
             return false;
         }
-        if !self.snapshot.is_same(snapshot) {
+        if !self.version.is_same(snapshot) {
             return false;
         }
         let came = self.lock();
-        let is_near = offset <= came.next.saturating_add(self.fills.blocks.bytes_of(AHEAD_MAX));
+        let is_near = offset <= came.next.saturating_add(self.table.blocks.bytes_of(AHEAD_MAX));
         match &came.ended {
             // A failed fetch brings nothing more: a new reader makes its own request.
             // mutant: failed_fetch
@@ -291,7 +291,7 @@ impl Fill {
         &self,
         reader: u64,
         context: &mut Context<'_>,
-        have: impl Fn(&mut Came) -> Option<T>,
+        have: impl Fn(&mut Received) -> Option<T>,
     ) -> Poll<T> {
         loop {
             // Apart, so that the lock is not held any more.
@@ -309,33 +309,33 @@ impl Fill {
         if came.ended.is_some() {
             return Poll::Ready(());
         }
-        let n_wakes = self.waiting.n_wakes.load(Ordering::SeqCst);
-        self.waiting.register(reader, context.waker());
+        let n_wakes = self.wakers.n_wakes.load(Ordering::SeqCst);
+        self.wakers.register(reader, context.waker());
         let next = came.next;
         let Some(source) = came.source.take() else { return Poll::Pending };
         drop(came);
 
         let mut polled = Polled { fill: self, source: Some(source) };
         let source = polled.source.as_mut().expect("just put there");
-        let waker = Waker::from(Arc::clone(&self.waiting));
+        let waker = Waker::from(Arc::clone(&self.wakers));
         let step = self.step(source, next, &mut Context::from_waker(&waker));
         match step {
             Poll::Pending => {
                 polled.put_back();
-                if self.waiting.n_wakes.load(Ordering::SeqCst) != n_wakes {
+                if self.wakers.n_wakes.load(Ordering::SeqCst) != n_wakes {
                     // Who registered after that wake has missed it.
-                    self.waiting.wake_all();
+                    self.wakers.wake_all();
                 }
                 return Poll::Pending;
             }
             Poll::Ready(Ok(piece)) if piece.bytes.is_empty() => polled.put_back(),
             Poll::Ready(Ok(piece)) => {
-                self.take_in(piece);
+                self.receive(piece);
                 polled.put_back();
             }
             Poll::Ready(Err(broken)) => {
                 // That there is another version now is no failure.
-                if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
+                if let (FetchError::Failed(error) | FetchError::Refused(error), Some(source)) =
                     (&broken, &polled.source)
                 {
                     // A response whose body breaks off is a failed request.
@@ -346,8 +346,8 @@ impl Fill {
                 polled.put_back();
             }
         }
-        self.waiting.forget(reader);
-        self.waiting.wake_all();
+        self.wakers.forget(reader);
+        self.wakers.wake_all();
         Poll::Ready(())
     }
 
@@ -358,7 +358,7 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Piece, Broken>> {
+    ) -> Poll<Result<Piece, FetchError>> {
         let step = self.advance(source, next, context);
         if step.is_ready() {
             source.idle = None;
@@ -371,7 +371,7 @@ impl Fill {
             return Poll::Pending;
         }
         let Some(timer) = &source.timer else { return Poll::Pending };
-        let limit = self.fills.origin_timeout;
+        let limit = self.table.origin_timeout;
         let idle = source.idle.get_or_insert_with(|| {
             let _entered = timer.enter();
             Box::pin(sleep(limit))
@@ -386,7 +386,7 @@ impl Fill {
         // Without the timeout, a hanging body would hold its readers forever.
         // mutant: body_timeout
         ready!(is_late);
-        Poll::Ready(Err(Broken::Failed(late(limit))))
+        Poll::Ready(Err(FetchError::Failed(timed_out(limit))))
     }
 
     fn advance(
@@ -394,7 +394,7 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Piece, Broken>> {
+    ) -> Poll<Result<Piece, FetchError>> {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             source.at_end |= source.goes_on && left == 0;
@@ -403,19 +403,19 @@ impl Fill {
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
                 return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
-            let body = match &mut source.answer {
-                Answer::Body(body) => body,
-                Answer::Awaited(request) => {
+            let body = match &mut source.response {
+                Response::Body(body) => body,
+                Response::Awaited(request) => {
                     if let Some(queue) = &mut source.queue {
                         let permit = ready!(queue.poll_unpin(context));
                         source.queue = None;
-                        source.permit = permit.map_err(Broken::Failed)?;
+                        source.permit = permit.map_err(FetchError::Failed)?;
                     }
                     let answer = ready!(request.poll_unpin(context));
                     source.permit = None;
-                    let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
-                    (source.answer, source.skip, source.goes_on) =
-                        (opened.answer, opened.skip, opened.goes_on);
+                    let opened = Source::of_answer(&self.table, &self.range, self.check(answer)?);
+                    (source.response, source.skip, source.goes_on) =
+                        (opened.response, opened.skip, opened.goes_on);
                     return Poll::Ready(Ok(Piece {
                         bytes: Bytes::new(),
                         buffer_len: 0,
@@ -427,12 +427,12 @@ impl Fill {
                 None if left == 0 => source.at_end = true,
                 // A short body is an error of the store and no sign that the object was replaced.
                 // mutant: short_body
-                None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
-                Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
+                None => return Poll::Ready(Err(FetchError::Failed(torn(LENGTH)))),
+                Some(Err(error)) => return Poll::Ready(Err(FetchError::Failed(broken(error)))),
                 Some(Ok(chunk)) if chunk.is_empty() => {
                     source.n_empty += 1;
                     if source.n_empty > EMPTY_CHUNKS_MAX {
-                        return Poll::Ready(Err(Broken::Failed(torn(ENDLESS))));
+                        return Poll::Ready(Err(FetchError::Failed(torn(ENDLESS))));
                     }
                 }
                 Some(Ok(chunk)) => {
@@ -445,7 +445,7 @@ impl Fill {
                         // mutant: excess_body
                         if !source.goes_on {
                             source.chunk.clear();
-                            return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
+                            return Poll::Ready(Err(FetchError::Failed(torn(LENGTH))));
                         }
                         source.chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     }
@@ -456,11 +456,11 @@ impl Fill {
 
     /// Where what comes at `next` is cut: what is not shared need not come by blocks.
     fn end_of(&self, next: u64) -> u64 {
-        if self.is_shared { self.fills.blocks.end_of(next, self.range.end) } else { self.range.end }
+        if self.is_shared { self.table.blocks.end_of(next, self.range.end) } else { self.range.end }
     }
 
     /// `answer`, if it is the one that was asked for, or the whole object.
-    fn check(&self, answer: Result<GetResult>) -> Result<GetResult, Broken> {
+    fn check(&self, answer: Result<GetResult>) -> Result<GetResult, FetchError> {
         use object_store::Error as E;
         match answer {
             Ok(answer) => {
@@ -468,36 +468,36 @@ impl Fill {
                 // be the version's own but for its `W/`. A store that ignores If-Match may answer
                 // with another version.
                 // mutant: fetched_tag
-                if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
+                if !tag::is_same(answer.meta.e_tag.as_deref(), self.version.e_tag())
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
-                    || answer.meta.size != self.snapshot.size
+                    || answer.meta.size != self.version.size
                 {
-                    return Err(Broken::Replaced);
+                    return Err(FetchError::Replaced);
                 }
                 // Some answer with the whole object.
                 match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
-                    false => Err(Broken::Failed(torn(RANGE))),
+                    false => Err(FetchError::Failed(torn(RANGE))),
                 }
             }
-            Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
+            Err(E::Precondition { .. } | E::NotFound { .. }) => Err(FetchError::Replaced),
             // The object was longer when its head was fetched. Some stores look at the range before
             // the condition.
-            Err(error) if is_past_end(&error) => Err(Broken::Replaced),
+            Err(error) if is_past_end(&error) => Err(FetchError::Replaced),
             Err(error) => {
                 let is_refused = is_about_form(&error);
-                let error = error_of(error, Action::Read, &self.fills.store);
-                Err(if is_refused { Broken::Refused(error) } else { Broken::Failed(error) })
+                let error = error_of(error, Action::Read, &self.table.store);
+                Err(if is_refused { FetchError::Refused(error) } else { FetchError::Failed(error) })
             }
         }
     }
 
     /// Adds what came. Called by the one who has the source.
-    fn take_in(&self, piece: Piece) {
+    fn receive(&self, piece: Piece) {
         let mut came = self.lock();
         let at = came.next;
         let mut freed = (self.make_room(&mut came), None, VecDeque::new());
-        let budget = &self.fills.budget;
+        let budget = &self.table.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
         let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
@@ -536,9 +536,9 @@ impl Fill {
 
     /// Takes room for the block that begins with the next byte, if one does. Blocks that came
     /// before make way for it.
-    fn make_room(&self, came: &mut Came) -> Vec<Block> {
+    fn make_room(&self, came: &mut Received) -> Vec<Block> {
         let start = came.next;
-        let blocks = &self.fills.blocks;
+        let blocks = &self.table.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
             return Vec::new();
@@ -546,7 +546,7 @@ impl Fill {
         let len = self.end_of(start) - start;
         let mut freed = Vec::new();
         loop {
-            came.permit = self.fills.budget.fetched(len);
+            came.permit = self.table.budget.fetched(len);
             if came.permit.is_some() {
                 break;
             }
@@ -569,7 +569,7 @@ impl Fill {
     /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole.
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.table.blocks;
         // Only a block that was received from its first byte on is stored.
         // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start)
@@ -579,7 +579,7 @@ impl Fill {
         if self.is_void() {
             return block;
         }
-        let entry = match blocks.entry_of(&self.snapshot, start, block) {
+        let entry = match blocks.entry_of(&self.version, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
         };
@@ -588,7 +588,7 @@ impl Fill {
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
             // It takes its room along, so the next block has to find some.
             let permit =
-                (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
+                (self.lock().permit.clone(), Arc::clone(&self.inserts).try_acquire_owned());
             runtime.spawn(async move {
                 landing.await;
                 drop(permit);
@@ -597,20 +597,20 @@ impl Fill {
         block
     }
 
-    fn lock(&self) -> MutexGuard<'_, Came> {
-        self.came.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Received> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Fill {
+impl Drop for Fetch {
     fn drop(&mut self) {
         if self.is_shared {
-            self.fills.forget(&self.snapshot);
+            self.table.forget(&self.version);
         }
     }
 }
 
-impl Came {
+impl Received {
     fn has(&self, offset: u64) -> bool {
         self.block.has(offset) || (self.start..self.next).contains(&offset)
     }
@@ -679,7 +679,7 @@ impl Came {
     }
 }
 
-impl FillUse {
+impl FetchReader {
     /// The bytes of `range` from its start on, as many as there are in one piece.
     pub(super) async fn bytes(&self, range: Range<u64>) -> Step {
         let offset = range.start;
@@ -689,7 +689,7 @@ impl FillUse {
             came.set_position(self.reader, Some(offset + len as u64));
             match piece {
                 Some((bytes, buffer_len)) => Some((Step::Bytes(bytes), buffer_len)),
-                None if offset < came.next => Some((Step::Elsewhere, 0)),
+                None if offset < came.next => Some((Step::NotHere, 0)),
                 None => came.ended.clone().map(|ended| (Step::at_end(ended), 0)),
             }
         });
@@ -704,7 +704,7 @@ impl FillUse {
     }
 
     /// Waits for the answer, though not for its body.
-    pub(super) async fn opened(&self) -> Result<(), Broken> {
+    pub(super) async fn opened(&self) -> Result<(), FetchError> {
         self.wait(|came| match &came.ended {
             Some(ended) => Some(ended.clone()),
             None => came.is_open.then_some(Ok(())),
@@ -718,7 +718,7 @@ impl FillUse {
         let Some(runtime) = &self.fill.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fill.fills.origin_timeout, self.fill.landing.acquire())
+            timeout(self.fill.table.origin_timeout, self.fill.inserts.acquire())
         };
         matches!(room.await, Ok(Ok(_)))
     }
@@ -726,14 +726,14 @@ impl FillUse {
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
     /// does.
     pub(super) fn finish(self, offset: u64) {
-        let blocks = &self.fill.fills.blocks;
+        let blocks = &self.fill.table.blocks;
         let (start, end) =
             (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
         let came = self.fill.lock();
         let is_coming =
             came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
         drop(came);
-        let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
+        let tail = if is_coming { self.fill.table.budget.tail() } else { None };
         if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
             self.fill.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
@@ -747,19 +747,19 @@ impl FillUse {
         self.fill.range()
     }
 
-    async fn wait<T>(&self, have: impl Fn(&mut Came) -> Option<T>) -> T {
+    async fn wait<T>(&self, have: impl Fn(&mut Received) -> Option<T>) -> T {
         poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
     }
 }
 
-impl Drop for FillUse {
+impl Drop for FetchReader {
     fn drop(&mut self) {
         self.fill.lock().set_position(self.reader, None);
-        self.fill.waiting.forget(self.reader);
+        self.fill.wakers.forget(self.reader);
     }
 }
 
-impl Broken {
+impl FetchError {
     /// Whether another request may fare better. A reader that has waited as long as it may does not
     /// wait again.
     pub(super) fn is_of_its_request(&self) -> bool {
@@ -771,8 +771,8 @@ impl Broken {
 }
 
 impl Step {
-    fn at_end(ended: Result<(), Broken>) -> Self {
-        ended.map_or_else(Self::Broken, |()| Self::Elsewhere)
+    fn at_end(ended: Result<(), FetchError>) -> Self {
+        ended.map_or_else(Self::Failed, |()| Self::NotHere)
     }
 }
 
@@ -809,13 +809,13 @@ fn joined(pieces: &VecDeque<Bytes>) -> Bytes {
 }
 
 impl Source {
-    fn new(answer: Answer) -> Self {
+    fn new(answer: Response) -> Self {
         let timer = Handle::try_current().ok();
         Self {
             queue: None,
             permit: None,
             sent: Sent::default(),
-            answer,
+            response: answer,
             skip: 0,
             goes_on: false,
             chunk: Bytes::new(),
@@ -828,10 +828,10 @@ impl Source {
     }
 
     /// What is in `range` of an answer that has it.
-    fn of_answer(fills: &Fills, range: &Range<u64>, answer: GetResult) -> Self {
+    fn of_answer(fills: &FetchTable, range: &Range<u64>, answer: GetResult) -> Self {
         let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
         let body = chunks(answer, fills.blocks.bytes_of(1));
-        Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
+        Self { skip, goes_on, ..Self::new(Response::Body(body)) }
     }
 
     /// Adds a chunk, of which nothing is left yet.
@@ -845,19 +845,19 @@ impl Source {
 
     /// The next piece of the chunk, of at most `room` bytes.
     fn cut(&mut self, room: u64) -> Piece {
-        let is_own = matches!(&self.answer, Answer::Body(body) if body.are_whole);
+        let is_own = matches!(&self.response, Response::Body(body) if body.are_whole);
         let len = self.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         Piece { bytes: self.chunk.split_to(len), buffer_len: self.chunk_len, is_own }
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.answer, Answer::Body(_))
+        matches!(self.response, Response::Body(_))
     }
 }
 
 /// The source, while it is polled. If that panics, the fill is broken.
 struct Polled<'a> {
-    fill: &'a Fill,
+    fill: &'a Fetch,
     source: Option<Source>,
 }
 
@@ -883,21 +883,21 @@ impl Drop for Polled<'_> {
                 ErrorKind::Panicked,
                 "the store panicked while it was asked for a block",
             );
-            self.fill.lock().ended = Some(Err(Broken::Failed(panicked)));
-            self.fill.waiting.wake_all();
+            self.fill.lock().ended = Some(Err(FetchError::Failed(panicked)));
+            self.fill.wakers.wake_all();
         }
     }
 }
 
 /// The readers that wait for more. Waking it wakes them all.
 #[derive(Default)]
-struct Waiting {
+struct Wakers {
     wakers: Mutex<Vec<(u64, Waker)>>,
     n_wakes: AtomicU64,
     n_readers: AtomicU64,
 }
 
-impl Waiting {
+impl Wakers {
     fn register(&self, reader: u64, waker: &Waker) {
         let waker = waker.clone();
         let mut wakers = self.lock();
@@ -931,7 +931,7 @@ impl Waiting {
     }
 }
 
-impl Wake for Waiting {
+impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
         self.n_wakes.fetch_add(1, Ordering::SeqCst);
         self.wake_all();
@@ -944,4 +944,4 @@ const AHEAD_MAX: u64 = 4;
 
 /// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's
 /// sake waits.
-const LANDING_MAX: usize = 2;
+const INSERTS_MAX: usize = 2;

@@ -8,20 +8,20 @@ use super::head;
 use crate::{attributes_to_store, tag, validator::version_of};
 
 /// A version of the object at `location`.
-pub(super) struct Snapshot {
+pub(super) struct ObjectVersion {
     pub(super) location: Path,
     pub(super) size: u64,
     head: Entry,
 }
 
-impl Snapshot {
+impl ObjectVersion {
     /// `None`, if `head` is not one.
     pub(super) fn of(location: &Path, head: Entry) -> Option<Self> {
         Some(Self { location: location.clone(), size: head::size_of(&head)?, head })
     }
 
     /// Of an answer of which nothing is to be cached. `None`, if there is no key for it.
-    pub(super) fn of_answer(location: &Path, meta: &ObjectMeta) -> Option<Self> {
+    pub(super) fn from_meta(location: &Path, meta: &ObjectMeta) -> Option<Self> {
         let key = Key::parse(&head::key_of(location)).ok()?;
         let size = Bytes::copy_from_slice(&meta.size.to_le_bytes());
         Self::of(
