@@ -8,7 +8,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "missing blocks are asked for without `If-Match`",
-            edits: &[Edit::replace("if_match", ".with_if_match(snapshot.e_tag())", "")],
+            edits: &[Edit::replace("if_match", ".with_if_match(version.e_tag())", "")],
         },
         ["get", "only_the_blocks_that_are_missing_are_fetched"],
     ),
@@ -17,7 +17,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "an answer for a block may be of any version",
             edits: &[Edit::replace(
                 "fetched_tag",
-                "!tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())\n                    || ",
+                "!tag::is_same(answer.meta.e_tag.as_deref(), self.version.e_tag())\n                    || ",
                 "",
             )],
         },
@@ -28,7 +28,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a block of another version is served",
             edits: &[Edit::replace(
                 "own_block",
-                " && tag::is_same(entry.e_tag(), snapshot.e_tag())",
+                " && tag::is_same(entry.e_tag(), version.e_tag())",
                 "",
             )],
         },
@@ -199,7 +199,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "what is handed on after restarts is not looked at",
-            edits: &[Edit::replace("checked_pass_through", "pass_checked", "pass")],
+            edits: &[Edit::replace("checked_pass_through", "pass_through_checked", "pass_through")],
         },
         ["lies", "what_is_passed_through_after_a_refusal_is_as_long_as_announced"],
     ),
@@ -277,8 +277,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a put through the cache is not fenced",
             edits: &[Edit::replace(
                 "put_fence",
-                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.fills, Op::Put",
-                "    let request = Request::send(&shared.fills, Op::Put",
+                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.fetches, Op::Put",
+                "    let request = Request::send(&shared.fetches, Op::Put",
             )],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -392,7 +392,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a copy's source is not heard",
             edits: &[Edit::replace(
                 "copy_source_error",
-                "shared.hear_error(from, error).await",
+                "shared.observe_error(from, error).await",
                 "let _ = error",
             )],
         },
@@ -446,7 +446,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a request whose body broke off is done",
             edits: &[Edit::replace(
                 "body_failure",
-                "source.sent.fail(error.kind()",
+                "source.sent.fail(cause.kind()",
                 "let _ = (error, source",
             )],
         },
@@ -507,7 +507,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a range past the end is judged by a head of some age",
             edits: &[Edit::replace(
                 "older_head_range",
-                "if !self.is_of_before() && self.snapshot.is_pinned() ",
+                "if !self.may_be_outdated() && self.version.is_pinned() ",
                 "",
             )],
         },

@@ -78,18 +78,18 @@ impl Blocks {
         range.end.div_ceil(self.size).saturating_sub(range.start / self.size)
     }
 
-    /// The block of `snapshot` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
-        match self.get_now(snapshot, start) {
-            None => self.get(snapshot, start).await,
+    /// The block of `version` that begins at `start`, if it is held.
+    pub(super) async fn look_up(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
+        match self.get_now(version, start) {
+            None => self.get(version, start).await,
             block => block,
         }
     }
 
     /// The same, if the backend need not be waited for.
-    pub(super) fn get_now(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
-        let key = key_of(snapshot, start);
-        if let Some(block) = self.accept(self.entry_now(&key), snapshot, start) {
+    pub(super) fn get_now(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
+        let key = key_of(version, start);
+        if let Some(block) = self.accept(self.entry_now(&key), version, start) {
             return Some(block);
         }
         let landing = self
@@ -97,12 +97,12 @@ impl Blocks {
             .get(key.as_str())
             .filter(|block| !block.is_void)
             .map(|block| block.entry.clone());
-        self.accept(landing, snapshot, start)
+        self.accept(landing, version, start)
     }
 
     /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn get(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
-        self.accept(self.entry(&key_of(snapshot, start)).await, snapshot, start)
+    pub(super) async fn get(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
+        self.accept(self.entry(&key_of(version, start)).await, version, start)
     }
 
     /// How many blocks have been given to the backend so far.
@@ -119,16 +119,15 @@ impl Blocks {
         }
     }
 
-    /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path
+    /// The entry of the block of `version` that begins at `start`. If there can be none (the path
     /// is too long), the body is given back.
     pub(super) fn entry_of(
         &self,
-        snapshot: &ObjectVersion,
+        version: &ObjectVersion,
         start: u64,
         body: Bytes,
     ) -> Result<Entry, Bytes> {
-        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(snapshot, start)), snapshot.e_tag())
-        else {
+        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(version, start)), version.e_tag()) else {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
@@ -165,7 +164,7 @@ impl Blocks {
         }
     }
 
-    /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those
+    /// Removes the blocks of the object at `location`, of `size` bytes if that is resolved: else those
     /// that lie near to each other, from the first on. Those that are on their way are removed when
     /// they have arrived.
     pub(super) async fn remove_all(self: Arc<Self>, location: &Path, size: Option<u64>) {
@@ -209,13 +208,13 @@ impl Blocks {
     }
 
     /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
-        let len = self.end_of(start, snapshot.size) - start;
+    fn accept(&self, shown: Option<Entry>, version: &ObjectVersion, start: u64) -> Option<Bytes> {
+        let len = self.end_of(start, version.size) - start;
         let shown = shown.filter(|entry| {
             // Blocks are served only of this cache and of the version that is read.
             // mutant: own_block
             self.is_own(entry)
-                && tag::is_same(entry.e_tag(), snapshot.e_tag())
+                && tag::is_same(entry.e_tag(), version.e_tag())
                 && entry.body().len() as u64 == len
         })?;
         Some(shown.body().clone())
@@ -282,8 +281,8 @@ impl Drop for KeyGuard<'_> {
     }
 }
 
-fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
-    key_at(&snapshot.location, start)
+fn key_of(version: &ObjectVersion, start: u64) -> String {
+    key_at(&version.location, start)
 }
 
 fn key_at(location: &Path, start: u64) -> String {

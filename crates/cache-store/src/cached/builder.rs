@@ -280,9 +280,9 @@ impl CachedStoreBuilder {
             coalesce_gap: self.coalesce_gap,
             origin_timeout: self.origin_timeout,
         };
-        let fills =
+        let fetches =
             Arc::new(FetchTable::new(name.into(), Arc::clone(&clock), store, blocks, limits));
-        let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
+        let heads = Heads::new(Arc::clone(&fetches), Arc::clone(&clock), settings);
         let mut heads = ReadThrough::builder(Arc::new(heads), backend)
             .name(name)
             .key_prefix(head::PREFIX)
@@ -299,9 +299,9 @@ impl CachedStoreBuilder {
             heads = heads.queue_timeout(span);
         }
         let heads = heads.build()?;
-        fills.limit_by(&heads);
+        fetches.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { store: self.store, heads, fetches: fills, parallel, readahead };
+        let shared = Shared { store: self.store, heads, fetches: fetches, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

@@ -1,4 +1,4 @@
-//! Conditions of a read, judged by a version that is known: RFC 9110 section 13.2.2.
+//! Conditions of a read, judged by a version that is resolved: RFC 9110 section 13.2.2.
 
 use std::time::SystemTime;
 

@@ -1,16 +1,16 @@
-//! A fill: one answer of the store, read by everybody who needs its bytes.
+//! A fetch: one answer of the store, read by everybody who needs its bytes.
 //!
 //! Nobody drives it: whoever needs more than has come polls the request, and then its body. All who
 //! wait are woken when something came, so none of them depends on another to be polled. The code of
 //! the store runs under no lock: who polls it takes it out, and who finds it taken is woken when it
 //! is put back with something new.
 //!
-//! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is
+//! *Memory.* What came is cut at the ends of blocks. A fetch has the pieces of the block that is
 //! coming, and the last one that came whole; so readers who are near to each other are served from
 //! here, also where the backend keeps nothing. Blocks that a slower reader has yet to get to are
 //! retained for it, as far as there is room. Each of these blocks takes room of the budget
 //! (`budget.rs`). Where there is none, a block is passed on piece by piece and not collected: the
-//! reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
+//! reader goes on, nobody can join, and nothing is kept of it. A fetch does not read ahead: with
 //! slow readers alone it is slow.
 //!
 //! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which
@@ -18,7 +18,7 @@
 //! and with it the beginning of a block; only a reader that has got all it asked for leaves a task
 //! behind, which reads to the end of its last block, if there are not too many of those.
 //!
-//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for
+//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fetch fails for
 //! all, and the request is dropped.
 //!
 //! *Trust.* object_store takes lengths as hints. An answer is served as far as it is of the version
@@ -83,11 +83,11 @@ pub(super) struct Fetch {
 
 /// One reader's handle.
 pub(super) struct FetchReader {
-    fill: Arc<Fetch>,
+    fetch: Arc<Fetch>,
     reader: u64,
 }
 
-/// What a fill has for a reader.
+/// What a fetch has for a reader.
 pub(super) enum Step {
     Bytes(Bytes),
     /// Others have read on, or the answer ends before: it is to be had elsewhere, or not at all.
@@ -95,7 +95,7 @@ pub(super) enum Step {
     Failed(FetchError),
 }
 
-/// Why a fill ended early.
+/// Why a fetch ended early.
 #[derive(Debug, Clone)]
 pub(super) enum FetchError {
     /// The object is not at that version any more.
@@ -151,12 +151,12 @@ struct Source {
     goes_on: bool,
     /// Came, and was not yet cut into pieces.
     chunk: Bytes,
-    /// How long the chunk was when it came.
+    /// How long the chunk was when it received.
     chunk_len: usize,
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
-    /// Whose clock says how long nothing came.
+    /// Whose clock says how long nothing received.
     timer: Option<Handle>,
     /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
     idle: Option<Pin<Box<Sleep>>>,
@@ -180,42 +180,42 @@ struct Piece {
 }
 
 impl Fetch {
-    /// A fill from an answer that is there, and has at least the bytes in `range`.
+    /// A fetch from an answer that is there, and has at least the bytes in `range`.
     pub(super) fn from_response(
-        fills: &Arc<FetchTable>,
-        snapshot: Arc<ObjectVersion>,
+        fetches: &Arc<FetchTable>,
+        version: Arc<ObjectVersion>,
         range: Range<u64>,
         request: Option<Request>,
         answer: GetResult,
     ) -> Self {
-        let is_shared = snapshot.is_pinned();
+        let is_shared = version.is_pinned();
         let source =
-            Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
-        Self::new(fills, snapshot, range, source, is_shared)
+            Source { sent: Sent::new(request), ..Source::of_answer(fetches, &range, answer) };
+        Self::new(fetches, version, range, source, is_shared)
     }
 
-    /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
+    /// A fetch whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn from_request(
-        fills: &Arc<FetchTable>,
-        snapshot: Arc<ObjectVersion>,
+        fetches: &Arc<FetchTable>,
+        version: Arc<ObjectVersion>,
         range: Range<u64>,
         queue: Queue,
         sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
         let source = Source { queue: Some(queue), sent, ..Source::new(Response::Awaited(request)) };
-        Self::new(fills, snapshot, range, source, true)
+        Self::new(fetches, version, range, source, true)
     }
 
     fn new(
-        fills: &Arc<FetchTable>,
-        snapshot: Arc<ObjectVersion>,
+        fetches: &Arc<FetchTable>,
+        version: Arc<ObjectVersion>,
         range: Range<u64>,
         source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let came = Received {
+        let received = Received {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
@@ -228,48 +228,52 @@ impl Fetch {
             permit: None,
         };
         Self {
-            version: snapshot,
+            version,
             range,
             is_shared,
             is_void: AtomicBool::new(false),
-            table: Arc::clone(fills),
+            table: Arc::clone(fetches),
             runtime,
             wakers: Arc::default(),
-            received: Mutex::new(came),
+            received: Mutex::new(received),
             inserts: Arc::new(Semaphore::new(INSERTS_MAX)),
         }
     }
 
-    /// Another reader of the fill, from its first byte on.
+    /// Another reader of the fetch, from its first byte on.
     pub(super) fn join(self: &Arc<Self>) -> FetchReader {
         self.join_at(self.range.start)
     }
 
-    /// Another reader of the fill, from `offset` on.
+    /// Another reader of the fetch, from `offset` on.
     pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FetchReader {
         let reader = self.wakers.n_readers.fetch_add(1, Ordering::Relaxed);
         self.lock().positions.push((reader, offset));
-        FetchReader { fill: Arc::clone(self), reader }
+        FetchReader { fetch: Arc::clone(self), reader }
     }
 
-    /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
-    pub(super) fn can_serve(&self, snapshot: &ObjectVersion, offset: u64) -> bool {
+    /// Whether a reader of `version` does well to wait here for the byte at `offset`.
+    pub(super) fn can_serve(&self, version: &ObjectVersion, offset: u64) -> bool {
         // A fetch from before an invalidation may bring the damaged bytes again.
         // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
             return false;
         }
-        if !self.version.is_same(snapshot) {
+        if !self.version.is_same(version) {
             return false;
         }
-        let came = self.lock();
-        let is_near = offset <= came.next.saturating_add(self.table.blocks.bytes_of(AHEAD_MAX));
-        match &came.ended {
+        let received = self.lock();
+        let is_near = offset <= received.next.saturating_add(self.table.blocks.bytes_of(AHEAD_MAX));
+        match &received.ended {
             // A failed fetch brings nothing more: a new reader makes its own request.
             // mutant: failed_fetch
             Some(Err(_)) => false,
-            Some(Ok(())) => came.has(offset),
-            None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
+            Some(Ok(())) => received.has(offset),
+            None => {
+                is_near
+                    && received.is_collected()
+                    && (received.has(offset) || offset >= received.next)
+            }
         }
     }
 
@@ -286,7 +290,7 @@ impl Fetch {
         self.is_void.load(Ordering::Acquire)
     }
 
-    /// Waits for `have` to find what it looks for in what came.
+    /// Waits for `have` to find what it looks for in what received.
     fn poll<T>(
         &self,
         reader: u64,
@@ -303,19 +307,19 @@ impl Fetch {
         }
     }
 
-    /// Ready when something new has come, or has perhaps. Only for a fill that has not ended.
+    /// Ready when something new has come, or has perhaps. Only for a fetch that has not ended.
     fn poll_more(&self, reader: u64, context: &mut Context<'_>) -> Poll<()> {
-        let mut came = self.lock();
-        if came.ended.is_some() {
+        let mut received = self.lock();
+        if received.ended.is_some() {
             return Poll::Ready(());
         }
         let n_wakes = self.wakers.n_wakes.load(Ordering::SeqCst);
         self.wakers.register(reader, context.waker());
-        let next = came.next;
-        let Some(source) = came.source.take() else { return Poll::Pending };
-        drop(came);
+        let next = received.next;
+        let Some(source) = received.source.take() else { return Poll::Pending };
+        drop(received);
 
-        let mut polled = Polled { fill: self, source: Some(source) };
+        let mut polled = Polled { fetch: self, source: Some(source) };
         let source = polled.source.as_mut().expect("just put there");
         let waker = Waker::from(Arc::clone(&self.wakers));
         let step = self.step(source, next, &mut Context::from_waker(&waker));
@@ -333,16 +337,16 @@ impl Fetch {
                 self.receive(piece);
                 polled.put_back();
             }
-            Poll::Ready(Err(broken)) => {
+            Poll::Ready(Err(error)) => {
                 // That there is another version now is no failure.
-                if let (FetchError::Failed(error) | FetchError::Refused(error), Some(source)) =
-                    (&broken, &polled.source)
+                if let (FetchError::Failed(cause) | FetchError::Refused(cause), Some(source)) =
+                    (&error, &polled.source)
                 {
                     // A response whose body breaks off is a failed request.
                     // mutant: body_failure
-                    source.sent.fail(error.kind());
+                    source.sent.fail(cause.kind());
                 }
-                self.lock().ended = Some(Err(broken));
+                self.lock().ended = Some(Err(error));
                 polled.put_back();
             }
         }
@@ -492,52 +496,52 @@ impl Fetch {
         }
     }
 
-    /// Adds what came. Called by the one who has the source.
+    /// Adds what received. Called by the one who has the source.
     fn receive(&self, piece: Piece) {
-        let mut came = self.lock();
-        let at = came.next;
-        let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let mut received = self.lock();
+        let at = received.next;
+        let mut freed = (self.make_room(&mut received), None, VecDeque::new());
         let budget = &self.table.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
-        let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
-        came.next = next;
-        if came.permit.is_none() {
+        let is_block = is_whole_buffer && received.start == at && next == self.end_of(at);
+        received.next = next;
+        if received.permit.is_none() {
             // Who wants it takes it before more is asked for.
-            came.start = next;
+            received.start = next;
             let piece = Block { bytes: piece.compact(), ..Block::empty(at) };
-            freed.1 = came.end_block(piece, budget);
+            freed.1 = received.end_block(piece, budget);
         } else if is_block {
-            drop(came);
+            drop(received);
             let block = self.keep(at, piece.bytes);
-            came = self.lock();
-            freed.1 = came.end_collected(block, budget);
+            received = self.lock();
+            freed.1 = received.end_collected(block, budget);
         } else {
-            let start = came.start;
+            let start = received.start;
             let is_last = next == self.end_of(start);
             // The last one is about to be copied anyway.
-            came.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
+            received.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
             if is_last {
-                let pieces = came.pieces.clone();
-                drop(came);
+                let pieces = received.pieces.clone();
+                drop(received);
                 let block = self.keep(start, joined(&pieces));
-                came = self.lock();
-                freed.1 = came.end_collected(block, budget);
-                freed.2 = mem::take(&mut came.pieces);
+                received = self.lock();
+                freed.1 = received.end_collected(block, budget);
+                freed.2 = mem::take(&mut received.pieces);
             }
         }
         if next == self.range.end {
-            came.ended = Some(Ok(()));
+            received.ended = Some(Ok(()));
         }
-        drop(came);
+        drop(received);
         // Whose buffers they are may run code of the store's.
         drop(freed);
     }
 
     /// Takes room for the block that begins with the next byte, if one does. Blocks that came
     /// before make way for it.
-    fn make_room(&self, came: &mut Received) -> Vec<Block> {
-        let start = came.next;
+    fn make_room(&self, received: &mut Received) -> Vec<Block> {
+        let start = received.next;
         let blocks = &self.table.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
@@ -546,21 +550,22 @@ impl Fetch {
         let len = self.end_of(start) - start;
         let mut freed = Vec::new();
         loop {
-            came.permit = self.table.budget.fetched(len);
-            if came.permit.is_some() {
+            received.permit = self.table.budget.fetched(len);
+            if received.permit.is_some() {
                 break;
             }
             // The oldest first. Who still needs them finds them in the backend, or asks for them.
-            let oldest = came.retained.pop_front().or_else(|| {
-                came.block
+            let oldest = received.retained.pop_front().or_else(|| {
+                received
+                    .block
                     .permit
                     .is_some()
-                    .then(|| mem::replace(&mut came.block, Block::empty(start)))
+                    .then(|| mem::replace(&mut received.block, Block::empty(start)))
             });
             let Some(oldest) = oldest else { break };
             freed.push(oldest);
         }
-        if came.permit.is_none() && begins && self.runtime.is_some() {
+        if received.permit.is_none() && begins && self.runtime.is_some() {
             blocks.counters.add(Count::RefusedByBackend, 1);
         }
         freed
@@ -683,17 +688,17 @@ impl FetchReader {
     /// The bytes of `range` from its start on, as many as there are in one piece.
     pub(super) async fn bytes(&self, range: Range<u64>) -> Step {
         let offset = range.start;
-        let came = self.wait(|came| {
-            let piece = came.from(offset);
+        let received = self.wait(|received| {
+            let piece = received.from(offset);
             let len = piece.as_ref().map_or(0, |(bytes, _)| bytes.len());
-            came.set_position(self.reader, Some(offset + len as u64));
+            received.set_position(self.reader, Some(offset + len as u64));
             match piece {
                 Some((bytes, buffer_len)) => Some((Step::Bytes(bytes), buffer_len)),
-                None if offset < came.next => Some((Step::NotHere, 0)),
-                None => came.ended.clone().map(|ended| (Step::at_end(ended), 0)),
+                None if offset < received.next => Some((Step::NotHere, 0)),
+                None => received.ended.clone().map(|ended| (Step::at_end(ended), 0)),
             }
         });
-        match came.await {
+        match received.await {
             (Step::Bytes(mut bytes), buffer_len) => {
                 bytes.truncate(index(range.end - offset));
                 // Of the whole buffer, of which the piece may be the end.
@@ -705,9 +710,9 @@ impl FetchReader {
 
     /// Waits for the answer, though not for its body.
     pub(super) async fn opened(&self) -> Result<(), FetchError> {
-        self.wait(|came| match &came.ended {
+        self.wait(|received| match &received.ended {
             Some(ended) => Some(ended.clone()),
-            None => came.is_open.then_some(Ok(())),
+            None => received.is_open.then_some(Ok(())),
         })
         .await
     }
@@ -715,10 +720,10 @@ impl FetchReader {
     /// Waits until the backend can take another block, as long as the store may be silent. Whether
     /// it can.
     pub(super) async fn can_keep(&self) -> bool {
-        let Some(runtime) = &self.fill.runtime else { return false };
+        let Some(runtime) = &self.fetch.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fill.table.origin_timeout, self.fill.inserts.acquire())
+            timeout(self.fetch.table.origin_timeout, self.fetch.inserts.acquire())
         };
         matches!(room.await, Ok(Ok(_)))
     }
@@ -726,36 +731,41 @@ impl FetchReader {
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
     /// does.
     pub(super) fn finish(self, offset: u64) {
-        let blocks = &self.fill.table.blocks;
+        let blocks = &self.fetch.table.blocks;
         let (start, end) =
-            (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
-        let came = self.fill.lock();
-        let is_coming =
-            came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
-        drop(came);
-        let tail = if is_coming { self.fill.table.budget.tail() } else { None };
-        if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
-            self.fill.lock().set_position(self.reader, Some(end));
+            (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fetch.range.end));
+        let received = self.fetch.lock();
+        let is_coming = received.ended.is_none()
+            && received.start == start
+            && received.permit.is_some()
+            && received.next < end;
+        drop(received);
+        let tail = if is_coming { self.fetch.table.budget.tail() } else { None };
+        if let (Some(runtime), Some(tail)) = (self.fetch.runtime.clone(), tail) {
+            self.fetch.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
-                self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
+                self.wait(|received| {
+                    (received.ended.is_some() || received.next >= end).then_some(())
+                })
+                .await;
                 drop(tail);
             });
         }
     }
 
     pub(super) fn range(&self) -> Range<u64> {
-        self.fill.range()
+        self.fetch.range()
     }
 
     async fn wait<T>(&self, have: impl Fn(&mut Received) -> Option<T>) -> T {
-        poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
+        poll_fn(|context| self.fetch.poll(self.reader, context, &have)).await
     }
 }
 
 impl Drop for FetchReader {
     fn drop(&mut self) {
-        self.fill.lock().set_position(self.reader, None);
-        self.fill.wakers.forget(self.reader);
+        self.fetch.lock().set_position(self.reader, None);
+        self.fetch.wakers.forget(self.reader);
     }
 }
 
@@ -828,9 +838,9 @@ impl Source {
     }
 
     /// What is in `range` of an answer that has it.
-    fn of_answer(fills: &FetchTable, range: &Range<u64>, answer: GetResult) -> Self {
+    fn of_answer(fetches: &FetchTable, range: &Range<u64>, answer: GetResult) -> Self {
         let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
-        let body = chunks(answer, fills.blocks.bytes_of(1));
+        let body = chunks(answer, fetches.blocks.bytes_of(1));
         Self { skip, goes_on, ..Self::new(Response::Body(body)) }
     }
 
@@ -855,23 +865,23 @@ impl Source {
     }
 }
 
-/// The source, while it is polled. If that panics, the fill is broken.
+/// The source, while it is polled. If that panics, the fetch is error.
 struct Polled<'a> {
-    fill: &'a Fetch,
+    fetch: &'a Fetch,
     source: Option<Source>,
 }
 
 impl Polled<'_> {
     fn put_back(mut self) {
         let Some(source) = self.source.take() else { return };
-        let mut came = self.fill.lock();
-        came.is_open = source.is_open();
+        let mut received = self.fetch.lock();
+        received.is_open = source.is_open();
         // Else the answer is dropped, though not under the lock.
-        let rest = match came.ended {
-            None => came.source.replace(source),
+        let rest = match received.ended {
+            None => received.source.replace(source),
             Some(_) => Some(source),
         };
-        drop(came);
+        drop(received);
         drop(rest);
     }
 }
@@ -883,8 +893,8 @@ impl Drop for Polled<'_> {
                 ErrorKind::Panicked,
                 "the store panicked while it was asked for a block",
             );
-            self.fill.lock().ended = Some(Err(FetchError::Failed(panicked)));
-            self.fill.wakers.wake_all();
+            self.fetch.lock().ended = Some(Err(FetchError::Failed(panicked)));
+            self.fetch.wakers.wake_all();
         }
     }
 }
@@ -942,6 +952,6 @@ impl Wake for Wakers {
 /// its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's
+/// Blocks of one fetch that may be on their way to a slow backend before who reads for the backend's
 /// sake waits.
 const INSERTS_MAX: usize = 2;

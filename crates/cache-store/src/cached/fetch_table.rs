@@ -23,7 +23,7 @@ use super::{
 };
 use crate::error::{is_about_form, is_about_range, is_past_end};
 
-/// The fills that somebody reads, by path.
+/// The fetches that somebody reads, by path.
 pub(super) struct FetchTable {
     /// What the cache is called.
     pub(super) cache: Arc<str>,
@@ -38,7 +38,7 @@ pub(super) struct FetchTable {
     pub(super) coalesce_gap: u64,
     /// How long the store may be silent.
     pub(super) origin_timeout: Duration,
-    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
+    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fetches are a
     /// part of it.
     heads: OnceLock<WeakReadThrough<Heads>>,
     table: Mutex<HashMap<Path, Vec<Weak<Fetch>>>>,
@@ -64,8 +64,8 @@ struct LookedUp {
 pub(super) enum Found {
     /// In this block, which is held.
     Cached(Bytes),
-    /// From this fill: one that another reader had begun, or a new one.
-    InFlight { fill: FetchReader, joined: bool },
+    /// From this fetch: one that another reader had begun, or a new one.
+    InFlight { fetch: FetchReader, joined: bool },
 }
 
 impl FetchTable {
@@ -102,9 +102,9 @@ impl FetchTable {
     /// request for a head has come to its end before blocks are asked for, and one for blocks needs
     /// no other.
     fn queue(self: &Arc<Self>) -> Queue {
-        let fills = Arc::clone(self);
+        let fetches = Arc::clone(self);
         async move {
-            match fills.heads.get().and_then(WeakReadThrough::upgrade) {
+            match fetches.heads.get().and_then(WeakReadThrough::upgrade) {
                 // Requests for blocks count towards max_in_flight.
                 // mutant: block_permit
                 Some(heads) => heads.request_permit().await.map(Some),
@@ -122,10 +122,10 @@ impl FetchTable {
         }
     }
 
-    /// Lets others join `fill`.
-    pub(super) fn add(&self, fill: &Arc<Fetch>) {
+    /// Lets others join `fetch`.
+    pub(super) fn add(&self, fetch: &Arc<Fetch>) {
         let mut table = self.table();
-        table.entry(fill.version.location.clone()).or_default().push(Arc::downgrade(fill));
+        table.entry(fetch.version.location.clone()).or_default().push(Arc::downgrade(fetch));
     }
 
     /// The span of `wanted` that one request has to bring: from the first block that is neither
@@ -136,16 +136,16 @@ impl FetchTable {
     /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
     pub(super) async fn missing_span(
         &self,
-        snapshot: &ObjectVersion,
+        version: &ObjectVersion,
         wanted: Range<u64>,
     ) -> Option<Range<u64>> {
-        let (blocks, size) = (&self.blocks, snapshot.size);
+        let (blocks, size) = (&self.blocks, version.size);
         let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
         let mut n_waits = WAITS_MAX;
         while start < wanted.end {
-            start = match self.find_joinable(snapshot, start) {
-                Some(fill) => fill.range().end,
-                None => match self.is_cached(snapshot, start, &mut n_waits).await {
+            start = match self.find_joinable(version, start) {
+                Some(fetch) => fetch.range().end,
+                None => match self.is_cached(version, start, &mut n_waits).await {
                     Some(true) => blocks.end_of(start, size),
                     Some(false) => break,
                     None => return None,
@@ -162,8 +162,8 @@ impl FetchTable {
         let mut last = blocks.start_of(wanted.end - 1);
         for _ in 0..SPAN_LOOKED_AT_MAX {
             if last <= start
-                || self.find_joinable(snapshot, last).is_none()
-                    && self.is_cached(snapshot, last, &mut n_waits).await != Some(true)
+                || self.find_joinable(version, last).is_none()
+                    && self.is_cached(version, last, &mut n_waits).await != Some(true)
             {
                 break;
             }
@@ -172,20 +172,23 @@ impl FetchTable {
         Some(start..blocks.end_of(last, size))
     }
 
-    /// A fill that will bring the byte of `snapshot` at `offset`.
+    /// A fetch that will bring the byte of `version` at `offset`.
     pub(super) fn find_joinable(
         &self,
-        snapshot: &ObjectVersion,
+        version: &ObjectVersion,
         offset: u64,
     ) -> Option<FetchReader> {
-        let fills = self.of(&snapshot.location);
-        fills.iter().find(|fill| fill.can_serve(snapshot, offset)).map(|fill| fill.join_at(offset))
+        let fetches = self.of(&version.location);
+        fetches
+            .iter()
+            .find(|fetch| fetch.can_serve(version, offset))
+            .map(|fetch| fetch.join_at(offset))
     }
 
     /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
-    /// of fills that there are. `head` is the one that is cached.
+    /// of fetches that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
-        self.of(location).iter().for_each(|fill| fill.void());
+        self.of(location).iter().for_each(|fetch| fetch.void());
         self.forget_looked_up(Some(location));
         let size = head.and_then(|head| ObjectVersion::of(location, head)).map(|head| head.size);
         // A damaged block has a valid tag, so an invalidation must remove the blocks too.
@@ -193,21 +196,21 @@ impl FetchTable {
         Arc::clone(&self.blocks).remove_all(location, size).await;
     }
 
-    /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about
+    /// Whether the block of `version` that begins at `start` is cached, for a reader that is about
     /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
     pub(super) async fn is_cached(
         &self,
-        snapshot: &ObjectVersion,
+        version: &ObjectVersion,
         start: u64,
         n_waits: &mut usize,
     ) -> Option<bool> {
-        if self.blocks.get_now(snapshot, start).is_some() {
+        if self.blocks.get_now(version, start).is_some() {
             return Some(true);
         }
         *n_waits = n_waits.checked_sub(1)?;
-        let Some(block) = self.blocks.get(snapshot, start).await else { return Some(false) };
+        let Some(block) = self.blocks.get(version, start).await else { return Some(false) };
         if let Some(_permit) = self.budget.pinned(block.len() as u64) {
-            let (location, e_tag) = (snapshot.location.clone(), snapshot.e_tag().map(Box::from));
+            let (location, e_tag) = (version.location.clone(), version.e_tag().map(Box::from));
             let mut seen = self.looked_up();
             seen.push_back(LookedUp { location, e_tag, start, block, _permit });
             if seen.len() > SEEN_MAX {
@@ -217,25 +220,25 @@ impl FetchTable {
         Some(true)
     }
 
-    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
+    /// The block of `version` that begins at `start`, if the backend was waited for it just now or
     /// has to be.
-    pub(super) async fn get_block(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+    pub(super) async fn get_block(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
         let seen = {
             let mut seen = self.looked_up();
             let is_it = |seen: &LookedUp| {
                 (seen.start, &seen.location, seen.e_tag.as_deref())
-                    == (start, &snapshot.location, snapshot.e_tag())
+                    == (start, &version.location, version.e_tag())
             };
             let at = seen.iter().position(is_it);
             at.and_then(|at| seen.remove(at))
         };
         match seen {
             Some(seen)
-                if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start =>
+                if seen.block.len() as u64 == self.blocks.end_of(start, version.size) - start =>
             {
                 Some(seen.block)
             }
-            _ => self.blocks.get(snapshot, start).await,
+            _ => self.blocks.get(version, start).await,
         }
     }
 
@@ -250,17 +253,17 @@ impl FetchTable {
 
     fn of(&self, location: &Path) -> Vec<Arc<Fetch>> {
         let table = self.table();
-        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
+        // Each may be the last handle of its fetch, whose end takes the lock: so they are dropped
         // after it.
         table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
     }
 
-    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
+    /// A fetch that will bring the byte at the beginning of `range`; if there is none, a new one for
     /// `range`, whose request is sent when it is first read. Or the block, if it came since
     /// `n_landed` blocks had landed, when the caller began to look.
     pub(super) async fn join_or_start(
         self: &Arc<Self>,
-        snapshot: &Arc<ObjectVersion>,
+        version: &Arc<ObjectVersion>,
         range: Range<u64>,
         n_landed: u64,
         manner: &FetchOptions,
@@ -268,22 +271,22 @@ impl FetchTable {
         let start = range.start;
         let (queue, sent) = (self.queue(), Sent::default());
         let request = Arc::clone(self)
-            .send(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
+            .send(Arc::clone(version), range.clone(), manner.clone(), sent.clone())
             .boxed();
         let new =
-            Arc::new(Fetch::from_request(self, Arc::clone(snapshot), range, queue, sent, request));
+            Arc::new(Fetch::from_request(self, Arc::clone(version), range, queue, sent, request));
         // Readers of the same blocks share one request.
         // mutant: joins_fetch
-        if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
-            return Found::InFlight { fill, joined: true };
+        if let Some(fetch) = self.join_or_add(&new, start, manner.is_alone) {
+            return Found::InFlight { fetch, joined: true };
         }
-        let came = match self.blocks.get_now(snapshot, start) {
-            None if self.blocks.n_stored() != n_landed => self.blocks.get(snapshot, start).await,
+        let came = match self.blocks.get_now(version, start) {
+            None if self.blocks.n_stored() != n_landed => self.blocks.get(version, start).await,
             came => came,
         };
         match came {
             Some(block) => Found::Cached(block),
-            None => Found::InFlight { fill: new.join(), joined: false },
+            None => Found::InFlight { fetch: new.join(), joined: false },
         }
     }
 
@@ -291,7 +294,7 @@ impl FetchTable {
     /// one. The answer's tag tells whether it is of the version.
     async fn send(
         self: Arc<Self>,
-        snapshot: Arc<ObjectVersion>,
+        version: Arc<ObjectVersion>,
         range: Range<u64>,
         manner: FetchOptions,
         sent: Sent,
@@ -303,13 +306,13 @@ impl FetchTable {
             let options = match form {
                 // If-Match keeps blocks of two versions out of one body.
                 // mutant: if_match
-                RequestForm::Pinned => ranged().with_if_match(snapshot.e_tag()),
+                RequestForm::Pinned => ranged().with_if_match(version.e_tag()),
                 RequestForm::Ranged => ranged(),
                 RequestForm::Whole => question(),
             };
-            let request = Request::send(&self, Op::Blocks, &snapshot.location);
+            let request = Request::send(&self, Op::Blocks, &version.location);
             let answer =
-                sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
+                sent.answer(request, self.store.get_opts(&version.location, options)).await;
             let plainer =
                 answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
             if let Some(plainer) = plainer {
@@ -318,35 +321,35 @@ impl FetchTable {
             }
             // The reader begins anew. If the store fails then, no stale copy may cover that.
             if let Err(object_store::Error::NotFound { .. }) = answer {
-                self.observe(&head::key_of(&snapshot.location), Observation::Absent).await;
+                self.observe(&head::key_of(&version.location), Observation::Absent).await;
             }
             return answer;
         }
     }
 
-    /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
+    /// A fetch that will bring the byte at `offset`, or else `new` is one from now on.
     fn join_or_add(&self, new: &Arc<Fetch>, offset: u64, is_alone: bool) -> Option<FetchReader> {
         let mut table = self.table();
-        let fills = table.entry(new.version.location.clone()).or_default();
-        let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
+        let fetches = table.entry(new.version.location.clone()).or_default();
+        let others: Vec<_> = fetches.iter().filter_map(Weak::upgrade).collect();
         let mut joinable =
-            others.iter().filter(|fill| !is_alone && fill.can_serve(&new.version, offset));
-        let found = joinable.next().map(|fill| fill.join_at(offset));
+            others.iter().filter(|fetch| !is_alone && fetch.can_serve(&new.version, offset));
+        let found = joinable.next().map(|fetch| fetch.join_at(offset));
         if found.is_none() {
-            fills.push(Arc::downgrade(new));
+            fetches.push(Arc::downgrade(new));
         }
-        // Each of the others may be the last handle of its fill, whose end takes the lock.
+        // Each of the others may be the last handle of its fetch, whose end takes the lock.
         drop(table);
         found
     }
 
-    /// Forgets the fills of `snapshot`'s object that nobody reads any more.
-    pub(super) fn forget(&self, snapshot: &ObjectVersion) {
+    /// Forgets the fetches of `version`'s object that nobody reads any more.
+    pub(super) fn forget(&self, version: &ObjectVersion) {
         let mut table = self.table();
-        if let Some(fills) = table.get_mut(&snapshot.location) {
-            fills.retain(|fill| fill.strong_count() > 0);
-            if fills.is_empty() {
-                table.remove(&snapshot.location);
+        if let Some(fetches) = table.get_mut(&version.location) {
+            fetches.retain(|fetch| fetch.strong_count() > 0);
+            if fetches.is_empty() {
+                table.remove(&version.location);
             }
         }
     }
@@ -409,7 +412,7 @@ mod tests {
 
     /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
     /// cached.
-    async fn fills(
+    async fn fetches(
         size: u64,
         cached: impl IntoIterator<Item = u64>,
     ) -> (Arc<FetchTable>, Arc<ObjectVersion>) {
@@ -418,11 +421,11 @@ mod tests {
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes()))
             .e_tag("\"1\"")
             .build();
-        let snapshot = Arc::new(ObjectVersion::of(&location, head).unwrap());
+        let version = Arc::new(ObjectVersion::of(&location, head).unwrap());
         let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
-            let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();
+            let entry = blocks.entry_of(&version, start, Bytes::from(vec![0; len])).unwrap();
             Arc::clone(&blocks).keep(entry).await;
         }
         let clock = Arc::new(SystemClock::new());
@@ -432,12 +435,12 @@ mod tests {
             origin_timeout: Duration::from_secs(1),
         };
         let store = Arc::new(InMemory::new());
-        (Arc::new(FetchTable::new("a".into(), clock, store, blocks, limits)), snapshot)
+        (Arc::new(FetchTable::new("a".into(), clock, store, blocks, limits)), version)
     }
 
     #[tokio::test]
     async fn the_missing_span_goes_from_the_first_missing_block_to_the_last() {
-        let (fills, snapshot) = fills(33, [0, 15, 30]).await;
+        let (fetches, version) = fetches(33, [0, 15, 30]).await;
         for (wanted, missing) in [
             (0..33, Some(5..30)),
             (6..33, Some(5..30)),
@@ -447,22 +450,22 @@ mod tests {
             (31..33, None),
             (4..4, None),
         ] {
-            assert_eq!(fills.missing_span(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
+            assert_eq!(fetches.missing_span(&version, wanted.clone()).await, missing, "{wanted:?}");
         }
     }
 
     #[tokio::test]
     async fn a_block_in_flight_is_not_missing() {
-        let (fills, snapshot) = fills(20, []).await;
-        drop(fills.join_or_start(&snapshot, 0..5, 0, &FetchOptions::default()).await);
-        assert_eq!(fills.missing_span(&snapshot, 0..20).await, Some(0..20));
-        let found = fills.join_or_start(&snapshot, 0..5, 0, &FetchOptions::default()).await;
-        assert_eq!(fills.missing_span(&snapshot, 0..20).await, Some(5..20));
+        let (fetches, version) = fetches(20, []).await;
+        drop(fetches.join_or_start(&version, 0..5, 0, &FetchOptions::default()).await);
+        assert_eq!(fetches.missing_span(&version, 0..20).await, Some(0..20));
+        let found = fetches.join_or_start(&version, 0..5, 0, &FetchOptions::default()).await;
+        assert_eq!(fetches.missing_span(&version, 0..20).await, Some(5..20));
         drop(found);
         // However far it is behind the beginning.
-        let (fills, snapshot) = self::fills(100, [0]).await;
-        let _found = fills.join_or_start(&snapshot, 5..100, 0, &FetchOptions::default()).await;
-        assert_eq!(fills.missing_span(&snapshot, 0..100).await, None);
+        let (fetches, version) = self::fetches(100, [0]).await;
+        let _found = fetches.join_or_start(&version, 5..100, 0, &FetchOptions::default()).await;
+        assert_eq!(fetches.missing_span(&version, 0..100).await, None);
     }
 
     #[tokio::test]
@@ -470,8 +473,8 @@ mod tests {
         let n = SPAN_LOOKED_AT_MAX as u64;
         let size = 5 * (3 * n);
         // All at the front: what is behind them is not looked at.
-        let (fills, snapshot) = fills(size, (0..n).map(|block| block * 5)).await;
-        assert_eq!(fills.missing_span(&snapshot, 0..size).await, None);
-        assert_eq!(fills.missing_span(&snapshot, 5..size).await, Some(5 * n..size));
+        let (fetches, version) = fetches(size, (0..n).map(|block| block * 5)).await;
+        assert_eq!(fetches.missing_span(&version, 0..size).await, None);
+        assert_eq!(fetches.missing_span(&version, 5..size).await, Some(5 * n..size));
     }
 }

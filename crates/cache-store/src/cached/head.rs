@@ -120,10 +120,10 @@ impl WantedBody {
         self.is_judged.load(Ordering::Relaxed)
     }
 
-    /// What came with `snapshot`'s head, if it is of that version.
-    pub(super) fn take(&self, snapshot: &ObjectVersion) -> Option<FetchedBody> {
+    /// What came with `object`'s head, if it is of that version.
+    pub(super) fn take(&self, object: &ObjectVersion) -> Option<FetchedBody> {
         let answer = lock(&self.body).take();
-        answer.filter(|answer| answer.version.is_same(snapshot))
+        answer.filter(|answer| answer.version.is_same(object))
     }
 }
 
@@ -135,13 +135,13 @@ impl FetchedBody {
 }
 
 impl Heads {
-    pub(super) fn new(fills: Arc<FetchTable>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fetches: fills, clock, settings }
+    pub(super) fn new(fetches: Arc<FetchTable>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
+        Self { fetches: fetches, clock, settings }
     }
 
-    /// The validator of the reader that wants `want`.
-    pub(super) fn validator_for(self: &Arc<Self>, want: &Arc<WantedBody>) -> Arc<dyn Validator> {
-        Arc::new(ReaderValidator { heads: Arc::clone(self), wanted: Arc::downgrade(want) })
+    /// The validator of the reader that wants `wanted`.
+    pub(super) fn validator_for(self: &Arc<Self>, wanted: &Arc<WantedBody>) -> Arc<dyn Validator> {
+        Arc::new(ReaderValidator { heads: Arc::clone(self), wanted: Arc::downgrade(wanted) })
     }
 
     /// Sends a HEAD, which is never conditional.
@@ -160,19 +160,19 @@ impl Heads {
         &self,
         key: &Key,
         held: Option<&Entry>,
-        want: &WantedBody,
+        wanted: &WantedBody,
     ) -> Result<Validation> {
-        let extensions = want.options.extensions.clone();
-        if want.options.head {
+        let extensions = wanted.options.extensions.clone();
+        if wanted.options.head {
             return self.send_head(key, held, extensions).await;
         }
         let limit = self.fetches.origin_timeout;
         // It looks blocks up, and the backend may be silent.
-        let form = timeout(limit, self.request_for(key, held, want))
+        let form = timeout(limit, self.request_for(key, held, wanted))
             .await
             .map_err(|_| timed_out(limit))?;
         let is_head = form.options.head;
-        let mut answer = self.send(key, held, form.options, Some(want)).await;
+        let mut answer = self.send(key, held, form.options, Some(wanted)).await;
         if let Err(error) = &answer
             && form.is_ours
             && (is_about_form(error) || is_head && is_forbidden(error))
@@ -182,7 +182,7 @@ impl Heads {
                 // nothing may be served from the cache.
                 self.fetches.observe(key.as_str(), Observation::Forbidden).await;
             }
-            answer = self.send(key, held, self.readers_own_request(want), Some(want)).await;
+            answer = self.send(key, held, self.readers_own_request(wanted), Some(wanted)).await;
         }
         answer.map_err(|error| {
             let is_own = is_about_form(&error)
@@ -200,36 +200,41 @@ impl Heads {
     }
 
     /// What is to be sent for a reader that wants bytes.
-    async fn request_for(&self, key: &Key, held: Option<&Entry>, want: &WantedBody) -> HeadRequest {
-        let own = || HeadRequest { options: self.readers_own_request(want), is_ours: false };
+    async fn request_for(
+        &self,
+        key: &Key,
+        held: Option<&Entry>,
+        wanted: &WantedBody,
+    ) -> HeadRequest {
+        let own = || HeadRequest { options: self.readers_own_request(wanted), is_ours: false };
         let location = location_of(key).ok();
-        let Some(snapshot) =
+        let Some(object) =
             held.zip(location).and_then(|(held, at)| ObjectVersion::of(&at, held.clone()))
         else {
             return own();
         };
-        let range = match &want.options.range {
-            None => Ok(0..snapshot.size),
-            Some(range) => range.as_range(snapshot.size),
+        let range = match &wanted.options.range {
+            None => Ok(0..object.size),
+            Some(range) => range.as_range(object.size),
         };
         // The object may have grown; of what stores say to a suffix of nothing, a head tells
         // nothing.
         let Some(range) =
-            range.ok().filter(|range| want.options.range.is_none() || !range.is_empty())
+            range.ok().filter(|range| wanted.options.range.is_none() || !range.is_empty())
         else {
             return own();
         };
         // The validation asks for the missing bytes too and saves a round trip.
         // mutant: validates_with_range
-        let options = match self.fetches.missing_span(&snapshot, range).await {
+        let options = match self.fetches.missing_span(&object, range).await {
             None => {
-                let extensions = want.options.extensions.clone();
+                let extensions = wanted.options.extensions.clone();
                 GetOptions { head: true, extensions, ..GetOptions::new() }
             }
             Some(missing) => {
                 // As far as the caller wants it, also where the object has grown.
-                let range = match &want.options.range {
-                    _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
+                let range = match &wanted.options.range {
+                    _ if missing.end < object.size => Some(GetRange::Bounded(missing)),
                     Some(GetRange::Bounded(range)) => {
                         let end = self.fetches.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
                         Some(GetRange::Bounded(missing.start..end))
@@ -237,16 +242,16 @@ impl Heads {
                     _ if missing.start == 0 => None,
                     _ => Some(GetRange::Offset(missing.start)),
                 };
-                GetOptions { range, ..want.options.clone() }
+                GetOptions { range, ..wanted.options.clone() }
             }
         };
         HeadRequest { options, is_ours: true }
     }
 
     /// The caller's own request, with its range widened to whole blocks.
-    fn readers_own_request(&self, want: &WantedBody) -> GetOptions {
+    fn readers_own_request(&self, wanted: &WantedBody) -> GetOptions {
         let blocks = &self.fetches.blocks;
-        let range = want.options.range.as_ref().map(|range| match range {
+        let range = wanted.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
                 GetRange::Bounded(blocks.start_of(range.start)..blocks.end_of(last, u64::MAX))
@@ -257,7 +262,7 @@ impl Heads {
             // mutant: widened_suffix
             GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
-        GetOptions { range, ..want.options.clone() }
+        GetOptions { range, ..wanted.options.clone() }
     }
 
     /// Whether the store may have refused a read with `options` for what its range was widened to.
@@ -282,7 +287,7 @@ impl Heads {
         key: &Key,
         held: Option<&Entry>,
         form: GetOptions,
-        want: Option<&WantedBody>,
+        wanted: Option<&WantedBody>,
     ) -> Result<Result<Validation>, object_store::Error> {
         let location = match location_of(key) {
             Ok(location) => location,
@@ -335,11 +340,11 @@ impl Heads {
         if !is_fit {
             self.fetches.blocks.counters.add(Count::PassedThrough, 1);
         }
-        if let Some(want) = want {
-            want.is_judged.store(is_judged, Ordering::Relaxed);
+        if let Some(wanted) = wanted {
+            wanted.is_judged.store(is_judged, Ordering::Relaxed);
             if !is_head
                 && let Err(error) =
-                    self.hand_body_to(want, range.as_ref(), &location, &head, request, answer)
+                    self.hand_body_to(wanted, range.as_ref(), &location, &head, request, answer)
             {
                 return Ok(Err(error));
             }
@@ -351,7 +356,7 @@ impl Heads {
     /// Leaves the bytes to the reader that wanted them.
     fn hand_body_to(
         &self,
-        want: &WantedBody,
+        wanted: &WantedBody,
         range: Option<&GetRange>,
         location: &Path,
         head: &Entry,
@@ -369,22 +374,22 @@ impl Heads {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
-        let snapshot = ObjectVersion::of(location, head.clone()).map(Arc::new);
-        let Some(snapshot) = snapshot else { return Ok(()) };
+        let object = ObjectVersion::of(location, head.clone()).map(Arc::new);
+        let Some(object) = object else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fill = Fetch::from_response(
+        let fetch = Fetch::from_response(
             &self.fetches,
-            Arc::clone(&snapshot),
+            Arc::clone(&object),
             range.clone(),
             Some(request),
             answer,
         );
-        let fill = Arc::new(fill);
-        if snapshot.is_pinned() {
-            self.fetches.add(&fill);
+        let fetch = Arc::new(fetch);
+        if object.is_pinned() {
+            self.fetches.add(&fetch);
         }
-        *lock(&want.body) =
-            Some(FetchedBody { version: snapshot, range, reader: fill.join(), extensions });
+        *lock(&wanted.body) =
+            Some(FetchedBody { version: object, range, reader: fetch.join(), extensions });
         Ok(())
     }
 
@@ -410,9 +415,11 @@ impl Validator for Heads {
 impl Validator for ReaderValidator {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         // Others may wait for the head when the reader has gone.
-        let Some(want) = self.wanted.upgrade() else { return self.heads.validate(key, held).await };
-        want.was_sent.store(true, Ordering::Relaxed);
-        self.heads.send_for(key, held, &want).await
+        let Some(wanted) = self.wanted.upgrade() else {
+            return self.heads.validate(key, held).await;
+        };
+        wanted.was_sent.store(true, Ordering::Relaxed);
+        self.heads.send_for(key, held, &wanted).await
     }
 }
 

@@ -42,14 +42,14 @@ fn counted(
     listed: BoxStream<'static, Result<ObjectMeta>>,
     prefix: Path,
 ) -> impl Stream<Item = Result<ObjectMeta>> + Send + 'static {
-    Pages { listed, fills: Arc::clone(&shared.fetches), prefix, request: None, n_listed: None }
+    Pages { listed, fetches: Arc::clone(&shared.fetches), prefix, request: None, n_listed: None }
 }
 
 /// A list, page by page as far as that can be seen: a store's client asks for the next page when
 /// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
-    fills: Arc<FetchTable>,
+    fetches: Arc<FetchTable>,
     prefix: Path,
     /// The one for the page that is waited for.
     request: Option<Request>,
@@ -85,7 +85,7 @@ impl Stream for Pages {
 
 impl Pages {
     fn send(&mut self) {
-        self.request = Some(Request::send(&self.fills, Op::List, &self.prefix));
+        self.request = Some(Request::send(&self.fetches, Op::List, &self.prefix));
         self.n_listed = Some(0);
     }
 }

@@ -4,7 +4,7 @@
 //! how large it is and which attributes it has: the one thing that changes, so it is held and
 //! validated by `cache_core`'s [`ReadThrough`], with the rules that hold for whole objects
 //! (`head.rs`). A *block* has bytes of one version, and never goes stale (`blocks.rs`). What is not
-//! held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//! held is *filled* from one answer of the store for all who want it (`fetch.rs`, `fetch_table.rs`).
 //! `budget.rs` bounds what that holds in memory.
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes

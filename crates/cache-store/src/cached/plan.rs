@@ -58,11 +58,11 @@ impl FetchTable {
     /// first polled.
     pub(super) async fn plan(
         self: &Arc<Self>,
-        snapshot: &Arc<ObjectVersion>,
+        version: &Arc<ObjectVersion>,
         wanted: Range<u64>,
         manner: &FetchOptions,
     ) -> VecDeque<Part> {
-        let (blocks, size) = (&self.blocks, snapshot.size);
+        let (blocks, size) = (&self.blocks, version.size);
         let mut plan = Plan { n_landed: blocks.n_stored(), ..Plan::default() };
         let (mut at, mut n_waited) = (wanted.start, 0);
         for n_looked_at in 0.. {
@@ -77,12 +77,12 @@ impl FetchTable {
                 break;
             }
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
-            if let Some(block) = blocks.get_now(snapshot, start) {
+            if let Some(block) = blocks.get_now(version, start) {
                 plan.add(self.cached_part(at..end, block, &wanted));
-            } else if let Some(block) = self.get_block(snapshot, start).await {
+            } else if let Some(block) = self.get_block(version, start).await {
                 plan.add(self.cached_part(at..end, block, &wanted));
                 n_waited += 1;
-            } else if let Some(fetch) = self.to_join(snapshot, start, manner) {
+            } else if let Some(fetch) = self.to_join(version, start, manner) {
                 let end = fetch.range().end.min(wanted.end);
                 plan.add(Part { range: at..end, source: Source::Fetch { fetch, may_retry: true } });
                 at = end;
@@ -92,7 +92,7 @@ impl FetchTable {
                 // A small gap costs less to read again than a second request.
                 // mutant: coalesces_gap
                 if plan.hole_len() > self.coalesce_gap {
-                    self.end_run(snapshot, &mut plan, &wanted, manner).await;
+                    self.end_run(version, &mut plan, &wanted, manner).await;
                     if plan.n_runs == RUNS_MAX {
                         break;
                     }
@@ -106,7 +106,7 @@ impl FetchTable {
                 break;
             }
         }
-        self.end_run(snapshot, &mut plan, &wanted, manner).await;
+        self.end_run(version, &mut plan, &wanted, manner).await;
         plan.parts
     }
 
@@ -127,17 +127,17 @@ impl FetchTable {
 
     fn to_join(
         &self,
-        snapshot: &ObjectVersion,
+        version: &ObjectVersion,
         start: u64,
         manner: &FetchOptions,
     ) -> Option<FetchReader> {
-        if manner.is_alone { None } else { self.find_joinable(snapshot, start) }
+        if manner.is_alone { None } else { self.find_joinable(version, start) }
     }
 
     /// Begins the fetches of the run, if there is one: one, unless others have begun some since.
     async fn end_run(
         self: &Arc<Self>,
-        snapshot: &Arc<ObjectVersion>,
+        version: &Arc<ObjectVersion>,
         plan: &mut Plan,
         wanted: &Range<u64>,
         manner: &FetchOptions,
@@ -148,17 +148,17 @@ impl FetchTable {
             while at < run.end {
                 let from = at.max(wanted.start);
                 let part =
-                    match self.join_or_start(snapshot, at..run.end, plan.n_landed, manner).await {
+                    match self.join_or_start(version, at..run.end, plan.n_landed, manner).await {
                         Found::Cached(block) => self.cached_part(
-                            from..self.blocks.end_of(at, snapshot.size).min(wanted.end),
+                            from..self.blocks.end_of(at, version.size).min(wanted.end),
                             block,
                             wanted,
                         ),
-                        Found::InFlight { fill, joined } => {
-                            let end = fill.range().end.min(run.end);
+                        Found::InFlight { fetch, joined } => {
+                            let end = fetch.range().end.min(run.end);
                             Part {
                                 range: from..end,
-                                source: Source::Fetch { fetch: fill, may_retry: joined },
+                                source: Source::Fetch { fetch, may_retry: joined },
                             }
                         }
                     };

@@ -61,24 +61,24 @@ pub(super) async fn get(
     for _ in 0..RESTARTS_MAX {
         let know = shared.resolve_head(location, None, &wanted);
         // Joined below, if that is still the version.
-        let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
-        let known = match known {
-            Ok(known) => known,
+        let (resolved, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
+        let resolved = match resolved {
+            Ok(resolved) => resolved,
             Err(NoHead::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
             Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        let (snapshot, status) = (&known.version, CacheStatus::new(&known.served));
-        let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
+        let (version, status) = (&resolved.version, CacheStatus::new(&resolved.served));
+        let is_within = ranges.iter().all(|range| range.end <= version.size);
         let Some(first) = first.clone().filter(|_| is_within) else {
-            match pass_odd(shared, location, ranges, snapshot.size).await? {
+            match pass_odd(shared, location, ranges, version.size).await? {
                 Some(parts) => return bypassed(Ok(parts)),
                 None => shared.restart(location).await,
             }
             continue;
         };
-        if !snapshot.is_pinned() {
-            return match known.body {
-                Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
+        if !version.is_pinned() {
+            return match resolved.body {
+                Some(answer) if answer.has(&(first.start..first.end.min(version.size))) => {
                     // The first response is used, so an uncacheable object is not requested twice.
                     // mutant: reads_once
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
@@ -87,7 +87,7 @@ pub(super) async fn get(
                 _ => bypassed(pass(shared, location, ranges).await),
             };
         }
-        match read(shared, snapshot, ranges, &status).await {
+        match read(shared, version, ranges, &status).await {
             Ok(read) => return Ok((read, status)),
             Err(FetchError::Failed(error)) => {
                 return Err(shared.block_error(location, error).await);
@@ -138,16 +138,16 @@ impl Shared {
         first: Option<&Range<u64>>,
     ) -> (T, Vec<FetchReader>) {
         let mut know = pin!(know);
-        if let Some(known) = poll_immediate(&mut know).await {
-            return (known, Vec::new());
+        if let Some(resolved) = poll_immediate(&mut know).await {
+            return (resolved, Vec::new());
         }
         // Distant ranges are requested together with the head and cost no extra round trip.
         // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FetchReader::opened));
         // To their end: each may keep others from sending theirs until it is answered.
-        let (known, _) = future::join(know, opened).await;
-        (known, far)
+        let (resolved, _) = future::join(know, opened).await;
+        (resolved, far)
     }
 
     async fn begin_far_ones(
@@ -159,25 +159,25 @@ impl Shared {
         let (blocks, mut far) = (self.blocks(), Vec::new());
         let Some(first) = first else { return far };
         let cached = blocks.peek(&head::key_of(location)).await;
-        let snapshot = cached
+        let version = cached
             .filter(|head| blocks.is_own(head))
             .and_then(|head| ObjectVersion::of(location, head));
-        let Some(snapshot) = snapshot.filter(ObjectVersion::is_pinned).map(Arc::new) else {
+        let Some(version) = version.filter(ObjectVersion::is_pinned).map(Arc::new) else {
             return far;
         };
-        if ranges.iter().any(|range| range.end > snapshot.size) {
+        if ranges.iter().any(|range| range.end > version.size) {
             return far;
         }
         let n_landed = blocks.n_stored();
-        let wanted = Parts::new(self, &snapshot, ranges).blocks();
+        let wanted = Parts::new(self, &version, ranges).blocks();
         let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            let sees = self.fetches.is_cached(&snapshot, start, &mut n_waits).await;
+            let sees = self.fetches.is_cached(&version, start, &mut n_waits).await;
             if sees.is_none() {
                 break;
             }
             if sees == Some(false) {
-                self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
+                self.add_to_runs(&mut runs, start..blocks.end_of(start, version.size));
             }
             if runs.len() == self.parallel {
                 break;
@@ -185,12 +185,10 @@ impl Shared {
         }
         // One of those that may be sent at a time is the one for the head.
         for run in runs.into_iter().take(self.parallel - 1) {
-            let begun = self
-                .fetches
-                .join_or_start(&snapshot, run, n_landed, &FetchOptions::default())
-                .await;
-            if let Found::InFlight { fill, .. } = begun {
-                far.push(fill);
+            let prepared =
+                self.fetches.join_or_start(&version, run, n_landed, &FetchOptions::default()).await;
+            if let Found::InFlight { fetch, .. } = prepared {
+                far.push(fetch);
             }
         }
         far
@@ -249,19 +247,19 @@ async fn pass_odd(
 
 async fn read(
     shared: &Arc<Shared>,
-    snapshot: &Arc<ObjectVersion>,
+    version: &Arc<ObjectVersion>,
     ranges: &[Range<u64>],
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>, FetchError> {
     let blocks = shared.blocks();
-    let mut parts = Parts::new(shared, snapshot, ranges);
+    let mut parts = Parts::new(shared, version, ranges);
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
     let n_landed = blocks.n_stored();
     let wanted = parts.blocks();
     let n_wanted = wanted.len();
     for start in wanted {
-        let block = match blocks.get_now(snapshot, start) {
-            None => shared.fetches.get_block(snapshot, start).await,
+        let block = match blocks.get_now(version, start) {
+            None => shared.fetches.get_block(version, start).await,
             block => block,
         };
         if let Some(block) = block {
@@ -269,17 +267,16 @@ async fn read(
             continue;
         }
         missing.insert(start);
-        shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
+        shared.add_to_runs(&mut runs, start..blocks.end_of(start, version.size));
     }
-    let runs = runs
-        .into_iter()
-        .map(|run| Run::new(&shared.fetches, snapshot, run, n_landed).into_stream());
+    let runs =
+        runs.into_iter().map(|run| Run::new(&shared.fetches, version, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
     let mut n_missed = missing.len();
     while let Some(got) = fetched.next().await {
-        let got = got.inspect_err(|broken| {
+        let got = got.inspect_err(|error| {
             // Of another version, they are not needed.
-            if !matches!(broken, FetchError::Replaced) {
+            if !matches!(error, FetchError::Replaced) {
                 count_blocks(blocks, n_wanted - n_missed, n_missed);
             }
         });
@@ -310,8 +307,8 @@ fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
 
 /// Missing blocks that one request is to bring, unless others bring some.
 struct Run {
-    fills: Arc<FetchTable>,
-    snapshot: Arc<ObjectVersion>,
+    fetches: Arc<FetchTable>,
+    version: Arc<ObjectVersion>,
     left: Range<u64>,
     /// How many blocks had landed before the look-ups.
     n_landed: u64,
@@ -330,13 +327,13 @@ enum Got {
 
 impl Run {
     fn new(
-        fills: &Arc<FetchTable>,
-        snapshot: &Arc<ObjectVersion>,
+        fetches: &Arc<FetchTable>,
+        version: &Arc<ObjectVersion>,
         left: Range<u64>,
         n_landed: u64,
     ) -> Self {
-        let (fills, snapshot) = (Arc::clone(fills), Arc::clone(snapshot));
-        Self { fills, snapshot, left, n_landed, fetch: None, manner: FetchOptions::default() }
+        let (fetches, version) = (Arc::clone(fetches), Arc::clone(version));
+        Self { fetches, version, left, n_landed, fetch: None, manner: FetchOptions::default() }
     }
 
     fn into_stream(self) -> BoxStream<'static, Result<Got, FetchError>> {
@@ -361,11 +358,11 @@ impl Run {
                 Step::NotHere => self.fetch = None,
                 // Another reader's request failed: this one makes its own from where it stands.
                 // mutant: joined_ranges
-                Step::Failed(broken) if *is_joined && broken.is_of_its_request() => {
+                Step::Failed(error) if *is_joined && error.is_of_its_request() => {
                     self.fetch = None;
                     self.manner.is_alone = true;
                 }
-                Step::Failed(broken) => return Err(broken),
+                Step::Failed(error) => return Err(error),
             }
         }
         Ok(None)
@@ -373,16 +370,16 @@ impl Run {
 
     /// Finds a fetch for what is left, or the next block.
     async fn begin(&mut self) -> Option<Got> {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.fetches.blocks;
         let start = blocks.start_of(self.left.start);
         let range = start..self.left.end;
-        match self.fills.join_or_start(&self.snapshot, range, self.n_landed, &self.manner).await {
+        match self.fetches.join_or_start(&self.version, range, self.n_landed, &self.manner).await {
             Found::Cached(block) => {
-                self.left.start = blocks.end_of(start, self.snapshot.size);
+                self.left.start = blocks.end_of(start, self.version.size);
                 Some(Got::Block(start, block))
             }
-            Found::InFlight { fill, joined } => {
-                self.fetch = Some((fill, joined));
+            Found::InFlight { fetch, joined } => {
+                self.fetch = Some((fetch, joined));
                 self.manner.is_alone = false;
                 None
             }
@@ -478,8 +475,8 @@ enum CutBytes {
 }
 
 impl<'a> Parts<'a> {
-    fn new(shared: &'a Shared, snapshot: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
-        let (blocks, size) = (shared.blocks(), snapshot.size);
+    fn new(shared: &'a Shared, version: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
+        let (blocks, size) = (shared.blocks(), version.size);
         let mut wanted = BTreeMap::<u64, Vec<usize>>::new();
         for (place, range) in ranges.iter().enumerate() {
             let mut start = blocks.start_of(range.start);

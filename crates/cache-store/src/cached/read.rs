@@ -40,12 +40,12 @@ pub(super) async fn get(
         return shared.pass_through(location, options).await;
     }
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.resolve_head(location, freshness.as_ref(), &options).await {
-            Ok(known) => known,
+        let resolved = match shared.resolve_head(location, freshness.as_ref(), &options).await {
+            Ok(resolved) => resolved,
             Err(NoHead::ForTheStore) => break,
             Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        match known.decide(location, &options) {
+        match resolved.decide(location, &options) {
             Decision::Serve => {}
             // The version with that tag may be one that is not known here yet.
             Decision::Revalidate => {
@@ -55,13 +55,17 @@ pub(super) async fn get(
             Decision::Refuse(error) => return Err(error),
             Decision::Pass => break,
         }
-        let Some(mut begun) = PreparedRead::new(shared, known, &options) else { break };
-        match begun.reader.prepare().await {
+        let Some(mut prepared) = PreparedRead::new(shared, resolved, &options) else { break };
+        match prepared.reader.prepare().await {
             Ok(()) => {
-                if options.range.is_some() && !begun.range.is_empty() {
-                    shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
+                if options.range.is_some() && !prepared.range.is_empty() {
+                    shared.read_ahead(
+                        &prepared.version,
+                        &prepared.range,
+                        prepared.reader.asked_at(),
+                    );
                 }
-                return Ok(begun.into_response());
+                return Ok(prepared.into_response());
             }
             Err(FetchError::Failed(error)) => {
                 return Err(shared.block_error(location, error).await);
@@ -121,14 +125,15 @@ impl Shared {
             return ResolvedHead::of(location, served).map_err(NoHead::Failed);
         }
         for _ in 0..OTHERS_MAX {
-            let want = WantedBody::new(options.clone());
-            let question = self.heads.origin().validator_for(&want);
+            let wanted = WantedBody::new(options.clone());
+            let question = self.heads.origin().validator_for(&wanted);
             let error = match self.heads.fetch_by(&key, freshness, &question).await {
                 Ok(served) => {
-                    let mut known = ResolvedHead::of(location, served).map_err(NoHead::Failed)?;
-                    known.body = want.take(&known.version);
-                    known.is_judged = want.is_judged();
-                    return Ok(known);
+                    let mut resolved =
+                        ResolvedHead::of(location, served).map_err(NoHead::Failed)?;
+                    resolved.body = wanted.take(&resolved.version);
+                    resolved.is_judged = wanted.is_judged();
+                    return Ok(resolved);
                 }
                 Err(error) if error.kind() == ErrorKind::InvalidKey => {
                     return Err(NoHead::ForTheStore);
@@ -141,7 +146,7 @@ impl Shared {
             // The refusal of a joined request concerns the other reader's condition, not this
             // one's.
             // mutant: own_error
-            if want.was_sent() {
+            if wanted.was_sent() {
                 self.observe_read(location, options, Err(own)).await;
                 return Err(match self.heads.origin().is_about_widening(options, own) {
                     true => NoHead::ForTheStore,
@@ -192,7 +197,7 @@ impl Shared {
         let answer =
             answer.unwrap_or_else(|_| Err(store_error(location, head::timed_out(limit))))?;
         // Nothing can be told of what has no key.
-        let Some(snapshot) = ObjectVersion::from_meta(location, &answer.meta).filter(|_| !is_head)
+        let Some(version) = ObjectVersion::from_meta(location, &answer.meta).filter(|_| !is_head)
         else {
             return Ok(answer);
         };
@@ -203,12 +208,12 @@ impl Shared {
         }
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
-        let snapshot = Arc::new(snapshot);
-        let fill =
-            Fetch::from_response(&self.fetches, Arc::clone(&snapshot), range.clone(), None, answer);
-        let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
+        let version = Arc::new(version);
+        let fetch =
+            Fetch::from_response(&self.fetches, Arc::clone(&version), range.clone(), None, answer);
+        let (fetch, status) = (Arc::new(fetch).join(), CacheStatus::bypass());
         let mut reader =
-            Reader::new(self, snapshot, range.clone(), status, Some(fill), FetchOptions::default());
+            Reader::new(self, version, range.clone(), status, Some(fetch), FetchOptions::default());
         // Its blocks are none that the cache could have had.
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
@@ -219,8 +224,8 @@ impl Shared {
 impl ResolvedHead {
     fn of(location: &Path, served: Served) -> Result<Self, Error> {
         match ObjectVersion::of(location, served.entry.clone()) {
-            Some(snapshot) => {
-                Ok(Self { served, version: Arc::new(snapshot), body: None, is_judged: false })
+            Some(version) => {
+                Ok(Self { served, version: Arc::new(version), body: None, is_judged: false })
             }
             None => Err(Error::new(
                 ErrorKind::Backend,
@@ -289,7 +294,7 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 
 /// An answer whose body has not been begun.
 pub(super) struct PreparedRead {
-    snapshot: Arc<ObjectVersion>,
+    version: Arc<ObjectVersion>,
     range: Range<u64>,
     pub(super) reader: Reader,
     pub(super) status: CacheStatus,
@@ -300,27 +305,27 @@ impl PreparedRead {
     /// The answer to `options` from what is known; `None` if the store has to give it.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        known: ResolvedHead,
+        resolved: ResolvedHead,
         options: &GetOptions,
     ) -> Option<Self> {
-        let ResolvedHead { served, version: snapshot, body: answer, .. } = known;
+        let ResolvedHead { served, version, body: answer, .. } = resolved;
         let range = match &options.range {
-            None => 0..snapshot.size,
+            None => 0..version.size,
             // What the store says to a range without a byte differs: it has to have said it.
             Some(range) => {
-                let range = range.as_range(snapshot.size).ok();
+                let range = range.as_range(version.size).ok();
                 range.filter(|range| !range.is_empty() || answer.is_some())?
             }
         };
         let wanted = if options.head { 0..0 } else { range.clone() };
-        let (fill, extensions) = match answer {
+        let (fetch, extensions) = match answer {
             Some(answer) if wanted.is_empty() => (None, answer.extensions),
             // What cannot be fetched later is there, or is not to be had.
-            Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
+            Some(answer) if version.is_pinned() || answer.has(&wanted) => {
                 (Some(answer.reader), answer.extensions)
             }
             // That there is no byte, a head alone does not prove whose tag does not name the bytes.
-            None if options.head || snapshot.is_pinned() => (None, Extensions::new()),
+            None if options.head || version.is_pinned() => (None, Extensions::new()),
             _ => return None,
         };
         let status = CacheStatus::new(&served);
@@ -330,18 +335,18 @@ impl PreparedRead {
             is_alone: false,
         };
         let reader =
-            Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
-        Some(Self { snapshot, range, reader, status, extensions })
+            Reader::new(shared, Arc::clone(&version), wanted, status.clone(), fetch, manner);
+        Some(Self { version, range, reader, status, extensions })
     }
 
     pub(super) fn into_response(self) -> GetResult {
-        let Self { snapshot, range, reader, status, mut extensions } = self;
+        let Self { version, range, reader, status, mut extensions } = self;
         extensions.insert(status);
         GetResult {
             payload: GetResultPayload::Stream(reader.into_stream()),
-            meta: snapshot.meta(),
+            meta: version.meta(),
             range,
-            attributes: snapshot.attributes(),
+            attributes: version.attributes(),
             extensions,
         }
     }
@@ -360,15 +365,16 @@ async fn only_if_cached(
     }
     let served =
         shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
-    let known = ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
-    match known.decide(location, options) {
+    let resolved =
+        ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
+    match resolved.decide(location, options) {
         Decision::Serve => {}
         Decision::Refuse(error) => return Err(error),
         Decision::Revalidate | Decision::Pass => return Err(not_cached()),
     }
-    let mut begun = PreparedRead::new(shared, known, options).ok_or_else(not_cached)?;
-    match begun.reader.is_all_cached().await {
-        true => Ok(begun.into_response()),
+    let mut prepared = PreparedRead::new(shared, resolved, options).ok_or_else(not_cached)?;
+    match prepared.reader.is_all_cached().await {
+        true => Ok(prepared.into_response()),
         false => Err(not_cached()),
     }
 }

@@ -29,7 +29,7 @@ use crate::body::part_of;
 /// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    snapshot: Arc<ObjectVersion>,
+    version: Arc<ObjectVersion>,
     status: CacheStatus,
     left: Range<u64>,
     /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
@@ -51,7 +51,7 @@ impl Reader {
     /// A reader of `range`, which is not empty.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        snapshot: Arc<ObjectVersion>,
+        version: Arc<ObjectVersion>,
         range: Range<u64>,
         status: CacheStatus,
         answer: Option<FetchReader>,
@@ -59,7 +59,7 @@ impl Reader {
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
-            snapshot,
+            version,
             status,
             is_read: true,
             counted_to: shared.blocks().start_of(range.start),
@@ -87,10 +87,10 @@ impl Reader {
             // All parts are answered before the first byte, while a read can still begin again.
             // mutant: opens_all_parts
             let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
-            let broken =
+            let error =
                 opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
-            let Some((at, broken)) = broken else { break };
-            self.retry(at, broken).await?;
+            let Some((at, error)) = error else { break };
+            self.retry(at, error).await?;
         }
         self.asked_at = self.parts.iter().find(|part| part.is_own()).map(|part| part.range.start);
         for part in self.parts.iter_mut().skip(1) {
@@ -104,11 +104,11 @@ impl Reader {
     /// Sees to it that every block is there, without a request. Whether they are.
     pub(super) async fn is_all_cached(&mut self) -> bool {
         self.is_offline = true;
-        let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
+        let (blocks, size) = (self.shared.blocks(), self.version.size);
         let mut at = self.left.start;
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
-            let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
+            let Some(block) = blocks.look_up(&self.version, start).await else { return false };
             self.parts.push_back(self.shared.fetches.cached_part(at..end, block, &self.left));
             at = end;
         }
@@ -128,7 +128,7 @@ impl Reader {
             match reader.next().await {
                 Ok(Some(bytes)) => Ok(Some((bytes, reader))),
                 Ok(None) => Ok(None),
-                Err(broken) => Err(reader.error(broken).await),
+                Err(error) => Err(reader.error(error).await),
             }
         };
         stream::try_unfold(self, next).boxed()
@@ -146,7 +146,7 @@ impl Reader {
             match self.next().await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(broken) => return Err(self.error(broken).await),
+                Err(error) => return Err(self.error(error).await),
             }
             if is_kept
                 && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front()
@@ -174,7 +174,7 @@ impl Reader {
                 }
                 Source::Cached => {
                     let blocks = self.shared.blocks();
-                    match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
+                    match blocks.look_up(&self.version, blocks.start_of(at)).await {
                         Some(block) => return Ok(Some(self.slice(&block))),
                         None if self.is_offline => return Err(FetchError::Failed(evicted())),
                         None => self.plan_again(0).await,
@@ -186,7 +186,7 @@ impl Reader {
                         return Ok(Some(bytes));
                     }
                     Step::NotHere => self.plan_again(0).await,
-                    Step::Failed(broken) => self.retry(0, broken).await?,
+                    Step::Failed(error) => self.retry(0, error).await?,
                 },
             }
         }
@@ -205,8 +205,8 @@ impl Reader {
 
     /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
     /// not needed.
-    fn miss(&self, broken: &FetchError, offset: u64) {
-        if self.is_read && offset >= self.counted_to && !matches!(broken, FetchError::Replaced) {
+    fn miss(&self, error: &FetchError, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(error, FetchError::Replaced) {
             self.shared.blocks().counters.add(Count::BlocksMissed, 1);
         }
     }
@@ -239,7 +239,7 @@ impl Reader {
 
     async fn plan(&mut self, wanted: Range<u64>) {
         let is_all = wanted == self.left;
-        let mut parts = self.shared.fetches.plan(&self.snapshot, wanted, &self.manner).await;
+        let mut parts = self.shared.fetches.plan(&self.version, wanted, &self.manner).await;
         self.note_joined(&parts);
         for part in parts.iter_mut().filter(|_| !is_all) {
             // It is not its turn yet, so it is held as far as there is room.
@@ -261,7 +261,7 @@ impl Reader {
         let (mut parts, mut from) = (VecDeque::new(), wanted.start);
         while from < wanted.end {
             let more =
-                self.shared.fetches.plan(&self.snapshot, from..wanted.end, &self.manner).await;
+                self.shared.fetches.plan(&self.version, from..wanted.end, &self.manner).await;
             from = more.back().map_or(wanted.end, |part| part.range.end);
             parts.extend(more);
         }
@@ -272,13 +272,13 @@ impl Reader {
     }
 
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
-    async fn retry(&mut self, at: usize, broken: FetchError) -> Result<(), FetchError> {
+    async fn retry(&mut self, at: usize, error: FetchError) -> Result<(), FetchError> {
         // Another reader's request failed: this one goes on with a request of its own.
         // mutant: joined_part
-        if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
+        if !error.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
             let from = self.parts.get(at).map_or(self.left.start, |part| part.range.start);
-            self.miss(&broken, from.max(self.left.start));
-            return Err(broken);
+            self.miss(&error, from.max(self.left.start));
+            return Err(error);
         }
         self.manner.is_alone = true;
         self.plan_again(at).await;
@@ -315,9 +315,9 @@ impl Reader {
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
-    async fn error(&self, broken: FetchError) -> object_store::Error {
-        let location = &self.snapshot.location;
-        match broken {
+    async fn error(&self, error: FetchError) -> object_store::Error {
+        let location = &self.version.location;
+        match error {
             FetchError::Failed(error) | FetchError::Refused(error) => {
                 self.shared.block_error(location, error).await
             }

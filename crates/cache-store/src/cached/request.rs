@@ -32,7 +32,7 @@ use crate::error::{is_outage, kind_of};
 pub(super) enum Op {
     /// A head, with bytes or without.
     Read,
-    /// Bytes of a version that is known.
+    /// Bytes of a version that is resolved.
     Blocks,
     /// A read that is handed on as it is.
     Bypass,
@@ -54,7 +54,7 @@ pub(super) struct Request {
     op: Op,
     sent_at: Moment,
     span: Span,
-    /// Body bytes that came.
+    /// Body bytes that received.
     bytes: u64,
     is_answered: bool,
     has_ended: bool,
@@ -76,16 +76,16 @@ pub(super) enum Outcome {
 }
 
 impl Request {
-    pub(super) fn send(fills: &FetchTable, op: Op, location: &Path) -> Self {
-        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
+    pub(super) fn send(fetches: &FetchTable, op: Op, location: &Path) -> Self {
+        let (blocks, clock) = (Arc::clone(&fetches.blocks), Arc::clone(&fetches.clock));
         blocks.counters.requests.of(op).sent.fetch_add(1, Ordering::Relaxed);
-        let (span, sent_at) = (Span::of_request(&fills.cache, op.name(), location), clock.now());
+        let (span, sent_at) = (Span::of_request(&fetches.cache, op.name(), location), clock.now());
         Self { blocks, clock, op, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
     }
 
     /// A request for a head: within the span that `cache_core` has for it.
-    pub(super) fn send_for_head(fills: &FetchTable) -> Self {
-        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
+    pub(super) fn send_for_head(fetches: &FetchTable) -> Self {
+        let (blocks, clock) = (Arc::clone(&fetches.blocks), Arc::clone(&fetches.clock));
         blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::current(), clock.now());
         Self {
@@ -163,7 +163,7 @@ impl Request {
         }
     }
 
-    /// So many bytes of the body came.
+    /// So many bytes of the body received.
     pub(super) fn receive(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.blocks.counters.add(Count::BytesFromOrigin, bytes);
@@ -186,7 +186,7 @@ impl Request {
         self.end_with(Outcome::Failed(kind), None);
     }
 
-    /// It was one of many that were answered together: when is not known.
+    /// It was one of many that were answered together: when is not resolved.
     pub(super) fn end_as(mut self, outcome: Outcome) {
         self.end_with(outcome, None);
     }
@@ -228,7 +228,7 @@ impl Drop for Request {
     }
 }
 
-/// The request of a fill, which reads its body. It may take several, each in another form, one
+/// The request of a fetch, which reads its body. It may take several, each in another form, one
 /// after the other.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<Mutex<Option<Request>>>);

@@ -112,14 +112,14 @@ async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
-        let known = match shared.resolve_head(location, None, &options).await {
-            Ok(known) if known.version.is_pinned() => known,
+        let resolved = match shared.resolve_head(location, None, &options).await {
+            Ok(resolved) if resolved.version.is_pinned() => resolved,
             Ok(_) | Err(NoHead::ForTheStore) => return Ok(CacheStatus::bypass()),
             Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
         };
-        let Some(begun) = PreparedRead::new(shared, known, &options) else { break };
-        let status = begun.status.clone();
-        match begun.reader.read_to_end().await {
+        let Some(prepared) = PreparedRead::new(shared, resolved, &options) else { break };
+        let status = prepared.status.clone();
+        match prepared.reader.read_to_end().await {
             Ok(()) => return Ok(status),
             // The head is asked for again.
             Err(object_store::Error::Precondition { .. }) => {}

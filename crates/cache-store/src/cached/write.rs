@@ -141,9 +141,9 @@ struct Upload {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (fills, location) = (Arc::clone(&self.cached.shared.fetches), self.location.clone());
+        let (fetches, location) = (Arc::clone(&self.cached.shared.fetches), self.location.clone());
         let part = self.upload.put_part(data);
-        async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
+        async move { Request::send(&fetches, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
     // The completion replaces the object, so it is fenced like a put.
