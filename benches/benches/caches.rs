@@ -71,10 +71,12 @@ fn measure(group: &Group, filter: Option<&str>, mut criterion: Option<&mut Crite
             continue;
         }
         let (compared, ready) = compare(&case);
-        rows.extend(compared.into_iter().zip(&ready).map(|(row, subject)| match subject.figure() {
-            0.0 => row,
-            figure => Row { note: (group.note)(figure), ..row },
-        }));
+        rows.extend(compared.into_iter().zip(&ready).map(
+            |(row, subject)| match subject.figure() {
+                0.0 => row,
+                figure => Row { note: (group.note)(figure), ..row },
+            },
+        ));
         let Some(criterion) = &mut criterion else { continue };
         let mut timed = criterion.benchmark_group(name);
         for subject in &ready {

@@ -112,8 +112,9 @@ async fn break_even(server: &S3Server) {
     println!("\nbreak-even: a validated hit over a GET without a cache, no distance");
     for kib in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] {
         let rows = Bench::new(server, Duration::ZERO, kib << 10).compare("", true).await;
-        let [hit, get] = ["ours:strong", "bare"]
-            .map(|name| rows.iter().find(|row| row.subject == name).map_or(f64::NAN, |row| row.value));
+        let [hit, get] = ["ours:strong", "bare"].map(|name| {
+            rows.iter().find(|row| row.subject == name).map_or(f64::NAN, |row| row.value)
+        });
         println!("  {kib:>5} KiB  {hit:>8.1} us  {get:>8.1} us  {:.2} x", hit / get);
     }
 }

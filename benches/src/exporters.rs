@@ -18,15 +18,15 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use opentelemetry::{
     KeyValue,
     metrics::{
-        AsyncInstrument, AsyncInstrumentBuilder, Callback, InstrumentProvider, Meter, MeterProvider as _,
-        ObservableCounter, ObservableUpDownCounter,
+        AsyncInstrument, AsyncInstrumentBuilder, Callback, InstrumentProvider, Meter,
+        MeterProvider as _, ObservableCounter, ObservableUpDownCounter,
     },
 };
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{
-        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality, data::ResourceMetrics,
-        reader::MetricReader,
+        InstrumentKind, ManualReader, Pipeline, SdkMeterProvider, Temporality,
+        data::ResourceMetrics, reader::MetricReader,
     },
 };
 use tokio::runtime::Runtime;
@@ -42,14 +42,13 @@ use crate::{
 
 /// Compares the exporters, and publishes the rows as group `exporters`.
 pub fn run() {
-    let tracing = if cfg!(feature = "tracing") { "tracing compiled in, and off" } else { "no tracing" };
+    let tracing =
+        if cfg!(feature = "tracing") { "tracing compiled in, and off" } else { "no tracing" };
     let objects = Objects::new(&Hits::new(N_KEYS), Store::in_memory());
     let mut subjects = vec![objects.fresh_beside(ALONE, |_| ())];
-    subjects.extend(
-        EXPORTERS.map(|(name, exporter)| {
-            objects.fresh_beside(name, move |cache| Scraping::start(cache, exporter))
-        }),
-    );
+    subjects.extend(EXPORTERS.map(|(name, exporter)| {
+        objects.fresh_beside(name, move |cache| Scraping::start(cache, exporter))
+    }));
     let hits = Case::new(format!("fresh hit, {tracing}"), ALONE, (80_000, 60), subjects);
     let scrapes = EXPORTERS.map(|exporter| of_many(N_CACHES, exporter)).into();
     let name = format!("a scrape of {N_CACHES} caches");

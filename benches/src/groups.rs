@@ -99,9 +99,9 @@ pub fn misses() -> Cases {
 /// Ranges through the drop-in store: warm, against a slice of the whole object that moka and foyer
 /// cache without a version; and cold, against the store without a cache.
 pub fn ranges() -> Cases {
-    let warm = WARM
-        .iter()
-        .map(|(name, object, ops)| Case::new(format!("warm, {name}"), "moka", (*ops, 30), object.warm()));
+    let warm = WARM.iter().map(|(name, object, ops)| {
+        Case::new(format!("warm, {name}"), "moka", (*ops, 30), object.warm())
+    });
     let cold = [("4 KiB", 4 << 10, 1_000), ("8 MiB", 8 << 20, 2), ("64 MiB", 64 << 20, 1)];
     let cold = cold.into_iter().map(|(name, len, ops)| {
         Case::new(format!("cold stream of {name}"), "bare", (ops, 20), Object::whole(len).cold())

@@ -39,8 +39,12 @@ pub fn run(in_use: InUse) {
     publish("memory", &rows);
 }
 
-const CASES: [(&str, usize, usize); 4] =
-    [("10^4", 10_000, 100), ("10^5", 100_000, 100), ("10^6", 1_000_000, 100), ("10^5", 100_000, 4096)];
+const CASES: [(&str, usize, usize); 4] = [
+    ("10^4", 10_000, 100),
+    ("10^5", 100_000, 100),
+    ("10^6", 1_000_000, 100),
+    ("10^5", 100_000, 4096),
+];
 
 fn entry(subject: &Subject, case: &str, work: &Fill, in_use: InUse) -> Row {
     let n = work.workload.keys().len() as f64;
@@ -59,7 +63,8 @@ fn entry(subject: &Subject, case: &str, work: &Fill, in_use: InUse) -> Row {
         bytes => format!("; accounts for {:.3} of it", bytes / (after - before)),
     };
     let calls = (calls_after - calls_before) / n;
-    let note = format!("{calls:.1} allocations; {once_read:.1} bytes once each was read{accounted}");
+    let note =
+        format!("{calls:.1} allocations; {once_read:.1} bytes once each was read{accounted}");
     Row::new(case, subject.name(), "quick_cache", (overhead, "bytes"), note)
 }
 

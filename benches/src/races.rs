@@ -29,8 +29,14 @@ pub const RACES: [&str; 5] = [
 /// The caches. Each is used as its documentation shows, with its default settings.
 pub const CONTENDERS: [Contender; 5] = [
     Contender { name: "moka", run: || all(|origin, _| Moka::new(100, origin), KNOWS_NO_TAGS) },
-    Contender { name: "quick_cache", run: || all(|origin, _| QuickCache::new(100, origin), KNOWS_NO_TAGS) },
-    Contender { name: "foyer-memory", run: || all(|origin, _| Foyer::new(100, origin), KNOWS_NO_TAGS) },
+    Contender {
+        name: "quick_cache",
+        run: || all(|origin, _| QuickCache::new(100, origin), KNOWS_NO_TAGS),
+    },
+    Contender {
+        name: "foyer-memory",
+        run: || all(|origin, _| Foyer::new(100, origin), KNOWS_NO_TAGS),
+    },
     Contender { name: "object_store", run: || all(Sketch::new, VALIDATES) },
     Contender { name: OURS, run: || all(ours, VALIDATES) },
 ];

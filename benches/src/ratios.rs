@@ -195,7 +195,8 @@ mod tests {
         let lines: Vec<_> = json("hits", &rows).lines().map(ToOwned::to_owned).collect();
         assert_eq!(lines.len(), 4);
         let names = r#"{"group":"hits","case":"one \"case\"","subject":"ours","reference":"peer","#;
-        let figures = r#""threads":2,"unit":"ns","value":30.00,"wall":0.00,"ratio":0.500,"note":""},"#;
+        let figures =
+            r#""threads":2,"unit":"ns","value":30.00,"wall":0.00,"ratio":0.500,"note":""},"#;
         assert_eq!(lines[1], format!("{names}{figures}"));
     }
 

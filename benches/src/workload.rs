@@ -121,7 +121,8 @@ mod tests {
             workload.requests(start, 1000).for_each(|number| times[number] += 1);
             (0..100).max_by_key(|number| times[*number])
         };
-        let firsts = |workload: &Workload| [0, 1000, 2000].map(|start| most_popular(workload, start));
+        let firsts =
+            |workload: &Workload| [0, 1000, 2000].map(|start| most_popular(workload, start));
         let [first, second, third] = firsts(&Workload::zipf_dealt_anew(100, 3000, 1000));
         assert!(first != second && second != third);
         let [first, second, third] = firsts(&Workload::zipf(100, 3000));

@@ -62,7 +62,9 @@ async fn serve(options: Options, log: Option<AccessLog>) -> Result<(), Error> {
     if let Some(room) = open_files_max().map(|max| (max.saturating_sub(FILES_KEPT) / 2).max(1))
         && room < limits.connections
     {
-        complain(&format!("serves {room} connections at a time: this process may not open more files"));
+        complain(&format!(
+            "serves {room} connections at a time: this process may not open more files"
+        ));
         limits.connections = room;
     }
     // From here on no signal ends the process by itself.
@@ -140,7 +142,10 @@ impl Signals {
     #[cfg(unix)]
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     #[cfg(unix)]

@@ -59,8 +59,16 @@ const ONLY_IF_NAMED: [&str; 2] = ["width", "words"];
 
 /// Cheap ones first.
 const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "the code is formatted", run: || sh(&mut cargo("fmt --all --check")) },
-    Step { name: "absences", about: "what must not be in the code is not there", run: absences::check },
+    Step {
+        name: "fmt",
+        about: "the code is formatted",
+        run: || sh(&mut cargo("fmt --all --check")),
+    },
+    Step {
+        name: "absences",
+        about: "what must not be in the code is not there",
+        run: absences::check,
+    },
     Step {
         name: "width",
         about: "no line is wider than 100 columns, comments and documents too",
@@ -115,7 +123,8 @@ fn clippy() -> Result<()> {
 }
 
 fn docs() -> Result<()> {
-    sh(cargo("doc --workspace --no-deps --all-features --locked").env("RUSTDOCFLAGS", "-D warnings"))
+    sh(cargo("doc --workspace --no-deps --all-features --locked")
+        .env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 fn test() -> Result<()> {
@@ -143,7 +152,8 @@ fn chosen(args: &[String]) -> Result<Vec<&'static Step>> {
     }
     let by_default = named.is_empty();
     let wanted = |name| {
-        let is_named = if by_default { !ONLY_IF_NAMED.contains(&name) } else { named.contains(&name) };
+        let is_named =
+            if by_default { !ONLY_IF_NAMED.contains(&name) } else { named.contains(&name) };
         is_named && !skipped.contains(&name)
     };
     Ok(STEPS.iter().filter(|step| wanted(step.name)).collect())
@@ -174,7 +184,8 @@ mod tests {
     #[test]
     fn a_skipped_step_is_the_only_one_missing() {
         let rest = STEPS.iter().map(|step| step.name);
-        let rest: Vec<_> = rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
+        let rest: Vec<_> =
+            rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
         check(&["--skip", "test"], &rest);
     }
 

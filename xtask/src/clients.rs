@@ -12,7 +12,8 @@ cargo xtask clients [NAME…]
 /// Stops at the first client that fails.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for name in chosen(args)? {
-        let build = format!("build --manifest-path tools/clients/Cargo.toml --release --features {name}");
+        let build =
+            format!("build --manifest-path tools/clients/Cargo.toml --release --features {name}");
         let code = build_unlocked_and_run(&format!("{build} --bin client-{name}"), &[])?;
         if code != ExitCode::SUCCESS {
             return Ok(code);

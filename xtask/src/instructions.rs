@@ -38,7 +38,9 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let pairs: Vec<_> = pairs.lines().filter_map(|pair| pair.split_once(' ')).collect();
     let is_known = |word: &&String| pairs.iter().any(|pair| *word == pair.0 || *word == pair.1);
     if let Some(word) = options.only.iter().find(|word| !is_known(word)) {
-        return Err(format!("there is no loop or subject {word}; there are {}", words(&pairs)).into());
+        return Err(
+            format!("there is no loop or subject {word}; there are {}", words(&pairs)).into()
+        );
     }
     let mut rows = Vec::new();
     for (name, subject) in pairs.into_iter().filter(|pair| options.wants(*pair)) {
@@ -46,7 +48,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         for _ in 0..options.runs {
             counts.push(instructions(loops.get_program(), name, subject)?);
         }
-        let row = Row { name: name.to_owned(), subject: subject.to_owned(), per_op: median(counts) };
+        let row =
+            Row { name: name.to_owned(), subject: subject.to_owned(), per_op: median(counts) };
         eprintln!("{name} {subject}: {:.1}", row.per_op);
         rows.push(row);
     }
@@ -179,9 +182,14 @@ fn table(rows: &[Row]) -> String {
         let reference = of_loop.iter().find(|row| row.subject == limits.reference);
         text += &format!("\n{} (sought: {})\n", limits.name, limits.sought);
         for row in &of_loop {
-            let ratio =
-                reference.map(|other| format!("{:.2} x {}", row.per_op / other.per_op, other.subject));
-            text += &format!("  {:<20}{:>10.1}    {}\n", row.subject, row.per_op, ratio.unwrap_or_default());
+            let ratio = reference
+                .map(|other| format!("{:.2} x {}", row.per_op / other.per_op, other.subject));
+            text += &format!(
+                "  {:<20}{:>10.1}    {}\n",
+                row.subject,
+                row.per_op,
+                ratio.unwrap_or_default()
+            );
         }
     }
     text

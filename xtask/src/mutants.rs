@@ -1,9 +1,10 @@
-//! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by the simulation or,
-//! where chance alone leads there, by a test; those in `cache-store` by the test that is named beside the fault, and some
-//! of `CachedStore` by its simulation too.
+//! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by
+//! the simulation or, where chance alone leads there, by a test; those in `cache-store` by the test
+//! that is named beside the fault, and some of `CachedStore` by its simulation too.
 //!
-//! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout is never touched. A
-//! text that is not there exactly once is an error: then the code has changed, and the fault must be put anew.
+//! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout
+//! is never touched. A text that is not there exactly once is an error: then the code has changed,
+//! and the fault must be put anew.
 
 mod cached;
 mod list;
@@ -93,7 +94,8 @@ fn all() -> impl Iterator<Item = &'static Mutant> {
     MUTANTS.iter().chain(with_test().map(|(mutant, ..)| mutant))
 }
 
-/// The faults of `cache-store`: each with the folder of its test below `tests/it`, the file and the name.
+/// The faults of `cache-store`: each with the folder of its test below `tests/it`, the file and the
+/// name.
 fn with_test() -> impl Iterator<Item = (&'static Mutant, &'static str, [&'static str; 2])> {
     let of_cached = cached::MUTANTS.iter().map(|(mutant, test)| (mutant, "cached/", *test));
     of_cached.chain(validator::MUTANTS.iter().map(|(mutant, test)| (mutant, "", *test)))
@@ -148,7 +150,9 @@ fn of_cached_store(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize>
     for mutant in chosen {
         let watch = Stopwatch::start();
         match copy.with(mutant, || copy.simulate(CACHED_STORE, seeds))? {
-            Some(Found { rule, schedules }) => println!("| {} | {rule} | {schedules} |", mutant.name),
+            Some(Found { rule, schedules }) => {
+                println!("| {} | {rule} | {schedules} |", mutant.name)
+            }
             None => {
                 survivors += 1;
                 println!("| {} | **nothing** | {seeds} |", mutant.name);
@@ -194,7 +198,8 @@ impl Mutant {
     fn edited(&self, folder: &Path) -> Result<Vec<(PathBuf, String, String)>> {
         let mut files = sources(folder)?;
         for edit in self.edits {
-            let mut marked = files.iter_mut().filter(|(.., text)| markers(text).any(|it| it == edit.marker));
+            let mut marked =
+                files.iter_mut().filter(|(.., text)| markers(text).any(|it| it == edit.marker));
             let (Some((.., text)), None) = (marked.next(), marked.next()) else {
                 return Err(format!("not one file has the marker {}", edit.marker).into());
             };
@@ -233,7 +238,11 @@ impl Edit {
             Change::Line(replacement) => format!("{before}{replacement}\n{rest}"),
             Change::Replace(text, replacement) => match window.matches(text).count() {
                 1 => format!("{before}{}{behind}", window.replacen(text, replacement, 1)),
-                n => return Err(format!("{} has this {n} times, not once:\n{text}", self.marker).into()),
+                n => {
+                    return Err(
+                        format!("{} has this {n} times, not once:\n{text}", self.marker).into()
+                    );
+                }
             },
         })
     }
@@ -286,12 +295,17 @@ struct Found {
 }
 
 impl Copy {
-    /// Of all files that git knows or would add. What has not changed since the last copy is left alone, so that cargo
-    /// need not build it anew.
+    /// Of all files that git knows or would add. What has not changed since the last copy is left
+    /// alone, so that cargo need not build it anew.
     fn made() -> Result<Self> {
         let mutants = root().join("target/mutants");
         let copy = Self { folder: mutants.join("tree"), target: mutants.join("target") };
-        let listed = output(command("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]))?;
+        let listed = output(command("git").args([
+            "ls-files",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]))?;
         for path in listed.lines() {
             let Ok(current) = fs::read(root().join(path)) else { continue };
             let copied = copy.folder.join(path);
@@ -327,12 +341,16 @@ impl Copy {
         let json = self.target.join("simulated.json");
         let mut program = Command::new(self.target.join("debug/examples").join(example));
         program.args(["--seeds", &seeds.to_string(), "--json"]).arg(&json);
-        let status =
-            program.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status()?;
+        let status = program
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()?;
         if status.success() {
             return Ok(None);
         }
-        Ok(Some(found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?))
+        Ok(Some(
+            found(&fs::read_to_string(json)?).ok_or("the simulation did not say what it found")?,
+        ))
     }
 
     /// A test of `package` that fails or hangs, of those that `choice` leaves.
@@ -340,7 +358,10 @@ impl Copy {
         let mut tests = command("timeout");
         tests.args(["--kill-after", "10", TESTS_MAX, "cargo", "test", "--test", "it", "--package"]);
         tests.arg(package).arg("--").args(choice);
-        tests.current_dir(&self.folder).env("RUSTFLAGS", "-Awarnings").env("CARGO_TARGET_DIR", &self.target);
+        tests
+            .current_dir(&self.folder)
+            .env("RUSTFLAGS", "-Awarnings")
+            .env("CARGO_TARGET_DIR", &self.target);
         let out = tests.output()?;
         let said = String::from_utf8_lossy(&out.stdout);
         match (out.status.success(), failed(&said)) {
@@ -350,7 +371,8 @@ impl Copy {
                 Ok(Some(hung(&said).unwrap_or("a test that hangs").to_owned()))
             }
             (false, None) => {
-                Err(format!("the tests did not run\n{}", String::from_utf8_lossy(&out.stderr)).into())
+                Err(format!("the tests did not run\n{}", String::from_utf8_lossy(&out.stderr))
+                    .into())
             }
         }
     }
@@ -379,7 +401,8 @@ fn found(json: &str) -> Option<Found> {
     each.min_by_key(|found| found.schedules)
 }
 
-/// How many seconds the tests of a faulty copy may take, with their build: some faults make them hang.
+/// How many seconds the tests of a faulty copy may take, with their build: some faults make them
+/// hang.
 const TESTS_MAX: &str = "900";
 
 /// The exit code of `timeout` where the time was up.
@@ -401,7 +424,8 @@ mod tests {
 
     #[test]
     fn a_test_that_hangs_is_found_in_what_the_tests_say() {
-        let said = "test reads::one ... ok\ntest places::two has been running for over 60 seconds\n";
+        let said =
+            "test reads::one ... ok\ntest places::two has been running for over 60 seconds\n";
         assert_eq!(hung(said), Some("places::two"));
         assert_eq!(hung("test reads::one ... ok"), None);
     }
@@ -411,7 +435,11 @@ mod tests {
         for mutant in all() {
             let edited = mutant.edited(&root());
             let files = edited.unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
-            assert!(files.iter().all(|(_, original, mutated)| original != mutated), "{}", mutant.name);
+            assert!(
+                files.iter().all(|(_, original, mutated)| original != mutated),
+                "{}",
+                mutant.name
+            );
         }
         assert!(MUTANTS.len() >= 20);
     }
@@ -421,13 +449,18 @@ mod tests {
         assert_eq!(simulated().count(), simulated::NAMES.len());
     }
 
-    /// One that is not there would fail nothing, so the fault would count as not found: but only when it is looked for.
+    /// One that is not there would fail nothing, so the fault would count as not found: but only
+    /// when it is looked for.
     #[test]
     fn every_test_that_is_named_is_there() {
         for (mutant, folder, [file, test]) in with_test() {
             let path = format!("crates/cache-store/tests/it/{folder}{file}.rs");
             let tests = fs::read_to_string(root().join(&path)).unwrap();
-            assert!(tests.contains(&format!("\nasync fn {test}() {{")), "{}: {path}: {test}", mutant.name);
+            assert!(
+                tests.contains(&format!("\nasync fn {test}() {{")),
+                "{}: {path}: {test}",
+                mutant.name
+            );
         }
     }
 
@@ -445,7 +478,10 @@ mod tests {
     #[test]
     fn an_edit_changes_only_the_lines_after_its_marker() {
         let edit = Edit::replace("sum", "x + 1", "x");
-        assert_eq!(edit.applied("x + 1\n// mutant: sum\nx + 1").unwrap(), "x + 1\n// mutant: sum\nx");
+        assert_eq!(
+            edit.applied("x + 1\n// mutant: sum\nx + 1").unwrap(),
+            "x + 1\n// mutant: sum\nx"
+        );
         assert!(edit.applied("x + 1").is_err());
         assert!(edit.applied("// mutant: sum\nx + 2").is_err());
         assert!(edit.applied("// mutant: sum\n(x + 1) * (x + 1)").is_err());

@@ -35,7 +35,10 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         }
         [] => {
             let mut servers = Servers::start()?;
-            servers.environment().iter().for_each(|(name, value)| println!("export {name}={value}"));
+            servers
+                .environment()
+                .iter()
+                .for_each(|(name, value)| println!("export {name}={value}"));
             Err(servers.s3.ended())
         }
         _ => Err(format!("cannot read these arguments\n\n{USAGE}").into()),

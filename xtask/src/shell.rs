@@ -22,7 +22,8 @@ pub(crate) fn command(program: &str) -> Command {
     command.current_dir(root());
     // `cargo run` sets these for xtask. Build scripts that watch them (ring's does) would run
     // again.
-    for (name, _) in env::vars().filter(|(name, _)| OURS.iter().any(|ours| name.starts_with(ours))) {
+    for (name, _) in env::vars().filter(|(name, _)| OURS.iter().any(|ours| name.starts_with(ours)))
+    {
         command.env_remove(name);
     }
     command
@@ -44,7 +45,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// The standard output of `command`; its standard error is inherited.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let out = command.stderr(Stdio::inherit()).output().map_err(|error| not_run(command, &error))?;
+    let out =
+        command.stderr(Stdio::inherit()).output().map_err(|error| not_run(command, &error))?;
     if !out.status.success() {
         return Err(format!("{}: {}", out.status, shown(command)).into());
     }
@@ -65,7 +67,8 @@ pub(crate) fn build_unlocked_and_run(build: &str, args: &[String]) -> Result<Exi
 
 /// Builds a program with cargo, to be run in the current folder.
 pub(crate) fn built(build: &str) -> Result<Command> {
-    let messages = output(&mut cargo(&format!("{build} --message-format json-render-diagnostics")))?;
+    let messages =
+        output(&mut cargo(&format!("{build} --message-format json-render-diagnostics")))?;
     Ok(Command::new(executable(&messages).ok_or("cargo did not say where the program is")?))
 }
 

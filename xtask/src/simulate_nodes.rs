@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn what_is_played_is_told_by_one_argument_and_the_others_are_passed_on() {
         let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let example = |text: &str| over(&args(text)).map(|((.., example), rest)| (example, rest.join(" ")));
+        let example =
+            |text: &str| over(&args(text)).map(|((.., example), rest)| (example, rest.join(" ")));
         assert_eq!(example("--seeds 3").unwrap(), ("simulate_nodes", "--seeds 3".to_owned()));
         let cached = example("--seeds 3 --over cached-store --show").unwrap();
         assert_eq!(cached, ("simulate_store", "--seeds 3 --show".to_owned()));

@@ -33,8 +33,9 @@ fn main() -> ExitCode {
         println!("| {race} | {} |", cells.join(" | "));
     }
     let mut columns = CONTENDERS.iter().zip(&columns);
-    let is_ours_good =
-        columns.all(|(contender, column)| contender.name != OURS || column.iter().all(|cell| cell.is_good));
+    let is_ours_good = columns.all(|(contender, column)| {
+        contender.name != OURS || column.iter().all(|cell| cell.is_good)
+    });
     if is_ours_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

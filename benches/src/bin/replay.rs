@@ -40,7 +40,10 @@ fn main() -> ExitCode {
         Subject { name: "peer:foyer-fifo", build: |setting| foyer(setting, FifoConfig::default()) },
         Subject { name: "peer:foyer-lru", build: |setting| foyer(setting, LruConfig::default()) },
         Subject { name: "peer:foyer-lfu", build: |setting| foyer(setting, LfuConfig::default()) },
-        Subject { name: "peer:foyer-s3fifo", build: |setting| foyer(setting, S3FifoConfig::default()) },
+        Subject {
+            name: "peer:foyer-s3fifo",
+            build: |setting| foyer(setting, S3FifoConfig::default()),
+        },
         Subject {
             name: "peer:foyer-sieve",
             build: |setting| foyer(setting, EvictionConfig::Sieve(Default::default())),

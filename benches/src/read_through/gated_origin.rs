@@ -7,7 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Entry, Error, ErrorKind, Key, Origin, PutCondition, Validation, Validator, Version};
+use cache_core::{
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Validation, Validator, Version,
+};
 use tokio::sync::watch;
 
 use super::{Result, Source};

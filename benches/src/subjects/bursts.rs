@@ -41,7 +41,11 @@ pub(crate) fn subjects(runtime: &Arc<Runtime>) -> Vec<Subject> {
     ]
 }
 
-fn subject<C: ReadThrough>(name: &str, runtime: &Arc<Runtime>, make: fn(Arc<GatedOrigin>) -> C) -> Subject {
+fn subject<C: ReadThrough>(
+    name: &str,
+    runtime: &Arc<Runtime>,
+    make: fn(Arc<GatedOrigin>) -> C,
+) -> Subject {
     let runtime = Arc::clone(runtime);
     // Our cache keeps its entry: every strong read makes a request.
     let keeps_entry = name == "ours";

@@ -16,7 +16,9 @@ use crate::{Run, Subject, workload::key};
 pub(crate) fn subjects() -> Vec<Subject> {
     vec![
         Subject::new("ours", || {
-            ours(async |cache, key| cache.get_decoded(key, |body| serde_json::from_slice(body)).await)
+            ours(async |cache, key| {
+                cache.get_decoded(key, |body| serde_json::from_slice(body)).await
+            })
         }),
         Subject::new("ours:parse", || {
             ours(async |cache, key| {
@@ -32,7 +34,9 @@ pub(crate) fn subjects() -> Vec<Subject> {
         Subject::new("foyer", || {
             let cache = foyer_memory::CacheBuilder::new(100).build::<CacheProperties>();
             cache.insert(key(0), parsed());
-            peer(move |key| cache.get(key).map(|entry: CacheEntry<String, _>| entry.value().clone()))
+            peer(move |key| {
+                cache.get(key).map(|entry: CacheEntry<String, _>| entry.value().clone())
+            })
         }),
         Subject::new("moka", || {
             let cache = moka::sync::Cache::<String, _>::new(100);

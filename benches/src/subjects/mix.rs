@@ -56,7 +56,8 @@ impl Work for Mix {
             misses(n_misses);
         };
         Run::new(run).with_figure(move || {
-            let [requests, misses] = counts.each_ref().map(|count| count.load(Ordering::Relaxed) as f64);
+            let [requests, misses] =
+                counts.each_ref().map(|count| count.load(Ordering::Relaxed) as f64);
             100.0 * (1.0 - misses / requests.max(1.0))
         })
     }

@@ -8,8 +8,8 @@ use cache_facade::{
     cache_policy::{Lru, MemoryBackend},
     cache_store::CachedStore,
     object_store::{
-        self, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory,
-        path::Path,
+        self, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload,
+        memory::InMemory, path::Path,
     },
 };
 use cache_testkit::FaultyStore;
@@ -58,8 +58,9 @@ impl Object {
         subjects.push(Subject::new("foyer", move || {
             let cache = foyer_memory::CacheBuilder::new(100).build::<CacheProperties>();
             cache.insert(path(), object.body());
-            object
-                .peer(move |path| cache.get(path).map(|entry: CacheEntry<Path, Bytes>| entry.value().clone()))
+            object.peer(move |path| {
+                cache.get(path).map(|entry: CacheEntry<Path, Bytes>| entry.value().clone())
+            })
         }));
         subjects.push(self.uncached());
         subjects

@@ -19,7 +19,8 @@ use hyper_util::rt::TokioIo;
 
 /// Starts a server on a thread that runs as long as the process. Returns a client of it.
 pub(crate) fn over_loopback() -> Arc<dyn ObjectStore> {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+    let listener =
+        TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
     let address = listener.local_addr().expect("the socket is bound");
     thread::spawn(move || serve(listener));
     let store = AmazonS3Builder::new()
@@ -39,7 +40,8 @@ fn serve(listener: TcpListener) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime can be built").block_on(async move {
         listener.set_nonblocking(true).expect("a socket can be non-blocking");
-        let listener = tokio::net::TcpListener::from_std(listener).expect("this is a runtime thread");
+        let listener =
+            tokio::net::TcpListener::from_std(listener).expect("this is a runtime thread");
         let objects = Objects::default();
         while let Ok((connection, _)) = listener.accept().await {
             connection.set_nodelay(true).expect("a connection can be without delay");
@@ -52,7 +54,10 @@ fn serve(listener: TcpListener) {
     });
 }
 
-async fn answer(objects: Objects, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    objects: Objects,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let key = head.uri.path().to_owned();
     let response = Response::builder();

@@ -8,7 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_facade::object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path as Location,
+    ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, memory::InMemory,
+    path::Path as Location,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

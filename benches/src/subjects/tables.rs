@@ -76,7 +76,9 @@ pub(crate) fn all(work: &impl Work) -> Vec<Subject> {
 pub(crate) fn peers(work: &impl Work) -> Vec<Subject> {
     vec![
         subject("quick_cache", work, |n| QuickCache(quick_cache::sync::Cache::new(count(n)))),
-        subject("quick_cache-arc", work, |n| QuickCacheArc(quick_cache::sync::Cache::new(count(n)))),
+        subject("quick_cache-arc", work, |n| {
+            QuickCacheArc(quick_cache::sync::Cache::new(count(n)))
+        }),
         subject("foyer", work, |n| Foyer::new(n, S3FifoConfig::default().into())),
         subject("foyer:lfu", work, |n| Foyer::new(n, LfuConfig::default().into())),
         subject("moka", work, |n| Moka(moka::sync::Cache::new(n))),

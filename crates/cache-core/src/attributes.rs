@@ -1,10 +1,11 @@
 //! What an object carries beside its bytes.
 
-/// The attributes that came with an object: a few names with text values, in the order of their names.
+/// The attributes that came with an object: a few names with text values, in the order of their
+/// names.
 ///
-/// Names are the lower-case HTTP header names (`content-type`, `cache-control`, `content-encoding`, …), and
-/// `metadata.<name>` for the user's own metadata. An entry cached from a put has those that were
-/// put.
+/// Names are the lower-case HTTP header names (`content-type`, `cache-control`, `content-encoding`,
+/// …), and `metadata.<name>` for the user's own metadata. An entry cached from a put has those that
+/// were put.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Box<[(Box<str>, Box<str>)]>);
 

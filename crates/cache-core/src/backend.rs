@@ -31,7 +31,8 @@ use crate::{Entry, Moment, Result};
 /// * `contains` agrees with the look-ups, or returns `None`;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
 /// * a look-up shows what was inserted under that very key, and says of it what the inserted entry
-///   said: key, body, version, attributes, [`Namespace`](crate::Namespace) and [`Storability`](crate::Storability);
+///   said: key, body, version, attributes, [`Namespace`](crate::Namespace) and
+///   [`Storability`](crate::Storability);
 /// * while no call is under way, the entries are within the limits, and `usage` is exact.
 ///
 /// It may lose any entry at any time: that changes cost, never an answer. It need not look at the
@@ -214,8 +215,8 @@ pub struct Usage {
     pub capacity_bytes: Option<u64>,
     /// The most entries that may be held; `None` without a limit.
     pub capacity_entries: Option<u64>,
-    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_negative`]) are not
-    /// counted, here and below: a cache tells its users how many copies have left.
+    /// Entries evicted to make room, since the start. Negative ones ([`Entry::is_negative`]) are
+    /// not counted, here and below: a cache tells its users how many copies have left.
     pub evicted: u64,
     /// Entries dropped because they had expired, since the start.
     pub expired: u64,

@@ -1,13 +1,14 @@
 //! Bodies in buffers of their own.
 //!
-//! A `Bytes` keeps its whole buffer alive: 200 bytes of a megabyte hold the megabyte. Nor does it tell how long the
-//! buffer is: `try_into_mut` shows what is behind the body and hides what is before it. Only `Vec::from` gives the
-//! buffer away, with the body moved to its start; or it copies, if there are other handles.
+//! A `Bytes` keeps its whole buffer alive: 200 bytes of a megabyte hold the megabyte. Nor does it
+//! tell how long the buffer is: `try_into_mut` shows what is behind the body and hides what is
+//! before it. Only `Vec::from` gives the buffer away, with the body moved to its start; or it
+//! copies, if there are other handles.
 
 use bytes::Bytes;
 
-/// `body` in a buffer of its length. Copied unless it is the only handle of a buffer with nothing else in it; where a
-/// large one is less than that, the rest of its buffer is given back.
+/// `body` in a buffer of its length. Copied unless it is the only handle of a buffer with nothing
+/// else in it; where a large one is less than that, the rest of its buffer is given back.
 pub(crate) fn own(body: Bytes) -> Bytes {
     // Takes the buffer over from its only handle, else copies.
     let mut buffer = Vec::from(body);
@@ -51,7 +52,9 @@ mod tests {
     fn a_part_of_a_buffer_holds_nothing_but_itself() {
         for len in [0, 1, 10, SHRINK_FROM - 1, SHRINK_FROM, 2 * SHRINK_FROM] {
             for capacity in [LARGE, 2 * LARGE] {
-                for (what, from) in [("the start", 0), ("the middle", 100), ("the end", LARGE - len)] {
+                for (what, from) in
+                    [("the start", 0), ("the middle", 100), ("the end", LARGE - len)]
+                {
                     let whole = Bytes::from(buffer(capacity));
                     check(what, whole.slice(from..from + len));
                     check(what, { whole }.slice(from..from + len));

@@ -45,22 +45,22 @@ impl fmt::Debug for Moment {
 
 /// Where time comes from. [`SystemClock`] in production; a manual one in tests.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, on a clock that never goes back. Read once for each question to the origin, and on a `get` whose
-    /// answer [`coarse_bounds`](Self::coarse_bounds) leaves open.
+    /// Now, on a clock that never goes back. Read once for each question to the origin, and on a
+    /// `get` whose answer [`coarse_bounds`](Self::coarse_bounds) leaves open.
     fn now(&self) -> Moment;
 
-    /// Two moments that [`now`](Self::now) lies between, the earlier one first. Read on every `get`: cheaper than
-    /// `now`, or the same. Must not go back either.
+    /// Two moments that [`now`](Self::now) lies between, the earlier one first. Read on every
+    /// `get`: cheaper than `now`, or the same. Must not go back either.
     ///
-    /// What is fresh at both ends is fresh, and `now` is not asked. Ages are counted to the earlier end, so one that
-    /// is reported may be too low by as much as the window is wide.
+    /// What is fresh at both ends is fresh, and `now` is not asked. Ages are counted to the earlier
+    /// end, so one that is reported may be too low by as much as the window is wide.
     fn coarse_bounds(&self) -> (Moment, Moment) {
         let now = self.now();
         (now, now)
     }
 
-    /// The date, comparable with an origin's `Last-Modified`. Read once before each read of the origin;
-    /// used only to tell whether a tag that is made of a timestamp can be trusted.
+    /// The date, comparable with an origin's `Last-Modified`. Read once before each read of the
+    /// origin; used only to tell whether a tag that is made of a timestamp can be trusted.
     fn wall_time(&self) -> SystemTime;
 }
 
@@ -82,11 +82,12 @@ const _: fn(&dyn Clock) = |_| ();
 
 /// The machine's clocks. Does not follow tokio's paused clock.
 ///
-/// On Linux a fresh hit is judged by `CLOCK_MONOTONIC_COARSE`, the moment of the last timer tick, which costs a
-/// fifth of reading the precise clock (a sixth of a whole hit). The tick is 1 to 10 ms; 50 ms are allowed for, and
-/// within 50 ms of a limit the precise clock decides. So a copy is served past its `max_age` only where a kernel
-/// runs this program for more than 50 ms without a tick on any processor: a virtual machine whose timekeeping
-/// processor is taken away from it for so long. Elsewhere every reading is precise.
+/// On Linux a fresh hit is judged by `CLOCK_MONOTONIC_COARSE`, the moment of the last timer tick,
+/// which costs a fifth of reading the precise clock (a sixth of a whole hit). The tick is 1 to 10
+/// ms; 50 ms are allowed for, and within 50 ms of a limit the precise clock decides. So a copy is
+/// served past its `max_age` only where a kernel runs this program for more than 50 ms without a
+/// tick on any processor: a virtual machine whose timekeeping processor is taken away from it for
+/// so long. Elsewhere every reading is precise.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock {
     zero: machine::Zero,

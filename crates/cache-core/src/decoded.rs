@@ -22,8 +22,9 @@ type Cells = Mutex<Vec<(TypeId, Cell)>>;
 type Cell = Arc<OnceCell<Arc<dyn Any + Send + Sync>>>;
 
 impl Decoded {
-    /// The value of type `T` of `entry`, made by `make` if there is none. Of many that ask at once, one makes it and the
-    /// others wait; the lock is held to find the cell only, never while `make` runs.
+    /// The value of type `T` of `entry`, made by `make` if there is none. Of many that ask at once,
+    /// one makes it and the others wait; the lock is held to find the cell only, never while `make`
+    /// runs.
     ///
     /// # Errors
     ///
@@ -79,8 +80,8 @@ fn lock(cells: &Cells) -> MutexGuard<'_, Vec<(TypeId, Cell)>> {
 }
 
 thread_local! {
-    /// What is being decoded on this thread, each inside of the one before. A decoder awaits nothing,
-    /// so whatever calls from inside of it is on its thread.
+    /// What is being decoded on this thread, each inside of the one before. A decoder awaits
+    /// nothing, so whatever calls from inside of it is on its thread.
     static DECODING: RefCell<Vec<(Entry, TypeId)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -90,8 +91,8 @@ struct Decoding;
 impl Decoding {
     /// # Errors
     ///
-    /// `Decode` inside of a decoder of the same object and the same type, at whatever depth: it would
-    /// wait for itself, or, where the object is not cached, call itself for ever.
+    /// `Decode` inside of a decoder of the same object and the same type, at whatever depth: it
+    /// would wait for itself, or, where the object is not cached, call itself for ever.
     fn check(entry: &Entry, id: TypeId) -> Result<()> {
         let is_it = |(other, other_id): &(Entry, TypeId)| {
             let is_same_object = other.namespace().is_some()

@@ -7,7 +7,8 @@ use crate::Key;
 /// The result of anything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, where, and with which key. Cheap to clone: all readers of a flight get the same one.
+/// What went wrong, where, and with which key. Cheap to clone: all readers of a flight get the same
+/// one.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -23,7 +24,8 @@ pub enum ErrorKind {
     PreconditionFailed,
     /// The origin refuses these credentials for this object. Nothing is held of it any more.
     PermissionDenied,
-    /// The origin does not know these credentials: renew them. Nothing is held of the object any more.
+    /// The origin does not know these credentials: renew them. Nothing is held of the object any
+    /// more.
     Unauthenticated,
     /// The origin did not answer in time. A write may have taken effect, or may yet.
     Timeout,
@@ -114,7 +116,8 @@ impl Error {
         self.0.kind
     }
 
-    /// The key that was asked for, if one was: as the caller wrote it, cut to [`Key::LEN_MAX`] bytes.
+    /// The key that was asked for, if one was: as the caller wrote it, cut to [`Key::LEN_MAX`]
+    /// bytes.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
     }
@@ -182,8 +185,8 @@ impl Error {
         self.kind() == ErrorKind::Closed
     }
 
-    /// Whether the origin failed to answer, as opposed to having answered. Only such an error may be covered by
-    /// `stale_if_error` (RFC 5861 section 4).
+    /// Whether the origin failed to answer, as opposed to having answered. Only such an error may
+    /// be covered by `stale_if_error` (RFC 5861 section 4).
     pub fn is_outage(&self) -> bool {
         // Only these kinds allow stale copies: a denied request is an answer, not an outage.
         // mutant: outage_kinds
@@ -309,8 +312,8 @@ mod tests {
 
     #[test]
     fn a_long_key_is_cut_at_a_character() {
-        let error =
-            Error::new(ErrorKind::InvalidKey, "long").with_raw_key(&"ü".repeat(3000).replacen('ü', "u", 1));
+        let error = Error::new(ErrorKind::InvalidKey, "long")
+            .with_raw_key(&"ü".repeat(3000).replacen('ü', "u", 1));
         assert_eq!(error.key().unwrap().len(), Key::LEN_MAX - 1);
     }
 }

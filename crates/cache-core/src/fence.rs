@@ -1,11 +1,12 @@
 //! Voiding many entries at once, in constant time.
 //!
-//! One number, the *epoch*, is raised by `clear` and `invalidate_prefix`. Entries and flights carry the epoch of
-//! their request. A *floor* says "what is under this key or prefix and was requested before epoch n is void". A
-//! floor covers the narrower ones that are older, so those are dropped. There are at most [`KEYS_MAX`] floors of
-//! single keys and [`PREFIXES_MAX`] of prefixes; one more, and those that have most of their names in common are
-//! merged into a floor under what they share. Entries are not walked: void ones are found out when they are read,
-//! and leave by eviction or expiry otherwise.
+//! One number, the *epoch*, is raised by `clear` and `invalidate_prefix`. Entries and flights carry
+//! the epoch of their request. A *floor* says "what is under this key or prefix and was requested
+//! before epoch n is void". A floor covers the narrower ones that are older, so those are dropped.
+//! There are at most [`KEYS_MAX`] floors of single keys and [`PREFIXES_MAX`] of prefixes; one more,
+//! and those that have most of their names in common are merged into a floor under what they share.
+//! Entries are not walked: void ones are found out when they are read, and leave by eviction or
+//! expiry otherwise.
 
 use std::{
     collections::HashMap,
@@ -24,8 +25,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Epoch(pub(crate) u64);
 
-/// Those of a cache begin where those of no other cache of this process are: a stamp of an earlier cache of the same
-/// name, on the same backend, is of another clock, and no floor here is above it.
+/// Those of a cache begin where those of no other cache of this process are: a stamp of an earlier
+/// cache of the same name, on the same backend, is of another clock, and no floor here is above it.
 #[derive(Debug)]
 pub(crate) struct Epochs {
     /// The epoch of questions asked now.
@@ -73,9 +74,10 @@ impl Epochs {
 
     #[cold]
     fn is_void_at(&self, entry: &Entry, latest: Epoch) -> bool {
-        // Stored by an earlier process: it has no epoch to compare. It is neither served without a request nor
-        // covers an outage, so no floor need void it; and its version makes that request a conditional one.
-        // An entry of an earlier process has no epoch and is revalidated before it is served.
+        // Stored by an earlier process: it has no epoch to compare. It is neither served without a
+        // request nor covers an outage, so no floor need void it; and its version makes that
+        // request a conditional one. An entry of an earlier process has no epoch and is revalidated
+        // before it is served.
         // mutant: unstamped_is_not_void
         if entry.validated_at().is_none() && entry.epoch() == NO_EPOCH {
             return false;
@@ -157,8 +159,8 @@ impl Floors {
         }
     }
 
-    /// Makes one floor of the two prefixes that have most in common. Where none have anything in common, it is one
-    /// under the whole cache.
+    /// Makes one floor of the two prefixes that have most in common. Where none have anything in
+    /// common, it is one under the whole cache.
     fn merge_prefixes(&mut self) {
         let mut prefixes: Vec<_> = self.prefixes.iter().map(|(prefix, _)| &**prefix).collect();
         prefixes.sort_unstable();
@@ -168,8 +170,8 @@ impl Floors {
         self.merge_under(&shared);
     }
 
-    /// Makes one floor of all keys in the folder that has most of them; where each is in another, of those that are
-    /// neighbours in order, an eighth of all keys at a time.
+    /// Makes one floor of all keys in the folder that has most of them; where each is in another,
+    /// of those that are neighbours in order, an eighth of all keys at a time.
     fn merge_keys(&mut self) {
         let mut keys: Vec<_> = self.keys.keys().map(|key| &**key).collect();
         keys.sort_unstable();
@@ -178,7 +180,8 @@ impl Floors {
         let shared = match largest {
             [one, _, ..] if !folder(one).is_empty() => folder(one),
             _ => {
-                let runs = keys.windows(KEYS_MAX / 8).map(|run| common_prefix(run[0], run[run.len() - 1]));
+                let runs =
+                    keys.windows(KEYS_MAX / 8).map(|run| common_prefix(run[0], run[run.len() - 1]));
                 runs.max_by_key(|shared| shared.len()).unwrap_or_default()
             }
         };
@@ -226,8 +229,8 @@ mod model {
 
     use super::*;
 
-    /// Whoever reads the number before a clear has ended is void once it has; whoever sees a clear's end asks in its
-    /// epoch or a later one.
+    /// Whoever reads the number before a clear has ended is void once it has; whoever sees a
+    /// clear's end asks in its epoch or a later one.
     #[test]
     fn what_was_asked_before_a_floor_is_void_after_it() {
         loom::model(|| {
@@ -259,7 +262,11 @@ mod model {
             });
             epochs.raise_prefix("b");
             other.join().unwrap();
-            assert!(epochs.voids("a", before) && epochs.voids("b", before) && !epochs.voids("c", before));
+            assert!(
+                epochs.voids("a", before)
+                    && epochs.voids("b", before)
+                    && !epochs.voids("c", before)
+            );
             assert!(!epochs.voids("a", epochs.latest()));
         });
     }
@@ -295,8 +302,11 @@ mod tests {
         let floors = epochs.floors.read().unwrap();
         assert_eq!((floors.prefixes.len(), floors.keys.len()), (1, 1));
         drop(floors);
-        assert!(epochs.voids("a/c", before) && epochs.voids("b", before) && !epochs.voids("c", before));
-        // What is requested after the wider one can still be void by a narrower one that is younger.
+        assert!(
+            epochs.voids("a/c", before) && epochs.voids("b", before) && !epochs.voids("c", before)
+        );
+        // What is requested after the wider one can still be void by a narrower one that is
+        // younger.
         let between = epochs.latest();
         epochs.raise_key("a/0");
         assert!(epochs.voids("a/0", between) && !epochs.voids("a/1", between));

@@ -12,8 +12,8 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 ///                         |------------ + stale_if_error ------------|  served if the origin is down
 /// ```
 ///
-/// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC 9111
-/// section 4.2.3). All spans saturate: a `Duration::MAX` means "for ever".
+/// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC
+/// 9111 section 4.2.3). All spans saturate: a `Duration::MAX` means "for ever".
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +37,8 @@ pub struct Freshness {
     stale_if_error: Span,
 }
 
-/// Nanoseconds; `FOREVER` for `Duration::MAX`, and the most that a moment can tell for what lies between.
+/// Nanoseconds; `FOREVER` for `Duration::MAX`, and the most that a moment can tell for what lies
+/// between.
 type Span = u64;
 
 const FOREVER: Span = u64::MAX;
@@ -67,24 +68,24 @@ impl Freshness {
         Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
     }
 
-    /// Never ask again: for objects whose key names their content. Such an entry does not expire either, it is
-    /// only evicted.
+    /// Never ask again: for objects whose key names their content. Such an entry does not expire
+    /// either, it is only evicted.
     pub const fn immutable() -> Self {
         Self::max_age(Duration::MAX)
     }
 
-    /// For `span` after `max_age` has passed, serve at once and ask behind (RFC 5861 section 3). Default: zero,
-    /// which is off. On [`Freshness::strong`] any other value is an [`ErrorKind::Config`] error where the rule
-    /// is used.
+    /// For `span` after `max_age` has passed, serve at once and ask behind (RFC 5861 section 3).
+    /// Default: zero, which is off. On [`Freshness::strong`] any other value is an
+    /// [`ErrorKind::Config`] error where the rule is used.
     #[must_use]
     pub const fn stale_while_revalidate(mut self, span: Duration) -> Self {
         self.stale_while_revalidate = self::span(span);
         self
     }
 
-    /// For `span` after `max_age` has passed, serve if the origin was asked and *failed* to answer (RFC 5861
-    /// section 4): not if it answered that the object is gone or forbidden. Allowed on [`Freshness::strong`].
-    /// Default: zero, which is off.
+    /// For `span` after `max_age` has passed, serve if the origin was asked and *failed* to answer
+    /// (RFC 5861 section 4): not if it answered that the object is gone or forbidden. Allowed on
+    /// [`Freshness::strong`]. Default: zero, which is off.
     #[must_use]
     pub const fn stale_if_error(mut self, span: Duration) -> Self {
         self.stale_if_error = self::span(span);
@@ -116,15 +117,20 @@ impl Freshness {
         Ok(())
     }
 
-    /// The age of `entry` in nanoseconds at the earlier of two moments, if it may be served at the later one without
-    /// asking: `judge` says `Fresh`.
+    /// The age of `entry` in nanoseconds at the earlier of two moments, if it may be served at the
+    /// later one without asking: `judge` says `Fresh`.
     #[inline]
-    pub(crate) fn age_if_met(&self, entry: &Entry, (earlier, later): (Moment, Moment)) -> Option<u64> {
+    pub(crate) fn age_if_met(
+        &self,
+        entry: &Entry,
+        (earlier, later): (Moment, Moment),
+    ) -> Option<u64> {
         let stamp = entry.stamp();
         stamp.is_fresh(later, self.max_age).then(|| stamp.age(earlier))
     }
 
-    /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under `strong` none is.
+    /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under
+    /// `strong` none is.
     pub(crate) fn accepts(&self, asked_at: Moment, now: Moment) -> bool {
         // With max_age 0, a request sent at this same moment is not accepted.
         // mutant: accepts_sent_request
@@ -145,7 +151,8 @@ impl Freshness {
 
 impl fmt::Debug for Freshness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let duration = |span| if span == FOREVER { Duration::MAX } else { Duration::from_nanos(span) };
+        let duration =
+            |span| if span == FOREVER { Duration::MAX } else { Duration::from_nanos(span) };
         f.debug_struct("Freshness")
             .field("max_age", &duration(self.max_age))
             .field("stale_while_revalidate", &duration(self.stale_while_revalidate))
@@ -174,7 +181,8 @@ pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
         Verdict::Fresh
     // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
     // mutant: stale_while_revalidate_end
-    } else if age(validated_at, now) < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
+    } else if age(validated_at, now)
+        < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
         && !freshness.is_strong()
     {
         Verdict::Refresh
@@ -199,8 +207,8 @@ const fn span(duration: Duration) -> Span {
     }
 }
 
-/// Freshness by key: a default, and rules by prefix, of which the longest wins. Finding the rule for
-/// a key takes as long as the key is, however many rules there are.
+/// Freshness by key: a default, and rules by prefix, of which the longest wins. Finding the rule
+/// for a key takes as long as the key is, however many rules there are.
 #[derive(Clone, Default)]
 pub struct FreshnessRules {
     default: Freshness,
@@ -232,8 +240,8 @@ impl FreshnessRules {
         self.default = freshness;
     }
 
-    /// Sets the rule for keys that begin with `prefix`, byte for byte. A second rule for one prefix replaces the
-    /// first; the empty prefix matches every key.
+    /// Sets the rule for keys that begin with `prefix`, byte for byte. A second rule for one prefix
+    /// replaces the first; the empty prefix matches every key.
     pub fn set(&mut self, prefix: &str, freshness: Freshness) {
         let number = *self.tree.entry(prefix.as_bytes()).get_or_insert(self.rules.len());
         match self.rules.get_mut(number) {
@@ -286,7 +294,9 @@ impl FirstBytes {
     }
 
     fn has_that_of(&self, key: &str) -> bool {
-        key.as_bytes().first().is_some_and(|byte| self.0[usize::from(byte >> 6)] & 1 << (byte & 63) != 0)
+        key.as_bytes()
+            .first()
+            .is_some_and(|byte| self.0[usize::from(byte >> 6)] & 1 << (byte & 63) != 0)
     }
 }
 
@@ -313,7 +323,11 @@ mod tests {
 
     #[track_caller]
     fn check(freshness: Freshness, now: u64, verdict: Verdict) {
-        assert_eq!(judge(&held(100, Some(300)), at(now), &freshness), verdict, "{freshness:?} at {now}");
+        assert_eq!(
+            judge(&held(100, Some(300)), at(now), &freshness),
+            verdict,
+            "{freshness:?} at {now}"
+        );
     }
 
     #[test]
@@ -347,7 +361,10 @@ mod tests {
         assert!(!rule.is_immutable() && !rule.is_strong());
         assert!(rule.accepts(at(1), Moment::MAX));
         assert!(rule.covers_outage(&held(0, None), Moment::MAX));
-        assert!(format!("{rule:?}").contains("stale_if_error: 18446744073709551615.999999999s"), "{rule:?}");
+        assert!(
+            format!("{rule:?}").contains("stale_if_error: 18446744073709551615.999999999s"),
+            "{rule:?}"
+        );
     }
 
     #[test]
@@ -410,13 +427,17 @@ mod tests {
         let mut plain = Vec::new();
         let mut state = 7_u64;
         let mut draw = |n: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % n
         };
         let mut word = |most: u64| -> String {
             let length = draw(most);
             let letters = ["a", "b", "/", "\u{e4}", "\u{f6}", "\u{1f600}"];
-            (0..length).filter_map(|_| letters.get(usize::try_from(draw(6)).ok()?).copied()).collect()
+            (0..length)
+                .filter_map(|_| letters.get(usize::try_from(draw(6)).ok()?).copied())
+                .collect()
         };
         for n in 0..600 {
             let (prefix, rule) = (word(9), Freshness::max_age(secs(n + 1)));

@@ -8,9 +8,10 @@ use std::{
 
 /// The store, and the rights it is asked with, that an entry was read from.
 ///
-/// A cache serves no entry of another identity than its own, wherever it finds it: two caches that were put on one
-/// [`Backend`](crate::Backend) by accident, or a medium that was filled from another bucket, cost requests, and show
-/// nobody what the store would not have shown him. By default each cache has one that nothing else has.
+/// A cache serves no entry of another identity than its own, wherever it finds it: two caches that
+/// were put on one [`Backend`](crate::Backend) by accident, or a medium that was filled from
+/// another bucket, cost requests, and show nobody what the store would not have shown him. By
+/// default each cache has one that nothing else has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Namespace(NonZeroU64);
 
@@ -23,14 +24,16 @@ impl Namespace {
         Self::from_hash(RandomState::new().hash_one(number))
     }
 
-    /// The identity called `name`: the same in every process and every release. For backends whose medium outlives the
-    /// process. The name has to say both the store and the rights: `"s3://bucket as reader"`.
+    /// The identity called `name`: the same in every process and every release. For backends whose
+    /// medium outlives the process. The name has to say both the store and the rights:
+    /// `"s3://bucket as reader"`.
     ///
-    /// The name is hashed to 64 bits (FNV-1a, then mixed), so it is not the place for a secret, nor for a name that
-    /// somebody you do not trust can choose.
+    /// The name is hashed to 64 bits (FNV-1a, then mixed), so it is not the place for a secret, nor
+    /// for a name that somebody you do not trust can choose.
     pub fn named(name: &str) -> Self {
-        let hash =
-            name.bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
+        let hash = name
+            .bytes()
+            .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME));
         // The finalizer of splitmix64: names that differ little differ in all bits.
         let hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -65,7 +68,10 @@ mod tests {
     fn a_name_is_one_identity_in_every_release() {
         // Written down once: a medium of an older release has to be read.
         assert_eq!(Namespace::named("s3://bucket as reader").bits(), 13_780_586_940_992_577_768);
-        assert_ne!(Namespace::named("s3://bucket as reader"), Namespace::named("s3://bucket as writer"));
+        assert_ne!(
+            Namespace::named("s3://bucket as reader"),
+            Namespace::named("s3://bucket as writer")
+        );
         assert_ne!(Namespace::named(""), Namespace::named("\0"));
     }
 

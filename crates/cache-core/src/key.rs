@@ -6,22 +6,23 @@ use crate::{Error, ErrorKind, Result};
 
 /// The canonical path of an object: what `object_store`'s path parser would take *unchanged*.
 ///
-/// One object has one key. A spelling that a store would quietly rewrite (`/a`, `a/`) or refuse (`a//b`,
-/// `..`) is an [`ErrorKind::InvalidKey`] error that says what to write instead, so that two spellings can
-/// never become two entries. A clone is one atomic add.
+/// One object has one key. A spelling that a store would quietly rewrite (`/a`, `a/`) or refuse
+/// (`a//b`, `..`) is an [`ErrorKind::InvalidKey`] error that says what to write instead, so that
+/// two spellings can never become two entries. A clone is one atomic add.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// The longest key in bytes. S3, GCS and Azure stop at 1,024; this leaves room for other stores.
+    /// The longest key in bytes. S3, GCS and Azure stop at 1,024; this leaves room for other
+    /// stores.
     pub const LEN_MAX: usize = 4096;
 
     /// Checks `key` and takes it as it is.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidKey`] if `key` is empty, longer than [`Key::LEN_MAX`] bytes, begins or ends with
-    /// `/`, has an empty, `.` or `..` segment, or a control character.
+    /// [`ErrorKind::InvalidKey`] if `key` is empty, longer than [`Key::LEN_MAX`] bytes, begins or
+    /// ends with `/`, has an empty, `.` or `..` segment, or a control character.
     pub fn parse(key: &str) -> Result<Self> {
         match fault(key) {
             None => Ok(Self(key.into())),
@@ -93,11 +94,12 @@ fn fault(key: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether nothing in the key, which is not empty, needs a closer look: it is printable ASCII, and no segment is
-/// empty or begins with a dot. Without a branch for each byte, and in blocks that a processor can take at once: the
-/// last one overlaps the one before.
+/// Whether nothing in the key, which is not empty, needs a closer look: it is printable ASCII, and
+/// no segment is empty or begins with a dot. Without a branch for each byte, and in blocks that a
+/// processor can take at once: the last one overlaps the one before.
 fn is_plain(key: &[u8]) -> bool {
-    let is_edge_plain = !matches!(key[0], b'/' | b'.') && key[key.len() - 1] != b'/' && is_printable(key[0]);
+    let is_edge_plain =
+        !matches!(key[0], b'/' | b'.') && key[key.len() - 1] != b'/' && is_printable(key[0]);
     if key.len() <= BLOCK {
         return is_edge_plain && key.windows(2).all(|pair| is_plain_pair(pair[0], pair[1]));
     }
@@ -137,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_canonical_key_is_kept_byte_for_byte() {
-        for key in ["a", "a/b", "a b/c%20d", "ü/ñ", "...", ".hidden", "a/..b", &"k".repeat(Key::LEN_MAX)] {
+        for key in
+            ["a", "a/b", "a b/c%20d", "ü/ñ", "...", ".hidden", "a/..b", &"k".repeat(Key::LEN_MAX)]
+        {
             check(key, true);
             assert_eq!(Key::parse(key).unwrap().as_str(), key);
         }
@@ -148,11 +152,14 @@ mod tests {
     fn what_is_plain_has_no_fault() {
         let letters = ["a", "/", ".", "..", "\u{7f}", "\u{85}", "\n", "~", " ", "\u{fc}"];
         for n in 0..letters.len().pow(5) {
-            let odd: String = (0..5).map(|at| letters[n / letters.len().pow(at) % letters.len()]).collect();
+            let odd: String =
+                (0..5).map(|at| letters[n / letters.len().pow(at) % letters.len()]).collect();
             // Alone, and across the end of each block.
             let key = match n % 4 {
                 0 => odd,
-                blocks => format!("{}{odd}{}", "k".repeat(blocks * BLOCK - n % 7), "k".repeat(n % 3 * 9)),
+                blocks => {
+                    format!("{}{odd}{}", "k".repeat(blocks * BLOCK - n % 7), "k".repeat(n % 3 * 9))
+                }
             };
             let is_canonical = !key.starts_with('/')
                 && !key.ends_with('/')
@@ -164,9 +171,10 @@ mod tests {
 
     #[test]
     fn a_key_with_two_spellings_is_an_error() {
-        for key in
-            ["", "/", "/a", "a/", "//a//b/", "a//b", ".", "..", "a/../b", "a/./b", "a\nb", "a\0", "\u{85}"]
-        {
+        for key in [
+            "", "/", "/a", "a/", "//a//b/", "a//b", ".", "..", "a/../b", "a/./b", "a\nb", "a\0",
+            "\u{85}",
+        ] {
             check(key, false);
         }
         check(&"k".repeat(Key::LEN_MAX + 1), false);

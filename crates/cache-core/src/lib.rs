@@ -48,8 +48,8 @@ pub use crate::{
         WeakReadThrough,
     },
     stats::{
-        AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated, OriginStats,
-        Outcomes, Rejected, Stats,
+        AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,
+        OriginStats, Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
     validator::{Origin, PutCondition, Validation, Validator},

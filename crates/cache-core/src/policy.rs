@@ -2,22 +2,25 @@
 
 use crate::Moment;
 
-/// Decides who leaves. Lives inside a shard of a backend, under its lock; entries are known by a small slot
-/// number, so that a policy needs no map and no allocation per entry.
+/// Decides who leaves. Lives inside a shard of a backend, under its lock; entries are known by a
+/// small slot number, so that a policy needs no map and no allocation per entry.
 ///
 /// # Contract
 ///
-/// *The caller* calls `on_insert` or `on_restore` once for a slot that is not in use, then `on_update` and `on_hit` any number of
-/// times, then `on_remove` once, after which the slot may be used again. Slots are small numbers from zero up: at
-/// most as many as entries were ever held at once, and one more for a newcomer. All calls but `on_hit` come one
-/// after the other, under the shard's exclusive lock. After `victim` named a slot, the caller removes it and calls
-/// `on_remove` for it before it asks again.
+/// *The caller* calls `on_insert` or `on_restore` once for a slot that is not in use, then
+/// `on_update` and `on_hit` any number of times, then `on_remove` once, after which the slot may be
+/// used again. Slots are small numbers from zero up: at most as many as entries were ever held at
+/// once, and one more for a newcomer. All calls but `on_hit` come one after the other, under the
+/// shard's exclusive lock. After `victim` named a slot, the caller removes it and calls `on_remove`
+/// for it before it asks again.
 ///
 /// *The implementor* MUST
 ///
 /// * name only slots that are in use;
-/// * under [`EvictionReason::Capacity`], name some slot whenever any is in use: it may be the newcomer's;
-/// * under [`EvictionReason::Expired`], name only a slot whose deadline, asked of `held`, has passed at `now`;
+/// * under [`EvictionReason::Capacity`], name some slot whenever any is in use: it may be the
+///   newcomer's;
+/// * under [`EvictionReason::Expired`], name only a slot whose deadline, asked of `held`, has
+///   passed at `now`;
 /// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
 ///
 /// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen
@@ -48,8 +51,8 @@ pub trait EvictionPolicy: Send + Sync + 'static {
     /// An entry was put into `slot`.
     fn on_insert(&mut self, slot: Slot, cost: &EntryInfo);
 
-    /// An entry that had left as a victim was put back into `slot`: the newcomer that it was to make
-    /// room for was refused, or is what was put back. That is no request for it. Default: as
+    /// An entry that had left as a victim was put back into `slot`: the newcomer that it was to
+    /// make room for was refused, or is what was put back. That is no request for it. Default: as
     /// [`on_insert`](Self::on_insert).
     fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         self.on_insert(slot, cost);
@@ -58,17 +61,22 @@ pub trait EvictionPolicy: Send + Sync + 'static {
     /// The key in `slot` has a new entry: its rank stays, its weight may not.
     fn on_update(&mut self, slot: Slot, cost: &EntryInfo);
 
-    /// The entry in `slot` was used. Under the shared lock, many at once: relaxed atomics only. May be lost,
-    /// never invented.
+    /// The entry in `slot` was used. Under the shared lock, many at once: relaxed atomics only. May
+    /// be lost, never invented.
     fn on_hit(&self, slot: Slot);
 
-    /// The entry in `slot` has left. Follows every departure, a victim's too: the one place where a slot is
-    /// forgotten and ghosts are made.
+    /// The entry in `slot` has left. Follows every departure, a victim's too: the one place where a
+    /// slot is forgotten and ghosts are made.
     fn on_remove(&mut self, slot: Slot, why: RemovalCause);
 
-    /// Names the next to leave, and forgets nothing. A renewal does not call the policy, so deadlines are asked
-    /// of `held`.
-    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot>;
+    /// Names the next to leave, and forgets nothing. A renewal does not call the policy, so
+    /// deadlines are asked of `held`.
+    fn victim(
+        &mut self,
+        now: Moment,
+        pressure: EvictionReason,
+        held: &dyn Deadlines,
+    ) -> Option<Slot>;
 }
 
 /// The number of a place in a shard.

@@ -4,8 +4,8 @@
 /// without an allocation.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PrefixTree {
-    /// The first is the root, whose label is empty. All are kept in one vector, so that nothing here
-    /// is recursive, however long a chain of prefixes of prefixes is.
+    /// The first is the root, whose label is empty. All are kept in one vector, so that nothing
+    /// here is recursive, however long a chain of prefixes of prefixes is.
     nodes: Vec<Node>,
 }
 
@@ -14,7 +14,8 @@ struct Node {
     /// What this node's prefix has after that of its parent. Empty for the root only.
     label: Box<[u8]>,
     number: Option<usize>,
-    /// The first byte of each child's label, which no other child's has, and the child. At most 256.
+    /// The first byte of each child's label, which no other child's has, and the child. At most
+    /// 256.
     children: Vec<(u8, usize)>,
 }
 
@@ -59,8 +60,8 @@ impl PrefixTree {
         &mut self.nodes[at].number
     }
 
-    /// Shortens the label of the node `at` to `length` bytes; what it led to is below a new child that
-    /// has the others, if there are any.
+    /// Shortens the label of the node `at` to `length` bytes; what it led to is below a new child
+    /// that has the others, if there are any.
     fn split(&mut self, at: usize, length: usize) {
         let Some((&first, _)) = self.nodes[at].label[length..].split_first() else { return };
         let node = &mut self.nodes[at];

@@ -28,7 +28,8 @@ impl PutOptions {
         Self::default()
     }
 
-    /// Sets when the put may take effect: always, if the object is absent, or if it is at a version.
+    /// Sets when the put may take effect: always, if the object is absent, or if it is at a
+    /// version.
     pub fn condition(mut self, condition: impl Into<PutCondition>) -> Self {
         self.condition = condition.into();
         self

@@ -1,5 +1,5 @@
-//! The locks and atomics of what several threads change: the standard library's, or those of the model checker loom,
-//! which runs a test through every order in which its threads can take them.
+//! The locks and atomics of what several threads change: the standard library's, or those of the
+//! model checker loom, which runs a test through every order in which its threads can take them.
 
 #[cfg(object_cache_loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard, RwLock, atomic};

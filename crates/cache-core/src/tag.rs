@@ -71,7 +71,9 @@ mod tests {
         assert!(!is_same_date(at(5000), at(6000)) && !is_same_date(at(5000), at(4999)));
         assert!(!is_same_date(at(5123), at(5124)));
         let before = |millis: u64| UNIX_EPOCH - Duration::from_millis(millis);
-        assert!(is_same_date(before(2000), before(1500)) && !is_same_date(before(2000), before(2500)));
+        assert!(
+            is_same_date(before(2000), before(1500)) && !is_same_date(before(2000), before(2500))
+        );
         assert!(!is_same_date(before(500), at(500)));
     }
 }

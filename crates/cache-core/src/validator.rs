@@ -12,23 +12,28 @@ use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
 ///
 /// # Contract
 ///
-/// *The caller* passes as `held` only an entry of this validator's own making for this very `key`, and only one
-/// whose [`Storability`](crate::Storability) is `Revalidatable`; it drops the future only to give the question up.
+/// *The caller* passes as `held` only an entry of this validator's own making for this very `key`,
+/// and only one whose [`Storability`](crate::Storability) is `Revalidatable`; it drops the future
+/// only to give the question up.
 ///
 /// *The implementor* MUST
 ///
-/// * ask the origin anew on every call, after the future is first polled: no answer comes from a cache of its own;
+/// * ask the origin anew on every call, after the future is first polled: no answer comes from a
+///   cache of its own;
 /// * take the body and the version of a `Changed` from one and the same answer;
-/// * build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which stamps it;
-/// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing held;
-/// * answer `Gone` if the origin says that there is no such object: an outage is an error instead, of kind
-///   `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or `Unauthenticated`;
+/// * build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which
+///   stamps it;
+/// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing
+///   held;
+/// * answer `Gone` if the origin says that there is no such object: an outage is an error instead,
+///   of kind `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or
+///   `Unauthenticated`;
 /// * leave nothing behind when the future is dropped;
-/// * not read through the cache that asks it: with all places at the origin taken (`max_in_flight`), it would wait for
-///   its own.
+/// * not read through the cache that asks it: with all places at the origin taken
+///   (`max_in_flight`), it would wait for its own.
 ///
-/// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a time. A panic is
-/// caught and becomes an error for every reader that waits.
+/// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a
+/// time. A panic is caught and becomes an error for every reader that waits.
 ///
 /// `cache_testkit::conformance::validator` has a function for each of these sentences that can be
 /// seen from outside. The example `custom_validator` in `crates/cache-facade/examples` is one to
@@ -70,9 +75,10 @@ pub trait Validator: Send + Sync + 'static {
     /// Whether `held` is still the current version of `key`, and if not, the current one.
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation>;
 
-    /// How many bytes of a body came from the origin with `changed`, the entry of a `Changed`: for the counters, and for the
-    /// span of the request. `None` if this is not known yet, since the body goes elsewhere: then the validator says it,
-    /// in the span that it was called in. Default: the length of the entry's body.
+    /// How many bytes of a body came from the origin with `changed`, the entry of a `Changed`: for
+    /// the counters, and for the span of the request. `None` if this is not known yet, since the
+    /// body goes elsewhere: then the validator says it, in the span that it was called in. Default:
+    /// the length of the entry's body.
     fn body_bytes(&self, changed: &Entry) -> Option<u64> {
         Some(changed.body().len() as u64)
     }
@@ -94,12 +100,14 @@ pub enum Validation {
 ///
 /// # Contract
 ///
-/// The version that `put` returns MUST name the body that was put, and come from the answer to the put itself. A
-/// condition that the origin cannot obey MUST be an error of kind `Unsupported`: never a put that ignores it.
+/// The version that `put` returns MUST name the body that was put, and come from the answer to the
+/// put itself. A condition that the origin cannot obey MUST be an error of kind `Unsupported`:
+/// never a put that ignores it.
 ///
-/// An error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and `Unsupported` leaves
-/// it open whether the write took effect; of `PreconditionFailed` this is true only of origins that repeat a
-/// request whose answer was lost, as object_store does: the second attempt may have met the first one's work.
+/// An error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and
+/// `Unsupported` leaves it open whether the write took effect; of `PreconditionFailed` this is true
+/// only of origins that repeat a request whose answer was lost, as object_store does: the second
+/// attempt may have met the first one's work.
 ///
 /// `cache_testkit::conformance::validator` checks these sentences too.
 #[async_trait]
@@ -127,8 +135,9 @@ pub trait Origin: Validator {
     /// A dropped future leaves it open whether the object is, or will be, deleted.
     async fn delete(&self, key: &Key) -> Result<()>;
 
-    /// The entry to keep for `body`, under this very `key`, which a put just wrote as `version`: the implementor's judgement of how far
-    /// that version can be kept, as for the entries of its `validate`.
+    /// The entry to keep for `body`, under this very `key`, which a put just wrote as `version`:
+    /// the implementor's judgement of how far that version can be kept, as for the entries of its
+    /// `validate`.
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         Entry::builder(key, body).version(version.clone()).build()
     }

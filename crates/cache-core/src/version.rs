@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 /// One state of an object, as the origin names it. Opaque, kept byte for byte.
 ///
-/// Both names are kept because stores differ in which one a conditional write needs: S3, Azure and memory take
-/// the ETag, GCS the version id (its generation).
+/// Both names are kept because stores differ in which one a conditional write needs: S3, Azure and
+/// memory take the ETag, GCS the version id (its generation).
 ///
-/// Two versions are equal if the origin's names for them are; where it gave none, if date and size are. A tag
-/// names a state of *one* key: never compare versions of different keys.
+/// Two versions are equal if the origin's names for them are; where it gave none, if date and size
+/// are. A tag names a state of *one* key: never compare versions of different keys.
 ///
 /// ```
 /// use cache_core::Version;
@@ -33,7 +33,8 @@ impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
         self.e_tag == other.e_tag
             && self.version == other.version
-            && (self.is_named() || (self.last_modified == other.last_modified && self.size == other.size))
+            && (self.is_named()
+                || (self.last_modified == other.last_modified && self.size == other.size))
     }
 }
 

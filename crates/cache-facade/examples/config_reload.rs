@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use cache_facade::{Bytes, ErrorKind, Freshness, ObjectCache, Result, object_store::memory::InMemory};
+use cache_facade::{
+    Bytes, ErrorKind, Freshness, ObjectCache, Result, object_store::memory::InMemory,
+};
 
 #[derive(Debug, PartialEq)]
 struct Config {
@@ -24,7 +26,10 @@ impl Config {
         let lines = str::from_utf8(bytes)?.lines();
         let values: HashMap<_, _> = lines.filter_map(|line| line.split_once(" = ")).collect();
         let value = |name| values.get(name).ok_or_else(|| format!("{name} is missing"));
-        Ok(Self { greeting: (*value("greeting")?).to_owned(), requests_max: value("requests_max")?.parse()? })
+        Ok(Self {
+            greeting: (*value("greeting")?).to_owned(),
+            requests_max: value("requests_max")?.parse()?,
+        })
     }
 }
 

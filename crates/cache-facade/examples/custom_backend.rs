@@ -1,5 +1,5 @@
-//! A backend of one's own: a map with room for so many entries, first in, first out. It is checked against the contract,
-//! and a cache works over it.
+//! A backend of one's own: a map with room for so many entries, first in, first out. It is checked
+//! against the contract, and a cache works over it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -101,8 +101,12 @@ impl Backend for Fifo {
         let mut state = self.state();
         // The deadline is asked of the entry: a renewal moves it, and nobody tells the backend.
         let has_expired = |entry: &&Entry| entry.expires_at().is_some_and(|at| at <= now);
-        let expired: Vec<_> =
-            state.entries.values().filter(has_expired).map(|entry| entry.key().to_owned()).collect();
+        let expired: Vec<_> = state
+            .entries
+            .values()
+            .filter(has_expired)
+            .map(|entry| entry.key().to_owned())
+            .collect();
         for key in expired {
             state.take(&key);
             state.expired += 1;
@@ -121,12 +125,14 @@ impl Backend for Fifo {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let can = backend::Capabilities::new().sweeps().max_entries(100);
-    let suite = backend::Suite::new(can, |_| async { Arc::new(Fifo::new(100)) as Arc<dyn Backend> });
+    let suite =
+        backend::Suite::new(can, |_| async { Arc::new(Fifo::new(100)) as Arc<dyn Backend> });
     let report = backend::check(&suite).await?;
     println!("{report}");
     assert!(report.kept().any(|rule| rule == "the_limits_hold_after_each_call"));
 
-    let cache = ObjectCache::builder(Arc::new(InMemory::new())).backend(Arc::new(Fifo::new(2))).build()?;
+    let cache =
+        ObjectCache::builder(Arc::new(InMemory::new())).backend(Arc::new(Fifo::new(2))).build()?;
     for key in ["a", "b", "c"] {
         cache.put(key, "in the map").await?;
     }

@@ -1,4 +1,5 @@
-//! An eviction policy of one's own: first in, first out. It is checked against the contract, and a cache goes by it.
+//! An eviction policy of one's own: first in, first out. It is checked against the contract, and a
+//! cache goes by it.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
@@ -32,7 +33,12 @@ impl EvictionPolicy for Fifo {
     fn on_remove(&mut self, slot: Slot, _why: RemovalCause) {
         self.by_arrival.remove(&self.arrived[slot.index()]);
     }
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         match pressure {
             EvictionReason::Capacity => self.by_arrival.values().next().copied(),
             _ => None, // The cache finds these itself.
@@ -55,7 +61,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     cache.put("b", "second").await?;
     cache.get("a").await?; // A use, which counts for nothing here.
     cache.put("c", "third").await?;
-    for (key, expected) in [("c", Status::Revalidated), ("b", Status::Revalidated), ("a", Status::Fetched)] {
+    for (key, expected) in
+        [("c", Status::Revalidated), ("b", Status::Revalidated), ("a", Status::Fetched)]
+    {
         let status = cache.get(key).await?.status();
         println!("{key}: {status:?}");
         assert_eq!(status, expected);

@@ -1,5 +1,5 @@
-//! A validator and origin of one's own: numbered versions in this process, each put a compare-and-swap. It is checked
-//! against the contract, and a cache is put in front of it.
+//! A validator and origin of one's own: numbered versions in this process, each put a
+//! compare-and-swap. It is checked against the contract, and a cache is put in front of it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -50,11 +50,16 @@ impl Origin for Numbered {
         let holds = match condition {
             PutCondition::Always => true,
             PutCondition::Absent => current.is_none(),
-            PutCondition::Matches(version) => current.is_some() && current == version.e_tag.as_ref(),
+            PutCondition::Matches(version) => {
+                current.is_some() && current == version.e_tag.as_ref()
+            }
             _ => return Err(Error::new(ErrorKind::Unsupported, "no such condition is known here")),
         };
         if !holds {
-            return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                "the object is at another version",
+            ));
         }
         let size = body.len() as u64;
         Ok(Version::default().with_e_tag(Some(state.write(key, body))).with_size(size))

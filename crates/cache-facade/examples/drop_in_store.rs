@@ -8,11 +8,16 @@ use cache_facade::{
 };
 use cache_testkit::FaultyStore;
 
-/// A table of numbers, in parts. Each ends in a footer of 8 bytes, which says how many numbers it has.
+/// A table of numbers, in parts. Each ends in a footer of 8 bytes, which says how many numbers it
+/// has.
 struct Table(Arc<dyn ObjectStore>);
 
 impl Table {
-    async fn write(&self, part: u64, numbers: impl Iterator<Item = u64>) -> object_store::Result<()> {
+    async fn write(
+        &self,
+        part: u64,
+        numbers: impl Iterator<Item = u64>,
+    ) -> object_store::Result<()> {
         let mut numbers: Vec<u64> = numbers.collect();
         numbers.push(numbers.len() as u64);
         let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();

@@ -1,6 +1,6 @@
-//! A backend of one's own whose entries outlive the process: a file for each entry, written and read
-//! with `Entry::to_bytes` and `Entry::from_bytes`. It is checked against the contract, and a cache
-//! that is built again over the same folder serves after a request without a body.
+//! A backend of one's own whose entries outlive the process: a file for each entry, written and
+//! read with `Entry::to_bytes` and `Entry::from_bytes`. It is checked against the contract, and a
+//! cache that is built again over the same folder serves after a request without a body.
 
 use std::{
     collections::HashMap,
@@ -36,8 +36,8 @@ struct Slot {
     file: PathBuf,
     weight: u64,
     is_absent: bool,
-    /// The entry as it was inserted in this process, so that all readers share one renewal. The body
-    /// is in memory as well: a real one would keep the stamp alone.
+    /// The entry as it was inserted in this process, so that all readers share one renewal. The
+    /// body is in memory as well: a real one would keep the stamp alone.
     entry: Option<Entry>,
 }
 
@@ -137,7 +137,8 @@ impl Backend for Files {
             expires_at.is_some_and(|at| at <= now)
         };
         let expired: Vec<_> = index.slots.iter().filter(|(_, slot)| has_expired(slot)).collect();
-        let expired: Vec<_> = expired.into_iter().map(|(key, slot)| (key.clone(), slot.is_absent)).collect();
+        let expired: Vec<_> =
+            expired.into_iter().map(|(key, slot)| (key.clone(), slot.is_absent)).collect();
         for (key, is_absent) in expired {
             index.take(&key)?;
             index.expired += u64::from(!is_absent);

@@ -2,14 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_facade::{Bytes, ErrorKind, Freshness, ObjectCache, Result, object_store::memory::InMemory};
+use cache_facade::{
+    Bytes, ErrorKind, Freshness, ObjectCache, Result, object_store::memory::InMemory,
+};
 
 struct Pages(ObjectCache);
 
 impl Pages {
-    /// Two seconds old is good enough for a reader, and an old page better than none while the store is down.
+    /// Two seconds old is good enough for a reader, and an old page better than none while the
+    /// store is down.
     fn new(bucket: Arc<InMemory>) -> Result<Self> {
-        let rule = Freshness::max_age(Duration::from_secs(2)).stale_if_error(Duration::from_secs(60));
+        let rule =
+            Freshness::max_age(Duration::from_secs(2)).stale_if_error(Duration::from_secs(60));
         Ok(Self(ObjectCache::builder(bucket).name("pages").freshness(rule).build()?))
     }
 

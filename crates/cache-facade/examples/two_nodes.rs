@@ -18,7 +18,10 @@ use cache_facade::{
 async fn main() -> Result<(), Box<dyn Error>> {
     let bucket = store(&argument()?)?;
     let node = |name| {
-        ObjectCache::builder(Arc::clone(&bucket)).name(name).backend(Memory::new().max_entries(5000)).build()
+        ObjectCache::builder(Arc::clone(&bucket))
+            .name(name)
+            .backend(Memory::new().max_entries(5000))
+            .build()
     };
     let (a, b) = (node("A")?, node("B")?);
 
@@ -28,7 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let again = read(&b, "confirmed: one request, no body").await?;
 
     a.put(KEY, r#"{"version": 2}"#).await?;
-    let changed = read(&b, "B's copy was out of date, and the same request brought the new one").await?;
+    let changed =
+        read(&b, "B's copy was out of date, and the same request brought the new one").await?;
     let own = read(&a, "confirmed: A kept what it wrote").await?;
     a.delete(KEY).await?;
 
@@ -48,7 +52,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn read(node: &ObjectCache, why: &str) -> Result<Status, Box<dyn Error>> {
     let object = node.get(KEY).await?;
-    println!("{} reads {} ({:?}; {why})", node.name(), str::from_utf8(object.bytes())?, object.status());
+    println!(
+        "{} reads {} ({:?}; {why})",
+        node.name(),
+        str::from_utf8(object.bytes())?,
+        object.status()
+    );
     Ok(object.status())
 }
 
@@ -89,7 +98,9 @@ fn store(name: &str) -> Result<Arc<dyn ObjectStore>, Box<dyn Error>> {
     }
     match name.strip_prefix("s3://") {
         Some(bucket) => s3(bucket.trim_end_matches('/')),
-        None => Err(format!("{name:?} is no store: use memory, file:///folder or s3://bucket").into()),
+        None => {
+            Err(format!("{name:?} is no store: use memory, file:///folder or s3://bucket").into())
+        }
     }
 }
 
@@ -102,7 +113,8 @@ fn s3(bucket: &str) -> Result<Arc<dyn ObjectStore>, Box<dyn Error>> {
 
 #[cfg(not(feature = "aws"))]
 fn s3(_bucket: &str) -> Result<Arc<dyn ObjectStore>, Box<dyn Error>> {
-    Err("this program was built without its S3 client: run it with -p cache-facade --features aws".into())
+    Err("this program was built without its S3 client: run it with -p cache-facade --features aws"
+        .into())
 }
 
 const KEY: &str = "object-cache-example/data.json";

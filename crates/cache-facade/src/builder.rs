@@ -232,7 +232,11 @@ impl<O> ObjectCacheBuilder<O> {
 }
 
 impl Settings {
-    fn build(self, origin: Arc<dyn Origin>, origin_timeout: Option<Duration>) -> Result<ObjectCache> {
+    fn build(
+        self,
+        origin: Arc<dyn Origin>,
+        origin_timeout: Option<Duration>,
+    ) -> Result<ObjectCache> {
         let backend = self.backend.unwrap_or_else(|| Memory::new().into_backend())?;
         let mut inner = ReadThrough::builder(origin, backend)
             .freshness_rules(self.rules)
@@ -276,7 +280,8 @@ impl Default for Settings {
 
 impl<O: fmt::Debug> fmt::Debug for ObjectCacheBuilder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { name, rules, time_to_live, negative_ttl, patience, backend, .. } = &self.settings;
+        let Settings { name, rules, time_to_live, negative_ttl, patience, backend, .. } =
+            &self.settings;
         let backend = backend.as_ref().map(|backend| backend.as_ref().map(|made| made.usage()));
         f.debug_struct("ObjectCacheBuilder")
             .field("over", &self.over)

@@ -26,13 +26,15 @@ use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, de
 /// # }
 /// ```
 ///
-/// A clone is another handle to the same cache; when the last one goes, the cache does, with its copies. The cache
-/// needs a tokio runtime, with time enabled, whenever the store is asked or written to. A request runs on the runtime
-/// of one of those who wait for it: where several runtimes share a cache, each must be driven until the requests of
-/// its callers are answered, or be dropped.
+/// A clone is another handle to the same cache; when the last one goes, the cache does, with its
+/// copies. The cache needs a tokio runtime, with time enabled, whenever the store is asked or
+/// written to. A request runs on the runtime of one of those who wait for it: where several
+/// runtimes share a cache, each must be driven until the requests of its callers are answered, or
+/// be dropped.
 ///
-/// Keys are the canonical paths of objects: relative, without empty, `.` or `..` segments. Another spelling is an
-/// `InvalidKey` error that says what to write instead, so that one object never has two copies.
+/// Keys are the canonical paths of objects: relative, without empty, `.` or `..` segments. Another
+/// spelling is an `InvalidKey` error that says what to write instead, so that one object never has
+/// two copies.
 #[derive(Clone)]
 pub struct ObjectCache {
     inner: ReadThrough<dyn Origin>,
@@ -58,12 +60,13 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such object; `PermissionDenied` and `Unauthenticated` if the store refuses;
-    /// `Timeout` and `Unavailable` if it fails to answer and no copy may cover that (see
-    /// [`Freshness::stale_if_error`](crate::Freshness::stale_if_error)); `TooLarge` above `max_object_size`;
-    /// `InvalidKey`; `Closed`; `Config` outside of a tokio runtime.
+    /// `NotFound` if there is no such object; `PermissionDenied` and `Unauthenticated` if the store
+    /// refuses; `Timeout` and `Unavailable` if it fails to answer and no copy may cover that (see
+    /// [`Freshness::stale_if_error`](crate::Freshness::stale_if_error)); `TooLarge` above
+    /// `max_object_size`; `InvalidKey`; `Closed`; `Config` outside of a tokio runtime.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
+    /// the next reader.
     pub async fn get(&self, key: &str) -> Result<CachedObject> {
         match self.inner.get_if_fresh(key, None) {
             Some(served) => Ok(CachedObject::from(served)),
@@ -77,23 +80,24 @@ impl ObjectCache {
     ///
     /// As for [`get`](Self::get), and `Config` for a freshness that contradicts itself.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
+    /// the next reader.
     pub async fn get_with(&self, key: &str, options: ReadOptions) -> Result<CachedObject> {
         self.inner.get(key, options.rule()).await.map(CachedObject::from)
     }
 
-    /// What `decode` makes of the object's bytes: made once for each version and each `T`, however many readers
-    /// ask, and held as long as the copy is. The bytes are as fresh as for [`get`](Self::get), and the read is
-    /// counted as one.
+    /// What `decode` makes of the object's bytes: made once for each version and each `T`, however
+    /// many readers ask, and held as long as the copy is. The bytes are as fresh as for
+    /// [`get`](Self::get), and the read is counted as one.
     ///
-    /// One `T` of one object should always be made by the same `decode`: the first one to come makes it for all.
-    /// While it runs, other readers of the same value wait; what is long should be made elsewhere. The memory of
-    /// what was made does not count to the capacity.
+    /// One `T` of one object should always be made by the same `decode`: the first one to come
+    /// makes it for all. While it runs, other readers of the same value wait; what is long should
+    /// be made elsewhere. The memory of what was made does not count to the capacity.
     ///
-    /// A `T` that holds a handle of the cache keeps the cache, which keeps the copy, which keeps the
-    /// `T`: none of them is freed before the copy leaves the cache. Let it hold a weak one
-    /// (`cache.read_through().downgrade()`), or nothing. A `T` that panics when the cache drops it is
-    /// caught.
+    /// A `T` that holds a handle of the cache keeps the cache, which keeps the copy, which keeps
+    /// the `T`: none of them is freed before the copy leaves the cache. Let it hold a weak one
+    /// (`cache.read_through().downgrade()`), or nothing. A `T` that panics when the cache drops it
+    /// is caught.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -111,11 +115,11 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns one, and
-    /// `Panicked` if it panics. A failure is not held: each reader tries anew, one after the other.
-    /// `Decode` without a source inside of a `decode` that makes the same `T` of the same object, also
-    /// by way of another object's: it would wait for itself. Two decoders on two threads that ask for
-    /// each other's values wait for ever.
+    /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns
+    /// one, and `Panicked` if it panics. A failure is not held: each reader tries anew, one after
+    /// the other. `Decode` without a source inside of a `decode` that makes the same `T` of the
+    /// same object, also by way of another object's: it would wait for itself. Two decoders on two
+    /// threads that ask for each other's values wait for ever.
     ///
     /// A dropped future leaves its question in the air, as for `get`.
     pub async fn get_decoded<T, E, F>(&self, key: &str, decode: F) -> Result<Arc<T>>
@@ -154,8 +158,8 @@ impl ObjectCache {
         })
     }
 
-    /// The object now, and then each time it has changed: see [`Watch`]. Asks the store, strongly, at most once in
-    /// `every`, and only while the stream is polled.
+    /// The object now, and then each time it has changed: see [`Watch`]. Asks the store, strongly,
+    /// at most once in `every`, and only while the stream is polled.
     pub fn watch(&self, key: &str, every: Duration) -> Watch {
         Watch::new(self.clone(), key, every)
     }
@@ -164,23 +168,26 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `PermissionDenied`, `Unauthenticated`, `InvalidKey`, `Closed`: nothing was written. After `Timeout`,
-    /// `Unavailable`, `Panicked` and `Other` it is open whether the write took effect. In any case no copy is held.
+    /// `PermissionDenied`, `Unauthenticated`, `InvalidKey`, `Closed`: nothing was written. After
+    /// `Timeout`, `Unavailable`, `Panicked` and `Other` it is open whether the write took effect.
+    /// In any case no copy is held.
     ///
-    /// A dropped future gives the request up: it is open whether the write takes effect, and no copy is held.
+    /// A dropped future gives the request up: it is open whether the write takes effect, and no
+    /// copy is held.
     pub async fn put(&self, key: &str, body: impl Into<Bytes>) -> Result<Version> {
         self.put_if(key, body, PutCondition::Always).await
     }
 
-    /// Writes the object if `condition` holds: that there is none yet, or that it is at a version read or written
-    /// before.
+    /// Writes the object if `condition` holds: that there is none yet, or that it is at a version
+    /// read or written before.
     ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put). `PreconditionFailed` if the condition does not hold; `Unsupported` if the store
-    /// cannot do it (local disk knows `Absent` only, HTTP neither).
+    /// As for [`put`](Self::put). `PreconditionFailed` if the condition does not hold;
+    /// `Unsupported` if the store cannot do it (local disk knows `Absent` only, HTTP neither).
     ///
-    /// A dropped future gives the request up: it is open whether the write takes effect, and no copy is held.
+    /// A dropped future gives the request up: it is open whether the write takes effect, and no
+    /// copy is held.
     pub async fn put_if(
         &self,
         key: &str,
@@ -214,7 +221,12 @@ impl ObjectCache {
     ///
     /// Dropping the future drops the request: it is open whether the write takes effect, and
     /// nothing of the key is cached.
-    pub async fn put_with(&self, key: &str, body: impl Into<Bytes>, options: PutOptions) -> Result<Version> {
+    pub async fn put_with(
+        &self,
+        key: &str,
+        body: impl Into<Bytes>,
+        options: PutOptions,
+    ) -> Result<Version> {
         self.inner.put_with(key, body.into(), options).await
     }
 
@@ -222,16 +234,17 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put). For a missing object, `NotFound` or none: as the store answers (local disk and
-    /// Azure say so, S3 does not).
+    /// As for [`put`](Self::put). For a missing object, `NotFound` or none: as the store answers
+    /// (local disk and Azure say so, S3 does not).
     ///
-    /// A dropped future gives the request up: it is open whether the object is deleted, and no copy is held.
+    /// A dropped future gives the request up: it is open whether the object is deleted, and no copy
+    /// is held.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.inner.delete(key).await
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after the copy was
-    /// gone.
+    /// Forgets the copy. Reads that begin after this returned are answered by a question asked
+    /// after the copy was gone.
     ///
     /// # Errors
     ///
@@ -242,10 +255,11 @@ impl ObjectCache {
         self.inner.invalidate(key).await
     }
 
-    /// Forgets the copies of all keys that begin with `prefix`, byte for byte; all of them if it is empty. Takes
-    /// constant time: the memory is freed when the copies are next asked for, evicted or expired. At most 64
-    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that
-    /// have most in common count as one, the part that they share.
+    /// Forgets the copies of all keys that begin with `prefix`, byte for byte; all of them if it is
+    /// empty. Takes constant time: the memory is freed when the copies are next asked for, evicted
+    /// or expired. At most 64 prefixes are told apart, and a prefix covers the longer ones that
+    /// begin with it: one more, and the two that have most in common count as one, the part that
+    /// they share.
     ///
     /// # Errors
     ///
@@ -269,24 +283,26 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `Closed`; `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory: the
-    /// copies are not served all the same.
+    /// `Closed`; `Config` outside of a tokio runtime, and `Backend` if the backend fails to free
+    /// the memory: the copies are not served all the same.
     ///
     /// A dropped future, once polled, has taken effect; it may leave memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         self.inner.clear().await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
-    /// requests in flight come to their end, and all copies are dropped. Nothing is sent once this has returned. To drop
-    /// the last handle is enough where nobody need wait for that. May be called again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that
+    /// have yet to ask; requests in flight come to their end, and all copies are dropped. Nothing
+    /// is sent once this has returned. To drop the last handle is enough where nobody need wait for
+    /// that. May be called again.
     ///
     /// # Errors
     ///
-    /// `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory: the cache is closed
-    /// all the same.
+    /// `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory:
+    /// the cache is closed all the same.
     ///
-    /// A dropped future, once polled, leaves the cache closed, and the calls in flight to end by themselves.
+    /// A dropped future, once polled, leaves the cache closed, and the calls in flight to end by
+    /// themselves.
     pub async fn close(&self) -> Result<()> {
         self.inner.close().await
     }
@@ -315,7 +331,10 @@ impl From<&ObjectCache> for MetricsSource {
 
 impl fmt::Debug for ObjectCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectCache").field("name", &self.name()).field("inner", &self.inner).finish()
+        f.debug_struct("ObjectCache")
+            .field("name", &self.name())
+            .field("inner", &self.inner)
+            .finish()
     }
 }
 

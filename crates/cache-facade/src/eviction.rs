@@ -9,16 +9,18 @@ use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, Objective, S3Fifo, Sieve,
 
 /// Who leaves when the cache is full. What has expired leaves first, under every policy.
 ///
-/// Where nothing is known of the requests, keep the default. The others are for those who have measured, with
-/// `cargo xtask simulate`, that one of them is better for theirs.
+/// Where nothing is known of the requests, keep the default. The others are for those who have
+/// measured, with `cargo xtask simulate`, that one of them is better for theirs.
 ///
 /// Any [`EvictionPolicy`] makes one, by `from` or by giving it to
-/// [`ObjectCacheBuilder::eviction`](crate::ObjectCacheBuilder::eviction) as it is; it need not know of expiry.
+/// [`ObjectCacheBuilder::eviction`](crate::ObjectCacheBuilder::eviction) as it is; it need not know
+/// of expiry.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// By recency or by density of uses, whichever did better of late; see [`Adaptive`]. Weighs objects by their size
-    /// (see [`ObjectCacheBuilder::saving`](crate::ObjectCacheBuilder::saving)). The default.
+    /// By recency or by density of uses, whichever did better of late; see [`Adaptive`]. Weighs
+    /// objects by their size (see
+    /// [`ObjectCacheBuilder::saving`](crate::ObjectCacheBuilder::saving)). The default.
     #[default]
     Adaptive,
     /// The copy whose last use is the longest ago; see [`Lru`].
@@ -31,7 +33,8 @@ pub enum Eviction {
     WTinyLfu,
     /// What brings the fewest hits for its size; see [`Gdsf`].
     Gdsf,
-    /// Window TinyLFU, which keeps what is asked for often: the copies live in a moka cache. Needs the feature `moka`.
+    /// Window TinyLFU, which keeps what is asked for often: the copies live in a moka cache. Needs
+    /// the feature `moka`.
     #[cfg(feature = "moka")]
     Moka,
     /// As an [`EvictionPolicy`] says.
@@ -50,19 +53,26 @@ pub(crate) struct Limits {
 
 impl Eviction {
     /// A backend in memory, with this eviction.
-    pub(crate) fn backend(self, limits: Limits, saving: Option<Objective>) -> Result<Arc<dyn Backend>> {
+    pub(crate) fn backend(
+        self,
+        limits: Limits,
+        saving: Option<Objective>,
+    ) -> Result<Arc<dyn Backend>> {
         if saving.is_some() && !matches!(self, Self::Adaptive | Self::Gdsf) {
-            let message =
-                "saving is set, but this eviction weighs no sizes; use Eviction::Adaptive or Eviction::Gdsf";
+            let message = "saving is set, but this eviction weighs no sizes; use Eviction::Adaptive or Eviction::Gdsf";
             return Err(Error::new(ErrorKind::Config, message));
         }
         match self {
-            Self::Adaptive => backend(Adaptive::new().optimize_for(saving.unwrap_or_default()), limits),
+            Self::Adaptive => {
+                backend(Adaptive::new().optimize_for(saving.unwrap_or_default()), limits)
+            }
             Self::Lru => backend(Lru::new(), limits),
             Self::Sieve => backend(Sieve::new(), limits),
             Self::S3Fifo => backend(S3Fifo::new(), limits),
             Self::WTinyLfu => backend(WTinyLfu::new(), limits),
-            Self::Gdsf if saving == Some(Objective::ByteHitRatio) => backend(Gdsf::saving_bytes(), limits),
+            Self::Gdsf if saving == Some(Objective::ByteHitRatio) => {
+                backend(Gdsf::saving_bytes(), limits)
+            }
             Self::Gdsf => backend(Gdsf::new(), limits),
             #[cfg(feature = "moka")]
             Self::Moka => {

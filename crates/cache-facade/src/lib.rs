@@ -1,9 +1,9 @@
 //! An ETag-validated cache in front of an object store.
 //!
-//! An [`ObjectCache`] keeps copies of objects that live in S3, GCS, Azure, on a web server, on local disk or in
-//! memory (all through the `object_store` crate), and never serves a copy that the store would not vouch for,
-//! unless you allowed it, for as long as you allowed. Many nodes may share one bucket, each with a cache of its own;
-//! they need not know of each other.
+//! An [`ObjectCache`] keeps copies of objects that live in S3, GCS, Azure, on a web server, on
+//! local disk or in memory (all through the `object_store` crate), and never serves a copy that the
+//! store would not vouch for, unless you allowed it, for as long as you allowed. Many nodes may
+//! share one bucket, each with a cache of its own; they need not know of each other.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -29,8 +29,9 @@
 //!
 //! # How fresh
 //!
-//! The default is [`Freshness::strong`]: every read asks the store, with one conditional request. Where an object
-//! may be a little old, or never changes, say so, for the cache, by prefix, or for one read:
+//! The default is [`Freshness::strong`]: every read asks the store, with one conditional request.
+//! Where an object may be a little old, or never changes, say so, for the cache, by prefix, or for
+//! one read:
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};
@@ -45,38 +46,40 @@
 //! cache.put("static/logo-7f3a.svg", "<svg/>").await?;
 //! cache.get("static/logo-7f3a.svg").await?; // Asks nobody.
 //! cache.get_with("static/logo-7f3a.svg", ReadOptions::new().freshness(Freshness::strong())).await?;
-//! assert_eq!(cache.stats().origin.unchanged, 1);
+//! assert_eq!(cache.stats().origin.not_modified, 1);
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # As an object store
 //!
-//! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it holds objects in blocks,
-//! streams large ones, and takes every write. See [`CachedStore`].
+//! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it
+//! holds objects in blocks, streams large ones, and takes every write. See [`CachedStore`].
 //!
 //! # Figures
 //!
-//! [`ObjectCache::stats`] is a snapshot of the counters. A [`Registry`](cache_metrics::Registry) exports those of many
-//! caches to what is there already: Prometheus, OpenTelemetry, or the `metrics` crate.
+//! [`ObjectCache::stats`] is a snapshot of the counters. A [`Registry`](cache_metrics::Registry)
+//! exports those of many caches to what is there already: Prometheus, OpenTelemetry, or the
+//! `metrics` crate.
 //!
 //! # Deeper
 //!
-//! This crate assembles the others and adds little. [`cache_core`] has the contracts: implement [`Backend`],
-//! [`Origin`] or [`EvictionPolicy`], and give yours to the builder. [`cache_policy`] has the eviction policies and
-//! the memory backends, [`cache_store`] the validator over object stores. Types of `object_store`, `bytes` and
-//! `futures_core` are part of this crate's API.
+//! This crate assembles the others and adds little. [`cache_core`] has the contracts: implement
+//! [`Backend`], [`Origin`] or [`EvictionPolicy`], and give yours to the builder. [`cache_policy`]
+//! has the eviction policies and the memory backends, [`cache_store`] the validator over object
+//! stores. Types of `object_store`, `bytes` and `futures_core` are part of this crate's API.
 //!
 //! # Features
 //!
 //! * `fs` (default): local disk.
-//! * `aws`, `gcp`, `azure`, `http`: object_store's clients for S3, GCS, Azure and HTTP/WebDAV. Each brings an HTTP
-//!   client and TLS.
+//! * `aws`, `gcp`, `azure`, `http`: object_store's clients for S3, GCS, Azure and HTTP/WebDAV. Each
+//!   brings an HTTP client and TLS.
 //! * `moka`: `Eviction::Moka`, which holds the copies in a moka cache.
 //! * `prometheus`, `opentelemetry`, `metrics`: exporters of the figures.
 //! * `object-store-013`: `ObjectStore013`, which makes any store, a [`CachedStore`] too, one of
 //!   object_store 0.13. Brings that version.
-//! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or a body is not kept.
+//! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or
+//!   a body is not kept.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -99,9 +102,9 @@ pub use {
     cache_metrics,
     cache_policy::{self, Objective},
     cache_store::{
-        self, AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats,
-        Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength, WarmResult,
-        probe_capabilities,
+        self, AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder,
+        CachedStoreStats, Capabilities, NotCached, OnlyIfCached, Reads, Support, ValidatorStrength,
+        WarmResult, probe_capabilities,
     },
     object_store,
 };

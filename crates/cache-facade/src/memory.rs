@@ -67,8 +67,8 @@ impl Memory {
 
     /// Sets what eviction minimizes where entries differ in size: requests to the store, or bytes
     /// from it. Only [`Eviction::Adaptive`] and [`Eviction::Gdsf`] weigh sizes; with any other it
-    /// is an error. Default: [`Objective::HitRatio`], because stores bill requests and a reader waits
-    /// for each.
+    /// is an error. Default: [`Objective::HitRatio`], because stores bill requests and a reader
+    /// waits for each.
     ///
     /// ```
     /// use cache_facade::{Memory, Objective};

@@ -7,8 +7,8 @@ use cache_core::{Attributes, Entry, Served, Status, Version};
 
 /// An object as a read got it: its bytes, the version that they are of, and where they came from.
 ///
-/// A handle to the held copy: a clone is one atomic add, and the copy's memory lives as long as a handle does, also
-/// after the cache has dropped it. What it says does not change.
+/// A handle to the held copy: a clone is one atomic add, and the copy's memory lives as long as a
+/// handle does, also after the cache has dropped it. What it says does not change.
 #[derive(Debug, Clone)]
 pub struct CachedObject(Served);
 
@@ -28,8 +28,8 @@ impl CachedObject {
         self.0.entry.body().clone()
     }
 
-    /// The version that the bytes are of: for a conditional put, say. Copies its names; to look at one of them,
-    /// there is [`e_tag`](Self::e_tag).
+    /// The version that the bytes are of: for a conditional put, say. Copies its names; to look at
+    /// one of them, there is [`e_tag`](Self::e_tag).
     pub fn version(&self) -> Version {
         self.0.entry.version()
     }
@@ -39,8 +39,8 @@ impl CachedObject {
         self.0.entry.e_tag()
     }
 
-    /// When the store says that the object was last modified. `None` if it did not say, and for a copy that is kept
-    /// from a put: the answer to a put has no date.
+    /// When the store says that the object was last modified. `None` if it did not say, and for a
+    /// copy that is kept from a put: the answer to a put has no date.
     pub fn last_modified(&self) -> Option<SystemTime> {
         self.0.entry.last_modified()
     }

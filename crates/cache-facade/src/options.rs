@@ -15,8 +15,8 @@ impl ReadOptions {
         Self::default()
     }
 
-    /// How old the copy may be for this read. Default: the rule of the cache for the key. The time to live stays
-    /// the cache's: it belongs to the copy.
+    /// How old the copy may be for this read. Default: the rule of the cache for the key. The time
+    /// to live stays the cache's: it belongs to the copy.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.freshness = Some(freshness);
         self

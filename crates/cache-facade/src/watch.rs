@@ -22,20 +22,21 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 
 /// The versions of one object: first the current one, then each that takes its place.
 ///
-/// While it is polled, it reads the object strongly, at once and then at most once in the given span; a reading that
-/// took longer is not made up for. A reading yields if it differs from the one before: another version, other bytes
-/// under the same version (where the store's tags are weak), or another kind of error. So an object that is missing
-/// is one `NotFound`, and one that comes back after an error is yielded again. Versions that came and went between two
-/// readings are not seen.
+/// While it is polled, it reads the object strongly, at once and then at most once in the given
+/// span; a reading that took longer is not made up for. A reading yields if it differs from the one
+/// before: another version, other bytes under the same version (where the store's tags are weak),
+/// or another kind of error. So an object that is missing is one `NotFound`, and one that comes
+/// back after an error is yielded again. Versions that came and went between two readings are not
+/// seen.
 ///
-/// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero, and if it is
-/// polled outside of a tokio runtime with time enabled.
+/// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero,
+/// and if it is polled outside of a tokio runtime with time enabled.
 ///
-/// It may be polled in one runtime after the other: what it waits for in one that is not driven any more, or gone, it
-/// begins anew where it is polled.
+/// It may be polled in one runtime after the other: what it waits for in one that is not driven any
+/// more, or gone, it begins anew where it is polled.
 ///
-/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the last version, and a
-/// handle to the cache.
+/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the
+/// last version, and a handle to the cache.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -71,8 +72,8 @@ impl Watch {
         Self { key: key.to_owned(), every, changes }
     }
 
-    /// The next version, or the next error; `None` at the end. A dropped future loses nothing: the next call goes
-    /// on where it was.
+    /// The next version, or the next error; `None` at the end. A dropped future loses nothing: the
+    /// next call goes on where it was.
     pub async fn next(&mut self) -> Option<Result<CachedObject>> {
         self.changes.next().await
     }
@@ -88,7 +89,10 @@ impl Stream for Watch {
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("key", &self.key).field("every", &self.every).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("key", &self.key)
+            .field("every", &self.every)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +138,8 @@ impl Readings {
         }
     }
 
-    /// Reads in a task: a watch may be left alone for long, and a request that was begun is not to be left open.
+    /// Reads in a task: a watch may be left alone for long, and a request that was begun is not to
+    /// be left open.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<CachedObject>> {
         let here = runtime()?;
         let reading = match &mut self.reading {
@@ -150,7 +155,8 @@ impl Readings {
         let read = ready!(Pin::new(reading).poll(context));
         self.reading = None;
         Poll::Ready(read.unwrap_or_else(|lost| {
-            let error = Error::new(ErrorKind::Other, "the runtime that ran the reading was shut down");
+            let error =
+                Error::new(ErrorKind::Other, "the runtime that ran the reading was shut down");
             Err(error.with_source(lost))
         }))
     }
@@ -161,7 +167,8 @@ impl Readings {
         match &mut self.pause {
             Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
             Some(pause) => {
-                // What is left of it. Clocks of two runtimes may differ where one of them is paused.
+                // What is left of it. Clocks of two runtimes may differ where one of them is
+                // paused.
                 let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
                 let inner = Box::pin(sleep_until(left.min(most)));
                 *pause = InRuntime { home: here, inner };
@@ -197,7 +204,8 @@ fn is_final(last: &Result<CachedObject>) -> bool {
 fn is_change(last: &Result<CachedObject>, read: &Result<CachedObject>) -> bool {
     match (last, read) {
         (Ok(last), Ok(read)) => {
-            // Mostly the two are handles of one copy. Bytes are compared too: a tag may repeat, or be missing.
+            // Mostly the two are handles of one copy. Bytes are compared too: a tag may repeat, or
+            // be missing.
             !last.entry().is_same(read.entry())
                 && (last.version() != read.version() || last.bytes() != read.bytes())
         }

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use cache_facade::{Eviction, Freshness, Memory, ObjectCache, Status, object_store::memory::InMemory};
+use cache_facade::{
+    Eviction, Freshness, Memory, ObjectCache, Status, object_store::memory::InMemory,
+};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]

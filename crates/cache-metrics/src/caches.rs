@@ -45,8 +45,8 @@ struct Namesakes {
     next_suspect: Id,
 }
 
-/// The numbers that tell namesakes apart, from 1 on. Each that is free is below `end` and in `free`,
-/// or not below `end`; not all of those are free.
+/// The numbers that tell namesakes apart, from 1 on. Each that is free is below `end` and in
+/// `free`, or not below `end`; not all of those are free.
 struct Numbers {
     free: BTreeSet<u64>,
     end: u64,
@@ -64,13 +64,19 @@ impl Caches {
         self.by_shown_name.insert(Arc::clone(&shown_as), id);
         self.by_source.insert(source.address(), id);
         self.by_name.entry(source.name().into()).or_default().live.insert(id);
-        self.live.insert(id, Box::new(Registered { shown_as, source, before: *before, last: *before }));
+        self.live
+            .insert(id, Box::new(Registered { shown_as, source, before: *before, last: *before }));
     }
 
     /// Has `new` take the place of `old`, whose counters say `last`: if both were built with one
     /// name, under the name that `old` is shown by. The caller has another handle of the source of
     /// `old`.
-    pub(crate) fn replace(&mut self, old: &MetricsSource, last: Option<Snapshot>, new: MetricsSource) {
+    pub(crate) fn replace(
+        &mut self,
+        old: &MetricsSource,
+        last: Option<Snapshot>,
+        new: MetricsSource,
+    ) {
         let is_other = old.address() != new.address();
         let Some(id) = self.by_source.get(&old.address()).copied().filter(|_| is_other) else {
             return self.add(new);
@@ -175,7 +181,9 @@ impl Caches {
         let added = self.live.range(next_id..).map(|(_, cache)| (&cache.shown_as, &cache.last));
         let former = self.former.values().map(|(name, totals)| (name, &**totals));
         let others = added.chain(former);
-        others.map(|(name, snapshot)| CacheSnapshot { name: Arc::clone(name), snapshot: *snapshot }).collect()
+        others
+            .map(|(name, snapshot)| CacheSnapshot { name: Arc::clone(name), snapshot: *snapshot })
+            .collect()
     }
 
     /// Whether `name` is the name of a cache, or a free one that is remembered.
@@ -251,8 +259,8 @@ impl Default for Numbers {
 /// How many names that are free are remembered with their totals.
 const FORMER_MAX: usize = 256;
 
-/// How many caches of its own name a new one has looked at. Up to so many, a name is free as soon as
-/// its cache is dropped.
+/// How many caches of its own name a new one has looked at. Up to so many, a name is free as soon
+/// as its cache is dropped.
 const SUSPECT_NAMESAKES: usize = 8;
 
 /// How many others it has looked at. As each adds one, those that were dropped come to be no more

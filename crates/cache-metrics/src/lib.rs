@@ -10,8 +10,8 @@
 //! # }
 //! ```
 //!
-//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing for it between two
-//! snapshots. Nothing global is installed. Each exporter is a feature:
+//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing
+//! for it between two snapshots. Nothing global is installed. Each exporter is a feature:
 //!
 //! | feature | | brings |
 //! | --- | --- | --- |
@@ -19,17 +19,16 @@
 //! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` 0.24 |
 //! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` 0.33, without its SDK |
 //!
-//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter of one's own goes through
-//! [`Registry::collect`] and [`Registry::vocabularies`]; [`micrometer`] has the names that dashboards for Micrometer's caches use.
+//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter
+//! of one's own goes through [`Registry::collect`] and [`samples`].
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod caches;
 #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
-mod given;
+mod delta;
 #[cfg(feature = "opentelemetry")]
 mod meter;
-pub mod micrometer;
 pub mod names;
 #[cfg(feature = "prometheus")]
 mod prometheus;
@@ -39,7 +38,6 @@ mod registry;
 mod samples;
 mod source;
 mod totals;
-mod vocabulary;
 
 #[cfg(feature = "metrics")]
 pub use metrics;
@@ -54,7 +52,6 @@ pub use crate::{
     registry::{CacheSnapshot, Registry},
     samples::{Attributes, Sample, Value, samples},
     source::{BlockStats, MetricsSource, Snapshot},
-    vocabulary::Vocabulary,
 };
 
 /// The code in the crate's README compiles and runs.

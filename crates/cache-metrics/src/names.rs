@@ -1,8 +1,14 @@
-//! The vocabulary. Names and units follow OpenTelemetry's conventions: dots between words, UCUM units. The names for
-//! Prometheus are what OpenTelemetry makes of them there (underscores, the unit, `_total`), but for [`ENTRY_COUNT`].
+//! All metrics as data: names, kinds, units, attributes and help texts.
 //!
-//! Attribute values come from small closed sets, which are written here: never a key, a prefix or a tag. Every
-//! metric has the attribute [`CACHE_NAME`] besides its own; whoever exports a cache adds it.
+//! Names and units follow OpenTelemetry's [semantic conventions]: words separated by dots, UCUM
+//! units. The Prometheus names are the ones that the [OpenTelemetry specification] derives from
+//! them (underscores, the unit, `_total`), except for [`ENTRY_COUNT`].
+//!
+//! Attribute values come from the small closed sets below: never a key, a prefix or an ETag.
+//! Exporters add the attribute [`CACHE_NAME`] to every metric.
+//!
+//! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/general/metrics/
+//! [OpenTelemetry specification]: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 
 use cache_core::{Bounds, ErrorKind, Stats};
 
@@ -10,49 +16,49 @@ use cache_core::{Bounds, ErrorKind, Stats};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// Unique, and begins with `object_cache.`.
+    /// The unique name, which starts with `object_cache.`.
     pub name: &'static str,
-    /// The same for Prometheus, and for the `metrics` crate.
+    /// The name for Prometheus and for the `metrics` crate.
     pub prometheus_name: &'static str,
-    /// How its values go on.
+    /// How the values behave over time.
     pub kind: Kind,
-    /// UCUM: `By` for bytes, `s` for seconds, a word in braces for what is counted.
+    /// The UCUM unit: `By` for bytes, `s` for seconds, a word in braces for counts.
     pub unit: &'static str,
-    /// What it is, in a sentence.
+    /// A description in one sentence, without a full stop.
     pub help: &'static str,
-    /// What its samples are told apart by.
+    /// The attributes of each sample, besides [`CACHE_NAME`].
     pub attributes: &'static [Attribute],
 }
 
-/// How the values of a metric go on.
+/// How the values of a metric behave over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A running total since the cache was built: never falls.
+    /// A total since the cache was built. Never decreases.
     Counter,
-    /// How it is now.
+    /// The current value.
     Gauge,
-    /// Running totals of values by size, in buckets with these upper bounds.
+    /// Total counts of measurements in buckets with these upper bounds.
     Histogram(&'static Bounds),
 }
 
-/// What samples of one metric are told apart by.
+/// An attribute of the samples of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attribute {
-    /// Unique in its metric.
+    /// The name, unique within its metric.
     pub name: &'static str,
-    /// Every value that it can have.
+    /// All values that it can have.
     pub values: &'static [&'static str],
 }
 
-/// The attribute that every metric has: the name that the cache was built with.
+/// The attribute of every metric with the name that the cache was built with.
 pub const CACHE_NAME: &str = "cache.name";
 
-/// [`CACHE_NAME`] for Prometheus, and for the `metrics` crate.
+/// [`CACHE_NAME`] as a label for Prometheus and the `metrics` crate.
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
-/// Every metric, in the order in which they are exported.
+/// All metrics, in the order in which they are exported.
 pub const METRICS: [&Metric; 22] = [
     &BUILD_INFO,
     &REQUESTS,
@@ -70,7 +76,7 @@ pub const METRICS: [&Metric; 22] = [
     &SIZE,
     &CAPACITY,
     &EVICTIONS,
-    &REFUSALS,
+    &REJECTIONS,
     &INVALIDATIONS,
     &BACKEND_ERRORS,
     &BLOCKS,
@@ -78,8 +84,7 @@ pub const METRICS: [&Metric; 22] = [
     &RESTARTS,
 ];
 
-/// Always 1: which version of this crate a cache is exported by. That it is there says that figures
-/// are.
+/// Always 1, with the version of this crate as a label. A missing sample means a missing exporter.
 pub static BUILD_INFO: Metric = Metric {
     name: "object_cache.build_info",
     prometheus_name: "object_cache_build_info",
@@ -92,18 +97,17 @@ pub static BUILD_INFO: Metric = Metric {
 /// The version of this crate.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The gets of [`REQUESTS`] that failed, by what the caller can do about it: an
-/// [`ErrorKind`].
+/// Reads of [`REQUESTS`] that failed, by [`ErrorKind`].
 pub static ERRORS: Metric = Metric {
     name: "object_cache.errors",
     prometheus_name: "object_cache_errors_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Gets that failed, by kind of error",
+    help: "Reads that failed, by kind of error",
     attributes: &[KIND],
 };
 
-/// Requests of [`ORIGIN_REQUESTS`] that were refused or failed, of all operations together.
+/// Requests of [`ORIGIN_REQUESTS`] that were refused or failed, over all operations.
 pub static ORIGIN_ERRORS: Metric = Metric {
     name: "object_cache.origin.errors",
     prometheus_name: "object_cache_origin_errors_total",
@@ -113,23 +117,23 @@ pub static ORIGIN_ERRORS: Metric = Metric {
     attributes: &[KIND],
 };
 
-/// How long gets waited that were not served at once.
+/// How long reads waited that were not served from a fresh entry.
 pub static WAIT_DURATION: Metric = Metric {
     name: "object_cache.wait.duration",
     prometheus_name: "object_cache_wait_duration_seconds",
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
-    help: "Time that gets waited for an answer of the store, with the requests and the queue before it",
+    help: "Time that reads waited for a response of the store, including the queue",
     attributes: &[],
 };
 
-/// How long requests waited that found no permit free.
+/// How long requests waited that found no free permit.
 pub static QUEUE_DURATION: Metric = Metric {
     name: "object_cache.queue.duration",
     prometheus_name: "object_cache_queue_duration_seconds",
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
-    help: "Time that requests waited for one of max_in_flight permits; one that is free is not waited for",
+    help: "Time that requests waited for one of the max_in_flight permits; requests that found one free are not measured",
     attributes: &[],
 };
 
@@ -146,14 +150,14 @@ const ERROR_KINDS: [&str; ErrorKind::ALL.len()] = {
     names
 };
 
-/// Reads that have ended. Its samples add up to all of them: each is in exactly one. The last five values are those of a
-/// `CachedStore` alone, whose reads end with their bodies; of other caches a dropped read is in none.
+/// Finished reads; each is in exactly one sample. The last five values are only those of a
+/// `CachedStore`, whose reads end with their bodies. Other caches do not count a dropped read.
 pub static REQUESTS: Metric = Metric {
     name: "object_cache.requests",
     prometheus_name: "object_cache_requests_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Finished gets, by what they were served with",
+    help: "Finished reads, by result",
     attributes: &[Attribute {
         name: "result",
         values: &[
@@ -173,138 +177,153 @@ pub static REQUESTS: Metric = Metric {
     }],
 };
 
-/// Gets that took the answer to another's question.
+/// Reads that shared another read's request.
 pub static COALESCED: Metric = Metric {
     name: "object_cache.coalesced",
     prometheus_name: "object_cache_coalesced_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Gets that took the answer to a question which another get had caused",
+    help: "Reads that shared another read's request",
     attributes: &[],
 };
 
-/// How old held copies were when they were served. A sample of them.
+/// The age of entries when they were served (RFC 9111, section 4.2.3): a sample of one in 64.
 pub static AGE: Metric = Metric {
     name: "object_cache.age",
     prometheus_name: "object_cache_age_seconds",
     kind: Kind::Histogram(&Stats::AGE_BOUNDS),
     unit: "s",
-    help: "Time since the origin had validated the copies that were served; one serve in 64 is measured",
+    help: "Age of the entries that were served; one read in 64 is measured",
     attributes: &[],
 };
 
-/// Body bytes, by where they came from.
+/// Body bytes, by source.
 pub static IO: Metric = Metric {
     name: "object_cache.io",
     prometheus_name: "object_cache_io_bytes_total",
     kind: Kind::Counter,
     unit: "By",
-    help: "Body bytes served from held copies, and body bytes that came from the origin",
+    help: "Body bytes that were served from the cache, and body bytes that were fetched from the store",
     attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
 };
 
-/// What the origin is asked for.
-const OPS: &[&str] = &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
+/// Operations of requests to the store.
+const OPS: &[&str] =
+    &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
 
-/// Requests made to the origin that have ended. Those that ask for an object or its head (`read`) have the first three
-/// outcomes in the place of `done`. The ops from `blocks` on are those of a `CachedStore` alone: for blocks of a version
-/// that it knows; reads handed on as they were; pages of lists; copies, renames, and each request of uploads in parts.
+/// Finished requests to the store. Requests for an object or its head (`read`) have the first three
+/// outcomes instead of `succeeded`. Only a `CachedStore` has the operations from `blocks` on:
+/// blocks of a known version, reads that bypass the cache, pages of lists, copies, renames, and
+/// each request of a multipart upload.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
     prometheus_name: "object_cache_origin_requests_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Requests made to the origin, by operation and by what came of them",
+    help: "Finished requests to the store, by operation and outcome",
     attributes: &[
         Attribute { name: "op", values: OPS },
         Attribute {
             name: "outcome",
-            values: &["unchanged", "changed", "gone", "done", "refused", "failed", "abandoned"],
+            values: &[
+                "not_modified",
+                "modified",
+                "not_found",
+                "succeeded",
+                "refused",
+                "failed",
+                "cancelled",
+            ],
         },
     ],
 };
 
-/// How long the origin took to answer; for a read of a whole object, with its body.
+/// How long the store took to respond; for a read of a whole object, with its body.
 pub static ORIGIN_DURATION: Metric = Metric {
     name: "object_cache.origin.duration",
     prometheus_name: "object_cache_origin_duration_seconds",
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
-    help: "Time from the sending of a request to the origin to its answer",
+    help: "Time from sending a request to the store to its response",
     attributes: &[Attribute { name: "op", values: OPS }],
 };
 
-/// Requests that the origin has not answered yet.
+/// Requests that the store has not responded to yet.
 pub static INFLIGHT: Metric = Metric {
     name: "object_cache.inflight",
     prometheus_name: "object_cache_inflight",
     kind: Kind::Gauge,
     unit: "{request}",
-    help: "Requests sent to the origin and not answered yet",
+    help: "Requests in flight to the store",
     attributes: &[],
 };
 
-/// Copies held. Prometheus keeps `_count` for histograms, so there it has another name.
+/// Cached entries. Prometheus reserves the suffix `_count` for histograms, so the name differs
+/// there.
 pub static ENTRY_COUNT: Metric = Metric {
     name: "object_cache.entry.count",
     prometheus_name: "object_cache_entries",
     kind: Kind::Gauge,
     unit: "{entry}",
-    help: "Copies held",
+    help: "Cached entries",
     attributes: &[],
 };
 
-/// Bytes held.
+/// Bytes in use.
 pub static SIZE: Metric = Metric {
     name: "object_cache.size",
     prometheus_name: "object_cache_size_bytes",
     kind: Kind::Gauge,
     unit: "By",
-    help: "Bytes held: keys, bodies, tags and bookkeeping",
+    help: "Bytes in use: keys, bodies, ETags and bookkeeping",
     attributes: &[],
 };
 
-/// The limit of [`SIZE`]. A cache without one has no sample of it.
+/// The limit of [`SIZE`]. A cache without one has no sample.
 pub static CAPACITY: Metric = Metric {
     name: "object_cache.capacity",
     prometheus_name: "object_cache_capacity_bytes",
     kind: Kind::Gauge,
     unit: "By",
-    help: "The most bytes that may be held",
+    help: "Maximum of object_cache_size_bytes",
     attributes: &[],
 };
 
-/// Copies that left by themselves.
+/// Entries that were evicted.
 pub static EVICTIONS: Metric = Metric {
     name: "object_cache.evictions",
     prometheus_name: "object_cache_evictions_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Copies dropped to make room, or because their time to live had passed",
+    help: "Entries removed to make room, or because their time to live had passed",
     attributes: &[Attribute { name: "reason", values: &["capacity", "expired"] }],
 };
 
-/// Bodies that were served but not kept.
-pub static REFUSALS: Metric = Metric {
-    name: "object_cache.refusals",
-    prometheus_name: "object_cache_refusals_total",
+/// Bodies that were served but not cached: larger than the cache admits, rejected by the eviction
+/// policy, not stored by the backend, or without a validator (neither ETag nor date).
+pub static REJECTIONS: Metric = Metric {
+    name: "object_cache.rejections",
+    prometheus_name: "object_cache_rejections_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Bodies not kept: too large, held to be worth less than others, not taken by the backend, or without ETag and date",
-    attributes: &[Attribute { name: "reason", values: &["too_large", "policy", "backend", "unvalidatable"] }],
+    help: "Bodies that were not cached, by reason",
+    attributes: &[Attribute {
+        name: "reason",
+        values: &["too_large", "policy", "backend", "no_validator"],
+    }],
 };
 
-/// Copies that were dropped because they were not to be served again.
+/// Entries that were removed because they were out of date.
 pub static INVALIDATIONS: Metric = Metric {
     name: "object_cache.invalidations",
     prometheus_name: "object_cache_invalidations_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Copies dropped because of a call, a write through the cache, another version at the origin, or none there",
-    attributes: &[Attribute { name: "source", values: &["api", "write", "changed", "gone"] }],
+    help: "Entries removed by a call, by a write through the cache, because the object was modified, or because it was not found",
+    attributes: &[Attribute { name: "source", values: &["api", "write", "modified", "not_found"] }],
 };
 
-/// Failed calls of the backend. They cost requests, never an answer.
+/// Failed calls of the backend. They cost requests and never change a response.
 pub static BACKEND_ERRORS: Metric = Metric {
     name: "object_cache.backend.errors",
     prometheus_name: "object_cache_backend_errors_total",
@@ -314,7 +333,7 @@ pub static BACKEND_ERRORS: Metric = Metric {
     attributes: &[],
 };
 
-/// Of a cache that holds objects by blocks: blocks that reads needed. Each block counts once for each read that got to it,
+/// Blocks that reads of a `CachedStore` needed. A block counts once for each read that reached it,
 /// as its bytes do in [`IO`].
 pub static BLOCKS: Metric = Metric {
     name: "object_cache.blocks",
@@ -325,22 +344,22 @@ pub static BLOCKS: Metric = Metric {
     attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
 };
 
-/// Of a cache that holds objects by blocks: what it has no part in.
+/// Reads of a `CachedStore` that the cache took no part in.
 pub static PASSED_THROUGH: Metric = Metric {
     name: "object_cache.passed_through",
     prometheus_name: "object_cache_passed_through_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Reads that the cache had no part in: handed on as they were (counted as op bypass too), or of objects that cannot be held",
+    help: "Reads that bypassed the cache (also op bypass), or of objects that cannot be cached",
     attributes: &[],
 };
 
-/// Of a cache that holds objects by blocks.
+/// Reads of a `CachedStore` that started again.
 pub static RESTARTS: Metric = Metric {
     name: "object_cache.restarts",
     prometheus_name: "object_cache_restarts_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Reads that began anew because the object had been replaced meanwhile",
+    help: "Reads that started again because the object was replaced meanwhile",
     attributes: &[],
 };

@@ -6,7 +6,8 @@ use cache_core::{Bounds, Histogram};
 
 use crate::{
     Attributes, Registry, Sample, Value,
-    names::{Kind, Metric},
+    names::{CACHE_NAME_LABEL, Kind, METRICS, Metric},
+    samples,
 };
 
 /// The `Content-Type` of what [`Registry::render_prometheus`] gives.
@@ -18,17 +19,15 @@ impl Registry {
     pub fn render_prometheus(&self) -> String {
         let caches = self.collect();
         let mut text = Text { out: String::with_capacity(caches.len() * BYTES_A_CACHE) };
-        for vocabulary in self.vocabularies() {
-            let mut rows: Vec<_> = caches
-                .iter()
-                .map(|cache| Row {
-                    label: label(vocabulary.cache_label, &cache.name),
-                    samples: (vocabulary.samples)(&cache.snapshot).into_iter().peekable(),
-                })
-                .collect();
-            for metric in vocabulary.metrics {
-                text.family(metric, &mut rows);
-            }
+        let mut rows: Vec<_> = caches
+            .iter()
+            .map(|cache| Row {
+                label: label(CACHE_NAME_LABEL, &cache.name),
+                samples: samples(&cache.snapshot).peekable(),
+            })
+            .collect();
+        for metric in METRICS {
+            text.family(metric, &mut rows);
         }
         text.out
     }
@@ -47,7 +46,11 @@ struct Text {
 
 impl Text {
     /// `metric` of all caches: the samples that come next in each row.
-    fn family<'a>(&mut self, metric: &'static Metric, rows: &mut [Row<impl Iterator<Item = Sample<'a>>>]) {
+    fn family<'a>(
+        &mut self,
+        metric: &'static Metric,
+        rows: &mut [Row<impl Iterator<Item = Sample<'a>>>],
+    ) {
         let is_of_it = |sample: &Sample<'_>| sample.metric == metric;
         if !rows.iter_mut().any(|row| row.samples.peek().is_some_and(is_of_it)) {
             return;
@@ -104,7 +107,14 @@ impl Text {
     }
 
     /// A line up to its value.
-    fn series(&mut self, name: &str, part: &str, label: &str, attributes: Attributes, le: Option<&str>) {
+    fn series(
+        &mut self,
+        name: &str,
+        part: &str,
+        label: &str,
+        attributes: Attributes,
+        le: Option<&str>,
+    ) {
         for part in [name, part, "{", label] {
             self.out.push_str(part);
         }

@@ -8,14 +8,15 @@ use std::{
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use crate::{
-    Attributes, Registry, Value, Vocabulary,
-    given::{Given, News},
-    names::{Kind, Metric},
+    Attributes, Registry, Value,
+    delta::{Delta, HistogramCursor},
+    names::{CACHE_NAME_LABEL, Kind, METRICS, Metric},
+    samples,
 };
 
 impl Registry {
-    /// Hands all figures to the recorder that is there now: the thread's own, or the global one. To be called now and
-    /// then, from a task that ticks, or before the recorder is rendered:
+    /// Hands all figures to the recorder that is there now: the thread's own, or the global one. To
+    /// be called now and then, from a task that ticks, or before the recorder is rendered:
     ///
     /// ```
     /// use cache_metrics::{Registry, names::{Kind, METRICS}};
@@ -39,18 +40,20 @@ impl Registry {
     /// # }
     /// ```
     ///
-    /// Handles of the recorder are not kept: one that is installed late gets everything since the caches were built.
-    /// Without a recorder nothing happens, and nothing is lost. The figures of a cache that is gone stay in the recorder as
-    /// they were. One that forgets what is idle gets counters and gauges again with each call, histograms when there is a
-    /// new measurement, from which on it counts then.
+    /// Handles of the recorder are not kept: one that is installed late gets everything since the
+    /// caches were built. Without a recorder nothing happens, and nothing is lost. The figures of a
+    /// cache that is gone stay in the recorder as they were. One that forgets what is idle gets
+    /// counters and gauges again with each call, histograms when there is a new measurement, from
+    /// which on it counts then.
     ///
-    /// A histogram gets each measurement once, as the mean of those of its bucket since the last call: its count, and its
-    /// buckets if they have the bounds in [`names`](crate::names), are exact, and so is its sum once nothing is being
-    /// measured; quantiles that it makes otherwise are as fine as those. The first call hands on all since the cache was built,
-    /// some 20 ns each.
+    /// A histogram gets each measurement once, as the mean of those of its bucket since the last
+    /// call: its count, and its buckets if they have the bounds in [`names`](crate::names), are
+    /// exact, and so is its sum once nothing is being measured; quantiles that it makes otherwise
+    /// are as fine as those. The first call hands on all since the cache was built, some 20 ns
+    /// each.
     ///
-    /// Recorders are told apart by their addresses, which is right for the global one. For recorders that come and go there
-    /// is [`recorder_handle`](Self::recorder_handle).
+    /// Recorders are told apart by their addresses, which is right for the global one. For
+    /// recorders that come and go there is [`recorder_handle`](Self::recorder_handle).
     pub fn record(&self) {
         metrics::with_recorder(|recorder| {
             let taken = self.recorded().of(recorder);
@@ -58,43 +61,39 @@ impl Registry {
         });
     }
 
-    /// A way to hand all figures to one recorder of one's own. It gets everything since the caches were built.
+    /// A way to hand all figures to one recorder of one's own. It gets everything since the caches
+    /// were built.
     pub fn recorder_handle(&self) -> RecorderHandle {
         RecorderHandle { registry: self.clone(), taken: Mutex::default() }
     }
 
     fn hand_on(&self, taken: &Mutex<Taken>, recorder: &dyn Recorder) {
         let caches = self.collect();
-        for (i, vocabulary) in self.vocabularies().iter().enumerate() {
-            // The recorder's code runs under no lock.
-            let (is_new, news) = {
-                let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_new = taken.given.len() <= i;
-                if is_new {
-                    taken.given.push(Given::default());
-                }
-                (is_new, taken.given[i].take(self, &caches, vocabulary))
-            };
-            if is_new {
-                vocabulary.metrics.iter().for_each(|metric| describe(recorder, metric));
-            }
-            for cache in &caches {
-                let name = SharedString::from_shared(Arc::clone(&cache.name));
-                for sample in (vocabulary.samples)(&cache.snapshot) {
-                    let Value::Number(number) = sample.value else { continue };
-                    let key = key(sample.metric, vocabulary, name.clone(), sample.attributes);
-                    match sample.metric.kind {
-                        Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(number as f64),
-                        _ => recorder.register_counter(&key, &METADATA).absolute(number),
-                    }
+        // The recorder's code runs under no lock.
+        let (is_new, deltas) = {
+            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !std::mem::replace(&mut taken.is_described, true);
+            (is_new, taken.cursor.take(self, &caches))
+        };
+        if is_new {
+            METRICS.iter().for_each(|metric| describe(recorder, metric));
+        }
+        for cache in &caches {
+            let name = SharedString::from_shared(Arc::clone(&cache.name));
+            for sample in samples(&cache.snapshot) {
+                let Value::Number(number) = sample.value else { continue };
+                let key = key(sample.metric, name.clone(), sample.attributes);
+                match sample.metric.kind {
+                    Kind::Gauge => recorder.register_gauge(&key, &METADATA).set(number as f64),
+                    _ => recorder.register_counter(&key, &METADATA).absolute(number),
                 }
             }
-            for News { cache, metric, attributes, measurements } in news {
-                let key = key(metric, vocabulary, SharedString::from_shared(cache), attributes);
-                let histogram = recorder.register_histogram(&key, &METADATA);
-                for (count, seconds) in measurements {
-                    histogram.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
-                }
+        }
+        for Delta { cache, metric, attributes, measurements } in deltas {
+            let key = key(metric, SharedString::from_shared(cache), attributes);
+            let histogram = recorder.register_histogram(&key, &METADATA);
+            for (count, seconds) in measurements {
+                histogram.record_many(seconds, usize::try_from(count).unwrap_or(usize::MAX));
             }
         }
     }
@@ -108,19 +107,22 @@ pub struct RecorderHandle {
 }
 
 impl RecorderHandle {
-    /// Hands all figures to `recorder`, which is the same each time. Otherwise as [`Registry::record`].
+    /// Hands all figures to `recorder`, which is the same each time. Otherwise as
+    /// [`Registry::record`].
     pub fn record_to(&self, recorder: &dyn Recorder) {
         self.registry.hand_on(&self.taken, recorder);
     }
 }
 
-/// What a recorder has got, by vocabulary.
+/// What a recorder has got.
 #[derive(Debug, Default)]
 struct Taken {
-    given: Vec<Given>,
+    is_described: bool,
+    cursor: HistogramCursor,
 }
 
-/// What each recorder has got that was there when it was asked for, by its address. The last used is at the end.
+/// What each recorder has got that was there when it was asked for, by its address. The last used
+/// is at the end.
 #[derive(Default)]
 pub(crate) struct Recorded(Vec<(usize, Arc<Mutex<Taken>>)>);
 
@@ -151,9 +153,9 @@ fn describe(recorder: &dyn Recorder, metric: &'static Metric) {
     }
 }
 
-fn key(metric: &Metric, vocabulary: &Vocabulary, cache: SharedString, attributes: Attributes) -> Key {
+fn key(metric: &Metric, cache: SharedString, attributes: Attributes) -> Key {
     let mut labels = Vec::with_capacity(1 + attributes.len());
-    labels.push(Label::new(vocabulary.cache_label, cache));
+    labels.push(Label::new(CACHE_NAME_LABEL, cache));
     labels.extend(attributes.iter().map(|(name, value)| Label::from_static_parts(name, value)));
     Key::from_parts(metric.prometheus_name, labels)
 }

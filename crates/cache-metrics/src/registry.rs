@@ -6,30 +6,30 @@ use std::{
 };
 
 use crate::{
-    MetricsSource, Snapshot, Vocabulary,
+    MetricsSource, Snapshot,
     caches::{Caches, Id},
-    vocabulary::VOCABULARIES,
 };
 
 /// The caches whose figures are exported. A clone is another handle to the same set.
 ///
-/// Nothing is counted here, and nothing global is installed: each export takes a snapshot of the counters that the caches
-/// keep anyway. The caches are held weakly; one whose last handle is gone is not exported any more, and what it has counted
-/// since the last export is not seen.
+/// Nothing is counted here, and nothing global is installed: each export takes a snapshot of the
+/// counters that the caches keep anyway. The caches are held weakly; one whose last handle is gone
+/// is not exported any more, and what it has counted since the last export is not seen.
 ///
-/// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in which they were added. A
-/// name is free again when its cache is gone, and whoever gets it goes on with the totals, which never fall, as if it was
-/// the same. (Of names that are not used again the last 256 are remembered. With more than 8 caches of one name, a dropped
-/// one may keep its number until the next export.) A cache that is there already is not added
-/// again. Two registries know nothing of each other: what both export goes under one name to one recorder or provider.
+/// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in
+/// which they were added. A name is free again when its cache is gone, and whoever gets it goes on
+/// with the totals, which never fall, as if it was the same. (Of names that are not used again the
+/// last 256 are remembered. With more than 8 caches of one name, a dropped one may keep its number
+/// until the next export.) A cache that is there already is not added again. Two registries know
+/// nothing of each other: what both export goes under one name to one recorder or provider.
 ///
 /// ```
 /// use cache_core::Stats;
-/// use cache_metrics::{Registry, Snapshot, Source};
+/// use cache_metrics::{MetricsSource, Registry, Snapshot};
 ///
 /// # let cache = std::sync::Arc::new(Stats::default());
 /// # let weak = std::sync::Arc::downgrade(&cache);
-/// # let source = Source::new(&"pages".into(), move || Some(Snapshot::from(*weak.upgrade()?)));
+/// # let source = MetricsSource::new(&"pages".into(), move || Some(Snapshot::from(*weak.upgrade()?)));
 /// let registry = Registry::new();
 /// registry.add(source); // Or `&cache`.
 /// assert_eq!(registry.collect()[0].name.as_ref(), "pages");
@@ -44,7 +44,6 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     caches: Mutex<Caches>,
-    with_micrometer: bool,
     #[cfg(feature = "metrics")]
     recorded: Mutex<crate::recorder::Recorded>,
 }
@@ -65,13 +64,8 @@ impl Registry {
         Self::default()
     }
 
-    /// An empty set, whose caches are exported under the names that Micrometer gives to caches as well: see
-    /// [`micrometer`](crate::micrometer).
-    pub fn with_micrometer_names() -> Self {
-        Self { inner: Arc::new(Inner { with_micrometer: true, ..Inner::default() }) }
-    }
-
-    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any [`MetricsSource`].
+    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any
+    /// [`MetricsSource`].
     ///
     /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
     /// registry stays small without exports too.
@@ -96,13 +90,13 @@ impl Registry {
     /// ```
     /// use std::sync::Arc;
     /// use cache_core::Stats;
-    /// use cache_metrics::{Registry, Snapshot, Source};
+    /// use cache_metrics::{MetricsSource, Registry, Snapshot};
     ///
     /// // In the place of two caches that are called `pages`.
     /// let cache = |fresh| {
     ///     let mut stats = Stats::default();
     ///     stats.fresh = fresh;
-    ///     Source::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
+    ///     MetricsSource::new(&Arc::from("pages"), move || Some(Snapshot::from(stats)))
     /// };
     /// let (old, new) = (cache(7), cache(2));
     /// let registry = Registry::new();
@@ -137,7 +131,8 @@ impl Registry {
     fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<CacheSnapshot>, T) {
         let (sources, next_id) = self.caches().sources();
         // The code of a source runs under no lock.
-        let snapshots: Vec<_> = sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
+        let snapshots: Vec<_> =
+            sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
         let mut caches = self.caches();
         let mut collected = Vec::with_capacity(snapshots.len());
         for (id, snapshot) in snapshots {
@@ -151,11 +146,6 @@ impl Registry {
         // Each may be the last handle of what it holds.
         drop(sources);
         (collected, others)
-    }
-
-    /// The names that the caches are exported under.
-    pub fn vocabularies(&self) -> &'static [Vocabulary] {
-        if self.inner.with_micrometer { &VOCABULARIES } else { &VOCABULARIES[..1] }
     }
 
     /// Whether `name` is, or was lately, the name of a cache.
@@ -174,7 +164,8 @@ impl Registry {
     fn remove_some_dropped(&self, name: &str) -> bool {
         let suspects = self.caches().suspects(name);
         // The code of a source runs under no lock, and may be dropped with the last handle of it.
-        let dropped: Vec<_> = suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
+        let dropped: Vec<_> =
+            suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
         let mut caches = self.caches();
         dropped.iter().for_each(|(id, _)| caches.remove(*id));
         !dropped.is_empty()

@@ -5,9 +5,10 @@ use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes};
 use crate::{
     Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS, EVICTIONS,
-        INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH,
-        QUEUE_DURATION, REFUSALS, REQUESTS, RESTARTS, SIZE, VERSION, WAIT_DURATION,
+        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS,
+        EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
+        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SIZE,
+        VERSION, WAIT_DURATION,
     },
 };
 
@@ -40,16 +41,17 @@ pub enum Value<'a> {
 macro_rules! outcomes_of {
     ($op:literal) => {
         [
-            &[("op", $op), ("outcome", "done")],
+            &[("op", $op), ("outcome", "succeeded")],
             &[("op", $op), ("outcome", "refused")],
             &[("op", $op), ("outcome", "failed")],
-            &[("op", $op), ("outcome", "abandoned")],
+            &[("op", $op), ("outcome", "cancelled")],
         ]
     };
 }
 
-/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there from the begin has
-/// a rate. Grouped by metric, in the order of [`METRICS`](crate::names::METRICS).
+/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there
+/// from the begin has a rate. Grouped by metric, in the order of
+/// [`METRICS`](crate::names::METRICS).
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
@@ -78,15 +80,17 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
         one(&IO, &[("source", "cache")], stats.bytes_from_cache),
         one(&IO, &[("source", "origin")], stats.bytes_from_origin),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "unchanged")], origin.unchanged),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "changed")], origin.changed),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "gone")], origin.gone),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_modified")], origin.not_modified),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "modified")], origin.modified),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_found")], origin.not_found),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "refused")], origin.refused),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
-        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "abandoned")], origin.cancelled),
+        one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "cancelled")], origin.cancelled),
     ];
-    let writes =
-        [outcomes(outcomes_of!("put"), &origin.puts), outcomes(outcomes_of!("delete"), &origin.deletes)];
+    let writes = [
+        outcomes(outcomes_of!("put"), &origin.puts),
+        outcomes(outcomes_of!("delete"), &origin.deletes),
+    ];
     let others = blocks.iter().flat_map(|blocks| {
         [
             outcomes(outcomes_of!("blocks"), &blocks.requests),
@@ -121,14 +125,14 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let left = [
         one(&EVICTIONS, &[("reason", "capacity")], stats.evictions),
         one(&EVICTIONS, &[("reason", "expired")], stats.expirations),
-        one(&REFUSALS, &[("reason", "too_large")], refused.too_large),
-        one(&REFUSALS, &[("reason", "policy")], refused.policy),
-        one(&REFUSALS, &[("reason", "backend")], refused.backend),
-        one(&REFUSALS, &[("reason", "unvalidatable")], refused.no_validator),
+        one(&REJECTIONS, &[("reason", "too_large")], refused.too_large),
+        one(&REJECTIONS, &[("reason", "policy")], refused.policy),
+        one(&REJECTIONS, &[("reason", "backend")], refused.backend),
+        one(&REJECTIONS, &[("reason", "no_validator")], refused.no_validator),
         one(&INVALIDATIONS, &[("source", "api")], invalidated.by_api),
         one(&INVALIDATIONS, &[("source", "write")], invalidated.by_write),
-        one(&INVALIDATIONS, &[("source", "changed")], invalidated.changed),
-        one(&INVALIDATIONS, &[("source", "gone")], invalidated.gone),
+        one(&INVALIDATIONS, &[("source", "modified")], invalidated.modified),
+        one(&INVALIDATIONS, &[("source", "not_found")], invalidated.not_found),
         one(&BACKEND_ERRORS, &[], stats.backend_errors),
     ];
     let by_blocks = blocks.iter().flat_map(|blocks| {
@@ -145,7 +149,13 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let requests = gets.chain(writes.into_iter().chain(others).flatten());
     let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
     let times = of_origin.into_iter().chain(of_blocks);
-    requests.chain(origin_errors).chain(times).chain(held).chain(capacity).chain(left).chain(by_blocks)
+    requests
+        .chain(origin_errors)
+        .chain(times)
+        .chain(held)
+        .chain(capacity)
+        .chain(left)
+        .chain(by_blocks)
 }
 
 pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {
@@ -157,7 +167,10 @@ fn times<'a>(metric: &'static Metric, attributes: Attributes, times: &'a Histogr
 }
 
 fn by_kind<'a>(metric: &'static Metric, errors: ErrorCounts) -> impl Iterator<Item = Sample<'a>> {
-    KINDS.iter().zip(ErrorKind::ALL).map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
+    KINDS
+        .iter()
+        .zip(ErrorKind::ALL)
+        .map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
 }
 
 /// The attribute of each kind of error.
@@ -172,11 +185,11 @@ static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
 };
 
 fn outcomes<'a>(attributes: [Attributes; 4], outcomes: &Outcomes) -> [Sample<'a>; 4] {
-    let [done, refused, failed, abandoned] = attributes;
+    let [done, refused, failed, cancelled] = attributes;
     [
         one(&ORIGIN_REQUESTS, done, outcomes.succeeded),
         one(&ORIGIN_REQUESTS, refused, outcomes.refused),
         one(&ORIGIN_REQUESTS, failed, outcomes.failed),
-        one(&ORIGIN_REQUESTS, abandoned, outcomes.abandoned),
+        one(&ORIGIN_REQUESTS, cancelled, outcomes.cancelled),
     ]
 }

@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 use cache_core::{Histogram, Outcomes, ReadThrough, Stats, Validator};
 
-/// A cache whose figures can be exported: its name, and the way to a snapshot of its counters as long as it lives.
+/// A cache whose figures can be exported: its name, and the way to a snapshot of its counters as
+/// long as it lives.
 ///
-/// `From` a reference to a `ReadThrough`, an `ObjectCache` or a `CachedStore`; none of them is kept alive by it.
+/// `From` a reference to a `ReadThrough`, an `ObjectCache` or a `CachedStore`; none of them is kept
+/// alive by it.
 #[derive(Clone)]
 pub struct MetricsSource {
     name: Arc<str>,
@@ -65,17 +67,21 @@ pub struct BlockStats {
     pub multiparts: Outcomes,
     /// How long they took.
     pub multipart_times: Histogram,
-    /// Requests that were handed to the store as they were, which are among `bypass_requests`, and objects that could not
-    /// be cached.
+    /// Requests that were handed to the store as they were, which are among `bypass_requests`, and
+    /// objects that could not be cached.
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced.
     pub restarts: u64,
 }
 
 impl MetricsSource {
-    /// A cache called `name`. `snapshot` is called for each export, and says `None` when the cache is gone. It should hold
-    /// the cache weakly. Sources with the same `Arc` are taken for one cache.
-    pub fn new(name: &Arc<str>, snapshot: impl Fn() -> Option<Snapshot> + Send + Sync + 'static) -> Self {
+    /// A cache called `name`. `snapshot` is called for each export, and says `None` when the cache
+    /// is gone. It should hold the cache weakly. Sources with the same `Arc` are taken for one
+    /// cache.
+    pub fn new(
+        name: &Arc<str>,
+        snapshot: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
+    ) -> Self {
         Self { name: Arc::clone(name), snapshot: Arc::new(snapshot) }
     }
 

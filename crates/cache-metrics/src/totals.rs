@@ -7,14 +7,19 @@ use crate::{BlockStats, Snapshot};
 impl Snapshot {
     /// The totals of this cache and of those before it; how it is now is this one's.
     pub(crate) fn after(self, before: Self) -> Self {
-        let add = Combine { number: u64::saturating_add, outcomes: |a, b| a + b, times: |a, b| a + b };
+        let add =
+            Combine { number: u64::saturating_add, outcomes: |a, b| a + b, times: |a, b| a + b };
         Self { stats: self.stats + before.stats, blocks: add.blocks(self.blocks, before.blocks) }
     }
 
     /// The totals, none of them lower than in `earlier`.
     pub(crate) fn at_least(self, earlier: Self) -> Self {
-        let max = Combine { number: u64::max, outcomes: Outcomes::at_least, times: Histogram::at_least };
-        Self { stats: self.stats.at_least(earlier.stats), blocks: max.blocks(self.blocks, earlier.blocks) }
+        let max =
+            Combine { number: u64::max, outcomes: Outcomes::at_least, times: Histogram::at_least };
+        Self {
+            stats: self.stats.at_least(earlier.stats),
+            blocks: max.blocks(self.blocks, earlier.blocks),
+        }
     }
 }
 

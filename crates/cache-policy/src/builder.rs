@@ -21,8 +21,9 @@ impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
         Self { policy, max_capacity: CAPACITY_BYTES, max_entries: None, shards: None }
     }
 
-    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`](cache_core::Entry::weight)
-    /// counts them. An entry that weighs more is refused. Default: 256 MiB. `u64::MAX` is no limit; zero is an error.
+    /// The most bytes of keys, bodies and bookkeeping that are held, as
+    /// [`Entry::weight`](cache_core::Entry::weight) counts them. An entry that weighs more is
+    /// refused. Default: 256 MiB. `u64::MAX` is no limit; zero is an error.
     pub fn max_capacity(mut self, bytes: u64) -> Self {
         self.max_capacity = bytes;
         self
@@ -34,13 +35,15 @@ impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
         self
     }
 
-    /// Into how many parts with a lock and a policy each the entries are spread, rounded up to a power of two.
-    /// More parts let more threads change entries at once, but each policy ranks fewer: with 1, an exact policy
-    /// is exact for the whole. Default: 4 for each processor, at most 64, and fewer while a part would have a
-    /// share of less than 8 MiB or 256 entries. Zero, or more than 1,024, is an error.
+    /// Into how many parts with a lock and a policy each the entries are spread, rounded up to a
+    /// power of two. More parts let more threads change entries at once, but each policy ranks
+    /// fewer: with 1, an exact policy is exact for the whole. Default: 4 for each processor, at
+    /// most 64, and fewer while a part would have a share of less than 8 MiB or 256 entries. Zero,
+    /// or more than 1,024, is an error.
     ///
-    /// With 4 parts of 250 entries, the hit ratio on 50,000 keys by Zipf 0.9 was within 0.03 points of that with 1 for
-    /// `Lru` and `S3Fifo`, and 0.1 lower for `Adaptive` and `WTinyLfu`; with parts of 1,000, within 0.1 for all.
+    /// With 4 parts of 250 entries, the hit ratio on 50,000 keys by Zipf 0.9 was within 0.03 points
+    /// of that with 1 for `Lru` and `S3Fifo`, and 0.1 lower for `Adaptive` and `WTinyLfu`; with
+    /// parts of 1,000, within 0.1 for all.
     pub fn shards(mut self, n: u64) -> Self {
         self.shards = Some(n);
         self
@@ -50,13 +53,19 @@ impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for a capacity, a number of entries or a number of shards that is out of bounds.
+    /// [`ErrorKind::Config`] for a capacity, a number of entries or a number of shards that is out
+    /// of bounds.
     pub fn build(self) -> Result<MemoryBackend<P>> {
         let limits = limits(self.max_capacity, self.max_entries)?;
         let n_shards = match self.shards {
             None => default_shards(&limits),
             Some(n @ 1..=SHARDS_MAX) => n.next_power_of_two(),
-            Some(_) => return Err(Error::new(ErrorKind::Config, "shards is out of bounds; use 1 to 1024")),
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "shards is out of bounds; use 1 to 1024",
+                ));
+            }
         };
         Ok(MemoryBackend::new(self.policy, limits, n_shards))
     }
@@ -68,15 +77,19 @@ pub(crate) fn limits(max_capacity: u64, max_entries: Option<u64>) -> Result<Limi
         return fault("max_capacity is zero, so nothing could be held; give bytes");
     }
     if max_entries == Some(0) {
-        return fault("max_entries is zero, so nothing could be held; give at least 1, or leave it out");
+        return fault(
+            "max_entries is zero, so nothing could be held; give at least 1, or leave it out",
+        );
     }
     Ok(Limits::new(max_capacity, max_entries.unwrap_or(u64::MAX)))
 }
 
 fn default_shards(limits: &Limits) -> u64 {
     let processors = thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let most =
-        (processors * 4).min(64).min(limits.weight / SHARE_BYTES_MIN).min(limits.entries / SHARE_ENTRIES_MIN);
+    let most = (processors * 4)
+        .min(64)
+        .min(limits.weight / SHARE_BYTES_MIN)
+        .min(limits.entries / SHARE_ENTRIES_MIN);
     1 << most.max(1).ilog2()
 }
 

@@ -1,51 +1,58 @@
 //! GreedyDual-Size with frequency.
 //!
-//! Where objects have sizes, one that is large must earn its place more often than one that is small. An entry has the
-//! priority `H = L + uses * cost / size` [1, 2]: uses since it came, what a miss costs, and its size in bytes, over a
-//! baseline `L`, which is the priority of the last that left. The lowest leaves. Since `L` only grows, what was used
-//! long ago is worth less and less against what is used now: this is its ageing, and needs no clock.
+//! Where objects have sizes, one that is large must earn its place more often than one that is
+//! small. An entry has the priority `H = L + uses * cost / size` [1, 2]: uses since it came, what a
+//! miss costs, and its size in bytes, over a baseline `L`, which is the priority of the last that
+//! left. The lowest leaves. Since `L` only grows, what was used long ago is worth less and less
+//! against what is used now: this is its ageing, and needs no clock.
 //!
-//! What a miss costs is a choice. If each costs the same ([`Gdsf::new`]), requests are saved: the hit ratio is the best
-//! known for a policy so small, at the price of large objects and of bytes. If it costs its size
-//! ([`Gdsf::saving_bytes`]), sizes cancel out, and `H = L + uses` is LFU with dynamic ageing [3].
+//! What a miss costs is a choice. If each costs the same ([`Gdsf::new`]), requests are saved: the
+//! hit ratio is the best known for a policy so small, at the price of large objects and of bytes.
+//! If it costs its size ([`Gdsf::saving_bytes`]), sizes cancel out, and `H = L + uses` is LFU with
+//! dynamic ageing [3].
 //!
 //! What differs from the papers:
 //!
-//! * Priorities are whole multiples of a unit: one use of an object as large as the whole shard is worth 4,096 of them
-//!   (fewer in shards above 1 GiB). `L` is rounded down by less than one each time that it rises, and the worth of uses is a
-//!   32-bit float, good to one part in 8 million. So two priorities are compared rightly if they differ by more units than
-//!   entries have left between the two. Among equals, any leaves. (`saving_bytes` is exact below 16 million uses.)
-//! * The papers have a heap of all entries, in which each hit moves one. As priorities only grow, it is enough to keep some
-//!   of the lowest in one, and a hit moves nothing.
-//! * A newcomer competes with its first use; if its priority is the lowest, it is refused, and `L` rises to it, as it
-//!   does for all that leave: what is asked for again and again gets in.
-//! * A hit sets `H` from the `L` of its time, as it should, without a lock; two hits on one entry at the same moment may
-//!   count as one.
-//! * A new entry under a key that is held, if it is larger, does not lower the priority that the key has.
+//! * Priorities are whole multiples of a unit: one use of an object as large as the whole shard is
+//!   worth 4,096 of them (fewer in shards above 1 GiB). `L` is rounded down by less than one each
+//!   time that it rises, and the worth of uses is a 32-bit float, good to one part in 8 million. So
+//!   two priorities are compared rightly if they differ by more units than entries have left
+//!   between the two. Among equals, any leaves. (`saving_bytes` is exact below 16 million uses.)
+//! * The papers have a heap of all entries, in which each hit moves one. As priorities only grow,
+//!   it is enough to keep some of the lowest in one, and a hit moves nothing.
+//! * A newcomer competes with its first use; if its priority is the lowest, it is refused, and `L`
+//!   rises to it, as it does for all that leave: what is asked for again and again gets in.
+//! * A hit sets `H` from the `L` of its time, as it should, without a lock; two hits on one entry
+//!   at the same moment may count as one.
+//! * A new entry under a key that is held, if it is larger, does not lower the priority that the
+//!   key has.
 //!
-//! *When*: objects whose sizes differ by more than a few times: web, CDN, anything with thumbnails and videos.
-//! *When not*: equal sizes, where it is a plain LFU with ageing; if large objects are the ones whose misses hurt.
+//! *When*: objects whose sizes differ by more than a few times: web, CDN, anything with thumbnails
+//! and videos. *When not*: equal sizes, where it is a plain LFU with ageing; if large objects are
+//! the ones whose misses hurt.
 //!
-//! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and evictions O(log n) amortised.
-//! One eviction for a quarter of the entries, in large shards for less, reads the priorities of all, some 2 ns each.
-//! 20 bytes an entry.
+//! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and
+//! evictions O(log n) amortised. One eviction for a quarter of the entries, in large shards for
+//! less, reads the priorities of all, some 2 ns each. 20 bytes an entry.
 //!
-//! [1] P. Cao, S. Irani: Cost-aware WWW proxy caching algorithms. USITS 1997.
-//! [2] L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP Laboratories
-//! report HPL-98-69, 1998.
-//! [3] M. Arlitt, L. Cherkasova, J. Dilley, R. Friedrich, T. Jin: Evaluating content management techniques for Web proxy
-//! caches. SIGMETRICS PER 27, 2000.
+//! [1] P. Cao, S. Irani: Cost-aware WWW proxy caching algorithms. USITS 1997. [2] L. Cherkasova:
+//! Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP
+//! Laboratories report HPL-98-69, 1998. [3] M. Arlitt, L. Cherkasova, J. Dilley, R. Friedrich, T.
+//! Jin: Evaluating content management techniques for Web proxy caches. SIGMETRICS PER 27, 2000.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 use crate::{by_slot::reach, lowest::Lowest};
 
-/// Evicts the entry whose uses, for its size, are worth the least; what was used long ago is worth less: GDSF.
+/// Evicts the entry whose uses, for its size, are worth the least; what was used long ago is worth
+/// less: GDSF.
 ///
-/// May refuse a newcomer that is large. Knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired entries
-/// found.
+/// May refuse a newcomer that is large. Knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have
+/// expired entries found.
 ///
 /// ```
 /// use cache_policy::{Gdsf, MemoryBackend};
@@ -81,12 +88,14 @@ enum Saves {
 }
 
 impl Gdsf {
-    /// An empty one that saves requests, to build a backend with: a miss costs the same for all objects.
+    /// An empty one that saves requests, to build a backend with: a miss costs the same for all
+    /// objects.
     pub fn new() -> Self {
         Self::with(Saves::Requests, UNIT_BYTES_MAX)
     }
 
-    /// An empty one that saves bytes, to build a backend with: a miss costs the bytes of the object.
+    /// An empty one that saves bytes, to build a backend with: a miss costs the bytes of the
+    /// object.
     pub fn saving_bytes() -> Self {
         Self::with(Saves::Bytes, UNIT_BYTES_MAX)
     }
@@ -151,7 +160,8 @@ impl EvictionPolicy for Gdsf {
             let uses = object.uses.load(Ordering::Relaxed).saturating_add(1);
             object.uses.store(uses, Ordering::Relaxed);
             // A larger entry may have come under its key; ranks never fall.
-            let earned = self.priority(uses, object.worth).max(object.priority.load(Ordering::Relaxed));
+            let earned =
+                self.priority(uses, object.worth).max(object.priority.load(Ordering::Relaxed));
             object.priority.store(earned, Ordering::Relaxed);
         }
     }
@@ -162,7 +172,12 @@ impl EvictionPolicy for Gdsf {
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         if pressure == EvictionReason::Expired {
             return None;
         }
@@ -176,5 +191,6 @@ impl EvictionPolicy for Gdsf {
 
 /// What one use of an object as large as the shard is worth.
 const UNITS_AT_LEAST: f32 = 4096.0;
-/// For shards of 1 GiB and more, so that `L` has room to rise: to objects of 100 bytes, 50 million turnovers of the cache.
+/// For shards of 1 GiB and more, so that `L` has room to rise: to objects of 100 bytes, 50 million
+/// turnovers of the cache.
 const UNIT_BYTES_MAX: f32 = (1_u64 << 42) as f32;

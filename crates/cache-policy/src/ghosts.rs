@@ -6,12 +6,14 @@ pub(crate) fn fingerprint(hash: u64) -> u32 {
     hash as u32
 }
 
-/// A queue of about `capacity` fingerprints, the oldest of which fall out: 4 bytes each (up to 7 where the number of
-/// sets was rounded up), and no allocation but when the capacity passes a power of two.
+/// A queue of about `capacity` fingerprints, the oldest of which fall out: 4 bytes each (up to 7
+/// where the number of sets was rounded up), and no allocation but when the capacity passes a power
+/// of two.
 ///
-/// It is many short queues, a *set* of one cache line each; a fingerprint belongs to one of them by its low bits. A
-/// set keeps the newest of its own, so up to 16 the queue is exact, and beyond that a fingerprint may fall out after
-/// some more or fewer have come than it should (a quarter, typically). Two keys of one fingerprint are taken for one.
+/// It is many short queues, a *set* of one cache line each; a fingerprint belongs to one of them by
+/// its low bits. A set keeps the newest of its own, so up to 16 the queue is exact, and beyond that
+/// a fingerprint may fall out after some more or fewer have come than it should (a quarter,
+/// typically). Two keys of one fingerprint are taken for one.
 #[derive(Debug)]
 pub(crate) struct Ghosts {
     /// As many as a power of two. In each, the newest first; zero is no fingerprint.
@@ -27,8 +29,8 @@ impl Ghosts {
         Self { sets: vec![[0; WAYS]], capacity: 0, depth: 0 }
     }
 
-    /// How many it keeps from now on. Cheap: call it as often as the number of entries changes. A set lets go of what
-    /// is too much when it gets its next one.
+    /// How many it keeps from now on. Cheap: call it as often as the number of entries changes. A
+    /// set lets go of what is too much when it gets its next one.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         if capacity == self.capacity {
             return;
@@ -58,7 +60,9 @@ impl Ghosts {
         if !holds(set, fingerprint) {
             return false;
         }
-        let Some(at) = set.iter().position(|&held| held == named(fingerprint)) else { return false };
+        let Some(at) = set.iter().position(|&held| held == named(fingerprint)) else {
+            return false;
+        };
         set.copy_within(at + 1.., at);
         set[WAYS - 1] = 0;
         true
@@ -81,8 +85,11 @@ impl Ghosts {
             let (mut low, mut high) = ([0; WAYS], [0; WAYS]);
             let (mut n_low, mut n_high) = (0, 0);
             for &mut held in set.iter_mut() {
-                let (half, n) =
-                    if held as usize & bit == 0 { (&mut low, &mut n_low) } else { (&mut high, &mut n_high) };
+                let (half, n) = if held as usize & bit == 0 {
+                    (&mut low, &mut n_low)
+                } else {
+                    (&mut high, &mut n_high)
+                };
                 half[*n] = held;
                 *n += 1;
             }
@@ -147,7 +154,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(8))]
 
-        /// Whatever the capacity was on the way: the newest half is all there, and never much more than the capacity.
+        /// Whatever the capacity was on the way: the newest half is all there, and never much more
+        /// than the capacity.
         #[test]
         fn what_came_lately_is_in_and_what_came_long_ago_is_not(
             capacities in prop::collection::vec(2000usize..4000, 1..4),
@@ -167,7 +175,8 @@ mod tests {
         }
     }
 
-    /// What was in before, and lies in the upper half of a set as often as in the lower, is in after, in its order.
+    /// What was in before, and lies in the upper half of a set as often as in the lower, is in
+    /// after, in its order.
     #[test]
     fn growth_loses_nothing_and_keeps_the_order() {
         let mut ghosts = Ghosts::new();

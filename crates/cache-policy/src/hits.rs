@@ -8,8 +8,9 @@ use crate::by_slot::reach;
 
 /// Counts uses by slot, up to `MAX`: one byte a slot.
 ///
-/// A use is noted under a shared lock by a load and, below `MAX`, a store; so an entry that is hit all the time is
-/// only read, and its cache line stays with every core. Two uses at once may count as one.
+/// A use is noted under a shared lock by a load and, below `MAX`, a store; so an entry that is hit
+/// all the time is only read, and its cache line stays with every core. Two uses at once may count
+/// as one.
 #[derive(Debug, Default)]
 pub(crate) struct Hits<const MAX: u8>(Vec<AtomicU8>);
 

@@ -1,14 +1,16 @@
 //! Slot numbers by hash.
 //!
-//! Open addressing with linear probing, in order [1, 2]: a bucket's home is its hash scaled to the number of homes, so
-//! homes ascend as hashes do, and the buckets are kept in the order of their hashes all along the table, with vacant ones
-//! between. A search goes on while what it reads is lower than what it seeks, one comparison a bucket, and a key that is
-//! not held is known to be missing as soon as one that is held would be found. A bucket is one word, half hash and half
-//! slot number, so that a look-up reads one cache line and compares 32 bits of the hash before it looks at an entry; a
-//! general table reads one line for its tags and another for its values. Removal closes the gap at once: there are no
-//! tombstones, so churn neither lengthens the look-ups nor grows the table. The homes need not be a power of two: the table
-//! grows by a quarter, in one pass that reads and writes in order, and is never under 60 % full once it has grown. The
-//! search does not wrap: what the last homes have no room for stands in a few buckets behind them.
+//! Open addressing with linear probing, in order [1, 2]: a bucket's home is its hash scaled to the
+//! number of homes, so homes ascend as hashes do, and the buckets are kept in the order of their
+//! hashes all along the table, with vacant ones between. A search goes on while what it reads is
+//! lower than what it seeks, one comparison a bucket, and a key that is not held is known to be
+//! missing as soon as one that is held would be found. A bucket is one word, half hash and half
+//! slot number, so that a look-up reads one cache line and compares 32 bits of the hash before it
+//! looks at an entry; a general table reads one line for its tags and another for its values.
+//! Removal closes the gap at once: there are no tombstones, so churn neither lengthens the look-ups
+//! nor grows the table. The homes need not be a power of two: the table grows by a quarter, in one
+//! pass that reads and writes in order, and is never under 60 % full once it has grown. The search
+//! does not wrap: what the last homes have no room for stands in a few buckets behind them.
 //!
 //! [1] O. Amble, D. Knuth: Ordered hash tables. The Computer Journal 17(2), 1974.
 //! [2] D. Knuth: The Art of Computer Programming, volume 3, section 6.4, algorithms L and R.
@@ -18,8 +20,8 @@ use std::mem;
 /// Slot numbers by hash. Several slots may have one hash.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Hash and slot number, or `VACANT`. Those in use ascend; each stands at its home or, without a vacant one
-    /// between, behind it.
+    /// Hash and slot number, or `VACANT`. Those in use ascend; each stands at its home or, without
+    /// a vacant one between, behind it.
     buckets: Vec<u64>,
     n_homes: usize,
     n_held: usize,
@@ -83,7 +85,8 @@ impl Index {
     #[inline]
     fn position(&self, sought: u64) -> usize {
         let mut at = self.home(hash_of(sought));
-        // How many steps it takes is a matter of chance, which no processor predicts: four are taken at once.
+        // How many steps it takes is a matter of chance, which no processor predicts: four are
+        // taken at once.
         while let Some(next) = self.buckets.get(at..at + STRIDE) {
             let n_lower = next.iter().filter(|&&bucket| bucket < sought).count();
             at += n_lower;
@@ -196,7 +199,11 @@ mod tests {
             index.insert(hash(n), n);
             let load = index.n_held as f64 / index.n_homes as f64;
             assert!(n < 100 || (0.59..=0.75).contains(&load), "{n}: {load}");
-            assert!(index.buckets.capacity() <= index.n_homes + 100, "{n}: {}", index.buckets.capacity());
+            assert!(
+                index.buckets.capacity() <= index.n_homes + 100,
+                "{n}: {}",
+                index.buckets.capacity()
+            );
         }
         let n_buckets = index.buckets.len();
         for n in 100_000..400_000 {

@@ -15,11 +15,13 @@
 //! | [`Gdsf`] | the one whose uses, for its size, are worth the least | sizes differ | 24 |
 //! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 8 more |
 //!
-//! Under each, a hit is a few relaxed loads and stores and never waits; everything else is O(1) amortised, under `Lru` and
-//! `Gdsf`, whose orders are exact, O(log n); and nothing is allocated per entry. Each file of a policy begins with its paper, how it differs from it, and what it costs.
+//! Under each, a hit is a few relaxed loads and stores and never waits; everything else is O(1)
+//! amortised, under `Lru` and `Gdsf`, whose orders are exact, O(log n); and nothing is allocated
+//! per entry. Each file of a policy begins with its paper, how it differs from it, and what it
+//! costs.
 //!
-//! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at run time, build
-//! the backend in each branch and keep it as `Arc<dyn Backend>`.
+//! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at
+//! run time, build the backend in each branch and keep it as `Arc<dyn Backend>`.
 //!
 //! ```
 //! use std::sync::Arc;

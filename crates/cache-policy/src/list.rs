@@ -4,8 +4,9 @@ use cache_core::Slot;
 
 use crate::by_slot::reach;
 
-/// `N` doubly linked lists of slots; a slot is in one of them or in none. Links are kept by slot number, so nothing
-/// is allocated per entry, and every operation is O(1). 8 bytes a slot, and 8 a list.
+/// `N` doubly linked lists of slots; a slot is in one of them or in none. Links are kept by slot
+/// number, so nothing is allocated per entry, and every operation is O(1). 8 bytes a slot, and 8 a
+/// list.
 ///
 /// The lists are rings: list `n` begins and ends at link `n`, and slot `s` has link `N + s`.
 #[derive(Debug)]

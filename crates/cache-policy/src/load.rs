@@ -4,8 +4,8 @@ use cache_core::{Limits, Slot};
 
 use crate::by_slot::reach;
 
-/// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB counts as that
-/// much here, which only makes its queue seem smaller.
+/// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB
+/// counts as that much here, which only makes its queue seem smaller.
 #[derive(Debug)]
 pub(crate) struct Loads<const N: usize> {
     weight_max: f64,
@@ -16,7 +16,8 @@ pub(crate) struct Loads<const N: usize> {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
-    /// Below 2^63: at most 2^31 entries of 2^32 bytes. (A signed number is cheaper to make a float of.)
+    /// Below 2^63: at most 2^31 entries of 2^32 bytes. (A signed number is cheaper to make a float
+    /// of.)
     weight: i64,
     entries: i64,
 }
@@ -48,11 +49,11 @@ impl<const N: usize> Loads<N> {
         usize::try_from(self.all().entries).unwrap_or(0)
     }
 
-    /// What `queue` holds of what all of them hold, 0 to 1, measured in bytes or in entries, whichever of the two
-    /// limits is nearer.
+    /// What `queue` holds of what all of them hold, 0 to 1, measured in bytes or in entries,
+    /// whichever of the two limits is nearer.
     ///
-    /// Of what is held, not of the shard's limits: shards lend to each other, and when somebody must go, what is held
-    /// is the capacity.
+    /// Of what is held, not of the shard's limits: shards lend to each other, and when somebody
+    /// must go, what is held is the capacity.
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn share(&self, queue: usize) -> f64 {
         let (all, part) = (self.all(), self.queues[queue]);
@@ -63,7 +64,8 @@ impl<const N: usize> Loads<N> {
         }
     }
 
-    /// Whether `slot`, in no queue yet, weighs more than `share` of all that is held, and more than the mean entry.
+    /// Whether `slot`, in no queue yet, weighs more than `share` of all that is held, and more than
+    /// the mean entry.
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn is_heavier_than_share(&self, slot: Slot, share: f64) -> bool {
         let all = self.all();

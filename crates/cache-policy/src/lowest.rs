@@ -7,17 +7,19 @@ use std::{
 
 use cache_core::Slot;
 
-/// Finds the slot with the lowest rank. Ranks are kept by the caller, by slot, and may grow without a word: that is all a
-/// hit does.
+/// Finds the slot with the lowest rank. Ranks are kept by the caller, by slot, and may grow without
+/// a word: that is all a hit does.
 ///
-/// Some of the lowest stand in a heap, each with a rank that it has had; *all* that are not above a `limit` do: about a
-/// quarter of a small shard, fewer of a large one, so that the heap stays in the processor's cache. What has grown is put right, or dropped if it is above the limit now, when it comes to the top. When the heap
-/// is empty, the ranks of all slots are read in a row, and those below the next limit make the next heap. A structure
-/// that holds all slots in order would have to move every one that has grown, each on cache lines of its own: some
-/// 100 ns each, as many as were used. To read a rank in passing takes one.
+/// Some of the lowest stand in a heap, each with a rank that it has had; *all* that are not above a
+/// `limit` do: about a quarter of a small shard, fewer of a large one, so that the heap stays in
+/// the processor's cache. What has grown is put right, or dropped if it is above the limit now,
+/// when it comes to the top. When the heap is empty, the ranks of all slots are read in a row, and
+/// those below the next limit make the next heap. A structure that holds all slots in order would
+/// have to move every one that has grown, each on cache lines of its own: some 100 ns each, as many
+/// as were used. To read a rank in passing takes one.
 ///
-/// So an operation is O(log n) amortised. One in very many reads all ranks: half a millisecond in a shard of 100,000 slots.
-/// 4 bytes a slot at most.
+/// So an operation is O(log n) amortised. One in very many reads all ranks: half a millisecond in a
+/// shard of 100,000 slots. 4 bytes a slot at most.
 #[derive(Debug, Default)]
 pub(crate) struct Lowest {
     heap: BinaryHeap<Reverse<(u64, Slot)>>,
@@ -33,7 +35,8 @@ impl Lowest {
     pub(crate) fn insert(&mut self, slot: Slot, rank: u64, n_slots: usize) {
         if self.is_low(rank) {
             if self.heap.len() >= n_slots {
-                // What was removed stays in until it comes to the top; where nothing ever does, it is too much.
+                // What was removed stays in until it comes to the top; where nothing ever does, it
+                // is too much.
                 *self = Self::default();
                 return;
             }
@@ -42,7 +45,11 @@ impl Lowest {
     }
 
     /// Of the slots below `n_slots`, the one with the lowest rank, and its rank. Among equals, any.
-    pub(crate) fn first(&mut self, n_slots: usize, rank: impl Fn(Slot) -> u64) -> Option<(u64, Slot)> {
+    pub(crate) fn first(
+        &mut self,
+        n_slots: usize,
+        rank: impl Fn(Slot) -> u64,
+    ) -> Option<(u64, Slot)> {
         loop {
             let limit = self.limit;
             while let Some(mut top) = self.heap.peek_mut() {
@@ -67,7 +74,8 @@ impl Lowest {
     fn fill(&mut self, n_slots: usize, rank: impl Fn(Slot) -> u64) {
         let ranks = || (0..).map(Slot::new).take(n_slots).map(|slot| (rank(slot), slot));
         let in_use = |&(rank, _): &(u64, Slot)| rank != Self::FREE;
-        let mut sample: Vec<_> = ranks().step_by((n_slots / SAMPLE).max(1)).filter(in_use).collect();
+        let mut sample: Vec<_> =
+            ranks().step_by((n_slots / SAMPLE).max(1)).filter(in_use).collect();
         // Without one in the sample, all.
         let limit = match sample.len() {
             0 => Self::FREE - 1,

@@ -1,29 +1,33 @@
 //! Least recently used.
 //!
-//! The textbook's policy, and exact: a hit notes a tick in its entry's slot, and nothing else. To evict, the lowest tick is
-//! sought: since ticks only grow, some of the lowest can be collected beforehand, and those of them that were used since
-//! are passed over. A list that is mended lazily by putting what was used to its end, as CLOCK does, would not be LRU: it
-//! knows that an entry was used, not when.
+//! The textbook's policy, and exact: a hit notes a tick in its entry's slot, and nothing else. To
+//! evict, the lowest tick is sought: since ticks only grow, some of the lowest can be collected
+//! beforehand, and those of them that were used since are passed over. A list that is mended lazily
+//! by putting what was used to its end, as CLOCK does, would not be LRU: it knows that an entry was
+//! used, not when.
 //!
-//! *When*: what was asked for lately will be asked for again: drifting popularity, sessions, short bursts of interest;
-//! when the behaviour must be explained in one sentence.
-//! *When not*: scans (each sweeps out everything), loops longer than the cache (not one hit), many keys asked for once:
-//! [`S3Fifo`](crate::S3Fifo), [`WTinyLfu`](crate::WTinyLfu).
+//! *When*: what was asked for lately will be asked for again: drifting popularity, sessions, short
+//! bursts of interest; when the behaviour must be explained in one sentence. *When not*: scans
+//! (each sweeps out everything), loops longer than the cache (not one hit), many keys asked for
+//! once: [`S3Fifo`](crate::S3Fifo), [`WTinyLfu`](crate::WTinyLfu).
 //!
-//! *Cost*: a hit two relaxed loads and, unless its entry was the last to be used, an add and a store; an insert O(1), an
-//! eviction O(log n) amortised. One eviction for a quarter of the entries, in large shards for less, reads the ticks of
-//! all, some 2 ns each. 12 bytes an entry.
+//! *Cost*: a hit two relaxed loads and, unless its entry was the last to be used, an add and a
+//! store; an insert O(1), an eviction O(log n) amortised. One eviction for a quarter of the
+//! entries, in large shards for less, reads the ticks of all, some 2 ns each. 12 bytes an entry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 use crate::{by_slot::reach, lowest::Lowest};
 
-/// Evicts the entry whose last use is the longest ago. Exact: hits that do not overlap in time count in their
-/// order. An insert is a use; a new entry under a key that is held is none.
+/// Evicts the entry whose last use is the longest ago. Exact: hits that do not overlap in time
+/// count in their order. An insert is a use; a new entry under a key that is held is none.
 ///
-/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired entries found.
+/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired
+/// entries found.
 ///
 /// ```
 /// use cache_policy::{Lru, MemoryBackend};
@@ -63,7 +67,8 @@ impl EvictionPolicy for Lru {
     fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, slot: Slot) {
-        // The last to be used stays the last: one entry that all threads read at once is not written to.
+        // The last to be used stays the last: one entry that all threads read at once is not
+        // written to.
         if let Some(used) = self.used.get(slot.index())
             && let last = used.load(Ordering::Relaxed)
             && last != self.ticks.load(Ordering::Relaxed)
@@ -79,7 +84,12 @@ impl EvictionPolicy for Lru {
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         if pressure == EvictionReason::Expired {
             return None;
         }

@@ -1,14 +1,16 @@
 //! Entries in this process's memory.
 //!
-//! A key's hash chooses a shard: a table under a lock, with a policy of its own. The *limits* are the whole
-//! backend's: shards only spread the contention, and lend to each other freely. Every change is counted in its
-//! shard's tally and in the total; whoever finds the total over a limit makes entries leave, one short section
-//! under one lock at a time, until it is not. So an object of any size up to the capacity can be held, and no
-//! call returns while its own entry keeps the backend over a limit. An insert that displaces one entry of its own
-//! shard does both in one section, and counts the difference.
+//! A key's hash chooses a shard: a table under a lock, with a policy of its own. The *limits* are
+//! the whole backend's: shards only spread the contention, and lend to each other freely. Every
+//! change is counted in its shard's tally and in the total; whoever finds the total over a limit
+//! makes entries leave, one short section under one lock at a time, until it is not. So an object
+//! of any size up to the capacity can be held, and no call returns while its own entry keeps the
+//! backend over a limit. An insert that displaces one entry of its own shard does both in one
+//! section, and counts the difference.
 //!
-//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share or more, so that
-//! an admission filter weighs a newcomer against its neighbours, else the fullest one. This keeps the shards even.
+//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share
+//! or more, so that an admission filter weighs a newcomer against its neighbours, else the fullest
+//! one. This keeps the shards even.
 //!
 //! Handles that leave are dropped after the lock is released: freeing a large body holds nobody up.
 
@@ -24,8 +26,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause, Result,
-    Usage,
+    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause,
+    Result, Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -50,19 +52,19 @@ use crate::{
 ///
 /// # Memory
 ///
-/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its slot, and what its
-/// policy takes: no more than that at any number of entries, as nothing here grows by doubling. All of it is in
-/// [`Entry::weight`], and so within the capacity. The slots of entries that left are kept for those that come, until
-/// `clear`.
+/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its
+/// slot, and what its policy takes: no more than that at any number of entries, as nothing here
+/// grows by doubling. All of it is in [`Entry::weight`], and so within the capacity. The slots of
+/// entries that left are kept for those that come, until `clear`.
 ///
 /// # Misbehaving policies
 ///
-/// A policy that names a slot not in use, or nobody although somebody must go, is not asked twice: any entry but
-/// the newcomer leaves. One that calls an entry expired which is not ends the sweep of its shard. If a policy
-/// panics in a change, the panic goes to the caller, and the shard counts as empty from then on: the next change
-/// drops what it held and gives it a fresh policy.
+/// A policy that names a slot not in use, or nobody although somebody must go, is not asked twice:
+/// any entry but the newcomer leaves. One that calls an entry expired which is not ends the sweep
+/// of its shard. If a policy panics in a change, the panic goes to the caller, and the shard counts
+/// as empty from then on: the next change drops what it held and gives it a fresh policy.
 pub struct MemoryBackend<P> {
-    shards: Box<[Locked<P>]>,
+    shards: Box<[ShardCell<P>]>,
     hasher: RandomState,
     /// Where each shard's policy comes from.
     pattern: P,
@@ -74,14 +76,14 @@ pub struct MemoryBackend<P> {
 
 /// A shard, and what is counted of it. On cache lines of its own.
 #[repr(align(64))]
-struct Locked<P> {
+struct ShardCell<P> {
     shard: RwLock<Shard<P>>,
-    tally: Tally,
+    tally: ShardCounters,
 }
 
 /// Changed under the shard's exclusive lock only, read without.
 #[derive(Default)]
-struct Tally {
+struct ShardCounters {
     entries: AtomicU64,
     bytes: AtomicU64,
     negative: AtomicU64,
@@ -90,7 +92,8 @@ struct Tally {
     refused: AtomicU64,
 }
 
-/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is beside it.
+/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is
+/// beside it.
 #[derive(Default)]
 #[repr(align(64))]
 struct Total {
@@ -128,8 +131,10 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 entries => (entries / n_shards).max(1),
             },
         );
-        let locked =
-            |_| Locked { shard: RwLock::new(Shard::new(pattern.for_shard(&share))), tally: Tally::default() };
+        let locked = |_| ShardCell {
+            shard: RwLock::new(Shard::new(pattern.for_shard(&share))),
+            tally: ShardCounters::default(),
+        };
         Self {
             shards: (0..n_shards).map(locked).collect(),
             hasher: RandomState::default(),
@@ -143,11 +148,11 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     /// Puts the entry in. Where others have yet to leave for it, that remains to be done.
     fn put(&self, newcomer: Entry) -> Put<'_, P> {
         let (home, hash) = self.home(newcomer.key_bytes());
-        let cost = cost_of(&newcomer, hash);
+        let cost = info_of(&newcomer, hash);
         let now = cost.now;
         if cost.weight > self.limits.weight {
             let is_copy = !newcomer.is_negative();
-            self.take_out(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
+            self.remove_key(newcomer.key_bytes(), |tally| is_copy.then_some(&tally.refused));
             return Put::Done(Admission::Rejected(Rejection::TooLarge));
         }
         if self.is_large(cost.weight) {
@@ -168,12 +173,15 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             // In one sum: nobody is to make room for what never was.
             self.apply(home, change);
             // Whoever takes the total over a limit finds it there.
-            let crowding = self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
-            (replaced, left.map(|left| home.tally.left(left)), crowding)
+            let crowding =
+                self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
+            (replaced, left.map(|left| home.tally.count_removal(left)), crowding)
         };
         drop(replaced);
         match (left, crowding) {
-            (Some((_, RemovalCause::Rejected)), _) => Put::Done(Admission::Rejected(Rejection::Policy)),
+            (Some((_, RemovalCause::Rejected)), _) => {
+                Put::Done(Admission::Rejected(Rejection::Policy))
+            }
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
@@ -195,11 +203,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         weight / LARGE > self.total.bytes.load(Ordering::Relaxed) / entries
     }
 
-    /// Puts an entry in that may displace a great many others. The policy decides first: it is admitted
-    /// if there is room for it before the policy names it, or when it has named [`STEP`] others of its
-    /// shard. If it is refused, those come back. All in one section, so that no reader misses them,
-    /// and nothing is brought back that was removed meanwhile.
-    fn put_large<'a>(&'a self, home: &'a Locked<P>, newcomer: Entry, cost: EntryInfo) -> Put<'a, P> {
+    /// Puts an entry in that may displace a great many others. The policy decides first: it is
+    /// admitted if there is room for it before the policy names it, or when it has named [`STEP`]
+    /// others of its shard. If it is refused, those come back. All in one section, so that no
+    /// reader misses them, and nothing is brought back that was removed meanwhile.
+    fn put_large<'a>(
+        &'a self,
+        home: &'a ShardCell<P>,
+        newcomer: Entry,
+        cost: EntryInfo,
+    ) -> Put<'a, P> {
         let (replaced, left, is_refused) = {
             let mut shard = self.write(home);
             let arrival = Change::insert(&newcomer);
@@ -222,12 +235,13 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 for (victim, _) in left.extract_if(.., |(_, why)| *why == RemovalCause::Evicted) {
                     change = change.plus(&victim);
                     let (_, hash) = self.home(victim.key_bytes());
-                    let cost = cost_of(&victim, hash);
+                    let cost = info_of(&victim, hash);
                     shard.restore(victim, &cost);
                 }
             }
             self.apply(home, change);
-            let left: Vec<_> = left.into_iter().map(|left| home.tally.left(left)).collect();
+            let left: Vec<_> =
+                left.into_iter().map(|left| home.tally.count_removal(left)).collect();
             (replaced, left, is_refused)
         };
         drop((replaced, left));
@@ -241,7 +255,8 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     fn limit_passed(&self, change: Change) -> Option<Limit> {
         if after(&self.total.bytes, change.bytes) > self.limits.weight {
             Some(Limit::Bytes)
-        } else if after(&self.total.entries, change.entries) > self.limits.entries.min(ENTRIES_MAX) {
+        } else if after(&self.total.entries, change.entries) > self.limits.entries.min(ENTRIES_MAX)
+        {
             Some(Limit::Entries)
         } else {
             None
@@ -249,7 +264,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Where somebody must leave; `None` within the limits.
-    fn shard_to_shrink<'a>(&'a self, home: &'a Locked<P>) -> Option<&'a Locked<P>> {
+    fn shard_to_shrink<'a>(&'a self, home: &'a ShardCell<P>) -> Option<&'a ShardCell<P>> {
         let limit = self.limit_passed(Change::default())?;
         if self.is_to_shrink(home, limit, Change::default()) {
             return Some(home);
@@ -261,10 +276,12 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             .or(Some(home))
     }
 
-    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer. That is, about
-    /// its share: with exactly its share as the mark, every other newcomer would look through all the shards.
-    fn is_to_shrink(&self, home: &Locked<P>, limit: Limit, change: Change) -> bool {
-        // A newcomer that is alone in its shard may need the room of all: it is not to leave for being large.
+    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer.
+    /// That is, about its share: with exactly its share as the mark, every other newcomer would
+    /// look through all the shards.
+    fn is_to_shrink(&self, home: &ShardCell<P>, limit: Limit, change: Change) -> bool {
+        // A newcomer that is alone in its shard may need the room of all: it is not to leave for
+        // being large.
         let is_alone = after(&home.tally.entries, change.entries) <= 1;
         let (load, share) = match limit {
             Limit::Bytes => (after(&home.tally.bytes, change.bytes), self.share.weight),
@@ -274,7 +291,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Whether there was one. `why` is counted in any case.
-    fn take_out(&self, key: &[u8], why: impl Fn(&Tally) -> Option<&AtomicU64>) -> bool {
+    fn remove_key(&self, key: &[u8], why: impl Fn(&ShardCounters) -> Option<&AtomicU64>) -> bool {
         let (home, hash) = self.home(key);
         let left = {
             let mut shard = self.write(home);
@@ -290,16 +307,16 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         left.is_some()
     }
 
-    fn expire_one(&self, locked: &Locked<P>, now: Moment) -> Option<Entry> {
+    fn expire_one(&self, locked: &ShardCell<P>, now: Moment) -> Option<Entry> {
         let mut shard = self.write(locked);
         let left = shard.expire(now)?;
         self.apply(locked, Change::default().minus(&left));
-        Some(locked.tally.left((left, RemovalCause::Expired)).0)
+        Some(locked.tally.count_removal((left, RemovalCause::Expired)).0)
     }
 
     /// The shard of a key, and its hash. The shard's index goes by the low half of it.
     #[inline]
-    fn home(&self, key: &[u8]) -> (&Locked<P>, u64) {
+    fn home(&self, key: &[u8]) -> (&ShardCell<P>, u64) {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         let hash = hasher.finish();
@@ -309,7 +326,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// The exclusive lock. A shard in which a policy panicked is emptied first.
-    fn write<'a>(&self, locked: &'a Locked<P>) -> RwLockWriteGuard<'a, Shard<P>> {
+    fn write<'a>(&self, locked: &'a ShardCell<P>) -> RwLockWriteGuard<'a, Shard<P>> {
         loop {
             let held = match locked.shard.write() {
                 Ok(shard) => return shard,
@@ -328,16 +345,20 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
     }
 
     /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
-    fn swap(&self, locked: &Locked<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
+    fn swap(&self, locked: &ShardCell<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
         let held = mem::replace(shard, fresh);
-        self.total.entries.fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-        self.total.bytes.fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.total
+            .entries
+            .fetch_sub(locked.tally.entries.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        self.total
+            .bytes
+            .fetch_sub(locked.tally.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         locked.tally.negative.store(0, Ordering::Relaxed);
         held
     }
 
     /// Counts `change`, in the shard `locked` and in the total. Under the shard's exclusive lock.
-    fn apply(&self, locked: &Locked<P>, change: Change) {
+    fn apply(&self, locked: &ShardCell<P>, change: Change) {
         for (held, total, by) in [
             (&locked.tally.entries, &self.total.entries, change.entries),
             (&locked.tally.bytes, &self.total.bytes, change.bytes),
@@ -389,12 +410,13 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     fn contains(&self, key: &str) -> Option<bool> {
         let (home, hash) = self.home(key.as_bytes());
         // A shard whose policy panicked counts as empty.
-        let is_held = |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
+        let is_held =
+            |shard: RwLockReadGuard<'_, Shard<P>>| shard.peek(hash, key.as_bytes()).is_some();
         Some(home.shard.read().is_ok_and(is_held))
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
-        Ok(self.take_out(key.as_bytes(), |_| None))
+        Ok(self.remove_key(key.as_bytes(), |_| None))
     }
 
     async fn clear(&self) -> Result<()> {
@@ -405,7 +427,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         // At once, so that nothing inserted before is shown, or counted, from here on.
         let held: Vec<_> = self.shards.iter().map(take).collect();
         for mut shard in held {
-            while shard.shed(STEP) {
+            while shard.drop_some(STEP) {
                 let_others_run().await;
             }
         }
@@ -424,15 +446,18 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     fn usage(&self) -> Usage {
-        let sum = |counter: fn(&Tally) -> &AtomicU64| {
+        let sum = |counter: fn(&ShardCounters) -> &AtomicU64| {
             self.shards.iter().map(|locked| counter(&locked.tally).load(Ordering::Relaxed)).sum()
         };
-        Usage::new(self.total.entries.load(Ordering::Relaxed), self.total.bytes.load(Ordering::Relaxed))
-            .with_capacity_bytes(Some(self.limits.weight))
-            .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
-            .with_evicted(sum(|tally| &tally.evicted))
-            .with_expired(sum(|tally| &tally.expired))
-            .with_refused(sum(|tally| &tally.refused))
+        Usage::new(
+            self.total.entries.load(Ordering::Relaxed),
+            self.total.bytes.load(Ordering::Relaxed),
+        )
+        .with_capacity_bytes(Some(self.limits.weight))
+        .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
+        .with_evicted(sum(|tally| &tally.evicted))
+        .with_expired(sum(|tally| &tally.expired))
+        .with_refused(sum(|tally| &tally.refused))
     }
 
     fn negative_entries(&self) -> u64 {
@@ -451,7 +476,7 @@ enum Put<'a, P: EvictionPolicy> {
 /// room, the newcomer leaves.
 struct Room<'a, P: EvictionPolicy> {
     backend: &'a MemoryBackend<P>,
-    home: &'a Locked<P>,
+    home: &'a ShardCell<P>,
     newcomer: Entry,
     cost: EntryInfo,
     /// The policy was asked about it, and is not asked again.
@@ -463,7 +488,7 @@ struct Room<'a, P: EvictionPolicy> {
 impl<'a, P: EvictionPolicy> Room<'a, P> {
     fn new(
         backend: &'a MemoryBackend<P>,
-        home: &'a Locked<P>,
+        home: &'a ShardCell<P>,
         newcomer: Entry,
         cost: EntryInfo,
         is_admitted: bool,
@@ -502,14 +527,16 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         false
     }
 
-    fn evict_one(&self, full: &Locked<P>) -> Option<(Entry, RemovalCause)> {
+    fn evict_one(&self, full: &ShardCell<P>) -> Option<(Entry, RemovalCause)> {
         let mut shard = self.backend.write(full);
         let left = match shard.slot_of(self.cost.hash, &self.newcomer) {
-            Some(newcomer) if self.is_admitted => shard.evict_other(self.cost.now, newcomer, &self.cost),
+            Some(newcomer) if self.is_admitted => {
+                shard.evict_other(self.cost.now, newcomer, &self.cost)
+            }
             newcomer => shard.evict(self.cost.now, newcomer),
         }?;
         self.backend.apply(full, Change::default().minus(&left.0));
-        Some(full.tally.left(left))
+        Some(full.tally.count_removal(left))
     }
 }
 
@@ -525,7 +552,8 @@ impl<P: EvictionPolicy> Room<'_, P> {
         let left = {
             let mut shard = self.backend.write(self.home);
             let is_there = shard.slot_of(self.cost.hash, &self.newcomer).is_some();
-            let left = is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
+            let left =
+                is_there.then(|| shard.remove(self.cost.hash, self.newcomer.key_bytes())).flatten();
             if let Some(entry) = &left {
                 self.backend.apply(self.home, Change::default().minus(entry));
                 count(entry);
@@ -545,7 +573,7 @@ impl<P: EvictionPolicy> Drop for Room<'_, P> {
 }
 
 /// What a policy is told of an entry whose key has this hash.
-fn cost_of(entry: &Entry, hash: u64) -> EntryInfo {
+fn info_of(entry: &Entry, hash: u64) -> EntryInfo {
     let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
     EntryInfo::new(hash, entry.weight(), now, entry.expires_at())
 }
@@ -567,7 +595,7 @@ enum Limit {
     Entries,
 }
 
-impl Tally {
+impl ShardCounters {
     fn load(&self, limit: Limit) -> u64 {
         match limit {
             Limit::Bytes => self.bytes.load(Ordering::Relaxed),
@@ -575,7 +603,7 @@ impl Tally {
         }
     }
 
-    fn left(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
+    fn count_removal(&self, victim: (Entry, RemovalCause)) -> (Entry, RemovalCause) {
         self.count(&victim.0, victim.1);
         victim
     }
@@ -598,7 +626,11 @@ impl Tally {
 
 impl Change {
     fn insert(newcomer: &Entry) -> Self {
-        Self { entries: 1, bytes: signed(newcomer.weight()), negative: newcomer.is_negative().into() }
+        Self {
+            entries: 1,
+            bytes: signed(newcomer.weight()),
+            negative: newcomer.is_negative().into(),
+        }
     }
 
     fn plus(self, restored: &Entry) -> Self {

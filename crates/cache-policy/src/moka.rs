@@ -1,12 +1,14 @@
 //! Entries in a moka cache.
 //!
-//! What moka promises, read in its source (0.12): an insert, a replacement and an invalidation are seen by every
-//! look-up that begins later; room is made behind, by `run_pending_tasks`, which works in batches and up to a time
-//! limit; `invalidate_all` goes by moka's own clock and spares what was inserted within one grain of it; the
-//! eviction listener hears of each departure exactly once, on whatever thread caused it.
+//! What moka promises, read in its source (0.12): an insert, a replacement and an invalidation are
+//! seen by every look-up that begins later; room is made behind, by `run_pending_tasks`, which
+//! works in batches and up to a time limit; `invalidate_all` goes by moka's own clock and spares
+//! what was inserted within one grain of it; the eviction listener hears of each departure exactly
+//! once, on whatever thread caused it.
 //!
-//! So each insert has moka make room before it returns, one insert at a time (moka's maintenance is under one lock
-//! anyway); entries carry the number of the `clear` they were inserted after; and the tally is kept here.
+//! So each insert has moka make room before it returns, one insert at a time (moka's maintenance is
+//! under one lock anyway); entries carry the number of the `clear` they were inserted after; and
+//! the tally is kept here.
 
 use std::{
     borrow::Borrow,
@@ -30,32 +32,35 @@ use crate::{
     steps::Steps,
 };
 
-/// Entries in a [moka] cache: window TinyLFU, which keeps what is asked for often, and refuses newcomers that are
-/// asked for less often than those who would have to leave.
+/// Entries in a [moka] cache: window TinyLFU, which keeps what is asked for often, and refuses
+/// newcomers that are asked for less often than those who would have to leave.
 ///
 /// [moka]: https://docs.rs/moka
 ///
-/// Both limits hold after every call. moka itself knows one limit only, so an entry is charged at least an equal
-/// share of the capacity: with `max_entries`, a mix of small and large entries is evicted before either limit is
-/// reached. From 4 GiB of capacity up, entries are charged in units of several bytes, rounded up.
+/// Both limits hold after every call. moka itself knows one limit only, so an entry is charged at
+/// least an equal share of the capacity: with `max_entries`, a mix of small and large entries is
+/// evicted before either limit is reached. From 4 GiB of capacity up, entries are charged in units
+/// of several bytes, rounded up.
 ///
-/// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does some of moka's
-/// maintenance, and inserts come one at a time; `sweep` and `clear` look at every entry, and let others run after each
-/// 256 of them. moka counts a use for every look-up, so an index beside it (one lock, some 50 bytes
-/// an entry) answers `peek` and `contains`. The other futures do their work when first polled;
-/// dropped before that, they have done nothing. moka decides first whether a large newcomer may
-/// displace many small entries, and then drops them in one go.
+/// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does
+/// some of moka's maintenance, and inserts come one at a time; `sweep` and `clear` look at every
+/// entry, and let others run after each 256 of them. moka counts a use for every look-up, so an
+/// index beside it (one lock, some 50 bytes an entry) answers `peek` and `contains`. The other
+/// futures do their work when first polled; dropped before that, they have done nothing. moka
+/// decides first whether a large newcomer may displace many small entries, and then drops them in
+/// one go.
 pub struct MokaBackend {
     cache: Cache<Box<str>, Held, RandomState>,
     limits: Limits,
     charge: Charge,
     tally: Arc<Tally>,
     index: Arc<Index>,
-    /// How often `clear` was called. Entries of an earlier number are not shown: what `clear` promises rests on this,
-    /// its walk over the entries only frees them. Changed by whoever holds `changes`.
+    /// How often `clear` was called. Entries of an earlier number are not shown: what `clear`
+    /// promises rests on this, its walk over the entries only frees them. Changed by whoever holds
+    /// `changes`.
     generation: AtomicU64,
-    /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert looks for it can
-    /// only have been refused. Orders nothing else.
+    /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert
+    /// looks for it can only have been refused. Orders nothing else.
     changes: Mutex<()>,
 }
 
@@ -120,7 +125,9 @@ impl MokaBackend {
         };
         let cache = Cache::builder()
             .max_capacity(charge.capacity)
-            .weigher(move |_, held: &Held| u32::try_from(charge.of_entry(&held.entry)).unwrap_or(u32::MAX))
+            .weigher(move |_, held: &Held| {
+                u32::try_from(charge.of_entry(&held.entry)).unwrap_or(u32::MAX)
+            })
             .eviction_listener(listener)
             .build_with_hasher(RandomState::default());
         let (generation, changes) = (AtomicU64::new(0), Mutex::new(()));
@@ -172,7 +179,8 @@ impl MokaBackend {
             if is_over(&held) {
                 // No newcomer can take its place between the look and the removal.
                 let _alone = self.alone();
-                let is_held = self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
+                let is_held =
+                    self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));
                 if is_held && self.cache.remove(&**key).is_some() {
                     tell(&held);
                 }
@@ -276,8 +284,9 @@ impl fmt::Debug for MokaBackend {
 }
 
 impl MokaBackendBuilder {
-    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`] counts them; what moka
-    /// itself takes is not counted. An entry that weighs more is refused. Default: 256 MiB. Zero is an error.
+    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`] counts
+    /// them; what moka itself takes is not counted. An entry that weighs more is refused. Default:
+    /// 256 MiB. Zero is an error.
     pub fn max_capacity(mut self, bytes: u64) -> Self {
         self.max_capacity = bytes;
         self
@@ -293,7 +302,8 @@ impl MokaBackendBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`](cache_core::ErrorKind::Config) for a capacity or a number of entries that is zero.
+    /// [`ErrorKind::Config`](cache_core::ErrorKind::Config) for a capacity or a number of entries
+    /// that is zero.
     pub fn build(self) -> Result<MokaBackend> {
         limits(self.max_capacity, self.max_entries).map(MokaBackend::new)
     }
@@ -381,6 +391,6 @@ fn count_if(is_counted: bool, counter: &AtomicU64) {
     }
 }
 
-/// Rounds of moka's maintenance after one insert. One is enough but for readers that touch each victim between
-/// its being chosen and its leaving.
+/// Rounds of moka's maintenance after one insert. One is enough but for readers that touch each
+/// victim between its being chosen and its leaving.
 const ROUNDS_MAX: usize = 64;

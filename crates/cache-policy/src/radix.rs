@@ -4,20 +4,22 @@ use cache_core::Slot;
 
 use crate::list::Lists;
 
-/// Slots by rank, for ranks that only grow: that of a slot, and the lowest of all. A radix heap [1], which is what a
-/// hierarchical timer wheel [2] is when it may jump: 11 wheels of 64 lists each.
+/// Slots by rank, for ranks that only grow: that of a slot, and the lowest of all. A radix heap
+/// [1], which is what a hierarchical timer wheel [2] is when it may jump: 11 wheels of 64 lists
+/// each.
 ///
-/// A slot stands in the wheel of the highest digit (of 6 bits) in which its rank differs from the `floor`, below which
-/// there is none. When the lowest list of a higher wheel comes up, the floor is raised to it and its slots are spread
-/// over the wheels below. So a slot moves down at most once a digit, 10 times, and in practice as often as the
-/// distance of its rank from the floor has digits when it is set: 3 times for 100,000 ranks. Every operation is
-/// O(1) amortised; one call moves at most all slots, which in a shard of 100,000 is a pause of some milliseconds.
+/// A slot stands in the wheel of the highest digit (of 6 bits) in which its rank differs from the
+/// `floor`, below which there is none. When the lowest list of a higher wheel comes up, the floor
+/// is raised to it and its slots are spread over the wheels below. So a slot moves down at most
+/// once a digit, 10 times, and in practice as often as the distance of its rank from the floor has
+/// digits when it is set: 3 times for 100,000 ranks. Every operation is O(1) amortised; one call
+/// moves at most all slots, which in a shard of 100,000 is a pause of some milliseconds.
 ///
-/// Ranks are kept by the caller, so that they may grow without a word: a slot is put where it belongs when it is
-/// come upon. 8 bytes a slot, and 6 KiB.
+/// Ranks are kept by the caller, so that they may grow without a word: a slot is put where it
+/// belongs when it is come upon. 8 bytes a slot, and 6 KiB.
 ///
-/// [1] R. Ahuja, K. Mehlhorn, J. Orlin, R. Tarjan: Faster algorithms for the shortest path problem. J. ACM 37, 1990.
-/// [2] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
+/// [1] R. Ahuja, K. Mehlhorn, J. Orlin, R. Tarjan: Faster algorithms for the shortest path problem.
+/// J. ACM 37, 1990. [2] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
 #[derive(Debug, Default)]
 pub(crate) struct RadixQueue {
     lists: Lists<{ WHEELS * SPOKES }>,
@@ -44,8 +46,9 @@ impl RadixQueue {
         self.lists.remove(slot);
     }
 
-    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is taken out. Gives up
-    /// after it has moved `moves_max` slots: the next call goes on where this one stopped.
+    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is
+    /// taken out. Gives up after it has moved `moves_max` slots: the next call goes on where this
+    /// one stopped.
     pub(crate) fn first_up_to(
         &mut self,
         limit: u64,
@@ -61,8 +64,9 @@ impl RadixQueue {
                 }
                 self.spreading = None;
             }
-            let wheel =
-                (0..).zip(&self.filled).find_map(|(wheel, &filled)| (filled != 0).then_some(wheel))?;
+            let wheel = (0..)
+                .zip(&self.filled)
+                .find_map(|(wheel, &filled)| (filled != 0).then_some(wheel))?;
             let spoke = self.filled[wheel as usize].trailing_zeros();
             let list = wheel as usize * SPOKES + spoke as usize;
             let below = (1_u64 << (wheel * BITS)) - 1;

@@ -1,30 +1,37 @@
 //! S3-FIFO.
 //!
-//! Most keys that come are not asked for again before they leave: in the traces of the paper [1], at a cache of a tenth of
-//! the keys, 72 % of them. So newcomers pass through a *small* queue, a tenth of the capacity. Who was used at least
-//! twice there moves on to the *main* queue when its turn comes; the others leave, and a *ghost* queue remembers as many
-//! keys as the main one holds. Who comes back while it is remembered goes into the main queue at once. The main queue
-//! gives each entry another turn for each use since its last, up to three. All three are FIFO: a hit moves nothing.
+//! Most keys that come are not asked for again before they leave: in the traces of the paper [1],
+//! at a cache of a tenth of the keys, 72 % of them. So newcomers pass through a *small* queue, a
+//! tenth of the capacity. Who was used at least twice there moves on to the *main* queue when its
+//! turn comes; the others leave, and a *ghost* queue remembers as many keys as the main one holds.
+//! Who comes back while it is remembered goes into the main queue at once. The main queue gives
+//! each entry another turn for each use since its last, up to three. All three are FIFO: a hit
+//! moves nothing.
 //!
 //! What differs from the paper:
 //!
-//! * A newcomer is inserted before room is made for it; it joins its queue when the next one comes, so that it does not
-//!   compete for its own room. An object larger than the small queue is let in, and is the next to be judged.
+//! * A newcomer is inserted before room is made for it; it joins its queue when the next one comes,
+//!   so that it does not compete for its own room. An object larger than the small queue is let in,
+//!   and is the next to be judged.
 //! * Shares are of what is held, by bytes, or by entries where `max_entries` is the nearer limit.
-//! * The ghosts are nine tenths as many as the entries held, of any size, each known by 32 bits of its key's hash. A
-//!   replaced or removed entry, or one that has expired, leaves no ghost.
+//! * The ghosts are nine tenths as many as the entries held, of any size, each known by 32 bits of
+//!   its key's hash. A replaced or removed entry, or one that has expired, leaves no ghost.
 //!
 //! *When*: web and CDN objects, key-value stores, mixed storage traffic with scans; many threads.
-//! *When not*: a popularity that changes faster than the small queue turns over (a key that is used twice, just too late
-//! for the small queue, misses twice; the paper's own adversary); small caches, in which a tenth is a handful of
-//! entries. Sizes are not weighed: see [`Gdsf`](crate::Gdsf).
+//! *When not*: a popularity that changes faster than the small queue turns over (a key that is used
+//! twice, just too late for the small queue, misses twice; the paper's own adversary); small
+//! caches, in which a tenth is a handful of entries. Sizes are not weighed: see
+//! [`Gdsf`](crate::Gdsf).
 //!
-//! *Cost*: a hit one load, and one store below three uses; an insert O(1); an eviction O(1) amortised (each turn given
-//! takes away a hit). 18 bytes an entry, and 4 to 7 for the ghosts.
+//! *Cost*: a hit one load, and one store below three uses; an insert O(1); an eviction O(1)
+//! amortised (each turn given takes away a hit). 18 bytes an entry, and 4 to 7 for the ghosts.
 //!
-//! [1] J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi: FIFO queues are all you need for cache eviction. SOSP 2023.
+//! [1] J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi: FIFO queues are all you need for cache
+//! eviction. SOSP 2023.
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 use crate::{
     by_slot::reach,
@@ -34,9 +41,11 @@ use crate::{
     load::Loads,
 };
 
-/// Evicts what was not used twice soon after it came, and then what has not been used lately: S3-FIFO (SOSP 2023).
+/// Evicts what was not used twice soon after it came, and then what has not been used lately:
+/// S3-FIFO (SOSP 2023).
 ///
-/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired entries found.
+/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired
+/// entries found.
 ///
 /// ```
 /// use cache_policy::{MemoryBackend, S3Fifo};
@@ -153,7 +162,12 @@ impl EvictionPolicy for S3Fifo {
         self.loads.subtract(queue, slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         if pressure == EvictionReason::Expired {
             return None;
         }

@@ -1,23 +1,25 @@
-//! One part of a memory backend: entries, an index of them, and the policy that ranks them. Knows no lock and no
-//! limit.
+//! One part of a memory backend: entries, an index of them, and the policy that ranks them. Knows
+//! no lock and no limit.
 
-use cache_core::{Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot,
+};
 
 use crate::{by_slot::reach, index::Index};
 
 /// Entries by key, and by slot.
 ///
-/// Each change is made here first and told to the policy last, so that a policy that panics finds a shard that is
-/// whole.
+/// Each change is made here first and told to the policy last, so that a policy that panics finds a
+/// shard that is whole.
 pub(crate) struct Shard<P> {
     policy: P,
     index: Index,
-    places: Places,
+    places: SlotSlab,
 }
 
 /// Entries by slot.
 #[derive(Default)]
-struct Places {
+struct SlotSlab {
     entries: Vec<Option<Entry>>,
     /// Of a slot in use, the hash of its key; of a free one, the slot that was freed before it.
     hashes: Vec<u32>,
@@ -27,7 +29,7 @@ struct Places {
 
 impl<P: EvictionPolicy> Shard<P> {
     pub(crate) fn new(policy: P) -> Self {
-        Self { policy, index: Index::default(), places: Places::default() }
+        Self { policy, index: Index::default(), places: SlotSlab::default() }
     }
 
     /// Returns the entry, and counts one use of it.
@@ -72,7 +74,7 @@ impl<P: EvictionPolicy> Shard<P> {
     }
 
     /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
-    pub(crate) fn shed(&mut self, n: usize) -> bool {
+    pub(crate) fn drop_some(&mut self, n: usize) -> bool {
         let kept = self.places.entries.len().saturating_sub(n);
         self.places.entries.truncate(kept);
         kept > 0
@@ -81,13 +83,20 @@ impl<P: EvictionPolicy> Shard<P> {
     fn find(&self, hash: u64, key: &[u8]) -> Option<(Slot, &Entry)> {
         self.index.find(low(hash), |slot| {
             let slot = Slot::new(slot);
-            self.places.entry(slot).filter(|entry| entry.key_bytes() == key).map(|entry| (slot, entry))
+            self.places
+                .entry(slot)
+                .filter(|entry| entry.key_bytes() == key)
+                .map(|entry| (slot, entry))
         })
     }
 
-    /// Makes one entry leave: whom the policy names or, should it name nobody, any but the newcomer. `None` if
-    /// nothing is held.
-    pub(crate) fn evict(&mut self, now: Moment, newcomer: Option<Slot>) -> Option<(Entry, RemovalCause)> {
+    /// Makes one entry leave: whom the policy names or, should it name nobody, any but the
+    /// newcomer. `None` if nothing is held.
+    pub(crate) fn evict(
+        &mut self,
+        now: Moment,
+        newcomer: Option<Slot>,
+    ) -> Option<(Entry, RemovalCause)> {
         let named = self.policy.victim(now, EvictionReason::Capacity, &self.places);
         let slot = named
             .filter(|&slot| self.places.entry(slot).is_some())
@@ -103,8 +112,8 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, why).map(|entry| (entry, why))
     }
 
-    /// Makes one entry leave for `newcomer`, which stays: should the policy name it, another leaves in
-    /// its place. `None` if nothing else is held.
+    /// Makes one entry leave for `newcomer`, which stays: should the policy name it, another leaves
+    /// in its place. `None` if nothing else is held.
     pub(crate) fn evict_other(
         &mut self,
         now: Moment,
@@ -132,8 +141,11 @@ impl<P: EvictionPolicy> Shard<P> {
         let slot = named
             .filter(|&slot| self.places.entry(slot).is_some())
             .or_else(|| self.places.any_but(Some(newcomer)))?;
-        let why =
-            if self.places.has_expired(slot, now) { RemovalCause::Expired } else { RemovalCause::Evicted };
+        let why = if self.places.has_expired(slot, now) {
+            RemovalCause::Expired
+        } else {
+            RemovalCause::Evicted
+        };
         self.take(slot, why).map(|entry| (entry, why))
     }
 
@@ -161,7 +173,7 @@ impl<P: EvictionPolicy> Shard<P> {
     }
 }
 
-impl Places {
+impl SlotSlab {
     fn entry(&self, slot: Slot) -> Option<&Entry> {
         self.entries.get(slot.index())?.as_ref()
     }
@@ -174,7 +186,8 @@ impl Places {
             self.entries[slot.index()] = Some(entry);
             return slot;
         }
-        let slot = u32::try_from(self.entries.len()).expect("the backend's entries are limited to fewer");
+        let slot =
+            u32::try_from(self.entries.len()).expect("the backend's entries are limited to fewer");
         let slot = Slot::new(slot);
         reach(&mut self.entries, slot.index(), || None);
         reach(&mut self.hashes, slot.index(), || hash);
@@ -193,15 +206,16 @@ impl Places {
         self.expires_at(slot).is_some_and(|at| at <= now)
     }
 
-    /// A slot in use by another than `newcomer`. Looks at one after the other: a policy that makes this necessary
-    /// breaks its contract, and pays for it.
+    /// A slot in use by another than `newcomer`. Looks at one after the other: a policy that makes
+    /// this necessary breaks its contract, and pays for it.
     fn any_but(&self, newcomer: Option<Slot>) -> Option<Slot> {
-        let mut others = (0..).map(Slot::new).zip(&self.entries).filter(|(slot, _)| newcomer != Some(*slot));
+        let mut others =
+            (0..).map(Slot::new).zip(&self.entries).filter(|(slot, _)| newcomer != Some(*slot));
         others.find_map(|(slot, held)| held.as_ref().map(|_| slot))
     }
 }
 
-impl Deadlines for Places {
+impl Deadlines for SlotSlab {
     fn expires_at(&self, slot: Slot) -> Option<Moment> {
         self.entry(slot)?.expires_at()
     }

@@ -1,14 +1,15 @@
 //! How often keys are asked for, held or not.
 
-/// Counts uses of keys up to 15 in fixed space, and forgets slowly: a count-min sketch of 4-bit counters, halved
-/// after every so many uses [1, 2].
+/// Counts uses of keys up to 15 in fixed space, and forgets slowly: a count-min sketch of 4-bit
+/// counters, halved after every so many uses [1, 2].
 ///
-/// A key has four counters, all in one cache line; the smallest is the estimate, which is too high when all four are
-/// shared with others, and never too low but for the halving. 16 counters, 8 bytes, an entry: up to 16 bytes where the
-/// number of lines was rounded up.
+/// A key has four counters, all in one cache line; the smallest is the estimate, which is too high
+/// when all four are shared with others, and never too low but for the halving. 16 counters, 8
+/// bytes, an entry: up to 16 bytes where the number of lines was rounded up.
 ///
-/// [1] G. Cormode, S. Muthukrishnan: An improved data stream summary: the count-min sketch. J. Algorithms 55, 2005.
-/// [2] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache admission policy. ACM ToS 13, 2017.
+/// [1] G. Cormode, S. Muthukrishnan: An improved data stream summary: the count-min sketch. J.
+/// Algorithms 55, 2005. [2] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache
+/// admission policy. ACM ToS 13, 2017.
 #[derive(Debug)]
 pub(crate) struct Sketch {
     /// As many as a power of two.
@@ -34,7 +35,8 @@ impl Sketch {
     pub(crate) fn fit(&mut self, n: usize) {
         self.entries = self.entries.max(n);
         while self.lines.len() * ENTRIES_A_LINE < n {
-            // A key's line is its hash modulo the number of lines: either half of twice as many knows all keys.
+            // A key's line is its hash modulo the number of lines: either half of twice as many
+            // knows all keys.
             self.lines.extend_from_within(..);
         }
     }
@@ -123,7 +125,8 @@ mod tests {
         let mut sketch = Sketch::new();
         (0..12).for_each(|_| sketch.add(7));
         assert_eq!(sketch.estimate(7), 12);
-        (12..USES_AN_ENTRY * ENTRIES_MIN).for_each(|n| sketch.add(1000 + u32::try_from(n).unwrap()));
+        (12..USES_AN_ENTRY * ENTRIES_MIN)
+            .for_each(|n| sketch.add(1000 + u32::try_from(n).unwrap()));
         assert_eq!(sketch.estimate(7), 6);
     }
 

@@ -35,6 +35,6 @@ pub(crate) async fn let_others_run() {
     .await;
 }
 
-/// How many entries are dropped, or looked at, before others may run: some 50 microseconds with small
-/// bodies.
+/// How many entries are dropped, or looked at, before others may run: some 50 microseconds with
+/// small bodies.
 pub(crate) const STEP: usize = 256;

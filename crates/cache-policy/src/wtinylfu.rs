@@ -1,46 +1,56 @@
 //! Window TinyLFU.
 //!
-//! A newcomer enters a small *window*. When it has reached the window's old end, it is a candidate for the *main* part, and
-//! is weighed against the one that would leave there: whichever was asked for more often of late stays [1]. How often is
-//! known from a sketch, 8 bytes an entry, which counts keys that are not held as well and halves its counts now and then.
-//! The main part is segmented: what is used there moves from *probation* to *protected*, four fifths of it; what falls out
-//! of protected is on probation again. A key asked for once has no chance against one that is asked for often, so
-//! scans pass through; a large window, on the other hand, is what suits a popularity that changes. So the size of the
-//! window climbs [2]: after ten requests an entry it is moved by a step; if the hit ratio rose, the next step goes the same
-//! way, else the other way; steps get smaller, and large again when the hit ratio has changed by 5 points.
+//! A newcomer enters a small *window*. When it has reached the window's old end, it is a candidate
+//! for the *main* part, and is weighed against the one that would leave there: whichever was asked
+//! for more often of late stays [1]. How often is known from a sketch, 8 bytes an entry, which
+//! counts keys that are not held as well and halves its counts now and then. The main part is
+//! segmented: what is used there moves from *probation* to *protected*, four fifths of it; what
+//! falls out of protected is on probation again. A key asked for once has no chance against one
+//! that is asked for often, so scans pass through; a large window, on the other hand, is what suits
+//! a popularity that changes. So the size of the window climbs [2]: after ten requests an entry it
+//! is moved by a step; if the hit ratio rose, the next step goes the same way, else the other way;
+//! steps get smaller, and large again when the hit ratio has changed by 5 points.
 //!
 //! What differs from the papers and from Caffeine, their reference:
 //!
-//! * A hit only counts, in a byte of its slot. The uses reach the sketch, and give their entry another turn or its promotion,
-//!   when it comes up at the old end of its segment; so segments are in the order of CLOCK, not of LRU, and the sketch
-//!   learns of at most 15 uses at a time. Two entries that are weighed have none outstanding.
-//! * The window is between 1 and 80 % of what is held, by bytes, or by entries where `max_entries` is the nearer limit. The
-//!   newcomer is not part of it while room is made for it, unless it is larger than the window and than the mean entry:
-//!   then it is weighed at once, and may be refused.
-//! * Equals: the one that is there stays. Caffeine lets some warm candidates in at random, against chosen keys that
-//!   collide; keys are hashed with a random key of the process here.
+//! * A hit only counts, in a byte of its slot. The uses reach the sketch, and give their entry
+//!   another turn or its promotion, when it comes up at the old end of its segment; so segments are
+//!   in the order of CLOCK, not of LRU, and the sketch learns of at most 15 uses at a time. Two
+//!   entries that are weighed have none outstanding.
+//! * The window is between 1 and 80 % of what is held, by bytes, or by entries where `max_entries`
+//!   is the nearer limit. The newcomer is not part of it while room is made for it, unless it is
+//!   larger than the window and than the mean entry: then it is weighed at once, and may be
+//!   refused.
+//! * Equals: the one that is there stays. Caffeine lets some warm candidates in at random, against
+//!   chosen keys that collide; keys are hashed with a random key of the process here.
 //!
-//! *When*: skewed demand that changes slowly, databases, search, scans and loops among other requests.
-//! *When not*: a popularity that changes faster than the window can climb; very small caches. Sizes are not weighed:
-//! see [`Gdsf`](crate::Gdsf).
+//! *When*: skewed demand that changes slowly, databases, search, scans and loops among other
+//! requests. *When not*: a popularity that changes faster than the window can climb; very small
+//! caches. Sizes are not weighed: see [`Gdsf`](crate::Gdsf).
 //!
-//! *Cost*: a hit two loads and at most two stores (one store goes to a counter of the shard); an insert O(1), and O(n) for
-//! halving the sketch after 10 n uses; an eviction O(1) amortised. 18 bytes an entry, and 8 to 16 for the sketch.
+//! *Cost*: a hit two loads and at most two stores (one store goes to a counter of the shard); an
+//! insert O(1), and O(n) for halving the sketch after 10 n uses; an eviction O(1) amortised. 18
+//! bytes an entry, and 8 to 16 for the sketch.
 //!
-//! [1] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache admission policy. ACM ToS 13, 2017.
-//! [2] G. Einziger, O. Eytan, R. Friedman, B. Manes: Adaptive software cache management. Middleware 2018.
+//! [1] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache admission policy. ACM
+//! ToS 13, 2017. [2] G. Einziger, O. Eytan, R. Friedman, B. Manes: Adaptive software cache
+//! management. Middleware 2018.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
-use crate::{by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch};
+use crate::{
+    by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch,
+};
 
-/// Keeps what is asked for often, and weighs each newcomer against the one that would have to leave: W-TinyLFU, with a
-/// window that adapts itself.
+/// Keeps what is asked for often, and weighs each newcomer against the one that would have to
+/// leave: W-TinyLFU, with a window that adapts itself.
 ///
-/// Refuses a newcomer only if it is larger than the window and asked for less often than others. Knows no deadlines:
-/// wrap it in [`Ttl`](crate::Ttl) to have expired entries found.
+/// Refuses a newcomer only if it is larger than the window and asked for less often than others.
+/// Knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired entries found.
 ///
 /// ```
 /// use cache_policy::{MemoryBackend, WTinyLfu};
@@ -104,8 +114,9 @@ impl WTinyLfu {
         }
     }
 
-    /// Room was made for the newcomer: it joins the window. If the window is too large even so, no room was needed, or
-    /// its share has climbed down: its oldest go on probation without being weighed, one more than comes.
+    /// Room was made for the newcomer: it joins the window. If the window is too large even so, no
+    /// room was needed, or its share has climbed down: its oldest go on probation without being
+    /// weighed, one more than comes.
     fn settle(&mut self) {
         let Some(slot) = self.newcomer.take() else { return };
         for _ in 0..2 {
@@ -127,7 +138,8 @@ impl WTinyLfu {
             }
             self.move_to(Window, slot);
         }
-        self.newcomer.filter(|&slot| self.loads.is_heavier_than_share(slot, self.climb.window_share))
+        self.newcomer
+            .filter(|&slot| self.loads.is_heavier_than_share(slot, self.climb.window_share))
     }
 
     /// Who would leave the main part.
@@ -237,7 +249,12 @@ impl EvictionPolicy for WTinyLfu {
         self.segments.remove(slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         if pressure == EvictionReason::Expired {
             return None;
         }
@@ -285,8 +302,10 @@ impl Climb {
         let hit_ratio = hits as f64 / requests as f64;
         let change = hit_ratio - self.hit_ratio;
         let direction = self.step.signum() * if change < 0.0 { -1.0 } else { 1.0 };
-        self.step = direction * if change.abs() >= RESTART { STEP } else { self.step.abs() * STEP_DECAY };
-        self.window_share = (self.window_share + self.step).clamp(WINDOW_SHARE_MIN, WINDOW_SHARE_MAX);
+        self.step =
+            direction * if change.abs() >= RESTART { STEP } else { self.step.abs() * STEP_DECAY };
+        self.window_share =
+            (self.window_share + self.step).clamp(WINDOW_SHARE_MIN, WINDOW_SHARE_MAX);
         (self.hit_ratio, self.misses) = (hit_ratio, 0);
         *self.hits.get_mut() = 0;
     }

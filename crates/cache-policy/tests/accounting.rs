@@ -1,5 +1,5 @@
-//! What a memory backend counts as held, against what the allocator says. A binary of its own: nothing else may allocate
-//! meanwhile.
+//! What a memory backend counts as held, against what the allocator says. A binary of its own:
+//! nothing else may allocate meanwhile.
 
 use std::{
     alloc::System,
@@ -27,14 +27,17 @@ struct Measured {
 impl Measured {
     fn new(policy: impl EvictionPolicy, max_entries: u32) -> Self {
         let region = Region::new(ALLOCATOR);
-        let builder =
-            MemoryBackend::builder(policy).shards(8).max_capacity(u64::MAX).max_entries(max_entries.into());
+        let builder = MemoryBackend::builder(policy)
+            .shards(8)
+            .max_capacity(u64::MAX)
+            .max_entries(max_entries.into());
         Self { backend: Arc::new(builder.build().expect("the settings are good")), region }
     }
 
     fn insert(&self, numbers: std::ops::Range<u32>, body: usize) {
         for n in numbers {
-            let key = Key::parse(&format!("tenants/acme/objects/{n:08x}/page.json")).expect("a key");
+            let key =
+                Key::parse(&format!("tenants/acme/objects/{n:08x}/page.json")).expect("a key");
             let entry = Entry::builder(&key, Bytes::from(vec![7; body]))
                 .e_tag("\"9b2cf535f27731c974343645a3985328\"")
                 .validated(Moment::from_nanos(u64::from(n)), Some(Duration::from_secs(300)))
@@ -76,14 +79,25 @@ fn check<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P) {
 }
 
 fn check_sizes<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usize, n: u32) {
-    // The test harness has a thread of its own, which allocates when it likes: what leaks does so each time.
-    let left: Vec<_> =
-        (0..3).map(|_| left_after_clear(policy, &build, body, n)).take_while(|left| *left != 0).collect();
-    assert!(left.len() < 3, "{policy}, {n} bodies of {body} bytes, after clear: {left:?} bytes are left");
+    // The test harness has a thread of its own, which allocates when it likes: what leaks does so
+    // each time.
+    let left: Vec<_> = (0..3)
+        .map(|_| left_after_clear(policy, &build, body, n))
+        .take_while(|left| *left != 0)
+        .collect();
+    assert!(
+        left.len() < 3,
+        "{policy}, {n} bodies of {body} bytes, after clear: {left:?} bytes are left"
+    );
 }
 
 /// The bytes that are allocated after a clear and were not before.
-fn left_after_clear<P: EvictionPolicy>(policy: &str, build: impl Fn() -> P, body: usize, n: u32) -> i128 {
+fn left_after_clear<P: EvictionPolicy>(
+    policy: &str,
+    build: impl Fn() -> P,
+    body: usize,
+    n: u32,
+) -> i128 {
     let held = Measured::new(build(), n);
     let empty = held.allocated();
     held.insert(0..n, body);

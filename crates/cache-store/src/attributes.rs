@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use cache_core::{Attributes, Error, ErrorKind, Result};
 use object_store::Attribute;
 
-/// The attributes of an answer, by their names here: the lower-case header name, `storage-class`, or
-/// `metadata.<name>`.
+/// The attributes of an answer, by their names here: the lower-case header name, `storage-class`,
+/// or `metadata.<name>`.
 ///
 /// A kind of attribute that object_store gets in later versions is left out.
 pub fn attributes_from_store(attributes: &object_store::Attributes) -> Attributes {
-    let named =
-        attributes.iter().filter_map(|(attribute, value)| Some((name_of(attribute)?, value.as_ref())));
+    let named = attributes
+        .iter()
+        .filter_map(|(attribute, value)| Some((name_of(attribute)?, value.as_ref())));
     named.collect()
 }
 
@@ -40,7 +41,9 @@ fn attribute_of(name: &str) -> Result<Attribute> {
         Some((attribute, _)) => Ok(attribute.clone()),
         None => Err(Error::new(
             ErrorKind::Unsupported,
-            format!("an object store has no attribute {name:?}; one of the user's own is {METADATA}<name>"),
+            format!(
+                "an object store has no attribute {name:?}; one of the user's own is {METADATA}<name>"
+            ),
         )),
     }
 }

@@ -1,15 +1,15 @@
 //! Bodies: whole, and of the announced length.
 //!
-//! *Length.* object_store takes the length of a body as a hint: one that ends early, or goes on, passes. An
-//! incomplete answer may not be used as a complete one (RFC 9111 section 3.3), so every body is counted here.
-//! A stream may also never end: one over a file that was cut after it was opened yields empty chunks for
-//! ever.
+//! *Length.* object_store takes the length of a body as a hint: one that ends early, or goes on,
+//! passes. An incomplete answer may not be used as a complete one (RFC 9111 section 3.3), so every
+//! body is counted here. A stream may also never end: one over a file that was cut after it was
+//! opened yields empty chunks for ever.
 //!
-//! *Buffers.* A `Bytes` keeps its whole buffer alive. A body of 200 bytes straight from the HTTP client kept
-//! 23 times its size (the client's read buffer), one of 64 KiB 1.1 times. So a small one that came as one chunk
-//! is left to the entry, which copies what is a part of a larger buffer; a large one is in a buffer about as long
-//! ([`is_in_its_buffer`]). What is given out of a block is copied if it would keep much more than itself alive
-//! ([`part_of`]).
+//! *Buffers.* A `Bytes` keeps its whole buffer alive. A body of 200 bytes straight from the HTTP
+//! client kept 23 times its size (the client's read buffer), one of 64 KiB 1.1 times. So a small
+//! one that came as one chunk is left to the entry, which copies what is a part of a larger buffer;
+//! a large one is in a buffer about as long ([`is_in_its_buffer`]). What is given out of a block is
+//! copied if it would keep much more than itself alive ([`part_of`]).
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Result};
@@ -20,7 +20,9 @@ use object_store::{GetResult, GetResultPayload};
 pub(crate) async fn read(answer: GetResult) -> Result<Bytes> {
     let size = answer.meta.size;
     if answer.range != (0..size) {
-        return Err(torn("the origin answered with a part of the object, though asked for the whole"));
+        return Err(torn(
+            "the origin answered with a part of the object, though asked for the whole",
+        ));
     }
     if matches!(answer.payload, GetResultPayload::Stream(_)) {
         return collect(answer.into_stream(), size).await;
@@ -85,7 +87,10 @@ mod file {
     ) -> BoxStream<'static, object_store::Result<Bytes>> {
         let start = range.start;
         let read_on = move |(mut file, at): (File, u64)| {
-            let end = (at - at % step).saturating_add(step).min(at.saturating_add(READ_MAX)).min(range.end);
+            let end = (at - at % step)
+                .saturating_add(step)
+                .min(at.saturating_add(READ_MAX))
+                .min(range.end);
             async move {
                 if at == end {
                     return Ok(None);
@@ -99,9 +104,11 @@ mod file {
                     Ok::<_, io::Error>((buffer, file))
                 };
                 let read = match Handle::try_current() {
-                    Ok(runtime) => {
-                        runtime.spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read)
-                    }
+                    Ok(runtime) => runtime
+                        .spawn_blocking(read)
+                        .await
+                        .map_err(io::Error::other)
+                        .and_then(|read| read),
                     Err(_) => read(),
                 };
                 let (buffer, file) = read.map_err(|error| object_store::Error::Generic {
@@ -140,7 +147,10 @@ mod file {
     pub(super) const READ_MAX: u64 = 4 * 1024 * 1024;
 }
 
-async fn collect(mut chunks: BoxStream<'static, object_store::Result<Bytes>>, size: u64) -> Result<Bytes> {
+async fn collect(
+    mut chunks: BoxStream<'static, object_store::Result<Bytes>>,
+    size: u64,
+) -> Result<Bytes> {
     let first = next(&mut chunks).await?.unwrap_or_default();
     if first.len() as u64 == size {
         return match next(&mut chunks).await? {
@@ -166,7 +176,9 @@ async fn collect(mut chunks: BoxStream<'static, object_store::Result<Bytes>>, si
 }
 
 /// The next chunk with something in it.
-async fn next(chunks: &mut BoxStream<'static, object_store::Result<Bytes>>) -> Result<Option<Bytes>> {
+async fn next(
+    chunks: &mut BoxStream<'static, object_store::Result<Bytes>>,
+) -> Result<Option<Bytes>> {
     for _ in 0..EMPTY_CHUNKS_MAX {
         match chunks.next().await.transpose().map_err(broken)? {
             Some(chunk) if chunk.is_empty() => {}
@@ -176,14 +188,17 @@ async fn next(chunks: &mut BoxStream<'static, object_store::Result<Bytes>>) -> R
     Err(torn(ENDLESS))
 }
 
-/// Room for exactly `size` bytes. An origin that announces more than there is gets an error, not an abort.
+/// Room for exactly `size` bytes. An origin that announces more than there is gets an error, not an
+/// abort.
 fn buffer(size: u64) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     match usize::try_from(size).is_ok_and(|size| buffer.try_reserve_exact(size).is_ok()) {
         true => Ok(buffer),
         false => Err(Error::new(
             ErrorKind::TooLarge,
-            format!("the object has {size} bytes, more than memory can be had for; see max_object_size"),
+            format!(
+                "the object has {size} bytes, more than memory can be had for; see max_object_size"
+            ),
         )),
     }
 }
@@ -221,7 +236,8 @@ mod tests {
     use super::*;
 
     fn answer(size: u64, range: Range<u64>, chunks: &[&'static str]) -> GetResult {
-        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
+        let chunks: Vec<_> =
+            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
         GetResult {
             payload: GetResultPayload::Stream(stream::iter(chunks).boxed()),
             meta: ObjectMeta {
@@ -247,7 +263,10 @@ mod tests {
     #[tokio::test]
     async fn a_part_is_not_taken_for_the_whole() {
         for range in [0..1, 1..3, 0..3] {
-            assert_eq!(read(answer(2, range, &["ab"])).await.unwrap_err().kind(), ErrorKind::Unavailable);
+            assert_eq!(
+                read(answer(2, range, &["ab"])).await.unwrap_err().kind(),
+                ErrorKind::Unavailable
+            );
         }
     }
 

@@ -29,8 +29,8 @@ impl EtagValidatorBuilder {
         Self { store, clock: None, settings, strength: None }
     }
 
-    /// How long a request may take, the reading of its body included. Then it is dropped, and the error is of
-    /// kind `Timeout`: object_store's own retries can take minutes. Zero is an error of
+    /// How long a request may take, the reading of its body included. Then it is dropped, and the
+    /// error is of kind `Timeout`: object_store's own retries can take minutes. Zero is an error of
     /// [`build`](Self::build). Default: 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.settings.origin_timeout = limit;
@@ -44,26 +44,27 @@ impl EtagValidatorBuilder {
         self
     }
 
-    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A weak tag
-    /// says that two versions mean the same, not that they have the same bytes: an entry that it confirms may
-    /// differ from the object. Default: no; what has a weak tag is fetched anew whenever the store must be
-    /// asked.
+    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A
+    /// weak tag says that two versions mean the same, not that they have the same bytes: an entry
+    /// that it confirms may differ from the object. Default: no; what has a weak tag is fetched
+    /// anew whenever the store must be asked.
     pub fn accept_weak_validators(mut self, accept: bool) -> Self {
         self.settings.accept_weak = accept;
         self
     }
 
-    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and its body
-    /// is not read. Puts are not limited. Zero is an error of [`build`](Self::build). Default:
-    /// `None`, no limit.
+    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and
+    /// its body is not read. Puts are not limited. Zero is an error of [`build`](Self::build).
+    /// Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.max_object_size = bytes.into();
         self
     }
 
-    /// How many bytes of bodies may be on their way at once. An answer whose body would be more waits before it is read,
-    /// in the order of arrival, within its `origin_timeout`; one that is larger by itself comes alone. Counted in whole
-    /// KiB, by the length that the answer announces. Zero is an error. Default: 1 GiB.
+    /// How many bytes of bodies may be on their way at once. An answer whose body would be more
+    /// waits before it is read, in the order of arrival, within its `origin_timeout`; one that is
+    /// larger by itself comes alone. Counted in whole KiB, by the length that the answer announces.
+    /// Zero is an error. Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_in_flight_bytes = bytes;
         self
@@ -122,25 +123,32 @@ impl EtagValidatorBuilder {
         self
     }
 
-    /// The validator. Sends no request; for a store on local disk it looks up which file system that is.
+    /// The validator. Sends no request; for a store on local disk it looks up which file system
+    /// that is.
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the bytes in flight, the
-    /// grain of [`ValidatorStrength::Timestamp`].
+    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the
+    /// bytes in flight, the grain of [`ValidatorStrength::Timestamp`].
     pub fn build(self) -> Result<EtagValidator> {
         let Self { store, clock, settings, strength } = self;
         if settings.origin_timeout.is_zero() {
             return Err(wrong("origin_timeout is zero: no request could be answered"));
         }
         if settings.max_object_size == Some(0) {
-            return Err(wrong("max_object_size is zero: no object could be read; leave it out for no limit"));
+            return Err(wrong(
+                "max_object_size is zero: no object could be read; leave it out for no limit",
+            ));
         }
         if settings.max_in_flight_bytes == 0 {
-            return Err(wrong("max_in_flight_bytes is zero: no body could be read; u64::MAX is no limit"));
+            return Err(wrong(
+                "max_in_flight_bytes is zero: no body could be read; u64::MAX is no limit",
+            ));
         }
         if strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
-            return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
+            return Err(wrong(
+                "a timestamp has a grain: set it, or take ValidatorStrength::Strong",
+            ));
         }
         let strength = strength.unwrap_or_else(|| ValidatorStrength::of(&store));
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));

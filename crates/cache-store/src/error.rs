@@ -43,12 +43,20 @@ impl fmt::Display for Action {
 }
 
 /// `error` as one of ours. Says nothing that the store's error says: that is the source.
-pub(crate) fn error_of(error: object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
+pub(crate) fn error_of(
+    error: object_store::Error,
+    action: Action,
+    store: &impl fmt::Display,
+) -> Error {
     described(&error, action, store).with_source(error)
 }
 
 /// The same without the source.
-pub(crate) fn described(error: &object_store::Error, action: Action, store: &impl fmt::Display) -> Error {
+pub(crate) fn described(
+    error: &object_store::Error,
+    action: Action,
+    store: &impl fmt::Display,
+) -> Error {
     match (judge(error), action) {
         ((ErrorKind::Unsupported, _), _) => {
             Error::new(ErrorKind::Unsupported, format!("{store} cannot {action}"))
@@ -132,7 +140,8 @@ pub(crate) fn is_about_range(error: &object_store::Error) -> bool {
 /// Whether the store says that the range begins behind the end of the object.
 pub(crate) fn is_past_end(error: &object_store::Error) -> bool {
     let cause = root_cause(error).to_lowercase();
-    let is_unsatisfiable = cause.contains("not satisfiable") || cause.contains("wanted range starting at");
+    let is_unsatisfiable =
+        cause.contains("not satisfiable") || cause.contains("wanted range starting at");
     matches!(error, object_store::Error::Generic { .. })
         && (is_unsatisfiable || status_of(&cause) == Some(416))
 }
@@ -169,9 +178,10 @@ fn judge(error: &object_store::Error) -> (ErrorKind, &'static str) {
         E::AlreadyExists { .. } => {
             (PreconditionFailed, "there is such an object already: read it, then decide again")
         }
-        E::Precondition { .. } => {
-            (PreconditionFailed, "the object is not at that version: read it again, then decide again")
-        }
+        E::Precondition { .. } => (
+            PreconditionFailed,
+            "the object is not at that version: read it again, then decide again",
+        ),
         E::NotModified { .. } => (Other, "the origin answered 304 to a question without a tag"),
         E::PermissionDenied { .. } => {
             (PermissionDenied, "the origin refuses these credentials for the object")
@@ -179,31 +189,45 @@ fn judge(error: &object_store::Error) -> (ErrorKind, &'static str) {
         E::Unauthenticated { .. } => {
             (Unauthenticated, "the origin does not know these credentials: renew them")
         }
-        E::InvalidPath { .. } => (InvalidKey, "the origin does not take this key: rename the object"),
+        E::InvalidPath { .. } => {
+            (InvalidKey, "the origin does not take this key: rename the object")
+        }
         E::Generic { store: "LocalFileSystem", .. } => of_file_error(error),
         E::Generic { .. } => OUTAGE,
-        E::NotSupported { .. } | E::NotImplemented { .. } => (Unsupported, "the origin cannot do this"),
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            (Unsupported, "the origin cannot do this")
+        }
         // `E::JoinError`, which is there only with some of object_store's features.
         _ if error.source().is_some_and(|cause| cause.is::<JoinError>()) => OUTAGE,
         _ => (Other, REFUSED),
     }
 }
 
-/// object_store has no kind of its own for most errors of a file system, though some of them are answers.
+/// object_store has no kind of its own for most errors of a file system, though some of them are
+/// answers.
 fn of_file_error(error: &object_store::Error) -> (ErrorKind, &'static str) {
     let mut cause = error.source();
     while let Some(error) = cause {
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => {
-                return (ErrorKind::PermissionDenied, "the file system denies access to the object");
+                return (
+                    ErrorKind::PermissionDenied,
+                    "the file system denies access to the object",
+                );
             }
             // `a/b`, where `a` is an object.
             Some(io::ErrorKind::NotADirectory) => {
-                return (ErrorKind::NotFound, "the origin has an object where the key has a folder");
+                return (
+                    ErrorKind::NotFound,
+                    "the origin has an object where the key has a folder",
+                );
             }
             // A name the file system does not take, or a folder of that name.
             Some(io::ErrorKind::InvalidFilename | io::ErrorKind::IsADirectory) => {
-                return (ErrorKind::InvalidKey, "the file system cannot have an object of this name");
+                return (
+                    ErrorKind::InvalidKey,
+                    "the file system cannot have an object of this name",
+                );
             }
             _ => cause = error.source(),
         }
@@ -211,7 +235,8 @@ fn of_file_error(error: &object_store::Error) -> (ErrorKind, &'static str) {
     OUTAGE
 }
 
-const OUTAGE: (ErrorKind, &str) = (ErrorKind::Unavailable, "the origin failed or could not be reached");
+const OUTAGE: (ErrorKind, &str) =
+    (ErrorKind::Unavailable, "the origin failed or could not be reached");
 
 /// A 409 says nothing of the object: object_store may have sent the request before, and that one
 /// may have taken effect.
@@ -237,7 +262,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, is_conflict: bool) {
-        let error = Error::AlreadyExists { path: "a".into(), source: io::Error::other(text).into() };
+        let error =
+            Error::AlreadyExists { path: "a".into(), source: io::Error::other(text).into() };
         assert_eq!(super::is_conflict(&error), is_conflict, "{text}");
         let error = Error::AlreadyExists { path: "a".into(), source: Box::new(error) };
         assert_eq!(super::is_conflict(&error), is_conflict, "{text}, wrapped");
@@ -247,9 +273,11 @@ mod tests {
 
     #[test]
     fn a_409_says_that_an_object_exists_only_by_its_code() {
-        let text = |body: &str| format!("Server returned non-2xx status code: 409 Conflict: {body}");
-        let xml =
-            |code: &str| text(&format!("<?xml version=\"1.0\"?>\n<Error>\n<Code>{code}</Code></Error>"));
+        let text =
+            |body: &str| format!("Server returned non-2xx status code: 409 Conflict: {body}");
+        let xml = |code: &str| {
+            text(&format!("<?xml version=\"1.0\"?>\n<Error>\n<Code>{code}</Code></Error>"))
+        };
         check(&xml("ConditionalRequestConflict"), true);
         check(&xml("OperationAborted"), true);
         check(&text(""), true);

@@ -17,8 +17,8 @@ impl InFlight {
         Self { free: Arc::new(Semaphore::new(most as usize)), most }
     }
 
-    /// Waits for room for a body of `bytes`, in the order of arrival. It is free again when what is returned is dropped.
-    /// One that is larger than all there is takes all.
+    /// Waits for room for a body of `bytes`, in the order of arrival. It is free again when what is
+    /// returned is dropped. One that is larger than all there is takes all.
     pub(crate) async fn room(&self, bytes: u64) -> SemaphorePermit<'_> {
         let room = self.free.acquire_many(units(bytes).min(self.most)).await;
         room.expect("it is never closed")

@@ -1,9 +1,10 @@
-//! Caches over any store of the `object_store` crate: the origin for one, and one that is a store itself.
+//! Caches over any store of the `object_store` crate: the origin for one, and one that is a store
+//! itself.
 //!
-//! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for `cache_core`'s
-//! `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an [`Origin`](cache_core::Origin). What was
-//! never read costs one GET, what did not change one conditional GET without a body, what changed one GET again;
-//! a write is one PUT.
+//! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for
+//! `cache_core`'s `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an
+//! [`Origin`](cache_core::Origin). What was never read costs one GET, what did not change one
+//! conditional GET without a body, what changed one GET again; a write is one PUT.
 //!
 //! How far an answer "not modified" can be trusted depends on the store: see [`ValidatorStrength`].
 //!
@@ -26,13 +27,14 @@
 //! # }
 //! ```
 //!
-//! [`CachedStore`] is an `ObjectStore` over another one. It holds objects in blocks, so that ranges of large ones need not
-//! be read whole, and streams what it does not hold.
+//! [`CachedStore`] is an `ObjectStore` over another one. It holds objects in blocks, so that ranges
+//! of large ones need not be read whole, and streams what it does not hold.
 //!
 //! # Features
 //!
-//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same name and
-//! change nothing here. Without any there is the store in memory, and every store of your own.
+//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same
+//! name and change nothing here. Without any there is the store in memory, and every store of your
+//! own.
 //!
 //! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
 #![forbid(unsafe_code)]
@@ -60,8 +62,8 @@ pub use crate::{
     attributes::{attributes_from_store, attributes_to_store},
     builder::EtagValidatorBuilder,
     cached::{
-        AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats, NotCached,
-        OnlyIfCached, Reads, WarmResult,
+        AnsweredFromCache, Bypass, CacheStatus, CachedStore, CachedStoreBuilder, CachedStoreStats,
+        NotCached, OnlyIfCached, Reads, WarmResult,
     },
     probe::{Capabilities, Support, probe_capabilities},
     strength::ValidatorStrength,

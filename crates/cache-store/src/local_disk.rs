@@ -32,21 +32,26 @@ mod linux {
         if found == ValidatorStrength::Timestamp(SECONDS) {
             return Some(found);
         }
-        // ext4 with small inodes counts seconds, and its name does not say so; the root's change time does,
-        // which no program can set.
+        // ext4 with small inodes counts seconds, and its name does not say so; the root's change
+        // time does, which no program can set.
         let counts_seconds = fs::metadata(&root).ok()?.ctime_nsec() == 0;
         Some(if counts_seconds { ValidatorStrength::Timestamp(SECONDS) } else { found })
     }
 
-    /// The strength on a kernel of `release`, for the worst file system at `root` or mounted below it.
+    /// The strength on a kernel of `release`, for the worst file system at `root` or mounted below
+    /// it.
     fn judge(release: &str, mountinfo: &[u8], root: &Path) -> ValidatorStrength {
-        let mounts: Vec<_> = mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
+        let mounts: Vec<_> =
+            mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
         let depth = |mount: &Mount<'_>| mount.point.components().count();
         let holds_root = mounts.iter().filter(|mount| root.starts_with(&mount.point));
         // Of two mounts at one place the later one hides the other, mostly; both are looked at.
-        let Some(deepest) = holds_root.map(depth).max() else { return ValidatorStrength::Timestamp(SECONDS) };
+        let Some(deepest) = holds_root.map(depth).max() else {
+            return ValidatorStrength::Timestamp(SECONDS);
+        };
         let is_used = |mount: &Mount<'_>| {
-            mount.point.starts_with(root) || (root.starts_with(&mount.point) && depth(mount) == deepest)
+            mount.point.starts_with(root)
+                || (root.starts_with(&mount.point) && depth(mount) == deepest)
         };
         if !mounts.iter().filter(|mount| is_used(mount)).all(Mount::is_fine) {
             return ValidatorStrength::Timestamp(SECONDS);
@@ -103,7 +108,8 @@ mod linux {
         Some(OsString::from_vec(plain).into())
     }
 
-    /// File systems that keep nanoseconds, and take multigrain timestamps where the kernel has them.
+    /// File systems that keep nanoseconds, and take multigrain timestamps where the kernel has
+    /// them.
     const FINE: [&[u8]; 4] = [b"ext4", b"xfs", b"btrfs", b"tmpfs"];
 
     /// The first kernel with multigrain timestamps.
@@ -134,7 +140,11 @@ a line that is none
 
         #[track_caller]
         fn check(release: &str, root: &str, expected: ValidatorStrength) {
-            assert_eq!(judge(release, MOUNTS.as_bytes(), Path::new(root)), expected, "{release} {root}");
+            assert_eq!(
+                judge(release, MOUNTS.as_bytes(), Path::new(root)),
+                expected,
+                "{release} {root}"
+            );
         }
 
         #[test]
@@ -150,7 +160,8 @@ a line that is none
 
         #[test]
         fn what_is_mounted_above_the_root_does_not_count() {
-            let mounts = b"27 1 0:9 / / rw - overlay overlay rw\n31 27 8:1 / /data rw - xfs /dev/sdb rw";
+            let mounts =
+                b"27 1 0:9 / / rw - overlay overlay rw\n31 27 8:1 / /data rw - xfs /dev/sdb rw";
             assert_eq!(judge("6.13.0", mounts, Path::new("/data/sets")), STRONG);
             assert_eq!(judge("6.13.0", mounts, Path::new("/home")), COARSE);
         }
@@ -180,7 +191,8 @@ a line that is none
             for release in ["6.13.0-rc1", "6.18.44-custom", "6.100", "7.0.1\n", "10.2.3-generic"] {
                 check(release, "/home", STRONG);
             }
-            for release in ["6.1.0-18-amd64", "5.15.0-91-generic", "6.9", "4.18.0-553.el8.x86_64", "6", "x.y"]
+            for release in
+                ["6.1.0-18-amd64", "5.15.0-91-generic", "6.9", "4.18.0-553.el8.x86_64", "6", "x.y"]
             {
                 check(release, "/home", TICKING);
             }

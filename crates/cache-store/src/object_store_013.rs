@@ -1,31 +1,36 @@
 //! Any store of object_store 0.14 as one of object_store 0.13.
 //!
-//! The two versions have the same types under two names, but for what 0.14 added: extensions of results. So most of
-//! this file renames, field by field: a field that a later version adds fails to compile here, and is not forgotten.
+//! The two versions have the same types under two names, but for what 0.14 added: extensions of
+//! results. So most of this file renames, field by field: a field that a later version adds fails
+//! to compile here, and is not forgotten.
 
 use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, future, stream, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt, TryFutureExt, TryStreamExt, future, stream, stream::BoxStream,
+};
 use object_store_013::{
-    Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, RenameOptions, RenameTargetMode, Result, TagSet, UpdateVersion, UploadPart, path::Path,
+    Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, TagSet, UpdateVersion,
+    UploadPart, path::Path,
 };
 
 /// A store of object_store 0.14 that is a store of object_store 0.13.
 ///
-/// For those who give a store to a crate that is still on 0.13: DataFusion 55, delta-rs 1.1, Polars 0.55. It adds no
-/// request and copies no body; every method is the wrapped store's own method of that name. A clone shares the
-/// wrapped store.
+/// For those who give a store to a crate that is still on 0.13: DataFusion 55, delta-rs 1.1, Polars
+/// 0.55. It adds no request and copies no body; every method is the wrapped store's own method of
+/// that name. A clone shares the wrapped store.
 ///
-/// * Options, conditions, tags and attributes reach the wrapped store as they are, and so do the extensions of
-///   options: both versions have the same type for them. What a store puts into the extensions of a *result* is lost:
-///   0.13 has no place for it.
-/// * An error is of the same kind, about the same path, and has the same source. If a source is itself an error of
-///   object_store 0.14, it stays one.
-/// * A body that the wrapped store gives as a file stays a file, with the feature `fs`; without, it is a stream.
+/// * Options, conditions, tags and attributes reach the wrapped store as they are, and so do the
+///   extensions of options: both versions have the same type for them. What a store puts into the
+///   extensions of a *result* is lost: 0.13 has no place for it.
+/// * An error is of the same kind, about the same path, and has the same source. If a source is
+///   itself an error of object_store 0.14, it stays one.
+/// * A body that the wrapped store gives as a file stays a file, with the feature `fs`; without, it
+///   is a stream.
 /// * A dropped future, stream or upload leaves behind what it leaves behind in the wrapped store.
 /// * `Display` names the wrapped store.
 ///
@@ -67,7 +72,12 @@ impl fmt::Display for ObjectStore013 {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for ObjectStore013 {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let (location, options) = (path(location)?, put_options(options)?);
         let answer = self.inner.put_opts(&location, put_payload(payload), options).await;
         answer.map(put_result).map_err(to_013::error)
@@ -94,7 +104,10 @@ impl ObjectStore for ObjectStore013 {
         self.inner.get_ranges(&path(location)?, ranges).await.map_err(to_013::error)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let locations = locations.map(|location| to_014::path(&location.map_err(to_014::error)?));
         let deleted = self.inner.delete_stream(locations.boxed());
         deleted.map(|location| to_013::path(&location.map_err(to_013::error)?)).boxed()
@@ -120,7 +133,8 @@ impl ObjectStore for ObjectStore013 {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let prefix = prefix.map(path).transpose()?;
-        let answer = self.inner.list_with_delimiter(prefix.as_ref()).await.map_err(to_013::error)?;
+        let answer =
+            self.inner.list_with_delimiter(prefix.as_ref()).await.map_err(to_013::error)?;
         let object_store::ListResult { common_prefixes, objects, extensions: _ } = answer;
         Ok(ListResult {
             common_prefixes: common_prefixes.iter().map(to_013::path).collect::<Result<_>>()?,
@@ -180,7 +194,8 @@ macro_rules! conversions {
                 let text = path.as_ref();
                 let mut same = $to::path::Path::ROOT;
                 for part in text.split($from::path::DELIMITER) {
-                    let refused = |source| $to::path::Error::BadSegment { path: text.to_owned(), source };
+                    let refused =
+                        |source| $to::path::Error::BadSegment { path: text.to_owned(), source };
                     same = same.join($to::path::PathPart::parse(part).map_err(refused)?);
                 }
                 Ok(same)
@@ -207,7 +222,9 @@ macro_rules! conversions {
                 match error {
                     Generic { store, source } => $to::Error::Generic { store, source },
                     NotFound { path, source } => $to::Error::NotFound { path, source },
-                    InvalidPath { source } => $to::Error::InvalidPath { source: path_error(source) },
+                    InvalidPath { source } => {
+                        $to::Error::InvalidPath { source: path_error(source) }
+                    }
                     JoinError { source } => $to::Error::JoinError { source },
                     NotSupported { source } => $to::Error::NotSupported { source },
                     AlreadyExists { path, source } => $to::Error::AlreadyExists { path, source },
@@ -216,12 +233,18 @@ macro_rules! conversions {
                     NotImplemented { operation, implementer } => {
                         $to::Error::NotImplemented { operation, implementer }
                     }
-                    PermissionDenied { path, source } => $to::Error::PermissionDenied { path, source },
-                    Unauthenticated { path, source } => $to::Error::Unauthenticated { path, source },
+                    PermissionDenied { path, source } => {
+                        $to::Error::PermissionDenied { path, source }
+                    }
+                    Unauthenticated { path, source } => {
+                        $to::Error::Unauthenticated { path, source }
+                    }
                     UnknownConfigurationKey { store, key } => {
                         $to::Error::UnknownConfigurationKey { store, key }
                     }
-                    unknown => $to::Error::Generic { store: stringify!($from), source: unknown.into() },
+                    unknown => {
+                        $to::Error::Generic { store: stringify!($from), source: unknown.into() }
+                    }
                 }
             }
 
@@ -231,13 +254,18 @@ macro_rules! conversions {
                     EmptySegment { path } => $to::path::Error::EmptySegment { path },
                     BadSegment { path, source } => match $to::path::Path::parse(&path) {
                         Err(same @ $to::path::Error::BadSegment { .. }) => same,
-                        // Not an error of `Path::parse`. What is wrong cannot be told in the other version's words.
+                        // Not an error of `Path::parse`. What is wrong cannot be told in the other
+                        // version's words.
                         _ => foreign(path.into(), source),
                     },
-                    Canonicalize { path, source } => $to::path::Error::Canonicalize { path, source },
+                    Canonicalize { path, source } => {
+                        $to::path::Error::Canonicalize { path, source }
+                    }
                     InvalidPath { path } => $to::path::Error::InvalidPath { path },
                     NonUnicode { path, source } => $to::path::Error::NonUnicode { path, source },
-                    PrefixMismatch { path, prefix } => $to::path::Error::PrefixMismatch { path, prefix },
+                    PrefixMismatch { path, prefix } => {
+                        $to::path::Error::PrefixMismatch { path, prefix }
+                    }
                     unknown => foreign(PathBuf::new(), unknown),
                 }
             }
@@ -301,9 +329,9 @@ fn attributes_014(attributes: &Attributes) -> Result<object_store::Attributes> {
 
 /// What was kept with an object. An attribute that 0.13 does not know is left out.
 fn attributes_013(attributes: &object_store::Attributes) -> Attributes {
-    let renamed = attributes
-        .iter()
-        .filter_map(|(attribute, value)| Some((to_013::attribute(attribute)?, value.as_ref().to_owned())));
+    let renamed = attributes.iter().filter_map(|(attribute, value)| {
+        Some((to_013::attribute(attribute)?, value.as_ref().to_owned()))
+    });
     renamed.collect()
 }
 
@@ -360,7 +388,9 @@ fn get_payload(result: object_store::GetResult) -> GetResultPayload {
     GetResultPayload::Stream(chunks(result.into_stream()))
 }
 
-fn chunks(body: BoxStream<'static, object_store::Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+fn chunks(
+    body: BoxStream<'static, object_store::Result<Bytes>>,
+) -> BoxStream<'static, Result<Bytes>> {
     body.map_err(to_013::error).boxed()
 }
 

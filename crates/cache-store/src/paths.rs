@@ -1,7 +1,8 @@
 //! The paths of the keys that were asked about lately.
 //!
-//! Parsing a path costs a third of what a conditional GET of a store in memory does, and a key that is validated is
-//! mostly one that was validated before. A key has one place, by its hash; the last one to come has it.
+//! Parsing a path costs a third of what a conditional GET of a store in memory does, and a key that
+//! is validated is mostly one that was validated before. A key has one place, by its hash; the last
+//! one to come has it.
 
 use std::{
     hash::BuildHasher,
@@ -20,13 +21,16 @@ pub(crate) struct Paths {
 
 impl Paths {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::default(), places: (0..PLACES).map(|_| Mutex::default()).collect() }
+        Self {
+            hasher: RandomState::default(),
+            places: (0..PLACES).map(|_| Mutex::default()).collect(),
+        }
     }
 
     /// The path of `key`: a key is a path as it is, parsed, never encoded.
     pub(crate) fn of(&self, key: &Key) -> Result<Arc<Path>> {
-        let at =
-            usize::try_from(self.hasher.hash_one(key.as_str().as_bytes()) % PLACES).expect("below PLACES");
+        let at = usize::try_from(self.hasher.hash_one(key.as_str().as_bytes()) % PLACES)
+            .expect("below PLACES");
         let mut place = match self.places[at].try_lock() {
             Ok(place) => place,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -49,7 +53,8 @@ fn is_of(path: &Path, key: &Key) -> bool {
 
 fn parse(key: &Key) -> Result<Path> {
     Path::parse(key.as_str()).map_err(|error| {
-        Error::new(ErrorKind::InvalidKey, "object_store does not take this key as a path").with_source(error)
+        Error::new(ErrorKind::InvalidKey, "object_store does not take this key as a path")
+            .with_source(error)
     })
 }
 
@@ -77,7 +82,11 @@ mod tests {
             assert!(is_of(&paths.of(&long).unwrap(), &long));
         }
         assert!(paths.places.iter().all(|place| {
-            place.lock().unwrap().as_ref().is_none_or(|path| path.as_ref().as_ref().len() <= LEN_MAX)
+            place
+                .lock()
+                .unwrap()
+                .as_ref()
+                .is_none_or(|path| path.as_ref().as_ref().len() <= LEN_MAX)
         }));
     }
 

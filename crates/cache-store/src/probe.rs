@@ -1,8 +1,8 @@
 //! What a store really does, found out by asking it.
 //!
-//! Servers that speak a store's protocol do not all keep its conditions: of four S3 servers tried as shipped, each
-//! broke one. One ignores the conditions of a PUT, one those of a GET, one refuses the right version, one lets two
-//! conditional writes both win.
+//! Servers that speak a store's protocol do not all keep its conditions: of four S3 servers tried
+//! as shipped, each broke one. One ignores the conditions of a PUT, one those of a GET, one refuses
+//! the right version, one lets two conditional writes both win.
 
 use std::{
     collections::HashMap,
@@ -15,8 +15,8 @@ use std::{
 use cache_core::{Error, ErrorKind, Key, Result};
 use futures_util::future::{join, join_all};
 use object_store::{
-    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutResult,
-    UpdateVersion, path::Path,
+    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutResult, UpdateVersion, path::Path,
 };
 use tokio::time::timeout;
 
@@ -30,19 +30,22 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// A GET with `If-None-Match`: "not modified" for the current tag, the object for any other (RFC 9110 section
-    /// 13.1.2). Without it every validation brings the whole object.
+    /// A GET with `If-None-Match`: "not modified" for the current tag, the object for any other
+    /// (RFC 9110 section 13.1.2). Without it every validation brings the whole object.
     pub conditional_get: Support,
-    /// A GET of a range with `If-Match`: the range for the current tag, "precondition failed" for an older one
-    /// (RFC 9110 section 13.1.1). Without it the parts of an object may be of two versions.
+    /// A GET of a range with `If-Match`: the range for the current tag, "precondition failed" for
+    /// an older one (RFC 9110 section 13.1.1). Without it the parts of an object may be of two
+    /// versions.
     pub pinned_range: Support,
     /// A put if there is no object yet.
     pub conditional_create: Support,
     /// A put if the object is at a version.
     pub conditional_update: Support,
-    /// A rewrite with as many bytes has a tag of its own, and the tag in an answer is that of the body in it.
+    /// A rewrite with as many bytes has a tag of its own, and the tag in an answer is that of the
+    /// body in it.
     pub tag_per_version: Support,
-    /// What a "not modified" of the store can be taken for: what its kind promises, or less, if less was seen.
+    /// What a "not modified" of the store can be taken for: what its kind promises, or less, if
+    /// less was seen.
     pub strength: ValidatorStrength,
     /// How many objects of the probe are still there, because the store did not delete them: its
     /// credentials may not, say. A lifecycle rule for the probe's prefix removes them.
@@ -74,8 +77,8 @@ pub enum Support {
 }
 
 impl Capabilities {
-    /// Why a copy that this store confirms may not be the object, if its "not modified" is taken for `strength`; `None` if
-    /// nothing of the kind was seen.
+    /// Why a copy that this store confirms may not be the object, if its "not modified" is taken
+    /// for `strength`; `None` if nothing of the kind was seen.
     pub fn objection_to_validation(&self, strength: ValidatorStrength) -> Option<&'static str> {
         let Self { conditional_get, tag_per_version, strength: seen, .. } = *self;
         ReadSupport { conditional_get, tag_per_version, strength: seen }.objection(strength)
@@ -85,7 +88,8 @@ impl Capabilities {
     /// although it does; `None` if nothing of the kind was seen, or the store says by itself that
     /// it cannot do it.
     pub fn objection_to_conditional_puts(&self) -> Option<&'static str> {
-        objection_to_create(self.conditional_create).or_else(|| objection_to_update(self.conditional_update))
+        objection_to_create(self.conditional_create)
+            .or_else(|| objection_to_update(self.conditional_update))
     }
 }
 
@@ -99,9 +103,9 @@ impl ReadSupport {
             (_, Support::Racy, _) => Some(
                 "the store gives a body the tag of another, or shows an old object after a put has returned",
             ),
-            (_, Support::Ignored, ValidatorStrength::Strong) => {
-                Some("the store gives two versions of an object one tag; its strength is that of a timestamp")
-            }
+            (_, Support::Ignored, ValidatorStrength::Strong) => Some(
+                "the store gives two versions of an object one tag; its strength is that of a timestamp",
+            ),
             _ => None,
         }
     }
@@ -114,7 +118,8 @@ pub(crate) fn objection_to_create(seen: Support) -> Option<&'static str> {
 
 /// Why a put that needs the object to be at a version cannot be relied upon.
 pub(crate) fn objection_to_update(seen: Support) -> Option<&'static str> {
-    seen.is_broken().then_some("the store does not keep the condition that the object be at a version")
+    seen.is_broken()
+        .then_some("the store does not keep the condition that the object be at a version")
 }
 
 impl Support {
@@ -126,7 +131,8 @@ impl Support {
 
 impl fmt::Display for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { conditional_get, pinned_range, conditional_create, conditional_update, .. } = self;
+        let Self { conditional_get, pinned_range, conditional_create, conditional_update, .. } =
+            self;
         writeln!(f, "conditional get      {conditional_get}")?;
         writeln!(f, "pinned range         {pinned_range}")?;
         writeln!(f, "conditional create   {conditional_create}")?;
@@ -156,8 +162,8 @@ impl fmt::Display for Support {
 /// bytes under `prefix`, whose names nobody else has. They are removed at the end, also when the
 /// probe fails.
 ///
-/// What it sees to be broken is broken. What it sees to be kept may still fail one time in a thousand: races are
-/// tried eight at a time, a few times over.
+/// What it sees to be broken is broken. What it sees to be kept may still fail one time in a
+/// thousand: races are tried eight at a time, a few times over.
 ///
 /// # Rights
 ///
@@ -321,11 +327,15 @@ impl<'a> Probe<'a> {
             (_, Support::Racy) => ValidatorStrength::None,
             _ => promised,
         };
-        Ok(ReadSupport { conditional_get: self.conditional_get().await?, tag_per_version, strength })
+        Ok(ReadSupport {
+            conditional_get: self.conditional_get().await?,
+            tag_per_version,
+            strength,
+        })
     }
 
-    /// Whether each rewrite of equal size changes the tag; and whether who reads meanwhile gets body and tag of one
-    /// version.
+    /// Whether each rewrite of equal size changes the tag; and whether who reads meanwhile gets
+    /// body and tag of one version.
     async fn tag_per_version(&self) -> Seen<Support> {
         let (mut settled, mut meanwhile) = (HashMap::new(), Vec::new());
         for n in 0..REWRITES {
@@ -368,8 +378,9 @@ impl<'a> Probe<'a> {
     async fn try_pinned_range(&self) -> Seen<Support> {
         let Some((old, tag)) = self.rewritten().await? else { return Ok(Support::Unsupported) };
         let ask = async |tag: &str| {
-            let options =
-                GetOptions::new().with_if_match(Some(tag)).with_range(Some(GetRange::Bounded(1..3)));
+            let options = GetOptions::new()
+                .with_if_match(Some(tag))
+                .with_range(Some(GetRange::Bounded(1..3)));
             match in_time(self.limit, self.store.get_opts(&self.a, options)).await {
                 Ok(_) => Ok(Some(true)),
                 Err(StoreError::Precondition { .. }) => Ok(Some(false)),
@@ -424,7 +435,9 @@ impl<'a> Probe<'a> {
                 Ok(()) | Err(StoreError::NotFound { .. }) => {
                     return Ok((used.pop().expect("it is the last"), true));
                 }
-                Err(error) if is_outage(&error) => return Err(self.failed(error, last, Action::Delete)),
+                Err(error) if is_outage(&error) => {
+                    return Err(self.failed(error, last, Action::Delete));
+                }
                 // An object that cannot be deleted is still there and no absent one.
                 // mutant: undeletable_object
                 Err(_) => {}
@@ -477,7 +490,12 @@ impl<'a> Probe<'a> {
         answer.map_err(|error| self.failed(error, path, Action::Put))
     }
 
-    async fn put_if(&self, path: &Path, n: usize, mode: PutMode) -> object_store::Result<PutResult> {
+    async fn put_if(
+        &self,
+        path: &Path,
+        n: usize,
+        mode: PutMode,
+    ) -> object_store::Result<PutResult> {
         in_time(self.limit, self.store.put_opts(path, body(n).into(), PutOptions::from(mode))).await
     }
 
@@ -514,12 +532,19 @@ impl<'a> Probe<'a> {
         match answer {
             Ok(_) => Ok(Some(true)),
             Err(error) if is_conflict(&error) => Err(self.failed(error, path, action)),
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(Some(false)),
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Ok(Some(false))
+            }
             Err(error) => self.unless_unsupported(error, path, action),
         }
     }
 
-    fn unless_unsupported<T>(&self, error: StoreError, path: &Path, action: Action) -> Seen<Option<T>> {
+    fn unless_unsupported<T>(
+        &self,
+        error: StoreError,
+        path: &Path,
+        action: Action,
+    ) -> Seen<Option<T>> {
         let failed = self.failed(error, path, action);
         if failed.error.kind() == ErrorKind::Unsupported { Ok(None) } else { Err(failed) }
     }
@@ -527,7 +552,8 @@ impl<'a> Probe<'a> {
     fn failed(&self, error: StoreError, path: &Path, action: Action) -> Failed {
         let is_late = error.source().is_some_and(|source| source.is::<Late>());
         let error = match is_late {
-            true => Error::new(ErrorKind::Timeout, "the store did not answer the probe").with_source(error),
+            true => Error::new(ErrorKind::Timeout, "the store did not answer the probe")
+                .with_source(error),
             false => error_of(error, action, &self.store),
         };
         // Not the key of the reader whose request is the first.
@@ -558,9 +584,9 @@ async fn in_time<T>(
 ) -> object_store::Result<T> {
     match limit {
         None => request.await,
-        Some(limit) => timeout(limit, request)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Generic { store: "probe", source: Box::new(Late(limit)) })),
+        Some(limit) => timeout(limit, request).await.unwrap_or_else(|_| {
+            Err(StoreError::Generic { store: "probe", source: Box::new(Late(limit)) })
+        }),
     }
 }
 

@@ -1,43 +1,47 @@
 //! How much a "not modified" is worth.
 //!
-//! A cache lives on one promise: if the origin says that a tag is still current, the bytes that came with
-//! the tag are the object's bytes. The stores keep this promise to different degrees, and none says to
-//! which.
+//! A cache lives on one promise: if the origin says that a tag is still current, the bytes that
+//! came with the tag are the object's bytes. The stores keep this promise to different degrees, and
+//! none says to which.
 //!
 //! *Strong.* S3, GCS and Azure make a tag for each version, from its content or from a counter;
-//! object_store's store in memory counts. The promise holds. (S3's tag is often an MD5 of the body: two
-//! bodies made to collide share it, and a change of metadata alone does not change it.)
+//! object_store's store in memory counts. The promise holds. (S3's tag is often an MD5 of the body:
+//! two bodies made to collide share it, and a change of metadata alone does not change it.)
 //!
-//! *Timestamps.* Local disk and most web servers make the tag from the time of the last write and the size
-//! (nginx and Apache; object_store's local disk adds the inode number, which file systems reuse at once). A
-//! clock ticks: two writes of equal size within one tick get one tag. A reader that fetched the first of
-//! them holds bytes that the tag confirms for ever, and that are wrong. Git has the same problem with its
-//! index, and solves it the same way [1]: a version is trusted only if it was older than a tick of the clock
-//! *when its request was sent*. For then a later write gets a later time, and so another tag. What was
-//! younger is served and kept, but not confirmed: when the origin must be asked, it is fetched again, and by
-//! then it is old enough. An HTTP date makes the same demand of those who would call it a strong validator
-//! (RFC 9110 section 8.8.2.2).
+//! *Timestamps.* Local disk and most web servers make the tag from the time of the last write and
+//! the size (nginx and Apache; object_store's local disk adds the inode number, which file systems
+//! reuse at once). A clock ticks: two writes of equal size within one tick get one tag. A reader
+//! that fetched the first of them holds bytes that the tag confirms for ever, and that are wrong.
+//! Git has the same problem with its index, and solves it the same way [1]: a version is trusted
+//! only if it was older than a tick of the clock *when its request was sent*. For then a later
+//! write gets a later time, and so another tag. What was younger is served and kept, but not
+//! confirmed: when the origin must be asked, it is fetched again, and by then it is old enough. An
+//! HTTP date makes the same demand of those who would call it a strong validator (RFC 9110 section
+//! 8.8.2.2).
 //!
-//! The age is the difference of two clocks, the cache's and the origin's: object_store hides the `Date` of
-//! an answer. On local disk they are one. Elsewhere a cache whose clock is ahead of the origin's takes young
-//! versions for old ones: make the grain longer than the clocks can differ.
+//! The age is the difference of two clocks, the cache's and the origin's: object_store hides the
+//! `Date` of an answer. On local disk they are one. Elsewhere a cache whose clock is ahead of the
+//! origin's takes young versions for old ones: make the grain longer than the clocks can differ.
 //!
-//! *Local disk in numbers.* Linux before 6.13 stamps files from a clock that ticks every 1 to 10 ms: 20 ms
-//! are safe. Measured with a tick of 4 ms, 62 % of rewrites by rename and 97 % of those by unlink and create
-//! got a tag that other bytes of the same object had had. Linux 6.13 brought multigrain
-//! timestamps to ext4, xfs, btrfs and tmpfs [2]: once somebody has seen a file's time, the next change gets a later one,
-//! and local disk is taken for strong there. For writers that rename a new file into place, as object_store does, no
-//! tag was seen twice in 80,000 rewrites. For programs that write into a file in place it is nearly so: the kernel
-//! promises a later *nanosecond*, object_store's tag counts microseconds, and where a tick of the coarse clock falls into
-//! the microsecond of a fine stamp, the next write shares it. In loops of in-place writes and reads without a pause,
-//! one read in 10,000 to 60,000 confirmed old bytes. Where such writers are, say `Timestamp(20 ms)`.
+//! *Local disk in numbers.* Linux before 6.13 stamps files from a clock that ticks every 1 to 10
+//! ms: 20 ms are safe. Measured with a tick of 4 ms, 62 % of rewrites by rename and 97 % of those
+//! by unlink and create got a tag that other bytes of the same object had had. Linux 6.13 brought
+//! multigrain timestamps to ext4, xfs, btrfs and tmpfs [2]: once somebody has seen a file's time,
+//! the next change gets a later one, and local disk is taken for strong there. For writers that
+//! rename a new file into place, as object_store does, no tag was seen twice in 80,000 rewrites.
+//! For programs that write into a file in place it is nearly so: the kernel promises a later
+//! *nanosecond*, object_store's tag counts microseconds, and where a tick of the coarse clock falls
+//! into the microsecond of a fine stamp, the next write shares it. In loops of in-place writes and
+//! reads without a pause, one read in 10,000 to 60,000 confirmed old bytes. Where such writers are,
+//! say `Timestamp(20 ms)`.
 //!
-//! Other file systems tick in their own way (FAT: 2 s), and network file systems with another machine's clock. Two things no kernel can mend: a program that writes into a
-//! file in place lets readers see half of it, and one that sets file times itself (`cp -p`, `rsync -t`,
-//! `tar`) can repeat a tag.
+//! Other file systems tick in their own way (FAT: 2 s), and network file systems with another
+//! machine's clock. Two things no kernel can mend: a program that writes into a file in place lets
+//! readers see half of it, and one that sets file times itself (`cp -p`, `rsync -t`, `tar`) can
+//! repeat a tag.
 //!
-//! *Weak.* A server may say itself, by `W/`, that its tag is good for "means the same" only (RFC 9110
-//! section 8.8.1).
+//! *Weak.* A server may say itself, by `W/`, that its tag is good for "means the same" only (RFC
+//! 9110 section 8.8.1).
 //!
 //! [1]: <https://git-scm.com/docs/racy-git>
 //! [2]: <https://docs.kernel.org/filesystems/multigrain-ts.html>
@@ -51,9 +55,9 @@ use crate::{local_disk, tag};
 
 /// What a store's tags are worth: whether "not modified" says that the bytes are the same.
 ///
-/// The stores differ in it and none tells; [`ValidatorStrength::of`] knows those of object_store by name. An
-/// entry that a "not modified" cannot confirm is still kept while it is fresh; when the store must be asked,
-/// it is fetched anew.
+/// The stores differ in it and none tells; [`ValidatorStrength::of`] knows those of object_store by
+/// name. An entry that a "not modified" cannot confirm is still kept while it is fresh; when the
+/// store must be asked, it is fetched anew.
 ///
 /// | store | strength |
 /// | --- | --- |
@@ -64,20 +68,23 @@ use crate::{local_disk, tag};
 /// | HTTP and WebDAV | `Timestamp(2 s)` |
 /// | any other, `PrefixStore` among them | `ByForm` |
 ///
-/// Whatever the strength, a tag that is marked as weak confirms only where the builder accepts weak tags, and
-/// an object without a tag is judged by its date, as under `Timestamp` with a grain of at least 2 s, since
-/// HTTP dates count seconds. An object with neither serves its own readers and is not kept.
+/// Whatever the strength, a tag that is marked as weak confirms only where the builder accepts weak
+/// tags, and an object without a tag is judged by its date, as under `Timestamp` with a grain of at
+/// least 2 s, since HTTP dates count seconds. An object with neither serves its own readers and is
+/// not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValidatorStrength {
     /// A tag names the bytes: no two versions of an object have the same.
     Strong,
-    /// A tag is made from the time of the last write, which ticks in this grain: it names the bytes only if
-    /// the object was older than the grain when it was asked for. What was just put is never confirmed. The
-    /// grain must cover the difference between this machine's clock and the store's.
+    /// A tag is made from the time of the last write, which ticks in this grain: it names the bytes
+    /// only if the object was older than the grain when it was asked for. What was just put is
+    /// never confirmed. The grain must cover the difference between this machine's clock and the
+    /// store's.
     Timestamp(Duration),
-    /// Judged for each object by the form of its tag: `Strong` if that is one which only object stores
-    /// give, else `Timestamp(2 s)`. For stores of an unknown kind, which wrap one of a known kind.
+    /// Judged for each object by the form of its tag: `Strong` if that is one which only object
+    /// stores give, else `Timestamp(2 s)`. For stores of an unknown kind, which wrap one of a known
+    /// kind.
     ///
     /// | form | of |
     /// | --- | --- |
@@ -86,9 +93,9 @@ pub enum ValidatorStrength {
     /// | `"0x<hex digits>"` | Azure |
     /// | any, beside a version id of digits alone | GCS: the generation |
     ///
-    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's tag are not among these. A web
-    /// server that hashes time and size into 32 hex digits looks like S3: inside of a wrapper, say
-    /// `Timestamp(2 s)`.
+    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's tag are not among these. A
+    /// web server that hashes time and size into 32 hex digits looks like S3: inside of a wrapper,
+    /// say `Timestamp(2 s)`.
     ByForm,
     /// Every tag is taken for a weak one, also without a `W/`.
     Weak,
@@ -99,12 +106,13 @@ pub enum ValidatorStrength {
 impl ValidatorStrength {
     /// The strength of `store`, judged by the kind of store it is.
     ///
-    /// The kind can be told by what the store shows of itself (`Display`) alone. Throttled, limited and
-    /// chunked stores of object_store show the store inside of them, and are judged by that. `PrefixStore`
-    /// and most other wrappers hide it, and count as unknown: their objects are judged one by one
-    /// ([`ByForm`](Self::ByForm)). That is right for S3, GCS and Azure inside, for a local disk and for
-    /// most web servers; it costs other strong stores one more fetch of what is young or was just put.
-    /// Where you know better, ask for the innermost store and say so:
+    /// The kind can be told by what the store shows of itself (`Display`) alone. Throttled, limited
+    /// and chunked stores of object_store show the store inside of them, and are judged by that.
+    /// `PrefixStore` and most other wrappers hide it, and count as unknown: their objects are
+    /// judged one by one ([`ByForm`](Self::ByForm)). That is right for S3, GCS and Azure inside,
+    /// for a local disk and for most web servers; it costs other strong stores one more fetch of
+    /// what is young or was just put. Where you know better, ask for the innermost store and say
+    /// so:
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -118,17 +126,20 @@ impl ValidatorStrength {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     ///
-    /// For a local disk, the kernel's release and the mounted file systems are looked up: at and below the
-    /// root of the store, as they are now. A server behind the S3 protocol that makes its tags from
-    /// timestamps is not found out: set the strength.
+    /// For a local disk, the kernel's release and the mounted file systems are looked up: at and
+    /// below the root of the store, as they are now. A server behind the S3 protocol that makes its
+    /// tags from timestamps is not found out: set the strength.
     pub fn of(store: &dyn ObjectStore) -> Self {
         let shown = store.to_string();
         let mut shown = shown.as_str();
         loop {
-            let inside = |name: &str| shown.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+            let inside =
+                |name: &str| shown.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
             if let Some(inner) = inside("ThrottledStore").or_else(|| inside("ChunkedStore")) {
                 shown = inner;
-            } else if let Some((_, inner)) = inside("LimitStore").and_then(|inside| inside.split_once(", ")) {
+            } else if let Some((_, inner)) =
+                inside("LimitStore").and_then(|inside| inside.split_once(", "))
+            {
                 shown = inner;
             } else if let Some(root) = inside("LocalFileSystem") {
                 return local_disk::strength(root);
@@ -146,10 +157,17 @@ impl ValidatorStrength {
         }
     }
 
-    /// How far `version` can be kept, which came in the answer to a request that was sent at `sent_at`.
-    pub(crate) fn keep(self, version: &Version, sent_at: SystemTime, accept_weak: bool) -> Storability {
+    /// How far `version` can be kept, which came in the answer to a request that was sent at
+    /// `sent_at`.
+    pub(crate) fn keep(
+        self,
+        version: &Version,
+        sent_at: SystemTime,
+        accept_weak: bool,
+    ) -> Storability {
         if self == Self::ByForm {
-            let names_version = tag::is_of_object_store(version.e_tag.as_deref(), version.version.as_deref());
+            let names_version =
+                tag::is_of_object_store(version.e_tag.as_deref(), version.version.as_deref());
             let strength = if names_version { Self::Strong } else { Self::Timestamp(SECONDS) };
             return strength.keep(version, sent_at, accept_weak);
         }
@@ -201,7 +219,11 @@ mod tests {
         let version = Version::default()
             .with_e_tag((!e_tag.is_empty()).then(|| e_tag.into()))
             .with_last_modified(age.map(|age| sent_at - age));
-        assert_eq!(strength.keep(&version, sent_at, accept_weak), expected, "{strength:?} {e_tag:?} {age:?}");
+        assert_eq!(
+            strength.keep(&version, sent_at, accept_weak),
+            expected,
+            "{strength:?} {e_tag:?} {age:?}"
+        );
     }
 
     #[test]
@@ -211,7 +233,13 @@ mod tests {
         check(strength, "\"x\"", Some(SECONDS), false, Storability::FreshOnly);
         check(strength, "\"x\"", YOUNG, false, Storability::FreshOnly);
         check(strength, "\"x\"", None, false, Storability::FreshOnly);
-        check(Timestamp(Duration::from_millis(20)), "\"x\"", YOUNG, false, Storability::Revalidatable);
+        check(
+            Timestamp(Duration::from_millis(20)),
+            "\"x\"",
+            YOUNG,
+            false,
+            Storability::Revalidatable,
+        );
         check(Timestamp(Duration::MAX), "\"x\"", OLD, false, Storability::FreshOnly);
     }
 
@@ -221,7 +249,13 @@ mod tests {
         for tag in [format!("\"{md5}\""), format!("\"{md5}-12\""), "\"0x8DCF4A1B2C3D4E5\"".into()] {
             check(ValidatorStrength::ByForm, &tag, None, false, Storability::Revalidatable);
             check(ValidatorStrength::ByForm, &tag, YOUNG, false, Storability::Revalidatable);
-            check(ValidatorStrength::ByForm, &format!("W/{tag}"), OLD, false, Storability::FreshOnly);
+            check(
+                ValidatorStrength::ByForm,
+                &format!("W/{tag}"),
+                OLD,
+                false,
+                Storability::FreshOnly,
+            );
         }
         let others = [
             "\"5e8f8d3c-264\"".into(),
@@ -267,9 +301,12 @@ mod tests {
 
     #[test]
     fn a_weak_tag_confirms_only_if_accepted() {
-        for (strength, tag) in
-            [(Strong, "W/\"x\""), (Weak, "\"x\""), (Weak, "W/\"x\""), (Timestamp(SECONDS), "W/\"x\"")]
-        {
+        for (strength, tag) in [
+            (Strong, "W/\"x\""),
+            (Weak, "\"x\""),
+            (Weak, "W/\"x\""),
+            (Timestamp(SECONDS), "W/\"x\""),
+        ] {
             check(strength, tag, OLD, false, Storability::FreshOnly);
             check(strength, tag, OLD, true, Storability::Revalidatable);
         }

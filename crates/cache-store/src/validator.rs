@@ -11,12 +11,13 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability, Validation,
-    Validator, Version,
+    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability,
+    Validation, Validator, Version,
 };
 use futures_util::future::poll_immediate;
 use object_store::{
-    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion, path::Path,
+    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion,
+    path::Path,
 };
 use tokio::time::timeout;
 
@@ -31,7 +32,8 @@ use crate::{
     verify::Verifier,
 };
 
-/// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is no ETag.
+/// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is
+/// no ETag.
 ///
 /// Each question is one GET. If an entry is held whose version the store can confirm, the GET
 /// carries that entry's ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date
@@ -41,23 +43,26 @@ use crate::{
 /// [`validate_metadata`](EtagValidatorBuilder::validate_metadata) a HEAD takes the place of the
 /// conditional GET.
 ///
-/// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at a time.
-/// Needs a tokio runtime with its timer.
+/// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at
+/// a time. Needs a tokio runtime with its timer.
 ///
 /// # Errors
 ///
-/// The store's answers "not found", "forbidden", "who are you" and "precondition failed" have their own
-/// [`ErrorKind`]s ("not found" to a read is [`Validation::NotFound`]); what the store cannot do is `Unsupported`. An
-/// outage is `Unavailable`, also a body too short or too long; no answer in time is `Timeout`. The error of
-/// `object_store` is always the source; it may quote the answer of a server.
+/// The store's answers "not found", "forbidden", "who are you" and "precondition failed" have their
+/// own [`ErrorKind`]s ("not found" to a read is [`Validation::NotFound`]); what the store cannot do
+/// is `Unsupported`. An outage is `Unavailable`, also a body too short or too long; no answer in
+/// time is `Timeout`. The error of `object_store` is always the source; it may quote the answer of
+/// a server.
 ///
-/// object_store repeats a request whose answer was lost, conditional writes too: a `PreconditionFailed` can
-/// be the answer to the second attempt of a write whose first took effect. Read the object to know.
+/// object_store repeats a request whose answer was lost, conditional writes too: a
+/// `PreconditionFailed` can be the answer to the second attempt of a write whose first took effect.
+/// Read the object to know.
 ///
 /// # Dropped futures
 ///
-/// The request is dropped with its future. A read leaves nothing behind. A write may have taken effect, or
-/// may yet. On local disk, a file operation that has begun runs to its end on a thread of its own.
+/// The request is dropped with its future. A read leaves nothing behind. A write may have taken
+/// effect, or may yet. On local disk, a file operation that has begun runs to its end on a thread
+/// of its own.
 pub struct EtagValidator {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
@@ -88,9 +93,9 @@ impl EtagValidator {
         strength: ValidatorStrength,
     ) -> Self {
         let in_flight = InFlight::new(settings.max_in_flight_bytes);
-        let verifier = settings
-            .verify
-            .then(|| Verifier::new(Arc::clone(&store), Arc::clone(&clock), settings.origin_timeout));
+        let verifier = settings.verify.then(|| {
+            Verifier::new(Arc::clone(&store), Arc::clone(&clock), settings.origin_timeout)
+        });
         Self { store, clock, settings, strength, paths: Paths::new(), in_flight, verifier }
     }
 
@@ -111,7 +116,8 @@ impl EtagValidator {
             }
         }
         let question = question(held);
-        let is_conditional = question.if_none_match.is_some() || question.if_modified_since.is_some();
+        let is_conditional =
+            question.if_none_match.is_some() || question.if_modified_since.is_some();
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.wall_time();
         let answer = match (*self.store).get_opts(&path, question).await {
@@ -121,7 +127,8 @@ impl EtagValidator {
             }
             Err(error) => return self.gone_or(error),
         };
-        // In a box of its own, which a "not modified" does without: the allocator is slow from 1 KiB on.
+        // In a box of its own, which a "not modified" does without: the allocator is slow from 1
+        // KiB on.
         Box::pin(self.entry_of(key, answer, sent_at)).await.map(Validation::Modified)
     }
 
@@ -202,7 +209,8 @@ impl EtagValidator {
         let body = body::read(answer).await?;
         let keep = self.keep(&version, sent_at);
         let is_in_its_buffer = body::is_in_its_buffer(&body);
-        let entry = Entry::builder(key, body).version(version).attributes(attributes).storability(keep);
+        let entry =
+            Entry::builder(key, body).version(version).attributes(attributes).storability(keep);
         let entry = if is_in_its_buffer { entry.keep_buffer() } else { entry };
         Ok(entry.build())
     }
@@ -270,7 +278,10 @@ impl Origin for EtagValidator {
             let options = object_store::PutOptions { mode, attributes, ..Default::default() };
             let answer = self.store.put_opts(&path, body.into(), options).await;
             let answer = answer.map_err(|error| error_of(error, action, &self.store))?;
-            Ok(Version::default().with_e_tag(answer.e_tag).with_version(answer.version).with_size(size))
+            Ok(Version::default()
+                .with_e_tag(answer.e_tag)
+                .with_version(answer.version)
+                .with_size(size))
         };
         self.in_time(key, pin!(request)).await
     }
@@ -291,7 +302,8 @@ impl Origin for EtagValidator {
 }
 
 impl fmt::Debug for EtagValidator {
-    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in memory.
+    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in
+    /// memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtagValidator")
             .field("store", &format_args!("{}", self.store))
@@ -333,7 +345,9 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         PutCondition::Matches(Version { e_tag, version, .. }) => {
             Ok(PutMode::Update(UpdateVersion { e_tag, version }))
         }
-        _ => unsupported("an object store knows no such condition; put if absent, or if at a version"),
+        _ => unsupported(
+            "an object store knows no such condition; put if absent, or if at a version",
+        ),
     }
 }
 

@@ -143,9 +143,13 @@ impl<T> Part<T> {
 /// A failure as its readers see it: about the probe's object, never theirs.
 fn not_verified(Failed { error, action }: Failed, pause: Duration) -> Error {
     let (kind, why) = match error.kind() {
-        kind @ (ErrorKind::Unavailable | ErrorKind::Timeout) => (kind, "it failed to answer".to_owned()),
+        kind @ (ErrorKind::Unavailable | ErrorKind::Timeout) => {
+            (kind, "it failed to answer".to_owned())
+        }
         // Whatever else these credentials are used for fails as well.
-        kind @ ErrorKind::Unauthenticated => (kind, "it does not know these credentials".to_owned()),
+        kind @ ErrorKind::Unauthenticated => {
+            (kind, "it does not know these credentials".to_owned())
+        }
         ErrorKind::PermissionDenied => {
             (ErrorKind::Config, format!("its credentials have no right to {action} there"))
         }
@@ -159,13 +163,15 @@ fn not_verified(Failed { error, action }: Failed, pause: Duration) -> Error {
 }
 
 fn waited_too_long(limit: Duration) -> Error {
-    let message = format!("the probe of the store by another reader had not ended within {limit:?}");
+    let message =
+        format!("the probe of the store by another reader had not ended within {limit:?}");
     about_the_probe(Error::new(ErrorKind::Timeout, message), None)
 }
 
 fn accept(objection: Option<&'static str>) -> Result<()> {
     let Some(objection) = objection else { return Ok(()) };
-    let message = format!("{objection}; use another store, or do without verify_store if that is acceptable");
+    let message =
+        format!("{objection}; use another store, or do without verify_store if that is acceptable");
     Err(about_the_probe(Error::new(ErrorKind::Config, message), None))
 }
 

@@ -24,9 +24,9 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    path::Path,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result, path::Path,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -103,8 +103,9 @@ async fn small_results_keep_no_block() {
             let options = GetOptions::new().with_range(Some(GetRange::Bounded(start..start + LEN)));
             let answer = cached.get_opts(&path(0), options).await.unwrap();
             results.push(answer.bytes().await.unwrap());
-            results
-                .extend(cached.get_ranges(&path(0), &[start..start + LEN, start..start + 1]).await.unwrap());
+            results.extend(
+                cached.get_ranges(&path(0), &[start..start + LEN, start..start + 1]).await.unwrap(),
+            );
         }
         settle().await;
         if is_cached {
@@ -134,7 +135,10 @@ async fn many_ranges_hold_what_they_return() {
         let parts = cached.get_ranges(&path(0), ranges).await.unwrap();
         assert!(parts.iter().all(|part| part.len() == 4096));
         let peak = store.peak();
-        assert!(peak <= ranges.len() * 3 * 4096 + 2 * 12 * BLOCK, "{peak} bytes with a gap of {gap}");
+        assert!(
+            peak <= ranges.len() * 3 * 4096 + 2 * 12 * BLOCK,
+            "{peak} bytes with a gap of {gap}"
+        );
     }
 }
 
@@ -201,7 +205,10 @@ macro_rules! backend {
                 Ok(None)
             }
 
-            async fn insert(&self, entry: cache_core::Entry) -> cache_core::Result<cache_core::Admission> {
+            async fn insert(
+                &self,
+                entry: cache_core::Entry,
+            ) -> cache_core::Result<cache_core::Admission> {
                 if entry.key().starts_with("b/") {
                     $block.await;
                 }
@@ -356,11 +363,18 @@ impl ObjectStore for Store {
         not_here()
     }
 
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         not_here()
     }
 
-    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        _: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         stream::empty().boxed()
     }
 

@@ -91,8 +91,8 @@ impl Backend for MapBackend {
     }
 }
 
-/// A backend over another that keeps nothing at hand, waits at every call, and now and then, by a seed, refuses
-/// or fails. It keeps the contract: what goes wrong costs requests, never an answer.
+/// A backend over another that keeps nothing at hand, waits at every call, and now and then, by a
+/// seed, refuses or fails. It keeps the contract: what goes wrong costs requests, never an answer.
 #[derive(Debug)]
 pub struct WaitingBackend {
     /// Holds calls before they reach the inner backend. Open until closed.
@@ -116,7 +116,8 @@ impl WaitingBackend {
         Self { gate, inner: Arc::new(inner), spoiled, latency_max: Duration::ZERO, random }
     }
 
-    /// Also sleeps at every call, for up to `span`: for tests that pause tokio's clock. Default: zero, not at all.
+    /// Also sleeps at every call, for up to `span`: for tests that pause tokio's clock. Default:
+    /// zero, not at all.
     #[must_use]
     pub fn with_latency_max(mut self, span: Duration) -> Self {
         self.latency_max = span;
@@ -130,7 +131,10 @@ impl WaitingBackend {
             tokio::task::yield_now().await;
         }
         if !self.latency_max.is_zero() {
-            tokio::time::sleep(self.latency_max.mul_f64((drawn >> 32) as f64 / f64::from(u32::MAX))).await;
+            tokio::time::sleep(
+                self.latency_max.mul_f64((drawn >> 32) as f64 / f64::from(u32::MAX)),
+            )
+            .await;
         }
         self.gate.pass().await;
         drawn >> 8
@@ -165,7 +169,11 @@ impl Backend for WaitingBackend {
         let drawn = self.wait().await;
         let admission = if self.is_spoiled(drawn) {
             self.inner.remove(entry.key()).await?;
-            if drawn & 0x100 == 0 { Err(failure()) } else { Ok(Admission::Rejected(Rejection::Unavailable)) }
+            if drawn & 0x100 == 0 {
+                Err(failure())
+            } else {
+                Ok(Admission::Rejected(Rejection::Unavailable))
+            }
         } else {
             self.inner.insert(entry).await
         };

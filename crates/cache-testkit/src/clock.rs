@@ -35,8 +35,8 @@ impl Clock for ManualClock {
     }
 }
 
-/// Tokio's clock: a paused one too, which goes on when every task waits for time. Its date moves with it, from a
-/// fixed one on.
+/// Tokio's clock: a paused one too, which goes on when every task waits for time. Its date moves
+/// with it, from a fixed one on.
 #[derive(Debug, Clone, Copy)]
 pub struct TokioClock {
     zero: Instant,

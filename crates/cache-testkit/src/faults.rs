@@ -1,4 +1,5 @@
-//! The faults of one store, origin or server, and the requests that they hold until a test lets them go.
+//! The faults of one store, origin or server, and the requests that they hold until a test lets
+//! them go.
 
 use std::{
     collections::VecDeque,
@@ -54,8 +55,8 @@ impl<F: Holding> Faults<F> {
         self.let_go_of_all(|_| false);
     }
 
-    /// Takes every hold away and lets all requests go that came before: those that are held, and those that would have
-    /// been, a moment later.
+    /// Takes every hold away and lets all requests go that came before: those that are held, and
+    /// those that would have been, a moment later.
     pub(crate) fn release_all(&self) {
         self.let_go_of_all(|fault| !fault.is_hold());
     }
@@ -88,7 +89,8 @@ impl<F: Holding> Faults<F> {
     }
 
     fn let_go_of_all(&self, stays: impl Fn(&F) -> bool) {
-        // Under the lock: a request either comes before, with the faults and the amnesty, or after, with neither.
+        // Under the lock: a request either comes before, with the faults and the amnesty, or after,
+        // with neither.
         let mut list = self.list();
         list.retain(|fault| stays(fault));
         self.held.send_modify(|held| {

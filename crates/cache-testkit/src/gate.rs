@@ -7,7 +7,8 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-/// A gate. Open until it is closed; while closed, everybody who comes is held, in the order of coming.
+/// A gate. Open until it is closed; while closed, everybody who comes is held, in the order of
+/// coming.
 #[derive(Debug)]
 pub struct Gate {
     state: Mutex<State>,
@@ -61,7 +62,8 @@ impl Gate {
         let _ = held.wait_for(|held| *held >= n).await;
     }
 
-    /// Goes through, or waits to be let through. A dropped future leaves the queue at the next release.
+    /// Goes through, or waits to be let through. A dropped future leaves the queue at the next
+    /// release.
     pub async fn pass(&self) {
         let turn = {
             let mut state = self.lock();

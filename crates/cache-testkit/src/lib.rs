@@ -1,14 +1,19 @@
 //! For those who test code that stands on object-cache, or implement one of its traits.
 //!
-//! * [`conformance`] checks whether a backend, a validator, an origin or a policy keeps its contract;
-//! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused, [`TickingClock`] by ticks;
-//! * [`history::History`] records what happens to some keys, and checks the rules that must hold over it;
+//! * [`conformance`] checks whether a backend, a validator, an origin or a policy keeps its
+//!   contract;
+//! * [`ManualClock`] is moved by hand, [`TokioClock`] follows tokio's, also when it is paused,
+//!   [`TickingClock`] by ticks;
+//! * [`history::History`] records what happens to some keys, and checks the rules that must hold
+//!   over it;
 //! * [`simulation`] plays schedules of reads, writes and faults on several nodes, all from a seed;
 //! * [`Gate`] holds callers until the test lets them go on, so that a race needs no sleep;
-//! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test lets them go,
-//!   and fails on demand;
-//! * `S3Server`, behind the feature `s3`, is the same for S3's own protocol: a server on the loopback interface;
-//! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the plainest one;
+//! * [`FaultyStore`] is an object store that records what it is asked, holds requests until a test
+//!   lets them go, and fails on demand;
+//! * `S3Server`, behind the feature `s3`, is the same for S3's own protocol: a server on the
+//!   loopback interface;
+//! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the
+//!   plainest one;
 //! * [`MapBackend`] is the plainest backend;
 //! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
@@ -37,7 +42,9 @@ pub use crate::{
     backend::{MapBackend, WaitingBackend},
     clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
-    origin::{FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest},
+    origin::{
+        FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest,
+    },
     random::Random,
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
     zipf::Zipf,

@@ -53,8 +53,8 @@ impl<R> fmt::Debug for Narrow<R> {
     }
 }
 
-/// The methods that narrow a fault down, for each kind of fault the same. It has its [`Narrow`] in a field `narrow`, and
-/// its requests say their `operation`.
+/// The methods that narrow a fault down, for each kind of fault the same. It has its [`Narrow`] in
+/// a field `narrow`, and its requests say their `operation`.
 macro_rules! narrowing_methods {
     ($request:ty, $operation:ty) => {
         /// Happens to one request.
@@ -68,9 +68,12 @@ macro_rules! narrowing_methods {
             self
         }
 
-        /// Happens only to requests for which `condition` holds, and all other conditions do. The conditions are asked
-        /// in the order in which they were added, until one does not hold.
-        pub fn when(mut self, condition: impl Fn(&$request) -> bool + Send + Sync + 'static) -> Self {
+        /// Happens only to requests for which `condition` holds, and all other conditions do. The
+        /// conditions are asked in the order in which they were added, until one does not hold.
+        pub fn when(
+            mut self,
+            condition: impl Fn(&$request) -> bool + Send + Sync + 'static,
+        ) -> Self {
             self.narrow = self.narrow.when(condition);
             self
         }
@@ -80,8 +83,8 @@ macro_rules! narrowing_methods {
             self.when(move |request| request.operation == operation)
         }
 
-        /// Happens to about one in `n` of the requests for which all conditions so far hold; `seed` says to which of
-        /// them, by the order in which they come. Zero is taken for one.
+        /// Happens to about one in `n` of the requests for which all conditions so far hold; `seed`
+        /// says to which of them, by the order in which they come. Zero is taken for one.
         pub fn one_in(mut self, n: u64, seed: u64) -> Self {
             self.narrow = self.narrow.one_in(n, seed);
             self

@@ -11,8 +11,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability, Validation,
-    Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability,
+    Validation, Validator, Version,
 };
 use tokio::time::sleep;
 
@@ -27,13 +27,14 @@ use crate::{
     log::{Log, Ticket},
 };
 
-/// An origin or a validator around another one that records every request, and does to it what its [`OriginFault`]s
-/// say: delays it, holds it, fails it, loses its answer, edits its answer, or does something else first.
+/// An origin or a validator around another one that records every request, and does to it what its
+/// [`OriginFault`]s say: delays it, holds it, fails it, loses its answer, edits its answer, or does
+/// something else first.
 ///
-/// Without faults it behaves as the one it wraps. That may be any: [`MemoryOrigin`], an `Arc<dyn Origin>`, or
-/// cache-store's `EtagValidator`, and so any object store. A store can also be spoiled below its validator, with
-/// [`FaultyStore`](crate::FaultyStore) and `S3Server`: there an answer has a length that its body may not have, and a
-/// 409 is not a 412.
+/// Without faults it behaves as the one it wraps. That may be any: [`MemoryOrigin`], an
+/// `Arc<dyn Origin>`, or cache-store's `EtagValidator`, and so any object store. A store can also
+/// be spoiled below its validator, with [`FaultyStore`](crate::FaultyStore) and `S3Server`: there
+/// an answer has a length that its body may not have, and a 409 is not a 412.
 ///
 /// ```
 /// use std::{future::ready, sync::Arc};
@@ -88,12 +89,14 @@ impl<O: ?Sized> FaultyOrigin<O> {
         Self { log: Log::default(), faults: Faults::default(), inner }
     }
 
-    /// The wrapped origin: what is done to it directly is neither recorded nor spoiled, as if another node did it.
+    /// The wrapped origin: what is done to it directly is neither recorded nor spoiled, as if
+    /// another node did it.
     pub fn inner(&self) -> &Arc<O> {
         &self.inner
     }
 
-    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came.
+    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they
+    /// came.
     pub fn requests(&self) -> Vec<OriginRequest> {
         self.log.read(<[OriginRequest]>::to_vec)
     }
@@ -103,17 +106,19 @@ impl<O: ?Sized> FaultyOrigin<O> {
         self.log.read(<[OriginRequest]>::len)
     }
 
-    /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.
+    /// Empties the record. Requests under way are not recorded any further. Faults and held
+    /// requests stay.
     pub fn reset(&self) {
         self.log.reset();
     }
 
     /// Adds a fault.
     ///
-    /// For each request the faults are looked at in the order in which they were added, and happen in that order. All
-    /// that match a request count, but for these: what comes after an error, a hang, a panic or a lingering write is
-    /// not looked at; and of two faults with the same constructor at the same point of a request only the first counts.
-    /// A fault that does not count is not used up. So a script is a fault with [`OriginFault::once`] for each step.
+    /// For each request the faults are looked at in the order in which they were added, and happen
+    /// in that order. All that match a request count, but for these: what comes after an error, a
+    /// hang, a panic or a lingering write is not looked at; and of two faults with the same
+    /// constructor at the same point of a request only the first counts. A fault that does not
+    /// count is not used up. So a script is a fault with [`OriginFault::once`] for each step.
     pub fn fault(&self, fault: OriginFault) {
         self.faults.add(fault);
     }
@@ -128,8 +133,8 @@ impl<O: ?Sized> FaultyOrigin<O> {
         self.faults.wait_until_held(n).await;
     }
 
-    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go on
-    /// holding later requests.
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that
+    /// were asked for go on holding later requests.
     pub fn release(&self, n: usize) {
         self.faults.release(n);
     }
@@ -211,7 +216,9 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
         // The wrapped origin knows nothing of an edited tag: what is held is compared here.
         let known = held.filter(|_| plan.tag().is_none());
         let answer = match self.inner.validate(key, known).await {
-            Ok(Validation::Modified(entry)) => plan.edit(key, held.and_then(Entry::e_tag), entry).await,
+            Ok(Validation::Modified(entry)) => {
+                plan.edit(key, held.and_then(Entry::e_tag), entry).await
+            }
             answer => answer,
         };
         self.end(ticket, &plan, answer, |answer| match answer {

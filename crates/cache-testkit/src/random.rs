@@ -13,7 +13,8 @@ impl Random {
         Self(AtomicU64::new(seed))
     }
 
-    /// One of many sequences of one seed: what is drawn from one does not depend on how much is drawn from another.
+    /// One of many sequences of one seed: what is drawn from one does not depend on how much is
+    /// drawn from another.
     pub(crate) fn stream(seed: u64, stream: u64) -> Self {
         Self::new(Self::new(seed ^ stream.rotate_left(32)).draw())
     }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{
     CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    Result, UploadPart, memory::InMemory, path::Path,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result, UploadPart, memory::InMemory, path::Path,
 };
 
 use self::fault::Plan;
@@ -26,12 +26,12 @@ use crate::{
     log::{Line, Log, Ticket},
 };
 
-/// An [`ObjectStore`] around another one that records every request, and does to it what its [`Fault`]s say:
-/// holds it, fails it, loses its answer, or edits its answer.
+/// An [`ObjectStore`] around another one that records every request, and does to it what its
+/// [`Fault`]s say: holds it, fails it, loses its answer, or edits its answer.
 ///
-/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so that code
-/// that goes by the kind of its store treats it the same. A clone is another handle of the same record and
-/// faults.
+/// Without faults it behaves as the store it wraps, and shows itself (`Display`) as that store, so
+/// that code that goes by the kind of its store treats it the same. A clone is another handle of
+/// the same record and faults.
 ///
 /// Each location of a `delete_stream` is a request of its own, made one after the other.
 ///
@@ -80,13 +80,14 @@ impl FaultyStore {
         Self::new(Arc::new(InMemory::new()))
     }
 
-    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if another node did
-    /// it.
+    /// The wrapped store: what is done to it directly is neither recorded nor faulted, as if
+    /// another node did it.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
         &self.inner
     }
 
-    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came.
+    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they
+    /// came.
     pub fn requests(&self) -> Vec<Request> {
         self.log.read(<[Request]>::to_vec)
     }
@@ -107,18 +108,19 @@ impl FaultyStore {
         self.log.read(|requests| requests.iter().map(|request| request.bytes_delivered).sum())
     }
 
-    /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.
+    /// Empties the record. Requests under way are not recorded any further. Faults and held
+    /// requests stay.
     pub fn reset(&self) {
         self.log.reset();
     }
 
     /// Adds a fault.
     ///
-    /// For each request the faults are looked at in the order in which they were added. All that match a
-    /// request count, but for these: what comes after an error, a hang or a panic is not looked at; and of
-    /// two faults that hold the request at the same point, or edit the same part of its answer, only the
-    /// first counts. A fault that does not count is not used up. So a script is a fault with [`Fault::once`]
-    /// for each step.
+    /// For each request the faults are looked at in the order in which they were added. All that
+    /// match a request count, but for these: what comes after an error, a hang or a panic is not
+    /// looked at; and of two faults that hold the request at the same point, or edit the same part
+    /// of its answer, only the first counts. A fault that does not count is not used up. So a
+    /// script is a fault with [`Fault::once`] for each step.
     pub fn fault(&self, fault: Fault) {
         self.faults.add(fault);
     }
@@ -133,8 +135,8 @@ impl FaultyStore {
         self.faults.wait_until_held(n).await;
     }
 
-    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked
-    /// for go on holding later requests.
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that
+    /// were asked for go on holding later requests.
     pub fn release(&self, n: usize) {
         self.faults.release(n);
     }
@@ -161,7 +163,12 @@ impl FaultyStore {
     }
 
     /// Does to the request what comes after the wrapped store has answered.
-    async fn end<T>(&self, mut ticket: Ticket<Request>, plan: &Plan, mut answer: Result<T>) -> Result<T> {
+    async fn end<T>(
+        &self,
+        mut ticket: Ticket<Request>,
+        plan: &Plan,
+        mut answer: Result<T>,
+    ) -> Result<T> {
         if plan.hold_late {
             self.faults.hold(plan.since).await;
         }
@@ -176,11 +183,17 @@ impl FaultyStore {
         answer
     }
 
-    async fn get_edited(&self, location: &Path, options: GetOptions, plan: &Plan) -> Result<GetResult> {
+    async fn get_edited(
+        &self,
+        location: &Path,
+        options: GetOptions,
+        plan: &Plan,
+    ) -> Result<GetResult> {
         if !plan.edits_meta() {
             return self.inner.get_opts(location, options).await;
         }
-        // The wrapped store knows nothing of the edited tag and date: the conditions are judged here.
+        // The wrapped store knows nothing of the edited tag and date: the conditions are judged
+        // here.
         let bare = GetOptions {
             if_match: None,
             if_none_match: None,
@@ -243,7 +256,12 @@ impl fmt::Debug for FaultyStore {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for FaultyStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let (ticket, plan) = self.begin(Request::put(location, &payload, &options)).await?;
         let answer = self.inner.put_opts(location, payload, options).await;
         let answer = answer.map(|result| plan.edit_put(result));
@@ -282,7 +300,13 @@ impl ObjectStore for FaultyStore {
             None => answer.into_stream(),
         };
         let chunks = chunks.inspect_ok(move |chunk| delivered(&line, chunk.len() as u64)).boxed();
-        Ok(GetResult { payload: GetResultPayload::Stream(chunks), meta, range, attributes, extensions })
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(chunks),
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -294,7 +318,10 @@ impl ObjectStore for FaultyStore {
         Ok(answer)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
         locations
             .then(move |location| {
@@ -351,7 +378,8 @@ impl MultipartUpload for FaultyUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         let store = self.store.clone();
         let request = Request::new(Operation::PutPart, &self.location).with_body(&data);
-        // The place of a part is that of its call; the part itself is sent when its future is polled.
+        // The place of a part is that of its call; the part itself is sent when its future is
+        // polled.
         let part = self.upload.put_part(data);
         Box::pin(async move {
             let (ticket, plan) = store.begin(request).await?;

@@ -1,6 +1,8 @@
 //! Which bucket is served.
 
-use std::{error::Error, ffi::OsString, fmt, iter, path::Path as Folder, sync::Arc, time::Duration};
+use std::{
+    error::Error, ffi::OsString, fmt, iter, path::Path as Folder, sync::Arc, time::Duration,
+};
 
 use cache_facade::{
     ValidatorStrength,
@@ -35,9 +37,9 @@ pub struct BucketOptions {
 }
 
 impl Bucket {
-    /// The bucket at `place`: a folder, or a URL as `object_store` reads it (`s3://bucket/prefix`, `gs://…`, `az://…`,
-    /// `https://…`), whose settings are those variables of `environment` that begin with `AWS_`, `GOOGLE_` or `AZURE_`.
-    /// Sends no request.
+    /// The bucket at `place`: a folder, or a URL as `object_store` reads it (`s3://bucket/prefix`,
+    /// `gs://…`, `az://…`, `https://…`), whose settings are those variables of `environment` that
+    /// begin with `AWS_`, `GOOGLE_` or `AZURE_`. Sends no request.
     ///
     /// # Errors
     ///
@@ -64,7 +66,8 @@ impl Bucket {
         let url = Url::parse(place).ok().filter(|url| url.scheme().len() > 1);
         let Some(url) = url else { return Self::folder(Folder::new(place), options) };
         if url.scheme() == "file" {
-            let folder = url.to_file_path().map_err(|()| format!("{url} is no folder of this machine"))?;
+            let folder =
+                url.to_file_path().map_err(|()| format!("{url} is no folder of this machine"))?;
             return Self::folder(&folder, options);
         }
         let mut settings: Vec<_> =
@@ -72,18 +75,26 @@ impl Bucket {
         if options.allow_http {
             settings.push(("allow_http".to_owned(), "true".to_owned()));
         } else if let Some(plain) = without_tls(place, &settings) {
-            return Err(format!("{} is without TLS: allow it with --allow-http", shown(plain)).into());
+            return Err(
+                format!("{} is without TLS: allow it with --allow-http", shown(plain)).into()
+            );
         }
         let (store, prefix) = parse_url_opts(&url, settings)?;
         let strength = ValidatorStrength::of(&*store);
         let store: Box<dyn ObjectStore> =
             if url.scheme() == "memory" { Box::new(Memory::new()) } else { store };
-        let store: Arc<dyn ObjectStore> =
-            if prefix.as_ref().is_empty() { store.into() } else { Arc::new(PrefixStore::new(store, prefix)) };
+        let store: Arc<dyn ObjectStore> = if prefix.as_ref().is_empty() {
+            store.into()
+        } else {
+            Arc::new(PrefixStore::new(store, prefix))
+        };
         Ok(Self { store, strength })
     }
 
-    fn folder(folder: &Folder, options: BucketOptions) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn folder(
+        folder: &Folder,
+        options: BucketOptions,
+    ) -> Result<Self, Box<dyn Error + Send + Sync>> {
         // The store takes a file as well, and then has no objects.
         if !folder.is_dir() {
             return Err(format!("there is no folder {:?}", folder.display().to_string()).into());
@@ -105,15 +116,18 @@ impl Bucket {
         let answer = match timeout(CHECK_TIMEOUT, self.store.get(&index)).await {
             Ok(answer) => answer.map(|_| ()),
             Err(_) => {
-                let message =
-                    format!("the bucket did not answer within {CHECK_TIMEOUT:?}: is its address right?");
+                let message = format!(
+                    "the bucket did not answer within {CHECK_TIMEOUT:?}: is its address right?"
+                );
                 return Err(CheckError { message, source: None });
             }
         };
         let Err(error) = answer else { return Ok(()) };
         let message = match &error {
             // Said of the bucket, not of the object.
-            E::NotFound { .. } if says(&error, "NoSuchBucket") || says(&error, "ContainerNotFound") => {
+            E::NotFound { .. }
+                if says(&error, "NoSuchBucket") || says(&error, "ContainerNotFound") =>
+            {
                 "there is no such bucket"
             }
             E::Unauthenticated { .. } => "the bucket does not know these credentials",
@@ -150,7 +164,8 @@ impl Error for CheckError {
 
 fn says(error: &object_store::Error, code: &str) -> bool {
     let first: &(dyn Error + 'static) = error;
-    iter::successors(Some(first), |error| (*error).source()).any(|cause| cause.to_string().contains(code))
+    iter::successors(Some(first), |error| (*error).source())
+        .any(|cause| cause.to_string().contains(code))
 }
 
 fn is_http(place: &str) -> bool {
@@ -167,7 +182,9 @@ fn without_tls<'a>(place: &'a str, settings: &'a [(String, String)]) -> Option<&
             && ["true", "1", "yes", "on", "y"].contains(&&*value.to_ascii_lowercase())
     };
     let is_endpoint = |name: &str| {
-        ["_ENDPOINT", "_ENDPOINT_URL", "_ENDPOINT_URL_S3", "_BASE_URL"].iter().any(|end| name.ends_with(end))
+        ["_ENDPOINT", "_ENDPOINT_URL", "_ENDPOINT_URL_S3", "_BASE_URL"]
+            .iter()
+            .any(|end| name.ends_with(end))
     };
     let endpoint = settings.iter().find(|(name, value)| is_endpoint(name) && is_http(value));
     endpoint.filter(|_| !settings.iter().any(is_allowed)).map(|(_, endpoint)| &**endpoint)
@@ -192,7 +209,10 @@ impl<S: ObjectStore> From<S> for Bucket {
 
 /// Others are not this program's, though a store might take them for its settings (`TOKEN`).
 fn setting(name: OsString, value: OsString) -> Option<(String, String)> {
-    let name = name.into_string().ok().filter(|name| SETTINGS.iter().any(|start| name.starts_with(start)))?;
+    let name = name
+        .into_string()
+        .ok()
+        .filter(|name| SETTINGS.iter().any(|start| name.starts_with(start)))?;
     Some((name, value.into_string().ok()?))
 }
 

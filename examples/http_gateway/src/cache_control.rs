@@ -36,7 +36,9 @@ pub fn may_be_cached(_: &ObjectMeta, attributes: &Attributes) -> bool {
 
 impl Directives {
     pub(crate) fn of(attributes: &Attributes) -> Self {
-        attributes.get(&Attribute::CacheControl).map_or_else(Self::default, |field| Self::parse(field))
+        attributes
+            .get(&Attribute::CacheControl)
+            .map_or_else(Self::default, |field| Self::parse(field))
     }
 
     fn parse(field: &str) -> Self {
@@ -60,7 +62,11 @@ impl Directives {
 
     /// For how long the object may be served without a request.
     pub(crate) fn lifetime(&self) -> Option<Duration> {
-        if self.no_store || self.no_cache { Some(Duration::ZERO) } else { self.s_maxage.or(self.max_age) }
+        if self.no_store || self.no_cache {
+            Some(Duration::ZERO)
+        } else {
+            self.s_maxage.or(self.max_age)
+        }
     }
 
     /// Whether it may be served when it is stale and the store fails to answer.
@@ -118,14 +124,25 @@ mod tests {
     fn each_directive_is_read() {
         let none = Directives::default();
         let seconds = |n| Some(Duration::from_secs(n));
-        for field in
-            ["", ",", "public", "max-stale=5", "x=\"no-store, private\"", "no-stores", "\"no-store\""]
-        {
+        for field in [
+            "",
+            ",",
+            "public",
+            "max-stale=5",
+            "x=\"no-store, private\"",
+            "no-stores",
+            "\"no-store\"",
+        ] {
             check(field, none);
         }
-        for field in
-            ["no-store", "NO-STORE", "public,no-store", "private", "private=\"a, b\"", "a=1; private"]
-        {
+        for field in [
+            "no-store",
+            "NO-STORE",
+            "public,no-store",
+            "private",
+            "private=\"a, b\"",
+            "a=1; private",
+        ] {
             check(field, Directives { no_store: true, ..none });
         }
         check("x=\"a\\\"b\", no-cache", Directives { no_cache: true, ..none });
@@ -133,10 +150,14 @@ mod tests {
         check("proxy-revalidate", Directives { must_revalidate: true, ..none });
         check("public, max-age=60", Directives { max_age: seconds(60), ..none });
         check("max-age=\"60\"", Directives { max_age: seconds(60), ..none });
-        check("max-age=60, s-maxage=5", Directives { max_age: seconds(60), s_maxage: seconds(5), ..none });
+        check(
+            "max-age=60, s-maxage=5",
+            Directives { max_age: seconds(60), s_maxage: seconds(5), ..none },
+        );
         check("max-age=60, max-age=7, max-age=80", Directives { max_age: seconds(7), ..none });
         check("max-age=99999999999999999999", Directives { max_age: seconds(u64::MAX), ..none });
-        for field in ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=a", "max-age=+5"] {
+        for field in ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=a", "max-age=+5"]
+        {
             check(field, Directives { max_age: seconds(0), ..none });
         }
     }

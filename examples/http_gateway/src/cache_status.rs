@@ -15,8 +15,8 @@
 //! The 304 stands for the store's confirmation that the version is current: the cache revalidates
 //! by HEAD, or by the request for the bytes that are missing, and compares.
 //!
-//! It goes out before the body, so it tells of the first bytes alone: that more of them had to be fetched later is not
-//! said. Nor is `stored`: the cache does not tell whether it kept something.
+//! It goes out before the body, so it tells of the first bytes alone: that more of them had to be
+//! fetched later is not said. Nor is `stored`: the cache does not tell whether it kept something.
 
 use std::time::Duration;
 
@@ -25,8 +25,9 @@ use cache_facade::{CacheStatus, ErrorKind, Status, object_store};
 
 use crate::failure;
 
-/// The value of the field in an answer with the status `sent`. `known` tells how it was known which version is current,
-/// `body` of what its first bytes were made of; `max_age` is the rule, if not to ask is allowed at all.
+/// The value of the field in an answer with the status `sent`. `known` tells how it was known which
+/// version is current, `body` of what its first bytes were made of; `max_age` is the rule, if not
+/// to ask is allowed at all.
 pub(crate) fn field(
     known: &CacheStatus,
     body: Option<&CacheStatus>,
@@ -43,7 +44,8 @@ pub(crate) fn field(
         _ => "object-cache; fwd=bypass",
     });
     // Without it, the store would have answered with the status that is sent (section 2.3).
-    let has_changed = matches!(known.status(), Status::Fetched | Status::Refetched | Status::Bypass);
+    let has_changed =
+        matches!(known.status(), Status::Fetched | Status::Refetched | Status::Bypass);
     if has_changed && !sent.is_success() {
         field += "; fwd-status=200";
     }
@@ -62,17 +64,28 @@ pub(crate) fn field(
 /// The value of the field in an answer that is an error, which the status `sent` tells the client.
 /// What was cached of the object is not known then; `is_remembered`, if the cache may have answered
 /// without a request that there is none.
-pub(crate) fn of_error(error: &object_store::Error, sent: StatusCode, is_remembered: bool) -> String {
+pub(crate) fn of_error(
+    error: &object_store::Error,
+    sent: StatusCode,
+    is_remembered: bool,
+) -> String {
     match failure::kind(error) {
         // The error is the same with and without a request.
         _ if sent == StatusCode::NOT_FOUND && is_remembered => "object-cache".to_owned(),
         Some(ErrorKind::Timeout) => "object-cache; fwd=miss; detail=timeout".to_owned(),
         // The store was not asked, or its answer is not known.
-        Some(kind @ (ErrorKind::Closed | ErrorKind::Backend | ErrorKind::Config | ErrorKind::Panicked)) => {
+        Some(
+            kind @ (ErrorKind::Closed
+            | ErrorKind::Backend
+            | ErrorKind::Config
+            | ErrorKind::Panicked),
+        ) => {
             format!("object-cache; detail={}", format!("{kind:?}").to_ascii_lowercase())
         }
         // What it said is passed on.
-        _ if sent.is_client_error() => format!("object-cache; fwd=miss; fwd-status={}", sent.as_u16()),
+        _ if sent.is_client_error() => {
+            format!("object-cache; fwd=miss; fwd-status={}", sent.as_u16())
+        }
         _ => "object-cache; fwd=miss; detail=unavailable".to_owned(),
     }
 }

@@ -74,26 +74,34 @@ impl<'a> Version<'a> {
         Verdict::Met
     }
 
-    /// Whether the part that the client has is of this version, so that another part of it is of use (section 13.1.5). A
-    /// date never says so: the store may have written twice within its second.
+    /// Whether the part that the client has is of this version, so that another part of it is of
+    /// use (section 13.1.5). A date never says so: the store may have written twice within its
+    /// second.
     pub(crate) fn is_in_range_of(&self, headers: &HeaderMap) -> bool {
         text(headers, &header::IF_RANGE).is_none_or(|field| {
             let mut tags = tags(&field);
-            self.e_tag
-                .is_some_and(|own| tags.next().is_some_and(|tag| is_same(own, tag)) && tags.next().is_none())
+            self.e_tag.is_some_and(|own| {
+                tags.next().is_some_and(|tag| is_same(own, tag)) && tags.next().is_none()
+            })
         })
     }
 
     fn is_among(&self, field: &str, compare: fn(&str, &str) -> bool) -> bool {
-        field.trim() == "*" || self.e_tag.is_some_and(|own| tags(field).any(|tag| compare(own, tag)))
+        field.trim() == "*"
+            || self.e_tag.is_some_and(|own| tags(field).any(|tag| compare(own, tag)))
     }
 }
 
 /// Whether one of the conditions that [`Version::judge`] knows is there.
 pub(crate) fn are_in(headers: &HeaderMap) -> bool {
-    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE]
-        .iter()
-        .any(|name| headers.contains_key(name))
+    [
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::IF_UNMODIFIED_SINCE,
+    ]
+    .iter()
+    .any(|name| headers.contains_key(name))
 }
 
 /// The strong comparison of section 8.8.3.2.
@@ -128,8 +136,11 @@ fn is_of_tag(char: char) -> bool {
 
 /// The fields of that name as one list. `None` if there are none.
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let fields: Vec<_> =
-        headers.get_all(name).iter().map(|field| String::from_utf8_lossy(field.as_bytes())).collect();
+    let fields: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .map(|field| String::from_utf8_lossy(field.as_bytes()))
+        .collect();
     (!fields.is_empty()).then(|| fields.join(","))
 }
 
@@ -160,7 +171,10 @@ mod tests {
     }
 
     fn version(e_tag: &str) -> Version<'_> {
-        Version { e_tag: Some(e_tag), last_modified: Some(UNIX_EPOCH + Duration::from_secs(1_735_689_600)) }
+        Version {
+            e_tag: Some(e_tag),
+            last_modified: Some(UNIX_EPOCH + Duration::from_secs(1_735_689_600)),
+        }
     }
 
     /// Against the version `"a"` of the second that `DATE` says.
@@ -183,7 +197,11 @@ mod tests {
             ("\"a b\"", &[]),
             ("", &[]),
         ] {
-            assert!(tags(list).eq(expected.iter().copied()), "{list}: {:?}", tags(list).collect::<Vec<_>>());
+            assert!(
+                tags(list).eq(expected.iter().copied()),
+                "{list}: {:?}",
+                tags(list).collect::<Vec<_>>()
+            );
         }
     }
 
@@ -201,7 +219,10 @@ mod tests {
 
     #[test]
     fn several_fields_are_one_list() {
-        check(&[(header::IF_NONE_MATCH, "\"x\""), (header::IF_NONE_MATCH, "\"a\"")], Verdict::NotModified);
+        check(
+            &[(header::IF_NONE_MATCH, "\"x\""), (header::IF_NONE_MATCH, "\"a\"")],
+            Verdict::NotModified,
+        );
     }
 
     #[test]
@@ -210,7 +231,10 @@ mod tests {
         check(&[(header::IF_MATCH, "*")], Verdict::Met);
         check(&[(header::IF_MATCH, "W/\"a\"")], Verdict::Failed);
         check(&[(header::IF_MATCH, "\"b\"")], Verdict::Failed);
-        check(&[(header::IF_MATCH, "\"a\""), (header::IF_NONE_MATCH, "\"a\"")], Verdict::NotModified);
+        check(
+            &[(header::IF_MATCH, "\"a\""), (header::IF_NONE_MATCH, "\"a\"")],
+            Verdict::NotModified,
+        );
         let weak = headers(&[(header::IF_MATCH, "W/\"a\"")]);
         assert_eq!(version("W/\"a\"").judge(&weak), Verdict::Failed);
     }
@@ -221,7 +245,10 @@ mod tests {
         check(&[(header::IF_MODIFIED_SINCE, LATER)], Verdict::NotModified);
         check(&[(header::IF_MODIFIED_SINCE, EARLIER)], Verdict::Met);
         check(&[(header::IF_MODIFIED_SINCE, "yesterday")], Verdict::Met);
-        check(&[(header::IF_MODIFIED_SINCE, LATER), (header::IF_NONE_MATCH, "\"b\"")], Verdict::Met);
+        check(
+            &[(header::IF_MODIFIED_SINCE, LATER), (header::IF_NONE_MATCH, "\"b\"")],
+            Verdict::Met,
+        );
         check(&[(header::IF_UNMODIFIED_SINCE, EARLIER)], Verdict::Failed);
         check(&[(header::IF_UNMODIFIED_SINCE, DATE)], Verdict::Met);
         check(&[(header::IF_UNMODIFIED_SINCE, EARLIER), (header::IF_MATCH, "\"a\"")], Verdict::Met);

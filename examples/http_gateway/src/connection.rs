@@ -163,7 +163,11 @@ impl Connection {
                 None => reading.has_passed(&state.reading, cx),
             };
             drop(state);
-            if is_late || closed.as_mut().poll(cx).is_ready() { Poll::Ready(None) } else { Poll::Pending }
+            if is_late || closed.as_mut().poll(cx).is_ready() {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
         })
         .await
     }
@@ -259,7 +263,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.connection.note_write(&written);
         written

@@ -1,10 +1,12 @@
 //! What kind of thing an object is, where its store does not say.
 
-/// The media type that the end of a key suggests. Bytes, if it suggests none: a browser then offers to save it.
+/// The media type that the end of a key suggests. Bytes, if it suggests none: a browser then offers
+/// to save it.
 pub(crate) fn guess(key: &str) -> &'static str {
     let name = key.rsplit('/').next().unwrap_or(key);
     let Some((_, end)) = name.rsplit_once('.') else { return BYTES };
-    let known = TYPES.iter().find(|(ends, _)| ends.split(' ').any(|known| known.eq_ignore_ascii_case(end)));
+    let known =
+        TYPES.iter().find(|(ends, _)| ends.split(' ').any(|known| known.eq_ignore_ascii_case(end)));
     known.map_or(BYTES, |(_, media_type)| media_type)
 }
 

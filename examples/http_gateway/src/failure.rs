@@ -18,7 +18,8 @@ pub(crate) fn status(error: &object_store::Error) -> StatusCode {
             Some(ErrorKind::Backend | ErrorKind::Config | ErrorKind::Panicked) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            // It failed, could not be reached, does not know our credentials, or said what cannot be.
+            // It failed, could not be reached, does not know our credentials, or said what cannot
+            // be.
             _ => StatusCode::BAD_GATEWAY,
         },
     }

@@ -21,7 +21,9 @@ use axum::{
 use cache_facade::{
     Bytes, CacheStatus, CachedStore, Freshness, Status,
     cache_metrics::{self, Registry},
-    object_store::{self, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, path::Path},
+    object_store::{
+        self, Attributes, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, path::Path,
+    },
 };
 use futures_util::{
     StreamExt, TryStreamExt,
@@ -74,7 +76,15 @@ impl Gateway {
         registry.add(&store);
         let on_failure = Arc::new(|_: &Path, _: &object_store::Error| {});
         let rules = Rules::default();
-        Self { store, rules, obeys: true, redirects: true, metrics_path: None, registry, on_failure }
+        Self {
+            store,
+            rules,
+            obeys: true,
+            redirects: true,
+            metrics_path: None,
+            registry,
+            on_failure,
+        }
     }
 
     /// The `max_age` that `store` was built with: then `Cache-Status` has a `ttl`. Default: zero,
@@ -119,9 +129,12 @@ impl Gateway {
         self
     }
 
-    /// Called with every error that is the store's or the cache's, and not an answer such as "no such object": the client
-    /// is told a status, or has its connection closed, and no more.
-    pub fn on_failure(mut self, call: impl Fn(&Path, &object_store::Error) + Send + Sync + 'static) -> Self {
+    /// Called with every error that is the store's or the cache's, and not an answer such as "no
+    /// such object": the client is told a status, or has its connection closed, and no more.
+    pub fn on_failure(
+        mut self,
+        call: impl Fn(&Path, &object_store::Error) + Send + Sync + 'static,
+    ) -> Self {
         self.on_failure = Arc::new(call);
         self
     }
@@ -194,7 +207,8 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         return plain(StatusCode::BAD_REQUEST);
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return ([(header::ALLOW, "GET, HEAD")], plain(StatusCode::METHOD_NOT_ALLOWED)).into_response();
+        return ([(header::ALLOW, "GET, HEAD")], plain(StatusCode::METHOD_NOT_ALLOWED))
+            .into_response();
     }
     let path = request.uri().path();
     if key::decoded(path).is_some_and(|path| gateway.metrics_path.as_ref() == Some(&path)) {
@@ -224,7 +238,12 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
 }
 
 impl Gateway {
-    async fn read(&self, key: &Path, is_head: bool, asked: &HeaderMap) -> object_store::Result<Response> {
+    async fn read(
+        &self,
+        key: &Path,
+        is_head: bool,
+        asked: &HeaderMap,
+    ) -> object_store::Result<Response> {
         for _ in 1..TRIES_MAX {
             match self.try_read(key, is_head, asked).await {
                 // It was replaced before anything was sent.
@@ -235,10 +254,15 @@ impl Gateway {
         self.try_read(key, is_head, asked).await
     }
 
-    /// If there is something to decide, the cache is first asked what it knows of the object: that costs the store
-    /// nothing, or a request without a body. Then for the bytes of that version, if there are to be any, without asking
-    /// the store again whether it is current.
-    async fn try_read(&self, key: &Path, is_head: bool, asked: &HeaderMap) -> object_store::Result<Response> {
+    /// If there is something to decide, the cache is first asked what it knows of the object: that
+    /// costs the store nothing, or a request without a body. Then for the bytes of that version, if
+    /// there are to be any, without asking the store again whether it is current.
+    async fn try_read(
+        &self,
+        key: &Path,
+        is_head: bool,
+        asked: &HeaderMap,
+    ) -> object_store::Result<Response> {
         let range = range::asked(asked);
         let has_if_range = range.is_some() && asked.contains_key(header::IF_RANGE);
         if !is_head && !has_if_range && !conditions::are_in(asked) {
@@ -293,7 +317,8 @@ impl Gateway {
         let mut headers = known.headers();
         headers.insert(header::CONTENT_LENGTH, (sent.end - sent.start).into());
         if range.is_some() {
-            let text = format!("bytes {}-{}/{}", sent.start, sent.end.saturating_sub(1), known.meta.size);
+            let text =
+                format!("bytes {}-{}/{}", sent.start, sent.end.saturating_sub(1), known.meta.size);
             headers.extend(field(header::CONTENT_RANGE, &text));
         }
         // The first question tells how the version came to be known; by the second one it was.
@@ -387,7 +412,12 @@ impl Gateway {
     /// An answer that follows from what is known of an object, but does not show it.
     fn refuse(&self, status: StatusCode, object: &Known) -> Response {
         let mut response = plain(status);
-        response.headers_mut().extend(self.cache_fields(object, object.status.as_ref(), None, status));
+        response.headers_mut().extend(self.cache_fields(
+            object,
+            object.status.as_ref(),
+            None,
+            status,
+        ));
         response
     }
 
@@ -409,7 +439,12 @@ impl Gateway {
         let mut headers = headers::of_version(&head.meta, &head.attributes);
         // That of the body that is not sent: else a HEAD would be told that there is none.
         headers.insert(header::CONTENT_LENGTH, head.meta.size.into());
-        headers.extend(self.cache_fields(head, head.status.as_ref(), None, StatusCode::NOT_MODIFIED));
+        headers.extend(self.cache_fields(
+            head,
+            head.status.as_ref(),
+            None,
+            StatusCode::NOT_MODIFIED,
+        ));
         (StatusCode::NOT_MODIFIED, headers).into_response()
     }
 
@@ -430,7 +465,8 @@ impl Gateway {
         headers
     }
 
-    /// An error of the store ends the connection before the announced length has come: the client can tell.
+    /// An error of the store ends the connection before the announced length has come: the client
+    /// can tell.
     fn body(
         &self,
         key: &Path,

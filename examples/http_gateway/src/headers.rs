@@ -5,14 +5,16 @@ use cache_facade::object_store::{Attribute, Attributes, ObjectMeta};
 
 use crate::{conditions::Version, content_type};
 
-/// What a client that has the object needs to hear too: the fields of a 304 (RFC 9110 section 15.4.5).
+/// What a client that has the object needs to hear too: the fields of a 304 (RFC 9110 section
+/// 15.4.5).
 pub(crate) fn of_version(meta: &ObjectMeta, attributes: &Attributes) -> HeaderMap {
     let version = Version::of(meta);
     let kept = said(attributes, &Attribute::CacheControl);
     let fields = [
         (header::ETAG, version.e_tag()),
         (header::LAST_MODIFIED, version.last_modified()),
-        // Kept, but not used without asking: that costs the store nothing while the object is fresh here.
+        // Kept, but not used without asking: that costs the store nothing while the object is fresh
+        // here.
         (header::CACHE_CONTROL, Some(kept.unwrap_or(HeaderValue::from_static("no-cache")))),
     ];
     collect(fields)
@@ -22,12 +24,16 @@ pub(crate) fn of_version(meta: &ObjectMeta, attributes: &Attributes) -> HeaderMa
 pub(crate) fn of_object(meta: &ObjectMeta, attributes: &Attributes) -> HeaderMap {
     let guess = || HeaderValue::from_static(content_type::guess(meta.location.as_ref()));
     let fields = [
-        (header::CONTENT_TYPE, Some(said(attributes, &Attribute::ContentType).unwrap_or_else(guess))),
+        (
+            header::CONTENT_TYPE,
+            Some(said(attributes, &Attribute::ContentType).unwrap_or_else(guess)),
+        ),
         (header::CONTENT_ENCODING, said(attributes, &Attribute::ContentEncoding)),
         (header::CONTENT_LANGUAGE, said(attributes, &Attribute::ContentLanguage)),
         (header::CONTENT_DISPOSITION, said(attributes, &Attribute::ContentDisposition)),
         (header::ACCEPT_RANGES, Some(HeaderValue::from_static("bytes"))),
-        // There always is a type, so nobody has to guess another one: text that somebody uploaded stays text.
+        // There always is a type, so nobody has to guess another one: text that somebody uploaded
+        // stays text.
         (header::X_CONTENT_TYPE_OPTIONS, Some(HeaderValue::from_static("nosniff"))),
     ];
     let mut headers = of_version(meta, attributes);

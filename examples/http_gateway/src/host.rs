@@ -24,8 +24,8 @@ fn is_host(field: &str) -> bool {
         Some(at) => (&field[..at], &field[at + 1..]),
         None => (field, ""),
     };
-    let is_port =
-        port.bytes().all(|byte| byte.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok());
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
+        && (port.is_empty() || port.parse::<u16>().is_ok());
     is_port
         && match host.strip_prefix('[') {
             Some(literal) => literal.strip_suffix(']').is_some_and(is_ip_literal),

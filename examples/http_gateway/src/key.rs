@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 
 use cache_facade::object_store::path::Path;
 
-/// The key that a path names, once its percent-encoding is undone. That of a folder, which ends in `/`, names its
-/// `index.html`. `None`, if there can be no such object: a segment that is empty, `.` or `..`, a control character, bytes
-/// that are not UTF-8, or a `%` that encodes nothing.
+/// The key that a path names, once its percent-encoding is undone. That of a folder, which ends in
+/// `/`, names its `index.html`. `None`, if there can be no such object: a segment that is empty,
+/// `.` or `..`, a control character, bytes that are not UTF-8, or a `%` that encodes nothing.
 pub(crate) fn of(path: &str) -> Option<Path> {
     let path = decoded(path)?;
     let key = path.strip_prefix('/')?;
-    let key = if key.is_empty() || key.ends_with('/') { format!("{key}{INDEX}") } else { key.to_owned() };
+    let key =
+        if key.is_empty() || key.ends_with('/') { format!("{key}{INDEX}") } else { key.to_owned() };
     // `Path::parse` takes an empty segment at either end for none.
     if key.split('/').any(str::is_empty) {
         return None;
@@ -42,7 +43,11 @@ pub(crate) fn decoded(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' { (digit(rest.next()?)? << 4) | digit(rest.next()?)? } else { byte });
+        bytes.push(if byte == b'%' {
+            (digit(rest.next()?)? << 4) | digit(rest.next()?)?
+        } else {
+            byte
+        });
     }
     String::from_utf8(bytes).ok()
 }

@@ -1,15 +1,16 @@
 //! A bucket over HTTP, read through the cache.
 //!
-//! [`Gateway`] makes an axum router over a `CachedStore`: every path of a URL is the key of an object. It is what a site,
-//! or an API over a bucket, would build on:
+//! [`Gateway`] makes an axum router over a `CachedStore`: every path of a URL is the key of an
+//! object. It is what a site, or an API over a bucket, would build on:
 //!
-//! * The browser gets the object's own `ETag`, and asks with it; a copy that it may keep is answered by 304, from what
-//!   the cache knows of the object, without its bytes.
+//! * The browser gets the object's own `ETag`, and asks with it; a copy that it may keep is
+//!   answered by 304, from what the cache knows of the object, without its bytes.
 //! * Bodies are streamed, single ranges are served, and both are held in blocks.
-//! * What the store says of an object (`Content-Type`, `Cache-Control`, …) is said again; `Cache-Status` (RFC 9211) says
-//!   what the cache did.
+//! * What the store says of an object (`Content-Type`, `Cache-Control`, …) is said again;
+//!   `Cache-Status` (RFC 9211) says what the cache did.
 //!
-//! It only reads. It is an example: what faces the world also needs TLS, limits and somebody who watches it.
+//! It only reads. It is an example: what faces the world also needs TLS, limits and somebody who
+//! watches it.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -43,8 +44,8 @@ pub use crate::{
     server::{Limits, Server},
 };
 
-/// The code in the project's README compiles and runs. Here, because a published crate cannot include
-/// a file from outside of its package.
+/// The code in the project's README compiles and runs. Here, because a published crate cannot
+/// include a file from outside of its package.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -7,8 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use cache_facade::object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart, memory::InMemory, path::Path,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    memory::InMemory, path::Path,
 };
 use futures_util::{StreamExt, stream::BoxStream};
 
@@ -104,7 +105,10 @@ impl ObjectStore for Memory {
         Ok(Box::new(Upload { upload, tags: self.tags }))
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.store.delete_stream(locations)
     }
 
@@ -115,7 +119,8 @@ impl ObjectStore for Memory {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let mut listed = self.store.list_with_delimiter(prefix).await?;
-        listed.objects = listed.objects.into_iter().map(|meta| self.tags.shown_meta(meta)).collect();
+        listed.objects =
+            listed.objects.into_iter().map(|meta| self.tags.shown_meta(meta)).collect();
         Ok(listed)
     }
 
@@ -168,13 +173,22 @@ mod tests {
         let put = one.put(&path, "words".into()).await.unwrap();
         let tag = put.e_tag.unwrap();
         assert_eq!(one.head(&path).await.unwrap().e_tag.as_ref(), Some(&tag));
-        assert_eq!(one.list_with_delimiter(None).await.unwrap().objects[0].e_tag.as_ref(), Some(&tag));
+        assert_eq!(
+            one.list_with_delimiter(None).await.unwrap().objects[0].e_tag.as_ref(),
+            Some(&tag)
+        );
         other.put(&path, "other words".into()).await.unwrap();
         let ask = async |bucket: &Memory, tag: &str| {
-            bucket.get_opts(&path, GetOptions::new().with_if_none_match(Some(tag))).await.map(|_| ())
+            bucket
+                .get_opts(&path, GetOptions::new().with_if_none_match(Some(tag)))
+                .await
+                .map(|_| ())
         };
         assert!(matches!(ask(&one, &tag).await, Err(Error::NotModified { .. })));
-        assert!(matches!(ask(&one, &format!("\"x\", {tag}")).await, Err(Error::NotModified { .. })));
+        assert!(matches!(
+            ask(&one, &format!("\"x\", {tag}")).await,
+            Err(Error::NotModified { .. })
+        ));
         ask(&other, &tag).await.unwrap();
         // The inner tag is none.
         ask(&one, "\"0\"").await.unwrap();

@@ -137,7 +137,9 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
                 "--drain-timeout" => limits.drain_timeout = seconds(&value()?)?,
                 "--help" | "-h" => return Ok(None),
                 _ if name.starts_with('-') => return Err(format!("what is {name}? Try --help")),
-                _ if options.bucket.is_some() => return Err(format!("one bucket is enough: {name}")),
+                _ if options.bucket.is_some() => {
+                    return Err(format!("one bucket is enough: {name}"));
+                }
                 _ => options.bucket = Some(name),
             }
         }
@@ -156,7 +158,8 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
             return Err("a time-out of 0 would serve nobody".to_owned());
         }
         if options.admin == Some(options.listen) && options.listen.port() != 0 {
-            return Err("--admin and --listen are the same address: /metrics is not for everybody".to_owned());
+            return Err("--admin and --listen are the same address: /metrics is not for everybody"
+                .to_owned());
         }
         Ok(Some(options))
     }
@@ -174,17 +177,18 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
     pub fn store(&self, bucket: Bucket) -> CachedStoreBuilder {
         // What is known of an object has to be kept for as long as it may be served.
         let time_to_live = self.rules.longest().max(TIME_TO_LIVE);
-        let mut builder = CachedStore::builder(bucket.store, Memory::new().max_capacity(self.capacity))
-            .name("http_gateway")
-            .validator_strength(bucket.strength)
-            .freshness(self.rules.default.freshness())
-            .time_to_live(time_to_live)
-            .max_in_flight(self.max_in_flight)
-            .queue_timeout(self.queue_timeout)
-            .max_in_flight_bytes(self.max_in_flight_bytes)
-            .negative_ttl(self.rules.negative_ttl)
-            // No block may be larger than all of them together.
-            .block_size(BLOCK_SIZE.min(self.capacity.max(1)));
+        let mut builder =
+            CachedStore::builder(bucket.store, Memory::new().max_capacity(self.capacity))
+                .name("http_gateway")
+                .validator_strength(bucket.strength)
+                .freshness(self.rules.default.freshness())
+                .time_to_live(time_to_live)
+                .max_in_flight(self.max_in_flight)
+                .queue_timeout(self.queue_timeout)
+                .max_in_flight_bytes(self.max_in_flight_bytes)
+                .negative_ttl(self.rules.negative_ttl)
+                // No block may be larger than all of them together.
+                .block_size(BLOCK_SIZE.min(self.capacity.max(1)));
         for (prefix, rule) in &self.rules.by_prefix {
             builder = builder.freshness_for(prefix, rule.freshness());
         }
@@ -266,7 +270,10 @@ mod tests {
             admin: Some("127.0.0.1:9".parse().unwrap()),
             rules: Rules {
                 default: rule(secs(60), secs(5), secs(600)),
-                by_prefix: vec![("static/".to_owned(), rule(Duration::MAX, Duration::ZERO, Duration::ZERO))],
+                by_prefix: vec![(
+                    "static/".to_owned(),
+                    rule(Duration::MAX, Duration::ZERO, Duration::ZERO),
+                )],
                 negative_ttl: secs(9),
             },
             obey_cache_control: false,
@@ -290,7 +297,9 @@ mod tests {
 
     #[test]
     fn a_web_server_redirects_by_itself() {
-        for (place, expected) in [("", true), ("folder", true), ("s3://http", true), ("https://a/b", false)] {
+        for (place, expected) in
+            [("", true), ("folder", true), ("s3://http", true), ("https://a/b", false)]
+        {
             assert_eq!(parse(place).unwrap().unwrap().redirect_folders(), expected, "{place}");
         }
         assert!(!parse("HTTP://a").unwrap().unwrap().redirect_folders());

@@ -5,8 +5,8 @@ use std::ops::Range;
 use axum::http::{HeaderMap, header};
 use cache_facade::object_store::GetRange;
 
-/// The range that the headers ask for. `None`, and so the whole, if they ask for several, in a unit that is not known,
-/// or for what cannot be read: section 14.2 leaves that open.
+/// The range that the headers ask for. `None`, and so the whole, if they ask for several, in a unit
+/// that is not known, or for what cannot be read: section 14.2 leaves that open.
 pub(crate) fn asked(headers: &HeaderMap) -> Option<GetRange> {
     let mut fields = headers.get_all(header::RANGE).iter();
     let (field, None) = (fields.next()?, fields.next()) else { return None };
@@ -30,7 +30,8 @@ fn range(spec: &str) -> Option<GetRange> {
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
             let end = last.checked_add(1);
-            (first <= last).then(|| end.map_or(GetRange::Offset(first), |end| GetRange::Bounded(first..end)))
+            (first <= last)
+                .then(|| end.map_or(GetRange::Offset(first), |end| GetRange::Bounded(first..end)))
         }
     }
 }

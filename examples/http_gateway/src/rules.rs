@@ -51,7 +51,8 @@ impl Rule {
                 "stale-if-error" => &mut rule.stale_if_error,
                 _ => return Err(format!("{directive:?} is no part of a freshness rule")),
             };
-            let n = seconds.parse().map_err(|_| format!("{directive:?} needs a number of seconds"))?;
+            let n =
+                seconds.parse().map_err(|_| format!("{directive:?} needs a number of seconds"))?;
             *span = Duration::from_secs(n);
         }
         rule.check()
@@ -118,9 +119,11 @@ impl Rules {
     /// A sentence for the caller.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), String> {
         // Prefixes may have an `=` too (`date=2025-01-01/`).
-        let splits = text.match_indices('=').map(|(at, _)| (&text[..at], Rule::parse(&text[at + 1..])));
+        let splits =
+            text.match_indices('=').map(|(at, _)| (&text[..at], Rule::parse(&text[at + 1..])));
         let splits: Vec<_> = splits.collect();
-        let readable = splits.iter().find_map(|(prefix, rule)| Some((*prefix, *rule.as_ref().ok()?)));
+        let readable =
+            splits.iter().find_map(|(prefix, rule)| Some((*prefix, *rule.as_ref().ok()?)));
         let Some((prefix, rule)) = readable else {
             let why = splits.into_iter().find_map(|(_, rule)| rule.err());
             let why = why.unwrap_or_else(|| "there is no =".to_owned());
@@ -145,9 +148,12 @@ mod tests {
     #[test]
     fn the_longest_prefix_counts() {
         let mut rules = Rules::default();
-        for text in
-            ["a/=max-age=5", "/a/b/=immutable", "date=2025/=max-age=7,stale-if-error=9", "a/=max-age=6"]
-        {
+        for text in [
+            "a/=max-age=5",
+            "/a/b/=immutable",
+            "date=2025/=max-age=7,stale-if-error=9",
+            "a/=max-age=6",
+        ] {
             rules.add(text).unwrap();
         }
         for (key, max_age) in [
@@ -165,12 +171,21 @@ mod tests {
     #[test]
     fn a_rule_is_read_or_an_error() {
         let rule = Rule::parse("max-age=1, stale-while-revalidate=2,stale-if-error=3").unwrap();
-        let expected =
-            Rule { max_age: seconds(1), stale_while_revalidate: seconds(2), stale_if_error: seconds(3) };
+        let expected = Rule {
+            max_age: seconds(1),
+            stale_while_revalidate: seconds(2),
+            stale_if_error: seconds(3),
+        };
         assert_eq!((rule, rule.longest()), (expected, seconds(4)));
-        for text in
-            ["", "max-age", "max-age=x", "max-age=-1", "immutable=1", "fresh=1", "stale-while-revalidate=1"]
-        {
+        for text in [
+            "",
+            "max-age",
+            "max-age=x",
+            "max-age=-1",
+            "immutable=1",
+            "fresh=1",
+            "stale-while-revalidate=1",
+        ] {
             assert!(Rule::parse(text).is_err(), "{text}");
             assert!(Rules::default().add(&format!("a/={text}")).is_err(), "{text}");
         }

@@ -103,7 +103,12 @@ impl Server {
     /// connections were cut because `drain_timeout` had passed.
     ///
     /// A dropped future cuts them all.
-    pub async fn serve(self, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> usize {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        router: Router,
+        stop: impl Future<Output = ()>,
+    ) -> usize {
         let limits = self.limits;
         let connections = Arc::new(Connections::default());
         let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));

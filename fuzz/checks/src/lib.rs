@@ -1,18 +1,21 @@
-//! What must hold of whatever is parsed or computed from bytes that strangers choose. Each function takes any bytes and
-//! panics if something is wrong: called with generated ones by the tests here, and with ones that reach new code by
-//! `cargo fuzz`, whose targets are beside this package.
+//! What must hold of whatever is parsed or computed from bytes that strangers choose. Each function
+//! takes any bytes and panics if something is wrong: called with generated ones by the tests here,
+//! and with ones that reach new code by `cargo fuzz`, whose targets are beside this package.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a check that fails is a panic")]
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Entry, Freshness, Key, Moment, Storability, Validation, Validator as _, Verdict, judge};
+use cache_core::{
+    Entry, Freshness, Key, Moment, Storability, Validation, Validator as _, Verdict, judge,
+};
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Fault, FaultyStore, TagFault};
 use object_store::{ObjectStoreExt as _, path::Path};
 use simulate::{read::Columns, trace::Trace};
 
-/// A key is what object_store's parser takes as it is, and what the documentation of [`Key::parse`] says.
+/// A key is what object_store's parser takes as it is, and what the documentation of [`Key::parse`]
+/// says.
 pub fn key(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let is_canonical = !text.is_empty()
@@ -34,7 +37,8 @@ pub fn key(data: &[u8]) {
     }
 }
 
-/// An ETag is kept byte for byte, and confirms a copy only if it is strong and, sent back, asks about itself alone.
+/// An ETag is kept byte for byte, and confirms a copy only if it is strong and, sent back, asks
+/// about itself alone.
 pub fn e_tag(data: &[u8]) {
     let Ok(tag) = std::str::from_utf8(data) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -42,8 +46,8 @@ pub fn e_tag(data: &[u8]) {
         let store = FaultyStore::in_memory();
         store.inner().put(&Path::from("a"), "body".into()).await.unwrap();
         store.fault(Fault::tag(TagFault::Replaced(tag.to_owned())));
-        let origin =
-            EtagValidator::builder(Arc::new(store.clone())).validator_strength(ValidatorStrength::Strong);
+        let origin = EtagValidator::builder(Arc::new(store.clone()))
+            .validator_strength(ValidatorStrength::Strong);
         let origin = origin.build().unwrap();
         let key = Key::parse("a").unwrap();
         let Validation::Modified(entry) = origin.validate(&key, None).await.unwrap() else {
@@ -69,8 +73,8 @@ pub fn e_tag(data: &[u8]) {
     });
 }
 
-/// What may be done with a copy only gets less as time goes by; whatever the spans are, and if the clock stands before the
-/// moment that the copy was validated.
+/// What may be done with a copy only gets less as time goes by; whatever the spans are, and if the
+/// clock stands before the moment that the copy was validated.
 pub fn freshness(data: &[u8]) {
     let mut numbers = data.chunks(8).map(|chunk| {
         let mut bytes = [0; 8];
@@ -86,13 +90,17 @@ pub fn freshness(data: &[u8]) {
         _ => Duration::from_millis(number() % 100),
     };
     let (max_age, revalidate, if_error, time_to_live) = (span(), span(), span(), span());
-    let rule = Freshness::max_age(max_age).stale_while_revalidate(revalidate).stale_if_error(if_error);
+    let rule =
+        Freshness::max_age(max_age).stale_while_revalidate(revalidate).stale_if_error(if_error);
     assert_eq!(rule.check().is_err(), rule.is_strong() && !revalidate.is_zero());
     let (validated_at, now, later) = (number(), number(), number());
-    let [validated_at, now, later] = [validated_at, now.min(later), now.max(later)].map(Moment::from_nanos);
+    let [validated_at, now, later] =
+        [validated_at, now.min(later), now.max(later)].map(Moment::from_nanos);
     let key = Key::parse("a").unwrap();
-    let entry =
-        Entry::builder(&key, "".into()).e_tag("\"1\"").validated(validated_at, Some(time_to_live)).build();
+    let entry = Entry::builder(&key, "".into())
+        .e_tag("\"1\"")
+        .validated(validated_at, Some(time_to_live))
+        .build();
     let verdicts = [now, later].map(|at| {
         let verdict = judge(&entry, at, &rule);
         if rule.is_strong() {
@@ -118,12 +126,18 @@ pub fn freshness(data: &[u8]) {
 pub fn entry(data: &[u8]) {
     let check = |bytes: &[u8]| {
         let Ok(read) = Entry::from_bytes(bytes) else { return false };
-        assert!(read.validated_at().is_none() && read.must_revalidate(), "it would be served as fresh");
+        assert!(
+            read.validated_at().is_none() && read.must_revalidate(),
+            "it would be served as fresh"
+        );
         assert!(Key::parse(read.key()).is_ok());
         let again = Entry::from_bytes(&read.to_bytes()).unwrap();
         assert_eq!((again.key(), again.body()), (read.key(), read.body()));
         assert_eq!((again.version(), again.attributes()), (read.version(), read.attributes()));
-        assert_eq!((again.storability(), again.namespace()), (read.storability(), read.namespace()));
+        assert_eq!(
+            (again.storability(), again.namespace()),
+            (read.storability(), read.namespace())
+        );
         true
     };
     check(data);
@@ -144,13 +158,17 @@ pub fn trace(data: &[u8]) {
     let columns = Columns::parse(&String::from_utf8_lossy(columns)).unwrap_or_default();
     for columns in [columns, Columns::default()] {
         match Trace::read("a trace", text, &columns) {
-            Ok(trace) if text.starts_with(&ZSTD_MAGIC) => assert!(trace.n_distinct() <= trace.len() as u64),
+            Ok(trace) if text.starts_with(&ZSTD_MAGIC) => {
+                assert!(trace.n_distinct() <= trace.len() as u64)
+            }
             Ok(trace) => {
                 let n_lines = text.split(|&byte| byte == b'\n').count();
                 assert!(trace.len() <= n_lines && trace.n_distinct() <= trace.len() as u64);
                 assert_eq!(trace.requests().count(), trace.len());
             }
-            Err(error) => assert!(error.to_string().contains("a trace"), "{error} does not say where"),
+            Err(error) => {
+                assert!(error.to_string().contains("a trace"), "{error} does not say where")
+            }
         }
     }
 }

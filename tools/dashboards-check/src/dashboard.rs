@@ -89,7 +89,8 @@ mod tests {
     fn panels_are_complete_and_unique() {
         let dashboard = Dashboard::read().unwrap();
         let panels = dashboard.panels();
-        let unique = |name: &str| panels.iter().map(|p| p[name].to_string()).collect::<BTreeSet<_>>();
+        let unique =
+            |name: &str| panels.iter().map(|p| p[name].to_string()).collect::<BTreeSet<_>>();
         assert_eq!((unique("id").len(), unique("title").len()), (panels.len(), panels.len()));
         for panel in panels {
             let title = text(panel, "title");

@@ -55,7 +55,8 @@ fn exported() -> Result<String> {
     let registry = Registry::new();
     // The registry holds no cache: one that is dropped is no longer exported.
     let objects = ObjectCache::builder(Arc::new(InMemory::new())).name("objects").build()?;
-    let blocks = CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build()?;
+    let blocks =
+        CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build()?;
     registry.add(&objects);
     registry.add(&blocks);
     Ok(registry.render_prometheus())

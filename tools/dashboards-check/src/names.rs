@@ -17,16 +17,21 @@ struct Named {
 
 impl Named {
     fn find(name: &str) -> Option<Self> {
-        let find = |is_it: &dyn Fn(&Metric) -> bool| METRICS.into_iter().find(|metric| is_it(metric));
+        let find =
+            |is_it: &dyn Fn(&Metric) -> bool| METRICS.into_iter().find(|metric| is_it(metric));
         let is_histogram = |metric: &Metric| matches!(metric.kind, Kind::Histogram(_));
         // OpenTelemetry's exporter for Prometheus has its own name for a gauge without a unit.
-        let alias =
-            |metric: &Metric| matches!(metric.kind, Kind::Gauge) && metric.name.replace('.', "_") == name;
-        let plain = find(&|metric| !is_histogram(metric) && metric.prometheus_name == name || alias(metric));
+        let alias = |metric: &Metric| {
+            matches!(metric.kind, Kind::Gauge) && metric.name.replace('.', "_") == name
+        };
+        let plain = find(&|metric| {
+            !is_histogram(metric) && metric.prometheus_name == name || alias(metric)
+        });
         if let Some(metric) = plain {
             return Some(Self { metric, is_bucket: false });
         }
-        let (base, suffix) = name.rsplit_once('_').filter(|(_, suffix)| SUFFIXES.contains(suffix))?;
+        let (base, suffix) =
+            name.rsplit_once('_').filter(|(_, suffix)| SUFFIXES.contains(suffix))?;
         let metric = find(&|metric| is_histogram(metric) && metric.prometheus_name == base)?;
         Some(Self { metric, is_bucket: suffix == "bucket" })
     }
@@ -49,7 +54,9 @@ fn check(expression: &str) -> (Vec<String>, BTreeSet<&'static str>) {
     let (mut findings, mut named, mut groups) = (Vec::new(), Vec::new(), Vec::new());
     for (at, token) in tokens.iter().enumerate() {
         let list = |open, close| match tokens.get(at + 1) {
-            Some(&next) if next == open => tokens[at + 2..].split(|t| *t == close).next().unwrap_or(&[]),
+            Some(&next) if next == open => {
+                tokens[at + 2..].split(|t| *t == close).next().unwrap_or(&[])
+            }
             _ => &[],
         };
         if matches!(*token, "by" | "on" | "without" | "ignoring" | "group_left" | "group_right") {
@@ -68,7 +75,8 @@ fn check(expression: &str) -> (Vec<String>, BTreeSet<&'static str>) {
                 None => findings.push(format!("{token} has no label {label}")),
                 Some(Some(values)) => {
                     let unknown = value.split('|').filter(|value| !values.contains(value));
-                    findings.extend(unknown.map(|value| format!("{token} has no {label}={value:?}")));
+                    findings
+                        .extend(unknown.map(|value| format!("{token} has no {label}={value:?}")));
                 }
                 Some(None) => {}
             }
@@ -124,7 +132,8 @@ fn the_dashboard_names_what_is_exported_and_all_of_it() {
         assert_eq!(check(&format!("max by ({label}) ({selector})")).0, [""; 0], "{variable}");
     }
     assert!(!variables.is_empty());
-    let not_shown: Vec<_> = METRICS.iter().filter(|metric| !shown.contains(metric.prometheus_name)).collect();
+    let not_shown: Vec<_> =
+        METRICS.iter().filter(|metric| !shown.contains(metric.prometheus_name)).collect();
     assert!(not_shown.is_empty(), "on no panel: {not_shown:?}");
 }
 

@@ -38,9 +38,9 @@ fn all(queries: &[Query], exported: &str) -> Value {
         let series = format!("{series},job=\"shop\",instance=\"a\"}}");
         json!({"series": series, "values": format!("0+60x{MINUTES}")})
     });
-    let computed = queries
-        .iter()
-        .map(|Query { expression, .. }| evaluated(&format!("count({expression}) > bool 0"), &[("", 1.0)]));
+    let computed = queries.iter().map(|Query { expression, .. }| {
+        evaluated(&format!("count({expression}) > bool 0"), &[("", 1.0)])
+    });
     json!({
         "name": "each query has a result over what a cache exports",
         "interval": "1m",
@@ -77,7 +77,8 @@ fn test(case: &Case, queries: &[Query]) -> Result<Value> {
 
 /// `expression` at the end of the series has exactly `values`.
 fn evaluated(expression: &str, values: &[(&str, f64)]) -> Value {
-    let sample = |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
+    let sample =
+        |(labels, value): &(&str, f64)| json!({"labels": format!("{{{labels}}}"), "value": value});
     json!({
         "expr": expression,
         "eval_time": format!("{MINUTES}m"),
@@ -93,7 +94,7 @@ const CASES: &[Case] = &[
         series: &[
             (r#"object_cache_requests_total{result="revalidated"}"#, 60),
             (r#"object_cache_requests_total{result="fetched"}"#, 0),
-            (r#"object_cache_origin_requests_total{op="read",outcome="unchanged"}"#, 60),
+            (r#"object_cache_origin_requests_total{op="read",outcome="not_modified"}"#, 60),
             (r#"object_cache_io_bytes_total{source="cache"}"#, 6000),
             (r#"object_cache_io_bytes_total{source="origin"}"#, 0),
         ],
@@ -115,12 +116,12 @@ const CASES: &[Case] = &[
             (r#"object_cache_requests_total{result="refetched"}"#, 20),
             (r#"object_cache_requests_total{result="not_found"}"#, 300),
             (r#"object_cache_requests_total{result="error"}"#, 20),
-            (r#"object_cache_origin_requests_total{op="read",outcome="changed"}"#, 600),
-            (r#"object_cache_origin_requests_total{op="read",outcome="gone"}"#, 300),
+            (r#"object_cache_origin_requests_total{op="read",outcome="modified"}"#, 600),
+            (r#"object_cache_origin_requests_total{op="read",outcome="not_found"}"#, 300),
             (r#"object_cache_origin_requests_total{op="read",outcome="failed"}"#, 100),
-            (r#"object_cache_origin_requests_total{op="put",outcome="done"}"#, 30),
-            (r#"object_cache_origin_requests_total{op="delete",outcome="done"}"#, 1000),
-            (r#"object_cache_origin_requests_total{op="blocks",outcome="done"}"#, 200),
+            (r#"object_cache_origin_requests_total{op="put",outcome="succeeded"}"#, 30),
+            (r#"object_cache_origin_requests_total{op="delete",outcome="succeeded"}"#, 1000),
+            (r#"object_cache_origin_requests_total{op="blocks",outcome="succeeded"}"#, 200),
             (r#"object_cache_io_bytes_total{source="cache"}"#, 600),
             (r#"object_cache_io_bytes_total{source="origin"}"#, 900),
         ],
@@ -139,7 +140,7 @@ const CASES: &[Case] = &[
         name: "entries are renewed more often than they are read: the saving is negative",
         series: &[
             (r#"object_cache_requests_total{result="stale"}"#, 60),
-            (r#"object_cache_origin_requests_total{op="read",outcome="unchanged"}"#, 180),
+            (r#"object_cache_origin_requests_total{op="read",outcome="not_modified"}"#, 180),
             (r#"object_cache_io_bytes_total{source="cache"}"#, 0),
         ],
         expected: &[
@@ -217,7 +218,11 @@ const CASES: &[Case] = &[
         ],
         expected: &[
             ("Failed reads", "A", &[("", 0.45)]),
-            ("Failed reads by instance", "A", &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)]),
+            (
+                "Failed reads by instance",
+                "A",
+                &[(r#"instance="a""#, 0.0), (r#"instance="b""#, 0.9)],
+            ),
             ("Reads by instance", "A", &[(r#"instance="a""#, 1.0), (r#"instance="b""#, 1.0)]),
             ("Errors by kind", "A", &[(r#"kind="permission_denied""#, 0.9)]),
             ("Caches by version", "A", &[(r#"version="1""#, 1.0), (r#"version="2""#, 1.0)]),

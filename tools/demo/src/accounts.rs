@@ -7,7 +7,10 @@ use crate::{
 
 /// The counts that differ, a line each. The figures are taken after all tasks have stopped.
 pub(crate) fn differences(end: &Figures) -> Vec<String> {
-    accounts(end).filter(|account| account.left != account.right).map(|account| account.shown()).collect()
+    accounts(end)
+        .filter(|account| account.left != account.right)
+        .map(|account| account.shown())
+        .collect()
 }
 
 /// The number of counts that are compared.
@@ -53,7 +56,8 @@ fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
 fn of_node((node, name): (&NodeFigures, &str)) -> Vec<Account> {
     let NodeFigures { seen, stats } = node;
     let of_answer = |answer: Answer| {
-        let of = format!("node {name}: {} reads, counted by readers and by the cache", answer.label());
+        let of =
+            format!("node {name}: {} reads, counted by readers and by the cache", answer.label());
         Account::new(of, seen.reads.get(answer), answer.count_in(stats))
     };
     let parts = stats.hits() + stats.misses() + stats.not_found + stats.errors;

@@ -25,7 +25,8 @@ pub(crate) fn body(number: usize, version: u64) -> Bytes {
     let words = words(number, version);
     let mut body = Vec::with_capacity(words.n * WORD);
     body.extend_from_slice(&words.name.to_le_bytes());
-    (1..words.n as u64).for_each(|i| body.extend_from_slice(&words.base.wrapping_add(i).to_le_bytes()));
+    (1..words.n as u64)
+        .for_each(|i| body.extend_from_slice(&words.base.wrapping_add(i).to_le_bytes()));
     Bytes::from(body)
 }
 

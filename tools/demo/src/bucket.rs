@@ -11,9 +11,9 @@ use std::{
 
 use async_trait::async_trait;
 use cache_facade::object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
-    path::Path,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
 };
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 
@@ -97,7 +97,12 @@ impl fmt::Display for Bucket {
 
 #[async_trait]
 impl ObjectStore for Bucket {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         add(&self.counts.puts, 1);
         self.answer().await?;
         self.inner.put_opts(location, payload, options).await
@@ -111,8 +116,15 @@ impl ObjectStore for Bucket {
         let (range, meta) = (range.clone(), meta.clone());
         let (attributes, extensions) = (attributes.clone(), extensions.clone());
         let bytes = Arc::clone(&self.counts.bytes);
-        let chunks = answer.into_stream().inspect_ok(move |chunk| add(&bytes, chunk.len() as u64)).boxed();
-        Ok(GetResult { payload: GetResultPayload::Stream(chunks), meta, range, attributes, extensions })
+        let chunks =
+            answer.into_stream().inspect_ok(move |chunk| add(&bytes, chunk.len() as u64)).boxed();
+        Ok(GetResult {
+            payload: GetResultPayload::Stream(chunks),
+            meta,
+            range,
+            attributes,
+            extensions,
+        })
     }
 
     // Not used by the demo.
@@ -125,7 +137,10 @@ impl ObjectStore for Bucket {
         self.inner.put_multipart_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 

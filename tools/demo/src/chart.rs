@@ -23,7 +23,8 @@ pub(crate) fn draw(film: &Film, area: Rect, buffer: &mut Buffer) {
         return;
     }
     let below = if area.height >= 5 { 2 } else { 1 };
-    let plot = Rect { x: area.x + SCALE, width: area.width - SCALE, height: area.height - below, ..area };
+    let plot =
+        Rect { x: area.x + SCALE, width: area.width - SCALE, height: area.height - below, ..area };
     let (samples, marks) = film.last(plot.width.into());
     let top = nice(samples.iter().map(Sample::rate).fold(0.0, f64::max));
     scale(top, area, plot.height, buffer);
@@ -44,7 +45,8 @@ fn seconds(samples: &[Sample], area: Rect, buffer: &mut Buffer) {
     let step = STEPS.into_iter().find(|step| *step as f64 * columns_per_second >= LABEL);
     let step = step.unwrap_or(STEPS[STEPS.len() - 1]);
     // The first sample of a run begins a little after zero.
-    let mut next = (start.as_secs() + u64::from(start.subsec_millis() > 100)).next_multiple_of(step);
+    let mut next =
+        (start.as_secs() + u64::from(start.subsec_millis() > 100)).next_multiple_of(step);
     for (x, sample) in (area.x..).zip(samples) {
         if sample.at.as_secs_f64() > next as f64 {
             let text = format!("{next} s");
@@ -94,7 +96,8 @@ fn bar(sample: &Sample, top: f64, column: u16, plot: Rect, buffer: &mut Buffer) 
 fn set(cell: &mut Cell, colors: &[Color; 8]) {
     // The split with the most eighths in their own colour.
     let best = (0..=8).map(|n| {
-        let ((lower, n_lower), (upper, n_upper)) = (commonest(&colors[..n]), commonest(&colors[n..]));
+        let ((lower, n_lower), (upper, n_upper)) =
+            (commonest(&colors[..n]), commonest(&colors[n..]));
         (n_lower + n_upper, n, lower, upper)
     });
     let Some((_, n, lower, upper)) = best.max_by_key(|(n_right, ..)| *n_right) else { return };
@@ -110,11 +113,19 @@ fn set(cell: &mut Cell, colors: &[Color; 8]) {
 /// The commonest of `colors`, and its count.
 fn commonest(colors: &[Color]) -> (Color, usize) {
     let times = |color: &Color| colors.iter().filter(|other| *other == color).count();
-    colors.iter().map(|color| (*color, times(color))).max_by_key(|(_, n)| *n).unwrap_or((Color::Reset, 0))
+    colors
+        .iter()
+        .map(|color| (*color, times(color)))
+        .max_by_key(|(_, n)| *n)
+        .unwrap_or((Color::Reset, 0))
 }
 
 /// The upper end of each part of the bar, in the order of [`ORDER`], in eighths of a cell.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the height")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "from zero to the height"
+)]
 fn tops(sample: &Sample, top: f64, height: usize) -> [usize; ORDER.len()] {
     let all = sample.reads.all().max(1) as f64;
     let height_of_one = sample.rate() / all / top * height as f64;
@@ -137,7 +148,9 @@ fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
             Switched::OriginOn => Style::new().fg(palette::GOOD),
             Switched::Rule(_) => Style::new(),
         };
-        let texts = what.marks().map(|text| if *column == 0 { text.to_owned() } else { format!("╵{text}") });
+        let texts = what
+            .marks()
+            .map(|text| if *column == 0 { text.to_owned() } else { format!("╵{text}") });
         // A blank before the next one.
         let gap = usize::from(right < area.right());
         let fitting = texts.iter().find(|text| text.chars().count() + gap <= room);
@@ -182,7 +195,9 @@ mod tests {
 
     #[test]
     fn the_scale_ends_at_a_round_number() {
-        for (n, top) in [(0.0, 1.0), (1.0, 1.0), (2.1, 3.0), (6.5, 8.0), (9.0, 10.0), (20_001.0, 30_000.0)] {
+        for (n, top) in
+            [(0.0, 1.0), (1.0, 1.0), (2.1, 3.0), (6.5, 8.0), (9.0, 10.0), (20_001.0, 30_000.0)]
+        {
             assert!((nice(n) - top).abs() < 1e-9, "{n}: {}", nice(n));
         }
     }

@@ -137,7 +137,11 @@ impl Film {
         let first = self.forgotten + skipped;
         let samples = self.samples.iter().skip(skipped).copied().collect();
         let begin = self.marks.iter().rposition(|mark| mark.sample <= first).unwrap_or(0);
-        let marks = self.marks.iter().skip(begin).map(|mark| (mark.sample.saturating_sub(first), mark.what));
+        let marks = self
+            .marks
+            .iter()
+            .skip(begin)
+            .map(|mark| (mark.sample.saturating_sub(first), mark.what));
         (samples, marks.collect())
     }
 

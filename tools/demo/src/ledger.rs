@@ -49,7 +49,8 @@ impl Ledger {
         let now = self.clock.now();
         let mut writes = self.lock(number);
         writes.returned.push_back((now, version));
-        while writes.returned.get(1).is_some_and(|(at, _)| now.saturating_since(*at) > 2 * LONGEST) {
+        while writes.returned.get(1).is_some_and(|(at, _)| now.saturating_since(*at) > 2 * LONGEST)
+        {
             writes.returned.pop_front();
         }
     }
@@ -68,9 +69,13 @@ impl Ledger {
     pub(crate) fn wrong(&self, number: usize, version: u64, Least(least): Least) -> Option<String> {
         let begun = self.lock(number).begun;
         if version < least {
-            Some(format!("object {number}: version {version} was read, and {least} had been written before"))
+            Some(format!(
+                "object {number}: version {version} was read, and {least} had been written before"
+            ))
         } else if version > begun {
-            Some(format!("object {number}: version {version} was read, and only {begun} were written"))
+            Some(format!(
+                "object {number}: version {version} was read, and only {begun} were written"
+            ))
         } else {
             None
         }
@@ -103,7 +108,12 @@ mod tests {
 
         ledger.returned(0, 2);
         let after = ledger.least(0, Some(Duration::ZERO));
-        assert!(ledger.wrong(0, 1, after).unwrap().contains("version 1 was read, and 2 had been written"));
+        assert!(
+            ledger
+                .wrong(0, 1, after)
+                .unwrap()
+                .contains("version 1 was read, and 2 had been written")
+        );
         assert_eq!(ledger.wrong(0, 2, after), None);
     }
 
@@ -116,7 +126,8 @@ mod tests {
             tokio::time::advance(secs(3)).await;
         }
         // Written 6 s and 3 s ago.
-        for (lag, least) in [(Some(0), 2), (Some(3), 2), (Some(4), 1), (Some(6), 1), (Some(7), 0), (None, 0)]
+        for (lag, least) in
+            [(Some(0), 2), (Some(3), 2), (Some(4), 1), (Some(6), 1), (Some(7), 0), (None, 0)]
         {
             assert_eq!(ledger.least(0, lag.map(secs)), Least(least), "{lag:?}");
         }

@@ -36,7 +36,9 @@ impl Options {
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let (name, mut value) = match arg.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+                Some((name, value)) if name.starts_with("--") => {
+                    (name.to_owned(), Some(value.to_owned()))
+                }
                 _ => (arg, None),
             };
             let mut needed = || {
@@ -60,7 +62,8 @@ impl Options {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let secs = text.parse().ok().filter(|secs| (1..=86_400).contains(secs));
-    let secs = secs.ok_or_else(|| format!("--seconds takes a whole number from 1 to 86400, not {text:?}"))?;
+    let secs = secs
+        .ok_or_else(|| format!("--seconds takes a whole number from 1 to 86400, not {text:?}"))?;
     Ok(Duration::from_secs(secs))
 }
 
@@ -75,7 +78,8 @@ mod tests {
     #[test]
     fn options_are_read() {
         assert_eq!(parse(&[]), Ok(Some(Options::default())));
-        let all = Options { plain: true, span: Some(Duration::from_secs(12)), svg: Some("a.svg".into()) };
+        let all =
+            Options { plain: true, span: Some(Duration::from_secs(12)), svg: Some("a.svg".into()) };
         assert_eq!(parse(&["--plain", "--seconds", "12", "--svg", "a.svg"]), Ok(Some(all)));
         let svg = Options { svg: Some("a=b.svg".into()), ..Options::default() };
         assert_eq!(parse(&["--svg=a=b.svg"]), Ok(Some(svg)));
@@ -93,7 +97,10 @@ mod tests {
             (&["--seconds", "0"], r#"--seconds takes a whole number from 1 to 86400, not "0""#),
             (&["--seconds", "1.5"], r#"--seconds takes a whole number from 1 to 86400, not "1.5""#),
             (&["--seconds", "-1"], r#"--seconds takes a whole number from 1 to 86400, not "-1""#),
-            (&["--seconds=86401"], r#"--seconds takes a whole number from 1 to 86400, not "86401""#),
+            (
+                &["--seconds=86401"],
+                r#"--seconds takes a whole number from 1 to 86400, not "86401""#,
+            ),
         ];
         for (args, message) in bad {
             assert_eq!(parse(args), Err(message.to_owned()), "{args:?}");

@@ -24,9 +24,9 @@ impl Rule {
         match self {
             Self::Strong => Freshness::strong(),
             Self::MaxAge => Freshness::max_age(MAX_AGE),
-            Self::Stale => {
-                Freshness::max_age(MAX_AGE).stale_while_revalidate(WHILE_REVALIDATE).stale_if_error(IF_ERROR)
-            }
+            Self::Stale => Freshness::max_age(MAX_AGE)
+                .stale_while_revalidate(WHILE_REVALIDATE)
+                .stale_if_error(IF_ERROR),
             Self::Immutable => Freshness::immutable(),
         }
     }

@@ -53,7 +53,10 @@ mod tests {
         let mut script = Script::new(Duration::from_secs(10));
         let mut due = |millis| script.due(Duration::from_millis(millis));
         assert_eq!(due(0), None);
-        assert_eq!((due(2499), due(2500), due(2500)), (None, Some(Switched::Rule(Rule::MaxAge)), None));
+        assert_eq!(
+            (due(2499), due(2500), due(2500)),
+            (None, Some(Switched::Rule(Rule::MaxAge)), None)
+        );
         // All that were missed, one after the other.
         assert_eq!(due(9999), Some(Switched::Rule(Rule::Stale)));
         assert_eq!((due(9999), due(9999)), (Some(Switched::OriginOff), Some(Switched::OriginOn)));

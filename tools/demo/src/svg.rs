@@ -11,7 +11,8 @@ use ratatui::{
 /// Renders `buffer`, readable on light and dark backgrounds, without external resources.
 pub(crate) fn render(buffer: &Buffer, title: &str) -> String {
     let area = buffer.area;
-    let (width, height) = (u32::from(area.width) * CELL_WIDTH, u32::from(area.height) * CELL_HEIGHT);
+    let (width, height) =
+        (u32::from(area.width) * CELL_WIDTH, u32::from(area.height) * CELL_HEIGHT);
     let mut svg = String::new();
     let _ = writeln!(
         svg,
@@ -78,18 +79,25 @@ impl Drawing {
         let ink = class(cell.fg);
         let symbol = cell.symbol();
         let mut chars = symbol.chars();
-        let (Some(glyph), None) = (chars.next(), chars.next()) else { return self.add_text(x, y, cell) };
+        let (Some(glyph), None) = (chars.next(), chars.next()) else {
+            return self.add_text(x, y, cell);
+        };
         match glyph {
             // Eighths from below, and from the left.
             '▁'..='█' => {
                 let height = 2 * (glyph as u32 - '▁' as u32 + 1);
-                self.add_block(ink, Shape { x, y: y + CELL_HEIGHT - height, width: CELL_WIDTH, height });
+                self.add_block(
+                    ink,
+                    Shape { x, y: y + CELL_HEIGHT - height, width: CELL_WIDTH, height },
+                );
             }
             '▉'..='▏' => {
                 let width = 7 - (glyph as u32 - '▉' as u32);
                 self.add_block(ink, Shape { x, y, width, height: CELL_HEIGHT });
             }
-            '■' => self.add_block(ink, Shape { x, y: y + 4, width: CELL_WIDTH, height: CELL_WIDTH }),
+            '■' => {
+                self.add_block(ink, Shape { x, y: y + 4, width: CELL_WIDTH, height: CELL_WIDTH })
+            }
             '─' => self.add_line(ink, format_args!("M{x} {}h8", y + 8)),
             '│' => self.add_line(ink, format_args!("M{} {y}v16", x + 4)),
             '╵' => self.add_line(ink, format_args!("M{} {y}v8", x + 4)),
@@ -169,13 +177,15 @@ impl Text {
 fn merged(mut shapes: Vec<Shape>) -> Vec<Shape> {
     shapes.sort_unstable();
     let columns = joined(shapes, |upper, lower| {
-        let touch = upper.x == lower.x && upper.width == lower.width && upper.y + upper.height == lower.y;
+        let touch =
+            upper.x == lower.x && upper.width == lower.width && upper.y + upper.height == lower.y;
         touch.then_some(Shape { height: upper.height + lower.height, ..upper })
     });
     let mut rows = columns;
     rows.sort_unstable_by_key(|shape| (shape.y, shape.height, shape.x));
     joined(rows, |left, right| {
-        let touch = left.y == right.y && left.height == right.height && left.x + left.width == right.x;
+        let touch =
+            left.y == right.y && left.height == right.height && left.x + left.width == right.x;
         touch.then_some(Shape { width: left.width + right.width, ..left })
     })
 }
@@ -194,7 +204,8 @@ fn joined(shapes: Vec<Shape>, join: impl Fn(Shape, Shape) -> Option<Shape>) -> V
 /// The colours as rules: a name fills, the name after a `k` draws lines. Without variables, which
 /// not every viewer of SVG knows.
 fn style() -> String {
-    let mut style = "<style>\n.tui text { white-space: pre; } .tui .s { font-weight: 600; }\n".to_owned();
+    let mut style =
+        "<style>\n.tui text { white-space: pre; } .tui .s { font-weight: 600; }\n".to_owned();
     let mut rules = |idx: usize| {
         let (ground, edge) = GROUND[idx];
         let _ = writeln!(style, ".tui .ground {{ fill: {ground}; stroke: {edge}; }}");
@@ -272,8 +283,10 @@ mod tests {
     #[track_caller]
     fn check(lines: &[&str], expected: &[&str]) {
         let svg = render(&Buffer::with_lines(lines.iter().copied()), "a < b");
-        let drawn: Vec<_> =
-            svg.lines().filter(|line| line.starts_with("<path") || line.starts_with("<text")).collect();
+        let drawn: Vec<_> = svg
+            .lines()
+            .filter(|line| line.starts_with("<path") || line.starts_with("<text"))
+            .collect();
         assert_eq!(drawn, expected);
     }
 

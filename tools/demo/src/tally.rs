@@ -95,7 +95,11 @@ impl Reads {
     }
 
     pub(crate) fn hits(&self) -> u64 {
-        Answer::ALL.into_iter().filter(|answer| answer.is_hit()).map(|answer| self.get(answer)).sum()
+        Answer::ALL
+            .into_iter()
+            .filter(|answer| answer.is_hit())
+            .map(|answer| self.get(answer))
+            .sum()
     }
 
     /// The share of hits among the reads that returned an object, from 0 to 1. `None` without such
@@ -161,7 +165,8 @@ impl Tally {
 
 impl Seen {
     pub(crate) fn new() -> Self {
-        let empty = Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are apart");
+        let empty =
+            Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are apart");
         Self {
             reads: Reads::default(),
             bytes: 0,
@@ -172,11 +177,18 @@ impl Seen {
         }
     }
 
-    pub(crate) fn count(&mut self, answer: Answer, bytes: u64, took: Duration, wrong: Option<String>) {
+    pub(crate) fn count(
+        &mut self,
+        answer: Answer,
+        bytes: u64,
+        took: Duration,
+        wrong: Option<String>,
+    ) {
         self.reads.0[answer as usize] += 1;
         self.bytes += bytes;
         self.bytes_of_hits += if answer.is_hit() { bytes } else { 0 };
-        self.times[answer as usize].saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        self.times[answer as usize]
+            .saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         if wrong.is_some() {
             self.wrong += 1;
             self.first_wrong = self.first_wrong.take().or(wrong);

@@ -43,8 +43,8 @@ fn figures(secs: f64, n: u64) -> Figures {
         (stats.entries, stats.bytes, stats.capacity_bytes) = (612 + more, 7 << 20, Some(8 << 20));
         stats.evictions = 5 * n;
         stats.bytes_from_cache = seen.bytes_of_hits;
-        (stats.origin.unchanged, stats.origin.changed) = (9 * n + more, 11 * n + 2 * more);
-        (stats.origin.gone, stats.origin.failed) = (n + more, 3 * n + more);
+        (stats.origin.not_modified, stats.origin.modified) = (9 * n + more, 11 * n + 2 * more);
+        (stats.origin.not_found, stats.origin.failed) = (n + more, 3 * n + more);
         stats.origin.puts.succeeded = more;
         stats.bytes_from_origin = (11 * n + 2 * more) * 10_000;
         NodeFigures { seen, stats }
@@ -100,8 +100,9 @@ fn frame(film: &Film, footer: Footer, width: u16, height: u16) -> Buffer {
 
 fn text(buffer: &Buffer) -> String {
     let lines = buffer.content().chunks(buffer.area.width.into());
-    let line =
-        |cells: &[ratatui::buffer::Cell]| cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>();
+    let line = |cells: &[ratatui::buffer::Cell]| {
+        cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>()
+    };
     lines.map(|cells| format!("{}\n", line(cells).trim_end())).collect()
 }
 
@@ -187,9 +188,12 @@ fn a_wrong_read_is_red() {
 #[test]
 fn details_are_faint() {
     let buffer = frame(&film(), Footer::Accounts, 104, 30);
-    for (x, y, modifier) in
-        [(1, 0, Modifier::BOLD), (16, 0, Modifier::DIM), (3, 29, Modifier::BOLD), (43, 29, Modifier::DIM)]
-    {
+    for (x, y, modifier) in [
+        (1, 0, Modifier::BOLD),
+        (16, 0, Modifier::DIM),
+        (3, 29, Modifier::BOLD),
+        (43, 29, Modifier::DIM),
+    ] {
         let cell = buffer.cell((x, y)).unwrap();
         assert_ne!(cell.symbol(), " ");
         assert_eq!(cell.modifier, modifier, "{x}, {y}");
@@ -244,7 +248,8 @@ fn the_picture_is_a_small_svg_with_the_figures() {
     // Each text of the frame is in the picture.
     let shown = words.join(" ");
     for line in text(&frame(&film, Footer::Accounts, 104, 30)).lines() {
-        for word in line.split(|glyph: char| glyph == ' ' || !glyph.is_ascii() && !"µ✓–".contains(glyph))
+        for word in
+            line.split(|glyph: char| glyph == ' ' || !glyph.is_ascii() && !"µ✓–".contains(glyph))
         {
             assert!(shown.contains(word), "{word:?}");
         }
@@ -258,7 +263,8 @@ fn the_picture_is_a_small_svg_with_the_figures() {
 /// After a change of the view: `cargo xtask demo --plain --seconds 12 --svg docs/demo.svg`.
 #[test]
 fn the_picture_in_the_documentation_was_drawn_by_this() {
-    let svg = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/demo.svg")).unwrap();
+    let svg = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/demo.svg"))
+        .unwrap();
     let head = |svg: &str| svg.split_once("</style>").unwrap().0.to_owned();
     assert_eq!(head(&svg), head(&picture(&film())));
     let n = accounts::count(film().now());
@@ -307,7 +313,10 @@ async fn a_run_adds_up_and_no_read_is_wrong() {
     }
     assert!(plain::summary(&film).ends_with("\nreads older than allowed, or torn: 0\n"));
     let (requests, bytes) = (film.requests(), film.bytes());
-    assert!(requests.with < requests.without && bytes.with < bytes.without, "{requests:?} {bytes:?}");
+    assert!(
+        requests.with < requests.without && bytes.with < bytes.without,
+        "{requests:?} {bytes:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,7 +367,10 @@ async fn a_read_that_misses_a_write_goes_red() {
     film.end(world.stop().await.unwrap());
     assert!(film.seen().wrong > 0);
     let first = film.seen().first_wrong.as_deref().unwrap();
-    assert!(first.starts_with("object 0: version 1 was read, and 2 had been written before"), "{first}");
+    assert!(
+        first.starts_with("object 0: version 1 was read, and 2 had been written before"),
+        "{first}"
+    );
     assert_eq!(film.differences(), [""; 0]);
 }
 

@@ -32,7 +32,11 @@ pub(crate) fn bytes(n: u64) -> String {
     let mut amount = n as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if amount < 999.5 {
-            return if unit == "B" { format!("{n} B") } else { format!("{} {unit}", digits(amount)) };
+            return if unit == "B" {
+                format!("{n} B")
+            } else {
+                format!("{} {unit}", digits(amount))
+            };
         }
         amount /= 1024.0;
     }

@@ -60,7 +60,8 @@ impl Widget for View<'_> {
         }
         if has_answers {
             let [left, right] =
-                Layout::horizontal([Constraint::Min(54), Constraint::Percentage(36)]).areas(answers);
+                Layout::horizontal([Constraint::Min(54), Constraint::Percentage(36)])
+                    .areas(answers);
             self.answers(left, buffer);
             self.saved(right, buffer);
         }
@@ -106,7 +107,8 @@ impl View<'_> {
 
     fn chart(&self, area: Rect, buffer: &mut Buffer) {
         let lately = self.film.lately().rate();
-        let inner = panel("reads per second, by result", &format!("now {}", rate(lately)), area, buffer);
+        let inner =
+            panel("reads per second, by result", &format!("now {}", rate(lately)), area, buffer);
         chart::draw(self.film, inner, buffer);
     }
 
@@ -131,9 +133,12 @@ impl View<'_> {
             units::percent_if(self.film.lately().reads.hit_ratio())
         );
         let inner = panel("reads by result", &ratio, area, buffer);
-        let [name, bar, numbers] =
-            Layout::horizontal([Constraint::Length(15), Constraint::Fill(1), Constraint::Length(NUMBERS)])
-                .areas(inner);
+        let [name, bar, numbers] = Layout::horizontal([
+            Constraint::Length(15),
+            Constraint::Fill(1),
+            Constraint::Length(NUMBERS),
+        ])
+        .areas(inner);
         let heading = format!("{:>10}{:>8}{:>9}{:>9}", "reads", "share", "p50", "p99");
         Span::styled(heading, FAINT).render(numbers, buffer);
         let all = seen.reads.all();
@@ -145,9 +150,11 @@ impl View<'_> {
             let square = Span::styled(" ■ ", Style::new().fg(palette::of(answer)));
             Line::from_iter([square, Span::styled(answer.label(), ink)]).render(row(name), buffer);
             draw_bar(share, palette::of(answer), Color::Reset, row(bar), buffer);
-            let time = |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
+            let time =
+                |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
             let shares = if n > 0 { units::percent(share) } else { "–".to_owned() };
-            let text = format!("{:>10}{:>8}{:>9}{:>9}", units::count(n), shares, time(0.5), time(0.99));
+            let text =
+                format!("{:>10}{:>8}{:>9}{:>9}", units::count(n), shares, time(0.5), time(0.99));
             Span::styled(text, ink).render(row(numbers), buffer);
         }
     }
@@ -160,16 +167,19 @@ impl View<'_> {
             ("bytes", self.film.bytes(), units::bytes),
         ] {
             rows.next();
-            let (Some(figure), Some(bar), Some(words)) = (rows.next(), rows.next(), rows.next()) else {
+            let (Some(figure), Some(bar), Some(words)) = (rows.next(), rows.next(), rows.next())
+            else {
                 return;
             };
             let share = units::percent_if(saved.share());
-            let left = Line::from_iter([Span::raw(format!(" {what} ")), Span::styled(share, STRONG)]);
+            let left =
+                Line::from_iter([Span::raw(format!(" {what} ")), Span::styled(share, STRONG)]);
             let Saved { without, with } = saved;
             left.render(figure, buffer);
             draw_bar(saved.share().unwrap_or(0.0), GOOD, palette::LINE, inset(bar), buffer);
             let (with, without) = (shown(with), shown(without));
-            let texts = [format!(" {with} instead of {without}"), format!(" {with}, not {without}")];
+            let texts =
+                [format!(" {with} instead of {without}"), format!(" {with}, not {without}")];
             let fits = |text: &&String| text.chars().count() < words.width.into();
             let text = texts.iter().find(fits).unwrap_or(&texts[1]);
             Span::styled(text, FAINT).render(words, buffer);
@@ -180,9 +190,9 @@ impl View<'_> {
         let now = self.film.now();
         let inner = panel("store", "", area, buffer);
         let store = now.origin;
-        let unchanged: u64 = now.nodes.iter().map(|node| node.stats.origin.unchanged).sum();
+        let not_modified: u64 = now.nodes.iter().map(|node| node.stats.origin.not_modified).sum();
         let lines = [
-            pair("GET", &units::count(store.gets), "not modified", &units::count(unchanged)),
+            pair("GET", &units::count(store.gets), "not modified", &units::count(not_modified)),
             pair("PUT", &units::count(store.puts), "failed", &units::count(store.failed)),
             pair("sent", &units::bytes(store.bytes), "", ""),
         ];
@@ -203,7 +213,10 @@ impl View<'_> {
                 Span::styled("f", STRONG),
                 Span::styled(" freshness  ", FAINT),
                 Span::styled("k", STRONG),
-                Span::styled(if self.film.now().is_up { " stop store  " } else { " start store  " }, FAINT),
+                Span::styled(
+                    if self.film.now().is_up { " stop store  " } else { " start store  " },
+                    FAINT,
+                ),
                 Span::styled("q", STRONG),
                 Span::styled(" quit ", FAINT),
             ]),
@@ -219,7 +232,8 @@ impl View<'_> {
             left = Line::from(verdict);
         }
         if left.width() > area.width.into() {
-            Span::styled(format!(" {mark} wrong reads: {figure}"), STRONG.fg(ink)).render(area, buffer);
+            Span::styled(format!(" {mark} wrong reads: {figure}"), STRONG.fg(ink))
+                .render(area, buffer);
         } else {
             two_sided(&left, &right, area, buffer);
         }
@@ -228,10 +242,16 @@ impl View<'_> {
 
 fn node_panel(node: &NodeFigures, title: &str, area: Rect, buffer: &mut Buffer) {
     let stats = &node.stats;
-    let inner =
-        panel(title, &format!("hits {}", units::percent_if(node.seen.reads.hit_ratio())), area, buffer);
+    let inner = panel(
+        title,
+        &format!("hits {}", units::percent_if(node.seen.reads.hit_ratio())),
+        area,
+        buffer,
+    );
     let mut rows = inner.rows();
-    let (Some(words), Some(bar), Some(entries)) = (rows.next(), rows.next(), rows.next()) else { return };
+    let (Some(words), Some(bar), Some(entries)) = (rows.next(), rows.next(), rows.next()) else {
+        return;
+    };
     let capacity = stats.capacity_bytes.unwrap_or(u64::MAX);
     let fill = stats.bytes as f64 / capacity.max(1) as f64;
     pair("memory", &units::bytes(stats.bytes), "of", &units::bytes(capacity)).render(words, buffer);
@@ -272,7 +292,11 @@ fn two_sided(left: &Line<'_>, right: &Line<'_>, area: Rect, buffer: &mut Buffer)
 }
 
 /// Fills `share` of the area from the left, in eighths of a cell. Any share above zero is visible.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from zero to the width")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "from zero to the width"
+)]
 fn draw_bar(share: f64, color: Color, ground: Color, area: Rect, buffer: &mut Buffer) {
     let width = u32::from(area.width) * 8;
     let eighths = (share.clamp(0.0, 1.0) * f64::from(width)).round() as u32;
@@ -292,7 +316,11 @@ fn inset(area: Rect) -> Rect {
 }
 
 fn rate(rate: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not below zero")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is not below zero"
+    )]
     let whole = rate.round() as u64;
     units::count(whole)
 }

@@ -211,13 +211,14 @@ async fn read(shared: Arc<Shared>, reader: usize) {
         let begun = shared.clock.now();
         let answer = node.cache.get_with(&key, options).await;
         let took = shared.clock.now().saturating_since(begun);
-        let wrong = answer.as_ref().ok().and_then(|object| match bodies::version(number, object.bytes()) {
-            Some(version) => shared.ledger.wrong(number, version, least),
-            None => Some(format!(
-                "object {number}: a body of {} bytes that is no version of it",
-                object.bytes().len()
-            )),
-        });
+        let wrong =
+            answer.as_ref().ok().and_then(|object| match bodies::version(number, object.bytes()) {
+                Some(version) => shared.ledger.wrong(number, version, least),
+                None => Some(format!(
+                    "object {number}: a body of {} bytes that is no version of it",
+                    object.bytes().len()
+                )),
+            });
         node.tally.count(&answer, took, wrong);
         tokio::time::sleep(shared.settings.pause).await;
     }

@@ -78,7 +78,9 @@ struct Curve<'a> {
 
 impl<'a> Curve<'a> {
     fn new(policy: &'a str, columns: &[&[Row]]) -> Self {
-        let of = |column: &&[Row]| column.iter().find(|row| row.policy == policy).map(|row| row.hit_ratio);
+        let of = |column: &&[Row]| {
+            column.iter().find(|row| row.policy == policy).map(|row| row.hit_ratio)
+        };
         Self { policy, ratios: columns.iter().filter_map(of).collect(), color: color(policy) }
     }
 
@@ -201,8 +203,10 @@ impl Scale {
     fn new(group: &[Row], n_columns: usize) -> Self {
         let percent = group.iter().map(|row| 100.0 * row.hit_ratio);
         let (least, most) = percent.fold((100.0_f64, 0.0_f64), |(a, b), p| (a.min(p), b.max(p)));
-        let step =
-            [1.0, 2.0, 5.0, 10.0].into_iter().find(|step| (most - least) / step <= 8.0).unwrap_or(20.0);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .find(|step| (most - least) / step <= 8.0)
+            .unwrap_or(20.0);
         let least = (least / step).floor() * step;
         let most = ((most / step).ceil() * step).max(least + step);
         Self { most, least, step, n_columns }

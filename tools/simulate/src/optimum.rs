@@ -187,11 +187,13 @@ mod tests {
                 let is_chosen = |(i, _): &(usize, &(u8, u64))| chosen & (1 << i) != 0;
                 all.iter().enumerate().filter(is_chosen).map(|(_, held)| *held).collect::<Vec<_>>()
             });
-            let fits = |kept: &Vec<(u8, u64)>| kept.iter().map(|(_, size)| size).sum::<u64>() <= capacity;
+            let fits =
+                |kept: &Vec<(u8, u64)>| kept.iter().map(|(_, size)| size).sum::<u64>() <= capacity;
             let most = kept.filter(fits).map(|kept| from(rest, &kept, capacity)).max().unwrap_or(0);
             u64::from(is_hit) + most
         }
-        let weighed: Vec<_> = requests.iter().map(|&(key, size)| (key, unit.weight(size))).collect();
+        let weighed: Vec<_> =
+            requests.iter().map(|&(key, size)| (key, unit.weight(size))).collect();
         from(&weighed, &[], capacity)
     }
 
@@ -211,8 +213,9 @@ mod tests {
 
     /// Sizes of objects that do not change.
     fn sized() -> impl Strategy<Value = Vec<(u8, u64)>> {
-        (vec(0_u8..4, 1..9), vec(1_u64..5, 4))
-            .prop_map(|(keys, sizes)| keys.iter().map(|&key| (key, sizes[usize::from(key)])).collect())
+        (vec(0_u8..4, 1..9), vec(1_u64..5, 4)).prop_map(|(keys, sizes)| {
+            keys.iter().map(|&key| (key, sizes[usize::from(key)])).collect()
+        })
     }
 
     proptest! {

@@ -114,7 +114,8 @@ impl Options {
 
     /// The units in which a trace is replayed.
     pub(crate) fn units(&self, is_sized: bool) -> &'static [Unit] {
-        let has_exact = self.capacities.iter().any(|capacity| matches!(capacity, Capacity::Exact(_)));
+        let has_exact =
+            self.capacities.iter().any(|capacity| matches!(capacity, Capacity::Exact(_)));
         match self.unit {
             Some(Unit::Entries) => &[Unit::Entries],
             Some(Unit::Bytes) => &[Unit::Bytes],
@@ -208,7 +209,8 @@ mod tests {
         check_error("a --by weight", "--by \"weight\": give entries or bytes");
         check_error("a --columns 0", "columns are numbered from 1");
         check_error("a --columns 1,2,3", "--columns \"1,2,3\": give KEY or KEY,SIZE");
-        let help = "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
+        let help =
+            "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
         for bad in ["0", "-1", "0%", "101%", "NaN%", "many", "1e9"] {
             check_error(&format!("a --capacity {bad}"), &format!("capacity {bad:?}: {help}"));
         }

@@ -19,8 +19,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Key, Limits, Moment, RemovalCause,
-    Slot,
+    Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Key, Limits, Moment,
+    RemovalCause, Slot,
 };
 use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, Objective, S3Fifo, Sieve, WTinyLfu};
 use futures_util::FutureExt;
@@ -81,8 +81,10 @@ struct InBackend<P> {
 
 impl<P: EvictionPolicy> InBackend<P> {
     fn new(policy: P, max_entries: u64) -> Result<Self> {
-        let backend =
-            MemoryBackend::builder(policy).max_capacity(u64::MAX).max_entries(max_entries).build()?;
+        let backend = MemoryBackend::builder(policy)
+            .max_capacity(u64::MAX)
+            .max_entries(max_entries)
+            .build()?;
         Ok(Self { backend, key: String::new(), n_requests: 0 })
     }
 }
@@ -97,7 +99,8 @@ impl<P: EvictionPolicy> Cache for InBackend<P> {
             return true;
         }
         let key = Key::parse(&self.key).expect("made of hexadecimal digits");
-        let entry = Entry::builder(&key, Bytes::new()).validated(moment(self.n_requests), None).build();
+        let entry =
+            Entry::builder(&key, Bytes::new()).validated(moment(self.n_requests), None).build();
         let admission = self.backend.insert(entry).now_or_never();
         let _ = admission.expect("a memory backend answers at once").expect("it has no errors");
         false
@@ -307,8 +310,9 @@ mod tests {
         }
         // Not those that draw or hash: they differ from one instance to the next. Nor `Gdsf`, which
         // rounds: a backend weighs more than one byte for each.
-        let requests: Vec<_> =
-            (0_u32..2_000).map(|i| Request { object: i * i % 41 % (i % 29 + 1), size: 1 }).collect();
+        let requests: Vec<_> = (0_u32..2_000)
+            .map(|i| Request { object: i * i % 41 % (i % 29 + 1), size: 1 })
+            .collect();
         check(Lru::new, &requests);
         check(Fifo::default, &requests);
         check(Lfu::default, &requests);

@@ -77,7 +77,11 @@ impl Trace {
     pub fn read(path: &str, mut source: impl BufRead, columns: &Columns) -> Result<Self> {
         let start = source.fill_buf().map_err(|error| format!("{path}: {error}"))?;
         if start.starts_with(&ZSTD_MAGIC) {
-            return lines(path, BufReader::new(Frames { source: Some(source), decoder: None }), columns);
+            return lines(
+                path,
+                BufReader::new(Frames { source: Some(source), decoder: None }),
+                columns,
+            );
         }
         if start.starts_with(&BYTE_ORDER_MARK) {
             source.consume(BYTE_ORDER_MARK.len());
@@ -130,8 +134,11 @@ fn split(line: &[u8], record: &mut ByteRecord) -> std::result::Result<(), String
     if line.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
         return Err("a quote is not closed on the line".to_owned());
     }
-    let mut reader =
-        ReaderBuilder::new().has_headers(false).trim(Trim::All).buffer_capacity(line.len()).from_reader(line);
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .trim(Trim::All)
+        .buffer_capacity(line.len())
+        .from_reader(line);
     reader.read_byte_record(record).map_err(|error| error.to_string())?;
     Ok(())
 }
@@ -149,24 +156,30 @@ impl Places {
     /// Finds them by `columns` or the first record. Returns also whether that is a header.
     fn find(first: &ByteRecord, columns: &Columns) -> std::result::Result<(Self, bool), String> {
         let named = |names: &[&str]| {
-            let is_one = |field: &[u8]| names.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()));
+            let is_one =
+                |field: &[u8]| names.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()));
             first.iter().position(is_one)
         };
         let known = named(&KEY_NAMES);
-        let by_name =
-            [&columns.key, &columns.size].iter().any(|column| matches!(column, Some(Column::Name(_))));
+        let by_name = [&columns.key, &columns.size]
+            .iter()
+            .any(|column| matches!(column, Some(Column::Name(_))));
         let place = |column: &Column| match column {
             Column::Index(index) => Ok(*index),
             Column::Name(name) => {
-                let columns = || first.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ");
-                named(&[name]).ok_or_else(|| format!("no column {name:?} in the header: {}", columns()))
+                let columns =
+                    || first.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(", ");
+                named(&[name])
+                    .ok_or_else(|| format!("no column {name:?} in the header: {}", columns()))
             }
         };
         let is_header = by_name || known.is_some();
         let places = match &columns.key {
-            Some(key) => {
-                Self { key: place(key)?, size: columns.size.as_ref().map(place).transpose()?, is_wide: true }
-            }
+            Some(key) => Self {
+                key: place(key)?,
+                size: columns.size.as_ref().map(place).transpose()?,
+                is_wide: true,
+            },
             None => match known {
                 Some(key) => Self { key, size: named(&SIZE_NAMES), is_wide: true },
                 None => Self { key: 0, size: Some(1), is_wide: false },
@@ -185,7 +198,9 @@ impl Places {
         let key = match record.get(self.key) {
             None => return Err(format!("no column {} for the key", self.key + 1)),
             Some([]) => return Err("the key is empty".to_owned()),
-            Some(key) if key.contains(&0) => return Err("a zero byte in the key: not a text file".to_owned()),
+            Some(key) if key.contains(&0) => {
+                return Err("a zero byte in the key: not a text file".to_owned());
+            }
             Some(key) => key,
         };
         let size = match self.size.and_then(|size| record.get(size)) {
@@ -312,7 +327,11 @@ mod tests {
         );
         check_error(b"a,b\n1,2\n", "c", "a/t.csv.zst, line 1: no column \"c\" in the header: a, b");
         check_error(b"1,2\n3\n", "2", "a/t.csv.zst, line 2: no column 2 for the key");
-        check_error(b"1\n\"2\n3\n4\n", "", "a/t.csv.zst, line 2: a quote is not closed on the line");
+        check_error(
+            b"1\n\"2\n3\n4\n",
+            "",
+            "a/t.csv.zst, line 2: a quote is not closed on the line",
+        );
         let error = Trace::open("no/such/file", &Columns::default()).unwrap_err().to_string();
         assert!(error.starts_with("no/such/file: "), "{error}");
     }
@@ -320,7 +339,10 @@ mod tests {
     #[test]
     fn zstd_is_unpacked_frame_by_frame() {
         let packed = |text: &str| {
-            ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+            ruzstd::encoding::compress_to_vec(
+                text.as_bytes(),
+                ruzstd::encoding::CompressionLevel::Fastest,
+            )
         };
         let two = [packed("1,5\n"), packed("2,6\n")].concat();
         assert_eq!(read(&two, "").unwrap(), [(0, 5), (1, 6)]);

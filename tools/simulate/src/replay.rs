@@ -52,8 +52,11 @@ pub(crate) const BELADY: &str = "belady";
 
 fn run(options: &Options, peers: &[Subject], folder: &Path) -> Result<()> {
     let policies = chosen(&options.policies, peers)?;
-    let traces =
-        options.traces.iter().map(|path| Trace::open(path, &options.columns)).collect::<Result<Vec<_>>>()?;
+    let traces = options
+        .traces
+        .iter()
+        .map(|path| Trace::open(path, &options.columns))
+        .collect::<Result<Vec<_>>>()?;
     let mut names = BTreeSet::new();
     if let Some(twice) = traces.iter().find(|trace| !names.insert(trace.name())) {
         return Err(format!("two traces would be called {:?}; rename a file", twice.name()).into());
@@ -78,8 +81,9 @@ fn write_all(folder: &Path, rows: &[Row], summary: &Summary) -> Result<()> {
     // Charts of an earlier run would be mistaken for charts of this one.
     for file in fs::read_dir(folder)? {
         let path = file?.path();
-        let is_current =
-            charts.iter().any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
+        let is_current = charts
+            .iter()
+            .any(|(name, _)| path.file_name().is_some_and(|file| file == name.as_str()));
         if !is_current && path.extension().is_some_and(|extension| extension == "svg") {
             fs::remove_file(path)?;
         }
@@ -95,7 +99,8 @@ fn chart_file(row: &Row) -> String {
 pub const ROWS_FILE: &str = "rows.json";
 
 fn json(rows: &[Row]) -> Result<String> {
-    let lines = rows.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>()?;
+    let lines =
+        rows.iter().map(serde_json::to_string).collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(format!("[\n{}\n]\n", lines.join(",\n")))
 }
 
@@ -146,9 +151,12 @@ fn all(peers: &[Subject]) -> impl Iterator<Item = Policy> {
 
 fn chosen(wanted: &[String], peers: &[Subject]) -> Result<Vec<Policy>> {
     if let Some(unknown) = wanted.iter().find(|name| !names(peers).contains(&name.as_str())) {
-        return Err(format!("no policy {unknown:?}; choose from {}", names(peers).join(", ")).into());
+        return Err(
+            format!("no policy {unknown:?}; choose from {}", names(peers).join(", ")).into()
+        );
     }
-    let is_wanted = |policy: &Policy| wanted.is_empty() || wanted.iter().any(|name| name == policy.name());
+    let is_wanted =
+        |policy: &Policy| wanted.is_empty() || wanted.iter().any(|name| name == policy.name());
     Ok(all(peers).filter(is_wanted).collect())
 }
 
@@ -166,7 +174,9 @@ fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Resul
         }
         if jobs.len() == before {
             let (name, n) = (trace.name(), trace.n_distinct());
-            eprintln!("{name} is skipped: every capacity is below 50 of its {n} keys; give --capacity");
+            eprintln!(
+                "{name} is skipped: every capacity is below 50 of its {n} keys; give --capacity"
+            );
         }
     }
     if jobs.is_empty() {
@@ -184,7 +194,10 @@ fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Resul
 }
 
 /// Maps the items on all processors, in order. Stops at the first error.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::with_capacity(items.len()));
     let worker = || -> Result<()> {
@@ -214,7 +227,8 @@ mod tests {
     use super::*;
 
     fn run_line(line: &str, folder: &Path) -> Result<()> {
-        let args = line.split_whitespace().map(|word| word.replace('@', &folder.display().to_string()));
+        let args =
+            line.split_whitespace().map(|word| word.replace('@', &folder.display().to_string()));
         run(&Options::parse(args)?.unwrap(), &[], &folder.join("out"))
     }
 
@@ -243,8 +257,10 @@ mod tests {
         assert_eq!((found[1].0, found[1].1), (50, "belady"));
         assert_eq!((found[2].0, found[3].0), (60, 60));
         assert!(found[3].2 > found[1].2, "{found:?}");
-        let mut files: Vec<_> =
-            fs::read_dir(folder.join("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        let mut files: Vec<_> = fs::read_dir(folder.join("out"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name())
+            .collect();
         files.sort();
         assert_eq!(files, ["loop-by-entries.svg", "rows.json", "table.md"]);
     }
@@ -257,7 +273,8 @@ mod tests {
         let rows = rows(folder.path());
         let units: BTreeSet<_> = rows.iter().map(|row| (row.unit, row.capacity)).collect();
         let bytes: u64 = (0..100).map(|i| 1_000 + i % 7).sum();
-        let expected = [(crate::setting::Unit::Entries, 60), (crate::setting::Unit::Bytes, bytes * 60 / 100)];
+        let expected =
+            [(crate::setting::Unit::Entries, 60), (crate::setting::Unit::Bytes, bytes * 60 / 100)];
         assert_eq!(units.into_iter().collect::<Vec<_>>(), expected);
         assert!(rows.iter().all(|row| row.requests == 400 && row.hits <= 300));
     }

@@ -22,7 +22,8 @@ use page::Page;
 
 /// Runs the program: reads the measurements in the target folder and writes the page.
 pub fn main() -> ExitCode {
-    let args: Vec<_> = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args: Vec<_> =
+        env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let done = match args.as_slice() {
         [] => run(),
         [arg] if matches!(arg.as_str(), "--help" | "-h") => Ok(USAGE.to_owned()),
@@ -63,7 +64,8 @@ impl Page {
     fn read(target: &Path) -> Result<Self> {
         Ok(Self {
             ratios: ratios::read(&target.join("ratios"))?,
-            instructions: json::<Vec<Instructions>>(&target.join("instructions.json"))?.unwrap_or_default(),
+            instructions: json::<Vec<Instructions>>(&target.join("instructions.json"))?
+                .unwrap_or_default(),
             rows: rows(&target.join("simulate").join(ROWS_FILE))?,
         })
     }
@@ -88,6 +90,7 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", path.display()).into()),
     };
-    let value = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let value =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(Some(value))
 }

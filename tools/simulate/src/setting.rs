@@ -80,11 +80,14 @@ impl Setting {
     pub(crate) fn new(trace: &Trace, unit: Unit, capacity: Capacity) -> Option<Self> {
         let whole = unit.total(trace);
         let capacity = match capacity {
-            Capacity::Share(share) if portion(trace.n_distinct(), share) < ENTRIES_MIN => return None,
+            Capacity::Share(share) if portion(trace.n_distinct(), share) < ENTRIES_MIN => {
+                return None;
+            }
             Capacity::Share(share) => portion(whole, share),
             Capacity::Exact(capacity) => capacity,
         };
-        let expected = u128::from(capacity) * u128::from(trace.n_distinct()) / u128::from(whole.max(1));
+        let expected =
+            u128::from(capacity) * u128::from(trace.n_distinct()) / u128::from(whole.max(1));
         let expected_entries =
             u64::try_from(expected).unwrap_or(u64::MAX).clamp(1, trace.n_distinct().max(1));
         Some(Self { unit, capacity, expected_entries })
@@ -113,7 +116,8 @@ impl std::str::FromStr for Capacity {
             }
             None => text.parse().ok().filter(|capacity| *capacity > 0).map(Self::Exact),
         };
-        let help = "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
+        let help =
+            "give a positive number of entries (of bytes, if by bytes) or a share such as 5%";
         parsed.ok_or_else(|| format!("capacity {text:?}: {help}").into())
     }
 }

@@ -100,7 +100,8 @@ impl Summary {
             let of = |unit| cases.iter().filter(|case| case.unit() == unit && has(case)).count();
             (of(Unit::Entries), of(Unit::Bytes))
         };
-        let names = cases.first().map_or(&[][..], |case| case.0).iter().filter(|row| is_online(row));
+        let names =
+            cases.first().map_or(&[][..], |case| case.0).iter().filter(|row| is_online(row));
         let mut whole: Vec<_> = names
             .map(|row| row.policy.as_str())
             .map(|policy| standing(policy, &cases, &|case| case.of(policy, HITS)))
@@ -113,7 +114,10 @@ impl Summary {
             whole,
             n_cases: number(&|_| true),
             n_gaps: number(&|case| case.gap().is_some()),
-            sized: groups(rows).filter(|group| group[0].unit == Unit::Bytes).map(SizedSummary::new).collect(),
+            sized: groups(rows)
+                .filter(|group| group[0].unit == Unit::Bytes)
+                .map(SizedSummary::new)
+                .collect(),
         }
     }
 }
@@ -262,11 +266,16 @@ pub(crate) fn answers(rows: &[Row]) -> String {
                 trimmed(100.0 * share),
                 of_unit(*capacity, *unit)
             );
-            let known = |name, policy| Some(format!("{name} {}", percent(Some(case.of(policy, HITS)?))));
-            let best = case.0.iter().rev().filter(|row| is_online(row)).max_by(|a, b| a.hits.cmp(&b.hits));
-            let best = best.map(|row| format!("best {} ({})", percent(Some(row.hit_ratio)), row.policy));
-            let parts = [known("default", "default"), best, known("LRU", LRU), known("optimum", BELADY)];
-            let _ = writeln!(text, "{}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
+            let known =
+                |name, policy| Some(format!("{name} {}", percent(Some(case.of(policy, HITS)?))));
+            let best =
+                case.0.iter().rev().filter(|row| is_online(row)).max_by(|a, b| a.hits.cmp(&b.hits));
+            let best =
+                best.map(|row| format!("best {} ({})", percent(Some(row.hit_ratio)), row.policy));
+            let parts =
+                [known("default", "default"), best, known("LRU", LRU), known("optimum", BELADY)];
+            let _ =
+                writeln!(text, "{}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "));
         }
         text.push('\n');
     }
@@ -294,7 +303,8 @@ impl SizedSummary {
     /// The standings.
     pub(crate) fn table(&self) -> Table {
         let vs = ["worst vs LRU", "worst vs best peer"];
-        let mut table = Table::new(["policy", "hit ratio", vs[0], vs[1], "byte hit ratio", vs[0], vs[1]]);
+        let mut table =
+            Table::new(["policy", "hit ratio", vs[0], vs[1], "byte hit ratio", vs[0], vs[1]]);
         for (policy, hits, bytes) in &self.standings {
             let cells = [hits, bytes].into_iter().flat_map(|by| {
                 [percent(Some(by.mean)), points(by.vs_lru.as_ref()), points(by.vs_peers.as_ref())]
@@ -308,7 +318,9 @@ impl SizedSummary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "## Over all traces\n\n{}\n{}", self.explained(), self.table())?;
-        self.sized.iter().try_for_each(|sized| write!(f, "\n### {}\n\n{}", sized.title(), sized.table()))
+        self.sized
+            .iter()
+            .try_for_each(|sized| write!(f, "\n### {}\n\n{}", sized.title(), sized.table()))
     }
 }
 
@@ -354,7 +366,11 @@ mod tests {
     fn rows(cases: &[(&str, u64, [u32; 5])]) -> Vec<Row> {
         let names = ["lru", "default", "peer:a", "peer:b", "belady"];
         let of_pair = |(trace, capacity, hits): &(&str, u64, [u32; 5])| {
-            names.iter().zip(hits).map(|(name, &hits)| row(trace, *capacity, name, hits)).collect::<Vec<_>>()
+            names
+                .iter()
+                .zip(hits)
+                .map(|(name, &hits)| row(trace, *capacity, name, hits))
+                .collect::<Vec<_>>()
         };
         cases.iter().flat_map(of_pair).collect()
     }
@@ -380,8 +396,22 @@ mod tests {
                 ["default", "20.0 %", "20.0 %", "–", "-4.00 (y, 10)", "-3.00 (y, 10)"],
                 ["peer:a", "5.0 %", "5.0 %", "–", "-2.00 (y, 10)", "-5.00 (x, 10)"],
                 ["peer:b", "25.0 %", "25.0 %", "–", "-2.00 (x, 20)", "-1.00 (x, 20)"],
-                ["best peer of each case", "30.0 %", "30.0 %", "–", "-1.00 (x, 20)", "+0.00 (x, 10)"],
-                ["best policy of each case", "35.0 %", "35.0 %", "–", "+0.00 (x, 20)", "+0.00 (x, 10)"],
+                [
+                    "best peer of each case",
+                    "30.0 %",
+                    "30.0 %",
+                    "–",
+                    "-1.00 (x, 20)",
+                    "+0.00 (x, 10)"
+                ],
+                [
+                    "best policy of each case",
+                    "35.0 %",
+                    "35.0 %",
+                    "–",
+                    "+0.00 (x, 20)",
+                    "+0.00 (x, 10)"
+                ],
             ]
         );
     }

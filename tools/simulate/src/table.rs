@@ -36,7 +36,11 @@ impl Table {
     /// As an element `table`.
     pub(crate) fn html(&self) -> String {
         let row = |cells: Vec<String>| format!("<tr>{}</tr>", cells.concat());
-        let head = self.head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell))).collect();
+        let head = self
+            .head
+            .iter()
+            .map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell)))
+            .collect();
         let body = self.rows.iter().map(|cells| {
             let cells = cells.iter().enumerate().map(|(i, cell)| {
                 let text = escaped(&cell.text);
@@ -56,13 +60,18 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let texts = |row: &Vec<Cell>| row.iter().map(Cell::to_string).collect::<Vec<_>>();
-        let rows: Vec<_> = [self.head.clone()].into_iter().chain(self.rows.iter().map(texts)).collect();
+        let rows: Vec<_> =
+            [self.head.clone()].into_iter().chain(self.rows.iter().map(texts)).collect();
         let widths: Vec<_> = (0..self.head.len())
             .map(|i| rows.iter().map(|row| row[i].chars().count()).fold(3, usize::max))
             .collect();
         for (n, row) in rows.iter().enumerate() {
             for (i, (text, &width)) in row.iter().zip(&widths).enumerate() {
-                if i == 0 { write!(f, "| {text:width$} |")? } else { write!(f, " {text:>width$} |")? }
+                if i == 0 {
+                    write!(f, "| {text:width$} |")?
+                } else {
+                    write!(f, " {text:>width$} |")?
+                }
             }
             writeln!(f)?;
             if n == 0 {
@@ -108,10 +117,15 @@ pub fn render(rows: &[Row]) -> String {
 pub(crate) fn of_group(group: &[Row]) -> Vec<(String, Table)> {
     let (trace, unit, n) = (&group[0].trace, group[0].unit, count(group[0].requests));
     let by = unit.name();
-    let mut tables =
-        vec![(format!("{trace}, by {by}: hit ratio, {n} requests"), table(group, |row| row.hit_ratio))];
+    let mut tables = vec![(
+        format!("{trace}, by {by}: hit ratio, {n} requests"),
+        table(group, |row| row.hit_ratio),
+    )];
     if unit == Unit::Bytes {
-        tables.push((format!("{trace}, by {by}: byte hit ratio"), table(group, |row| row.byte_hit_ratio)));
+        tables.push((
+            format!("{trace}, by {by}: byte hit ratio"),
+            table(group, |row| row.byte_hit_ratio),
+        ));
     }
     tables
 }

@@ -9,7 +9,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 /// Evicts entries in the order of their insertion.
 #[derive(Debug, Default)]

@@ -1,7 +1,8 @@
 //! What must stay absent from the code, and so cannot be seen by reading it.
 //!
-//! Each rule is a function over one file, or over one crate's dependencies; the tests below show each of them a
-//! case that it must refuse. This file is not looked at: it spells out what it looks for.
+//! Each rule is a function over one file, or over one crate's dependencies; the tests below show
+//! each of them a case that it must refuse. This file is not looked at: it spells out what it looks
+//! for.
 
 use std::env;
 
@@ -17,15 +18,18 @@ pub(super) fn check() -> Result<()> {
     let mut sources = sources()?;
     sources.retain(|source| source.path != "xtask/src/ci/absences.rs");
     let machine = Machine::this();
-    let mut findings: Vec<_> = sources.iter().flat_map(|source| findings_in(source, &machine)).collect();
+    let mut findings: Vec<_> =
+        sources.iter().flat_map(|source| findings_in(source, &machine)).collect();
     for (package, unwanted) in STRANGERS {
         let tree = tree::dependencies(package)?;
         findings.extend(
-            known(&tree, unwanted).map(|stranger| format!("{package} depends on {stranger}, and must not")),
+            known(&tree, unwanted)
+                .map(|stranger| format!("{package} depends on {stranger}, and must not")),
         );
     }
-    findings
-        .extend(cycles::findings(sources.iter().map(|source| (source.path.as_str(), source.text.as_str()))));
+    findings.extend(cycles::findings(
+        sources.iter().map(|source| (source.path.as_str(), source.text.as_str())),
+    ));
     if findings.is_empty() {
         println!("{} files, {} rules", sources.len(), RULES.len() + 2 + STRANGERS.len());
         return Ok(());
@@ -43,10 +47,16 @@ struct Rule {
 const RULES: [Rule; 8] = [
     Rule {
         must: "clocks are read only in a file named clock.rs",
-        // In tests clippy's list of disallowed methods is enough: each use of virtual time gives its reason there.
-        applies: |path| path.ends_with(".rs") && !path.ends_with("/clock.rs") && !path.contains("/tests/"),
+        // In tests clippy's list of disallowed methods is enough: each use of virtual time gives
+        // its reason there.
+        applies: |path| {
+            path.ends_with(".rs") && !path.ends_with("/clock.rs") && !path.contains("/tests/")
+        },
         broken: |text| {
-            code_with(text, &["Instant::now", "SystemTime::now", "Utc::now", "Local::now", "quanta::"])
+            code_with(
+                text,
+                &["Instant::now", "SystemTime::now", "Utc::now", "Local::now", "quanta::"],
+            )
         },
     },
     Rule {
@@ -99,7 +109,10 @@ const GLOBALS: [&str; 8] = [
 
 /// Crates, and what they must not know.
 const STRANGERS: [(&str, &[&str]); 4] = [
-    ("cache-core", &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"]),
+    (
+        "cache-core",
+        &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"],
+    ),
     ("cache-policy", &["object_store", "cache-store", "cache-metrics", "cache-facade"]),
     ("cache-metrics", &["object_store", "cache-policy", "cache-store", "cache-facade"]),
     ("cache-store", &["cache-policy", "cache-facade"]),
@@ -127,7 +140,10 @@ fn findings_in(source: &Source, machine: &Machine) -> Vec<String> {
     applicable
         .flat_map(|rule| (rule.broken)(&source.text).into_iter().map(|line| (line, rule.must)))
         .chain(
-            machine.broken(&source.text).into_iter().map(|line| (line, "no file names a machine's folders")),
+            machine
+                .broken(&source.text)
+                .into_iter()
+                .map(|line| (line, "no file names a machine's folders")),
         )
         .map(|(line, must)| format!("{}:{line}: {must}", source.path))
         .collect()
@@ -135,7 +151,8 @@ fn findings_in(source: &Source, machine: &Machine) -> Vec<String> {
 
 /// Which of `unwanted` are in `tree`, one package a line.
 fn known<'a>(tree: &str, unwanted: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
-    let names: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+    let names: Vec<_> =
+        tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
     unwanted.iter().copied().filter(move |name| names.iter().any(|known| known == name))
 }
 
@@ -173,9 +190,12 @@ mod tests {
     #[test]
     fn a_clock_read_elsewhere_is_found() {
         let at_2 = format!("crates/a/src/get.rs:2: {CLOCK}");
-        for read in
-            ["Instant::now()", "tokio::time::Instant::now()", "SystemTime::now()", "chrono::Utc::now()"]
-        {
+        for read in [
+            "Instant::now()",
+            "tokio::time::Instant::now()",
+            "SystemTime::now()",
+            "chrono::Utc::now()",
+        ] {
             check("crates/a/src/get.rs", &format!("fn f() {{\n    {read};\n}}"), &[&at_2]);
             check("crates/a/src/clock.rs", &format!("fn f() {{\n    {read};\n}}"), &[]);
         }
@@ -190,7 +210,11 @@ mod tests {
     #[test]
     fn a_sleep_is_found() {
         let text = "std::thread::sleep(Duration::from_secs(1));";
-        check("crates/a/tests/it/main.rs", text, &[&format!("crates/a/tests/it/main.rs:1: {SLEEP}")]);
+        check(
+            "crates/a/tests/it/main.rs",
+            text,
+            &[&format!("crates/a/tests/it/main.rs:1: {SLEEP}")],
+        );
     }
 
     #[test]
@@ -214,7 +238,11 @@ mod tests {
     #[test]
     fn an_ignored_test_is_found() {
         for attribute in ["#[ignore]", "#[ignore = \"slow\"]", "#[cfg_attr(not(unix), ignore)]"] {
-            check("crates/a/tests/it/x.rs", attribute, &["crates/a/tests/it/x.rs:1: no test is ignored"]);
+            check(
+                "crates/a/tests/it/x.rs",
+                attribute,
+                &["crates/a/tests/it/x.rs:1: no test is ignored"],
+            );
         }
     }
 
@@ -222,7 +250,11 @@ mod tests {
     fn an_example_that_is_not_compiled_is_found() {
         let must = "every example in the documentation is compiled";
         check("README.md", "```ignore", &[&format!("README.md:1: {must}")]);
-        check("crates/a/src/x.rs", "/// ```rust,ignore", &[&format!("crates/a/src/x.rs:1: {must}")]);
+        check(
+            "crates/a/src/x.rs",
+            "/// ```rust,ignore",
+            &[&format!("crates/a/src/x.rs:1: {must}")],
+        );
         check("README.md", "```toml\nignore = true\n```", &[]);
     }
 
@@ -243,7 +275,11 @@ mod tests {
 
     #[test]
     fn a_folder_of_the_machine_is_found() {
-        check("README.md", "cd /home/me/cache", &["README.md:1: no file names a machine's folders"]);
+        check(
+            "README.md",
+            "cd /home/me/cache",
+            &["README.md:1: no file names a machine's folders"],
+        );
         check("README.md", "cd /home/you/cache", &[]);
         assert!(Machine::this().0.contains(&format!("{}/", root().display())));
     }

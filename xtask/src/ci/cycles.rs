@@ -143,9 +143,11 @@ struct Edge {
 }
 
 fn report(cyclic: &[Edge], known: &[(&str, &str, &str)]) -> Vec<String> {
-    let pairs = known.iter().flat_map(|(folder, from, to)| to.split(' ').map(|to| (*folder, *from, to)));
+    let pairs =
+        known.iter().flat_map(|(folder, from, to)| to.split(' ').map(|to| (*folder, *from, to)));
     let known: BTreeSet<_> = pairs.collect();
-    let found: BTreeSet<_> = cyclic.iter().map(|edge| (&*edge.folder, &*edge.from, &*edge.to)).collect();
+    let found: BTreeSet<_> =
+        cyclic.iter().map(|edge| (&*edge.folder, &*edge.from, &*edge.to)).collect();
     let mut findings = Vec::new();
     for Edge { folder, from, to, places } in cyclic {
         if !known.contains(&(folder, from, to)) {
@@ -165,7 +167,8 @@ fn report(cyclic: &[Edge], known: &[(&str, &str, &str)]) -> Vec<String> {
 /// The edges that are part of a cycle, by folder.
 fn cyclic<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Edge> {
     let sources: BTreeMap<_, _> = sources.collect();
-    let roots = sources.keys().filter(|path| path.starts_with("crates/") && path.ends_with("/src/lib.rs"));
+    let roots =
+        sources.keys().filter(|path| path.starts_with("crates/") && path.ends_with("/src/lib.rs"));
     let mut edges = BTreeMap::<(String, String, String), Vec<String>>::new();
     for root in roots {
         for (folder, from, to, place) in Crate::read(root, &sources).edges() {
@@ -254,7 +257,12 @@ impl<'a> Crate<'a> {
                 let Some(to) = self.owner(from, path, 0) else { return };
                 if to != *from {
                     let (folder, a, b) = self.between(from, &to);
-                    edges.push((folder, a, b, format!("{}:{line}: {}", module.file, path.join("::"))));
+                    edges.push((
+                        folder,
+                        a,
+                        b,
+                        format!("{}:{line}: {}", module.file, path.join("::")),
+                    ));
                 }
             };
             for one in &module.uses {
@@ -320,7 +328,8 @@ impl<'a> Crate<'a> {
 impl<'a> Module<'a> {
     fn read(file: String, sources: &BTreeMap<&'a str, &'a str>) -> Self {
         let text = sources.get(file.as_str()).copied().unwrap_or_default();
-        let tokens: Vec<_> = tokens(text).into_iter().filter(|token| token.kind != Kind::Comment).collect();
+        let tokens: Vec<_> =
+            tokens(text).into_iter().filter(|token| token.kind != Kind::Comment).collect();
         let mut module = Self {
             file,
             children: BTreeSet::new(),
@@ -436,13 +445,15 @@ impl<'a> Reader<'_, 'a> {
         self.skip(1);
         let before = self.rest;
         self.skip_group();
-        let words: Vec<_> = before[..before.len() - self.rest.len()].iter().map(|token| token.text).collect();
+        let words: Vec<_> =
+            before[..before.len() - self.rest.len()].iter().map(|token| token.text).collect();
         if !words.starts_with(&["[", "cfg", "(", "test", ")"])
             && !words.starts_with(&["[", "cfg", "(", "all", "(", "test"])
         {
             return;
         }
-        let is_field = matches!(self.rest, [name, colon, ..] if name.kind == Kind::Word && colon.is(":"));
+        let is_field =
+            matches!(self.rest, [name, colon, ..] if name.kind == Kind::Word && colon.is(":"));
         while let Some(token) = self.rest.first() {
             if is_any(token, "([{") {
                 let ends = token.is("{");

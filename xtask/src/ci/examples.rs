@@ -1,4 +1,5 @@
-//! Every example runs, as the README runs them: from the root, with the default features. So does the demo.
+//! Every example runs, as the README runs them: from the root, with the default features. So does
+//! the demo.
 
 use std::{fs, io, path::Path};
 
@@ -13,7 +14,9 @@ pub(super) fn check() -> Result<()> {
         return Err("no example found under crates/*/examples".into());
     }
     names.sort();
-    names.iter().try_for_each(|name| run(&mut cargo(&format!("run --quiet --locked --example {name}"))))?;
+    names
+        .iter()
+        .try_for_each(|name| run(&mut cargo(&format!("run --quiet --locked --example {name}"))))?;
     // It fails if a read was wrong, or if readers, caches and origin have not counted the same.
     run(&mut cargo("run --quiet --locked --package demo -- --plain --seconds 3"))
 }

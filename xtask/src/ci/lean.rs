@@ -7,7 +7,8 @@ use crate::shell::{Result, cargo, output};
 
 /// Asks cargo what those tests are built from. Builds them first if that has not been done.
 pub(super) fn check() -> Result<()> {
-    let messages = output(&mut cargo("test --workspace --no-run --quiet --locked --message-format json"))?;
+    let messages =
+        output(&mut cargo("test --workspace --no-run --quiet --locked --message-format json"))?;
     let built = built(&messages);
     if !built.contains("cache-core") {
         return Err("cargo did not say what it built".into());
@@ -17,14 +18,17 @@ pub(super) fn check() -> Result<()> {
             println!("{} packages, none of {}", built.len(), BENCH_ONLY.join(", "));
             Ok(())
         }
-        Some(name) => Err(format!("cargo test --workspace builds {name}; see benches/Cargo.toml").into()),
+        Some(name) => {
+            Err(format!("cargo test --workspace builds {name}; see benches/Cargo.toml").into())
+        }
     }
 }
 
 /// The package of the benchmarks, and dependencies that only it has.
 const BENCH_ONLY: [&str; 5] = ["benches", "criterion", "foyer", "foyer-memory", "quick_cache"];
 
-/// The names of the packages in cargo's JSON messages. A package's id ends in `/name#version` or `#name@version`.
+/// The names of the packages in cargo's JSON messages. A package's id ends in `/name#version` or
+/// `#name@version`.
 fn built(messages: &str) -> BTreeSet<&str> {
     let ids = messages.split(r#""package_id":""#).skip(1).filter_map(|rest| rest.split('"').next());
     ids.filter_map(name_of).collect()

@@ -1,5 +1,5 @@
-//! Whoever ships this cache ships its dependencies: their licences must allow it without further duties than
-//! naming the authors.
+//! Whoever ships this cache ships its dependencies: their licences must allow it without further
+//! duties than naming the authors.
 
 use super::tree;
 use crate::shell::Result;
@@ -8,10 +8,11 @@ pub(super) fn check() -> Result<()> {
     let packages = tree::licences()?;
     match forbidden(&packages).as_slice() {
         [] => Ok(()),
-        found => {
-            Err(format!("under a licence that xtask/src/ci/licences.rs does not list:\n{}", found.join("\n"))
-                .into())
-        }
+        found => Err(format!(
+            "under a licence that xtask/src/ci/licences.rs does not list:\n{}",
+            found.join("\n")
+        )
+        .into()),
     }
 }
 
@@ -34,7 +35,8 @@ const ALLOWED: [&str; 13] = [
 
 /// The lines, `name version|licence`, whose licence is not allowed.
 fn forbidden(packages: &str) -> Vec<&str> {
-    let is_forbidden = |line: &&str| line.split_once('|').is_some_and(|(_, licence)| !is_allowed(licence));
+    let is_forbidden =
+        |line: &&str| line.split_once('|').is_some_and(|(_, licence)| !is_allowed(licence));
     let mut lines: Vec<_> = packages.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     lines.sort_unstable();
     lines.dedup();

@@ -85,7 +85,10 @@ fn is_local(registry: &str) -> bool {
 /// Whether a folder has `package-1.2.3`.
 fn is_version_of(folder: &str, packages: &[String]) -> bool {
     let version = |package: &String| folder.strip_prefix(package.as_str())?.strip_prefix('-');
-    packages.iter().filter_map(version).any(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+    packages
+        .iter()
+        .filter_map(version)
+        .any(|version| version.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// `cache-core-HASH`, of the dep-info file `cache_core-HASH.d`, if it is one of `packages`.

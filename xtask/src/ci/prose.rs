@@ -106,7 +106,11 @@ fn of_markdown<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Vec<Sentenc
                 }
                 prose.end_block();
             } else {
-                let line = if numbered { line.split_once(". ").map_or("", |(_, text)| text) } else { line };
+                let line = if numbered {
+                    line.split_once(". ").map_or("", |(_, text)| text)
+                } else {
+                    line
+                };
                 prose.line(n, line);
             }
         }
@@ -177,7 +181,8 @@ fn word_len(rest: &str) -> usize {
     let mut chars = rest.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let next = chars.peek().map(|(_, next)| *next);
-        let joins = "'\u{2019}-./:_".contains(c) && next.is_some_and(|c| c.is_alphanumeric() || c == '/');
+        let joins =
+            "'\u{2019}-./:_".contains(c) && next.is_some_and(|c| c.is_alphanumeric() || c == '/');
         if !c.is_alphanumeric() && !joins {
             return at;
         }

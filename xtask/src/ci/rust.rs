@@ -119,7 +119,9 @@ fn quote(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     match chars.next() {
         // An escape may itself be a quote: `'\''`.
-        Some((_, '\\')) => rest.get(3..).and_then(|after| after.find('\'')).map_or(rest.len(), |at| at + 4),
+        Some((_, '\\')) => {
+            rest.get(3..).and_then(|after| after.find('\'')).map_or(rest.len(), |at| at + 4)
+        }
         Some((at, c)) => match chars.next() {
             Some((end, '\'')) => end + 1,
             _ => at + if c.is_alphanumeric() || c == '_' { word_len(&rest[at..]) } else { 0 },
@@ -146,7 +148,10 @@ mod tests {
     fn a_string_ends_at_its_own_quote() {
         check(r#""a \" // b" c"#, &[(Kind::Text, r#""a \" // b""#), (Kind::Word, "c")]);
         check(r##"r#"a " b"# c"##, &[(Kind::Text, r##"r#"a " b"#"##), (Kind::Word, "c")]);
-        check(r#"b"\\" br"\" d"#, &[(Kind::Text, r#"b"\\""#), (Kind::Text, r#"br"\""#), (Kind::Word, "d")]);
+        check(
+            r#"b"\\" br"\" d"#,
+            &[(Kind::Text, r#"b"\\""#), (Kind::Text, r#"br"\""#), (Kind::Word, "d")],
+        );
         check("bar", &[(Kind::Word, "bar")]);
     }
 

@@ -12,14 +12,16 @@ pub(super) struct Package {
 
 /// The crates under `crates/`, by name.
 pub(super) fn crates() -> Result<Vec<Package>> {
-    let all =
-        "tree --workspace --exclude xtask --exclude benches --exclude simulate --all-features --depth 0";
+    let all = "tree --workspace --exclude xtask --exclude benches --exclude simulate --all-features --depth 0";
     Ok(parse(&lines(all, "{p}|{f}")?))
 }
 
 /// What `package` needs to be built, with all features, itself included.
 pub(super) fn dependencies(package: &str) -> Result<String> {
-    lines(&format!("tree --package {package} --all-features --edges normal,build --target all"), "{p}")
+    lines(
+        &format!("tree --package {package} --all-features --edges normal,build --target all"),
+        "{p}",
+    )
 }
 
 /// What the crates that are shipped need to be built, as `name version|licence`.
@@ -58,6 +60,9 @@ mod tests {
             name: name.to_owned(),
             features: features.iter().map(ToString::to_string).collect(),
         };
-        assert_eq!(parse(tree), [package("cache-core", &[]), package("cache-store", &["aws", "fs"])]);
+        assert_eq!(
+            parse(tree),
+            [package("cache-core", &[]), package("cache-store", &["aws", "fs"])]
+        );
     }
 }

@@ -95,7 +95,11 @@ const FORMS: &[Ban] = &[
     ban("vouch|vouches|vouched|vouching", "validate; `validated_at`"),
     ban_unless("question|questions", &["mark"], "request"),
     ban("ask|asks|asked|asking", "request, revalidate, query; needs, calls for"),
-    ban_unless("behind .", &["leave", "leaves", "left", "fall", "falls", "lags"], "in the background; after"),
+    ban_unless(
+        "behind .",
+        &["leave", "leaves", "left", "fall", "falls", "lags"],
+        "in the background; after",
+    ),
     ban("behind in|while|by|as|until", "in the background; after"),
     ban("stranger|strangers", "untrusted input, other callers"),
     ban("hand|hands|handed on", "hand off, pass to"),
@@ -153,7 +157,8 @@ const NAMES: &[Ban] = &[
 fn found(path: &str, text: &str) -> Vec<Found> {
     let mut found: Vec<_> = sentences(path, text).iter().flat_map(in_sentence).collect();
     if path.ends_with(".rs") {
-        let code: Vec<_> = tokens(text).into_iter().filter(|token| token.kind != Kind::Comment).collect();
+        let code: Vec<_> =
+            tokens(text).into_iter().filter(|token| token.kind != Kind::Comment).collect();
         found.extend(in_names(&code));
     }
     found.sort_by_key(|found| found.line);

@@ -1,5 +1,6 @@
-//! The faults of `CachedStore`, with the test that must find each: of `cache-store`'s `tests/it/cached`, by file and name.
-//! With its fault in place a test has to fail: one that waits for what does not come any more would hold the command up.
+//! The faults of `CachedStore`, with the test that must find each: of `cache-store`'s
+//! `tests/it/cached`, by file and name. With its fault in place a test has to fail: one that waits
+//! for what does not come any more would hold the command up.
 
 use super::{Edit, Mutant};
 
@@ -25,7 +26,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a block of another version is served",
-            edits: &[Edit::replace("own_block", " && tag::is_same(entry.e_tag(), snapshot.e_tag())", "")],
+            edits: &[Edit::replace(
+                "own_block",
+                " && tag::is_same(entry.e_tag(), snapshot.e_tag())",
+                "",
+            )],
         },
         ["ranges", "all_ranges_are_of_one_version"],
     ),
@@ -39,7 +44,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "the end of a block is kept as a block",
-            edits: &[Edit::replace("whole_blocks", ".filter(|_| blocks.start_of(start) == start)", "")],
+            edits: &[Edit::replace(
+                "whole_blocks",
+                ".filter(|_| blocks.start_of(start) == start)",
+                "",
+            )],
         },
         ["get", "the_end_of_a_block_is_served_and_not_kept"],
     ),
@@ -57,7 +66,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a strong read does not ask whether the head is current",
-            edits: &[Edit::replace("head_freshness", " freshness)", " Some(&Freshness::immutable()))")],
+            edits: &[Edit::replace(
+                "head_freshness",
+                " freshness)",
+                " Some(&Freshness::immutable()))",
+            )],
         },
         ["get", "what_is_cached_costs_one_head_request"],
     ),
@@ -132,7 +145,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a reader that falls behind another one of its fetch loses blocks",
             edits: &[Edit::replace("retains_for_slower", "is_some", "is_none")],
         },
-        ["rewritten", "a_reader_that_shares_a_request_and_falls_behind_gets_the_version_that_it_began"],
+        [
+            "rewritten",
+            "a_reader_that_shares_a_request_and_falls_behind_gets_the_version_that_it_began",
+        ],
     ),
     (
         Mutant {
@@ -237,7 +253,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a range that ends before it begins is handed on",
-            edits: &[Edit::replace("reversed_range", "end", "end && range.is_empty() && ranges.is_empty()")],
+            edits: &[Edit::replace(
+                "reversed_range",
+                "end",
+                "end && range.is_empty() && ranges.is_empty()",
+            )],
         },
         ["ranges", "a_range_that_ends_before_it_begins_is_an_error"],
     ),
@@ -292,7 +312,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "what a stream deletes is not fenced",
-            edits: &[Edit::replace("delete_stream_fence", " write))", " write.filter(|_| false)))")],
+            edits: &[Edit::replace(
+                "delete_stream_fence",
+                " write))",
+                " write.filter(|_| false)))",
+            )],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
     ),
@@ -384,7 +408,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "dates are compared to the nanosecond",
-            edits: &[Edit::replace("whole_second_dates", " || one_nanos == 0 || other_nanos == 0", "")],
+            edits: &[Edit::replace(
+                "whole_second_dates",
+                " || one_nanos == 0 || other_nanos == 0",
+                "",
+            )],
         },
         ["observations", "a_list_without_quotes_or_with_finer_dates_shows_the_same_version"],
     ),
@@ -407,7 +435,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         ["limits", "waiting_for_a_turn_is_not_the_stores_silence"],
     ),
     (
-        Mutant { name: "a body that ends early is a hit", edits: &[Edit::delete("short_read_result")] },
+        Mutant {
+            name: "a body that ends early is a hit",
+            edits: &[Edit::delete("short_read_result")],
+        },
         ["results", "a_body_that_breaks_off_is_an_error_and_its_request_has_failed"],
     ),
     (
@@ -422,7 +453,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         ["results", "a_body_that_breaks_off_is_an_error_and_its_request_has_failed"],
     ),
     (
-        Mutant { name: "a read with fetched bytes is a hit", edits: &[Edit::delete("fetched_result")] },
+        Mutant {
+            name: "a read with fetched bytes is a hit",
+            edits: &[Edit::delete("fetched_result")],
+        },
         ["results", "each_read_has_one_result"],
     ),
     (
@@ -442,7 +476,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a suffix is not widened",
-            edits: &[Edit::replace("widened_suffix", "len.saturating_add(blocks.bytes_of(1))", "*len")],
+            edits: &[Edit::replace(
+                "widened_suffix",
+                "len.saturating_add(blocks.bytes_of(1))",
+                "*len",
+            )],
         },
         ["get", "a_suffix_that_was_read_once_is_one_request_without_a_body"],
     ),
@@ -476,7 +514,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
     ),
     (
-        Mutant { name: "changed metadata do not replace a head", edits: &[Edit::delete("same_head")] },
+        Mutant {
+            name: "changed metadata do not replace a head",
+            edits: &[Edit::delete("same_head")],
+        },
         ["metadata", "changed_metadata_are_seen_though_the_tag_is_the_same"],
     ),
 ];

@@ -35,7 +35,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 "now.is_some_and(|now| freshness.accepts(sent_at, now",
                 "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()",
             ),
-            Edit::replace("accepts_sent_request", " now) < self.max_age\n", " now) <= self.max_age\n"),
+            Edit::replace(
+                "accepts_sent_request",
+                " now) < self.max_age\n",
+                " now) <= self.max_age\n",
+            ),
         ],
     },
     Mutant {
@@ -50,7 +54,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a write fences at its end only",
         edits: &[Edit::replace("write_begin", "fence();\n        state.", "")],
     },
-    Mutant { name: "an open write does not hold a flight back", edits: &[Edit::delete("open_write_fences")] },
+    Mutant {
+        name: "an open write does not hold a flight back",
+        edits: &[Edit::delete("open_write_fences")],
+    },
     Mutant {
         name: "no fence on put",
         edits: &[
@@ -125,7 +132,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a void entry is served",
         edits: &[Edit::replace("fast_path_not_void", "self.epochs.is_void(&entry) || ", "")],
     },
-    Mutant { name: "a caller that goes away puts up no fence", edits: &[Edit::delete("dropped_write")] },
+    Mutant {
+        name: "a caller that goes away puts up no fence",
+        edits: &[Edit::delete("dropped_write")],
+    },
     Mutant {
         name: "a caller that goes away before its remove is done leaves the entry",
         edits: &[Edit::replace("dropped_write", "!self.bare.load(Ordering::Acquire)", "false")],
@@ -142,7 +152,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a fenced flight that brings news leaves an older entry held",
         edits: &[Edit::line(
             "drops_replaced",
-            "if !fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }",
+            "if !fenced {\n            forget(shared, key, Count::InvalidatedModified).await;\n        }",
         )],
     },
     Mutant {
@@ -162,20 +172,28 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 "match state.waiting.take()",
                 "let waiting = if state.running.is_none() { state.waiting.take() } else { None };\n    match waiting",
             ),
-            Edit::replace("key_state_fields", ">,\n", ">,\n    pub(super) displaced: Vec<Running>,\n"),
+            Edit::replace(
+                "key_state_fields",
+                ">,\n",
+                ">,\n    pub(super) displaced: Vec<Running>,\n",
+            ),
             Edit::replace(
                 "takes_current",
                 "self.running.take()",
                 "match self.displaced.iter().position(|running| running.seq == seq) {\n            Some(at) => Some(self.displaced.remove(at)),\n            None => self.running.take(),\n        }",
             ),
-            Edit::replace("flight_by_seq", "as_mut().filter", "iter_mut().chain(&mut self.displaced).find"),
+            Edit::replace(
+                "flight_by_seq",
+                "as_mut().filter",
+                "iter_mut().chain(&mut self.displaced).find",
+            ),
         ],
     },
     Mutant {
         name: "an answer without a tag leaves the old entry",
         edits: &[Edit::line(
             "drops_replaced",
-            "if fenced {\n            forget(shared, key, Count::InvalidatedChanged).await;\n        }",
+            "if fenced {\n            forget(shared, key, Count::InvalidatedModified).await;\n        }",
         )],
     },
     Mutant { name: "a failed remove is ignored", edits: &[Edit::delete("failed_remove_voids")] },
@@ -208,7 +226,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a put's entry is kept although another write overlapped",
-        edits: &[Edit::replace("put_is_alone", " && state.writes == 1", ""), Edit::delete("put_was_alone")],
+        edits: &[
+            Edit::replace("put_is_alone", " && state.writes == 1", ""),
+            Edit::delete("put_was_alone"),
+        ],
     },
     Mutant {
         name: "an answer is validated when it came, not when it was asked for",
@@ -232,12 +253,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a \"not modified\" to a question without a tag passes for \"gone\"",
-        edits: &[Edit::replace("unasked_not_modified", "is_none() => ", "is_none() && question.void => ")],
+        edits: &[Edit::replace(
+            "unasked_not_modified",
+            "is_none() => ",
+            "is_none() && question.void => ",
+        )],
     },
     Mutant {
         name: "a 403 is treated as an outage",
         edits: &[
-            Edit::replace("outage_kinds", "Unavailable", "Unavailable | ErrorKind::PermissionDenied"),
+            Edit::replace(
+                "outage_kinds",
+                "Unavailable",
+                "Unavailable | ErrorKind::PermissionDenied",
+            ),
             Edit::replace(
                 "answer_kinds",
                 "PermissionDenied | Unauthenticated | TooLarge)",
@@ -279,15 +308,27 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a copy of another store is served",
-        edits: &[Edit::replace("own_namespace", " == Some(self.settings.identity)", ".is_some() || true")],
+        edits: &[Edit::replace(
+            "own_namespace",
+            " == Some(self.settings.identity)",
+            ".is_some() || true",
+        )],
     },
     Mutant {
         name: "a reader that is not polled keeps its place",
-        edits: &[Edit::replace("parks_when_permits_wanted", " && !self.shared.places.are_wanted()", "")],
+        edits: &[Edit::replace(
+            "parks_when_permits_wanted",
+            " && !self.shared.places.are_wanted()",
+            "",
+        )],
     },
     Mutant {
         name: "a place is never given back",
-        edits: &[Edit::replace("permit_released", "fetch_sub(1, Ordering::AcqRel", "load(Ordering::Acquire")],
+        edits: &[Edit::replace(
+            "permit_released",
+            "fetch_sub(1, Ordering::AcqRel",
+            "load(Ordering::Acquire",
+        )],
     },
     Mutant {
         name: "a place is given back after those who wait are woken",
@@ -327,7 +368,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a flight that was vacated publishes",
         edits: &[
-            Edit::replace("replaced_before_sending", "tracked.lock().flight(seq).is_none()", "false"),
+            Edit::replace(
+                "replaced_before_sending",
+                "tracked.lock().flight(seq).is_none()",
+                "false",
+            ),
             Edit::delete("replaced_before_publishing"),
             Edit::replace(
                 "replaced_at_lock",
@@ -377,7 +422,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "the copy of an object that is gone is not dropped",
         edits: &[Edit::replace(
             "drops_not_found",
-            "= forget(shared, key, Count::InvalidatedGone).await;",
+            "= forget(shared, key, Count::InvalidatedNotFound).await;",
             "= Dropped::Nothing;",
         )],
     },
@@ -391,7 +436,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "counts_once",
             "        if let Some",
-            "        if self.is_awaited() {\n            self.shared.count(Count::OriginUnchanged);\n        }\n        if let Some",
+            "        if self.is_awaited() {\n            self.shared.count(Count::OriginNotModified);\n        }\n        if let Some",
         )],
     },
     Mutant {
@@ -410,7 +455,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a decoder calls itself for ever where nothing is kept",
         edits: &[Edit::replace("same_object", "is_same_object", "is_same_object && false")],
     },
-    Mutant { name: "a decoder that has ended counts as running", edits: &[Edit::delete("decoder_ends")] },
+    Mutant {
+        name: "a decoder that has ended counts as running",
+        edits: &[Edit::delete("decoder_ends")],
+    },
     Mutant {
         name: "a prefix without a rule hides the rule of a shorter one",
         edits: &[Edit::replace("longest_rule", ".or(found)", "")],

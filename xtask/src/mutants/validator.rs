@@ -25,7 +25,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a failed probe is repeated by each read",
-            edits: &[Edit::replace("probe_pause", "last| verifier.clock.now() < last.until", "_| false")],
+            edits: &[Edit::replace(
+                "probe_pause",
+                "last| verifier.clock.now() < last.until",
+                "_| false",
+            )],
         },
         ["verify", "a_credential_that_may_not_put_is_told_which_right_is_missing_and_where"],
     ),
@@ -53,7 +57,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "an object that may not be deleted is taken for an absent one",
-            edits: &[Edit::replace("undeletable_object", " {}", " return Ok((last.clone(), true)),")],
+            edits: &[Edit::replace(
+                "undeletable_object",
+                " {}",
+                " return Ok((last.clone(), true)),",
+            )],
         },
         ["verify", "a_credential_that_may_not_delete_reads_and_leaves_one_object"],
     ),
@@ -67,14 +75,22 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a date of another write confirms the metadata",
-            edits: &[Edit::replace("same_date", "date| Some(date) == version.last_modified", "_| true")],
+            edits: &[Edit::replace(
+                "same_date",
+                "date| Some(date) == version.last_modified",
+                "_| true",
+            )],
         },
         ["metadata", "another_date_is_another_entry"],
     ),
     (
         Mutant {
             name: "a tag made of a timestamp names the bytes of two dates",
-            edits: &[Edit::replace("tag_names_bytes", " && self.strength == ValidatorStrength::Strong", "")],
+            edits: &[Edit::replace(
+                "tag_names_bytes",
+                " && self.strength == ValidatorStrength::Strong",
+                "",
+            )],
         },
         ["metadata", "a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates"],
     ),
@@ -92,12 +108,19 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a HEAD's weak tag confirms a strong one",
-            edits: &[Edit::replace("same_weakness", " && tag::is_weak(held) == tag::is_weak(now)", "")],
+            edits: &[Edit::replace(
+                "same_weakness",
+                " && tag::is_weak(held) == tag::is_weak(now)",
+                "",
+            )],
         },
         ["metadata", "a_weak_tag_is_the_same_only_where_weak_tags_are_accepted"],
     ),
     (
-        Mutant { name: "an entry has the tag as a HEAD spells it", edits: &[Edit::delete("tag_spelling")] },
+        Mutant {
+            name: "an entry has the tag as a HEAD spells it",
+            edits: &[Edit::delete("tag_spelling")],
+        },
         ["metadata", "a_tag_without_quotes_is_the_same_tag"],
     ),
 ];

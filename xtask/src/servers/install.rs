@@ -20,8 +20,9 @@ impl Tools {
         let home = root().join(".servers");
         let tools = Self { s3: home.join("s3"), azure: home.join("azure") };
         once(&tools.s3, S3, |folder| {
-            run(command("python3").args(["-m", "venv"]).arg(folder))
-                .map_err(|error| format!("{error}\nneeded: Python 3 with venv (Debian: python3-venv)"))?;
+            run(command("python3").args(["-m", "venv"]).arg(folder)).map_err(|error| {
+                format!("{error}\nneeded: Python 3 with venv (Debian: python3-venv)")
+            })?;
             run(command(&in_venv(folder)).args(["-m", "pip", "--quiet", "install", S3]))
         })?;
         once(&tools.azure, AZURE, |folder| {
@@ -50,7 +51,12 @@ impl Tools {
         node.arg("--require").arg(scripts().join("end_with_stdin.js"));
         node.arg(self.azure.join("node_modules/azurite/dist/src/blob/main.js"));
         // What it does not keep it cannot leave behind, and it is to talk to nobody but the tests.
-        node.args(["--inMemoryPersistence", "--disableTelemetry", "--silent", "--skipApiVersionCheck"]);
+        node.args([
+            "--inMemoryPersistence",
+            "--disableTelemetry",
+            "--silent",
+            "--skipApiVersionCheck",
+        ]);
         node.args(["--blobHost", "127.0.0.1", "--blobPort", "0"]);
         node
     }

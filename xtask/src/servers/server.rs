@@ -22,14 +22,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits until it prints the address that it listens on. What it prints goes to
-    /// `.servers/NAME.log`.
+    /// Starts `command` and waits until it prints the address that it listens on. What it prints
+    /// goes to `.servers/NAME.log`.
     pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
         let log = root().join(".servers").join(format!("{name}.log"));
         let mut file = File::create(&log)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file.try_clone()?);
         let program = command.get_program().display().to_string();
-        let mut child = command.spawn().map_err(|error| format!("could not run {program}: {error}"))?;
+        let mut child =
+            command.spawn().map_err(|error| format!("could not run {program}: {error}"))?;
         let stdout = child.stdout.take().ok_or("a piped output is there")?;
         let mut server = Self { name, url: String::new(), child, log };
 
@@ -55,9 +56,11 @@ impl Server {
 
     /// Waits until the server ends, which it should not.
     pub(super) fn ended(&mut self) -> Box<dyn Error> {
-        // Waiting closes the server's standard input, and so would end it: it is kept open meanwhile.
+        // Waiting closes the server's standard input, and so would end it: it is kept open
+        // meanwhile.
         let open = self.child.stdin.take();
-        let how = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let how =
+            self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         drop(open);
         format!("the {} server ended ({how}); see {}", self.name, self.log.display()).into()
     }

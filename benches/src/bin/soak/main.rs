@@ -7,7 +7,9 @@ mod bodies;
 mod load;
 mod server;
 
-use std::{env, error::Error, fmt, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    env, error::Error, fmt, fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration,
+};
 
 use benches::Stopwatch;
 use cache_facade::{Freshness, Memory, ObjectCache, object_store::ObjectStore};
@@ -198,7 +200,9 @@ fn check_accounts(nodes: &[ObjectCache; 2], broken: &mut Vec<String>) {
         };
         if accounted != cached {
             let name = node.name();
-            broken.push(format!("{name}: accounts for {accounted:?} entries and bytes, holds {cached:?}"));
+            broken.push(format!(
+                "{name}: accounts for {accounted:?} entries and bytes, holds {cached:?}"
+            ));
         }
     }
 }

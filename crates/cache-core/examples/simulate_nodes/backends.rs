@@ -9,12 +9,13 @@ use cache_testkit::{MapBackend, WaitingBackend};
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
 
-/// In turn: one without limits; one of ours, and one of others, which evict all the time; one that waits at every call;
-/// one that also refuses and fails.
+/// In turn: one without limits; one of ours, and one of others, which evict all the time; one that
+/// waits at every call; one that also refuses and fails.
 pub(crate) const BACKENDS: [Named; 5] = [
     ("map", |_, _| Arc::new(MapBackend::new())),
     ("memory", |seed, _| {
-        let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1 + seed % 2).build();
+        let backend =
+            MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1 + seed % 2).build();
         Arc::new(backend.expect("there is room for one entry"))
     }),
     ("moka", |seed, _| {

@@ -1,6 +1,8 @@
-//! Plays generated schedules of several nodes over one origin, in virtual time, and checks their histories.
+//! Plays generated schedules of several nodes over one origin, in virtual time, and checks their
+//! histories.
 //!
-//! `cargo xtask simulate-nodes` runs it. The schedule that breaks a rule is printed, shrunk, with its seed: it repeats.
+//! `cargo xtask simulate-nodes` runs it. The schedule that breaks a rule is printed, shrunk, with
+//! its seed: it repeats.
 #![forbid(unsafe_code)]
 
 mod backends;

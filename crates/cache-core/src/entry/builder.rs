@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{Attributes, Key, Moment, Namespace, Version, body, decoded::Decoded, fence::Epoch};
 
-/// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their own.
+/// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their
+/// own.
 ///
 /// Borrows what it can: all of it but the body is copied into the entry's own allocation.
 #[derive(Debug, Clone)]
@@ -76,35 +77,36 @@ impl<'a> EntryBuilder<'a> {
         self
     }
 
-    /// How far the entry can be kept. Default: confirmable if it has an ETag, a version id or a date, else
-    /// never.
+    /// How far the entry can be kept. Default: confirmable if it has an ETag, a version id or a
+    /// date, else never.
     #[inline]
     pub fn storability(mut self, keep: Storability) -> Self {
         self.keep = Some(keep);
         self
     }
 
-    /// Whose entry it is: for backends that bring one back from a medium, which have to keep it. `ReadThrough` gives
-    /// what it publishes its own, whatever was set here. Default: nobody's, so that no cache serves it.
+    /// Whose entry it is: for backends that bring one back from a medium, which have to keep it.
+    /// `ReadThrough` gives what it publishes its own, whatever was set here. Default: nobody's, so
+    /// that no cache serves it.
     #[inline]
     pub fn namespace(mut self, identity: Option<Namespace>) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Stamps the entry as the answer to a question sent at `at`, to live for `time_to_live` after the last one
-    /// that confirmed it; without one it does not expire. For tests of backends and policies: `ReadThrough`
-    /// stamps what it publishes itself, whatever was set here, and an entry that a backend brings back from a
-    /// medium which outlives the process must not have a stamp. Default: none, so that the entry is asked about
-    /// before use.
+    /// Stamps the entry as the answer to a question sent at `at`, to live for `time_to_live` after
+    /// the last one that confirmed it; without one it does not expire. For tests of backends and
+    /// policies: `ReadThrough` stamps what it publishes itself, whatever was set here, and an entry
+    /// that a backend brings back from a medium which outlives the process must not have a stamp.
+    /// Default: none, so that the entry is asked about before use.
     #[inline]
     pub fn validated(mut self, at: Moment, time_to_live: Option<Duration>) -> Self {
         self.validated = Some((at, time_to_live));
         self
     }
 
-    /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than the body: a
-    /// memory map, a constant, a buffer whose other handles do not outlive the entry.
+    /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than
+    /// the body: a memory map, a constant, a buffer whose other handles do not outlive the entry.
     #[inline]
     pub fn keep_buffer(mut self) -> Self {
         self.keeps_buffer = true;
@@ -140,7 +142,8 @@ impl<'a> EntryBuilder<'a> {
         ];
         let rare = OnceBox::new();
         if !self.attributes.is_empty() {
-            let _ = rare.set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
+            let _ = rare
+                .set(Box::new(Rare { attributes: self.attributes, decoded: Decoded::default() }));
         }
         let head = Head {
             body: if self.keeps_buffer { self.body } else { body::own(self.body) },
@@ -167,8 +170,9 @@ impl<'a> EntryBuilder<'a> {
     }
 }
 
-/// The head with the parts behind it. They are written where they are to stay: put together elsewhere, they would be
-/// read again before they have left the processor's store buffer, which costs more than to write zeros first.
+/// The head with the parts behind it. They are written where they are to stay: put together
+/// elsewhere, they would be read again before they have left the processor's store buffer, which
+/// costs more than to write zeros first.
 fn joined<const N: usize>(head: Head, parts: [&[u8]; N]) -> ThinArc<Head, u8> {
     let len = parts.iter().map(|part| part.len()).sum();
     let long;
@@ -183,7 +187,9 @@ fn joined<const N: usize>(head: Head, parts: [&[u8]; N]) -> ThinArc<Head, u8> {
     joined.with_arc_mut(|joined| {
         let mut rest = Arc::get_mut(joined).expect("it has one handle").slice_mut();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            rest.split_off_mut(..part.len()).expect("it is as long as the parts").copy_from_slice(part);
+            rest.split_off_mut(..part.len())
+                .expect("it is as long as the parts")
+                .copy_from_slice(part);
         }
     });
     joined

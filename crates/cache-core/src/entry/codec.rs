@@ -22,12 +22,12 @@ use crate::{Attributes, Error, ErrorKind, Key, Namespace, Result, Version};
 
 impl Entry {
     /// Returns the entry as bytes that [`from_bytes`](Self::from_bytes) reads: key, body, version,
-    /// attributes, [`Namespace`] and [`Storability`], with the version of the format and a checksum. What a
-    /// later release reads of an earlier one's bytes, its changelog says; an entry that it cannot
-    /// read is an error there, and so a miss.
+    /// attributes, [`Namespace`] and [`Storability`], with the version of the format and a
+    /// checksum. What a later release reads of an earlier one's bytes, its changelog says; an entry
+    /// that it cannot read is an error there, and so a miss.
     ///
-    /// The moment of the last validation is left out, since the clock of another process has another
-    /// zero.
+    /// The moment of the last validation is left out, since the clock of another process has
+    /// another zero.
     pub fn to_bytes(&self) -> Bytes {
         let mut attributes = Vec::new();
         for (name, value) in self.attributes().iter() {
@@ -59,8 +59,8 @@ impl Entry {
     }
 
     /// Reads an entry that [`to_bytes`](Self::to_bytes) wrote. It has no stamp
-    /// ([`validated_at`](Self::validated_at) is `None`), so it is revalidated before it is served, under
-    /// every [`Freshness`](crate::Freshness). The body is copied.
+    /// ([`validated_at`](Self::validated_at) is `None`), so it is revalidated before it is served,
+    /// under every [`Freshness`](crate::Freshness). The body is copied.
     ///
     /// Never panics, and allocates no more than a small multiple of the bytes that are there. The
     /// checksum detects damage, not forgery: who can write the bytes decides what is in them.
@@ -210,7 +210,10 @@ mod tests {
         assert_eq!(one, other);
         assert_eq!((one.last_modified, one.size), (other.last_modified, other.size));
         assert_eq!(read.attributes(), entry.attributes());
-        assert_eq!((read.storability(), read.namespace()), (entry.storability(), entry.namespace()));
+        assert_eq!(
+            (read.storability(), read.namespace()),
+            (entry.storability(), entry.namespace())
+        );
         assert_eq!(read.is_negative(), entry.is_negative());
         assert_eq!((read.validated_at(), read.must_revalidate()), (None, true));
         assert_eq!(read.to_bytes(), entry.to_bytes());

@@ -23,11 +23,11 @@ pub(crate) use self::stamp::Stamp;
 use self::stamp::{MUST_REVALIDATE, NEVER, Span};
 use crate::{Attributes, Key, Moment, Namespace, Result, Version, decoded::Decoded, fence::Epoch};
 
-/// The held copy of one version of an object, with its key: body, version, attributes, and when the origin last
-/// validated it.
+/// The held copy of one version of an object, with its key: body, version, attributes, and when the
+/// origin last validated it.
 ///
-/// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id lie in the
-/// entry's own allocation, so an entry costs two: its own and its body's.
+/// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id
+/// lie in the entry's own allocation, so an entry costs two: its own and its body's.
 ///
 /// ```
 /// use cache_core::{Entry, Key};
@@ -51,19 +51,22 @@ pub struct Entry(ThinArc<Head, u8>);
 pub enum Storability {
     /// Kept, and a "not modified" of the origin confirms it.
     Revalidatable,
-    /// Kept while it is fresh, but its tag does not name its bytes alone (a weak tag, a timestamp too young):
-    /// never confirmed, always fetched anew when the origin must be asked.
+    /// Kept while it is fresh, but its tag does not name its bytes alone (a weak tag, a timestamp
+    /// too young): never confirmed, always fetched anew when the origin must be asked.
     FreshOnly,
-    /// Serves those who wait for it, and is not kept: the origin gave nothing to tell versions apart by.
+    /// Serves those who wait for it, and is not kept: the origin gave nothing to tell versions
+    /// apart by.
     NoStore,
 }
 
 impl Entry {
-    /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and not be kept.
+    /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and
+    /// not be kept.
     ///
-    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that is; what is
-    /// accounted is the body. So the body is copied into a buffer of its own, unless it is the only handle of a
-    /// buffer with nothing else in it, or [`EntryBuilder::keep_buffer`] says that it may stay where it is.
+    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that
+    /// is; what is accounted is the body. So the body is copied into a buffer of its own, unless it
+    /// is the only handle of a buffer with nothing else in it, or [`EntryBuilder::keep_buffer`]
+    /// says that it may stay where it is.
     #[inline]
     pub fn builder(key: &Key, body: Bytes) -> EntryBuilder<'_> {
         EntryBuilder::new(key, body)
@@ -135,8 +138,8 @@ impl Entry {
         Namespace::from_bits(self.head().identity.load(Ordering::Relaxed))
     }
 
-    /// The moment the request was sent whose answer last confirmed this entry. `None` for one that no request of
-    /// this process has confirmed: it must be asked about before use, in every mode.
+    /// The moment the request was sent whose answer last confirmed this entry. `None` for one that
+    /// no request of this process has confirmed: it must be asked about before use, in every mode.
     pub fn validated_at(&self) -> Option<Moment> {
         self.stamp().validated_at()
     }
@@ -146,17 +149,21 @@ impl Entry {
         self.stamp().expires_at()
     }
 
-    /// Whether the origin must be asked before the next serve, however fresh the entry is (`mark_stale`).
+    /// Whether the origin must be asked before the next serve, however fresh the entry is
+    /// (`mark_stale`).
     pub fn must_revalidate(&self) -> bool {
         self.stamp().must_revalidate()
     }
 
-    /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its share of a table and a
-    /// policy included. What a typed reader decoded from it is not counted, nor are the 24 bytes that the first clone
-    /// of a body costs. Within a tenth of what the allocator says, with the policies of `cache-policy`.
+    /// The bytes that the entry occupies: body, key, tags, attributes and bookkeeping, its share of
+    /// a table and a policy included. What a typed reader decoded from it is not counted, nor are
+    /// the 24 bytes that the first clone of a body costs. Within a tenth of what the allocator
+    /// says, with the policies of `cache-policy`.
     pub fn weight(&self) -> u64 {
         let attributes = match self.head().rare.get() {
-            Some(rare) if !rare.attributes.is_empty() => size_of::<Rare>() + rare.attributes.weight(),
+            Some(rare) if !rare.attributes.is_empty() => {
+                size_of::<Rare>() + rare.attributes.weight()
+            }
             _ => 0,
         };
         (ENTRY_OVERHEAD + self.0.slice.len() + self.body().len() + attributes) as u64
@@ -167,14 +174,14 @@ impl Entry {
         std::ptr::eq(self.head(), other.head())
     }
 
-    /// What `decode` makes of the body: made once for each type, however many ask at once, and kept with the
-    /// entry. A failure is not kept. If the future is dropped, the next one in line decodes. A value that
-    /// panics when it is dropped with the entry is caught.
+    /// What `decode` makes of the body: made once for each type, however many ask at once, and kept
+    /// with the entry. A failure is not kept. If the future is dropped, the next one in line
+    /// decodes. A value that panics when it is dropped with the entry is caught.
     ///
     /// # Errors
     ///
-    /// What `decode` returns; `Decode` inside of a `decode` of the same type of the same object, which
-    /// would wait for itself.
+    /// What `decode` returns; `Decode` inside of a `decode` of the same type of the same object,
+    /// which would wait for itself.
     pub async fn decoded<T, F>(&self, decode: F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,
@@ -212,7 +219,8 @@ impl Entry {
             .build()
     }
 
-    /// What was not void when the epoch was `epoch` need not be held against the floors below it again.
+    /// What was not void when the epoch was `epoch` need not be held against the floors below it
+    /// again.
     pub(crate) fn outlive(&self, epoch: Epoch) {
         self.head().epoch.fetch_max(epoch.0, Ordering::Relaxed);
     }
@@ -222,17 +230,22 @@ impl Entry {
         self.head().identity.store(identity.bits(), Ordering::Relaxed);
     }
 
-    /// Stamps the entry as the answer to a question sent at `validated_at`, in `epoch`, in the place of any stamp
-    /// that its builder was given.
-    pub(crate) fn publish(&self, validated_at: Moment, time_to_live: Option<Duration>, epoch: Epoch) {
+    /// Stamps the entry as the answer to a question sent at `validated_at`, in `epoch`, in the
+    /// place of any stamp that its builder was given.
+    pub(crate) fn publish(
+        &self,
+        validated_at: Moment,
+        time_to_live: Option<Duration>,
+        epoch: Epoch,
+    ) {
         self.head().time_to_live.store(Span::new(time_to_live).bits(), Ordering::Relaxed);
         self.head().validated.store(NEVER, Ordering::Relaxed);
         self.renew(validated_at, epoch);
     }
 
-    /// The origin confirmed the entry when asked at `validated_at`: moves it forward, never back, and takes a mark
-    /// away. Called under the key's lock by a
-    /// flight that is not fenced, or before anybody else has the entry: no write is open that could mark it meanwhile.
+    /// The origin confirmed the entry when asked at `validated_at`: moves it forward, never back,
+    /// and takes a mark away. Called under the key's lock by a flight that is not fenced, or before
+    /// anybody else has the entry: no write is open that could mark it meanwhile.
     pub(crate) fn renew(&self, validated_at: Moment, epoch: Epoch) {
         let head = self.head();
         let word = match head.validated.load(Ordering::Relaxed) {
@@ -291,8 +304,9 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind it are the ETag, the
-/// version id with its length in 4 bytes, and the date in nanoseconds from the Unix epoch, each if there is one.
+/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind
+/// it are the ETag, the version id with its length in 4 bytes, and the date in nanoseconds from the
+/// Unix epoch, each if there is one.
 struct Head {
     body: Bytes,
     /// `NEVER`, or the moment, with `MUST_REVALIDATE` while the entry is marked.
@@ -326,8 +340,9 @@ const HAS_VERSION_ID: u8 = 2;
 const HAS_DATE: u8 = 4;
 const ABSENT: u8 = 8;
 
-/// The head with the reference count and the length beside it, and what a memory backend keeps of an entry: some 25
-/// bytes for its index and its slot, and 16 to 60 for a policy, deadlines included (measured).
+/// The head with the reference count and the length beside it, and what a memory backend keeps of
+/// an entry: some 25 bytes for its index and its slot, and 16 to 60 for a policy, deadlines
+/// included (measured).
 const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 68;
 
 #[cfg(test)]
@@ -339,7 +354,9 @@ mod tests {
     }
 
     fn entry(version: Version) -> Entry {
-        Entry::builder(&Key::parse("a/b").unwrap(), Bytes::from_static(b"body")).version(version).build()
+        Entry::builder(&Key::parse("a/b").unwrap(), Bytes::from_static(b"body"))
+            .version(version)
+            .build()
     }
 
     #[test]
@@ -348,7 +365,8 @@ mod tests {
         let long = "x".repeat(300);
         for e_tag in [None, Some("\"x\""), Some(""), Some(&*long)] {
             for version in [None, Some("7"), Some(""), Some(&*long)] {
-                for last_modified in [None, Some(dated), Some(UNIX_EPOCH - Duration::from_secs(1))] {
+                for last_modified in [None, Some(dated), Some(UNIX_EPOCH - Duration::from_secs(1))]
+                {
                     let given = Version {
                         e_tag: e_tag.map(Into::into),
                         version: version.map(Into::into),

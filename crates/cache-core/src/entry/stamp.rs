@@ -21,11 +21,13 @@ impl Stamp {
     }
 
     pub(crate) fn has_expired(self, now: Moment) -> bool {
-        self.validated_at()
-            .is_some_and(|at| now.as_nanos().saturating_sub(at.as_nanos()) >= self.time_to_live.nanos())
+        self.validated_at().is_some_and(|at| {
+            now.as_nanos().saturating_sub(at.as_nanos()) >= self.time_to_live.nanos()
+        })
     }
 
-    /// Whether it is not marked, has not expired, and was validated less than `max_age` nanoseconds before `now`.
+    /// Whether it is not marked, has not expired, and was validated less than `max_age` nanoseconds
+    /// before `now`.
     #[inline]
     pub(crate) fn is_fresh(self, now: Moment, max_age: u64) -> bool {
         // A marked entry is not fresh at any age, and none is fresh beyond its time to live.
@@ -46,9 +48,9 @@ impl Stamp {
     }
 }
 
-/// A time to live in 4 bytes, every entry has one: its nanoseconds, if they have more than 27 bits without the last of
-/// them. So one of five minutes may be 2 microseconds shorter than was asked for, never longer. One of nine years is
-/// for ever.
+/// A time to live in 4 bytes, every entry has one: its nanoseconds, if they have more than 27 bits
+/// without the last of them. So one of five minutes may be 2 microseconds shorter than was asked
+/// for, never longer. One of nine years is for ever.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span(u32);
 
@@ -94,7 +96,10 @@ mod tests {
     #[test]
     fn what_lives_for_ever_has_no_deadline_from_the_first_moment_on() {
         for validated in [0, 1, u64::MAX >> 2] {
-            let stamp = |time_to_live| Stamp { validated: validated, time_to_live: Span::new(time_to_live) };
+            let stamp = |time_to_live| Stamp {
+                validated: validated,
+                time_to_live: Span::new(time_to_live),
+            };
             assert_eq!(stamp(None).expires_at(), None);
             let at = stamp(Some(Duration::from_nanos(5))).expires_at();
             assert_eq!(at, Some(Moment::from_nanos(validated + 5)));

@@ -9,9 +9,10 @@ use std::{
 
 use crate::{Backend, Moment};
 
-/// Caps absences at a sixteenth of the backend, in bytes and in entries, so that requests for keys that strangers chose
-/// push nothing else out. In each window at most a thirty-second is kept, and a window begins only when those of
-/// the one before the last are swept: where the sweep is late, what would be more is not kept.
+/// Caps absences at a sixteenth of the backend, in bytes and in entries, so that requests for keys
+/// that strangers chose push nothing else out. In each window at most a thirty-second is kept, and
+/// a window begins only when those of the one before the last are swept: where the sweep is late,
+/// what would be more is not kept.
 #[derive(Debug)]
 pub(super) struct Absences {
     /// How long an absence is held.
@@ -45,8 +46,8 @@ impl Absences {
         Self { time_to_live, window, spent: Mutex::default() }
     }
 
-    /// Whether one that weighs so much may be kept now, in the place of one that was kept at `replaced`. The last
-    /// sweep was as of `swept_at`. A backend without a limit keeps all.
+    /// Whether one that weighs so much may be kept now, in the place of one that was kept at
+    /// `replaced`. The last sweep was as of `swept_at`. A backend without a limit keeps all.
     pub(super) fn admit(
         &self,
         weight: u64,
@@ -69,7 +70,8 @@ impl Absences {
             spent.begin(share, now..now.saturating_add(self.window), self.time_to_live);
         }
         // Paid for in this window.
-        let is_paid_for = replaced.zip(spent.window.as_ref()).is_some_and(|(at, window)| at >= window.start);
+        let is_paid_for =
+            replaced.zip(spent.window.as_ref()).is_some_and(|(at, window)| at >= window.start);
         let is_admitted = is_paid_for || spent.share.take(weight);
         spent.kept += u64::from(is_admitted && !is_paid_for);
         is_admitted
@@ -101,7 +103,8 @@ impl Spent {
 
     fn begin(&mut self, share: Share, window: Range<Moment>, time_to_live: Duration) {
         // As of the beginning of this one none was kept after that.
-        let older_expire_at = self.window.is_some().then(|| window.start.saturating_add(time_to_live));
+        let older_expire_at =
+            self.window.is_some().then(|| window.start.saturating_add(time_to_live));
         *self = Self { window: Some(window), share, kept: 0, older: self.kept, older_expire_at };
     }
 }
@@ -109,13 +112,16 @@ impl Spent {
 impl Share {
     /// What may be kept in a window. Nothing, if the backend panics.
     fn of(backend: &dyn Backend) -> Self {
-        let Ok(usage) = catch_unwind(AssertUnwindSafe(|| backend.usage())) else { return Self::default() };
+        let Ok(usage) = catch_unwind(AssertUnwindSafe(|| backend.usage())) else {
+            return Self::default();
+        };
         let share = |capacity: Option<u64>| capacity.map_or(u64::MAX, |most| most / SHARE);
         Self { bytes: share(usage.capacity_bytes), entries: share(usage.capacity_entries) }
     }
 
     fn take(&mut self, weight: u64) -> bool {
-        let (Some(bytes), Some(entries)) = (self.bytes.checked_sub(weight), self.entries.checked_sub(1))
+        let (Some(bytes), Some(entries)) =
+            (self.bytes.checked_sub(weight), self.entries.checked_sub(1))
         else {
             return false;
         };

@@ -1,11 +1,12 @@
 //! A reader that drives its own flight.
 //!
-//! A task for each flight would cost more than an origin in memory takes to answer. So the reader that begins a
-//! flight polls it, in its own task, and watches it (see `timeouts.rs`). Between two polls the flight is *parked* in the key's state, and the moment
-//! somebody else needs it, it is handed to a task of the runtime that it began on, for good: somebody who joins it or
-//! waits behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is polled on another
-//! runtime, and the reader's own end. So
-//! nobody ever waits for a reader to be polled, and a reader that goes away stops nothing.
+//! A task for each flight would cost more than an origin in memory takes to answer. So the reader
+//! that begins a flight polls it, in its own task, and watches it (see `timeouts.rs`). Between two
+//! polls the flight is *parked* in the key's state, and the moment somebody else needs it, it is
+//! handed to a task of the runtime that it began on, for good: somebody who joins it or waits
+//! behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is
+//! polled on another runtime, and the reader's own end. So nobody ever waits for a reader to be
+//! polled, and a reader that goes away stops nothing.
 
 use std::{
     mem,
@@ -25,8 +26,8 @@ use super::{
 };
 use crate::Validator;
 
-/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never dropped under the lock
-/// of its key.
+/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never
+/// dropped under the lock of its key.
 pub(super) struct Parked {
     flight: Flying,
     reader: Waker,
@@ -36,8 +37,8 @@ pub(super) struct Parked {
 /// A flight; `None` if it ended without landing.
 pub(super) type Flying = BoxFuture<'static, Option<Landed>>;
 
-/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not to be called under
-/// the lock of a key.
+/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not
+/// to be called under the lock of a key.
 pub(super) fn hand_on(parked: Option<Parked>) {
     if let Some(Parked { flight, reader, runtime }) = parked {
         spawn(flight, &runtime);
@@ -46,7 +47,8 @@ pub(super) fn hand_on(parked: Option<Parked>) {
 }
 
 impl Parked {
-    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a key.
+    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a
+    /// key.
     pub(super) fn give_up(self) {
         let Self { flight, reader, .. } = self;
         drop(flight);
@@ -54,7 +56,8 @@ impl Parked {
     }
 }
 
-/// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a task goes on with it.
+/// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a
+/// task goes on with it.
 pub(super) struct Driver<'a, V: ?Sized> {
     shared: &'a Arc<Shared<V>>,
     key: Arc<KeyState>,
@@ -87,8 +90,9 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         Self { shared, key, seq, runtime, flight: Some(flight), ticket: None, watchdog }
     }
 
-    /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime goes on with it: the
-    /// flight may use that runtime at any poll. If it is gone, the flight is lost with it.
+    /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime
+    /// goes on with it: the flight may use that runtime at any poll. If it is gone, the flight is
+    /// lost with it.
     fn take_back(&self) -> Option<Flying> {
         let is_at_home = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
         let parked = {
@@ -122,9 +126,9 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         if let Some(running) = state.flight(self.seq) {
             self.ticket.get_or_insert_with(|| running.subscribe());
             let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
-            // A flight that waits for a place has called for all that were begun before. A cache that is closed has too, and
-            // none begins after that.
-            // An unpolled reader would keep its permit while other requests wait for it.
+            // A flight that waits for a place has called for all that were begun before. A cache
+            // that is closed has too, and none begins after that. An unpolled reader would keep its
+            // permit while other requests wait for it.
             // mutant: parks_when_permits_wanted
             if !is_wanted && !self.shared.places.are_wanted() {
                 running.drive = Drive::Parked(Parked { flight, reader, runtime });
@@ -141,13 +145,14 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         Arrival::Elsewhere(self.ticket.take().map(|ticket| (Arc::clone(&self.key), ticket)))
     }
 
-    /// Whether the flight that was parked is late, and was vacated. That it is on this runtime, which is driven, leaves
-    /// patience to be counted.
+    /// Whether the flight that was parked is late, and was vacated. That it is on this runtime,
+    /// which is driven, leaves patience to be counted.
     fn is_relieved(&mut self, context: &mut Context<'_>) -> bool {
         if self.shared.settings.patience.is_none() {
             return false;
         }
-        let Poll::Ready(overdue) = self.watchdog.poll(&self.shared.settings, &self.key, context) else {
+        let Poll::Ready(overdue) = self.watchdog.poll(&self.shared.settings, &self.key, context)
+        else {
             return false;
         };
         relieve(self.shared, &self.key, overdue);

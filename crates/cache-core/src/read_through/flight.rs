@@ -57,8 +57,8 @@ pub(super) struct Trigger {
     pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
-/// A flight in the air. If it is dropped before it landed, the running place is free again and its waiters learn
-/// that there will be no answer.
+/// A flight in the air. If it is dropped before it landed, the running place is free again and its
+/// waiters learn that there will be no answer.
 pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyUse,
@@ -96,7 +96,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         let held_copy = held.entry.filter(|entry| !entry.is_negative());
         let expired = held_copy.as_ref().is_some_and(|copy| copy.has_expired(asked_at));
         let known = held_copy.filter(|_| !expired);
-        let pinned = known.clone().filter(|entry| entry.storability() == Storability::Revalidatable);
+        let pinned =
+            known.clone().filter(|entry| entry.storability() == Storability::Revalidatable);
 
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
         // The object may change after the store read it, so age counts from sending.
@@ -106,14 +107,19 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// The origin's answer; `None` if the flight is vacated before it is there.
-    async fn ask(&mut self, asked_at: Moment, pinned: Option<&Entry>) -> Option<Result<Validation>> {
+    async fn ask(
+        &mut self,
+        asked_at: Moment,
+        pinned: Option<&Entry>,
+    ) -> Option<Result<Validation>> {
         // Made before the look at the state, so that it tells of all that happens after that.
         let mut vacated = pin!(self.tracked.vacated.notified());
-        // From here on only readers that take an older answer may join. Who joins between the reading of the clock
-        // and this arrives before the question is sent.
+        // From here on only readers that take an older answer may join. Who joins between the
+        // reading of the clock and this arrives before the question is sent.
         self.tracked.lock().flight(self.seq)?.phase = Phase::Asked(asked_at);
         let key = &self.tracked.key;
-        let request = Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
+        let request =
+            Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
         let request = self.request.insert(request);
         // Within, so that a panic is caught also where the call itself does the work.
         let mut question = pin!(request.answer(async {
@@ -136,7 +142,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         };
         let mut is_first_poll = true;
         poll_fn(|context| {
-            // Before the request is polled: where it was left alone for long, it is not to be sent now.
+            // Before the request is polled: where it was left alone for long, it is not to be sent
+            // now.
             if !is_first_poll && is_vacated(context) {
                 return Poll::Ready(None);
             }
@@ -162,7 +169,8 @@ impl<V: Validator + ?Sized> Flight<V> {
         // The request is taken, so however many readers joined it is counted once.
         // mutant: counts_once
         if let Some(request) = self.request.take() {
-            let n_joined = || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
+            let n_joined =
+                || self.tracked.lock().flight(self.seq).map_or(0, |running| running.n_joined);
             let outcome = Outcome::of_read(&answer, question.pinned.as_ref(), &*self.shared.origin);
             request.end(outcome, n_joined);
         }
@@ -197,8 +205,9 @@ impl<V: Validator + ?Sized> Flight<V> {
             }
             None => {
                 self.tracked.lock().flight(self.seq)?;
-                // What is held, and what comes of the call that is stuck, may be older than what is handed out.
-                // A stuck backend call may still store its entry later; the epoch makes it void.
+                // What is held, and what comes of the call that is stuck, may be older than what is
+                // handed out. A stuck backend call may still store its entry later; the epoch makes
+                // it void.
                 // mutant: stuck_call_voids
                 shared.epochs.raise_key(key.as_str());
                 question.landed(shared, key, answer)
@@ -210,8 +219,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         landed
     }
 
-    /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it stays gone. This
-    /// changes no backend, so it needs no turn: a write fences under the same lock.
+    /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it
+    /// stays gone. This changes no backend, so it needs no turn: a write fences under the same
+    /// lock.
     fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<Landed> {
         let mut state = self.tracked.lock();
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
@@ -270,9 +280,9 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 }
 
-/// The flight `seq` has published, or is given up: frees the running place, starts the waiting flight if somebody
-/// waits for it, gives the permit back, and then wakes the waiters: one that sends its next request at once finds it.
-/// `None` if the flight was vacated before.
+/// The flight `seq` has published, or is given up: frees the running place, starts the waiting
+/// flight if somebody waits for it, gives the permit back, and then wakes the waiters: one that
+/// sends its next request at once finds it. `None` if the flight was vacated before.
 pub(super) fn finish<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyUse,
@@ -308,8 +318,8 @@ pub(super) fn finish<V: Validator + ?Sized>(
     Some(landed)
 }
 
-/// Has another flight, on `runtime`, take the place of the flight `seq`, which made no progress: also for those who
-/// waited for the next one, for it begins after they came.
+/// Has another flight, on `runtime`, take the place of the flight `seq`, which made no progress:
+/// also for those who waited for the next one, for it begins after they came.
 pub(super) fn replace<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyUse,
@@ -319,14 +329,14 @@ pub(super) fn replace<V: Validator + ?Sized>(
 ) {
     let Some(running) = state.vacate(seq) else { return };
     if let Phase::Landing(_) = running.phase {
-        // It may hold the turn, in a call that still takes effect. What that leaves is void, and not waited for.
-        // The stuck call may still complete, so its entry must be void.
+        // It may hold the turn, in a call that still takes effect. What that leaves is void, and
+        // not waited for. The stuck call may still complete, so its entry must be void.
         // mutant: stuck_turn_voids
         shared.epochs.raise_key(tracked.key.as_str());
         tracked.turn_is_stuck();
     }
-    // Its request may still be at the origin, and keeps its permit: the new one goes beyond the limit rather than
-    // wait behind others once more.
+    // Its request may still be at the origin, and keeps its permit: the new one goes beyond the
+    // limit rather than wait behind others once more.
     let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
     let permit = had_permit.then(|| Permit::beyond_the_limit(&shared.places));
     // Counted until the next one is.
@@ -336,15 +346,16 @@ pub(super) fn replace<V: Validator + ?Sized>(
     }
     let trigger = Trigger { cause: Cause::background(), validator: None };
     start(shared, tracked, state, answers, runtime, trigger, Some(permit));
-    // Where its reader polls it, that one sees that it was vacated. Out of the lock: what is dropped is not ours.
+    // Where its reader polls it, that one sees that it was vacated. Out of the lock: what is
+    // dropped is not ours.
     if let Drive::Parked(parked) = drive {
         parked.give_up();
     }
 }
 
-/// Starts a flight in a task of `runtime`, which a waiting reader is on: another one may not be driven
-/// any longer.
-/// `second` if it takes the place of another one: with its permit, if that had one.
+/// Starts a flight in a task of `runtime`, which a waiting reader is on: another one may not be
+/// driven any longer. `second` if it takes the place of another one: with its permit, if that had
+/// one.
 fn start<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyUse,
@@ -403,10 +414,17 @@ struct Question {
 
 impl Question {
     /// What the waiters get of an answer that is not kept.
-    fn landed<V: ?Sized>(&self, shared: &Shared<V>, key: &Key, answer: Result<Validation>) -> Landed {
+    fn landed<V: ?Sized>(
+        &self,
+        shared: &Shared<V>,
+        key: &Key,
+        answer: Result<Validation>,
+    ) -> Landed {
         match answer {
             Ok(Validation::Modified(entry)) => self.brings(own(shared, entry)),
-            Ok(Validation::NotModified | Validation::NotFound) => Landed::Failed(absent().with_key(key)),
+            Ok(Validation::NotModified | Validation::NotFound) => {
+                Landed::Failed(absent().with_key(key))
+            }
             Err(error) => Landed::Failed(error.with_key(key)),
         }
     }
@@ -417,15 +435,17 @@ impl Question {
     }
 }
 
-/// The entry that the validator brought, as one of this cache's: also where it is not kept, so that whatever reads it
-/// can tell whose it is. One that was handed out before is somebody else's to stamp.
+/// The entry that the validator brought, as one of this cache's: also where it is not kept, so that
+/// whatever reads it can tell whose it is. One that was handed out before is somebody else's to
+/// stamp.
 fn own<V: ?Sized>(shared: &Shared<V>, entry: Entry) -> Entry {
     let entry = entry.unstamped();
     entry.give_to(shared.settings.identity);
     entry
 }
 
-/// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the waiters get.
+/// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the
+/// waiters get.
 async fn publish<V: ?Sized>(
     shared: &Shared<V>,
     key: &Key,
@@ -440,14 +460,14 @@ async fn publish<V: ?Sized>(
         Ok(Validation::NotModified | Validation::NotFound) => {
             // The store reported that the object is gone: its copy must not be served again.
             // mutant: drops_not_found
-            let dropped = forget(shared, key, Count::InvalidatedGone).await;
+            let dropped = forget(shared, key, Count::InvalidatedNotFound).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
             return Landed::Failed(absent().with_key(key));
         }
         Err(error) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
-                forget(shared, key, Count::InvalidatedGone).await;
+                forget(shared, key, Count::InvalidatedNotFound).await;
             }
             return Landed::Failed(error.with_key(key));
         }
@@ -456,11 +476,11 @@ async fn publish<V: ?Sized>(
     // mutant: stores_unfenced
     if fenced || entry.storability() == Storability::NoStore {
         if entry.storability() == Storability::NoStore {
-            shared.count(Count::Unvalidatable);
+            shared.count(Count::NoValidator);
         }
         // The response shows another version, so the older entry goes even if nothing replaces it.
         // mutant: drops_replaced
-        forget(shared, key, Count::InvalidatedChanged).await;
+        forget(shared, key, Count::InvalidatedModified).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         // The sweep may have dropped and counted it since it was looked up.
@@ -473,7 +493,7 @@ async fn publish<V: ?Sized>(
         // mutant: insert_keeps_epoch
         shared.keep(key, entry.clone()).await;
         if replaced {
-            shared.count(Count::InvalidatedChanged);
+            shared.count(Count::InvalidatedModified);
         } else if question.void {
             shared.count(Count::InvalidatedByApi);
         }

@@ -1,4 +1,5 @@
-//! The backend, as the protocol calls it: a panic in it is an error, and an error never leaves an entry in doubt.
+//! The backend, as the protocol calls it: a panic in it is an error, and an error never leaves an
+//! entry in doubt.
 
 use std::{
     any::Any,
@@ -91,7 +92,9 @@ impl<V: ?Sized> Shared<V> {
         match shown {
             // A negative entry has no body, so a void one is not a copy.
             // mutant: void_copy
-            Some(entry) if self.epochs.is_void(&entry) => Held { entry: None, void: !entry.is_negative() },
+            Some(entry) if self.epochs.is_void(&entry) => {
+                Held { entry: None, void: !entry.is_negative() }
+            }
             entry => Held { entry, void: false },
         }
     }
@@ -122,7 +125,8 @@ impl<V: ?Sized> Shared<V> {
     /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
         let shown = match self.peek(key.as_str()).unwrap_or(None) {
-            // Worth waiting for only where it may be no copy; else what is not at hand counts as one.
+            // Worth waiting for only where it may be no copy; else what is not at hand counts as
+            // one.
             None if !self.settings.negative_ttl.is_zero() => {
                 self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None)
             }
@@ -155,9 +159,9 @@ impl<V: ?Sized> Shared<V> {
     /// A body of so many bytes is not kept: the backend has said why, or failed.
     pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
-            Some(Rejection::TooLarge) => Count::RefusedTooLarge,
-            Some(Rejection::Policy) => Count::RefusedByPolicy,
-            Some(Rejection::Unavailable) | None => Count::RefusedByBackend,
+            Some(Rejection::TooLarge) => Count::RejectedTooLarge,
+            Some(Rejection::Policy) => Count::RejectedByPolicy,
+            Some(Rejection::Unavailable) | None => Count::RejectedByBackend,
         });
         let (now, _) = self.clock.coarse_bounds();
         self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
@@ -192,7 +196,8 @@ pub(super) fn is_same_version(one: &Entry, other: &Entry) -> bool {
         || (one.e_tag(), one.version_id()) == (other.e_tag(), other.version_id())
             && (one.e_tag().is_some()
                 || one.version_id().is_some()
-                || (one.last_modified(), one.body().len()) == (other.last_modified(), other.body().len()))
+                || (one.last_modified(), one.body().len())
+                    == (other.last_modified(), other.body().len()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]

@@ -3,16 +3,17 @@
 //! What must hold, in short (the words are in the project's `ARCHITECTURE.md`):
 //!
 //! * A strong reader never takes an answer to a question that was asked before it arrived.
-//! * What a flight publishes was asked after the last fence of its key; a write or an invalidation fences at its
-//!   begin and at its end, also when it fails or its caller goes away.
-//! * A flight publishes first and wakes its waiters then, so whoever begins to read after another has returned
-//!   finds at least what that one saw.
-//! * A write runs in a task of its own, and a flight is handed to one as soon as anybody but its reader needs it: no
-//!   reader that goes away, or is not polled, hurts another, and no backend call is dropped half-way.
+//! * What a flight publishes was asked after the last fence of its key; a write or an invalidation
+//!   fences at its begin and at its end, also when it fails or its caller goes away.
+//! * A flight publishes first and wakes its waiters then, so whoever begins to read after another
+//!   has returned finds at least what that one saw.
+//! * A write runs in a task of its own, and a flight is handed to one as soon as anybody but its
+//!   reader needs it: no reader that goes away, or is not polled, hurts another, and no backend
+//!   call is dropped half-way.
 //!
-//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `read.rs` joins or begins a
-//! flight, which `drive.rs` has the reader poll; `flight.rs` asks by a `request.rs`, publishes and wakes. `write.rs` is the other
-//! direction.
+//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `read.rs`
+//! joins or begins a flight, which `drive.rs` has the reader poll; `flight.rs` asks by a
+//! `request.rs`, publishes and wakes. `write.rs` is the other direction.
 
 mod absences;
 mod drive;
@@ -84,34 +85,37 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the sweep and for all
-/// time-outs) whenever the origin is asked or written to; a fresh hit needs none.
+/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the
+/// sweep and for all time-outs) whenever the origin is asked or written to; a fresh hit needs none.
 ///
 /// # Several runtimes
 ///
-/// A request runs on the runtime of one of its readers. A reader on another runtime waits for it for
-/// at most [`origin_timeout`](ReadThroughBuilder::origin_timeout) without progress, and then sends a
-/// request of its own. So a runtime that has called the cache and is not driven any more delays no
-/// reader for longer. It has a cost, until it is driven again or dropped:
+/// A request runs on the runtime of one of its readers. A reader on another runtime waits for it
+/// for at most [`origin_timeout`](ReadThroughBuilder::origin_timeout) without progress, and then
+/// sends a request of its own. So a runtime that has called the cache and is not driven any more
+/// delays no reader for longer. It has a cost, until it is driven again or dropped:
 ///
 /// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
 /// * a key of which it has a call of the backend under way is read and written, but not kept;
-/// * a key of which it has a write under way is read, but not kept, and `close` fails with `Timeout`;
+/// * a key of which it has a write under way is read, but not kept, and `close` fails with
+///   `Timeout`;
 /// * the sweep goes on where the cache is next asked or written to.
 ///
-/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is served a stale copy lets
-/// other tasks run before it returns.
+/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is
+/// served a stale copy lets other tasks run before it returns.
 ///
 /// # Dropped futures
 ///
-/// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the next reader. A dropped `put` or
-/// `delete` gives the request up, and nothing is held of the key; whether the write took effect is open. A dropped
-/// `invalidate`, `mark_stale` or `clear` still takes effect.
+/// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the
+/// next reader. A dropped `put` or `delete` gives the request up, and nothing is held of the key;
+/// whether the write took effect is open. A dropped `invalidate`, `mark_stale` or `clear` still
+/// takes effect.
 pub struct ReadThrough<V: ?Sized> {
     shared: Arc<Shared<V>>,
 }
 
-/// A handle that does not keep the cache alive: for those who look at it now and then, such as exporters of its counters.
+/// A handle that does not keep the cache alive: for those who look at it now and then, such as
+/// exporters of its counters.
 pub struct WeakReadThrough<V: ?Sized> {
     shared: Weak<Shared<V>>,
 }
@@ -136,7 +140,8 @@ pub struct Served {
 }
 
 /// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
-// As wide as what it lies beside, so that a result has no padding, which would be copied piece by piece.
+// As wide as what it lies beside, so that a result has no padding, which would be copied piece by
+// piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 #[non_exhaustive]
@@ -193,11 +198,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `NotFound` if there is no such object; `InvalidKey`; `Config` for a `freshness` that contradicts itself;
-    /// `Closed`; what the origin answers; `Timeout` and `Unavailable` if it fails to answer and no held copy may
-    /// cover that; `Panicked` if the validator does.
+    /// `NotFound` if there is no such object; `InvalidKey`; `Config` for a `freshness` that
+    /// contradicts itself; `Closed`; what the origin answers; `Timeout` and `Unavailable` if it
+    /// fails to answer and no held copy may cover that; `Panicked` if the validator does.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
+    /// the next reader.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         match self.get_if_fresh(key, freshness) {
@@ -206,28 +212,31 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         }
     }
 
-    /// The first half of [`get`](Self::get): a copy that is at hand and surely fresh, served and counted. Awaits,
-    /// allocates and parses nothing, and needs no runtime. `None` says nothing of what is held: [`fetch`](Self::ask).
+    /// The first half of [`get`](Self::get): a copy that is at hand and surely fresh, served and
+    /// counted. Awaits, allocates and parses nothing, and needs no runtime. `None` says nothing of
+    /// what is held: [`fetch`](Self::ask).
     #[inline]
     pub fn get_if_fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
         self.shared.fresh(key, freshness)
     }
 
-    /// The second half of [`get`](Self::get): the object, after [`get_if_fresh`](Self::get_if_fresh) had nothing to serve.
+    /// The second half of [`get`](Self::get): the object, after
+    /// [`get_if_fresh`](Self::get_if_fresh) had nothing to serve.
     ///
     /// # Errors
     ///
     /// As for [`get`](Self::get).
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for the next reader.
+    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
+    /// the next reader.
     pub async fn fetch(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
         let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    /// The same as [`fetch`](Self::ask), but the request that this call causes, if it causes one, is
-    /// sent by `validator`: for readers whose requests carry something of their own. A call that
+    /// The same as [`fetch`](Self::ask), but the request that this call causes, if it causes one,
+    /// is sent by `validator`: for readers whose requests carry something of their own. A call that
     /// shares another read's request takes what that one brings. A background revalidation is sent
     /// by the cache's own validator.
     ///
@@ -265,12 +274,13 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         read
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked after the copy was
-    /// gone.
+    /// Forgets the copy. Reads that begin after this returned are answered by a question asked
+    /// after the copy was gone.
     ///
     /// # Errors
     ///
-    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the copy is no error: the copy is void all the same.
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the
+    /// copy is no error: the copy is void all the same.
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
@@ -294,8 +304,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// [`Freshness`]. To be called when the answer is there, before anybody acts on it.
     ///
     /// Reads in flight whose requests were sent before are joined by no further reader, and cached
-    /// only if they bring the version that was shown. A cached copy of another version is revalidated
-    /// before it is next served, and dropped after [`Observation::Absent`] and
+    /// only if they bring the version that was shown. A cached copy of another version is
+    /// revalidated before it is next served, and dropped after [`Observation::Absent`] and
     /// [`Observation::Forbidden`]; not so one whose own request was sent after this call. Where the
     /// copy is of the version that was shown, nothing happens: it is not renewed.
     ///
@@ -308,8 +318,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
-    /// [`delete`](ReadThrough::delete), to be held until its outcome is known. A write of several keys opens each of
-    /// them. When this has returned the copy is forgotten, and nothing of the key is kept until the write is dropped.
+    /// [`delete`](ReadThrough::delete), to be held until its outcome is known. A write of several
+    /// keys opens each of them. When this has returned the copy is forgotten, and nothing of the
+    /// key is kept until the write is dropped.
     ///
     /// ```
     /// # use cache_core::{ReadThrough, Result, Validator};
@@ -323,18 +334,19 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the copy is no error: the
-    /// copy is void all the same.
+    /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the
+    /// copy is no error: the copy is void all the same.
     ///
     /// A dropped future, once polled, still forgets the copy, and ends the write.
     pub async fn open_write(&self, key: &str) -> Result<OpenWrite<V>> {
         write::open(&self.shared, key).await
     }
 
-    /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time: the copies are
-    /// void at once, their memory is freed when they are next asked for, evicted or expired. At most 64 prefixes
-    /// are told apart, and a prefix covers the longer ones that begin with it: one more, and the two that have
-    /// most in common count as one, the part that they share.
+    /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time:
+    /// the copies are void at once, their memory is freed when they are next asked for, evicted or
+    /// expired. At most 64 prefixes are told apart, and a prefix covers the longer ones that begin
+    /// with it: one more, and the two that have most in common count as one, the part that they
+    /// share.
     ///
     /// # Errors
     ///
@@ -347,32 +359,36 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         Ok(())
     }
 
-    /// Forgets all copies. Reads that begin after this returned are answered by a question asked after it.
+    /// Forgets all copies. Reads that begin after this returned are answered by a question asked
+    /// after it.
     ///
     /// # Errors
     ///
-    /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory: the copies are void all the same.
+    /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory:
+    /// the copies are void all the same.
     ///
-    /// All copies are void when this is first polled, and again when it returns or is dropped; a dropped future may
-    /// leave their memory to be freed later.
+    /// All copies are void when this is first polled, and again when it returns or is dropped; a
+    /// dropped future may leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
         let counted = self.shared.tasks.enter()?;
         write::clear(&self.shared, counted, Count::InvalidatedByApi).await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that have yet to ask;
-    /// questions and writes in flight come to their end, the sweep is stopped, and the backend is
-    /// closed ([`Backend::close`]): memory drops all copies, a backend whose entries outlive the
-    /// process keeps them. Nothing is asked or written once this has returned. May be called again.
+    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that
+    /// have yet to ask; questions and writes in flight come to their end, the sweep is stopped, and
+    /// the backend is closed ([`Backend::close`]): memory drops all copies, a backend whose entries
+    /// outlive the process keeps them. Nothing is asked or written once this has returned. May be
+    /// called again.
     ///
-    /// If nothing in flight comes to its end for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions
-    /// that are left are given up, and their readers get `Closed`.
+    /// If nothing in flight comes to its end for
+    /// [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions that are left are
+    /// given up, and their readers get `Closed`.
     ///
     /// # Errors
     ///
-    /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not driven, and go on;
-    /// `Backend` if the backend fails to close; `Config` outside of a runtime: it is closed all the
-    /// same.
+    /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not
+    /// driven, and go on; `Backend` if the backend fails to close; `Config` outside of a runtime:
+    /// it is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
@@ -386,12 +402,15 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             0 => Ok(()),
             n => Err(Error::new(
                 ErrorKind::Timeout,
-                format!("the cache is closed, but {n} writes have not ended; their outcome is open"),
+                format!(
+                    "the cache is closed, but {n} writes have not ended; their outcome is open"
+                ),
             )),
         }
     }
 
-    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do not.
+    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do
+    /// not.
     async fn end_all(&self) -> usize {
         let Shared { tasks, table, settings, .. } = &*self.shared;
         loop {
@@ -408,7 +427,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         }
     }
 
-    /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other cache has it.
+    /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other
+    /// cache has it.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.settings.name
     }
@@ -446,13 +466,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 }
 
 impl<O: Origin + ?Sized> ReadThrough<O> {
-    /// Writes the object through to the origin, and keeps `body` if nothing else happened to the key meanwhile.
+    /// Writes the object through to the origin, and keeps `body` if nothing else happened to the
+    /// key meanwhile.
     ///
     /// # Errors
     ///
-    /// `PreconditionFailed` if `condition` does not hold; `Unsupported` if the origin cannot do it; `InvalidKey`;
-    /// `Closed`; what the origin answers. After `Timeout`, `Unavailable`, `Panicked` and `Other` it is open whether
-    /// the write took effect; nothing is held of the key then.
+    /// `PreconditionFailed` if `condition` does not hold; `Unsupported` if the origin cannot do it;
+    /// `InvalidKey`; `Closed`; what the origin answers. After `Timeout`, `Unavailable`, `Panicked`
+    /// and `Other` it is open whether the write took effect; nothing is held of the key then.
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
@@ -475,7 +496,8 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// # Errors
     ///
-    /// As for [`ReadThrough::put`]. Whether deleting a missing object is `NotFound` is the origin's affair.
+    /// As for [`ReadThrough::put`]. Whether deleting a missing object is `NotFound` is the origin's
+    /// affair.
     ///
     /// A dropped future gives the request up and leaves nothing held.
     pub async fn delete(&self, key: &str) -> Result<()> {
@@ -525,8 +547,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces and errors leave it out.
-    /// For those who keep other things beside objects in one backend. Default: nothing.
+    /// What all keys begin with that is no part of an object's name; traces and errors leave it
+    /// out. For those who keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -553,68 +575,75 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How long a copy is held without being confirmed; each confirmation starts the span anew. Copies under an
-    /// immutable rule do not expire. `None`, and spans of nine years or more: none expires. Default: 300 s. Zero is an error.
+    /// How long a copy is held without being confirmed; each confirmation starts the span anew.
+    /// Copies under an immutable rule do not expire. `None`, and spans of nine years or more: none
+    /// expires. Default: 300 s. Zero is an error.
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.time_to_live = span.into();
         self
     }
 
-    /// How long it may be remembered that an object does not exist, within what freshness allows; never under a
-    /// strong rule. Such a memory takes its place in the backend like any entry; all together take at most a sixteenth of
-    /// its capacity, if it frees what has expired when it is swept; what would be more is not remembered. Default: zero, which is off.
+    /// How long it may be remembered that an object does not exist, within what freshness allows;
+    /// never under a strong rule. Such a memory takes its place in the backend like any entry; all
+    /// together take at most a sixteenth of its capacity, if it frees what has expired when it is
+    /// swept; what would be more is not remembered. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
     }
 
-    /// How long a question may stay unanswered, with somebody waiting, before it is dropped and asked once more.
-    /// The second question is not replaced. Default: `None`, which is off. Zero is an error.
+    /// How long a question may stay unanswered, with somebody waiting, before it is dropped and
+    /// asked once more. The second question is not replaced. Default: `None`, which is off. Zero is
+    /// an error.
     pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.patience = span.into();
         self
     }
 
-    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not end a request: that
-    /// is for the origin to do, which should have the same limit.
+    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not
+    /// end a request: that is for the origin to do, which should have the same limit.
     ///
-    /// A reader that waits for a request from another runtime gives it up when it has made no progress for so long,
-    /// and a tenth of a second, for that runtime may not be driven any more: the request is sent once more, from the
-    /// reader's own. `put`, `delete`, `invalidate` and their like that are polled in another runtime than the one they
-    /// began on wait as long for that. Half of it is how long a write, or an answer that is to be kept, waits for a
-    /// call of the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for requests
-    /// that do not end.
+    /// A reader that waits for a request from another runtime gives it up when it has made no
+    /// progress for so long, and a tenth of a second, for that runtime may not be driven any more:
+    /// the request is sent once more, from the reader's own. `put`, `delete`, `invalidate` and
+    /// their like that are polled in another runtime than the one they began on wait as long for
+    /// that. Half of it is how long a write, or an answer that is to be kept, waits for a call of
+    /// the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for
+    /// requests that do not end.
     ///
-    /// Counted by the timers of the runtime where somebody waits; in one without time there is no limit.
-    /// `Duration::MAX` is none either; zero is an error. Default: 30 s.
+    /// Counted by the timers of the runtime where somebody waits; in one without time there is no
+    /// limit. `Duration::MAX` is none either; zero is an error. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.settings.origin_timeout = span;
         self
     }
 
-    /// The store, and the rights, that entries are read with: the cache serves what it finds in its backend only if it
-    /// is of this identity. To be named where the backend's medium outlives the process, for nothing on it would be
-    /// found again without a name. Two caches of one name must not be over one backend at the same time: neither sees
-    /// what the other writes or invalidates. Default: [`Namespace::unique`].
+    /// The store, and the rights, that entries are read with: the cache serves what it finds in its
+    /// backend only if it is of this identity. To be named where the backend's medium outlives the
+    /// process, for nothing on it would be found again without a name. Two caches of one name must
+    /// not be over one backend at the same time: neither sees what the other writes or invalidates.
+    /// Default: [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
         self
     }
 
-    /// How many questions may be at the origin at once, each for another key, until what they brought is published. A
-    /// read that finds so many waits for its turn, in the order of arrival, and asks only if somebody still waits for it:
-    /// one that is dropped while it waits asks nothing. A refresh behind a stale copy is left out. An origin that never
-    /// answers keeps its place, so it should have a limit of its own. A validator that reads through the cache which asks
-    /// it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are not counted; what is
-    /// sent with a [`request_permit`](ReadThrough::request_permit) is. Default: 1024.
+    /// How many questions may be at the origin at once, each for another key, until what they
+    /// brought is published. A read that finds so many waits for its turn, in the order of arrival,
+    /// and asks only if somebody still waits for it: one that is dropped while it waits asks
+    /// nothing. A refresh behind a stale copy is left out. An origin that never answers keeps its
+    /// place, so it should have a limit of its own. A validator that reads through the cache which
+    /// asks it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are
+    /// not counted; what is sent with a [`request_permit`](ReadThrough::request_permit) is.
+    /// Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
     }
 
-    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it fails with `Timeout`,
-    /// which is an outage: `stale_if_error` covers it. Zero lets none wait. Default: 10 s. Needs a runtime with time;
-    /// without, there is no limit.
+    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it
+    /// fails with `Timeout`, which is an outage: `stale_if_error` covers it. Zero lets none wait.
+    /// Default: 10 s. Needs a runtime with time; without, there is no limit.
     pub fn queue_timeout(mut self, span: Duration) -> Self {
         self.settings.queue_timeout = span;
         self
@@ -630,7 +659,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     ///
     /// # Errors
     ///
-    /// `Config` for an empty `name`, for a `time_to_live`, `patience` or `max_in_flight` of zero, and for rules that contradict themselves.
+    /// `Config` for an empty `name`, for a `time_to_live`, `patience` or `max_in_flight` of zero,
+    /// and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -658,7 +688,9 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
 
 impl<V: ?Sized> fmt::Debug for ReadThroughBuilder<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadThroughBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("ReadThroughBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -709,8 +741,8 @@ enum Use {
 }
 
 impl<V: ?Sized> Shared<V> {
-    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits, allocates and parses
-    /// nothing.
+    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits,
+    /// allocates and parses nothing.
     #[inline]
     fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
         let freshness = self.rule(key, freshness);
@@ -724,9 +756,14 @@ impl<V: ?Sized> Shared<V> {
         if self.epochs.is_void(&entry) || entry.is_negative() {
             return None;
         }
-        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by others.
+        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
+        // others.
         let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
-        self.counters.add_hit(Count::Fresh, entry.body().len() as u64, Duration::from_nanos(age_nanos));
+        self.counters.add_hit(
+            Count::Fresh,
+            entry.body().len() as u64,
+            Duration::from_nanos(age_nanos),
+        );
         Some(Served { entry, status: Status::Fresh, age_nanos })
     }
 
@@ -736,7 +773,8 @@ impl<V: ?Sized> Shared<V> {
         freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
     }
 
-    /// What may be done with `entry` without asking first; an error if it is the memory of a missing object.
+    /// What may be done with `entry` without asking first; an error if it is the memory of a
+    /// missing object.
     fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
         if self.epochs.is_void(&entry) {
             return Ok(None);
@@ -749,7 +787,9 @@ impl<V: ?Sized> Shared<V> {
         Ok(match judge(&entry, now, freshness) {
             Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
             Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
-            Verdict::Refresh if !entry.is_negative() => Some(Use::Refresh(served(Status::Stale, entry))),
+            Verdict::Refresh if !entry.is_negative() => {
+                Some(Use::Refresh(served(Status::Stale, entry)))
+            }
             Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
         })
     }
@@ -805,7 +845,10 @@ impl<V: ?Sized> Shared<V> {
 impl Settings {
     fn check(&self) -> Result<()> {
         let zero = |name: &str| {
-            Err(Error::new(ErrorKind::Config, format!("{name} is zero; give a span, or leave it out")))
+            Err(Error::new(
+                ErrorKind::Config,
+                format!("{name} is zero; give a span, or leave it out"),
+            ))
         };
         if self.name.is_empty() {
             return Err(Error::new(ErrorKind::Config, "name is empty; give one, or leave it out"));

@@ -3,8 +3,8 @@
 //!
 //! Fence first, then look. What was requested before the answer was heard can bring something older
 //! than it showed, so it is fenced for all but the version shown. Only then is the cached copy
-//! compared: what is published after that look has passed the fence. No state is made for a key that
-//! has none, since a list shows thousands of keys: what begins later sends its request later.
+//! compared: what is published after that look has passed the fence. No state is made for a key
+//! that has none, since a list shows thousands of keys: what begins later sends its request later.
 
 use std::{fmt, mem, sync::Arc, time::SystemTime};
 
@@ -32,7 +32,9 @@ impl Observation {
     /// Whether `entry` can be what was shown.
     fn fits(&self, entry: &Entry) -> bool {
         match self {
-            Self::Version(version) => !entry.is_negative() && is_same(names(version), names_of(entry)),
+            Self::Version(version) => {
+                !entry.is_negative() && is_same(names(version), names_of(entry))
+            }
             Self::Condition(holds) => !entry.is_negative() && holds(entry),
             Self::Absent => entry.is_negative(),
             Self::Forbidden => false,
@@ -73,7 +75,9 @@ impl Heard {
             (Self::Nothing, Observation::Version(shown)) if names_bytes(shown) => {
                 Self::Version(shown.clone())
             }
-            (Self::Version(heard), Observation::Version(shown)) if is_same(names(&heard), names(shown)) => {
+            (Self::Version(heard), Observation::Version(shown))
+                if is_same(names(&heard), names(shown)) =>
+            {
                 // The one that says more, so that what says less does not let another date pass.
                 let is_dated = heard.last_modified.is_some();
                 Self::Version(if is_dated { heard } else { shown.clone() })
@@ -92,7 +96,8 @@ impl Heard {
             Self::Nothing => true,
             // Of a tag that does not name the bytes, an older version may have the same.
             Self::Version(heard) => entry.is_some_and(|entry| {
-                entry.storability() == Storability::Revalidatable && is_same(names(heard), names_of(entry))
+                entry.storability() == Storability::Revalidatable
+                    && is_same(names(heard), names_of(entry))
             }),
             // A response of another version than the one observed is older or unordered.
             // mutant: heard_other
@@ -197,7 +202,12 @@ mod tests {
 
     fn version(e_tag: Option<&str>, id: Option<&str>, date: Option<u64>) -> Version {
         let last_modified = date.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
-        Version { e_tag: e_tag.map(Into::into), version: id.map(Into::into), last_modified, size: 0 }
+        Version {
+            e_tag: e_tag.map(Into::into),
+            version: id.map(Into::into),
+            last_modified,
+            size: 0,
+        }
     }
 
     fn entry(version: Version) -> Entry {
@@ -209,11 +219,16 @@ mod tests {
         let cached = entry(version(Some("\"x\""), Some("7"), Some(5000)));
         let fits = |shown: Version| Observation::Version(shown).fits(&cached);
         assert!(
-            fits(version(Some("x"), None, None)) && fits(version(Some("W/\"x\""), Some("7"), Some(5999)))
+            fits(version(Some("x"), None, None))
+                && fits(version(Some("W/\"x\""), Some("7"), Some(5999)))
         );
-        assert!(!fits(version(Some("x"), Some("8"), None)) && !fits(version(Some("x"), None, Some(6000))));
         assert!(
-            !fits(version(Some("y"), Some("7"), Some(5000))) && !fits(version(None, Some("7"), Some(5000)))
+            !fits(version(Some("x"), Some("8"), None))
+                && !fits(version(Some("x"), None, Some(6000)))
+        );
+        assert!(
+            !fits(version(Some("y"), Some("7"), Some(5000)))
+                && !fits(version(None, Some("7"), Some(5000)))
         );
     }
 
@@ -231,7 +246,11 @@ mod tests {
         assert!(heard.is_nothing() && heard.allows(None));
         for date in [None, Some(5000), None] {
             heard.add(&shown(date));
-            assert!(heard.allows(Some(&answer(Some("\"x\""), Some(5000), Storability::Revalidatable))));
+            assert!(heard.allows(Some(&answer(
+                Some("\"x\""),
+                Some(5000),
+                Storability::Revalidatable
+            ))));
             assert!(!heard.is_nothing() && !heard.allows(None));
         }
         for other in [
@@ -242,6 +261,10 @@ mod tests {
             assert!(!heard.allows(Some(&other)), "{other:?}");
         }
         heard.add(&shown(Some(6000)));
-        assert!(!heard.allows(Some(&answer(Some("\"x\""), Some(6000), Storability::Revalidatable))));
+        assert!(!heard.allows(Some(&answer(
+            Some("\"x\""),
+            Some(6000),
+            Storability::Revalidatable
+        ))));
     }
 }

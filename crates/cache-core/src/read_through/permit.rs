@@ -12,20 +12,21 @@ use super::{
 };
 use crate::Result;
 
-/// Leave to send one request to the origin, from [`ReadThrough::request_permit`]. Dropping it lets the next one go.
+/// Leave to send one request to the origin, from [`ReadThrough::request_permit`]. Dropping it lets
+/// the next one go.
 #[derive(Debug)]
 #[must_use = "the request counts only as long as this lives"]
 #[allow(dead_code, reason = "it is held to be dropped")]
 pub struct RequestPermit(Permit);
 
 impl<V: ?Sized> ReadThrough<V> {
-    /// Waits for leave to send one request that this cache does not make itself, so that it counts under the
-    /// [`max_in_flight`](super::ReadThroughBuilder::max_in_flight) of this one's. Permits are given in the order of
-    /// arrival, to such requests and to those of reads alike.
+    /// Waits for leave to send one request that this cache does not make itself, so that it counts
+    /// under the [`max_in_flight`](super::ReadThroughBuilder::max_in_flight) of this one's. Permits
+    /// are given in the order of arrival, to such requests and to those of reads alike.
     ///
-    /// A caller that holds a permit must not wait for another one, nor for a read of this cache: with a limit of one it
-    /// would wait for itself. For the same reason a [`Validator`](crate::Validator) must not call this: its request has
-    /// a permit.
+    /// A caller that holds a permit must not wait for another one, nor for a read of this cache:
+    /// with a limit of one it would wait for itself. For the same reason a
+    /// [`Validator`](crate::Validator) must not call this: its request has a permit.
     ///
     /// # Errors
     ///
@@ -43,7 +44,8 @@ impl<V: ?Sized> ReadThrough<V> {
         poll_fn(|context| {
             // First, so that a permit which came together with the limit counts.
             let is_taken = place.as_mut().poll(context).is_ready() || {
-                // Only once it is in the queue: else a permit that is given back now would find nobody.
+                // Only once it is in the queue: else a permit that is given back now would find
+                // nobody.
                 waits.get_or_insert_with(|| self.shared.begin_to_wait());
                 ready!(queue_timer.poll(places, context))
             };

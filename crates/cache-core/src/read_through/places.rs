@@ -1,8 +1,9 @@
 //! How many questions may be at the origin at once.
 //!
-//! A flight that finds no place waits for one, in the order of arrival, before it asks: whoever wants its key meanwhile
-//! joins it, a strong reader too. It goes when nobody waits for its answer any more, so what waits is no more than those
-//! who do. While one waits, no flight is left to a reader, who may not be polled for long, and keep its place.
+//! A flight that finds no place waits for one, in the order of arrival, before it asks: whoever
+//! wants its key meanwhile joins it, a strong reader too. It goes when nobody waits for its answer
+//! any more, so what waits is no more than those who do. While one waits, no flight is left to a
+//! reader, who may not be polled for long, and keep its place.
 
 use std::{
     future::poll_fn,
@@ -33,8 +34,8 @@ pub(super) struct Places {
     most: u64,
     /// How many are in use; and in units of `WAITING`, how many flights wait.
     word: AtomicU64,
-    /// Tells the first that waits of a free place. It takes that when it is polled, and not before: its runtime may
-    /// not be driven.
+    /// Tells the first that waits of a free place. It takes that when it is polled, and not before:
+    /// its runtime may not be driven.
     queue: Notify,
 }
 
@@ -79,7 +80,8 @@ impl Places {
         self.word.load(Ordering::Acquire) >= WAITING
     }
 
-    /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this sees the place.
+    /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this
+    /// sees the place.
     fn begin_to_wait(&self) -> bool {
         let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
         if before % WAITING < self.most {
@@ -154,8 +156,9 @@ impl Drop for Permit {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got: nobody waited for the
-    /// answer any more, or there was no place for too long; or it was vacated.
+    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
+    /// nobody waited for the answer any more, or there was no place for too long; or it was
+    /// vacated.
     pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
         let Shared { places, settings, .. } = &*self.shared;
         let mut waits = None;
@@ -182,9 +185,15 @@ impl<V: Validator + ?Sized> Flight<V> {
                     }
                 } else {
                     let mut state = self.tracked.lock();
-                    let Some(running) = state.flight(self.seq) else { return Poll::Ready(Err(None)) };
+                    let Some(running) = state.flight(self.seq) else {
+                        return Poll::Ready(Err(None));
+                    };
                     if !running.is_awaited() {
-                        return Poll::Ready(Err(self.leave(state, Landed::Failed(unwanted()), None)));
+                        return Poll::Ready(Err(self.leave(
+                            state,
+                            Landed::Failed(unwanted()),
+                            None,
+                        )));
                     }
                     running.phase = Phase::Queued;
                     // The reader that polls it now hands it to a task, which polls it anew.
@@ -199,7 +208,11 @@ impl<V: Validator + ?Sized> Flight<V> {
                     true => taken(),
                     false => {
                         let error = settings.too_many().with_key(&self.tracked.key);
-                        Poll::Ready(Err(self.leave(self.tracked.lock(), Landed::Failed(error), None)))
+                        Poll::Ready(Err(self.leave(
+                            self.tracked.lock(),
+                            Landed::Failed(error),
+                            None,
+                        )))
                     }
                 };
             }
@@ -215,7 +228,12 @@ impl<V: ?Sized> Shared<V> {
         if self.places.begin_to_wait() {
             self.table.want_all();
         }
-        Waits { places: &self.places, counters: &self.counters, clock: &*self.clock, begun: self.clock.now() }
+        Waits {
+            places: &self.places,
+            counters: &self.counters,
+            clock: &*self.clock,
+            begun: self.clock.now(),
+        }
     }
 }
 
@@ -230,8 +248,8 @@ impl QueueTimer {
         Self { timer: Timer::default(), remaining: queue_timeout }
     }
 
-    /// Resolves when a place was taken that was left to something whose runtime is not driven: true; or when it has
-    /// waited too long: false. Never in a runtime without time.
+    /// Resolves when a place was taken that was left to something whose runtime is not driven:
+    /// true; or when it has waited too long: false. Never in a runtime without time.
     pub(super) fn poll(&mut self, places: &Places, context: &mut Context<'_>) -> Poll<bool> {
         loop {
             let span = self.remaining.min(LOOKS_EVERY);

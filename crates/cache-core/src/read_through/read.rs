@@ -1,7 +1,8 @@
-//! A reader for whom what is at hand was not fresh: it joins a flight or begins one, and waits for the answer.
+//! A reader for whom what is at hand was not fresh: it joins a flight or begins one, and waits for
+//! the answer.
 //!
-//! At most two flights a key: one running, one waiting that starts when the first has landed. So a burst of any number
-//! of strong readers costs at most two requests a round trip.
+//! At most two flights a key: one running, one waiting that starts when the first has landed. So a
+//! burst of any number of strong readers costs at most two requests a round trip.
 
 use std::{
     future::poll_fn,
@@ -23,10 +24,12 @@ use super::{
     trace::Cause,
 };
 use crate::{
-    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count, sync::MutexGuard,
+    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count,
+    sync::MutexGuard,
 };
 
-/// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits for it.
+/// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits
+/// for it.
 pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
@@ -65,7 +68,8 @@ pub(super) async fn read<V: Validator + ?Sized>(
             None => {}
         }
     }
-    let lost = Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+    let lost =
+        Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
     Err(shared.about(key, lost))
 }
 
@@ -109,12 +113,17 @@ async fn approach<'a, V: Validator + ?Sized>(
                 Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
                 Some(Use::Refresh(served)) => {
                     let (now, _) = shared.clock.coarse_bounds();
-                    shared.warnings.stale(&shared.settings.name, shared.shown(key), served.age(), None, now);
+                    shared.warnings.stale(
+                        &shared.settings.name,
+                        shared.shown(key),
+                        served.age(),
+                        None,
+                        now,
+                    );
                     refresh(shared, &tracked, held, &seen, now);
-                    // Nothing else that the reader does may let a task run: it is ready at every poll, and may be
-                    // all that its runtime is driven for.
-                    // Gives the background refresh a chance to run before the stale copy is
-                    // returned.
+                    // Nothing else that the reader does may let a task run: it is ready at every
+                    // poll, and may be all that its runtime is driven for. Gives the background
+                    // refresh a chance to run before the stale copy is returned.
                     // mutant: yields_to_refresh
                     yield_now().await;
                     return Ok(Approach::Served(served));
@@ -125,7 +134,9 @@ async fn approach<'a, V: Validator + ?Sized>(
         let runtime = runtime()?;
         let now = shared.clock.now();
         let mut state = tracked.lock();
-        if let Some(joined) = join(shared, &mut state, key, Some(now), freshness, &runtime, validator) {
+        if let Some(joined) =
+            join(shared, &mut state, key, Some(now), freshness, &runtime, validator)
+        {
             return Ok(joined.wait(&tracked, state));
         }
         let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
@@ -225,15 +236,19 @@ struct Joined {
 
 impl Joined {
     /// Lets the key go, and waits.
-    fn wait<'a, V: ?Sized>(self, tracked: &KeyUse, state: MutexGuard<'_, State>) -> Approach<'a, V> {
+    fn wait<'a, V: ?Sized>(
+        self,
+        tracked: &KeyUse,
+        state: MutexGuard<'_, State>,
+    ) -> Approach<'a, V> {
         drop(state);
         hand_on(self.parked);
         Approach::Wait(tracked.state(), self.ticket)
     }
 }
 
-/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if nothing runs. A strong
-/// reader needs no `now`.
+/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if
+/// nothing runs. A strong reader needs no `now`.
 fn join<V: ?Sized>(
     shared: &Shared<V>,
     state: &mut State,
@@ -247,7 +262,8 @@ fn join<V: ?Sized>(
     // A key has one current flight, so two responses cannot race to be published.
     // mutant: one_flight_per_key
     let running = state.running.as_mut()?;
-    let unfenced = running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
+    let unfenced =
+        running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.
@@ -280,7 +296,8 @@ fn join<V: ?Sized>(
     Some(Joined { ticket, parked })
 }
 
-/// What the flight brought, or the one that took its place: an entry or an error. `None` if it ended without landing.
+/// What the flight brought, or the one that took its place: an entry or an error. `None` if it
+/// ended without landing.
 async fn wait<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &Arc<KeyState>,
@@ -328,7 +345,8 @@ async fn cover<V: ?Sized>(
     Err(shared.about(key, error))
 }
 
-/// How often a reader asks anew when flights are lost under it. A flight of its own is lost only with its runtime.
+/// How often a reader asks anew when flights are lost under it. A flight of its own is lost only
+/// with its runtime.
 const LOST_MAX: usize = 3;
 
 /// How often a reader looks at what is held, if something happened to the key while it looked.

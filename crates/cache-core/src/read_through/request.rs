@@ -12,7 +12,7 @@ use crate::{
     stats::{Count, Op},
 };
 
-/// A request that was sent. Dropped before it has ended, it was abandoned.
+/// A request that was sent. Dropped before it has ended, it was cancelled.
 pub(super) struct Request<V: ?Sized> {
     shared: Arc<Shared<V>>,
     op: Op,
@@ -25,22 +25,28 @@ pub(super) struct Request<V: ?Sized> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     /// A read: not modified.
-    Unchanged,
+    NotModified,
     /// A read: with a body, and its length in bytes if that is known.
-    Changed(Option<u64>),
+    Modified(Option<u64>),
     /// A read: no such object.
-    Gone,
+    NotFound,
     /// A write took effect.
-    Done,
+    Succeeded,
     /// It was answered with an error.
     Refused(ErrorKind),
     /// The origin failed to answer.
     Failed(ErrorKind),
-    Abandoned,
+    Cancelled,
 }
 
 impl<V: ?Sized> Request<V> {
-    pub(super) fn send(shared: &Arc<Shared<V>>, op: Op, key: &str, sent_at: Moment, cause: &Cause) -> Self {
+    pub(super) fn send(
+        shared: &Arc<Shared<V>>,
+        op: Op,
+        key: &str,
+        sent_at: Moment,
+        cause: &Cause,
+    ) -> Self {
         shared.count(Count::OriginSent);
         let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
@@ -54,7 +60,7 @@ impl<V: ?Sized> Request<V> {
     /// It was answered, for so many readers beside the one who asked.
     pub(super) fn end(mut self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.has_ended = true;
-        if let Outcome::Changed(Some(bytes)) = outcome {
+        if let Outcome::Modified(Some(bytes)) = outcome {
             self.shared.counters.add(Count::BytesFromOrigin, bytes);
         }
         let took = self.shared.clock.now().saturating_since(self.sent_at);
@@ -74,7 +80,7 @@ impl<V: ?Sized> Request<V> {
 impl<V: ?Sized> Drop for Request<V> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.record(Outcome::Abandoned, || 0);
+            self.record(Outcome::Cancelled, || 0);
         }
     }
 }
@@ -87,20 +93,22 @@ impl Outcome {
         validator: &V,
     ) -> Self {
         match answer {
-            Ok(Validation::NotModified) => Self::Unchanged,
+            Ok(Validation::NotModified) => Self::NotModified,
             // Other metadata of the same bytes: the body did not come again.
-            Ok(Validation::Modified(entry)) if held.is_some_and(|held| shares_body(held, entry)) => {
-                Self::Changed(Some(0))
+            Ok(Validation::Modified(entry))
+                if held.is_some_and(|held| shares_body(held, entry)) =>
+            {
+                Self::Modified(Some(0))
             }
-            Ok(Validation::Modified(entry)) => Self::Changed(validator.body_bytes(entry)),
-            Ok(Validation::NotFound) => Self::Gone,
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::Gone,
+            Ok(Validation::Modified(entry)) => Self::Modified(validator.body_bytes(entry)),
+            Ok(Validation::NotFound) => Self::NotFound,
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::NotFound,
             Err(error) => Self::of_error(error),
         }
     }
 
     pub(super) fn of_write<T>(answer: &Result<T>) -> Self {
-        answer.as_ref().map_or_else(Self::of_error, |_| Self::Done)
+        answer.as_ref().map_or_else(Self::of_error, |_| Self::Succeeded)
     }
 
     fn of_error(error: &Error) -> Self {
@@ -113,18 +121,18 @@ impl Outcome {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Unchanged => "unchanged",
-            Self::Changed(_) => "changed",
-            Self::Gone => "gone",
-            Self::Done => "done",
+            Self::NotModified => "not_modified",
+            Self::Modified(_) => "modified",
+            Self::NotFound => "not_found",
+            Self::Succeeded => "succeeded",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
-            Self::Abandoned => "abandoned",
+            Self::Cancelled => "cancelled",
         }
     }
 
     const fn bytes(self) -> Option<u64> {
-        if let Self::Changed(bytes) = self { bytes } else { Some(0) }
+        if let Self::Modified(bytes) = self { bytes } else { Some(0) }
     }
 
     const fn error(self) -> Option<ErrorKind> {
@@ -134,20 +142,20 @@ impl Outcome {
     /// A write is never unchanged, changed or gone; a read is never done.
     const fn count(self, op: Op) -> Count {
         match (op, self) {
-            (Op::Read, Self::Unchanged) => Count::OriginUnchanged,
-            (Op::Read, Self::Changed(_) | Self::Done) => Count::OriginChanged,
-            (Op::Read, Self::Gone) => Count::OriginGone,
+            (Op::Read, Self::NotModified) => Count::OriginNotModified,
+            (Op::Read, Self::Modified(_) | Self::Succeeded) => Count::OriginModified,
+            (Op::Read, Self::NotFound) => Count::OriginNotFound,
             (Op::Read, Self::Refused(_)) => Count::OriginRefused,
             (Op::Read, Self::Failed(_)) => Count::OriginFailed,
-            (Op::Read, Self::Abandoned) => Count::OriginAbandoned,
+            (Op::Read, Self::Cancelled) => Count::OriginCancelled,
             (Op::Put, Self::Failed(_)) => Count::PutFailed,
-            (Op::Put, Self::Refused(_) | Self::Gone) => Count::PutRefused,
-            (Op::Put, Self::Abandoned) => Count::PutAbandoned,
-            (Op::Put, _) => Count::PutDone,
+            (Op::Put, Self::Refused(_) | Self::NotFound) => Count::PutRefused,
+            (Op::Put, Self::Cancelled) => Count::PutCancelled,
+            (Op::Put, _) => Count::PutSucceeded,
             (Op::Delete, Self::Failed(_)) => Count::DeleteFailed,
-            (Op::Delete, Self::Refused(_) | Self::Gone) => Count::DeleteRefused,
-            (Op::Delete, Self::Abandoned) => Count::DeleteAbandoned,
-            (Op::Delete, _) => Count::DeleteDone,
+            (Op::Delete, Self::Refused(_) | Self::NotFound) => Count::DeleteRefused,
+            (Op::Delete, Self::Cancelled) => Count::DeleteCancelled,
+            (Op::Delete, _) => Count::DeleteSucceeded,
         }
     }
 }

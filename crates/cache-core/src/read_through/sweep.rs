@@ -13,16 +13,18 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use super::{Settings, Shared, held::caught};
 use crate::{Moment, Result};
 
-/// The task that sweeps the backend now and then: started with the first flight or write, stopped with the last
-/// handle of the cache. If its runtime is shut down, or not driven any more, the next flight or write on another one
-/// starts it again.
+/// The task that sweeps the backend now and then: started with the first flight or write, stopped
+/// with the last handle of the cache. If its runtime is shut down, or not driven any more, the next
+/// flight or write on another one starts it again.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     every: Option<Duration>,
     task: Mutex<Option<JoinHandle<()>>>,
-    /// The moment, in nanoseconds, by which the task will have shown that it runs. Zero before the first.
+    /// The moment, in nanoseconds, by which the task will have shown that it runs. Zero before the
+    /// first.
     expected_by: AtomicU64,
-    /// The moment, in nanoseconds, as of which the last sweep that has ended dropped what had expired.
+    /// The moment, in nanoseconds, as of which the last sweep that has ended dropped what had
+    /// expired.
     swept_at: AtomicU64,
 }
 
@@ -103,7 +105,11 @@ pub(super) fn resume<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>)
     is_overdue
 }
 
-async fn sweep_every<V: ?Sized>(every: Duration, is_first: bool, cache: Weak<Shared<V>>) -> Result<()> {
+async fn sweep_every<V: ?Sized>(
+    every: Duration,
+    is_first: bool,
+    cache: Weak<Shared<V>>,
+) -> Result<()> {
     // What another runtime has left undone is done at once.
     let mut waits = is_first;
     loop {

@@ -1,7 +1,7 @@
 //! The state of the keys that have flights or writes.
 //!
-//! Only such keys have one; a fresh hit never comes here. The table's locks and a key's lock are blocking, held
-//! for short sections, never across an await or code that was plugged in.
+//! Only such keys have one; a fresh hit never comes here. The table's locks and a key's lock are
+//! blocking, held for short sections, never across an await or code that was plugged in.
 
 use std::{
     fmt,
@@ -47,15 +47,16 @@ struct Tracked {
     users: usize,
 }
 
-/// One key. Its turn orders the calls that change the backend: held across backend calls only, never across the
-/// origin.
+/// One key. Its turn orders the calls that change the backend: held across backend calls only,
+/// never across the origin.
 pub(super) struct KeyState {
     pub(super) key: Key,
     hash: u64,
     turn: tokio::sync::Mutex<()>,
     /// The turn was waited for in vain: whatever holds it may be on a runtime that is not driven.
     is_turn_stuck: AtomicBool,
-    /// Notified when a flight was vacated by another call than its own: it has to give its request up.
+    /// Notified when a flight was vacated by another call than its own: it has to give its request
+    /// up.
     pub(super) vacated: Notify,
     state: Mutex<State>,
 }
@@ -90,7 +91,8 @@ pub(super) struct Running {
     pub(super) generation: u64,
     pub(super) epoch: Epoch,
     pub(super) phase: Phase,
-    /// Empty until there is a waiter. More than one if it took the place of a flight that had waiters.
+    /// Empty until there is a waiter. More than one if it took the place of a flight that had
+    /// waiters.
     answers: Answers,
     /// How many have joined it.
     pub(super) n_joined: usize,
@@ -129,7 +131,8 @@ pub(super) struct Progress {
 pub(super) enum Drive {
     /// A task.
     Task,
-    /// The reader that began it, at this moment. Once it is wanted by somebody else, a task goes on.
+    /// The reader that began it, at this moment. Once it is wanted by somebody else, a task goes
+    /// on.
     Reader { wanted: bool },
     /// The reader that began it, when that one is polled next.
     Parked(Parked),
@@ -167,7 +170,10 @@ pub(super) struct Stamp {
 
 impl Table {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { hasher: Default::default(), shards: std::array::from_fn(|_| Mutex::default()) })
+        Arc::new(Self {
+            hasher: Default::default(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+        })
     }
 
     /// Uses the key's state until the guard is dropped.
@@ -274,7 +280,9 @@ impl KeyUse {
 impl Clone for KeyUse {
     fn clone(&self) -> Self {
         // It is there, as long as this use lasts.
-        if let Some(tracked) = self.table.shard(self.hash).find_mut(self.hash, |held| self.is_of(held)) {
+        if let Some(tracked) =
+            self.table.shard(self.hash).find_mut(self.hash, |held| self.is_of(held))
+        {
             tracked.users += 1;
         }
         Self { table: Arc::clone(&self.table), state: Arc::clone(&self.state) }
@@ -292,7 +300,8 @@ impl Deref for KeyUse {
 impl Drop for KeyUse {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.state.hash);
-        // While this use lasts the table holds this very state. Dropped here, it is not the last handle to it.
+        // While this use lasts the table holds this very state. Dropped here, it is not the last
+        // handle to it.
         if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
             // The last user removes the state of the key, or the table grows without bound.
             // mutant: key_users
@@ -316,8 +325,9 @@ impl KeyState {
         }
     }
 
-    /// Takes the key's turn, waiting for at most `limit`. `None`: whatever holds it did not let go, and what it
-    /// leaves in the backend is in doubt. Then nothing is waited for again until the turn was free once.
+    /// Takes the key's turn, waiting for at most `limit`. `None`: whatever holds it did not let go,
+    /// and what it leaves in the backend is in doubt. Then nothing is waited for again until the
+    /// turn was free once.
     pub(super) async fn turn(&self, limit: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         if let Ok(turn) = self.turn.try_lock() {
             self.is_turn_stuck.store(false, Ordering::Release);
@@ -360,10 +370,10 @@ impl State {
         self.generation += 1;
     }
 
-    /// Another answer has shown something of the key. A request that was sent before may be answered
-    /// with something older, so its flight takes no more readers, and publishes only what fits. An
-    /// open write publishes nothing. Returns whether the backend may be changed at this moment by
-    /// what has passed these checks already.
+    /// Another answer has shown something of the key. A request that was sent before may be
+    /// answered with something older, so its flight takes no more readers, and publishes only what
+    /// fits. An open write publishes nothing. Returns whether the backend may be changed at this
+    /// moment by what has passed these checks already.
     pub(super) fn observe(&mut self, observation: &Observation) -> bool {
         self.observations += 1;
         let is_landing = match &mut self.running {
@@ -408,8 +418,8 @@ impl State {
         seq
     }
 
-    /// Somebody waits for the running flight who does not poll it: a task has to go on with it. A flight that was
-    /// parked is the caller's to hand on, when it has let the lock go.
+    /// Somebody waits for the running flight who does not poll it: a task has to go on with it. A
+    /// flight that was parked is the caller's to hand on, when it has let the lock go.
     #[must_use]
     pub(super) fn want(&mut self) -> Option<Parked> {
         let running = self.running.as_mut()?;
@@ -513,7 +523,8 @@ mod model {
 
     use super::*;
 
-    /// Whoever uses a key while another does has the same state; nobody leaves one behind, nor takes another's away.
+    /// Whoever uses a key while another does has the same state; nobody leaves one behind, nor
+    /// takes another's away.
     #[test]
     fn users_of_a_key_share_its_state_and_the_last_one_takes_it_away() {
         loom::model(|| {
@@ -539,14 +550,16 @@ mod model {
         });
     }
 
-    /// A flight and a write, as the protocol runs them, with a value at the origin and one that is held.
+    /// A flight and a write, as the protocol runs them, with a value at the origin and one that is
+    /// held.
     #[test]
     fn what_is_kept_after_a_write_is_not_older_than_it() {
         loom::model(|| {
             let table = Table::new();
             let (origin, held) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(NOTHING)));
             let write = thread::spawn({
-                let (table, origin, held) = (Arc::clone(&table), Arc::clone(&origin), Arc::clone(&held));
+                let (table, origin, held) =
+                    (Arc::clone(&table), Arc::clone(&origin), Arc::clone(&held));
                 move || {
                     let key = table.enter("a").unwrap();
                     let mut state = key.lock();

@@ -9,8 +9,8 @@ use crate::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts the tasks of a cache, so that `close` can wait for their end. Whether the cache is closed is in the same
-/// number: a call that is counted first and then finds the cache open is waited for.
+/// Counts the tasks of a cache, so that `close` can wait for their end. Whether the cache is closed
+/// is in the same number: a call that is counted first and then finds the cache open is waited for.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Tasks(Arc<Inner>);
 
@@ -35,8 +35,8 @@ impl Tasks {
         Ok(counted)
     }
 
-    /// Counts as a task, until it is dropped. What is not begun by something that is counted must find the cache open
-    /// afterwards: see [`enter`](Self::enter).
+    /// Counts as a task, until it is dropped. What is not begun by something that is counted must
+    /// find the cache open afterwards: see [`enter`](Self::enter).
     pub(super) fn count(&self) -> Counted {
         self.0.running.fetch_add(1, Ordering::AcqRel);
         Counted(Arc::clone(&self.0))
@@ -91,8 +91,11 @@ impl Tasks {
 /// `Config` outside of one.
 pub(super) fn runtime() -> Result<Handle> {
     Handle::try_current().map_err(|outside| {
-        Error::new(ErrorKind::Config, "asking the origin needs a tokio runtime; call from inside one")
-            .with_source(outside)
+        Error::new(
+            ErrorKind::Config,
+            "asking the origin needs a tokio runtime; call from inside one",
+        )
+        .with_source(outside)
     })
 }
 
@@ -128,7 +131,8 @@ mod model {
 
     use super::*;
 
-    /// However a call and `close` meet: once `close` is over, so is what the call did, or it did nothing.
+    /// However a call and `close` meet: once `close` is over, so is what the call did, or it did
+    /// nothing.
     #[test]
     fn who_closes_waits_for_every_call_that_entered() {
         loom::model(|| {

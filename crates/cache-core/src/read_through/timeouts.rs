@@ -2,9 +2,9 @@
 //!
 //! A flight runs on the runtime of one of its readers. If that runtime is not driven any more, the
 //! flight makes no progress, and neither do the timers in it. So each waiting reader watches its
-//! flight. A flight without progress for too long is *vacated*: it can publish nothing any more, and
-//! its readers get the answer of the flight that takes its place, on the runtime of the reader that
-//! watched.
+//! flight. A flight without progress for too long is *vacated*: it can publish nothing any more,
+//! and its readers get the answer of the flight that takes its place, on the runtime of the reader
+//! that watched.
 
 use std::{
     fmt,
@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{Moment, Validator};
 
-/// A timer of the runtime that it is polled in: one that was made in another is dead where that is not driven.
-/// Never fires outside of a runtime, or in one without time.
+/// A timer of the runtime that it is polled in: one that was made in another is dead where that is
+/// not driven. Never fires outside of a runtime, or in one without time.
 #[derive(Default)]
 pub(super) struct Timer(Option<(Id, Option<Pin<Box<Sleep>>>)>);
 
@@ -63,7 +63,8 @@ impl fmt::Debug for Timer {
 
 /// A timer of the runtime `here`, the current one; `None` if it has no time.
 fn timer(here: Id, span: Duration) -> Option<Pin<Box<Sleep>>> {
-    // tokio says by a panic alone that a runtime has no time, so those that have none are remembered.
+    // tokio says by a panic alone that a runtime has no time, so those that have none are
+    // remembered.
     static WITHOUT_TIME: Mutex<Vec<Id>> = Mutex::new(Vec::new());
     let without_time = || WITHOUT_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if without_time().contains(&here) {
@@ -88,9 +89,13 @@ pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::O
     .await
 }
 
-/// The same for what a task of the runtime `home` does: counted only where the caller is polled in another runtime,
-/// for only then is it open whether `home` is driven.
-pub(super) async fn within_elsewhere<F: Future>(limit: Duration, home: Id, future: F) -> Option<F::Output> {
+/// The same for what a task of the runtime `home` does: counted only where the caller is polled in
+/// another runtime, for only then is it open whether `home` is driven.
+pub(super) async fn within_elsewhere<F: Future>(
+    limit: Duration,
+    home: Id,
+    future: F,
+) -> Option<F::Output> {
     let (mut future, mut timer) = (pin!(future), Timer::default());
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
@@ -158,14 +163,15 @@ impl Settings {
         };
         // What has a limit of its own, in the flight, is to find out first.
         let limit = limit.saturating_add(GRACE);
-        let may_be_replaced = matches!(running.phase, Phase::Asked(_)) && !running.origins.is_second;
+        let may_be_replaced =
+            matches!(running.phase, Phase::Asked(_)) && !running.origins.is_second;
         let patience = self.patience.filter(|patience| may_be_replaced && *patience < limit);
         let overdue = Overdue { progress: running.progress(), by_patience: patience.is_some() };
         (overdue, patience.unwrap_or(limit))
     }
 
-    /// How long a turn is waited for: a flight that waits in vain has done so before its own readers take it for
-    /// lost.
+    /// How long a turn is waited for: a flight that waits in vain has done so before its own
+    /// readers take it for lost.
     pub(super) fn turn_limit(&self) -> Duration {
         self.origin_timeout / 2
     }
@@ -177,7 +183,8 @@ impl Settings {
 }
 
 impl Running {
-    /// Whether the flight has been in this phase for too long, as far as readers who do not wait for it have seen.
+    /// Whether the flight has been in this phase for too long, as far as readers who do not wait
+    /// for it have seen.
     pub(super) fn is_overdue(&mut self, now: Moment, settings: &Settings) -> Option<Overdue> {
         let phase = std::mem::discriminant(&self.phase);
         let noticed = self.noticed.filter(|(noticed, _)| *noticed == phase);
@@ -191,9 +198,13 @@ impl Running {
     }
 }
 
-/// Has another flight take the place of one that is overdue, unless that has moved. One of this very runtime, which is
-/// driven, is not lost: it is for the origin to say how long it may take.
-pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<KeyState>, overdue: Overdue) {
+/// Has another flight take the place of one that is overdue, unless that has moved. One of this
+/// very runtime, which is driven, is not lost: it is for the origin to say how long it may take.
+pub(super) fn relieve<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &Arc<KeyState>,
+    overdue: Overdue,
+) {
     let Ok(runtime) = runtime() else { return };
     // Where the key has another state by now, the flight has ended.
     let Ok(tracked) = shared.table.enter(key.key.as_str()) else { return };
@@ -202,7 +213,8 @@ pub(super) fn relieve<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &Arc<
     }
     let mut state = tracked.lock();
     let seq = overdue.progress.seq;
-    let Some(running) = state.flight(seq).filter(|running| running.progress() == overdue.progress) else {
+    let Some(running) = state.flight(seq).filter(|running| running.progress() == overdue.progress)
+    else {
         return;
     };
     // What publishes has its answer; it is the backend that lets it wait.

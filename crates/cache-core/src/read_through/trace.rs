@@ -1,5 +1,5 @@
-//! What the feature `tracing` tells: a span for each request to the origin, and warnings. Without the feature, nothing
-//! of this is there. A fresh hit never comes here.
+//! What the feature `tracing` tells: a span for each request to the origin, and warnings. Without
+//! the feature, nothing of this is there. A fresh hit never comes here.
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use self::off::{Cause, Span, Warnings, in_caller_span};
@@ -42,7 +42,8 @@ mod on {
         task.in_current_span()
     }
 
-    /// One request to the origin. A child of the span of its caller, or a root that follows from it.
+    /// One request to the origin. A child of the span of its caller, or a root that follows from
+    /// it.
     #[derive(Debug)]
     pub(crate) struct Span(tracing::Span);
 
@@ -111,7 +112,8 @@ mod on {
             Self::default()
         }
 
-        /// A copy was served past its `max_age`; `error` is why the origin did not answer, unless it is only now asked.
+        /// A copy was served past its `max_age`; `error` is why the origin did not answer, unless
+        /// it is only now asked.
         pub(crate) fn stale(
             &self,
             cache: &str,
@@ -151,12 +153,16 @@ mod on {
     }
 
     impl Limit {
-        /// How many were left out since the last that was let through; `None` for one to be left out.
+        /// How many were left out since the last that was let through; `None` for one to be left
+        /// out.
         fn take(&self, now: Moment) -> Option<u64> {
             let next_at = self.next_at.load(Ordering::Relaxed);
             let then = now.saturating_add(EVERY).as_nanos();
             let is_due = now.as_nanos() >= next_at
-                && self.next_at.compare_exchange(next_at, then, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                && self
+                    .next_at
+                    .compare_exchange(next_at, then, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok();
             if is_due {
                 return Some(self.left_out.swap(0, Ordering::Relaxed));
             }

@@ -1,8 +1,8 @@
 //! Writes and invalidations: what puts up fences.
 //!
-//! Each fences its key at its begin and at its end. It runs in a task of its own, so that no backend call is
-//! dropped half-way; the caller holds a guard that fences at once if it goes away. An [`OpenWrite`] is a write whose
-//! task ends before it does: the caller holds the rest of it.
+//! Each fences its key at its begin and at its end. It runs in a task of its own, so that no
+//! backend call is dropped half-way; the caller holds a guard that fences at once if it goes away.
+//! An [`OpenWrite`] is a write whose task ends before it does: the caller holds the rest of it.
 
 use std::{
     fmt,
@@ -26,18 +26,20 @@ use super::{
     trace::{Cause, in_caller_span},
 };
 use crate::{
-    Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability, Validator,
-    Version,
+    Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability,
+    Validator, Version,
     fence::{Epoch, Epochs},
     stats::{Count, Op},
 };
 
-/// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an upload in parts, a
-/// copy, one request for many objects. Made by [`ReadThrough::open_write`](super::ReadThrough::open_write).
+/// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an
+/// upload in parts, a copy, one request for many objects. Made by
+/// [`ReadThrough::open_write`](super::ReadThrough::open_write).
 ///
-/// While there is one, nothing of the key is held, and what is read of it is not kept. Dropped, it ends the write:
-/// also where the write failed, its future was dropped half-way, or it panicked. Whoever reads after that is answered by
-/// a question asked after it. Dropping it needs no runtime. A cache that is closed does not wait for it.
+/// While there is one, nothing of the key is held, and what is read of it is not kept. Dropped, it
+/// ends the write: also where the write failed, its future was dropped half-way, or it panicked.
+/// Whoever reads after that is answered by a question asked after it. Dropping it needs no runtime.
+/// A cache that is closed does not wait for it.
 #[must_use = "the write is over when this is dropped"]
 pub struct OpenWrite<V: ?Sized>(Write<V>);
 
@@ -54,7 +56,10 @@ impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
     }
 }
 
-pub(super) async fn open<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<OpenWrite<V>> {
+pub(super) async fn open<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+) -> Result<OpenWrite<V>> {
     run(shared, key, |mut write, _| async move {
         // Runs under the fence that the open write holds until its end.
         // mutant: open_write_drops
@@ -119,7 +124,10 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
     .ok_or_else(|| shared.about(key, left_alone(shared)))
 }
 
-pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
+pub(super) async fn invalidate<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+) -> Result<()> {
     run(shared, key, |mut write, _| async move {
         // Runs under the fence, so a request already in flight cannot bring the entry back.
         // mutant: invalidate_drops
@@ -131,16 +139,22 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, k
 }
 
 /// Drops what another answer has shown to be gone, or not to be served.
-pub(super) async fn drop_gone<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
+pub(super) async fn drop_gone<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+) -> Result<()> {
     run(shared, key, |mut write, _| async move {
-        write.drop_held(Count::InvalidatedGone).await;
+        write.drop_held(Count::InvalidatedNotFound).await;
         Ok(())
     })
     .await?;
     Ok(())
 }
 
-pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: &str) -> Result<()> {
+pub(super) async fn expire<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+) -> Result<()> {
     run(shared, key, |mut write, _| async move {
         // Runs under the fence, so a request already in flight cannot lift the mark.
         // mutant: expire_marks
@@ -151,11 +165,11 @@ pub(super) async fn expire<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, key: 
     Ok(())
 }
 
-/// Voids everything at once, then frees the memory in a task. What was asked before the end is void then: see
-/// [`WholeFence`].
+/// Voids everything at once, then frees the memory in a task. What was asked before the end is void
+/// then: see [`WholeFence`].
 ///
-/// What the backend drops is counted under `cause`, and once: not where it cannot be called, and not
-/// by each of several that are under way.
+/// What the backend drops is counted under `cause`, and once: not where it cannot be called, and
+/// not by each of several that are under way.
 pub(super) async fn clear<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     counted: Counted,
@@ -181,7 +195,10 @@ pub(super) async fn clear<V: Validator + ?Sized>(
 }
 
 /// Voids everything at once, then closes the backend in a task.
-pub(super) async fn close<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, counted: Counted) -> Result<()> {
+pub(super) async fn close<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    counted: Counted,
+) -> Result<()> {
     let task = Arc::clone(shared);
     // Within, so that a panic is caught also where the call itself does the work.
     let close = async move { task.backend_call(async { task.backend.close().await }).await };
@@ -219,11 +236,11 @@ impl Drop for WholeFence<'_> {
     }
 }
 
-/// Runs `body` in a task, between the two fences of a write of `key`: the second is up when `body` drops the write, by
-/// its end at the latest, unless it hands the write to the caller.
+/// Runs `body` in a task, between the two fences of a write of `key`: the second is up when `body`
+/// drops the write, by its end at the latest, unless it hands the write to the caller.
 ///
-/// `None` if the task is on a runtime other than its caller's, and not driven: the write is fenced and what was held
-/// is void, as if its caller had gone away.
+/// `None` if the task is on a runtime other than its caller's, and not driven: the write is fenced
+/// and what was held is void, as if its caller had gone away.
 async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<Option<T>>
 where
     V: Validator + ?Sized,
@@ -256,7 +273,8 @@ where
     result.map(Some).map_err(|error| shared.about(key, error))
 }
 
-/// What a task of `runtime` answers. `None` if it does not in time, while its caller is polled in another runtime.
+/// What a task of `runtime` answers. `None` if it does not in time, while its caller is polled in
+/// another runtime.
 async fn answered<V: ?Sized, T>(
     shared: &Shared<V>,
     runtime: &Handle,
@@ -311,7 +329,13 @@ impl<V: ?Sized> Write<V> {
         hand_on(parked);
         // The fence is up from here on; the drop of this value takes it down.
         // mutant: write_new
-        Ok(Self { shared: Arc::clone(shared), tracked, noted, bare: Arc::default(), changing: false })
+        Ok(Self {
+            shared: Arc::clone(shared),
+            tracked,
+            noted,
+            bare: Arc::default(),
+            changing: false,
+        })
     }
 
     /// Removes what is held, and counts a copy under `cause`.
@@ -348,17 +372,21 @@ impl<V: ?Sized> Write<V> {
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
         if entry.storability() == Storability::NoStore {
-            self.shared.count(Count::Unvalidatable);
+            self.shared.count(Count::NoValidator);
             return;
         }
         if entry.key() != self.tracked.key.as_str() {
-            // The origin made an entry for another key. It was asked to keep a copy, not to write there.
+            // The origin made an entry for another key. It was asked to keep a copy, not to write
+            // there.
             self.shared.refused(self.tracked.key.as_str(), entry.body().len(), None);
             return;
         }
         let entry = entry.unstamped();
-        let Some(_turn) = self.tracked.turn(self.shared.settings.turn_limit()).await else { return };
-        // Before it is checked that the caller is there: whoever goes away later finds that something is held.
+        let Some(_turn) = self.tracked.turn(self.shared.settings.turn_limit()).await else {
+            return;
+        };
+        // Before it is checked that the caller is there: whoever goes away later finds that
+        // something is held.
         self.bare.store(false, Ordering::Release);
         if !self.is_alone() {
             self.bare.store(true, Ordering::Release);
@@ -372,8 +400,8 @@ impl<V: ?Sized> Write<V> {
         self.changing = false;
     }
 
-    /// Whether during the whole write no flight was in the air, fenced or not, none began, and nothing else was
-    /// written or voided: each of these changes the stamp. In the key's turn.
+    /// Whether during the whole write no flight was in the air, fenced or not, none began, and
+    /// nothing else was written or voided: each of these changes the stamp. In the key's turn.
     fn is_alone(&self) -> bool {
         self.noted.clean
             // A write or flight in between means the order at the store is unknown.
@@ -398,8 +426,8 @@ impl<V: ?Sized> Drop for Write<V> {
     }
 }
 
-/// The caller of a write. Where it goes away before the end, it fences at once: no read that begins later is
-/// served what was held, or asked, before.
+/// The caller of a write. Where it goes away before the end, it fences at once: no read that begins
+/// later is served what was held, or asked, before.
 struct Caller<V: ?Sized> {
     shared: Arc<Shared<V>>,
     tracked: KeyUse,

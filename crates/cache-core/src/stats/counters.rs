@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Rejected, Stats};
+use super::{
+    AtomicErrorCounts, AtomicHistogram, Invalidated, OriginStats, Outcomes, Rejected, Stats,
+};
 use crate::{ErrorKind, Usage};
 
-/// The counters behind [`Stats`]: striped, so that readers on different processors do not share a cache line. What is not
-/// counted on a fresh hit, or seldom, is not.
+/// The counters behind [`Stats`]: striped, so that readers on different processors do not share a
+/// cache line. What is not counted on a fresh hit, or seldom, is not.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
@@ -39,30 +41,30 @@ pub(crate) enum Count {
     Coalesced,
     InvalidatedByApi,
     InvalidatedByWrite,
-    InvalidatedChanged,
-    InvalidatedGone,
+    InvalidatedModified,
+    InvalidatedNotFound,
     Expirations,
-    RefusedTooLarge,
-    RefusedByPolicy,
-    RefusedByBackend,
-    Unvalidatable,
+    RejectedTooLarge,
+    RejectedByPolicy,
+    RejectedByBackend,
+    NoValidator,
     BackendErrors,
     BytesFromOrigin,
     OriginSent,
-    OriginUnchanged,
-    OriginChanged,
-    OriginGone,
+    OriginNotModified,
+    OriginModified,
+    OriginNotFound,
     OriginRefused,
     OriginFailed,
-    OriginAbandoned,
-    PutDone,
+    OriginCancelled,
+    PutSucceeded,
     PutRefused,
     PutFailed,
-    PutAbandoned,
-    DeleteDone,
+    PutCancelled,
+    DeleteSucceeded,
     DeleteRefused,
     DeleteFailed,
-    DeleteAbandoned,
+    DeleteCancelled,
 }
 
 /// What the origin is asked to do.
@@ -93,7 +95,7 @@ impl Default for Stripe {
     }
 }
 
-const COUNTS: usize = Count::DeleteAbandoned as usize + 1;
+const COUNTS: usize = Count::DeleteCancelled as usize + 1;
 const STRIPES: usize = 8;
 const OPS: usize = Op::Delete as usize + 1;
 
@@ -105,7 +107,8 @@ impl Counters {
         self.stripes[stripe()].0[count as usize].fetch_add(n, Ordering::Relaxed);
     }
 
-    /// One of `count`, and `bytes` that the cache answered with, of a copy that was validated `age` ago.
+    /// One of `count`, and `bytes` that the cache answered with, of a copy that was validated `age`
+    /// ago.
     #[inline]
     pub(crate) fn add_hit(&self, count: Count, bytes: u64, age: Duration) {
         let stripe = &self.stripes[stripe()].0;
@@ -149,23 +152,23 @@ impl Counters {
         };
         let times = |op: Op| self.origin_times[op as usize].snapshot();
         let mut origin = OriginStats {
-            unchanged: sum(Count::OriginUnchanged),
-            changed: sum(Count::OriginChanged),
-            gone: sum(Count::OriginGone),
+            not_modified: sum(Count::OriginNotModified),
+            modified: sum(Count::OriginModified),
+            not_found: sum(Count::OriginNotFound),
             refused: sum(Count::OriginRefused),
             failed: sum(Count::OriginFailed),
-            cancelled: sum(Count::OriginAbandoned),
+            cancelled: sum(Count::OriginCancelled),
             puts: Outcomes {
-                succeeded: sum(Count::PutDone),
+                succeeded: sum(Count::PutSucceeded),
                 refused: sum(Count::PutRefused),
                 failed: sum(Count::PutFailed),
-                abandoned: sum(Count::PutAbandoned),
+                cancelled: sum(Count::PutCancelled),
             },
             deletes: Outcomes {
-                succeeded: sum(Count::DeleteDone),
+                succeeded: sum(Count::DeleteSucceeded),
                 refused: sum(Count::DeleteRefused),
                 failed: sum(Count::DeleteFailed),
-                abandoned: sum(Count::DeleteAbandoned),
+                cancelled: sum(Count::DeleteCancelled),
             },
             errors_by_kind: self.origin_errors.snapshot(),
             in_flight: 0,
@@ -188,16 +191,16 @@ impl Counters {
             invalidated: Invalidated {
                 by_api: sum(Count::InvalidatedByApi),
                 by_write: sum(Count::InvalidatedByWrite),
-                changed: sum(Count::InvalidatedChanged),
-                gone: sum(Count::InvalidatedGone),
+                modified: sum(Count::InvalidatedModified),
+                not_found: sum(Count::InvalidatedNotFound),
             },
             evictions: usage.evicted,
             expirations: usage.expired + sum(Count::Expirations),
             rejected: Rejected {
-                too_large: sum(Count::RefusedTooLarge),
-                policy: sum(Count::RefusedByPolicy),
-                backend: sum(Count::RefusedByBackend),
-                no_validator: sum(Count::Unvalidatable),
+                too_large: sum(Count::RejectedTooLarge),
+                policy: sum(Count::RejectedByPolicy),
+                backend: sum(Count::RejectedByBackend),
+                no_validator: sum(Count::NoValidator),
             },
             backend_errors: sum(Count::BackendErrors),
             // The two were read one after the other.
@@ -239,7 +242,10 @@ mod tests {
         counters.add(Count::Fetched, 1);
         let later = counters.snapshot(&Usage { entries: 7, ..Usage::default() }, 2);
         let between = later - earlier;
-        assert_eq!((between.hits(), between.misses(), between.gets(), between.entries), (1, 1, 2, 5));
+        assert_eq!(
+            (between.hits(), between.misses(), between.gets(), between.entries),
+            (1, 1, 2, 5)
+        );
         assert!((between.hit_ratio() - 0.5).abs() < f64::EPSILON);
         assert!(Stats::default().hit_ratio().abs() < f64::EPSILON);
     }
@@ -272,7 +278,7 @@ mod tests {
     fn what_was_sent_and_has_not_ended_is_in_flight() {
         let counters = Counters::default();
         counters.add(Count::OriginSent, 3);
-        counters.add(Count::OriginGone, 1);
+        counters.add(Count::OriginNotFound, 1);
         counters.add(Count::PutFailed, 1);
         assert_eq!(counters.snapshot(&Usage::default(), 0).origin.in_flight, 1);
     }

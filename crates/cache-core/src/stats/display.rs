@@ -20,7 +20,10 @@ impl fmt::Display for Stats {
         writeln!(f, "requests   {}", self.origin)?;
         let (read, fetched) = (self.bytes_served, self.bytes_from_origin);
         let amplification = self.read_amplification();
-        writeln!(f, "bytes      {read} read, {fetched} fetched, read amplification {amplification:.2}")?;
+        writeln!(
+            f,
+            "bytes      {read} read, {fetched} fetched, read amplification {amplification:.2}"
+        )?;
         write!(f, "cached     {} entries, {} bytes", self.entries, self.bytes)?;
         match self.capacity_bytes {
             Some(capacity) => writeln!(f, " of {capacity}")?,
@@ -28,7 +31,10 @@ impl fmt::Display for Stats {
         }
         let (evictions, expirations) = (self.evictions, self.expirations);
         let invalidations = self.invalidations();
-        writeln!(f, "removed    {evictions} evicted, {expirations} expired, {invalidations} invalidated")?;
+        writeln!(
+            f,
+            "removed    {evictions} evicted, {expirations} expired, {invalidations} invalidated"
+        )?;
         write!(f, "not kept   {}, {} backend errors", self.rejections(), self.backend_errors)
     }
 }
@@ -37,10 +43,10 @@ impl fmt::Display for OriginStats {
     /// Writes one line: requests by kind, those in flight, and how long reads took.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reads, puts, deletes) = (self.reads(), self.puts.requests(), self.deletes.requests());
-        let Self { unchanged, in_flight, read_times, .. } = self;
+        let Self { not_modified, in_flight, read_times, .. } = self;
         write!(
             f,
-            "{}: {reads} reads ({unchanged} not modified; {read_times}), {puts} puts, {deletes} deletes; \
+            "{}: {reads} reads ({not_modified} not modified; {read_times}), {puts} puts, {deletes} deletes; \
              {in_flight} in flight",
             self.requests(),
         )
@@ -98,7 +104,7 @@ mod tests {
         times.add(Duration::from_millis(3), &Stats::ORIGIN_BOUNDS);
         let mut stats = Stats { fresh: 9, fetched: 1, entries: 1, bytes: 100, ..Stats::default() };
         (stats.bytes_served, stats.bytes_from_origin) = (1000, 100);
-        (stats.origin.changed, stats.origin.read_times) = (1, times.snapshot());
+        (stats.origin.modified, stats.origin.read_times) = (1, times.snapshot());
         let shown = stats.to_string();
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines.len(), 9, "{shown}");

@@ -95,8 +95,12 @@ mod tests {
         for (n, (kind, count)) in counts.iter().enumerate() {
             assert_eq!((counts.of(kind), count), (n as u64 + 1, n as u64 + 1), "{kind:?}");
         }
-        let names: std::collections::BTreeSet<_> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+        let names: std::collections::BTreeSet<_> =
+            ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), ErrorKind::ALL.len());
-        assert_eq!((counts - counts, counts + ErrorCounts::default()), (ErrorCounts::default(), counts));
+        assert_eq!(
+            (counts - counts, counts + ErrorCounts::default()),
+            (ErrorCounts::default(), counts)
+        );
     }
 }

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
-/// How often spans of time of about one length were seen: a running total, like any counter. Bucket `i` has those of at
-/// most `bounds[i]` that the bucket before it has not; the last one those above all bounds. Which bounds those are says
-/// whoever made it: [`Stats::ORIGIN_BOUNDS`](super::Stats::ORIGIN_BOUNDS), [`Stats::AGE_BOUNDS`](super::Stats::AGE_BOUNDS).
+/// How often spans of time of about one length were seen: a running total, like any counter. Bucket
+/// `i` has those of at most `bounds[i]` that the bucket before it has not; the last one those above
+/// all bounds. Which bounds those are says whoever made it:
+/// [`Stats::ORIGIN_BOUNDS`](super::Stats::ORIGIN_BOUNDS),
+/// [`Stats::AGE_BOUNDS`](super::Stats::AGE_BOUNDS).
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Histogram {
     buckets: [Bucket; BUCKETS],
@@ -21,7 +23,8 @@ pub struct Histogram {
 pub struct Bucket {
     /// How many.
     pub count: u64,
-    /// How long they are together, in microseconds, each rounded up: so the mean of a bucket is within its bounds.
+    /// How long they are together, in microseconds, each rounded up: so the mean of a bucket is
+    /// within its bounds.
     pub micros: u64,
 }
 
@@ -41,7 +44,8 @@ impl Histogram {
 
     /// How long they are together, in seconds.
     pub fn sum_seconds(&self) -> f64 {
-        let micros = self.buckets.iter().fold(0, |sum: u64, bucket| sum.wrapping_add(bucket.micros));
+        let micros =
+            self.buckets.iter().fold(0, |sum: u64, bucket| sum.wrapping_add(bucket.micros));
         micros as f64 / MICROS_PER_SECOND
     }
 }
@@ -130,7 +134,8 @@ mod tests {
     fn a_bound_belongs_to_the_bucket_below_it() {
         let measured = AtomicHistogram::default();
         let bounds = &Stats::ORIGIN_BOUNDS;
-        for span in [Duration::ZERO, bounds[0], bounds[0] + Duration::from_nanos(1), Duration::MAX] {
+        for span in [Duration::ZERO, bounds[0], bounds[0] + Duration::from_nanos(1), Duration::MAX]
+        {
             measured.add(span, bounds);
         }
         let counts = measured.snapshot().buckets.map(|bucket| bucket.count);
@@ -138,7 +143,8 @@ mod tests {
         assert_eq!(measured.snapshot().count(), 4);
     }
 
-    /// Whoever hands the mean on to another histogram of the same bounds finds it in the same bucket.
+    /// Whoever hands the mean on to another histogram of the same bounds finds it in the same
+    /// bucket.
     #[test]
     fn a_mean_is_within_its_bucket() {
         for bounds in [&Stats::ORIGIN_BOUNDS, &Stats::AGE_BOUNDS] {

@@ -21,9 +21,9 @@ pub use self::{
 /// cache was built, but for `entries`, `bytes`, `capacity_bytes` and `origin.in_flight`, which say
 /// how it is now. `later - earlier` gives what happened between the two.
 ///
-/// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`, `refetched`, `not_found`
-/// and `errors`; one whose future was dropped is in none. Read while others work, the counters may be a little
-/// apart; at rest they are exact.
+/// Every finished `get` is in exactly one of `fresh`, `revalidated`, `stale`, `fetched`,
+/// `refetched`, `not_found` and `errors`; one whose future was dropped is in none. Read while
+/// others work, the counters may be a little apart; at rest they are exact.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -70,13 +70,14 @@ pub struct Stats {
     pub bytes_from_cache: u64,
     /// Body bytes that came from the store, whatever they were requested for.
     pub bytes_from_origin: u64,
-    /// How old held copies were when they were served: how long ago the origin had validated them. A sample: of each of
-    /// `fresh`, `revalidated` and `stale`, on each of eight groups of threads, the first and every 64th after it.
+    /// How old held copies were when they were served: how long ago the origin had validated them.
+    /// A sample: of each of `fresh`, `revalidated` and `stale`, on each of eight groups of threads,
+    /// the first and every 64th after it.
     pub age: Histogram,
     /// How long gets waited whose answer needed the store: for an earlier request of the same key,
     /// for a permit, and for the answer. Gets served without it are not among these, dropped ones
-    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a single
-    /// wait may be some milliseconds off, their sum is not.
+    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a
+    /// single wait may be some milliseconds off, their sum is not.
     pub wait_times: Histogram,
     /// How long requests waited for a permit that found none free (`max_in_flight`), also those
     /// that gave up (`queue_timeout`). A request that had a permit at once is not among these.
@@ -85,19 +86,20 @@ pub struct Stats {
     pub origin: OriginStats,
 }
 
-/// Copies dropped because they were not to be served again, by what was the cause. A call for a key that is not held
-/// counts nothing.
+/// Copies dropped because they were not to be served again, by what was the cause. A call for a key
+/// that is not held counts nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalidated {
-    /// `invalidate` or `clear` was called. (`invalidate_prefix` is told when the copies are next asked for.)
+    /// `invalidate` or `clear` was called. (`invalidate_prefix` is told when the copies are next
+    /// asked for.)
     pub by_api: u64,
     /// The object was written or deleted through this cache.
     pub by_write: u64,
     /// The origin had another version, or could not be held to the one that it gave.
-    pub changed: u64,
+    pub modified: u64,
     /// The origin had no such object, or refused it.
-    pub gone: u64,
+    pub not_found: u64,
 }
 
 /// Bodies served or written but not kept, by reason.
@@ -119,11 +121,11 @@ pub struct Rejected {
 #[non_exhaustive]
 pub struct OriginStats {
     /// Reads answered "not modified": no body came.
-    pub unchanged: u64,
+    pub not_modified: u64,
     /// Reads answered with a body.
-    pub changed: u64,
+    pub modified: u64,
     /// Reads answered "no such object".
-    pub gone: u64,
+    pub not_found: u64,
     /// Reads answered with a refusal or another error that is an answer.
     pub refused: u64,
     /// Reads that the origin failed to answer.
@@ -158,7 +160,7 @@ pub struct Outcomes {
     /// The origin failed to answer. Whether a write took effect is open.
     pub failed: u64,
     /// The caller gave them up before they were answered. Whether a write took effect is open.
-    pub abandoned: u64,
+    pub cancelled: u64,
 }
 
 impl Stats {
@@ -233,8 +235,8 @@ impl Stats {
 
     /// Copies dropped because the object changed, was gone, or was invalidated or written here.
     pub fn invalidations(&self) -> u64 {
-        let Invalidated { by_api, by_write, changed, gone } = self.invalidated;
-        by_api + by_write + changed + gone
+        let Invalidated { by_api, by_write, modified, not_found } = self.invalidated;
+        by_api + by_write + modified + not_found
     }
 
     /// Bodies served or written but not kept.
@@ -247,7 +249,12 @@ impl Stats {
 impl OriginStats {
     /// Requests that asked for an object.
     pub fn reads(&self) -> u64 {
-        self.unchanged + self.changed + self.gone + self.refused + self.failed + self.cancelled
+        self.not_modified
+            + self.modified
+            + self.not_found
+            + self.refused
+            + self.failed
+            + self.cancelled
     }
 
     /// All requests that have ended.
@@ -259,7 +266,7 @@ impl OriginStats {
 impl Outcomes {
     /// All of them that have ended.
     pub fn requests(&self) -> u64 {
-        self.succeeded + self.refused + self.failed + self.abandoned
+        self.succeeded + self.refused + self.failed + self.cancelled
     }
 }
 
@@ -279,8 +286,8 @@ impl Stats {
             invalidated: Invalidated {
                 by_api: combine(self.invalidated.by_api, other.invalidated.by_api),
                 by_write: combine(self.invalidated.by_write, other.invalidated.by_write),
-                changed: combine(self.invalidated.changed, other.invalidated.changed),
-                gone: combine(self.invalidated.gone, other.invalidated.gone),
+                modified: combine(self.invalidated.modified, other.invalidated.modified),
+                not_found: combine(self.invalidated.not_found, other.invalidated.not_found),
             },
             evictions: combine(self.evictions, other.evictions),
             expirations: combine(self.expirations, other.expirations),
@@ -298,15 +305,18 @@ impl Stats {
             wait_times: self.wait_times.zip(other.wait_times, combine),
             queue_times: self.queue_times.zip(other.queue_times, combine),
             origin: OriginStats {
-                unchanged: combine(self.origin.unchanged, other.origin.unchanged),
-                changed: combine(self.origin.changed, other.origin.changed),
-                gone: combine(self.origin.gone, other.origin.gone),
+                not_modified: combine(self.origin.not_modified, other.origin.not_modified),
+                modified: combine(self.origin.modified, other.origin.modified),
+                not_found: combine(self.origin.not_found, other.origin.not_found),
                 refused: combine(self.origin.refused, other.origin.refused),
                 failed: combine(self.origin.failed, other.origin.failed),
                 cancelled: combine(self.origin.cancelled, other.origin.cancelled),
                 puts: self.origin.puts.zip(other.origin.puts, combine),
                 deletes: self.origin.deletes.zip(other.origin.deletes, combine),
-                errors_by_kind: self.origin.errors_by_kind.zip(other.origin.errors_by_kind, combine),
+                errors_by_kind: self
+                    .origin
+                    .errors_by_kind
+                    .zip(other.origin.errors_by_kind, combine),
                 read_times: self.origin.read_times.zip(other.origin.read_times, combine),
                 put_times: self.origin.put_times.zip(other.origin.put_times, combine),
                 delete_times: self.origin.delete_times.zip(other.origin.delete_times, combine),
@@ -316,8 +326,8 @@ impl Stats {
         }
     }
 
-    /// The totals, none of them lower than in `earlier`: of two snapshots that were taken at the same time, and read in
-    /// another order, none falls. How it is now is that of `self`.
+    /// The totals, none of them lower than in `earlier`: of two snapshots that were taken at the
+    /// same time, and read in another order, none falls. How it is now is that of `self`.
     #[must_use]
     pub fn at_least(self, earlier: Self) -> Self {
         self.zip(earlier, u64::max)
@@ -348,7 +358,7 @@ impl Outcomes {
             succeeded: combine(self.succeeded, other.succeeded),
             refused: combine(self.refused, other.refused),
             failed: combine(self.failed, other.failed),
-            abandoned: combine(self.abandoned, other.abandoned),
+            cancelled: combine(self.cancelled, other.cancelled),
         }
     }
 

@@ -91,7 +91,8 @@ async fn absences_have_a_share_of_the_bytes_and_one_of_the_entries() {
     }
 }
 
-/// Their sweep is on a runtime that is not driven: one that is takes it over, and until then no more are kept.
+/// Their sweep is on a runtime that is not driven: one that is takes it over, and until then no
+/// more are kept.
 #[test]
 fn absences_have_their_share_although_the_first_runtime_is_idle() {
     let runtime = || Builder::new_current_thread().enable_time().build().unwrap();

@@ -4,8 +4,8 @@ use std::{sync::Arc, task::Poll};
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Clock as _, Entry, Error, ErrorKind, Freshness, Moment, Rejection, Result, Stats,
-    Status, Usage,
+    Admission, Backend, Clock as _, Entry, Error, ErrorKind, Freshness, Moment, Rejection, Result,
+    Stats, Status, Usage,
 };
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
 use cache_testkit::{MapBackend, WaitingBackend};
@@ -157,7 +157,10 @@ async fn a_negative_entry_that_is_evicted_is_no_eviction() {
         rig.cache.get(&key, Some(&FOREVER)).await.unwrap();
     }
     let stats = rig.cache.stats();
-    assert_eq!((stats.evictions, stats.entries, rig.cache.backend().negative_entries()), (6, 64, 0));
+    assert_eq!(
+        (stats.evictions, stats.entries, rig.cache.backend().negative_entries()),
+        (6, 64, 0)
+    );
 }
 
 /// A backend that takes nothing.
@@ -221,7 +224,9 @@ fn a_clear_outside_of_a_runtime_counts_nothing_until_the_copies_leave() {
     });
     for _ in 0..3 {
         let mut clear = Box::pin(rig.cache.clear());
-        let Poll::Ready(cleared) = poll_once(clear.as_mut()) else { panic!("it waits for nothing") };
+        let Poll::Ready(cleared) = poll_once(clear.as_mut()) else {
+            panic!("it waits for nothing")
+        };
         assert_eq!(cleared.unwrap_err().kind(), ErrorKind::Config);
         assert_eq!(rig.cache.stats().invalidations(), 0);
     }

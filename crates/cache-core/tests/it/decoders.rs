@@ -73,14 +73,16 @@ async fn a_decoder_that_asks_for_its_own_value_by_way_of_another_gets_an_error()
     assert_eq!(decode_now(&rig, "a", FOREVER, of_a).unwrap_err().kind(), ErrorKind::Decode);
 }
 
-/// Another type of the same object, the same type of another one, and what has been made are no circle.
+/// Another type of the same object, the same type of another one, and what has been made are no
+/// circle.
 #[tokio::test]
 async fn a_decoder_may_ask_for_other_values() {
     let rig = rig().await;
     decode_now(&rig, "b", FOREVER, length).unwrap();
     let text = |body: &Bytes| {
         let own_length = *decode_now(&rig, "a", FOREVER, length)?;
-        let other_length = *decode_now(&rig, "b", FOREVER, |_| -> Result<usize> { unreachable!() })?;
+        let other_length =
+            *decode_now(&rig, "b", FOREVER, |_| -> Result<usize> { unreachable!() })?;
         Ok(format!("{body:?} {own_length} {other_length}"))
     };
     assert_eq!(*decode_now(&rig, "a", FOREVER, text).unwrap(), "b\"12345\" 5 5");
@@ -150,7 +152,11 @@ async fn a_value_that_panics_when_it_is_dropped_costs_no_place() {
         bomb(KEY.into()).await;
         rig.cache.clear().await.unwrap();
         let stats = rig.cache.stats();
-        assert_eq!((stats.entries, stats.bytes, stats.backend_errors), (0, 0, 0), "backend {backend}");
+        assert_eq!(
+            (stats.entries, stats.bytes, stats.backend_errors),
+            (0, 0, 0),
+            "backend {backend}"
+        );
         for n in 0..8 {
             rig.origin.inner().write(&format!("k/{n}"), "1");
             rig.cache.get(&format!("k/{n}"), Some(&FOREVER)).await.unwrap();

@@ -1,4 +1,5 @@
-//! Readers that drive their own flight, and are left alone on the way: nobody may have to wait for them.
+//! Readers that drive their own flight, and are left alone on the way: nobody may have to wait for
+//! them.
 
 use std::{
     pin::Pin,
@@ -9,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status, Validation,
-    Validator,
+    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Served, Status,
+    Validation, Validator,
 };
 use cache_testkit::{FaultyOrigin, Gate, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
 use tokio::{
@@ -218,7 +219,8 @@ async fn a_reader_that_has_yet_to_ask_when_the_cache_is_closed_asks_nothing() {
 #[tokio::test]
 async fn a_cache_is_closed_although_a_reader_becomes_idle_later() {
     let origin = Arc::new(ClosesWhenAsked::default());
-    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
     assert!(origin.cache.set(cache.clone()).is_ok());
     origin.gate.close();
     let mut idle = Box::pin(cache.get(KEY, None));
@@ -301,7 +303,8 @@ fn a_flight_is_polled_inside_its_runtime() {
             Ok(Validation::Modified(Entry::builder(key, "one".into()).e_tag("\"1\"").build()))
         }
     }
-    let cache = ReadThrough::builder(Arc::new(Sleepy), Arc::new(MapBackend::new())).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::new(Sleepy), Arc::new(MapBackend::new())).build().unwrap();
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let mut reader = Box::pin(cache.get(KEY, None));
     runtime.block_on(async { assert!(poll_once(reader.as_mut()).is_pending()) });
@@ -352,7 +355,8 @@ async fn a_waker_is_not_dropped_under_the_lock_of_its_key() {
             assert!(poll_once(Box::pin(self.0.get(KEY, Some(&STRONG))).as_mut()).is_pending());
         }
     }
-    let cache = ReadThrough::builder(Arc::new(Silent), Arc::new(MapBackend::new())).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::new(Silent), Arc::new(MapBackend::new())).build().unwrap();
     let mut reader = Box::pin(cache.get(KEY, Some(&STRONG)));
     let waker = Waker::from(Arc::new(Nosy(cache.clone())));
     assert!(reader.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -383,7 +387,8 @@ async fn who_joins_while_the_flight_is_polled_does_not_wait_for_its_reader() {
     let origin = Arc::new(Joining { origin, cache: OnceLock::new(), joined: Mutex::default() });
     origin.origin.inner().write(KEY, "one");
     origin.origin.fault(OriginFault::hold());
-    let cache = ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::clone(&origin), Arc::new(MapBackend::new())).build().unwrap();
     assert!(origin.cache.set(cache.clone()).is_ok());
     let mut idle = Box::pin(cache.get(KEY, Some(&FOREVER)));
     assert!(poll_once(idle.as_mut()).is_pending());
@@ -394,7 +399,8 @@ async fn who_joins_while_the_flight_is_polled_does_not_wait_for_its_reader() {
     assert_eq!(origin.origin.count(), 1);
 }
 
-/// 1,000 strong readers of one key while its origin does not answer: two requests, whoever drives them.
+/// 1,000 strong readers of one key while its origin does not answer: two requests, whoever drives
+/// them.
 #[tokio::test]
 async fn a_burst_makes_two_requests() {
     let rig = held_at_the_origin();

@@ -70,8 +70,15 @@ enum Call {
     OpenWrite,
 }
 
-const CALLS: [Call; 7] =
-    [Call::Get, Call::Put, Call::Delete, Call::Invalidate, Call::Expire, Call::Clear, Call::OpenWrite];
+const CALLS: [Call; 7] = [
+    Call::Get,
+    Call::Put,
+    Call::Delete,
+    Call::Invalidate,
+    Call::Expire,
+    Call::Clear,
+    Call::OpenWrite,
+];
 
 impl Call {
     async fn make(self, rig: &Rig) {
@@ -93,8 +100,9 @@ impl Call {
     }
 }
 
-/// Rule 2 for futures that were dropped: polled k times, with the scheduler at work between, then dropped. Whatever
-/// they left behind, a read that begins later sees the truth, and nothing stays in the air.
+/// Rule 2 for futures that were dropped: polled k times, with the scheduler at work between, then
+/// dropped. Whatever they left behind, a read that begins later sees the truth, and nothing stays
+/// in the air.
 #[tokio::test]
 async fn a_call_dropped_at_any_await_leaves_no_lie_and_no_litter() {
     for call in CALLS {
@@ -109,8 +117,11 @@ async fn a_call_dropped_at_any_await_leaves_no_lie_and_no_litter() {
 }
 
 async fn check_dropped(call: Call, waits: bool, spoiled: u8, polls: u64) {
-    let rig =
-        if waits { Rig::over(WaitingBackend::new(MapBackend::new(), spoiled, polls)) } else { Rig::new() };
+    let rig = if waits {
+        Rig::over(WaitingBackend::new(MapBackend::new(), spoiled, polls))
+    } else {
+        Rig::new()
+    };
     rig.origin.inner().write(KEY, "old");
     rig.get(FOREVER).await.unwrap();
     {
@@ -130,7 +141,10 @@ async fn check_dropped(call: Call, waits: bool, spoiled: u8, polls: u64) {
             rig.origin.inner().write(KEY, "new");
             let late = rig.get(FOREVER).await.map(|served| text(&served));
             let seen = late.unwrap_or_else(|error| format!("{:?}", error.kind()));
-            assert_ne!(seen, "old", "{call:?}, waits: {waits}, dropped after {polls} polls (done: {done})");
+            assert_ne!(
+                seen, "old",
+                "{call:?}, waits: {waits}, dropped after {polls} polls (done: {done})"
+            );
         }
     }
     settle().await;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, ErrorKind, Key, Origin, PutCondition, ReadThrough, Result, Status, Validation, Validator, Version,
+    Entry, ErrorKind, Key, Origin, PutCondition, ReadThrough, Result, Status, Validation,
+    Validator, Version,
 };
 use cache_testkit::{MapBackend, OriginFault};
 
@@ -21,7 +22,11 @@ async fn an_outage_is_covered_inside_the_window_only() {
         rig.origin.fault(OriginFault::error(kind).once());
         rig.check(rule, "one", Status::Stale).await;
         rig.origin.fault(OriginFault::error(kind).once());
-        assert_eq!(rig.get(STRONG).await.unwrap_err().kind(), kind, "not unless the caller allows it");
+        assert_eq!(
+            rig.get(STRONG).await.unwrap_err().kind(),
+            kind,
+            "not unless the caller allows it"
+        );
     }
     rig.cache.mark_stale(KEY).await.unwrap();
     rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
@@ -173,7 +178,8 @@ impl Origin for Confused {
 
 #[tokio::test]
 async fn an_origin_that_answers_about_another_key_is_not_believed() {
-    let cache = ReadThrough::builder(Arc::new(Confused), Arc::new(MapBackend::new())).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::new(Confused), Arc::new(MapBackend::new())).build().unwrap();
     assert_eq!(cache.get(KEY, None).await.unwrap_err().kind(), ErrorKind::Other);
     cache.put(KEY, "x".into(), PutCondition::Always).await.unwrap();
     assert_eq!(cache.stats().entries, 0);

@@ -4,7 +4,9 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage};
+use cache_core::{
+    Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage,
+};
 use cache_testkit::{Gate, MapBackend, OriginFault, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
@@ -35,7 +37,9 @@ impl Fence {
     async fn put_up(self, rig: &Rig) {
         match self {
             Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
-            Self::Put => drop(rig.cache.put(KEY, Bytes::from("put"), PutCondition::Always).await.unwrap()),
+            Self::Put => {
+                drop(rig.cache.put(KEY, Bytes::from("put"), PutCondition::Always).await.unwrap())
+            }
             Self::Delete => rig.cache.delete(KEY).await.unwrap(),
             Self::Clear => rig.cache.clear().await.unwrap(),
             Self::Prefix => rig.cache.invalidate_prefix("a/").unwrap(),
@@ -64,7 +68,8 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
                 tokio::spawn(async move { fence.put_up(&rig).await })
             };
             rig.settle().await;
-            // The early answer comes after the write has reached the origin, before or after its own answer.
+            // The early answer comes after the write has reached the origin, before or after its
+            // own answer.
             rig.origin.release_all();
             fencing.await.unwrap();
             assert_eq!(text(&early.await.unwrap().unwrap()), "one", "{fence:?}: it arrived before");
@@ -79,8 +84,8 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
     }
 }
 
-/// The reader arrives after the fence while the early flight is still in the air: it does not join, and nothing
-/// starts beside.
+/// The reader arrives after the fence while the early flight is still in the air: it does not join,
+/// and nothing starts beside.
 #[tokio::test]
 async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
     for fence in [Fence::Invalidate, Fence::Clear, Fence::Prefix, Fence::Expire, Fence::OpenWrite] {
@@ -117,7 +122,11 @@ async fn a_fenced_flight_that_brings_news_removes_what_is_held() {
     assert_eq!(text(&early.await.unwrap().unwrap()), "two");
     rig.origin.fault(OriginFault::error(ErrorKind::Unavailable).once());
     let late = rig.get(STRONG.stale_if_error(secs(60))).await;
-    assert_eq!(late.unwrap_err().kind(), ErrorKind::Unavailable, "\"one\" may not be served after \"two\"");
+    assert_eq!(
+        late.unwrap_err().kind(),
+        ErrorKind::Unavailable,
+        "\"one\" may not be served after \"two\""
+    );
     rig.at_rest(3).await;
 }
 
@@ -173,7 +182,10 @@ async fn a_put_is_one_request_and_its_own_reader_hits() {
     let rig = Rig::new();
     let version = rig.cache.put(KEY, "one".into(), PutCondition::Absent).await.unwrap();
     let got = rig.get(FOREVER).await.unwrap();
-    assert_eq!((text(&got).as_str(), got.status, got.entry.version()), ("one", Status::Fresh, version));
+    assert_eq!(
+        (text(&got).as_str(), got.status, got.entry.version()),
+        ("one", Status::Fresh, version)
+    );
     assert_eq!(rig.origin.count(), 1);
     rig.check(STRONG, "one", Status::Revalidated).await;
     rig.at_rest(2).await;
@@ -332,7 +344,8 @@ async fn an_insert_that_lands_long_after_clear_is_void() {
     rig.at_rest(2).await;
 }
 
-/// `clear` fences at its end too, here where its caller goes away: what was asked about meanwhile is void then.
+/// `clear` fences at its end too, here where its caller goes away: what was asked about meanwhile
+/// is void then.
 #[tokio::test]
 async fn what_was_asked_during_a_clear_is_void_after_it() {
     let rig = Rig::over(Broken { inner: MapBackend::new(), call: BrokenCall::EndlessClear });
@@ -347,7 +360,8 @@ async fn what_was_asked_during_a_clear_is_void_after_it() {
     rig.at_rest(3).await;
 }
 
-/// Who has been answered has been answered with what is held: the next reader may not see anything older.
+/// Who has been answered has been answered with what is held: the next reader may not see anything
+/// older.
 #[tokio::test]
 async fn nobody_is_woken_before_the_answer_is_published() {
     let backend = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));
@@ -384,12 +398,15 @@ async fn a_failed_remove_voids_the_entry() {
     rig.at_rest(4).await;
 }
 
-/// What could not be stored in the place of an entry removes it: its readers have seen something newer.
+/// What could not be stored in the place of an entry removes it: its readers have seen something
+/// newer.
 #[tokio::test]
 async fn a_failed_insert_removes_what_was_held() {
-    for call in
-        [BrokenCall::InsertOfTwo, BrokenCall::PanickingInsertOfTwo, BrokenCall::InsertOfTwoPanickingAtOnce]
-    {
+    for call in [
+        BrokenCall::InsertOfTwo,
+        BrokenCall::PanickingInsertOfTwo,
+        BrokenCall::InsertOfTwoPanickingAtOnce,
+    ] {
         let rig = Rig::over(Broken { inner: MapBackend::new(), call });
         rig.origin.inner().write(KEY, "one");
         rig.check(FOREVER, "one", Status::Fetched).await;
@@ -448,12 +465,18 @@ impl Backend for Broken {
         self.inner.get(key).await
     }
 
-    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    fn insert<'a, 'f>(
+        &'a self,
+        entry: Entry,
+    ) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
     where
         'a: 'f,
         Self: 'f,
     {
-        assert!(self.call != BrokenCall::InsertOfTwoPanickingAtOnce || entry.body() != "two", "no room");
+        assert!(
+            self.call != BrokenCall::InsertOfTwoPanickingAtOnce || entry.body() != "two",
+            "no room"
+        );
         Box::pin(async move {
             match self.call {
                 BrokenCall::InsertOfTwo if entry.body() == "two" => {

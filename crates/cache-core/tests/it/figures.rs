@@ -18,20 +18,26 @@ async fn errors_are_counted_by_kind() {
         rig.get(STRONG).await.unwrap_err();
     }
     rig.cache.put(KEY, "x".into(), PutCondition::Absent).await.unwrap_err();
-    rig.origin.fault(OriginFault::error(ErrorKind::PermissionDenied).on(OriginOperation::Put).once());
+    rig.origin
+        .fault(OriginFault::error(ErrorKind::PermissionDenied).on(OriginOperation::Put).once());
     rig.cache.put(KEY, "x".into(), PutCondition::Always).await.unwrap_err();
     rig.origin.inner().write(KEY, "news");
     rig.get(STRONG).await.unwrap();
 
     let stats = rig.cache.stats();
-    let counted = |counts: cache_core::ErrorCounts| counts.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
+    let counted =
+        |counts: cache_core::ErrorCounts| counts.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
     assert_eq!(
         counted(stats.errors_by_kind),
         [(ErrorKind::PermissionDenied, 1), (ErrorKind::Unavailable, 2)]
     );
     assert_eq!(
         counted(stats.origin.errors_by_kind),
-        [(ErrorKind::PreconditionFailed, 1), (ErrorKind::PermissionDenied, 2), (ErrorKind::Unavailable, 2)]
+        [
+            (ErrorKind::PreconditionFailed, 1),
+            (ErrorKind::PermissionDenied, 2),
+            (ErrorKind::Unavailable, 2)
+        ]
     );
     assert_eq!(stats.errors_by_kind.total(), stats.errors);
     let origin = stats.origin;
@@ -85,7 +91,8 @@ async fn a_read_waits_from_its_begin_to_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_queue_counts_those_who_found_no_permit() {
-    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(30)));
+    let rig =
+        Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(30)));
     for key in ["a", "b"] {
         rig.origin.inner().write(key, key);
     }

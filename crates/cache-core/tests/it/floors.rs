@@ -7,7 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Namespace, Result, Status, Usage,
+    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Namespace, Result, Status,
+    Usage,
 };
 use cache_testkit::{MapBackend, OriginFault};
 
@@ -107,11 +108,13 @@ async fn what_an_earlier_process_stored_covers_no_outage() {
     first.check(FOREVER, "one", Status::Fetched).await;
     let second = Rig::with(backend, |builder| builder.namespace(name));
     second.origin.fault(OriginFault::error(ErrorKind::Unavailable));
-    let covered = Freshness::max_age(secs(10)).stale_while_revalidate(secs(100)).stale_if_error(secs(100));
+    let covered =
+        Freshness::max_age(secs(10)).stale_while_revalidate(secs(100)).stale_if_error(secs(100));
     assert_eq!(second.get(covered).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
-/// The hard floors: what this process has stamped is void by epoch, in every mode and also for an outage.
+/// The hard floors: what this process has stamped is void by epoch, in every mode and also for an
+/// outage.
 #[tokio::test]
 async fn what_is_void_by_epoch_covers_no_outage() {
     for voids in ["prefix", "key"] {

@@ -10,7 +10,10 @@ use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
 /// Two caches of two stores, with equal keys and equal tags, on one backend by accident.
 async fn two_stores_on_one_backend(backend: Arc<dyn Backend>) {
     let (one, other) = (Rig::over(Arc::clone(&backend)), Rig::over(backend));
-    assert_eq!(one.origin.inner().write(KEY, "of one"), other.origin.inner().write(KEY, "of the other"));
+    assert_eq!(
+        one.origin.inner().write(KEY, "of one"),
+        other.origin.inner().write(KEY, "of the other")
+    );
     one.check(FOREVER, "of one", Status::Fetched).await;
     // Neither fresh nor confirmed by a tag that happens to be equal.
     other.check(FOREVER, "of the other", Status::Fetched).await;
@@ -48,14 +51,16 @@ async fn what_a_put_keeps_is_its_own_caches() {
 #[tokio::test]
 async fn a_missing_object_is_missing_for_its_own_cache() {
     let backend: Arc<dyn Backend> = Arc::new(MapBackend::new());
-    let remembering = |backend| Rig::with(backend, |builder| builder.negative_ttl(crate::rig::secs(60)));
+    let remembering =
+        |backend| Rig::with(backend, |builder| builder.negative_ttl(crate::rig::secs(60)));
     let (one, other) = (remembering(Arc::clone(&backend)), remembering(backend));
     assert!(one.get(FOREVER).await.is_err());
     other.origin.inner().write(KEY, "of the other");
     other.check(FOREVER, "of the other", Status::Fetched).await;
 }
 
-/// What a medium brings back is asked about if it was written under the cache's name, else it is no copy at all.
+/// What a medium brings back is asked about if it was written under the cache's name, else it is no
+/// copy at all.
 #[tokio::test]
 async fn a_medium_is_read_by_whom_it_was_written_for() {
     let (key, name) = (Key::parse(KEY).unwrap(), Namespace::named("the bucket, as reader"));
@@ -69,7 +74,8 @@ async fn a_medium_is_read_by_whom_it_was_written_for() {
         let backend = Arc::new(MapBackend::new());
         let held = Entry::builder(&key, "one".into()).e_tag(e_tag).namespace(identity).build();
         assert_eq!(backend.insert(held).await.unwrap(), Admission::Stored);
-        let cache = ReadThrough::builder(Arc::clone(&origin), backend).namespace(name).build().unwrap();
+        let cache =
+            ReadThrough::builder(Arc::clone(&origin), backend).namespace(name).build().unwrap();
         assert_eq!(cache.get(KEY, Some(&FOREVER)).await.unwrap().status, status, "{identity:?}");
     }
 }
@@ -92,7 +98,8 @@ async fn another_caches_copy_is_neither_marked_nor_counted() {
     assert_eq!(other.cache.stats().invalidations(), 0);
 }
 
-/// Caches of one name, one after the other on one backend in memory: each with a clock and epochs of its own.
+/// Caches of one name, one after the other on one backend in memory: each with a clock and epochs
+/// of its own.
 #[tokio::test]
 async fn stamps_of_an_earlier_cache_of_the_same_name_say_nothing() {
     let (name, backend) = (Namespace::named("the bucket, as reader"), Arc::new(MapBackend::new()));

@@ -1,9 +1,12 @@
-//! Flights and writes on runtimes that nobody drives any more: no other reader or writer waits for them for ever.
+//! Flights and writes on runtimes that nobody drives any more: no other reader or writer waits for
+//! them for ever.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cache_core::{ErrorKind, Freshness, PutCondition, ReadThroughBuilder, Result, Served, Status};
-use cache_testkit::{FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, OriginOperation, WaitingBackend};
+use cache_testkit::{
+    FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, OriginOperation, WaitingBackend,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     time::timeout,
@@ -38,10 +41,12 @@ enum Left {
     ToItsReader,
 }
 
-const LEFT: [Left; 5] = [Left::Looking, Left::Queued, Left::Asked, Left::Publishing, Left::ToItsReader];
+const LEFT: [Left; 5] =
+    [Left::Looking, Left::Queued, Left::Asked, Left::Publishing, Left::ToItsReader];
 
-type Set =
-    fn(ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>) -> ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>;
+type Set = fn(
+    ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>,
+) -> ReadThroughBuilder<FaultyOrigin<MemoryOrigin>>;
 
 /// A cache with a flight on a runtime that is left alone. The object was "one", and is "two" now.
 struct World {
@@ -159,8 +164,8 @@ fn a_read_is_answered_by_a_request_from_its_own_runtime() {
     }
 }
 
-/// What the flight was about to keep is older than what was written, and is not served after that, also when its
-/// runtime is driven again.
+/// What the flight was about to keep is older than what was written, and is not served after that,
+/// also when its runtime is driven again.
 #[test]
 fn a_write_and_the_reads_after_it_do_not_wait_for_an_idle_runtime() {
     for left in LEFT {
@@ -170,7 +175,9 @@ fn a_write_and_the_reads_after_it_do_not_wait_for_an_idle_runtime() {
             driven().block_on(async {
                 let call = async {
                     match write {
-                        "put" => drop(rig.cache.put(KEY, "put".into(), PutCondition::Always).await.unwrap()),
+                        "put" => drop(
+                            rig.cache.put(KEY, "put".into(), PutCondition::Always).await.unwrap(),
+                        ),
                         "delete" => {
                             rig.cache.delete(KEY).await.unwrap();
                             rig.origin.inner().write(KEY, "two");
@@ -211,7 +218,11 @@ fn a_cache_is_closed_although_a_runtime_is_idle() {
         }
         let asked = world.rig.origin.count();
         world.wake_up();
-        assert_eq!(world.rig.origin.count(), asked, "{left:?}: something was asked after the close");
+        assert_eq!(
+            world.rig.origin.count(),
+            asked,
+            "{left:?}: something was asked after the close"
+        );
         assert_eq!(world.rig.cache.stats().entries, 0);
         driven().block_on(async {
             assert_eq!(world.rig.get(FOREVER).await.unwrap_err().kind(), ErrorKind::Closed);
@@ -227,7 +238,11 @@ fn a_cache_is_closed_although_an_idle_runtime_has_a_flight_that_nobody_waits_for
         driven().block_on(in_time(left, world.rig.cache.close())).unwrap();
         let asked = world.rig.origin.count();
         world.wake_up();
-        assert_eq!(world.rig.origin.count(), asked, "{left:?}: something was asked after the close");
+        assert_eq!(
+            world.rig.origin.count(),
+            asked,
+            "{left:?}: something was asked after the close"
+        );
         assert_eq!(world.rig.cache.keys_in_flight(), 0);
     }
 }
@@ -272,7 +287,8 @@ fn two_idle_runtimes_in_a_row_are_given_up_one_after_the_other() {
     assert_eq!(rig.origin.count(), 3);
 }
 
-/// A reader that was polled in a runtime which is left alone, or dropped, goes on in another: its timers too.
+/// A reader that was polled in a runtime which is left alone, or dropped, goes on in another: its
+/// timers too.
 #[test]
 fn a_reader_that_moves_to_another_runtime_counts_there() {
     for drops in [false, true] {
@@ -334,7 +350,8 @@ fn a_request_on_an_idle_runtime_keeps_its_permit_and_holds_up_no_reader_of_its_k
     });
 }
 
-/// It is the first in line, and is told of the place that becomes free: the next one finds that it does not take it.
+/// It is the first in line, and is told of the place that becomes free: the next one finds that it
+/// does not take it.
 #[test]
 fn a_place_that_an_idle_runtime_is_first_in_line_for_goes_to_the_next() {
     let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1));
@@ -426,7 +443,8 @@ fn a_refresh_on_an_idle_runtime_is_repeated_from_another() {
     assert_eq!(rig.origin.count(), 3);
 }
 
-/// A write whose task was never run: others do not wait for it, nor does its caller where that is polled now.
+/// A write whose task was never run: others do not wait for it, nor does its caller where that is
+/// polled now.
 #[test]
 fn a_write_on_an_idle_runtime_holds_nobody_up() {
     for write in ["put", "delete", "invalidate", "expire", "open_write"] {
@@ -462,7 +480,10 @@ fn a_write_on_an_idle_runtime_holds_nobody_up() {
         });
         left.block_on(settle());
         let is_write = |operation| !matches!(operation, OriginOperation::Validate);
-        assert!(!rig.origin.requests().iter().any(|request| is_write(request.operation)), "{write}");
+        assert!(
+            !rig.origin.requests().iter().any(|request| is_write(request.operation)),
+            "{write}"
+        );
         here.block_on(async { rig.cache.close().await.unwrap() });
     }
 }

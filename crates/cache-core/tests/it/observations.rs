@@ -62,7 +62,8 @@ async fn a_copy_of_another_version_is_revalidated_before_it_is_served() {
     rig.cache.observe(KEY, version("\"other\"")).await;
     rig.check(FOREVER, "one", Status::Revalidated).await;
     rig.check(FOREVER, "one", Status::Fresh).await;
-    for observation in [Observation::Condition(Arc::new(|_| false)), Observation::Version(Version::default())]
+    for observation in
+        [Observation::Condition(Arc::new(|_| false)), Observation::Version(Version::default())]
     {
         rig.cache.observe(KEY, observation).await;
         rig.check(FOREVER, "one", Status::Revalidated).await;
@@ -212,7 +213,8 @@ async fn a_put_keeps_nothing_if_something_was_heard_meanwhile() {
         let rig = Rig::new();
         rig.origin.fault(OriginFault::hold().once().late());
         let cache = rig.cache.clone();
-        let put = tokio::spawn(async move { cache.put(KEY, "one".into(), PutCondition::Always).await });
+        let put =
+            tokio::spawn(async move { cache.put(KEY, "one".into(), PutCondition::Always).await });
         rig.origin.wait_until_held(1).await;
         rig.origin.inner().write(KEY, "two");
         rig.cache.observe(KEY, observation).await;

@@ -104,8 +104,8 @@ async fn an_open_write_ends_with_a_holder_that_goes_away_or_panics() {
     rig.at_rest(4).await;
 }
 
-/// The copy is void from the begin on, but the write is not open before the copy is gone: what is sent after that
-/// cannot be overtaken.
+/// The copy is void from the begin on, but the write is not open before the copy is gone: what is
+/// sent after that cannot be overtaken.
 #[tokio::test]
 async fn a_write_is_open_when_what_was_held_is_gone() {
     let backend = std::sync::Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));

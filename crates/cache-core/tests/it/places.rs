@@ -11,12 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status,
-    Usage,
+    Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served,
+    Status, Usage,
 };
 use cache_testkit::{
-    FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, OriginOperation, OriginRequest,
-    TagFault, TokioClock,
+    FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, OriginOperation,
+    OriginRequest, TagFault, TokioClock,
 };
 use tokio::task::JoinHandle;
 
@@ -27,7 +27,8 @@ use crate::{
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// An origin with objects under [`KEYS`] that holds what it is asked, and answers `n` questions at once.
+/// An origin with objects under [`KEYS`] that holds what it is asked, and answers `n` questions at
+/// once.
 fn held(n: usize) -> Rig {
     let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(n));
     for key in KEYS {
@@ -118,7 +119,8 @@ async fn a_flight_that_nobody_waits_for_any_more_leaves_the_queue() {
 #[tokio::test]
 async fn a_reader_that_is_not_polled_keeps_no_place() {
     let rig = held(1);
-    let mut idle: Vec<_> = ["a", "b", "c"].map(|key| Box::pin(rig.cache.get(key, Some(&STRONG)))).into();
+    let mut idle: Vec<_> =
+        ["a", "b", "c"].map(|key| Box::pin(rig.cache.get(key, Some(&STRONG)))).into();
     for reader in &mut idle {
         assert!(poll_once(reader.as_mut()).is_pending());
     }
@@ -186,7 +188,10 @@ async fn no_place_is_lost() {
         let _ = rig.cache.get("a", Some(&STRONG)).await;
         assert!(rig.cache.get("b", Some(&STRONG)).await.is_ok());
     }
-    assert_eq!(rig.cache.get("missing", Some(&STRONG)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        rig.cache.get("missing", Some(&STRONG)).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     rig.check_at("a").await;
 }
 
@@ -219,7 +224,8 @@ impl Rig {
 #[tokio::test]
 async fn a_limit_of_zero_is_an_error() {
     let rig = Rig::new();
-    let builder = ReadThrough::builder(rig.origin.clone(), rig.cache.backend().clone()).max_in_flight(0);
+    let builder =
+        ReadThrough::builder(rig.origin.clone(), rig.cache.backend().clone()).max_in_flight(0);
     let error = builder.build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("max_in_flight"), "{error}");
@@ -296,7 +302,8 @@ async fn a_reader_at_its_first_poll_is_one_who_waits() {
 /// What `patience` asks once more is asked at once.
 #[tokio::test(start_paused = true)]
 async fn a_second_question_has_the_place_of_the_first() {
-    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).patience(Some(secs(1))));
+    let rig =
+        Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).patience(Some(secs(1))));
     for key in KEYS {
         rig.origin.inner().write(key, key);
     }
@@ -313,10 +320,12 @@ async fn a_second_question_has_the_place_of_the_first() {
     rig.at_rest(2).await;
 }
 
-/// An outage keeps all places busy; who has a stale copy is not to wait until all others have found that out.
+/// An outage keeps all places busy; who has a stale copy is not to wait until all others have found
+/// that out.
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_for_a_place_is_told_of_an_outage() {
-    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
+    let rig =
+        Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
     for key in KEYS {
         rig.origin.inner().write(key, key);
     }
@@ -379,7 +388,8 @@ async fn a_permit_that_nobody_waits_for_any_more_is_the_next_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_does_not_come_is_a_timeout_that_names_the_settings() {
-    let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
+    let rig =
+        Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(5)));
     let permit = rig.cache.request_permit().await.unwrap();
     let clock = TokioClock::new();
     let begun = clock.now();
@@ -392,7 +402,8 @@ async fn a_permit_that_does_not_come_is_a_timeout_that_names_the_settings() {
     drop(rig.cache.request_permit().await.unwrap());
 }
 
-/// A woken reader may send its next request at once, and must not find the limit reached by this one.
+/// A woken reader may send its next request at once, and must not find the limit reached by this
+/// one.
 #[tokio::test]
 async fn a_place_is_free_before_those_who_wait_are_woken() {
     struct ReadsOn(Rig, Mutex<Vec<usize>>);
@@ -405,7 +416,8 @@ async fn a_place_is_free_before_those_who_wait_are_woken() {
         }
     }
     for first in ["fetched", "unchanged"] {
-        let rig = Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(0)));
+        let rig =
+            Rig::with(MapBackend::new(), |builder| builder.max_in_flight(1).queue_timeout(secs(0)));
         for key in KEYS {
             rig.origin.inner().write(key, key);
         }
@@ -470,7 +482,8 @@ async fn a_place_is_free_before_the_next_flight_of_the_key_begins() {
     assert_eq!(clock.2.load(Ordering::SeqCst), 2, "it found no place");
 }
 
-/// The answer is there, and as young as the reader wants it: it waits until that is kept, and sends no other request.
+/// The answer is there, and as young as the reader wants it: it waits until that is kept, and sends
+/// no other request.
 #[tokio::test]
 async fn a_reader_that_takes_an_older_answer_joins_a_flight_that_publishes() {
     let backend = Arc::new(HeldInsert::default());

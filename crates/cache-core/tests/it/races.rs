@@ -1,6 +1,8 @@
-//! Generated schedules on several nodes, with faults, in virtual time: `cargo xtask simulate-nodes` plays many more.
+//! Generated schedules on several nodes, with faults, in virtual time: `cargo xtask simulate-nodes`
+//! plays many more.
 //!
-//! Each rule is a test: the histories of all backends hold it. One run of a seed is enough for all of them.
+//! Each rule is a test: the histories of all backends hold it. One run of a seed is enough for all
+//! of them.
 
 #[path = "../../examples/simulate_nodes/backends.rs"]
 mod backends;
@@ -104,8 +106,9 @@ fn a_seed_repeats_to_the_letter() {
     }
 }
 
-/// In this schedule an object changes after an `mark_stale` has put up its second fence and woken its caller, and before the
-/// caller runs; a read that was sent in between is answered in time for both.
+/// In this schedule an object changes after an `mark_stale` has put up its second fence and woken
+/// its caller, and before the caller runs; a read that was sent in between is answered in time for
+/// both.
 #[test]
 fn an_answer_requested_after_a_fence_is_good_before_the_caller_of_the_fence_runs() {
     let [(_, plain), ..] = BACKENDS;
@@ -116,7 +119,8 @@ fn an_answer_requested_after_a_fence_is_good_before_the_caller_of_the_fence_runs
     }
 }
 
-/// Over one call after the other, without faults: what is evicted, expired or refused is asked for again.
+/// Over one call after the other, without faults: what is evicted, expired or refused is asked for
+/// again.
 #[test]
 fn rule_10_what_is_evicted_or_refused_changes_no_answer() {
     check_answers(&["memory", "refusing"]);
@@ -146,13 +150,17 @@ fn check_answers(names: &[&str]) {
 #[test]
 fn the_schedules_reach_what_they_are_about() {
     let calls = || HISTORIES.iter().flat_map(|(_, history)| history.calls());
-    let statuses = [Status::Fresh, Status::Revalidated, Status::Fetched, Status::Refetched, Status::Stale];
+    let statuses =
+        [Status::Fresh, Status::Revalidated, Status::Fetched, Status::Refetched, Status::Stale];
     for status in statuses {
-        let n =
-            calls().filter(|call| matches!(call.outcome, Outcome::Read(_, _, it) if it == status)).count();
+        let n = calls()
+            .filter(|call| matches!(call.outcome, Outcome::Read(_, _, it) if it == status))
+            .count();
         assert!(n > 30, "{status:?}: {n}");
     }
-    for outcome in [Outcome::NotFound, Outcome::Done, Outcome::Refused, Outcome::Failed, Outcome::Unknown] {
+    for outcome in
+        [Outcome::NotFound, Outcome::Done, Outcome::Refused, Outcome::Failed, Outcome::Unknown]
+    {
         let n = calls().filter(|call| call.outcome == outcome).count();
         assert!(n > 100, "{outcome:?}: {n}");
     }

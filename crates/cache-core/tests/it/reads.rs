@@ -6,7 +6,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Key, Moment, Result, Status, Usage};
+use cache_core::{
+    Admission, Backend, Entry, ErrorKind, Freshness, Key, Moment, Result, Status, Usage,
+};
 use cache_testkit::{MapBackend, OriginFault, TagFault};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
@@ -276,7 +278,11 @@ async fn rules_go_by_the_longest_prefix_and_a_call_may_override_them() {
     }
     assert_eq!(rig.origin.count(), 1);
     rig.clock.advance(secs(1_000_000));
-    assert_eq!(rig.cache.get(KEY, None).await.unwrap().status, Status::Fresh, "immutable does not expire");
+    assert_eq!(
+        rig.cache.get(KEY, None).await.unwrap().status,
+        Status::Fresh,
+        "immutable does not expire"
+    );
     rig.check(STRONG, "one", Status::Revalidated).await;
     rig.at_rest(5).await;
 }
@@ -355,8 +361,15 @@ async fn a_not_modified_that_answers_no_question_is_an_error() {
 async fn a_bad_key_is_an_error_that_costs_nothing_and_is_counted() {
     let rig = Rig::new();
     for key in ["", "/", "/a", "a/", "//a//b/", "a/../b", "a\nb"] {
-        assert_eq!(rig.cache.get(key, None).await.unwrap_err().kind(), ErrorKind::InvalidKey, "{key:?}");
-        assert_eq!(rig.cache.get(key, Some(&FOREVER)).await.unwrap_err().kind(), ErrorKind::InvalidKey);
+        assert_eq!(
+            rig.cache.get(key, None).await.unwrap_err().kind(),
+            ErrorKind::InvalidKey,
+            "{key:?}"
+        );
+        assert_eq!(
+            rig.cache.get(key, Some(&FOREVER)).await.unwrap_err().kind(),
+            ErrorKind::InvalidKey
+        );
         assert_eq!(rig.cache.invalidate(key).await.unwrap_err().kind(), ErrorKind::InvalidKey);
     }
     assert_eq!(rig.cache.stats().errors, 14);
@@ -384,7 +397,10 @@ fn a_span_of_zero_is_a_config_error() {
         assert_eq!(bad.build().unwrap_err().kind(), ErrorKind::Config);
     }
     let contradicts = rules(STRONG.stale_while_revalidate(secs(1)));
-    assert_eq!(builder().freshness_rules(contradicts).build().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(
+        builder().freshness_rules(contradicts).build().unwrap_err().kind(),
+        ErrorKind::Config
+    );
     assert!(builder().time_to_live(Some(std::time::Duration::MAX)).build().is_ok());
 }
 
@@ -411,7 +427,8 @@ async fn an_entry_that_was_handed_out_before_is_not_shared() {
     #[async_trait::async_trait]
     impl Validator for Hoarder {
         async fn validate(&self, key: &Key, _held: Option<&Entry>) -> Result<Validation> {
-            let entry = self.0.get_or_init(|| Entry::builder(key, "one".into()).e_tag("\"1\"").build());
+            let entry =
+                self.0.get_or_init(|| Entry::builder(key, "one".into()).e_tag("\"1\"").build());
             Ok(Validation::Modified(entry.clone()))
         }
     }

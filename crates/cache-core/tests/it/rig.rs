@@ -46,7 +46,8 @@ impl Rig {
     ) -> Self {
         let origin = Arc::new(FaultyOrigin::in_memory());
         let clock = Arc::new(ManualClock::new());
-        let builder = ReadThrough::builder(Arc::clone(&origin), Arc::new(backend)).clock(clock.clone());
+        let builder =
+            ReadThrough::builder(Arc::clone(&origin), Arc::new(backend)).clock(clock.clone());
         Self { cache: set(builder).build().unwrap(), origin, clock }
     }
 
@@ -56,7 +57,12 @@ impl Rig {
 
     /// What a get is answered with, as text.
     #[track_caller]
-    pub(crate) fn check(&self, freshness: Freshness, body: &str, status: Status) -> impl Future<Output = ()> {
+    pub(crate) fn check(
+        &self,
+        freshness: Freshness,
+        body: &str,
+        status: Status,
+    ) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         let rig = self.clone();
         let body = body.to_owned();

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cache_core::{
-    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Status, Validation, Validator,
+    Entry, ErrorKind, Freshness, Key, PutCondition, ReadThrough, Result, Status, Validation,
+    Validator,
 };
-use cache_testkit::{FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, WaitingBackend};
+use cache_testkit::{
+    FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, WaitingBackend,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
@@ -15,7 +18,8 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// A runtime that has got its answer need not be driven any more; who waits elsewhere is not to wait for it.
+/// A runtime that has got its answer need not be driven any more; who waits elsewhere is not to
+/// wait for it.
 #[test]
 #[expect(
     clippy::async_yields_async,
@@ -124,7 +128,8 @@ async fn a_runtime_that_is_shut_down_under_a_write_leaves_nothing_in_doubt() {
     assert_eq!(rig.cache.keys_in_flight(), 0);
 }
 
-/// The task of a write that is lost with its runtime cannot remove what is held: the caller voids it.
+/// The task of a write that is lost with its runtime cannot remove what is held: the caller voids
+/// it.
 #[tokio::test]
 async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
     let gone = tokio::task::spawn_blocking(|| {
@@ -141,16 +146,21 @@ async fn a_write_on_a_runtime_that_is_gone_voids_what_is_held() {
         rig.origin.inner().write(KEY, "two");
         let lost = {
             let _inside = gone.enter();
-            let mut call: std::pin::Pin<Box<dyn Future<Output = cache_core::Result<()>>>> = match write {
-                "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
-                "delete" => Box::pin(rig.cache.delete(KEY)),
-                "open_write" => Box::pin(async { rig.cache.open_write(KEY).await.map(drop) }),
-                "expire" => Box::pin(rig.cache.mark_stale(KEY)),
-                _ => Box::pin(async { rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop) }),
-            };
+            let mut call: std::pin::Pin<Box<dyn Future<Output = cache_core::Result<()>>>> =
+                match write {
+                    "invalidate" => Box::pin(rig.cache.invalidate(KEY)),
+                    "delete" => Box::pin(rig.cache.delete(KEY)),
+                    "open_write" => Box::pin(async { rig.cache.open_write(KEY).await.map(drop) }),
+                    "expire" => Box::pin(rig.cache.mark_stale(KEY)),
+                    _ => Box::pin(async {
+                        rig.cache.put(KEY, "x".into(), PutCondition::Always).await.map(drop)
+                    }),
+                };
             poll_once(call.as_mut())
         };
-        assert!(matches!(lost, std::task::Poll::Ready(Err(error)) if error.kind() == ErrorKind::Other));
+        assert!(
+            matches!(lost, std::task::Poll::Ready(Err(error)) if error.kind() == ErrorKind::Other)
+        );
         rig.check(FOREVER, "two", Status::Fetched).await;
     }
     assert_eq!(rig.cache.keys_in_flight(), 0);
@@ -172,10 +182,12 @@ impl Validator for Distant {
 /// A cache that holds a stale "one"; the object is "two".
 fn stale() -> (Arc<Distant>, ReadThrough<Distant>, Freshness) {
     let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(1000));
-    let (origin, clock) = (Arc::new(Distant(FaultyOrigin::in_memory())), Arc::new(ManualClock::new()));
+    let (origin, clock) =
+        (Arc::new(Distant(FaultyOrigin::in_memory())), Arc::new(ManualClock::new()));
     // At hand, so that a read is ready when it is first polled.
     let backend = Arc::new(MapBackend::new());
-    let cache = ReadThrough::builder(Arc::clone(&origin), backend).clock(clock.clone()).build().unwrap();
+    let cache =
+        ReadThrough::builder(Arc::clone(&origin), backend).clock(clock.clone()).build().unwrap();
     origin.0.inner().write(KEY, "one");
     runtime().block_on(async { cache.get(KEY, Some(&rule)).await.unwrap() });
     clock.advance(secs(10));
@@ -202,7 +214,8 @@ fn a_program_that_only_blocks_on_reads_has_its_stale_copies_refreshed() {
     }
 }
 
-/// A task that only reads keeps its worker, and what it spawned waits in a place that no other worker takes from.
+/// A task that only reads keeps its worker, and what it spawned waits in a place that no other
+/// worker takes from.
 #[test]
 fn a_task_that_only_reads_has_its_stale_copies_refreshed() {
     for workers in [1, 2] {
@@ -210,7 +223,9 @@ fn a_task_that_only_reads_has_its_stale_copies_refreshed() {
         let runtime = Builder::new_multi_thread().worker_threads(workers).build().unwrap();
         let reads = runtime.spawn(async move {
             let mut stale = 0;
-            while stale < 10_000 && cache.get(KEY, Some(&rule)).await.unwrap().status == Status::Stale {
+            while stale < 10_000
+                && cache.get(KEY, Some(&rule)).await.unwrap().status == Status::Stale
+            {
                 stale += 1;
             }
             stale

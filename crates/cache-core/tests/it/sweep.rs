@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use cache_core::{ErrorKind, PutCondition, ReadThrough, Status};
-use cache_testkit::{FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, TokioClock, WaitingBackend};
+use cache_testkit::{
+    FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, TokioClock, WaitingBackend,
+};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
@@ -56,7 +58,8 @@ async fn the_sweep_ends_with_the_last_handle() {
 fn a_sweep_that_is_left_alone_goes_on_where_the_cache_is_used() {
     for used_by in ["reads", "puts", "one read at a time"] {
         let rig = Rig::with(MapBackend::new(), |builder| builder.time_to_live(Some(secs(300))));
-        let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (left, here) = (runtime(), runtime());
         for n in 0..10 {
             let key = format!("left/{n}");
@@ -175,8 +178,8 @@ async fn a_closed_cache_keeps_nothing_and_sweeps_no_more() {
         origin.inner().write(KEY, "one");
         cache.get(KEY, None).await.unwrap();
         backend.gate.close();
-        // One looks up what is held while the cache is closed; it was let in before. A strong one has its flight look
-        // it up, which is waited for.
+        // One looks up what is held while the cache is closed; it was let in before. A strong one
+        // has its flight look it up, which is waited for.
         let reader = {
             let cache = cache.clone();
             tokio::spawn(async move { cache.get(KEY, Some(&freshness)).await })

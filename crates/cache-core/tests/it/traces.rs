@@ -1,4 +1,5 @@
-//! What the feature `tracing` tells: a span for each request to the origin, warnings now and then, nothing of a fresh hit.
+//! What the feature `tracing` tells: a span for each request to the origin, warnings now and then,
+//! nothing of a fresh hit.
 
 use std::{
     cell::RefCell,
@@ -17,7 +18,9 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
-use tracing_subscriber::{Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan,
+};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
@@ -37,7 +40,8 @@ thread_local! {
     static LEAVING: RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>> = const { RefCell::new(None) };
 }
 
-/// One for the whole program, for tracing notes once who listens to what; it hands on to the thread's own.
+/// One for the whole program, for tracing notes once who listens to what; it hands on to the
+/// thread's own.
 struct ByThread;
 
 impl Told {
@@ -53,7 +57,11 @@ impl Told {
     /// The spans of requests, without those of the tests.
     fn requests(&self) -> Vec<Fields> {
         let spans = self.spans.lock().unwrap();
-        spans.iter().map(|(_, fields)| fields.clone()).filter(|fields| fields.contains_key("op")).collect()
+        spans
+            .iter()
+            .map(|(_, fields)| fields.clone())
+            .filter(|fields| fields.contains_key("op"))
+            .collect()
     }
 
     fn events(&self) -> Vec<Fields> {
@@ -96,7 +104,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ByThread {
     fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Writer(&mut fields));
-        fields.insert("in", context.event_span(event).map_or("none", |span| span.name()).to_owned());
+        fields
+            .insert("in", context.event_span(event).map_or("none", |span| span.name()).to_owned());
         fields.insert("level", event.metadata().level().to_string());
         TOLD.with(|told| told.events.lock().unwrap().push(fields));
     }
@@ -138,13 +147,13 @@ async fn each_request_is_a_span_with_its_outcome() {
     assert_eq!(
         said,
         [
-            ("read", "changed"),
-            ("read", "unchanged"),
-            ("read", "gone"),
+            ("read", "modified"),
+            ("read", "not_modified"),
+            ("read", "not_found"),
             ("read", "failed"),
-            ("put", "done"),
+            ("put", "succeeded"),
             ("put", "refused"),
-            ("delete", "done"),
+            ("delete", "succeeded"),
         ]
     );
     assert_eq!(requests.len(), rig.origin.count());
@@ -163,8 +172,14 @@ async fn each_request_is_a_span_with_its_outcome() {
         ],
     );
     assert!(!requests[0].contains_key("otel.status_code"));
-    assert_has(&requests[3], &[("otel.status_code", "ERROR"), ("error.type", "Unavailable"), ("bytes", "0")]);
-    assert_has(&requests[5], &[("otel.status_code", "ERROR"), ("error.type", "PreconditionFailed")]);
+    assert_has(
+        &requests[3],
+        &[("otel.status_code", "ERROR"), ("error.type", "Unavailable"), ("bytes", "0")],
+    );
+    assert_has(
+        &requests[5],
+        &[("otel.status_code", "ERROR"), ("error.type", "PreconditionFailed")],
+    );
 }
 
 #[tokio::test]
@@ -262,7 +277,8 @@ async fn a_request_that_waited_for_its_turn_is_a_part_of_its_reader() {
     let readers = ["x", KEY].map(|key| {
         let cache = rig.cache.clone();
         let read = async move { cache.get(key, Some(&STRONG)).await };
-        let name = if key == KEY { tracing::info_span!("second") } else { tracing::info_span!("first") };
+        let name =
+            if key == KEY { tracing::info_span!("second") } else { tracing::info_span!("first") };
         tokio::spawn(read.instrument(name))
     });
     rig.settle().await;
@@ -300,7 +316,7 @@ async fn a_request_that_is_given_up_says_so() {
     rig.settle().await;
     put.abort();
     rig.settle().await;
-    assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "abandoned")]);
+    assert_has(&told.requests()[0], &[("op", "put"), ("outcome", "cancelled")]);
 }
 
 /// At the moment when the request is counted, and was not polled yet.

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
     CachedStore, Freshness, Memory,
-    object_store::{Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, path::Path},
+    object_store::{
+        Attribute, Attributes, ObjectStore, ObjectStoreExt as _, PutOptions, path::Path,
+    },
 };
 use cache_testkit::Operation;
 use futures_util::TryStreamExt;
@@ -12,7 +14,10 @@ use futures_util::TryStreamExt;
 use crate::world::{Kind, World};
 
 fn cached(world: &World, freshness: Freshness) -> CachedStore {
-    CachedStore::builder(Arc::new(world.store.clone()), Memory::new()).freshness(freshness).build().unwrap()
+    CachedStore::builder(Arc::new(world.store.clone()), Memory::new())
+        .freshness(freshness)
+        .build()
+        .unwrap()
 }
 
 /// Each kind of server that is there.

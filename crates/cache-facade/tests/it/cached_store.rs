@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_facade::{
-    CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Memory, Namespace,
-    Objective, Status, ValidatorStrength,
+    CacheStatus, CachedStore, CachedStoreBuilder, ErrorKind, Eviction, Freshness, Memory,
+    Namespace, Objective, Status, ValidatorStrength,
     cache_policy::Lru,
     object_store::{ObjectStore, ObjectStoreExt as _, memory::InMemory, path::Path},
 };
@@ -129,8 +129,9 @@ async fn what_is_read_in_order_is_read_ahead_if_that_is_asked_for() {
         let store = FaultyStore::in_memory();
         let path = Path::from("a");
         store.inner().put(&path, vec![7; 100].into()).await.unwrap();
-        let builder =
-            CachedStore::builder(Arc::new(store.clone()), Memory::new()).block_size(10).readahead(ahead);
+        let builder = CachedStore::builder(Arc::new(store.clone()), Memory::new())
+            .block_size(10)
+            .readahead(ahead);
         let cached = builder.freshness(Freshness::immutable()).build().unwrap();
         for range in [0..10, 10..20] {
             cached.get_range(&path, range).await.unwrap();
@@ -147,7 +148,8 @@ async fn only_copies_of_the_same_identity_are_used() {
     let (store, backend) = (FaultyStore::in_memory(), Arc::new(MapBackend::new()));
     let path = Path::from("a");
     store.inner().put(&path, "body".into()).await.unwrap();
-    for (name, bytes) in [(Some("reader"), 4), (Some("reader"), 0), (Some("writer"), 4), (None, 4), (None, 4)]
+    for (name, bytes) in
+        [(Some("reader"), 4), (Some("reader"), 0), (Some("writer"), 4), (None, 4), (None, 4)]
     {
         let mut builder = CachedStore::builder(Arc::new(store.clone()), backend.clone());
         if let Some(name) = name {
@@ -166,7 +168,8 @@ async fn only_copies_of_the_same_identity_are_used() {
 async fn a_store_that_does_not_answer_is_given_up() {
     let store = FaultyStore::in_memory();
     store.fault(Fault::hang());
-    let cached = CachedStore::builder(Arc::new(store), Memory::new()).origin_timeout(ONE).build().unwrap();
+    let cached =
+        CachedStore::builder(Arc::new(store), Memory::new()).origin_timeout(ONE).build().unwrap();
     let path = Path::from("a");
     let answer = tokio::time::timeout(ONE + NANO, cached.get(&path)).await.unwrap();
     assert!(answer.unwrap_err().to_string().contains("origin_timeout"));
@@ -176,9 +179,13 @@ async fn a_store_that_does_not_answer_is_given_up() {
 fn a_builder_shows_its_store_by_name_and_its_settings() {
     let shown = format!(
         "{:?}",
-        CachedStore::builder(Arc::new(InMemory::new()), Memory::new().max_capacity(12_345)).block_size(678)
+        CachedStore::builder(Arc::new(InMemory::new()), Memory::new().max_capacity(12_345))
+            .block_size(678)
     );
-    assert!(shown.contains("InMemory") && shown.contains("12345") && shown.contains("678"), "{shown}");
+    assert!(
+        shown.contains("InMemory") && shown.contains("12345") && shown.contains("678"),
+        "{shown}"
+    );
 }
 
 const CAPACITY: u64 = 256 << 20;

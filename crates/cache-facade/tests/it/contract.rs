@@ -1,5 +1,5 @@
-//! The contracts of a validator and an origin, as the test kit checks them, over servers. Over memory and local disk
-//! `cache-store` does so.
+//! The contracts of a validator and an origin, as the test kit checks them, over servers. Over
+//! memory and local disk `cache-store` does so.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ async fn every_rule_is_kept(kind: Kind) {
     let origin = Arc::new(EtagValidator::builder(store.clone()).build().unwrap());
     let can = Capabilities::new().puts_if_absent().puts_if_matches();
     let suite = Suite::of_origin(can, origin, store).under(world.key("conformance")).unwrap();
-    let report = validator::check(&suite).await.unwrap_or_else(|broken| panic!("{kind:?}: {broken}"));
+    let report =
+        validator::check(&suite).await.unwrap_or_else(|broken| panic!("{kind:?}: {broken}"));
     let left_out: Vec<_> = report.left_out().map(|(rule, _)| rule).collect();
     assert_eq!(left_out, ["what_is_unsupported_says_so_and_changes_nothing"], "{report}");
 }

@@ -9,7 +9,8 @@ use futures_util::FutureExt as _;
 #[tokio::test]
 async fn a_decoder_that_asks_for_its_own_value_gets_an_error_that_names_the_key() {
     let freshness = Freshness::max_age(Duration::from_secs(60));
-    let cache = ObjectCache::builder(Arc::new(InMemory::new())).freshness(freshness).build().unwrap();
+    let cache =
+        ObjectCache::builder(Arc::new(InMemory::new())).freshness(freshness).build().unwrap();
     for key in ["a", "b"] {
         cache.put(key, "12345").await.unwrap();
     }

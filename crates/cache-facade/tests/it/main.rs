@@ -1,7 +1,7 @@
 //! Tests of the cache through its public API.
 //!
-//! `scenarios` runs over every kind of store, `contract` and `suite` over servers, `settings`, `cached_store` and `time`
-//! over memory.
+//! `scenarios` runs over every kind of store, `contract` and `suite` over servers, `settings`,
+//! `cached_store` and `time` over memory.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cached_servers;

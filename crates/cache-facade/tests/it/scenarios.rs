@@ -1,7 +1,7 @@
 //! What the cache promises, over every kind of store. Requests are counted at the store.
 //!
-//! Each scenario has a corner of the bucket to itself, so one bucket serves all, also run after run. Bodies that
-//! follow each other under one key differ in size: see `World::node_with`.
+//! Each scenario has a corner of the bucket to itself, so one bucket serves all, also run after
+//! run. Bodies that follow each other under one key differ in size: see `World::node_with`.
 
 use std::{
     sync::{
@@ -12,8 +12,8 @@ use std::{
 };
 
 use cache_facade::{
-    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition, PutOptions as Options,
-    ReadOptions, Result, Status, Version,
+    Bytes, CachedObject, Error, ErrorKind, Freshness, ObjectCache, PutCondition,
+    PutOptions as Options, ReadOptions, Result, Status, Version,
 };
 use cache_testkit::{
     BodyFault, Failure, Fault,
@@ -116,7 +116,8 @@ async fn attributes_are_put_with_the_body_and_served_with_it(w: &World) {
         return;
     }
     put.unwrap();
-    let stored = w.store.inner().get_opts(&Path::from(key.as_str()), Default::default()).await.unwrap();
+    let stored =
+        w.store.inner().get_opts(&Path::from(key.as_str()), Default::default()).await.unwrap();
     assert_eq!(stored.attributes.get(&Attribute::ContentType).unwrap().as_ref(), "text/css");
     // From the cache, from another node that reads it, and from that one's cache.
     let other = w.node();
@@ -328,7 +329,8 @@ async fn freshness_goes_by_prefix_and_by_call(w: &World) {
         got(&node.get_with(key, strong).await, "body", Status::Revalidated);
         w.cost(&[Get], 0);
     }
-    let confused = ReadOptions::new().freshness(Freshness::strong().stale_while_revalidate(secs(1)));
+    let confused =
+        ReadOptions::new().freshness(Freshness::strong().stale_while_revalidate(secs(1)));
     failed(node.get_with(&fixed, confused).await, ErrorKind::Config);
     w.cost(&[], 0);
 }
@@ -548,7 +550,10 @@ async fn a_reader_after_a_change_never_gets_what_was_before(w: &World) {
             let late = spawn_get(&node, &key);
             w.store.release_all();
             let early = body(early.await.unwrap());
-            assert!(early.as_deref() == Some("old") || early.as_deref() == after, "{change:?}: {early:?}");
+            assert!(
+                early.as_deref() == Some("old") || early.as_deref() == after,
+                "{change:?}: {early:?}"
+            );
             assert_eq!(body(late.await.unwrap()).as_deref(), after, "{change:?} under {rule:?}");
             assert_eq!(body(node.get(&key).await).as_deref(), after, "{change:?} under {rule:?}");
         }
@@ -578,7 +583,8 @@ async fn a_caller_may_go_away_at_every_await(w: &World) {
         let n = &w.node_fresh(rule);
         dropped(w, n, "get", false, old, async |key| n.get(key).await.map(drop)).await;
         let strong = ReadOptions::new().freshness(Freshness::strong());
-        dropped(w, n, "strong", false, old, async |key| n.get_with(key, strong).await.map(drop)).await;
+        dropped(w, n, "strong", false, old, async |key| n.get_with(key, strong).await.map(drop))
+            .await;
         dropped(w, n, "len", false, old, async |key| n.get_decoded(key, len).await.map(drop)).await;
         let put = &[Some("old"), Some("newer")];
         dropped(w, n, "put", true, put, async |key| n.put(key, "newer").await.map(drop)).await;
@@ -590,8 +596,9 @@ async fn a_caller_may_go_away_at_every_await(w: &World) {
     }
 }
 
-/// Drops `call` after each number of polls until it comes to its end. The copy held before must still be served, or,
-/// if the call `voids` it, the store asked; the object must be one of `after`, and the key as good as any.
+/// Drops `call` after each number of polls until it comes to its end. The copy held before must
+/// still be served, or, if the call `voids` it, the store asked; the object must be one of `after`,
+/// and the key as good as any.
 async fn dropped(
     w: &World,
     node: &ObjectCache,
@@ -611,7 +618,9 @@ async fn dropped(
                 assert_ne!(read.status(), Status::Fresh, "{name} after {polls} polls");
             }
             _ if voids && polls > 0 => {}
-            read => assert!(read.as_ref().is_ok_and(|read| read.status().is_hit()), "{name}: {read:?}"),
+            read => {
+                assert!(read.as_ref().is_ok_and(|read| read.status().is_hit()), "{name}: {read:?}")
+            }
         }
         let read = body(read);
         assert!(after.contains(&read.as_deref()), "{name} after {polls} polls: {read:?}");
@@ -629,7 +638,8 @@ async fn dropped(
 async fn a_key_has_one_spelling(w: &World) {
     let node = w.node();
     let long = "k".repeat(5000);
-    for key in ["", "/", "/a", "a/", "//a//b/", "a//b", ".", "..", "a/../b", "a\nb", "a\0b", &long] {
+    for key in ["", "/", "/a", "a/", "//a//b/", "a//b", ".", "..", "a/../b", "a\nb", "a\0b", &long]
+    {
         failed(node.get(key).await, ErrorKind::InvalidKey);
         failed(node.get_decoded(key, len).await, ErrorKind::InvalidKey);
         failed(node.put(key, "body").await, ErrorKind::InvalidKey);
@@ -647,7 +657,8 @@ async fn a_key_has_one_spelling(w: &World) {
 }
 
 async fn a_body_larger_than_the_cache_is_served_and_counted(w: &World) {
-    let node = w.node_with(|builder| builder.backend(w.memory().max_capacity(1000)).freshness(max_age(10)));
+    let node = w
+        .node_with(|builder| builder.backend(w.memory().max_capacity(1000)).freshness(max_age(10)));
     let (small, large) = (w.key("small"), w.key("large"));
     let body = "x".repeat(1001);
     node.put(&small, "body").await.unwrap();
@@ -692,7 +703,8 @@ async fn an_object_without_a_tag_goes_by_its_date(w: &World) {
 
 async fn a_weak_tag_confirms_only_where_it_may(w: &World) {
     for (accept, status) in [(false, Status::Refetched), (true, Status::Revalidated)] {
-        let (node, key) = (w.node_with(|builder| builder.accept_weak_validators(accept)), w.key("a"));
+        let (node, key) =
+            (w.node_with(|builder| builder.accept_weak_validators(accept)), w.key("a"));
         w.store.fault(Fault::tag(TagFault::Weak));
         w.write(&key, "body").await;
         node.get(&key).await.unwrap();
@@ -723,18 +735,21 @@ async fn an_object_over_the_limit_is_too_large(w: &World) {
 async fn a_store_that_fails_or_panics_costs_no_copy(w: &World) {
     let node = w.node();
     let [key] = held(w, &node, ["a"]).await;
-    for (fault, kind) in
-        [(Fault::error(Failure::Unavailable), ErrorKind::Unavailable), (Fault::panic(), ErrorKind::Panicked)]
-    {
+    for (fault, kind) in [
+        (Fault::error(Failure::Unavailable), ErrorKind::Unavailable),
+        (Fault::panic(), ErrorKind::Panicked),
+    ] {
         w.store.fault(fault.on(Get).once());
         let error = failed(node.get(&key).await, kind);
         assert_eq!(error.key(), Some(key.as_str()));
         got(&node.get(&key).await, "body", Status::Revalidated);
     }
     // It is open what such a write did: nothing is held.
-    for fault in
-        [Fault::error(Failure::Unavailable), Fault::error(Failure::Unavailable).late(), Fault::panic()]
-    {
+    for fault in [
+        Fault::error(Failure::Unavailable),
+        Fault::error(Failure::Unavailable).late(),
+        Fault::panic(),
+    ] {
         let before = body(node.get(&key).await);
         w.store.fault(fault.on(Put).once());
         node.put(&key, "newer").await.unwrap_err();
@@ -782,7 +797,7 @@ async fn stale_while_revalidate_asks_behind(w: &World) {
     w.write(&key, "newer").await;
     w.advance(10);
     got(&node.get(&key).await, "body", Status::Stale);
-    until(|| node.stats().origin.changed == 1).await;
+    until(|| node.stats().origin.modified == 1).await;
     at_rest(&node).await;
     w.cost(&[Get], 5);
     got(&node.get(&key).await, "newer", Status::Fresh);
@@ -827,7 +842,8 @@ async fn many_readers_decode_a_version_once(w: &World) {
         assert_eq!(runs.load(Ordering::SeqCst), n + 1);
     }
     // Another type is another value.
-    let words: Arc<String> = node.get_decoded(&key, |bytes| String::from_utf8(bytes.to_vec())).await.unwrap();
+    let words: Arc<String> =
+        node.get_decoded(&key, |bytes| String::from_utf8(bytes.to_vec())).await.unwrap();
     assert_eq!(*words, "newer");
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 }
@@ -835,7 +851,8 @@ async fn many_readers_decode_a_version_once(w: &World) {
 async fn a_decoder_may_fail_and_panic(w: &World) {
     let node = w.node();
     let [key] = held(w, &node, ["a"]).await;
-    let refused = node.get_decoded(&key, |bytes| str::from_utf8(bytes).unwrap_or("").parse::<u32>()).await;
+    let refused =
+        node.get_decoded(&key, |bytes| str::from_utf8(bytes).unwrap_or("").parse::<u32>()).await;
     let error = failed(refused, ErrorKind::Decode);
     assert_eq!(error.key(), Some(key.as_str()));
     let source = std::error::Error::source(&error).unwrap();

@@ -1,4 +1,5 @@
-//! What is shown of a cache, its parts and its errors: no body, no credentials. SECURITY.md says so.
+//! What is shown of a cache, its parts and its errors: no body, no credentials. SECURITY.md says
+//! so.
 
 use std::{error::Error as _, fmt::Debug, sync::Arc, time::Duration};
 
@@ -37,7 +38,8 @@ fn check_error(error: &cache_facade::Error) {
 }
 
 fn s3(server: &S3Server) -> Arc<dyn ObjectStore> {
-    let builder = server.client_builder().with_access_key_id(CREDENTIAL).with_secret_access_key(CREDENTIAL);
+    let builder =
+        server.client_builder().with_access_key_id(CREDENTIAL).with_secret_access_key(CREDENTIAL);
     Arc::new(builder.with_token(CREDENTIAL).build().unwrap())
 }
 
@@ -50,13 +52,19 @@ async fn nothing_shows_a_body_or_a_credential() {
     for store in [over_s3, Arc::clone(&in_memory) as _] {
         check(&EtagValidator::builder(Arc::clone(&store)));
         check(&EtagValidator::builder(Arc::clone(&store)).build().unwrap());
-        let builder = ObjectCache::builder(store).freshness(Freshness::max_age(Duration::from_secs(60)));
+        let builder =
+            ObjectCache::builder(store).freshness(Freshness::max_age(Duration::from_secs(60)));
         check(&builder);
         let cache = builder.build().unwrap();
         let written = cache.put("a", BODY).await.unwrap();
         let object = cache.get("a").await.unwrap();
         assert_eq!(object.bytes(), BODY);
-        check(&(&cache, cache.stats(), cache.read_through(), cache.watch("a", Duration::from_secs(1))));
+        check(&(
+            &cache,
+            cache.stats(),
+            cache.read_through(),
+            cache.watch("a", Duration::from_secs(1)),
+        ));
         check(&(&object, &written, ReadOptions::default(), PutCondition::from(object.version())));
         check(&cache.read_through().backend().peek("a").unwrap());
         assert_eq!(*cache.get_decoded("a", |_| Ok::<_, &str>(1)).await.unwrap(), 1);
@@ -93,15 +101,22 @@ async fn an_error_shows_nothing_of_a_body_that_broke_off() {
     check_error(&cache.put("a", BODY).await.unwrap_err());
 }
 
-/// The limit of it: what a store says when it refuses is in the source of the error, with the address of the object.
+/// The limit of it: what a store says when it refuses is in the source of the error, with the
+/// address of the object.
 #[tokio::test]
 async fn the_source_of_an_error_shows_what_the_store_said() {
     let server = S3Server::start().unwrap();
     let cache = ObjectCache::builder(s3(&server)).build().unwrap();
     server.fault(S3Fault::status(403));
     let error = cache.get("a").await.unwrap_err();
-    assert_eq!(error.to_string(), "the origin refuses these credentials for the object (key \"a\")");
+    assert_eq!(
+        error.to_string(),
+        "the origin refuses these credentials for the object (key \"a\")"
+    );
     let source = error.source().unwrap().to_string();
-    assert!(source.contains("InjectedFault") && source.contains(&server.address().to_string()), "{source}");
+    assert!(
+        source.contains("InjectedFault") && source.contains(&server.address().to_string()),
+        "{source}"
+    );
     assert!(format!("{error:?}").contains("InjectedFault"));
 }

@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cache_facade::{
-    Backend, Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, Memory, ObjectCache,
-    ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status, ValidatorStrength, Version,
+    Backend, Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, Memory,
+    ObjectCache, ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status,
+    ValidatorStrength, Version,
     cache_core::{
-        Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, Moment, RemovalCause, Slot, Validation,
-        Validator,
+        Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, Moment, RemovalCause, Slot,
+        Validation, Validator,
     },
     cache_policy::{Lru, MemoryBackend},
     object_store::memory::InMemory,
@@ -72,7 +73,9 @@ async fn absurd_settings_work() {
         .negative_ttl(Duration::MAX)
         .patience(Duration::MAX)
         .origin_timeout(Duration::MAX)
-        .freshness(Freshness::max_age(FOREVER).stale_while_revalidate(FOREVER).stale_if_error(FOREVER))
+        .freshness(
+            Freshness::max_age(FOREVER).stale_while_revalidate(FOREVER).stale_if_error(FOREVER),
+        )
         .freshness_for("", Freshness::max_age(FOREVER).stale_if_error(FOREVER))
         .name("n".repeat(1000))
         .build()
@@ -96,10 +99,13 @@ async fn absurd_settings_work() {
 
 #[tokio::test]
 async fn any_policy_is_an_eviction_and_expires() {
-    for (policy, evictions, refusals) in [(Eviction::Lru, 1, 0), (Eviction::from(Fixed::default()), 0, 1)] {
+    for (policy, evictions, refusals) in
+        [(Eviction::Lru, 1, 0), (Eviction::from(Fixed::default()), 0, 1)]
+    {
         let clock = Arc::new(ManualClock::new());
-        let builder =
-            over_store().backend(Memory::new().eviction(policy).max_entries(1)).clock(clock.clone());
+        let builder = over_store()
+            .backend(Memory::new().eviction(policy).max_entries(1))
+            .clock(clock.clone());
         let cache = builder.time_to_live(ONE).build().unwrap();
         cache.put("a", "body").await.unwrap();
         cache.put("b", "body").await.unwrap();
@@ -120,8 +126,9 @@ async fn each_named_eviction_keeps_to_the_limit_and_expires() {
     for eviction in named() {
         let name = format!("{eviction:?}");
         let clock = Arc::new(ManualClock::new());
-        let builder =
-            over_store().backend(Memory::new().eviction(eviction).max_entries(3)).clock(clock.clone());
+        let builder = over_store()
+            .backend(Memory::new().eviction(eviction).max_entries(3))
+            .clock(clock.clone());
         let cache = builder.time_to_live(ONE).build().unwrap();
         for n in 0..9 {
             cache.put(&format!("key/{n}"), "body").await.unwrap();
@@ -137,9 +144,11 @@ async fn each_named_eviction_keeps_to_the_limit_and_expires() {
 #[tokio::test]
 async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
     for eviction in [|| Eviction::Adaptive, || Eviction::Gdsf] {
-        for (saving, is_kept) in
-            [(None, false), (Some(Objective::HitRatio), false), (Some(Objective::ByteHitRatio), true)]
-        {
+        for (saving, is_kept) in [
+            (None, false),
+            (Some(Objective::HitRatio), false),
+            (Some(Objective::ByteHitRatio), true),
+        ] {
             let mut memory = Memory::new().eviction(eviction()).max_capacity(200_000);
             if let Some(saving) = saving {
                 memory = memory.optimize_for(saving);
@@ -165,12 +174,16 @@ async fn what_is_to_be_saved_says_whether_a_large_copy_may_stay() {
 fn an_eviction_that_weighs_no_sizes_cannot_save() {
     wrong(
         |builder| {
-            builder.backend(Memory::new().eviction(Eviction::Lru).optimize_for(Objective::ByteHitRatio))
+            builder.backend(
+                Memory::new().eviction(Eviction::Lru).optimize_for(Objective::ByteHitRatio),
+            )
         },
         &["saving"],
     );
     wrong(
-        |builder| builder.backend(Memory::new().eviction(Lru::new()).optimize_for(Objective::HitRatio)),
+        |builder| {
+            builder.backend(Memory::new().eviction(Lru::new()).optimize_for(Objective::HitRatio))
+        },
         &["saving"],
     );
 }
@@ -196,7 +209,7 @@ async fn an_origin_of_ones_own_is_asked() {
     let cache = ObjectCache::builder_with_origin(Arc::new(Nowhere)).build().unwrap();
     failed(cache.get("a").await, ErrorKind::NotFound);
     failed(cache.put("a", "body").await, ErrorKind::Unsupported);
-    assert_eq!((cache.stats().origin.gone, cache.stats().origin.puts.requests()), (1, 1));
+    assert_eq!((cache.stats().origin.not_found, cache.stats().origin.puts.requests()), (1, 1));
 }
 
 #[test]
@@ -239,7 +252,12 @@ impl EvictionPolicy for Fixed {
         self.0.retain(|held| *held != slot);
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         self.0.last().copied().filter(|_| pressure == EvictionReason::Capacity)
     }
 }

@@ -35,7 +35,10 @@ async fn missing_objects_take_a_sixteenth_of_the_capacity_at_most() {
         }
         if number == 4998 {
             let bytes = cache.stats().bytes - before.bytes;
-            assert!((CAPACITY / 64..=CAPACITY / 16).contains(&bytes), "{bytes} bytes of missing objects");
+            assert!(
+                (CAPACITY / 64..=CAPACITY / 16).contains(&bytes),
+                "{bytes} bytes of missing objects"
+            );
         }
     }
     assert_eq!(cache.stats().evictions, 0);
@@ -51,7 +54,10 @@ async fn missing_objects_take_a_sixteenth_of_the_capacity_at_most() {
     cache.get("missing").await.unwrap_err();
     assert_eq!(store.count(), asked + 2);
     // Off by default: then nothing is kept of them.
-    let cache = ObjectCache::builder(Arc::new(store)).freshness(Freshness::max_age(minute)).build().unwrap();
+    let cache = ObjectCache::builder(Arc::new(store))
+        .freshness(Freshness::max_age(minute))
+        .build()
+        .unwrap();
     cache.get("missing").await.unwrap_err();
     assert_eq!((cache.stats().entries, cache.read_through().keys_in_flight()), (0, 0));
 }
@@ -95,7 +101,11 @@ async fn what_is_in_the_air_is_bounded() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!((store.count(), cache.read_through().keys_in_flight()), (3, 3), "who has gone leaves nothing");
+    assert_eq!(
+        (store.count(), cache.read_through().keys_in_flight()),
+        (3, 3),
+        "who has gone leaves nothing"
+    );
     store.release_all();
     for reader in readers.into_iter().take(3) {
         assert_eq!(reader.await.unwrap().unwrap_err().kind(), ErrorKind::NotFound);

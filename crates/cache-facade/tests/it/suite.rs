@@ -1,5 +1,5 @@
-//! object_store's own suite, over a cached store over servers, twice on the same one. Over memory and local disk
-//! `cache-store` does so.
+//! object_store's own suite, over a cached store over servers, twice on the same one. Over memory
+//! and local disk `cache-store` does so.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,9 @@ use crate::world::{Kind, World};
 
 async fn twice(kind: Kind, corner: &str, block_size: u64, suite: impl AsyncFn(&CachedStore)) {
     let Some(world) = World::open(kind) else { return };
-    for (name, freshness) in [("strong", Freshness::strong()), ("relaxed", Freshness::max_age(HOUR))] {
+    for (name, freshness) in
+        [("strong", Freshness::strong()), ("relaxed", Freshness::max_age(HOUR))]
+    {
         // The suite deletes whatever it finds. Without what records requests, deletes go in bulk.
         let corner = Path::from(world.key(&format!("{corner}-{name}")));
         let corner = PrefixStore::new(Arc::clone(world.store.inner()), corner);

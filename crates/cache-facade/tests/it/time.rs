@@ -102,8 +102,13 @@ async fn a_watch_loses_nothing_when_its_next_is_dropped() {
 /// The limit of the store is that for requests from a runtime which is not driven any more.
 #[test]
 fn a_request_on_an_idle_runtime_is_given_up_after_origin_timeout() {
-    let runtime =
-        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
     for drop_in in [false, true] {
         let (store, cache) = node(|builder| builder.origin_timeout(secs(3)));
         let cached = CachedStore::builder(Arc::new(store.clone()), Memory::new())
@@ -135,8 +140,13 @@ fn a_request_on_an_idle_runtime_is_given_up_after_origin_timeout() {
 /// At each point of it: before its first reading, while one is on its way, and between two.
 #[test]
 fn a_watch_goes_on_in_another_runtime() {
-    let runtime =
-        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
     for point in ["before", "reading", "between", "stuck"] {
         for is_gone in [false, true] {
             let (store, cache) = node(|builder| builder.origin_timeout(secs(30)));
@@ -164,12 +174,15 @@ fn a_watch_goes_on_in_another_runtime() {
             if is_gone {
                 drop(first);
             }
-            // What it needs at most: a pause, and to find out that nothing comes from the first one.
-            let next = second.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
+            // What it needs at most: a pause, and to find out that nothing comes from the first
+            // one.
+            let next =
+                second.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
             let next = next.unwrap_or_else(|_| panic!("{point}, {is_gone}: it is silent"));
             assert_eq!(next.unwrap().unwrap().bytes(), "two", "{point}, {is_gone}");
             third.block_on(store.inner().put(&Path::from("a"), "three".into())).unwrap();
-            let next = third.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
+            let next =
+                third.block_on(async { tokio::time::timeout(secs(100), watch.next()).await });
             assert_eq!(next.unwrap().unwrap().unwrap().bytes(), "three", "{point}, {is_gone}");
             assert!(store.gets() <= 8, "{point}, {is_gone}: {} requests", store.gets());
         }

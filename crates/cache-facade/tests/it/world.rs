@@ -13,11 +13,13 @@ use std::{
 };
 
 use cache_facade::{
-    CachedObject, Error, ErrorKind, Freshness, Memory, ObjectCache, ObjectCacheBuilder, Result, Status,
-    ValidatorStrength, object_store,
+    CachedObject, Error, ErrorKind, Freshness, Memory, ObjectCache, ObjectCacheBuilder, Result,
+    Status, ValidatorStrength, object_store,
 };
 use cache_testkit::{Fault, FaultyStore, ManualClock, Operation, Request, S3Server};
-use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path};
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory, path::Path,
+};
 use tempfile::TempDir;
 
 /// The kinds of store.
@@ -86,9 +88,11 @@ impl World {
         &self,
         set: impl FnOnce(ObjectCacheBuilder) -> ObjectCacheBuilder,
     ) -> ObjectCache {
-        let mut builder = ObjectCache::builder(Arc::new(self.store.clone())).clock(self.clock.clone());
+        let mut builder =
+            ObjectCache::builder(Arc::new(self.store.clone())).clock(self.clock.clone());
         if self.kind == Kind::Disk {
-            // Older kernels repeat tags. Bodies that follow each other here differ in size, so theirs do not.
+            // Older kernels repeat tags. Bodies that follow each other here differ in size, so
+            // theirs do not.
             builder = builder.validator_strength(ValidatorStrength::Strong);
         }
         set(builder.backend(self.memory())).build().unwrap()
@@ -146,7 +150,12 @@ impl World {
     }
 
     /// `n` reads that overlap one round trip: the store answers none before all of them have asked.
-    pub(crate) async fn burst(&self, node: &ObjectCache, key: &str, n: u64) -> Vec<Result<CachedObject>> {
+    pub(crate) async fn burst(
+        &self,
+        node: &ObjectCache,
+        key: &str,
+        n: u64,
+    ) -> Vec<Result<CachedObject>> {
         let (coalesced, gets) = (node.stats().coalesced, self.store.gets());
         self.store.fault(Fault::hold().on(Operation::Get));
         let readers: Vec<_> = (0..n).map(|_| spawn_get(node, key)).collect();
@@ -163,7 +172,10 @@ impl World {
 }
 
 /// A read in a task of its own.
-pub(crate) fn spawn_get(node: &ObjectCache, key: &str) -> tokio::task::JoinHandle<Result<CachedObject>> {
+pub(crate) fn spawn_get(
+    node: &ObjectCache,
+    key: &str,
+) -> tokio::task::JoinHandle<Result<CachedObject>> {
     let (node, key) = (node.clone(), key.to_owned());
     tokio::spawn(async move { node.get(&key).await })
 }
@@ -216,13 +228,16 @@ pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) -> 
 /// Runs `scenario`; one that takes this long hangs.
 pub(crate) async fn run(kind: Kind, scenario: impl AsyncFnOnce(&World)) {
     if let Some(world) = World::open(kind) {
-        tokio::time::timeout(Duration::from_secs(60), scenario(&world)).await.expect("the scenario hangs");
+        tokio::time::timeout(Duration::from_secs(60), scenario(&world))
+            .await
+            .expect("the scenario hangs");
     }
 }
 
 #[cfg(feature = "aws")]
 fn s3() -> Option<Arc<dyn ObjectStore>> {
-    let (endpoint, bucket) = server("OBJECT_CACHE_TEST_S3_ENDPOINT", "OBJECT_CACHE_TEST_S3_BUCKET")?;
+    let (endpoint, bucket) =
+        server("OBJECT_CACHE_TEST_S3_ENDPOINT", "OBJECT_CACHE_TEST_S3_BUCKET")?;
     let builder = object_store::aws::AmazonS3Builder::new()
         .with_endpoint(endpoint)
         .with_allow_http(true)
@@ -268,11 +283,17 @@ fn server(endpoint: &str, bucket: &str) -> Option<(String, String)> {
     static SAID: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
     let found = std::env::var(endpoint).ok().zip(std::env::var(bucket).ok());
     let needed = std::env::var_os("OBJECT_CACHE_TEST_SERVERS_NEEDED").is_some();
-    assert!(found.is_some() || !needed, "{endpoint} or {bucket} is not set, but servers are needed here");
+    assert!(
+        found.is_some() || !needed,
+        "{endpoint} or {bucket} is not set, but servers are needed here"
+    );
     let mut said = SAID.lock().unwrap();
     if found.is_none() && !said.iter().any(|variable| variable == endpoint) {
         said.push(endpoint.to_owned());
-        return left_out(&Once::new(), &format!("the scenarios over a server: set {endpoint} and {bucket}"));
+        return left_out(
+            &Once::new(),
+            &format!("the scenarios over a server: set {endpoint} and {bucket}"),
+        );
     }
     found
 }

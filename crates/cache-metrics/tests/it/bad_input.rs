@@ -1,5 +1,5 @@
-//! Recorders that are not there, come late or twice; meters that are shut down; caches that go away, or have one name;
-//! names that would end a label. No panic, no lost count, no count twice.
+//! Recorders that are not there, come late or twice; meters that are shut down; caches that go
+//! away, or have one name; names that would end a label. No panic, no lost count, no count twice.
 
 use std::{
     io::Write as _,
@@ -15,7 +15,9 @@ use cache_facade::{
 use cache_metrics::Registry;
 use opentelemetry::metrics::MeterProvider as _;
 
-use crate::readings::{Meter, Readings, assert_alike, by_all, by_recorder, by_text, parse, recorder};
+use crate::readings::{
+    Meter, Readings, assert_alike, by_all, by_recorder, by_text, parse, recorder,
+};
 
 const FRESH: Freshness = Freshness::max_age(Duration::from_secs(3600));
 
@@ -173,22 +175,35 @@ async fn a_meter_sees_caches_that_are_added_later() {
 
 #[tokio::test]
 async fn whatever_a_name_has_the_text_is_valid() {
-    let names = ["quo\"te", "new\nline", "back\\slash", "curly{}", "comma,equals=", "ümläut 漢字", "\r\t\0"];
+    let names = [
+        "quo\"te",
+        "new\nline",
+        "back\\slash",
+        "curly{}",
+        "comma,equals=",
+        "ümläut 漢字",
+        "\r\t\0",
+    ];
     let mut caches = Vec::new();
     for name in names {
         caches.push(cache(name, 1).await);
     }
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     caches.iter().for_each(|cache| registry.add(cache));
-    let blocks =
-        CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build().unwrap();
+    let blocks = CachedStore::builder(Arc::new(InMemory::new()), Memory::new())
+        .name("blocks")
+        .build()
+        .unwrap();
     registry.add(&blocks);
 
     let text = registry.render_prometheus();
     let fresh = text.lines().filter(|line| line.starts_with("object_cache_requests_total{"));
     let fresh: Vec<_> = fresh.filter(|line| line.ends_with("result=\"fresh\"} 1")).collect();
     assert_eq!(fresh.len(), names.len(), "each on a line of its own");
-    assert!(fresh[0].contains(r#"cache_name="quo\"te""#) && fresh[1].contains(r#"cache_name="new\nline""#));
+    assert!(
+        fresh[0].contains(r#"cache_name="quo\"te""#)
+            && fresh[1].contains(r#"cache_name="new\nline""#)
+    );
     assert!(fresh[2].contains(r#"cache_name="back\\slash""#));
     check_by_promtool(&text);
     check_by_promtool(&Registry::new().render_prometheus());
@@ -207,7 +222,10 @@ fn check_by_promtool(text: &str) {
         .spawn();
     let Ok(mut promtool) = promtool else {
         // Past the capture of the output: it should be seen.
-        let _ = writeln!(std::io::stderr(), "promtool is not installed: the text was not checked by it");
+        let _ = writeln!(
+            std::io::stderr(),
+            "promtool is not installed: the text was not checked by it"
+        );
         return;
     };
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

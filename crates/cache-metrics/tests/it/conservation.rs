@@ -50,11 +50,14 @@ async fn under_load_every_get_and_every_request_is_in_one_figure() {
     for key in 0..10 {
         store.inner().put(&Path::from(key.to_string()), "body".into()).await.unwrap();
     }
-    let cache =
-        ObjectCache::builder(Arc::new(store.clone())).backend(Memory::new().max_entries(6)).build().unwrap();
+    let cache = ObjectCache::builder(Arc::new(store.clone()))
+        .backend(Memory::new().max_entries(6))
+        .build()
+        .unwrap();
     let registry = Registry::new();
     registry.add(&cache);
-    let (meter, recording, recorder) = (Meter::observing(&registry), registry.recorder_handle(), recorder());
+    let (meter, recording, recorder) =
+        (Meter::observing(&registry), registry.recorder_handle(), recorder());
     let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let readers: Vec<_> = (0..READERS)
         .map(|reader| {

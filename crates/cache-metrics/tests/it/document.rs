@@ -2,10 +2,7 @@
 
 use std::{env, fmt::Write as _, fs};
 
-use cache_metrics::{
-    micrometer,
-    names::{CACHE_NAME, CACHE_NAME_LABEL, Kind, METRICS, Metric},
-};
+use cache_metrics::names::{CACHE_NAME, CACHE_NAME_LABEL, Kind, METRICS, Metric};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
 
@@ -40,38 +37,33 @@ attributes come from the closed sets below: never a key, a prefix or a tag.
     text.push_str("\nBounds of histograms, in seconds:\n\n");
     for metric in METRICS {
         if let Kind::Histogram(bounds) = metric.kind {
-            let bounds: Vec<_> = bounds.iter().map(|bound| bound.as_secs_f64().to_string()).collect();
+            let bounds: Vec<_> =
+                bounds.iter().map(|bound| bound.as_secs_f64().to_string()).collect();
             let _ = writeln!(text, "* `{}`: {}", metric.name, bounds.join(", "));
         }
     }
     let _ = write!(
         text,
         "
-Of `object_cache.requests` each read that has ended is in exactly one sample. A hit is `fresh`, `revalidated` or `stale`, a miss
-`fetched` or `refetched`; the hit ratio is hits among both. Of a `CachedStore` a read is a call of `get_opts` or `get_ranges`
-(`get`, `head`, `get_range`), and ends with its body: one whose body breaks off is an `error`, one that is dropped before its
-end is `cancelled`. It is a hit if none of its bytes had to be fetched; one of a cached object some of whose blocks were not
-cached is `fetched`. `bypass` was answered by the store alone, `not_modified` and `precondition_failed` by a condition of the
-caller's own, `not_cached` by nothing, since only cached objects were asked for. Of other caches a dropped read is in none.
+Each finished read is in exactly one sample of `object_cache.requests`. A hit is `fresh`, `revalidated` or `stale`, a miss
+is `fetched` or `refetched`; the hit ratio is hits divided by both. A read of a `CachedStore` is a call of `get_opts` or
+`get_ranges` (also by `get`, `head`, `get_range`) and ends with its body: a read whose body breaks off is an `error`, one
+that is dropped before its end is `cancelled`. It is a hit if it fetched no byte; a read of a cached object that fetched
+missing blocks is `fetched`. `bypass` was served by the store alone; `not_modified` and `precondition_failed` are results of
+the caller's own conditions; `not_cached` is a miss of a read that asked only for cached objects. Other caches do not count
+a dropped read.
 
-`object_cache.origin.requests` are counted when they have ended: with their body, if they have one. Of those with `op = read`
-the outcomes are `unchanged` (\"not modified\", no body), `changed`, `gone`, `refused`, `failed` and `abandoned`; of the others,
-`done` stands for the first three. A body that breaks off is `failed`, one that nobody wants any more is not. The ops from `blocks`
-on and the last three metrics are those of a `CachedStore` alone: `blocks` asks for bytes of a version that it knows, where
-`read` asks which one is current; `bypass` is a read that it hands on; `list` counts pages, of which it takes one to end where
-the list waits after a thousand objects; `multipart` counts the beginning, each part and the end of an upload in parts. `put`,
-`copy`, `rename`, `multipart` and `list` are what stores charge most for, `delete` is free.
-`kind` is an `ErrorKind`: what the caller can do about it.
+`object_cache.origin.requests` counts requests when they have ended, with their bodies. With `op = read` the outcomes are
+`not_modified` (no body), `modified`, `not_found`, `refused`, `failed` and `cancelled`; with other operations `succeeded`
+stands for the first three. A body that breaks off is `failed`; one that the reader dropped is not. Only a `CachedStore` has
+the operations from `blocks` on and the last three metrics: `blocks` fetches bytes of a known version, `read` determines the
+current version, `bypass` is passed through, `list` counts pages (inferred: a page ends after 1,000 objects), `multipart`
+counts the start, each part and the end of a multipart upload. Stores charge most for `put`, `copy`, `rename`, `multipart`
+and `list`; `delete` is free.
+`kind` is an `ErrorKind`.
 
-## Micrometer's names
-
-A `Registry::with_micrometer_names()` exports these as well, with the attribute `{}` for the name of the cache, for
-dashboards that are there already. What each is made of says the documentation of `cache_metrics::micrometer`.
-
-",
-        micrometer::CACHE
+"
     );
-    table(&mut text, &micrometer::METRICS);
     text
 }
 
@@ -87,12 +79,15 @@ fn table(text: &mut String, metrics: &[&Metric]) {
             other => panic!("{other:?}"),
         };
         let attributes = metric.attributes.iter().map(|attribute| {
-            let values: Vec<_> = attribute.values.iter().map(|value| format!("`{value}`")).collect();
+            let values: Vec<_> =
+                attribute.values.iter().map(|value| format!("`{value}`")).collect();
             format!("`{}`: {}", attribute.name, values.join(", "))
         });
         let attributes = attributes.collect::<Vec<_>>().join("; ");
         let Metric { name, prometheus_name, unit, help, .. } = metric;
-        let _ =
-            writeln!(text, "| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {attributes} | {help} |");
+        let _ = writeln!(
+            text,
+            "| `{name}` | `{prometheus_name}` | {kind} | `{unit}` | {attributes} | {help} |"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What each exporter says, read the way its users read it: the text of Prometheus in all three cases, for that is what
-//! their own exporters give.
+//! What each exporter says, read the way its users read it: the text of Prometheus in all three
+//! cases, for that is what their own exporters give.
 
 use std::collections::BTreeMap;
 
@@ -117,6 +117,7 @@ pub(crate) fn parse(text: &str) -> Readings {
 
 /// A bound is written in several ways.
 fn bound(label: &str) -> String {
-    let number = label.strip_prefix("le=\"").and_then(|rest| rest.trim_end_matches('"').parse::<f64>().ok());
+    let number =
+        label.strip_prefix("le=\"").and_then(|rest| rest.trim_end_matches('"').parse::<f64>().ok());
     number.map_or_else(|| label.to_owned(), |number| format!("le=\"{number}\""))
 }

@@ -223,7 +223,11 @@ fn the_lowest_free_number_is_given_to_the_next() {
 }
 
 fn fresh(registry: &Registry) -> Vec<(String, u64)> {
-    registry.collect().iter().map(|cache| (cache.name.to_string(), cache.snapshot.stats.fresh)).collect()
+    registry
+        .collect()
+        .iter()
+        .map(|cache| (cache.name.to_string(), cache.snapshot.stats.fresh))
+        .collect()
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What is handed on in one export, and what in the next: nothing twice, nothing never, also where exports overlap.
+//! What is handed on in one export, and what in the next: nothing twice, nothing never, also where
+//! exports overlap.
 
 use std::{
     sync::{
@@ -45,7 +46,8 @@ async fn ask(cache: &ObjectCache, times: usize) {
     }
 }
 
-/// `cache`, whose first snapshot in the thread called "slow" is taken at once and handed on when that is allowed.
+/// `cache`, whose first snapshot in the thread called "slow" is taken at once and handed on when
+/// that is allowed.
 fn slow_source(cache: &ObjectCache) -> (MetricsSource, Receiver<()>, Sender<()>) {
     let ((taken, is_taken), (go, may_go)) = (mpsc::channel(), mpsc::channel());
     let (may_go, read_through) = (Mutex::new(may_go), cache.read_through().clone());
@@ -61,7 +63,8 @@ fn slow_source(cache: &ObjectCache) -> (MetricsSource, Receiver<()>, Sender<()>)
     (source, is_taken, go)
 }
 
-/// Has `export` take its snapshot, in a thread of its own; then ten requests and `meanwhile`; then lets it go on.
+/// Has `export` take its snapshot, in a thread of its own; then ten requests and `meanwhile`; then
+/// lets it go on.
 async fn overtaken(
     cache: &ObjectCache,
     (is_taken, go): (Receiver<()>, Sender<()>),
@@ -70,7 +73,8 @@ async fn overtaken(
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     thread::scope(|scope| {
-        let slow = thread::Builder::new().name("slow".to_owned()).spawn_scoped(scope, export).unwrap();
+        let slow =
+            thread::Builder::new().name("slow".to_owned()).spawn_scoped(scope, export).unwrap();
         is_taken.recv().unwrap();
         let requests = scope.spawn(|| runtime.block_on(ask(cache, 10)));
         requests.join().unwrap();
@@ -129,7 +133,8 @@ fn a_collection_takes_one_snapshot() {
 #[tokio::test]
 async fn a_cache_that_is_built_anew_goes_on_in_all_exporters() {
     let registry = Registry::new();
-    let (recording, recorder, meter) = (registry.recorder_handle(), recorder(), Meter::observing(&registry));
+    let (recording, recorder, meter) =
+        (registry.recorder_handle(), recorder(), Meter::observing(&registry));
     let other = cache(1).await;
     registry.add(MetricsSource::new(&"other".into(), move || Some(other.stats().into())));
     for hits in [100, 7] {
@@ -162,7 +167,7 @@ async fn deltas_of_a_cache_that_is_built_anew_are_its_own() {
 /// A counter that is left out of one collection is a new one in the next.
 #[tokio::test]
 async fn deltas_of_a_cache_that_was_gone_for_some_collections_are_its_own() {
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     let deltas = Deltas::of(&registry);
     for hits in [100, 7, 5] {
         let cache = cache(hits).await;
@@ -222,10 +227,14 @@ impl Deltas {
 
 /// The sum over all series of a counter.
 fn total(metrics: &ResourceMetrics, name: &str) -> u64 {
-    let of_it =
-        metrics.scope_metrics().flat_map(|scope| scope.metrics()).find(|metric| metric.name() == name);
+    let of_it = metrics
+        .scope_metrics()
+        .flat_map(|scope| scope.metrics())
+        .find(|metric| metric.name() == name);
     match of_it.unwrap().data() {
-        AggregatedMetrics::U64(MetricData::Sum(sum)) => sum.data_points().map(|point| point.value()).sum(),
+        AggregatedMetrics::U64(MetricData::Sum(sum)) => {
+            sum.data_points().map(|point| point.value()).sum()
+        }
         _ => panic!("{name} is no counter"),
     }
 }
@@ -260,10 +269,11 @@ impl MetricReader for Reader {
 #[tokio::test]
 async fn a_recorder_that_is_in_use_is_told_from_many_others() {
     let cache = cache(2).await;
-    let registry = Registry::with_micrometer_names();
+    let registry = Registry::new();
     registry.add(&cache);
     let record = |recorder: &_| metrics::with_local_recorder(recorder, || registry.record());
-    let (used, others): (_, Vec<_>) = (Box::new(recorder()), (0..20).map(|_| Box::new(recorder())).collect());
+    let (used, others): (_, Vec<_>) =
+        (Box::new(recorder()), (0..20).map(|_| Box::new(recorder())).collect());
     record(&*used);
     for other in &others {
         record(&**other);

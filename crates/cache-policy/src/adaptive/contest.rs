@@ -7,10 +7,12 @@ use std::sync::{
 
 use super::ranking::Way;
 
-/// The score that the shards of one cache keep together: what each alone would need long to see, all see soon.
+/// The score that the shards of one cache keep together: what each alone would need long to see,
+/// all see soon.
 ///
-/// The score is bounded, so that what was long ago does not count against what is now: it takes the same lead to change
-/// the way whatever was before. This is a cumulative sum test [9] in either direction.
+/// The score is bounded, so that what was long ago does not count against what is now: it takes the
+/// same lead to change the way whatever was before. This is a cumulative sum test [9] in either
+/// direction.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contest(Arc<Score>);
 
@@ -43,8 +45,8 @@ impl Contest {
     }
 }
 
-/// The hits by which the other way must lead, for each entry of the miniatures of all shards: less may be chance, and more
-/// would be late.
+/// The hits by which the other way must lead, for each entry of the miniatures of all shards: less
+/// may be chance, and more would be late.
 const LEAD_AN_ENTRY: f32 = 0.15;
 /// And at least so many.
 const LEAD_MIN: f32 = 16.0;

@@ -2,11 +2,12 @@
 
 use super::note::Seen;
 
-/// The keys evicted last, about twice as many as entries are held, each with the moment of its last use and the number
-/// of its uses. 4 bytes a key: 16 bits of its hash, 14 of the moment, 2 of the uses.
+/// The keys evicted last, about twice as many as entries are held, each with the moment of its last
+/// use and the number of its uses. 4 bytes a key: 16 bits of its hash, 14 of the moment, 2 of the
+/// uses.
 ///
-/// A key belongs to a set of 8, in which it takes the place of the one used the longest ago. One key in some 8,000 is
-/// taken for another: both are hints.
+/// A key belongs to a set of 8, in which it takes the place of the one used the longest ago. One
+/// key in some 8,000 is taken for another: both are hints.
 #[derive(Debug, Default)]
 pub(super) struct History {
     /// None before the first eviction. Zero is no key.
@@ -24,7 +25,11 @@ impl History {
         let shift = self.shift;
         let (set, tag) = self.set(hash);
         let age = |note: u32| {
-            if note == 0 { u32::MAX } else { coarse(now, shift).wrapping_sub(note >> 2) & TICK_MASK }
+            if note == 0 {
+                u32::MAX
+            } else {
+                coarse(now, shift).wrapping_sub(note >> 2) & TICK_MASK
+            }
         };
         if let Some(place) = set.iter_mut().max_by_key(|note| age(**note)) {
             *place = tag | coarse(seen.tick(), shift) << 2 | seen.uses();
@@ -44,18 +49,21 @@ impl History {
         Some(Seen::new(now.saturating_sub(age), note & Seen::USES_MAX))
     }
 
-    /// All is forgotten when the number of entries is no longer near that of before: hashes are not kept whole.
+    /// All is forgotten when the number of entries is no longer near that of before: hashes are not
+    /// kept whole.
     fn fit(&mut self, n_entries: usize) {
         if n_entries > self.entries * 2 || n_entries < self.entries / 4 {
             self.entries = n_entries;
             self.sets = vec![[0; WAYS]; (n_entries * KEYS_AN_ENTRY).div_ceil(WAYS)];
-            // 16,384 moments for 32 inserts an entry, far more than a key stays; at most as many bits as make the
-            // clock's rebase one of whole rounds.
-            self.shift = (n_entries / 512).max(1).ilog2().min(Seen::REBASE.ilog2() - TICK_MASK.count_ones());
+            // 16,384 moments for 32 inserts an entry, far more than a key stays; at most as many
+            // bits as make the clock's rebase one of whole rounds.
+            self.shift =
+                (n_entries / 512).max(1).ilog2().min(Seen::REBASE.ilog2() - TICK_MASK.count_ones());
         }
     }
 
-    /// The key's set, and its part of a note. The hash is mixed: a miniature's keys all begin with the same bits.
+    /// The key's set, and its part of a note. The hash is mixed: a miniature's keys all begin with
+    /// the same bits.
     fn set(&mut self, hash: u32) -> (&mut [u32; WAYS], u32) {
         let mixed = hash.wrapping_mul(0x9E37_79B1);
         let at = (u64::from(mixed) * self.sets.len() as u64) >> 32;
@@ -68,7 +76,8 @@ fn coarse(tick: u32, shift: u32) -> u32 {
 }
 
 const WAYS: usize = 8;
-/// LIRS needs to know a key for about as long as its bottom of the stack is old. Twice the entries is what loses little.
+/// LIRS needs to know a key for about as long as its bottom of the stack is old. Twice the entries
+/// is what loses little.
 const KEYS_AN_ENTRY: usize = 2;
 const TICK_MASK: u32 = 0x3FFF;
 const TAG_MASK: u32 = 0xFFFF_0000;

@@ -7,7 +7,8 @@ use super::{
 use crate::index::Index;
 use cache_core::Slot;
 
-/// What a cache with one way of ranking would hold of a sample of the keys [6]. A key is known by its hash.
+/// What a cache with one way of ranking would hold of a sample of the keys [6]. A key is known by
+/// its hash.
 #[derive(Debug)]
 pub(super) struct Miniature {
     ranking: Ranking,
@@ -73,7 +74,9 @@ impl Miniature {
     /// Forgets all keys but those whose hash `is_kept`.
     pub(super) fn retain(&mut self, is_kept: impl Fn(u32) -> bool) {
         for slot in (0..self.n_slots).map(Slot::new) {
-            if self.ranking.contains(slot) && self.ranking.hash(slot).is_some_and(|hash| !is_kept(hash)) {
+            if self.ranking.contains(slot)
+                && self.ranking.hash(slot).is_some_and(|hash| !is_kept(hash))
+            {
                 self.take(slot, false);
             }
         }

@@ -1,49 +1,60 @@
 //! The default: recency or density, whichever would have had more hits of late.
 //!
-//! No single order of eviction is good everywhere. LRU is the best where popularity drifts and gets nothing from a loop
-//! that is larger than the cache; policies that keep what has proved itself are the other way round. So two ways of
-//! ranking are built in, and a pair of *miniature* caches says which of them is the better one now.
+//! No single order of eviction is good everywhere. LRU is the best where popularity drifts and gets
+//! nothing from a loop that is larger than the cache; policies that keep what has proved itself are
+//! the other way round. So two ways of ranking are built in, and a pair of *miniature* caches says
+//! which of them is the better one now.
 //!
-//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in a small *window*,
-//! and comes into *main*, which has the rest, only if it is used again clearly sooner than the worst of main was; that
-//! one then goes back to the window. A loop finds main full of entries that come back just as soon as all the others,
-//! so main stays as it is and gets its hits; one-hit wonders pass through the window. What LIRS calls the stack with
-//! its ghosts is here a [history](history::History) of keys evicted, with the moment of their last use: the comparison
-//! of two moments is all that the stack is for. The moments count inserts, so that a hit writes no counter that others
-//! write.
+//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in
+//! a small *window*, and comes into *main*, which has the rest, only if it is used again clearly
+//! sooner than the worst of main was; that one then goes back to the window. A loop finds main full
+//! of entries that come back just as soon as all the others, so main stays as it is and gets its
+//! hits; one-hit wonders pass through the window. What LIRS calls the stack with its ghosts is here
+//! a [history](history::History) of keys evicted, with the moment of their last use: the comparison
+//! of two moments is all that the stack is for. The moments count inserts, so that a hit writes no
+//! counter that others write.
 //!
-//! The window has a tenth at most. Each entry that leaves it unused makes it smaller, by what its time there has cost
-//! in the cost of main's worst, and each that is used there makes it larger: in a loop, main gets nearly all.
+//! The window has a tenth at most. Each entry that leaves it unused makes it smaller, by what its
+//! time there has cost in the cost of main's worst, and each that is used there makes it larger: in
+//! a loop, main gets nearly all.
 //!
-//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3], which is LIRS's own if
-//! all weigh and are used the same. It is what an entry has cost since its last use, in bytes held for so long, per use
-//! that it has shown to be good for; hit density [4] is the inverse. With it, frequency is told from chance, and of
-//! large objects only those are kept that bring as many hits a byte as small ones: more requests are saved than by
-//! GreedyDual-Size-Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in lists by the power of
-//! two of their `weight / uses`; in each the oldest is the worst, so that the ends of some lists are compared instead
-//! of all entries. Uses count up to three, so that what was popular once makes room soon.
+//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3],
+//! which is LIRS's own if all weigh and are used the same. It is what an entry has cost since its
+//! last use, in bytes held for so long, per use that it has shown to be good for; hit density [4]
+//! is the inverse. With it, frequency is told from chance, and of large objects only those are kept
+//! that bring as many hits a byte as small ones: more requests are saved than by
+//! GreedyDual-Size-Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in
+//! lists by the power of two of their `weight / uses`; in each the oldest is the worst, so that the
+//! ends of some lists are compared instead of all entries. Uses count up to three, so that what was
+//! popular once makes room soon.
 //!
-//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no bodies: what is
-//! sampled by hash [7] behaves as the whole, if the cache shrinks as the sample does. So they have room for as much as
-//! is held of the sampled keys. They see every request for a sampled key, hits through a small lossy buffer. To change
-//! the way is cheap, since both keep the same of an entry, and only the order in which lists are looked at changes.
-//! This is the choice of the better of two experts [8], which is never far behind either.
+//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no
+//! bodies: what is sampled by hash [7] behaves as the whole, if the cache shrinks as the sample
+//! does. So they have room for as much as is held of the sampled keys. They see every request for a
+//! sampled key, hits through a small lossy buffer. To change the way is cheap, since both keep the
+//! same of an entry, and only the order in which lists are looked at changes. This is the choice of
+//! the better of two experts [8], which is never far behind either.
 //!
-//! All shards of a cache keep one score in their [contest](contest::Contest), a sum of the hits by which one way leads
-//! [9], so that a change is seen by all as soon as if the cache were one, and each shard's miniatures can be small:
-//! some 64 entries, up to 512 in a cache of one shard; shards of some dozen entries are sampled whole.
+//! All shards of a cache keep one score in their [contest](contest::Contest), a sum of the hits by
+//! which one way leads [9], so that a change is seen by all as soon as if the cache were one, and
+//! each shard's miniatures can be small: some 64 entries, up to 512 in a cache of one shard; shards
+//! of some dozen entries are sampled whole.
 //!
-//! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy. SIGMETRICS 2002.
+//! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy.
+//!    SIGMETRICS 2002.
 //! 2. C. Aggarwal, J. Wolf, P. Yu: Caching on the World Wide Web. IEEE TKDE 11(1), 1999.
-//! 3. K. Cheng, Y. Kambayashi: LRU-SP: a size-adjusted and popularity-aware LRU replacement algorithm for web caching.
-//!    COMPSAC 2000.
-//! 4. N. Beckmann, H. Chen, A. Cidon: LHD: improving cache hit rate by maximizing hit density. NSDI 2018.
-//! 5. L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP Labs, 1998.
-//! 6. C. Waldspurger, T. Saemundsson, I. Ahmad, N. Park: Cache modeling and optimization using miniature simulations.
-//!    USENIX ATC 2017.
-//! 7. C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad: Efficient MRC construction with SHARDS. FAST 2015.
-//! 8. R. Subramanian, Y. Smaragdakis, G. Loh: Adaptive caches: effective shaping of cache behavior to workloads.
-//!    MICRO 2006.
+//! 3. K. Cheng, Y. Kambayashi: LRU-SP: a size-adjusted and popularity-aware LRU replacement
+//!    algorithm for web caching. COMPSAC 2000.
+//! 4. N. Beckmann, H. Chen, A. Cidon: LHD: improving cache hit rate by maximizing hit density. NSDI
+//!    2018.
+//! 5. L. Cherkasova: Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching
+//!    policy. HP Labs, 1998.
+//! 6. C. Waldspurger, T. Saemundsson, I. Ahmad, N. Park: Cache modeling and optimization using
+//!    miniature simulations. USENIX ATC 2017.
+//! 7. C. Waldspurger, N. Park, A. Garthwaite, I. Ahmad: Efficient MRC construction with SHARDS.
+//!    FAST 2015.
+//! 8. R. Subramanian, Y. Smaragdakis, G. Loh: Adaptive caches: effective shaping of cache behavior
+//!    to workloads. MICRO 2006.
 //! 9. E. Page: Continuous inspection schemes. Biometrika 41(1/2), 1954.
 
 mod contest;
@@ -54,7 +65,9 @@ mod ranking;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 use self::{
     contest::Contest,
@@ -68,31 +81,33 @@ use crate::ghosts::fingerprint;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Objective {
-    /// As many requests to the origin as can be: of two objects that are asked for alike, the smaller stays. The default:
-    /// a store bills requests, and a reader waits for each of them.
+    /// As many requests to the origin as can be: of two objects that are asked for alike, the
+    /// smaller stays. The default: a store bills requests, and a reader waits for each of them.
     #[default]
     HitRatio,
     /// As many bytes from the origin as can be: size is no reason to leave.
     ByteHitRatio,
 }
 
-/// Ranks by recency or by density, whichever would have had more hits of late. The default, to be used where nothing is
-/// known of the requests, or where they change.
+/// Ranks by recency or by density, whichever would have had more hits of late. The default, to be
+/// used where nothing is known of the requests, or where they change.
 ///
-/// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans pass, and weighs
-/// objects by their size (see [`Objective`]). On no trace that it was measured with is it far behind the best policy; if
-/// one is known to be the best, take that one: it need not find out. After a change of the requests it changes its mind
-/// when the other way would have had more hits by a part of what is held; where requests change faster than that, it
-/// may be some points behind.
+/// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans
+/// pass, and weighs objects by their size (see [`Objective`]). On no trace that it was measured
+/// with is it far behind the best policy; if one is known to be the best, take that one: it need
+/// not find out. After a change of the requests it changes its mind when the other way would have
+/// had more hits by a part of what is held; where requests change faster than that, it may be some
+/// points behind.
 ///
 /// All shards that are made from one value decide together.
 ///
-/// Wrap it in [`Ttl`](crate::Ttl) to have expired entries found. It never refuses a newcomer but one that would be the
-/// first to leave.
+/// Wrap it in [`Ttl`](crate::Ttl) to have expired entries found. It never refuses a newcomer but
+/// one that would be the first to leave.
 ///
-/// A hit costs a few relaxed loads and at most one store; one of a sampled key, two more. Inserts and evictions are O(1),
-/// amortised over the hits: what was hit is queued again when it comes to the end of its list. Some 28 bytes an entry,
-/// 8 of them for keys evicted, and some 8 KiB a shard for the miniatures, or 40 KiB if there is one shard only.
+/// A hit costs a few relaxed loads and at most one store; one of a sampled key, two more. Inserts
+/// and evictions are O(1), amortised over the hits: what was hit is queued again when it comes to
+/// the end of its list. Some 28 bytes an entry, 8 of them for keys evicted, and some 8 KiB a shard
+/// for the miniatures, or 40 KiB if there is one shard only.
 #[derive(Debug)]
 pub struct Adaptive {
     saving: Objective,
@@ -108,7 +123,8 @@ pub struct Adaptive {
     is_full: bool,
     /// All shards of a cache have one.
     contest: Contest,
-    /// Sampled hits that the miniatures have not seen, as hash and weight. When it is full, hits are lost.
+    /// Sampled hits that the miniatures have not seen, as hash and weight. When it is full, hits
+    /// are lost.
     unseen: [AtomicU64; UNSEEN_MAX],
     n_unseen: AtomicU32,
 }
@@ -168,7 +184,9 @@ impl Adaptive {
         if in_density != in_recency {
             let saved = match self.saving {
                 Objective::HitRatio => 1.0,
-                Objective::ByteHitRatio => weight.get() as f32 / self.recency.weight_mean().max(1.0),
+                Objective::ByteHitRatio => {
+                    weight.get() as f32 / self.recency.weight_mean().max(1.0)
+                }
             };
             self.contest.count(if in_density { saved } else { -saved }, self.recency.entries());
         }
@@ -194,8 +212,8 @@ impl Adaptive {
         self.sampled = self.ranking.count(|hash| hash.leading_zeros() >= bits);
     }
 
-    /// The miniatures' limits are what is held of the sample, now that the cache is full: not its part of the whole, or
-    /// a loop would seem to fit if by chance few of it are in the sample.
+    /// The miniatures' limits are what is held of the sample, now that the cache is full: not its
+    /// part of the whole, or a loop would seem to fit if by chance few of it are in the sample.
     fn fit_miniatures(&mut self) {
         let (held, weight) = (self.ranking.entries(), self.ranking.weight());
         if self.sample_bits > 0 && held >> self.sample_bits < miniature_min(held) / 2 {
@@ -249,7 +267,8 @@ impl EvictionPolicy for Adaptive {
 
     fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         let weight = Weight::new(cost.weight);
-        if let Some((_, old)) = self.ranking.reweigh(slot, weight).filter(|(hash, _)| self.is_sampled(*hash))
+        if let Some((_, old)) =
+            self.ranking.reweigh(slot, weight).filter(|(hash, _)| self.is_sampled(*hash))
         {
             self.sampled.subtract(old);
             self.sampled.add(weight);
@@ -271,7 +290,8 @@ impl EvictionPolicy for Adaptive {
 
     fn on_remove(&mut self, slot: Slot, why: RemovalCause) {
         let was_evicted = matches!(why, RemovalCause::Evicted | RemovalCause::Rejected);
-        let left = self.ranking.remove(slot, was_evicted).filter(|(hash, _)| self.is_sampled(*hash));
+        let left =
+            self.ranking.remove(slot, was_evicted).filter(|(hash, _)| self.is_sampled(*hash));
         if let Some((hash, weight)) = left {
             self.sampled.subtract(weight);
             if !was_evicted {
@@ -281,7 +301,12 @@ impl EvictionPolicy for Adaptive {
         }
     }
 
-    fn victim(&mut self, _now: Moment, pressure: EvictionReason, _held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        _now: Moment,
+        pressure: EvictionReason,
+        _held: &dyn Deadlines,
+    ) -> Option<Slot> {
         if pressure == EvictionReason::Expired {
             return None;
         }
@@ -319,8 +344,9 @@ fn unpacked(bits: u64) -> (u32, Weight) {
 
 /// The miniatures of all shards have at most so many entries: fewer tell less, more cost more.
 const MINIATURES_MAX: usize = 512;
-/// Up to so many a miniature may be more than an eighth of its shard: half of it, where that is less.
+/// Up to so many a miniature may be more than an eighth of its shard: half of it, where that is
+/// less.
 const MINIATURE_MIN: usize = 64;
-/// As many hits as may come between two inserts where nine in ten requests are hits, and all keys are in the sample, and
-/// some more.
+/// As many hits as may come between two inserts where nine in ten requests are hits, and all keys
+/// are in the sample, and some more.
 const UNSEEN_MAX: usize = 64;

@@ -1,6 +1,7 @@
 //! What is known of an entry, in six bytes.
 
-/// When an entry was last used, in 29 bits; whether it was used since it was queued, in 1; how often, up to 3, in 2.
+/// When an entry was last used, in 29 bits; whether it was used since it was queued, in 1; how
+/// often, up to 3, in 2.
 ///
 /// Counted further, uses would keep for long what was popular once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +10,8 @@ pub(super) struct Seen(u32);
 impl Seen {
     pub(super) const TICK_MAX: u32 = (1 << 29) - 1;
     pub(super) const USES_MAX: u32 = 3;
-    /// By how much moments are moved back when the clock is at its end. History forgets ticks beyond 28 bits anyway.
+    /// By how much moments are moved back when the clock is at its end. History forgets ticks
+    /// beyond 28 bits anyway.
     pub(super) const REBASE: u32 = 1 << 28;
 
     pub(super) fn new(tick: u32, uses: u32) -> Self {

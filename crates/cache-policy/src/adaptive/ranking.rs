@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{by_slot::reach, list::Lists};
 
-/// A way of ranking. What is kept of an entry is the same in both, so a cache can change its way at any moment.
+/// A way of ranking. What is kept of an entry is the same in both, so a cache can change its way at
+/// any moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// By the time since the last use: LRU.
     Recency,
-    /// By that time and the uses, after a trial in a small window: LIRS, where a use more lengthens the time that an
-    /// entry may wait for the next.
+    /// By that time and the uses, after a trial in a small window: LIRS, where a use more lengthens
+    /// the time that an entry may wait for the next.
     Density,
 }
 
@@ -36,9 +37,10 @@ pub(super) enum Price {
 
 /// Entries by slot, in order of worth.
 ///
-/// An entry is in the *window* or in *main*, and there in one of 32 lists, so that within a list the order of time is
-/// nearly that of rank: the worst of a region is among the ends of its lists. A hit only marks its entry. When the
-/// mark is found at the end of a list, the entry is queued again where it belongs.
+/// An entry is in the *window* or in *main*, and there in one of 32 lists, so that within a list
+/// the order of time is nearly that of rank: the worst of a region is among the ends of its lists.
+/// A hit only marks its entry. When the mark is found at the end of a list, the entry is queued
+/// again where it belongs.
 #[derive(Debug)]
 pub(super) struct Ranking {
     way: Way,
@@ -155,21 +157,24 @@ impl Ranking {
         let seen = Seen::new(now, past.map_or(1, |past| past.uses() + 1));
         reach(&mut self.nodes, slot.index(), Node::absent);
         self.unlink(slot);
-        self.nodes[slot.index()] = Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
+        self.nodes[slot.index()] =
+            Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
         let is_proven = self.way == Way::Density
-            && (self.main_has_room(weight) || past.is_some_and(|past| self.is_proven(seen, weight, past)));
+            && (self.main_has_room(weight)
+                || past.is_some_and(|past| self.is_proven(seen, weight, past)));
         self.push(if is_proven { Region::Main } else { Region::Window }, slot);
         self.fill_main();
     }
 
-    /// An entry that was evicted is back, as it was, and among the first to leave. No time passes, and
-    /// it was not used.
+    /// An entry that was evicted is back, as it was, and among the first to leave. No time passes,
+    /// and it was not used.
     pub(super) fn restore(&mut self, slot: Slot, hash: u32, weight: Weight) {
         let now = *self.clock.get_mut();
         let seen = self.history.take(hash, now).unwrap_or(Seen::new(now, 1)).unmarked();
         reach(&mut self.nodes, slot.index(), Node::absent);
         self.unlink(slot);
-        self.nodes[slot.index()] = Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
+        self.nodes[slot.index()] =
+            Node { seen: AtomicU32::new(seen.bits()), hash, weight, list: NO_LIST };
         let is_for_main = self.way == Way::Density && self.main_has_room(weight);
         self.push_at(if is_for_main { Region::Main } else { Region::Window }, slot, End::Back);
     }
@@ -274,13 +279,15 @@ impl Ranking {
         rank
     }
 
-    /// The window becomes smaller by what an entry has cost that leaves it unused, in the cost of main's worst, and larger
-    /// by some for each that was used. One that costs as much as main's worst came from there, and says nothing.
+    /// The window becomes smaller by what an entry has cost that leaves it unused, in the cost of
+    /// main's worst, and larger by some for each that was used. One that costs as much as main's
+    /// worst came from there, and says nothing.
     fn fit_window(&mut self, by: f32) {
         if by > -1.0 {
             let entries = self.entries().max(1) as f32;
             let least = WINDOW_MIN.max(WINDOW_ENTRIES_MIN / entries).min(WINDOW_MAX);
-            self.window_share = (self.window_share + by * WINDOW_STEP / entries).clamp(least, WINDOW_MAX);
+            self.window_share =
+                (self.window_share + by * WINDOW_STEP / entries).clamp(least, WINDOW_MAX);
         }
     }
 
@@ -303,16 +310,19 @@ impl Ranking {
     }
 
     fn main_has_room(&self, weight: Weight) -> bool {
-        self.room(Tally { entries: 1, weight: weight.get() }) + self.room(self.main) <= self.main_share()
+        self.room(Tally { entries: 1, weight: weight.get() }) + self.room(self.main)
+            <= self.main_share()
     }
 
-    /// Whether one that was seen in the `past` came back before the worst of main would have left, and clearly so: in a
-    /// loop all come back equally soon, and main would lose whom it needs next.
+    /// Whether one that was seen in the `past` came back before the worst of main would have left,
+    /// and clearly so: in a loop all come back equally soon, and main would lose whom it needs
+    /// next.
     fn is_proven(&mut self, seen: Seen, weight: Weight, past: Seen) -> bool {
         seen.age(past) * self.cost(seen, weight) * MARGIN < self.main_rank()
     }
 
-    /// What is in the window beyond its share goes to main while main has room: two for each insert.
+    /// What is in the window beyond its share goes to main while main has room: two for each
+    /// insert.
     fn fill_main(&mut self) {
         for _ in 0..2 {
             if self.way == Way::Recency || self.room(self.main) >= self.main_share() {
@@ -326,8 +336,8 @@ impl Ranking {
         }
     }
 
-    /// The worst at the ends of the region's lists. What was hit is queued again: in main, if it ranks better than
-    /// `limit`.
+    /// The worst at the ends of the region's lists. What was hit is queued again: in main, if it
+    /// ranks better than `limit`.
     fn worst(&mut self, region: Region, limit: f32) -> Option<Slot> {
         let first = region as u32;
         let (mut worst, mut rank_max) = (None, -1.0);
@@ -384,19 +394,22 @@ impl Ranking {
         Seen::from_bits(self.nodes[slot.index()].seen.load(Ordering::Relaxed))
     }
 
-    /// The list of a region in which the rank of `slot` grows with time about as that of its neighbours.
+    /// The list of a region in which the rank of `slot` grows with time about as that of its
+    /// neighbours.
     fn list_of(&self, slot: Slot) -> u32 {
         let seen = self.seen(slot);
         match self.way {
-            // By the moment of use, since what was marked is queued late. What is held was used within as many
-            // inserts as there are entries: 16 lists.
+            // By the moment of use, since what was marked is queued late. What is held was used
+            // within as many inserts as there are entries: 16 lists.
             Way::Recency => {
                 let span = u32::try_from(self.entries() / 16).unwrap_or(u32::MAX).max(1);
                 seen.tick() / span % LISTS_A_REGION
             }
             // By the power of two that is nearest to the cost; 3 uses of a byte cost a third.
             Way::Density => {
-                let cost = self.cost(seen, self.nodes[slot.index()].weight) * 2.0 * std::f32::consts::SQRT_2;
+                let cost = self.cost(seen, self.nodes[slot.index()].weight)
+                    * 2.0
+                    * std::f32::consts::SQRT_2;
                 exponent(cost.max(1.0)).min(LISTS_A_REGION - 1)
             }
         }
@@ -424,7 +437,8 @@ impl Ranking {
 
     /// Takes `slot` out of its list. Whether it was in one.
     fn unlink(&mut self, slot: Slot) -> bool {
-        let Some(node) = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST) else {
+        let Some(node) = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST)
+        else {
             return false;
         };
         let (list, weight) = (mem::replace(&mut node.list, NO_LIST), node.weight);
@@ -436,8 +450,8 @@ impl Ranking {
         if u32::from(list) < Region::Main as u32 { &mut self.window } else { &mut self.main }
     }
 
-    /// The next tick. Before the clock would overflow, all moments are moved back: a pass over the entries for
-    /// every 268 million inserts.
+    /// The next tick. Before the clock would overflow, all moments are moved back: a pass over the
+    /// entries for every 268 million inserts.
     fn tick(&mut self) -> u32 {
         let clock = self.clock.get_mut();
         *clock += 1;
@@ -463,8 +477,8 @@ const N_LISTS: usize = 64;
 const NO_LIST: u8 = u8::MAX;
 /// What comes back must have been away for less than main's worst by so much.
 const MARGIN: f32 = 1.1;
-/// The window's share at most: the tenth that S3-FIFO gives to its small queue, too. More costs hits where what is used
-/// twice is used late, less costs hits where it is used soon.
+/// The window's share at most: the tenth that S3-FIFO gives to its small queue, too. More costs
+/// hits where what is used twice is used late, less costs hits where it is used soon.
 const WINDOW_MAX: f32 = 0.1;
 /// And at least, which is what a loop leaves it.
 const WINDOW_MIN: f32 = 0.02;
@@ -472,7 +486,8 @@ const WINDOW_MIN: f32 = 0.02;
 const WINDOW_ENTRIES_MIN: f32 = 2.0;
 /// By how much of the whole the window changes when as many have left it as are held.
 const WINDOW_STEP: f32 = 0.2;
-/// What one use in the window outweighs: the loss of so many entries that cost as much as main's worst.
+/// What one use in the window outweighs: the loss of so many entries that cost as much as main's
+/// worst.
 const WINDOW_GAIN: f32 = 3.0;
 
 #[cfg(test)]
@@ -482,8 +497,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against LRU as one would write it down, with moments that count inserts: of those used at one moment, either
-        /// may leave.
+        /// Against LRU as one would write it down, with moments that count inserts: of those used
+        /// at one moment, either may leave.
         #[test]
         fn by_recency_the_one_used_the_longest_ago_leaves(
             capacity in 1usize..=16,

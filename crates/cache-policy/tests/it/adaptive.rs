@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 use cache_policy::{Adaptive, Lru, Objective};
 use proptest::prelude::*;
 
@@ -44,8 +46,8 @@ fn drifting_popularity_is_followed_as_by_lru() {
 fn scans_pass_through() {
     for capacity in [60, 500, 2000] {
         let mut dice = Dice(7);
-        let requests =
-            (0..100_000u64).map(|at| if at % 1000 < 600 { dice.zipf(10_000) } else { 1 << 32 | at });
+        let requests = (0..100_000u64)
+            .map(|at| if at % 1000 < 600 { dice.zipf(10_000) } else { 1 << 32 | at });
         let requests: Vec<_> = requests.map(|key| (key, 1)).collect();
         let lru = of(&Lru::new(), entries(capacity), requests.iter().copied()).hit_ratio();
         let ours = of(&Adaptive::new(), entries(capacity), requests.iter().copied()).hit_ratio();
@@ -106,13 +108,20 @@ fn small_objects_stay_where_requests_are_to_be_saved_and_bytes_where_bytes_are()
     };
     let lru = of(&Lru::new(), limits, requests());
     let requests_saved = of(&Adaptive::new(), limits, requests());
-    let bytes_saved = of(&Adaptive::new().optimize_for(Objective::ByteHitRatio), limits, requests());
-    assert!(requests_saved.hit_ratio() > lru.hit_ratio() + 0.1, "{requests_saved:?} against {lru:?}");
+    let bytes_saved =
+        of(&Adaptive::new().optimize_for(Objective::ByteHitRatio), limits, requests());
+    assert!(
+        requests_saved.hit_ratio() > lru.hit_ratio() + 0.1,
+        "{requests_saved:?} against {lru:?}"
+    );
     assert!(
         requests_saved.hit_ratio() > bytes_saved.hit_ratio() + 0.05,
         "{requests_saved:?}, {bytes_saved:?}"
     );
-    assert!(bytes_saved.byte_hit_ratio() > lru.byte_hit_ratio() + 0.02, "{bytes_saved:?} against {lru:?}");
+    assert!(
+        bytes_saved.byte_hit_ratio() > lru.byte_hit_ratio() + 0.02,
+        "{bytes_saved:?} against {lru:?}"
+    );
     assert!(
         bytes_saved.byte_hit_ratio() > requests_saved.byte_hit_ratio(),
         "{requests_saved:?}, {bytes_saved:?}"
@@ -130,8 +139,10 @@ fn large_objects_stay_where_entries_are_what_is_short() {
             (key, if is_sized { 1 << (key % 20) } else { 1 })
         })
     };
-    let (sized, alike) =
-        (of(&Adaptive::new(), limits, requests(true)), of(&Adaptive::new(), limits, requests(false)));
+    let (sized, alike) = (
+        of(&Adaptive::new(), limits, requests(true)),
+        of(&Adaptive::new(), limits, requests(false)),
+    );
     assert!(sized.hit_ratio() > alike.hit_ratio() - 0.03, "{sized:?} against {alike:?}");
 }
 
@@ -246,15 +257,22 @@ impl<P: EvictionPolicy> Cache<P> {
     }
 
     fn make_room(&mut self) {
-        while self.weight > u128::from(self.limits.weight) || self.slots.len() as u64 > self.limits.entries {
+        while self.weight > u128::from(self.limits.weight)
+            || self.slots.len() as u64 > self.limits.entries
+        {
             self.evict();
         }
         self.newcomer = None;
     }
 
     fn evict(&mut self) {
-        let slot = self.policy.victim(NOW, EvictionReason::Capacity, &Nothing).expect("somebody is held");
-        let why = if self.newcomer == Some(slot) { RemovalCause::Rejected } else { RemovalCause::Evicted };
+        let slot =
+            self.policy.victim(NOW, EvictionReason::Capacity, &Nothing).expect("somebody is held");
+        let why = if self.newcomer == Some(slot) {
+            RemovalCause::Rejected
+        } else {
+            RemovalCause::Evicted
+        };
         self.leave(slot, why);
     }
 
@@ -286,17 +304,27 @@ impl Outcome {
 }
 
 /// Replays `requests`, of key and weight.
-fn of<P: EvictionPolicy>(pattern: &P, limits: Limits, requests: impl Iterator<Item = (u64, u64)>) -> Outcome {
+fn of<P: EvictionPolicy>(
+    pattern: &P,
+    limits: Limits,
+    requests: impl Iterator<Item = (u64, u64)>,
+) -> Outcome {
     let mut cache = Cache::new(pattern, limits);
     requests.for_each(|(key, weight)| cache.request(key, weight));
-    Outcome { requests: cache.requests, hits: cache.hits, bytes: cache.bytes, bytes_hit: cache.bytes_hit }
+    Outcome {
+        requests: cache.requests,
+        hits: cache.hits,
+        bytes: cache.bytes,
+        bytes_hit: cache.bytes_hit,
+    }
 }
 
 fn entries(n: u64) -> Limits {
     Limits::new(u64::MAX, n)
 }
 
-/// Skewed demand, where each key becomes more popular, and then is never asked for again: one every `step` requests.
+/// Skewed demand, where each key becomes more popular, and then is never asked for again: one every
+/// `step` requests.
 fn drift(n: u64, step: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut dice = Dice(5);
     (0..n).map(move |at| (at / step + dice.zipf(10_000), 1))

@@ -1,4 +1,5 @@
-//! The contracts, as the testkit checks them: of every policy here, and of every backend, under every policy.
+//! The contracts, as the testkit checks them: of every policy here, and of every backend, under
+//! every policy.
 
 use std::sync::Arc;
 
@@ -8,7 +9,8 @@ use cache_testkit::conformance::{Outcome, backend, policy};
 
 use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
 
-/// Calls a generic function for each policy: its name, whether it finds what has expired, the policy.
+/// Calls a generic function for each policy: its name, whether it finds what has expired, the
+/// policy.
 macro_rules! for_every_policy {
     ($check:ident) => {{
         $check("Lru", false, Lru::new());
@@ -18,7 +20,11 @@ macro_rules! for_every_policy {
         $check("Gdsf", false, Gdsf::new());
         $check("Gdsf, saving bytes", false, Gdsf::saving_bytes());
         $check("Adaptive", false, Adaptive::new());
-        $check("Adaptive, saving bytes", false, Adaptive::new().optimize_for(Objective::ByteHitRatio));
+        $check(
+            "Adaptive, saving bytes",
+            false,
+            Adaptive::new().optimize_for(Objective::ByteHitRatio),
+        );
         $check("Ttl<Lru>", true, Ttl::new(Lru::new()));
         $check("Ttl<Sieve>", true, Ttl::new(Sieve::new()));
         $check("Ttl<S3Fifo>", true, Ttl::new(S3Fifo::new()));
@@ -100,7 +106,8 @@ fn passes(name: &str, sweeps: bool, suite: &backend::Suite) {
     if name != "Lru, 1 shards" {
         left_out.retain(|rule| *rule != "a_peek_counts_no_use");
     }
-    let expected = ["what_outlives_the_process_comes_back_without_a_stamp", "a_sweep_drops_what_has_expired"];
+    let expected =
+        ["what_outlives_the_process_comes_back_without_a_stamp", "a_sweep_drops_what_has_expired"];
     assert_eq!(left_out, expected[..if sweeps { 1 } else { 2 }], "{name}");
 }
 

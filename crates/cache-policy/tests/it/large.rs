@@ -7,8 +7,8 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment,
-    Rejection, RemovalCause, Slot,
+    Admission, Backend, Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Limits,
+    Moment, Rejection, RemovalCause, Slot,
 };
 use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
@@ -63,7 +63,8 @@ macro_rules! for_every_policy {
 #[test]
 fn a_large_entry_displaces_nothing_if_it_is_refused() {
     fn check(name: &str, pattern: &impl EvictionPolicy) {
-        for (shards, uses, percent) in [(1, 0, 90), (1, 6, 90), (1, 1, 10), (1, 6, 4), (1, 6, 1), (8, 6, 50)]
+        for (shards, uses, percent) in
+            [(1, 0, 90), (1, 6, 90), (1, 1, 10), (1, 6, 4), (1, 6, 1), (8, 6, 50)]
         {
             let policy = pattern.for_shard(&Limits::new(capacity(), u64::MAX));
             let backend = full(policy, shards, uses);
@@ -77,9 +78,17 @@ fn a_large_entry_displaces_nothing_if_it_is_refused() {
             assert_eq!(backend.get_now("large").is_some(), is_stored, "{context}");
             let (evicted, _, refused) = totals(&*backend);
             if is_stored {
-                assert_eq!(usage.evicted - before.evicted, before.entries + 1 - usage.entries, "{context}");
+                assert_eq!(
+                    usage.evicted - before.evicted,
+                    before.entries + 1 - usage.entries,
+                    "{context}"
+                );
             } else {
-                assert_eq!((usage.entries, usage.bytes), (before.entries, before.bytes), "{context}");
+                assert_eq!(
+                    (usage.entries, usage.bytes),
+                    (before.entries, before.bytes),
+                    "{context}"
+                );
                 assert_eq!((evicted, refused), (held_before.0, held_before.2 + 1), "{context}");
             }
             // The policy knows of each entry once.

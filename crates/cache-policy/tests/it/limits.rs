@@ -126,8 +126,11 @@ fn the_default_capacity_is_256_mib() {
 
 #[test]
 fn without_limits_everything_is_held() {
-    let backend =
-        MemoryBackend::builder(Lru::new()).max_capacity(u64::MAX).max_entries(u64::MAX).build().unwrap();
+    let backend = MemoryBackend::builder(Lru::new())
+        .max_capacity(u64::MAX)
+        .max_entries(u64::MAX)
+        .build()
+        .unwrap();
     for n in 0..1000 {
         hold(&backend, &entry(&format!("key/{n}"), 10));
     }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, Rejection, RemovalCause,
-    Slot,
+    Admission, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, Rejection,
+    RemovalCause, Slot,
 };
 
 use crate::world::{

@@ -57,7 +57,8 @@ fn a_look_that_is_no_use_makes_no_entry_more_popular() {
 
 #[test]
 fn limits_of_zero_are_config_errors() {
-    for settings in [MokaBackend::builder().max_capacity(0), MokaBackend::builder().max_entries(0)] {
+    for settings in [MokaBackend::builder().max_capacity(0), MokaBackend::builder().max_entries(0)]
+    {
         assert_eq!(settings.build().unwrap_err().kind(), ErrorKind::Config);
     }
 }
@@ -73,8 +74,11 @@ fn beyond_4_gib_entries_are_charged_in_larger_units_and_counted_in_bytes() {
 
 #[test]
 fn absurd_limits_hold_too() {
-    for (capacity, entries) in [(u64::MAX, u64::MAX), (u64::MAX, 1), (1, u64::MAX), (1, 1), (1000, 1 << 40)] {
-        let backend = MokaBackend::builder().max_capacity(capacity).max_entries(entries).build().unwrap();
+    for (capacity, entries) in
+        [(u64::MAX, u64::MAX), (u64::MAX, 1), (1, u64::MAX), (1, 1), (1000, 1 << 40)]
+    {
+        let backend =
+            MokaBackend::builder().max_capacity(capacity).max_entries(entries).build().unwrap();
         for key in ["a", "b"] {
             let _ = insert(&backend, &entry(key, 1));
         }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use cache_core::{
-    Admission, Backend, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause,
-    Slot,
+    Admission, Backend, Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment,
+    RemovalCause, Slot,
 };
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
 use crate::world::{
-    at, done, entry, entry_with, expiring, hold, insert, looking, memory, polled, recount, remove, totals,
+    at, done, entry, entry_with, expiring, hold, insert, looking, memory, polled, recount, remove,
+    totals,
 };
 
 type DropIt = fn(&dyn Backend);
@@ -52,7 +53,8 @@ fn what_is_inserted_at_once_is_shown_when_the_call_returns() {
 
 #[test]
 fn under_pressure_the_expired_leave_first_and_count_as_such() {
-    let backend = MemoryBackend::builder(Ttl::new(Lru::new())).shards(1).max_entries(2).build().unwrap();
+    let backend =
+        MemoryBackend::builder(Ttl::new(Lru::new())).shards(1).max_entries(2).build().unwrap();
     let _ = insert(&backend, &entry("old", 1));
     let _ = insert(&backend, &expiring("expired", 1, 0, 10));
     let _ = insert(&backend, &expiring("new", 1, 10, 10));
@@ -98,7 +100,8 @@ impl EvictionPolicy for Told {
 #[test]
 fn shards_are_kept_even() {
     let shards = Arc::default();
-    let backend = memory(Told { shards: Arc::clone(&shards), ..Told::default() }, 8, 64 << 20, Some(160));
+    let backend =
+        memory(Told { shards: Arc::clone(&shards), ..Told::default() }, 8, 64 << 20, Some(160));
     for n in 0..3000 {
         hold(&*backend, &entry(&format!("key/{n}"), 1));
     }

@@ -14,8 +14,9 @@ fn after_many_threads_the_accounting_is_exact_and_the_limits_hold() {
         println!("{}", subject.name);
         let backend = &*(subject.build)(60_000, Some(80));
         // Calls that change one key come one after the other: each thread changes keys of its own.
-        let keys: Vec<Vec<String>> =
-            (0..THREADS).map(|thread| (0..KEYS).map(|n| format!("{thread}/{n}")).collect()).collect();
+        let keys: Vec<Vec<String>> = (0..THREADS)
+            .map(|thread| (0..KEYS).map(|n| format!("{thread}/{n}")).collect())
+            .collect();
         let (keys, stop) = (&keys, &AtomicBool::new(false));
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -46,7 +47,8 @@ fn after_many_threads_the_accounting_is_exact_and_the_limits_hold() {
                                     assert!(shown.is_none_or(|shown| shown.is_same(&held)));
                                 }
                                 3 => {
-                                    let _ = insert(backend, &expiring(own, 10, 0, choice as u64 % 200));
+                                    let _ =
+                                        insert(backend, &expiring(own, 10, 0, choice as u64 % 200));
                                 }
                                 4 => {
                                     remove(backend, own);

@@ -31,7 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// The twin is the policy alone, told the same; it says what is to happen where nothing has expired.
+    /// The twin is the policy alone, told the same; it says what is to happen where nothing has
+    /// expired.
     #[test]
     fn what_has_expired_is_named_first_and_the_rest_is_the_inner_policys(
         steps in prop::collection::vec(step(), 0..300),

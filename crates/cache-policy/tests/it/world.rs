@@ -91,7 +91,8 @@ pub(crate) fn memory<P: EvictionPolicy>(
     Arc::new(builder.build().expect("the settings are good"))
 }
 
-/// What `future` returns. Memory backends never wait: at most they let others run, and have asked to be polled again.
+/// What `future` returns. Memory backends never wait: at most they let others run, and have asked
+/// to be polled again.
 #[track_caller]
 pub(crate) fn done<T>(future: impl Future<Output = T>) -> T {
     polled(future).0
@@ -106,7 +107,9 @@ pub(crate) fn polled<T>(future: impl Future<Output = T>) -> (T, usize) {
     for n in 0.. {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return (value, n),
-            Poll::Pending => assert!(woken.0.swap(false, Ordering::Relaxed), "a memory backend waits"),
+            Poll::Pending => {
+                assert!(woken.0.swap(false, Ordering::Relaxed), "a memory backend waits")
+            }
         }
     }
     unreachable!()
@@ -160,8 +163,8 @@ pub(crate) fn entry_with(
         .build()
 }
 
-/// Checks that the backend counts as held exactly what it shows of `keys`, which are all that it was given. The
-/// number of entries.
+/// Checks that the backend counts as held exactly what it shows of `keys`, which are all that it
+/// was given. The number of entries.
 #[track_caller]
 pub(crate) fn recount<'a>(backend: &dyn Backend, keys: impl IntoIterator<Item = &'a str>) -> u64 {
     let (mut entries, mut bytes) = (0, 0);
@@ -181,7 +184,8 @@ pub(crate) fn totals(backend: &dyn Backend) -> (u64, u64, u64) {
     (evicted, expired, refused)
 }
 
-/// A body that, when freed, looks whether another thread can look something up in `backend` meanwhile; and what it saw.
+/// A body that, when freed, looks whether another thread can look something up in `backend`
+/// meanwhile; and what it saw.
 pub(crate) fn looking(backend: &Arc<dyn Backend>) -> (Bytes, mpsc::Receiver<bool>) {
     let (seen, saw) = mpsc::channel();
     (Bytes::from_owner(Looks { backend: Arc::downgrade(backend), seen }), saw)

@@ -22,7 +22,12 @@ fn main() -> ExitCode {
         backends: &BACKENDS.map(|(name, _)| name),
         left_out: NOT_YET,
         explore: &|seed, nodes, backend, left_out| {
-            Ok(explore(seed..seed + 1, nodes, &|opening| open(opening, BACKENDS[backend]), left_out)?)
+            Ok(explore(
+                seed..seed + 1,
+                nodes,
+                &|opening| open(opening, BACKENDS[backend]),
+                left_out,
+            )?)
         },
         show: &|seed, nodes, backend| {
             let schedule = Schedule::new(seed, nodes);

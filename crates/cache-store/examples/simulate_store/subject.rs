@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cache_core::{Backend, Status};
-use cache_store::{AnsweredFromCache, Bypass, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength};
+use cache_store::{
+    AnsweredFromCache, Bypass, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength,
+};
 use cache_testkit::{
     MapBackend, WaitingBackend,
     history::Rule,
@@ -16,8 +18,9 @@ use object_store::{GetOptions, GetResult, ObjectStore, path::Path};
 
 /// Rules that do not hold yet. Each line that goes is one that holds.
 ///
-/// A list that leaves a key out does not mark the cached object or fence its requests: `CachedStore`
-/// has no index of the cached keys by prefix, so it does not see which ones a page leaves out.
+/// A list that leaves a key out does not mark the cached object or fence its requests:
+/// `CachedStore` has no index of the cached keys by prefix, so it does not see which ones a page
+/// leaves out.
 pub(crate) const NOT_YET: &[Rule] = &[Rule::AbsencesAreHeard];
 
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
@@ -39,17 +42,18 @@ fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
 /// The cache of a node over a backend.
 pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn CachedObjects> {
     let schedule = opening.schedule;
-    let cached = CachedStore::builder(Arc::clone(&opening.store), backend(opening.seed, opening.node))
-        .clock(Arc::clone(&opening.clock))
-        .freshness(opening.freshness)
-        .time_to_live(schedule.time_to_live)
-        .origin_timeout(schedule.origin_timeout)
-        .block_size(schedule.block_size)
-        .coalesce_gap(schedule.coalesce_gap)
-        .readahead(schedule.readahead)
-        .max_object_size(schedule.max_object_size)
-        .validator_strength(ValidatorStrength::Strong)
-        .build();
+    let cached =
+        CachedStore::builder(Arc::clone(&opening.store), backend(opening.seed, opening.node))
+            .clock(Arc::clone(&opening.clock))
+            .freshness(opening.freshness)
+            .time_to_live(schedule.time_to_live)
+            .origin_timeout(schedule.origin_timeout)
+            .block_size(schedule.block_size)
+            .coalesce_gap(schedule.coalesce_gap)
+            .readahead(schedule.readahead)
+            .max_object_size(schedule.max_object_size)
+            .validator_strength(ValidatorStrength::Strong)
+            .build();
     let cached = cached.expect("no setting of a schedule is wrong");
     // A few calls of the backend, one after the other, each of which may find others before it.
     let hearing = if name == "map" { Duration::ZERO } else { 10 * LATENCY_MAX };

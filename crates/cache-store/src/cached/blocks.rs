@@ -1,8 +1,8 @@
 //! Blocks: the bytes of one version of an object, cut at multiples of the block size.
 //!
-//! The key of a block says where it begins, its entry has the tag of its version. Beginning, length and tag say which
-//! bytes it has, so a block never goes stale: one of another version is as good as none, and is replaced by the one that
-//! is fetched in its stead.
+//! The key of a block says where it begins, its entry has the tag of its version. Beginning, length
+//! and tag say which bytes it has, so a block never goes stale: one of another version is as good
+//! as none, and is replaced by the one that is fetched in its stead.
 
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
@@ -92,8 +92,11 @@ impl Blocks {
         if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
         }
-        let landing =
-            self.landing().get(key.as_str()).filter(|block| !block.is_void).map(|block| block.entry.clone());
+        let landing = self
+            .landing()
+            .get(key.as_str())
+            .filter(|block| !block.is_void)
+            .map(|block| block.entry.clone());
         self.accept(landing, snapshot, start)
     }
 
@@ -116,19 +119,28 @@ impl Blocks {
         }
     }
 
-    /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path is too long), the
-    /// body is given back.
-    pub(super) fn entry_of(&self, snapshot: &Snapshot, start: u64, body: Bytes) -> Result<Entry, Bytes> {
-        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(snapshot, start)), snapshot.e_tag()) else {
+    /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path
+    /// is too long), the body is given back.
+    pub(super) fn entry_of(
+        &self,
+        snapshot: &Snapshot,
+        start: u64,
+        body: Bytes,
+    ) -> Result<Entry, Bytes> {
+        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(snapshot, start)), snapshot.e_tag())
+        else {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
         Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
     }
 
-    /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to be polled to its end.
+    /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to
+    /// be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
-        let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else { return };
+        let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else {
+            return;
+        };
         // Within, so that a panic of either call is caught.
         let insert = async {
             match self.backend.insert_now(entry) {

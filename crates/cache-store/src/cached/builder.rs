@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, Namespace, ReadThrough, Result,
-    SystemClock,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, Namespace,
+    ReadThrough, Result, SystemClock,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -74,24 +74,25 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by whole blocks. Zero, and
-    /// more than the backend may hold at all, is an error of [`build`](Self::build). Default: 1 MiB.
+    /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by
+    /// whole blocks. Zero, and more than the backend may hold at all, is an error of
+    /// [`build`](Self::build). Default: 1 MiB.
     pub fn block_size(mut self, bytes: u64) -> Self {
         self.block_size = bytes;
         self
     }
 
-    /// The largest object that is held, in bytes; a larger one is read from the store each time. Zero holds only empty
-    /// ones. Default: `None`, no limit.
+    /// The largest object that is held, in bytes; a larger one is read from the store each time.
+    /// Zero holds only empty ones. Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_object_size = bytes.into();
         self
     }
 
-    /// Caches only the objects for which `predicate` returns true, such as those whose attributes do
-    /// not forbid it. It is called with each response of the store that describes an object's current
-    /// version. Other objects are read from the store each time, and what was cached of them is
-    /// dropped. A panic fails the read. Default: all objects.
+    /// Caches only the objects for which `predicate` returns true, such as those whose attributes
+    /// do not forbid it. It is called with each response of the store that describes an object's
+    /// current version. Other objects are read from the store each time, and what was cached of
+    /// them is dropped. A panic fails the read. Default: all objects.
     pub fn cache_if(
         mut self,
         predicate: impl Fn(&ObjectMeta, &Attributes) -> bool + Send + Sync + 'static,
@@ -107,22 +108,25 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// For `get_ranges`: how many requests one call makes at a time. Zero is an error of [`build`](Self::build).
-    /// Default: 10.
+    /// For `get_ranges`: how many requests one call makes at a time. Zero is an error of
+    /// [`build`](Self::build). Default: 10.
     pub fn parallel(mut self, requests: usize) -> Self {
         self.parallel = requests;
         self
     }
 
-    /// For ranges of one object that follow each other, with less than a block between them: how many bytes behind the last
-    /// one are read before they are asked for, in whole blocks, by a task, with `If-Match`. The next are read when half of
-    /// those are used up. What is not asked for after all was read in vain. Nor does it help where the backend does not
-    /// keep such bytes until then, as eviction policies that resist scans may not: what comes twice is at most an eighth
-    /// of what is read, and so many bytes once. At most 64 tasks read ahead at a time; of one object, four sequences are
-    /// told apart. Several ranges at once, by `get_ranges`, are none.
+    /// For ranges of one object that follow each other, with less than a block between them: how
+    /// many bytes behind the last one are read before they are asked for, in whole blocks, by a
+    /// task, with `If-Match`. The next are read when half of those are used up. What is not asked
+    /// for after all was read in vain. Nor does it help where the backend does not keep such bytes
+    /// until then, as eviction policies that resist scans may not: what comes twice is at most an
+    /// eighth of what is read, and so many bytes once. At most 64 tasks read ahead at a time; of
+    /// one object, four sequences are told apart. Several ranges at once, by `get_ranges`, are
+    /// none.
     ///
-    /// Suits those who read a large object in order by small ranges under a `max_age`; a body that is read as a stream
-    /// needs none. More than the backend may hold is an error of [`build`](Self::build). Default: zero, which reads none.
+    /// Suits those who read a large object in order by small ranges under a `max_age`; a body that
+    /// is read as a stream needs none. More than the backend may hold is an error of
+    /// [`build`](Self::build). Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.readahead = bytes;
         self
@@ -130,38 +134,39 @@ impl CachedStoreBuilder {
 
     /// How many bytes of blocks reads under way may hold beside what the backend holds: blocks that
     /// are being fetched, blocks on their way to a slow backend, and, for up to a quarter of it,
-    /// blocks for readers that have not got there yet. A paused stream holds up to two blocks. Where
-    /// there is no room, reads go on, and blocks that come are passed on and not cached
-    /// (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero is
-    /// an error of [`build`](Self::build). Default: 1 GiB.
+    /// blocks for readers that have not got there yet. A paused stream holds up to two blocks.
+    /// Where there is no room, reads go on, and blocks that come are passed on and not cached
+    /// (`blocks_refused`). Each block counts in whole KiB. Less than a block caches nothing; zero
+    /// is an error of [`build`](Self::build). Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.max_in_flight_bytes = bytes;
         self
     }
 
-    /// How long it may be relied upon that an object has not changed, without asking, where no prefix says otherwise.
-    /// Default: [`Freshness::strong`], which asks on every read.
+    /// How long it may be relied upon that an object has not changed, without asking, where no
+    /// prefix says otherwise. Default: [`Freshness::strong`], which asks on every read.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.rules.set_default(freshness);
         self
     }
 
-    /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than `"static"`. The longest
-    /// prefix wins; a second rule for one prefix replaces the first.
+    /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than
+    /// `"static"`. The longest prefix wins; a second rule for one prefix replaces the first.
     pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
         self.rules.set(&head::prefix_of(prefix), freshness);
         self
     }
 
-    /// How long a head is held without being confirmed; each confirmation starts the span anew. Blocks do not expire,
-    /// they are only evicted. `None`: none expires. Default: 300 s. Zero is an error of [`build`](Self::build).
+    /// How long a head is held without being confirmed; each confirmation starts the span anew.
+    /// Blocks do not expire, they are only evicted. `None`: none expires. Default: 300 s. Zero is
+    /// an error of [`build`](Self::build).
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.time_to_live = span.into();
         self
     }
 
-    /// Whose copies these are: the store, and the rights it is asked with. To be named where the backend's medium
-    /// outlives the process. Default: one that nothing else has.
+    /// Whose copies these are: the store, and the rights it is asked with. To be named where the
+    /// backend's medium outlives the process. Default: one that nothing else has.
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.identity = identity;
         self
@@ -174,30 +179,32 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long the store may be silent: until it says which version is current, and between two parts of a body, while
-    /// somebody waits for the next one. Then the request is dropped, and the error, for all who wait for it, is
-    /// `Generic`. Writes, and what passes through, may take as long as the store lets them. Zero is an error of
-    /// [`build`](Self::build). Default: 30 s.
+    /// How long the store may be silent: until it says which version is current, and between two
+    /// parts of a body, while somebody waits for the next one. Then the request is dropped, and the
+    /// error, for all who wait for it, is `Generic`. Writes, and what passes through, may take as
+    /// long as the store lets them. Zero is an error of [`build`](Self::build). Default: 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.origin_timeout = limit;
         self
     }
 
-    /// How long it may be remembered that an object does not exist, within what its [`Freshness`] allows: never under
-    /// [`Freshness::strong`]. A write through this cache ends that memory, and so does any answer of the store that shows
-    /// the object. All such memories together take at most a sixteenth of the backend's capacity; what would be more is
-    /// not remembered. `Duration::MAX` is no limit of its own. Default: zero, which is off.
+    /// How long it may be remembered that an object does not exist, within what its [`Freshness`]
+    /// allows: never under [`Freshness::strong`]. A write through this cache ends that memory, and
+    /// so does any answer of the store that shows the object. All such memories together take at
+    /// most a sixteenth of the backend's capacity; what would be more is not remembered.
+    /// `Duration::MAX` is no limit of its own. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.negative_ttl = span;
         self
     }
 
-    /// How many requests that reads cause may be unanswered by the store at once: for heads and for blocks, of all readers,
-    /// of `warm` and of readahead. One counts from its sending until its answer begins; its body does not count, so a
-    /// body that is read slowly keeps nobody waiting. Further requests wait, in the order of arrival, and those who need
-    /// the same bytes join them. No request waits for another while it counts itself, so that one at a time suffices.
-    /// A body of which the next bytes were asked for, and which is then not polled, counts until it is polled or dropped.
-    /// Not limited: writes, lists, and what passes through.
+    /// How many requests that reads cause may be unanswered by the store at once: for heads and for
+    /// blocks, of all readers, of `warm` and of readahead. One counts from its sending until its
+    /// answer begins; its body does not count, so a body that is read slowly keeps nobody waiting.
+    /// Further requests wait, in the order of arrival, and those who need the same bytes join them.
+    /// No request waits for another while it counts itself, so that one at a time suffices. A body
+    /// of which the next bytes were asked for, and which is then not polled, counts until it is
+    /// polled or dropped. Not limited: writes, lists, and what passes through.
     ///
     /// `usize::MAX` is no limit. Zero is an error of [`build`](Self::build). Default: 1024.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
@@ -205,10 +212,10 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long a request may wait to be sent (see [`max_in_flight`](Self::max_in_flight)); this comes before
-    /// [`origin_timeout`](Self::origin_timeout). Then the reads that need it fail with a `Generic` error whose source has
-    /// the kind `Timeout`, or serve a stale copy where `stale_if_error` allows it. Zero lets none wait. `Duration::MAX` is
-    /// no limit. Default: 10 s.
+    /// How long a request may wait to be sent (see [`max_in_flight`](Self::max_in_flight)); this
+    /// comes before [`origin_timeout`](Self::origin_timeout). Then the reads that need it fail with
+    /// a `Generic` error whose source has the kind `Timeout`, or serve a stale copy where
+    /// `stale_if_error` allows it. Zero lets none wait. `Duration::MAX` is no limit. Default: 10 s.
     pub fn queue_timeout(mut self, span: Duration) -> Self {
         self.queue_timeout = Some(span);
         self
@@ -220,7 +227,8 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// The store. Sends no request; for a store on local disk it looks up which file system that is.
+    /// The store. Sends no request; for a store on local disk it looks up which file system that
+    /// is.
     ///
     /// # Errors
     ///
@@ -233,22 +241,30 @@ impl CachedStoreBuilder {
             return Err(wrong("origin_timeout is zero: no request could be answered"));
         }
         if self.strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
-            return Err(wrong("a timestamp has a grain: set it, or take ValidatorStrength::Strong"));
+            return Err(wrong(
+                "a timestamp has a grain: set it, or take ValidatorStrength::Strong",
+            ));
         }
         if self.block_size == 0 || usize::try_from(self.block_size).is_err() {
             return Err(wrong("block_size is zero, or more than memory can have"));
         }
         if backend.usage().capacity_bytes.is_some_and(|capacity| self.block_size > capacity) {
-            return Err(wrong("block_size is more than the backend may hold: no block could be kept"));
+            return Err(wrong(
+                "block_size is more than the backend may hold: no block could be kept",
+            ));
         }
         if backend.usage().capacity_bytes.is_some_and(|capacity| self.readahead > capacity) {
-            return Err(wrong("readahead is more than the backend may hold: it would push itself out"));
+            return Err(wrong(
+                "readahead is more than the backend may hold: it would push itself out",
+            ));
         }
         if self.parallel == 0 {
             return Err(wrong("parallel is zero: get_ranges could make no request"));
         }
         if self.max_in_flight_bytes == 0 {
-            return Err(wrong("max_in_flight_bytes is zero: no block could be cached; u64::MAX is no limit"));
+            return Err(wrong(
+                "max_in_flight_bytes is zero: no block could be cached; u64::MAX is no limit",
+            ));
         }
         let settings = head::Settings {
             strength: self.strength.unwrap_or_else(|| ValidatorStrength::of(&self.store)),

@@ -28,7 +28,9 @@ pub(super) fn judge(
 ) -> Option<Judgement> {
     if let Some(tags) = &options.if_match {
         // The strong comparison, section 13.1.1.
-        let is_it = |tag: &str| !tag::is_weak(tag) && e_tag.is_some_and(|e_tag| is_strongly_same(tag, e_tag));
+        let is_it = |tag: &str| {
+            !tag::is_weak(tag) && e_tag.is_some_and(|e_tag| is_strongly_same(tag, e_tag))
+        };
         if tags.trim() != "*" && !members(tags).any(is_it) {
             return Some(Judgement::OtherTag);
         }

@@ -1,26 +1,28 @@
 //! A fill: one answer of the store, read by everybody who needs its bytes.
 //!
-//! Nobody drives it: whoever needs more than has come polls the request, and then its body. All who wait are woken when
-//! something came, so none of them depends on another to be polled. The code of the store runs under no lock: who polls
-//! it takes it out, and who finds it taken is woken when it is put back with something new.
+//! Nobody drives it: whoever needs more than has come polls the request, and then its body. All who
+//! wait are woken when something came, so none of them depends on another to be polled. The code of
+//! the store runs under no lock: who polls it takes it out, and who finds it taken is woken when it
+//! is put back with something new.
 //!
-//! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is coming, and the last one
-//! that came whole; so readers who are near to each other are served from here, also where the backend keeps nothing.
-//! Blocks that a slower reader has yet to get to are retained for it, as far as there is room.
-//! Each of these blocks takes room of the budget (`budget.rs`). Where there is none, a block is passed on piece by piece
-//! and not collected: the reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
+//! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is
+//! coming, and the last one that came whole; so readers who are near to each other are served from
+//! here, also where the backend keeps nothing. Blocks that a slower reader has yet to get to are
+//! retained for it, as far as there is room. Each of these blocks takes room of the budget
+//! (`budget.rs`). Where there is none, a block is passed on piece by piece and not collected: the
+//! reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
 //! slow readers alone it is slow.
 //!
-//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which may take its time as
-//! long as there is room for others. All readers gone, the answer is dropped, and with it the beginning of a block; only a
-//! reader that has got all it asked for leaves a task behind, which reads to the end of its last block, if there are not
-//! too many of those.
+//! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which
+//! may take its time as long as there is room for others. All readers gone, the answer is dropped,
+//! and with it the beginning of a block; only a reader that has got all it asked for leaves a task
+//! behind, which reads to the end of its last block, if there are not too many of those.
 //!
-//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for all, and the request is
-//! dropped.
+//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for
+//! all, and the request is dropped.
 //!
-//! *Trust.* object_store takes lengths as hints. An answer is served as far as it is of the version and the range asked
-//! for; its last piece is served when the body has ended as announced.
+//! *Trust.* object_store takes lengths as hints. An answer is served as far as it is of the version
+//! and the range asked for; its last piece is served when the body has ended as announced.
 
 use std::{
     collections::VecDeque,
@@ -70,7 +72,8 @@ pub(super) struct Fill {
     /// The object was invalidated since: the readers that there are go on, and no more.
     is_void: AtomicBool,
     fills: Arc<Fills>,
-    /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought to its end.
+    /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought
+    /// to its end.
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
     came: Mutex<Came>,
@@ -186,7 +189,8 @@ impl Fill {
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
-        let source = Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
+        let source =
+            Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
         Self::new(fills, snapshot, range, source, is_shared)
     }
 
@@ -347,8 +351,14 @@ impl Fill {
         Poll::Ready(())
     }
 
-    /// The next piece: within a block, and empty when there is other news. An error, if there was none for too long.
-    fn step(&self, source: &mut Source, next: u64, context: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
+    /// The next piece: within a block, and empty when there is other news. An error, if there was
+    /// none for too long.
+    fn step(
+        &self,
+        source: &mut Source,
+        next: u64,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Piece, Broken>> {
         let step = self.advance(source, next, context);
         if step.is_ready() {
             source.idle = None;
@@ -366,7 +376,8 @@ impl Fill {
             let _entered = timer.enter();
             Box::pin(sleep(limit))
         });
-        // Who reads on where the runtime has been shut down waits without limit: there tokio's timer panics.
+        // Who reads on where the runtime has been shut down waits without limit: there tokio's
+        // timer panics.
         let Ok(is_late) = catch_unwind(AssertUnwindSafe(|| idle.as_mut().poll(context))) else {
             source.timer = None;
             source.idle = None;
@@ -405,7 +416,11 @@ impl Fill {
                     let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
-                    return Poll::Ready(Ok(Piece { bytes: Bytes::new(), buffer_len: 0, is_own: false }));
+                    return Poll::Ready(Ok(Piece {
+                        bytes: Bytes::new(),
+                        buffer_len: 0,
+                        is_own: false,
+                    }));
                 }
             };
             match ready!(body.chunks.poll_next_unpin(context)) {
@@ -449,9 +464,9 @@ impl Fill {
         use object_store::Error as E;
         match answer {
             Ok(answer) => {
-                // Some stores do not know `If-Match`. A weak tag does not name the bytes, though it be
-                // the version's own but for its `W/`.
-                // A store that ignores If-Match may answer with another version.
+                // Some stores do not know `If-Match`. A weak tag does not name the bytes, though it
+                // be the version's own but for its `W/`. A store that ignores If-Match may answer
+                // with another version.
                 // mutant: fetched_tag
                 if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
@@ -537,7 +552,10 @@ impl Fill {
             }
             // The oldest first. Who still needs them finds them in the backend, or asks for them.
             let oldest = came.retained.pop_front().or_else(|| {
-                came.block.permit.is_some().then(|| mem::replace(&mut came.block, Block::empty(start)))
+                came.block
+                    .permit
+                    .is_some()
+                    .then(|| mem::replace(&mut came.block, Block::empty(start)))
             });
             let Some(oldest) = oldest else { break };
             freed.push(oldest);
@@ -554,7 +572,8 @@ impl Fill {
         let blocks = &self.fills.blocks;
         // Only a block that was received from its first byte on is stored.
         // mutant: whole_blocks
-        let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start) else {
+        let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start)
+        else {
             return block;
         };
         if self.is_void() {
@@ -568,7 +587,8 @@ impl Fill {
         let mut landing = Arc::clone(blocks).keep(entry).boxed();
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
             // It takes its room along, so the next block has to find some.
-            let permit = (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
+            let permit =
+                (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
             runtime.spawn(async move {
                 landing.await;
                 drop(permit);
@@ -692,7 +712,8 @@ impl FillUse {
         .await
     }
 
-    /// Waits until the backend can take another block, as long as the store may be silent. Whether it can.
+    /// Waits until the backend can take another block, as long as the store may be silent. Whether
+    /// it can.
     pub(super) async fn can_keep(&self) -> bool {
         let Some(runtime) = &self.fill.runtime else { return false };
         let room = {
@@ -702,10 +723,12 @@ impl FillUse {
         matches!(room.await, Ok(Ok(_)))
     }
 
-    /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else does.
+    /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
+    /// does.
     pub(super) fn finish(self, offset: u64) {
         let blocks = &self.fill.fills.blocks;
-        let (start, end) = (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
+        let (start, end) =
+            (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
         let came = self.fill.lock();
         let is_coming =
             came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
@@ -856,8 +879,10 @@ impl Polled<'_> {
 impl Drop for Polled<'_> {
     fn drop(&mut self) {
         if self.source.is_some() {
-            let panicked =
-                Error::new(ErrorKind::Panicked, "the store panicked while it was asked for a block");
+            let panicked = Error::new(
+                ErrorKind::Panicked,
+                "the store panicked while it was asked for a block",
+            );
             self.fill.lock().ended = Some(Err(Broken::Failed(panicked)));
             self.fill.waiting.wake_all();
         }
@@ -913,7 +938,8 @@ impl Wake for Waiting {
     }
 }
 
-/// How many blocks a reader waits for that it does not want itself, before it makes a request of its own.
+/// How many blocks a reader waits for that it does not want itself, before it makes a request of
+/// its own.
 const AHEAD_MAX: u64 = 4;
 
 /// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's

@@ -79,7 +79,18 @@ impl Fills {
         let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
         let (budget, seen) = (Budget::new(max_in_flight_bytes), Mutex::default());
         let (heads, table) = (OnceLock::new(), Mutex::default());
-        Self { cache, clock, store, blocks, budget, seen, coalesce_gap, origin_timeout, heads, table }
+        Self {
+            cache,
+            clock,
+            store,
+            blocks,
+            budget,
+            seen,
+            coalesce_gap,
+            origin_timeout,
+            heads,
+            table,
+        }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
@@ -123,7 +134,11 @@ impl Fills {
     /// Looks at `SPAN_LOOKED_AT_MAX` blocks from the front, and at as many from the back. Blocks
     /// between the two count as missing. If all at the front are there, those behind them are left
     /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
-    pub(super) async fn missing(&self, snapshot: &Snapshot, wanted: Range<u64>) -> Option<Range<u64>> {
+    pub(super) async fn missing(
+        &self,
+        snapshot: &Snapshot,
+        wanted: Range<u64>,
+    ) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let (mut start, mut n_looked_at) = (blocks.start_of(wanted.start), 0);
         let mut n_waits = WAITS_MAX;
@@ -176,7 +191,12 @@ impl Fills {
 
     /// Whether the block of `snapshot` that begins at `start` is cached, for a reader that is about
     /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
-    pub(super) async fn sees(&self, snapshot: &Snapshot, start: u64, n_waits: &mut usize) -> Option<bool> {
+    pub(super) async fn sees(
+        &self,
+        snapshot: &Snapshot,
+        start: u64,
+        n_waits: &mut usize,
+    ) -> Option<bool> {
         if self.blocks.at_hand(snapshot, start).is_some() {
             return Some(true);
         }
@@ -206,7 +226,9 @@ impl Fills {
             at.and_then(|at| seen.remove(at))
         };
         match seen {
-            Some(seen) if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start => {
+            Some(seen)
+                if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start =>
+            {
                 Some(seen.block)
             }
             _ => self.blocks.waited_for(snapshot, start).await,
@@ -241,16 +263,20 @@ impl Fills {
     ) -> Found {
         let start = range.start;
         let (queue, sent) = (self.queue(), Sent::default());
-        let request =
-            Arc::clone(self).ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone()).boxed();
-        let new = Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+        let request = Arc::clone(self)
+            .ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
+            .boxed();
+        let new =
+            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
         // Readers of the same blocks share one request.
         // mutant: joins_fetch
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
             return Found::Coming { fill, joined: true };
         }
         let came = match self.blocks.at_hand(snapshot, start) {
-            None if self.blocks.n_landed() != n_landed => self.blocks.waited_for(snapshot, start).await,
+            None if self.blocks.n_landed() != n_landed => {
+                self.blocks.waited_for(snapshot, start).await
+            }
             came => came,
         };
         match came {
@@ -280,8 +306,10 @@ impl Fills {
                 Form::Whole => question(),
             };
             let request = Request::send(&self, Op::Blocks, &snapshot.location);
-            let answer = sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
-            let plainer = answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
+            let answer =
+                sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
+            let plainer =
+                answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
             if let Some(plainer) = plainer {
                 form = plainer;
                 continue;
@@ -299,7 +327,8 @@ impl Fills {
         let mut table = self.table();
         let fills = table.entry(new.snapshot.location.clone()).or_default();
         let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
-        let mut joinable = others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
+        let mut joinable =
+            others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
         let found = joinable.next().map(|fill| fill.join_at(offset));
         if found.is_none() {
             fills.push(Arc::downgrade(new));
@@ -378,10 +407,15 @@ mod tests {
 
     /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
     /// cached.
-    async fn fills(size: u64, cached: impl IntoIterator<Item = u64>) -> (Arc<Fills>, Arc<Snapshot>) {
+    async fn fills(
+        size: u64,
+        cached: impl IntoIterator<Item = u64>,
+    ) -> (Arc<Fills>, Arc<Snapshot>) {
         let location = Path::from("a");
         let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
-        let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes())).e_tag("\"1\"").build();
+        let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes()))
+            .e_tag("\"1\"")
+            .build();
         let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
         let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
         for start in cached {
@@ -390,8 +424,11 @@ mod tests {
             Arc::clone(&blocks).keep(entry).await;
         }
         let clock = Arc::new(SystemClock::new());
-        let limits =
-            Limits { max_in_flight_bytes: 1 << 20, coalesce_gap: 0, origin_timeout: Duration::from_secs(1) };
+        let limits = Limits {
+            max_in_flight_bytes: 1 << 20,
+            coalesce_gap: 0,
+            origin_timeout: Duration::from_secs(1),
+        };
         let store = Arc::new(InMemory::new());
         (Arc::new(Fills::new("a".into(), clock, store, blocks, limits)), snapshot)
     }

@@ -3,16 +3,17 @@
 //! A head is an entry whose body is the object's size, in 8 bytes, little endian.
 //!
 //! *Wants.* The request for a head is sent by the reader that needs it, and brings what that reader
-//! wants. If all of it is cached, the request is an unconditional HEAD: it costs what a conditional GET
-//! costs, and brings the metadata, which a 304 does not (S3's tag is the bytes' alone). If blocks are
-//! missing, it is one unconditional GET from the first missing block to the last, which brings bytes and
-//! head at once; so a cold read is one request. The caller's own conditions and extensions go with it.
-//! The answer is left to the reader, and to all that join its fetch; if the reader has gone, it is
-//! dropped.
+//! wants. If all of it is cached, the request is an unconditional HEAD: it costs what a conditional
+//! GET costs, and brings the metadata, which a 304 does not (S3's tag is the bytes' alone). If
+//! blocks are missing, it is one unconditional GET from the first missing block to the last, which
+//! brings bytes and head at once; so a cold read is one request. The caller's own conditions and
+//! extensions go with it. The answer is left to the reader, and to all that join its fetch; if the
+//! reader has gone, it is dropped.
 //!
-//! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a timestamp too young), and
-//! one of an object that is too large, or that `cache_if` refuses, serves the readers that asked for it and is not held: nothing could be fetched
-//! later that is known to belong to it. Such objects are read from the store each time, by one request.
+//! *What is not held.* A head whose tag does not name the object's bytes (a weak one, none, a
+//! timestamp too young), and one of an object that is too large, or that `cache_if` refuses, serves
+//! the readers that asked for it and is not held: nothing could be fetched later that is known to
+//! belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
     fmt, mem,
@@ -86,8 +87,8 @@ struct Question {
     want: Weak<Want>,
 }
 
-/// The error of a request whose form was one reader's: its range, its conditions. Others that shared
-/// the request make their own.
+/// The error of a request whose form was one reader's: its range, its conditions. Others that
+/// shared the request make their own.
 #[derive(Debug)]
 pub(super) struct OwnError(pub(super) object_store::Error);
 
@@ -170,8 +171,8 @@ impl Heads {
             && (is_about_form(error) || is_head && is_forbidden(error))
         {
             if is_forbidden(error) {
-                // There are credentials that are good for a GET alone. Until it is answered, nothing
-                // may be served from the cache.
+                // There are credentials that are good for a GET alone. Until it is answered,
+                // nothing may be served from the cache.
                 self.fills.hear(key.as_str(), Observation::Forbidden).await;
             }
             answer = self.send(key, held, self.own_form(want), Some(want)).await;
@@ -180,10 +181,13 @@ impl Heads {
             let is_own = is_about_form(&error)
                 || matches!(
                     error,
-                    object_store::Error::NotModified { .. } | object_store::Error::Precondition { .. }
+                    object_store::Error::NotModified { .. }
+                        | object_store::Error::Precondition { .. }
                 );
             match is_own {
-                true => described(&error, Action::Read, &self.fills.store).with_source(OwnError(error)),
+                true => {
+                    described(&error, Action::Read, &self.fills.store).with_source(OwnError(error))
+                }
                 false => error_of(error, Action::Read, &self.fills.store),
             }
         })?
@@ -193,15 +197,20 @@ impl Heads {
     async fn form(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Form {
         let own = || Form { options: self.own_form(want), is_ours: false };
         let location = location_of(key).ok();
-        let Some(snapshot) = held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone())) else {
+        let Some(snapshot) =
+            held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone()))
+        else {
             return own();
         };
         let range = match &want.options.range {
             None => Ok(0..snapshot.size),
             Some(range) => range.as_range(snapshot.size),
         };
-        // The object may have grown; of what stores say to a suffix of nothing, a head tells nothing.
-        let Some(range) = range.ok().filter(|range| want.options.range.is_none() || !range.is_empty()) else {
+        // The object may have grown; of what stores say to a suffix of nothing, a head tells
+        // nothing.
+        let Some(range) =
+            range.ok().filter(|range| want.options.range.is_none() || !range.is_empty())
+        else {
             return own();
         };
         // The validation asks for the missing bytes too and saves a round trip.
@@ -246,17 +255,22 @@ impl Heads {
     }
 
     /// Whether the store may have refused a read with `options` for what its range was widened to.
-    pub(super) fn is_about_widening(&self, options: &GetOptions, error: &object_store::Error) -> bool {
+    pub(super) fn is_about_widening(
+        &self,
+        options: &GetOptions,
+        error: &object_store::Error,
+    ) -> bool {
         match &options.range {
-            // It begins where its first block does, so if that is past the end, the caller's is too.
+            // It begins where its first block does, so if that is past the end, the caller's is
+            // too.
             Some(GetRange::Bounded(_)) => is_about_form(error) && !is_past_end(error),
             Some(GetRange::Suffix(_)) => is_about_form(error),
             Some(GetRange::Offset(_)) | None => false,
         }
     }
 
-    /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the store's
-    /// own answer.
+    /// Sends `form`. What it brings is left to the reader that wants it. The outer error is the
+    /// store's own answer.
     async fn send(
         &self,
         key: &Key,
@@ -291,7 +305,8 @@ impl Heads {
         let version = version_of(&answer.meta);
         // One version has one size: with another one, the tag does not name the bytes.
         let is_repeated = held.is_some_and(|held| {
-            tag::is_same(held.e_tag(), version.e_tag.as_deref()) && size_of(held) != Some(answer.meta.size)
+            tag::is_same(held.e_tag(), version.e_tag.as_deref())
+                && size_of(held) != Some(answer.meta.size)
         });
         let is_fit = version.e_tag.is_some()
             && !is_repeated
@@ -305,14 +320,19 @@ impl Heads {
         let keep = if is_fit { Storability::Revalidatable } else { Storability::NoStore };
         let size = Bytes::copy_from_slice(&answer.meta.size.to_le_bytes());
         let attributes = attributes_from_store(&answer.attributes);
-        let head =
-            Entry::builder(key, size).version(version).attributes(attributes).storability(keep).build();
+        let head = Entry::builder(key, size)
+            .version(version)
+            .attributes(attributes)
+            .storability(keep)
+            .build();
         if !is_fit {
             self.fills.blocks.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
             want.is_judged.store(is_judged, Ordering::Relaxed);
-            if !is_head && let Err(error) = self.give(want, range.as_ref(), &location, &head, request, answer)
+            if !is_head
+                && let Err(error) =
+                    self.give(want, range.as_ref(), &location, &head, request, answer)
             {
                 return Ok(Err(error));
             }
@@ -337,14 +357,21 @@ impl Heads {
             Some(range) => range.as_range(size).ok(),
         };
         // Some answer with the whole object.
-        let Some(range) = asked.filter(|asked| *asked == answer.range || answer.range == (0..size)) else {
+        let Some(range) = asked.filter(|asked| *asked == answer.range || answer.range == (0..size))
+        else {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
         let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), Some(request), answer);
+        let fill = Fill::of_answer(
+            &self.fills,
+            Arc::clone(&snapshot),
+            range.clone(),
+            Some(request),
+            answer,
+        );
         let fill = Arc::new(fill);
         if snapshot.is_pinned() {
             self.fills.add(&fill);
@@ -408,11 +435,13 @@ pub(super) fn is_conditional(options: &GetOptions) -> bool {
 }
 
 fn location_of(key: &Key) -> Result<Path> {
-    Path::parse(&key.as_str()[PREFIX.len()..])
-        .map_err(|error| Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error))
+    Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
+        Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
+    })
 }
 
-/// The key of the head of the object at `location`. That of the root, or of a path too long, is no key.
+/// The key of the head of the object at `location`. That of the root, or of a path too long, is no
+/// key.
 pub(super) fn key_of(location: &Path) -> String {
     prefix_of(location.as_ref())
 }
@@ -439,7 +468,10 @@ fn is_alike(one: &Entry, other: &Entry) -> bool {
 
 /// The error for an answer, or a part of it, that did not come in time.
 pub(super) fn late(limit: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, format!("the origin did not answer within {limit:?} (origin_timeout)"))
+    Error::new(
+        ErrorKind::Timeout,
+        format!("the origin did not answer within {limit:?} (origin_timeout)"),
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

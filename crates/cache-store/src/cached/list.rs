@@ -35,7 +35,8 @@ pub(super) fn heard(
     listed.then(heard).boxed()
 }
 
-/// The same list; each request for a page of it is counted, from the first poll on until something comes, or nothing.
+/// The same list; each request for a page of it is counted, from the first poll on until something
+/// comes, or nothing.
 fn counted(
     shared: &Arc<Shared>,
     listed: BoxStream<'static, Result<ObjectMeta>>,
@@ -44,8 +45,8 @@ fn counted(
     Pages { listed, fills: Arc::clone(&shared.fills), prefix, request: None, n_listed: None }
 }
 
-/// A list, page by page as far as that can be seen: a store's client asks for the next page when the last one has been
-/// read, and then there is nothing for a while.
+/// A list, page by page as far as that can be seen: a store's client asks for the next page when
+/// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
     fills: Arc<Fills>,

@@ -1,9 +1,10 @@
 //! A store that holds what was read of another one.
 //!
-//! Two kinds of entries lie in one backend. A *head* says of an object which version is current, how large it is and
-//! which attributes it has: the one thing that changes, so it is held and validated by `cache_core`'s [`ReadThrough`],
-//! with the rules that hold for whole objects (`head.rs`). A *block* has bytes of one version, and never goes stale
-//! (`blocks.rs`). What is not held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//! Two kinds of entries lie in one backend. A *head* says of an object which version is current,
+//! how large it is and which attributes it has: the one thing that changes, so it is held and
+//! validated by `cache_core`'s [`ReadThrough`], with the rules that hold for whole objects
+//! (`head.rs`). A *block* has bytes of one version, and never goes stale (`blocks.rs`). What is not
+//! held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
 //! `budget.rs` bounds what that holds in memory.
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes
@@ -62,13 +63,14 @@ pub use self::{
     warm::WarmResult,
 };
 
-/// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long as the store vouches
-/// for it.
+/// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long
+/// as the store vouches for it.
 ///
-/// What it returns is what the wrapped store would: bytes, metadata, attributes and errors. How long it may be relied
-/// upon that an object has not changed says [`Freshness`](cache_core::Freshness); by default the store is asked on every
-/// read. What is read is always of one version: if the object is replaced meanwhile, the read begins anew, or fails with
-/// `Precondition` if something has been given out already.
+/// What it returns is what the wrapped store would: bytes, metadata, attributes and errors. How
+/// long it may be relied upon that an object has not changed says
+/// [`Freshness`](cache_core::Freshness); by default the store is asked on every read. What is read
+/// is always of one version: if the object is replaced meanwhile, the read begins anew, or fails
+/// with `Precondition` if something has been given out already.
 ///
 /// | read | requests |
 /// | --- | --- |
@@ -80,21 +82,22 @@ pub use self::{
 /// | with a condition (`If-None-Match` …), and a head that is fresh | none, or what the bytes cost |
 /// | with a condition, and no such head | one: that is the validation |
 ///
-/// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength) tells which those are),
-/// or larger than `max_object_size`, are read from the store each time, by one request; of several ranges, those that are
-/// not near to the first one by the store's own `get_ranges`. Whatever was asked for with a version is
-/// read from the store too. Conditions are judged by RFC 9110 section 13.2.2; under a `max_age`, an
-/// `If-Match` that the cached version does not meet is revalidated before it fails.
+/// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength)
+/// tells which those are), or larger than `max_object_size`, are read from the store each time, by
+/// one request; of several ranges, those that are not near to the first one by the store's own
+/// `get_ranges`. Whatever was asked for with a version is read from the store too. Conditions are
+/// judged by RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached version does
+/// not meet is revalidated before it fails.
 ///
-/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object that a
-/// list, a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
-/// however fresh an answer is asked for, and one that is gone or forbidden is dropped. Of equal tags,
-/// another date tells of changed metadata: the blocks stay.
+/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object
+/// that a list, a [`Bypass`] read or an error shows to have changed is revalidated before it is
+/// next served, however fresh an answer is asked for, and one that is gone or forbidden is dropped.
+/// Of equal tags, another date tells of changed metadata: the blocks stay.
 ///
-/// A single read may say otherwise: its
-/// `GetOptions::extensions` may have a [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the
-/// answer have a [`CacheStatus`]. Where the cache itself finds that a condition does not hold, the
-/// source of the error is an [`AnsweredFromCache`].
+/// A single read may say otherwise: its `GetOptions::extensions` may have a
+/// [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the answer have a
+/// [`CacheStatus`]. Where the cache itself finds that a condition does not hold, the source of the
+/// error is an [`AnsweredFromCache`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -126,18 +129,20 @@ pub use self::{
 /// # }
 /// ```
 ///
-/// A write is one of the wrapped store, with its answer. Before it is sent, what is held of the object is forgotten, and
-/// nothing of it is kept before the write has ended, whether it succeeded, failed or was dropped. So this cache's reads
-/// that begin after a write has returned see it, however fresh an answer they ask for.
+/// A write is one of the wrapped store, with its answer. Before it is sent, what is held of the
+/// object is forgotten, and nothing of it is kept before the write has ended, whether it succeeded,
+/// failed or was dropped. So this cache's reads that begin after a write has returned see it,
+/// however fresh an answer they ask for.
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime with its timer; a body may be read on another one.
-/// The request for a body is driven by those who read it, and only as far as they need it.
+/// A clone is another handle to the same cache. Needs a tokio runtime with its timer; a body may be
+/// read on another one. The request for a body is driven by those who read it, and only as far as
+/// they need it.
 ///
 /// # Dropped futures
 ///
-/// A dropped read leaves its question in the air, but not its body: of that, whole blocks are kept. A body of which the
-/// last byte was given out is read to the end of its block by a task. A dropped write drops the request, and leaves
-/// nothing of the object held; whether it took effect is open.
+/// A dropped read leaves its question in the air, but not its body: of that, whole blocks are kept.
+/// A body of which the last byte was given out is read to the end of its block by a task. A dropped
+/// write drops the request, and leaves nothing of the object held; whether it took effect is open.
 #[derive(Clone)]
 pub struct CachedStore {
     shared: Arc<Shared>,
@@ -147,7 +152,8 @@ pub struct CachedStore {
 pub(super) struct Shared {
     /// The wrapped store.
     store: Arc<dyn ObjectStore>,
-    /// The current version of each object that was asked about. Its keys are those of [`head::key_of`].
+    /// The current version of each object that was asked about. Its keys are those of
+    /// [`head::key_of`].
     heads: ReadThrough<Heads>,
     fills: Arc<Fills>,
     parallel: usize,
@@ -178,14 +184,16 @@ impl CachedStore {
     ///
     /// # Errors
     ///
-    /// Of kind `Closed`; `InvalidKey`, if nothing can be held under such a path; `Config` outside of a runtime.
+    /// Of kind `Closed`; `InvalidKey`, if nothing can be held under such a path; `Config` outside
+    /// of a runtime.
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, location: &Path) -> Result<(), Error> {
         let (shared, location) = (Arc::clone(&self.shared), location.clone());
         let invalidate = async move {
             let key = head::key_of(&location);
-            let cached = shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
+            let cached =
+                shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
             shared.fills.invalidate(&location, cached).await;
             // Last, since it fences at its end: what is requested while the blocks are dropped is
             // not served to reads that begin after this has returned.
@@ -194,7 +202,8 @@ impl CachedStore {
         match Handle::try_current() {
             // So that it ends, once begun.
             Ok(runtime) => runtime.spawn(invalidate).await.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Panicked, "the invalidation was cut off").with_source(error))
+                Err(Error::new(ErrorKind::Panicked, "the invalidation was cut off")
+                    .with_source(error))
             }),
             Err(_) => invalidate.await,
         }
@@ -212,13 +221,13 @@ impl CachedStore {
         self.shared.heads.invalidate_prefix(&head::prefix_of(prefix))
     }
 
-    /// Forgets everything, and frees its memory. What is on its way while this runs may be kept; it is asked about
-    /// before use.
+    /// Forgets everything, and frees its memory. What is on its way while this runs may be kept; it
+    /// is asked about before use.
     ///
     /// # Errors
     ///
-    /// Of kind `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory: it is asked
-    /// about before use all the same.
+    /// Of kind `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the
+    /// memory: it is asked about before use all the same.
     ///
     /// A dropped future may leave the memory to be freed later.
     pub async fn clear(&self) -> Result<(), Error> {
@@ -226,13 +235,14 @@ impl CachedStore {
         self.shared.heads.clear().await
     }
 
-    /// Stops the cache, for all its handles: new reads fail with a `Generic` error, bodies that were begun come to their
-    /// end, all that is held is dropped. The wrapped store is not touched; writes go to it as before.
+    /// Stops the cache, for all its handles: new reads fail with a `Generic` error, bodies that
+    /// were begun come to their end, all that is held is dropped. The wrapped store is not touched;
+    /// writes go to it as before.
     ///
     /// # Errors
     ///
-    /// Of kind `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it is closed all the
-    /// same.
+    /// Of kind `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it
+    /// is closed all the same.
     ///
     /// A dropped future leaves the cache closed.
     pub async fn close(&self) -> Result<(), Error> {
@@ -264,7 +274,8 @@ impl fmt::Display for CachedStore {
 }
 
 impl fmt::Debug for CachedStore {
-    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in memory.
+    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in
+    /// memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedStore")
             .field("store", &format_args!("{}", self.shared.store))
@@ -277,7 +288,12 @@ impl fmt::Debug for CachedStore {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for CachedStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         write::put(&self.shared, location, payload, options).await
     }
 
@@ -299,7 +315,10 @@ impl ObjectStore for CachedStore {
         meter.end(ranges::get(&self.shared, location, ranges).await)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         write::delete_stream(&self.shared, locations)
     }
 

@@ -1,8 +1,8 @@
 //! What the store says is heard, whichever request it answers (I-36).
 //!
-//! The answers to requests for heads are heard by `cache_core` itself. All others come here: those of
-//! lists, of reads that pass through, of requests for blocks, of a copy's source. A read that begins
-//! after one of them is never served a version older than it showed.
+//! The answers to requests for heads are heard by `cache_core` itself. All others come here: those
+//! of lists, of reads that pass through, of requests for blocks, of a copy's source. A read that
+//! begins after one of them is never served a version older than it showed.
 
 use std::{ops::Range, sync::Arc};
 
@@ -70,7 +70,9 @@ impl Shared {
                 cut_short.map(|(range, _)| ends_by(range.start))
             }
             // Which of them it is about, it does not say.
-            Err(error) if is_past_end(error) => ranges.iter().map(|range| range.start).max().map(ends_by),
+            Err(error) if is_past_end(error) => {
+                ranges.iter().map(|range| range.start).max().map(ends_by)
+            }
             Err(error) => shown_by(error),
         };
         if let Some(shown) = shown {
@@ -94,7 +96,10 @@ impl Shared {
             // There are stores whose lists have no tags, and some no dates.
             false => Observation::Condition(Arc::new(move |head: &Entry| {
                 head::size_of(head) == Some(size)
-                    && head.last_modified().zip(date).is_none_or(|(at, date)| tag::is_same_date(at, date))
+                    && head
+                        .last_modified()
+                        .zip(date)
+                        .is_none_or(|(at, date)| tag::is_same_date(at, date))
             })),
         };
         // A listed object with another tag has changed.

@@ -142,15 +142,21 @@ impl Fills {
             let mut at = run.start;
             while at < run.end {
                 let from = at.max(wanted.start);
-                let part = match self.join_or_begin(snapshot, at..run.end, plan.n_landed, manner).await {
-                    Found::Held(block) => {
-                        self.held(from..self.blocks.end_of(at, snapshot.size).min(wanted.end), block, wanted)
-                    }
-                    Found::Coming { fill, joined } => {
-                        let end = fill.range().end.min(run.end);
-                        Part { range: from..end, source: Source::Fetch { fetch: fill, may_retry: joined } }
-                    }
-                };
+                let part =
+                    match self.join_or_begin(snapshot, at..run.end, plan.n_landed, manner).await {
+                        Found::Held(block) => self.held(
+                            from..self.blocks.end_of(at, snapshot.size).min(wanted.end),
+                            block,
+                            wanted,
+                        ),
+                        Found::Coming { fill, joined } => {
+                            let end = fill.range().end.min(run.end);
+                            Part {
+                                range: from..end,
+                                source: Source::Fetch { fetch: fill, may_retry: joined },
+                            }
+                        }
+                    };
                 at = part.range.end;
                 plan.parts.push_back(part.until(wanted.end));
             }

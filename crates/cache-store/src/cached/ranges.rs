@@ -35,7 +35,11 @@ use crate::body::{LENGTH, part_of, torn};
 /// What was read, and how.
 type Read = (Vec<Bytes>, CacheStatus);
 
-pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u64>]) -> Result<Read> {
+pub(super) async fn get(
+    shared: &Arc<Shared>,
+    location: &Path,
+    ranges: &[Range<u64>],
+) -> Result<Read> {
     // Stores differ here too: some panic.
     // A reversed range is an error here, before any request is made for the others.
     // mutant: reversed_range
@@ -96,8 +100,8 @@ pub(super) async fn get(shared: &Arc<Shared>, location: &Path, ranges: &[Range<u
 }
 
 impl Shared {
-    /// What is wanted of the first request: the range that comes first, with those whose blocks are near to its own.
-    /// `None` if one of them is empty.
+    /// What is wanted of the first request: the range that comes first, with those whose blocks are
+    /// near to its own. `None` if one of them is empty.
     fn first_of(&self, ranges: &[Range<u64>]) -> Option<Range<u64>> {
         if ranges.iter().any(Range::is_empty) {
             return None;
@@ -176,7 +180,8 @@ impl Shared {
         }
         // One of those that may be sent at a time is the one for the head.
         for run in runs.into_iter().take(self.parallel - 1) {
-            let begun = self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
+            let begun =
+                self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
             if let Found::Coming { fill, .. } = begun {
                 far.push(fill);
             }
@@ -201,10 +206,11 @@ async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result
     parts
 }
 
-/// The store's own answer to ranges of which one is empty, or ends behind the object of `size` bytes: stores differ in what
-/// they say to these. Some panic, or make room for all that is asked for, so the store is given none that begins behind the
-/// object together with others, and none that ends more than one byte behind it. `None`, if that byte is there: the object
-/// has grown, and the answer may be cut short.
+/// The store's own answer to ranges of which one is empty, or ends behind the object of `size`
+/// bytes: stores differ in what they say to these. Some panic, or make room for all that is asked
+/// for, so the store is given none that begins behind the object together with others, and none
+/// that ends more than one byte behind it. `None`, if that byte is there: the object has grown, and
+/// the answer may be cut short.
 async fn pass_odd(
     shared: &Shared,
     location: &Path,
@@ -258,7 +264,8 @@ async fn read(
         missing.insert(start);
         shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
-    let runs = runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
+    let runs =
+        runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
     let mut n_missed = missing.len();
     while let Some(got) = fetched.next().await {
@@ -370,8 +377,8 @@ impl Run {
     }
 }
 
-/// Of a version that cannot be asked for again: the ranges within `first` from `answer`, which was asked for them, and the
-/// others from the store, whose own answers may be of several versions too.
+/// Of a version that cannot be asked for again: the ranges within `first` from `answer`, which was
+/// asked for them, and the others from the store, whose own answers may be of several versions too.
 async fn read_once(
     shared: &Shared,
     location: &Path,
@@ -381,7 +388,8 @@ async fn read_once(
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>> {
     // What is not in `first` begins behind it.
-    let (near, far): (Vec<_>, Vec<_>) = ranges.iter().cloned().partition(|range| range.start < first.end);
+    let (near, far): (Vec<_>, Vec<_>) =
+        ranges.iter().cloned().partition(|range| range.start < first.end);
     let near = async {
         let parts = parts_of_answer(shared, &answer, &near, first.end, status).await;
         parts.map_err(|error| store_error(location, error))
@@ -548,7 +556,8 @@ impl Cut {
             (Some(last), false) => {
                 cuts.push(last);
                 cuts.sort_by_key(|cut| cut.start);
-                let mut joined = Vec::with_capacity(cuts.iter().map(|cut| cut.bytes.as_ref().len()).sum());
+                let mut joined =
+                    Vec::with_capacity(cuts.iter().map(|cut| cut.bytes.as_ref().len()).sum());
                 cuts.iter().for_each(|cut| joined.extend_from_slice(cut.bytes.as_ref()));
                 joined.into()
             }

@@ -1,13 +1,16 @@
 //! One read, up to its body.
 //!
-//! First the head: the one at hand if it is fresh enough, else the store is asked, by a request that also brings the
-//! bytes (`head.rs`). Then the blocks of that version (`reader.rs`). If it turns out that the version has been replaced
-//! before anything was given out, the read begins anew; what is given out is of one version, or an error.
+//! First the head: the one at hand if it is fresh enough, else the store is asked, by a request
+//! that also brings the bytes (`head.rs`). Then the blocks of that version (`reader.rs`). If it
+//! turns out that the version has been replaced before anything was given out, the read begins
+//! anew; what is given out is of one version, or an error.
 
 use std::{ops::Range, sync::Arc};
 
 use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
-use object_store::{Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path};
+use object_store::{
+    Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path,
+};
 use tokio::time::timeout;
 
 use super::{
@@ -24,7 +27,11 @@ use super::{
 };
 use crate::body::{RANGE, torn};
 
-pub(super) async fn get(shared: &Arc<Shared>, location: &Path, options: GetOptions) -> Result<GetResult> {
+pub(super) async fn get(
+    shared: &Arc<Shared>,
+    location: &Path,
+    options: GetOptions,
+) -> Result<GetResult> {
     let mut freshness = options.extensions.get::<Freshness>().copied();
     if options.extensions.get::<OnlyIfCached>().is_some() {
         return only_if_cached(shared, location, &options, freshness.as_ref()).await;
@@ -97,8 +104,8 @@ enum Verdict {
 }
 
 impl Shared {
-    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's, with
-    /// what a read with `options` wants of the body.
+    /// The head of the object at `location`: one at hand if it is fresh enough, else the store's,
+    /// with what a read with `options` wants of the body.
     pub(super) async fn know(
         &self,
         location: &Path,
@@ -121,10 +128,14 @@ impl Shared {
                     known.is_judged = want.is_judged();
                     return Ok(known);
                 }
-                Err(error) if error.kind() == ErrorKind::InvalidKey => return Err(Unknown::ForTheStore),
+                Err(error) if error.kind() == ErrorKind::InvalidKey => {
+                    return Err(Unknown::ForTheStore);
+                }
                 Err(error) => error,
             };
-            let Some(OwnError(own)) = OwnError::of(&error) else { return Err(Unknown::Failed(error)) };
+            let Some(OwnError(own)) = OwnError::of(&error) else {
+                return Err(Unknown::Failed(error));
+            };
             // The refusal of a joined request concerns the other reader's condition, not this
             // one's.
             // mutant: own_error
@@ -154,7 +165,8 @@ impl Shared {
         self.blocks().counters.add(Count::PassedThrough, 1);
         let (status, is_head) = (CacheStatus::bypass(), options.head);
         let request = Request::send(&self.fills, Op::Bypass, location);
-        let answer = request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
+        let answer =
+            request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
         self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
         answer.extensions.insert(status);
@@ -163,17 +175,23 @@ impl Shared {
 
     /// The same; but the body is as long as announced or an error, and the store may not be silent
     /// for longer than `origin_timeout`.
-    async fn pass_checked(self: &Arc<Self>, location: &Path, options: GetOptions) -> Result<GetResult> {
+    async fn pass_checked(
+        self: &Arc<Self>,
+        location: &Path,
+        options: GetOptions,
+    ) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
         let limit = self.fills.origin_timeout;
         let answer = timeout(limit, self.pass(location, options)).await;
         let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
         // Nothing can be told of what has no key.
-        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head) else {
+        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head)
+        else {
             return Ok(answer);
         };
         let size = answer.meta.size;
-        if answer.range != wanted.map_or(Ok(0..size), |range| range.as_range(size)).unwrap_or(0..0) {
+        if answer.range != wanted.map_or(Ok(0..size), |range| range.as_range(size)).unwrap_or(0..0)
+        {
             return Err(store_error(location, torn(RANGE)));
         }
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
@@ -181,7 +199,8 @@ impl Shared {
         let snapshot = Arc::new(snapshot);
         let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
         let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
-        let mut reader = Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+        let mut reader =
+            Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
         // Its blocks are none that the cache could have had.
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
@@ -195,7 +214,10 @@ impl Known {
             Some(snapshot) => {
                 Ok(Self { served, snapshot: Arc::new(snapshot), answer: None, is_judged: false })
             }
-            None => Err(Error::new(ErrorKind::Backend, "the backend shows something else than was inserted")),
+            None => Err(Error::new(
+                ErrorKind::Backend,
+                "the backend shows something else than was inserted",
+            )),
         }
     }
 
@@ -214,13 +236,19 @@ impl Known {
                 None => return Verdict::Pass,
                 Some(Judgement::Holds) => {}
                 Some(Judgement::NotModified) => {
-                    return Verdict::Refuse(object_store::Error::NotModified { path, source: source() });
+                    return Verdict::Refuse(object_store::Error::NotModified {
+                        path,
+                        source: source(),
+                    });
                 }
                 // The tag may be of a version newer than this head, so the store has to decide.
                 // mutant: older_head_tag
                 Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
                 Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
-                    return Verdict::Refuse(object_store::Error::Precondition { path, source: source() });
+                    return Verdict::Refuse(object_store::Error::Precondition {
+                        path,
+                        source: source(),
+                    });
                 }
             }
         }
@@ -236,15 +264,14 @@ impl Known {
     }
 }
 
-/// What is cached has no part in it, or it is hard to tell whether it has: old versions, ranges that
-/// cannot be, or have no byte.
+/// What is cached has no part in it, or it is hard to tell whether it has: old versions, ranges
+/// that cannot be, or have no byte.
 fn is_for_the_store(options: &GetOptions) -> bool {
     options.extensions.get::<Bypass>().is_some()
         || options.version.is_some()
-        || options
-            .range
-            .as_ref()
-            .is_some_and(|range| options.head || range.is_valid().is_err() || *range == GetRange::Suffix(0))
+        || options.range.as_ref().is_some_and(|range| {
+            options.head || range.is_valid().is_err() || *range == GetRange::Suffix(0)
+        })
 }
 
 /// An answer whose body has not been begun.
@@ -285,7 +312,8 @@ impl Begun {
             extensions: options.extensions.clone(),
             is_alone: false,
         };
-        let reader = Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
+        let reader =
+            Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
         Some(Self { snapshot, range, reader, status, extensions })
     }
 
@@ -313,7 +341,8 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served = shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
+    let served =
+        shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
     match known.judge(location, options) {
         Verdict::Serve => {}
@@ -327,12 +356,13 @@ async fn only_if_cached(
     }
 }
 
-/// `error` as the kind of error that the store would have answered with. The store's own may be shared by several
-/// readers, and is the source of the source.
+/// `error` as the kind of error that the store would have answered with. The store's own may be
+/// shared by several readers, and is the source of the source.
 pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
     use object_store::Error as E;
     let (path, kind) = (location.to_string(), error.kind());
-    let is_not_modified = OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
+    let is_not_modified =
+        OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
     // A `Generic` error has no path of its own.
     let source = Box::new(match Key::parse(&path) {
         Ok(key) => error.with_key(&key),
@@ -355,6 +385,6 @@ pub(super) const STORE: &str = "CachedStore";
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;
 
-/// How often a read shares a request that fails for what another reader wanted, before the store has
-/// to answer it alone.
+/// How often a read shares a request that fails for what another reader wanted, before the store
+/// has to answer it alone.
 const OTHERS_MAX: usize = 3;

@@ -1,7 +1,8 @@
 //! Reads by result: each call of `get_opts` or `get_ranges` counts once, when it has ended.
 //!
-//! A read ends with its body, not with its answer: one whose body breaks off is an error, one whose body is dropped
-//! before its end was cancelled. However often it began anew, it is one read. `warm` and readahead are none.
+//! A read ends with its body, not with its answer: one whose body breaks off is an error, one whose
+//! body is dropped before its end was cancelled. However often it began anew, it is one read.
+//! `warm` and readahead are none.
 
 use std::{
     error::Error as _,
@@ -28,8 +29,8 @@ use super::{
 };
 use crate::error::kind_of;
 
-/// Reads of a [`CachedStore`](crate::CachedStore) that have ended, by result. Every `get`, `head`, `get_range` and
-/// `get_ranges` is in exactly one.
+/// Reads of a [`CachedStore`](crate::CachedStore) that have ended, by result. Every `get`, `head`,
+/// `get_range` and `get_ranges` is in exactly one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reads {
@@ -39,12 +40,13 @@ pub struct Reads {
     pub revalidated: u64,
     /// Served from cached bytes past their `max_age`.
     pub stale: u64,
-    /// Some bytes had to be fetched, of the version that was cached or of an object of which none was. A `head` of an
-    /// object that was not cached.
+    /// Some bytes had to be fetched, of the version that was cached or of an object of which none
+    /// was. A `head` of an object that was not cached.
     pub fetched: u64,
     /// Fetched, because the cached version was not the current one.
     pub refetched: u64,
-    /// Answered by the store alone: asked for with [`Bypass`](crate::Bypass), or something that the cache does not answer.
+    /// Answered by the store alone: asked for with [`Bypass`](crate::Bypass), or something that the
+    /// cache does not answer.
     pub bypass: u64,
     /// There is no such object.
     pub not_found: u64,
@@ -76,7 +78,14 @@ impl Reads {
     /// Returns the number of all reads that have ended.
     pub fn total(&self) -> u64 {
         let Self {
-            bypass, not_found, not_modified, precondition_failed, not_cached, errors, cancelled, ..
+            bypass,
+            not_found,
+            not_modified,
+            precondition_failed,
+            not_cached,
+            errors,
+            cancelled,
+            ..
         } = self;
         let others = bypass + not_found + not_modified + precondition_failed + not_cached;
         self.hits() + self.misses() + others + errors + cancelled
@@ -155,7 +164,8 @@ impl ReadResult {
     }
 }
 
-/// What the caller can do about it: the cache's own errors know more than their kinds in object_store.
+/// What the caller can do about it: the cache's own errors know more than their kinds in
+/// object_store.
 fn kind_of_read(error: &Error) -> ErrorKind {
     match error.source().and_then(|source| source.downcast_ref::<cache_core::Error>()) {
         Some(error) => error.kind(),
@@ -236,9 +246,13 @@ impl ReadMeter {
         self.blocks.counters.add(Count::BytesServed, bytes);
     }
 
-    /// The same answer, whose body ends the read. That of a `head` has none; a file is the caller's own to read, and is
-    /// taken for read.
-    pub(super) fn end_with_body(self, is_head: bool, answer: Result<GetResult>) -> Result<GetResult> {
+    /// The same answer, whose body ends the read. That of a `head` has none; a file is the caller's
+    /// own to read, and is taken for read.
+    pub(super) fn end_with_body(
+        self,
+        is_head: bool,
+        answer: Result<GetResult>,
+    ) -> Result<GetResult> {
         let mut answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Err(self.end_failed(error)),
@@ -259,8 +273,8 @@ impl ReadMeter {
     }
 
     fn succeed(self, status: &CacheStatus) {
-        // Though it was known without a request which version is current: what is counted are bytes, as for whole
-        // objects, or a cache that holds nothing but heads would hit always.
+        // Though it was known without a request which version is current: what is counted are
+        // bytes, as for whole objects, or a cache that holds nothing but heads would hit always.
         let has_fetched = status.bytes_from_origin() > 0;
         self.end_as(match status.status() {
             Status::Bypass => ReadResult::Bypass,
@@ -335,10 +349,11 @@ impl Stream for MeteredBody {
                     meter.count_served(len);
                 }
             }
-            // Also a condition that does not hold any more: the object was replaced, which is not what it was about.
+            // Also a condition that does not hold any more: the object was replaced, which is not
+            // what it was about.
             Some(Err(error)) => self.end(ReadResult::Error(kind_of_read(error))),
-            // object_store takes lengths as hints: the caller may not notice, and has not got what was announced.
-            // A body that ends early is a failed read.
+            // object_store takes lengths as hints: the caller may not notice, and has not got what
+            // was announced. A body that ends early is a failed read.
             // mutant: short_read_result
             None if self.left > 0 => self.end(ReadResult::Error(ErrorKind::Unavailable)),
             None => self.succeed(),

@@ -1,9 +1,10 @@
 //! Readahead: who has read on where the last read ended will do so again.
 //!
-//! A task reads the next bytes of the version at hand into the cache, as any reader does; the reads to come find their
-//! blocks held, or join the request. Several may read one object at a time, each in order: of each object the ends of the
-//! last few reads are known. Where the backend does not keep what was read ahead until it is asked for, every byte would
-//! come twice; so a reader pauses who found more than an eighth of what it has read since to be gone.
+//! A task reads the next bytes of the version at hand into the cache, as any reader does; the reads
+//! to come find their blocks held, or join the request. Several may read one object at a time, each
+//! in order: of each object the ends of the last few reads are known. Where the backend does not
+//! keep what was read ahead until it is asked for, every byte would come twice; so a reader pauses
+//! who found more than an eighth of what it has read since to be gone.
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,9 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use super::{CacheStatus, Shared, blocks::Blocks, plan::Manner, reader::Reader, snapshot::Snapshot};
+use super::{
+    CacheStatus, Shared, blocks::Blocks, plan::Manner, reader::Reader, snapshot::Snapshot,
+};
 
 /// How far ahead to read, and where the reads of each object are.
 pub(super) struct Readahead {
@@ -59,7 +62,8 @@ impl Readahead {
         Self { bytes, places: Mutex::default(), tasks: Arc::new(Semaphore::new(TASKS_MAX)) }
     }
 
-    /// What is to be read now, since somebody reads `range`, and asked the store for what begins at `asked_at`.
+    /// What is to be read now, since somebody reads `range`, and asked the store for what begins at
+    /// `asked_at`.
     fn due(
         &self,
         blocks: &Blocks,
@@ -93,7 +97,10 @@ impl Readahead {
         // What this read asks for itself ends with a block.
         place.ahead = place.ahead.clamp(blocks.end_of(range.end - 1, size), size);
         let end = blocks.end_of(range.end.saturating_add(self.bytes - 1), size);
-        let is_due = is_next && !is_in_vain && place.ahead - range.end <= self.bytes / 2 && place.ahead < end;
+        let is_due = is_next
+            && !is_in_vain
+            && place.ahead - range.end <= self.bytes / 2
+            && place.ahead < end;
         let permit = is_due.then(|| Arc::clone(&self.tasks).try_acquire_owned().ok()).flatten();
         let due = permit.map(|permit| {
             let range = mem::replace(&mut place.ahead, end)..end;
@@ -111,7 +118,8 @@ impl Readahead {
 }
 
 impl Shared {
-    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what begins at `asked_at`.
+    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what
+    /// begins at `asked_at`.
     pub(super) fn read_ahead(
         self: &Arc<Self>,
         snapshot: &Arc<Snapshot>,
@@ -122,7 +130,9 @@ impl Shared {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else { return };
+        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else {
+            return;
+        };
         let Due { range, came, permit } = due;
         let reader = Reader::new(
             self,

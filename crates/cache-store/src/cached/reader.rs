@@ -87,7 +87,8 @@ impl Reader {
             // All parts are answered before the first byte, while a read can still begin again.
             // mutant: opens_all_parts
             let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
-            let broken = opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
+            let broken =
+                opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
             let Some((at, broken)) = broken else { break };
             self.retry(at, broken).await?;
         }
@@ -133,8 +134,9 @@ impl Reader {
         stream::try_unfold(self, next).boxed()
     }
 
-    /// Reads everything into the cache, no faster than the backend takes it: a caller's read does not wait for that, and
-    /// of what it reads not all may be kept. If the backend is silent for `origin_timeout`, it is not waited for any more.
+    /// Reads everything into the cache, no faster than the backend takes it: a caller's read does
+    /// not wait for that, and of what it reads not all may be kept. If the backend is silent for
+    /// `origin_timeout`, it is not waited for any more.
     pub(super) async fn read_in(mut self) -> Result<()> {
         // Warming and readahead are no reads and count no hits.
         // mutant: not_a_read
@@ -146,7 +148,9 @@ impl Reader {
                 Ok(None) => return Ok(()),
                 Err(broken) => return Err(self.error(broken).await),
             }
-            if is_kept && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front() {
+            if is_kept
+                && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front()
+            {
                 is_kept = fetch.can_keep().await;
             }
         }
@@ -199,7 +203,8 @@ impl Reader {
         }
     }
 
-    /// The block with the byte at `offset` is needed, and does not come. Of another version, it is not needed.
+    /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
+    /// not needed.
     fn miss(&self, broken: &Broken, offset: u64) {
         if self.is_read && offset >= self.counted_to && !matches!(broken, Broken::Replaced) {
             self.shared.blocks().counters.add(Count::BlocksMissed, 1);
@@ -208,13 +213,15 @@ impl Reader {
 
     /// Decides where the bytes behind the last part come from.
     async fn plan_more(&mut self) {
-        let (from, end) = (self.parts.back().map_or(self.left.start, |part| part.range.end), self.left.end);
+        let (from, end) =
+            (self.parts.back().map_or(self.left.start, |part| part.range.end), self.left.end);
         match self.answer.as_ref().map(FillUse::range) {
             Some(range) if range.contains(&from) => {
                 let fetch = self.answer.take().expect("it was just there");
                 let range = from..range.end.min(end);
                 let behind = range.end..end;
-                self.parts.push_back(Part { range, source: Source::Fetch { fetch, may_retry: false } });
+                self.parts
+                    .push_back(Part { range, source: Source::Fetch { fetch, may_retry: false } });
                 if !behind.is_empty() {
                     self.plan(behind).await;
                 }
@@ -310,7 +317,9 @@ impl Reader {
     async fn error(&self, broken: Broken) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
-            Broken::Failed(error) | Broken::Refused(error) => self.shared.block_error(location, error).await,
+            Broken::Failed(error) | Broken::Refused(error) => {
+                self.shared.block_error(location, error).await
+            }
             Broken::Replaced => {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
@@ -361,7 +370,10 @@ fn evicted() -> Error {
 
 /// The error for an object that was replaced while it was read.
 pub(super) fn replaced() -> Error {
-    Error::new(ErrorKind::PreconditionFailed, "the object was replaced while it was read: read it again")
+    Error::new(
+        ErrorKind::PreconditionFailed,
+        "the object was replaced while it was read: read it again",
+    )
 }
 
 /// An index into what is in memory.

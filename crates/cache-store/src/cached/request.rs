@@ -1,8 +1,8 @@
-//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is on. That of a request for
-//! a head is `cache_core`'s.
+//! One request to the wrapped store: counted and timed, and a span where the feature `tracing` is
+//! on. That of a request for a head is `cache_core`'s.
 //!
-//! A request ends with its body. When that breaks off, the request has failed, though it was answered; when nobody wants
-//! the rest, it is done.
+//! A request ends with its body. When that breaks off, the request has failed, though it was
+//! answered; when nobody wants the rest, it is done.
 
 use std::{
     pin::Pin,
@@ -16,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment, OriginStats,
-    Outcomes, Stats,
+    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment,
+    OriginStats, Outcomes, Stats,
 };
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
@@ -45,7 +45,7 @@ pub(super) enum Op {
     Multipart,
 }
 
-/// A request, from its sending on. Dropped before it was answered, it was abandoned.
+/// A request, from its sending on. Dropped before it was answered, it was cancelled.
 pub(super) struct Request {
     blocks: Arc<Blocks>,
     clock: Arc<dyn Clock>,
@@ -61,16 +61,16 @@ pub(super) struct Request {
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    Done,
+    Succeeded,
     /// A question for a head was answered "not modified".
-    Unchanged,
+    NotModified,
     /// A question for a head was answered "no such object".
-    Gone,
+    NotFound,
     /// It was answered with an error.
     Refused(ErrorKind),
     /// The store failed to answer, or to send the body.
     Failed(ErrorKind),
-    Abandoned,
+    Cancelled,
 }
 
 impl Request {
@@ -86,7 +86,16 @@ impl Request {
         let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
         blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
         let (span, sent_at) = (Span::current(), clock.now());
-        Self { blocks, clock, op: Op::Read, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
+        Self {
+            blocks,
+            clock,
+            op: Op::Read,
+            sent_at,
+            span,
+            bytes: 0,
+            is_answered: false,
+            has_ended: false,
+        }
     }
 
     /// The store's answer; no body follows.
@@ -107,8 +116,9 @@ impl Request {
         answer
     }
 
-    /// The store's answer, the body of which ends the request, and is counted as that of a read with `status`. That of a
-    /// head has none; a file is the caller's own to read, and is taken for read.
+    /// The store's answer, the body of which ends the request, and is counted as that of a read
+    /// with `status`. That of a head has none; a file is the caller's own to read, and is taken for
+    /// read.
     pub(super) async fn get(
         mut self,
         is_head: bool,
@@ -160,9 +170,9 @@ impl Request {
     /// It was answered, with an error if there is one, or its body has come.
     pub(super) fn end(mut self, error: Option<&Error>) {
         let outcome = match error {
-            None => Outcome::Done,
-            Some(Error::NotModified { .. }) if self.op == Op::Read => Outcome::Unchanged,
-            Some(Error::NotFound { .. }) if self.op == Op::Read => Outcome::Gone,
+            None => Outcome::Succeeded,
+            Some(Error::NotModified { .. }) if self.op == Op::Read => Outcome::NotModified,
+            Some(Error::NotFound { .. }) if self.op == Op::Read => Outcome::NotFound,
             Some(error) => Outcome::of(error),
         };
         self.answered();
@@ -189,7 +199,7 @@ impl Request {
         match self.op {
             // What came of it says `cache_core`, which knows nothing of the body.
             Op::Read => match outcome {
-                Outcome::Done => self.span.bytes(self.bytes),
+                Outcome::Succeeded => self.span.bytes(self.bytes),
                 Outcome::Failed(_) if self.is_answered => self.span.broken(self.bytes),
                 _ => {}
             },
@@ -208,15 +218,16 @@ impl Drop for Request {
         self.end_with(
             match self.is_answered {
                 _ if has_panicked => Outcome::Failed(ErrorKind::Panicked),
-                true => Outcome::Done,
-                false => Outcome::Abandoned,
+                true => Outcome::Succeeded,
+                false => Outcome::Cancelled,
             },
             None,
         );
     }
 }
 
-/// The request of a fill, which reads its body. It may take several, each in another form, one after the other.
+/// The request of a fill, which reads its body. It may take several, each in another form, one
+/// after the other.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<Mutex<Option<Request>>>);
 
@@ -328,23 +339,23 @@ impl Outcome {
 
     const fn place(self) -> usize {
         match self {
-            Self::Done => 0,
-            Self::Unchanged => 1,
-            Self::Gone => 2,
+            Self::Succeeded => 0,
+            Self::NotModified => 1,
+            Self::NotFound => 2,
             Self::Refused(_) => 3,
             Self::Failed(_) => 4,
-            Self::Abandoned => 5,
+            Self::Cancelled => 5,
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Done => "done",
-            Self::Unchanged => "unchanged",
-            Self::Gone => "gone",
+            Self::Succeeded => "succeeded",
+            Self::NotModified => "not_modified",
+            Self::NotFound => "not_found",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
-            Self::Abandoned => "abandoned",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -386,18 +397,22 @@ impl Requests {
 
     /// How many have not been answered, but for those for heads.
     pub(super) fn in_flight(&self) -> u64 {
-        self.of_ops.iter().map(OfOp::in_flight).sum::<u64>().saturating_sub(self.of(Op::Read).in_flight())
+        self.of_ops
+            .iter()
+            .map(OfOp::in_flight)
+            .sum::<u64>()
+            .saturating_sub(self.of(Op::Read).in_flight())
     }
 
-    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know how bodies ended, and
-    /// takes a question that had to be asked in another form for one.
+    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know
+    /// how bodies ended, and takes a question that had to be asked in another form for one.
     pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
         let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
-        heads.unchanged = reads.n(Outcome::Unchanged);
-        heads.changed = outcomes.succeeded;
-        heads.gone = reads.n(Outcome::Gone);
+        heads.not_modified = reads.n(Outcome::NotModified);
+        heads.modified = outcomes.succeeded;
+        heads.not_found = reads.n(Outcome::NotFound);
         (heads.refused, heads.failed) = (outcomes.refused, outcomes.failed);
-        heads.cancelled = outcomes.abandoned;
+        heads.cancelled = outcomes.cancelled;
         heads.errors_by_kind = self.errors[0].snapshot();
         heads.read_times = reads.times();
         heads.in_flight = reads.in_flight();
@@ -418,10 +433,10 @@ impl OfOp {
 
     pub(super) fn outcomes(&self) -> Outcomes {
         let mut outcomes = Outcomes::default();
-        outcomes.succeeded = self.n(Outcome::Done);
+        outcomes.succeeded = self.n(Outcome::Succeeded);
         outcomes.refused = self.n(Outcome::Refused(ErrorKind::Other));
         outcomes.failed = self.n(Outcome::Failed(ErrorKind::Other));
-        outcomes.abandoned = self.n(Outcome::Abandoned);
+        outcomes.cancelled = self.n(Outcome::Cancelled);
         outcomes
     }
 

@@ -26,7 +26,10 @@ impl Snapshot {
         let size = Bytes::copy_from_slice(&meta.size.to_le_bytes());
         Self::of(
             location,
-            Entry::builder(&key, size).version(version_of(meta)).storability(Storability::NoStore).build(),
+            Entry::builder(&key, size)
+                .version(version_of(meta))
+                .storability(Storability::NoStore)
+                .build(),
         )
     }
 
@@ -34,7 +37,8 @@ impl Snapshot {
         self.head.e_tag()
     }
 
-    /// Whether the tag names the bytes, so that what is fetched later can be known to belong to them.
+    /// Whether the tag names the bytes, so that what is fetched later can be known to belong to
+    /// them.
     pub(super) fn is_pinned(&self) -> bool {
         self.head.storability() == Storability::Revalidatable
     }

@@ -42,13 +42,14 @@ pub struct CachedStoreStats {
     pub bytes: u64,
     /// The most bytes that may be cached; `None` without a limit.
     pub capacity_bytes: Option<u64>,
-    /// Blocks that reads needed, and that were cached. Each block counts once for each read that got to it, as its bytes
-    /// do in `bytes_from_cache`; `warm` and readahead are no reads.
+    /// Blocks that reads needed, and that were cached. Each block counts once for each read that
+    /// got to it, as its bytes do in `bytes_from_cache`; `warm` and readahead are no reads.
     pub blocks_hit: u64,
     /// Blocks that reads needed, and that were not cached.
     pub blocks_missed: u64,
-    /// Requests for blocks of a version that was known. Those that came with a head are among `heads`' requests. A request
-    /// has ended when its body has: one whose body broke off has failed.
+    /// Requests for blocks of a version that was known. Those that came with a head are among
+    /// `heads`' requests. A request has ended when its body has: one whose body broke off has
+    /// failed.
     pub block_requests: Outcomes,
     /// Reads that were handed to the store as they were.
     pub bypass_requests: Outcomes,
@@ -56,8 +57,8 @@ pub struct CachedStoreStats {
     pub puts: Outcomes,
     /// Deletes, by object: a store may be asked for many at once.
     pub deletes: Outcomes,
-    /// Pages of lists, each of which has ended with its first item. Where a list waits after a thousand objects or more, it
-    /// is taken to ask for its next page; one by folders is one page.
+    /// Pages of lists, each of which has ended with its first item. Where a list waits after a
+    /// thousand objects or more, it is taken to ask for its next page; one by folders is one page.
     pub lists: Outcomes,
     /// Copies.
     pub copies: Outcomes,
@@ -65,15 +66,15 @@ pub struct CachedStoreStats {
     pub renames: Outcomes,
     /// Requests of uploads in parts: their beginning, each part, and their end.
     pub multiparts: Outcomes,
-    /// How long requests for blocks took, until the answer began, by [`Stats::ORIGIN_BOUNDS`]; those that were given up are
-    /// left out, here and below.
+    /// How long requests for blocks took, until the answer began, by [`Stats::ORIGIN_BOUNDS`];
+    /// those that were given up are left out, here and below.
     pub block_times: Histogram,
     /// How long reads took that were handed on, until the answer began.
     pub bypass_times: Histogram,
     /// How long puts took.
     pub put_times: Histogram,
-    /// How long deletes took, each from its being handed to the store to its being reported; those that failed together
-    /// with others are left out, for an error does not say whose it is.
+    /// How long deletes took, each from its being handed to the store to its being reported; those
+    /// that failed together with others are left out, for an error does not say whose it is.
     pub delete_times: Histogram,
     /// How long pages of lists took, until their first item.
     pub list_times: Histogram,
@@ -88,7 +89,8 @@ pub struct CachedStoreStats {
     pub request_errors: ErrorCounts,
     /// Requests of these kinds, sent and not yet answered, now. Those for heads are in `heads`.
     pub requests_in_flight: u64,
-    /// Blocks that the backend did not keep; under `backend` also those that found no room in `max_in_flight_bytes`.
+    /// Blocks that the backend did not keep; under `backend` also those that found no room in
+    /// `max_in_flight_bytes`.
     pub blocks_refused: Rejected,
     /// Bytes of bodies given to callers, from the cache or not. A body that is a file on local disk
     /// counts in whole when it is given out.
@@ -98,8 +100,9 @@ pub struct CachedStoreStats {
     /// Bytes of bodies that came from the store, for reads, `warm` and readahead, and of those that
     /// were handed on.
     pub bytes_from_origin: u64,
-    /// Requests that were handed to the store as they were (`bypass_requests`), and objects that could not be held:
-    /// without a tag that names their bytes, or larger than `max_object_size` (these are among `heads`' requests).
+    /// Requests that were handed to the store as they were (`bypass_requests`), and objects that
+    /// could not be held: without a tag that names their bytes, or larger than `max_object_size`
+    /// (these are among `heads`' requests).
     pub passed_through: u64,
     /// Reads that began anew because the object had been replaced since its head was asked for.
     pub restarts: u64,
@@ -135,7 +138,11 @@ impl fmt::Display for CachedStoreStats {
         writeln!(f, "reads      {reads}")?;
         writeln!(f, "hit ratio  {:.1} %", 100.0 * reads.hit_ratio())?;
         let (hit, missed) = (self.blocks_hit, self.blocks_missed);
-        writeln!(f, "blocks     {hit} cached, {missed} not; {} not kept", refusals(self.blocks_refused))?;
+        writeln!(
+            f,
+            "blocks     {hit} cached, {missed} not; {} not kept",
+            refusals(self.blocks_refused)
+        )?;
         writeln!(f, "heads      {:.1} % hits of {}", 100.0 * heads.hit_ratio(), heads.gets())?;
         let in_flight = heads.origin.in_flight + self.requests_in_flight;
         writeln!(
@@ -193,7 +200,8 @@ impl From<CachedStoreStats> for Snapshot {
     fn from(store: CachedStoreStats) -> Self {
         let mut stats = store.heads;
         let reads = store.reads;
-        (stats.fresh, stats.revalidated, stats.stale) = (reads.fresh, reads.revalidated, reads.stale);
+        (stats.fresh, stats.revalidated, stats.stale) =
+            (reads.fresh, reads.revalidated, reads.stale);
         (stats.fetched, stats.refetched) = (reads.fetched, reads.refetched);
         (stats.not_found, stats.errors) = (reads.not_found, reads.errors);
         stats.errors_by_kind = reads.errors_by_kind;
@@ -211,7 +219,8 @@ impl From<CachedStoreStats> for Snapshot {
         (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
         let mut blocks = BlockStats::default();
         (blocks.bypass, blocks.not_cached) = (reads.bypass, reads.not_cached);
-        (blocks.not_modified, blocks.precondition_failed) = (reads.not_modified, reads.precondition_failed);
+        (blocks.not_modified, blocks.precondition_failed) =
+            (reads.not_modified, reads.precondition_failed);
         blocks.cancelled = reads.cancelled;
         blocks.hit = store.blocks_hit;
         blocks.missed = store.blocks_missed;

@@ -35,14 +35,15 @@ pub struct CacheStatus {
     meter: Arc<Meter>,
 }
 
-/// In the extensions of a `GetOptions`: only what is held and fresh is served, and no request is made. Else the error is
-/// a `Generic` one whose source is a [`NotCached`]. Under [`Freshness::strong`](cache_core::Freshness::strong) nothing
-/// is fresh: give a `Freshness` with it.
+/// In the extensions of a `GetOptions`: only what is held and fresh is served, and no request is
+/// made. Else the error is a `Generic` one whose source is a [`NotCached`]. Under
+/// [`Freshness::strong`](cache_core::Freshness::strong) nothing is fresh: give a `Freshness` with
+/// it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnlyIfCached;
 
-/// In the extensions of a `GetOptions`: the wrapped store answers, and nothing of that is held. If it shows that the
-/// object has changed, what is held is asked about before it is next served.
+/// In the extensions of a `GetOptions`: the wrapped store answers, and nothing of that is held. If
+/// it shows that the object has changed, what is held is asked about before it is next served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bypass;
 
@@ -51,8 +52,8 @@ pub struct Bypass;
 pub struct NotCached;
 
 /// The source of a `NotModified` or `Precondition` error that the cache answered a conditional read
-/// with: it compared the conditions with a version that it knows. Where the store itself did so, the
-/// source is the store's.
+/// with: it compared the conditions with a version that it knows. Where the store itself did so,
+/// the source is the store's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnsweredFromCache {
     status: Status,
@@ -84,8 +85,8 @@ impl CacheStatus {
         self.status
     }
 
-    /// How long before the answer the request was sent whose answer said that the version is current. Zero, if the
-    /// store answered.
+    /// How long before the answer the request was sent whose answer said that the version is
+    /// current. Zero, if the store answered.
     pub fn age(&self) -> Duration {
         self.age
     }
@@ -100,8 +101,9 @@ impl CacheStatus {
         self.meter.from_cache.load(Ordering::Relaxed)
     }
 
-    /// Bytes given out so far that came from the store for this read or a concurrent one. A body that is a file, which a
-    /// [`Status::Bypass`] of a store on local disk is, is taken for given out.
+    /// Bytes given out so far that came from the store for this read or a concurrent one. A body
+    /// that is a file, which a [`Status::Bypass`] of a store on local disk is, is taken for given
+    /// out.
     pub fn bytes_from_origin(&self) -> u64 {
         self.meter.from_origin.load(Ordering::Relaxed)
     }
@@ -113,7 +115,9 @@ impl CacheStatus {
 
 impl fmt::Display for NotCached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what was asked for only if cached is not held, or not fresh; ask without OnlyIfCached")
+        f.write_str(
+            "what was asked for only if cached is not held, or not fresh; ask without OnlyIfCached",
+        )
     }
 }
 

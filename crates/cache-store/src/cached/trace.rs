@@ -1,5 +1,5 @@
-//! A span for each request but those for heads, where the feature `tracing` is on. Those are `cache_core`'s; how many
-//! bytes came with the head is said here.
+//! A span for each request but those for heads, where the feature `tracing` is on. Those are
+//! `cache_core`'s; how many bytes came with the head is said here.
 
 #[cfg(not(feature = "tracing"))]
 pub(super) use self::off::Span;
@@ -59,11 +59,14 @@ mod on {
         pub(crate) fn end(&self, outcome: &'static str, bytes: u64, error: Option<&Error>) {
             self.0.record("outcome", outcome);
             self.bytes(bytes);
-            // That the object was replaced meanwhile, or is there already, is an answer like another.
+            // That the object was replaced meanwhile, or is there already, is an answer like
+            // another.
             let is_condition = |error: &&Error| {
                 matches!(
                     error,
-                    Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotModified { .. }
+                    Error::Precondition { .. }
+                        | Error::AlreadyExists { .. }
+                        | Error::NotModified { .. }
                 )
             };
             if let Some(error) = error.filter(|error| !is_condition(error)) {

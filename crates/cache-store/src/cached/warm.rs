@@ -17,23 +17,24 @@ use super::{
 pub struct WarmResult {
     /// The object; the prefix, if it is the list that failed.
     pub location: Path,
-    /// How the object was read, to its end: what it has from the store came just now, what it has from the cache was held.
-    /// [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot be held: it was not read.
-    /// Or why that failed.
+    /// How the object was read, to its end: what it has from the store came just now, what it has
+    /// from the cache was held. [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot
+    /// be held: it was not read. Or why that failed.
     pub result: Result<CacheStatus>,
 }
 
 impl CachedStore {
-    /// Reads all of these objects, at most `parallel` at a time (zero is taken for one), so that later reads find them
-    /// held. What is held and fresh costs no request, what is held otherwise one without a body.
+    /// Reads all of these objects, at most `parallel` at a time (zero is taken for one), so that
+    /// later reads find them held. What is held and fresh costs no request, what is held otherwise
+    /// one without a body.
     ///
-    /// The stream has one item for each object, in the order in which they are done: that is the progress. The error of
-    /// one does not end the others. Nothing happens unless it is polled; dropped, it drops the reads under way, of which
-    /// whole blocks are kept.
+    /// The stream has one item for each object, in the order in which they are done: that is the
+    /// progress. The error of one does not end the others. Nothing happens unless it is polled;
+    /// dropped, it drops the reads under way, of which whole blocks are kept.
     ///
-    /// What does not fit into the cache makes room for itself there, like any read. Each read under way takes the memory
-    /// of some blocks, and goes on as the backend takes them; if that is silent for `origin_timeout`, not all of them are
-    /// held.
+    /// What does not fit into the cache makes room for itself there, like any read. Each read under
+    /// way takes the memory of some blocks, and goes on as the backend takes them; if that is
+    /// silent for `origin_timeout`, not all of them are held.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -71,10 +72,14 @@ impl CachedStore {
             .boxed()
     }
 
-    /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes it: all objects, if
-    /// there is none. Those that the list shows to be larger than `max_object_size` are not asked for. If the list fails,
-    /// the error is an item.
-    pub fn warm_prefix(&self, prefix: Option<&Path>, parallel: usize) -> BoxStream<'static, WarmResult> {
+    /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes
+    /// it: all objects, if there is none. Those that the list shows to be larger than
+    /// `max_object_size` are not asked for. If the list fails, the error is an item.
+    pub fn warm_prefix(
+        &self,
+        prefix: Option<&Path>,
+        parallel: usize,
+    ) -> BoxStream<'static, WarmResult> {
         let shared = Arc::clone(&self.shared);
         let prefix = prefix.cloned();
         let failed = prefix.clone().unwrap_or(Path::ROOT);
@@ -84,9 +89,10 @@ impl CachedStore {
                 let (shared, failed) = (Arc::clone(&shared), failed.clone());
                 async move {
                     match listed {
-                        Ok(meta) if max.is_some_and(|max| meta.size > max) => {
-                            WarmResult { location: meta.location, result: Ok(CacheStatus::bypass()) }
-                        }
+                        Ok(meta) if max.is_some_and(|max| meta.size > max) => WarmResult {
+                            location: meta.location,
+                            result: Ok(CacheStatus::bypass()),
+                        },
                         Ok(meta) => warm(shared, meta.location).await,
                         Err(error) => WarmResult { location: failed, result: Err(error) },
                     }

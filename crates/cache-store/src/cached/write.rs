@@ -1,8 +1,9 @@
-//! Writes: what is held of an object is forgotten before the store is asked to write it, and nothing of it is kept until
-//! the outcome is there, or will not be known.
+//! Writes: what is held of an object is forgotten before the store is asked to write it, and
+//! nothing of it is kept until the outcome is there, or will not be known.
 //!
-//! The head alone needs that: blocks are of a version. Nothing of what is written is kept, so what the store makes of it
-//! (a tag, attributes) need not be guessed. The request is the caller's to poll and to drop, as without a cache.
+//! The head alone needs that: blocks are of a version. Nothing of what is written is kept, so what
+//! the store makes of it (a tag, attributes) need not be guessed. The request is the caller's to
+//! poll and to drop, as without a cache.
 
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
@@ -55,7 +56,12 @@ pub(super) async fn start_multipart(
     Ok(Box::new(Upload { cached, location: location.clone(), upload }))
 }
 
-pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+pub(super) async fn copy(
+    shared: &Shared,
+    from: &Path,
+    to: &Path,
+    options: CopyOptions,
+) -> Result<()> {
     // No read of the target after the copy may return an older version.
     // mutant: copy_fence
     let _write = open(shared, to).await?;
@@ -70,7 +76,12 @@ pub(super) async fn copy(shared: &Shared, from: &Path, to: &Path, options: CopyO
     copied
 }
 
-pub(super) async fn rename(shared: &Shared, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+pub(super) async fn rename(
+    shared: &Shared,
+    from: &Path,
+    to: &Path,
+    options: RenameOptions,
+) -> Result<()> {
     // A rename changes both of its locations.
     // mutant: rename_fences
     let _writes = (open(shared, from).await?, open(shared, to).await?);
@@ -107,8 +118,8 @@ pub(super) fn delete_stream(
     Deletes { deleted, errors: Vec::new(), writes }.boxed()
 }
 
-/// Opens a write of the object at `location`. `None` if nothing can be held of it: its path is no key, or the cache was
-/// closed.
+/// Opens a write of the object at `location`. `None` if nothing can be held of it: its path is no
+/// key, or the cache was closed.
 async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<Heads>>> {
     match shared.heads.open_write(&head::key_of(location)).await {
         Ok(write) => Ok(Some(write)),
@@ -117,8 +128,8 @@ async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<Heads
     }
 }
 
-/// An upload in parts. The object is written when that is begun, for all that is known of the store, and when it is
-/// completed or aborted; in between it is read as ever.
+/// An upload in parts. The object is written when that is begun, for all that is known of the
+/// store, and when it is completed or aborted; in between it is read as ever.
 #[derive(Debug)]
 struct Upload {
     cached: CachedStore,
@@ -151,8 +162,9 @@ impl MultipartUpload for Upload {
     }
 }
 
-/// What a `delete_stream` returns. Each location that went in is a write, which ends when its deletion is reported; an
-/// error does not say whose it is, so the writes of those that failed end with the stream.
+/// What a `delete_stream` returns. Each location that went in is a write, which ends when its
+/// deletion is reported; an error does not say whose it is, so the writes of those that failed end
+/// with the stream.
 struct Deletes {
     /// `None` when it has ended.
     deleted: Option<BoxStream<'static, Result<Path>>>,
@@ -241,7 +253,9 @@ impl Writes {
         }
         let mut writes = self.lock();
         let mut open = writes.values_mut().flatten().filter(|deletion| deletion.request.is_some());
-        let (Some(only), None) = (open.next(), open.next()) else { return Some(Outcome::of(error)) };
+        let (Some(only), None) = (open.next(), open.next()) else {
+            return Some(Outcome::of(error));
+        };
         let request = only.request.take();
         drop(writes);
         if let Some(request) = request {

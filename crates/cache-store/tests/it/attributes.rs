@@ -28,7 +28,11 @@ fn attributes_have_the_names_of_their_headers() {
 fn a_name_that_no_store_knows_is_an_error() {
     for name in ["", "Content-Type", "etag", "metadata", "x-metadata.a"] {
         let ours = [(name, "value")].into_iter().collect();
-        assert_eq!(attributes_to_store(&ours).unwrap_err().kind(), ErrorKind::Unsupported, "{name}");
+        assert_eq!(
+            attributes_to_store(&ours).unwrap_err().kind(),
+            ErrorKind::Unsupported,
+            "{name}"
+        );
     }
 }
 

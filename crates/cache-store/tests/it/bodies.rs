@@ -36,7 +36,9 @@ async fn every_body_comes_whole_however_it_is_cut() {
 
 #[tokio::test]
 async fn a_small_body_and_one_of_many_chunks_own_their_buffers() {
-    for (len, chunk) in [(10, 10), (OWN_BELOW - 1, OWN_BELOW), (OWN_BELOW - 1, 100), (3 * OWN_BELOW, 1000)] {
+    for (len, chunk) in
+        [(10, 10), (OWN_BELOW - 1, OWN_BELOW), (OWN_BELOW - 1, 100), (3 * OWN_BELOW, 1000)]
+    {
         let store = stored(body(len)).await;
         store.fault(Fault::body(BodyFault::Chunked(chunk)));
         let entry = fetch(&origin(&store), None).await;
@@ -143,7 +145,11 @@ async fn a_body_for_which_there_is_no_room_waits_unread() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     let second = ask();
     tokio::time::sleep(Duration::from_secs(19)).await;
-    assert_eq!((store.count(), store.body_bytes()), (2, 0), "both were asked for, and no body was read");
+    assert_eq!(
+        (store.count(), store.body_bytes()),
+        (2, 0),
+        "both were asked for, and no body was read"
+    );
     assert_eq!(first.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     assert!(
         matches!(second.await.unwrap().unwrap(), Validation::Modified(entry) if entry.body().len() == 1500)

@@ -40,7 +40,8 @@ async fn over_memory_every_rule_is_kept() {
 #[tokio::test]
 async fn over_memory_by_metadata_every_rule_is_kept() {
     let store = FaultyStore::in_memory();
-    let report = passes(&store, builder(&store).validate_metadata(true).build().unwrap(), all()).await;
+    let report =
+        passes(&store, builder(&store).validate_metadata(true).build().unwrap(), all()).await;
     left_out(&report, &["what_is_unsupported_says_so_and_changes_nothing"]);
 }
 
@@ -51,19 +52,26 @@ async fn over_memory_with_nothing_behind_it_too() {
     validator::check(&suite).await.unwrap();
 }
 
-/// Whether what was just fetched can be confirmed is up to the kernel; conditional updates there are none.
+/// Whether what was just fetched can be confirmed is up to the kernel; conditional updates there
+/// are none.
 #[tokio::test]
 async fn over_local_disk_every_rule_is_kept() {
     let (_folder, store) = local_disk();
     let can = Capabilities::new().puts_if_absent();
     let origin = builder(&store).build().unwrap();
-    let can =
-        if origin.validator_strength() == ValidatorStrength::Strong { can } else { can.never_confirms() };
+    let can = if origin.validator_strength() == ValidatorStrength::Strong {
+        can
+    } else {
+        can.never_confirms()
+    };
     passes(&store, origin, can).await;
     // Whatever the kernel.
     let origin = builder(&store).validator_strength(crate::SECONDS).build().unwrap();
     let report = passes(&store, origin, can.never_confirms()).await;
-    left_out(&report, &["a_current_entry_is_unchanged", "a_put_if_matches_spares_what_has_changed"]);
+    left_out(
+        &report,
+        &["a_current_entry_is_unchanged", "a_put_if_matches_spares_what_has_changed"],
+    );
 }
 
 /// Through object_store's client.
@@ -84,7 +92,8 @@ async fn with_bodies_in_chunks_and_weak_tags_too() {
     passes(&store, builder(&store).build().unwrap(), all()).await;
 
     store.fault(Fault::tag(TagFault::Weak));
-    // The store in memory knows its own tags alone, so a version that was edited on its way matches nothing.
+    // The store in memory knows its own tags alone, so a version that was edited on its way matches
+    // nothing.
     let can = Capabilities::new().puts_if_absent().never_confirms();
     let validator = Arc::new(builder(&store).build().unwrap());
     let suite = Suite::of_validator(can, validator, Arc::new(store.clone()));

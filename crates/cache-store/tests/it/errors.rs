@@ -40,7 +40,8 @@ async fn each_error_of_the_store_has_its_kind_and_stays_the_source() {
             let error = error.unwrap_err();
             assert_eq!((error.kind(), error.key()), (kind, Some("a/b")), "{failure:?}");
             assert_eq!(error.is_outage(), failure == Failure::Unavailable);
-            let source = error.source().and_then(|source| source.downcast_ref::<object_store::Error>());
+            let source =
+                error.source().and_then(|source| source.downcast_ref::<object_store::Error>());
             assert_eq!(source.map(Failure::of), Some(failure));
             assert!(!error.to_string().contains("injected"), "{error} repeats its source");
         }
@@ -136,7 +137,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Above the validator the same faults as below it: any object store is an origin that can be spoiled.
+/// Above the validator the same faults as below it: any object store is an origin that can be
+/// spoiled.
 #[tokio::test]
 async fn an_origin_over_a_store_is_spoiled_above_its_validator_too() {
     let store = stored("body").await;

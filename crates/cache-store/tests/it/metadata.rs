@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cache_core::{Entry, ErrorKind, Origin as _, PutCondition, Storability, Validation, Validator as _};
+use cache_core::{
+    Entry, ErrorKind, Origin as _, PutCondition, Storability, Validation, Validator as _,
+};
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, S3Fault, S3Server, TagFault};
 use object_store::{Attribute, ObjectStore as _, ObjectStoreExt as _, PutOptions};
@@ -177,7 +179,8 @@ async fn a_weak_tag_is_the_same_only_where_weak_tags_are_accepted() {
     fetch(&strict, Some(&strong)).await;
     assert_eq!(operations(&store), [Operation::Head, Operation::Get]);
 
-    let lenient = builder(&store).validate_metadata(true).accept_weak_validators(true).build().unwrap();
+    let lenient =
+        builder(&store).validate_metadata(true).accept_weak_validators(true).build().unwrap();
     let weak = fetch(&lenient, None).await;
     store.reset();
     assert!(is_unchanged(&lenient, &weak).await && !is_unchanged(&strict, &strong).await);
@@ -189,8 +192,12 @@ async fn a_tag_made_of_a_timestamp_names_no_bytes_across_two_dates() {
     let store = stored("old").await;
     keep_tag(&store);
     let clock = SetClock::at(3e9);
-    let origin =
-        builder(&store).validator_strength(SECONDS).clock(clock).validate_metadata(true).build().unwrap();
+    let origin = builder(&store)
+        .validator_strength(SECONDS)
+        .clock(clock)
+        .validate_metadata(true)
+        .build()
+        .unwrap();
     store.fault(Fault::last_modified(Some(date(1e9))).times(2));
     let old = fetch(&origin, None).await;
     assert_eq!(old.storability(), Storability::Revalidatable);
@@ -261,7 +268,8 @@ async fn a_tag_without_quotes_is_the_same_tag() {
         .build()
         .unwrap();
     let entry = fetch(&origin, None).await;
-    server.fault(S3Fault::tag(TagFault::Replaced(tag.trim_matches('"').into())).on(Operation::Head));
+    server
+        .fault(S3Fault::tag(TagFault::Replaced(tag.trim_matches('"').into())).on(Operation::Head));
     server.reset();
     assert!(is_unchanged(&origin, &entry).await);
     let operations: Vec<_> = server.requests().iter().map(|request| request.operation).collect();

@@ -17,9 +17,9 @@ use cache_testkit::{Failure, Fault, FaultyStore};
 use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store_013::{
-    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, RenameOptions, RenameTargetMode, TagSet,
-    UpdateVersion, integration,
+    Attribute, Attributes, CopyMode, CopyOptions, Error, GetOptions, GetRange, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, RenameOptions,
+    RenameTargetMode, TagSet, UpdateVersion, integration,
     path::{self, Path},
 };
 use proptest::prelude::*;
@@ -35,7 +35,8 @@ fn over(store: &FaultyStore) -> ObjectStore013 {
     ObjectStore013::new(Arc::new(store.clone()))
 }
 
-/// What the stores of 0.13 in memory and on local disk pass, but for the traits that are not `ObjectStore`.
+/// What the stores of 0.13 in memory and on local disk pass, but for the traits that are not
+/// `ObjectStore`.
 async fn suite(store: &ObjectStore013) {
     integration::put_get_delete_list(store).await;
     integration::list_with_offset_exclusivity(store).await;
@@ -66,8 +67,13 @@ async fn the_suite_of_013_passes_over_local_disk() {
     integration::put_opts(&store, false).await;
 }
 
-/// The calls of each method, as their arguments print themselves: the types of both versions do so alike.
-fn call(method: &str, arguments: &impl fmt::Debug, extensions: &object_store::Extensions) -> String {
+/// The calls of each method, as their arguments print themselves: the types of both versions do so
+/// alike.
+fn call(
+    method: &str,
+    arguments: &impl fmt::Debug,
+    extensions: &object_store::Extensions,
+) -> String {
     format!("{method} {arguments:?} {:?}", extensions.get::<Marker>())
 }
 
@@ -92,7 +98,12 @@ impl Noting {
         self.note_with(method, arguments, &Default::default());
     }
 
-    fn note_with(&self, method: &str, arguments: &impl fmt::Debug, extensions: &object_store::Extensions) {
+    fn note_with(
+        &self,
+        method: &str,
+        arguments: &impl fmt::Debug,
+        extensions: &object_store::Extensions,
+    ) {
         self.0.lock().unwrap().push(call(method, arguments, extensions));
     }
 
@@ -121,7 +132,10 @@ impl Noting {
     }
 
     fn get_result() -> object_store::GetResult {
-        let body = stream::iter([Ok(Bytes::from("bc")), Err(Failure::PermissionDenied.error(&"a".into()))]);
+        let body = stream::iter([
+            Ok(Bytes::from("bc")),
+            Err(Failure::PermissionDenied.error(&"a".into())),
+        ]);
         object_store::GetResult {
             payload: object_store::GetResultPayload::Stream(body.boxed()),
             meta: Self::meta("a"),
@@ -184,9 +198,13 @@ impl object_store::ObjectStore for Noting {
         locations.inspect(move |location| store.note("delete", location)).boxed()
     }
 
-    fn list(&self, prefix: Option<&Path014>) -> BoxStream<'static, Result014<object_store::ObjectMeta>> {
+    fn list(
+        &self,
+        prefix: Option<&Path014>,
+    ) -> BoxStream<'static, Result014<object_store::ObjectMeta>> {
         self.note("list", &prefix);
-        stream::iter([Ok(Self::meta("b")), Err(Failure::Unauthenticated.error(&"c".into()))]).boxed()
+        stream::iter([Ok(Self::meta("b")), Err(Failure::Unauthenticated.error(&"c".into()))])
+            .boxed()
     }
 
     fn list_with_offset(
@@ -198,7 +216,10 @@ impl object_store::ObjectStore for Noting {
         stream::iter([Ok(Self::meta("b"))]).boxed()
     }
 
-    async fn list_with_delimiter(&self, prefix: Option<&Path014>) -> Result014<object_store::ListResult> {
+    async fn list_with_delimiter(
+        &self,
+        prefix: Option<&Path014>,
+    ) -> Result014<object_store::ListResult> {
         self.note("delimiter", &prefix);
         Ok(object_store::ListResult {
             common_prefixes: vec!["p".into()],
@@ -263,8 +284,13 @@ async fn each_method_is_the_method_of_that_name() {
 
     for prefix in [None, Some(&prefix)] {
         let listed: Vec<_> = old.list(prefix).collect().await;
-        assert_eq!(format!("{:?}", listed[0].as_ref().unwrap()), format!("{:?}", Noting::meta("b")));
-        assert!(matches!(&listed[..], [Ok(_), Err(Error::Unauthenticated { path, .. })] if path == "c"));
+        assert_eq!(
+            format!("{:?}", listed[0].as_ref().unwrap()),
+            format!("{:?}", Noting::meta("b"))
+        );
+        assert!(
+            matches!(&listed[..], [Ok(_), Err(Error::Unauthenticated { path, .. })] if path == "c")
+        );
         assert_eq!(noting.take(), [call("list", &prefix, &none)]);
 
         let listed: Vec<_> = old.list_with_offset(prefix, &a).try_collect().await.unwrap();
@@ -301,11 +327,14 @@ async fn an_answer_arrives_as_it_was_given() {
     assert_eq!(answer.range, 1..4);
     assert_eq!(answer.attributes, Attributes::from_iter([(Attribute::StorageClass, "COLD")]));
     let chunks: Vec<_> = answer.into_stream().collect().await;
-    assert!(matches!(&chunks[..], [Ok(chunk), Err(Error::PermissionDenied { .. })] if chunk == "bc"));
+    assert!(
+        matches!(&chunks[..], [Ok(chunk), Err(Error::PermissionDenied { .. })] if chunk == "bc")
+    );
 }
 
 fn a_path() -> impl Strategy<Value = Path> {
-    let joined = |parts: Vec<String>| parts.iter().fold(Path::ROOT, |path, part| path.join(part.as_str()));
+    let joined =
+        |parts: Vec<String>| parts.iter().fold(Path::ROOT, |path, part| path.join(part.as_str()));
     // An empty part, too.
     prop::collection::vec(".{0,3}|[.]{1,2}", 0..4).prop_map(joined)
 }
@@ -345,7 +374,11 @@ fn date() -> impl Strategy<Value = Option<DateTime<Utc>>> {
 
 fn range() -> impl Strategy<Value = GetRange> {
     let bounded = any::<(u64, u64)>().prop_map(|(start, end)| GetRange::Bounded(start..end));
-    prop_oneof![bounded, any::<u64>().prop_map(GetRange::Offset), any::<u64>().prop_map(GetRange::Suffix)]
+    prop_oneof![
+        bounded,
+        any::<u64>().prop_map(GetRange::Offset),
+        any::<u64>().prop_map(GetRange::Suffix)
+    ]
 }
 
 fn get_options() -> impl Strategy<Value = GetOptions> {
@@ -369,16 +402,22 @@ fn get_options() -> impl Strategy<Value = GetOptions> {
 }
 
 fn put_options() -> impl Strategy<Value = PutOptions> {
-    let update =
-        (text(), text()).prop_map(|(e_tag, version)| PutMode::Update(UpdateVersion { e_tag, version }));
+    let update = (text(), text())
+        .prop_map(|(e_tag, version)| PutMode::Update(UpdateVersion { e_tag, version }));
     let mode = prop_oneof![Just(PutMode::Overwrite), Just(PutMode::Create), update];
-    (mode, tags(), attributes(), any::<Option<u8>>()).prop_map(|(mode, tags, attributes, marker)| {
-        PutOptions { mode, tags, attributes, extensions: marked(marker) }
-    })
+    (mode, tags(), attributes(), any::<Option<u8>>()).prop_map(
+        |(mode, tags, attributes, marker)| PutOptions {
+            mode,
+            tags,
+            attributes,
+            extensions: marked(marker),
+        },
+    )
 }
 
 fn payload() -> impl Strategy<Value = PutPayload> {
-    prop::collection::vec(".{0,4}", 0..4).prop_map(|chunks| chunks.into_iter().map(Bytes::from).collect())
+    prop::collection::vec(".{0,4}", 0..4)
+        .prop_map(|chunks| chunks.into_iter().map(Bytes::from).collect())
 }
 
 /// The answer of a future that never waits.
@@ -484,10 +523,14 @@ macro_rules! errors {
             UnknownConfigurationKey { store: "S3", key: "key".into() },
             InvalidPath { source: path::Error::EmptySegment { path: path() } },
             InvalidPath { source: bad },
-            InvalidPath { source: path::Error::Canonicalize { path: "x".into(), source: *source() } },
+            InvalidPath {
+                source: path::Error::Canonicalize { path: "x".into(), source: *source() },
+            },
             InvalidPath { source: invalid_path() },
             InvalidPath { source: path::Error::NonUnicode { path: path(), source: non_unicode } },
-            InvalidPath { source: path::Error::PrefixMismatch { path: path(), prefix: "p".into() } },
+            InvalidPath {
+                source: path::Error::PrefixMismatch { path: path(), prefix: "p".into() },
+            },
         ]
     }};
 }
@@ -526,7 +569,10 @@ async fn each_error_that_goes_in_comes_out() {
         let before = format!("{error:?}");
         let deleted = in_memory().delete_stream(stream::iter([Err(error), Ok("a".into())]).boxed());
         let deleted: Vec<_> = deleted.collect().await;
-        assert!(matches!(&deleted[..], [Err(error), Ok(_)] if format!("{error:?}") == before), "{before}");
+        assert!(
+            matches!(&deleted[..], [Err(error), Ok(_)] if format!("{error:?}") == before),
+            "{before}"
+        );
     }
 }
 
@@ -536,7 +582,10 @@ async fn an_error_about_a_path_that_cannot_be_told_again_stays_one_about_a_path(
     let said = source.to_string();
     let error = object_store::path::Error::BadSegment { path: "this/is/fine".into(), source };
     let error = got(error.into()).await;
-    assert!(matches!(&error, Error::InvalidPath { source: path::Error::Canonicalize { .. } }), "{error:?}");
+    assert!(
+        matches!(&error, Error::InvalidPath { source: path::Error::Canonicalize { .. } }),
+        "{error:?}"
+    );
     assert!(error.to_string().contains(&said), "{error}");
 }
 

@@ -8,9 +8,9 @@ use cache_store::{Capabilities, Support, ValidatorStrength, probe_capabilities};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, TagFault};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    Result, local::LocalFileSystem, memory::InMemory, path::Path,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 
 use crate::SECONDS;
@@ -40,7 +40,10 @@ async fn a_store_in_memory_keeps_everything() {
     }
     assert_eq!(seen.strength, ValidatorStrength::Strong);
     assert_eq!(
-        (seen.objection_to_validation(ValidatorStrength::Strong), seen.objection_to_conditional_puts()),
+        (
+            seen.objection_to_validation(ValidatorStrength::Strong),
+            seen.objection_to_conditional_puts()
+        ),
         (None, None)
     );
 }
@@ -51,7 +54,10 @@ async fn local_disk_says_that_it_cannot_update() {
     let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     let seen = probe_capabilities(&store, &Path::from("a")).await.unwrap();
     assert_eq!(seen.conditional_update, Support::Unsupported);
-    assert_eq!((seen.conditional_create, seen.conditional_get), (Support::Honored, Support::Honored));
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_get),
+        (Support::Honored, Support::Honored)
+    );
     assert_eq!(seen.objection_to_conditional_puts(), None);
 }
 
@@ -59,7 +65,10 @@ async fn local_disk_says_that_it_cannot_update() {
 #[tokio::test]
 async fn ignored_conditions_of_puts_are_found() {
     let seen = of_broken(Broken::IgnoresPutConditions).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Ignored, Support::Ignored));
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_update),
+        (Support::Ignored, Support::Ignored)
+    );
     assert_eq!(seen.conditional_get, Support::Honored);
     assert!(
         seen.objection_to_conditional_puts().is_some()
@@ -73,14 +82,21 @@ async fn ignored_conditions_of_gets_are_found() {
     let seen = of_broken(Broken::IgnoresGetConditions).await;
     assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Ignored, Support::Ignored));
     assert_eq!(seen.conditional_update, Support::Honored);
-    assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None, "it is right, only dear");
+    assert_eq!(
+        seen.objection_to_validation(ValidatorStrength::Strong),
+        None,
+        "it is right, only dear"
+    );
 }
 
 /// As Ceph's gateway 16.2, to the very tag that it gave out.
 #[tokio::test]
 async fn a_right_version_that_is_refused_is_found() {
     let seen = of_broken(Broken::RefusesRightVersion).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Refused));
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_update),
+        (Support::Honored, Support::Refused)
+    );
     assert!(seen.objection_to_conditional_puts().is_some());
 }
 
@@ -126,7 +142,10 @@ async fn weak_and_missing_tags_are_found() {
     store.heal();
     store.fault(Fault::tag(TagFault::Missing));
     let seen = probe(&store).await;
-    assert_eq!((seen.strength, seen.conditional_get), (ValidatorStrength::None, Support::Unsupported));
+    assert_eq!(
+        (seen.strength, seen.conditional_get),
+        (ValidatorStrength::None, Support::Unsupported)
+    );
     assert_eq!(seen.conditional_create, Support::Honored);
 }
 
@@ -210,7 +229,12 @@ impl fmt::Display for BrokenStore {
 
 #[async_trait]
 impl ObjectStore for BrokenStore {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
         match self.fault {
             Broken::IgnoresPutConditions => options.mode = PutMode::Overwrite,
             Broken::RefusesRightVersion if matches!(options.mode, PutMode::Update(_)) => {
@@ -229,7 +253,9 @@ impl ObjectStore for BrokenStore {
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         match self.fault {
             Broken::IgnoresGetConditions => {
-                self.inner.get_opts(path, GetOptions { if_match: None, if_none_match: None, ..options }).await
+                self.inner
+                    .get_opts(path, GetOptions { if_match: None, if_none_match: None, ..options })
+                    .await
             }
             Broken::ConfirmsEverything if options.if_none_match.is_some() => {
                 Err(Error::NotModified { path: path.to_string(), source: "as ever".into() })
@@ -255,7 +281,10 @@ impl ObjectStore for BrokenStore {
         self.inner.get_ranges(path, ranges).await
     }
 
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(paths)
     }
 

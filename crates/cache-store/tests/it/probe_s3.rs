@@ -1,5 +1,6 @@
-//! The probe finds what real servers were seen to break, over S3's own protocol and through object_store's client. The
-//! servers are named as they were tried; the one here is told to do as they do.
+//! The probe finds what real servers were seen to break, over S3's own protocol and through
+//! object_store's client. The servers are named as they were tried; the one here is told to do as
+//! they do.
 
 use std::sync::{
     Arc,
@@ -16,7 +17,8 @@ use crate::key;
 
 async fn probe(server: &S3Server) -> Capabilities {
     let seen = probe_capabilities(&server.client(), &Path::from("a/b")).await.unwrap();
-    let written = server.requests().into_iter().filter(|request| request.operation == Operation::Put);
+    let written =
+        server.requests().into_iter().filter(|request| request.operation == Operation::Put);
     for key in written.map(|request| request.key) {
         assert!(server.body(&key).is_none(), "the probe leaves {key}");
     }
@@ -54,12 +56,16 @@ async fn an_exact_server_keeps_everything() {
 async fn garage_ignores_the_conditions_of_puts() {
     let server = server_with([S3Fault::ignore_conditions().on(Operation::Put)]);
     let seen = probe(&server).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Ignored, Support::Ignored));
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_update),
+        (Support::Ignored, Support::Ignored)
+    );
     assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Honored, Support::Honored));
     assert!(seen.objection_to_conditional_puts().is_some());
     assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None);
 
-    let origin = EtagValidator::builder(Arc::new(server.client())).verify_store(true).build().unwrap();
+    let origin =
+        EtagValidator::builder(Arc::new(server.client())).verify_store(true).build().unwrap();
     let refused = origin.put(&key(), "one".into(), PutCondition::Absent).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Config);
     assert!(server.body(key().as_str()).is_none(), "it was not tried");
@@ -69,12 +75,19 @@ async fn garage_ignores_the_conditions_of_puts() {
 async fn s3s_fs_ignores_the_conditions_of_gets() {
     let seen = probe(&server_with([S3Fault::ignore_conditions().on(Operation::Get)])).await;
     assert_eq!((seen.conditional_get, seen.pinned_range), (Support::Ignored, Support::Ignored));
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Honored));
-    assert_eq!(seen.objection_to_validation(ValidatorStrength::Strong), None, "it is right, only dear");
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_update),
+        (Support::Honored, Support::Honored)
+    );
+    assert_eq!(
+        seen.objection_to_validation(ValidatorStrength::Strong),
+        None,
+        "it is right, only dear"
+    );
 }
 
-/// The probe reads while it writes; its fourth read is the first such one that can tell. It is held between its tag and
-/// its body until the write, the third, has been answered.
+/// The probe reads while it writes; its fourth read is the first such one that can tell. It is held
+/// between its tag and its body until the write, the third, has been answered.
 #[tokio::test]
 async fn s3s_fs_gives_a_body_the_tag_of_another() {
     let fourth = S3Fault::hold().midway().on(Operation::Get).when(later_than(3)).once();
@@ -82,7 +95,10 @@ async fn s3s_fs_gives_a_body_the_tag_of_another() {
     let release = async {
         server.wait_until_held(1).await;
         let n_answered = |requests: &[S3Request]| {
-            requests.iter().filter(|it| it.operation == Operation::Put && it.status.is_some()).count()
+            requests
+                .iter()
+                .filter(|it| it.operation == Operation::Put && it.status.is_some())
+                .count()
         };
         server.wait_until(|requests| n_answered(requests) == 3).await;
         server.release_all();
@@ -99,16 +115,20 @@ async fn rgw_refuses_the_right_version() {
         .on(Operation::Put)
         .when(|request| request.header("if-match").is_some())]);
     let seen = probe(&server).await;
-    assert_eq!((seen.conditional_create, seen.conditional_update), (Support::Honored, Support::Refused));
+    assert_eq!(
+        (seen.conditional_create, seen.conditional_update),
+        (Support::Honored, Support::Refused)
+    );
     assert!(seen.objection_to_conditional_puts().is_some());
 }
 
-/// It looks first, then writes: the first two of a race look, and then both write. The probe makes two conditional puts
-/// of each kind before it lets several run at once.
+/// It looks first, then writes: the first two of a race look, and then both write. The probe makes
+/// two conditional puts of each kind before it lets several run at once.
 #[tokio::test]
 async fn threaded_moto_lets_two_conditional_puts_win() {
     for header in ["if-none-match", "if-match"] {
-        let of_kind = S3Fault::hold().on(Operation::Put).when(|request| request.header(header).is_some());
+        let of_kind =
+            S3Fault::hold().on(Operation::Put).when(|request| request.header(header).is_some());
         let server = server_with([of_kind.midway().when(later_than(2))]);
         let release = async {
             server.wait_until_held(2).await;

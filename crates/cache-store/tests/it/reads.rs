@@ -39,7 +39,10 @@ async fn what_is_unchanged_costs_one_request_without_a_body() {
     assert!(is_unchanged(&origin, &entry).await);
     let requests = store.requests();
     assert_eq!((store.count(), store.body_bytes()), (1, 0));
-    assert_eq!((requests[0].if_none_match.as_deref(), requests[0].if_modified_since), (entry.e_tag(), None));
+    assert_eq!(
+        (requests[0].if_none_match.as_deref(), requests[0].if_modified_since),
+        (entry.e_tag(), None)
+    );
 }
 
 #[tokio::test]
@@ -129,7 +132,10 @@ async fn without_a_tag_the_date_is_asked_about() {
     store.fault(Fault::last_modified(Some(date(102.0))));
     write(&store, "new").await;
     let new = fetch(&origin, Some(&old)).await;
-    assert_eq!((new.body().as_ref(), new.storability()), (b"new".as_slice(), Storability::FreshOnly));
+    assert_eq!(
+        (new.body().as_ref(), new.storability()),
+        (b"new".as_slice(), Storability::FreshOnly)
+    );
 }
 
 #[tokio::test]
@@ -162,7 +168,10 @@ async fn attributes_come_with_the_body() {
     let attributes = Attributes::from_iter([(Attribute::ContentType, "text/plain")]);
     let options = PutOptions { attributes, ..PutOptions::default() };
     store.inner().put_opts(&path(), "body".into(), options).await.unwrap();
-    assert_eq!(fetch(&origin(&store), None).await.attributes().get("content-type"), Some("text/plain"));
+    assert_eq!(
+        fetch(&origin(&store), None).await.attributes().get("content-type"),
+        Some("text/plain")
+    );
 }
 
 #[tokio::test]

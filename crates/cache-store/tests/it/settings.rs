@@ -37,6 +37,9 @@ async fn absurd_settings_work() {
 async fn a_validator_shows_its_store_by_name_and_its_settings() {
     let store = stored("a body that is not shown").await;
     let shown = format!("{:?} {:?}", builder(&store), builder(&store).build().unwrap());
-    assert!(shown.contains("InMemory") && shown.contains("30s") && shown.contains("Strong"), "{shown}");
+    assert!(
+        shown.contains("InMemory") && shown.contains("30s") && shown.contains("Strong"),
+        "{shown}"
+    );
     assert!(!shown.contains("not shown"));
 }

@@ -114,13 +114,20 @@ async fn what_was_just_put_is_confirmable_only_by_a_strong_tag() {
     ] {
         let origin = builder(&store).validator_strength(strength).build().unwrap();
         let entry = origin.entry_of_put(&key(), "body".into(), &version(e_tag));
-        assert_eq!((entry.storability(), entry.e_tag()), (expected, e_tag), "{strength:?} {e_tag:?}");
+        assert_eq!(
+            (entry.storability(), entry.e_tag()),
+            (expected, e_tag),
+            "{strength:?} {e_tag:?}"
+        );
     }
 
     // However old an origin of its own kind says that the version is.
     let origin = builder(&store).validator_strength(SECONDS).build().unwrap();
     let dated = version(Some("\"1\"")).with_last_modified(Some(date(1.0)));
-    assert_eq!(origin.entry_of_put(&key(), "body".into(), &dated).storability(), Storability::FreshOnly);
+    assert_eq!(
+        origin.entry_of_put(&key(), "body".into(), &dated).storability(),
+        Storability::FreshOnly
+    );
 }
 
 #[tokio::test]
@@ -166,7 +173,10 @@ async fn behind_a_wrapper_the_tags_of_a_bucket_are_known_by_their_form() {
     let origin = builder(&store).build().unwrap();
     // A put is followed by a hit, and what is young is confirmed.
     let version = origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
-    assert_eq!(origin.entry_of_put(&key(), "one".into(), &version).storability(), Storability::Revalidatable);
+    assert_eq!(
+        origin.entry_of_put(&key(), "one".into(), &version).storability(),
+        Storability::Revalidatable
+    );
     let entry = fetch(&origin, None).await;
     assert!(is_unchanged(&origin, &entry).await);
     // As for CachedStore.
@@ -223,7 +233,8 @@ fn azure_is_strong() {
 #[cfg(feature = "http")]
 #[test]
 fn http_counts_seconds() {
-    let store = object_store::http::HttpBuilder::new().with_url("https://example.com").build().unwrap();
+    let store =
+        object_store::http::HttpBuilder::new().with_url("https://example.com").build().unwrap();
     assert_eq!(ValidatorStrength::of(&store), SECONDS);
 }
 

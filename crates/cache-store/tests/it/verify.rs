@@ -93,7 +93,8 @@ async fn a_verified_store_that_is_broken_is_refused_for_what_it_breaks() {
     assert!(refused.to_string().contains("does not keep the condition"), "{refused}");
     origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
     let version = fetch(&origin, None).await.version();
-    let refused = origin.put(&key(), "one".into(), PutCondition::Matches(version)).await.unwrap_err();
+    let refused =
+        origin.put(&key(), "one".into(), PutCondition::Matches(version)).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Config);
 
     let (_, origin) = verified(Some(Broken::ConfirmsEverything));
@@ -151,9 +152,15 @@ async fn a_credential_that_may_not_delete_reads_and_leaves_one_object() {
 
     // It can write under conditions too, once it is known that the store keeps them.
     origin.put(&key(), "two".into(), PutCondition::Matches(entry.version())).await.unwrap();
-    assert_eq!(origin.put(&key(), "x".into(), PutCondition::Absent).await.unwrap_err().kind(), LOST);
+    assert_eq!(
+        origin.put(&key(), "x".into(), PutCondition::Absent).await.unwrap_err().kind(),
+        LOST
+    );
     assert_eq!(n_left(&store).await, 4);
-    assert_eq!(origin.put(&key(), "x".into(), PutCondition::Absent).await.unwrap_err().kind(), LOST);
+    assert_eq!(
+        origin.put(&key(), "x".into(), PutCondition::Absent).await.unwrap_err().kind(),
+        LOST
+    );
     assert_eq!(n_left(&store).await, 4);
 }
 
@@ -233,7 +240,8 @@ async fn a_store_that_hangs_is_not_probed_by_each_reader() {
     let store = FaultyStore::in_memory();
     let clock = Arc::new(ManualClock::new());
     let limit = Duration::from_secs(7);
-    let origin = builder(&store).verify_store(true).origin_timeout(limit).clock(clock).build().unwrap();
+    let origin =
+        builder(&store).verify_store(true).origin_timeout(limit).clock(clock).build().unwrap();
     store.fault(Fault::hang());
     let begin = now();
     let errors = join_all((0..5).map(|_| error_of(&origin))).await;

@@ -44,19 +44,24 @@ async fn a_put_at_a_version_loses_when_it_is_not_current() {
 #[tokio::test]
 async fn a_put_at_a_version_sends_tag_and_version_id() {
     let store = stored("").await;
-    for (e_tag, version) in [(Some("\"t\""), Some("7")), (None, Some("7")), (Some("W/\"t\""), None)] {
+    for (e_tag, version) in [(Some("\"t\""), Some("7")), (None, Some("7")), (Some("W/\"t\""), None)]
+    {
         store.reset();
         let (e_tag, version) = (e_tag.map(String::from), version.map(String::from));
         let matches = Version::default().with_e_tag(e_tag.clone()).with_version(version.clone());
         origin(&store).put(&key(), "body".into(), matches.into()).await.unwrap_err();
-        assert_eq!(store.requests()[0].put_mode, Some(PutMode::Update(UpdateVersion { e_tag, version })));
+        assert_eq!(
+            store.requests()[0].put_mode,
+            Some(PutMode::Update(UpdateVersion { e_tag, version }))
+        );
     }
 }
 
 #[tokio::test]
 async fn a_put_at_a_version_without_a_name_is_refused_before_any_request() {
     let store = stored("").await;
-    let error = origin(&store).put(&key(), "body".into(), Version::default().into()).await.unwrap_err();
+    let error =
+        origin(&store).put(&key(), "body".into(), Version::default().into()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Unsupported, Some("a/b")));
     assert_eq!(store.count(), 0);
 }

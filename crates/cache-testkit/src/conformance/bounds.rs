@@ -1,8 +1,9 @@
 //! Calls to code that may panic, wait for ever, or block its thread.
 //!
-//! A rule runs on a thread of its own, and notes the calls that it makes. Whoever wants to know what became of it waits
-//! for the thread; when nothing has begun or returned for a while, it gives the rule up, and the calls that are open say
-//! why. So all that does not end is found in one way, and no thread that somebody else needs is ever blocked.
+//! A rule runs on a thread of its own, and notes the calls that it makes. Whoever wants to know
+//! what became of it waits for the thread; when nothing has begun or returned for a while, it gives
+//! the rule up, and the calls that are open say why. So all that does not end is found in one way,
+//! and no thread that somebody else needs is ever blocked.
 
 use std::{
     any::Any,
@@ -30,8 +31,9 @@ use tokio::{
 
 use super::Fault;
 
-/// How long a rule may make no progress, neither beginning a call nor ending one, before it is given up, unless the suite
-/// is told otherwise. It is the machine's time, whatever tokio's clock does.
+/// How long a rule may make no progress, neither beginning a call nor ending one, before it is
+/// given up, unless the suite is told otherwise. It is the machine's time, whatever tokio's clock
+/// does.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The calls that a rule makes.
@@ -71,7 +73,8 @@ impl Calls {
         Self(Arc::new(Inner { noted: Mutex::default(), given_up: watch::Sender::new(false) }))
     }
 
-    /// What `future` returns, if it does. It is made in there: a call may do its work before it is polled.
+    /// What `future` returns, if it does. It is made in there: a call may do its work before it is
+    /// polled.
     pub(super) async fn answered<T, F: Future<Output = T>>(
         &self,
         name: impl fmt::Display,
@@ -84,7 +87,8 @@ impl Calls {
         Ok(answer)
     }
 
-    /// Polls `future` at most `n` times, letting others run in between, and drops it. Whether it came to its end.
+    /// Polls `future` at most `n` times, letting others run in between, and drops it. Whether it
+    /// came to its end.
     pub(super) async fn abandoned<T, F: Future<Output = T>>(
         &self,
         name: impl fmt::Display,
@@ -163,8 +167,11 @@ impl Calls {
     }
 
     fn begin(&self, name: impl fmt::Display) -> Noting<'_> {
-        let open =
-            Arc::new(Open { name: name.to_string(), is_inside: false.into(), n_polls: AtomicU32::new(0) });
+        let open = Arc::new(Open {
+            name: name.to_string(),
+            is_inside: false.into(),
+            n_polls: AtomicU32::new(0),
+        });
         let mut noted = self.lock();
         noted.n_changes += 1;
         let number = noted.n_changes;
@@ -183,7 +190,8 @@ impl Calls {
     fn blamed(&self, patience: Duration) -> Fault {
         let open: Vec<_> = self.lock().open.values().cloned().collect();
         // One that runs has all the others wait, if anything has.
-        let running: Vec<_> = open.iter().filter(|call| call.is_inside.load(Ordering::SeqCst)).collect();
+        let running: Vec<_> =
+            open.iter().filter(|call| call.is_inside.load(Ordering::SeqCst)).collect();
         let blamed = if running.is_empty() { open.iter().collect() } else { running };
         if blamed.is_empty() {
             return format!(
@@ -267,8 +275,9 @@ impl Drop for Noting<'_> {
     }
 }
 
-/// What `rule` returns, which is run on a thread of its own, named `name`, and makes `calls`. A thread that does not come
-/// back is left behind. Blocks the caller; a panic that is in no call is one of `what`.
+/// What `rule` returns, which is run on a thread of its own, named `name`, and makes `calls`. A
+/// thread that does not come back is left behind. Blocks the caller; a panic that is in no call is
+/// one of `what`.
 pub(super) fn on_a_thread<T: Send + 'static>(
     name: &str,
     what: &str,
@@ -414,7 +423,10 @@ mod tests {
             let _ = calls.returned("first", || ());
             let _ = calls.returned("second", || gate.recv());
         });
-        assert!(fault.starts_with("second did not return within 50ms: it blocks its thread"), "{fault}");
+        assert!(
+            fault.starts_with("second did not return within 50ms: it blocks its thread"),
+            "{fault}"
+        );
     }
 
     #[test]
@@ -423,7 +435,10 @@ mod tests {
         let fault = left_behind(move |calls| {
             let _ = calls.noted("one", || calls.noted("other", || gate.recv()));
         });
-        assert!(fault.contains("one did not return") && fault.contains("; and other did"), "{fault}");
+        assert!(
+            fault.contains("one did not return") && fault.contains("; and other did"),
+            "{fault}"
+        );
     }
 
     #[test]

@@ -90,9 +90,19 @@ impl Broken {
 impl fmt::Display for Broken {
     /// One rule a line; then those that are not broken, if it was a whole check.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "this rule is broken: {} (`{}`): {}", self.rule.replace('_', " "), self.rule, self.what)?;
+        write!(
+            f,
+            "this rule is broken: {} (`{}`): {}",
+            self.rule.replace('_', " "),
+            self.rule,
+            self.what
+        )?;
         self.others.iter().try_for_each(|other| write!(f, "\n{other}"))?;
-        if self.report.rules.is_empty() { Ok(()) } else { write!(f, "\nthe others:\n{}", self.report) }
+        if self.report.rules.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "\nthe others:\n{}", self.report)
+        }
     }
 }
 
@@ -172,7 +182,9 @@ async fn check_all<S: ?Sized>(suite: &S, rules: &[Rule<S>]) -> Result<Report, Br
     let (mut report, mut broken, mut n_given_up) = (Report::default(), Vec::new(), 0);
     for rule in rules {
         if n_given_up == GIVEN_UP_MAX {
-            report.rules.push((rule.name, Outcome::LeftOut("other rules had to be given up before it")));
+            report
+                .rules
+                .push((rule.name, Outcome::LeftOut("other rules had to be given up before it")));
             continue;
         }
         match rule.run(suite).await {

@@ -1,5 +1,5 @@
-//! What happened: calls and their outcomes, requests, and the states of the origin, in one order; and the rules that
-//! must hold over it.
+//! What happened: calls and their outcomes, requests, and the states of the origin, in one order;
+//! and the rules that must hold over it.
 
 mod register;
 mod rules;
@@ -19,11 +19,12 @@ pub use self::{
     rules::{Rule, Violation},
 };
 
-/// A record of everything that happened to some keys of one origin, by nodes that each have a cache, and by others.
+/// A record of everything that happened to some keys of one origin, by nodes that each have a
+/// cache, and by others.
 ///
-/// Whoever runs the nodes writes it, as things happen: each line gets the next place in the one order of all events.
-/// [`History::check`] holds it against the rules of the protocol. Bodies are numbers here, *values*; what a body says
-/// is the recorder's affair.
+/// Whoever runs the nodes writes it, as things happen: each line gets the next place in the one
+/// order of all events. [`History::check`] holds it against the rules of the protocol. Bodies are
+/// numbers here, *values*; what a body says is the recorder's affair.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     steps: u64,
@@ -116,7 +117,8 @@ pub enum Outcome {
     Denied,
     /// It failed, and surely changed nothing at the origin.
     Failed,
-    /// It failed, or its future was dropped, and it is open whether it changed something at the origin, or will.
+    /// It failed, or its future was dropped, and it is open whether it changed something at the
+    /// origin, or will.
     Unknown,
 }
 
@@ -188,7 +190,8 @@ pub struct CallId(usize);
 pub struct RequestId(usize);
 
 impl History {
-    /// Nothing happened, and no object exists. Copies live for `time_to_live` without being confirmed.
+    /// Nothing happened, and no object exists. Copies live for `time_to_live` without being
+    /// confirmed.
     pub fn new(time_to_live: Option<Duration>) -> Self {
         Self { time_to_live, ..Self::default() }
     }
@@ -261,7 +264,8 @@ impl History {
         self.calls[call.0].act = act;
     }
 
-    /// The object at the origin is now so. The number of the state: the first, in which it does not exist, is 0.
+    /// The object at the origin is now so. The number of the state: the first, in which it does not
+    /// exist, is 0.
     pub fn change(&mut self, key: &str, value: Option<u64>, at: Duration) -> usize {
         let since = self.point(at);
         let states = self.states.entry(key.to_owned()).or_insert_with(|| vec![ABSENT]);
@@ -279,7 +283,8 @@ impl History {
         self.rests.push(rest);
     }
 
-    /// The recorder saw a rule broken that a history does not show: two calls of a backend that must not overlap, say.
+    /// The recorder saw a rule broken that a history does not show: two calls of a backend that
+    /// must not overlap, say.
     pub fn broken(&mut self, what: impl Into<String>) {
         self.broken.push(what.into());
     }
@@ -301,8 +306,11 @@ impl History {
 
     /// When the last thing happened.
     pub fn length(&self) -> Duration {
-        let begun =
-            self.calls.iter().map(|call| call.begun).chain(self.requests.iter().map(|sent| sent.begun));
+        let begun = self
+            .calls
+            .iter()
+            .map(|call| call.begun)
+            .chain(self.requests.iter().map(|sent| sent.begun));
         let ended = self.calls.iter().filter_map(|call| call.ended);
         let answered = self.requests.iter().filter_map(|request| request.ended);
         begun.chain(ended).chain(answered).max().map_or(Duration::ZERO, |last| last.at)
@@ -315,7 +323,8 @@ impl History {
 
     /// The keys that were read, written or changed.
     pub fn keys(&self) -> BTreeSet<&str> {
-        let called = self.calls.iter().filter(|call| call.act.is_of_one_key()).map(|call| call.key.as_str());
+        let called =
+            self.calls.iter().filter(|call| call.act.is_of_one_key()).map(|call| call.key.as_str());
         called.chain(self.states.keys().map(String::as_str)).collect()
     }
 
@@ -370,7 +379,8 @@ impl ReadRule {
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls = self.calls.iter().map(|call| (call.begun.step, call.to_string()));
-        let requests = self.requests.iter().map(|request| (request.begun.step, request.to_string()));
+        let requests =
+            self.requests.iter().map(|request| (request.begun.step, request.to_string()));
         let states = self.states.iter().flat_map(|(key, states)| {
             states.iter().enumerate().map(move |(number, State { value, since })| {
                 (since.step, format!("{since}  {key} is in state {number}: {value:?}"))

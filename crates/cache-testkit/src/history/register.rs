@@ -1,11 +1,12 @@
 //! Whether a history of one register is linearizable.
 //!
-//! Wing and Gong's search [1] with Lowe's memory of what was tried [2]: some operation that no other precedes must
-//! have taken effect first; try each, and never come twice to the same set of operations with the same value. An
-//! operation without effect that may come first now is taken at once: later it can only be in the way.
+//! Wing and Gong's search [1] with Lowe's memory of what was tried [2]: some operation that no
+//! other precedes must have taken effect first; try each, and never come twice to the same set of
+//! operations with the same value. An operation without effect that may come first now is taken at
+//! once: later it can only be in the way.
 //!
-//! [1] Wing, Gong, "Testing and verifying concurrent objects", J. Parallel Distrib. Comput. 17 (1993).
-//! [2] Lowe, "Testing for linearizability", Concurrency Computat. Pract. Exper. 29 (2017).
+//! [1] Wing, Gong, "Testing and verifying concurrent objects", J. Parallel Distrib. Comput. 17
+//! (1993). [2] Lowe, "Testing for linearizability", Concurrency Computat. Pract. Exper. 29 (2017).
 
 use std::collections::HashSet;
 
@@ -16,7 +17,8 @@ pub struct Operation {
     pub effect: Effect,
     /// When it was called.
     pub begun: u64,
-    /// When it returned. `None`: its outcome is unknown. It may take effect at any time after `begun`, or never.
+    /// When it returned. `None`: its outcome is unknown. It may take effect at any time after
+    /// `begun`, or never.
     pub ended: Option<u64>,
 }
 
@@ -71,8 +73,8 @@ impl Effect {
     }
 }
 
-/// Whether there is an order of the operations, each at some moment between its call and its return, in which each
-/// could have done what it did, on a register that holds `initial` at first.
+/// Whether there is an order of the operations, each at some moment between its call and its
+/// return, in which each could have done what it did, on a register that holds `initial` at first.
 ///
 /// Exponential in the number of operations that overlap, unknown outcomes among them.
 pub fn is_linearizable(operations: &[Operation], initial: Option<u64>) -> bool {
@@ -83,12 +85,14 @@ pub fn is_linearizable(operations: &[Operation], initial: Option<u64>) -> bool {
     Search { operations: &order, tried: HashSet::new() }.goes_on(&taken, initial)
 }
 
-/// Of `operations` that are not linearizable, as few as are needed to show it. Writes of what is read are kept.
+/// Of `operations` that are not linearizable, as few as are needed to show it. Writes of what is
+/// read are kept.
 pub(super) fn smallest_contradiction(operations: &[Operation], initial: Option<u64>) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..operations.len()).collect();
     loop {
         let may_go = |&at: &usize| {
-            let rest = kept.iter().filter(|&&other| other != at).map(|&other| operations[other].effect);
+            let rest =
+                kept.iter().filter(|&&other| other != at).map(|&other| operations[other].effect);
             match operations[at].effect {
                 Effect::Write(value, _) => {
                     // Without it, what others found would have another explanation, or none.
@@ -101,7 +105,8 @@ pub(super) fn smallest_contradiction(operations: &[Operation], initial: Option<u
             }
         };
         let is_shown_by = |without: usize| {
-            let rest: Vec<_> = kept.iter().filter(|&&at| at != without).map(|&at| operations[at]).collect();
+            let rest: Vec<_> =
+                kept.iter().filter(|&&at| at != without).map(|&at| operations[at]).collect();
             !is_linearizable(&rest, initial)
         };
         match kept.iter().copied().find(|at| may_go(at) && is_shown_by(*at)) {
@@ -125,11 +130,13 @@ impl Search<'_> {
         let operations = self.operations;
         let open = || operations.iter().enumerate().filter(|(at, _)| !contains(taken, *at));
         // What began after another had returned comes after it.
-        let Some(horizon) = open().filter_map(|(_, operation)| operation.ended).min() else { return true };
+        let Some(horizon) = open().filter_map(|(_, operation)| operation.ended).min() else {
+            return true;
+        };
         let first = || {
-            open()
-                .filter(|(_, operation)| operation.begun < horizon)
-                .filter_map(|(at, operation)| Some((at, operation.effect, operation.effect.apply(register)?)))
+            open().filter(|(_, operation)| operation.begun < horizon).filter_map(
+                |(at, operation)| Some((at, operation.effect, operation.effect.apply(register)?)),
+            )
         };
         if let Some((at, ..)) = first().find(|(_, effect, _)| !effect.is_write()) {
             return self.goes_on(&with(taken, at), register);

@@ -1,7 +1,8 @@
 //! The rules, each a function over a history.
 //!
-//! Which state a read was answered by is not always certain: a value may have been written twice, and "no such object"
-//! is an answer of every state without one. A rule is broken if it is by all states that can have been the answer.
+//! Which state a read was answered by is not always certain: a value may have been written twice,
+//! and "no such object" is an answer of every state without one. A rule is broken if it is by all
+//! states that can have been the answer.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -124,8 +125,8 @@ impl History {
         checked.try_for_each(|(_, check)| check(self))
     }
 
-    /// Rule 1, from what callers saw alone: strong reads, puts, conditional puts and deletes of each key are
-    /// linearizable.
+    /// Rule 1, from what callers saw alone: strong reads, puts, conditional puts and deletes of
+    /// each key are linearizable.
     ///
     /// # Errors
     ///
@@ -143,7 +144,8 @@ impl History {
         Ok(())
     }
 
-    /// Rule 1, as counted at the origin: every strong read that succeeded was asked for between its begin and its end.
+    /// Rule 1, as counted at the origin: every strong read that succeeded was asked for between its
+    /// begin and its end.
     ///
     /// # Errors
     ///
@@ -158,7 +160,9 @@ impl History {
                     && request.ended.is_some_and(|answered| answered.step < ended)
             });
             if !is_asked {
-                return Err(read.breaks(Rule::Asked, ["no request was sent and answered meanwhile".into()]));
+                return Err(
+                    read.breaks(Rule::Asked, ["no request was sent and answered meanwhile".into()])
+                );
             }
         }
         Ok(())
@@ -192,14 +196,16 @@ impl History {
         })
     }
 
-    /// Rule 3: after a put succeeded on a node, reads on it that begin later see that value or a newer one.
+    /// Rule 3: after a put succeeded on a node, reads on it that begin later see that value or a
+    /// newer one.
     ///
     /// # Errors
     ///
     /// The put and the read.
     pub fn writes_are_read_back(&self) -> Checked {
         self.each_read_after(|call, read, states| {
-            let (Act::Put(value, _), Outcome::Done, Some(ended)) = (call.act, &call.outcome, call.ended)
+            let (Act::Put(value, _), Outcome::Done, Some(ended)) =
+                (call.act, &call.outcome, call.ended)
             else {
                 return Ok(());
             };
@@ -215,7 +221,8 @@ impl History {
         })
     }
 
-    /// Rule 4: a read is answered by a state that was on within what its rule allows before it began.
+    /// Rule 4: a read is answered by a state that was on within what its rule allows before it
+    /// began.
     ///
     /// # Errors
     ///
@@ -232,7 +239,8 @@ impl History {
         Ok(())
     }
 
-    /// Rule 4, where `stale_if_error` alone allows a stale answer: the origin failed to answer a request meanwhile.
+    /// Rule 4, where `stale_if_error` alone allows a stale answer: the origin failed to answer a
+    /// request meanwhile.
     ///
     /// # Errors
     ///
@@ -255,7 +263,8 @@ impl History {
         Ok(())
     }
 
-    /// Rule 5: what a read got is a body that the origin had before the read ended, and gave that tag.
+    /// Rule 5: what a read got is a body that the origin had before the read ended, and gave that
+    /// tag.
     ///
     /// # Errors
     ///
@@ -263,7 +272,9 @@ impl History {
     pub fn bytes_belong_to_their_version(&self) -> Checked {
         for read in self.reads() {
             let fault = match &read.call.outcome {
-                _ if self.possible(&read).is_empty() => "the origin never was in such a state before",
+                _ if self.possible(&read).is_empty() => {
+                    "the origin never was in such a state before"
+                }
                 Outcome::Read(value, Some(tag), _)
                     if !self.tags.contains(&(read.call.key.clone(), tag.clone(), *value)) =>
                 {
@@ -276,7 +287,8 @@ impl History {
         Ok(())
     }
 
-    /// Rule 6: gets are counted once each, requests as the origin counts them, and nothing stays in flight.
+    /// Rule 6: gets are counted once each, requests as the origin counts them, and nothing stays in
+    /// flight.
     ///
     /// # Errors
     ///
@@ -285,7 +297,9 @@ impl History {
         for rest in &self.rests {
             let gets = rest.stats.gets();
             let are_gets_counted = rest.gets <= gets && gets <= rest.gets + rest.dropped_gets;
-            if !are_gets_counted || rest.stats.origin.requests() != rest.requests || rest.keys_in_flight != 0
+            if !are_gets_counted
+                || rest.stats.origin.requests() != rest.requests
+                || rest.keys_in_flight != 0
             {
                 return Err(violation(Rule::Conservation, "", [format!("{rest:?}")]));
             }
@@ -302,9 +316,11 @@ impl History {
         let open: Vec<_> = self.calls.iter().filter(|call| call.ended.is_none()).collect();
         match open.first() {
             None => Ok(()),
-            Some(first) => {
-                Err(violation(Rule::NoLostWakeUp, &first.key, open.iter().map(|call| call.to_string())))
-            }
+            Some(first) => Err(violation(
+                Rule::NoLostWakeUp,
+                &first.key,
+                open.iter().map(|call| call.to_string()),
+            )),
         }
     }
 
@@ -324,13 +340,15 @@ impl History {
         Ok(())
     }
 
-    /// Rule 9: on one node, a read sees nothing older than what another saw that had returned before it began.
+    /// Rule 9: on one node, a read sees nothing older than what another saw that had returned
+    /// before it began.
     ///
     /// # Errors
     ///
     /// The two reads.
     pub fn reads_are_monotonic(&self) -> Checked {
-        let reads = |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::Read(..)));
+        let reads =
+            |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::Read(..)));
         self.later_reads_see_what(Rule::MonotonicReads, reads)
     }
 
@@ -341,7 +359,8 @@ impl History {
     ///
     /// The two reads.
     pub fn absences_are_monotonic(&self) -> Checked {
-        let reads = |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::NotFound));
+        let reads =
+            |call: &Call| matches!((call.act, &call.outcome), (Act::Read(_), Outcome::NotFound));
         self.later_reads_see_what(Rule::MonotonicAbsences, reads)
     }
 
@@ -413,8 +432,8 @@ impl History {
         Ok(())
     }
 
-    /// Rules 10 and 11: two histories of one schedule, run one call after the other without faults, over two kinds of
-    /// backends, have the same answers.
+    /// Rules 10 and 11: two histories of one schedule, run one call after the other without faults,
+    /// over two kinds of backends, have the same answers.
     ///
     /// # Errors
     ///
@@ -425,10 +444,15 @@ impl History {
             Outcome::NotFound => Some(None),
             _ => None,
         };
-        let lines = |history: &Self| history.calls.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let lines =
+            |history: &Self| history.calls.iter().map(ToString::to_string).collect::<Vec<_>>();
         for (one, same) in self.calls.iter().zip(&other.calls) {
             if (one.act, &one.key) != (same.act, &same.key) || answer(one) != answer(same) {
-                return Err(violation(Rule::SameAnswers, &one.key, [one.to_string(), same.to_string()]));
+                return Err(violation(
+                    Rule::SameAnswers,
+                    &one.key,
+                    [one.to_string(), same.to_string()],
+                ));
             }
         }
         if self.calls.len() != other.calls.len() {
@@ -453,7 +477,9 @@ impl History {
             for read in self.reads_that_heard(request) {
                 let states = self.possible(&read);
                 // What is marked may cover an outage.
-                if read.status != Some(Status::Stale) && states.iter().all(|state| state.number < seen) {
+                if read.status != Some(Status::Stale)
+                    && states.iter().all(|state| state.number < seen)
+                {
                     return Err(read.breaks(rule, [request.to_string(), over(&states)]));
                 }
             }
@@ -508,12 +534,15 @@ impl History {
         self.calls.iter().filter_map(Read::of)
     }
 
-    /// Every answered read, with each call of its node that touches its key and had ended when it began.
+    /// Every answered read, with each call of its node that touches its key and had ended when it
+    /// began.
     fn each_read_after(&self, check: impl Fn(&Call, &Read<'_>, &[Possible]) -> Checked) -> Checked {
         for read in self.reads() {
             let states = self.possible(&read);
             let earlier = self.calls.iter().filter(|call| {
-                call.node == read.call.node && call.touches(&read.call.key) && call.is_before(read.call)
+                call.node == read.call.node
+                    && call.touches(&read.call.key)
+                    && call.is_before(read.call)
             });
             for call in earlier {
                 check(call, &read, &states)?;
@@ -527,7 +556,8 @@ impl History {
         let states = self.states(&read.call.key);
         let possible = |(number, state): (usize, &State)| {
             let until = states.get(number + 1).map(|next| next.since);
-            (state.value == read.value && state.since < read.ended).then_some(Possible { number, until })
+            (state.value == read.value && state.since < read.ended)
+                .then_some(Possible { number, until })
         };
         states.iter().enumerate().filter_map(possible).collect()
     }
@@ -623,7 +653,9 @@ fn operation(call: &Call) -> Option<Operation> {
     };
     Some(match (&call.outcome, call.act) {
         (Outcome::Done, _) => Operation { effect: write, begun, ended },
-        (Outcome::Refused, Act::Put(_, needs)) => Operation { effect: Effect::Refused(needs), begun, ended },
+        (Outcome::Refused, Act::Put(_, needs)) => {
+            Operation { effect: Effect::Refused(needs), begun, ended }
+        }
         (Outcome::Unknown, _) => Operation { effect: write, begun, ended: None },
         _ => return None,
     })

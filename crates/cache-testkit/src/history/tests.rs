@@ -54,7 +54,8 @@ fn a_write_whose_reply_was_lost_takes_effect_at_any_later_time_or_never() {
     // Not before it was called, not twice, and not undone.
     assert!(!is_linearizable(&[Operation { begun: 10, ..lost }, read(Some(1), 5, 6)], None));
     assert!(!is_linearizable(&[lost, read(Some(1), 50, 51), read(None, 52, 53)], None));
-    let again = [lost, read(Some(1), 3, 4), write(2, 5, 6), read(Some(2), 7, 8), read(Some(1), 9, 10)];
+    let again =
+        [lost, read(Some(1), 3, 4), write(2, 5, 6), read(Some(2), 7, 8), read(Some(1), 9, 10)];
     assert!(!is_linearizable(&again, None));
 }
 
@@ -74,7 +75,8 @@ fn conditions_hold_where_a_write_took_effect_and_not_where_it_was_refused() {
 #[test]
 fn a_contradiction_is_shown_by_as_few_operations_as_it_takes() {
     let noise = (0..20).map(|n| write(100 + n, 30 + 2 * n, 31 + 2 * n));
-    let mut history = vec![write(1, 0, 1), read(Some(1), 2, 3), write(2, 10, 20), read(Some(2), 12, 13)];
+    let mut history =
+        vec![write(1, 0, 1), read(Some(1), 2, 3), write(2, 10, 20), read(Some(2), 12, 13)];
     history.push(read(Some(1), 14, 15));
     history.extend(noise);
     assert_eq!(register::smallest_contradiction(&history, None), [0, 2, 3, 4]);
@@ -88,7 +90,8 @@ fn is_linearizable_by_force(operations: &[Operation], register: Option<u64>) -> 
     (0..operations.len()).any(|at| {
         let mut rest = operations.to_vec();
         let first = rest.remove(at);
-        let is_preceded = rest.iter().any(|other| other.ended.is_some_and(|ended| ended < first.begun));
+        let is_preceded =
+            rest.iter().any(|other| other.ended.is_some_and(|ended| ended < first.begun));
         let written = match first.effect {
             Effect::Read(seen) if seen == register => register,
             Effect::Refused(needs) if !needs.are_met_by(register) => register,
@@ -104,7 +107,8 @@ fn the_search_agrees_with_brute_force_on_small_histories() {
     let mut found = [0, 0];
     for seed in 0..20_000 {
         let random = Random::new(seed);
-        let needs = [Needs::Nothing, Needs::Nothing, Needs::Absent, Needs::Value(1), Needs::Impossible];
+        let needs =
+            [Needs::Nothing, Needs::Nothing, Needs::Absent, Needs::Value(1), Needs::Impossible];
         let operations: Vec<_> = (0..=random.below(6))
             .map(|_| {
                 let value = [None, Some(1), Some(2)];
@@ -114,8 +118,8 @@ fn the_search_agrees_with_brute_force_on_small_histories() {
                     _ => Effect::Write(random.pick(&value), random.pick(&needs)),
                 };
                 let begun = random.below(12);
-                let ended =
-                    (!effect.is_write_like() || random.below(4) > 0).then(|| begun + 1 + random.below(6));
+                let ended = (!effect.is_write_like() || random.below(4) > 0)
+                    .then(|| begun + 1 + random.below(6));
                 // No two events at once, as in a history.
                 Operation { effect, begun: 2 * begun, ended: ended.map(|ended| 2 * ended - 1) }
             })
@@ -234,7 +238,11 @@ impl Tale {
 #[test]
 fn a_history_in_which_everything_is_in_order_holds() {
     let mut tale = Tale::default();
-    tale.act(Act::Read(STRONG), Outcome::Failed).written_elsewhere(1).read(STRONG, 1, Status::Fetched);
+    tale.act(Act::Read(STRONG), Outcome::Failed).written_elsewhere(1).read(
+        STRONG,
+        1,
+        Status::Fetched,
+    );
     tale.written_elsewhere(2).later(5).read(AGED, 1, Status::Fresh).read(FOREVER, 1, Status::Fresh);
     tale.put(0, 3, Outcome::Unknown).read(AGED, 3, Status::Fetched).act(Act::Expire, Outcome::Done);
     tale.later(1_000).read(FOREVER, 3, Status::Revalidated).holds();
@@ -245,7 +253,11 @@ fn rule_1_a_strong_read_of_what_was_overwritten_is_not_linearizable() {
     let mut tale = Tale::default();
     tale.written_elsewhere(1).written_elsewhere(2).read(STRONG, 1, Status::Revalidated);
     let said = tale.history.strong_reads_are_linearizable().unwrap_err();
-    assert_eq!((said.rule, said.key.as_str(), said.events.len()), (Rule::Linearizable, "k", 3), "{said}");
+    assert_eq!(
+        (said.rule, said.key.as_str(), said.events.len()),
+        (Rule::Linearizable, "k", 3),
+        "{said}"
+    );
 }
 
 #[test]
@@ -257,11 +269,22 @@ fn rule_1_a_strong_read_that_nobody_asked_for_is_found_though_it_is_current() {
 
 #[test]
 fn rule_2_what_was_over_at_a_fence_is_not_served_after_it() {
-    let fences = [Act::Invalidate, Act::Expire, Act::InvalidatePrefix, Act::Clear, Act::Delete, Act::Restart];
+    let fences = [
+        Act::Invalidate,
+        Act::Expire,
+        Act::InvalidatePrefix,
+        Act::Clear,
+        Act::Delete,
+        Act::Restart,
+    ];
     for act in fences {
         for outcome in [Outcome::Done, Outcome::Failed, Outcome::Unknown] {
             let mut tale = Tale::default();
-            tale.written_elsewhere(1).written_elsewhere(2).act(act, outcome).read(FOREVER, 1, Status::Fresh);
+            tale.written_elsewhere(1).written_elsewhere(2).act(act, outcome).read(
+                FOREVER,
+                1,
+                Status::Fresh,
+            );
             let said = tale.breaks(Rule::NoResurrection);
             assert!(said.to_string().contains("state 1, over at"), "{said}");
         }
@@ -366,7 +389,11 @@ fn rule_6_what_is_not_counted_is_found() {
         dropped_gets: 0,
         requests: 0,
     };
-    let wrong = [Rest { gets: 1, ..rest }, Rest { requests: 1, ..rest }, Rest { keys_in_flight: 1, ..rest }];
+    let wrong = [
+        Rest { gets: 1, ..rest },
+        Rest { requests: 1, ..rest },
+        Rest { keys_in_flight: 1, ..rest },
+    ];
     let mut tale = Tale::default();
     tale.history.rest(rest);
     tale.holds();
@@ -412,7 +439,9 @@ fn rule_8_a_backend_that_miscounts_or_is_too_full_is_found() {
 fn rule_9_a_read_sees_nothing_older_than_the_one_before() {
     let mut tale = Tale::default();
     tale.written_elsewhere(1).written_elsewhere(2);
-    tale.read(STRONG, 2, Status::Fetched).read(FOREVER, 1, Status::Fresh).breaks(Rule::MonotonicReads);
+    tale.read(STRONG, 2, Status::Fetched)
+        .read(FOREVER, 1, Status::Fresh)
+        .breaks(Rule::MonotonicReads);
     // The same body was written again: it may be the newer one.
     let mut tale = Tale::default();
     tale.written_elsewhere(1).written_elsewhere(2).read(STRONG, 2, Status::Fetched);
@@ -474,7 +503,11 @@ fn an_answer_to_a_cache_that_was_replaced_meanwhile_tells_the_new_one_nothing() 
         if !restarts_first {
             restart(&mut tale);
         }
-        tale.later(1).read(ReadRule { max_age: Duration::from_secs(1), ..STRONG }, 1, Status::Fetched);
+        tale.later(1).read(
+            ReadRule { max_age: Duration::from_secs(1), ..STRONG },
+            1,
+            Status::Fetched,
+        );
         tale.history.answers_are_heard().is_ok()
     };
     assert!(told(true));

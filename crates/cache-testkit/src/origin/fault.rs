@@ -15,8 +15,9 @@ use crate::{
 
 /// What a [`FaultyOrigin`](super::FaultyOrigin) does to requests, and to which.
 ///
-/// What it does is said by the constructor. By default it happens to every request, before the wrapped origin is
-/// asked; the methods narrow that down. [`Fault`](crate::Fault) is the same for an object store.
+/// What it does is said by the constructor. By default it happens to every request, before the
+/// wrapped origin is asked; the methods narrow that down. [`Fault`](crate::Fault) is the same for
+/// an object store.
 #[derive(Debug)]
 #[must_use = "give it to `FaultyOrigin::fault`"]
 pub struct OriginFault {
@@ -28,10 +29,10 @@ pub struct OriginFault {
 impl OriginFault {
     /// The request fails.
     ///
-    /// A write that lost a condition is `PreconditionFailed`, be it by 412 or by 409: an [`ErrorKind`] says what the
-    /// caller can do, which is the same. Where the two must differ, spoil the store behind the origin:
-    /// [`Failure::Precondition`](crate::Failure::Precondition) and
-    /// [`Failure::AlreadyExists`](crate::Failure::AlreadyExists).
+    /// A write that lost a condition is `PreconditionFailed`, be it by 412 or by 409: an
+    /// [`ErrorKind`] says what the caller can do, which is the same. Where the two must differ,
+    /// spoil the store behind the origin: [`Failure::Precondition`](crate::Failure::Precondition)
+    /// and [`Failure::AlreadyExists`](crate::Failure::AlreadyExists).
     pub fn error(kind: ErrorKind) -> Self {
         Self::new(Effect::Error(kind))
     }
@@ -51,51 +52,56 @@ impl OriginFault {
         Self::new(Effect::Latency(latency))
     }
 
-    /// The request is held until it is released (see [`FaultyOrigin::release`](super::FaultyOrigin::release)).
+    /// The request is held until it is released (see
+    /// [`FaultyOrigin::release`](super::FaultyOrigin::release)).
     pub fn hold() -> Self {
         Self::new(Effect::Hold)
     }
 
-    /// The request waits until `action` is done: the object is replaced or deleted just before the request is carried
-    /// out. With [`late`](Self::late) after that, when the answer is on its way. What the action does to the wrapped
-    /// origin itself is neither recorded nor spoiled.
+    /// The request waits until `action` is done: the object is replaced or deleted just before the
+    /// request is carried out. With [`late`](Self::late) after that, when the answer is on its way.
+    /// What the action does to the wrapped origin itself is neither recorded nor spoiled.
     pub fn meanwhile<F: Future<Output = ()> + Send + 'static>(
         action: impl Fn(&OriginRequest) -> F + Send + Sync + 'static,
     ) -> Self {
         Self::new(Effect::Meanwhile(Action(Box::new(move |request| action(request).boxed()))))
     }
 
-    /// The caller is told `Timeout`, and the write takes effect so much later, by tokio's clock and in a task of its
-    /// runtime, whether or not the caller is still there. Matches puts and deletes alone.
+    /// The caller is told `Timeout`, and the write takes effect so much later, by tokio's clock and
+    /// in a task of its runtime, whether or not the caller is still there. Matches puts and deletes
+    /// alone.
     pub fn linger(delay: Duration) -> Self {
         Self::new(Effect::Linger(delay))
     }
 
-    /// An answer that brings the object says `Unchanged` instead, whatever was sent: nothing, or another tag. Matches
-    /// validations alone.
+    /// An answer that brings the object says `Unchanged` instead, whatever was sent: nothing, or
+    /// another tag. Matches validations alone.
     pub fn unchanged() -> Self {
         Self::new(Effect::Unchanged)
     }
 
-    /// The ETag of an answer is edited; the rest of the version stays. Matches validations and puts alone.
+    /// The ETag of an answer is edited; the rest of the version stays. Matches validations and puts
+    /// alone.
     ///
-    /// A validation is then judged by the edited tag: if it is the one that was sent, the answer is `Unchanged`. The
-    /// conditions of puts go to the wrapped origin as they are. What has a weak tag is `FreshOnly`: the fault is the
-    /// origin's, not the validator's.
+    /// A validation is then judged by the edited tag: if it is the one that was sent, the answer is
+    /// `Unchanged`. The conditions of puts go to the wrapped origin as they are. What has a weak
+    /// tag is `FreshOnly`: the fault is the origin's, not the validator's.
     pub fn tag(tag: TagFault) -> Self {
         Self::new(Effect::Tag(tag))
     }
 
     /// The body of an answer is edited. Matches validations alone.
     ///
-    /// An entry has its whole body, and no length beside it: of [`BodyFault`], `Fails` makes the answer an error of kind
-    /// `Unavailable`, `Hangs` and `Stalls` make it never come, and `Chunked` changes nothing.
+    /// An entry has its whole body, and no length beside it: of [`BodyFault`], `Fails` makes the
+    /// answer an error of kind `Unavailable`, `Hangs` and `Stalls` make it never come, and
+    /// `Chunked` changes nothing.
     pub fn body(body: BodyFault) -> Self {
         Self::new(Effect::Body(body))
     }
 
-    /// An error, a hang, a panic, a latency, a hold or an action comes when the wrapped origin has already done what it
-    /// was asked to: the answer is lost, or late. Changes nothing for other faults.
+    /// An error, a hang, a panic, a latency, a hold or an action comes when the wrapped origin has
+    /// already done what it was asked to: the answer is lost, or late. Changes nothing for other
+    /// faults.
     pub fn late(mut self) -> Self {
         self.late = true;
         self
@@ -149,9 +155,13 @@ impl Plan {
                 Effect::Latency(latency) => tokio::time::sleep(*latency).await,
                 Effect::Hold => faults.hold(self.since).await,
                 Effect::Meanwhile(action) => (action.0)(request).await,
-                Effect::Error(kind) => return Err(Error::new(*kind, "injected fault: the origin fails")),
+                Effect::Error(kind) => {
+                    return Err(Error::new(*kind, "injected fault: the origin fails"));
+                }
                 Effect::Hang => pending().await,
-                Effect::Panic => panic!("injected fault: the origin panics at {:?}", request.operation),
+                Effect::Panic => {
+                    panic!("injected fault: the origin panics at {:?}", request.operation)
+                }
                 Effect::Linger(_) | Effect::Unchanged | Effect::Tag(_) | Effect::Body(_) => {}
             }
         }
@@ -180,8 +190,14 @@ impl Plan {
     }
 
     /// The answer instead of `entry`, to who sent the tag `sent`.
-    pub(super) async fn edit(&self, key: &Key, sent: Option<&str>, entry: Entry) -> Result<Validation> {
-        let has = |effect: fn(&Effect) -> bool| self.faults.iter().any(|fault| effect(&fault.effect));
+    pub(super) async fn edit(
+        &self,
+        key: &Key,
+        sent: Option<&str>,
+        entry: Entry,
+    ) -> Result<Validation> {
+        let has =
+            |effect: fn(&Effect) -> bool| self.faults.iter().any(|fault| effect(&fault.effect));
         let version = self.edit_version(entry.version());
         let is_sent = self.tag().is_some() && sent.is_some() && version.e_tag.as_deref() == sent;
         if is_sent || has(|effect| matches!(effect, Effect::Unchanged)) {
@@ -192,9 +208,9 @@ impl Plan {
             _ => None,
         });
         let body = match body {
-            Some(BodyFault::Truncated(len)) => {
-                entry.body().slice(..entry.body().len().min(usize::try_from(len).unwrap_or(usize::MAX)))
-            }
+            Some(BodyFault::Truncated(len)) => entry
+                .body()
+                .slice(..entry.body().len().min(usize::try_from(len).unwrap_or(usize::MAX))),
             Some(BodyFault::Overlong(extra)) => overlong(entry.body(), extra),
             Some(BodyFault::Fails(_)) => {
                 return Err(Error::new(ErrorKind::Unavailable, "injected fault: the body fails"));
@@ -217,12 +233,15 @@ impl Plan {
     }
 }
 
-/// `entry` with another body and version. It can be kept as far as before, or less far if the version is less good.
+/// `entry` with another body and version. It can be kept as far as before, or less far if the
+/// version is less good.
 pub(super) fn rebuilt(entry: &Entry, key: &Key, body: Bytes, version: Version) -> Entry {
     let is_weak = version.e_tag.as_deref().is_some_and(|tag| tag.starts_with("W/"));
     let builder = Entry::builder(key, body).version(version).attributes(entry.attributes().clone());
     match entry.storability() {
-        Storability::Revalidatable if is_weak => builder.storability(Storability::FreshOnly).build(),
+        Storability::Revalidatable if is_weak => {
+            builder.storability(Storability::FreshOnly).build()
+        }
         Storability::Revalidatable => builder.build(),
         keep => builder.storability(keep).build(),
     }

@@ -11,7 +11,8 @@ use cache_core::{
     Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Validation, Validator, Version,
 };
 
-/// An origin over a map, which answers at once: one request, one answer, each version with an ETag of its own.
+/// An origin over a map, which answers at once: one request, one answer, each version with an ETag
+/// of its own.
 ///
 /// [`FaultyOrigin`](crate::FaultyOrigin) around it records, holds and spoils what it is asked.
 #[derive(Debug, Default)]
@@ -53,9 +54,9 @@ impl Validator for MemoryOrigin {
         Ok(match self.lock().objects.get(key.as_str()) {
             None => Validation::NotFound,
             Some((_, e_tag)) if Some(e_tag.as_str()) == sent => Validation::NotModified,
-            Some((body, e_tag)) => {
-                Validation::Modified(Entry::builder(key, body.clone()).e_tag(e_tag.as_str()).build())
-            }
+            Some((body, e_tag)) => Validation::Modified(
+                Entry::builder(key, body.clone()).e_tag(e_tag.as_str()).build(),
+            ),
         })
     }
 }
@@ -67,11 +68,16 @@ impl Origin for MemoryOrigin {
         let current = state.objects.get(key.as_str()).map(|(_, e_tag)| e_tag);
         let holds = match &condition {
             PutCondition::Absent => current.is_none(),
-            PutCondition::Matches(version) => current.is_some() && current == version.e_tag.as_ref(),
+            PutCondition::Matches(version) => {
+                current.is_some() && current == version.e_tag.as_ref()
+            }
             _ => true,
         };
         if !holds {
-            return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                "the object is at another version",
+            ));
         }
         let size = body.len() as u64;
         let e_tag = state.write(key.as_str(), body);

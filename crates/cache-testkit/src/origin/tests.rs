@@ -220,7 +220,9 @@ async fn unchanged_is_said_though_nothing_or_another_tag_was_sent() {
 
 #[tokio::test]
 async fn a_missing_tag_and_a_weak_one_confirm_nothing() {
-    for (tag, keep) in [(TagFault::Missing, Storability::NoStore), (TagFault::Weak, Storability::FreshOnly)] {
+    for (tag, keep) in
+        [(TagFault::Missing, Storability::NoStore), (TagFault::Weak, Storability::FreshOnly)]
+    {
         let (origin, held) = stored("body").await;
         origin.fault(OriginFault::tag(tag.clone()));
         let edited = tag.edit(held.e_tag().map(String::from));
@@ -340,5 +342,8 @@ async fn any_origin_can_be_wrapped() {
     assert_eq!(fetched(origin.validate(&key(), None).await).body(), "body");
 
     let inner: Arc<dyn Validator> = Arc::new(MemoryOrigin::new());
-    assert!(matches!(FaultyOrigin::new(inner).validate(&key(), None).await, Ok(Validation::NotFound)));
+    assert!(matches!(
+        FaultyOrigin::new(inner).validate(&key(), None).await,
+        Ok(Validation::NotFound)
+    ));
 }

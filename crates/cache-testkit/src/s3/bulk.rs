@@ -32,8 +32,10 @@ pub(super) fn delete(
     request: &S3Request,
     key_errors: &[(String, String)],
 ) -> Result<String, (u16, &'static str)> {
-    let has_checksum =
-        request.headers.iter().any(|(name, _)| name == "content-md5" || name.starts_with("x-amz-checksum-"));
+    let has_checksum = request
+        .headers
+        .iter()
+        .any(|(name, _)| name == "content-md5" || name.starts_with("x-amz-checksum-"));
     if !has_checksum {
         return Err((400, "InvalidRequest"));
     }
@@ -45,7 +47,8 @@ pub(super) fn delete(
         .is_some_and(|quiet| quiet.trim() == "true");
     let mut said = String::new();
     for Named { key, e_tag, is_of_version } in &named {
-        let planned = key_errors.iter().find(|(spoiled, _)| spoiled == key).map(|(_, code)| code.as_str());
+        let planned =
+            key_errors.iter().find(|(spoiled, _)| spoiled == key).map(|(_, code)| code.as_str());
         let failed = planned.or_else(|| {
             let current = objects.get(key).map(|object| object.tag.as_str());
             let is_met = e_tag.as_deref().is_none_or(|tag| {
@@ -62,7 +65,9 @@ pub(super) fn delete(
         match failed {
             Some(code) => {
                 let code = escaped(code);
-                said += &format!("<Error>{key_shown}<Code>{code}</Code><Message>{code}</Message></Error>");
+                said += &format!(
+                    "<Error>{key_shown}<Code>{code}</Code><Message>{code}</Message></Error>"
+                );
             }
             None => {
                 objects.remove(key);
@@ -134,8 +139,12 @@ mod tests {
             "<Delete xmlns=\"x\"><Object><Key>a&amp;b&lt;&#x41;&#66;&apos;</Key></Object>\
              <Object><Key> c</Key><ETag>&quot;1&quot;</ETag></Object></Delete>",
         ));
-        let keys: Vec<_> = named.unwrap().into_iter().map(|named| (named.key, named.e_tag)).collect();
-        assert_eq!(keys, [("a&b<AB'".to_owned(), None), (" c".to_owned(), Some("\"1\"".to_owned()))]);
+        let keys: Vec<_> =
+            named.unwrap().into_iter().map(|named| (named.key, named.e_tag)).collect();
+        assert_eq!(
+            keys,
+            [("a&b<AB'".to_owned(), None), (" c".to_owned(), Some("\"1\"".to_owned()))]
+        );
     }
 
     #[test]
@@ -144,8 +153,14 @@ mod tests {
         objects.put("a", "body".into(), Vec::new());
         let whole = "<Delete><Object><Key>a</Key></Object></Delete>";
         let many = format!("<Delete>{}</Delete>", "<Object><Key>a</Key></Object>".repeat(1001));
-        for body in ["", "<Delete></Delete>", "<Delete><Object></Object></Delete>", &whole[..40], &many] {
-            assert_eq!(delete(&mut objects, &request(body), &[]), Err((400, "MalformedXML")), "{body}");
+        for body in
+            ["", "<Delete></Delete>", "<Delete><Object></Object></Delete>", &whole[..40], &many]
+        {
+            assert_eq!(
+                delete(&mut objects, &request(body), &[]),
+                Err((400, "MalformedXML")),
+                "{body}"
+            );
         }
         let bare = S3Request { headers: Vec::new(), ..request(whole) };
         assert_eq!(delete(&mut objects, &bare, &[]), Err((400, "InvalidRequest")));

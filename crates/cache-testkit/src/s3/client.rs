@@ -9,14 +9,14 @@ use hyper_util::{
 use object_store::{
     ClientOptions, Error, Result,
     client::{
-        CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, HttpClient, HttpConnector, HttpError,
-        HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService, Signer,
-        SigningAlgorithm,
+        CryptoProvider, DigestAlgorithm, DigestContext, HmacContext, HttpClient, HttpConnector,
+        HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+        HttpService, Signer, SigningAlgorithm,
     },
 };
 
-/// Makes object_store's clients speak plain HTTP/1.1 to whatever they are told to call, and nothing else: no TLS, no
-/// proxy, no timeouts; [`ClientOptions`] are not looked at.
+/// Makes object_store's clients speak plain HTTP/1.1 to whatever they are told to call, and nothing
+/// else: no TLS, no proxy, no timeouts; [`ClientOptions`] are not looked at.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PlainHttp;
 

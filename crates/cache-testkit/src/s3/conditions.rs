@@ -44,7 +44,8 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// In the order of RFC 9110 section 13.2.2. `is_read`: a GET or HEAD, whose failed `If-None-Match` is good news.
+/// In the order of RFC 9110 section 13.2.2. `is_read`: a GET or HEAD, whose failed `If-None-Match`
+/// is good news.
 pub(super) fn judge(request: &S3Request, current: Option<&Current>, is_read: bool) -> Verdict {
     let tags = |name| request.header(name).map(Tags::parse);
     // Only reads, and only of what there is, have a date to compare.
@@ -66,11 +67,12 @@ pub(super) fn judge(request: &S3Request, current: Option<&Current>, is_read: boo
     Verdict::Go
 }
 
-/// Whether the range of `request` is of the version that its `If-Range` means (RFC 9110 section 13.1.5).
+/// Whether the range of `request` is of the version that its `If-Range` means (RFC 9110 section
+/// 13.1.5).
 pub(super) fn range_applies(request: &S3Request, current: &Current) -> bool {
-    request
-        .header("if-range")
-        .is_none_or(|wanted| current.tag.as_ref().is_some_and(|tag| tag.is_strongly(&Tag::new(wanted))))
+    request.header("if-range").is_none_or(|wanted| {
+        current.tag.as_ref().is_some_and(|tag| tag.is_strongly(&Tag::new(wanted)))
+    })
 }
 
 enum Tags {
@@ -79,8 +81,8 @@ enum Tags {
 }
 
 impl Tags {
-    /// A comma inside of quotes is a part of the tag. What is no tag is compared as it stands, and so matches
-    /// nothing that this server gives out.
+    /// A comma inside of quotes is a part of the tag. What is no tag is compared as it stands, and
+    /// so matches nothing that this server gives out.
     fn parse(text: &str) -> Self {
         if text.trim() == "*" {
             return Self::Any;
@@ -169,7 +171,8 @@ mod tests {
 
     #[test]
     fn dates_count_only_where_there_is_no_tag() {
-        let get = |headers: &[(&str, &str)], expected| check(Some("\"a\""), true, headers, expected);
+        let get =
+            |headers: &[(&str, &str)], expected| check(Some("\"a\""), true, headers, expected);
         get(&[("if-modified-since", DATE)], Verdict::NotModified);
         get(&[("if-modified-since", EARLIER)], Verdict::Go);
         get(&[("if-modified-since", DATE), ("if-none-match", "\"b\"")], Verdict::Go);

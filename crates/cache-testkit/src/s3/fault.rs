@@ -9,8 +9,9 @@ use crate::{
 
 /// What an [`S3Server`](super::S3Server) does to requests, and to which.
 ///
-/// What it does is said by the constructor. By default it happens to every request, before the server has looked at
-/// anything; the methods narrow that down. [`Fault`](crate::Fault) is the same for a store without a wire.
+/// What it does is said by the constructor. By default it happens to every request, before the
+/// server has looked at anything; the methods narrow that down. [`Fault`](crate::Fault) is the same
+/// for a store without a wire.
 #[derive(Debug)]
 #[must_use = "give it to `S3Server::fault`"]
 pub struct S3Fault {
@@ -25,8 +26,8 @@ impl S3Fault {
         Self::new(Effect::End(End::Status(status)))
     }
 
-    /// The connection is closed instead of an answer. With [`late`](Self::late): after the request took effect, so
-    /// that its acknowledgement is lost.
+    /// The connection is closed instead of an answer. With [`late`](Self::late): after the request
+    /// took effect, so that its acknowledgement is lost.
     pub fn hang_up() -> Self {
         Self::new(Effect::End(End::HangUp))
     }
@@ -36,14 +37,14 @@ impl S3Fault {
         Self::new(Effect::End(End::Hang))
     }
 
-    /// The request is held until it is released (see [`S3Server::release`](super::S3Server::release)), or its client
-    /// goes away.
+    /// The request is held until it is released (see
+    /// [`S3Server::release`](super::S3Server::release)), or its client goes away.
     pub fn hold() -> Self {
         Self::new(Effect::Hold)
     }
 
-    /// The ETag of the object is another to this request: in the answer, and where its conditions are judged. Not in
-    /// lists.
+    /// The ETag of the object is another to this request: in the answer, and where its conditions
+    /// are judged. Not in lists.
     pub fn tag(tag: TagFault) -> Self {
         Self::new(Effect::Tag(tag))
     }
@@ -53,16 +54,16 @@ impl S3Fault {
         Self::new(Effect::Header(name.to_owned(), value.to_owned()))
     }
 
-    /// The answer announces so many bytes, whatever comes. The body is sent in chunks that end properly, which tells
-    /// the client's HTTP the true end: only who compares the two notices.
+    /// The answer announces so many bytes, whatever comes. The body is sent in chunks that end
+    /// properly, which tells the client's HTTP the true end: only who compares the two notices.
     pub fn content_length(bytes: u64) -> Self {
         Self::new(Effect::Length(bytes))
     }
 
     /// The body of an answer is edited, the announced length stays. [`BodyFault::Truncated`] and
     /// [`BodyFault::Overlong`] end properly, as with [`content_length`](Self::content_length);
-    /// [`BodyFault::Fails`] closes the connection. No chunk on the wire is empty, so [`BodyFault::Stalls`] is
-    /// [`BodyFault::Hangs`]. Matches gets alone.
+    /// [`BodyFault::Fails`] closes the connection. No chunk on the wire is empty, so
+    /// [`BodyFault::Stalls`] is [`BodyFault::Hangs`]. Matches gets alone.
     pub fn body(body: BodyFault) -> Self {
         Self::new(Effect::Body(body))
     }
@@ -79,16 +80,17 @@ impl S3Fault {
         Self::new(Effect::IgnoreConditions)
     }
 
-    /// An error, a hang or a hold comes when the server has already done what it was asked to: the answer is lost, or
-    /// late. Changes nothing for faults that edit an answer.
+    /// An error, a hang or a hold comes when the server has already done what it was asked to: the
+    /// answer is lost, or late. Changes nothing for faults that edit an answer.
     pub fn late(mut self) -> Self {
         self.point = Point::Late;
         self
     }
 
-    /// A hold comes between the server's looking at the object and its acting. What others do meanwhile is not seen: a
-    /// put takes effect although its condition does not hold any more, a get has the tag of one version and the body
-    /// of the next. That is how servers behave that do not keep the two together. Early for other faults.
+    /// A hold comes between the server's looking at the object and its acting. What others do
+    /// meanwhile is not seen: a put takes effect although its condition does not hold any more, a
+    /// get has the tag of one version and the body of the next. That is how servers behave that do
+    /// not keep the two together. Early for other faults.
     pub fn midway(mut self) -> Self {
         self.point = Point::Midway;
         self

@@ -8,8 +8,10 @@ use super::{S3Request, objects::Object};
 pub(super) fn list(objects: &BTreeMap<String, Object>, request: &S3Request) -> String {
     let prefix = request.key.as_str();
     let delimiter = request.parameter("delimiter").filter(|delimiter| !delimiter.is_empty());
-    let after = request.parameter("continuation-token").or_else(|| request.parameter("start-after"));
-    let keys_max = request.parameter("max-keys").and_then(|max| max.parse().ok()).unwrap_or(PAGE).min(PAGE);
+    let after =
+        request.parameter("continuation-token").or_else(|| request.parameter("start-after"));
+    let keys_max =
+        request.parameter("max-keys").and_then(|max| max.parse().ok()).unwrap_or(PAGE).min(PAGE);
 
     let from = match after {
         Some(after) if after >= prefix => Bound::Excluded(after),
@@ -24,7 +26,8 @@ pub(super) fn list(objects: &BTreeMap<String, Object>, request: &S3Request) -> S
             let end = prefix.len() + key[prefix.len()..].find(delimiter)? + delimiter.len();
             Some(&key[..end])
         });
-        // A folder is one item, and passed over whole: on this page, and when the last page ended with it.
+        // A folder is one item, and passed over whole: on this page, and when the last page ended
+        // with it.
         if folder.is_some_and(|folder| folder == last || after == Some(folder)) {
             continue;
         }
@@ -36,7 +39,10 @@ pub(super) fn list(objects: &BTreeMap<String, Object>, request: &S3Request) -> S
         last = folder.unwrap_or(key);
         match folder {
             Some(folder) => {
-                prefixes += &format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(folder));
+                prefixes += &format!(
+                    "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>",
+                    escaped(folder)
+                );
             }
             None => {
                 contents += &format!(

@@ -121,7 +121,8 @@ impl S3Server {
         self.address
     }
 
-    /// object_store's S3 client of this server: as [`client_builder`](Self::client_builder) sets it up.
+    /// object_store's S3 client of this server: as [`client_builder`](Self::client_builder) sets it
+    /// up.
     ///
     /// # Panics
     ///
@@ -174,8 +175,8 @@ impl S3Server {
         self.shared.objects().get(key).map(|object| object.tag.clone())
     }
 
-    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they came. Their bodies
-    /// are kept as long as the record is.
+    /// Every request since the start or the last [`reset`](Self::reset), in the order in which they
+    /// came. Their bodies are kept as long as the record is.
     pub fn requests(&self) -> Vec<S3Request> {
         self.shared.log.read(<[S3Request]>::to_vec)
     }
@@ -191,22 +192,24 @@ impl S3Server {
         self.shared.log.read(|requests| requests.iter().filter(is_it).count())
     }
 
-    /// Waits until `holds` of the record: that a request has come, or was answered. It must not call the server.
+    /// Waits until `holds` of the record: that a request has come, or was answered. It must not
+    /// call the server.
     pub async fn wait_until(&self, holds: impl Fn(&[S3Request]) -> bool) {
         self.shared.log.wait_until(holds).await;
     }
 
-    /// Empties the record. Requests under way are not recorded any further. Faults and held requests stay.
+    /// Empties the record. Requests under way are not recorded any further. Faults and held
+    /// requests stay.
     pub fn reset(&self) {
         self.shared.log.reset();
     }
 
     /// Adds a fault.
     ///
-    /// For each request the faults are looked at in the order in which they were added. All that match a request count,
-    /// but for these: what comes after one that ends the request is not looked at; and of two that do the same thing
-    /// to it, only the first counts. A fault that does not count is not used up. So a script is a fault with
-    /// [`S3Fault::once`] for each step.
+    /// For each request the faults are looked at in the order in which they were added. All that
+    /// match a request count, but for these: what comes after one that ends the request is not
+    /// looked at; and of two that do the same thing to it, only the first counts. A fault that does
+    /// not count is not used up. So a script is a fault with [`S3Fault::once`] for each step.
     pub fn fault(&self, fault: S3Fault) {
         self.shared.faults.add(fault);
     }
@@ -221,8 +224,8 @@ impl S3Server {
         self.shared.faults.wait_until_held(n).await;
     }
 
-    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that were asked for go
-    /// on holding later requests.
+    /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that
+    /// were asked for go on holding later requests.
     pub fn release(&self, n: usize) {
         self.shared.faults.release(n);
     }
@@ -310,7 +313,8 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             shared.connections.send_modify(|n| *n += 1);
-            // A client that goes away, or speaks something else, ends its connection and nothing more.
+            // A client that goes away, or speaks something else, ends its connection and nothing
+            // more.
             let _ = stream.set_nodelay(true);
             let _ = converse(&shared, Connection::new(stream)).await;
             shared.connections.send_modify(|n| *n -= 1);

@@ -88,7 +88,12 @@ impl Objects {
         self.objects.len()
     }
 
-    pub(super) fn put(&mut self, key: &str, body: Bytes, headers: Vec<(String, String)>) -> &Object {
+    pub(super) fn put(
+        &mut self,
+        key: &str,
+        body: Bytes,
+        headers: Vec<(String, String)>,
+    ) -> &Object {
         let n = self.next();
         let modified = parse_date(FIRST_DATE).expect("it is a date") + Duration::seconds(n);
         let object = Object { body, tag: format!("\"{n:032x}\""), modified, headers };
@@ -120,9 +125,10 @@ impl Objects {
             Some(fault) => fault.edit(Some(object.tag.clone())),
             None => Some(object.tag.clone()),
         };
-        let current = shown
-            .as_ref()
-            .map(|object| Current { tag: tag(object).as_deref().map(Tag::new), modified: object.modified });
+        let current = shown.as_ref().map(|object| Current {
+            tag: tag(object).as_deref().map(Tag::new),
+            modified: object.modified,
+        });
         let is_read = matches!(request.operation, Operation::Get | Operation::Head);
         let is_conditional = is_read
             || matches!(
@@ -169,11 +175,15 @@ impl Objects {
                     return Answer::error(404, "NoSuchKey");
                 };
                 let copy = self.put(key, source.body, source.headers);
-                Answer::xml(200, &format!("<CopyObjectResult>{}</CopyObjectResult>", list::tag_of(copy)))
+                Answer::xml(
+                    200,
+                    &format!("<CopyObjectResult>{}</CopyObjectResult>", list::tag_of(copy)),
+                )
             }
             Operation::StartMultipart => {
                 let id = format!("upload-{}", self.next());
-                self.uploads.insert(id.clone(), Upload { headers: kept(request), parts: BTreeMap::new() });
+                self.uploads
+                    .insert(id.clone(), Upload { headers: kept(request), parts: BTreeMap::new() });
                 let id = format!("<UploadId>{id}</UploadId>");
                 Answer::xml(
                     200,
@@ -195,7 +205,9 @@ impl Objects {
                 let tag = list::tag_of(self.put(key, Bytes::from(parts.concat()), upload.headers));
                 Answer::xml(
                     200,
-                    &format!("<CompleteMultipartUploadResult>{tag}</CompleteMultipartUploadResult>"),
+                    &format!(
+                        "<CompleteMultipartUploadResult>{tag}</CompleteMultipartUploadResult>"
+                    ),
                 )
             }
             Operation::AbortMultipart => {
@@ -218,7 +230,8 @@ impl Objects {
             false => Some(request.body.clone()),
         };
         let Some(body) = body else { return Answer::error(404, "NoSuchKey") };
-        let Some(number) = request.parameter("partNumber").and_then(|number| number.parse().ok()) else {
+        let Some(number) = request.parameter("partNumber").and_then(|number| number.parse().ok())
+        else {
             return Answer::error(400, "InvalidArgument");
         };
         let n = self.next();
@@ -227,7 +240,10 @@ impl Objects {
         };
         upload.parts.insert(number, body);
         match is_copy {
-            true => Answer::xml(200, &format!("<CopyPartResult><ETag>\"{n:x}\"</ETag></CopyPartResult>")),
+            true => Answer::xml(
+                200,
+                &format!("<CopyPartResult><ETag>\"{n:x}\"</ETag></CopyPartResult>"),
+            ),
             false => Answer::new(200).with("etag", &format!("\"{n:x}\"")),
         }
     }
@@ -249,7 +265,8 @@ fn show(request: &S3Request, object: &Object, tag: Option<&str>, current: &Curre
     let (status, range) = match range.map(|range| parse_range(range, size)) {
         Some(Asked::Part(range)) => (206, range),
         Some(Asked::Nothing) => {
-            return Answer::error(416, "InvalidRange").with("content-range", &format!("bytes */{size}"));
+            return Answer::error(416, "InvalidRange")
+                .with("content-range", &format!("bytes */{size}"));
         }
         Some(Asked::Other) | None => (200, 0..size),
     };
@@ -273,7 +290,8 @@ enum Asked {
 }
 
 fn parse_range(text: &str, size: usize) -> Asked {
-    let Some((start, end)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((start, end)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+    else {
         return Asked::Other;
     };
     let (start, end) = match (start.parse::<usize>(), end.parse::<usize>()) {

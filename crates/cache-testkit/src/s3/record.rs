@@ -12,8 +12,8 @@ use crate::Operation;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct S3Request {
-    /// What was asked for. An upload of a part that is a copy is an [`Operation::PutPart`], any list an
-    /// [`Operation::List`].
+    /// What was asked for. An upload of a part that is a copy is an [`Operation::PutPart`], any
+    /// list an [`Operation::List`].
     pub operation: Operation,
     /// The key of the object; of a list its prefix; of a bulk delete empty: see
     /// [`keys`](Self::keys).

@@ -1,7 +1,8 @@
 //! Requests and answers on a connection: HTTP/1.1, by hand.
 //!
-//! A server that is to lie about lengths, end a body in the middle or say a header twice cannot be built on one that
-//! keeps its users from all that. Requests are read with `httparse`, which is what hyper reads them with.
+//! A server that is to lie about lengths, end a body in the middle or say a header twice cannot be
+//! built on one that keeps its users from all that. Requests are read with `httparse`, which is
+//! what hyper reads them with.
 
 use std::{future::pending, io};
 
@@ -93,11 +94,14 @@ impl Connection {
             self.stream.write_all(head.as_bytes()).await?;
             return Ok(true);
         }
-        let first = |len: u64| body.slice(..body.len().min(usize::try_from(len).unwrap_or(usize::MAX)));
+        let first =
+            |len: u64| body.slice(..body.len().min(usize::try_from(len).unwrap_or(usize::MAX)));
         if is_chunked {
             let body = match fault {
                 Some(BodyFault::Truncated(len)) => first(len),
-                Some(BodyFault::Overlong(extra)) => Bytes::from([&body[..], &vec![b'x'; extra]].concat()),
+                Some(BodyFault::Overlong(extra)) => {
+                    Bytes::from([&body[..], &vec![b'x'; extra]].concat())
+                }
                 _ => body,
             };
             let mut chunked = head.into_bytes();
@@ -153,14 +157,17 @@ struct Head {
 fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut headers);
-    let bytes =
-        match parsed.parse(buffer).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))? {
-            httparse::Status::Complete(bytes) => bytes,
-            httparse::Status::Partial => return Ok(None),
-        };
+    let bytes = match parsed
+        .parse(buffer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+    {
+        httparse::Status::Complete(bytes) => bytes,
+        httparse::Status::Partial => return Ok(None),
+    };
     let mut all: Vec<(String, String)> = Vec::new();
     for header in parsed.headers.iter() {
-        let (name, value) = (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value));
+        let (name, value) =
+            (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value));
         match all.iter_mut().find(|(has, _)| *has == name) {
             // A list may come in several lines (RFC 9110 section 5.3).
             Some((_, values)) => *values += &format!(", {value}"),
@@ -190,7 +197,9 @@ fn parse_head(buffer: &[u8]) -> io::Result<Option<Head>> {
         "POST" if has("uploads") => Operation::StartMultipart,
         "POST" if has("uploadId") => Operation::CompleteMultipart,
         "POST" if has("delete") && key.is_empty() => Operation::BulkDelete,
-        other => return Err(invalid(&format!("{other} {target}, which this server does not know"))),
+        other => {
+            return Err(invalid(&format!("{other} {target}, which this server does not know")));
+        }
     };
     let mut request = S3Request::new(operation, &key, all);
     if operation == Operation::List {
@@ -250,13 +259,15 @@ mod tests {
 
     #[test]
     fn a_request_is_read_whole() {
-        let text =
-            "PUT /bucket/a%20b/c%2Fd?x=1%2b2 HTTP/1.1\r\nIf-Match: \"a\"\r\nIF-MATCH: \"b\"\r\n\r\nbody";
+        let text = "PUT /bucket/a%20b/c%2Fd?x=1%2b2 HTTP/1.1\r\nIf-Match: \"a\"\r\nIF-MATCH: \"b\"\r\n\r\nbody";
         assert!(parse_head(&text.as_bytes()[..40]).unwrap().is_none());
         let Head { bytes, request } = parse_head(text.as_bytes()).unwrap().unwrap();
         assert_eq!(&text[bytes..], "body");
         assert_eq!((request.operation, request.key.as_str()), (Operation::Put, "a b/c/d"));
-        assert_eq!((request.header("if-match"), request.parameter("x")), (Some("\"a\", \"b\""), Some("1+2")));
+        assert_eq!(
+            (request.header("if-match"), request.parameter("x")),
+            (Some("\"a\", \"b\""), Some("1+2"))
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::{
 use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
 
-/// Sees whether the calls that change a key come one after the other, and whether their futures are dropped.
+/// Sees whether the calls that change a key come one after the other, and whether their futures are
+/// dropped.
 pub(super) struct Watched {
     inner: Arc<dyn Backend>,
     changing: Mutex<BTreeSet<String>>,

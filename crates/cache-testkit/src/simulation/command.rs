@@ -45,7 +45,11 @@ pub struct Found {
 
 impl<S: Shrinks> From<Box<Failure<S>>> for Found {
     fn from(failure: Box<Failure<S>>) -> Self {
-        Self { seed: failure.schedule.seed(), rule: failure.violation.rule, said: failure.to_string() }
+        Self {
+            seed: failure.schedule.seed(),
+            rule: failure.violation.rule,
+            said: failure.to_string(),
+        }
     }
 }
 
@@ -136,8 +140,11 @@ impl Program<'_> {
     /// The numbers of the backends that are wanted.
     fn backends(&self, options: &Options) -> Result<Vec<usize>, String> {
         let is_wanted = |name: &str| options.backend.as_deref().is_none_or(|wanted| wanted == name);
-        let backends: Vec<_> =
-            (0..).zip(self.backends).filter(|(_, name)| is_wanted(name)).map(|(number, _)| number).collect();
+        let backends: Vec<_> = (0..)
+            .zip(self.backends)
+            .filter(|(_, name)| is_wanted(name))
+            .map(|(number, _)| number)
+            .collect();
         if backends.is_empty() {
             Err(format!("no backend {:?}\n{}", options.backend, self.usage()))
         } else {
@@ -160,9 +167,13 @@ impl Program<'_> {
     fn explore(&self, options: &Options) -> Result<bool, String> {
         let backends = self.backends(options)?;
         let left_out = self.left_out(options)?;
-        let of_seed = |seed: u64| backends[usize::try_from(seed % backends.len() as u64).unwrap_or(0)];
+        let of_seed =
+            |seed: u64| backends[usize::try_from(seed % backends.len() as u64).unwrap_or(0)];
         if options.show {
-            println!("{}", (self.show)(options.first_seed, options.nodes, of_seed(options.first_seed)));
+            println!(
+                "{}",
+                (self.show)(options.first_seed, options.nodes, of_seed(options.first_seed))
+            );
         }
         let watch = Stopwatch::start();
         let next = AtomicU64::new(options.first_seed);
@@ -205,7 +216,8 @@ impl Program<'_> {
             failures.len()
         );
         if let Some(file) = &options.json {
-            fs::write(file, json(&explored, &failures)).map_err(|error| format!("{file}: {error}"))?;
+            fs::write(file, json(&explored, &failures))
+                .map_err(|error| format!("{file}: {error}"))?;
         }
         Ok(failures.is_empty())
     }

@@ -1,8 +1,8 @@
 //! Who is polled next is drawn.
 //!
-//! The callers are no tasks of tokio: tokio wakes those who wait for one answer in an order of its own, which differs
-//! from run to run. Here they are woken into a set, and the seed says which of them goes on, or whether tokio's tasks
-//! go first.
+//! The callers are no tasks of tokio: tokio wakes those who wait for one answer in an order of its
+//! own, which differs from run to run. Here they are woken into a set, and the seed says which of
+//! them goes on, or whether tokio's tasks go first.
 
 use std::{
     collections::BTreeSet,
@@ -44,7 +44,12 @@ impl<'a> Conductor<'a> {
     pub(super) fn new(callers: Vec<Caller<'a>>, ready: Arc<Ready>, random: Random) -> Self {
         ready.lock().n_callers = callers.len();
         ready.wake_all();
-        Self { callers: callers.into_iter().map(Some).collect(), ready, random, polls_left: POLLS_MAX }
+        Self {
+            callers: callers.into_iter().map(Some).collect(),
+            ready,
+            random,
+            polls_left: POLLS_MAX,
+        }
     }
 
     /// Takes one of those who are ready; `None` if nobody is, or nobody is to go on now.

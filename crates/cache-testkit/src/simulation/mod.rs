@@ -1,12 +1,14 @@
-//! Several caches over one simulated origin, on one thread and in virtual time: everything from one seed.
+//! Several caches over one simulated origin, on one thread and in virtual time: everything from one
+//! seed.
 //!
-//! A [`Schedule`] says what is called when, on which node, and how the origin behaves; [`run`] plays it and returns the
-//! [`History`], whose rules are [checked](History::check). [`explore`] does so for many seeds, and shrinks the first
-//! schedule that breaks a rule. One seed, one history: over backends that draw on no randomness of their own, a run
-//! repeats to the letter.
+//! A [`Schedule`] says what is called when, on which node, and how the origin behaves; [`run`]
+//! plays it and returns the [`History`], whose rules are [checked](History::check). [`explore`]
+//! does so for many seeds, and shrinks the first schedule that breaks a rule. One seed, one
+//! history: over backends that draw on no randomness of their own, a run repeats to the letter.
 //!
-//! The order in which callers are polled is drawn, as are all latencies and the turns of the scheduler for which the
-//! origin waits; tokio's paused clock goes on when every task waits for time.
+//! The order in which callers are polled is drawn, as are all latencies and the turns of the
+//! scheduler for which the origin waits; tokio's paused clock goes on when every task waits for
+//! time.
 
 mod backend;
 pub mod command;
@@ -33,8 +35,8 @@ use cache_core::Backend;
 pub use self::schedule::{Leaves, Plan, Planned, Schedule};
 use crate::history::{History, Rule, Violation};
 
-/// Makes the backend of a node, from the seed and the node's number. What it makes may evict, refuse, wait and fail, and
-/// must draw on nothing but the seed.
+/// Makes the backend of a node, from the seed and the node's number. What it makes may evict,
+/// refuse, wait and fail, and must draw on nothing but the seed.
 pub type Backends<'a> = dyn Fn(u64, usize) -> Arc<dyn Backend> + Sync + 'a;
 
 /// Plays `schedule` to its end, and until nothing is in the air any more.
@@ -99,12 +101,17 @@ pub struct Failure<S = Schedule> {
     pub schedule: S,
 }
 
-/// Checks the schedules of all `seeds` with `nodes` nodes, up to the first that breaks a rule, which is shrunk.
+/// Checks the schedules of all `seeds` with `nodes` nodes, up to the first that breaks a rule,
+/// which is shrunk.
 ///
 /// # Errors
 ///
 /// That schedule.
-pub fn explore(seeds: Range<u64>, nodes: usize, backends: &Backends<'_>) -> Result<Explored, Box<Failure>> {
+pub fn explore(
+    seeds: Range<u64>,
+    nodes: usize,
+    backends: &Backends<'_>,
+) -> Result<Explored, Box<Failure>> {
     explore_but(seeds, nodes, backends, &[])
 }
 
@@ -179,7 +186,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Violation {
         |panic| panic.downcast::<&str>().map_or_else(|_| String::new(), |said| (*said).to_owned()),
         |said| *said,
     );
-    Violation { rule: Rule::Recorded, key: String::new(), events: vec![format!("it panicked: {said}")] }
+    Violation {
+        rule: Rule::Recorded,
+        key: String::new(),
+        events: vec![format!("it panicked: {said}")],
+    }
 }
 
 impl<S: Shrinks> fmt::Display for Failure<S> {

@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, ErrorKind, Key, Namespace, Origin, PutCondition, ReadThrough, Result, Served, Version,
+    Backend, Entry, ErrorKind, Key, Namespace, Origin, PutCondition, ReadThrough, Result, Served,
+    Version,
 };
 use tokio::task::unconstrained;
 
@@ -37,8 +38,9 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
         retired: RefCell::default(),
         ready: Arc::default(),
     };
-    play.nodes =
-        (0..schedule.nodes).map(|number| RefCell::new(play.node(number, play.backend(number)))).collect();
+    play.nodes = (0..schedule.nodes)
+        .map(|number| RefCell::new(play.node(number, play.backend(number))))
+        .collect();
     let callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
         vec![Box::pin(play.one_at_a_time())]
     } else {
@@ -113,8 +115,10 @@ impl Play<'_> {
 
     async fn one_at_a_time(&self) {
         for (number, planned) in self.schedule.calls.iter().enumerate() {
-            tokio::time::sleep(ms(Random::stream(self.schedule.seed, PAUSES + number as u64).below(12)))
-                .await;
+            tokio::time::sleep(ms(
+                Random::stream(self.schedule.seed, PAUSES + number as u64).below(12)
+            ))
+            .await;
             self.call(planned).await;
         }
     }
@@ -206,11 +210,15 @@ impl Play<'_> {
     /// What was called on the old cache never returns.
     async fn restart(&self, number: usize, closes: bool, keeps: bool) {
         let call = self.begin(number, "", Act::Restart);
-        let (old, held) =
-            (self.nodes[number].borrow().cache.clone(), self.nodes[number].borrow().backend.clone());
+        let (old, held) = (
+            self.nodes[number].borrow().cache.clone(),
+            self.nodes[number].borrow().backend.clone(),
+        );
         let backend = self.backend(number);
         for key in KEYS.iter().filter(|_| keeps) {
-            if let Some(entry) = shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_negative()) {
+            if let Some(entry) =
+                shown(&held, key).await.ok().flatten().filter(|entry| !entry.is_negative())
+            {
                 // A backend may refuse.
                 let _ = backend.insert(read_back(&entry)).await;
             }
@@ -241,13 +249,15 @@ impl Play<'_> {
     }
 
     fn written<T>(&self, result: Result<T>) -> Outcome {
-        use ErrorKind::{Closed, InvalidKey, NotFound, PermissionDenied, Unauthenticated, Unsupported};
+        use ErrorKind::{
+            Closed, InvalidKey, NotFound, PermissionDenied, Unauthenticated, Unsupported,
+        };
         match result.map_err(|error| error.kind()) {
             Ok(_) => Outcome::Done,
             Err(ErrorKind::PreconditionFailed) if !self.schedule.retries => Outcome::Refused,
-            Err(Closed | InvalidKey | NotFound | PermissionDenied | Unauthenticated | Unsupported) => {
-                Outcome::Failed
-            }
+            Err(
+                Closed | InvalidKey | NotFound | PermissionDenied | Unauthenticated | Unsupported,
+            ) => Outcome::Failed,
             Err(_) => Outcome::Unknown,
         }
     }
@@ -256,7 +266,8 @@ impl Play<'_> {
         if !matches!(planned.plan, Plan::Get(_)) {
             return;
         }
-        let (mut node, mut retired) = (self.nodes[planned.node].borrow_mut(), self.retired.borrow_mut());
+        let (mut node, mut retired) =
+            (self.nodes[planned.node].borrow_mut(), self.retired.borrow_mut());
         let mut caches = std::iter::once(&mut *node).chain(retired.iter_mut());
         if let Some(node) = caches.find(|node| node.instance == instance) {
             if returned { node.gets += 1 } else { node.dropped_gets += 1 }
@@ -299,7 +310,9 @@ impl Play<'_> {
             let mut history = self.world.history();
             history.rest(rest);
             if node.backend.has_overlapped() {
-                history.broken("two calls of a backend that change one key overlap, or one was dropped");
+                history.broken(
+                    "two calls of a backend that change one key overlap, or one was dropped",
+                );
             }
         }
     }
@@ -311,7 +324,9 @@ impl Node {
         let act = match planned.plan {
             Plan::Get(rule) => Act::Read(rule),
             Plan::Put(value) | Plan::OpenWrite(value) => Act::Put(value, Needs::Nothing),
-            Plan::PutIfAbsent(value) => return (Act::Put(value, Needs::Absent), PutCondition::Absent),
+            Plan::PutIfAbsent(value) => {
+                return (Act::Put(value, Needs::Absent), PutCondition::Absent);
+            }
             Plan::PutIfSame(value) => {
                 return match self.seen.get(planned.key) {
                     None => (Act::Put(value, Needs::Absent), PutCondition::Absent),
@@ -386,7 +401,8 @@ async fn shown(backend: &Watched, key: &str) -> Result<Option<Entry>> {
 fn read_back(entry: &Entry) -> Entry {
     let key = Key::parse(entry.key()).expect("it is an entry's");
     let body = Bytes::copy_from_slice(entry.body());
-    let builder = Entry::builder(&key, body).version(entry.version()).storability(entry.storability());
+    let builder =
+        Entry::builder(&key, body).version(entry.version()).storability(entry.storability());
     builder.namespace(entry.namespace()).build()
 }
 

@@ -1,7 +1,8 @@
-//! The origin: a register a key, behind a [`FaultyOrigin`] a node that answers late, wrongly and not at all, as the seed
-//! says.
+//! The origin: a register a key, behind a [`FaultyOrigin`] a node that answers late, wrongly and
+//! not at all, as the seed says.
 //!
-//! It answers in one step: a request takes a while, takes effect or is evaluated, and its answer takes a while.
+//! It answers in one step: a request takes a while, takes effect or is evaluated, and its answer
+//! takes a while.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -11,7 +12,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator,
+    Version,
 };
 
 use super::{
@@ -19,7 +21,9 @@ use super::{
     recorder::{Recorder, Streams},
     schedule::ms,
 };
-use crate::{FaultyOrigin, OriginFault, OriginOperation, OriginRequest, history::History, random::Random};
+use crate::{
+    FaultyOrigin, OriginFault, OriginOperation, OriginRequest, history::History, random::Random,
+};
 
 /// The objects, and the record of all that happens to them.
 pub(super) struct World {
@@ -81,7 +85,8 @@ impl World {
         self.streams.of(node, key, purpose)
     }
 
-    /// A tag for an answer with `value`, mostly the right one. It may be repeated, but never names anything else.
+    /// A tag for an answer with `value`, mostly the right one. It may be repeated, but never names
+    /// anything else.
     fn some_tag(&self, node: usize, key: &str, value: u64) -> Option<String> {
         let random = self.stream(node, key, TAGS);
         if !random.happens(self.odd_tags) {
@@ -160,13 +165,19 @@ impl Origin for Registers {
         let current = self.world.current(key.as_str());
         let holds = match &condition {
             PutCondition::Absent => current.is_none(),
-            PutCondition::Matches(version) => current.map(tag_of) == version.e_tag && current.is_some(),
+            PutCondition::Matches(version) => {
+                current.map(tag_of) == version.e_tag && current.is_some()
+            }
             _ => true,
         };
         if !holds {
-            return Err(Error::new(ErrorKind::PreconditionFailed, "the object is at another version"));
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                "the object is at another version",
+            ));
         }
-        let value = value_of(&body).ok_or_else(|| Error::new(ErrorKind::Other, "nobody puts such a body"))?;
+        let value = value_of(&body)
+            .ok_or_else(|| Error::new(ErrorKind::Other, "nobody puts such a body"))?;
         self.world.change(key.as_str(), Some(value));
         let e_tag = self.world.some_tag(self.node, key.as_str(), value);
         Ok(Version::default().with_e_tag(e_tag).with_size(body.len() as u64))
@@ -191,7 +202,9 @@ fn entry(key: &Key, body: Bytes, version: Version) -> Entry {
 
 /// What happens to the requests of a node, and goes wrong with them.
 fn faults(node: usize, world: &Arc<World>) -> Vec<OriginFault> {
-    use ErrorKind::{Other, PermissionDenied, PreconditionFailed, Timeout, Unauthenticated, Unavailable};
+    use ErrorKind::{
+        Other, PermissionDenied, PreconditionFailed, Timeout, Unauthenticated, Unavailable,
+    };
     let (there, back) = (Arc::clone(world), Arc::clone(world));
     let mut faults = vec![
         OriginFault::meanwhile(move |request| {
@@ -231,7 +244,8 @@ fn faults(node: usize, world: &Arc<World>) -> Vec<OriginFault> {
     add(OriginFault::unchanged().when(|request| request.e_tag.is_none()), 4);
     if world.retries {
         // It takes effect, its answer is lost, and so its condition fails when it is repeated.
-        let is_conditional = |request: &OriginRequest| request.condition != Some(PutCondition::Always);
+        let is_conditional =
+            |request: &OriginRequest| request.condition != Some(PutCondition::Always);
         let repeated = OriginFault::error(PreconditionFailed).late();
         add(repeated.on(OriginOperation::Put).when(is_conditional), 4);
     }

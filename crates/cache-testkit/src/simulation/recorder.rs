@@ -118,10 +118,12 @@ impl Streams {
 
     pub(super) fn of(&self, node: usize, key: &str, purpose: u64) -> Arc<Random> {
         // By name, not by the order of coming.
-        let name = key.bytes().fold(node as u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
+        let name =
+            key.bytes().fold(node as u64, |name, byte| name.wrapping_mul(31) + u64::from(byte));
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = streams.entry((node, key.to_owned(), purpose));
-        let new = || Arc::new(Random::stream(self.seed, self.first + (purpose << 8) + (name << 16)));
+        let new =
+            || Arc::new(Random::stream(self.seed, self.first + (purpose << 8) + (name << 16)));
         Arc::clone(stream.or_insert_with(new))
     }
 }

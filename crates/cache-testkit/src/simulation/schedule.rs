@@ -18,9 +18,11 @@ pub struct Schedule {
     pub one_at_a_time: bool,
     /// Of 256 requests, how many the origin spoils.
     pub faults: u8,
-    /// Of 256 answers, how many have no tag, a weak one, or one that the origin does not know again.
+    /// Of 256 answers, how many have no tag, a weak one, or one that the origin does not know
+    /// again.
     pub odd_tags: u8,
-    /// Whether the origin repeats a request whose answer was lost: a conditional put may then have met its own work.
+    /// Whether the origin repeats a request whose answer was lost: a conditional put may then have
+    /// met its own work.
     pub retries: bool,
     /// The cache's setting.
     pub patience: Option<Duration>,
@@ -103,9 +105,9 @@ impl Schedule {
             key: KEYS[[0, 0, 0, 0, 0, 1, 1, 2][random.index(8)]],
             plan: plan(&random, reads, if repeats_values { 1 + number % 3 } else { 1 + number }),
             dropped: match random.below(16) {
-                0 | 1 => {
-                    Some(Leaves::AtPoll(1 + u32::try_from(random.below(5) * random.below(2)).unwrap_or(0)))
-                }
+                0 | 1 => Some(Leaves::AtPoll(
+                    1 + u32::try_from(random.below(5) * random.below(2)).unwrap_or(0),
+                )),
                 2 => Some(Leaves::After(ms(random.below(20)))),
                 _ => None,
             },
@@ -117,8 +119,10 @@ impl Schedule {
                 (call.node, call.dropped) = (nodes, None);
             }
         }
-        // What is held although it must not be shows where somebody reads after a write, or when all is over.
-        let writes = calls.iter().filter(|call| call.node < nodes && !matches!(call.plan, Plan::Get(_)));
+        // What is held although it must not be shows where somebody reads after a write, or when
+        // all is over.
+        let writes =
+            calls.iter().filter(|call| call.node < nodes && !matches!(call.plan, Plan::Get(_)));
         let looks: Vec<_> = writes
             .filter_map(|call| {
                 let (is_made, later) = (random.below(2) == 0, ms(random.below(16)));
@@ -126,13 +130,14 @@ impl Schedule {
                 is_made.then_some(Planned { at: call.at + later, plan, dropped: None, ..*call })
             })
             .collect();
-        let last_looks = (0..nodes).flat_map(|node| KEYS.map(|key| (node, key))).map(|(node, key)| Planned {
-            at: ms(span_ms + 12),
-            node,
-            key,
-            plan: Plan::Get(IMMUTABLE),
-            dropped: None,
-        });
+        let last_looks =
+            (0..nodes).flat_map(|node| KEYS.map(|key| (node, key))).map(|(node, key)| Planned {
+                at: ms(span_ms + 12),
+                node,
+                key,
+                plan: Plan::Get(IMMUTABLE),
+                dropped: None,
+            });
         calls.extend(looks.into_iter().chain(last_looks));
         calls.sort_by_key(|call| call.at);
         Self {
@@ -150,8 +155,8 @@ impl Schedule {
         }
     }
 
-    /// The schedule of a seed whose answers are the same over every backend: one call after the other, and no faults.
-    /// Reads are strong, or nobody writes but the one node itself.
+    /// The schedule of a seed whose answers are the same over every backend: one call after the
+    /// other, and no faults. Reads are strong, or nobody writes but the one node itself.
     pub fn in_order(seed: u64, nodes: usize) -> Self {
         let mut schedule = Self {
             one_at_a_time: true,
@@ -189,19 +194,25 @@ impl Shrinks for Schedule {
             Self { time_to_live: None, ..self.clone() },
             Self { max_in_flight: usize::MAX, ..self.clone() },
         ];
-        let patient = (0..self.calls.len()).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
-            let mut calls = self.calls.clone();
-            calls[at].dropped = None;
-            Self { calls, ..self.clone() }
-        });
-        Box::new(without.chain(plainer.into_iter().filter(move |plainer| plainer != self)).chain(patient))
+        let patient =
+            (0..self.calls.len()).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
+                let mut calls = self.calls.clone();
+                calls[at].dropped = None;
+                Self { calls, ..self.clone() }
+            });
+        Box::new(
+            without
+                .chain(plainer.into_iter().filter(move |plainer| plainer != self))
+                .chain(patient),
+        )
     }
 }
 
 /// Without some of them: first without many, then without one.
 pub(super) fn with_fewer<T: Clone>(calls: &[T]) -> impl Iterator<Item = Vec<T>> + use<'_, T> {
     let n = calls.len();
-    let sizes = std::iter::successors(Some(n / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
+    let sizes =
+        std::iter::successors(Some(n / 2), |size| Some(size / 2)).take_while(|size| *size > 0);
     sizes.flat_map(move |size| {
         (0..n).step_by(size).map(move |from| {
             let mut fewer = calls.to_vec();
@@ -232,7 +243,11 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
 }
 
 /// In milliseconds.
-pub(super) const fn rule(max_age: u64, stale_while_revalidate: u64, stale_if_error: u64) -> ReadRule {
+pub(super) const fn rule(
+    max_age: u64,
+    stale_while_revalidate: u64,
+    stale_if_error: u64,
+) -> ReadRule {
     ReadRule {
         max_age: ms(max_age),
         stale_while_revalidate: ms(stale_while_revalidate),
@@ -266,8 +281,14 @@ impl fmt::Display for Schedule {
         let Self { seed, nodes, faults, odd_tags, retries, .. } = self;
         let Self { one_at_a_time, patience, negative_ttl, time_to_live, max_in_flight, .. } = self;
         writeln!(f, "schedule of seed {seed}, {nodes} nodes, one at a time: {one_at_a_time}")?;
-        writeln!(f, "  origin: {faults} faults and {odd_tags} odd tags of 256, retries: {retries}")?;
-        writeln!(f, "  patience {patience:?}, negative ttl {negative_ttl:?}, time to live {time_to_live:?}")?;
+        writeln!(
+            f,
+            "  origin: {faults} faults and {odd_tags} odd tags of 256, retries: {retries}"
+        )?;
+        writeln!(
+            f,
+            "  patience {patience:?}, negative ttl {negative_ttl:?}, time to live {time_to_live:?}"
+        )?;
         write!(f, "  in flight at most {max_in_flight}")?;
         for Planned { at, node, key, plan, dropped } in &self.calls {
             write!(f, "\n  at {at:?}  node {node}  {key}  {plan:?}")?;

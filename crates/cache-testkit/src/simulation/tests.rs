@@ -8,7 +8,10 @@ use crate::{MapBackend, WaitingBackend};
 
 fn waiting(seed: u64, node: usize) -> Arc<dyn Backend> {
     let latency_max = Duration::from_millis(3 + seed % 15);
-    Arc::new(WaitingBackend::new(MapBackend::new(), 50, seed ^ node as u64).with_latency_max(latency_max))
+    Arc::new(
+        WaitingBackend::new(MapBackend::new(), 50, seed ^ node as u64)
+            .with_latency_max(latency_max),
+    )
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::{
 
 /// What a [`FaultyStore`](super::FaultyStore) does to requests, and to which.
 ///
-/// What it does is said by the constructor. By default it happens to every request, before the wrapped store
-/// is asked; the methods narrow that down.
+/// What it does is said by the constructor. By default it happens to every request, before the
+/// wrapped store is asked; the methods narrow that down.
 #[must_use = "give it to `FaultyStore::fault`"]
 pub struct Fault {
     effect: Effect,
@@ -53,8 +53,8 @@ pub enum Failure {
 
 /// What becomes of the ETag in the answer to a get, a head or a put.
 ///
-/// The conditions of gets and heads are then judged by the edited tag. Those of puts go to the wrapped store
-/// as they are, and it knows only its own tags.
+/// The conditions of gets and heads are then judged by the edited tag. Those of puts go to the
+/// wrapped store as they are, and it knows only its own tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TagFault {
@@ -105,18 +105,21 @@ impl Fault {
         Self::new(Effect::End(End::Panic))
     }
 
-    /// The request is held until it is released (see [`FaultyStore::release`](super::FaultyStore::release)).
+    /// The request is held until it is released (see
+    /// [`FaultyStore::release`](super::FaultyStore::release)).
     pub fn hold() -> Self {
         Self::new(Effect::Hold)
     }
 
-    /// The ETag of an answer is edited. Matches gets, heads, puts and completed multipart uploads alone.
+    /// The ETag of an answer is edited. Matches gets, heads, puts and completed multipart uploads
+    /// alone.
     pub fn tag(tag: TagFault) -> Self {
         Self::new(Effect::Tag(tag))
     }
 
-    /// The date of an answer is replaced. `None` stands for an answer without one: object_store's clients
-    /// then say 1970-01-01T00:00:00Z. Conditions are judged by the new date. Matches gets and heads alone.
+    /// The date of an answer is replaced. `None` stands for an answer without one: object_store's
+    /// clients then say 1970-01-01T00:00:00Z. Conditions are judged by the new date. Matches gets
+    /// and heads alone.
     pub fn last_modified(date: Option<SystemTime>) -> Self {
         Self::new(Effect::LastModified(date.unwrap_or(SystemTime::UNIX_EPOCH)))
     }
@@ -126,9 +129,9 @@ impl Fault {
         Self::new(Effect::Body(body))
     }
 
-    /// An error, a hang, a panic or a hold comes when the wrapped store has already done what it was asked
-    /// to: the answer is lost, or late. A list is not begun at that point. Changes nothing for faults that
-    /// edit an answer.
+    /// An error, a hang, a panic or a hold comes when the wrapped store has already done what it
+    /// was asked to: the answer is lost, or late. A list is not begun at that point. Changes
+    /// nothing for faults that edit an answer.
     pub fn late(mut self) -> Self {
         self.late = true;
         self
@@ -195,9 +198,10 @@ impl Failure {
             Self::InvalidPath => {
                 Error::InvalidPath { source: object_store::path::Error::EmptySegment { path } }
             }
-            Self::Other => {
-                Error::UnknownConfigurationKey { store: "FaultyStore", key: "injected fault".into() }
-            }
+            Self::Other => Error::UnknownConfigurationKey {
+                store: "FaultyStore",
+                key: "injected fault".into(),
+            },
         }
     }
 }
@@ -206,14 +210,19 @@ impl TagFault {
     pub(crate) fn edit(&self, tag: Option<String>) -> Option<String> {
         match self {
             Self::Missing => None,
-            Self::Weak => tag.map(|tag| if tag.starts_with("W/") { tag } else { format!("W/{tag}") }),
+            Self::Weak => {
+                tag.map(|tag| if tag.starts_with("W/") { tag } else { format!("W/{tag}") })
+            }
             Self::Replaced(tag) => Some(tag.clone()),
         }
     }
 }
 
 impl BodyFault {
-    pub(super) fn edit(self, body: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+    pub(super) fn edit(
+        self,
+        body: BoxStream<'static, Result<Bytes>>,
+    ) -> BoxStream<'static, Result<Bytes>> {
         match self {
             Self::Truncated(len) => first(body, len),
             Self::Overlong(extra) => {
@@ -224,12 +233,15 @@ impl BodyFault {
                 first(body, len).chain(stream::once(failure)).boxed()
             }
             Self::Hangs(len) => first(body, len).chain(stream::pending()).boxed(),
-            Self::Stalls(len) => first(body, len).chain(stream::repeat_with(|| Ok(Bytes::new()))).boxed(),
+            Self::Stalls(len) => {
+                first(body, len).chain(stream::repeat_with(|| Ok(Bytes::new()))).boxed()
+            }
             Self::Chunked(len) => body
                 .map_ok(move |chunk| {
                     // An empty chunk stays one.
                     let starts = (0..chunk.len().max(1)).step_by(len.max(1));
-                    let cut = move |from: usize| chunk.slice(from..chunk.len().min(from + len.max(1)));
+                    let cut =
+                        move |from: usize| chunk.slice(from..chunk.len().min(from + len.max(1)));
                     stream::iter(starts.map(move |from| Ok(cut(from))))
                 })
                 .try_flatten()

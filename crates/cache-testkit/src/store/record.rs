@@ -13,7 +13,8 @@ use crate::log::Recorded;
 pub struct Request {
     /// What was asked for.
     pub operation: Operation,
-    /// The object; of a list its prefix (the root if it had none), of a copy or a rename the source.
+    /// The object; of a list its prefix (the root if it had none), of a copy or a rename the
+    /// source.
     pub location: Path,
     /// Where a copy or a rename goes to.
     pub target: Option<Path>,
@@ -33,8 +34,8 @@ pub struct Request {
     pub put_mode: Option<PutMode>,
     /// The length of the body of a put or a part.
     pub bytes_sent: u64,
-    /// How much of the object's body was given out so far. A body that the wrapped store gives as a file
-    /// counts whole when it is given out: what is read of a file cannot be seen.
+    /// How much of the object's body was given out so far. A body that the wrapped store gives as a
+    /// file counts whole when it is given out: what is read of a file cannot be seen.
     pub bytes_delivered: u64,
     /// Whether the wrapped store was asked.
     pub reached_store: bool,

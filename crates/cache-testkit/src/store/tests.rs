@@ -294,7 +294,9 @@ async fn after_its_cut_nothing_is_asked_of_a_body() {
 async fn the_steps_of_a_multipart_upload_are_requests() {
     let store = FaultyStore::in_memory();
     let mut upload = store.put_multipart(&path()).await.unwrap();
-    store.fault(Fault::error(Failure::Unavailable).on(Operation::PutPart).when(|part| part.bytes_sent == 3));
+    store.fault(
+        Fault::error(Failure::Unavailable).on(Operation::PutPart).when(|part| part.bytes_sent == 3),
+    );
     upload.put_part("12".into()).await.unwrap();
     upload.put_part("345".into()).await.unwrap_err();
     upload.abort().await.unwrap();

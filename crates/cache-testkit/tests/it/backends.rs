@@ -76,7 +76,10 @@ enum Fault {
 
 /// For each rule, what must be caught by it.
 const CASES: &[(&str, &[Fault])] = &[
-    ("each_key_shows_its_own_entry", &[Fault::KeysLoseTheirCase, Fault::KeysAreCut, Fault::RefusesAll]),
+    (
+        "each_key_shows_its_own_entry",
+        &[Fault::KeysLoseTheirCase, Fault::KeysAreCut, Fault::RefusesAll],
+    ),
     (
         "an_entry_comes_back_whole",
         &[Fault::DropsAttributes, Fault::DropsIdentity, Fault::ConfirmsWhatItShouldNot],
@@ -97,7 +100,10 @@ const CASES: &[(&str, &[Fault])] = &[
     ("a_look_up_under_way_brings_nothing_back", &[Fault::PromotesWhatItHasRead]),
     ("an_entry_replaced_in_a_burst_is_not_shown", &[Fault::LandsBehindABurst]),
     ("what_is_read_after_a_clear_is_served_again", &[Fault::ForgetsStampsAfterAClear]),
-    ("what_a_closed_cache_held_is_not_shown", &[Fault::ClearsAboveAlone, Fault::ShowsWhatWasClosed]),
+    (
+        "what_a_closed_cache_held_is_not_shown",
+        &[Fault::ClearsAboveAlone, Fault::ShowsWhatWasClosed],
+    ),
     (
         "a_dropped_future_has_no_later_effect",
         &[Fault::InsertsBehind, Fault::ClearsWhenCalled, Fault::InsertsWhenCalled],
@@ -140,7 +146,10 @@ async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
     for (fault, said) in [
         (Fault::InsertNeverReturns, "did not return within 1s: it waits, and nobody wakes it"),
         (Fault::InsertSpins, "times and asks to be polled again and again"),
-        (Fault::InsertBlocks, "10 bytes did not return within 1s: it blocks its thread; look for a lock"),
+        (
+            Fault::InsertBlocks,
+            "10 bytes did not return within 1s: it blocks its thread; look for a lock",
+        ),
         (Fault::PeekBlocks, "`get_now(\"a\")` did not return within 1s: it blocks its thread"),
         (Fault::DropBlocks, "no call was open, and yet the rule did not end within 1s"),
         (Fault::InsertPanics, "panicked: told to"),
@@ -158,7 +167,9 @@ async fn a_call_that_does_not_end_or_ends_badly_is_reported_as_such() {
 #[tokio::test]
 async fn whatever_usage_says_no_rule_panics() {
     for fault in [Fault::UsageIsAbsurd, Fault::HasNoRoom] {
-        for can in [memory(), memory().forgets().max_entries(u64::MAX), memory().refuses().max_entries(0)] {
+        for can in
+            [memory(), memory().forgets().max_entries(u64::MAX), memory().refuses().max_entries(0)]
+        {
             let suite = opening(fault, can);
             for rule in RULES {
                 // Whatever comes of it: one with no room at all, that may forget, keeps them all.
@@ -286,22 +297,25 @@ impl Tiers {
 
     fn shown(&self, entry: Entry) -> Entry {
         let key = Key::parse(entry.key()).unwrap();
-        let copy =
-            Entry::builder(&key, entry.body().clone()).version(entry.version()).namespace(entry.namespace());
+        let copy = Entry::builder(&key, entry.body().clone())
+            .version(entry.version())
+            .namespace(entry.namespace());
         match self.fault {
             Fault::DropsAttributes => copy.storability(entry.storability()).build(),
             Fault::DropsIdentity => {
                 let copy = copy.namespace(None).storability(entry.storability());
                 copy.attributes(entry.attributes().clone()).build()
             }
-            Fault::ConfirmsWhatItShouldNot => {
-                copy.storability(Storability::Revalidatable).attributes(entry.attributes().clone()).build()
-            }
+            Fault::ConfirmsWhatItShouldNot => copy
+                .storability(Storability::Revalidatable)
+                .attributes(entry.attributes().clone())
+                .build(),
             Fault::ForgetsStampsAfterAClear if self.state().was_cleared => {
                 copy.storability(entry.storability()).attributes(entry.attributes().clone()).build()
             }
             Fault::ShowsCopies => {
-                let copy = copy.storability(entry.storability()).attributes(entry.attributes().clone());
+                let copy =
+                    copy.storability(entry.storability()).attributes(entry.attributes().clone());
                 match entry.validated_at() {
                     Some(at) => copy.validated(at, None).build(),
                     None => copy.build(),
@@ -567,7 +581,10 @@ impl Backend for Tiers {
         })
     }
 
-    fn insert<'a, 'f>(&'a self, entry: Entry) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
+    fn insert<'a, 'f>(
+        &'a self,
+        entry: Entry,
+    ) -> Pin<Box<dyn Future<Output = Result<Admission>> + Send + 'f>>
     where
         'a: 'f,
     {
@@ -615,11 +632,15 @@ impl Backend for Tiers {
         let expired: Vec<String> = match self.fault {
             Fault::SweepsNothing => Vec::new(),
             Fault::SweepsAll => state.upper.keys().chain(state.lower.keys()).cloned().collect(),
-            Fault::SweepsByTheFirstDeadline => {
-                state.deadlines.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect()
-            }
+            Fault::SweepsByTheFirstDeadline => state
+                .deadlines
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(key, _)| key.clone())
+                .collect(),
             _ => {
-                let expired = state.held().filter(|entry| entry.expires_at().is_some_and(|at| at <= now));
+                let expired =
+                    state.held().filter(|entry| entry.expires_at().is_some_and(|at| at <= now));
                 expired.map(|entry| self.named(entry.key())).collect()
             }
         };

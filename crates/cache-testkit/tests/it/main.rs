@@ -1,4 +1,5 @@
-//! The conformance suites: what keeps a contract passes, and for each rule there is something broken that it catches.
+//! The conformance suites: what keeps a contract passes, and for each rule there is something
+//! broken that it catches.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
 mod backends;
@@ -10,7 +11,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use cache_testkit::conformance::{Broken, Outcome, Report};
 
-/// How long a rule may make no progress, where something is there that never ends: long enough for what does.
+/// How long a rule may make no progress, where something is there that never ends: long enough for
+/// what does.
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Blocks the thread for good.

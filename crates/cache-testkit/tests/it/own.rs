@@ -51,8 +51,11 @@ async fn the_faulty_origin_without_faults_keeps_it_too() {
     let origin = Arc::new(FaultyOrigin::in_memory());
     let suite = validator::Suite::of_origin(can(), origin.clone(), origin.clone());
     println!("{}", validator::check(&suite).await.unwrap());
-    let suite =
-        validator::Suite::of_origin(can(), origin.clone(), Arc::new(validator::OwnWrites(origin.clone())));
+    let suite = validator::Suite::of_origin(
+        can(),
+        origin.clone(),
+        Arc::new(validator::OwnWrites(origin.clone())),
+    );
     println!("{}", validator::check(&suite).await.unwrap());
     let suite = validator::Suite::of_validator(can(), origin.clone(), origin);
     println!("{}", validator::check(&suite).await.unwrap());

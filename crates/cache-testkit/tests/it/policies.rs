@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 use cache_testkit::conformance::policy::{self, Capabilities, RULES, Suite};
 
 use crate::{SHORT, block, broken, covered};
@@ -47,7 +49,10 @@ const CASES: &[(&str, &[Fault])] = &[
         ],
     ),
     ("what_has_expired_is_found", &[Fault::FindsNothingExpired]),
-    ("a_new_weight_takes_the_place_of_the_old", &[Fault::PanicsAtNewWeights, Fault::ForgetsTheUpdated]),
+    (
+        "a_new_weight_takes_the_place_of_the_old",
+        &[Fault::PanicsAtNewWeights, Fault::ForgetsTheUpdated],
+    ),
     ("hits_may_be_lost", &[Fault::WantsHits]),
     ("hits_come_many_at_once", &[Fault::PanicsAtHitsTogether]),
 ];
@@ -67,14 +72,15 @@ fn without_a_fault_all_rules_are_kept() {
     let report = policy::check(&suite(Fault::None)).unwrap();
     covered(&report, CASES.iter().map(|(rule, _)| *rule));
     let report =
-        policy::check(&Suite::new(Capabilities::new(), Fifo::new(Fault::FindsNothingExpired))).unwrap();
+        policy::check(&Suite::new(Capabilities::new(), Fifo::new(Fault::FindsNothingExpired)))
+            .unwrap();
     assert_eq!(report.left_out().count(), 1);
 }
 
 #[test]
 fn a_panic_is_reported_under_the_rule() {
-    let broken =
-        policy::a_new_weight_takes_the_place_of_the_old(&suite(Fault::PanicsAtNewWeights)).unwrap_err();
+    let broken = policy::a_new_weight_takes_the_place_of_the_old(&suite(Fault::PanicsAtNewWeights))
+        .unwrap_err();
     assert!(broken.what.contains("panicked: told to"), "{broken}");
 }
 
@@ -85,7 +91,10 @@ fn a_call_that_does_not_end_is_reported_as_such() {
             Fault::BlocksWhenAsked,
             "`victim` under `EvictionReason::Capacity` did not return within 1s: it blocks its",
         ),
-        (Fault::BlocksAtHitsTogether, "`on_hit`, called by several threads at once, did not return"),
+        (
+            Fault::BlocksAtHitsTogether,
+            "`on_hit`, called by several threads at once, did not return",
+        ),
     ] {
         let broken = policy::check(&suite(fault).patience(SHORT)).unwrap_err();
         println!("{broken}");
@@ -200,14 +209,23 @@ impl EvictionPolicy for Fifo {
         }
     }
 
-    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        now: Moment,
+        pressure: EvictionReason,
+        held: &dyn Deadlines,
+    ) -> Option<Slot> {
         let slots = self.slots.lock().unwrap();
         let first = slots.values().next().copied();
         match (self.fault, pressure) {
             (Fault::BlocksWhenAsked, EvictionReason::Capacity) if first.is_some() => block(),
-            (Fault::NamesAnUnknownSlot, EvictionReason::Capacity) => return Some(Slot::new(u32::MAX)),
+            (Fault::NamesAnUnknownSlot, EvictionReason::Capacity) => {
+                return Some(Slot::new(u32::MAX));
+            }
             (Fault::KeepsTheLast, EvictionReason::Capacity) if slots.len() == 1 => return None,
-            (Fault::WantsHits, EvictionReason::Capacity) if !self.was_hit.load(Ordering::Relaxed) => {
+            (Fault::WantsHits, EvictionReason::Capacity)
+                if !self.was_hit.load(Ordering::Relaxed) =>
+            {
                 return None;
             }
             (Fault::NamesAnybodyAsExpired, EvictionReason::Expired) => return first,

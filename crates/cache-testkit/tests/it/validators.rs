@@ -8,7 +8,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator,
+    Version,
 };
 use cache_testkit::{
     Failure, FaultyStore,
@@ -68,19 +69,34 @@ const CASES: &[(&str, &[Fault])] = &[
     ("with_nothing_held_nothing_is_unchanged", &[Fault::EmptyIsUnchanged, Fault::GoneIsAnError]),
     ("each_key_has_its_own_answer", &[Fault::KeysLoseTheirFolder]),
     ("a_current_entry_is_unchanged", &[Fault::NeverUnchanged, Fault::NeverRevalidatable]),
-    ("a_changed_object_comes_with_its_new_body", &[Fault::UnchangedByLength, Fault::TagOfTheOldBody]),
+    (
+        "a_changed_object_comes_with_its_new_body",
+        &[Fault::UnchangedByLength, Fault::TagOfTheOldBody],
+    ),
     ("a_deleted_object_is_gone", &[Fault::DeletedIsUnchanged]),
-    ("each_call_asks_anew", &[Fault::RemembersWhatIsGone, Fault::RemembersBodies, Fault::AsksWhenCalled]),
+    (
+        "each_call_asks_anew",
+        &[Fault::RemembersWhatIsGone, Fault::RemembersBodies, Fault::AsksWhenCalled],
+    ),
     ("an_entry_is_built_anew", &[Fault::HandsOutOneEntry, Fault::StampsEntries]),
-    ("a_body_comes_with_its_own_version", &[Fault::TagBeforeBody, Fault::BodyBeforeTag, Fault::HeadThenGet]),
+    (
+        "a_body_comes_with_its_own_version",
+        &[Fault::TagBeforeBody, Fault::BodyBeforeTag, Fault::HeadThenGet],
+    ),
     ("a_dropped_question_leaves_nothing_behind", &[Fault::StaysBusy, Fault::AsksBehind]),
-    ("an_outage_is_an_error", &[Fault::OutageIsGone, Fault::OutageIsUnchanged, Fault::RefusalIsAnOutage]),
+    (
+        "an_outage_is_an_error",
+        &[Fault::OutageIsGone, Fault::OutageIsUnchanged, Fault::RefusalIsAnOutage],
+    ),
     (
         "the_version_of_a_put_names_its_body",
         &[Fault::VersionOfALaterAnswer, Fault::PutHasAnOldVersion, Fault::EntryOfAnotherKey],
     ),
     ("a_put_if_absent_spares_what_is_there", &[Fault::AbsentOverwrites]),
-    ("a_put_if_matches_spares_what_has_changed", &[Fault::MatchesOverwrites, Fault::MatchesByLength]),
+    (
+        "a_put_if_matches_spares_what_has_changed",
+        &[Fault::MatchesOverwrites, Fault::MatchesByLength],
+    ),
     (
         "what_is_unsupported_says_so_and_changes_nothing",
         &[Fault::ConditionsAreIgnored, Fault::ConditionsAreUnmet],
@@ -133,7 +149,9 @@ async fn all_keys_are_under_the_prefix() {
 #[tokio::test]
 async fn what_is_declared_is_not_held_against_a_validator() {
     let report =
-        validator::check(&with_conditions(Fault::NeverRevalidatable, all().never_confirms())).await.unwrap();
+        validator::check(&with_conditions(Fault::NeverRevalidatable, all().never_confirms()))
+            .await
+            .unwrap();
     assert!(report.left_out().any(|(rule, _)| rule == "a_current_entry_is_unchanged"));
 }
 
@@ -143,11 +161,19 @@ async fn what_is_declared_is_not_held_against_a_validator() {
 async fn a_client_that_blocks_is_declared_as_such() {
     for fault in [Fault::BlocksWhilePolled, Fault::AsksOnAnotherThread] {
         let report = validator::check(&with_conditions(fault, all().blocks())).await.unwrap();
-        assert!(report.kept().any(|rule| rule == "a_body_comes_with_its_own_version"), "{fault:?}: {report}");
+        assert!(
+            report.kept().any(|rule| rule == "a_body_comes_with_its_own_version"),
+            "{fault:?}: {report}"
+        );
         let left_out: Vec<_> = report.left_out().map(|(rule, _)| rule).collect();
-        assert_eq!(left_out, ["what_is_unsupported_says_so_and_changes_nothing"], "{fault:?}: {report}");
+        assert_eq!(
+            left_out,
+            ["what_is_unsupported_says_so_and_changes_nothing"],
+            "{fault:?}: {report}"
+        );
     }
-    let broken = validator::check(&with_conditions(Fault::AsksOnAnotherThread, all())).await.unwrap_err();
+    let broken =
+        validator::check(&with_conditions(Fault::AsksOnAnotherThread, all())).await.unwrap_err();
     assert_eq!(broken.rules().collect::<Vec<_>>(), ["a_dropped_question_leaves_nothing_behind"]);
     // What blocks is no excuse for what is wrong.
     let suite = with_conditions(Fault::HeadThenGet, all().blocks());
@@ -188,7 +214,9 @@ impl Validator for HeadThenGet {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let path = Path::parse(key.as_str()).unwrap();
         let kind = |error: object_store::Error| match Failure::of(&error) {
-            Failure::PermissionDenied => Error::new(ErrorKind::PermissionDenied, "the store refuses"),
+            Failure::PermissionDenied => {
+                Error::new(ErrorKind::PermissionDenied, "the store refuses")
+            }
             _ => Error::new(ErrorKind::Unavailable, "the store fails"),
         };
         let meta = match self.0.head(&path).await {
@@ -266,15 +294,16 @@ fn of(shelf: Shelf, can: Capabilities) -> Suite {
     let fault = shelf.fault;
     let suite = Suite::of_origin(can, Arc::new(shelf.clone()), Arc::new(TruthOf(shelf)));
     match fault {
-        Fault::StaysBusy | Fault::ValidateNeverReturns | Fault::ValidateBlocks | Fault::PutBlocks => {
-            suite.patience(SHORT)
-        }
+        Fault::StaysBusy
+        | Fault::ValidateNeverReturns
+        | Fault::ValidateBlocks
+        | Fault::PutBlocks => suite.patience(SHORT),
         _ => suite,
     }
 }
 
-/// Objects with the number of the write as their tag. Each request waits for a turn of the scheduler on its way there and
-/// back.
+/// Objects with the number of the write as their tag. Each request waits for a turn of the
+/// scheduler on its way there and back.
 #[derive(Clone)]
 struct Shelf {
     fault: Fault,
@@ -380,7 +409,9 @@ impl Shelf {
         let entry = Entry::builder(key, body).e_tag(tag);
         match self.fault {
             Fault::NeverRevalidatable => entry.storability(Storability::FreshOnly).build(),
-            Fault::StampsEntries => entry.validated(cache_core::Moment::from_nanos(5), None).build(),
+            Fault::StampsEntries => {
+                entry.validated(cache_core::Moment::from_nanos(5), None).build()
+            }
             _ => entry.build(),
         }
     }
@@ -422,7 +453,11 @@ impl Shelf {
             }
             (Fault::HandsOutOneEntry, _) => {
                 let mut state = self.state();
-                let last = state.bodies.get(key.as_str()).filter(|last| last.e_tag() == Some(&tag)).cloned();
+                let last = state
+                    .bodies
+                    .get(key.as_str())
+                    .filter(|last| last.e_tag() == Some(&tag))
+                    .cloned();
                 let entry = last.unwrap_or_else(|| self.built(key, &tag, body));
                 state.bodies.insert(key.as_str().to_owned(), entry.clone());
                 entry
@@ -474,17 +509,22 @@ impl Validator for Shelf {
                 Fault::ValidateNeverReturns => std::future::pending().await,
                 Fault::FailsForAReason => {
                     let cause = std::io::Error::other("cable cut");
-                    let cause = Error::new(ErrorKind::Unavailable, "no route to the host").with_source(cause);
-                    return Err(Error::new(ErrorKind::Unavailable, "the origin failed").with_source(cause));
+                    let cause = Error::new(ErrorKind::Unavailable, "no route to the host")
+                        .with_source(cause);
+                    return Err(
+                        Error::new(ErrorKind::Unavailable, "the origin failed").with_source(cause)
+                    );
                 }
                 Fault::BlocksWhilePolled => {
                     let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());
-                    let asks = move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
+                    let asks =
+                        move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
                     return std::thread::spawn(asks).join().unwrap();
                 }
                 Fault::AsksOnAnotherThread => {
                     let (shelf, key, held) = (self.clone(), key.clone(), held.cloned());
-                    let asks = move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
+                    let asks =
+                        move || on_this_thread(async { shelf.answer(&key, held.as_ref()).await });
                     return tokio::task::spawn_blocking(asks).await.unwrap();
                 }
                 Fault::ValidateBlocks => block(),
@@ -511,7 +551,9 @@ impl Validator for Shelf {
                     state.bodies.insert(key.as_str().to_owned(), entry.clone());
                 }
                 (Err(_), Fault::OutageIsGone) => return Ok(Validation::NotFound),
-                (Err(_), Fault::OutageIsUnchanged) if held.is_some() => return Ok(Validation::NotModified),
+                (Err(_), Fault::OutageIsUnchanged) if held.is_some() => {
+                    return Ok(Validation::NotModified);
+                }
                 (Err(_), Fault::RefusalIsAnOutage) => {
                     return Err(Error::new(ErrorKind::Unavailable, "told to"));
                 }
@@ -582,7 +624,9 @@ impl Origin for Shelf {
             return Ok(());
         }
         match state.objects.remove(&self.name(key)) {
-            None if self.is(Fault::MissingIsAnOutage) => Err(Error::new(ErrorKind::Unavailable, "told to")),
+            None if self.is(Fault::MissingIsAnOutage) => {
+                Err(Error::new(ErrorKind::Unavailable, "told to"))
+            }
             None => Err(Error::new(ErrorKind::NotFound, "there is none")),
             Some(_) => Ok(()),
         }

@@ -90,7 +90,9 @@ async fn a_folder_without_its_slash_is_redirected() {
 #[tokio::test]
 async fn a_link_out_of_a_folder_is_refused() {
     let (root, folder) = site();
-    let link = |to: &std::path::Path, name: &str| std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+    let link = |to: &std::path::Path, name: &str| {
+        std::os::unix::fs::symlink(to, folder.join(name)).unwrap()
+    };
     link(&root.path().join("secret"), "absolute");
     link("../secret".as_ref(), "relative");
     link("absolute".as_ref(), "twice");
@@ -106,9 +108,15 @@ async fn a_link_out_of_a_folder_is_refused() {
         Bucket::open_with(folder.to_str().unwrap(), [], options).unwrap()
     };
     let closed = serve(open(false)).await;
-    for path in
-        ["/absolute", "/relative", "/twice", "/folder/", "/folder/index.html", "/docs/up/secret", "/device"]
-    {
+    for path in [
+        "/absolute",
+        "/relative",
+        "/twice",
+        "/folder/",
+        "/folder/index.html",
+        "/docs/up/secret",
+        "/device",
+    ] {
         for method in ["GET", "HEAD"] {
             assert_eq!(ask(closed.address, method, path, &[]).await.status, 403, "{path}");
         }
@@ -133,7 +141,11 @@ async fn a_folder_may_be_named_by_a_link() {
     let (root, folder) = site();
     let link = root.path().join("link");
     std::os::unix::fs::symlink(folder, &link).unwrap();
-    check(&get(serve(open(link.to_str().unwrap()).unwrap()).await.address, "/docs/").await, 200, "words");
+    check(
+        &get(serve(open(link.to_str().unwrap()).unwrap()).await.address, "/docs/").await,
+        200,
+        "words",
+    );
 }
 
 #[cfg(unix)]
@@ -170,7 +182,10 @@ async fn a_file_that_shrinks_is_said_in_words() {
     assert!(came.len() < 20_000_000, "{}", came.len());
     let said = said.lock().unwrap();
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].starts_with("large: the file or object became shorter while it was sent"), "{said:?}");
+    assert!(
+        said[0].starts_with("large: the file or object became shorter while it was sent"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -179,7 +194,9 @@ fn a_bucket_without_tls_needs_to_be_allowed() {
         let environment = environment.iter().map(|(name, value)| (name.into(), value.into()));
         let environment: Vec<(OsString, OsString)> = environment.collect();
         let options = BucketOptions { allow_http, ..BucketOptions::default() };
-        Bucket::open_with(place, environment, options).map(|_| ()).map_err(|error| error.to_string())
+        Bucket::open_with(place, environment, options)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     // There is nothing else wrong with it but that it may not be built in.
     let check = |opened: Result<(), String>| {
@@ -187,12 +204,16 @@ fn a_bucket_without_tls_needs_to_be_allowed() {
             |error: &String| !["not enabled", "no built-in"].iter().any(|no| error.contains(no));
         assert!(!opened.as_ref().is_err_and(is_built_in), "{opened:?}");
     };
-    let plain: &[(&str, &str)] = &[("AWS_ENDPOINT", "http://127.0.0.1:1"), ("AWS_REGION", "us-east-1")];
+    let plain: &[(&str, &str)] =
+        &[("AWS_ENDPOINT", "http://127.0.0.1:1"), ("AWS_REGION", "us-east-1")];
     for (place, environment) in [
         ("http://user:secret@127.0.0.1:1/a?key=secret", &[][..]),
         ("HTTP://127.0.0.1:1/a", &[]),
         ("s3://bucket/a", plain),
-        ("s3://bucket/a", &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ALLOW_HTTP", "false")]),
+        (
+            "s3://bucket/a",
+            &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ALLOW_HTTP", "false")],
+        ),
     ] {
         let error = open(place, environment, false).unwrap_err();
         assert!(error.contains("is without TLS: allow it with --allow-http"), "{error}");
@@ -207,8 +228,10 @@ fn a_bucket_without_tls_needs_to_be_allowed() {
 #[tokio::test]
 async fn a_bucket_that_answers_can_be_served() {
     let check = async |store: &FaultyStore| {
-        let bucket =
-            Bucket { store: Arc::new(store.clone()), strength: cache_facade::ValidatorStrength::Strong };
+        let bucket = Bucket {
+            store: Arc::new(store.clone()),
+            strength: cache_facade::ValidatorStrength::Strong,
+        };
         bucket.check().await.map_err(|error| error.to_string())
     };
     let store = FaultyStore::in_memory();
@@ -278,7 +301,10 @@ async fn the_demo_has_a_page_with_its_picture() {
     let page = get(server.address, "/").await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert!(std::str::from_utf8(&page.body).unwrap().contains("src=\"store.svg\""));
-    assert_eq!(get(server.address, "/store.svg").await.header("content-type"), Some("image/svg+xml"));
+    assert_eq!(
+        get(server.address, "/store.svg").await.header("content-type"),
+        Some("image/svg+xml")
+    );
 }
 
 #[tokio::test]
@@ -319,6 +345,7 @@ async fn an_s3_bucket_is_a_bucket() {
     assert_eq!(with("Range", "bytes=5-").await.header("content-range"), Some("bytes */5"));
     server.reset();
     check(&with("If-None-Match", &tag).await, 304, "");
-    let asked: Vec<_> = server.requests().iter().map(|request| (request.operation, request.status)).collect();
+    let asked: Vec<_> =
+        server.requests().iter().map(|request| (request.operation, request.status)).collect();
     assert_eq!(asked, [(Operation::Head, Some(200))]);
 }

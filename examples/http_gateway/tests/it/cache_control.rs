@@ -12,7 +12,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A gateway with this rule that obeys.
 async fn obedient(rule: Rule) -> World {
-    World::new(|builder| set(builder, rule).cache_if(may_be_cached), |gateway| gateway.rules(all(rule))).await
+    World::new(
+        |builder| set(builder, rule).cache_if(may_be_cached),
+        |gateway| gateway.rules(all(rule)),
+    )
+    .await
 }
 
 fn set(builder: CachedStoreBuilder, rule: Rule) -> CachedStoreBuilder {
@@ -53,7 +57,10 @@ async fn what_must_not_be_stored_is_not() {
         let tag = world.tag("a").await;
         assert_eq!(world.get_with("/a", &[("If-None-Match", &tag)]).await.status, 304);
         assert_eq!(world.get_with("/a", &[("If-None-Match", "\"x\"")]).await.body, bytes(25));
-        assert_eq!(world.get_with("/a", &[("Range", "bytes=3-5")]).await.body, bytes(25).slice(3..6));
+        assert_eq!(
+            world.get_with("/a", &[("Range", "bytes=3-5")]).await.body,
+            bytes(25).slice(3..6)
+        );
         assert_eq!(world.cached.stats().heads.entries, 0, "{directive}");
         // Nor is it served in an outage.
         world.store.fault(Fault::error(Failure::Unavailable));
@@ -82,11 +89,17 @@ async fn what_must_be_revalidated_always_is() {
 
 #[tokio::test]
 async fn an_objects_own_age_is_obeyed() {
-    for (directives, seconds) in [("max-age=20", 20), ("max-age=50, s-maxage=20", 20), ("s-maxage=20", 20)] {
+    for (directives, seconds) in
+        [("max-age=20", 20), ("max-age=50, s-maxage=20", 20), ("s-maxage=20", 20)]
+    {
         let world = obedient(lasting()).await;
         put(&world, directives).await;
         let first = world.get("/a").await;
-        assert_eq!(first.header("cache-status"), Some("object-cache; fwd=uri-miss; ttl=20"), "{directives}");
+        assert_eq!(
+            first.header("cache-status"),
+            Some("object-cache; fwd=uri-miss; ttl=20"),
+            "{directives}"
+        );
         world.asked();
         world.clock.advance(SECOND * (seconds - 1));
         assert_eq!(world.get("/a").await.header("cache-status"), Some("object-cache; hit; ttl=1"));
@@ -186,7 +199,9 @@ async fn it_can_be_ignored() {
 /// same.
 #[tokio::test]
 async fn what_is_stored_against_its_will_is_revalidated() {
-    let world = World::new(|builder| set(builder, lasting()), |gateway| gateway.rules(all(lasting()))).await;
+    let world =
+        World::new(|builder| set(builder, lasting()), |gateway| gateway.rules(all(lasting())))
+            .await;
     put(&world, "no-store").await;
     world.get("/a").await;
     world.asked();
@@ -206,6 +221,12 @@ async fn a_rule_by_prefix_has_a_ttl_of_its_own() {
     .await;
     world.put("a", bytes(25)).await;
     world.put("b", bytes(25)).await;
-    assert_eq!(world.get("/a").await.header("cache-status"), Some("object-cache; fwd=uri-miss; ttl=5"));
-    assert_eq!(world.get("/b").await.header("cache-status"), Some("object-cache; fwd=uri-miss; ttl=60"));
+    assert_eq!(
+        world.get("/a").await.header("cache-status"),
+        Some("object-cache; fwd=uri-miss; ttl=5")
+    );
+    assert_eq!(
+        world.get("/b").await.header("cache-status"),
+        Some("object-cache; fwd=uri-miss; ttl=60")
+    );
 }

@@ -16,7 +16,10 @@ async fn an_error_has_its_word_too() {
         &world.get_with("/a", &[("If-Match", "\"x\"")]).await,
         "object-cache; fwd=uri-miss; fwd-status=200",
     );
-    check(&world.get_with("/a", &[("Range", "bytes=99-")]).await, "object-cache; fwd=miss; fwd-status=416");
+    check(
+        &world.get_with("/a", &[("Range", "bytes=99-")]).await,
+        "object-cache; fwd=miss; fwd-status=416",
+    );
     check(&world.get("/a/../b").await, None);
     check(&world.ask("PUT", "/a", &[]).await, None);
     for (failure, word) in [
@@ -70,9 +73,15 @@ async fn a_strong_gateway_has_no_ttl() {
 async fn a_version_whose_bytes_are_not_held_is_partial() {
     let world = World::lasting().await;
     world.put("a", bytes(25)).await;
-    check(&world.get_with("/a", &[("Range", "bytes=0-5")]).await, "object-cache; fwd=uri-miss; ttl=60");
+    check(
+        &world.get_with("/a", &[("Range", "bytes=0-5")]).await,
+        "object-cache; fwd=uri-miss; ttl=60",
+    );
     check(&world.get_with("/a", &[("Range", "bytes=3-7")]).await, "object-cache; hit; ttl=60");
-    check(&world.get_with("/a", &[("Range", "bytes=20-")]).await, "object-cache; fwd=partial; ttl=60");
+    check(
+        &world.get_with("/a", &[("Range", "bytes=20-")]).await,
+        "object-cache; fwd=partial; ttl=60",
+    );
     check(&world.get_with("/a", &[("Range", "bytes=20-")]).await, "object-cache; hit; ttl=60");
 }
 
@@ -111,7 +120,8 @@ async fn what_cannot_be_held_is_missed_each_time() {
 #[tokio::test]
 async fn what_is_asked_about_behind_is_a_stale_hit() {
     let rule = Freshness::max_age(MINUTE).stale_while_revalidate(MINUTE);
-    let world = World::new(|builder| builder.freshness(rule), |gateway| gateway.max_age(MINUTE)).await;
+    let world =
+        World::new(|builder| builder.freshness(rule), |gateway| gateway.max_age(MINUTE)).await;
     world.put("a", bytes(25)).await;
     world.get("/a").await;
     world.clock.advance(MINUTE + Duration::from_secs(5));

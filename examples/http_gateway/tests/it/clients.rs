@@ -24,9 +24,10 @@ use crate::world::{MINUTE, NOTHING, Server, World, bytes};
 /// What `curl` shows on its standard output.
 async fn curl(world: &World, path: &str, args: &[&str]) -> Option<String> {
     let url = format!("http://{}{path}", world.address());
-    let output =
-        run(Command::new("curl").args(["--silent", "--show-error", "--noproxy", "*", &url]).args(args))
-            .await?;
+    let output = run(Command::new("curl")
+        .args(["--silent", "--show-error", "--noproxy", "*", &url])
+        .args(args))
+    .await?;
     assert!(output.status.success(), "{output:?}");
     Some(String::from_utf8(output.stdout).unwrap())
 }
@@ -76,9 +77,12 @@ async fn curl_reads_parts_and_goes_on() {
     fs::write(&file, "01234").unwrap();
     curl(&world, "/a.txt", &["--continue-at", "-", "--output", file.to_str().unwrap()]).await;
     assert_eq!(fs::read_to_string(&file).unwrap(), "0123456789 and so on");
-    let status =
-        curl(&world, "/a.txt", &["--range", "99-", "--output", "/dev/null", "--write-out", "%{http_code}"])
-            .await;
+    let status = curl(
+        &world,
+        "/a.txt",
+        &["--range", "99-", "--output", "/dev/null", "--write-out", "%{http_code}"],
+    )
+    .await;
     assert_eq!(status.unwrap(), "416");
 }
 
@@ -87,7 +91,10 @@ async fn curl_asks_for_the_head_on_one_connection() {
     let world = World::lasting().await;
     world.put("a.txt", bytes(25)).await;
     let Some(head) = curl(&world, "/a.txt", &["--head"]).await else { return };
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("content-length: 25\r\n"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("content-length: 25\r\n"),
+        "{head}"
+    );
     // Answers without a body leave the connection as it was.
     let url = format!("http://{}/a.txt", world.address());
     let tag = world.tag("a.txt").await;
@@ -103,16 +110,25 @@ async fn curl_sees_that_a_body_is_short() {
     world.put("a", bytes(1_000_000)).await;
     world.store.fault(Fault::body(BodyFault::Fails(500_000)));
     let url = format!("http://{}/a", world.address());
-    let Some(output) =
-        run(Command::new("curl").args(["--silent", "--noproxy", "*", "--output", "/dev/null", &url])).await
+    let Some(output) = run(Command::new("curl").args([
+        "--silent",
+        "--noproxy",
+        "*",
+        "--output",
+        "/dev/null",
+        &url,
+    ]))
+    .await
     else {
         return;
     };
-    // "A file transfer was shorter or larger than expected", no answer at all, or a connection that was reset.
+    // "A file transfer was shorter or larger than expected", no answer at all, or a connection that
+    // was reset.
     assert!(matches!(output.status.code(), Some(18 | 52 | 56)), "{output:?}");
 }
 
-/// A browser loads a page with a picture, loads it again, and comes back later: what it has is good.
+/// A browser loads a page with a picture, loads it again, and comes back later: what it has is
+/// good.
 #[tokio::test]
 async fn chromium_reloads_a_page_by_304s() {
     let world = World::strong().await;
@@ -127,7 +143,10 @@ async fn chromium_reloads_a_page_by_304s() {
     };
     let statuses = |path: &str| {
         let seen = seen.lock().unwrap();
-        seen.iter().filter(|(known, _)| known == path).map(|(_, status)| *status).collect::<Vec<_>>()
+        seen.iter()
+            .filter(|(known, _)| known == path)
+            .map(|(_, status)| *status)
+            .collect::<Vec<_>>()
     };
 
     let Some(()) = visit().await else { return };
@@ -149,7 +168,8 @@ async fn chromium_reloads_a_page_by_304s() {
 
 #[tokio::test]
 async fn chromium_shows_the_demo() {
-    let cached = CachedStore::builder(Arc::new(demo().await.unwrap()), Memory::new()).build().unwrap();
+    let cached =
+        CachedStore::builder(Arc::new(demo().await.unwrap()), Memory::new()).build().unwrap();
     let (server, _) = watched(Gateway::new(cached).router()).await;
     let profile = tempfile::tempdir().unwrap();
     let Some(shown) = chromium(&server, "/", profile.path()).await else { return };

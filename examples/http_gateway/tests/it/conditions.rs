@@ -86,7 +86,11 @@ async fn a_list_and_a_star_match() {
     let tag = world.get("/a").await.header("etag").unwrap().to_owned();
     for field in [format!("\"x\", W/{tag}, \"y\""), "*".to_owned()] {
         assert_eq!(world.get_with("/a", &[("If-None-Match", &field)]).await.status, 304, "{field}");
-        assert_eq!(world.head_with("/a", &[("If-None-Match", &field)]).await.status, 304, "{field}");
+        assert_eq!(
+            world.head_with("/a", &[("If-None-Match", &field)]).await.status,
+            304,
+            "{field}"
+        );
     }
     assert_eq!(world.get_with("/a", &[("If-None-Match", "\"x\", \"y\"")]).await.status, 200);
     // Of what is not there, nobody has a copy.

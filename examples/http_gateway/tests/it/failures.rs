@@ -30,7 +30,9 @@ async fn a_failure_of_the_store_is_a_bad_gateway() {
     let world = World::strong().await;
     world.put("a", bytes(25)).await;
     world.get("/a").await;
-    for failure in [Failure::Unavailable, Failure::Unauthenticated, Failure::Other, Failure::NotImplemented] {
+    for failure in
+        [Failure::Unavailable, Failure::Unauthenticated, Failure::Other, Failure::NotImplemented]
+    {
         world.store.fault(Fault::error(failure));
         for headers in [&[][..], &[("If-None-Match", "*")], &[("Range", "bytes=0-1")]] {
             check(&world.get_with("/a", headers).await, 502, "502 Bad Gateway\n");
@@ -78,7 +80,10 @@ async fn a_body_that_fails_before_its_first_byte_is_a_bad_gateway() {
 #[track_caller]
 fn check_cut(came: &[u8], whole: &[u8]) {
     let Some(answer) = Answer::try_parse(came) else { return };
-    assert_eq!((answer.status, answer.header("content-length")), (200, Some(&*whole.len().to_string())));
+    assert_eq!(
+        (answer.status, answer.header("content-length")),
+        (200, Some(&*whole.len().to_string()))
+    );
     assert!(answer.body.len() < whole.len() && whole.starts_with(&answer.body));
 }
 

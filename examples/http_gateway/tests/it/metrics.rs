@@ -49,7 +49,10 @@ async fn the_other_address_has_no_objects() {
     assert_eq!(get(admin.address, "/").await.status, 404);
     let answer = ask(admin.address, "POST", "/metrics", &[("Content-Length", "0")]).await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD")));
-    assert_eq!(send(admin.address, b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 400);
+    assert_eq!(
+        send(admin.address, b"GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n").await.status,
+        400
+    );
     assert_eq!(world.asked(), NOTHING);
 }
 
@@ -91,5 +94,8 @@ async fn other_caches_may_be_shown_too() {
     let admin = Gateway::new(cached).registry(registry).admin(&Health::new());
     let text = get(Server::start(admin).await.address, "/metrics").await.body;
     let text = std::str::from_utf8(&text).unwrap();
-    assert!(text.contains("cache_name=\"other\"") && !text.contains("cache_name=\"default\""), "{text}");
+    assert!(
+        text.contains("cache_name=\"other\"") && !text.contains("cache_name=\"default\""),
+        "{text}"
+    );
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_facade::{CachedStore, ValidatorStrength, object_store::ObjectStoreExt, object_store::path::Path};
+use cache_facade::{
+    CachedStore, ValidatorStrength, object_store::ObjectStoreExt, object_store::path::Path,
+};
 use cache_testkit::{Fault, FaultyStore, ManualClock, Operation};
 use http_gateway::{Bucket, Gateway, Options};
 

@@ -96,7 +96,11 @@ async fn nothing_is_written() {
     for method in ["PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE", "COPY"] {
         for path in ["/a", "/metrics", "/.."] {
             let answer = world.ask(method, path, &[("Content-Length", "0")]).await;
-            assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
+            assert_eq!(
+                (answer.status, answer.header("allow")),
+                (405, Some("GET, HEAD")),
+                "{method} {path}"
+            );
         }
     }
     assert_eq!(world.asked(), NOTHING);
@@ -107,7 +111,9 @@ async fn a_request_names_its_host() {
     let world = World::strong().await;
     world.put("a", "words").await;
     let ask = async |head: &str| {
-        send(world.address(), format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await.status
+        send(world.address(), format!("{head}\r\nConnection: close\r\n\r\n").as_bytes())
+            .await
+            .status
     };
     for host in ["a", "a:80", "127.0.0.1:8080", "[::1]:80"] {
         assert_eq!(ask(&format!("GET /a HTTP/1.1\r\nHost: {host}")).await, 200, "{host}");

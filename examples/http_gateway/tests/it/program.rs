@@ -31,7 +31,12 @@ fn command(args: &[&str]) -> Command {
     let program: PathBuf = folder.join("examples/http_gateway");
     assert!(program.exists(), "cargo build --example http_gateway makes {}", program.display());
     let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     command
 }
 
@@ -87,7 +92,10 @@ async fn a_signal_ends_it_with_its_log() {
         let (lines, code) = program.end().await;
         assert_eq!(code, Some(0), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("\"GET / HTTP/1.1\" 200 ")), "{lines:?}");
-        assert!(lines.iter().any(|line| line.contains("\"GET /metrics HTTP/1.1\" 404 ")), "{lines:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("\"GET /metrics HTTP/1.1\" 404 ")),
+            "{lines:?}"
+        );
         assert!(lines.iter().any(|line| line.contains("bytes came from the cache")), "{lines:?}");
     }
 }

@@ -140,8 +140,9 @@ async fn a_range_goes_on_with_the_same_version_alone() {
     let tag = world.get("/a").await.header("etag").unwrap().to_owned();
     let date = world.get("/a").await.header("last-modified").unwrap().to_owned();
     world.asked();
-    let go_on =
-        async |if_range: &str| world.get_with("/a", &[("Range", "bytes=20-"), ("If-Range", if_range)]).await;
+    let go_on = async |if_range: &str| {
+        world.get_with("/a", &[("Range", "bytes=20-"), ("If-Range", if_range)]).await
+    };
     check(&go_on(&tag).await, "bytes 20-24/25", &bytes(25)[20..]);
     for other in ["\"x\"", &format!("W/{tag}"), &date, "", "*"] {
         let answer = go_on(other).await;
@@ -159,7 +160,11 @@ async fn a_range_never_goes_on_with_a_weak_tag() {
     let answer = world.get_with("/a", &[("Range", "bytes=20-"), ("If-Range", &tag)]).await;
     assert_eq!((answer.status, &answer.body), (200, &bytes(25)));
     // A range alone asks for no version.
-    check(&world.get_with("/a", &[("Range", "bytes=20-")]).await, "bytes 20-24/25", &bytes(25)[20..]);
+    check(
+        &world.get_with("/a", &[("Range", "bytes=20-")]).await,
+        "bytes 20-24/25",
+        &bytes(25)[20..],
+    );
 }
 
 /// The object is replaced between the question which version is current and the one for its bytes.

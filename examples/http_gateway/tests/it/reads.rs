@@ -176,7 +176,10 @@ async fn an_empty_object_is_an_object() {
     let world = World::strong().await;
     world.put("empty", "").await;
     let answer = world.get("/empty").await;
-    assert_eq!((answer.status, answer.header("content-length"), answer.body.len()), (200, Some("0"), 0));
+    assert_eq!(
+        (answer.status, answer.header("content-length"), answer.body.len()),
+        (200, Some("0"), 0)
+    );
 }
 
 #[tokio::test]

@@ -32,7 +32,9 @@ struct Limited {
 impl Limited {
     async fn start(limits: Limits) -> Self {
         let rule = Freshness::max_age(MINUTE);
-        let world = World::new(|builder| builder.freshness(rule).block_size(65_536), |gateway| gateway).await;
+        let world =
+            World::new(|builder| builder.freshness(rule).block_size(65_536), |gateway| gateway)
+                .await;
         world.put("a", bytes(25)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -152,7 +154,8 @@ async fn a_client_that_waits_for_its_answer_is_not_idle() {
     let limits = Limits { header_timeout: SOON, idle_timeout: SOON, write_timeout: SOON, ..NONE };
     let limited = Limited::start(limits).await;
     limited.world.store.fault(Fault::hold().on(Operation::Get).once());
-    let connection = limited.connect("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let connection =
+        limited.connect("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     limited.world.store.wait_until_held(1).await;
     tokio::time::sleep(SOON * 10).await;
     limited.world.store.release_all();
@@ -209,7 +212,8 @@ async fn who_is_served_is_not_closed_for_another() {
     let store = &limited.world.store;
     store.fault(Fault::hold().on(Operation::Get));
     limited.world.put("b", bytes(35)).await;
-    let mut served = [limited.connect(REQUEST).await, limited.connect(&REQUEST.replace("/a", "/b")).await];
+    let mut served =
+        [limited.connect(REQUEST).await, limited.connect(&REQUEST.replace("/a", "/b")).await];
     store.wait_until_held(2).await;
     // It waits for room, and is not refused.
     let mut third = limited.connect(REQUEST).await;
@@ -232,7 +236,9 @@ async fn requests_in_one_piece_are_answered_in_order() {
     let text = String::from_utf8_lossy(&came);
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 4, "{text}");
     assert!(came.ends_with(&bytes(35)));
-    for (request, sent) in [("GET /a", " 25 "), ("HEAD /a", " 0 "), ("GET /a", " 25 "), ("GET /b", " 35 ")] {
+    for (request, sent) in
+        [("GET /a", " 25 "), ("HEAD /a", " 0 "), ("GET /a", " 25 "), ("GET /b", " 35 ")]
+    {
         let access = limited.accesses.recv().await.unwrap();
         assert!(access.contains(&format!("\"{request} HTTP/1.1\" 200{sent}")), "{access}");
     }
@@ -299,12 +305,18 @@ async fn an_access_tells_what_came_of_a_request() {
             format!("GET /a?x HTTP/1.1\r\n{close}"),
             "\"GET /a?x HTTP/1.1\" 200 25 \"object-cache; fwd=uri-miss; ttl=60\" ",
         ),
-        (format!("GET /a HTTP/1.0\r\n{close}"), "\"GET /a HTTP/1.0\" 200 25 \"object-cache; hit; ttl=60\" "),
+        (
+            format!("GET /a HTTP/1.0\r\n{close}"),
+            "\"GET /a HTTP/1.0\" 200 25 \"object-cache; hit; ttl=60\" ",
+        ),
         (
             format!("GET /a HTTP/1.1\r\nRange: bytes=0-4\r\n{close}"),
             "\" 206 5 \"object-cache; hit; ttl=60\" ",
         ),
-        (format!("GET /none\"\\ HTTP/1.1\r\n{close}"), "\"GET /none\\x22\\x5C HTTP/1.1\" 404 14 \""),
+        (
+            format!("GET /none\"\\ HTTP/1.1\r\n{close}"),
+            "\"GET /none\\x22\\x5C HTTP/1.1\" 404 14 \"",
+        ),
         (format!("PUT /a HTTP/1.1\r\n{close}"), "\"PUT /a HTTP/1.1\" 405 23 \"-\" "),
         ("GET /a HTTP/1.1\r\n\r\n".to_owned(), "\"GET /a HTTP/1.1\" 400 16 \"-\" "),
         ("nonsense\r\n\r\n".to_owned(), "\"-\" 400 0 \"-\" "),
@@ -339,19 +351,28 @@ async fn no_bytes_end_it() {
         (format!("GET * HTTP/1.1\r\n{close}\r\n").into_bytes(), &[400]),
         (format!("CONNECT a:80 HTTP/1.1\r\n{close}\r\n").into_bytes(), &[405]),
         (format!("OPTIONS * HTTP/1.1\r\n{close}\r\n").into_bytes(), &[405]),
-        (format!("GET /a HTTP/1.1\r\n{close}Range: bytes=-\r\nIf-Range: \"\r\n\r\n").into_bytes(), &[200]),
         (
-            format!("GET /a HTTP/1.1\r\n{close}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
+            format!("GET /a HTTP/1.1\r\n{close}Range: bytes=-\r\nIf-Range: \"\r\n\r\n")
                 .into_bytes(),
+            &[200],
+        ),
+        (
+            format!(
+                "GET /a HTTP/1.1\r\n{close}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )
+            .into_bytes(),
             &[200, 400],
         ),
         (
-            format!("GET /a HTTP/1.1\r\n{close}Content-Length: 99999999999999999999\r\n\r\n").into_bytes(),
+            format!("GET /a HTTP/1.1\r\n{close}Content-Length: 99999999999999999999\r\n\r\n")
+                .into_bytes(),
             &[400],
         ),
         (
-            format!("GET /a HTTP/1.1\r\n{close}If-None-Match: \"\u{fc}\r\nIf-Modified-Since: \0\r\n\r\n")
-                .into_bytes(),
+            format!(
+                "GET /a HTTP/1.1\r\n{close}If-None-Match: \"\u{fc}\r\nIf-Modified-Since: \0\r\n\r\n"
+            )
+            .into_bytes(),
             &[400],
         ),
     ] {

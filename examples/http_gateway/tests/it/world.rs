@@ -51,8 +51,11 @@ impl World {
 
     /// The store is asked once in a minute.
     pub(crate) async fn lasting() -> Self {
-        Self::new(|builder| builder.freshness(Freshness::max_age(MINUTE)), |gateway| gateway.max_age(MINUTE))
-            .await
+        Self::new(
+            |builder| builder.freshness(Freshness::max_age(MINUTE)),
+            |gateway| gateway.max_age(MINUTE),
+        )
+        .await
     }
 
     pub(crate) async fn new(
@@ -61,8 +64,9 @@ impl World {
     ) -> Self {
         let store = FaultyStore::in_memory();
         let clock = Arc::new(ManualClock::new());
-        let builder =
-            CachedStore::builder(Arc::new(store.clone()), Memory::new()).clock(clock.clone()).block_size(10);
+        let builder = CachedStore::builder(Arc::new(store.clone()), Memory::new())
+            .clock(clock.clone())
+            .block_size(10);
         let cached = set(builder).build().unwrap();
         let failures: Arc<Mutex<Vec<String>>> = Arc::default();
         let gateway = Gateway::new(cached.clone()).on_failure({
@@ -90,7 +94,11 @@ impl World {
     ) {
         let attributes = Attributes::from_iter(attributes);
         let options = PutOptions { attributes, ..PutOptions::default() };
-        self.store.inner().put_opts(&Path::parse(key).unwrap(), body.into().into(), options).await.unwrap();
+        self.store
+            .inner()
+            .put_opts(&Path::parse(key).unwrap(), body.into().into(), options)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn delete(&self, key: &str) {
@@ -124,7 +132,12 @@ impl World {
     }
 
     /// Sends the request, and reads nothing.
-    pub(crate) async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+    pub(crate) async fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> TcpStream {
         begin(self.address(), method, path, headers).await
     }
 
@@ -194,7 +207,12 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, &[]).await
 }
 
-pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
     Answer::parse(&raw(address, method, path, headers).await)
 }
 
@@ -224,8 +242,10 @@ pub(crate) async fn begin(
     headers: &[(&str, &str)],
 ) -> TcpStream {
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
     connection.write_all(request.as_bytes()).await.unwrap();
     connection
 }

@@ -34,7 +34,11 @@ pub(super) fn bars(rows: &[Instructions]) -> Vec<Bars> {
     loops.into_iter().map(|name| with_ratios(name.to_owned(), of_loop(name))).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded to be shown")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count, rounded to be shown"
+)]
 fn number(amount: f64) -> String {
     count(amount.round() as u64)
 }

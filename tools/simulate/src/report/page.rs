@@ -73,7 +73,11 @@ impl Page {
         );
         html.push_str("<section id=\"hits\"><h2>Hit ratios</h2>\n");
         if self.rows.is_empty() {
-            missing(&mut html, "No traces have been replayed.", "cargo xtask simulate --trace FILE…");
+            missing(
+                &mut html,
+                "No traces have been replayed.",
+                "cargo xtask simulate --trace FILE…",
+            );
         } else {
             hits(&mut html, &self.rows);
         }
@@ -86,7 +90,9 @@ impl Page {
                  take turns, and the round with the least CPU time per operation counts. Shorter \
                  is better. The last column is the ratio to the subject named above it.</p>\n",
             );
-            self.ratios.iter().for_each(|group| of_group_of_bars(&mut html, &group.name, &group.bars()));
+            self.ratios
+                .iter()
+                .for_each(|group| of_group_of_bars(&mut html, &group.name, &group.bars()));
         }
         html.push_str("</section>\n<section id=\"instructions\"><h2>Instructions</h2>\n");
         if self.instructions.is_empty() {
@@ -154,11 +160,17 @@ fn of_bars(html: &mut String, bars: &Bars) {
     let most = bars.bars.iter().map(|bar| bar.amount).fold(0.0, f64::max);
     let mut order: Vec<_> = bars.bars.iter().collect();
     order.sort_by(|a, b| a.amount.total_cmp(&b.amount));
-    let reference = bars.reference.as_ref().map_or(String::new(), |name| format!("× {}", escaped(name)));
-    let _ = write!(html, "<div class=\"bars\"><h4>{}<span>{reference}</span></h4>", escaped(&bars.title));
+    let reference =
+        bars.reference.as_ref().map_or(String::new(), |name| format!("× {}", escaped(name)));
+    let _ = write!(
+        html,
+        "<div class=\"bars\"><h4>{}<span>{reference}</span></h4>",
+        escaped(&bars.title)
+    );
     for bar in &order {
         let class = if is_ours(&bar.subject) { " class=\"ours\"" } else { "" };
-        let hint = bar.hint.as_ref().map_or(String::new(), |hint| format!(" title=\"{}\"", escaped(hint)));
+        let hint =
+            bar.hint.as_ref().map_or(String::new(), |hint| format!(" title=\"{}\"", escaped(hint)));
         let width = if most > 0.0 { 100.0 * bar.amount / most } else { 0.0 };
         let ratio = bar.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let _ = write!(
@@ -170,7 +182,8 @@ fn of_bars(html: &mut String, bars: &Bars) {
         );
     }
     for bar in order.iter().filter(|bar| !bar.note.is_empty()) {
-        let _ = write!(html, "<p class=\"note\">{}: {}</p>", escaped(&bar.subject), escaped(&bar.note));
+        let _ =
+            write!(html, "<p class=\"note\">{}: {}</p>", escaped(&bar.subject), escaped(&bar.note));
     }
     html.push_str("</div>\n");
 }

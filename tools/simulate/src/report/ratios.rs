@@ -71,7 +71,11 @@ fn bars(case: &[Ratio]) -> Bars {
         note: row.note.clone(),
     };
     let reference = case[0].reference.clone();
-    Bars { title: case[0].case.clone(), reference: Some(reference), bars: case.iter().map(bar).collect() }
+    Bars {
+        title: case[0].case.clone(),
+        reference: Some(reference),
+        bars: case.iter().map(bar).collect(),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded to be shown")]

@@ -34,7 +34,11 @@ fn missing_results_are_named_with_their_command() {
     let html = html(folder.path()).unwrap();
     check_has(
         &html,
-        &["cargo xtask simulate --trace FILE…", "<code>cargo bench</code>", "cargo xtask instructions"],
+        &[
+            "cargo xtask simulate --trace FILE…",
+            "<code>cargo bench</code>",
+            "cargo xtask instructions",
+        ],
     );
 }
 

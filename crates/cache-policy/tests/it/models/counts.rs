@@ -77,7 +77,8 @@ impl Model for GdsfModel {
     }
 }
 
-/// Window, probation, protected; counts of all keys, exact up to 15, halved after ten uses an entry.
+/// Window, probation, protected; counts of all keys, exact up to 15, halved after ten uses an
+/// entry.
 struct WTinyLfuModel {
     limits: Limits,
     window: Queue,
@@ -163,7 +164,8 @@ impl WTinyLfuModel {
             if change < 0.0 {
                 self.step = -self.step;
             }
-            self.step = if change.abs() >= 0.05 { self.step.signum() * 0.0625 } else { self.step * 0.98 };
+            self.step =
+                if change.abs() >= 0.05 { self.step.signum() * 0.0625 } else { self.step * 0.98 };
             self.window_share = (self.window_share + self.step).clamp(0.01, 0.8);
             (self.hit_ratio, self.hits, self.misses) = (hit_ratio, 0, 0);
         }

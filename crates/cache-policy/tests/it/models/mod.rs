@@ -53,7 +53,11 @@ pub(crate) fn script(weight_max: u64) -> impl Strategy<Value = Script> {
     script_of(weight_max, 32, 0..400)
 }
 
-pub(crate) fn script_of(weight_max: u64, keys: Key, steps: Range<usize>) -> impl Strategy<Value = Script> {
+pub(crate) fn script_of(
+    weight_max: u64,
+    keys: Key,
+    steps: Range<usize>,
+) -> impl Strategy<Value = Script> {
     let key = move || (0..keys, 0..keys).prop_map(|(one, other)| one.min(other));
     let weight = move || 1..=weight_max;
     let step = prop_oneof![
@@ -61,8 +65,10 @@ pub(crate) fn script_of(weight_max: u64, keys: Key, steps: Range<usize>) -> impl
         1 => (key(), weight()).prop_map(|(key, weight)| Step::Update(key, weight)),
         1 => key().prop_map(Step::Remove),
     ];
-    let limits = (weight_max..60, 1u64..=16).prop_map(|(weight, entries)| Limits::new(weight, entries));
-    (limits, prop::collection::vec(step, steps)).prop_map(|(limits, steps)| Script { limits, steps })
+    let limits =
+        (weight_max..60, 1u64..=16).prop_map(|(weight, entries)| Limits::new(weight, entries));
+    (limits, prop::collection::vec(step, steps))
+        .prop_map(|(limits, steps)| Script { limits, steps })
 }
 
 /// Plays the script to both, and has every victim of the policy be one of the model's.
@@ -135,11 +141,19 @@ impl<P: EvictionPolicy> World<P> {
             || self.held.len() as u64 > limits.entries
         {
             let victim = self.policy.victim(at(0), EvictionReason::Capacity, &Slots::default());
-            let victim = self.held.iter().find(|(_, (slot, _))| Some(*slot) == victim).map(|(key, _)| *key);
+            let victim =
+                self.held.iter().find(|(_, (slot, _))| Some(*slot) == victim).map(|(key, _)| *key);
             let expected = model.victims();
-            prop_assert!(victim.is_some_and(|key| expected.contains(&key)), "{victim:?}, not {expected:?}");
+            prop_assert!(
+                victim.is_some_and(|key| expected.contains(&key)),
+                "{victim:?}, not {expected:?}"
+            );
             let victim = victim.expect("just asserted");
-            let why = if newcomer == Some(victim) { RemovalCause::Rejected } else { RemovalCause::Evicted };
+            let why = if newcomer == Some(victim) {
+                RemovalCause::Rejected
+            } else {
+                RemovalCause::Evicted
+            };
             self.remove(victim, why);
             model.leave(victim, why);
         }

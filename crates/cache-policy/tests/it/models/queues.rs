@@ -88,7 +88,8 @@ impl Model for SieveModel {
     }
 }
 
-/// Algorithm 1 of the paper, `EVICT` in its prose: the small queue's turn is while it has a tenth or more.
+/// Algorithm 1 of the paper, `EVICT` in its prose: the small queue's turn is while it has a tenth
+/// or more.
 struct S3FifoModel {
     limits: Limits,
     small: Queue,

@@ -41,8 +41,11 @@ async fn every_range_is_answered_as_by(store: &FaultyStore, len: usize) {
         let ours = seen(strong.get_opts(&path(), options.clone()).await).await;
         assert_eq!(ours, bare, "{range:?} of {len} bytes, all of which are held");
 
-        // Given one that ends before it begins, or with others one that begins behind the end, the S3 client panics.
-        let Some(GetRange::Bounded(range)) = range.filter(|range| range.is_valid().is_ok()) else { continue };
+        // Given one that ends before it begins, or with others one that begins behind the end, the
+        // S3 client panics.
+        let Some(GetRange::Bounded(range)) = range.filter(|range| range.is_valid().is_ok()) else {
+            continue;
+        };
         let mut several = vec![vec![range.clone()]];
         if range.start < len as u64 {
             several.extend([vec![0..1, range.clone()], vec![range.clone(), 2..4]]);
@@ -207,12 +210,16 @@ async fn a_condition_is_judged_by_a_head_that_is_fresh_enough() {
             for options in &not_modified {
                 store.reset();
                 let answer = cached.get_opts(&path(), options.clone().with_head(head)).await;
-                assert!(matches!(answer, Err(object_store::Error::NotModified { .. })), "{options:?}");
+                assert!(
+                    matches!(answer, Err(object_store::Error::NotModified { .. })),
+                    "{options:?}"
+                );
                 assert_eq!((store.count(), store.body_bytes()), (requests, 0), "{options:?}");
             }
             for options in &held {
                 store.reset();
-                let answer = cached.get_opts(&path(), options.clone().with_head(head)).await.unwrap();
+                let answer =
+                    cached.get_opts(&path(), options.clone().with_head(head)).await.unwrap();
                 if !head {
                     assert_eq!(answer.bytes().await.unwrap(), super::body(17));
                 }
@@ -221,7 +228,10 @@ async fn a_condition_is_judged_by_a_head_that_is_fresh_enough() {
             for options in &failed {
                 store.reset();
                 let answer = cached.get_opts(&path(), options.clone().with_head(head)).await;
-                assert!(matches!(answer, Err(object_store::Error::Precondition { .. })), "{options:?}");
+                assert!(
+                    matches!(answer, Err(object_store::Error::Precondition { .. })),
+                    "{options:?}"
+                );
                 assert_eq!(store.body_bytes(), 0);
                 // A tag that is not known here may be that of a later version.
                 assert!(store.count() <= 1, "{options:?}");
@@ -241,7 +251,9 @@ async fn the_error_says_that_the_cache_compared_the_conditions_and_by_which_vers
     };
     let not_modified = GetOptions::new().with_if_none_match(meta.e_tag);
     let failed = GetOptions::new().with_if_unmodified_since(Some(meta.last_modified - HOUR));
-    for (cached, outcome) in [(cached(&store), Status::Revalidated), (lasting(&store), Status::Fresh)] {
+    for (cached, outcome) in
+        [(cached(&store), Status::Revalidated), (lasting(&store), Status::Fresh)]
+    {
         assert_eq!(by(&cached, &not_modified).await, None, "the store answers");
         read_all(&cached).await;
         for options in [&not_modified, &failed] {
@@ -340,7 +352,8 @@ async fn extensions_go_with_the_request_of_their_reader() {
     // Cold; all of it cached; some of it missing; the head alone; a range past the end.
     let ranges = [Some(0..5), Some(0..5), Some(0..12)];
     for (n, range) in (0..).zip(ranges) {
-        let answer = strong.get_opts(&path(), options(n, range.map(GetRange::Bounded))).await.unwrap();
+        let answer =
+            strong.get_opts(&path(), options(n, range.map(GetRange::Bounded))).await.unwrap();
         answer.bytes().await.unwrap();
     }
     strong.get_opts(&path(), options(3, None).with_head(true)).await.unwrap();
@@ -379,7 +392,9 @@ async fn every_kind_of_error_comes_through() {
     use Failure::*;
     let store = with_object(17).await;
     let strong = builder(&store).build().unwrap();
-    for failure in [Unavailable, NotFound, PermissionDenied, Unauthenticated, NotSupported, InvalidPath] {
+    for failure in
+        [Unavailable, NotFound, PermissionDenied, Unauthenticated, NotSupported, InvalidPath]
+    {
         store.fault(Fault::error(failure));
         let whole = strong.get(&path()).await.unwrap_err();
         let part = super::get(&strong, 3..8).await.unwrap_err();

@@ -6,7 +6,8 @@ use cache_core::Freshness;
 use cache_store::{CachedStore, CachedStoreBuilder};
 use cache_testkit::{FaultyStore, S3Server};
 use object_store::{
-    ObjectStore, integration::*, local::LocalFileSystem, memory::InMemory, multipart::MultipartStore,
+    ObjectStore, integration::*, local::LocalFileSystem, memory::InMemory,
+    multipart::MultipartStore,
 };
 use tempfile::TempDir;
 
@@ -42,7 +43,8 @@ async fn twice_on_disk(suite: impl AsyncFn(&CachedStore)) {
 /// Folders go with their last file, or the second run would list them.
 fn disk() -> (TempDir, FaultyStore) {
     let folder = TempDir::new().unwrap();
-    let disk = LocalFileSystem::new_with_prefix(folder.path()).unwrap().with_automatic_cleanup(true);
+    let disk =
+        LocalFileSystem::new_with_prefix(folder.path()).unwrap().with_automatic_cleanup(true);
     (folder, FaultyStore::new(Arc::new(disk)))
 }
 
@@ -125,8 +127,8 @@ async fn uploads_are_seen() {
     }
 }
 
-/// `MultipartStore` is beside the cache. Here it writes the same again, so whoever relies upon what is held sees no
-/// difference.
+/// `MultipartStore` is beside the cache. Here it writes the same again, so whoever relies upon what
+/// is held sees no difference.
 #[tokio::test]
 async fn uploads_beside_the_cache_are_seen() {
     async fn check<T: ObjectStore + MultipartStore>(parts: Arc<T>) {

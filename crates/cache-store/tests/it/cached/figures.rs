@@ -7,12 +7,17 @@ use cache_metrics::{MetricsSource, Value, names::ORIGIN_REQUESTS, samples};
 use cache_store::CachedStore;
 use cache_testkit::{Failure, Fault, Operation};
 use futures_util::{StreamExt as _, stream};
-use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path};
+use object_store::{
+    GetOptions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, path::Path,
+};
 
-use super::{body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object};
+use super::{
+    body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object,
+};
 use crate::path;
 
-/// Requests for blocks are counted by outcome; with those for heads, they are all that the store was asked.
+/// Requests for blocks are counted by outcome; with those for heads, they are all that the store
+/// was asked.
 #[tokio::test]
 async fn requests_for_blocks_are_counted_when_they_have_ended() {
     let store = with_object(40).await;
@@ -37,7 +42,7 @@ async fn requests_for_blocks_are_counted_when_they_have_ended() {
     store.wait_until_held(1).await;
     assert_eq!(cached.stats().requests_in_flight, 1);
     reader.abort();
-    while requests().abandoned == 0 {
+    while requests().cancelled == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(cached.stats().requests_in_flight, 0);
@@ -63,9 +68,13 @@ async fn a_source_has_the_bytes_of_blocks_and_no_hold_on_the_store() {
     }
     let snapshot = source.snapshot().unwrap();
     assert_eq!((snapshot.stats.bytes_from_origin, snapshot.stats.bytes_from_cache), (12, 12));
-    assert_eq!((snapshot.blocks.unwrap().hit, snapshot.blocks.unwrap().requests.requests()), (3, 0));
+    assert_eq!(
+        (snapshot.blocks.unwrap().hit, snapshot.blocks.unwrap().requests.requests()),
+        (3, 0)
+    );
     let of_origin = samples(&snapshot).filter(|sample| sample.metric == &ORIGIN_REQUESTS);
-    let numbers = of_origin.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });
+    let numbers =
+        of_origin.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });
     assert_eq!(numbers.sum::<u64>(), 2);
     drop(cached);
     assert!(source.snapshot().is_none());
@@ -146,7 +155,10 @@ async fn every_request_is_in_one_figure() {
 
     let stats = cached.stats();
     assert_eq!((stats.puts.succeeded, stats.puts.refused), (1, 1));
-    assert_eq!((stats.copies.succeeded, stats.renames.succeeded, stats.multiparts.succeeded), (1, 1, 6));
+    assert_eq!(
+        (stats.copies.succeeded, stats.renames.succeeded, stats.multiparts.succeeded),
+        (1, 1, 6)
+    );
     // One by folders, and one that nobody looks at is not sent.
     assert_eq!((stats.lists.succeeded, stats.lists.requests()), (4, 4));
     assert_eq!((stats.bypass_requests.succeeded, stats.bypass_requests.requests()), (0, 1));
@@ -178,7 +190,7 @@ async fn writes_that_are_given_up_are_abandoned() {
     while cached.stats().requests_in_flight > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!((cached.stats().puts.abandoned, cached.stats().deletes.abandoned), (1, 1));
+    assert_eq!((cached.stats().puts.cancelled, cached.stats().deletes.cancelled), (1, 1));
     store.heal();
 }
 
@@ -188,7 +200,10 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
     let store = with_object(5).await;
     let cached = lasting(&store);
     store.fault(Fault::hold().on(Operation::Delete));
-    let own = object_store::Error::NotImplemented { operation: "a".to_owned(), implementer: "b".to_owned() };
+    let own = object_store::Error::NotImplemented {
+        operation: "a".to_owned(),
+        implementer: "b".to_owned(),
+    };
     let mut deleted = cached.delete_stream(stream::iter([Err(own), Ok(path())]).boxed());
     assert!(deleted.next().await.unwrap().is_err());
     tokio::select! {
@@ -197,7 +212,7 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
     }
     drop(deleted);
     let deletes = cached.stats().deletes;
-    assert_eq!((deletes.abandoned, deletes.requests()), (1, 1));
+    assert_eq!((deletes.cancelled, deletes.requests()), (1, 1));
     store.heal();
 }
 
@@ -246,8 +261,11 @@ async fn errors_of_requests_are_counted_by_kind() {
     assert!(deleted.iter().all(Result::is_err));
 
     let counted = |counts: ErrorCounts| counts.iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>();
-    let expected =
-        [(ErrorKind::PreconditionFailed, 1), (ErrorKind::PermissionDenied, 1), (ErrorKind::Unavailable, 2)];
+    let expected = [
+        (ErrorKind::PreconditionFailed, 1),
+        (ErrorKind::PermissionDenied, 1),
+        (ErrorKind::Unavailable, 2),
+    ];
     assert_eq!(counted(cached.stats().request_errors), expected);
     // Those of heads are exported with them.
     store.fault(Fault::error(Failure::PermissionDenied).on(Operation::Head).once());

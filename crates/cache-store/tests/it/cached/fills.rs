@@ -31,7 +31,8 @@ use crate::{path, write};
 
 type Body = BoxStream<'static, Result<Bytes>>;
 
-/// A store whose bodies come by 5 bytes, each of which has to pass the gate; and a cache that knows the head.
+/// A store whose bodies come by 5 bytes, each of which has to pass the gate; and a cache that knows
+/// the head.
 async fn gated(len: usize) -> (Arc<Gate>, FaultyStore, CachedStore) {
     let gate = Arc::new(Gate::new());
     let store = Odd::gated(&gate, 5);
@@ -328,8 +329,10 @@ async fn a_read_may_be_dropped_at_every_poll() {
         write(&store, body(23)).await;
         // With a backend that waits, too.
         let backend = WaitingBackend::new(MapBackend::new(), 0, n_polls);
-        let cached =
-            builder_over(&store, Arc::new(backend)).freshness(Freshness::max_age(HOUR)).build().unwrap();
+        let cached = builder_over(&store, Arc::new(backend))
+            .freshness(Freshness::max_age(HOUR))
+            .build()
+            .unwrap();
         let reading = {
             let cached = cached.clone();
             async move { read(&cached, 3..21).await }
@@ -451,7 +454,8 @@ async fn a_backend_that_refuses_and_fails_costs_requests_alone() {
                 tokio::spawn(async move {
                     let (from, to) = (n * 9, 100 - n * 3);
                     assert_eq!(read(&cached, from as u64..to as u64).await, part(from..to));
-                    let parts = cached.get_ranges(&path(), &[from as u64..from as u64 + 2, 7..99]).await;
+                    let parts =
+                        cached.get_ranges(&path(), &[from as u64..from as u64 + 2, 7..99]).await;
                     assert_eq!(parts.unwrap(), [part(from..from + 2), part(7..99)]);
                 })
             })
@@ -568,7 +572,9 @@ async fn who_comes_while_another_polls_does_not_miss_the_wake() {
 async fn a_body_is_read_on_another_runtime_or_on_none() {
     let (_gate, store, cached) = gated(50).await;
     let body_read = stream(&cached).await;
-    let read = std::thread::spawn(|| futures_util::FutureExt::now_or_never(rest(body_read))).join().unwrap();
+    let read = std::thread::spawn(|| futures_util::FutureExt::now_or_never(rest(body_read)))
+        .join()
+        .unwrap();
     assert_eq!(read.unwrap(), body(50));
     store.reset();
     assert_eq!(read_all(&cached).await, body(50));
@@ -617,7 +623,8 @@ async fn without_room_for_a_block_reads_go_on_and_nothing_is_cached() {
         let (one, other) = (stream(&cached).await, stream(&cached).await);
         let (one, other) = tokio::join!(tokio::spawn(rest(one)), tokio::spawn(rest(other)));
         assert_eq!((one.unwrap(), other.unwrap()), (body(20_000).to_vec(), body(20_000).to_vec()));
-        let parts = cached.get_ranges(&path(), &[10..20, 4000..9000, 19_999..20_000]).await.unwrap();
+        let parts =
+            cached.get_ranges(&path(), &[10..20, 4000..9000, 19_999..20_000]).await.unwrap();
         assert_eq!(parts, [part(10..20), part(4000..9000), part(19_999..20_000)]);
         // Each reader makes at most one more request, when the other one has read on.
         assert!(store.count() <= 4, "{:?}", store.requests());

@@ -5,12 +5,13 @@ use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
 use cache_testkit::{Fault, MapBackend, Operation, TagFault};
 use object_store::{
-    Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions, path::Path,
+    Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions,
+    path::Path,
 };
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting, part, read, read_all, status,
-    with_object,
+    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting, part, read, read_all,
+    status, with_object,
 };
 use crate::{local_disk, path, write};
 
@@ -41,7 +42,8 @@ async fn a_cold_range_is_one_request_for_whole_blocks() {
         let expected = range.as_range(17).unwrap();
         let answer = get(&cached, range).await.unwrap();
         assert_eq!((answer.range.clone(), answer.meta.size), (expected.clone(), 17));
-        let expected = usize::try_from(expected.start).unwrap()..usize::try_from(expected.end).unwrap();
+        let expected =
+            usize::try_from(expected.start).unwrap()..usize::try_from(expected.end).unwrap();
         assert_eq!(answer.bytes().await.unwrap(), part(expected));
         assert_eq!(asked(&store), [(Some(sent), false)]);
     }
@@ -81,7 +83,10 @@ async fn what_is_held_and_fresh_costs_no_request() {
     assert_eq!(cached.head(&path()).await.unwrap(), store.inner().head(&path()).await.unwrap());
     assert_eq!(store.count(), 0);
     let stats = cached.stats();
-    assert_eq!((stats.bytes_from_origin, stats.bytes_from_cache), (17, 17 + 1 + 2 + 1 + 17 + 5 + 7));
+    assert_eq!(
+        (stats.bytes_from_origin, stats.bytes_from_cache),
+        (17, 17 + 1 + 2 + 1 + 17 + 5 + 7)
+    );
     assert_eq!((stats.blocks_hit, stats.blocks_missed), (4 + 1 + 2 + 1 + 4 + 1 + 2, 4));
     assert_eq!((stats.passed_through, stats.restarts), (0, 0));
 }
@@ -102,7 +107,8 @@ async fn of_what_is_partly_cached_a_new_version_comes_with_the_same_request() {
 #[tokio::test]
 async fn only_the_blocks_that_are_missing_are_fetched() {
     let store = with_object(33).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     read(&cached, 12..13).await;
     assert_eq!(asked(&store), [(bounded(10..15), false)]);
     assert_eq!(read_all(&cached).await, body(33));
@@ -125,7 +131,8 @@ async fn a_head_is_one_request_without_a_body() {
     // A 304 would not bring changed metadata.
     assert_eq!((requests.len(), &requests[1].if_none_match), (2, &None));
     store.reset();
-    // It does not help to hear that this is still current: the bytes have to come. That they do shows that it is.
+    // It does not help to hear that this is still current: the bytes have to come. That they do
+    // shows that it is.
     let answer = get(&cached, 6..7).await.unwrap();
     assert_eq!(status(&answer).status(), Status::Revalidated);
     assert_eq!(answer.bytes().await.unwrap(), part(6..7));
@@ -154,7 +161,10 @@ async fn what_is_gone_is_not_found() {
     for range in [None, Some(GetRange::from(0..5))] {
         let options = GetOptions { range, ..GetOptions::new() };
         let error = cached.get_opts(&path(), options).await.unwrap_err();
-        assert!(matches!(&error, object_store::Error::NotFound { path, .. } if path == "a/b"), "{error}");
+        assert!(
+            matches!(&error, object_store::Error::NotFound { path, .. } if path == "a/b"),
+            "{error}"
+        );
     }
     assert!(matches!(cached.head(&path()).await, Err(object_store::Error::NotFound { .. })));
 }
@@ -195,7 +205,8 @@ async fn the_end_of_a_block_is_served_and_not_kept() {
     let store = with_object(17).await;
     let backend = Arc::new(MapBackend::new());
     let rule = Freshness::max_age(HOUR);
-    let cached = builder_over(&store, Arc::<MapBackend>::clone(&backend)).freshness(rule).build().unwrap();
+    let cached =
+        builder_over(&store, Arc::<MapBackend>::clone(&backend)).freshness(rule).build().unwrap();
     assert_eq!(read(&cached, GetRange::Suffix(3)).await, part(14..17));
     assert_eq!(asked(&store), [(Some(GetRange::Suffix(8)), false)]);
     // The head and two blocks.
@@ -268,7 +279,11 @@ async fn two_caches_of_one_identity_serve_each_other_whatever_their_blocks() {
     for size in sizes {
         let cached = with_blocks_of(size);
         for at in 0..40 {
-            assert_eq!(read(&cached, at as u64..at as u64 + 1).await, part(at..at + 1), "{size} {at}");
+            assert_eq!(
+                read(&cached, at as u64..at as u64 + 1).await,
+                part(at..at + 1),
+                "{size} {at}"
+            );
         }
     }
     // Which version is current, each finds out for itself.
@@ -440,9 +455,12 @@ async fn a_suffix_that_was_read_once_is_one_request_without_a_body() {
 async fn a_backend_that_waits_is_waited_for_each_block_once() {
     let store = with_object(33).await;
     for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
-        let backend = Arc::new(Counting { inner: MapBackend::new(), waited_for: Default::default() });
-        let cached =
-            builder_over(&store, Arc::<Counting>::clone(&backend)).freshness(freshness).build().unwrap();
+        let backend =
+            Arc::new(Counting { inner: MapBackend::new(), waited_for: Default::default() });
+        let cached = builder_over(&store, Arc::<Counting>::clone(&backend))
+            .freshness(freshness)
+            .build()
+            .unwrap();
         for cached_blocks in 0..3 {
             cached.clear().await.unwrap();
             cached.head(&path()).await.unwrap();
@@ -451,7 +469,10 @@ async fn a_backend_that_waits_is_waited_for_each_block_once() {
             }
             for range in [0..1, 0..33, 6..23] {
                 backend.waited_for.lock().unwrap().clear();
-                assert_eq!(read(&cached, range.clone()).await.len() as u64, range.end - range.start);
+                assert_eq!(
+                    read(&cached, range.clone()).await.len() as u64,
+                    range.end - range.start
+                );
                 let mut waited_for = backend.waited_for.lock().unwrap().clone();
                 waited_for.retain(|key| key.starts_with("b/"));
                 let n = waited_for.len();

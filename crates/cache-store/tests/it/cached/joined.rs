@@ -13,8 +13,12 @@ async fn settle() {
     }
 }
 
-/// What three readers of one fetch get, whose request meets `fault`, with a cache that knows the head.
-async fn three_readers(store: &FaultyStore, fault: Fault) -> Vec<object_store::Result<bytes::Bytes>> {
+/// What three readers of one fetch get, whose request meets `fault`, with a cache that knows the
+/// head.
+async fn three_readers(
+    store: &FaultyStore,
+    fault: Fault,
+) -> Vec<object_store::Result<bytes::Bytes>> {
     let cached = lasting(store);
     cached.head(&path()).await.unwrap();
     store.reset();

@@ -50,17 +50,24 @@ async fn drain(answer: GetResult) -> (Vec<u8>, Option<Failure>) {
 #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
 async fn a_body_that_hangs_is_an_error_for_all_who_wait() {
     let limit = Duration::from_secs(3);
-    for hung in [Fault::body(BodyFault::Hangs(7)), Fault::hang().when(|request| request.if_match.is_some())] {
+    for hung in
+        [Fault::body(BodyFault::Hangs(7)), Fault::hang().when(|request| request.if_match.is_some())]
+    {
         let store = with_object(100).await;
-        let cached =
-            builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
+        let cached = builder(&store)
+            .freshness(Freshness::max_age(HOUR))
+            .origin_timeout(limit)
+            .build()
+            .unwrap();
         cached.head(&path()).await.unwrap();
         store.fault(hung.times(1));
         store.reset();
         let start = tokio::time::Instant::now();
         let read = || async {
             let path = path();
-            tokio::time::timeout(2 * limit, cached.get_range(&path, 3..20)).await.expect("they wait for ever")
+            tokio::time::timeout(2 * limit, cached.get_range(&path, 3..20))
+                .await
+                .expect("they wait for ever")
         };
         let (one, other) = tokio::join!(read(), read());
         for error in [one.unwrap_err(), other.unwrap_err()] {
@@ -91,7 +98,8 @@ async fn a_reader_that_takes_its_time_is_not_the_stores_silence() {
 async fn a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept() {
     for chunk in [1, 3, 5, 7, 100] {
         for len in 0..17 {
-            for fault in [BodyFault::Truncated(len), BodyFault::Stalls(len), BodyFault::Fails(len)] {
+            for fault in [BodyFault::Truncated(len), BodyFault::Stalls(len), BodyFault::Fails(len)]
+            {
                 let store = in_chunks(chunk).await;
                 store.fault(Fault::body(fault).once());
                 let cached = lasting(&store);
@@ -137,8 +145,9 @@ async fn empty_chunks_are_passed_over() {
                 let chunk = chunk.unwrap();
                 let empty = || Ok(bytes::Bytes::new());
                 let pieces = chunk.chunks(3).map(bytes::Bytes::copy_from_slice).collect::<Vec<_>>();
-                futures_util::stream::iter(pieces)
-                    .flat_map(move |piece| futures_util::stream::iter([empty(), empty(), Ok(piece), empty()]))
+                futures_util::stream::iter(pieces).flat_map(move |piece| {
+                    futures_util::stream::iter([empty(), empty(), Ok(piece), empty()])
+                })
             });
             chunks.boxed()
         })
@@ -153,8 +162,10 @@ async fn empty_chunks_are_passed_over() {
 
 #[tokio::test]
 async fn an_answer_of_another_range_is_an_error() {
-    let store =
-        Odd::answers(|answer| GetResult { range: answer.range.start..answer.range.end + 1, ..answer });
+    let store = Odd::answers(|answer| GetResult {
+        range: answer.range.start..answer.range.end + 1,
+        ..answer
+    });
     write(&store, body(17)).await;
     let cached = builder(&store).build().unwrap();
     for range in [None, bounded(3..8), Some(GetRange::Suffix(3))] {
@@ -251,8 +262,11 @@ async fn an_object_that_is_too_large_is_read_from_the_store_each_time() {
     let store = with_object(17).await;
     for (max, n_requests) in [(16, 3), (17, 1)] {
         store.reset();
-        let cached =
-            builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(max).build().unwrap();
+        let cached = builder(&store)
+            .freshness(Freshness::max_age(HOUR))
+            .max_object_size(max)
+            .build()
+            .unwrap();
         for _ in 0..3 {
             assert_eq!(read_all(&cached).await, body(17));
         }
@@ -275,9 +289,11 @@ async fn a_store_that_panics_breaks_the_read_and_not_the_cache() {
 /// A store that refuses the form of each request for the second block and those behind it.
 async fn refusing() -> (FaultyStore, cache_store::CachedStore) {
     let store = with_object(17).await;
-    store.fault(Fault::error(Failure::NotSupported).when(|request| request.range == bounded(5..15)));
+    store
+        .fault(Fault::error(Failure::NotSupported).when(|request| request.range == bounded(5..15)));
     let limit = Duration::from_secs(3);
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).origin_timeout(limit).build().unwrap();
     read(&cached, 0..5).await;
     (store, cached)
 }
@@ -324,16 +340,19 @@ async fn an_invalidation_drops_blocks_that_came_damaged() {
         move |answer| {
             let is_damaged = is_damaged.load(Ordering::Relaxed);
             super::odd::with_body(answer, |body| {
-                body.map(move |chunk| if is_damaged { Ok(vec![0; chunk?.len()].into()) } else { chunk })
-                    .boxed()
+                body.map(
+                    move |chunk| if is_damaged { Ok(vec![0; chunk?.len()].into()) } else { chunk },
+                )
+                .boxed()
             })
         }
     });
     write(&store, body(17)).await;
     let slow = Arc::new(super::slow::Slow::default());
-    for backend in
-        [Arc::new(MapBackend::new()) as Arc<dyn Backend>, Arc::<super::slow::Slow>::clone(&slow) as _]
-    {
+    for backend in [
+        Arc::new(MapBackend::new()) as Arc<dyn Backend>,
+        Arc::<super::slow::Slow>::clone(&slow) as _,
+    ] {
         for head_is_known in [true, false] {
             is_damaged.store(true, Ordering::Relaxed);
             slow.blocks.close();
@@ -400,7 +419,10 @@ async fn bytes_that_come_with_a_weak_tag_are_not_mixed_with_others() {
     read(&cached, 0..5).await;
     is_weak.store(true, Ordering::Relaxed);
     // The store's own answer to several ranges.
-    assert_eq!(cached.get_ranges(&path(), &[0..2, 8..10]).await.unwrap(), [part(0..2), part(8..10)]);
+    assert_eq!(
+        cached.get_ranges(&path(), &[0..2, 8..10]).await.unwrap(),
+        [part(0..2), part(8..10)]
+    );
 }
 
 /// As of servers that say `Content-Length: 0` where no body follows.

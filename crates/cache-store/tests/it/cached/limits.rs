@@ -43,8 +43,12 @@ async fn no_more_requests_of_reads_are_unanswered_at_once_than_max_in_flight() {
     for n in 0..4 {
         store.put(&numbered(n), body(5).into()).await.unwrap();
     }
-    let cached =
-        builder(&store).freshness(Freshness::immutable()).max_in_flight(3).coalesce_gap(0).build().unwrap();
+    let cached = builder(&store)
+        .freshness(Freshness::immutable())
+        .max_in_flight(3)
+        .coalesce_gap(0)
+        .build()
+        .unwrap();
     read(&cached, 0..5).await;
     store.reset();
     store.fault(Fault::hold().on(Operation::Get));
@@ -102,8 +106,10 @@ async fn one_request_at_a_time_suffices_for_every_kind_of_read() {
             read(&cached, n * 10..n * 10 + 5).await;
         }
         let ranges: Vec<_> = (0..25).step_by(2).map(|n| n * 10 + 5..n * 10 + 10).collect();
-        for (range, bytes) in ranges.iter().zip(cached.get_ranges(&path(), &ranges).await.unwrap()) {
-            let [from, to] = [range.start, range.end].map(|offset| usize::try_from(offset).unwrap());
+        for (range, bytes) in ranges.iter().zip(cached.get_ranges(&path(), &ranges).await.unwrap())
+        {
+            let [from, to] =
+                [range.start, range.end].map(|offset| usize::try_from(offset).unwrap());
             assert_eq!(bytes, part(from..to));
         }
         let whole = join_all((0..20).map(|_| read_all(&cached))).await;
@@ -198,16 +204,25 @@ async fn fifteen_thousand_reads_at_once_succeed_where_the_settings_allow_it() {
         };
         let read = join_all((0..READS).map(read)).await;
         let errors: Vec<_> = read.into_iter().filter_map(Result::err).collect();
-        assert!(errors.iter().all(|error| error.to_string().contains("max_in_flight, queue_timeout")));
+        assert!(
+            errors.iter().all(|error| error.to_string().contains("max_in_flight, queue_timeout"))
+        );
         errors.len()
     };
-    assert!(n_failed(builder().build().unwrap()).await > 0, "as many as by default can be made in 10 s");
+    assert!(
+        n_failed(builder().build().unwrap()).await > 0,
+        "as many as by default can be made in 10 s"
+    );
     assert_eq!(n_failed(builder().max_in_flight(4096).build().unwrap()).await, 0);
-    assert_eq!(n_failed(builder().queue_timeout(Duration::from_secs(60)).build().unwrap()).await, 0);
+    assert_eq!(
+        n_failed(builder().queue_timeout(Duration::from_secs(60)).build().unwrap()).await,
+        0
+    );
 }
 
 fn remembering(store: &FaultyStore, clock: Option<TokioClock>) -> CachedStore {
-    let builder = builder(store).freshness(Freshness::max_age(HOUR)).negative_ttl(Duration::from_secs(60));
+    let builder =
+        builder(store).freshness(Freshness::max_age(HOUR)).negative_ttl(Duration::from_secs(60));
     let builder = if let Some(clock) = clock { builder.clock(Arc::new(clock)) } else { builder };
     builder.build().unwrap()
 }
@@ -255,7 +270,8 @@ async fn that_there_is_no_object_is_not_remembered_unless_that_is_set() {
     }
 }
 
-/// By each kind of write, and whatever the store shows of the object: the next read is answered with it.
+/// By each kind of write, and whatever the store shows of the object: the next read is answered
+/// with it.
 #[tokio::test]
 async fn a_write_and_what_the_store_shows_end_the_memory_that_there_is_no_object() {
     let missing = numbered(0);

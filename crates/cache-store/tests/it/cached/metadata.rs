@@ -14,7 +14,8 @@ use object_store::{
 use super::{HOUR, body, builder, cached, read, read_all, status};
 use crate::path;
 
-/// A store whose tags are the bytes' alone, as those of S3 are: all objects here have the same bytes.
+/// A store whose tags are the bytes' alone, as those of S3 are: all objects here have the same
+/// bytes.
 fn store() -> FaultyStore {
     let bare = super::odd::Odd::lists(Arc::new(InMemory::new()), |object| ObjectMeta {
         e_tag: Some("x".into()),

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, WaitingBackend};
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, Result, memory::InMemory, path::Path};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, Result, memory::InMemory, path::Path,
+};
 use proptest::{prelude::*, test_runner::Config};
 
 use super::HOUR;
@@ -130,7 +132,9 @@ async fn play(setup: Setup, steps: Vec<(bool, Step)>) {
     store.fault(Fault::body(BodyFault::Chunked(setup.chunk)));
     let backend: Arc<dyn Backend> = match setup.spoiled {
         None => Arc::new(MapBackend::new()),
-        Some(spoiled) => Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, u64::from(spoiled))),
+        Some(spoiled) => {
+            Arc::new(WaitingBackend::new(MapBackend::new(), spoiled, u64::from(spoiled)))
+        }
     };
     let freshness = if setup.is_strong { Freshness::strong() } else { Freshness::max_age(HOUR) };
     let cached = CachedStore::builder(Arc::new(store.clone()), backend)

@@ -7,7 +7,9 @@ use cache_core::Freshness;
 use cache_store::{Bypass, CachedStore, CachedStoreBuilder};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation};
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, memory::InMemory, path::Path};
+use object_store::{
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, memory::InMemory, path::Path,
+};
 use tokio::task::JoinHandle;
 
 use super::{HOUR, body, builder, read, read_all, with_object};
@@ -31,7 +33,8 @@ enum Kind {
     RangePastTheEnd,
     RangesPastTheEnd,
     CopySource,
-    /// Blocks that are not cached, by a read, as a stream behind what is cached, and by `get_ranges`.
+    /// Blocks that are not cached, by a read, as a stream behind what is cached, and by
+    /// `get_ranges`.
     Block,
     Stream,
     Ranges,
@@ -84,17 +87,20 @@ const ANSWERS: [Answer; 4] = [
     Answer::Forbidden(Failure::Unauthenticated),
 ];
 
-const BEFORE: [Before; 4] = [Before::Cached, Before::InFlight, Before::InFlightWithAnother, Before::Neither];
+const BEFORE: [Before; 4] =
+    [Before::Cached, Before::InFlight, Before::InFlightWithAnother, Before::Neither];
 
 impl Kind {
-    /// Whether the store says so by such a request. Lists leave out what is gone, and a copy says nothing of a source
-    /// that is there.
+    /// Whether the store says so by such a request. Lists leave out what is gone, and a copy says
+    /// nothing of a source that is there.
     fn can_tell(self, answer: Answer, before: Before) -> bool {
         let is_list = matches!(self, List | ListWithOffset | ListWithDelimiter | WarmPrefix);
         let is_about_blocks = matches!(self, Block | Stream | Ranges);
-        // These look at the head first: they are told by its request, or wait for the one in flight.
+        // These look at the head first: they are told by its request, or wait for the one in
+        // flight.
         let needs_head =
-            matches!(self, WarmPrefix | EmptyRange | RangePastTheEnd | RangesPastTheEnd) || is_about_blocks;
+            matches!(self, WarmPrefix | EmptyRange | RangePastTheEnd | RangesPastTheEnd)
+                || is_about_blocks;
         (!needs_head || before == Before::Cached)
             && match answer {
                 // An empty range shows no version.
@@ -113,7 +119,9 @@ impl Kind {
         match self {
             List => drop(cached.list(None).try_collect::<Vec<_>>().await),
             ListWithOffset => {
-                drop(cached.list_with_offset(None, &Path::from("a/a")).try_collect::<Vec<_>>().await);
+                drop(
+                    cached.list_with_offset(None, &Path::from("a/a")).try_collect::<Vec<_>>().await,
+                );
             }
             ListWithDelimiter => drop(cached.list_with_delimiter(Some(&Path::from("a"))).await),
             WarmPrefix => drop(cached.warm_prefix(None, 1).collect::<Vec<_>>().await),
@@ -200,7 +208,10 @@ async fn check(kind: Kind, answer: Answer, rule: Freshness, before: Before) {
         match answer {
             Answer::Newer => assert_eq!(read.unwrap(), new().slice(0..5), "{what}"),
             Answer::NotFound => {
-                assert!(matches!(read, Err(object_store::Error::NotFound { .. })), "{what}: {read:?}");
+                assert!(
+                    matches!(read, Err(object_store::Error::NotFound { .. })),
+                    "{what}: {read:?}"
+                );
             }
             Answer::Forbidden(_) if before == Before::InFlightWithAnother => {}
             Answer::Forbidden(_) => {

@@ -29,16 +29,22 @@ pub(crate) struct Odd {
 }
 
 impl Odd {
-    pub(crate) fn hears(edit: impl Fn(GetOptions) -> GetOptions + Send + Sync + 'static) -> FaultyStore {
+    pub(crate) fn hears(
+        edit: impl Fn(GetOptions) -> GetOptions + Send + Sync + 'static,
+    ) -> FaultyStore {
         Self::store(Box::new(edit), Box::new(|answer| answer))
     }
 
-    pub(crate) fn answers(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
+    pub(crate) fn answers(
+        edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static,
+    ) -> FaultyStore {
         Self::store(Box::new(|options| options), Box::new(edit))
     }
 
     /// What it says to a HEAD is edited.
-    pub(crate) fn heads(edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static) -> FaultyStore {
+    pub(crate) fn heads(
+        edit: impl Fn(GetResult) -> GetResult + Send + Sync + 'static,
+    ) -> FaultyStore {
         let is_head = Arc::new(AtomicBool::new(false));
         let answered = Arc::clone(&is_head);
         let hears = move |options: GetOptions| {
@@ -63,7 +69,8 @@ impl Odd {
                 let chunks = body
                     .map_ok(move |chunk| {
                         let starts = (0..chunk.len()).step_by(len);
-                        let cut = move |from: usize| Ok(chunk.slice(from..chunk.len().min(from + len)));
+                        let cut =
+                            move |from: usize| Ok(chunk.slice(from..chunk.len().min(from + len)));
                         stream::iter(starts).map(cut)
                     })
                     .try_flatten();
@@ -89,7 +96,8 @@ impl Odd {
         inner: Arc<dyn ObjectStore>,
         edit: impl Fn(ObjectMeta) -> ObjectMeta + Send + Sync + 'static,
     ) -> Self {
-        let (hears, answers): (Edit<_>, Edit<_>) = (Box::new(|options| options), Box::new(|answer| answer));
+        let (hears, answers): (Edit<_>, Edit<_>) =
+            (Box::new(|options| options), Box::new(|answer| answer));
         Self { inner, hears, answers, lists: Arc::new(edit) }
     }
 }
@@ -121,7 +129,12 @@ impl fmt::Display for Odd {
 
 #[async_trait]
 impl ObjectStore for Odd {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         self.inner.put_opts(location, payload, options).await
     }
 
@@ -141,7 +154,10 @@ impl ObjectStore for Odd {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 

@@ -3,9 +3,13 @@ use std::error::Error as _;
 use cache_core::Freshness;
 use cache_core::Status;
 use cache_store::{Bypass, NotCached, OnlyIfCached};
-use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result};
+use object_store::{
+    Extensions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, Result,
+};
 
-use super::{HOUR, asked, body, builder, cached, lasting, part, read, read_all, status, with_object};
+use super::{
+    HOUR, asked, body, builder, cached, lasting, part, read, read_all, status, with_object,
+};
 use crate::{path, write};
 
 async fn get_with(
@@ -38,12 +42,18 @@ async fn a_single_read_may_have_its_own_freshness() {
     };
     let answer = get_with(&lasting, None, ask).await.unwrap();
     assert_eq!(status(&answer).status(), Status::Revalidated);
-    assert_eq!((answer.bytes().await.unwrap(), store.count(), store.body_bytes()), (body(17), 1, 0));
+    assert_eq!(
+        (answer.bytes().await.unwrap(), store.count(), store.body_bytes()),
+        (body(17), 1, 0)
+    );
 
     let wrong = |extensions: &mut Extensions| {
         extensions.insert(Freshness::strong().stale_while_revalidate(HOUR));
     };
-    assert!(matches!(get_with(&strong, None, wrong).await, Err(object_store::Error::Generic { .. })));
+    assert!(matches!(
+        get_with(&strong, None, wrong).await,
+        Err(object_store::Error::Generic { .. })
+    ));
 }
 
 #[tokio::test]
@@ -61,7 +71,8 @@ async fn only_what_is_held_and_fresh_is_served_if_that_is_asked_for() {
     not_cached(get_with(&cached, None, only).await);
     read(&cached, 3..12).await;
     store.reset();
-    for range in [None, Some((3..16).into()), Some(GetRange::Suffix(1)), Some(GetRange::Suffix(0))] {
+    for range in [None, Some((3..16).into()), Some(GetRange::Suffix(1)), Some(GetRange::Suffix(0))]
+    {
         not_cached(get_with(&cached, range, only).await);
     }
     let answer = get_with(&cached, Some((1..15).into()), only).await.unwrap();

@@ -12,7 +12,8 @@ use self::subject::{BACKENDS, NOT_YET, open};
 fn generated_schedules_hold_every_rule() {
     for seed in 0..400 {
         let backend = BACKENDS[usize::try_from(seed % 3).unwrap()];
-        let explored = store::explore(seed..seed + 1, 2, &|opening| open(opening, backend), NOT_YET);
+        let explored =
+            store::explore(seed..seed + 1, 2, &|opening| open(opening, backend), NOT_YET);
         if let Err(failure) = explored {
             panic!("over {}: {failure}", backend.0);
         }

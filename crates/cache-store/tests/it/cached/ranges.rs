@@ -24,11 +24,13 @@ async fn neighbours_are_fetched_by_one_request() {
         (0, vec![0..100], vec![(0..100, false)]),
     ] {
         let store = with_object(100).await;
-        let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(gap).build().unwrap();
+        let cached =
+            builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(gap).build().unwrap();
         for _ in 0..2 {
             assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges));
         }
-        let sent: Vec<_> = sent.into_iter().map(|(range, pinned)| (bounded(range), pinned)).collect();
+        let sent: Vec<_> =
+            sent.into_iter().map(|(range, pinned)| (bounded(range), pinned)).collect();
         assert_eq!(asked(&store), sent, "{ranges:?} with gaps of {gap}");
     }
 }
@@ -36,7 +38,8 @@ async fn neighbours_are_fetched_by_one_request() {
 #[tokio::test]
 async fn only_what_is_missing_is_fetched() {
     let store = with_object(100).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5).build().unwrap();
     for range in [10..20, 40..45] {
         read(&cached, range).await;
     }
@@ -48,7 +51,12 @@ async fn only_what_is_missing_is_fetched() {
     asked.sort_by_key(|(range, _)| format!("{range:?}"));
     assert_eq!(
         asked,
-        [(bounded(20..35), true), (bounded(45..50), true), (bounded(5..10), true), (bounded(60..65), true)]
+        [
+            (bounded(20..35), true),
+            (bounded(45..50), true),
+            (bounded(5..10), true),
+            (bounded(60..65), true)
+        ]
     );
     let stats = cached.stats();
     assert_eq!((stats.blocks_hit, stats.bytes_from_cache), (3, 15));
@@ -228,16 +236,20 @@ async fn a_range_behind_the_end_is_the_stores_affair_and_breaks_nothing() {
         write(&store, body(17)).await;
         let cached = lasting(&store);
         for _ in 0..2 {
-            for ranges in [&[0..4, 20..30][..], &[20..21, 18..18, 0..1], &[u64::MAX - 1..u64::MAX, 3..4]] {
+            for ranges in
+                [&[0..4, 20..30][..], &[20..21, 18..18, 0..1], &[u64::MAX - 1..u64::MAX, 3..4]]
+            {
                 let error = cached.get_ranges(&path(), ranges).await.unwrap_err();
                 assert!(matches!(error, Error::Generic { .. }), "{store}: {error}");
             }
             // As if they ended right behind the object.
             for range in [0..1 << 46, 3..u64::MAX, 17..1 << 46, 5..5, 17..17] {
                 let short = range.start..range.end.min(18);
-                let bare = store.inner().get_ranges(&path(), &[1..2, short.clone(), 3..18, short]).await;
-                let ours =
-                    cached.get_ranges(&path(), &[1..2, range.clone(), 3..1 << 46, range.clone()]).await;
+                let bare =
+                    store.inner().get_ranges(&path(), &[1..2, short.clone(), 3..18, short]).await;
+                let ours = cached
+                    .get_ranges(&path(), &[1..2, range.clone(), 3..1 << 46, range.clone()])
+                    .await;
                 assert_eq!(ours.ok(), bare.ok(), "{store}: {range:?}");
             }
             super::read_all(&cached).await;
@@ -314,11 +326,18 @@ async fn ranges_are_cut_as_they_come() {
         for gap in [0, 7, 100] {
             let store = with_object(100).await;
             store.fault(Fault::body(BodyFault::Chunked(chunk)));
-            let cached =
-                builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(gap).build().unwrap();
+            let cached = builder(&store)
+                .freshness(Freshness::max_age(HOUR))
+                .coalesce_gap(gap)
+                .build()
+                .unwrap();
             read(&cached, 31..33).await;
             let ranges = [0..1, 3..17, 4..6, 16..16 + 20, 29..34, 60..100, 98..100, 0..100];
-            assert_eq!(cached.get_ranges(&path(), &ranges).await.unwrap(), parts(&ranges), "{chunk}, {gap}");
+            assert_eq!(
+                cached.get_ranges(&path(), &ranges).await.unwrap(),
+                parts(&ranges),
+                "{chunk}, {gap}"
+            );
         }
     }
 }

@@ -7,7 +7,9 @@ use cache_store::CachedStore;
 use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, TagFault, WaitingBackend};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, asked, body, bounded, builder, builder_over, part, read, slow::Slow, with_object};
+use super::{
+    HOUR, asked, body, bounded, builder, builder_over, part, read, slow::Slow, with_object,
+};
 use crate::{path, write};
 
 /// Blocks of 5 bytes, `bytes` of readahead.
@@ -41,7 +43,8 @@ async fn who_reads_in_order_makes_few_requests() {
     // Under a strong rule, each read asks whether that is still the current version, and no more.
     let store = with_object(1003).await;
     scan(&builder(&store).readahead(100).build().unwrap(), 1003).await;
-    let is_head = |request: &&cache_testkit::Request| request.operation == cache_testkit::Operation::Head;
+    let is_head =
+        |request: &&cache_testkit::Request| request.operation == cache_testkit::Operation::Head;
     let heads = store.requests().iter().filter(is_head).count();
     assert!(heads <= 99, "{heads} HEAD requests");
     assert!(store.count() <= 99 + 22, "{} requests", store.count());
@@ -109,7 +112,10 @@ async fn several_may_read_one_object_each_in_order() {
     let cached = ahead(&store, 100);
     for start in (0..1000).step_by(10) {
         for _ in 0..2 {
-            assert_eq!(read(&cached, start as u64..start as u64 + 10).await, part(start..start + 10));
+            assert_eq!(
+                read(&cached, start as u64..start as u64 + 10).await,
+                part(start..start + 10)
+            );
             settle().await;
         }
     }
@@ -173,7 +179,10 @@ async fn what_is_read_ahead_is_of_the_version_at_hand() {
     read(&cached, 0..5).await;
     read(&cached, 5..10).await;
     settle().await;
-    assert_eq!(asked(&store), [(bounded(0..5), false), (bounded(5..10), true), (bounded(10..60), true)]);
+    assert_eq!(
+        asked(&store),
+        [(bounded(0..5), false), (bounded(5..10), true), (bounded(10..60), true)]
+    );
 
     // Replaced after that: what is held is of the version that may still be served.
     write(&store, vec![b'n'; 100]).await;
@@ -225,7 +234,8 @@ async fn where_nothing_is_kept_little_is_read_in_vain() {
 async fn where_blocks_are_kept_again_they_are_read_ahead_again() {
     let store = with_object(3000).await;
     let backend = Arc::new(Slow::default());
-    let builder = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
+    let builder =
+        builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
     let cached = builder.readahead(100).build().unwrap();
     cached.head(&path()).await.unwrap();
     backend.fails.store(true, Ordering::Relaxed);
@@ -264,7 +274,8 @@ async fn what_has_not_come_yet_is_not_gone() {
 async fn a_readahead_that_fails_is_nobodys_error() {
     let store = with_object(100).await;
     let cached = ahead(&store, 50);
-    store.fault(Fault::error(Failure::Unavailable).when(|request| request.range == bounded(15..60)));
+    store
+        .fault(Fault::error(Failure::Unavailable).when(|request| request.range == bounded(15..60)));
     read(&cached, 0..5).await;
     read(&cached, 5..10).await;
     store.fault(Fault::body(BodyFault::Fails(7)).when(|request| request.range == bounded(10..60)));

@@ -7,7 +7,9 @@ use cache_store::{CachedStore, OnlyIfCached};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, Request};
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use super::{HOUR, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object};
+use super::{
+    HOUR, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object,
+};
 use crate::{path, write};
 
 /// A cache that has the blocks of 5 bytes that begin at 5 and 15 of an object of 33.
@@ -106,7 +108,10 @@ async fn a_store_without_if_match_is_asked_without_it() {
         assert_eq!(read(&cached, 11..12).await, part(11..12));
         assert_eq!(store.count(), 2);
         assert_eq!(read_all(&cached).await, body(33));
-        assert_eq!(cached.get_ranges(&path(), &[0..3, 6..8]).await.unwrap(), [part(0..3), part(6..8)]);
+        assert_eq!(
+            cached.get_ranges(&path(), &[0..3, 6..8]).await.unwrap(),
+            [part(0..3), part(6..8)]
+        );
         // The tag tells when it has been replaced.
         let cached = partly_cached(&store).await;
         write(&store, vec![b'n'; 33]).await;
@@ -138,7 +143,8 @@ async fn a_store_that_looks_at_the_range_first_is_asked_anew() {
 async fn a_body_that_was_begun_goes_on_by_the_whole_object() {
     let store = FaultyStore::in_memory();
     write(&store, body(100)).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     for start in (0..100).step_by(10) {
         read(&cached, start..start + 5).await;
     }
@@ -245,7 +251,10 @@ async fn a_store_that_refuses_a_head_is_asked_for_the_bytes() {
             assert_eq!(read_all(&cached).await, body(33));
             // What a denial has dropped is fetched anew.
             assert!(store.count() <= if n == 0 { 1 } else { 2 }, "{:?}", store.requests());
-            assert_eq!(cached.get_ranges(&path(), &[0..3, 6..8]).await.unwrap(), [part(0..3), part(6..8)]);
+            assert_eq!(
+                cached.get_ranges(&path(), &[0..3, 6..8]).await.unwrap(),
+                [part(0..3), part(6..8)]
+            );
         }
         store.fault(fault());
         store.reset();
@@ -285,10 +294,9 @@ async fn a_store_that_refuses_a_range_past_the_end_gets_the_callers_own() {
         Fault::error_with(status("416 Range Not Satisfiable"))
             .when(|request| matches!(request.range, Some(GetRange::Suffix(len)) if len > 17)),
     );
-    store.fault(
-        Fault::error_with(status("400 Bad Request"))
-            .when(|request| matches!(&request.range, Some(GetRange::Bounded(range)) if range.end > 17)),
-    );
+    store.fault(Fault::error_with(status("400 Bad Request")).when(
+        |request| matches!(&request.range, Some(GetRange::Bounded(range)) if range.end > 17),
+    ));
     for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
         for range in [GetRange::Suffix(8), GetRange::Bounded(9..17)] {
             let cached = builder(&store).block_size(64).freshness(freshness).build().unwrap();
@@ -312,8 +320,8 @@ async fn a_store_that_answers_a_first_range_with_the_whole_is_cut() {
         for range in [GetRange::Bounded(11..12), GetRange::Offset(20), GetRange::Suffix(3)] {
             let cached = builder(&store).freshness(freshness).build().unwrap();
             let wanted = range.as_range(33).unwrap();
-            let wanted =
-                body(33).slice(usize::try_from(wanted.start).unwrap()..wanted.end.try_into().unwrap());
+            let wanted = body(33)
+                .slice(usize::try_from(wanted.start).unwrap()..wanted.end.try_into().unwrap());
             for _ in 0..2 {
                 store.reset();
                 assert_eq!(read(&cached, range.clone()).await, wanted);

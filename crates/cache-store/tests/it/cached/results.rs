@@ -1,11 +1,14 @@
-//! Reads by result: each counts once, when it ends; and what is counted is what the store was asked for and gave.
+//! Reads by result: each counts once, when it ends; and what is counted is what the store was asked
+//! for and gave.
 
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{ErrorCounts, Freshness};
 use cache_metrics::{Snapshot, Value, names::REQUESTS, samples};
 use cache_store::{Bypass, CachedStore, OnlyIfCached, Reads};
-use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, S3Server, TagFault};
+use cache_testkit::{
+    BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, S3Server, TagFault,
+};
 use futures_util::{StreamExt as _, future::join_all};
 use object_store::{
     GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _,
@@ -45,7 +48,10 @@ async fn result(cached: &CachedStore, read: impl Future) -> Vec<(&'static str, u
     since(cached, before)
 }
 
-async fn read_with(cached: &CachedStore, options: GetOptions) -> object_store::Result<bytes::Bytes> {
+async fn read_with(
+    cached: &CachedStore,
+    options: GetOptions,
+) -> object_store::Result<bytes::Bytes> {
     cached.get_opts(&path(), options).await?.bytes().await
 }
 
@@ -53,7 +59,8 @@ async fn read_with(cached: &CachedStore, options: GetOptions) -> object_store::R
 async fn each_read_has_one_result() {
     let store = with_object(40).await;
     let cached = lasting(&store);
-    let count = async |read: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| result(&cached, read).await;
+    let count =
+        async |read: std::pin::Pin<Box<dyn Future<Output = ()> + '_>>| result(&cached, read).await;
     let once = |result| vec![(result, 1)];
 
     assert_eq!(count(Box::pin(async { drop(read(&cached, 0..5).await) })).await, once("fetched"));
@@ -89,11 +96,17 @@ async fn each_read_has_one_result() {
         options.range = Some(GetRange::Bounded(30..35));
     };
     assert_eq!(count(with(far)).await, once("not_cached"));
-    assert_eq!(count(with(|options| options.if_match = Some("x".into()))).await, once("precondition_failed"));
+    assert_eq!(
+        count(with(|options| options.if_match = Some("x".into()))).await,
+        once("precondition_failed")
+    );
     let same = |options: &mut GetOptions| options.if_none_match = Some("*".into());
     assert_eq!(count(with(same)).await, once("not_modified"));
     let missing = Path::from("missing");
-    assert_eq!(count(Box::pin(async { drop(cached.head(&missing).await) })).await, once("not_found"));
+    assert_eq!(
+        count(Box::pin(async { drop(cached.head(&missing).await) })).await,
+        once("not_found")
+    );
     let of_missing = async { drop(cached.get_ranges(&missing, &[0..1, 9..10]).await) };
     assert_eq!(count(Box::pin(of_missing)).await, once("not_found"));
 
@@ -133,8 +146,9 @@ async fn a_read_that_fails_after_its_head_is_an_error_and_no_hit() {
     assert_eq!(since(&cached, before), [("error", 90)]);
     assert_eq!(cached.stats().reads.hit_ratio(), 0.0);
     let snapshot = Snapshot::from(cached.stats());
-    let errors = samples(&snapshot)
-        .find(|sample| sample.metric == &REQUESTS && sample.attributes.contains(&("result", "error")));
+    let errors = samples(&snapshot).find(|sample| {
+        sample.metric == &REQUESTS && sample.attributes.contains(&("result", "error"))
+    });
     assert_eq!(errors.unwrap().value, Value::Number(90));
     assert_eq!((snapshot.stats.fresh, snapshot.stats.hit_ratio()), (0, 0.0));
     let stats = cached.stats();
@@ -284,7 +298,8 @@ async fn each_block_that_a_read_needs_counts_once_as_its_bytes_do() {
     assert_eq!(cached.stats().blocks_hit - hit, 2);
     store.heal();
     // One after the other, some there and some not, each run by a request of its own.
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     for n in (0..20).step_by(2) {
         read(&cached, n * 5..n * 5 + 5).await;
     }
@@ -316,14 +331,18 @@ async fn a_file_that_is_handed_on_counts_as_read() {
     let local = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     local.put(&path(), body(40).into()).await.unwrap();
     let store = FaultyStore::new(Arc::new(local));
-    let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new())).build().unwrap();
+    let cached =
+        CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new())).build().unwrap();
     let mut options = GetOptions::new();
     options.extensions.insert(Bypass);
     let answer = cached.get_opts(&path(), options).await.unwrap();
     assert!(matches!(answer.payload, object_store::GetResultPayload::File(..)));
     assert_eq!(answer.bytes().await.unwrap(), body(40));
     let stats = cached.stats();
-    assert_eq!((stats.reads.bypass, stats.bytes_from_origin, stats.bypass_requests.succeeded), (1, 40, 1));
+    assert_eq!(
+        (stats.reads.bypass, stats.bytes_from_origin, stats.bypass_requests.succeeded),
+        (1, 40, 1)
+    );
     // One that cannot be held, and one that can.
     for _ in 0..3 {
         read_all(&cached).await;
@@ -332,18 +351,23 @@ async fn a_file_that_is_handed_on_counts_as_read() {
     assert_eq!(cached.stats().requests(), store.count() as u64);
 }
 
-/// Over S3's own protocol and object_store's client, which asks for the next page when the last one has been read.
+/// Over S3's own protocol and object_store's client, which asks for the next page when the last one
+/// has been read.
 #[tokio::test]
 async fn a_list_counts_by_the_page() {
     let server = S3Server::start().unwrap();
     for n in 0..2500 {
         server.put(&format!("many/{n:04}"), "a");
     }
-    let cached =
-        CachedStore::builder(Arc::new(server.client()), Arc::new(MapBackend::new())).build().unwrap();
+    let cached = CachedStore::builder(Arc::new(server.client()), Arc::new(MapBackend::new()))
+        .build()
+        .unwrap();
     let n_lists = || server.count_of(Operation::List);
     assert_eq!(cached.list(None).count().await, 2500);
-    assert_eq!((n_lists(), cached.stats().lists.succeeded, cached.stats().requests_in_flight), (3, 3, 0));
+    assert_eq!(
+        (n_lists(), cached.stats().lists.succeeded, cached.stats().requests_in_flight),
+        (3, 3, 0)
+    );
     // No more pages than somebody wanted.
     assert_eq!(cached.list(None).take(1500).count().await, 1500);
     assert_eq!((n_lists(), cached.stats().lists.succeeded), (5, 5));
@@ -356,8 +380,10 @@ async fn a_list_that_waits_with_every_object_is_one_request() {
     for n in 0..50 {
         store.put(&Path::from(format!("many/{n}")), "a".into()).await.unwrap();
     }
-    let config =
-        ThrottleConfig { wait_list_per_entry: Duration::from_micros(1), ..ThrottleConfig::default() };
+    let config = ThrottleConfig {
+        wait_list_per_entry: Duration::from_micros(1),
+        ..ThrottleConfig::default()
+    };
     let cached = CachedStore::builder(
         Arc::new(ThrottledStore::new(store.clone(), config)),
         Arc::new(MapBackend::new()),
@@ -413,8 +439,9 @@ async fn some_read(cached: CachedStore, seed: u64) {
     let location = if random.below(8) == 0 { Path::from("missing") } else { path() };
     let (start, len) = (random.below(70), 1 + random.below(40));
     if random.below(4) == 0 {
-        let ranges: Vec<_> =
-            (0..random.below(4)).map(|n| start / 2 + n * 20..start / 2 + n * 20 + len / 4).collect();
+        let ranges: Vec<_> = (0..random.below(4))
+            .map(|n| start / 2 + n * 20..start / 2 + n * 20 + len / 4)
+            .collect();
         let _ = cached.get_ranges(&location, &ranges).await;
         return;
     }
@@ -447,7 +474,8 @@ async fn some_read(cached: CachedStore, seed: u64) {
     }
 }
 
-/// Whatever fails, and whoever goes: each read has one result, each request one outcome, and each byte is counted.
+/// Whatever fails, and whoever goes: each read has one result, each request one outcome, and each
+/// byte is counted.
 #[tokio::test(start_paused = true)]
 async fn reads_requests_and_bytes_add_up_under_faults() {
     for seed in 0..60 {
@@ -476,8 +504,8 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
             if let Some(fault) = some_fault(&mut random) {
                 store.fault(fault);
             }
-            let reads =
-                (0..1 + random.below(3)).map(|_| some_read(cached.clone(), random.below(u64::MAX >> 16)));
+            let reads = (0..1 + random.below(3))
+                .map(|_| some_read(cached.clone(), random.below(u64::MAX >> 16)));
             let reads: Vec<_> = reads.collect();
             n_reads += reads.len() as u64;
             // What hangs and has no limit is given up.
@@ -494,12 +522,18 @@ async fn reads_requests_and_bytes_add_up_under_faults() {
         let by_kind = |errors: ErrorCounts| errors.iter().map(|(_, n)| n).sum::<u64>();
         assert_eq!(by_kind(stats.reads.errors_by_kind), stats.reads.errors, "seed {seed}");
         let of_heads = &stats.heads.origin;
-        assert_eq!(by_kind(of_heads.errors_by_kind), of_heads.refused + of_heads.failed, "seed {seed}");
-        let others = [stats.block_requests, stats.bypass_requests].map(|of_op| of_op.refused + of_op.failed);
+        assert_eq!(
+            by_kind(of_heads.errors_by_kind),
+            of_heads.refused + of_heads.failed,
+            "seed {seed}"
+        );
+        let others =
+            [stats.block_requests, stats.bypass_requests].map(|of_op| of_op.refused + of_op.failed);
         assert_eq!(by_kind(stats.request_errors), others.iter().sum::<u64>(), "seed {seed}");
         let exported = Snapshot::from(stats);
         let results = samples(&exported).filter(|sample| sample.metric == &REQUESTS);
-        let results = results.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });
+        let results =
+            results.map(|sample| if let Value::Number(number) = sample.value { number } else { 0 });
         assert_eq!(results.sum::<u64>(), n_reads, "seed {seed}");
     }
 }

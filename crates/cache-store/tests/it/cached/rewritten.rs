@@ -16,8 +16,8 @@ fn version(version: u8) -> Bytes {
     Bytes::from(vec![version; 40])
 }
 
-/// Of each version that a whole read may meet it returns one, for the bare store does: whichever blocks are cached, and
-/// wherever the object is rewritten meanwhile.
+/// Of each version that a whole read may meet it returns one, for the bare store does: whichever
+/// blocks are cached, and wherever the object is rewritten meanwhile.
 #[tokio::test]
 async fn a_whole_read_fails_no_more_often_than_over_the_bare_store() {
     for waits in [false, true] {
@@ -62,7 +62,8 @@ async fn a_whole_read_fails_no_more_often_than_over_the_bare_store() {
 #[tokio::test]
 async fn every_fourth_block_cached_the_rest_is_one_request() {
     let store = with_object(64 * 5).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(5).build().unwrap();
     for block in (0..64).step_by(4) {
         read(&cached, block * 5..block * 5 + 1).await;
     }
@@ -74,7 +75,8 @@ async fn every_fourth_block_cached_the_rest_is_one_request() {
 #[tokio::test]
 async fn a_large_hole_is_not_fetched_over() {
     let store = with_object(300).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(10).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(10).build().unwrap();
     for range in [10..20, 100..250] {
         read(&cached, range).await;
     }
@@ -87,7 +89,8 @@ async fn a_large_hole_is_not_fetched_over() {
 #[tokio::test]
 async fn the_requests_are_answered_before_anything_is_given_out() {
     let store = with_object(300).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     read(&cached, 0..100).await;
     let location = path();
     let mut answer = Box::pin(cached.get_opts(&location, GetOptions::new()));

@@ -98,7 +98,8 @@ impl Backend for Small {
 #[tokio::test]
 async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
     let store: FaultyStore = with_object(100).await;
-    let cached = builder_over(&store, Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
+    let cached =
+        builder_over(&store, Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
     for _ in 0..2 {
         assert_eq!(read_all(&cached).await, body(100));
         assert_eq!(super::read(&cached, 3..88).await, super::part(3..88));

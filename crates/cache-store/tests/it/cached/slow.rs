@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Result, Usage};
 use cache_testkit::{Gate, MapBackend};
 
-/// Keeps nothing at hand while the gate for look-ups is closed, and takes no block while that for blocks is.
+/// Keeps nothing at hand while the gate for look-ups is closed, and takes no block while that for
+/// blocks is.
 #[derive(Default)]
 pub(crate) struct Slow {
     pub(crate) look_ups: Gate,

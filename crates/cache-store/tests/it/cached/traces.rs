@@ -47,7 +47,11 @@ impl Visit for Told {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if thread::current().id() == self.thread {
             let value = format!("{value:?}");
-            self.lines.lock().unwrap().push(format!("{}={}", field.name(), value.trim_matches('"')));
+            self.lines.lock().unwrap().push(format!(
+                "{}={}",
+                field.name(),
+                value.trim_matches('"')
+            ));
         }
     }
 }
@@ -58,8 +62,11 @@ async fn requests_for_heads_and_for_blocks_are_spans() {
     let told = Told::of_this_thread();
     tracing::subscriber::set_global_default(Registry::default().with(told.clone())).unwrap();
     let store = with_object(40).await;
-    let cached =
-        builder(&store).name("tables").freshness(cache_core::Freshness::immutable()).build().unwrap();
+    let cached = builder(&store)
+        .name("tables")
+        .freshness(cache_core::Freshness::immutable())
+        .build()
+        .unwrap();
     store.reset();
     get(&cached, 0..5).await.unwrap().bytes().await.unwrap();
     get(&cached, 10..20).await.unwrap().bytes().await.unwrap();
@@ -78,7 +85,10 @@ async fn requests_for_heads_and_for_blocks_are_spans() {
     };
     assert_eq!(of("op"), ["read", "blocks", "blocks", "put", "delete", "list"]);
     assert_eq!(of("op").len(), store.count());
-    assert_eq!(of("outcome"), ["changed", "done", "failed", "refused", "refused", "done"]);
+    assert_eq!(
+        of("outcome"),
+        ["modified", "succeeded", "failed", "refused", "refused", "succeeded"]
+    );
     assert_eq!(of("bytes"), ["5", "10", "0", "0", "0", "0"], "of bodies");
     assert_eq!(of("cache.name"), ["tables"; 6]);
     assert_eq!(of("key")[..5], [path().as_ref(); 5]);

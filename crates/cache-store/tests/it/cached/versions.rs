@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, get, lasting, odd::Odd, part, read, read_all,
-    slow::Slow, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, odd::Odd, part, read,
+    read_all, slow::Slow, with_object,
 };
 use crate::{path, write};
 
@@ -45,7 +45,10 @@ async fn a_held_beginning_is_not_given_out_before_the_rest_is_known_to_be_there(
     let cached = with_old_head(&store, new()).await;
     assert_eq!(read(&cached, 0..17).await, new());
     let cached = with_old_head(&store, body(17)).await;
-    assert_eq!(cached.get_ranges(&path(), &[0..3, 15..16]).await.unwrap(), [part(0..3), part(15..16)]);
+    assert_eq!(
+        cached.get_ranges(&path(), &[0..3, 15..16]).await.unwrap(),
+        [part(0..3), part(15..16)]
+    );
 }
 
 #[tokio::test]
@@ -71,7 +74,8 @@ async fn a_shorter_or_deleted_object_is_seen_too() {
 #[tokio::test]
 async fn something_given_out_it_is_an_error_and_never_a_mix() {
     let store = with_object(100).await;
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).coalesce_gap(0).build().unwrap();
     for start in (0..100).step_by(10) {
         read(&cached, start..start + 5).await;
     }
@@ -190,7 +194,8 @@ async fn a_reader_that_may_not_join_a_request_for_a_head_sends_its_own() {
     let store = with_object(17).await;
     let backend = Arc::new(Slow::default());
     let rule = Freshness::max_age(super::HOUR);
-    let cached = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
+    let cached =
+        builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
     backend.look_ups.close();
     let head = tokio::spawn({
         let cached = cached.clone();

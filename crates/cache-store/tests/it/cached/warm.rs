@@ -25,7 +25,9 @@ async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
 }
 
 /// How each object was read: the outcome, and how many bytes came from the store.
-async fn outcomes(warmed: impl futures_util::Stream<Item = WarmResult>) -> BTreeMap<String, (Status, u64)> {
+async fn outcomes(
+    warmed: impl futures_util::Stream<Item = WarmResult>,
+) -> BTreeMap<String, (Status, u64)> {
     let seen = |object: WarmResult| {
         let status = object.result.unwrap();
         (object.location.to_string(), (status.status(), status.bytes_from_origin()))
@@ -102,7 +104,8 @@ async fn a_prefix_is_listed_once_and_what_is_too_large_is_left_out() {
     for (path, len) in [("models/large", 12), ("other", 11)] {
         store.inner().put(&Path::from(path), body(len).into()).await.unwrap();
     }
-    let cached = builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(11).build().unwrap();
+    let cached =
+        builder(&store).freshness(Freshness::max_age(HOUR)).max_object_size(11).build().unwrap();
     let warmed = outcomes(cached.warm_prefix(Some(&Path::from("models")), 4)).await;
     assert_eq!(warmed.len(), 4);
     assert_eq!(warmed["models/large"], (Status::Bypass, 0));
@@ -125,7 +128,9 @@ async fn what_cannot_be_held_is_not_read() {
 async fn an_error_of_one_object_does_not_end_the_others() {
     let (store, mut paths) = with_objects(3).await;
     paths.insert(1, Path::from("missing"));
-    store.fault(Fault::body(BodyFault::Fails(5)).when(|request| request.location.as_ref() == "models/0"));
+    store.fault(
+        Fault::body(BodyFault::Fails(5)).when(|request| request.location.as_ref() == "models/0"),
+    );
     let cached = lasting(&store);
     let warmed: Vec<WarmResult> = cached.warm(paths, 1).collect().await;
     let failed: Vec<_> = warmed.iter().map(|object| object.result.is_err()).collect();
@@ -138,7 +143,8 @@ async fn an_error_of_one_object_does_not_end_the_others() {
 async fn a_list_that_fails_is_told() {
     let (store, _) = with_objects(1).await;
     store.fault(Fault::error(Failure::Unavailable).on(Operation::List));
-    let warmed: Vec<WarmResult> = lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
+    let warmed: Vec<WarmResult> =
+        lasting(&store).warm_prefix(Some(&Path::from("models")), 1).collect().await;
     assert_eq!((warmed.len(), warmed[0].location.as_ref()), (1, "models"));
     assert!(warmed[0].result.is_err());
 }

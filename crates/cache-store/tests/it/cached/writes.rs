@@ -13,9 +13,9 @@ use cache_testkit::{Failure, Fault, FaultyStore, MapBackend, Operation};
 use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{
     Attribute, Attributes, CopyMode, CopyOptions, Extensions, GetOptions, GetResult, ListResult,
-    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, TagSet, UpdateVersion, memory::InMemory,
-    path::Path,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result, TagSet,
+    UpdateVersion, memory::InMemory, path::Path,
 };
 use tokio::task::{JoinHandle, yield_now};
 
@@ -66,7 +66,10 @@ impl Way {
             Self::Put => cached.put(&path, new().into()).await.map(drop),
             Self::PutIfSame => {
                 let version = UpdateVersion { e_tag: tag, version: None };
-                cached.put_opts(&path, new().into(), PutMode::Update(version).into()).await.map(drop)
+                cached
+                    .put_opts(&path, new().into(), PutMode::Update(version).into())
+                    .await
+                    .map(drop)
             }
             Self::Multipart => {
                 let mut upload = cached.put_multipart(&path).await?;
@@ -80,7 +83,8 @@ impl Way {
             Self::Delete => cached.delete(&path).await,
             Self::DeleteAmongOthers => {
                 let locations = [Path::from("none"), path, other].map(Ok);
-                let results = cached.delete_stream(stream::iter(locations).boxed()).collect::<Vec<_>>().await;
+                let results =
+                    cached.delete_stream(stream::iter(locations).boxed()).collect::<Vec<_>>().await;
                 results.into_iter().try_for_each(|result| result.map(drop))
             }
         }
@@ -116,7 +120,8 @@ enum Reads {
     LateFromDuring,
 }
 
-const READS: [Reads; 4] = [Reads::Nobody, Reads::During, Reads::LateFromBefore, Reads::LateFromDuring];
+const READS: [Reads; 4] =
+    [Reads::Nobody, Reads::During, Reads::LateFromBefore, Reads::LateFromDuring];
 
 fn other() -> Path {
     Path::from("other")
@@ -126,7 +131,8 @@ fn new() -> Bytes {
     Bytes::from(vec![b'n'; 23])
 }
 
-/// The requests for bytes can be held on the way to the caller without holding writes, which are held nearer to the store.
+/// The requests for bytes can be held on the way to the caller without holding writes, which are
+/// held nearer to the store.
 struct Rig {
     near: FaultyStore,
     far: FaultyStore,
@@ -158,8 +164,9 @@ impl Rig {
 
     /// A read whose answer the store has given, and which has not come.
     async fn lagging(&self) -> JoinHandle<Option<Bytes>> {
-        let is_read =
-            |request: &cache_testkit::Request| matches!(request.operation, Operation::Get | Operation::Head);
+        let is_read = |request: &cache_testkit::Request| {
+            matches!(request.operation, Operation::Get | Operation::Head)
+        };
         self.far.fault(Fault::hold().late().when(is_read).once());
         let cached = self.cached.clone();
         let reader = tokio::spawn(async move { seen(&cached).await });
@@ -182,13 +189,14 @@ async fn settle() {
     }
 }
 
-/// I-7, I-9, I-16, I-18: however a write is made and ends, whoever reads after it sees what the store has, in any
-/// freshness, and whoever reads meanwhile does not spoil that.
+/// I-7, I-9, I-16, I-18: however a write is made and ends, whoever reads after it sees what the
+/// store has, in any freshness, and whoever reads meanwhile does not spoil that.
 #[tokio::test]
 async fn no_read_after_a_write_is_older_than_it() {
     for way in WAYS {
         for end in ENDS {
-            for freshness in [Freshness::strong(), Freshness::max_age(HOUR), Freshness::immutable()] {
+            for freshness in [Freshness::strong(), Freshness::max_age(HOUR), Freshness::immutable()]
+            {
                 for held in [false, true] {
                     for reads in READS {
                         check(way, end, freshness, held, reads).await;
@@ -318,7 +326,9 @@ async fn a_write_is_one_request_with_the_answer_of_the_store() {
     cached.rename(&other(), &path()).await.unwrap();
     cached.delete(&path()).await.unwrap();
     let made: Vec<_> = store.requests().iter().map(|request| request.operation).collect();
-    use Operation::{AbortMultipart, CompleteMultipart, Copy, Delete, Put, PutPart, Rename, StartMultipart};
+    use Operation::{
+        AbortMultipart, CompleteMultipart, Copy, Delete, Put, PutPart, Rename, StartMultipart,
+    };
     let uploads = [StartMultipart, PutPart, CompleteMultipart, StartMultipart, AbortMultipart];
     assert_eq!(made, [&[Put][..], &uploads, &[Copy, Rename, Delete]].concat());
 }
@@ -409,7 +419,8 @@ async fn an_upload_changes_nothing_before_it_is_completed() {
 #[tokio::test]
 async fn results_of_deletes_are_those_of_the_store() {
     let paths = ["a", "none", "b", "a", "c"].map(Path::from);
-    let fail = |at: &Path| object_store::Error::Generic { store: "list", source: at.to_string().into() };
+    let fail =
+        |at: &Path| object_store::Error::Generic { store: "list", source: at.to_string().into() };
     let locations = || {
         let failed = stream::iter([Err(fail(&paths[0])), Ok(Path::from("d"))]);
         stream::iter(paths.clone()).map(Ok).chain(failed).boxed()
@@ -425,7 +436,9 @@ async fn results_of_deletes_are_those_of_the_store() {
             }
         };
         let (bare, wrapped) = (store(), store());
-        let cached = CachedStore::builder(Arc::clone(&wrapped), Arc::new(MapBackend::new())).build().unwrap();
+        let cached = CachedStore::builder(Arc::clone(&wrapped), Arc::new(MapBackend::new()))
+            .build()
+            .unwrap();
         for path in &paths[2..] {
             bare.put(path, "x".into()).await.unwrap();
             cached.put(path, "x".into()).await.unwrap();
@@ -471,7 +484,8 @@ async fn deletes_after_an_error_are_seen_too() {
     let store = FaultyStore::in_memory();
     let (cached, paths) = with_three(&store).await;
     let second = paths[1].clone();
-    let lost = Fault::error(Failure::Unavailable).late().when(move |request| request.location == second);
+    let lost =
+        Fault::error(Failure::Unavailable).late().when(move |request| request.location == second);
     store.fault(lost.on(Operation::Delete));
     let mut deletes = deleting(&cached, &paths);
     assert_eq!(deletes.next().await.unwrap().unwrap(), paths[0]);
@@ -599,7 +613,8 @@ async fn every_location_that_went_in_is_being_written() {
 #[tokio::test]
 async fn options_and_their_extensions_pass_as_they_are() {
     let store = Arc::new(Heard::default());
-    let cached = CachedStore::builder(Arc::clone(&store) as _, Arc::new(MapBackend::new())).build().unwrap();
+    let cached =
+        CachedStore::builder(Arc::clone(&store) as _, Arc::new(MapBackend::new())).build().unwrap();
     let mut tags = TagSet::default();
     tags.push("project", "x");
     let attributes = Attributes::from_iter([(Attribute::ContentType, "text/plain")]);
@@ -693,7 +708,12 @@ impl fmt::Display for Heard {
 
 #[async_trait]
 impl ObjectStore for Heard {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         if options.extensions.get::<Mark>().is_some() {
             self.hear(&format!("{location} {options:?}"), &options.extensions);
         }
@@ -713,7 +733,10 @@ impl ObjectStore for Heard {
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let inner = Arc::clone(&self.inner);
         let delete = move |locations: Result<Vec<Path>, _>| {
             let inner = Arc::clone(&inner);

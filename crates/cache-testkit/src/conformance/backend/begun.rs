@@ -50,7 +50,11 @@ enum What {
     Insert,
 }
 
-async fn interrupted(backend: &Probe, what: What, polls: (usize, bool)) -> Result<Option<()>, Fault> {
+async fn interrupted(
+    backend: &Probe,
+    what: What,
+    polls: (usize, bool),
+) -> Result<Option<()>, Fault> {
     let new = entry("a", "new", 100);
     let call = match what {
         What::Remove => Call::Remove("a"),
@@ -92,7 +96,8 @@ async fn burst(suite: &Suite) -> Result<(), Fault> {
         for n_polls in 0..=POLLS_MAX {
             let backend = suite.open().await?;
             let (old, new) = (entry("a", "old", 100), entry("a", "new", 100));
-            let others: Vec<_> = (0..BURST).map(|n| entry(&format!("burst/{n}"), "burst", 100)).collect();
+            let others: Vec<_> =
+                (0..BURST).map(|n| entry(&format!("burst/{n}"), "burst", 100)).collect();
             let replaced = async {
                 backend.insert(&old).await?;
                 backend.insert(&new).await?;
@@ -101,7 +106,8 @@ async fn burst(suite: &Suite) -> Result<(), Fault> {
                 }
                 Ok(())
             };
-            let is_begun = backend.interrupt_inserts(&others, (n_polls, false), replaced).await?.is_some();
+            let is_begun =
+                backend.interrupt_inserts(&others, (n_polls, false), replaced).await?.is_some();
             settle().await;
             let allowed = Some(&new).filter(|_| is_begun && !removes);
             let after = format!(
@@ -132,8 +138,11 @@ pub async fn what_is_read_after_a_clear_is_served_again(suite: &Suite) -> Result
 async fn read_again(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
     let (cache, key) = read_through(&backend)?;
-    let wanted =
-        if suite.can.outlives { &[Status::Fresh, Status::Revalidated][..] } else { &[Status::Fresh][..] };
+    let wanted = if suite.can.outlives {
+        &[Status::Fresh, Status::Revalidated][..]
+    } else {
+        &[Status::Fresh][..]
+    };
     for round in 0..3 {
         let first = read(&cache, &key).await?;
         if first != Status::Fetched && backend.can.holds() && round > 0 {
@@ -180,7 +189,8 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
                 let after = "after `ReadThrough::close` had returned";
                 let shown = backend.look_up(key.as_str()).await?;
                 // What outlives the process may be read back.
-                let is_read_back = |shown: &Entry| suite.can.outlives && shown.validated_at().is_none();
+                let is_read_back =
+                    |shown: &Entry| suite.can.outlives && shown.validated_at().is_none();
                 if let Some(shown) = shown.filter(|shown| !is_read_back(shown)) {
                     backend.shows_nothing_but(key.as_str(), None, after).await?;
                     return Err(format!("{after}, a look-up shows {}", Shown(Some(&shown))));
@@ -205,7 +215,8 @@ fn read_through(backend: &Probe) -> Result<(ReadThrough<MemoryOrigin>, Key), Fau
     let (origin, key) = (MemoryOrigin::new(), Key::parse("a/b").expect("it is canonical"));
     origin.write(key.as_str(), "body");
     let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend.backend)).build();
-    let cache = cache.map_err(|error| format!("no cache could be built over it: {}", chain(&error)))?;
+    let cache =
+        cache.map_err(|error| format!("no cache could be built over it: {}", chain(&error)))?;
     Ok((cache, key))
 }
 
@@ -213,7 +224,8 @@ fn read_through(backend: &Probe) -> Result<(ReadThrough<MemoryOrigin>, Key), Fau
 async fn read(cache: &ReadThrough<MemoryOrigin>, key: &Key) -> Result<Status, Fault> {
     let hour = Freshness::max_age(Duration::from_secs(3600));
     let served = cache.get(key.as_str(), Some(&hour)).await;
-    let served = served.map_err(|error| format!("a read through the cache failed: {}", chain(&error)))?;
+    let served =
+        served.map_err(|error| format!("a read through the cache failed: {}", chain(&error)))?;
     if served.entry.body() != "body" {
         return Err(format!("a read through the cache brought {}", Shown(Some(&served.entry))));
     }

@@ -14,9 +14,10 @@ use crate::{
     conformance::{Broken, Outcome},
 };
 
-/// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or was never validated
-/// for; not the next entry of a key whose last one has expired; not one that was renewed since it was inserted, which the
-/// backend is not told of: deadlines are asked of the entry.
+/// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or
+/// was never validated for; not the next entry of a key whose last one has expired; not one that
+/// was renewed since it was inserted, which the backend is not told of: deadlines are asked of the
+/// entry.
 ///
 /// # Errors
 ///
@@ -32,7 +33,8 @@ pub async fn a_sweep_spares_what_has_not_expired(suite: &Suite) -> Result<Outcom
 async fn spared(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
     let always = [validated("for-ever", "1", 10, 5, None), entry("unvalidated", "2", 10)];
-    let later = [validated("later", "3", 10, 5, Some(100)), validated("again", "4", 10, 50, Some(50))];
+    let later =
+        [validated("later", "3", 10, 5, Some(100)), validated("again", "4", 10, 50, Some(50))];
     backend.hold(&validated("again", "0", 10, 5, Some(50))).await?;
     for held in always.iter().chain(&later) {
         backend.hold(held).await?;
@@ -70,8 +72,10 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
         .build()
         .expect("the settings are good");
     for _ in 0..2 {
-        let read =
-            suite.calls.answered("a read through the backend", || cache.get("a", Some(&STRONG))).await?;
+        let read = suite
+            .calls
+            .answered("a read through the backend", || cache.get("a", Some(&STRONG)))
+            .await?;
         let served = read.map_err(|error| format!("a read through the backend failed: {error}"))?;
         if served.status == Status::Revalidated {
             // 90 seconds old, and renewed.
@@ -79,7 +83,8 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
         }
         clock.advance(Duration::from_secs(90));
     }
-    let Some(shown) = backend.look_up("a").await?.filter(|shown| shown.validated_at() == Some(clock.now()))
+    let Some(shown) =
+        backend.look_up("a").await?.filter(|shown| shown.validated_at() == Some(clock.now()))
     else {
         // It was not held, or is read back from a medium, without a stamp.
         return Ok(());
@@ -95,7 +100,8 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
     backend.shows(&shown, after).await
 }
 
-/// `sweep` drops all that *has expired at `now`*, and counts it as expired. Left out unless declared.
+/// `sweep` drops all that *has expired at `now`*, and counts it as expired. Left out unless
+/// declared.
 ///
 /// # Errors
 ///
@@ -109,7 +115,8 @@ pub async fn a_sweep_drops_what_has_expired(suite: &Suite) -> Result<Outcome, Br
 
 async fn swept(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
-    let held: Vec<Entry> = (0..20).map(|n| validated(&format!("k/{n}"), "1", 10, n, Some(50))).collect();
+    let held: Vec<Entry> =
+        (0..20).map(|n| validated(&format!("k/{n}"), "1", 10, n, Some(50))).collect();
     let mut n_held = 0;
     for held in &held {
         n_held += u64::from(backend.hold(held).await?);
@@ -118,19 +125,25 @@ async fn swept(suite: &Suite) -> Result<(), Fault> {
         let now = Moment::from_nanos(n + 50);
         backend.sweep(now).await?;
         for held in held.iter().filter(|held| held.expires_at().is_some_and(|at| at <= now)) {
-            let after = format!("after `sweep({now:?})` of an entry that expires at {:?}", held.expires_at());
+            let after = format!(
+                "after `sweep({now:?})` of an entry that expires at {:?}",
+                held.expires_at()
+            );
             backend.shows_nothing_but(held.key(), None, after).await?;
         }
     }
     let expired = backend.usage()?.expired;
     if expired != n_held && backend.can.is_counting() {
-        return Err(format!("{n_held} entries have expired and were swept, and `usage` says {expired}"));
+        return Err(format!(
+            "{n_held} entries have expired and were swept, and `usage` says {expired}"
+        ));
     }
     Ok(())
 }
 
-/// The limits hold *after each call*: what `usage` says is held is at most the capacity that it tells, and at most as
-/// many entries as were declared. Left out where there is neither limit, or only a capacity of more than 16 MiB.
+/// The limits hold *after each call*: what `usage` says is held is at most the capacity that it
+/// tells, and at most as many entries as were declared. Left out where there is neither limit, or
+/// only a capacity of more than 16 MiB.
 ///
 /// # Errors
 ///
@@ -160,9 +173,10 @@ async fn limits(suite: &Suite) -> Result<Outcome, Fault> {
 impl Probe {
     pub(super) fn is_within_limits(&self, after: &str) -> Result<(), Fault> {
         let usage = self.usage()?;
-        for (what, held, limit) in
-            [("bytes", usage.bytes, usage.capacity_bytes), ("entries", usage.entries, self.can.max_entries)]
-        {
+        for (what, held, limit) in [
+            ("bytes", usage.bytes, usage.capacity_bytes),
+            ("entries", usage.entries, self.can.max_entries),
+        ] {
             if let Some(limit) = limit.filter(|limit| held > *limit) {
                 return Err(format!(
                     "{after} `usage` says that {held} {what} are held; the limit is {limit}"
@@ -173,8 +187,8 @@ impl Probe {
     }
 }
 
-/// `usage` says *how full the backend is*: as many entries as look-ups of all keys show, and the sum of their weights. And
-/// what is shown is always what was inserted last under its key.
+/// `usage` says *how full the backend is*: as many entries as look-ups of all keys show, and the
+/// sum of their weights. And what is shown is always what was inserted last under its key.
 ///
 /// # Errors
 ///
@@ -213,8 +227,9 @@ async fn counted(walk: &Walk) -> Result<(), Fault> {
     Ok(())
 }
 
-/// `usage` counts *running totals of what has left*: who came is held, or was replaced, removed or cleared, or is counted
-/// once as evicted, expired or refused. Left out for a backend that fails, or forgets.
+/// `usage` counts *running totals of what has left*: who came is held, or was replaced, removed or
+/// cleared, or is counted once as evicted, expired or refused. Left out for a backend that fails,
+/// or forgets.
 ///
 /// # Errors
 ///

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::conformance::{Broken, Outcome, bounds::settle};
 
-/// *After `remove(key)` has returned, no look-up that begins later shows an entry whose `insert` returned before the
-/// call, in any tier*; it says whether there was one, and leaves other keys alone.
+/// *After `remove(key)` has returned, no look-up that begins later shows an entry whose `insert`
+/// returned before the call, in any tier*; it says whether there was one, and leaves other keys
+/// alone.
 ///
 /// # Errors
 ///
@@ -27,7 +28,9 @@ async fn removed(suite: &Suite) -> Result<(), Fault> {
         let held = entry("a", &format!("{round}"), 100);
         let is_held = backend.hold(&held).await?;
         let was_held = backend.remove("a").await?;
-        backend.shows_nothing_but("a", None, format!("after {} had returned", Removing("a"))).await?;
+        backend
+            .shows_nothing_but("a", None, format!("after {} had returned", Removing("a")))
+            .await?;
         if is_held && !was_held && backend.can.holds() {
             return Err(format!(
                 "{} said that there was no entry, after {}",
@@ -52,14 +55,17 @@ async fn removed(suite: &Suite) -> Result<(), Fault> {
             backend.look_up("a").await?;
         }
         backend.remove("a").await?;
-        let after = format!("when other keys had taken some of the room, and {} had returned", Removing("a"));
+        let after = format!(
+            "when other keys had taken some of the room, and {} had returned",
+            Removing("a")
+        );
         backend.shows_nothing_but("a", None, after).await?;
     }
     Ok(())
 }
 
-/// *After `clear()` has returned, no look-up that begins later shows an entry whose `insert` returned before the call, in
-/// any tier*; what is inserted later is shown.
+/// *After `clear()` has returned, no look-up that begins later shows an entry whose `insert`
+/// returned before the call, in any tier*; what is inserted later is shown.
 ///
 /// # Errors
 ///
@@ -72,10 +78,13 @@ async fn cleared(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
     let mut crowd = Crowd::of(&backend)?;
     for round in 0..PARTS.len() {
-        let held: Vec<_> = (0..20).map(|n| entry(&format!("k/{n}"), &format!("{round}-{n}"), 100)).collect();
+        let held: Vec<_> =
+            (0..20).map(|n| entry(&format!("k/{n}"), &format!("{round}-{n}"), 100)).collect();
         for held in &held {
             backend.hold(held).await?;
-            backend.shows(held, format!("after {round} calls of `clear()` and {}", Inserting(held))).await?;
+            backend
+                .shows(held, format!("after {round} calls of `clear()` and {}", Inserting(held)))
+                .await?;
         }
         if round > 0 {
             // Some into other tiers, and some out of them.
@@ -90,8 +99,8 @@ async fn cleared(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *After `insert(new)` has returned, whatever it returned, no look-up that begins later shows an earlier entry of that
-/// key.*
+/// *After `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
+/// earlier entry of that key.*
 ///
 /// # Errors
 ///
@@ -117,9 +126,9 @@ async fn replaced(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *After `insert(new)` has returned, whatever it returned*: an entry larger than the whole backend is refused as too
-/// large, and the earlier one of its key is gone all the same. Left out where `usage` tells no capacity, or more than
-/// 16 MiB.
+/// *After `insert(new)` has returned, whatever it returned*: an entry larger than the whole backend
+/// is refused as too large, and the earlier one of its key is gone all the same. Left out where
+/// `usage` tells no capacity, or more than 16 MiB.
 ///
 /// # Errors
 ///
@@ -137,20 +146,25 @@ async fn refused(suite: &Suite) -> Result<Outcome, Fault> {
         let held = entry("a", &format!("held-{round}"), 100);
         let bare = entry("a", &format!("large-{round}"), 0);
         // One byte too much.
-        let size = usize::try_from(capacity + 1 - bare.weight().min(capacity)).expect("it is small");
+        let size =
+            usize::try_from(capacity + 1 - bare.weight().min(capacity)).expect("it is small");
         let large = entry("a", &format!("large-{round}"), size);
         backend.hold(&held).await?;
         let admission = backend.insert_alone(&large).await?;
         let after = format!("after {} had returned {admission:?}", Inserting(&large));
         if admission == Some(Admission::Stored) {
-            return Err(format!("{after}, though it weighs {} bytes, of {capacity} in all", large.weight()));
+            return Err(format!(
+                "{after}, though it weighs {} bytes, of {capacity} in all",
+                large.weight()
+            ));
         }
         backend.shows_nothing_but("a", None, &after).await?;
     }
     Ok(Outcome::Kept)
 }
 
-/// *Evicting from an upper tier never uncovers an older entry in a lower one*, nor does it bring back what was removed.
+/// *Evicting from an upper tier never uncovers an older entry in a lower one*, nor does it bring
+/// back what was removed.
 ///
 /// # Errors
 ///
@@ -169,7 +183,8 @@ async fn uncovered(suite: &Suite) -> Result<(), Fault> {
         crowd.come(&backend, first).await?;
         backend.insert(&new).await?;
         crowd.come(&backend, second).await?;
-        let after = "after an entry had been replaced, and other keys had taken room before and since";
+        let after =
+            "after an entry had been replaced, and other keys had taken room before and since";
         backend.shows_nothing_but("a", Some(&new), after).await?;
         backend.remove("a").await?;
         crowd.come(&backend, second).await?;
@@ -179,9 +194,9 @@ async fn uncovered(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *A dropped future has no later effect*: what it has not done when it is dropped, it does not do behind the back of the
-/// next call. *A future that was never polled has no effect*: of `insert`, `remove`, `clear` and
-/// `get`.
+/// *A dropped future has no later effect*: what it has not done when it is dropped, it does not do
+/// behind the back of the next call. *A future that was never polled has no effect*: of `insert`,
+/// `remove`, `clear` and `get`.
 ///
 /// # Errors
 ///
@@ -199,7 +214,9 @@ async fn dropped(suite: &Suite) -> Result<(), Fault> {
         backend.remove("a").await?;
         settle().await;
         let after = |call: Call<'_>, next: &str| {
-            format!("after {call} had been polled {n_polls} times and dropped, and {next} had returned")
+            format!(
+                "after {call} had been polled {n_polls} times and dropped, and {next} had returned"
+            )
         };
         backend.shows_nothing_but("a", None, after(Call::Insert(&late), "`remove`")).await?;
 
@@ -224,7 +241,9 @@ async fn dropped(suite: &Suite) -> Result<(), Fault> {
         if backend.hold(&held).await? {
             backend.abandon(call, 0).await?;
             settle().await;
-            backend.shows(&held, format!("after {call} had been dropped without being polled")).await?;
+            backend
+                .shows(&held, format!("after {call} had been dropped without being polled"))
+                .await?;
         }
     }
     Ok(())

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::conformance::{Broken, Outcome, Short};
 
-/// *`peek` counts no use*, and neither does `contains`: `usage` stays as it is, and an entry that only
-/// they look at is evicted like one that nobody reads. Left out where a use does not keep an entry
-/// either.
+/// *`peek` counts no use*, and neither does `contains`: `usage` stays as it is, and an entry that
+/// only they look at is evicted like one that nobody reads. Left out where a use does not keep an
+/// entry either.
 ///
 /// # Errors
 ///
@@ -60,8 +60,8 @@ enum Look {
     Contains,
 }
 
-/// Of [`N_TRIED`] entries, each in a backend of its own, how many were not evicted by others that take
-/// the whole room twice. Several, since a backend may choose at random.
+/// Of [`N_TRIED`] entries, each in a backend of its own, how many were not evicted by others that
+/// take the whole room twice. Several, since a backend may choose at random.
 async fn survived(suite: &Suite, look: Look) -> Result<u64, Fault> {
     let mut n_survived = 0;
     for _ in 0..N_TRIED {
@@ -207,9 +207,9 @@ async fn at_once(suite: &Suite) -> Result<Outcome, Fault> {
     Ok(if is_taken { Outcome::Kept } else { Outcome::LeftOut("it stores nothing at once") })
 }
 
-/// *After `close()` has returned, no look-up shows an entry* that was inserted before; only one that
-/// outlives the process may be shown, *as it is read back, without a stamp*. And such a backend keeps
-/// its entries: opened again, it shows them.
+/// *After `close()` has returned, no look-up shows an entry* that was inserted before; only one
+/// that outlives the process may be shown, *as it is read back, without a stamp*. And such a
+/// backend keeps its entries: opened again, it shows them.
 ///
 /// # Errors
 ///
@@ -232,7 +232,12 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         backend.close().await?;
         for entry in &entries {
             let shown = backend.look_up(entry.key()).await?;
-            comes_back(&backend, entry, shown.as_ref(), &format!("after {n_closed} calls of `close`"))?;
+            comes_back(
+                &backend,
+                entry,
+                shown.as_ref(),
+                &format!("after {n_closed} calls of `close`"),
+            )?;
         }
     }
     drop(backend);
@@ -246,18 +251,28 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         comes_back(&again, entry, shown.as_ref(), after)?;
         if shown.is_none() && again.can.holds() {
             let what = Inserting(entry);
-            return Err(format!("{after}, nothing is shown of what {what} stored: `close` lost it"));
+            return Err(format!(
+                "{after}, nothing is shown of what {what} stored: `close` lost it"
+            ));
         }
     }
     Ok(())
 }
 
 /// Expects nothing, or what may be read back of `entry`.
-fn comes_back(backend: &Probe, entry: &Entry, shown: Option<&Entry>, after: &str) -> Result<(), Fault> {
+fn comes_back(
+    backend: &Probe,
+    entry: &Entry,
+    shown: Option<&Entry>,
+    after: &str,
+) -> Result<(), Fault> {
     let Some(shown) = shown else { return Ok(()) };
     let key = Short(entry.key());
     if !backend.can.outlives {
-        return Err(format!("{after}, a look-up of {key} shows {}; expected nothing", Shown(Some(shown))));
+        return Err(format!(
+            "{after}, a look-up of {key} shows {}; expected nothing",
+            Shown(Some(shown))
+        ));
     }
     if let Some(difference) = difference(shown, entry) {
         return Err(format!("{after}, {key} comes back with {difference}"));

@@ -68,11 +68,13 @@ async fn peeks(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// *The calls of one key that change it come one after the other; calls for different keys, look-ups, `clear`, `sweep`
-/// and `usage` come at any time*: each task finds what it inserted under its own keys, or nothing, and nothing of what it
-/// removed; and when all have come to rest, the limits hold and `usage` counts what is shown.
+/// *The calls of one key that change it come one after the other; calls for different keys,
+/// look-ups, `clear`, `sweep` and `usage` come at any time*: each task finds what it inserted under
+/// its own keys, or nothing, and nothing of what it removed; and when all have come to rest, the
+/// limits hold and `usage` counts what is shown.
 ///
-/// On a runtime with several threads the tasks run at once, on any other they take turns wherever the backend waits.
+/// On a runtime with several threads the tasks run at once, on any other they take turns wherever
+/// the backend waits.
 ///
 /// # Errors
 ///
@@ -134,8 +136,10 @@ async fn changes(backend: Probe, task: u64, size_max: u64) -> Result<(), Fault> 
             3 => {
                 backend.remove(&own).await?;
                 yield_now().await;
-                let after =
-                    format!("while others were busy with other keys, after {} had returned", Removing(&own));
+                let after = format!(
+                    "while others were busy with other keys, after {} had returned",
+                    Removing(&own)
+                );
                 backend.shows_nothing_but(&own, None, after).await?;
             }
             _ => {

@@ -1,7 +1,7 @@
 //! The contract of [`Backend`], sentence by sentence.
 //!
-//! A rule opens a backend of its own, or several, calls it as `ReadThrough` would, and looks. After each call a rule
-//! expects what the backend has declared: see [`Capabilities`].
+//! A rule opens a backend of its own, or several, calls it as `ReadThrough` would, and looks. After
+//! each call a rule expects what the backend has declared: see [`Capabilities`].
 //!
 //! What no suite can see from outside: that `get_now` reads no clock, and counts as one use of the
 //! entry. And a backend that holds nothing keeps every rule but those that want what was inserted
@@ -36,13 +36,13 @@ pub use self::{
         what_a_closed_cache_held_is_not_shown, what_is_read_after_a_clear_is_served_again,
     },
     counted::{
-        a_sweep_drops_what_has_expired, a_sweep_spares_what_has_not_expired, the_limits_hold_after_each_call,
-        usage_counts_what_is_shown, whoever_left_is_counted_once,
+        a_sweep_drops_what_has_expired, a_sweep_spares_what_has_not_expired,
+        the_limits_hold_after_each_call, usage_counts_what_is_shown, whoever_left_is_counted_once,
     },
     gone::{
         a_dropped_future_has_no_later_effect, a_refused_entry_drops_the_earlier_one,
-        a_removed_entry_is_not_shown, a_replaced_entry_is_not_shown, after_a_clear_nothing_is_shown,
-        an_evicted_entry_uncovers_no_older_one,
+        a_removed_entry_is_not_shown, a_replaced_entry_is_not_shown,
+        after_a_clear_nothing_is_shown, an_evicted_entry_uncovers_no_older_one,
     },
     looks::{
         a_closed_backend_shows_no_stamp, a_peek_counts_no_use, a_peek_shows_what_is_at_hand,
@@ -50,11 +50,14 @@ pub use self::{
     },
     many::{many_tasks_at_once_find_their_own, peek_does_not_block},
     shown::{
-        a_look_up_shows_the_inserted_entry_itself, an_entry_comes_back_whole, each_key_shows_its_own_entry,
-        memory_answers_in_peek_alone, what_outlives_the_process_comes_back_without_a_stamp,
+        a_look_up_shows_the_inserted_entry_itself, an_entry_comes_back_whole,
+        each_key_shows_its_own_entry, memory_answers_in_peek_alone,
+        what_outlives_the_process_comes_back_without_a_stamp,
     },
 };
-use super::{Broken, Fault, Outcome, PATIENCE, Report, Rule, bounds::Calls, check_all, checked, rules};
+use super::{
+    Broken, Fault, Outcome, PATIENCE, Report, Rule, bounds::Calls, check_all, checked, rules,
+};
 
 /// All rules, in the order in which [`check`] goes through them.
 pub const RULES: &[Rule<Suite>] = rules![
@@ -96,8 +99,8 @@ pub async fn check(suite: &Suite) -> Result<Report, Broken> {
     check_all(suite, RULES).await
 }
 
-/// What a backend can do, and what it cannot help. The default is the strictest: memory that holds what it stored, never
-/// fails, and never looks at deadlines.
+/// What a backend can do, and what it cannot help. The default is the strictest: memory that holds
+/// what it stored, never fails, and never looks at deadlines.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct Capabilities {
@@ -129,15 +132,15 @@ impl Capabilities {
         self
     }
 
-    /// An entry may be refused although there is room for it. Not for refusing somebody when it is full: every
-    /// backend may do that.
+    /// An entry may be refused although there is room for it. Not for refusing somebody when it is
+    /// full: every backend may do that.
     pub fn refuses(mut self) -> Self {
         self.refuses = true;
         self
     }
 
-    /// An entry that was stored may leave at any time, uncounted. Then nothing shows whether anything is held
-    /// at all.
+    /// An entry that was stored may leave at any time, uncounted. Then nothing shows whether
+    /// anything is held at all.
     pub fn forgets(mut self) -> Self {
         self.forgets = true;
         self
@@ -149,14 +152,15 @@ impl Capabilities {
         self
     }
 
-    /// Entries are found again after the backend was dropped: opened again under its number, it shows what it held.
+    /// Entries are found again after the backend was dropped: opened again under its number, it
+    /// shows what it held.
     pub fn outlives_the_process(mut self) -> Self {
         self.outlives = true;
         self
     }
 
-    /// The most entries that are held, if there is such a limit: between 40 and 5,000, or it is not reached. What limits the
-    /// bytes, `usage` says itself.
+    /// The most entries that are held, if there is such a limit: between 40 and 5,000, or it is not
+    /// reached. What limits the bytes, `usage` says itself.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
         self
@@ -181,13 +185,18 @@ pub struct Suite {
 type Open = dyn Fn(u64) -> BoxFuture<'static, Arc<dyn Backend>> + Send + Sync;
 
 impl Suite {
-    /// Backends that `open` opens. Each number that it is called with stands for a medium of its own, which is empty
-    /// the first time: memory ignores the number, what lives on disk makes a folder's name of it. A number comes again
-    /// only if the backend [outlives the process](Capabilities::outlives_the_process).
+    /// Backends that `open` opens. Each number that it is called with stands for a medium of its
+    /// own, which is empty the first time: memory ignores the number, what lives on disk makes a
+    /// folder's name of it. A number comes again only if the backend [outlives the
+    /// process](Capabilities::outlives_the_process).
     ///
-    /// Open them small: some rules fill a backend, and leave one alone whose capacity is more than 16 MiB. Right are 1 MiB
-    /// and, where entries are limited, 50; it must have room for 40 entries, and for a body of 256 KiB.
-    pub fn new<F>(capabilities: Capabilities, open: impl Fn(u64) -> F + Send + Sync + 'static) -> Self
+    /// Open them small: some rules fill a backend, and leave one alone whose capacity is more than
+    /// 16 MiB. Right are 1 MiB and, where entries are limited, 50; it must have room for 40
+    /// entries, and for a body of 256 KiB.
+    pub fn new<F>(
+        capabilities: Capabilities,
+        open: impl Fn(u64) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Arc<dyn Backend>> + Send + 'static,
     {
@@ -196,8 +205,8 @@ impl Suite {
         Self { open, can: capabilities, n_opened, patience: PATIENCE, calls }
     }
 
-    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
-    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    /// How long a rule may make no progress before it is given up, and what it waits for is
+    /// reported. Default: [`PATIENCE`]. Zero gives up what does not come at once.
     #[must_use]
     pub fn patience(mut self, span: Duration) -> Self {
         self.patience = span;

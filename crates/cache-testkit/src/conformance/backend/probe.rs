@@ -44,7 +44,8 @@ impl Probe {
         &*self.backend
     }
 
-    /// Inserts what there is room for, and so must be stored, unless it was declared otherwise. Whether it was.
+    /// Inserts what there is room for, and so must be stored, unless it was declared otherwise.
+    /// Whether it was.
     pub(super) async fn hold(&self, entry: &Entry) -> Result<bool, Fault> {
         match self.insert(entry).await? {
             Some(Admission::Rejected(why)) if self.can.holds() => Err(format!(
@@ -85,9 +86,10 @@ impl Probe {
     pub(super) fn insert_now(&self, entry: &Entry) -> Result<Result<Admission, Entry>, Fault> {
         let name = format!("`insert_now` of {}", Shown(Some(entry)));
         match self.calls.returned(&name, || self.inner().insert_now(entry.clone()))? {
-            Err(back) if !back.is_same(entry) => {
-                Err(format!("{name} hands {} back; expected the entry that it was given", Shown(Some(&back))))
-            }
+            Err(back) if !back.is_same(entry) => Err(format!(
+                "{name} hands {} back; expected the entry that it was given",
+                Shown(Some(&back))
+            )),
             inserted => Ok(inserted),
         }
     }
@@ -141,7 +143,9 @@ impl Probe {
     pub(super) async fn abandon(&self, call: Call<'_>, n_polls: usize) -> Result<bool, Fault> {
         let (backend, calls) = (self.inner(), &self.calls);
         match call {
-            Call::Insert(entry) => calls.abandoned(call, n_polls, || backend.insert(entry.clone())).await,
+            Call::Insert(entry) => {
+                calls.abandoned(call, n_polls, || backend.insert(entry.clone())).await
+            }
             Call::Remove(key) => calls.abandoned(call, n_polls, || backend.remove(key)).await,
             Call::Clear => calls.abandoned(call, n_polls, || backend.clear()).await,
             Call::Get(key) => calls.abandoned(call, n_polls, || backend.get(key)).await,
@@ -157,7 +161,8 @@ impl Probe {
         polls: (usize, bool),
         meanwhile: impl Future<Output = Result<T, Fault>>,
     ) -> Result<Option<T>, Fault> {
-        let name = format!("`get({})`, polled {} times and left alone for a while,", Short(key), polls.0);
+        let name =
+            format!("`get({})`, polled {} times and left alone for a while,", Short(key), polls.0);
         self.calls.interrupted(name, polls, || self.inner().get(key), meanwhile).await
     }
 
@@ -168,7 +173,11 @@ impl Probe {
         polls: (usize, bool),
         meanwhile: impl Future<Output = Result<T, Fault>>,
     ) -> Result<Option<T>, Fault> {
-        let name = format!("{} inserts, polled {} times and left alone for a while,", entries.len(), polls.0);
+        let name = format!(
+            "{} inserts, polled {} times and left alone for a while,",
+            entries.len(),
+            polls.0
+        );
         let inserts = || join_all(entries.iter().map(|entry| self.inner().insert(entry.clone())));
         self.calls.interrupted(name, polls, inserts, meanwhile).await
     }
@@ -181,13 +190,17 @@ impl Probe {
         after: impl fmt::Display,
     ) -> Result<(), Fault> {
         match self.look_up(key).await? {
-            Some(shown) if !allowed.is_some_and(|allowed| is_alike(&shown, allowed)) => Err(format!(
-                "{after}, a look-up of {} shows {}; expected {}",
-                Short(key),
-                Shown(Some(&shown)),
-                allowed
-                    .map_or("nothing".to_owned(), |allowed| format!("{} or nothing", Shown(Some(allowed))))
-            )),
+            Some(shown) if !allowed.is_some_and(|allowed| is_alike(&shown, allowed)) => {
+                Err(format!(
+                    "{after}, a look-up of {} shows {}; expected {}",
+                    Short(key),
+                    Shown(Some(&shown)),
+                    allowed.map_or("nothing".to_owned(), |allowed| format!(
+                        "{} or nothing",
+                        Shown(Some(allowed))
+                    ))
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -234,7 +247,9 @@ impl Probe {
                 return Ok(value);
             }
         }
-        Err(format!("{call} failed {TRIES_MAX} times one after the other: there is nothing to look at"))
+        Err(format!(
+            "{call} failed {TRIES_MAX} times one after the other: there is nothing to look at"
+        ))
     }
 }
 
@@ -288,7 +303,9 @@ fn built(key: &str, tag: &str, size: usize, stamp: Option<(u64, Option<u64>)>) -
     let builder = Entry::builder(&key, body).e_tag(format!("\"{tag}\""));
     match stamp {
         None => builder.build(),
-        Some((at, span)) => builder.validated(Moment::from_nanos(at), span.map(Duration::from_nanos)).build(),
+        Some((at, span)) => {
+            builder.validated(Moment::from_nanos(at), span.map(Duration::from_nanos)).build()
+        }
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::conformance::{Broken, Outcome, Short};
 
-/// *A look-up shows what was inserted under that very key*, and nothing of a key that is a prefix of it, longer, written
-/// in another case or another Unicode form, or much like a path; and what was stored is shown, while there is room.
+/// *A look-up shows what was inserted under that very key*, and nothing of a key that is a prefix
+/// of it, longer, written in another case or another Unicode form, or much like a path; and what
+/// was stored is shown, while there is room.
 ///
 /// # Errors
 ///
@@ -24,10 +25,13 @@ pub async fn each_key_shows_its_own_entry(suite: &Suite) -> Result<Outcome, Brok
 async fn keys(suite: &Suite) -> Result<(), Fault> {
     let backend = suite.open().await?;
     let keys = odd_keys();
-    // Of every second one first, so that each of the others has neighbours that are held, and is not.
+    // Of every second one first, so that each of the others has neighbours that are held, and is
+    // not.
     for (of, parity) in [("first", 0), ("second", 1)] {
         for (n, key) in keys.iter().enumerate().filter(|(n, _)| n % 2 == parity) {
-            backend.shows_nothing_but(key, None, "before anything was inserted under this key").await?;
+            backend
+                .shows_nothing_but(key, None, "before anything was inserted under this key")
+                .await?;
             let held = entry(key, &format!("{n}"), 10 + n);
             backend.hold(&held).await?;
             backend.shows(&held, format!("after {of} inserts")).await?;
@@ -35,7 +39,9 @@ async fn keys(suite: &Suite) -> Result<(), Fault> {
     }
     for (n, key) in keys.iter().enumerate() {
         let held = entry(key, &format!("{n}"), 10 + n);
-        backend.shows(&held, format!("after inserts under {} keys that are much alike", keys.len())).await?;
+        backend
+            .shows(&held, format!("after inserts under {} keys that are much alike", keys.len()))
+            .await?;
     }
     Ok(())
 }
@@ -77,10 +83,10 @@ fn odd_keys() -> Vec<String> {
     keys
 }
 
-/// The entry that is shown says what the inserted one does: *key, body, version, attributes, identity and how far
-/// it can be kept*,
-/// also of bodies that are empty or large. The last one matters where entries are written to a medium: an entry that is
-/// not confirmable must not become one.
+/// The entry that is shown says what the inserted one does: *key, body, version, attributes,
+/// identity and how far it can be kept*, also of bodies that are empty or large. The last one
+/// matters where entries are written to a medium: an entry that is not confirmable must not become
+/// one.
 ///
 /// # Errors
 ///
@@ -99,7 +105,9 @@ async fn whole(suite: &Suite) -> Result<(), Fault> {
             None if !backend.can.holds() => {}
             None => return Err(format!("after `insert` of {held:?} nothing is shown of it")),
             Some(Some(difference)) => {
-                return Err(format!("after `insert` of {held:?} an entry is shown that has {difference}"));
+                return Err(format!(
+                    "after `insert` of {held:?} an entry is shown that has {difference}"
+                ));
             }
         }
     }
@@ -111,7 +119,8 @@ fn odd_entries() -> Vec<Entry> {
     let built = |body: Bytes, version: Version, keep| {
         let attributes =
             Attributes::from_iter([("content-type", "text/plain"), ("metadata.owner", "\u{e9}")]);
-        let builder = Entry::builder(&key, body).version(version).attributes(attributes).storability(keep);
+        let builder =
+            Entry::builder(&key, body).version(version).attributes(attributes).storability(keep);
         builder.namespace(Some(Namespace::named("conformance"))).build()
     };
     let named = |e_tag: &str| Version::default().with_e_tag(Some(e_tag.into()));
@@ -132,8 +141,9 @@ fn odd_entries() -> Vec<Entry> {
     ]
 }
 
-/// *All handles to what one `insert` stored are clones of the inserted entry, so that they share one renewal*; only what
-/// is read back from a medium that outlives the process is built anew, and then has no stamp.
+/// *All handles to what one `insert` stored are clones of the inserted entry, so that they share
+/// one renewal*; only what is read back from a medium that outlives the process is built anew, and
+/// then has no stamp.
 ///
 /// # Errors
 ///
@@ -191,14 +201,17 @@ async fn at_hand(suite: &Suite) -> Result<(), Fault> {
     }
 }
 
-/// *What is read back from a medium that outlives the process* is the inserted entry, *built anew with `Entry::builder`,
-/// and so will be asked about before use*: whatever its stamp was, the clock of another process has another zero. Left out
-/// unless it was declared that entries outlive the process.
+/// *What is read back from a medium that outlives the process* is the inserted entry, *built anew
+/// with `Entry::builder`, and so will be asked about before use*: whatever its stamp was, the clock
+/// of another process has another zero. Left out unless it was declared that entries outlive the
+/// process.
 ///
 /// # Errors
 ///
 /// [`Broken`] if it is not so.
-pub async fn what_outlives_the_process_comes_back_without_a_stamp(suite: &Suite) -> Result<Outcome, Broken> {
+pub async fn what_outlives_the_process_comes_back_without_a_stamp(
+    suite: &Suite,
+) -> Result<Outcome, Broken> {
     if !suite.can.outlives {
         return Ok(Outcome::LeftOut("nothing outlives the process here"));
     }
@@ -213,9 +226,11 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
     for (key, entry) in keys.iter().zip(&mut held) {
         let key = Key::parse(key).expect("it is canonical");
         let (body, version) = (entry.body().clone(), entry.version());
-        let builder = Entry::builder(&key, body).version(version).attributes(entry.attributes().clone());
+        let builder =
+            Entry::builder(&key, body).version(version).attributes(entry.attributes().clone());
         let builder = builder.namespace(entry.namespace());
-        *entry = builder.storability(entry.storability()).validated(Moment::from_nanos(5), None).build();
+        *entry =
+            builder.storability(entry.storability()).validated(Moment::from_nanos(5), None).build();
         first.hold(entry).await?;
     }
     drop(first);

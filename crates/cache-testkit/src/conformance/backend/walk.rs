@@ -31,7 +31,8 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) async fn new(suite: &Suite, seed: u64) -> Result<Self, Fault> {
         let probe = suite.open().await?;
-        let n_keys = suite.can.max_entries.map_or(KEYS, |max| max.saturating_mul(2).clamp(KEYS, KEYS_MAX));
+        let n_keys =
+            suite.can.max_entries.map_or(KEYS, |max| max.saturating_mul(2).clamp(KEYS, KEYS_MAX));
         let size_max = probe.small_capacity()?.map_or(3000, |capacity| capacity / 8).max(1);
         Ok(Self {
             probe,
@@ -94,7 +95,8 @@ impl Walk {
         self.n_left += u64::from(self.probe.look_up(&name).await?.is_some());
         let admission = self.probe.insert(&newcomer).await?;
         self.n_arrived += 1;
-        self.last = format!("`insert` of {} bytes under {name:?}, which returned {admission:?}", size);
+        self.last =
+            format!("`insert` of {} bytes under {name:?}, which returned {admission:?}", size);
         self.inserted.insert(key, newcomer);
         Ok(())
     }
@@ -114,7 +116,9 @@ impl Walk {
                     None => "nothing".into(),
                 };
                 let (after, key, tag) = (self.after(), Short(key), shown.e_tag());
-                return Err(format!("{after} a look-up of {key} shows {tag:?}; expected {expected}"));
+                return Err(format!(
+                    "{after} a look-up of {key} shows {tag:?}; expected {expected}"
+                ));
             }
             (entries, bytes) = (entries + 1, bytes + shown.weight());
         }
@@ -186,7 +190,10 @@ impl Crowd {
     pub(super) async fn come_watched(mut self, backend: &Probe) -> Result<(), Fault> {
         for _ in 0..self.n {
             self.come_one(backend).await?;
-            backend.is_within_limits(&format!("after {} inserts of {} bytes", self.n_came, self.size))?;
+            backend.is_within_limits(&format!(
+                "after {} inserts of {} bytes",
+                self.n_came, self.size
+            ))?;
         }
         Ok(())
     }

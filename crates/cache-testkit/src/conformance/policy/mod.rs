@@ -1,10 +1,12 @@
 //! The contract of [`EvictionPolicy`], sentence by sentence.
 //!
-//! A rule gives a shard's policy entries by generated steps, as a backend would, and looks at whom it names.
+//! A rule gives a shard's policy entries by generated steps, as a backend would, and looks at whom
+//! it names.
 //!
-//! What no suite can see from outside: that `on_hit` neither blocks nor allocates, uses relaxed atomics only, and invents
-//! no hit; that `on_update` leaves an entry's rank as it is; that `victim` forgets nothing, since its caller must remove
-//! whom it names. Nor does a suite judge whom a policy names, as long as it may: `cargo xtask simulate` does.
+//! What no suite can see from outside: that `on_hit` neither blocks nor allocates, uses relaxed
+//! atomics only, and invents no hit; that `on_update` leaves an entry's rank as it is; that
+//! `victim` forgets nothing, since its caller must remove whom it names. Nor does a suite judge
+//! whom a policy names, as long as it may: `cargo xtask simulate` does.
 
 mod noted;
 mod rules;
@@ -33,13 +35,19 @@ use super::{
 pub const RULES: &[Rule] = &[
     Rule { name: "a_shard_begins_empty", run: a_shard_begins_empty },
     Rule { name: "only_slots_in_use_are_named", run: only_slots_in_use_are_named },
-    Rule { name: "somebody_is_named_while_anybody_is_held", run: somebody_is_named_while_anybody_is_held },
+    Rule {
+        name: "somebody_is_named_while_anybody_is_held",
+        run: somebody_is_named_while_anybody_is_held,
+    },
     Rule {
         name: "only_what_has_expired_is_named_as_expired",
         run: only_what_has_expired_is_named_as_expired,
     },
     Rule { name: "what_has_expired_is_found", run: what_has_expired_is_found },
-    Rule { name: "a_new_weight_takes_the_place_of_the_old", run: a_new_weight_takes_the_place_of_the_old },
+    Rule {
+        name: "a_new_weight_takes_the_place_of_the_old",
+        run: a_new_weight_takes_the_place_of_the_old,
+    },
     Rule { name: "hits_may_be_lost", run: hits_may_be_lost },
     Rule { name: "hits_come_many_at_once", run: hits_come_many_at_once },
 ];
@@ -110,8 +118,8 @@ impl Capabilities {
         Self::default()
     }
 
-    /// Under `EvictionReason::Expired` somebody is named as long as anybody held has expired, also if renewals moved the
-    /// deadline away; a deadline that was moved nearer need not be found.
+    /// Under `EvictionReason::Expired` somebody is named as long as anybody held has expired, also
+    /// if renewals moved the deadline away; a deadline that was moved nearer need not be found.
     pub fn finds_expired(mut self) -> Self {
         self.finds_expired = true;
         self
@@ -137,8 +145,8 @@ impl Suite {
         Self { for_shard, can: capabilities, patience: PATIENCE, calls: Calls::new() }
     }
 
-    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
-    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    /// How long a rule may make no progress before it is given up, and what it waits for is
+    /// reported. Default: [`PATIENCE`]. Zero gives up what does not come at once.
     #[must_use]
     pub fn patience(mut self, span: Duration) -> Self {
         self.patience = span;
@@ -158,7 +166,8 @@ impl Suite {
     ) -> Result<Outcome, Broken> {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
-        let checked = on_a_thread(rule, "the policy", self.patience, &calls, move || checked(&suite));
+        let checked =
+            on_a_thread(rule, "the policy", self.patience, &calls, move || checked(&suite));
         checked
             .and_then(|found| found)
             .map(|()| Outcome::Kept)

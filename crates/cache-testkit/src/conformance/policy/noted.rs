@@ -1,11 +1,13 @@
 //! A policy whose calls are noted.
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
+};
 
 use crate::conformance::bounds::Calls;
 
-/// A policy under test. All calls are noted but hits: many of them come at once, and noting them would have them come one
-/// after the other. The rules note their own.
+/// A policy under test. All calls are noted but hits: many of them come at once, and noting them
+/// would have them come one after the other. The rules note their own.
 pub(super) struct Noted<P> {
     policy: P,
     calls: Calls,
@@ -44,7 +46,12 @@ impl<P: EvictionPolicy> EvictionPolicy for Noted<P> {
         self.calls.noted("`on_remove`", || self.policy.on_remove(slot, why));
     }
 
-    fn victim(&mut self, now: Moment, pressure: EvictionReason, held: &dyn Deadlines) -> Option<Slot> {
+    fn victim(
+        &mut self,
+        now: Moment,
+        pressure: EvictionReason,
+        held: &dyn Deadlines,
+    ) -> Option<Slot> {
         let name = match pressure {
             EvictionReason::Capacity => "`victim` under `EvictionReason::Capacity`",
             _ => "`victim` under `EvictionReason::Expired`",

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::conformance::{Broken, Outcome};
 
-/// `for_shard` gives *the same policy, empty, for one shard*: it names nobody before anybody is held, however full other
-/// shards of the same pattern are.
+/// `for_shard` gives *the same policy, empty, for one shard*: it names nobody before anybody is
+/// held, however full other shards of the same pattern are.
 ///
 /// # Errors
 ///
@@ -41,8 +41,8 @@ pub fn a_shard_begins_empty(suite: &Suite) -> Result<Outcome, Broken> {
     })
 }
 
-/// The implementor MUST *name only slots that are in use*: not one that is free again, and not one twice that left once,
-/// though slots are used again for other keys.
+/// The implementor MUST *name only slots that are in use*: not one that is free again, and not one
+/// twice that left once, though slots are used again for other keys.
 ///
 /// # Errors
 ///
@@ -62,8 +62,8 @@ pub fn only_slots_in_use_are_named(suite: &Suite) -> Result<Outcome, Broken> {
     })
 }
 
-/// The implementor MUST, *under `EvictionReason::Capacity`, name some slot whenever any is in use*: whatever came, was hit, got
-/// another weight, or left before, until nobody is left.
+/// The implementor MUST, *under `EvictionReason::Capacity`, name some slot whenever any is in use*:
+/// whatever came, was hit, got another weight, or left before, until nobody is left.
 ///
 /// # Errors
 ///
@@ -74,9 +74,9 @@ pub fn somebody_is_named_while_anybody_is_held(suite: &Suite) -> Result<Outcome,
     })
 }
 
-/// The implementor MUST, *under `EvictionReason::Expired`, name only a slot whose deadline, asked of `held`, has passed at
-/// `now`*: not when it was inserted, since a renewal moves it away and does not call the policy; and not that of the
-/// slot's last tenant.
+/// The implementor MUST, *under `EvictionReason::Expired`, name only a slot whose deadline, asked
+/// of `held`, has passed at `now`*: not when it was inserted, since a renewal moves it away and
+/// does not call the policy; and not that of the slot's last tenant.
 ///
 /// # Errors
 ///
@@ -100,8 +100,8 @@ pub fn only_what_has_expired_is_named_as_expired(suite: &Suite) -> Result<Outcom
     })
 }
 
-/// A policy that was declared to find what has expired names somebody under `EvictionReason::Expired` as long as anybody held
-/// has expired. Left out unless declared.
+/// A policy that was declared to find what has expired names somebody under
+/// `EvictionReason::Expired` as long as anybody held has expired. Left out unless declared.
 ///
 /// # Errors
 ///
@@ -128,9 +128,9 @@ pub fn what_has_expired_is_found(suite: &Suite) -> Result<Outcome, Broken> {
     })
 }
 
-/// After `on_update`, *the key in the slot has a new entry: its rank stays, its weight may not*. A policy that adds up
-/// weights takes off the new one when the entry leaves, not the one that it came with: else its sums go wrong, and it
-/// panics, or names nobody.
+/// After `on_update`, *the key in the slot has a new entry: its rank stays, its weight may not*. A
+/// policy that adds up weights takes off the new one when the entry leaves, not the one that it
+/// came with: else its sums go wrong, and it panics, or names nobody.
 ///
 /// # Errors
 ///
@@ -146,7 +146,8 @@ pub fn a_new_weight_takes_the_place_of_the_old(suite: &Suite) -> Result<Outcome,
             let slot = slots.insert_at(&mut *policy, &cost(if round % 2 == 0 { 1 } else { 1000 }));
             slots.update_at(&mut *policy, slot, &cost(if round % 2 == 0 { 1000 } else { 1 }));
             if round % 3 == 2 {
-                let named = slots.evict(&mut *policy, Moment::from_nanos(round), EvictionReason::Capacity);
+                let named =
+                    slots.evict(&mut *policy, Moment::from_nanos(round), EvictionReason::Capacity);
                 if named.is_none() {
                     return Err(format!(
                         "after {round} entries had been given another weight, nobody is named"
@@ -167,14 +168,15 @@ pub fn hits_may_be_lost(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("hits_may_be_lost", |suite| {
         for hits in [0, 1] {
             let way = Way { hits, updates: false, deadlines: false };
-            walks(suite, way, somebody).map_err(|what| format!("of 4 hits {hits} arrive: {what}"))?;
+            walks(suite, way, somebody)
+                .map_err(|what| format!("of 4 hits {hits} arrive: {what}"))?;
         }
         Ok(())
     })
 }
 
-/// Hits come *under the shared lock, many at once*: they neither panic nor wait for each other, and all who were hit can
-/// leave.
+/// Hits come *under the shared lock, many at once*: they neither panic nor wait for each other, and
+/// all who were hit can leave.
 ///
 /// # Errors
 ///
@@ -193,14 +195,17 @@ pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
                 }
             };
             // Caught, so that the others do not take the place of what the policy said.
-            let panics: Vec<_> = suite.calls.noted("`on_hit`, called by several threads at once,", || {
-                std::thread::scope(|scope| {
-                    let threads: Vec<_> = (0..THREADS)
-                        .map(|thread| scope.spawn(move || catch_unwind(AssertUnwindSafe(|| hits(thread)))))
-                        .collect();
-                    threads.into_iter().filter_map(|thread| thread.join().ok()?.err()).collect()
-                })
-            });
+            let panics: Vec<_> =
+                suite.calls.noted("`on_hit`, called by several threads at once,", || {
+                    std::thread::scope(|scope| {
+                        let threads: Vec<_> = (0..THREADS)
+                            .map(|thread| {
+                                scope.spawn(move || catch_unwind(AssertUnwindSafe(|| hits(thread))))
+                            })
+                            .collect();
+                        threads.into_iter().filter_map(|thread| thread.join().ok()?.err()).collect()
+                    })
+                });
             if let Some(panic) = panics.into_iter().next() {
                 resume_unwind(panic);
             }
@@ -212,8 +217,13 @@ pub fn hits_come_many_at_once(suite: &Suite) -> Result<Outcome, Broken> {
     })
 }
 
-/// Leads the policy through several walks and lets all leave at the end of each; looks at whom it names.
-fn walks(suite: &Suite, way: Way, look: impl Fn(&Walk, &Named) -> Result<(), Fault>) -> Result<(), Fault> {
+/// Leads the policy through several walks and lets all leave at the end of each; looks at whom it
+/// names.
+fn walks(
+    suite: &Suite,
+    way: Way,
+    look: impl Fn(&Walk, &Named) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     for seed in 0..WALKS {
         let mut walk = Walk::new(suite, seed, way);
         for _ in 0..STEPS {
@@ -237,7 +247,10 @@ fn walks(suite: &Suite, way: Way, look: impl Fn(&Walk, &Named) -> Result<(), Fau
 }
 
 fn somebody(walk: &Walk, named: &Named) -> Result<(), Fault> {
-    if named.pressure == EvictionReason::Expired || named.victim.is_some() || walk.slots.0.is_empty() {
+    if named.pressure == EvictionReason::Expired
+        || named.victim.is_some()
+        || walk.slots.0.is_empty()
+    {
         return Ok(());
     }
     let held: Vec<_> = walk.slots.0.keys().map(|slot| slot.number()).collect();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cache_core::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot};
+use cache_core::{
+    Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot,
+};
 
-/// The slots in use, with their deadlines: a slow model of a shard, which keeps the caller's half of the contract and is
-/// asked by the policy for deadlines.
+/// The slots in use, with their deadlines: a slow model of a shard, which keeps the caller's half
+/// of the contract and is asked by the policy for deadlines.
 ///
 /// ```
 /// use cache_core::{EvictionPolicy, Moment, EvictionReason, Slot};
@@ -52,7 +54,11 @@ impl Slots {
     }
 
     /// Puts an entry of this cost into a free slot.
-    pub fn insert_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), cost: &EntryInfo) -> Slot {
+    pub fn insert_at(
+        &mut self,
+        policy: &mut (impl EvictionPolicy + ?Sized),
+        cost: &EntryInfo,
+    ) -> Slot {
         let slot = self.free();
         self.0.insert(slot, cost.expires_at);
         policy.on_insert(slot, cost);
@@ -70,7 +76,12 @@ impl Slots {
     }
 
     /// Puts another entry of this cost into the slot.
-    pub fn update_at(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, cost: &EntryInfo) {
+    pub fn update_at(
+        &mut self,
+        policy: &mut (impl EvictionPolicy + ?Sized),
+        slot: Slot,
+        cost: &EntryInfo,
+    ) {
         self.0.insert(slot, cost.expires_at);
         policy.on_update(slot, cost);
     }
@@ -83,7 +94,12 @@ impl Slots {
     }
 
     /// Empties the slot.
-    pub fn remove(&mut self, policy: &mut (impl EvictionPolicy + ?Sized), slot: Slot, why: RemovalCause) {
+    pub fn remove(
+        &mut self,
+        policy: &mut (impl EvictionPolicy + ?Sized),
+        slot: Slot,
+        why: RemovalCause,
+    ) {
         self.0.remove(&slot);
         policy.on_remove(slot, why);
     }
@@ -96,8 +112,11 @@ impl Slots {
         pressure: EvictionReason,
     ) -> Option<Slot> {
         let victim = policy.victim(now, pressure, self)?;
-        let why =
-            if pressure == EvictionReason::Capacity { RemovalCause::Evicted } else { RemovalCause::Expired };
+        let why = if pressure == EvictionReason::Capacity {
+            RemovalCause::Evicted
+        } else {
+            RemovalCause::Expired
+        };
         self.remove(policy, victim, why);
         Some(victim)
     }

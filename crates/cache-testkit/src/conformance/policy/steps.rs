@@ -45,7 +45,15 @@ impl Walk {
             _ => 1 + random.below(100),
         };
         let policy = suite.for_shard(&Limits::new(limit(), limit()));
-        Self { policy, slots: Slots::default(), now: 0, random, way, n_steps: 0, calls: suite.calls.clone() }
+        Self {
+            policy,
+            slots: Slots::default(),
+            now: 0,
+            random,
+            way,
+            n_steps: 0,
+            calls: suite.calls.clone(),
+        }
     }
 
     /// One step; if it asked for a victim, whom it was given. He is still held.
@@ -114,7 +122,10 @@ impl Walk {
     /// Where the walk is, to begin a sentence with.
     pub(super) fn after(&self) -> String {
         let Self { n_steps, now, .. } = self;
-        format!("after {n_steps} generated steps, at +{now}ns with {} slots in use,", self.slots.0.len())
+        format!(
+            "after {n_steps} generated steps, at +{now}ns with {} slots in use,",
+            self.slots.0.len()
+        )
     }
 
     fn pick(&mut self) -> Option<Slot> {
@@ -130,8 +141,11 @@ impl Walk {
             _ => 1 + self.random.below(20),
         };
         let expires = self.way.deadlines && self.random.below(2) == 0;
-        let expires_at =
-            if expires { Some(Moment::from_nanos(self.now + self.random.below(200))) } else { None };
+        let expires_at = if expires {
+            Some(Moment::from_nanos(self.now + self.random.below(200)))
+        } else {
+            None
+        };
         // Some keys come again, so that what remembers them is met.
         let hash = self.random.below(40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         EntryInfo::new(hash, weight, Moment::from_nanos(self.now), expires_at)

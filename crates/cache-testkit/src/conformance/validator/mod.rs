@@ -28,9 +28,9 @@ use object_store::{ObjectStoreExt as _, path::Path};
 pub use self::{
     questions::{
         a_body_comes_with_its_own_version, a_changed_object_comes_with_its_new_body,
-        a_current_entry_is_unchanged, a_deleted_object_is_gone, a_dropped_question_leaves_nothing_behind,
-        an_entry_is_built_anew, an_outage_is_an_error, each_call_asks_anew, each_key_has_its_own_answer,
-        with_nothing_held_nothing_is_unchanged,
+        a_current_entry_is_unchanged, a_deleted_object_is_gone,
+        a_dropped_question_leaves_nothing_behind, an_entry_is_built_anew, an_outage_is_an_error,
+        each_call_asks_anew, each_key_has_its_own_answer, with_nothing_held_nothing_is_unchanged,
     },
     writes::{
         a_deleted_object_is_gone_for_all, a_put_if_absent_spares_what_is_there,
@@ -39,11 +39,13 @@ pub use self::{
     },
 };
 use super::{
-    Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, chain, check_all, checked, rules,
+    Broken, Fault, Outcome, PATIENCE, Report, Rule, Short, bounds::Calls, chain, check_all,
+    checked, rules,
 };
 use crate::{Failure, Fault as StoreFault, FaultyOrigin, FaultyStore, MemoryOrigin, OriginFault};
 
-/// All rules, in the order in which [`check`] goes through them. The last ones are left out for what is no origin.
+/// All rules, in the order in which [`check`] goes through them. The last ones are left out for
+/// what is no origin.
 pub const RULES: &[Rule<Suite>] = rules![
     with_nothing_held_nothing_is_unchanged,
     a_current_entry_is_unchanged,
@@ -87,8 +89,8 @@ pub async fn check(suite: &Suite) -> Result<Report, Broken> {
     check_all(suite, RULES).await
 }
 
-/// What lies behind a validator: the objects, as another node would change them. Panics of its own are taken for the
-/// validator's.
+/// What lies behind a validator: the objects, as another node would change them. Panics of its own
+/// are taken for the validator's.
 #[async_trait]
 pub trait Truth: Send + Sync + 'static {
     /// Writes the object.
@@ -197,7 +199,8 @@ impl<T: Truth + ?Sized> Truth for FaultyOrigin<T> {
     }
 }
 
-/// For those who ask through it: the objects are changed behind their back. Panics if the store fails.
+/// For those who ask through it: the objects are changed behind their back. Panics if the store
+/// fails.
 #[async_trait]
 impl Truth for FaultyStore {
     async fn put(&self, key: &Key, body: Bytes) {
@@ -264,7 +267,8 @@ struct Held(Arc<AtomicUsize>);
 impl Held {
     /// Whether this request is the one.
     fn takes(&self) -> bool {
-        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        let left =
+            self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         left == Ok(1)
     }
 }
@@ -273,8 +277,8 @@ fn path(key: &Key) -> Path {
     Path::parse(key.as_str()).expect("keys are canonical paths")
 }
 
-/// What a validator can do, and what it cannot help. The default: it can confirm what it has just fetched, and an origin
-/// knows no conditional puts.
+/// What a validator can do, and what it cannot help. The default: it can confirm what it has just
+/// fetched, and an origin knows no conditional puts.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct Capabilities {
@@ -290,7 +294,8 @@ impl Capabilities {
         Self::default()
     }
 
-    /// What was just fetched is never `Storability::Revalidatable`: the origin has only weak tags, or dates that are too young.
+    /// What was just fetched is never `Storability::Revalidatable`: the origin has only weak tags,
+    /// or dates that are too young.
     pub fn never_confirms(mut self) -> Self {
         self.never_confirms = true;
         self
@@ -338,17 +343,29 @@ impl Suite {
         truth: Arc<dyn Truth>,
     ) -> Self {
         let (prefix, calls) = (PREFIX.into(), Calls::new());
-        Self { validator, origin: None, truth, can: capabilities, prefix, patience: PATIENCE, calls }
+        Self {
+            validator,
+            origin: None,
+            truth,
+            can: capabilities,
+            prefix,
+            patience: PATIENCE,
+            calls,
+        }
     }
 
     /// An origin in front of `truth`; [`OwnWrites`] if there is no other way to it.
-    pub fn of_origin(capabilities: Capabilities, origin: Arc<dyn Origin>, truth: Arc<dyn Truth>) -> Self {
+    pub fn of_origin(
+        capabilities: Capabilities,
+        origin: Arc<dyn Origin>,
+        truth: Arc<dyn Truth>,
+    ) -> Self {
         let validator = Self::of_validator(capabilities, origin.clone(), truth);
         Self { origin: Some(origin), ..validator }
     }
 
-    /// Has all keys begin with `prefix` and a slash: for a bucket in which several checks run at once. Default:
-    /// `conformance`.
+    /// Has all keys begin with `prefix` and a slash: for a bucket in which several checks run at
+    /// once. Default: `conformance`.
     ///
     /// # Errors
     ///
@@ -358,8 +375,8 @@ impl Suite {
         Key::parse(&self.prefix).map(|_| self)
     }
 
-    /// How long a rule may make no progress before it is given up, and what it waits for is reported. Default:
-    /// [`PATIENCE`]. Zero gives up what does not come at once.
+    /// How long a rule may make no progress before it is given up, and what it waits for is
+    /// reported. Default: [`PATIENCE`]. Zero gives up what does not come at once.
     #[must_use]
     pub fn patience(mut self, span: Duration) -> Self {
         self.patience = span;
@@ -375,13 +392,15 @@ impl Suite {
         let suite = Self { calls: Calls::new(), ..self.clone() };
         let calls = suite.calls.clone();
         let n_threads_min = if self.can.blocks { THREADS_OF_BLOCKING } else { 1 };
-        checked(rule, self.patience, calls, n_threads_min, async move || checking(&suite).await).await
+        checked(rule, self.patience, calls, n_threads_min, async move || checking(&suite).await)
+            .await
     }
 
     /// A key of `rule`.
     fn key(&self, rule: &str, name: &str) -> Result<Key, Fault> {
         let key = format!("{}/{rule}/{name}", self.prefix);
-        Key::parse(&key).map_err(|error| format!("with the prefix that was given, a key is not one: {error}"))
+        Key::parse(&key)
+            .map_err(|error| format!("with the prefix that was given, a key is not one: {error}"))
     }
 
     async fn put(&self, key: &Key, body: impl Into<Bytes>) -> Result<(), Fault> {
@@ -397,7 +416,10 @@ impl Suite {
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Result<Validation>, Fault> {
         let held = held.filter(|held| held.storability() == Storability::Revalidatable);
         if !self.can.blocks {
-            return self.calls.answered(asking(key, held), || self.validator.validate(key, held)).await;
+            return self
+                .calls
+                .answered(asking(key, held), || self.validator.validate(key, held))
+                .await;
         }
         // Others go on meanwhile: what blocks its thread is polled on another one.
         let (validator, key, held) = (Arc::clone(&self.validator), key.clone(), held.cloned());
@@ -417,12 +439,17 @@ impl Suite {
     ) -> Result<Entry, Fault> {
         let answer = self.ask(key, held).await?;
         match &answer {
-            Ok(Validation::Modified(entry)) if entry.body() == body && entry.key() == key.as_str() => {
+            Ok(Validation::Modified(entry))
+                if entry.body() == body && entry.key() == key.as_str() =>
+            {
                 Ok(entry.clone())
             }
-            _ => {
-                Err(unexpected(&asking(key, held), when, &answer, &format!("`Changed` with {}", text(body))))
-            }
+            _ => Err(unexpected(
+                &asking(key, held),
+                when,
+                &answer,
+                &format!("`Changed` with {}", text(body)),
+            )),
         }
     }
 
@@ -470,7 +497,12 @@ fn unexpected(call: &str, when: &str, answer: &Result<Validation>, expected: &st
         Ok(Validation::NotModified) => "`Unchanged`".to_owned(),
         Ok(Validation::NotFound) => "`Gone`".to_owned(),
         Ok(Validation::Modified(entry)) => {
-            format!("`Changed` with {}, under {:?} at {:?}", text(entry.body()), entry.key(), entry.e_tag())
+            format!(
+                "`Changed` with {}, under {:?} at {:?}",
+                text(entry.body()),
+                entry.key(),
+                entry.e_tag()
+            )
         }
         Ok(other) => format!("{other:?}"),
         Err(error) => format!("an error of kind `{:?}` ({})", error.kind(), chain(error)),

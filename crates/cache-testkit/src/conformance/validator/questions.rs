@@ -10,8 +10,8 @@ use tokio::task::yield_now;
 use super::{Suite, Trouble, asking, text, unexpected};
 use crate::conformance::{Broken, Fault, Outcome, bounds::settle};
 
-/// `Unchanged` *never with nothing held*: what is there comes as `Changed`, also with an empty body, and what is not is
-/// `Gone`.
+/// `Unchanged` *never with nothing held*: what is there comes as `Changed`, also with an empty
+/// body, and what is not is `Gone`.
 ///
 /// # Errors
 ///
@@ -28,7 +28,9 @@ pub async fn with_nothing_held_nothing_is_unchanged(suite: &Suite) -> Result<Out
                 let body = Bytes::from_iter((0..size).map(|n: usize| n.to_le_bytes()[n % 3]));
                 suite.put(key, body.clone()).await?;
                 for _ in 0..2 {
-                    suite.fetch(key, &body, "with nothing held, of an object that is there").await?;
+                    suite
+                        .fetch(key, &body, "with nothing held, of an object that is there")
+                        .await?;
                 }
             }
             Ok(Outcome::Kept)
@@ -36,8 +38,8 @@ pub async fn with_nothing_held_nothing_is_unchanged(suite: &Suite) -> Result<Out
         .await
 }
 
-/// An answer is about the very key that was asked for: `held` is *for this very `key`*, and so is what comes. Not about
-/// one that it is a prefix of, or that looks like it.
+/// An answer is about the very key that was asked for: `held` is *for this very `key`*, and so is
+/// what comes. Not about one that it is a prefix of, or that looks like it.
 ///
 /// # Errors
 ///
@@ -48,8 +50,20 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
         .checked(name, async move |suite| {
             let long = "k".repeat(200);
             let longer = ["l".repeat(200), "l".repeat(200), "m".repeat(200)].join("/");
-            let names = ["p", "pq", "d/x", "d/xy", "a b", "a%20b", "a+b", "\u{e9}/\u{1f980}", &long, &longer];
-            let keys = names.iter().map(|odd| suite.key(name, odd)).collect::<Result<Vec<Key>, _>>()?;
+            let names = [
+                "p",
+                "pq",
+                "d/x",
+                "d/xy",
+                "a b",
+                "a%20b",
+                "a+b",
+                "\u{e9}/\u{1f980}",
+                &long,
+                &longer,
+            ];
+            let keys =
+                names.iter().map(|odd| suite.key(name, odd)).collect::<Result<Vec<Key>, _>>()?;
             for key in &keys {
                 suite.delete(key).await?;
             }
@@ -58,8 +72,9 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
                 suite.put(key, format!("body {n}")).await?;
             }
             for (n, key) in keys.iter().enumerate() {
-                let held =
-                    suite.fetch(key, format!("body {n}").as_bytes(), "with objects of like names").await?;
+                let held = suite
+                    .fetch(key, format!("body {n}").as_bytes(), "with objects of like names")
+                    .await?;
                 suite.is_unchanged(key, &held, "when nothing had changed").await?;
             }
             Ok(Outcome::Kept)
@@ -67,8 +82,9 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
         .await
 }
 
-/// A held entry that is current is `Unchanged`: however often it is asked about, and whatever is done to other keys.
-/// An entry that was just fetched is `Storability::Revalidatable`, unless it was declared that none is.
+/// A held entry that is current is `Unchanged`: however often it is asked about, and whatever is
+/// done to other keys. An entry that was just fetched is `Storability::Revalidatable`, unless it
+/// was declared that none is.
 ///
 /// # Errors
 ///
@@ -99,8 +115,9 @@ pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Brok
     .await
 }
 
-/// `Unchanged` *only if the origin confirmed the very version in `held`*: a changed object comes with its new body, also
-/// one of equal length, and with a version by which it is unchanged from then on.
+/// `Unchanged` *only if the origin confirmed the very version in `held`*: a changed object comes
+/// with its new body, also one of equal length, and with a version by which it is unchanged from
+/// then on.
 ///
 /// # Errors
 ///
@@ -123,7 +140,8 @@ pub async fn a_changed_object_comes_with_its_new_body(suite: &Suite) -> Result<O
         .await
 }
 
-/// `Gone` *if the origin says that there is no such object*, whatever is held; and written again, it comes again.
+/// `Gone` *if the origin says that there is no such object*, whatever is held; and written again,
+/// it comes again.
 ///
 /// # Errors
 ///
@@ -135,7 +153,8 @@ pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> 
             let key = suite.key(name, "a")?;
             for body in ["first", "again"] {
                 suite.put(&key, body).await?;
-                let held = suite.fetch(&key, body.as_bytes(), "when the object had been written").await?;
+                let held =
+                    suite.fetch(&key, body.as_bytes(), "when the object had been written").await?;
                 suite.delete(&key).await?;
                 suite.is_gone(&key, Some(&held), "when the object had been deleted").await?;
                 suite.is_gone(&key, None, "when the object had been deleted").await?;
@@ -145,8 +164,8 @@ pub async fn a_deleted_object_is_gone(suite: &Suite) -> Result<Outcome, Broken> 
         .await
 }
 
-/// *Ask the origin anew on every call, after the future is first polled: no answer comes from a cache of its own*, be it
-/// of a body, of a "not modified", or of a missing object.
+/// *Ask the origin anew on every call, after the future is first polled: no answer comes from a
+/// cache of its own*, be it of a body, of a "not modified", or of a missing object.
 ///
 /// # Errors
 ///
@@ -161,8 +180,9 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
                 suite.delete(&key).await?;
                 suite.is_gone(&key, None, "when the object had been deleted").await?;
                 suite.put(&key, body.clone()).await?;
-                let held =
-                    suite.fetch(&key, body.as_bytes(), "when it had been gone, and was written").await?;
+                let held = suite
+                    .fetch(&key, body.as_bytes(), "when it had been gone, and was written")
+                    .await?;
                 suite.is_unchanged(&key, &held, "when nothing had changed").await?;
             }
             let late = async {
@@ -175,7 +195,12 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
                 Ok(Validation::Modified(entry)) if entry.body() == "late" => {}
                 _ => {
                     let when = "called before the object changed, and polled after it had";
-                    return Err(unexpected(&asking(&key, None), when, &answer, "`Changed` with \"late\""));
+                    return Err(unexpected(
+                        &asking(&key, None),
+                        when,
+                        &answer,
+                        "`Changed` with \"late\"",
+                    ));
                 }
             }
             for _ in 0..3 {
@@ -195,7 +220,8 @@ pub async fn each_call_asks_anew(suite: &Suite) -> Result<Outcome, Broken> {
         .await
 }
 
-/// *Build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which stamps it.*
+/// *Build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which
+/// stamps it.*
 ///
 /// # Errors
 ///
@@ -209,7 +235,10 @@ pub async fn an_entry_is_built_anew(suite: &Suite) -> Result<Outcome, Broken> {
             let first = suite.fetch(&key, b"body", "of an object that is there").await?;
             let second = suite.fetch(&key, b"body", "of an object that is there").await?;
             if first.is_same(&second) {
-                return Err(format!("{} answered twice with handles of one entry", asking(&key, None)));
+                return Err(format!(
+                    "{} answered twice with handles of one entry",
+                    asking(&key, None)
+                ));
             }
             if let Some(at) = first.validated_at() {
                 return Err(format!(
@@ -376,8 +405,9 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
         .await
 }
 
-/// *An outage is an error, of kind `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or
-/// `Unauthenticated`*, and neither is `Gone`, or `Unchanged`. Left out where the [`Truth`](super::Truth) knows no trouble.
+/// *An outage is an error, of kind `Unavailable` or `Timeout`, and a refusal one of kind
+/// `PermissionDenied` or `Unauthenticated`*, and neither is `Gone`, or `Unchanged`. Left out where
+/// the [`Truth`](super::Truth) knows no trouble.
 ///
 /// # Errors
 ///
@@ -402,7 +432,8 @@ pub async fn an_outage_is_an_error(suite: &Suite) -> Result<Outcome, Broken> {
                     let answer = suite.ask(&key, held).await?;
                     if !answer.as_ref().is_err_and(|error| kinds.contains(&error.kind())) {
                         let when = format!("when its request met `Trouble::{trouble:?}`");
-                        let expected = format!("an error of kind `{:?}` or `{:?}`", kinds[0], kinds[1]);
+                        let expected =
+                            format!("an error of kind `{:?}` or `{:?}`", kinds[0], kinds[1]);
                         return Err(unexpected(&asking(&key, held), &when, &answer, &expected));
                     }
                     suite.fetch(&key, b"body", "when the trouble was over").await?;

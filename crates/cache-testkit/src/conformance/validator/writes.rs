@@ -9,8 +9,9 @@ use tokio::task::yield_now;
 use super::{Fault, Suite, Trouble, text};
 use crate::conformance::{Broken, Outcome};
 
-/// *The version that `put` returns MUST name the body that was put, and come from the answer to the put itself*: the
-/// entry of a put is unchanged as long as the object is, and not when another body took its place, however soon.
+/// *The version that `put` returns MUST name the body that was put, and come from the answer to the
+/// put itself*: the entry of a put is unchanged as long as the object is, and not when another body
+/// took its place, however soon.
 ///
 /// # Errors
 ///
@@ -71,8 +72,8 @@ pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcom
         .await
 }
 
-/// Under `PutCondition::Absent` a put takes effect *only if there is no such object yet*, and is `PreconditionFailed`
-/// otherwise. Left out unless declared.
+/// Under `PutCondition::Absent` a put takes effect *only if there is no such object yet*, and is
+/// `PreconditionFailed` otherwise. Left out unless declared.
 ///
 /// # Errors
 ///
@@ -88,10 +89,19 @@ pub async fn a_put_if_absent_spares_what_is_there(suite: &Suite) -> Result<Outco
             let key = suite.key(name, "a")?;
             for body in ["first", "again"] {
                 suite.delete(&key).await?;
-                succeeds(put(suite, origin, &key, body, PutCondition::Absent).await?, &key, "Absent")?;
+                succeeds(
+                    put(suite, origin, &key, body, PutCondition::Absent).await?,
+                    &key,
+                    "Absent",
+                )?;
                 suite.fetch(&key, body.as_bytes(), "when it had been put").await?;
                 let late = put(suite, origin, &key, "late", PutCondition::Absent).await?;
-                fails(late, &key, "Absent, of an object that is there", &[ErrorKind::PreconditionFailed])?;
+                fails(
+                    late,
+                    &key,
+                    "Absent, of an object that is there",
+                    &[ErrorKind::PreconditionFailed],
+                )?;
                 suite.fetch(&key, body.as_bytes(), "when a put under `Absent` had failed").await?;
             }
             Ok(Outcome::Kept)
@@ -99,8 +109,9 @@ pub async fn a_put_if_absent_spares_what_is_there(suite: &Suite) -> Result<Outco
         .await
 }
 
-/// Under `PutCondition::Matches` a put takes effect *only if the object is at this version*, and is `PreconditionFailed`
-/// otherwise; of an object that is gone, it may be `NotFound`. Left out unless declared.
+/// Under `PutCondition::Matches` a put takes effect *only if the object is at this version*, and is
+/// `PreconditionFailed` otherwise; of an object that is gone, it may be `NotFound`. Left out unless
+/// declared.
 ///
 /// # Errors
 ///
@@ -114,13 +125,18 @@ pub async fn a_put_if_matches_spares_what_has_changed(suite: &Suite) -> Result<O
                 return Ok(Outcome::LeftOut("puts under this condition were not declared"));
             }
             let key = suite.key(name, "a")?;
-            let first =
-                succeeds(put(suite, origin, &key, "first", PutCondition::Always).await?, &key, "Always")?;
-            let second = put(suite, origin, &key, "second", PutCondition::Matches(first.clone())).await?;
+            let first = succeeds(
+                put(suite, origin, &key, "first", PutCondition::Always).await?,
+                &key,
+                "Always",
+            )?;
+            let second =
+                put(suite, origin, &key, "second", PutCondition::Matches(first.clone())).await?;
             succeeds(second, &key, "Matches(the current version)")?;
             suite.fetch(&key, b"second", "when it had been put").await?;
 
-            let lost = put(suite, origin, &key, "late", PutCondition::Matches(first.clone())).await?;
+            let lost =
+                put(suite, origin, &key, "late", PutCondition::Matches(first.clone())).await?;
             fails(lost, &key, "Matches(an older version)", &[ErrorKind::PreconditionFailed])?;
             suite.fetch(&key, b"second", "when a put under `Matches` had failed").await?;
 
@@ -134,20 +150,26 @@ pub async fn a_put_if_matches_spares_what_has_changed(suite: &Suite) -> Result<O
             let kinds = [ErrorKind::PreconditionFailed, ErrorKind::NotFound];
             fails(lost, &key, "Matches(the last version), of an object that is gone", &kinds)?;
             suite
-                .is_gone(&key, None, "when a put under `Matches` of an object that is gone had failed")
+                .is_gone(
+                    &key,
+                    None,
+                    "when a put under `Matches` of an object that is gone had failed",
+                )
                 .await?;
             Ok(Outcome::Kept)
         })
         .await
 }
 
-/// A condition that was not declared is an error of kind `Unsupported`, after which *the write took no effect*: never a put
-/// that ignores it. Left out if both were.
+/// A condition that was not declared is an error of kind `Unsupported`, after which *the write took
+/// no effect*: never a put that ignores it. Left out if both were.
 ///
 /// # Errors
 ///
 /// [`Broken`] if it is not so.
-pub async fn what_is_unsupported_says_so_and_changes_nothing(suite: &Suite) -> Result<Outcome, Broken> {
+pub async fn what_is_unsupported_says_so_and_changes_nothing(
+    suite: &Suite,
+) -> Result<Outcome, Broken> {
     let name = "what_is_unsupported_says_so_and_changes_nothing";
     suite
         .checked(name, async move |suite| {
@@ -162,22 +184,30 @@ pub async fn what_is_unsupported_says_so_and_changes_nothing(suite: &Suite) -> R
                 }
                 outcome = Outcome::Kept;
                 suite.put(&key, "held").await?;
-                let current = suite.fetch(&key, b"held", "of an object that is there").await?.version();
+                let current =
+                    suite.fetch(&key, b"held", "of an object that is there").await?.version();
                 let condition = match name {
                     "Absent" => PutCondition::Absent,
                     _ => PutCondition::Matches(current),
                 };
                 let answer = put(suite, origin, &key, "late", condition).await?;
-                fails(answer, &key, &format!("{name}, which was not declared,"), &[ErrorKind::Unsupported])?;
-                suite.fetch(&key, b"held", "when a put under a condition had been unsupported").await?;
+                fails(
+                    answer,
+                    &key,
+                    &format!("{name}, which was not declared,"),
+                    &[ErrorKind::Unsupported],
+                )?;
+                suite
+                    .fetch(&key, b"held", "when a put under a condition had been unsupported")
+                    .await?;
             }
             Ok(outcome)
         })
         .await
 }
 
-/// *An error of kind `PermissionDenied` or `Unauthenticated` does not leave it open whether the write took effect*: it took
-/// none. Left out where the [`Truth`](super::Truth) knows no refusals.
+/// *An error of kind `PermissionDenied` or `Unauthenticated` does not leave it open whether the
+/// write took effect*: it took none. Left out where the [`Truth`](super::Truth) knows no refusals.
 ///
 /// # Errors
 ///
@@ -201,8 +231,8 @@ pub async fn a_refused_put_changes_nothing(suite: &Suite) -> Result<Outcome, Bro
         .await
 }
 
-/// What `delete` deleted is `Gone`, and can be put again. *Whether a missing one is an error is the origin's affair*: no
-/// other than `NotFound`.
+/// What `delete` deleted is `Gone`, and can be put again. *Whether a missing one is an error is the
+/// origin's affair*: no other than `NotFound`.
 ///
 /// # Errors
 ///
@@ -254,7 +284,12 @@ fn succeeds(answer: Result<Version>, key: &Key, condition: &str) -> Result<Versi
     })
 }
 
-fn fails(answer: Result<Version>, key: &Key, condition: &str, kinds: &[ErrorKind]) -> Result<(), Fault> {
+fn fails(
+    answer: Result<Version>,
+    key: &Key,
+    condition: &str,
+    kinds: &[ErrorKind],
+) -> Result<(), Fault> {
     let seen = match answer {
         Err(error) if kinds.contains(&error.kind()) => return Ok(()),
         Err(error) => format!("failed with `{:?}` ({error})", error.kind()),
@@ -263,4 +298,5 @@ fn fails(answer: Result<Version>, key: &Key, condition: &str, kinds: &[ErrorKind
     Err(format!("`put({key}, …)` under {condition} {seen}; expected an error of kind {kinds:?}"))
 }
 
-const NO_ORIGIN: Result<Outcome, Fault> = Ok(Outcome::LeftOut("this is no origin, it cannot be written to"));
+const NO_ORIGIN: Result<Outcome, Fault> =
+    Ok(Outcome::LeftOut("this is no origin, it cannot be written to"));

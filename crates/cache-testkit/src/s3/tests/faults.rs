@@ -7,8 +7,8 @@ use std::{
 
 use futures_util::{FutureExt as _, TryStreamExt as _, future::join};
 use object_store::{
-    Error, GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, Result, RetryConfig,
-    aws::AmazonS3, path::Path,
+    Error, GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, Result,
+    RetryConfig, aws::AmazonS3, path::Path,
 };
 use tokio::task::spawn_blocking;
 
@@ -70,11 +70,17 @@ async fn a_connection_closed_early_changes_nothing_and_one_closed_late_loses_the
     let (server, store) = with_object();
     let first = server.e_tag("a");
     server.fault(S3Fault::hang_up().once());
-    assert_eq!(Failure::of(&store.put(&a(), "new".into()).await.unwrap_err()), Failure::Unavailable);
+    assert_eq!(
+        Failure::of(&store.put(&a(), "new".into()).await.unwrap_err()),
+        Failure::Unavailable
+    );
     assert_eq!(server.e_tag("a"), first);
 
     server.fault(S3Fault::hang_up().late().once());
-    assert_eq!(Failure::of(&store.put(&a(), "new".into()).await.unwrap_err()), Failure::Unavailable);
+    assert_eq!(
+        Failure::of(&store.put(&a(), "new".into()).await.unwrap_err()),
+        Failure::Unavailable
+    );
     assert_eq!(server.body("a").unwrap(), "new");
     assert!(server.requests().iter().all(|request| request.status.is_none()));
 }
@@ -92,7 +98,11 @@ async fn a_lost_acknowledgement_makes_a_create_that_was_retried_a_liar() {
     assert_eq!(server.body("b").unwrap(), "mine");
 }
 
-async fn body_with(server: &S3Server, store: &AmazonS3, fault: S3Fault) -> (u64, Result<bytes::Bytes>) {
+async fn body_with(
+    server: &S3Server,
+    store: &AmazonS3,
+    fault: S3Fault,
+) -> (u64, Result<bytes::Bytes>) {
     server.fault(fault.once());
     let answer = store.get(&a()).await.unwrap();
     (answer.meta.size, answer.bytes().await)
@@ -108,7 +118,10 @@ async fn a_body_can_lie_about_its_length() {
     let len = BODY.len() as u64;
     assert_eq!(with(S3Fault::body(BodyFault::Truncated(3))).await, (len, BODY[..3].into()));
     assert_eq!(with(S3Fault::body(BodyFault::Truncated(0))).await, (len, "".into()));
-    assert_eq!(with(S3Fault::body(BodyFault::Overlong(2))).await, (len, format!("{BODY}xx").into()));
+    assert_eq!(
+        with(S3Fault::body(BodyFault::Overlong(2))).await,
+        (len, format!("{BODY}xx").into())
+    );
     assert_eq!(with(S3Fault::content_length(100)).await, (100, BODY.into()));
     assert_eq!(with(S3Fault::content_length(1)).await, (1, BODY.into()));
     // The connection is fit for the next request.
@@ -220,15 +233,23 @@ async fn tags_can_be_weak_wrong_missing_or_twice() {
     assert_eq!(tag_with(&server, &store, S3Fault::tag(other)).await, Some("\"x\"".into()));
     assert_eq!(tag_with(&server, &store, S3Fault::tag(TagFault::Missing)).await, None);
     // object_store takes the first.
-    assert_eq!(tag_with(&server, &store, S3Fault::header("etag", "\"x\"")).await, Some(tag.clone()));
+    assert_eq!(
+        tag_with(&server, &store, S3Fault::header("etag", "\"x\"")).await,
+        Some(tag.clone())
+    );
 
     // A weak tag confirms by weak comparison, and allows no write.
     server.fault(S3Fault::tag(TagFault::Weak));
     let ask = GetOptions::new().with_if_none_match(Some(weak.clone()));
     assert!(matches!(store.get_opts(&a(), ask).await, Err(Error::NotModified { .. })));
-    let update =
-        PutOptions::from(PutMode::Update(object_store::UpdateVersion { e_tag: Some(weak), version: None }));
-    assert!(matches!(store.put_opts(&a(), "new".into(), update).await, Err(Error::Precondition { .. })));
+    let update = PutOptions::from(PutMode::Update(object_store::UpdateVersion {
+        e_tag: Some(weak),
+        version: None,
+    }));
+    assert!(matches!(
+        store.put_opts(&a(), "new".into(), update).await,
+        Err(Error::Precondition { .. })
+    ));
     server.heal();
 
     server.fault(S3Fault::tag(TagFault::Missing).on(Operation::Put));
@@ -246,7 +267,8 @@ async fn conditions_can_be_ignored() {
     assert_eq!(server.body("a").unwrap(), "new");
 }
 
-/// Its own thread goes on while the test does: it is kept busy between learning of the hold and being held.
+/// Its own thread goes on while the test does: it is kept busy between learning of the hold and
+/// being held.
 #[tokio::test]
 async fn a_request_that_came_before_a_release_of_all_is_not_held_after_it() {
     let (server, store) = with_object();
@@ -263,7 +285,8 @@ async fn a_request_that_came_before_a_release_of_all_is_not_held_after_it() {
     spawn_blocking(move || came.wait()).await.unwrap();
     server.release_all();
     go.wait();
-    let answer = tokio::time::timeout(Duration::from_secs(60), get).await.expect("nobody would release it");
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), get).await.expect("nobody would release it");
     assert_eq!(answer.unwrap().unwrap(), BODY);
 }
 
@@ -272,7 +295,8 @@ async fn a_put_held_midway_takes_effect_though_its_condition_does_not_hold_any_m
     let (server, store) = with_object();
     server.fault(S3Fault::hold().midway().on(Operation::Put));
     let path = Path::from("b");
-    let create = |body: &'static str| store.put_opts(&path, body.into(), PutOptions::from(PutMode::Create));
+    let create =
+        |body: &'static str| store.put_opts(&path, body.into(), PutOptions::from(PutMode::Create));
     let release = async {
         server.wait_until_held(2).await;
         server.release_all();
@@ -320,7 +344,10 @@ async fn a_seed_says_whom_a_fault_hits_and_says_it_again() {
 async fn a_fault_can_be_for_what_a_predicate_says() {
     let (server, store) = with_object();
     server.fault(S3Fault::status(403).when(|request| request.key.starts_with("secret/")));
-    assert!(matches!(store.get(&Path::from("secret/a")).await, Err(Error::PermissionDenied { .. })));
+    assert!(matches!(
+        store.get(&Path::from("secret/a")).await,
+        Err(Error::PermissionDenied { .. })
+    ));
     store.get(&a()).await.unwrap();
 }
 

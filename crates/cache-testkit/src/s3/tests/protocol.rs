@@ -2,8 +2,8 @@
 
 use futures_util::StreamExt as _;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
-    UpdateVersion, integration,
+    CopyOptions, Error, GetOptions, GetRange, ObjectStore as _, ObjectStoreExt as _, PutMode,
+    PutOptions, UpdateVersion, integration,
     list::{PaginatedListOptions, PaginatedListStore as _},
     path::Path,
 };
@@ -54,8 +54,9 @@ async fn every_request_is_recorded_as_it_came() {
     let path = Path::from("a b/c");
     store.put(&path, "body".into()).await.unwrap();
     let tag = server.e_tag("a b/c").unwrap();
-    let options =
-        GetOptions::new().with_if_match(Some(tag.clone())).with_range(Some(GetRange::Bounded(1..3)));
+    let options = GetOptions::new()
+        .with_if_match(Some(tag.clone()))
+        .with_range(Some(GetRange::Bounded(1..3)));
     assert_eq!(store.get_opts(&path, options).await.unwrap().bytes().await.unwrap(), "od");
     store.head(&path).await.unwrap();
     store.copy_opts(&path, &Path::from("d"), CopyOptions::new()).await.unwrap();
@@ -65,7 +66,8 @@ async fn every_request_is_recorded_as_it_came() {
     server.wait_until(|requests| requests.iter().all(|request| request.status.is_some())).await;
     let requests = server.requests();
     use Operation::{Copy, Delete, Get, Head, Put};
-    let seen: Vec<_> = requests.iter().map(|it| (it.operation, it.key.as_str(), it.status)).collect();
+    let seen: Vec<_> =
+        requests.iter().map(|it| (it.operation, it.key.as_str(), it.status)).collect();
     assert_eq!(
         seen,
         [
@@ -79,7 +81,10 @@ async fn every_request_is_recorded_as_it_came() {
     );
     assert_eq!(requests[0].body, "body");
     assert_eq!(requests[1].header("if-match"), Some(tag.as_str()));
-    assert_eq!((requests[1].header("range"), requests[1].body_bytes_written), (Some("bytes=1-2"), 2));
+    assert_eq!(
+        (requests[1].header("range"), requests[1].body_bytes_written),
+        (Some("bytes=1-2"), 2)
+    );
     assert_eq!(requests[3].source.as_deref(), Some("a b/c"));
     assert_eq!(server.count_of(Get), 2);
     server.reset();
@@ -105,15 +110,20 @@ async fn many_keys_are_deleted_by_one_request_and_each_has_its_own_outcome() {
         store.delete_stream(locations).collect::<Vec<_>>().await
     };
     let deleted = delete().await;
-    let failed: Vec<_> = paths.iter().zip(&deleted).filter(|(_, outcome)| outcome.is_err()).collect();
+    let failed: Vec<_> =
+        paths.iter().zip(&deleted).filter(|(_, outcome)| outcome.is_err()).collect();
     assert_eq!(failed.iter().map(|(path, _)| path.to_string()).collect::<Vec<_>>(), spoiled);
     let said = format!("{:?}", failed[0].1);
     assert!(said.contains("AccessDenied") && said.contains(&spoiled[0]), "{said}");
     let left = || paths.iter().filter(|path| server.body(path.as_ref()).is_some());
     assert_eq!(left().map(ToString::to_string).collect::<Vec<_>>(), spoiled);
     let requests = server.requests();
-    let asked: Vec<_> = requests.iter().map(|it| (it.operation, it.keys().len(), it.status)).collect();
-    assert_eq!(asked, [(Operation::BulkDelete, 1000, Some(200)), (Operation::BulkDelete, 200, Some(200))]);
+    let asked: Vec<_> =
+        requests.iter().map(|it| (it.operation, it.keys().len(), it.status)).collect();
+    assert_eq!(
+        asked,
+        [(Operation::BulkDelete, 1000, Some(200)), (Operation::BulkDelete, 200, Some(200))]
+    );
 
     // What is missing is deleted.
     assert!(delete().await.iter().all(Result::is_ok));
@@ -153,8 +163,16 @@ async fn weak_tags_lists_and_any_are_judged_by_the_book() {
         ("*".to_owned(), 304, 200),
         ("\"x\"".to_owned(), 200, 412),
     ] {
-        assert_eq!(ask(GetOptions::new().with_if_none_match(Some(sent.clone()))).await, none_match, "{sent}");
-        assert_eq!(ask(GetOptions::new().with_if_match(Some(sent.clone()))).await, matches, "{sent}");
+        assert_eq!(
+            ask(GetOptions::new().with_if_none_match(Some(sent.clone()))).await,
+            none_match,
+            "{sent}"
+        );
+        assert_eq!(
+            ask(GetOptions::new().with_if_match(Some(sent.clone()))).await,
+            matches,
+            "{sent}"
+        );
     }
 }
 
@@ -174,7 +192,9 @@ async fn ranges_are_those_that_were_asked_for() {
     ] {
         let answer = store.get_opts(&path, GetOptions::new().with_range(Some(range.clone()))).await;
         match expected {
-            Some(expected) => assert_eq!(answer.unwrap().bytes().await.unwrap(), expected, "{range:?}"),
+            Some(expected) => {
+                assert_eq!(answer.unwrap().bytes().await.unwrap(), expected, "{range:?}")
+            }
             None => assert!(answer.is_err(), "{range:?}"),
         }
     }
@@ -202,7 +222,8 @@ async fn a_304_has_its_tag_and_a_206_its_place() {
     assert!(part.contains("\r\ncontent-range: bytes 2-4/10\r\n"), "{part}");
     let beyond = ask("range: bytes=10-".into()).await;
     assert!(beyond.contains("\r\ncontent-range: bytes */10\r\n"), "{beyond}");
-    for whole in ["range: bytes=0-1,4-5", "if-range: \"x\"\r\nrange: bytes=2-4", "range: bytes=4-2"] {
+    for whole in ["range: bytes=0-1,4-5", "if-range: \"x\"\r\nrange: bytes=2-4", "range: bytes=4-2"]
+    {
         assert!(ask(whole.into()).await.ends_with("\r\n\r\n0123456789"), "{whole}");
     }
     let same = ask(format!("if-range: {tag}\r\nrange: bytes=2-4")).await;

@@ -38,8 +38,8 @@ pub trait CachedObjects: Send + Sync + 'static {
     /// How a read was answered. `None`: by the store behind it, as if there were no cache.
     fn status(&self, answer: &GetResult) -> Option<Status>;
 
-    /// How a read was answered that found the object not modified. `None`, the default: by the store
-    /// behind it.
+    /// How a read was answered that found the object not modified. `None`, the default: by the
+    /// store behind it.
     fn status_of_error(&self, error: &object_store::Error) -> Option<Status> {
         let _ = error;
         None
@@ -83,7 +83,10 @@ pub struct Opening<'a> {
 
 impl fmt::Debug for Opening<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Opening").field("seed", &self.seed).field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("Opening")
+            .field("seed", &self.seed)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +108,11 @@ pub fn run(schedule: &Schedule, opens: &Opens<'_>) -> History {
 /// # Errors
 ///
 /// The rule that is broken; a panic breaks [`Rule::Recorded`].
-pub fn check(schedule: &Schedule, opens: &Opens<'_>, left_out: &[Rule]) -> Result<History, Violation> {
+pub fn check(
+    schedule: &Schedule,
+    opens: &Opens<'_>,
+    left_out: &[Rule],
+) -> Result<History, Violation> {
     super::checked(|| run(schedule, opens), left_out)
 }
 

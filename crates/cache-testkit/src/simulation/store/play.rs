@@ -12,8 +12,8 @@ use bytes::Bytes;
 use cache_core::Status;
 use futures_util::TryStreamExt;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    RenameOptions, Result, UpdateVersion, path::Path,
+    CopyOptions, Error, GetOptions, GetResult, ObjectMeta, ObjectStoreExt, PutMode, PutOptions,
+    PutPayload, RenameOptions, Result, UpdateVersion, path::Path,
 };
 use tokio::task::unconstrained;
 
@@ -34,16 +34,24 @@ use crate::{
 /// The history of `schedule`.
 pub(super) async fn play(schedule: &Schedule, opens: &Opens<'_>) -> History {
     let world = World::new(schedule);
-    let mut play =
-        Play { schedule, opens, world, instances: Cell::new(0), nodes: Vec::new(), ready: Arc::default() };
+    let mut play = Play {
+        schedule,
+        opens,
+        world,
+        instances: Cell::new(0),
+        nodes: Vec::new(),
+        ready: Arc::default(),
+    };
     play.nodes = (0..schedule.nodes).map(|number| RefCell::new(play.node(number))).collect();
     let hearing = play.nodes.iter().map(|node| node.borrow().cache.hearing_takes()).max();
     play.world.recorder.history().hearing_takes(hearing.unwrap_or_default());
     let callers = (0..).zip(&schedule.calls);
-    let callers = callers.map(|(number, planned)| Box::pin(play.at_its_time(number, planned)) as Caller<'_>);
+    let callers =
+        callers.map(|(number, planned)| Box::pin(play.at_its_time(number, planned)) as Caller<'_>);
     let random = Random::stream(schedule.seed, CONDUCTOR);
     // Unconstrained, since tokio's budget for one poll would have calls wait that could return.
-    let conductor = unconstrained(Conductor::new(callers.collect(), Arc::clone(&play.ready), random));
+    let conductor =
+        unconstrained(Conductor::new(callers.collect(), Arc::clone(&play.ready), random));
     // Whatever has not ended then never will: `History::every_call_ends` says so.
     let _ = tokio::time::timeout(Duration::from_secs(3_600), conductor).await;
     play.world.recorder.history().clone()
@@ -102,7 +110,9 @@ impl Play<'_> {
         match planned.plan {
             Plan::Restart { closes } => self.restart(planned.node, closes).await,
             Plan::List => self.list(planned, "").await,
-            Plan::ListFolder => self.list(planned, planned.key.split('/').next().unwrap_or("")).await,
+            Plan::ListFolder => {
+                self.list(planned, planned.key.split('/').next().unwrap_or("")).await
+            }
             Plan::RenameFrom(from) => self.rename(planned, from).await,
             _ => self.call(planned).await,
         }
@@ -136,19 +146,25 @@ impl Play<'_> {
     async fn list(&self, planned: &Planned, folder: &str) {
         let recorder = &self.world.recorder;
         let keys: Vec<_> = KEYS.into_iter().filter(|key| key.starts_with(folder)).collect();
-        let calls: Vec<_> = keys.iter().map(|key| recorder.begin(planned.node, key, Act::List)).collect();
+        let calls: Vec<_> =
+            keys.iter().map(|key| recorder.begin(planned.node, key, Act::List)).collect();
         let prefix = Path::from(folder);
         let prefix = Some(&prefix).filter(|_| !folder.is_empty());
         let listed = self.unless_dropped(planned, &calls, async |cache| {
             match prefix {
                 // Both kinds of list.
-                Some(_) => cache.objects().list_with_delimiter(prefix).await.map(|listed| listed.objects),
+                Some(_) => {
+                    cache.objects().list_with_delimiter(prefix).await.map(|listed| listed.objects)
+                }
                 None => cache.objects().list(None).try_collect::<Vec<ObjectMeta>>().await,
             }
         });
         let listed = listed.await;
         for (key, call) in keys.into_iter().zip(calls) {
-            let of = |listed: &Vec<ObjectMeta>| match listed.iter().find(|it| it.location.as_ref() == key) {
+            let of = |listed: &Vec<ObjectMeta>| match listed
+                .iter()
+                .find(|it| it.location.as_ref() == key)
+            {
                 None => Outcome::NotFound,
                 Some(object) => {
                     let named = object.e_tag.as_deref().and_then(|tag| self.world.named(key, tag));
@@ -224,7 +240,9 @@ impl Play<'_> {
                         Ok(parts) => match value_of_parts(&ranges, &parts) {
                             // Of what cannot be cached, ranges that are far from each other may be
                             // of two versions.
-                            Some(TORN) if self.schedule.max_object_size < u64::MAX => Outcome::Failed,
+                            Some(TORN) if self.schedule.max_object_size < u64::MAX => {
+                                Outcome::Failed
+                            }
                             Some(value) => Outcome::Read(value, None, Status::Fetched),
                             None => Outcome::Failed,
                         },
@@ -236,9 +254,10 @@ impl Play<'_> {
                 Plan::PutIfSame(value) => {
                     let mode = match &seen {
                         None => PutMode::Create,
-                        Some((tag, _)) => {
-                            PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None })
-                        }
+                        Some((tag, _)) => PutMode::Update(UpdateVersion {
+                            e_tag: Some(tag.clone()),
+                            version: None,
+                        }),
                     };
                     self.put(cache, planned, value, mode).await
                 }
@@ -310,7 +329,8 @@ impl Play<'_> {
             Err(error @ Error::NotModified { .. }) => {
                 let status = cache.status_of_error(&error);
                 passed.set(status.is_none());
-                let (tag, value) = seen.clone().map_or((None, TORN), |(tag, value)| (Some(tag), value));
+                let (tag, value) =
+                    seen.clone().map_or((None, TORN), |(tag, value)| (Some(tag), value));
                 return Outcome::Read(value, tag, status.unwrap_or(Status::Fetched));
             }
             Err(error) => return failed(&error),
@@ -340,8 +360,10 @@ impl Play<'_> {
         head: bool,
         status: Option<Status>,
     ) -> Result<Option<Seen>> {
-        let (tag, range, size) = (answer.meta.e_tag.clone(), answer.range.clone(), answer.meta.size);
-        let named = tag.as_deref().and_then(|tag| self.world.named(key, tag)).map(|(value, _)| value);
+        let (tag, range, size) =
+            (answer.meta.e_tag.clone(), answer.range.clone(), answer.meta.size);
+        let named =
+            tag.as_deref().and_then(|tag| self.world.named(key, tag)).map(|(value, _)| value);
         let expected = body_of(named.unwrap_or(EMPTY));
         let is_whole = |body: &Bytes| body.len() as u64 == range.end - range.start;
         let value = if head {
@@ -354,10 +376,20 @@ impl Play<'_> {
             let value = if body.is_empty() { named } else { value_of(range.start, &body) };
             value.filter(|_| is_whole(&body) && size == expected.len() as u64)
         };
-        Ok(Some(Seen { value: value.unwrap_or(TORN), tag, status: status.unwrap_or(Status::Fetched) }))
+        Ok(Some(Seen {
+            value: value.unwrap_or(TORN),
+            tag,
+            status: status.unwrap_or(Status::Fetched),
+        }))
     }
 
-    async fn put(&self, cache: &dyn CachedObjects, planned: &Planned, value: u64, mode: PutMode) -> Outcome {
+    async fn put(
+        &self,
+        cache: &dyn CachedObjects,
+        planned: &Planned,
+        value: u64,
+        mode: PutMode,
+    ) -> Outcome {
         let options = PutOptions { mode, ..PutOptions::default() };
         let payload = PutPayload::from(body_of(value));
         let put = cache.objects().put_opts(&Path::from(planned.key), payload, options).await;
@@ -421,11 +453,12 @@ fn put(value: u64) -> Act {
 
 /// The one value that all parts are of; `None` if they have no byte.
 fn value_of_parts(ranges: &[Range<u64>], parts: &[Bytes]) -> Option<u64> {
-    let values = ranges.iter().zip(parts).filter(|(_, part)| !part.is_empty()).map(|(range, part)| {
-        let value = value_of(range.start, part)?;
-        let end = range.end.min(body_of(value).len() as u64);
-        (range.start + part.len() as u64 == end).then_some(value)
-    });
+    let values =
+        ranges.iter().zip(parts).filter(|(_, part)| !part.is_empty()).map(|(range, part)| {
+            let value = value_of(range.start, part)?;
+            let end = range.end.min(body_of(value).len() as u64);
+            (range.start + part.len() as u64 == end).then_some(value)
+        });
     let values: Vec<_> = values.collect();
     let first = *values.first()?;
     Some(first.filter(|_| values.iter().all(|value| *value == first)).unwrap_or(TORN))
@@ -457,9 +490,9 @@ fn written<T>(result: &Result<T>) -> Outcome {
     match result {
         Ok(_) => Outcome::Done,
         Err(Error::Precondition { .. } | Error::AlreadyExists { .. }) => Outcome::Refused,
-        Err(Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
-            Outcome::Failed
-        }
+        Err(
+            Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. },
+        ) => Outcome::Failed,
         Err(_) => Outcome::Unknown,
     }
 }

@@ -167,13 +167,14 @@ impl Schedule {
                 is_made.then_some(Planned { at: call.at + later, plan, dropped: None, ..*call })
             })
             .collect();
-        let last_looks = (0..nodes).flat_map(|node| KEYS.map(|key| (node, key))).map(|(node, key)| Planned {
-            at: ms(span_ms + 24),
-            node,
-            key,
-            plan: Plan::Get(IMMUTABLE, Part::All),
-            dropped: None,
-        });
+        let last_looks =
+            (0..nodes).flat_map(|node| KEYS.map(|key| (node, key))).map(|(node, key)| Planned {
+                at: ms(span_ms + 24),
+                node,
+                key,
+                plan: Plan::Get(IMMUTABLE, Part::All),
+                dropped: None,
+            });
         calls.extend(looks.into_iter().chain(last_looks));
         calls.sort_by_key(|call| call.at);
         Self {
@@ -215,12 +216,17 @@ impl Shrinks for Schedule {
             Self { origin_timeout: TIMEOUT, ..self.clone() },
             Self { max_age: Duration::ZERO, ..self.clone() },
         ];
-        let patient = (0..self.calls.len()).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
-            let mut calls = self.calls.clone();
-            calls[at].dropped = None;
-            with(calls)
-        });
-        Box::new(without.chain(plainer.into_iter().filter(move |plainer| plainer != self)).chain(patient))
+        let patient =
+            (0..self.calls.len()).filter(|at| self.calls[*at].dropped.is_some()).map(move |at| {
+                let mut calls = self.calls.clone();
+                calls[at].dropped = None;
+                with(calls)
+            });
+        Box::new(
+            without
+                .chain(plainer.into_iter().filter(move |plainer| plainer != self))
+                .chain(patient),
+        )
     }
 }
 
@@ -279,7 +285,10 @@ impl fmt::Display for Schedule {
         let Self { max_object_size, time_to_live, origin_timeout, max_age, .. } = self;
         writeln!(f, "schedule of seed {seed}, {nodes} nodes over one object store")?;
         writeln!(f, "  {faults} faults of 256, blocks of {block_size}, gaps of {coalesce_gap}")?;
-        writeln!(f, "  readahead {readahead}, largest object {max_object_size}, max_age {max_age:?}")?;
+        writeln!(
+            f,
+            "  readahead {readahead}, largest object {max_object_size}, max_age {max_age:?}"
+        )?;
         write!(f, "  time to live {time_to_live:?}, origin timeout {origin_timeout:?}")?;
         for Planned { at, node, key, plan, dropped } in &self.calls {
             write!(f, "\n  at {at:?}  node {node}  {key}  {plan:?}")?;

@@ -116,7 +116,10 @@ impl ObjectStore for Subject {
         if !is_whole {
             return self.store.get_opts(location, options).await;
         }
-        let kept = self.kept().get(location).map(|(answer, body)| (of(answer, body.clone()), body.clone()));
+        let kept = self
+            .kept()
+            .get(location)
+            .map(|(answer, body)| (of(answer, body.clone()), body.clone()));
         match (self.wrong, kept) {
             (Wrong::KeepsForEver, Some((mut answer, _))) => {
                 answer.extensions.insert(Status::Fresh);
@@ -167,18 +170,29 @@ impl ObjectStore for Subject {
         self.store.list_with_delimiter(prefix).await
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, options: object_store::CopyOptions) -> Result<()> {
+    async fn copy_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: object_store::CopyOptions,
+    ) -> Result<()> {
         self.store.copy_opts(from, to, options).await
     }
 
-    async fn rename_opts(&self, from: &Path, to: &Path, options: object_store::RenameOptions) -> Result<()> {
+    async fn rename_opts(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: object_store::RenameOptions,
+    ) -> Result<()> {
         self.store.rename_opts(from, to, options).await
     }
 }
 
 fn of(answer: &GetResult, body: Bytes) -> GetResult {
     let GetResult { meta, range, attributes, extensions, .. } = answer;
-    let payload = GetResultPayload::Stream(Box::pin(futures_util::stream::once(async { Ok(body) })));
+    let payload =
+        GetResultPayload::Stream(Box::pin(futures_util::stream::once(async { Ok(body) })));
     GetResult {
         payload,
         meta: meta.clone(),
@@ -206,7 +220,8 @@ fn without_a_cache_every_rule_holds() {
 fn one_seed_is_one_history() {
     for seed in 0..50 {
         let schedule = Schedule::new(seed, 3);
-        let (one, other) = (run(&schedule, &opens(Wrong::OldTags)), run(&schedule, &opens(Wrong::OldTags)));
+        let (one, other) =
+            (run(&schedule, &opens(Wrong::OldTags)), run(&schedule, &opens(Wrong::OldTags)));
         assert!(one == other, "seed {seed}\n{one}\n{other}");
     }
 }

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use cache_core::ErrorKind;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result, UploadPart, memory::InMemory, path::Path,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, Result, UploadPart, memory::InMemory, path::Path,
 };
 
 use super::Schedule;
@@ -163,7 +163,8 @@ impl NodeStore {
         let shown = shown.map(|shown| match shown {
             Shown::State(at_least) if matches!(error, Some(Error::NotFound { .. })) => {
                 let states = history.states(key).iter().enumerate().skip(at_least);
-                let absent = states.filter(|(_, state)| state.value.is_none()).map(|(number, _)| number);
+                let absent =
+                    states.filter(|(_, state)| state.value.is_none()).map(|(number, _)| number);
                 Shown::State(absent.min().unwrap_or(at_least))
             }
             shown => shown,
@@ -191,9 +192,13 @@ impl NodeStore {
         match answer {
             Ok(answer) => state(&answer.meta.e_tag).map(Shown::State),
             Err(Error::NotModified { .. }) => state(&options.if_none_match).map(Shown::State),
-            Err(Error::Precondition { .. }) => state(&options.if_match).map(|at| Shown::State(at + 1)),
+            Err(Error::Precondition { .. }) => {
+                state(&options.if_match).map(|at| Shown::State(at + 1))
+            }
             Err(Error::NotFound { .. }) => Some(Shown::State(absent)),
-            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Some(Shown::Denied),
+            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
+                Some(Shown::Denied)
+            }
             Err(_) => None,
         }
     }
@@ -254,9 +259,15 @@ impl fmt::Display for Handle {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for Handle {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let Self(store) = self;
-        let (key, random) = (location.as_ref(), store.world.stream(store.node, location.as_ref(), LINGERS));
+        let (key, random) =
+            (location.as_ref(), store.world.stream(store.node, location.as_ref(), LINGERS));
         if is_spoiled(&store.world, &random, 6) {
             // The connection is lost, and the write lands later.
             let (store, location, later) = (self.clone(), location.clone(), ms(random.below(40)));
@@ -283,9 +294,11 @@ impl ObjectStore for Handle {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (Self(store), key) = (self, location.as_ref());
         let shown = |answer: &_, absent| store.shown(key, &options, answer, absent);
-        let answer = store.answered(key, store.faulty.get_opts(location, options.clone()), shown).await?;
+        let answer =
+            store.answered(key, store.faulty.get_opts(location, options.clone()), shown).await?;
         let GetResult { range, attributes, extensions, .. } = &answer;
-        let (range, attributes, extensions) = (range.clone(), attributes.clone(), extensions.clone());
+        let (range, attributes, extensions) =
+            (range.clone(), attributes.clone(), extensions.clone());
         let meta = store.world.dated(answer.meta.clone());
         let payload = GetResultPayload::Stream(store.in_pieces(key, answer.into_stream()));
         Ok(GetResult { payload, meta, range, attributes, extensions })
@@ -295,14 +308,19 @@ impl ObjectStore for Handle {
         let (Self(store), key) = (self, location.as_ref());
         let shown = |answer: &Result<Vec<Bytes>>, absent| match answer {
             Err(Error::NotFound { .. }) => Some(Shown::State(absent)),
-            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => Some(Shown::Denied),
+            Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
+                Some(Shown::Denied)
+            }
             // There is no tag with it.
             _ => None,
         };
         store.answered(key, store.faulty.get_ranges(location, ranges), shown).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let store = self.clone();
         locations
             .then(move |location| {
@@ -320,8 +338,8 @@ impl ObjectStore for Handle {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (handle, prefix) = (self.clone(), prefix.cloned());
         stream::once(async move {
-            let listed =
-                handle.listing(prefix.as_ref(), |store, prefix| store.list(prefix).try_collect().boxed());
+            let listed = handle
+                .listing(prefix.as_ref(), |store, prefix| store.list(prefix).try_collect().boxed());
             listed.await.map(|listed: Vec<ObjectMeta>| stream::iter(listed.into_iter().map(Ok)))
         })
         .try_flatten()
@@ -374,7 +392,10 @@ impl Handle {
     async fn listing<'a>(
         &'a self,
         prefix: Option<&'a Path>,
-        list: impl FnOnce(&'a FaultyStore, Option<&'a Path>) -> future::BoxFuture<'a, Result<Vec<ObjectMeta>>>,
+        list: impl FnOnce(
+            &'a FaultyStore,
+            Option<&'a Path>,
+        ) -> future::BoxFuture<'a, Result<Vec<ObjectMeta>>>,
     ) -> Result<Vec<ObjectMeta>> {
         let Self(store) = self;
         let name = prefix.map_or("", |prefix| prefix.as_ref());
@@ -415,7 +436,8 @@ struct Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (store, location, part) = (self.store.clone(), self.location.clone(), self.upload.put_part(data));
+        let (store, location, part) =
+            (self.store.clone(), self.location.clone(), self.upload.put_part(data));
         Box::pin(async move { store.0.answered(location.as_ref(), part, |_, _| None).await })
     }
 
@@ -449,7 +471,12 @@ impl fmt::Debug for AtOnce {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for AtOnce {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let put = self.world.objects.put_opts(location, payload, options).await;
         self.world.note(location.as_ref());
         put
@@ -478,7 +505,10 @@ impl ObjectStore for AtOnce {
         self.world.objects.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         let world = Arc::clone(&self.world);
         let deleted = self.world.objects.delete_stream(locations);
         deleted.inspect_ok(move |location| world.note(location.as_ref())).boxed()
@@ -519,7 +549,8 @@ impl ObjectStore for AtOnce {
 impl AtOnce {
     fn copied(&self, to: &Path, copied: Option<Copied>) {
         self.world.note(to.as_ref());
-        if let (Some(Copied(written)), Some((value, _))) = (copied, self.world.current(to.as_ref())) {
+        if let (Some(Copied(written)), Some((value, _))) = (copied, self.world.current(to.as_ref()))
+        {
             *written.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         }
     }

@@ -5,27 +5,29 @@ use std::{collections::HashMap, iter, sync::Arc};
 use cache_core::{Bounds, Bucket, Histogram};
 
 use crate::{
-    Attributes, CacheSnapshot, Registry, Sample, Value, Vocabulary,
+    Attributes, CacheSnapshot, Registry, Sample, Value,
     names::{Kind, Metric},
+    samples,
 };
 
-/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next goes on with its totals,
-/// so what was given under it is remembered as long as the registry does.
+/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next
+/// goes on with its totals, so what was given under it is remembered as long as the registry does.
 #[derive(Debug, Default)]
-pub(crate) struct Given(HashMap<Arc<str>, Histograms>);
+pub(crate) struct HistogramCursor(HashMap<Arc<str>, Histograms>);
 
 type Histograms = HashMap<(&'static str, Attributes), Vec<Bucket>>;
 
 /// What a taker has not got yet of one histogram.
-pub(crate) struct News {
+pub(crate) struct Delta {
     pub(crate) cache: Arc<str>,
     pub(crate) metric: &'static Metric,
     pub(crate) attributes: Attributes,
-    /// How many measurements there are, and how many seconds each is: the mean of those of one bucket.
+    /// How many measurements there are, and how many seconds each is: the mean of those of one
+    /// bucket.
     pub(crate) measurements: Vec<(u64, f64)>,
 }
 
-impl Given {
+impl HistogramCursor {
     /// Whether anything was taken of a cache called `name` that the registry remembers.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -33,25 +35,22 @@ impl Given {
     }
 
     /// What is new in `caches`; from now on it is not new any more.
-    pub(crate) fn take(
-        &mut self,
-        registry: &Registry,
-        caches: &[CacheSnapshot],
-        vocabulary: &Vocabulary,
-    ) -> Vec<News> {
+    pub(crate) fn take(&mut self, registry: &Registry, caches: &[CacheSnapshot]) -> Vec<Delta> {
         if self.0.len() > caches.len() {
             self.0.retain(|name, _| registry.knows(name));
         }
         let mut news = Vec::new();
         for cache in caches {
             let given = self.0.entry(Arc::clone(&cache.name)).or_default();
-            for Sample { metric, attributes, value } in (vocabulary.samples)(&cache.snapshot) {
-                let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else { continue };
+            for Sample { metric, attributes, value } in samples(&cache.snapshot) {
+                let (Value::Histogram(now), Kind::Histogram(bounds)) = (value, metric.kind) else {
+                    continue;
+                };
                 let given = given.entry((metric.name, attributes)).or_default();
                 let measurements = take(given, now, bounds);
                 if !measurements.is_empty() {
                     let cache = Arc::clone(&cache.name);
-                    news.push(News { cache, metric, attributes, measurements });
+                    news.push(Delta { cache, metric, attributes, measurements });
                 }
             }
         }
@@ -59,19 +58,22 @@ impl Given {
     }
 }
 
-/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`, and its counts and its
-/// times may be apart: what cannot be in its bucket yet is handed on with what comes next.
+/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`,
+/// and its counts and its times may be apart: what cannot be in its bucket yet is handed on with
+/// what comes next.
 fn take(given: &mut Vec<Bucket>, now: &Histogram, bounds: &Bounds) -> Vec<(u64, f64)> {
     given.resize(now.buckets().len(), Bucket::default());
     let lower = iter::once(None).chain(bounds.iter().map(Some));
     let upper = bounds.iter().map(Some).chain(iter::once(None));
     let mut measurements = Vec::new();
-    for (((given, now), lower), upper) in given.iter_mut().zip(now.buckets()).zip(lower).zip(upper) {
+    for (((given, now), lower), upper) in given.iter_mut().zip(now.buckets()).zip(lower).zip(upper)
+    {
         let count = now.count.saturating_sub(given.count);
         if count == 0 {
             continue;
         }
-        let micros = |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
+        let micros =
+            |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
         // All the measurements together are between these.
         let least = lower.map_or(0, |bound| (micros(bound) + 1).saturating_mul(count));
         let most = upper.map_or(u64::MAX, |bound| micros(bound).saturating_mul(count));
@@ -101,7 +103,8 @@ mod tests {
         histogram.snapshot()
     }
 
-    /// Count and time of a measurement are two counters, and one may be read before the other is written.
+    /// Count and time of a measurement are two counters, and one may be read before the other is
+    /// written.
     #[test]
     fn what_is_read_half_way_is_in_its_bucket_and_the_rest_comes_later() {
         let mut given = Vec::new();
