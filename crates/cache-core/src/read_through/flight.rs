@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Entry, Error, ErrorKind, Key, Moment, Result, Storability, Validation, Validator,
-    fence::Epoch,
+    epoch::Epoch,
     stats::{Count, Op},
     sync::MutexGuard,
 };

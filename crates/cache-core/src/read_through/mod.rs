@@ -51,7 +51,7 @@ pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
 use crate::{
     Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Namespace, Origin,
     PutCondition, PutOptions, Result, Stats, SystemClock, Validator, Verdict, Version,
-    fence::Epochs,
+    epochs::Epochs,
     judge,
     stats::{Count, Counters},
 };

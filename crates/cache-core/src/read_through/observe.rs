@@ -9,7 +9,7 @@
 use std::{fmt, mem, sync::Arc, time::SystemTime};
 
 use super::{Shared, drive::hand_on, write};
-use crate::{Entry, Storability, Validator, Version, fence::Epochs, tag};
+use crate::{Entry, Storability, Validator, Version, epochs::Epochs, tag};
 
 /// What an answer of the store has shown of an object.
 #[derive(Clone)]

@@ -24,7 +24,7 @@ use super::{
     trace::Cause,
 };
 use crate::{
-    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count,
+    Error, ErrorKind, Freshness, Moment, Result, Validator, epoch::Epoch, stats::Count,
     sync::MutexGuard,
 };
 

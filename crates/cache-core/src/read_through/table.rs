@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     Key, Moment, Result,
-    fence::Epoch,
+    epoch::Epoch,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},

@@ -28,7 +28,8 @@ use super::{
 use crate::{
     Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability,
     Validator, Version,
-    fence::{Epoch, Epochs},
+    epoch::Epoch,
+    epochs::Epochs,
     stats::{Count, Op},
 };
 
