@@ -15,7 +15,6 @@ mod body;
 mod clock;
 mod entry;
 mod epoch;
-mod epochs;
 mod error;
 mod freshness;
 mod identity;

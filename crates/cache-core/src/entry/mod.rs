@@ -8,9 +8,7 @@ mod stamp;
 
 use std::{
     fmt,
-    sync::{
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
