@@ -305,7 +305,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Key, fence::Epoch};
+    use crate::{Key, epoch::Epoch};
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
