@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use object_store::ObjectStore;
 
-use crate::{EtagValidator, ValidatorStrength};
+use crate::{EtagValidator, ValidatorStrength, validator::Settings};
 
 /// Builds an [`EtagValidator`].
 #[must_use = "nothing happens before `build`"]
@@ -16,8 +16,15 @@ pub struct EtagValidatorBuilder {
     strength: Option<ValidatorStrength>,
 }
 
+impl EtagValidator {
+    /// Starts a validator for `store`.
+    pub fn builder(store: Arc<dyn ObjectStore>) -> EtagValidatorBuilder {
+        EtagValidatorBuilder::new(store)
+    }
+}
+
 impl EtagValidatorBuilder {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+    fn new(store: Arc<dyn ObjectStore>) -> Self {
         let settings = Settings {
             origin_timeout: TIMEOUT,
             accept_weak: false,
@@ -164,17 +171,6 @@ impl fmt::Debug for EtagValidatorBuilder {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
-}
-
-/// The settings that are plain data.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) origin_timeout: Duration,
-    pub(crate) accept_weak: bool,
-    pub(crate) max_object_size: Option<u64>,
-    pub(crate) max_in_flight_bytes: u64,
-    pub(crate) verify: bool,
-    pub(crate) validate_metadata: bool,
 }
 
 fn wrong(message: &str) -> Error {

@@ -1,64 +1,68 @@
 //! How finely a local disk's file times tell writes apart. The reasons are in `strength.rs`.
 
-use crate::strength::{SECONDS, ValidatorStrength};
+use std::time::Duration;
 
-/// The strength of the local disk under `root_url`, as far as this machine tells.
-pub(crate) fn strength(root_url: &str) -> ValidatorStrength {
+use crate::tag::SECONDS;
+
+/// Returns the grain of file times on the local disk under `root_url`: of two writes closer than
+/// that, the second may repeat the ETag of the first. `None` where the kernel prevents that.
+pub(crate) fn grain(root_url: &str) -> Option<Duration> {
     #[cfg(target_os = "linux")]
-    if let Some(found) = linux::strength(root_url) {
+    if let Ok(found) = linux::grain(root_url) {
         return found;
     }
     let _ = root_url;
-    ValidatorStrength::Timestamp(SECONDS)
+    Some(SECONDS)
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
     use std::{
         ffi::OsString,
-        fs,
+        fs, io,
         os::unix::{ffi::OsStringExt, fs::MetadataExt},
         path::{Path, PathBuf},
         time::Duration,
     };
 
-    use super::{SECONDS, ValidatorStrength};
+    use super::SECONDS;
 
-    pub(super) fn strength(root_url: &str) -> Option<ValidatorStrength> {
-        let root = path_of(root_url)?;
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
-        let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    /// Fails where the kernel's release, its mounts or the root cannot be read.
+    pub(super) fn grain(root_url: &str) -> io::Result<Option<Duration>> {
+        let root = path_of(root_url).ok_or(io::ErrorKind::InvalidInput)?;
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let mounts = fs::read("/proc/self/mountinfo")?;
         let found = judge(&release, &mounts, &root);
-        if found == ValidatorStrength::Timestamp(SECONDS) {
-            return Some(found);
+        if found == Some(SECONDS) {
+            return Ok(found);
         }
         // ext4 with small inodes counts seconds, and its name does not say so; the root's change
         // time does, which no program can set.
-        let counts_seconds = fs::metadata(&root).ok()?.ctime_nsec() == 0;
-        Some(if counts_seconds { ValidatorStrength::Timestamp(SECONDS) } else { found })
+        let counts_seconds = fs::metadata(&root)?.ctime_nsec() == 0;
+        Ok(if counts_seconds { Some(SECONDS) } else { found })
     }
 
-    /// The strength on a kernel of `release`, for the worst file system at `root` or mounted below
+    /// The grain on a kernel of `release`, for the worst file system at `root` or mounted below
     /// it.
-    fn judge(release: &str, mountinfo: &[u8], root: &Path) -> ValidatorStrength {
+    fn judge(release: &str, mountinfo: &[u8], root: &Path) -> Option<Duration> {
         let mounts: Vec<_> =
             mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
         let depth = |mount: &Mount<'_>| mount.point.components().count();
         let holds_root = mounts.iter().filter(|mount| root.starts_with(&mount.point));
         // Of two mounts at one place the later one hides the other, mostly; both are looked at.
         let Some(deepest) = holds_root.map(depth).max() else {
-            return ValidatorStrength::Timestamp(SECONDS);
+            return Some(SECONDS);
         };
         let is_used = |mount: &Mount<'_>| {
             mount.point.starts_with(root)
                 || (root.starts_with(&mount.point) && depth(mount) == deepest)
         };
         if !mounts.iter().filter(|mount| is_used(mount)).all(Mount::is_fine) {
-            return ValidatorStrength::Timestamp(SECONDS);
+            return Some(SECONDS);
         }
         match kernel(release) {
-            Some(version) if version >= MULTIGRAIN => ValidatorStrength::Strong,
-            _ => ValidatorStrength::Timestamp(TICKS),
+            Some(version) if version >= MULTIGRAIN => None,
+            _ => Some(TICKS),
         }
     }
 
@@ -122,9 +126,9 @@ mod linux {
     mod tests {
         use super::*;
 
-        const STRONG: ValidatorStrength = ValidatorStrength::Strong;
-        const TICKING: ValidatorStrength = ValidatorStrength::Timestamp(TICKS);
-        const COARSE: ValidatorStrength = ValidatorStrength::Timestamp(SECONDS);
+        const STRONG: Option<Duration> = None;
+        const TICKING: Option<Duration> = Some(TICKS);
+        const COARSE: Option<Duration> = Some(SECONDS);
 
         const MOUNTS: &str = r"22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda1 rw,discard
@@ -139,7 +143,7 @@ a line that is none
 ";
 
         #[track_caller]
-        fn check(release: &str, root: &str, expected: ValidatorStrength) {
+        fn check(release: &str, root: &str, expected: Option<Duration>) {
             assert_eq!(
                 judge(release, MOUNTS.as_bytes(), Path::new(root)),
                 expected,
@@ -209,7 +213,7 @@ a line that is none
 
         #[test]
         fn this_machine_says_something() {
-            assert!(strength("file:///").is_some());
+            assert!(grain("file:///").is_ok());
         }
     }
 }

@@ -322,7 +322,7 @@ impl<'a> Probe<'a> {
         let strength = match (promised, tag_per_version) {
             _ if tag::is_weak(&first_tag) => ValidatorStrength::Weak,
             (ValidatorStrength::Strong | ValidatorStrength::ByForm, Support::Ignored) => {
-                ValidatorStrength::Timestamp(crate::strength::SECONDS)
+                ValidatorStrength::Timestamp(crate::tag::SECONDS)
             }
             (_, Support::Racy) => ValidatorStrength::None,
             _ => promised,

@@ -51,7 +51,10 @@ use std::time::{Duration, SystemTime};
 use cache_core::{Storability, Version};
 use object_store::ObjectStore;
 
-use crate::{local_disk, tag};
+use crate::{
+    local_disk,
+    tag::{self, SECONDS},
+};
 
 /// What a store's tags are worth: whether "not modified" says that the bytes are the same.
 ///
@@ -142,7 +145,7 @@ impl ValidatorStrength {
             {
                 shown = inner;
             } else if let Some(root) = inside("LocalFileSystem") {
-                return local_disk::strength(root);
+                return local_disk::grain(root).map_or(Self::Strong, Self::Timestamp);
             } else if shown == "InMemory"
                 || inside("AmazonS3").is_some()
                 || inside("GoogleCloudStorage").is_some()
@@ -192,9 +195,6 @@ impl ValidatorStrength {
         if is_confirmable { Storability::Revalidatable } else { Storability::FreshOnly }
     }
 }
-
-/// The grain of clocks that count seconds, with one second to spare.
-pub(crate) const SECONDS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! What can be seen of an ETag, which is opaque otherwise (RFC 9110 section 8.8.3).
 
+use std::time::Duration;
+
 pub(crate) use cache_core::is_same_date;
 use cache_core::opaque_tag;
 
@@ -45,6 +47,9 @@ pub(crate) fn is_of_object_store(e_tag: Option<&str>, version_id: Option<&str>) 
         || tag.strip_prefix("0x").is_some_and(is_hex)
         || version_id.is_some_and(is_number)
 }
+
+/// The grain of clocks that count seconds, with one second to spare.
+pub(crate) const SECONDS: Duration = Duration::from_secs(2);
 
 /// Servers limit a request's headers to 8 KiB or more, all together.
 const LEN_MAX: usize = 1024;

@@ -23,7 +23,6 @@ use tokio::time::timeout;
 
 use crate::{
     attributes_from_store, attributes_to_store, body,
-    builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of, is_about_form},
     in_flight::InFlight,
     paths::Paths,
@@ -40,7 +39,7 @@ use crate::{
 /// as `If-Modified-Since`). Body, version and attributes of an entry come from one and the same
 /// answer, and a body that is not exactly as long as its answer says is an error. A put is one PUT,
 /// and its version comes from the answer to it. With
-/// [`validate_metadata`](EtagValidatorBuilder::validate_metadata) a HEAD takes the place of the
+/// [`validate_metadata`](crate::EtagValidatorBuilder::validate_metadata) a HEAD takes the place of the
 /// conditional GET.
 ///
 /// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at
@@ -74,12 +73,18 @@ pub struct EtagValidator {
     verifier: Option<Verifier>,
 }
 
-impl EtagValidator {
-    /// Starts a validator for `store`.
-    pub fn builder(store: Arc<dyn ObjectStore>) -> EtagValidatorBuilder {
-        EtagValidatorBuilder::new(store)
-    }
+/// The settings that are plain data.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) origin_timeout: Duration,
+    pub(crate) accept_weak: bool,
+    pub(crate) max_object_size: Option<u64>,
+    pub(crate) max_in_flight_bytes: u64,
+    pub(crate) verify: bool,
+    pub(crate) validate_metadata: bool,
+}
 
+impl EtagValidator {
     /// Returns how far a "not modified" (304) of the store is trusted: as set, or as
     /// [`ValidatorStrength::of`] found for the store.
     pub fn validator_strength(&self) -> ValidatorStrength {

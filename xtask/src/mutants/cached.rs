@@ -215,7 +215,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a read that begins anew asks for no new head",
             edits: &[Edit::replace(
                 "restart_marks_head",
-                "self.heads.mark_stale(&head::key_of(location)).await",
+                "self.heads.mark_stale(&key_of(location)).await",
                 "location",
             )],
         },
@@ -277,8 +277,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a put through the cache is not fenced",
             edits: &[Edit::replace(
                 "put_fence",
-                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.fills, Op::Put",
-                "    let request = Request::send(&shared.fills, Op::Put",
+                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.upstream, Op::Put",
+                "    let request = Request::send(&shared.upstream, Op::Put",
             )],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],

@@ -20,8 +20,8 @@ use futures_util::FutureExt;
 use object_store::path::Path;
 
 use super::{
-    snapshot::Snapshot,
     stats::{Count, Counters},
+    version::Snapshot,
 };
 use crate::tag;
 
@@ -34,7 +34,7 @@ struct Landing {
 
 /// The blocks that are held.
 pub(super) struct Blocks {
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     backend: Arc<dyn Backend>,
     identity: Namespace,
     size: u64,
@@ -46,9 +46,14 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// `size` is not zero.
-    pub(super) fn new(backend: Arc<dyn Backend>, identity: Namespace, size: u64) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn Backend>,
+        identity: Namespace,
+        size: u64,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
-            counters: Counters::default(),
+            counters,
             backend,
             identity,
             size,

@@ -4,7 +4,7 @@
 //! how large it is and which attributes it has: the one thing that changes, so it is held and
 //! validated by `cache_core`'s [`ReadThrough`], with the rules that hold for whole objects
 //! (`head.rs`). A *block* has bytes of one version, and never goes stale (`blocks.rs`). What is not
-//! held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
+//! held is *filled* from one answer of the store for all who want it (`fetch.rs`, `fetches.rs`).
 //! `budget.rs` bounds what that holds in memory.
 //!
 //! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes
@@ -16,22 +16,27 @@ mod blocks;
 mod budget;
 mod builder;
 mod conditions;
-mod fill;
-mod fills;
+mod error;
+mod fetch;
+mod fetch_table;
+mod fetches;
 mod head;
 mod list;
 mod observe;
 mod plan;
 mod ranges;
 mod read;
+mod read_counters;
 mod read_meter;
 mod readahead;
 mod reader;
-mod request;
-mod snapshot;
+mod request_counters;
+mod shared;
 mod stats;
 mod status;
 mod trace;
+mod upstream;
+mod version;
 mod warm;
 mod write;
 
@@ -39,7 +44,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, IntoBackend, ReadThrough};
+use cache_core::{Error, ErrorKind};
+use cache_metrics::MetricsSource;
 use futures_util::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -47,20 +53,19 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
-use self::{
-    blocks::Blocks,
-    fills::Fills,
-    head::Heads,
-    read_meter::ReadMeter,
-    readahead::Readahead,
-    request::{Op, Request},
-};
 pub use self::{
     builder::CachedStoreBuilder,
-    read_meter::Reads,
+    read_counters::Reads,
     stats::CachedStoreStats,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
     warm::WarmResult,
+};
+use self::{
+    read_meter::ReadMeter,
+    request_counters::Op,
+    shared::Shared,
+    upstream::Request,
+    version::{key_of, prefix_of},
 };
 
 /// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long
@@ -148,35 +153,7 @@ pub struct CachedStore {
     shared: Arc<Shared>,
 }
 
-/// What all handles and bodies share.
-pub(super) struct Shared {
-    /// The wrapped store.
-    store: Arc<dyn ObjectStore>,
-    /// The current version of each object that was asked about. Its keys are those of
-    /// [`head::key_of`].
-    heads: ReadThrough<Heads>,
-    fills: Arc<Fills>,
-    parallel: usize,
-    readahead: Readahead,
-}
-
-impl Shared {
-    fn blocks(&self) -> &Blocks {
-        &self.fills.blocks
-    }
-}
-
 impl CachedStore {
-    /// Returns a builder of a cache over `store` that keeps heads and blocks in `backend`.
-    ///
-    /// The backend is an argument because there is no cache without one. It is an `Arc` of a
-    /// [`Backend`](cache_core::Backend), or settings that one is made from, such as
-    /// `cache_facade::Memory`. It should be this cache's alone: entries of another cache are never
-    /// served, but they take room.
-    pub fn builder(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> CachedStoreBuilder {
-        CachedStoreBuilder::new(store, backend)
-    }
-
     /// Forgets the object: which version is current, and its blocks. Reads that begin after this
     /// returned are answered by requests sent after it. Bodies that were begun go on. Takes time in
     /// proportion to the number of blocks; if nothing is cached that tells the object's size,
@@ -191,7 +168,7 @@ impl CachedStore {
     pub async fn invalidate(&self, location: &Path) -> Result<(), Error> {
         let (shared, location) = (Arc::clone(&self.shared), location.clone());
         let invalidate = async move {
-            let key = head::key_of(&location);
+            let key = key_of(&location);
             let cached =
                 shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
             shared.fills.invalidate(&location, cached).await;
@@ -218,7 +195,7 @@ impl CachedStore {
     ///
     /// Of kind `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<(), Error> {
-        self.shared.heads.invalidate_prefix(&head::prefix_of(prefix))
+        self.shared.heads.invalidate_prefix(&prefix_of(prefix))
     }
 
     /// Forgets everything, and frees its memory. What is on its way while this runs may be kept; it
@@ -258,18 +235,29 @@ impl CachedStore {
 
     /// The counters.
     pub fn stats(&self) -> CachedStoreStats {
-        self.shared.blocks().counters.snapshot(self.shared.heads.stats())
+        self.shared.upstream.counters.snapshot(self.shared.heads.stats())
     }
 
     /// The wrapped store.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
-        &self.shared.store
+        &self.shared.upstream.store
+    }
+}
+
+impl From<&CachedStore> for MetricsSource {
+    /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
+    fn from(store: &CachedStore) -> Self {
+        let weak = Arc::downgrade(&store.shared);
+        Self::new(store.shared.heads.name(), move || {
+            let shared = weak.upgrade()?;
+            Some(CachedStore { shared }.stats().into())
+        })
     }
 }
 
 impl fmt::Display for CachedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CachedStore({})", self.shared.store)
+        write!(f, "CachedStore({})", self.shared.upstream.store)
     }
 }
 
@@ -278,9 +266,9 @@ impl fmt::Debug for CachedStore {
     /// memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedStore")
-            .field("store", &format_args!("{}", self.shared.store))
+            .field("store", &format_args!("{}", self.shared.upstream.store))
             .field("heads", &self.shared.heads)
-            .field("objects_on_their_way", &self.shared.fills.n_objects())
+            .field("objects_on_their_way", &self.shared.fills.fetches.n_objects())
             .finish_non_exhaustive()
     }
 }
@@ -306,12 +294,13 @@ impl ObjectStore for CachedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (meter, is_head) = (ReadMeter::of(&self.shared, &options), options.head);
+        let (meter, is_head) =
+            (ReadMeter::of(&self.shared.upstream.counters, &options), options.head);
         meter.end_with_body(is_head, read::get(&self.shared, location, options).await)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let meter = ReadMeter::of_ranges(&self.shared);
+        let meter = ReadMeter::of_ranges(&self.shared.upstream.counters);
         meter.end(ranges::get(&self.shared, location, ranges).await)
     }
 
@@ -323,7 +312,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.store.list(prefix), prefix)
+        list::heard(&self.shared, self.shared.upstream.store.list(prefix), prefix)
     }
 
     fn list_with_offset(
@@ -331,12 +320,16 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
+        list::heard(
+            &self.shared,
+            self.shared.upstream.store.list_with_offset(prefix, offset),
+            prefix,
+        )
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.fills, Op::List, prefix.unwrap_or(&Path::ROOT));
-        let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
+        let request = Request::send(&self.shared.upstream, Op::List, prefix.unwrap_or(&Path::ROOT));
+        let listed = request.answer(self.shared.upstream.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
             self.shared.hear_listed(object).await;
         }

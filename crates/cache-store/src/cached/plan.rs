@@ -12,13 +12,12 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use object_store::Extensions;
 
 use super::{
     budget::Permit,
-    fill::FillUse,
-    fills::{Fills, Found},
-    snapshot::Snapshot,
+    fetch::FillUse,
+    fetches::{Fills, Found, Manner},
+    version::Snapshot,
 };
 
 /// A part of a read, and where it comes from.
@@ -38,18 +37,6 @@ pub(super) enum Source {
         /// failure is no answer to this reader's own request.
         may_retry: bool,
     },
-}
-
-/// How a reader asks the store.
-#[derive(Clone, Default)]
-pub(super) struct Manner {
-    /// It wants the object from the first byte to the last, so a store without ranges may be asked
-    /// for that.
-    pub(super) is_whole: bool,
-    /// The caller's own, for the store.
-    pub(super) extensions: Extensions,
-    /// Fetches of others failed it: it makes its own request.
-    pub(super) is_alone: bool,
 }
 
 impl Fills {

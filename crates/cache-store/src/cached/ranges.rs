@@ -17,20 +17,20 @@ use futures_util::{
 use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
-    Shared,
     blocks::Blocks,
-    fill::{Broken, FillUse, Step},
-    fills::{Fills, Found},
-    head::{self, Answer},
-    plan::Manner,
-    read::{RESTARTS_MAX, STORE, Unknown, store_error},
-    reader::{index, replaced},
-    request::{Op, Request},
-    snapshot::Snapshot,
+    error::{STORE, replaced, store_error},
+    fetch::{Broken, FillUse, Step},
+    fetches::{Fills, Found, Manner},
+    head::Answer,
+    read::{RESTARTS_MAX, Unknown},
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
+    upstream::Request,
+    version::{Snapshot, key_of},
 };
-use crate::body::{LENGTH, part_of, torn};
+use crate::body::{LENGTH, index, part_of, torn};
 
 /// What was read, and how.
 type Read = (Vec<Bytes>, CacheStatus);
@@ -156,7 +156,7 @@ impl Shared {
     ) -> Vec<FillUse> {
         let (blocks, mut far) = (self.blocks(), Vec::new());
         let Some(first) = first else { return far };
-        let cached = blocks.shown(&head::key_of(location)).await;
+        let cached = blocks.shown(&key_of(location)).await;
         let snapshot =
             cached.filter(|head| blocks.is_own(head)).and_then(|head| Snapshot::of(location, head));
         let Some(snapshot) = snapshot.filter(Snapshot::is_pinned).map(Arc::new) else { return far };
@@ -199,9 +199,9 @@ impl Shared {
 }
 
 async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-    shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fills, Op::Bypass, location);
-    let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
+    shared.upstream.counters.add(Count::PassedThrough, 1);
+    let request = Request::send(&shared.upstream, Op::Bypass, location);
+    let parts = request.ranges(shared.upstream.store.get_ranges(location, ranges)).await;
     shared.hear_ranges(location, ranges, &parts).await;
     parts
 }
@@ -398,8 +398,8 @@ async fn read_once(
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fills, Op::Bypass, location);
-                let far = request.ranges(shared.store.get_ranges(location, &far)).await;
+                let request = Request::send(&shared.upstream, Op::Bypass, location);
+                let far = request.ranges(shared.upstream.store.get_ranges(location, &far)).await;
                 let came = far.iter().flatten().map(|part| part.len() as u64).sum();
                 status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
                 far

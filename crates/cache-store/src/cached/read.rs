@@ -5,25 +5,31 @@
 //! turns out that the version has been replaced before anything was given out, the read begins
 //! anew; what is given out is of one version, or an error.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
-use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
+use cache_core::{Error, ErrorKind, Freshness, Served, Status};
 use object_store::{
     Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path,
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Shared,
     conditions::{self, Judgement},
-    fill::{Broken, Fill},
-    head::{self, Answer, OwnError, Want},
-    plan::Manner,
+    error::{OwnError, STORE, late, store_error},
+    fetch::{Broken, Fill},
+    fetches::Manner,
+    head::{Answer, Want},
+    readahead::Due,
     reader::Reader,
-    request::{Op, Request},
-    snapshot::Snapshot,
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
+    upstream::Request,
+    version::{Snapshot, key_of},
 };
 use crate::body::{RANGE, torn};
 
@@ -112,7 +118,7 @@ impl Shared {
         freshness: Option<&Freshness>,
         options: &GetOptions,
     ) -> Result<Known, Unknown> {
-        let key = head::key_of(location);
+        let key = key_of(location);
         // The head is served without a request only as the reader's freshness allows.
         // mutant: head_freshness
         if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
@@ -120,7 +126,7 @@ impl Shared {
         }
         for _ in 0..OTHERS_MAX {
             let want = Want::new(options.clone());
-            let question = self.heads.origin().question(&want);
+            let question = self.validator.question(&want);
             let error = match self.heads.fetch_by(&key, freshness, &question).await {
                 Ok(served) => {
                     let mut known = Known::of(location, served).map_err(Unknown::Failed)?;
@@ -141,7 +147,7 @@ impl Shared {
             // mutant: own_error
             if want.was_sent() {
                 self.hear_read(location, options, Err(own)).await;
-                return Err(match self.heads.origin().is_about_widening(options, own) {
+                return Err(match self.validator.is_about_widening(options, own) {
                     true => Unknown::ForTheStore,
                     false => Unknown::Failed(error),
                 });
@@ -153,20 +159,21 @@ impl Shared {
 
     /// The object was replaced since its head was asked for: the head is asked for again.
     pub(super) async fn restart(&self, location: &Path) {
-        self.blocks().counters.add(Count::Restarts, 1);
+        self.upstream.counters.add(Count::Restarts, 1);
         // A cache that was closed meanwhile will say so to the next question.
         // The head named a replaced version, so a new read must not use it unvalidated.
         // mutant: restart_marks_head
-        let _ = self.heads.mark_stale(&head::key_of(location)).await;
+        let _ = self.heads.mark_stale(&key_of(location)).await;
     }
 
     /// The wrapped store answers.
     pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.blocks().counters.add(Count::PassedThrough, 1);
+        self.upstream.counters.add(Count::PassedThrough, 1);
         let (status, is_head) = (CacheStatus::bypass(), options.head);
-        let request = Request::send(&self.fills, Op::Bypass, location);
-        let answer =
-            request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
+        let request = Request::send(&self.upstream, Op::Bypass, location);
+        let answer = request
+            .get(is_head, &status, self.upstream.store.get_opts(location, options.clone()))
+            .await;
         self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
         answer.extensions.insert(status);
@@ -181,9 +188,9 @@ impl Shared {
         options: GetOptions,
     ) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
-        let limit = self.fills.origin_timeout;
+        let limit = self.upstream.timeout;
         let answer = timeout(limit, self.pass(location, options)).await;
-        let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
+        let answer = answer.unwrap_or_else(|_| Err(store_error(location, late(limit))))?;
         // Nothing can be told of what has no key.
         let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head)
         else {
@@ -197,7 +204,13 @@ impl Shared {
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
         let snapshot = Arc::new(snapshot);
-        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
+        let fill = Fill::of_answer(
+            &self.fills.fetches,
+            Arc::clone(&snapshot),
+            range.clone(),
+            None,
+            answer,
+        );
         let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
         let mut reader =
             Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
@@ -205,6 +218,41 @@ impl Shared {
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
         Ok(GetResult { payload, meta, range, attributes, extensions })
+    }
+}
+
+impl Shared {
+    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what
+    /// begins at `asked_at`.
+    pub(super) fn read_ahead(
+        self: &Arc<Self>,
+        snapshot: &Arc<Snapshot>,
+        range: &Range<u64>,
+        asked_at: Option<u64>,
+    ) {
+        if self.readahead.bytes == 0 || !snapshot.is_pinned() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else {
+            return;
+        };
+        let Due { range, came, permit } = due;
+        let reader = Reader::new(
+            self,
+            Arc::clone(snapshot),
+            range.clone(),
+            CacheStatus::bypass(),
+            None,
+            Manner::default(),
+        );
+        runtime.spawn(async move {
+            // Who reads on finds out for himself.
+            if reader.read_in().await.is_ok() {
+                came.fetch_max(range.end, Ordering::Relaxed);
+            }
+            drop(permit);
+        });
     }
 }
 
@@ -229,7 +277,7 @@ impl Known {
     /// What the store would answer to a read with `options`, as far as it can be told.
     fn judge(&self, location: &Path, options: &GetOptions) -> Verdict {
         let (path, status) = (location.to_string(), self.served.status);
-        if head::is_conditional(options) && !self.is_judged {
+        if conditions::is_conditional(options) && !self.is_judged {
             let judgement = conditions::judge_head(options, &self.served.entry);
             let source = || AnsweredFromCache::new(status).into();
             match judgement.filter(|_| self.snapshot.is_pinned()) {
@@ -341,8 +389,7 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served =
-        shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
+    let served = shared.heads.get_if_fresh(&key_of(location), freshness).ok_or_else(not_cached)?;
     let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
     match known.judge(location, options) {
         Verdict::Serve => {}
@@ -355,32 +402,6 @@ async fn only_if_cached(
         false => Err(not_cached()),
     }
 }
-
-/// `error` as the kind of error that the store would have answered with. The store's own may be
-/// shared by several readers, and is the source of the source.
-pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
-    use object_store::Error as E;
-    let (path, kind) = (location.to_string(), error.kind());
-    let is_not_modified =
-        OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
-    // A `Generic` error has no path of its own.
-    let source = Box::new(match Key::parse(&path) {
-        Ok(key) => error.with_key(&key),
-        Err(_) => error,
-    });
-    match kind {
-        _ if is_not_modified => E::NotModified { path, source },
-        ErrorKind::NotFound => E::NotFound { path, source },
-        ErrorKind::PreconditionFailed => E::Precondition { path, source },
-        ErrorKind::PermissionDenied => E::PermissionDenied { path, source },
-        ErrorKind::Unauthenticated => E::Unauthenticated { path, source },
-        ErrorKind::Unsupported => E::NotSupported { source },
-        _ => E::Generic { store: STORE, source },
-    }
-}
-
-/// What errors call this store.
-pub(super) const STORE: &str = "CachedStore";
 
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;

@@ -15,16 +15,16 @@ use futures_util::{
 use object_store::Result;
 
 use super::{
-    Shared,
-    fill::{Broken, FillUse, Step},
-    head,
-    plan::{Manner, Part, Source},
-    read::store_error,
-    snapshot::Snapshot,
+    error::{replaced, store_error},
+    fetch::{Broken, FillUse, Step},
+    fetches::Manner,
+    plan::{Part, Source},
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
+    version::{Snapshot, key_of},
 };
-use crate::body::part_of;
+use crate::body::{index, part_of};
 
 /// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
@@ -324,7 +324,7 @@ impl Reader {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
                 // mutant: replaced_marks_head
-                let _ = self.shared.heads.mark_stale(&head::key_of(location)).await;
+                let _ = self.shared.heads.mark_stale(&key_of(location)).await;
                 store_error(location, replaced())
             }
         }
@@ -366,17 +366,4 @@ fn evicted() -> Error {
         ErrorKind::Other,
         "a block was evicted while the object was read only if cached: read it again",
     )
-}
-
-/// The error for an object that was replaced while it was read.
-pub(super) fn replaced() -> Error {
-    Error::new(
-        ErrorKind::PreconditionFailed,
-        "the object was replaced while it was read: read it again",
-    )
-}
-
-/// An index into what is in memory.
-pub(super) fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -1,47 +1,42 @@
 //! Which answers of the store are on their way, so that readers of the same bytes make one request.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Entry, Observation, ReadThrough, WeakReadThrough};
+use cache_core::{Entry, Observation, ReadThrough, Validator, WeakReadThrough};
 use futures_util::FutureExt;
-use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
+use object_store::{Extensions, GetOptions, GetResult, Result, path::Path};
 
 use super::{
     blocks::Blocks,
     budget::{Budget, Permit},
-    fill::{Fill, FillUse, Queue},
-    head::{self, Heads},
-    plan::Manner,
-    request::{Op, Request, Sent},
-    snapshot::Snapshot,
+    fetch::{Fetches, Fill, FillUse, Queue},
+    fetch_table::FetchTable,
+    request_counters::Op,
+    upstream::{Request, Sent, Upstream},
+    version::{Snapshot, key_of},
 };
 use crate::error::{is_about_form, is_about_range, is_past_end};
 
-/// The fills that somebody reads, by path.
+/// Starts and joins fetches.
 pub(super) struct Fills {
-    /// What the cache is called.
-    pub(super) cache: Arc<str>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) upstream: Arc<Upstream>,
     pub(super) blocks: Arc<Blocks>,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
+    /// What all fetches share.
+    pub(super) fetches: Arc<Fetches>,
     /// Blocks that the backend was waited for by one who wanted to know whether they are there: the
     /// reader that is to come takes them from here, so that the backend is not waited for twice.
     seen: Mutex<VecDeque<Seen>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
-    /// How long the store may be silent.
-    pub(super) origin_timeout: Duration,
     /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
     /// part of it.
-    heads: OnceLock<WeakReadThrough<Heads>>,
-    table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
+    heads: OnceLock<WeakReadThrough<dyn Validator>>,
 }
 
 /// The settings of fetches.
@@ -49,7 +44,6 @@ pub(super) struct Fills {
 pub(super) struct Limits {
     pub(super) max_in_flight_bytes: u64,
     pub(super) coalesce_gap: u64,
-    pub(super) origin_timeout: Duration,
 }
 
 struct Seen {
@@ -58,6 +52,18 @@ struct Seen {
     start: u64,
     block: Bytes,
     _permit: Permit,
+}
+
+/// How a reader asks the store.
+#[derive(Clone, Default)]
+pub(super) struct Manner {
+    /// It wants the object from the first byte to the last, so a store without ranges may be asked
+    /// for that.
+    pub(super) is_whole: bool,
+    /// The caller's own, for the store.
+    pub(super) extensions: Extensions,
+    /// Fetches of others failed it: it makes its own request.
+    pub(super) is_alone: bool,
 }
 
 /// Where bytes are to be had.
@@ -69,32 +75,20 @@ pub(super) enum Found {
 }
 
 impl Fills {
-    pub(super) fn new(
-        cache: Arc<str>,
-        clock: Arc<dyn Clock>,
-        store: Arc<dyn ObjectStore>,
-        blocks: Arc<Blocks>,
-        limits: Limits,
-    ) -> Self {
-        let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
-        let (budget, seen) = (Budget::new(max_in_flight_bytes), Mutex::default());
-        let (heads, table) = (OnceLock::new(), Mutex::default());
-        Self {
-            cache,
-            clock,
-            store,
-            blocks,
-            budget,
-            seen,
-            coalesce_gap,
-            origin_timeout,
-            heads,
-            table,
-        }
+    pub(super) fn new(upstream: Arc<Upstream>, blocks: Arc<Blocks>, limits: Limits) -> Self {
+        let Limits { max_in_flight_bytes, coalesce_gap } = limits;
+        let (budget, seen) = (Arc::new(Budget::new(max_in_flight_bytes)), Mutex::default());
+        let fetches = Arc::new(Fetches {
+            upstream: Arc::clone(&upstream),
+            blocks: Arc::clone(&blocks),
+            budget: Arc::clone(&budget),
+            table: FetchTable::new(),
+        });
+        Self { upstream, blocks, budget, fetches, seen, coalesce_gap, heads: OnceLock::new() }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
-    pub(super) fn limit_by(&self, heads: &ReadThrough<Heads>) {
+    pub(super) fn limit_by(&self, heads: &ReadThrough<dyn Validator>) {
         let _ = self.heads.set(heads.downgrade());
     }
 
@@ -120,12 +114,6 @@ impl Fills {
         if let Some(heads) = self.heads.get().and_then(WeakReadThrough::upgrade) {
             heads.observe(key, shown).await;
         }
-    }
-
-    /// Lets others join `fill`.
-    pub(super) fn add(&self, fill: &Arc<Fill>) {
-        let mut table = self.table();
-        table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
     }
 
     /// The span of `wanted` that one request has to bring: from the first block that is neither
@@ -174,14 +162,14 @@ impl Fills {
 
     /// A fill that will bring the byte of `snapshot` at `offset`.
     pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
-        let fills = self.of(&snapshot.location);
+        let fills = self.fetches.table.of(&snapshot.location);
         fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
     }
 
     /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
     /// of fills that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
-        self.of(location).iter().for_each(|fill| fill.void());
+        self.fetches.table.of(location).iter().for_each(|fill| fill.void());
         self.forget_seen(Some(location));
         let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
         // A damaged block has a valid tag, so an invalidation must remove the blocks too.
@@ -244,13 +232,6 @@ impl Fills {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
-        let table = self.table();
-        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
-        // after it.
-        table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
-    }
-
     /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
     /// `range`, whose request is sent when it is first read. Or the block, if it came since
     /// `n_landed` blocks had landed, when the caller began to look.
@@ -266,8 +247,14 @@ impl Fills {
         let request = Arc::clone(self)
             .ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
             .boxed();
-        let new =
-            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+        let new = Arc::new(Fill::of_request(
+            &self.fetches,
+            Arc::clone(snapshot),
+            range,
+            queue,
+            sent,
+            request,
+        ));
         // Readers of the same blocks share one request.
         // mutant: joins_fetch
         if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
@@ -305,9 +292,10 @@ impl Fills {
                 Form::Ranged => ranged(),
                 Form::Whole => question(),
             };
-            let request = Request::send(&self, Op::Blocks, &snapshot.location);
-            let answer =
-                sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
+            let request = Request::send(&self.upstream, Op::Blocks, &snapshot.location);
+            let answer = sent
+                .answer(request, self.upstream.store.get_opts(&snapshot.location, options))
+                .await;
             let plainer =
                 answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
             if let Some(plainer) = plainer {
@@ -316,46 +304,18 @@ impl Fills {
             }
             // The reader begins anew. If the store fails then, no stale copy may cover that.
             if let Err(object_store::Error::NotFound { .. }) = answer {
-                self.hear(&head::key_of(&snapshot.location), Observation::Absent).await;
+                self.hear(&key_of(&snapshot.location), Observation::Absent).await;
             }
             return answer;
         }
     }
 
-    /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
+    /// Returns a reader of a fetch that will bring the byte at `offset`, or else lets others join
+    /// `new`.
     fn join_or_add(&self, new: &Arc<Fill>, offset: u64, is_alone: bool) -> Option<FillUse> {
-        let mut table = self.table();
-        let fills = table.entry(new.snapshot.location.clone()).or_default();
-        let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
-        let mut joinable =
-            others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
-        let found = joinable.next().map(|fill| fill.join_at(offset));
-        if found.is_none() {
-            fills.push(Arc::downgrade(new));
-        }
-        // Each of the others may be the last handle of its fill, whose end takes the lock.
-        drop(table);
-        found
-    }
-
-    /// Forgets the fills of `snapshot`'s object that nobody reads any more.
-    pub(super) fn forget(&self, snapshot: &Snapshot) {
-        let mut table = self.table();
-        if let Some(fills) = table.get_mut(&snapshot.location) {
-            fills.retain(|fill| fill.strong_count() > 0);
-            if fills.is_empty() {
-                table.remove(&snapshot.location);
-            }
-        }
-    }
-
-    /// How many objects are being read from the store.
-    pub(super) fn n_objects(&self) -> usize {
-        self.table().len()
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<Path, Vec<Weak<Fill>>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fetches.table.join_or_add(&new.snapshot.location, new, |fetch| {
+            (!is_alone && fetch.will_bring(&new.snapshot, offset)).then(|| fetch.join_at(offset))
+        })
     }
 }
 
@@ -399,11 +359,14 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cache_core::{Namespace, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
     use super::*;
+    use crate::cached::stats::Counters;
 
     /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
     /// cached.
@@ -412,25 +375,32 @@ mod tests {
         cached: impl IntoIterator<Item = u64>,
     ) -> (Arc<Fills>, Arc<Snapshot>) {
         let location = Path::from("a");
-        let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
+        let key = cache_core::Key::parse(&key_of(&location)).unwrap();
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes()))
             .e_tag("\"1\"")
             .build();
         let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
-        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
+        let counters = Arc::new(Counters::default());
+        let blocks = Arc::new(Blocks::new(
+            Arc::new(MapBackend::new()),
+            Namespace::unique(),
+            5,
+            Arc::clone(&counters),
+        ));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
             let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();
             Arc::clone(&blocks).keep(entry).await;
         }
-        let clock = Arc::new(SystemClock::new());
-        let limits = Limits {
-            max_in_flight_bytes: 1 << 20,
-            coalesce_gap: 0,
-            origin_timeout: Duration::from_secs(1),
-        };
-        let store = Arc::new(InMemory::new());
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limits)), snapshot)
+        let limits = Limits { max_in_flight_bytes: 1 << 20, coalesce_gap: 0 };
+        let upstream = Arc::new(Upstream {
+            cache: "a".into(),
+            store: Arc::new(InMemory::new()),
+            clock: Arc::new(SystemClock::new()),
+            timeout: Duration::from_secs(1),
+            counters,
+        });
+        (Arc::new(Fills::new(upstream, blocks, limits)), snapshot)
     }
 
     #[tokio::test]

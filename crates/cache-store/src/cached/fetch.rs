@@ -49,19 +49,41 @@ use tokio::{
 };
 
 use super::{
+    blocks::Blocks,
     budget::{Budget, Permit},
-    fills::Fills,
-    head::late,
-    reader::index,
-    request::{Request, Sent},
-    snapshot::Snapshot,
+    error::late,
+    fetch_table::FetchTable,
     stats::Count,
+    upstream::{Request, Sent, Upstream},
+    version::Snapshot,
 };
 use crate::{
-    body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
+    body::{
+        Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, index, part_of, torn,
+    },
     error::{Action, error_of, is_about_form, is_past_end},
     tag,
 };
+
+/// What all fetches of one cache share.
+pub(super) struct Fetches {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) table: FetchTable<Fill>,
+}
+
+impl Fetches {
+    /// Lets others join `fetch`.
+    pub(super) fn add(&self, fetch: &Arc<Fill>) {
+        self.table.add(&fetch.snapshot.location, fetch);
+    }
+
+    /// Returns the number of objects that are being read from the store.
+    pub(super) fn n_objects(&self) -> usize {
+        self.table.n_objects()
+    }
+}
 
 /// An answer of the store for a range of one version of an object.
 pub(super) struct Fill {
@@ -71,7 +93,7 @@ pub(super) struct Fill {
     is_shared: bool,
     /// The object was invalidated since: the readers that there are go on, and no more.
     is_void: AtomicBool,
-    fills: Arc<Fills>,
+    shared: Arc<Fetches>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought
     /// to its end.
     runtime: Option<Handle>,
@@ -182,7 +204,7 @@ struct Piece {
 impl Fill {
     /// A fill from an answer that is there, and has at least the bytes in `range`.
     pub(super) fn of_answer(
-        fills: &Arc<Fills>,
+        shared: &Arc<Fetches>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         request: Option<Request>,
@@ -190,13 +212,13 @@ impl Fill {
     ) -> Self {
         let is_shared = snapshot.is_pinned();
         let source =
-            Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
-        Self::new(fills, snapshot, range, source, is_shared)
+            Source { sent: Sent::new(request), ..Source::of_answer(shared, &range, answer) };
+        Self::new(shared, snapshot, range, source, is_shared)
     }
 
     /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn of_request(
-        fills: &Arc<Fills>,
+        shared: &Arc<Fetches>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         queue: Queue,
@@ -204,11 +226,11 @@ impl Fill {
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
         let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
-        Self::new(fills, snapshot, range, source, true)
+        Self::new(shared, snapshot, range, source, true)
     }
 
     fn new(
-        fills: &Arc<Fills>,
+        shared: &Arc<Fetches>,
         snapshot: Arc<Snapshot>,
         range: Range<u64>,
         source: Source,
@@ -232,7 +254,7 @@ impl Fill {
             range,
             is_shared,
             is_void: AtomicBool::new(false),
-            fills: Arc::clone(fills),
+            shared: Arc::clone(shared),
             runtime,
             waiting: Arc::default(),
             came: Mutex::new(came),
@@ -263,7 +285,7 @@ impl Fill {
             return false;
         }
         let came = self.lock();
-        let is_near = offset <= came.next.saturating_add(self.fills.blocks.bytes_of(AHEAD_MAX));
+        let is_near = offset <= came.next.saturating_add(self.shared.blocks.bytes_of(AHEAD_MAX));
         match &came.ended {
             // A failed fetch brings nothing more: a new reader makes its own request.
             // mutant: failed_fetch
@@ -371,7 +393,7 @@ impl Fill {
             return Poll::Pending;
         }
         let Some(timer) = &source.timer else { return Poll::Pending };
-        let limit = self.fills.origin_timeout;
+        let limit = self.shared.upstream.timeout;
         let idle = source.idle.get_or_insert_with(|| {
             let _entered = timer.enter();
             Box::pin(sleep(limit))
@@ -413,7 +435,7 @@ impl Fill {
                     }
                     let answer = ready!(request.poll_unpin(context));
                     source.permit = None;
-                    let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
+                    let opened = Source::of_answer(&self.shared, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
                     return Poll::Ready(Ok(Piece {
@@ -456,7 +478,11 @@ impl Fill {
 
     /// Where what comes at `next` is cut: what is not shared need not come by blocks.
     fn end_of(&self, next: u64) -> u64 {
-        if self.is_shared { self.fills.blocks.end_of(next, self.range.end) } else { self.range.end }
+        if self.is_shared {
+            self.shared.blocks.end_of(next, self.range.end)
+        } else {
+            self.range.end
+        }
     }
 
     /// `answer`, if it is the one that was asked for, or the whole object.
@@ -486,7 +512,7 @@ impl Fill {
             Err(error) if is_past_end(&error) => Err(Broken::Replaced),
             Err(error) => {
                 let is_refused = is_about_form(&error);
-                let error = error_of(error, Action::Read, &self.fills.store);
+                let error = error_of(error, Action::Read, &self.shared.upstream.store);
                 Err(if is_refused { Broken::Refused(error) } else { Broken::Failed(error) })
             }
         }
@@ -497,7 +523,7 @@ impl Fill {
         let mut came = self.lock();
         let at = came.next;
         let mut freed = (self.make_room(&mut came), None, VecDeque::new());
-        let budget = &self.fills.budget;
+        let budget = &self.shared.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
         let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
@@ -538,7 +564,7 @@ impl Fill {
     /// before make way for it.
     fn make_room(&self, came: &mut Came) -> Vec<Block> {
         let start = came.next;
-        let blocks = &self.fills.blocks;
+        let blocks = &self.shared.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
             return Vec::new();
@@ -546,7 +572,7 @@ impl Fill {
         let len = self.end_of(start) - start;
         let mut freed = Vec::new();
         loop {
-            came.permit = self.fills.budget.fetched(len);
+            came.permit = self.shared.budget.fetched(len);
             if came.permit.is_some() {
                 break;
             }
@@ -569,7 +595,7 @@ impl Fill {
     /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole.
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.shared.blocks;
         // Only a block that was received from its first byte on is stored.
         // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start)
@@ -605,7 +631,7 @@ impl Fill {
 impl Drop for Fill {
     fn drop(&mut self) {
         if self.is_shared {
-            self.fills.forget(&self.snapshot);
+            self.shared.table.remove_unused(&self.snapshot.location);
         }
     }
 }
@@ -718,7 +744,7 @@ impl FillUse {
         let Some(runtime) = &self.fill.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fill.fills.origin_timeout, self.fill.landing.acquire())
+            timeout(self.fill.shared.upstream.timeout, self.fill.landing.acquire())
         };
         matches!(room.await, Ok(Ok(_)))
     }
@@ -726,14 +752,14 @@ impl FillUse {
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
     /// does.
     pub(super) fn finish(self, offset: u64) {
-        let blocks = &self.fill.fills.blocks;
+        let blocks = &self.fill.shared.blocks;
         let (start, end) =
             (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
         let came = self.fill.lock();
         let is_coming =
             came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
         drop(came);
-        let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
+        let tail = if is_coming { self.fill.shared.budget.tail() } else { None };
         if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
             self.fill.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
@@ -828,9 +854,9 @@ impl Source {
     }
 
     /// What is in `range` of an answer that has it.
-    fn of_answer(fills: &Fills, range: &Range<u64>, answer: GetResult) -> Self {
+    fn of_answer(shared: &Fetches, range: &Range<u64>, answer: GetResult) -> Self {
         let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
-        let body = chunks(answer, fills.blocks.bytes_of(1));
+        let body = chunks(answer, shared.blocks.bytes_of(1));
         Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
     }
 
