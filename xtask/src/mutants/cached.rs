@@ -199,7 +199,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "what is handed on after restarts is not looked at",
-            edits: &[Edit::replace("checked_pass_through", "pass_checked", "pass")],
+            edits: &[Edit::replace("checked_pass_through", "pass_through_checked", "pass_through")],
         },
         ["lies", "what_is_passed_through_after_a_refusal_is_as_long_as_announced"],
     ),
@@ -267,7 +267,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             edits: &[Edit::replace(
                 "reads_once",
                 "read = read_once(shared, location, ranges, first, answer, &status",
-                "_ = (first, answer);\n                    let read = pass(shared, location, ranges",
+                "_ = (first, answer);\n                    let read = pass_through(shared, location, ranges",
             )],
         },
         ["ranges", "what_cannot_be_held_is_one_request_for_what_is_near"],

@@ -21,7 +21,7 @@ use object_store::path::Path;
 
 use super::{
     stats::{Count, Counters},
-    version::Snapshot,
+    version::ObjectVersion,
 };
 use crate::tag;
 
@@ -84,7 +84,7 @@ impl Blocks {
     }
 
     /// The block of `snapshot` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         match self.at_hand(snapshot, start) {
             None => self.waited_for(snapshot, start).await,
             block => block,
@@ -92,7 +92,7 @@ impl Blocks {
     }
 
     /// The same, if the backend need not be waited for.
-    pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) fn at_hand(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
         if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
@@ -106,7 +106,7 @@ impl Blocks {
     }
 
     /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
     }
 
@@ -128,7 +128,7 @@ impl Blocks {
     /// is too long), the body is given back.
     pub(super) fn entry_of(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         start: u64,
         body: Bytes,
     ) -> Result<Entry, Bytes> {
@@ -212,7 +212,7 @@ impl Blocks {
     }
 
     /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
             // Blocks are served only of this cache and of the version that is read.
@@ -285,7 +285,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn key_of(snapshot: &Snapshot, start: u64) -> String {
+fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
     key_at(&snapshot.location, start)
 }
 

@@ -11,7 +11,7 @@ use object_store::{Attributes, ObjectMeta, ObjectStore};
 use super::{
     CachedStore,
     blocks::Blocks,
-    fetches::{Fills, Limits},
+    fetch_table::{FetchTable, Limits},
     head::{self, CacheIf, Heads},
     readahead::Readahead,
     shared::Shared,
@@ -307,8 +307,10 @@ impl CachedStoreBuilder {
             max_in_flight_bytes: self.max_in_flight_bytes,
             coalesce_gap: self.coalesce_gap,
         };
-        let fills = Arc::new(Fills::new(Arc::clone(&upstream), Arc::new(blocks), limits));
-        let validator = Arc::new(Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings));
+        let fetch_table =
+            Arc::new(FetchTable::new(Arc::clone(&upstream), Arc::new(blocks), limits));
+        let validator =
+            Arc::new(Heads::new(Arc::clone(&fetch_table), Arc::clone(&clock), settings));
         let origin: Arc<dyn Validator> = Arc::clone(&validator) as _;
         let mut heads = ReadThrough::builder(origin, backend)
             .name(name)
@@ -326,9 +328,9 @@ impl CachedStoreBuilder {
             heads = heads.queue_timeout(span);
         }
         let heads = heads.build()?;
-        fills.limit_by(&heads);
+        fetch_table.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { upstream, heads, validator, fills, parallel, readahead };
+        let shared = Shared { upstream, heads, validator, fetch_table, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

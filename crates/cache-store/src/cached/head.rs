@@ -35,11 +35,11 @@ use tokio::time::timeout;
 use super::{
     conditions::is_conditional,
     error::{OwnError, late},
-    fetch::{Fill, FillUse},
-    fetches::Fills,
+    fetch::{Fetch, FetchReader},
+    fetch_table::FetchTable,
     stats::Count,
     upstream::Request,
-    version::{Snapshot, location_of, size_of},
+    version::{ObjectVersion, location_of, size_of},
 };
 use crate::{
     ValidatorStrength, attributes_from_store,
@@ -51,7 +51,7 @@ use crate::{
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
 pub(super) struct Heads {
-    fills: Arc<Fills>,
+    fetch_table: Arc<FetchTable>,
     clock: Arc<dyn Clock>,
     settings: Settings,
 }
@@ -76,9 +76,9 @@ pub(super) struct Want {
 
 /// Bytes that came with a head.
 pub(super) struct Answer {
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<ObjectVersion>,
     pub(super) range: Range<u64>,
-    pub(super) fill: FillUse,
+    pub(super) fetch: FetchReader,
     pub(super) extensions: Extensions,
 }
 
@@ -117,7 +117,7 @@ impl Want {
     }
 
     /// What came with `snapshot`'s head, if it is of that version.
-    pub(super) fn take(&self, snapshot: &Snapshot) -> Option<Answer> {
+    pub(super) fn take(&self, snapshot: &ObjectVersion) -> Option<Answer> {
         let answer = lock(&self.answer).take();
         answer.filter(|answer| answer.snapshot.is_same(snapshot))
     }
@@ -131,8 +131,12 @@ impl Answer {
 }
 
 impl Heads {
-    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fills, clock, settings }
+    pub(super) fn new(
+        fetch_table: Arc<FetchTable>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Self { fetch_table, clock, settings }
     }
 
     /// The validator of the reader that wants `want`.
@@ -149,7 +153,7 @@ impl Heads {
     ) -> Result<Validation> {
         let form = GetOptions { head: true, extensions, ..GetOptions::new() };
         let answer = self.send(key, held, form, None).await;
-        answer.map_err(|error| error_of(error, Action::Read, &self.fills.upstream.store))?
+        answer.map_err(|error| error_of(error, Action::Read, &self.fetch_table.upstream.store))?
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Result<Validation> {
@@ -157,7 +161,7 @@ impl Heads {
         if want.options.head {
             return self.ask_for_head(key, held, extensions).await;
         }
-        let limit = self.fills.upstream.timeout;
+        let limit = self.fetch_table.upstream.timeout;
         // It looks blocks up, and the backend may be silent.
         let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
         let is_head = form.options.head;
@@ -169,7 +173,7 @@ impl Heads {
             if is_forbidden(error) {
                 // There are credentials that are good for a GET alone. Until it is answered,
                 // nothing may be served from the cache.
-                self.fills.hear(key.as_str(), Observation::Forbidden).await;
+                self.fetch_table.hear(key.as_str(), Observation::Forbidden).await;
             }
             answer = self.send(key, held, self.own_form(want), Some(want)).await;
         }
@@ -181,9 +185,9 @@ impl Heads {
                         | object_store::Error::Precondition { .. }
                 );
             match is_own {
-                true => described(&error, Action::Read, &self.fills.upstream.store)
+                true => described(&error, Action::Read, &self.fetch_table.upstream.store)
                     .with_source(OwnError(error)),
-                false => error_of(error, Action::Read, &self.fills.upstream.store),
+                false => error_of(error, Action::Read, &self.fetch_table.upstream.store),
             }
         })?
     }
@@ -193,7 +197,7 @@ impl Heads {
         let own = || Form { options: self.own_form(want), is_ours: false };
         let location = location_of(key).ok();
         let Some(snapshot) =
-            held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone()))
+            held.zip(location).and_then(|(held, at)| ObjectVersion::of(&at, held.clone()))
         else {
             return own();
         };
@@ -210,7 +214,7 @@ impl Heads {
         };
         // The validation asks for the missing bytes too and saves a round trip.
         // mutant: validates_with_range
-        let options = match self.fills.missing(&snapshot, range).await {
+        let options = match self.fetch_table.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
                 GetOptions { head: true, extensions, ..GetOptions::new() }
@@ -220,7 +224,8 @@ impl Heads {
                 let range = match &want.options.range {
                     _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
                     Some(GetRange::Bounded(range)) => {
-                        let end = self.fills.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
+                        let end =
+                            self.fetch_table.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
                         Some(GetRange::Bounded(missing.start..end))
                     }
                     _ if missing.start == 0 => None,
@@ -234,7 +239,7 @@ impl Heads {
 
     /// The caller's own request, with its range widened to whole blocks.
     fn own_form(&self, want: &Want) -> GetOptions {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.fetch_table.blocks;
         let range = want.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
@@ -282,8 +287,9 @@ impl Heads {
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.wall_time();
         let (limit, mut request) =
-            (self.fills.upstream.timeout, Request::send_for_head(&self.fills.upstream));
-        let Ok(answer) = timeout(limit, self.fills.upstream.store.get_opts(&location, form)).await
+            (self.fetch_table.upstream.timeout, Request::send_for_head(&self.fetch_table.upstream));
+        let Ok(answer) =
+            timeout(limit, self.fetch_table.upstream.store.get_opts(&location, form)).await
         else {
             request.fail(ErrorKind::Timeout);
             return Ok(Err(late(limit)));
@@ -323,7 +329,7 @@ impl Heads {
             .storability(keep)
             .build();
         if !is_fit {
-            self.fills.upstream.counters.add(Count::PassedThrough, 1);
+            self.fetch_table.upstream.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
             want.is_judged.store(is_judged, Ordering::Relaxed);
@@ -359,21 +365,21 @@ impl Heads {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
-        let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
+        let snapshot = ObjectVersion::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fill = Fill::of_answer(
-            &self.fills.fetches,
+        let fetch = Fetch::of_answer(
+            &self.fetch_table.context,
             Arc::clone(&snapshot),
             range.clone(),
             Some(request),
             answer,
         );
-        let fill = Arc::new(fill);
+        let fetch = Arc::new(fetch);
         if snapshot.is_pinned() {
-            self.fills.fetches.add(&fill);
+            self.fetch_table.context.add(&fetch);
         }
-        *lock(&want.answer) = Some(Answer { snapshot, range, fill: fill.join(), extensions });
+        *lock(&want.answer) = Some(Answer { snapshot, range, fetch: fetch.join(), extensions });
         Ok(())
     }
 

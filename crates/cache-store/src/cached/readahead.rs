@@ -19,7 +19,7 @@ use std::{
 use object_store::path::Path;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{blocks::Blocks, version::Snapshot};
+use super::{blocks::Blocks, version::ObjectVersion};
 
 /// How far ahead to read, and where the reads of each object are.
 pub(super) struct Readahead {
@@ -62,7 +62,7 @@ impl Readahead {
     pub(super) fn due(
         &self,
         blocks: &Blocks,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         range: &Range<u64>,
         asked_at: Option<u64>,
     ) -> Option<Due> {

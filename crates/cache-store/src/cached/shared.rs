@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_core::{ReadThrough, Validator};
 
 use super::{
-    blocks::Blocks, fetches::Fills, head::Heads, readahead::Readahead, upstream::Upstream,
+    blocks::Blocks, fetch_table::FetchTable, head::Heads, readahead::Readahead, upstream::Upstream,
 };
 
 /// The parts of a cache.
@@ -17,13 +17,13 @@ pub(super) struct Shared {
     pub(super) heads: ReadThrough<dyn Validator>,
     /// The validator of `heads`.
     pub(super) validator: Arc<Heads>,
-    pub(super) fills: Arc<Fills>,
+    pub(super) fetch_table: Arc<FetchTable>,
     pub(super) parallel: usize,
     pub(super) readahead: Readahead,
 }
 
 impl Shared {
     pub(super) fn blocks(&self) -> &Blocks {
-        &self.fills.blocks
+        &self.fetch_table.blocks
     }
 }

@@ -191,7 +191,7 @@ impl Drop for Request {
     }
 }
 
-/// The request of a fill, which reads its body. It may take several, each in another form, one
+/// The request of a fetch, which reads its body. It may take several, each in another form, one
 /// after the other.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<Mutex<Option<Request>>>);

@@ -7,13 +7,13 @@ use object_store::{Attributes, ObjectMeta, path::Path};
 use crate::{attributes_to_store, tag, validator::version_of};
 
 /// A version of the object at `location`.
-pub(super) struct Snapshot {
+pub(super) struct ObjectVersion {
     pub(super) location: Path,
     pub(super) size: u64,
     head: Entry,
 }
 
-impl Snapshot {
+impl ObjectVersion {
     /// `None`, if `head` is not one.
     pub(super) fn of(location: &Path, head: Entry) -> Option<Self> {
         Some(Self { location: location.clone(), size: size_of(&head)?, head })

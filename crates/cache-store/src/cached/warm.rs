@@ -9,7 +9,7 @@ use super::{
     CacheStatus, CachedStore,
     error::{replaced, store_error},
     list,
-    read::{Begun, RESTARTS_MAX, Unknown},
+    read::{PreparedRead, RESTARTS_MAX, Unknown},
     shared::Shared,
 };
 
@@ -114,12 +114,12 @@ async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
-        let known = match shared.know(location, None, &options).await {
+        let known = match shared.resolve_head(location, None, &options).await {
             Ok(known) if known.snapshot.is_pinned() => known,
             Ok(_) | Err(Unknown::ForTheStore) => return Ok(CacheStatus::bypass()),
             Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
-        let Some(begun) = Begun::new(shared, known, &options) else { break };
+        let Some(begun) = PreparedRead::new(shared, known, &options) else { break };
         let status = begun.status.clone();
         match begun.reader.read_in().await {
             Ok(()) => return Ok(status),
