@@ -288,7 +288,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "the completion of an upload is not fenced",
             edits: &[Edit::replace(
                 "complete_fence",
-                "{\n        let _write = open(&self.cached.shared, &self.location).await?;",
+                "{\n        let _write = open(&self.shared, &self.location).await?;",
                 "{",
             )],
         },
