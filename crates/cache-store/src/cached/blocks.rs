@@ -26,7 +26,7 @@ use super::{
 use crate::tag;
 
 /// A block on its way to the backend.
-struct PendingInsert {
+struct Landing {
     entry: Entry,
     /// It is to be removed as soon as the backend has taken it.
     is_void: bool,
@@ -34,26 +34,31 @@ struct PendingInsert {
 
 /// The blocks that are held.
 pub(super) struct Blocks {
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     backend: Arc<dyn Backend>,
-    namespace: Namespace,
+    identity: Namespace,
     size: u64,
     /// Those that are on their way to the backend, which takes one for a key at a time.
-    pending: Mutex<HashMap<Key, PendingInsert>>,
-    n_stored: AtomicU64,
+    landing: Mutex<HashMap<Key, Landing>>,
+    n_landed: AtomicU64,
     closed: AtomicBool,
 }
 
 impl Blocks {
     /// `size` is not zero.
-    pub(super) fn new(backend: Arc<dyn Backend>, identity: Namespace, size: u64) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn Backend>,
+        identity: Namespace,
+        size: u64,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
-            counters: Counters::default(),
+            counters,
             backend,
-            namespace: identity,
+            identity,
             size,
-            pending: Mutex::default(),
-            n_stored: AtomicU64::new(0),
+            landing: Mutex::default(),
+            n_landed: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -78,68 +83,67 @@ impl Blocks {
         range.end.div_ceil(self.size).saturating_sub(range.start / self.size)
     }
 
-    /// The block of `version` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
-        match self.get_now(version, start) {
-            None => self.get(version, start).await,
+    /// The block of `snapshot` that begins at `start`, if it is held.
+    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        match self.at_hand(snapshot, start) {
+            None => self.waited_for(snapshot, start).await,
             block => block,
         }
     }
 
     /// The same, if the backend need not be waited for.
-    pub(super) fn get_now(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
-        let key = key_of(version, start);
-        if let Some(block) = self.accept(self.entry_now(&key), version, start) {
+    pub(super) fn at_hand(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        let key = key_of(snapshot, start);
+        if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
         }
         let landing = self
-            .pending()
+            .landing()
             .get(key.as_str())
             .filter(|block| !block.is_void)
             .map(|block| block.entry.clone());
-        self.accept(landing, version, start)
+        self.accept(landing, snapshot, start)
     }
 
     /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn get(&self, version: &ObjectVersion, start: u64) -> Option<Bytes> {
-        self.accept(self.entry(&key_of(version, start)).await, version, start)
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
     }
 
     /// How many blocks have been given to the backend so far.
-    pub(super) fn n_stored(&self) -> u64 {
-        self.n_stored.load(Ordering::Acquire)
+    pub(super) fn n_landed(&self) -> u64 {
+        self.n_landed.load(Ordering::Acquire)
     }
 
     /// Returns the entry under `key`, for a look that is no use of it.
-    pub(super) async fn peek(&self, key: &str) -> Option<Entry> {
+    pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
         let peek = || self.backend.peek(key);
         match catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed()) {
-            None => self.entry(key).await,
+            None => self.get(key).await,
             shown => shown,
         }
     }
 
-    /// The entry of the block of `version` that begins at `start`. If there can be none (the path
+    /// The entry of the block of `snapshot` that begins at `start`. If there can be none (the path
     /// is too long), the body is given back.
     pub(super) fn entry_of(
         &self,
-        version: &ObjectVersion,
+        snapshot: &ObjectVersion,
         start: u64,
         body: Bytes,
     ) -> Result<Entry, Bytes> {
-        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(version, start)), version.e_tag()) else {
+        let (Ok(key), Some(e_tag)) = (Key::parse(&key_of(snapshot, start)), snapshot.e_tag())
+        else {
             return Err(body);
         };
         let entry = Entry::builder(&key, body).e_tag(e_tag);
-        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.namespace)).build())
+        Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
     }
 
     /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to
     /// be polled to its end.
     pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
-        let Some(turn) =
-            KeyGuard::take(&self, PendingInsert { entry: entry.clone(), is_void: false })
-        else {
+        let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else {
             return;
         };
         // Within, so that a panic of either call is caught.
@@ -164,7 +168,7 @@ impl Blocks {
         }
     }
 
-    /// Removes the blocks of the object at `location`, of `size` bytes if that is resolved: else those
+    /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those
     /// that lie near to each other, from the first on. Those that are on their way are removed when
     /// they have arrived.
     pub(super) async fn remove_all(self: Arc<Self>, location: &Path, size: Option<u64>) {
@@ -182,15 +186,15 @@ impl Blocks {
     /// Removes a block, or has it removed when it has arrived. Whether there was one.
     async fn remove(&self, key: &str) -> bool {
         let Ok(key) = Key::parse(key) else { return false };
-        let turn = match self.pending().entry(key.clone()) {
+        let turn = match self.landing().entry(key.clone()) {
             Place::Occupied(mut landing) => {
                 landing.get_mut().is_void = true;
                 return true;
             }
             Place::Vacant(place) => {
                 let entry = Entry::builder(&key, Bytes::new()).build();
-                place.insert(PendingInsert { entry, is_void: true });
-                KeyGuard { blocks: self, key }
+                place.insert(Landing { entry, is_void: true });
+                Turn { blocks: self, key }
             }
         };
         let remove = async { (*self.backend).remove(turn.key.as_str()).await };
@@ -199,7 +203,7 @@ impl Blocks {
 
     /// Whether `entry` is this cache's.
     pub(super) fn is_own(&self, entry: &Entry) -> bool {
-        entry.namespace() == Some(self.namespace)
+        entry.namespace() == Some(self.identity)
     }
 
     /// From now on nothing is held.
@@ -208,24 +212,24 @@ impl Blocks {
     }
 
     /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, version: &ObjectVersion, start: u64) -> Option<Bytes> {
-        let len = self.end_of(start, version.size) - start;
+    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+        let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
             // Blocks are served only of this cache and of the version that is read.
             // mutant: own_block
             self.is_own(entry)
-                && tag::is_same(entry.e_tag(), version.e_tag())
+                && tag::is_same(entry.e_tag(), snapshot.e_tag())
                 && entry.body().len() as u64 == len
         })?;
         Some(shown.body().clone())
     }
 
-    fn entry_now(&self, key: &str) -> Option<Entry> {
+    fn get_now(&self, key: &str) -> Option<Entry> {
         let get_now = || self.backend.get_now(key);
         catch_unwind(AssertUnwindSafe(get_now)).unwrap_or_else(|_| self.failed())
     }
 
-    async fn entry(&self, key: &str) -> Option<Entry> {
+    async fn get(&self, key: &str) -> Option<Entry> {
         let get = async { (*self.backend).get(key).await };
         match AssertUnwindSafe(get).catch_unwind().await {
             Ok(Ok(shown)) => shown,
@@ -239,24 +243,24 @@ impl Blocks {
         None
     }
 
-    fn pending(&self) -> MutexGuard<'_, HashMap<Key, PendingInsert>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    fn landing(&self) -> MutexGuard<'_, HashMap<Key, Landing>> {
+        self.landing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The right to change what the backend holds under one key.
-struct KeyGuard<'a> {
+struct Turn<'a> {
     blocks: &'a Blocks,
     key: Key,
 }
 
-impl<'a> KeyGuard<'a> {
-    fn take(blocks: &'a Blocks, landing: PendingInsert) -> Option<Self> {
+impl<'a> Turn<'a> {
+    fn take(blocks: &'a Blocks, landing: Landing) -> Option<Self> {
         if blocks.closed.load(Ordering::Acquire) {
             return None;
         }
         let key = Key::parse(landing.entry.key()).ok()?;
-        match blocks.pending().entry(key.clone()) {
+        match blocks.landing().entry(key.clone()) {
             Place::Occupied(_) => None,
             Place::Vacant(place) => {
                 place.insert(landing);
@@ -267,22 +271,22 @@ impl<'a> KeyGuard<'a> {
 
     /// Whether what was inserted is to be removed.
     fn is_void(&self) -> bool {
-        self.blocks.pending().get(self.key.as_str()).is_some_and(|landing| landing.is_void)
+        self.blocks.landing().get(self.key.as_str()).is_some_and(|landing| landing.is_void)
     }
 }
 
-impl Drop for KeyGuard<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Before: who sees the old number sees the entry among those that are landing.
-        self.blocks.n_stored.fetch_add(1, Ordering::AcqRel);
-        let landed = self.blocks.pending().remove(&self.key);
+        self.blocks.n_landed.fetch_add(1, Ordering::AcqRel);
+        let landed = self.blocks.landing().remove(&self.key);
         // Not under the lock: it may be the last handle.
         drop(landed);
     }
 }
 
-fn key_of(version: &ObjectVersion, start: u64) -> String {
-    key_at(&version.location, start)
+fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
+    key_at(&snapshot.location, start)
 }
 
 fn key_at(location: &Path, start: u64) -> String {

@@ -1,4 +1,4 @@
-//! Conditions of a read, judged by a version that is resolved: RFC 9110 section 13.2.2.
+//! Conditions of a read, judged by a version that is known: RFC 9110 section 13.2.2.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::tag;
 
 /// What a store answers to the conditions of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Evaluation {
+pub(super) enum Judgement {
     /// With the object.
     Holds,
     /// 304 Not Modified.
@@ -21,41 +21,41 @@ pub(super) enum Evaluation {
 }
 
 /// `None` if it cannot be told: the version has no date that a condition asks about.
-pub(super) fn evaluate(
+pub(super) fn judge(
     options: &GetOptions,
     e_tag: Option<&str>,
     last_modified: Option<SystemTime>,
-) -> Option<Evaluation> {
+) -> Option<Judgement> {
     if let Some(tags) = &options.if_match {
         // The strong comparison, section 13.1.1.
         let is_it = |tag: &str| {
             !tag::is_weak(tag) && e_tag.is_some_and(|e_tag| is_strongly_same(tag, e_tag))
         };
         if tags.trim() != "*" && !members(tags).any(is_it) {
-            return Some(Evaluation::OtherTag);
+            return Some(Judgement::OtherTag);
         }
     } else if let Some(date) = options.if_unmodified_since
         && last_modified? > SystemTime::from(date)
     {
-        return Some(Evaluation::ModifiedSince);
+        return Some(Judgement::ModifiedSince);
     }
     if let Some(tags) = &options.if_none_match {
         // The weak comparison, section 13.1.2.
         let is_it = |tag: &str| e_tag.is_some_and(|e_tag| opaque_tag(tag) == opaque_tag(e_tag));
         if tags.trim() == "*" || members(tags).any(is_it) {
-            return Some(Evaluation::NotModified);
+            return Some(Judgement::NotModified);
         }
     } else if let Some(date) = options.if_modified_since
         && last_modified? <= SystemTime::from(date)
     {
-        return Some(Evaluation::NotModified);
+        return Some(Judgement::NotModified);
     }
-    Some(Evaluation::Holds)
+    Some(Judgement::Holds)
 }
 
 /// The same by a head.
-pub(super) fn evaluate_for_head(options: &GetOptions, head: &Entry) -> Option<Evaluation> {
-    evaluate(options, head.e_tag(), head.last_modified())
+pub(super) fn judge_head(options: &GetOptions, head: &Entry) -> Option<Judgement> {
+    judge(options, head.e_tag(), head.last_modified())
 }
 
 fn is_strongly_same(tag: &str, e_tag: &str) -> bool {
@@ -72,24 +72,27 @@ fn members(tags: &str) -> impl Iterator<Item = &str> {
     parts.map(str::trim).filter(|tag| !tag.is_empty())
 }
 
+pub(super) fn is_conditional(options: &GetOptions) -> bool {
+    options.if_match.is_some()
+        || options.if_none_match.is_some()
+        || options.if_modified_since.is_some()
+        || options.if_unmodified_since.is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{Evaluation::*, *};
+    use super::{Judgement::*, *};
 
     fn options(if_match: Option<&str>, if_none_match: Option<&str>) -> GetOptions {
         GetOptions::new().with_if_match(if_match).with_if_none_match(if_none_match)
     }
 
     #[track_caller]
-    fn check(options: &GetOptions, e_tag: &str, expected: Evaluation) {
+    fn check(options: &GetOptions, e_tag: &str, expected: Judgement) {
         let date = UNIX_EPOCH + Duration::from_secs(100);
-        assert_eq!(
-            evaluate(options, Some(e_tag), Some(date)),
-            Some(expected),
-            "{options:?} {e_tag}"
-        );
+        assert_eq!(judge(options, Some(e_tag), Some(date)), Some(expected), "{options:?} {e_tag}");
     }
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
         check(&dated(None, before).with_if_match(Some("\"x\"")), "\"x\"", Holds);
         check(&options(Some("\"x\""), Some("\"x\"")), "\"x\"", NotModified);
         check(&options(Some("\"y\""), Some("\"x\"")), "\"x\"", OtherTag);
-        assert_eq!(evaluate(&dated(after, None), Some("\"x\""), None), None);
-        assert_eq!(evaluate(&options(Some("\"y\""), None), Some("\"x\""), None), Some(OtherTag));
+        assert_eq!(judge(&dated(after, None), Some("\"x\""), None), None);
+        assert_eq!(judge(&options(Some("\"y\""), None), Some("\"x\""), None), Some(OtherTag));
     }
 }

@@ -49,36 +49,58 @@ use tokio::{
 };
 
 use super::{
+    blocks::Blocks,
     budget::{Budget, Permit},
-    fetch_table::FetchTable,
-    head::timed_out,
-    reader::index,
-    request::{Request, Sent},
+    by_path::ByPath,
+    error::late,
     stats::Count,
+    upstream::{Request, Sent, Upstream},
     version::ObjectVersion,
 };
 use crate::{
-    body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
+    body::{
+        Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, index, part_of, torn,
+    },
     error::{Action, error_of, is_about_form, is_past_end},
     tag,
 };
 
+/// What all fetches of one cache share.
+pub(super) struct FetchContext {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) table: ByPath<Fetch>,
+}
+
+impl FetchContext {
+    /// Lets others join `fetch`.
+    pub(super) fn add(&self, fetch: &Arc<Fetch>) {
+        self.table.add(&fetch.snapshot.location, fetch);
+    }
+
+    /// Returns the number of objects that are being read from the store.
+    pub(super) fn n_objects(&self) -> usize {
+        self.table.n_objects()
+    }
+}
+
 /// An answer of the store for a range of one version of an object.
 pub(super) struct Fetch {
-    pub(super) version: Arc<ObjectVersion>,
+    pub(super) snapshot: Arc<ObjectVersion>,
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
     /// The object was invalidated since: the readers that there are go on, and no more.
     is_void: AtomicBool,
-    table: Arc<FetchTable>,
+    shared: Arc<FetchContext>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought
     /// to its end.
     runtime: Option<Handle>,
-    wakers: Arc<Wakers>,
-    received: Mutex<Received>,
+    waiting: Arc<Waiting>,
+    came: Mutex<Received>,
     /// A permit for each block that may be on its way to the backend before `can_keep` waits.
-    inserts: Arc<Semaphore>,
+    landing: Arc<Semaphore>,
 }
 
 /// One reader's handle.
@@ -144,19 +166,19 @@ struct Source {
     permit: Option<RequestPermit>,
     /// The request that has this answer.
     sent: Sent,
-    response: Response,
+    answer: Answer,
     /// How many bytes come before the range.
     skip: u64,
     /// More comes behind the range.
     goes_on: bool,
-    /// Came, and was not yet cut into pieces.
+    /// Received, and was not yet cut into pieces.
     chunk: Bytes,
-    /// How long the chunk was when it received.
+    /// How long the chunk was when it came.
     chunk_len: usize,
     n_empty: usize,
     /// The body has ended behind `chunk`.
     at_end: bool,
-    /// Whose clock says how long nothing received.
+    /// Whose clock says how long nothing came.
     timer: Option<Handle>,
     /// Until when something has to come. Only while somebody waits, so a slow reader is never late.
     idle: Option<Pin<Box<Sleep>>>,
@@ -165,7 +187,7 @@ struct Source {
 /// Brings leave to send one request, if requests are limited.
 pub(super) type Queue = BoxFuture<'static, cache_core::Result<Option<RequestPermit>>>;
 
-enum Response {
+enum Answer {
     Awaited(BoxFuture<'static, Result<GetResult>>),
     Body(Chunks),
 }
@@ -181,41 +203,41 @@ struct Piece {
 
 impl Fetch {
     /// A fetch from an answer that is there, and has at least the bytes in `range`.
-    pub(super) fn from_response(
-        fetches: &Arc<FetchTable>,
-        version: Arc<ObjectVersion>,
+    pub(super) fn of_answer(
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         request: Option<Request>,
         answer: GetResult,
     ) -> Self {
-        let is_shared = version.is_pinned();
+        let is_shared = snapshot.is_pinned();
         let source =
-            Source { sent: Sent::new(request), ..Source::of_answer(fetches, &range, answer) };
-        Self::new(fetches, version, range, source, is_shared)
+            Source { sent: Sent::new(request), ..Source::of_answer(shared, &range, answer) };
+        Self::new(shared, snapshot, range, source, is_shared)
     }
 
     /// A fetch whose request is sent when the first reader needs it, and `queue` has let it.
-    pub(super) fn from_request(
-        fetches: &Arc<FetchTable>,
-        version: Arc<ObjectVersion>,
+    pub(super) fn of_request(
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         queue: Queue,
         sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
-        let source = Source { queue: Some(queue), sent, ..Source::new(Response::Awaited(request)) };
-        Self::new(fetches, version, range, source, true)
+        let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
+        Self::new(shared, snapshot, range, source, true)
     }
 
     fn new(
-        fetches: &Arc<FetchTable>,
-        version: Arc<ObjectVersion>,
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let received = Received {
+        let came = Received {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
@@ -228,15 +250,15 @@ impl Fetch {
             permit: None,
         };
         Self {
-            version,
+            snapshot,
             range,
             is_shared,
             is_void: AtomicBool::new(false),
-            table: Arc::clone(fetches),
+            shared: Arc::clone(shared),
             runtime,
-            wakers: Arc::default(),
-            received: Mutex::new(received),
-            inserts: Arc::new(Semaphore::new(INSERTS_MAX)),
+            waiting: Arc::default(),
+            came: Mutex::new(came),
+            landing: Arc::new(Semaphore::new(LANDING_MAX)),
         }
     }
 
@@ -247,33 +269,29 @@ impl Fetch {
 
     /// Another reader of the fetch, from `offset` on.
     pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FetchReader {
-        let reader = self.wakers.n_readers.fetch_add(1, Ordering::Relaxed);
+        let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
         self.lock().positions.push((reader, offset));
         FetchReader { fetch: Arc::clone(self), reader }
     }
 
-    /// Whether a reader of `version` does well to wait here for the byte at `offset`.
-    pub(super) fn can_serve(&self, version: &ObjectVersion, offset: u64) -> bool {
+    /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
+    pub(super) fn can_serve(&self, snapshot: &ObjectVersion, offset: u64) -> bool {
         // A fetch from before an invalidation may bring the damaged bytes again.
         // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
             return false;
         }
-        if !self.version.is_same(version) {
+        if !self.snapshot.is_same(snapshot) {
             return false;
         }
-        let received = self.lock();
-        let is_near = offset <= received.next.saturating_add(self.table.blocks.bytes_of(AHEAD_MAX));
-        match &received.ended {
+        let came = self.lock();
+        let is_near = offset <= came.next.saturating_add(self.shared.blocks.bytes_of(AHEAD_MAX));
+        match &came.ended {
             // A failed fetch brings nothing more: a new reader makes its own request.
             // mutant: failed_fetch
             Some(Err(_)) => false,
-            Some(Ok(())) => received.has(offset),
-            None => {
-                is_near
-                    && received.is_collected()
-                    && (received.has(offset) || offset >= received.next)
-            }
+            Some(Ok(())) => came.has(offset),
+            None => is_near && came.is_collected() && (came.has(offset) || offset >= came.next),
         }
     }
 
@@ -290,7 +308,7 @@ impl Fetch {
         self.is_void.load(Ordering::Acquire)
     }
 
-    /// Waits for `have` to find what it looks for in what received.
+    /// Waits for `have` to find what it looks for in what came.
     fn poll<T>(
         &self,
         reader: u64,
@@ -309,49 +327,49 @@ impl Fetch {
 
     /// Ready when something new has come, or has perhaps. Only for a fetch that has not ended.
     fn poll_more(&self, reader: u64, context: &mut Context<'_>) -> Poll<()> {
-        let mut received = self.lock();
-        if received.ended.is_some() {
+        let mut came = self.lock();
+        if came.ended.is_some() {
             return Poll::Ready(());
         }
-        let n_wakes = self.wakers.n_wakes.load(Ordering::SeqCst);
-        self.wakers.register(reader, context.waker());
-        let next = received.next;
-        let Some(source) = received.source.take() else { return Poll::Pending };
-        drop(received);
+        let n_wakes = self.waiting.n_wakes.load(Ordering::SeqCst);
+        self.waiting.register(reader, context.waker());
+        let next = came.next;
+        let Some(source) = came.source.take() else { return Poll::Pending };
+        drop(came);
 
         let mut polled = Polled { fetch: self, source: Some(source) };
         let source = polled.source.as_mut().expect("just put there");
-        let waker = Waker::from(Arc::clone(&self.wakers));
+        let waker = Waker::from(Arc::clone(&self.waiting));
         let step = self.step(source, next, &mut Context::from_waker(&waker));
         match step {
             Poll::Pending => {
                 polled.put_back();
-                if self.wakers.n_wakes.load(Ordering::SeqCst) != n_wakes {
+                if self.waiting.n_wakes.load(Ordering::SeqCst) != n_wakes {
                     // Who registered after that wake has missed it.
-                    self.wakers.wake_all();
+                    self.waiting.wake_all();
                 }
                 return Poll::Pending;
             }
             Poll::Ready(Ok(piece)) if piece.bytes.is_empty() => polled.put_back(),
             Poll::Ready(Ok(piece)) => {
-                self.receive(piece);
+                self.take_in(piece);
                 polled.put_back();
             }
-            Poll::Ready(Err(error)) => {
+            Poll::Ready(Err(broken)) => {
                 // That there is another version now is no failure.
-                if let (FetchError::Failed(cause) | FetchError::Refused(cause), Some(source)) =
-                    (&error, &polled.source)
+                if let (FetchError::Failed(error) | FetchError::Refused(error), Some(source)) =
+                    (&broken, &polled.source)
                 {
                     // A response whose body breaks off is a failed request.
                     // mutant: body_failure
-                    source.sent.fail(cause.kind());
+                    source.sent.fail(error.kind());
                 }
-                self.lock().ended = Some(Err(error));
+                self.lock().ended = Some(Err(broken));
                 polled.put_back();
             }
         }
-        self.wakers.forget(reader);
-        self.wakers.wake_all();
+        self.waiting.forget(reader);
+        self.waiting.wake_all();
         Poll::Ready(())
     }
 
@@ -375,7 +393,7 @@ impl Fetch {
             return Poll::Pending;
         }
         let Some(timer) = &source.timer else { return Poll::Pending };
-        let limit = self.table.origin_timeout;
+        let limit = self.shared.upstream.timeout;
         let idle = source.idle.get_or_insert_with(|| {
             let _entered = timer.enter();
             Box::pin(sleep(limit))
@@ -390,7 +408,7 @@ impl Fetch {
         // Without the timeout, a hanging body would hold its readers forever.
         // mutant: body_timeout
         ready!(is_late);
-        Poll::Ready(Err(FetchError::Failed(timed_out(limit))))
+        Poll::Ready(Err(FetchError::Failed(late(limit))))
     }
 
     fn advance(
@@ -407,9 +425,9 @@ impl Fetch {
             if !source.chunk.is_empty() && (left > 0 || source.at_end) {
                 return Poll::Ready(Ok(source.cut(self.end_of(next) - next)));
             }
-            let body = match &mut source.response {
-                Response::Body(body) => body,
-                Response::Awaited(request) => {
+            let body = match &mut source.answer {
+                Answer::Body(body) => body,
+                Answer::Awaited(request) => {
                     if let Some(queue) = &mut source.queue {
                         let permit = ready!(queue.poll_unpin(context));
                         source.queue = None;
@@ -417,9 +435,9 @@ impl Fetch {
                     }
                     let answer = ready!(request.poll_unpin(context));
                     source.permit = None;
-                    let opened = Source::of_answer(&self.table, &self.range, self.check(answer)?);
-                    (source.response, source.skip, source.goes_on) =
-                        (opened.response, opened.skip, opened.goes_on);
+                    let opened = Source::of_answer(&self.shared, &self.range, self.check(answer)?);
+                    (source.answer, source.skip, source.goes_on) =
+                        (opened.answer, opened.skip, opened.goes_on);
                     return Poll::Ready(Ok(Piece {
                         bytes: Bytes::new(),
                         buffer_len: 0,
@@ -460,7 +478,11 @@ impl Fetch {
 
     /// Where what comes at `next` is cut: what is not shared need not come by blocks.
     fn end_of(&self, next: u64) -> u64 {
-        if self.is_shared { self.table.blocks.end_of(next, self.range.end) } else { self.range.end }
+        if self.is_shared {
+            self.shared.blocks.end_of(next, self.range.end)
+        } else {
+            self.range.end
+        }
     }
 
     /// `answer`, if it is the one that was asked for, or the whole object.
@@ -472,9 +494,9 @@ impl Fetch {
                 // be the version's own but for its `W/`. A store that ignores If-Match may answer
                 // with another version.
                 // mutant: fetched_tag
-                if !tag::is_same(answer.meta.e_tag.as_deref(), self.version.e_tag())
+                if !tag::is_same(answer.meta.e_tag.as_deref(), self.snapshot.e_tag())
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
-                    || answer.meta.size != self.version.size
+                    || answer.meta.size != self.snapshot.size
                 {
                     return Err(FetchError::Replaced);
                 }
@@ -490,59 +512,59 @@ impl Fetch {
             Err(error) if is_past_end(&error) => Err(FetchError::Replaced),
             Err(error) => {
                 let is_refused = is_about_form(&error);
-                let error = error_of(error, Action::Read, &self.table.store);
+                let error = error_of(error, Action::Read, &self.shared.upstream.store);
                 Err(if is_refused { FetchError::Refused(error) } else { FetchError::Failed(error) })
             }
         }
     }
 
-    /// Adds what received. Called by the one who has the source.
-    fn receive(&self, piece: Piece) {
-        let mut received = self.lock();
-        let at = received.next;
-        let mut freed = (self.make_room(&mut received), None, VecDeque::new());
-        let budget = &self.table.budget;
+    /// Adds what came. Called by the one who has the source.
+    fn take_in(&self, piece: Piece) {
+        let mut came = self.lock();
+        let at = came.next;
+        let mut freed = (self.make_room(&mut came), None, VecDeque::new());
+        let budget = &self.shared.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
-        let is_block = is_whole_buffer && received.start == at && next == self.end_of(at);
-        received.next = next;
-        if received.permit.is_none() {
+        let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
+        came.next = next;
+        if came.permit.is_none() {
             // Who wants it takes it before more is asked for.
-            received.start = next;
+            came.start = next;
             let piece = Block { bytes: piece.compact(), ..Block::empty(at) };
-            freed.1 = received.end_block(piece, budget);
+            freed.1 = came.end_block(piece, budget);
         } else if is_block {
-            drop(received);
+            drop(came);
             let block = self.keep(at, piece.bytes);
-            received = self.lock();
-            freed.1 = received.end_collected(block, budget);
+            came = self.lock();
+            freed.1 = came.end_collected(block, budget);
         } else {
-            let start = received.start;
+            let start = came.start;
             let is_last = next == self.end_of(start);
             // The last one is about to be copied anyway.
-            received.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
+            came.pieces.push_back(if is_last { piece.bytes } else { piece.compact() });
             if is_last {
-                let pieces = received.pieces.clone();
-                drop(received);
+                let pieces = came.pieces.clone();
+                drop(came);
                 let block = self.keep(start, joined(&pieces));
-                received = self.lock();
-                freed.1 = received.end_collected(block, budget);
-                freed.2 = mem::take(&mut received.pieces);
+                came = self.lock();
+                freed.1 = came.end_collected(block, budget);
+                freed.2 = mem::take(&mut came.pieces);
             }
         }
         if next == self.range.end {
-            received.ended = Some(Ok(()));
+            came.ended = Some(Ok(()));
         }
-        drop(received);
+        drop(came);
         // Whose buffers they are may run code of the store's.
         drop(freed);
     }
 
     /// Takes room for the block that begins with the next byte, if one does. Blocks that came
     /// before make way for it.
-    fn make_room(&self, received: &mut Received) -> Vec<Block> {
-        let start = received.next;
-        let blocks = &self.table.blocks;
+    fn make_room(&self, came: &mut Received) -> Vec<Block> {
+        let start = came.next;
+        let blocks = &self.shared.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
             return Vec::new();
@@ -550,22 +572,21 @@ impl Fetch {
         let len = self.end_of(start) - start;
         let mut freed = Vec::new();
         loop {
-            received.permit = self.table.budget.fetched(len);
-            if received.permit.is_some() {
+            came.permit = self.shared.budget.fetched(len);
+            if came.permit.is_some() {
                 break;
             }
             // The oldest first. Who still needs them finds them in the backend, or asks for them.
-            let oldest = received.retained.pop_front().or_else(|| {
-                received
-                    .block
+            let oldest = came.retained.pop_front().or_else(|| {
+                came.block
                     .permit
                     .is_some()
-                    .then(|| mem::replace(&mut received.block, Block::empty(start)))
+                    .then(|| mem::replace(&mut came.block, Block::empty(start)))
             });
             let Some(oldest) = oldest else { break };
             freed.push(oldest);
         }
-        if received.permit.is_none() && begins && self.runtime.is_some() {
+        if came.permit.is_none() && begins && self.runtime.is_some() {
             blocks.counters.add(Count::RefusedByBackend, 1);
         }
         freed
@@ -574,7 +595,7 @@ impl Fetch {
     /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole.
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
-        let blocks = &self.table.blocks;
+        let blocks = &self.shared.blocks;
         // Only a block that was received from its first byte on is stored.
         // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start)
@@ -584,7 +605,7 @@ impl Fetch {
         if self.is_void() {
             return block;
         }
-        let entry = match blocks.entry_of(&self.version, start, block) {
+        let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
             Err(block) => return block,
         };
@@ -593,7 +614,7 @@ impl Fetch {
         if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
             // It takes its room along, so the next block has to find some.
             let permit =
-                (self.lock().permit.clone(), Arc::clone(&self.inserts).try_acquire_owned());
+                (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
             runtime.spawn(async move {
                 landing.await;
                 drop(permit);
@@ -603,14 +624,14 @@ impl Fetch {
     }
 
     fn lock(&self) -> MutexGuard<'_, Received> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Fetch {
     fn drop(&mut self) {
         if self.is_shared {
-            self.table.forget(&self.version);
+            self.shared.table.remove_unused(&self.snapshot.location);
         }
     }
 }
@@ -688,17 +709,17 @@ impl FetchReader {
     /// The bytes of `range` from its start on, as many as there are in one piece.
     pub(super) async fn bytes(&self, range: Range<u64>) -> Step {
         let offset = range.start;
-        let received = self.wait(|received| {
-            let piece = received.from(offset);
+        let came = self.wait(|came| {
+            let piece = came.from(offset);
             let len = piece.as_ref().map_or(0, |(bytes, _)| bytes.len());
-            received.set_position(self.reader, Some(offset + len as u64));
+            came.set_position(self.reader, Some(offset + len as u64));
             match piece {
                 Some((bytes, buffer_len)) => Some((Step::Bytes(bytes), buffer_len)),
-                None if offset < received.next => Some((Step::NotHere, 0)),
-                None => received.ended.clone().map(|ended| (Step::at_end(ended), 0)),
+                None if offset < came.next => Some((Step::NotHere, 0)),
+                None => came.ended.clone().map(|ended| (Step::at_end(ended), 0)),
             }
         });
-        match received.await {
+        match came.await {
             (Step::Bytes(mut bytes), buffer_len) => {
                 bytes.truncate(index(range.end - offset));
                 // Of the whole buffer, of which the piece may be the end.
@@ -710,9 +731,9 @@ impl FetchReader {
 
     /// Waits for the answer, though not for its body.
     pub(super) async fn opened(&self) -> Result<(), FetchError> {
-        self.wait(|received| match &received.ended {
+        self.wait(|came| match &came.ended {
             Some(ended) => Some(ended.clone()),
-            None => received.is_open.then_some(Ok(())),
+            None => came.is_open.then_some(Ok(())),
         })
         .await
     }
@@ -723,7 +744,7 @@ impl FetchReader {
         let Some(runtime) = &self.fetch.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fetch.table.origin_timeout, self.fetch.inserts.acquire())
+            timeout(self.fetch.shared.upstream.timeout, self.fetch.landing.acquire())
         };
         matches!(room.await, Ok(Ok(_)))
     }
@@ -731,23 +752,18 @@ impl FetchReader {
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
     /// does.
     pub(super) fn finish(self, offset: u64) {
-        let blocks = &self.fetch.table.blocks;
+        let blocks = &self.fetch.shared.blocks;
         let (start, end) =
             (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fetch.range.end));
-        let received = self.fetch.lock();
-        let is_coming = received.ended.is_none()
-            && received.start == start
-            && received.permit.is_some()
-            && received.next < end;
-        drop(received);
-        let tail = if is_coming { self.fetch.table.budget.tail() } else { None };
+        let came = self.fetch.lock();
+        let is_coming =
+            came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
+        drop(came);
+        let tail = if is_coming { self.fetch.shared.budget.tail() } else { None };
         if let (Some(runtime), Some(tail)) = (self.fetch.runtime.clone(), tail) {
             self.fetch.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
-                self.wait(|received| {
-                    (received.ended.is_some() || received.next >= end).then_some(())
-                })
-                .await;
+                self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
                 drop(tail);
             });
         }
@@ -765,7 +781,7 @@ impl FetchReader {
 impl Drop for FetchReader {
     fn drop(&mut self) {
         self.fetch.lock().set_position(self.reader, None);
-        self.fetch.wakers.forget(self.reader);
+        self.fetch.waiting.forget(self.reader);
     }
 }
 
@@ -819,13 +835,13 @@ fn joined(pieces: &VecDeque<Bytes>) -> Bytes {
 }
 
 impl Source {
-    fn new(answer: Response) -> Self {
+    fn new(answer: Answer) -> Self {
         let timer = Handle::try_current().ok();
         Self {
             queue: None,
             permit: None,
             sent: Sent::default(),
-            response: answer,
+            answer,
             skip: 0,
             goes_on: false,
             chunk: Bytes::new(),
@@ -838,10 +854,10 @@ impl Source {
     }
 
     /// What is in `range` of an answer that has it.
-    fn of_answer(fetches: &FetchTable, range: &Range<u64>, answer: GetResult) -> Self {
+    fn of_answer(shared: &FetchContext, range: &Range<u64>, answer: GetResult) -> Self {
         let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
-        let body = chunks(answer, fetches.blocks.bytes_of(1));
-        Self { skip, goes_on, ..Self::new(Response::Body(body)) }
+        let body = chunks(answer, shared.blocks.bytes_of(1));
+        Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
     }
 
     /// Adds a chunk, of which nothing is left yet.
@@ -855,17 +871,17 @@ impl Source {
 
     /// The next piece of the chunk, of at most `room` bytes.
     fn cut(&mut self, room: u64) -> Piece {
-        let is_own = matches!(&self.response, Response::Body(body) if body.are_whole);
+        let is_own = matches!(&self.answer, Answer::Body(body) if body.are_whole);
         let len = self.chunk.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         Piece { bytes: self.chunk.split_to(len), buffer_len: self.chunk_len, is_own }
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.response, Response::Body(_))
+        matches!(self.answer, Answer::Body(_))
     }
 }
 
-/// The source, while it is polled. If that panics, the fetch is error.
+/// The source, while it is polled. If that panics, the fetch is broken.
 struct Polled<'a> {
     fetch: &'a Fetch,
     source: Option<Source>,
@@ -874,14 +890,14 @@ struct Polled<'a> {
 impl Polled<'_> {
     fn put_back(mut self) {
         let Some(source) = self.source.take() else { return };
-        let mut received = self.fetch.lock();
-        received.is_open = source.is_open();
+        let mut came = self.fetch.lock();
+        came.is_open = source.is_open();
         // Else the answer is dropped, though not under the lock.
-        let rest = match received.ended {
-            None => received.source.replace(source),
+        let rest = match came.ended {
+            None => came.source.replace(source),
             Some(_) => Some(source),
         };
-        drop(received);
+        drop(came);
         drop(rest);
     }
 }
@@ -894,20 +910,20 @@ impl Drop for Polled<'_> {
                 "the store panicked while it was asked for a block",
             );
             self.fetch.lock().ended = Some(Err(FetchError::Failed(panicked)));
-            self.fetch.wakers.wake_all();
+            self.fetch.waiting.wake_all();
         }
     }
 }
 
 /// The readers that wait for more. Waking it wakes them all.
 #[derive(Default)]
-struct Wakers {
+struct Waiting {
     wakers: Mutex<Vec<(u64, Waker)>>,
     n_wakes: AtomicU64,
     n_readers: AtomicU64,
 }
 
-impl Wakers {
+impl Waiting {
     fn register(&self, reader: u64, waker: &Waker) {
         let waker = waker.clone();
         let mut wakers = self.lock();
@@ -941,7 +957,7 @@ impl Wakers {
     }
 }
 
-impl Wake for Wakers {
+impl Wake for Waiting {
     fn wake(self: Arc<Self>) {
         self.n_wakes.fetch_add(1, Ordering::SeqCst);
         self.wake_all();
@@ -954,4 +970,4 @@ const AHEAD_MAX: u64 = 4;
 
 /// Blocks of one fetch that may be on their way to a slow backend before who reads for the backend's
 /// sake waits.
-const INSERTS_MAX: usize = 2;
+const LANDING_MAX: usize = 2;

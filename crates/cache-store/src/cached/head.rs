@@ -16,29 +16,30 @@
 //! belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
-    fmt, mem,
+    mem,
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
+    Clock, Entry, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
 };
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
 use super::{
+    conditions::is_conditional,
+    error::{OwnError, late},
     fetch::{Fetch, FetchReader},
     fetch_table::FetchTable,
-    request::Request,
     stats::Count,
-    version::ObjectVersion,
+    upstream::Request,
+    version::{ObjectVersion, location_of, size_of},
 };
 use crate::{
     ValidatorStrength, attributes_from_store,
@@ -50,7 +51,7 @@ use crate::{
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
 pub(super) struct Heads {
-    fetches: Arc<FetchTable>,
+    fetch_table: Arc<FetchTable>,
     clock: Arc<dyn Clock>,
     settings: Settings,
 }
@@ -64,49 +65,44 @@ pub(super) struct Settings {
 pub(super) type CacheIf = dyn Fn(&ObjectMeta, &object_store::Attributes) -> bool + Send + Sync;
 
 /// What a reader wants with the head, and what came of it.
-pub(super) struct WantedBody {
+pub(super) struct Want {
     /// The caller's, of the current version.
     options: GetOptions,
     was_sent: AtomicBool,
     /// The store was given the caller's conditions, and they hold.
     is_judged: AtomicBool,
-    body: Mutex<Option<FetchedBody>>,
+    answer: Mutex<Option<Answer>>,
 }
 
 /// Bytes that came with a head.
-pub(super) struct FetchedBody {
-    pub(super) version: Arc<ObjectVersion>,
+pub(super) struct Answer {
+    pub(super) snapshot: Arc<ObjectVersion>,
     pub(super) range: Range<u64>,
-    pub(super) reader: FetchReader,
+    pub(super) fetch: FetchReader,
     pub(super) extensions: Extensions,
 }
 
 /// The validator of one reader: sends the request that brings what it wants.
-struct ReaderValidator {
+struct Question {
     heads: Arc<Heads>,
-    wanted: Weak<WantedBody>,
+    want: Weak<Want>,
 }
 
-/// The error of a request whose form was one reader's: its range, its conditions. Others that
-/// shared the request make their own.
-#[derive(Debug)]
-pub(super) struct OwnError(pub(super) object_store::Error);
-
 /// What is sent for a head.
-struct HeadRequest {
+struct Form {
     options: GetOptions,
     /// If the store refuses it for its form, the reader's own is still to be tried.
     is_ours: bool,
 }
 
-impl WantedBody {
+impl Want {
     /// Of a read with `options`.
     pub(super) fn new(options: GetOptions) -> Arc<Self> {
         Arc::new(Self {
             options,
             was_sent: AtomicBool::new(false),
             is_judged: AtomicBool::new(false),
-            body: Mutex::default(),
+            answer: Mutex::default(),
         })
     }
 
@@ -120,14 +116,14 @@ impl WantedBody {
         self.is_judged.load(Ordering::Relaxed)
     }
 
-    /// What came with `object`'s head, if it is of that version.
-    pub(super) fn take(&self, object: &ObjectVersion) -> Option<FetchedBody> {
-        let answer = lock(&self.body).take();
-        answer.filter(|answer| answer.version.is_same(object))
+    /// What came with `snapshot`'s head, if it is of that version.
+    pub(super) fn take(&self, snapshot: &ObjectVersion) -> Option<Answer> {
+        let answer = lock(&self.answer).take();
+        answer.filter(|answer| answer.snapshot.is_same(snapshot))
     }
 }
 
-impl FetchedBody {
+impl Answer {
     /// Whether all of `wanted` comes with it.
     pub(super) fn has(&self, wanted: &Range<u64>) -> bool {
         self.range.start <= wanted.start && wanted.end <= self.range.end
@@ -135,17 +131,21 @@ impl FetchedBody {
 }
 
 impl Heads {
-    pub(super) fn new(fetches: Arc<FetchTable>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fetches: fetches, clock, settings }
+    pub(super) fn new(
+        fetch_table: Arc<FetchTable>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Self { fetch_table, clock, settings }
     }
 
-    /// The validator of the reader that wants `wanted`.
-    pub(super) fn validator_for(self: &Arc<Self>, wanted: &Arc<WantedBody>) -> Arc<dyn Validator> {
-        Arc::new(ReaderValidator { heads: Arc::clone(self), wanted: Arc::downgrade(wanted) })
+    /// The validator of the reader that wants `want`.
+    pub(super) fn question(self: &Arc<Self>, want: &Arc<Want>) -> Arc<dyn Validator> {
+        Arc::new(Question { heads: Arc::clone(self), want: Arc::downgrade(want) })
     }
 
     /// Sends a HEAD, which is never conditional.
-    async fn send_head(
+    async fn ask_for_head(
         &self,
         key: &Key,
         held: Option<&Entry>,
@@ -153,26 +153,19 @@ impl Heads {
     ) -> Result<Validation> {
         let form = GetOptions { head: true, extensions, ..GetOptions::new() };
         let answer = self.send(key, held, form, None).await;
-        answer.map_err(|error| error_of(error, Action::Read, &self.fetches.store))?
+        answer.map_err(|error| error_of(error, Action::Read, &self.fetch_table.upstream.store))?
     }
 
-    async fn send_for(
-        &self,
-        key: &Key,
-        held: Option<&Entry>,
-        wanted: &WantedBody,
-    ) -> Result<Validation> {
-        let extensions = wanted.options.extensions.clone();
-        if wanted.options.head {
-            return self.send_head(key, held, extensions).await;
+    async fn ask(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Result<Validation> {
+        let extensions = want.options.extensions.clone();
+        if want.options.head {
+            return self.ask_for_head(key, held, extensions).await;
         }
-        let limit = self.fetches.origin_timeout;
+        let limit = self.fetch_table.upstream.timeout;
         // It looks blocks up, and the backend may be silent.
-        let form = timeout(limit, self.request_for(key, held, wanted))
-            .await
-            .map_err(|_| timed_out(limit))?;
+        let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
         let is_head = form.options.head;
-        let mut answer = self.send(key, held, form.options, Some(wanted)).await;
+        let mut answer = self.send(key, held, form.options, Some(want)).await;
         if let Err(error) = &answer
             && form.is_ours
             && (is_about_form(error) || is_head && is_forbidden(error))
@@ -180,9 +173,9 @@ impl Heads {
             if is_forbidden(error) {
                 // There are credentials that are good for a GET alone. Until it is answered,
                 // nothing may be served from the cache.
-                self.fetches.observe(key.as_str(), Observation::Forbidden).await;
+                self.fetch_table.hear(key.as_str(), Observation::Forbidden).await;
             }
-            answer = self.send(key, held, self.readers_own_request(wanted), Some(wanted)).await;
+            answer = self.send(key, held, self.own_form(want), Some(want)).await;
         }
         answer.map_err(|error| {
             let is_own = is_about_form(&error)
@@ -192,66 +185,62 @@ impl Heads {
                         | object_store::Error::Precondition { .. }
                 );
             match is_own {
-                true => described(&error, Action::Read, &self.fetches.store)
+                true => described(&error, Action::Read, &self.fetch_table.upstream.store)
                     .with_source(OwnError(error)),
-                false => error_of(error, Action::Read, &self.fetches.store),
+                false => error_of(error, Action::Read, &self.fetch_table.upstream.store),
             }
         })?
     }
 
     /// What is to be sent for a reader that wants bytes.
-    async fn request_for(
-        &self,
-        key: &Key,
-        held: Option<&Entry>,
-        wanted: &WantedBody,
-    ) -> HeadRequest {
-        let own = || HeadRequest { options: self.readers_own_request(wanted), is_ours: false };
+    async fn form(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Form {
+        let own = || Form { options: self.own_form(want), is_ours: false };
         let location = location_of(key).ok();
-        let Some(object) =
+        let Some(snapshot) =
             held.zip(location).and_then(|(held, at)| ObjectVersion::of(&at, held.clone()))
         else {
             return own();
         };
-        let range = match &wanted.options.range {
-            None => Ok(0..object.size),
-            Some(range) => range.as_range(object.size),
+        let range = match &want.options.range {
+            None => Ok(0..snapshot.size),
+            Some(range) => range.as_range(snapshot.size),
         };
         // The object may have grown; of what stores say to a suffix of nothing, a head tells
         // nothing.
         let Some(range) =
-            range.ok().filter(|range| wanted.options.range.is_none() || !range.is_empty())
+            range.ok().filter(|range| want.options.range.is_none() || !range.is_empty())
         else {
             return own();
         };
         // The validation asks for the missing bytes too and saves a round trip.
         // mutant: validates_with_range
-        let options = match self.fetches.missing_span(&object, range).await {
+        let options = match self.fetch_table.missing(&snapshot, range).await {
             None => {
-                let extensions = wanted.options.extensions.clone();
+                let extensions = want.options.extensions.clone();
                 GetOptions { head: true, extensions, ..GetOptions::new() }
             }
             Some(missing) => {
                 // As far as the caller wants it, also where the object has grown.
-                let range = match &wanted.options.range {
-                    _ if missing.end < object.size => Some(GetRange::Bounded(missing)),
+                let range = match &want.options.range {
+                    _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
                     Some(GetRange::Bounded(range)) => {
-                        let end = self.fetches.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
+                        let end =
+                            self.fetch_table.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
                         Some(GetRange::Bounded(missing.start..end))
                     }
                     _ if missing.start == 0 => None,
                     _ => Some(GetRange::Offset(missing.start)),
                 };
-                GetOptions { range, ..wanted.options.clone() }
+                GetOptions { range, ..want.options.clone() }
             }
         };
-        HeadRequest { options, is_ours: true }
+        Form { options, is_ours: true }
     }
 
     /// The caller's own request, with its range widened to whole blocks.
-    fn readers_own_request(&self, wanted: &WantedBody) -> GetOptions {
-        let blocks = &self.fetches.blocks;
-        let range = wanted.options.range.as_ref().map(|range| match range {
+    fn own_form(&self, want: &Want) -> GetOptions {
+        let blocks = &self.fetch_table.blocks;
+        let range = want.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
                 GetRange::Bounded(blocks.start_of(range.start)..blocks.end_of(last, u64::MAX))
@@ -262,7 +251,7 @@ impl Heads {
             // mutant: widened_suffix
             GetRange::Suffix(len) => GetRange::Suffix(len.saturating_add(blocks.bytes_of(1))),
         });
-        GetOptions { range, ..wanted.options.clone() }
+        GetOptions { range, ..want.options.clone() }
     }
 
     /// Whether the store may have refused a read with `options` for what its range was widened to.
@@ -287,7 +276,7 @@ impl Heads {
         key: &Key,
         held: Option<&Entry>,
         form: GetOptions,
-        wanted: Option<&WantedBody>,
+        want: Option<&Want>,
     ) -> Result<Result<Validation>, object_store::Error> {
         let location = match location_of(key) {
             Ok(location) => location,
@@ -298,10 +287,12 @@ impl Heads {
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.wall_time();
         let (limit, mut request) =
-            (self.fetches.origin_timeout, Request::send_for_head(&self.fetches));
-        let Ok(answer) = timeout(limit, self.fetches.store.get_opts(&location, form)).await else {
+            (self.fetch_table.upstream.timeout, Request::send_for_head(&self.fetch_table.upstream));
+        let Ok(answer) =
+            timeout(limit, self.fetch_table.upstream.store.get_opts(&location, form)).await
+        else {
             request.fail(ErrorKind::Timeout);
-            return Ok(Err(timed_out(limit)));
+            return Ok(Err(late(limit)));
         };
         let answer = match answer {
             Ok(answer) => answer,
@@ -338,13 +329,13 @@ impl Heads {
             .storability(keep)
             .build();
         if !is_fit {
-            self.fetches.blocks.counters.add(Count::PassedThrough, 1);
+            self.fetch_table.upstream.counters.add(Count::PassedThrough, 1);
         }
-        if let Some(wanted) = wanted {
-            wanted.is_judged.store(is_judged, Ordering::Relaxed);
+        if let Some(want) = want {
+            want.is_judged.store(is_judged, Ordering::Relaxed);
             if !is_head
                 && let Err(error) =
-                    self.hand_body_to(wanted, range.as_ref(), &location, &head, request, answer)
+                    self.give(want, range.as_ref(), &location, &head, request, answer)
             {
                 return Ok(Err(error));
             }
@@ -354,9 +345,9 @@ impl Heads {
     }
 
     /// Leaves the bytes to the reader that wanted them.
-    fn hand_body_to(
+    fn give(
         &self,
-        wanted: &WantedBody,
+        want: &Want,
         range: Option<&GetRange>,
         location: &Path,
         head: &Entry,
@@ -374,22 +365,21 @@ impl Heads {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
-        let object = ObjectVersion::of(location, head.clone()).map(Arc::new);
-        let Some(object) = object else { return Ok(()) };
+        let snapshot = ObjectVersion::of(location, head.clone()).map(Arc::new);
+        let Some(snapshot) = snapshot else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fetch = Fetch::from_response(
-            &self.fetches,
-            Arc::clone(&object),
+        let fetch = Fetch::of_answer(
+            &self.fetch_table.context,
+            Arc::clone(&snapshot),
             range.clone(),
             Some(request),
             answer,
         );
         let fetch = Arc::new(fetch);
-        if object.is_pinned() {
-            self.fetches.add(&fetch);
+        if snapshot.is_pinned() {
+            self.fetch_table.context.add(&fetch);
         }
-        *lock(&wanted.body) =
-            Some(FetchedBody { version: object, range, reader: fetch.join(), extensions });
+        *lock(&want.answer) = Some(Answer { snapshot, range, fetch: fetch.join(), extensions });
         Ok(())
     }
 
@@ -402,7 +392,7 @@ impl Heads {
 #[async_trait]
 impl Validator for Heads {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        self.send_head(key, held, Extensions::new()).await
+        self.ask_for_head(key, held, Extensions::new()).await
     }
 
     /// The body of a head's entry is the object's size.
@@ -412,63 +402,13 @@ impl Validator for Heads {
 }
 
 #[async_trait]
-impl Validator for ReaderValidator {
+impl Validator for Question {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         // Others may wait for the head when the reader has gone.
-        let Some(wanted) = self.wanted.upgrade() else {
-            return self.heads.validate(key, held).await;
-        };
-        wanted.was_sent.store(true, Ordering::Relaxed);
-        self.heads.send_for(key, held, &wanted).await
+        let Some(want) = self.want.upgrade() else { return self.heads.validate(key, held).await };
+        want.was_sent.store(true, Ordering::Relaxed);
+        self.heads.ask(key, held, &want).await
     }
-}
-
-impl OwnError {
-    /// The one that is the cause of `error`.
-    pub(super) fn of(error: &Error) -> Option<&Self> {
-        std::error::Error::source(error)?.downcast_ref()
-    }
-}
-
-impl fmt::Display for OwnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the store answered so to the range, or the conditions, of one reader")
-    }
-}
-
-impl std::error::Error for OwnError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-pub(super) fn is_conditional(options: &GetOptions) -> bool {
-    options.if_match.is_some()
-        || options.if_none_match.is_some()
-        || options.if_modified_since.is_some()
-        || options.if_unmodified_since.is_some()
-}
-
-fn location_of(key: &Key) -> Result<Path> {
-    Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
-        Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
-    })
-}
-
-/// The key of the head of the object at `location`. That of the root, or of a path too long, is no
-/// key.
-pub(super) fn key_of(location: &Path) -> String {
-    prefix_of(location.as_ref())
-}
-
-/// The keys of the heads of all objects whose paths begin with `prefix` begin with this.
-pub(super) fn prefix_of(prefix: &str) -> String {
-    format!("{PREFIX}{prefix}")
-}
-
-/// The size of the object whose head this is.
-pub(super) fn size_of(head: &Entry) -> Option<u64> {
-    Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
 }
 
 /// Whether the two say the same. Of equal tags the date may differ: the metadata have changed.
@@ -481,17 +421,6 @@ fn is_alike(one: &Entry, other: &Entry) -> bool {
         && one.attributes() == other.attributes()
 }
 
-/// The error for an answer, or a part of it, that did not come in time.
-pub(super) fn timed_out(limit: Duration) -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        format!("the origin did not answer within {limit:?} (origin_timeout)"),
-    )
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// What the keys of all heads begin with.
-pub(super) const PREFIX: &str = "h/";

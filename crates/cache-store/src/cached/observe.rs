@@ -10,17 +10,22 @@ use bytes::Bytes;
 use cache_core::{Entry, Error, ErrorKind, Observation};
 use object_store::{GetOptions, GetRange, ObjectMeta, path::Path};
 
-use super::{Shared, conditions, head, read::store_error};
+use super::{
+    conditions,
+    error::store_error,
+    shared::Shared,
+    version::{key_of, size_of},
+};
 use crate::{error::is_past_end, tag, validator::version_of};
 
 impl Shared {
     /// An answer of the store has shown this of the object at `location`.
     pub(super) async fn observe(&self, location: &Path, shown: Observation) {
-        self.heads.observe(&head::key_of(location), shown).await;
+        self.heads.observe(&key_of(location), shown).await;
     }
 
     /// The store has answered a read of the object at `location`, made with `options`.
-    pub(super) async fn observe_read(
+    pub(super) async fn hear_read(
         &self,
         location: &Path,
         options: &GetOptions,
@@ -54,7 +59,7 @@ impl Shared {
     }
 
     /// The store has answered a request for these ranges of the object at `location`.
-    pub(super) async fn observe_ranges(
+    pub(super) async fn hear_ranges(
         &self,
         location: &Path,
         ranges: &[Range<u64>],
@@ -81,21 +86,21 @@ impl Shared {
     }
 
     /// The store has answered another request for the object at `location` with an error.
-    pub(super) async fn observe_error(&self, location: &Path, error: &object_store::Error) {
+    pub(super) async fn hear_error(&self, location: &Path, error: &object_store::Error) {
         if let Some(shown) = shown_by(error) {
             self.observe(location, shown).await;
         }
     }
 
     /// A list has shown `object`.
-    pub(super) async fn observe_listed(&self, object: &ObjectMeta) {
+    pub(super) async fn hear_listed(&self, object: &ObjectMeta) {
         let version = version_of(object);
         let (date, size) = (version.last_modified, object.size);
         let shown = match version.e_tag.is_some() {
             true => Observation::Version(version),
             // There are stores whose lists have no tags, and some no dates.
             false => Observation::Condition(Arc::new(move |head: &Entry| {
-                head::size_of(head) == Some(size)
+                size_of(head) == Some(size)
                     && head
                         .last_modified()
                         .zip(date)
@@ -121,7 +126,7 @@ impl Shared {
 /// The object has no byte at `offset`.
 fn ends_by(offset: u64) -> Observation {
     Observation::Condition(Arc::new(move |head: &Entry| {
-        head::size_of(head).is_none_or(|size| size <= offset)
+        size_of(head).is_none_or(|size| size <= offset)
     }))
 }
 
@@ -140,15 +145,15 @@ fn shown_by(error: &object_store::Error) -> Option<Observation> {
 /// The store has judged the conditions in `options`: only a head for which that comes out the same
 /// can be the current one.
 fn condition(options: GetOptions, is_not_modified: bool) -> Observation {
-    use conditions::Evaluation;
+    use conditions::Judgement;
     Observation::Condition(Arc::new(move |head: &Entry| {
-        let judgement = conditions::evaluate_for_head(&options, head);
+        let judgement = conditions::judge_head(&options, head);
         judgement.is_none_or(|judgement| match judgement {
             // A refused condition that the cached head would meet shows that the head is old.
             // mutant: observes_condition
-            Evaluation::Holds => false,
-            Evaluation::NotModified => is_not_modified,
-            Evaluation::OtherTag | Evaluation::ModifiedSince => !is_not_modified,
+            Judgement::Holds => false,
+            Judgement::NotModified => is_not_modified,
+            Judgement::OtherTag | Judgement::ModifiedSince => !is_not_modified,
         })
     }))
 }

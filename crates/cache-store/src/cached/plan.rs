@@ -12,12 +12,11 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use object_store::Extensions;
 
 use super::{
     budget::Permit,
     fetch::FetchReader,
-    fetch_table::{FetchTable, Found},
+    fetch_table::{FetchTable, Found, RequestMode},
     version::ObjectVersion,
 };
 
@@ -40,30 +39,18 @@ pub(super) enum Source {
     },
 }
 
-/// How a reader asks the store.
-#[derive(Clone, Default)]
-pub(super) struct FetchOptions {
-    /// It wants the object from the first byte to the last, so a store without ranges may be asked
-    /// for that.
-    pub(super) is_whole: bool,
-    /// The caller's own, for the store.
-    pub(super) extensions: Extensions,
-    /// Fetches of others failed it: it makes its own request.
-    pub(super) is_alone: bool,
-}
-
 impl FetchTable {
     /// Where the bytes of `wanted`, which is not empty, come from: parts one after the other from
     /// its start on, perhaps not to its end. Requests are prepared, and sent when the fetches are
     /// first polled.
     pub(super) async fn plan(
         self: &Arc<Self>,
-        version: &Arc<ObjectVersion>,
+        snapshot: &Arc<ObjectVersion>,
         wanted: Range<u64>,
-        manner: &FetchOptions,
+        mode: &RequestMode,
     ) -> VecDeque<Part> {
-        let (blocks, size) = (&self.blocks, version.size);
-        let mut plan = Plan { n_landed: blocks.n_stored(), ..Plan::default() };
+        let (blocks, size) = (&self.blocks, snapshot.size);
+        let mut plan = Plan { n_landed: blocks.n_landed(), ..Plan::default() };
         let (mut at, mut n_waited) = (wanted.start, 0);
         for n_looked_at in 0.. {
             if at >= wanted.end || plan.n_runs == RUNS_MAX && plan.run.is_none() {
@@ -77,12 +64,12 @@ impl FetchTable {
                 break;
             }
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
-            if let Some(block) = blocks.get_now(version, start) {
-                plan.add(self.cached_part(at..end, block, &wanted));
-            } else if let Some(block) = self.get_block(version, start).await {
-                plan.add(self.cached_part(at..end, block, &wanted));
+            if let Some(block) = blocks.at_hand(snapshot, start) {
+                plan.add(self.held(at..end, block, &wanted));
+            } else if let Some(block) = self.waited_for(snapshot, start).await {
+                plan.add(self.held(at..end, block, &wanted));
                 n_waited += 1;
-            } else if let Some(fetch) = self.to_join(version, start, manner) {
+            } else if let Some(fetch) = self.to_join(snapshot, start, mode) {
                 let end = fetch.range().end.min(wanted.end);
                 plan.add(Part { range: at..end, source: Source::Fetch { fetch, may_retry: true } });
                 at = end;
@@ -92,7 +79,7 @@ impl FetchTable {
                 // A small gap costs less to read again than a second request.
                 // mutant: coalesces_gap
                 if plan.hole_len() > self.coalesce_gap {
-                    self.end_run(version, &mut plan, &wanted, manner).await;
+                    self.end_run(snapshot, &mut plan, &wanted, mode).await;
                     if plan.n_runs == RUNS_MAX {
                         break;
                     }
@@ -106,12 +93,12 @@ impl FetchTable {
                 break;
             }
         }
-        self.end_run(version, &mut plan, &wanted, manner).await;
+        self.end_run(snapshot, &mut plan, &wanted, mode).await;
         plan.parts
     }
 
     /// A part of `wanted` that is cached in `block`.
-    pub(super) fn cached_part(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
+    pub(super) fn held(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
         // What is all in one block is cut out of it at once.
         let source = match range == *wanted {
             true => Source::Held { block, _permit: None },
@@ -127,20 +114,20 @@ impl FetchTable {
 
     fn to_join(
         &self,
-        version: &ObjectVersion,
+        snapshot: &ObjectVersion,
         start: u64,
-        manner: &FetchOptions,
+        mode: &RequestMode,
     ) -> Option<FetchReader> {
-        if manner.is_alone { None } else { self.find_joinable(version, start) }
+        if mode.is_alone { None } else { self.joinable(snapshot, start) }
     }
 
     /// Begins the fetches of the run, if there is one: one, unless others have begun some since.
     async fn end_run(
         self: &Arc<Self>,
-        version: &Arc<ObjectVersion>,
+        snapshot: &Arc<ObjectVersion>,
         plan: &mut Plan,
         wanted: &Range<u64>,
-        manner: &FetchOptions,
+        mode: &RequestMode,
     ) {
         if let Some(run) = plan.run.take() {
             plan.n_runs += 1;
@@ -148,9 +135,9 @@ impl FetchTable {
             while at < run.end {
                 let from = at.max(wanted.start);
                 let part =
-                    match self.join_or_start(version, at..run.end, plan.n_landed, manner).await {
-                        Found::Cached(block) => self.cached_part(
-                            from..self.blocks.end_of(at, version.size).min(wanted.end),
+                    match self.join_or_begin(snapshot, at..run.end, plan.n_landed, mode).await {
+                        Found::Cached(block) => self.held(
+                            from..self.blocks.end_of(at, snapshot.size).min(wanted.end),
                             block,
                             wanted,
                         ),
@@ -158,7 +145,7 @@ impl FetchTable {
                             let end = fetch.range().end.min(run.end);
                             Part {
                                 range: from..end,
-                                source: Source::Fetch { fetch, may_retry: joined },
+                                source: Source::Fetch { fetch: fetch, may_retry: joined },
                             }
                         }
                     };

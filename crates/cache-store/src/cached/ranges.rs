@@ -17,20 +17,20 @@ use futures_util::{
 use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
-    Shared,
     blocks::Blocks,
+    error::{STORE, replaced, store_error},
     fetch::{FetchError, FetchReader, Step},
-    fetch_table::{FetchTable, Found},
-    head::{self, FetchedBody},
-    plan::FetchOptions,
-    read::{NoHead, RESTARTS_MAX, STORE, store_error},
-    reader::{index, replaced},
-    request::{Op, Request},
+    fetch_table::{FetchTable, Found, RequestMode},
+    head::Answer,
+    read::{RESTARTS_MAX, Unknown},
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
-    version::ObjectVersion,
+    upstream::Request,
+    version::{ObjectVersion, key_of},
 };
-use crate::body::{LENGTH, part_of, torn};
+use crate::body::{LENGTH, index, part_of, torn};
 
 /// What was read, and how.
 type Read = (Vec<Bytes>, CacheStatus);
@@ -49,7 +49,7 @@ pub(super) async fn get(
         }
     }
     if ranges.is_empty() {
-        return bypassed(pass(shared, location, ranges).await);
+        return bypassed(pass_through(shared, location, ranges).await);
     }
     let first = shared.first_of(ranges);
     let wanted = GetOptions {
@@ -61,39 +61,43 @@ pub(super) async fn get(
     for _ in 0..RESTARTS_MAX {
         let know = shared.resolve_head(location, None, &wanted);
         // Joined below, if that is still the version.
-        let (resolved, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
-        let resolved = match resolved {
-            Ok(resolved) => resolved,
-            Err(NoHead::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
-            Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
+        let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
+        let known = match known {
+            Ok(known) => known,
+            Err(Unknown::ForTheStore) => {
+                return bypassed(pass_through(shared, location, ranges).await);
+            }
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
-        let (version, status) = (&resolved.version, CacheStatus::new(&resolved.served));
-        let is_within = ranges.iter().all(|range| range.end <= version.size);
+        let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
+        let is_within = ranges.iter().all(|range| range.end <= snapshot.size);
         let Some(first) = first.clone().filter(|_| is_within) else {
-            match pass_odd(shared, location, ranges, version.size).await? {
+            match pass_odd(shared, location, ranges, snapshot.size).await? {
                 Some(parts) => return bypassed(Ok(parts)),
                 None => shared.restart(location).await,
             }
             continue;
         };
-        if !version.is_pinned() {
-            return match resolved.body {
-                Some(answer) if answer.has(&(first.start..first.end.min(version.size))) => {
+        if !snapshot.is_pinned() {
+            return match known.answer {
+                Some(answer) if answer.has(&(first.start..first.end.min(snapshot.size))) => {
                     // The first response is used, so an uncacheable object is not requested twice.
                     // mutant: reads_once
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
                     read.map(|read| (read, status))
                 }
-                _ => bypassed(pass(shared, location, ranges).await),
+                _ => bypassed(pass_through(shared, location, ranges).await),
             };
         }
-        match read(shared, version, ranges, &status).await {
+        match read(shared, snapshot, ranges, &status).await {
             Ok(read) => return Ok((read, status)),
             Err(FetchError::Failed(error)) => {
                 return Err(shared.block_error(location, error).await);
             }
             // The caller's own request may be answered.
-            Err(FetchError::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
+            Err(FetchError::Refused(_)) => {
+                return bypassed(pass_through(shared, location, ranges).await);
+            }
             Err(FetchError::Replaced) => shared.restart(location).await,
         }
     }
@@ -113,7 +117,9 @@ impl Shared {
         let mut first = (*sorted.first()?).clone();
         for range in sorted {
             let end = self.blocks().end_of(first.end - 1, u64::MAX);
-            if self.blocks().start_of(range.start) > end.saturating_add(self.fetches.coalesce_gap) {
+            if self.blocks().start_of(range.start)
+                > end.saturating_add(self.fetch_table.coalesce_gap)
+            {
                 break;
             }
             first.end = first.end.max(range.end);
@@ -138,16 +144,16 @@ impl Shared {
         first: Option<&Range<u64>>,
     ) -> (T, Vec<FetchReader>) {
         let mut know = pin!(know);
-        if let Some(resolved) = poll_immediate(&mut know).await {
-            return (resolved, Vec::new());
+        if let Some(known) = poll_immediate(&mut know).await {
+            return (known, Vec::new());
         }
         // Distant ranges are requested together with the head and cost no extra round trip.
         // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
         let opened = future::join_all(far.iter().map(FetchReader::opened));
         // To their end: each may keep others from sending theirs until it is answered.
-        let (resolved, _) = future::join(know, opened).await;
-        (resolved, far)
+        let (known, _) = future::join(know, opened).await;
+        (known, far)
     }
 
     async fn begin_far_ones(
@@ -158,26 +164,26 @@ impl Shared {
     ) -> Vec<FetchReader> {
         let (blocks, mut far) = (self.blocks(), Vec::new());
         let Some(first) = first else { return far };
-        let cached = blocks.peek(&head::key_of(location)).await;
-        let version = cached
+        let cached = blocks.shown(&key_of(location)).await;
+        let snapshot = cached
             .filter(|head| blocks.is_own(head))
             .and_then(|head| ObjectVersion::of(location, head));
-        let Some(version) = version.filter(ObjectVersion::is_pinned).map(Arc::new) else {
+        let Some(snapshot) = snapshot.filter(ObjectVersion::is_pinned).map(Arc::new) else {
             return far;
         };
-        if ranges.iter().any(|range| range.end > version.size) {
+        if ranges.iter().any(|range| range.end > snapshot.size) {
             return far;
         }
-        let n_landed = blocks.n_stored();
-        let wanted = Parts::new(self, &version, ranges).blocks();
+        let n_landed = blocks.n_landed();
+        let wanted = Parts::new(self, &snapshot, ranges).blocks();
         let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            let sees = self.fetches.is_cached(&version, start, &mut n_waits).await;
+            let sees = self.fetch_table.sees(&snapshot, start, &mut n_waits).await;
             if sees.is_none() {
                 break;
             }
             if sees == Some(false) {
-                self.add_to_runs(&mut runs, start..blocks.end_of(start, version.size));
+                self.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
             }
             if runs.len() == self.parallel {
                 break;
@@ -185,9 +191,11 @@ impl Shared {
         }
         // One of those that may be sent at a time is the one for the head.
         for run in runs.into_iter().take(self.parallel - 1) {
-            let prepared =
-                self.fetches.join_or_start(&version, run, n_landed, &FetchOptions::default()).await;
-            if let Found::InFlight { fetch, .. } = prepared {
+            let begun = self
+                .fetch_table
+                .join_or_begin(&snapshot, run, n_landed, &RequestMode::default())
+                .await;
+            if let Found::InFlight { fetch, .. } = begun {
                 far.push(fetch);
             }
         }
@@ -197,17 +205,23 @@ impl Shared {
     /// Adds a missing block, which is behind all runs: to the last one, if that is near.
     fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
         match runs.last_mut() {
-            Some(run) if block.start - run.end <= self.fetches.coalesce_gap => run.end = block.end,
+            Some(run) if block.start - run.end <= self.fetch_table.coalesce_gap => {
+                run.end = block.end
+            }
             _ => runs.push(block),
         }
     }
 }
 
-async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-    shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fetches, Op::Bypass, location);
-    let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
-    shared.observe_ranges(location, ranges, &parts).await;
+async fn pass_through(
+    shared: &Shared,
+    location: &Path,
+    ranges: &[Range<u64>],
+) -> Result<Vec<Bytes>> {
+    shared.upstream.counters.add(Count::PassedThrough, 1);
+    let request = Request::send(&shared.upstream, Op::Bypass, location);
+    let parts = request.ranges(shared.upstream.store.get_ranges(location, ranges)).await;
+    shared.hear_ranges(location, ranges, &parts).await;
     parts
 }
 
@@ -230,12 +244,17 @@ async fn pass_odd(
         if range.start <= size {
             places.push(place);
             clamped.push(range);
-        } else if pass(shared, location, &[range]).await?.iter().any(|part| !part.is_empty()) {
+        } else if pass_through(shared, location, &[range])
+            .await?
+            .iter()
+            .any(|part| !part.is_empty())
+        {
             return Ok(None);
         }
     }
     if !clamped.is_empty() {
-        for (place, part) in places.into_iter().zip(pass(shared, location, &clamped).await?) {
+        for (place, part) in places.into_iter().zip(pass_through(shared, location, &clamped).await?)
+        {
             parts[place] = part;
         }
     }
@@ -247,19 +266,19 @@ async fn pass_odd(
 
 async fn read(
     shared: &Arc<Shared>,
-    version: &Arc<ObjectVersion>,
+    snapshot: &Arc<ObjectVersion>,
     ranges: &[Range<u64>],
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>, FetchError> {
     let blocks = shared.blocks();
-    let mut parts = Parts::new(shared, version, ranges);
+    let mut parts = Parts::new(shared, snapshot, ranges);
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
-    let n_landed = blocks.n_stored();
+    let n_landed = blocks.n_landed();
     let wanted = parts.blocks();
     let n_wanted = wanted.len();
     for start in wanted {
-        let block = match blocks.get_now(version, start) {
-            None => shared.fetches.get_block(version, start).await,
+        let block = match blocks.at_hand(snapshot, start) {
+            None => shared.fetch_table.waited_for(snapshot, start).await,
             block => block,
         };
         if let Some(block) = block {
@@ -267,16 +286,17 @@ async fn read(
             continue;
         }
         missing.insert(start);
-        shared.add_to_runs(&mut runs, start..blocks.end_of(start, version.size));
+        shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
-    let runs =
-        runs.into_iter().map(|run| Run::new(&shared.fetches, version, run, n_landed).into_stream());
+    let runs = runs
+        .into_iter()
+        .map(|run| Run::new(&shared.fetch_table, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
     let mut n_missed = missing.len();
     while let Some(got) = fetched.next().await {
-        let got = got.inspect_err(|error| {
+        let got = got.inspect_err(|broken| {
             // Of another version, they are not needed.
-            if !matches!(error, FetchError::Replaced) {
+            if !matches!(broken, FetchError::Replaced) {
                 count_blocks(blocks, n_wanted - n_missed, n_missed);
             }
         });
@@ -307,14 +327,14 @@ fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
 
 /// Missing blocks that one request is to bring, unless others bring some.
 struct Run {
-    fetches: Arc<FetchTable>,
-    version: Arc<ObjectVersion>,
+    fetch_table: Arc<FetchTable>,
+    snapshot: Arc<ObjectVersion>,
     left: Range<u64>,
     /// How many blocks had landed before the look-ups.
     n_landed: u64,
     /// With whether it is another reader's.
     fetch: Option<(FetchReader, bool)>,
-    manner: FetchOptions,
+    mode: RequestMode,
 }
 
 /// What came of a run.
@@ -327,13 +347,13 @@ enum Got {
 
 impl Run {
     fn new(
-        fetches: &Arc<FetchTable>,
-        version: &Arc<ObjectVersion>,
+        fetch_table: &Arc<FetchTable>,
+        snapshot: &Arc<ObjectVersion>,
         left: Range<u64>,
         n_landed: u64,
     ) -> Self {
-        let (fetches, version) = (Arc::clone(fetches), Arc::clone(version));
-        Self { fetches, version, left, n_landed, fetch: None, manner: FetchOptions::default() }
+        let (fetch_table, snapshot) = (Arc::clone(fetch_table), Arc::clone(snapshot));
+        Self { fetch_table, snapshot, left, n_landed, fetch: None, mode: RequestMode::default() }
     }
 
     fn into_stream(self) -> BoxStream<'static, Result<Got, FetchError>> {
@@ -358,11 +378,11 @@ impl Run {
                 Step::NotHere => self.fetch = None,
                 // Another reader's request failed: this one makes its own from where it stands.
                 // mutant: joined_ranges
-                Step::Failed(error) if *is_joined && error.is_of_its_request() => {
+                Step::Failed(broken) if *is_joined && broken.is_of_its_request() => {
                     self.fetch = None;
-                    self.manner.is_alone = true;
+                    self.mode.is_alone = true;
                 }
-                Step::Failed(error) => return Err(error),
+                Step::Failed(broken) => return Err(broken),
             }
         }
         Ok(None)
@@ -370,17 +390,18 @@ impl Run {
 
     /// Finds a fetch for what is left, or the next block.
     async fn begin(&mut self) -> Option<Got> {
-        let blocks = &self.fetches.blocks;
+        let blocks = &self.fetch_table.blocks;
         let start = blocks.start_of(self.left.start);
         let range = start..self.left.end;
-        match self.fetches.join_or_start(&self.version, range, self.n_landed, &self.manner).await {
+        match self.fetch_table.join_or_begin(&self.snapshot, range, self.n_landed, &self.mode).await
+        {
             Found::Cached(block) => {
-                self.left.start = blocks.end_of(start, self.version.size);
+                self.left.start = blocks.end_of(start, self.snapshot.size);
                 Some(Got::Block(start, block))
             }
             Found::InFlight { fetch, joined } => {
                 self.fetch = Some((fetch, joined));
-                self.manner.is_alone = false;
+                self.mode.is_alone = false;
                 None
             }
         }
@@ -394,7 +415,7 @@ async fn read_once(
     location: &Path,
     ranges: &[Range<u64>],
     first: Range<u64>,
-    answer: FetchedBody,
+    answer: Answer,
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>> {
     // What is not in `first` begins behind it.
@@ -408,8 +429,8 @@ async fn read_once(
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fetches, Op::Bypass, location);
-                let far = request.ranges(shared.store.get_ranges(location, &far)).await;
+                let request = Request::send(&shared.upstream, Op::Bypass, location);
+                let far = request.ranges(shared.upstream.store.get_ranges(location, &far)).await;
                 let came = far.iter().flatten().map(|part| part.len() as u64).sum();
                 status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
                 far
@@ -428,16 +449,16 @@ async fn read_once(
 /// `ranges`, of which none ends behind `end`, from an answer that has them.
 async fn parts_of_answer(
     shared: &Shared,
-    answer: &FetchedBody,
+    answer: &Answer,
     ranges: &[Range<u64>],
     end: u64,
     status: &CacheStatus,
 ) -> Result<Vec<Bytes>, Error> {
-    let mut parts = Parts::new(shared, &answer.version, ranges);
+    let mut parts = Parts::new(shared, &answer.snapshot, ranges);
     count_blocks(shared.blocks(), 0, parts.blocks().len());
     let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
     while at < end {
-        match answer.reader.bytes(at..end).await {
+        match answer.fetch.bytes(at..end).await {
             Step::Bytes(bytes) => {
                 parts.add(at, &bytes, status);
                 at += bytes.len() as u64;
@@ -475,8 +496,8 @@ enum CutBytes {
 }
 
 impl<'a> Parts<'a> {
-    fn new(shared: &'a Shared, version: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
-        let (blocks, size) = (shared.blocks(), version.size);
+    fn new(shared: &'a Shared, snapshot: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
+        let (blocks, size) = (shared.blocks(), snapshot.size);
         let mut wanted = BTreeMap::<u64, Vec<usize>>::new();
         for (place, range) in ranges.iter().enumerate() {
             let mut start = blocks.start_of(range.start);

@@ -5,25 +5,31 @@
 //! turns out that the version has been replaced before anything was given out, the read begins
 //! anew; what is given out is of one version, or an error.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
-use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
+use cache_core::{Error, ErrorKind, Freshness, Served, Status};
 use object_store::{
     Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path,
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Shared,
-    conditions::{self, Evaluation},
+    conditions::{self, Judgement},
+    error::{OwnError, STORE, late, store_error},
     fetch::{Fetch, FetchError},
-    head::{self, FetchedBody, OwnError, WantedBody},
-    plan::FetchOptions,
+    fetch_table::RequestMode,
+    head::{Answer, Want},
+    readahead::Due,
     reader::Reader,
-    request::{Op, Request},
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
-    version::ObjectVersion,
+    upstream::Request,
+    version::{ObjectVersion, key_of},
 };
 use crate::body::{RANGE, torn};
 
@@ -40,32 +46,28 @@ pub(super) async fn get(
         return shared.pass_through(location, options).await;
     }
     for _ in 0..RESTARTS_MAX {
-        let resolved = match shared.resolve_head(location, freshness.as_ref(), &options).await {
-            Ok(resolved) => resolved,
-            Err(NoHead::ForTheStore) => break,
-            Err(NoHead::Failed(error)) => return Err(store_error(location, error)),
+        let known = match shared.resolve_head(location, freshness.as_ref(), &options).await {
+            Ok(known) => known,
+            Err(Unknown::ForTheStore) => break,
+            Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
-        match resolved.decide(location, &options) {
-            Decision::Serve => {}
+        match known.judge(location, &options) {
+            Verdict::Serve => {}
             // The version with that tag may be one that is not known here yet.
-            Decision::Revalidate => {
+            Verdict::Revalidate => {
                 freshness = Some(Freshness::strong());
                 continue;
             }
-            Decision::Refuse(error) => return Err(error),
-            Decision::Pass => break,
+            Verdict::Refuse(error) => return Err(error),
+            Verdict::Pass => break,
         }
-        let Some(mut prepared) = PreparedRead::new(shared, resolved, &options) else { break };
-        match prepared.reader.prepare().await {
+        let Some(mut begun) = PreparedRead::new(shared, known, &options) else { break };
+        match begun.reader.prepare().await {
             Ok(()) => {
-                if options.range.is_some() && !prepared.range.is_empty() {
-                    shared.read_ahead(
-                        &prepared.version,
-                        &prepared.range,
-                        prepared.reader.asked_at(),
-                    );
+                if options.range.is_some() && !begun.range.is_empty() {
+                    shared.read_ahead(&begun.snapshot, &begun.range, begun.reader.asked_at());
                 }
-                return Ok(prepared.into_response());
+                return Ok(begun.into_answer());
             }
             Err(FetchError::Failed(error)) => {
                 return Err(shared.block_error(location, error).await);
@@ -84,14 +86,14 @@ pub(super) async fn get(
 /// What is known of an object before its bytes are read.
 pub(super) struct ResolvedHead {
     pub(super) served: Served,
-    pub(super) version: Arc<ObjectVersion>,
-    pub(super) body: Option<FetchedBody>,
+    pub(super) snapshot: Arc<ObjectVersion>,
+    pub(super) answer: Option<Answer>,
     /// The store was given the caller's conditions, and they hold.
     is_judged: bool,
 }
 
 /// Why nothing is known of an object.
-pub(super) enum NoHead {
+pub(super) enum Unknown {
     /// The caller's own request has to go to the store: nothing can be cached under such a path, or
     /// the requests of others have failed for what those others wanted, or this one perhaps for the
     /// range that the cache gave it.
@@ -100,7 +102,7 @@ pub(super) enum NoHead {
 }
 
 /// What becomes of a read, by what is known before its bytes are read.
-enum Decision {
+enum Verdict {
     Serve,
     /// The head is one of some age, and the answer depends on whether there is a later version.
     Revalidate,
@@ -117,54 +119,53 @@ impl Shared {
         location: &Path,
         freshness: Option<&Freshness>,
         options: &GetOptions,
-    ) -> Result<ResolvedHead, NoHead> {
-        let key = head::key_of(location);
+    ) -> Result<ResolvedHead, Unknown> {
+        let key = key_of(location);
         // The head is served without a request only as the reader's freshness allows.
         // mutant: head_freshness
         if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
-            return ResolvedHead::of(location, served).map_err(NoHead::Failed);
+            return ResolvedHead::of(location, served).map_err(Unknown::Failed);
         }
         for _ in 0..OTHERS_MAX {
-            let wanted = WantedBody::new(options.clone());
-            let question = self.heads.origin().validator_for(&wanted);
+            let want = Want::new(options.clone());
+            let question = self.validator.question(&want);
             let error = match self.heads.fetch_by(&key, freshness, &question).await {
                 Ok(served) => {
-                    let mut resolved =
-                        ResolvedHead::of(location, served).map_err(NoHead::Failed)?;
-                    resolved.body = wanted.take(&resolved.version);
-                    resolved.is_judged = wanted.is_judged();
-                    return Ok(resolved);
+                    let mut known = ResolvedHead::of(location, served).map_err(Unknown::Failed)?;
+                    known.answer = want.take(&known.snapshot);
+                    known.is_judged = want.is_judged();
+                    return Ok(known);
                 }
                 Err(error) if error.kind() == ErrorKind::InvalidKey => {
-                    return Err(NoHead::ForTheStore);
+                    return Err(Unknown::ForTheStore);
                 }
                 Err(error) => error,
             };
             let Some(OwnError(own)) = OwnError::of(&error) else {
-                return Err(NoHead::Failed(error));
+                return Err(Unknown::Failed(error));
             };
             // The refusal of a joined request concerns the other reader's condition, not this
             // one's.
             // mutant: own_error
-            if wanted.was_sent() {
-                self.observe_read(location, options, Err(own)).await;
-                return Err(match self.heads.origin().is_about_widening(options, own) {
-                    true => NoHead::ForTheStore,
-                    false => NoHead::Failed(error),
+            if want.was_sent() {
+                self.hear_read(location, options, Err(own)).await;
+                return Err(match self.validator.is_about_widening(options, own) {
+                    true => Unknown::ForTheStore,
+                    false => Unknown::Failed(error),
                 });
             }
             // It was the answer to what another reader wanted.
         }
-        Err(NoHead::ForTheStore)
+        Err(Unknown::ForTheStore)
     }
 
     /// The object was replaced since its head was asked for: the head is asked for again.
     pub(super) async fn restart(&self, location: &Path) {
-        self.blocks().counters.add(Count::Restarts, 1);
+        self.upstream.counters.add(Count::Restarts, 1);
         // A cache that was closed meanwhile will say so to the next question.
         // The head named a replaced version, so a new read must not use it unvalidated.
         // mutant: restart_marks_head
-        let _ = self.heads.mark_stale(&head::key_of(location)).await;
+        let _ = self.heads.mark_stale(&key_of(location)).await;
     }
 
     /// The wrapped store answers.
@@ -173,12 +174,13 @@ impl Shared {
         location: &Path,
         options: GetOptions,
     ) -> Result<GetResult> {
-        self.blocks().counters.add(Count::PassedThrough, 1);
+        self.upstream.counters.add(Count::PassedThrough, 1);
         let (status, is_head) = (CacheStatus::bypass(), options.head);
-        let request = Request::send(&self.fetches, Op::Bypass, location);
-        let answer =
-            request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
-        self.observe_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
+        let request = Request::send(&self.upstream, Op::Bypass, location);
+        let answer = request
+            .get(is_head, &status, self.upstream.store.get_opts(location, options.clone()))
+            .await;
+        self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
         answer.extensions.insert(status);
         Ok(answer)
@@ -192,12 +194,11 @@ impl Shared {
         options: GetOptions,
     ) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
-        let limit = self.fetches.origin_timeout;
+        let limit = self.upstream.timeout;
         let answer = timeout(limit, self.pass_through(location, options)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(store_error(location, head::timed_out(limit))))?;
+        let answer = answer.unwrap_or_else(|_| Err(store_error(location, late(limit))))?;
         // Nothing can be told of what has no key.
-        let Some(version) = ObjectVersion::from_meta(location, &answer.meta).filter(|_| !is_head)
+        let Some(snapshot) = ObjectVersion::of_answer(location, &answer.meta).filter(|_| !is_head)
         else {
             return Ok(answer);
         };
@@ -208,12 +209,17 @@ impl Shared {
         }
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
-        let version = Arc::new(version);
-        let fetch =
-            Fetch::from_response(&self.fetches, Arc::clone(&version), range.clone(), None, answer);
+        let snapshot = Arc::new(snapshot);
+        let fetch = Fetch::of_answer(
+            &self.fetch_table.context,
+            Arc::clone(&snapshot),
+            range.clone(),
+            None,
+            answer,
+        );
         let (fetch, status) = (Arc::new(fetch).join(), CacheStatus::bypass());
         let mut reader =
-            Reader::new(self, version, range.clone(), status, Some(fetch), FetchOptions::default());
+            Reader::new(self, snapshot, range.clone(), status, Some(fetch), RequestMode::default());
         // Its blocks are none that the cache could have had.
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
@@ -221,11 +227,46 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what
+    /// begins at `asked_at`.
+    pub(super) fn read_ahead(
+        self: &Arc<Self>,
+        snapshot: &Arc<ObjectVersion>,
+        range: &Range<u64>,
+        asked_at: Option<u64>,
+    ) {
+        if self.readahead.bytes == 0 || !snapshot.is_pinned() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else {
+            return;
+        };
+        let Due { range, came, permit } = due;
+        let reader = Reader::new(
+            self,
+            Arc::clone(snapshot),
+            range.clone(),
+            CacheStatus::bypass(),
+            None,
+            RequestMode::default(),
+        );
+        runtime.spawn(async move {
+            // Who reads on finds out for himself.
+            if reader.read_in().await.is_ok() {
+                came.fetch_max(range.end, Ordering::Relaxed);
+            }
+            drop(permit);
+        });
+    }
+}
+
 impl ResolvedHead {
     fn of(location: &Path, served: Served) -> Result<Self, Error> {
         match ObjectVersion::of(location, served.entry.clone()) {
-            Some(version) => {
-                Ok(Self { served, version: Arc::new(version), body: None, is_judged: false })
+            Some(snapshot) => {
+                Ok(Self { served, snapshot: Arc::new(snapshot), answer: None, is_judged: false })
             }
             None => Err(Error::new(
                 ErrorKind::Backend,
@@ -235,49 +276,44 @@ impl ResolvedHead {
     }
 
     /// Whether it was known before this read began.
-    fn may_be_outdated(&self) -> bool {
+    fn is_of_before(&self) -> bool {
         matches!(self.served.status, Status::Fresh | Status::Stale)
     }
 
     /// What the store would answer to a read with `options`, as far as it can be told.
-    fn decide(&self, location: &Path, options: &GetOptions) -> Decision {
+    fn judge(&self, location: &Path, options: &GetOptions) -> Verdict {
         let (path, status) = (location.to_string(), self.served.status);
-        if head::is_conditional(options) && !self.is_judged {
-            let judgement = conditions::evaluate_for_head(options, &self.served.entry);
+        if conditions::is_conditional(options) && !self.is_judged {
+            let judgement = conditions::judge_head(options, &self.served.entry);
             let source = || AnsweredFromCache::new(status).into();
-            match judgement.filter(|_| self.version.is_pinned()) {
-                None => return Decision::Pass,
-                Some(Evaluation::Holds) => {}
-                Some(Evaluation::NotModified) => {
-                    return Decision::Refuse(object_store::Error::NotModified {
+            match judgement.filter(|_| self.snapshot.is_pinned()) {
+                None => return Verdict::Pass,
+                Some(Judgement::Holds) => {}
+                Some(Judgement::NotModified) => {
+                    return Verdict::Refuse(object_store::Error::NotModified {
                         path,
                         source: source(),
                     });
                 }
                 // The tag may be of a version newer than this head, so the store has to decide.
                 // mutant: older_head_tag
-                Some(Evaluation::OtherTag) if self.may_be_outdated() => {
-                    return Decision::Revalidate;
-                }
-                Some(Evaluation::OtherTag | Evaluation::ModifiedSince) => {
-                    return Decision::Refuse(object_store::Error::Precondition {
+                Some(Judgement::OtherTag) if self.is_of_before() => return Verdict::Revalidate,
+                Some(Judgement::OtherTag | Judgement::ModifiedSince) => {
+                    return Verdict::Refuse(object_store::Error::Precondition {
                         path,
                         source: source(),
                     });
                 }
             }
         }
-        match options.range.as_ref().map(|range| range.as_range(self.version.size)) {
+        match options.range.as_ref().map(|range| range.as_range(self.snapshot.size)) {
             // By a head that the store has sent for this read, it would say the same.
             // The object may have grown since, so only a current head can refuse a range.
             // mutant: older_head_range
-            Some(Err(error)) if !self.may_be_outdated() && self.version.is_pinned() => {
-                Decision::Refuse(object_store::Error::Generic {
-                    store: STORE,
-                    source: error.into(),
-                })
+            Some(Err(error)) if !self.is_of_before() && self.snapshot.is_pinned() => {
+                Verdict::Refuse(object_store::Error::Generic { store: STORE, source: error.into() })
             }
-            _ => Decision::Serve,
+            _ => Verdict::Serve,
         }
     }
 }
@@ -294,7 +330,7 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 
 /// An answer whose body has not been begun.
 pub(super) struct PreparedRead {
-    version: Arc<ObjectVersion>,
+    snapshot: Arc<ObjectVersion>,
     range: Range<u64>,
     pub(super) reader: Reader,
     pub(super) status: CacheStatus,
@@ -305,15 +341,15 @@ impl PreparedRead {
     /// The answer to `options` from what is known; `None` if the store has to give it.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        resolved: ResolvedHead,
+        known: ResolvedHead,
         options: &GetOptions,
     ) -> Option<Self> {
-        let ResolvedHead { served, version, body: answer, .. } = resolved;
+        let ResolvedHead { served, snapshot, answer, .. } = known;
         let range = match &options.range {
-            None => 0..version.size,
+            None => 0..snapshot.size,
             // What the store says to a range without a byte differs: it has to have said it.
             Some(range) => {
-                let range = range.as_range(version.size).ok();
+                let range = range.as_range(snapshot.size).ok();
                 range.filter(|range| !range.is_empty() || answer.is_some())?
             }
         };
@@ -321,32 +357,32 @@ impl PreparedRead {
         let (fetch, extensions) = match answer {
             Some(answer) if wanted.is_empty() => (None, answer.extensions),
             // What cannot be fetched later is there, or is not to be had.
-            Some(answer) if version.is_pinned() || answer.has(&wanted) => {
-                (Some(answer.reader), answer.extensions)
+            Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
+                (Some(answer.fetch), answer.extensions)
             }
             // That there is no byte, a head alone does not prove whose tag does not name the bytes.
-            None if options.head || version.is_pinned() => (None, Extensions::new()),
+            None if options.head || snapshot.is_pinned() => (None, Extensions::new()),
             _ => return None,
         };
         let status = CacheStatus::new(&served);
-        let manner = FetchOptions {
+        let mode = RequestMode {
             is_whole: options.range.is_none(),
             extensions: options.extensions.clone(),
             is_alone: false,
         };
         let reader =
-            Reader::new(shared, Arc::clone(&version), wanted, status.clone(), fetch, manner);
-        Some(Self { version, range, reader, status, extensions })
+            Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fetch, mode);
+        Some(Self { snapshot, range, reader, status, extensions })
     }
 
-    pub(super) fn into_response(self) -> GetResult {
-        let Self { version, range, reader, status, mut extensions } = self;
+    pub(super) fn into_answer(self) -> GetResult {
+        let Self { snapshot, range, reader, status, mut extensions } = self;
         extensions.insert(status);
         GetResult {
             payload: GetResultPayload::Stream(reader.into_stream()),
-            meta: version.meta(),
+            meta: snapshot.meta(),
             range,
-            attributes: version.attributes(),
+            attributes: snapshot.attributes(),
             extensions,
         }
     }
@@ -363,47 +399,19 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served =
-        shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
-    let resolved =
-        ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
-    match resolved.decide(location, options) {
-        Decision::Serve => {}
-        Decision::Refuse(error) => return Err(error),
-        Decision::Revalidate | Decision::Pass => return Err(not_cached()),
+    let served = shared.heads.get_if_fresh(&key_of(location), freshness).ok_or_else(not_cached)?;
+    let known = ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
+    match known.judge(location, options) {
+        Verdict::Serve => {}
+        Verdict::Refuse(error) => return Err(error),
+        Verdict::Revalidate | Verdict::Pass => return Err(not_cached()),
     }
-    let mut prepared = PreparedRead::new(shared, resolved, options).ok_or_else(not_cached)?;
-    match prepared.reader.is_all_cached().await {
-        true => Ok(prepared.into_response()),
+    let mut begun = PreparedRead::new(shared, known, options).ok_or_else(not_cached)?;
+    match begun.reader.is_all_held().await {
+        true => Ok(begun.into_answer()),
         false => Err(not_cached()),
     }
 }
-
-/// `error` as the kind of error that the store would have answered with. The store's own may be
-/// shared by several readers, and is the source of the source.
-pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
-    use object_store::Error as E;
-    let (path, kind) = (location.to_string(), error.kind());
-    let is_not_modified =
-        OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
-    // A `Generic` error has no path of its own.
-    let source = Box::new(match Key::parse(&path) {
-        Ok(key) => error.with_key(&key),
-        Err(_) => error,
-    });
-    match kind {
-        _ if is_not_modified => E::NotModified { path, source },
-        ErrorKind::NotFound => E::NotFound { path, source },
-        ErrorKind::PreconditionFailed => E::Precondition { path, source },
-        ErrorKind::PermissionDenied => E::PermissionDenied { path, source },
-        ErrorKind::Unauthenticated => E::Unauthenticated { path, source },
-        ErrorKind::Unsupported => E::NotSupported { source },
-        _ => E::Generic { store: STORE, source },
-    }
-}
-
-/// What errors call this store.
-pub(super) const STORE: &str = "CachedStore";
 
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;

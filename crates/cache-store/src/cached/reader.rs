@@ -15,28 +15,28 @@ use futures_util::{
 use object_store::Result;
 
 use super::{
-    Shared,
+    error::{replaced, store_error},
     fetch::{FetchError, FetchReader, Step},
-    head,
-    plan::{FetchOptions, Part, Source},
-    read::store_error,
+    fetch_table::RequestMode,
+    plan::{Part, Source},
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
-    version::ObjectVersion,
+    version::{ObjectVersion, key_of},
 };
-use crate::body::part_of;
+use crate::body::{index, part_of};
 
 /// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    version: Arc<ObjectVersion>,
+    snapshot: Arc<ObjectVersion>,
     status: CacheStatus,
     left: Range<u64>,
     /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
     pub(super) is_read: bool,
     /// Blocks that begin before this were counted.
     counted_to: u64,
-    manner: FetchOptions,
+    mode: RequestMode,
     /// The answer that brought the head, and has some of the bytes.
     answer: Option<FetchReader>,
     /// Where the next bytes come from, one part after the other.
@@ -51,20 +51,20 @@ impl Reader {
     /// A reader of `range`, which is not empty.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        version: Arc<ObjectVersion>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         status: CacheStatus,
         answer: Option<FetchReader>,
-        manner: FetchOptions,
+        mode: RequestMode,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
-            version,
+            snapshot,
             status,
             is_read: true,
             counted_to: shared.blocks().start_of(range.start),
             left: range,
-            manner,
+            mode,
             answer,
             parts: VecDeque::new(),
             asked_at: None,
@@ -87,10 +87,10 @@ impl Reader {
             // All parts are answered before the first byte, while a read can still begin again.
             // mutant: opens_all_parts
             let opened = future::join_all(self.parts.iter().map(Part::opened)).await;
-            let error =
+            let broken =
                 opened.into_iter().enumerate().find_map(|(at, opened)| Some((at, opened.err()?)));
-            let Some((at, error)) = error else { break };
-            self.retry(at, error).await?;
+            let Some((at, broken)) = broken else { break };
+            self.retry(at, broken).await?;
         }
         self.asked_at = self.parts.iter().find(|part| part.is_own()).map(|part| part.range.start);
         for part in self.parts.iter_mut().skip(1) {
@@ -102,14 +102,14 @@ impl Reader {
     }
 
     /// Sees to it that every block is there, without a request. Whether they are.
-    pub(super) async fn is_all_cached(&mut self) -> bool {
+    pub(super) async fn is_all_held(&mut self) -> bool {
         self.is_offline = true;
-        let (blocks, size) = (self.shared.blocks(), self.version.size);
+        let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
         let mut at = self.left.start;
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
-            let Some(block) = blocks.look_up(&self.version, start).await else { return false };
-            self.parts.push_back(self.shared.fetches.cached_part(at..end, block, &self.left));
+            let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
+            self.parts.push_back(self.shared.fetch_table.held(at..end, block, &self.left));
             at = end;
         }
         true
@@ -128,7 +128,7 @@ impl Reader {
             match reader.next().await {
                 Ok(Some(bytes)) => Ok(Some((bytes, reader))),
                 Ok(None) => Ok(None),
-                Err(error) => Err(reader.error(error).await),
+                Err(broken) => Err(reader.error(broken).await),
             }
         };
         stream::try_unfold(self, next).boxed()
@@ -137,7 +137,7 @@ impl Reader {
     /// Reads everything into the cache, no faster than the backend takes it: a caller's read does
     /// not wait for that, and of what it reads not all may be kept. If the backend is silent for
     /// `origin_timeout`, it is not waited for any more.
-    pub(super) async fn read_to_end(mut self) -> Result<()> {
+    pub(super) async fn read_in(mut self) -> Result<()> {
         // Warming and readahead are no reads and count no hits.
         // mutant: not_a_read
         self.is_read = false;
@@ -146,7 +146,7 @@ impl Reader {
             match self.next().await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(error) => return Err(self.error(error).await),
+                Err(broken) => return Err(self.error(broken).await),
             }
             if is_kept
                 && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front()
@@ -174,7 +174,7 @@ impl Reader {
                 }
                 Source::Cached => {
                     let blocks = self.shared.blocks();
-                    match blocks.look_up(&self.version, blocks.start_of(at)).await {
+                    match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
                         Some(block) => return Ok(Some(self.slice(&block))),
                         None if self.is_offline => return Err(FetchError::Failed(evicted())),
                         None => self.plan_again(0).await,
@@ -182,11 +182,11 @@ impl Reader {
                 }
                 Source::Fetch { fetch, .. } => match fetch.bytes(at..part.range.end).await {
                     Step::Bytes(bytes) => {
-                        self.received(&bytes);
+                        self.came(&bytes);
                         return Ok(Some(bytes));
                     }
                     Step::NotHere => self.plan_again(0).await,
-                    Step::Failed(error) => self.retry(0, error).await?,
+                    Step::Failed(broken) => self.retry(0, broken).await?,
                 },
             }
         }
@@ -205,8 +205,8 @@ impl Reader {
 
     /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
     /// not needed.
-    fn miss(&self, error: &FetchError, offset: u64) {
-        if self.is_read && offset >= self.counted_to && !matches!(error, FetchError::Replaced) {
+    fn miss(&self, broken: &FetchError, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(broken, FetchError::Replaced) {
             self.shared.blocks().counters.add(Count::BlocksMissed, 1);
         }
     }
@@ -239,12 +239,12 @@ impl Reader {
 
     async fn plan(&mut self, wanted: Range<u64>) {
         let is_all = wanted == self.left;
-        let mut parts = self.shared.fetches.plan(&self.version, wanted, &self.manner).await;
+        let mut parts = self.shared.fetch_table.plan(&self.snapshot, wanted, &self.mode).await;
         self.note_joined(&parts);
         for part in parts.iter_mut().filter(|_| !is_all) {
             // It is not its turn yet, so it is held as far as there is room.
             if let Source::Held { block, _permit: permit @ None } = &mut part.source {
-                *permit = self.shared.fetches.budget.pinned(block.len() as u64);
+                *permit = self.shared.fetch_table.budget.pinned(block.len() as u64);
                 if permit.is_none() {
                     part.source = Source::Cached;
                 }
@@ -261,7 +261,7 @@ impl Reader {
         let (mut parts, mut from) = (VecDeque::new(), wanted.start);
         while from < wanted.end {
             let more =
-                self.shared.fetches.plan(&self.version, from..wanted.end, &self.manner).await;
+                self.shared.fetch_table.plan(&self.snapshot, from..wanted.end, &self.mode).await;
             from = more.back().map_or(wanted.end, |part| part.range.end);
             parts.extend(more);
         }
@@ -272,17 +272,17 @@ impl Reader {
     }
 
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
-    async fn retry(&mut self, at: usize, error: FetchError) -> Result<(), FetchError> {
+    async fn retry(&mut self, at: usize, broken: FetchError) -> Result<(), FetchError> {
         // Another reader's request failed: this one goes on with a request of its own.
         // mutant: joined_part
-        if !error.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
+        if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
             let from = self.parts.get(at).map_or(self.left.start, |part| part.range.start);
-            self.miss(&error, from.max(self.left.start));
-            return Err(error);
+            self.miss(&broken, from.max(self.left.start));
+            return Err(broken);
         }
-        self.manner.is_alone = true;
+        self.mode.is_alone = true;
         self.plan_again(at).await;
-        self.manner.is_alone = false;
+        self.mode.is_alone = false;
         Ok(())
     }
 
@@ -307,7 +307,7 @@ impl Reader {
     }
 
     /// These bytes came, the first of which was the next one.
-    fn received(&mut self, bytes: &Bytes) {
+    fn came(&mut self, bytes: &Bytes) {
         let len = bytes.len() as u64;
         self.status.meter().from_origin.fetch_add(len, Ordering::Relaxed);
         self.count(len, Count::BlocksMissed);
@@ -315,9 +315,9 @@ impl Reader {
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
-    async fn error(&self, error: FetchError) -> object_store::Error {
-        let location = &self.version.location;
-        match error {
+    async fn error(&self, broken: FetchError) -> object_store::Error {
+        let location = &self.snapshot.location;
+        match broken {
             FetchError::Failed(error) | FetchError::Refused(error) => {
                 self.shared.block_error(location, error).await
             }
@@ -325,7 +325,7 @@ impl Reader {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
                 // mutant: replaced_marks_head
-                let _ = self.shared.heads.mark_stale(&head::key_of(location)).await;
+                let _ = self.shared.heads.mark_stale(&key_of(location)).await;
                 store_error(location, replaced())
             }
         }
@@ -367,17 +367,4 @@ fn evicted() -> Error {
         ErrorKind::Other,
         "a block was evicted while the object was read only if cached: read it again",
     )
-}
-
-/// The error for an object that was replaced while it was read.
-pub(super) fn replaced() -> Error {
-    Error::new(
-        ErrorKind::PreconditionFailed,
-        "the object was replaced while it was read: read it again",
-    )
-}
-
-/// An index into what is in memory.
-pub(super) fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }

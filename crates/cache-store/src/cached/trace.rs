@@ -44,7 +44,7 @@ mod on {
             request.instrument(self.0.clone())
         }
 
-        /// So many bytes of the body received.
+        /// So many bytes of the body came.
         pub(crate) fn bytes(&self, bytes: u64) {
             self.0.record("bytes", bytes);
         }

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, get, lasting, odd::Odd, part, read,
-    read_all, slow::Slow, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, part, read, read_all,
+    scripted_store::ScriptedStore, slow::Slow, with_object,
 };
 use crate::{path, write};
 
@@ -110,13 +110,13 @@ async fn a_body_that_has_begun_is_of_its_version_to_the_end() {
 
 #[tokio::test]
 async fn a_store_that_does_not_know_if_match_is_caught_by_the_tag() {
-    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { if_match: None, ..options });
     write(&store, body(17)).await;
     let cached = with_old_head(&store, new()).await;
     assert_eq!(read(&cached, 6..12).await, "nnnnnn");
     assert_eq!(cached.stats().restarts, 1);
     // And where the tag repeats, by the length.
-    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { if_match: None, ..options });
     write(&store, body(17)).await;
     store.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));
     let cached = with_old_head(&store, vec![b'n'; 18]).await;

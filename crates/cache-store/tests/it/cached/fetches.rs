@@ -21,9 +21,8 @@ use futures_util::{
 use object_store::{ObjectStore, ObjectStoreExt, Result};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, get, lasting,
-    odd::{Odd, with_body},
-    part, read, read_all,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, part, read, read_all,
+    scripted_store::{ScriptedStore, with_body},
     slow::Slow,
     status, with_object,
 };
@@ -35,7 +34,7 @@ type Body = BoxStream<'static, Result<Bytes>>;
 /// the head.
 async fn gated(len: usize) -> (Arc<Gate>, FaultyStore, CachedStore) {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 5);
+    let store = ScriptedStore::gated(&gate, 5);
     write(&store, body(len)).await;
     let cached = lasting(&store);
     cached.head(&path()).await.unwrap();
@@ -114,7 +113,7 @@ async fn twenty_readers_of_the_same_blocks_make_one_request() {
 async fn many_readers_on_many_threads_get_what_they_asked_for() {
     for round in 0..20 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 3);
+        let store = ScriptedStore::gated(&gate, 3);
         write(&store, body(500)).await;
         let cached = lasting(&store);
         gate.close();
@@ -243,7 +242,7 @@ async fn nothing_is_read_ahead_of_the_fastest_reader() {
 async fn a_reader_that_falls_behind_is_served_what_was_retained_and_asks_for_the_rest() {
     for (n_blocks, requests) in [(1 << 20, vec![]), (16, vec![(bounded(25..500), true)])] {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 5);
+        let store = ScriptedStore::gated(&gate, 5);
         write(&store, body(500)).await;
         let cached = builder(&store)
             .freshness(Freshness::max_age(HOUR))
@@ -298,7 +297,7 @@ async fn what_others_bring_does_not_split_a_request() {
 #[tokio::test]
 async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end() {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 2);
+    let store = ScriptedStore::gated(&gate, 2);
     write(&store, body(50)).await;
     let cached = lasting(&store);
     let mut one = get(&cached, 5..6).await.unwrap().into_stream();
@@ -325,7 +324,7 @@ async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end()
 async fn a_read_may_be_dropped_at_every_poll() {
     for n_polls in 0..60 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 2);
+        let store = ScriptedStore::gated(&gate, 2);
         write(&store, body(23)).await;
         // With a backend that waits, too.
         let backend = WaitingBackend::new(MapBackend::new(), 0, n_polls);
@@ -361,7 +360,7 @@ async fn a_read_may_be_dropped_at_every_poll() {
 async fn a_body_may_be_dropped_at_every_chunk() {
     for n_chunks in 0..12 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 2);
+        let store = ScriptedStore::gated(&gate, 2);
         write(&store, body(23)).await;
         let cached = lasting(&store);
         let mut body_read = stream(&cached).await;
@@ -498,7 +497,7 @@ async fn an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew
 fn with_rest(
     then: impl Fn(&mut Context<'_>) -> Poll<Option<Result<Bytes>>> + Clone + Send + Sync + 'static,
 ) -> FaultyStore {
-    Odd::answers(move |answer| {
+    ScriptedStore::answers(move |answer| {
         with_body(answer, |body| {
             let first = body.map(|chunk| Ok(chunk.unwrap().slice(0..5)));
             first.chain(poll_fn(then.clone())).boxed()
@@ -609,7 +608,7 @@ fn a_body_is_read_on_when_the_runtime_that_began_it_has_been_shut_down() {
 #[tokio::test]
 async fn without_room_for_a_block_reads_go_on_and_nothing_is_cached() {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 1000);
+    let store = ScriptedStore::gated(&gate, 1000);
     write(&store, body(20_000)).await;
     let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new()))
         .block_size(4096)
