@@ -1,7 +1,5 @@
 //! What can be seen of an ETag, which is opaque otherwise (RFC 9110 section 8.8.3).
 
-use std::time::Duration;
-
 pub(crate) use cache_core::is_same_date;
 use cache_core::opaque_tag;
 

@@ -61,7 +61,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 "",
             )],
         },
-        ["malformed_responses", "what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time"],
+        [
+            "malformed_responses",
+            "what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time",
+        ],
     ),
     (
         Mutant {
@@ -79,21 +82,30 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a body that goes on behind its end is cut off",
             edits: &[Edit::replace("excess_body", "goes_on {", "goes_on && left == u64::MAX {")],
         },
-        ["malformed_responses", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+        [
+            "malformed_responses",
+            "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out",
+        ],
     ),
     (
         Mutant {
             name: "a body that ends early is asked for again",
             edits: &[Edit::replace("short_body", "Failed(torn(LENGTH))", "Replaced")],
         },
-        ["malformed_responses", "a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept"],
+        [
+            "malformed_responses",
+            "a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept",
+        ],
     ),
     (
         Mutant {
             name: "the last piece is given out before the body has ended",
             edits: &[Edit::replace("last_chunk", " && (left > 0 || source.at_end)", "")],
         },
-        ["malformed_responses", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+        [
+            "malformed_responses",
+            "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out",
+        ],
     ),
     (
         Mutant {

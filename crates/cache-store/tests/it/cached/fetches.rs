@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
-use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, MapBackend, WaitingBackend};
+use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, HookBackend, MapBackend, WaitingBackend};
 use futures_util::{
     FutureExt, StreamExt,
     future::poll_immediate,
@@ -23,7 +23,7 @@ use object_store::{ObjectStore, ObjectStoreExt, Result};
 use super::{
     HOUR, asked, body, bounded, builder, builder_over, get, lasting, part, read, read_all,
     scripted_store::{ScriptedStore, with_body},
-    slow::Slow,
+    slow::{Slow, slow},
     status, with_object,
 };
 use crate::{path, write};
@@ -378,27 +378,27 @@ async fn a_body_may_be_dropped_at_every_chunk() {
 }
 
 /// A cache over a backend that does not take blocks, with room for four that it has not taken.
-async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, CachedStore) {
-    let backend = Arc::new(Slow::default());
-    backend.blocks.close();
-    let cached = builder_over(store, Arc::<Slow>::clone(&backend))
+async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, Arc<HookBackend>, CachedStore) {
+    let (slow, backend) = slow();
+    slow.blocks.close();
+    let cached = builder_over(store, Arc::<HookBackend>::clone(&backend))
         .freshness(Freshness::max_age(HOUR))
         .max_in_flight_bytes(4 * 1024)
         .build()
         .unwrap();
-    (backend, cached)
+    (slow, backend, cached)
 }
 
 #[tokio::test]
 async fn what_is_on_its_way_to_a_slow_backend_is_served() {
     let store = with_object(23).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, backend, cached) = over_slow(&store).await;
     assert_eq!(read(&cached, 5..10).await, part(5..10));
     assert_eq!(backend.usage().entries, 1);
     store.reset();
     assert_eq!(read(&cached, 6..9).await, part(6..9));
     assert_eq!(store.count(), 0);
-    backend.blocks.open();
+    slow.blocks.open();
     settle().await;
     assert_eq!(backend.usage().entries, 2);
     assert_eq!(read(&cached, 6..9).await, part(6..9));
@@ -408,17 +408,17 @@ async fn what_is_on_its_way_to_a_slow_backend_is_served() {
 #[tokio::test]
 async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
     let store = with_object(500).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, _, cached) = over_slow(&store).await;
     assert_eq!(read_all(&cached).await, body(500));
-    assert_eq!(backend.n_blocks.load(Ordering::Relaxed), 4);
+    assert_eq!(slow.n_blocks.load(Ordering::Relaxed), 4);
     assert_eq!(cached.stats().blocks_refused.backend, 96, "those that were dropped are counted");
     // Two versions of one block are never on their way at once.
     write(&store, vec![b'n'; 500]).await;
     cached.invalidate(&path()).await.unwrap();
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
-    backend.blocks.open();
+    slow.blocks.open();
     settle().await;
-    assert!(!backend.overlapped.load(Ordering::Relaxed));
+    assert!(!slow.overlapped.load(Ordering::Relaxed));
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
     settle().await;
     store.reset();
@@ -429,13 +429,13 @@ async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
 #[tokio::test]
 async fn what_the_backend_failed_to_take_is_removed() {
     let store = with_object(23).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, _, cached) = over_slow(&store).await;
     cached.head(&path()).await.unwrap();
-    backend.blocks.open();
-    backend.fails.store(true, Ordering::Relaxed);
-    let n_removed = backend.n_removed.load(Ordering::Relaxed);
+    slow.blocks.open();
+    slow.fails.store(true, Ordering::Relaxed);
+    let n_removed = slow.n_removed.load(Ordering::Relaxed);
     assert_eq!(read(&cached, 5..15).await, part(5..15));
-    assert_eq!(backend.n_removed.load(Ordering::Relaxed), n_removed + 2);
+    assert_eq!(slow.n_removed.load(Ordering::Relaxed), n_removed + 2);
     assert_eq!(cached.stats().backend_errors, 2);
 }
 

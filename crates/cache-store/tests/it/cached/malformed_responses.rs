@@ -348,11 +348,8 @@ async fn an_invalidation_drops_blocks_that_came_damaged() {
         }
     });
     write(&store, body(17)).await;
-    let slow = Arc::new(super::slow::Slow::default());
-    for backend in [
-        Arc::new(MapBackend::new()) as Arc<dyn Backend>,
-        Arc::<super::slow::Slow>::clone(&slow) as _,
-    ] {
+    let (slow, slow_backend) = super::slow::slow();
+    for backend in [Arc::new(MapBackend::new()) as Arc<dyn Backend>, slow_backend] {
         for head_is_known in [true, false] {
             is_damaged.store(true, Ordering::Relaxed);
             slow.blocks.close();
