@@ -115,7 +115,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "no fence on clear",
         edits: &[Edit::replace(
             "clear_fences",
-            "    shared.epochs.raise_whole();\n    let _end = WholeFence(&shared.epochs);\n",
+            "    shared.epochs.void_all();\n    let _end = WholeFence(&shared.epochs);\n",
             "",
         )],
     },
@@ -130,7 +130,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a void entry is served",
-        edits: &[Edit::replace("fast_path_not_void", "self.epochs.is_void(&entry) || ", "")],
+        edits: &[Edit::replace(
+            "fast_path_not_void",
+            "self.epochs.standing(&entry) != Standing::Valid || ",
+            "",
+        )],
+    },
+    Mutant { name: "no floor on mark_stale_prefix", edits: &[Edit::delete("soft_prefix_floor")] },
+    Mutant {
+        name: "a look lifts an entry above a soft floor",
+        edits: &[Edit::replace(
+            "soft_floor_stays",
+            "Standing::Stale => return Standing::Stale",
+            "Standing::Stale => {}",
+        )],
+    },
+    Mutant {
+        name: "an entry under a soft floor is served at the second look",
+        edits: &[Edit::replace(
+            "stale_is_not_servable",
+            "standing(&entry) != Standing::Valid",
+            "is_void(&entry)",
+        )],
+    },
+    Mutant {
+        name: "a reader joins a request sent before a soft floor",
+        edits: &[Edit::replace("joins_above_floors", "predates_a_floor", "voids")],
     },
     Mutant {
         name: "a caller that goes away puts up no fence",
@@ -404,7 +429,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what an earlier process stored is void by epoch",
-        edits: &[Edit::replace("unstamped_is_not_void", "== NO_EPOCH", "> latest")],
+        edits: &[Edit::replace("unstamped_is_not_void", "== Epoch::NONE", "> latest")],
     },
     Mutant {
         name: "a merged floor is not the highest of its parts",

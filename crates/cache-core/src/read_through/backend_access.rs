@@ -144,7 +144,7 @@ impl<V: ?Sized> Shared<V> {
             Err(_) => {
                 // If a remove failed, the entry may still be in the backend and must not be served.
                 // mutant: failed_remove_voids
-                self.epochs.raise_key(key.as_str());
+                self.epochs.void_key(key.as_str());
                 Dropped::Nothing
             }
         }

@@ -198,7 +198,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 // handed out. A stuck backend call may still store its entry later; the epoch makes
                 // it void.
                 // mutant: stuck_call_voids
-                shared.epochs.raise_key(key.as_str());
+                shared.epochs.void_key(key.as_str());
                 question.landed(shared, key, answer)
             }
         };
@@ -321,7 +321,7 @@ pub(super) fn replace<V: Validator + ?Sized>(
         // It may hold the turn, in a call that still takes effect. What that leaves is void, and
         // not waited for. The stuck call may still complete, so its entry must be void.
         // mutant: stuck_turn_voids
-        shared.epochs.raise_key(tracked.key.as_str());
+        shared.epochs.void_key(tracked.key.as_str());
         tracked.turn_is_stuck();
     }
     // Its request may still be at the origin, and keeps its permit: the new one goes beyond the
@@ -434,7 +434,7 @@ impl<V: ?Sized> Drop for Flight<V> {
     fn drop(&mut self) {
         if self.publishing {
             // A backend call was dropped half-way: what is held is in doubt.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         if self.left {
             return;

@@ -292,8 +292,36 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.tasks.check_open()?;
         // Entries and flights below the prefix are void from this call on.
         // mutant: prefix_fence
-        self.shared.epochs.raise_prefix(prefix);
+        self.shared.epochs.void_prefix(prefix);
         Ok(())
+    }
+
+    /// Marks the cached objects of all keys that begin with `prefix`, byte for byte, as stale: each
+    /// is revalidated before it is next served, under every [`Freshness`]. Takes constant time, and
+    /// the bytes stay: an unchanged object costs one request without a body. As after
+    /// [`mark_stale`](Self::mark_stale), `stale_if_error` may still cover an outage. At most 64
+    /// prefixes are told apart, as for [`invalidate_prefix`](Self::invalidate_prefix). An empty
+    /// prefix is the same as [`mark_all_stale`](Self::mark_all_stale).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_stale_prefix(&self, prefix: &str) -> Result<()> {
+        self.shared.tasks.check_open()?;
+        // Entries and flights below the prefix are stale from this call on.
+        // mutant: soft_prefix_floor
+        self.shared.epochs.mark_stale_prefix(prefix);
+        Ok(())
+    }
+
+    /// Marks all cached objects as stale, in constant time: see
+    /// [`mark_stale_prefix`](Self::mark_stale_prefix).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_all_stale(&self) -> Result<()> {
+        self.mark_stale_prefix("")
     }
 
     /// Forgets all copies. Reads that begin after this returned are answered by a question asked
@@ -330,7 +358,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
         self.shared.tasks.close();
-        self.shared.epochs.raise_whole();
+        self.shared.epochs.void_all();
         self.shared.sweeper.stop();
         self.shared.table.want_all();
         let n_left = self.end_all().await;
@@ -358,7 +386,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             if tasks.n_ended() == n_ended {
                 table.vacate_all(&Landed::Failed(Tasks::closed()));
                 // What they were about to keep.
-                self.shared.epochs.raise_whole();
+                self.shared.epochs.void_all();
                 return tasks.close();
             }
         }

@@ -64,7 +64,7 @@ struct Doubt<'a> {
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.epochs.raise_key(self.key);
+            self.epochs.void_key(self.key);
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio::{runtime::Handle, sync::watch, task::yield_now};
 use super::{
     backend_access::Held,
     driver::{Arrival, Driver},
+    epochs::Standing,
     flight::flight,
     key_state::{Drive, KeyState, Origins, Phase, Stamp, State, Trigger, Waiting},
     key_table::KeyUse,
@@ -46,7 +47,7 @@ impl<V: ?Sized> Shared<V> {
         // All that a closed cache held is void.
         // A void entry is older than an invalidation; a negative entry has no body.
         // mutant: fast_path_not_void
-        if self.epochs.is_void(&entry) || entry.is_negative() {
+        if self.epochs.standing(&entry) != Standing::Valid || entry.is_negative() {
             return None;
         }
         // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
@@ -63,7 +64,9 @@ impl<V: ?Sized> Shared<V> {
     /// What may be done with `entry` without asking first; an error if it is the memory of a
     /// missing object.
     fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
-        if self.epochs.is_void(&entry) {
+        // A void entry must not be used, a stale one not before it was revalidated.
+        // mutant: stale_is_not_servable
+        if self.epochs.standing(&entry) != Standing::Valid {
             return Ok(None);
         }
         let now = self.clock.now();
@@ -324,8 +327,10 @@ fn join<V: ?Sized>(
     // A key has one current flight, so two responses cannot race to be published.
     // mutant: one_flight_per_key
     let running = state.running.as_mut()?;
-    let unfenced =
-        running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
+    // A response requested before a soft floor must not reach readers that came after it.
+    // mutant: joins_above_floors
+    let unfenced = running.generation == state.generation
+        && !shared.epochs.predates_a_floor(key, running.epoch);
     let in_time = match running.phase {
         Phase::Looking | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.

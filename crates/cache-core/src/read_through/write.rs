@@ -215,7 +215,7 @@ async fn void_whole<V: Validator + ?Sized>(
 ) -> Result<()> {
     // A clear fences at its begin and its end: a flight of either side may publish in between.
     // mutant: clear_fences
-    shared.epochs.raise_whole();
+    shared.epochs.void_all();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let call = async move {
@@ -235,7 +235,7 @@ struct WholeFence<'a>(&'a Epochs);
 
 impl Drop for WholeFence<'_> {
     fn drop(&mut self) {
-        self.0.raise_whole();
+        self.0.void_all();
     }
 }
 
@@ -350,7 +350,7 @@ impl<V: ?Sized> Write<V> {
                 self.shared.count_dropped(dropped, cause);
                 self.changing = false;
             }
-            None => self.shared.epochs.raise_key(self.tracked.key.as_str()),
+            None => self.shared.epochs.void_key(self.tracked.key.as_str()),
         }
         self.bare.store(true, Ordering::Release);
     }
@@ -359,7 +359,7 @@ impl<V: ?Sized> Write<V> {
     async fn mark_held(&mut self) {
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
         let Some(_turn) = self.tracked.turn(shared.settings.turn_limit()).await else {
-            shared.epochs.raise_key(key);
+            shared.epochs.void_key(key);
             self.bare.store(true, Ordering::Release);
             return;
         };
@@ -367,7 +367,7 @@ impl<V: ?Sized> Write<V> {
             Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.
-            Err(_) => shared.epochs.raise_key(key),
+            Err(_) => shared.epochs.void_key(key),
         }
         self.bare.store(true, Ordering::Release);
     }
@@ -419,7 +419,7 @@ impl<V: ?Sized> Drop for Write<V> {
     fn drop(&mut self) {
         if self.changing {
             // A backend call was dropped half-way, or panicked: what is held is in doubt.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         let mut state = self.tracked.lock();
         // A flight begun during the write may have read the old version: it must not publish.
@@ -450,7 +450,7 @@ impl<V: ?Sized> Drop for Caller<V> {
         self.tracked.lock().fence();
         if !self.bare.load(Ordering::Acquire) {
             // The task has yet to remove what is held, or keeps what nobody will learn was written.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
     }
 }
