@@ -163,7 +163,7 @@ impl<V: ?Sized> Shared<V> {
             Some(Rejection::Unavailable) | None => Count::RejectedByBackend,
         });
         let (now, _) = self.clock.coarse_bounds();
-        self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
+        self.warnings.refused(&self.settings.name, self.display_key(key), bytes, why, now);
     }
 
     /// Counts what was removed; a copy under `cause`.

@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    ReadThrough, epochs::Epochs, key_table::Table, limiter::Places, negative::Absences,
-    settings::Settings, shared::Shared, sweeper::Sweeper, task_tracker::Tasks, trace::Warnings,
+    ReadThrough, epochs::Epochs, key_table::KeyTable, limiter::RequestLimiter,
+    negative::NegativeBudget, settings::Settings, shared::Shared, sweeper::Sweeper,
+    task_tracker::TaskTracker, trace::Warnings,
 };
 use crate::{
     Backend, Clock, Freshness, FreshnessRules, Namespace, Result, SystemClock, Validator,
@@ -164,17 +165,17 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
-                absences: Absences::new(
+                negative_budget: NegativeBudget::new(
                     self.settings.negative_ttl,
                     Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
-                places: Arc::new(Places::new(self.settings.max_in_flight)),
+                limiter: Arc::new(RequestLimiter::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
-                table: Table::new(),
+                table: KeyTable::new(),
                 counters: Counters::default(),
                 warnings: Warnings::new(),
-                tasks: Tasks::default(),
+                tasks: TaskTracker::default(),
                 clearing: tokio::sync::Mutex::default(),
             }),
         })

@@ -60,7 +60,7 @@ pub use self::{
     served::{Served, Status},
     write::OpenWrite,
 };
-use self::{outcome::Landed, shared::Shared, task_tracker::Tasks, timer::within};
+use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker, timer::within};
 use crate::{
     Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
     Stats, Validator, Version, stats::Count,
@@ -335,8 +335,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// All copies are void when this is first polled, and again when it returns or is dropped; a
     /// dropped future may leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
-        let counted = self.shared.tasks.enter()?;
-        write::clear(&self.shared, counted, Count::InvalidatedByApi).await
+        let token = self.shared.tasks.enter()?;
+        write::clear(&self.shared, token, Count::InvalidatedByApi).await
     }
 
     /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that
@@ -360,7 +360,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.tasks.close();
         self.shared.epochs.void_all();
         self.shared.sweeper.stop();
-        self.shared.table.want_all();
+        self.shared.table.request_handoffs();
         let n_left = self.end_all().await;
         write::close(&self.shared, self.shared.tasks.count()).await?;
         match n_left {
@@ -384,7 +384,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
                 return 0;
             }
             if tasks.n_ended() == n_ended {
-                table.vacate_all(&Landed::Failed(Tasks::closed()));
+                table.vacate_all(&FlightOutcome::Failed(TaskTracker::closed()));
                 // What they were about to keep.
                 self.shared.epochs.void_all();
                 return tasks.close();
