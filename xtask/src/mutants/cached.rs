@@ -349,7 +349,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "an error names an inner key",
-            edits: &[Edit::replace("display_key", "self.shown(key)", "key")],
+            edits: &[Edit::replace("display_key", "self.display_key(key)", "key")],
         },
         ["errors", "an_error_names_the_objects_path"],
     ),

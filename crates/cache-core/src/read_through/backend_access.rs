@@ -144,7 +144,7 @@ impl<V: ?Sized> Shared<V> {
             Err(_) => {
                 // If a remove failed, the entry may still be in the backend and must not be served.
                 // mutant: failed_remove_voids
-                self.epochs.raise_key(key.as_str());
+                self.epochs.void_key(key.as_str());
                 Dropped::Nothing
             }
         }
@@ -163,7 +163,7 @@ impl<V: ?Sized> Shared<V> {
             Some(Rejection::Unavailable) | None => Count::RejectedByBackend,
         });
         let (now, _) = self.clock.coarse_bounds();
-        self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
+        self.warnings.refused(&self.settings.name, self.display_key(key), bytes, why, now);
     }
 
     /// Counts what was removed; a copy under `cause`.

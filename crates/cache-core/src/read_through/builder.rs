@@ -3,15 +3,16 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    ReadThrough, epochs::Epochs, key_table::Table, limiter::Places, negative::Absences,
-    settings::Settings, shared::Shared, sweeper::Sweeper, task_tracker::Tasks, trace::Warnings,
+    ReadThrough, epochs::Epochs, key_table::KeyTable, limiter::RequestLimiter,
+    negative::NegativeBudget, settings::Settings, shared::Shared, sweeper::Sweeper,
+    task_tracker::TaskTracker, trace::Warnings,
 };
 use crate::{
     Backend, Clock, Freshness, FreshnessRules, Namespace, Result, SystemClock, Validator,
     stats::Counters,
 };
 
-/// Sets up a [`ReadThrough`].
+/// Builds a [`ReadThrough`].
 #[must_use]
 pub struct ReadThroughBuilder<V: ?Sized> {
     origin: Arc<V>,
@@ -21,10 +22,10 @@ pub struct ReadThroughBuilder<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Starts a cache that asks `origin` and holds copies in `backend`.
+    /// Starts a cache in front of `origin` that keeps its entries in `backend`.
     ///
-    /// The backend must be this cache's alone: what another cache put there is not served (see
-    /// [`identity`](ReadThroughBuilder::identity)), and both would push it out.
+    /// The backend must belong to this cache alone: entries of another cache are not served (see
+    /// [`namespace`](ReadThroughBuilder::namespace)), and both would evict each other's.
     pub fn builder(origin: Arc<V>, backend: Arc<dyn Backend>) -> ReadThroughBuilder<V> {
         ReadThroughBuilder {
             origin,
@@ -36,14 +37,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 }
 
 impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
-    /// Names the cache in metrics and traces. Empty is an error. Default: `"default"`.
+    /// Sets the name in metrics and traces. Empty is an error. Default: `"default"`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = Arc::from(name.into());
         self
     }
 
-    /// What all keys begin with that is no part of an object's name; traces and errors leave it
-    /// out. For those who keep other things beside objects in one backend. Default: nothing.
+    /// Sets a prefix of all keys that is no part of an object's name; traces and errors leave it
+    /// out. For caches that keep other things beside objects in one backend. Default: nothing.
     pub fn key_prefix(mut self, prefix: &'static str) -> Self {
         self.settings.key_prefix = prefix;
         self
@@ -70,92 +71,91 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
-    /// How long a copy is held without being confirmed; each confirmation starts the span anew.
-    /// Copies under an immutable rule do not expire. `None`, and spans of nine years or more: none
-    /// expires. Default: 300 s. Zero is an error.
+    /// Sets how long an entry is cached without being validated; each validation starts the span
+    /// again. Entries under an immutable rule do not expire. `None`, and spans of nine years or
+    /// more: no entry expires. Default: 300 s. Zero is an error.
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.time_to_live = span.into();
         self
     }
 
-    /// How long it may be remembered that an object does not exist, within what freshness allows;
-    /// never under a strong rule. Such a memory takes its place in the backend like any entry; all
-    /// together take at most a sixteenth of its capacity, if it frees what has expired when it is
-    /// swept; what would be more is not remembered. Default: zero, which is off.
+    /// Sets how long a missing object is remembered, within the limits of its freshness; under a
+    /// strong rule it never is. Such negative entries occupy the backend like any entry, at most a
+    /// sixteenth of its capacity if the backend frees expired entries when it is swept; beyond that
+    /// none is cached. Default: zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
     }
 
-    /// How long a question may stay unanswered, with somebody waiting, before it is dropped and
-    /// asked once more. The second question is not replaced. Default: `None`, which is off. Zero is
-    /// an error.
+    /// Sets how long a request may take, while a reader waits for it, before it is dropped and sent
+    /// once more. The second request is not replaced. Default: `None`, which is off. Zero is an
+    /// error.
     pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.settings.patience = span.into();
         self
     }
 
-    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not
-    /// end a request: that is for the origin to do, which should have the same limit.
+    /// Sets the longest time that the origin takes to answer a read, as far as other calls rely on
+    /// it. It does not end a request: the origin should have the same limit and end it itself.
     ///
-    /// A reader that waits for a request from another runtime gives it up when it has made no
-    /// progress for so long, and a tenth of a second, for that runtime may not be driven any more:
-    /// the request is sent once more, from the reader's own. `put`, `delete`, `invalidate` and
-    /// their like that are polled in another runtime than the one they began on wait as long for
-    /// that. Half of it is how long a write, or an answer that is to be kept, waits for a call of
-    /// the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for
-    /// requests that do not end.
+    /// A reader that waits for a request on another runtime gives it up after this span and 100 ms
+    /// without progress, since that runtime may not be driven any more, and sends the request again
+    /// from its own. `put`, `delete`, `invalidate` and the like wait as long for the runtime that
+    /// they began on, when they are polled on another one. A write, or a response that is to be
+    /// cached, waits for half of the span for a running backend call of the same key.
+    /// [`close`](ReadThrough::close) waits for the whole span for requests that do not end.
     ///
-    /// Counted by the timers of the runtime where somebody waits; in one without time there is no
-    /// limit. `Duration::MAX` is none either; zero is an error. Default: 30 s.
+    /// Measured by the timer of the waiting runtime; one without time has no limit, and neither
+    /// does `Duration::MAX`. Zero is an error. Default: 30 s.
     pub fn origin_timeout(mut self, span: Duration) -> Self {
         self.settings.origin_timeout = span;
         self
     }
 
-    /// The store, and the rights, that entries are read with: the cache serves what it finds in its
-    /// backend only if it is of this identity. To be named where the backend's medium outlives the
-    /// process, for nothing on it would be found again without a name. Two caches of one name must
-    /// not be over one backend at the same time: neither sees what the other writes or invalidates.
-    /// Default: [`Namespace::unique`].
+    /// Sets the namespace: the store and the credentials that entries are read with. The cache
+    /// serves an entry of its backend only if it has this namespace. Set a name where the backend
+    /// outlives the process; without one, its entries would not be found again. Two caches with one
+    /// name must not share a backend at the same time: neither sees the writes and invalidations of
+    /// the other. Default: [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
         self
     }
 
-    /// How many questions may be at the origin at once, each for another key, until what they
-    /// brought is published. A read that finds so many waits for its turn, in the order of arrival,
-    /// and asks only if somebody still waits for it: one that is dropped while it waits asks
-    /// nothing. A refresh behind a stale copy is left out. An origin that never answers keeps its
-    /// place, so it should have a limit of its own. A validator that reads through the cache which
-    /// asks it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are
-    /// not counted; what is sent with a [`request_permit`](ReadThrough::request_permit) is.
-    /// Default: 1024.
+    /// Sets how many requests may be at the origin at the same time, each for another key, until
+    /// their responses are published. A read beyond the limit waits, first come first served, and
+    /// sends its request only if a reader still waits for it: one that was dropped meanwhile sends
+    /// nothing. A background revalidation is skipped instead. A request that never ends keeps its
+    /// permit, so the origin should have a time limit. A validator that reads through its own cache
+    /// may wait for a permit for ever. `usize::MAX` is no limit, zero an error. Writes are not
+    /// counted; requests with a [`request_permit`](ReadThrough::request_permit) are. Default: 1024.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.settings.max_in_flight = n;
         self
     }
 
-    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it
-    /// fails with `Timeout`, which is an outage: `stale_if_error` covers it. Zero lets none wait.
-    /// Default: 10 s. Needs a runtime with time; without, there is no limit.
+    /// Sets how long a read may wait for a permit (see [`max_in_flight`](Self::max_in_flight)).
+    /// After that it fails with `Timeout`, which is an outage and may be covered by
+    /// `stale_if_error`. With zero no read waits. A runtime without time has no limit. Default: 10
+    /// s.
     pub fn queue_timeout(mut self, span: Duration) -> Self {
         self.settings.queue_timeout = span;
         self
     }
 
-    /// Where time comes from. Default: [`SystemClock`].
+    /// Sets the clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The cache.
+    /// Builds the cache.
     ///
     /// # Errors
     ///
-    /// `Config` for an empty `name`, for a `time_to_live`, `patience` or `max_in_flight` of zero,
-    /// and for rules that contradict themselves.
+    /// `Config` for an empty `name`, for a `time_to_live`, `patience`, `origin_timeout` or
+    /// `max_in_flight` of zero, and for rules that contradict themselves.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
         Ok(ReadThrough {
@@ -164,17 +164,17 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
-                absences: Absences::new(
+                negative_budget: NegativeBudget::new(
                     self.settings.negative_ttl,
                     Sweeper::every(&self.settings).unwrap_or_default(),
                 ),
-                places: Arc::new(Places::new(self.settings.max_in_flight)),
+                limiter: Arc::new(RequestLimiter::new(self.settings.max_in_flight)),
                 settings: self.settings,
                 epochs: Epochs::default(),
-                table: Table::new(),
+                table: KeyTable::new(),
                 counters: Counters::default(),
                 warnings: Warnings::new(),
-                tasks: Tasks::default(),
+                tasks: TaskTracker::default(),
                 clearing: tokio::sync::Mutex::default(),
             }),
         })

@@ -12,9 +12,9 @@ use tokio::{
 
 use super::{
     observation::{Heard, Observation},
-    outcome::{Answer, Answers, Landed, Ticket},
+    outcome::{FlightOutcome, OutcomeReceiver, OutcomeSender, OutcomeSenders},
     parked::Parked,
-    task_tracker::Counted,
+    task_tracker::TaskToken,
     timer::within,
     trace::Cause,
 };
@@ -33,9 +33,9 @@ use crate::{
 pub(super) struct KeyState {
     pub(super) key: Key,
     pub(super) hash: u64,
-    turn: tokio::sync::Mutex<()>,
+    backend_lock: tokio::sync::Mutex<()>,
     /// The turn was waited for in vain: whatever holds it may be on a runtime that is not driven.
-    is_turn_stuck: AtomicBool,
+    is_backend_lock_stuck: AtomicBool,
     /// Notified when a flight was vacated by another call than its own: it has to give its request
     /// up.
     pub(super) vacated: Notify,
@@ -68,7 +68,7 @@ pub(super) struct Running {
     pub(super) phase: Phase,
     /// Empty until there is a waiter. More than one if it took the place of a flight that had
     /// waiters.
-    answers: Answers,
+    answers: OutcomeSenders,
     /// How many have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
@@ -77,7 +77,7 @@ pub(super) struct Running {
     pub(super) origins: Origins,
     /// When a reader that does not wait for it first found it in this phase.
     pub(super) noticed: Option<(mem::Discriminant<Phase>, Moment)>,
-    counted: Counted,
+    token: TaskToken,
 }
 
 /// How a flight came about.
@@ -101,14 +101,14 @@ pub(super) enum Drive {
     Task,
     /// The reader that began it, at this moment. Once it is wanted by somebody else, a task goes
     /// on.
-    Reader { wanted: bool },
+    Reader { handoff_requested: bool },
     /// The reader that began it, when that one is polled next.
     Parked(Parked),
 }
 
 /// The flight that starts when the running one has landed.
 pub(super) struct Waiting {
-    pub(super) answer: Answer,
+    pub(super) answer: OutcomeSender,
     /// Where it will run: the runtime of the last who joined.
     pub(super) runtime: Handle,
     /// The first reader that waited for it.
@@ -125,18 +125,18 @@ pub(super) struct Trigger {
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
     /// Looks up what is held: the question has not been sent.
-    Looking,
+    LookingUp,
     /// Waits for a place at the origin: the question has not been sent.
     Queued,
     /// The question was sent.
-    Asked(Moment),
+    Sent(Moment),
     /// The answer to the question sent at the moment is there and is being published.
-    Landing(Moment),
+    Publishing(Moment),
 }
 
 /// What tells that nothing happened to a key between two looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct KeySnapshot {
     generation: u64,
     seq: u64,
     pub(super) landings: u64,
@@ -148,8 +148,8 @@ impl KeyState {
         Self {
             key,
             hash,
-            turn: tokio::sync::Mutex::new(()),
-            is_turn_stuck: AtomicBool::new(false),
+            backend_lock: tokio::sync::Mutex::new(()),
+            is_backend_lock_stuck: AtomicBool::new(false),
             vacated: Notify::new(),
             state: Mutex::default(),
         }
@@ -158,24 +158,27 @@ impl KeyState {
     /// Takes the key's turn, waiting for at most `limit`. `None`: whatever holds it did not let go,
     /// and what it leaves in the backend is in doubt. Then nothing is waited for again until the
     /// turn was free once.
-    pub(super) async fn turn(&self, limit: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        if let Ok(turn) = self.turn.try_lock() {
-            self.is_turn_stuck.store(false, Ordering::Release);
+    pub(super) async fn lock_backend(
+        &self,
+        limit: Duration,
+    ) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if let Ok(turn) = self.backend_lock.try_lock() {
+            self.is_backend_lock_stuck.store(false, Ordering::Release);
             return Some(turn);
         }
-        if self.is_turn_stuck.load(Ordering::Acquire) {
+        if self.is_backend_lock_stuck.load(Ordering::Acquire) {
             return None;
         }
-        let turn = within(limit, self.turn.lock()).await;
+        let turn = within(limit, self.backend_lock.lock()).await;
         if turn.is_none() {
-            self.turn_is_stuck();
+            self.give_up_backend_lock();
         }
         turn
     }
 
     /// Nobody waits for the turn until it was free once.
-    pub(super) fn turn_is_stuck(&self) {
-        self.is_turn_stuck.store(true, Ordering::Release);
+    pub(super) fn give_up_backend_lock(&self) {
+        self.is_backend_lock_stuck.store(true, Ordering::Release);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -184,8 +187,8 @@ impl KeyState {
 }
 
 impl State {
-    pub(super) fn stamp(&self) -> Stamp {
-        Stamp {
+    pub(super) fn stamp(&self) -> KeySnapshot {
+        KeySnapshot {
             generation: self.generation,
             // A flight that began or ended during a write shows in these two numbers.
             // mutant: stamp_fields
@@ -208,10 +211,10 @@ impl State {
         self.observations += 1;
         let is_landing = match &mut self.running {
             // Its request will be sent after this.
-            None | Some(Running { phase: Phase::Looking | Phase::Queued, .. }) => false,
+            None | Some(Running { phase: Phase::LookingUp | Phase::Queued, .. }) => false,
             Some(running) => {
                 running.heard.add(observation);
-                matches!(running.phase, Phase::Landing(_))
+                matches!(running.phase, Phase::Publishing(_))
             }
         };
         is_landing || self.writes > 0
@@ -221,17 +224,17 @@ impl State {
     pub(super) fn begin_flight(
         &mut self,
         epoch: Epoch,
-        answers: Answers,
+        answers: OutcomeSenders,
         drive: Drive,
         origins: Origins,
-        counted: Counted,
+        token: TaskToken,
     ) -> u64 {
         debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
         // The first who waited for it did not join.
         let n_joined = answers.receivers().saturating_sub(1);
-        let (phase, noticed) = (Phase::Looking, None);
+        let (phase, noticed) = (Phase::LookingUp, None);
         self.running = Some(Running {
             seq,
             generation,
@@ -243,7 +246,7 @@ impl State {
             origins,
             noticed,
             heard: Heard::default(),
-            counted,
+            token,
         });
         seq
     }
@@ -251,12 +254,12 @@ impl State {
     /// Somebody waits for the running flight who does not poll it: a task has to go on with it. A
     /// flight that was parked is the caller's to hand on, when it has let the lock go.
     #[must_use]
-    pub(super) fn want(&mut self) -> Option<Parked> {
+    pub(super) fn request_handoff(&mut self) -> Option<Parked> {
         let running = self.running.as_mut()?;
         match mem::replace(&mut running.drive, Drive::Task) {
             Drive::Task => None,
             Drive::Reader { .. } => {
-                running.drive = Drive::Reader { wanted: true };
+                running.drive = Drive::Reader { handoff_requested: true };
                 None
             }
             Drive::Parked(parked) => Some(parked),
@@ -282,7 +285,7 @@ impl State {
 
 impl Running {
     /// Waits for the answer.
-    pub(super) fn subscribe(&mut self) -> Ticket {
+    pub(super) fn subscribe(&mut self) -> OutcomeReceiver {
         self.answers.subscribe()
     }
 
@@ -293,7 +296,7 @@ impl Running {
     }
 
     /// Where somebody waits for the answer.
-    pub(super) fn awaited(&self) -> Option<&Answer> {
+    pub(super) fn awaited(&self) -> Option<&OutcomeSender> {
         self.answers.iter().find(|answer| answer.receiver_count() > 0)
     }
 
@@ -302,14 +305,14 @@ impl Running {
     }
 
     /// Tells those who wait.
-    pub(super) fn tell(&self, landed: &Landed) {
+    pub(super) fn tell(&self, landed: &FlightOutcome) {
         for answer in self.answers.iter() {
             answer.send_replace(Some(landed.clone()));
         }
     }
 
     /// What is left of one that was vacated: where its answer was expected, and how it was polled.
-    pub(super) fn into_parts(self) -> (Answers, Drive, Counted) {
-        (self.answers, self.drive, self.counted)
+    pub(super) fn into_parts(self) -> (OutcomeSenders, Drive, TaskToken) {
+        (self.answers, self.drive, self.token)
     }
 }

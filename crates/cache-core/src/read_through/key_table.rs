@@ -9,8 +9,8 @@ use hashbrown::{HashTable, hash_table::Entry};
 
 use super::{
     key_state::{KeyState, Waiting},
-    outcome::Landed,
-    parked::hand_on,
+    outcome::FlightOutcome,
+    parked::spawn_parked,
 };
 use crate::{
     Key, Result,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// All keys with flights or writes.
-pub(super) struct Table {
+pub(super) struct KeyTable {
     hasher: foldhash::quality::RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
@@ -30,7 +30,7 @@ struct Tracked {
     users: usize,
 }
 
-impl Table {
+impl KeyTable {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             hasher: Default::default(),
@@ -43,7 +43,7 @@ impl Table {
     /// # Errors
     ///
     /// `InvalidKey`. What is in the table need not be looked at.
-    pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<KeyUse> {
+    pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<KeyGuard> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let mut shard = self.shard(hash);
         let is_it = |tracked: &Tracked| tracked.state.key.as_str() == key;
@@ -55,16 +55,16 @@ impl Table {
             }
         };
         tracked.users += 1;
-        Ok(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
+        Ok(KeyGuard { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
     /// The same for a key that has a state already; one that has none gets none.
-    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<KeyUse> {
+    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<KeyGuard> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let mut shard = self.shard(hash);
         let tracked = shard.find_mut(hash, |tracked| tracked.state.key.as_str() == key)?;
         tracked.users += 1;
-        Some(KeyUse { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
+        Some(KeyGuard { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
     /// How many keys have a state. Zero when nothing is in the air.
@@ -73,15 +73,15 @@ impl Table {
     }
 
     /// Tasks go on with the flights that readers drive.
-    pub(super) fn want_all(&self) {
+    pub(super) fn request_handoffs(&self) {
         for state in self.states() {
-            let parked = state.lock().want();
-            hand_on(parked);
+            let parked = state.lock().request_handoff();
+            spawn_parked(parked);
         }
     }
 
     /// Ends all flights with `landed`, for those who wait for them; none publishes any more.
-    pub(super) fn vacate_all(&self, landed: &Landed) {
+    pub(super) fn vacate_all(&self, landed: &FlightOutcome) {
         for state in self.states() {
             let (running, waiting) = {
                 let mut state = state.lock();
@@ -111,19 +111,19 @@ impl Table {
     }
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for KeyTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("len", &self.len()).finish_non_exhaustive()
+        f.debug_struct("KeyTable").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
 /// Keeps a key's state in the table.
-pub(super) struct KeyUse {
-    table: Arc<Table>,
+pub(super) struct KeyGuard {
+    table: Arc<KeyTable>,
     state: Arc<KeyState>,
 }
 
-impl KeyUse {
+impl KeyGuard {
     /// The state, whether or not the table keeps it.
     pub(super) fn state(&self) -> Arc<KeyState> {
         Arc::clone(&self.state)
@@ -139,7 +139,7 @@ impl KeyUse {
     }
 }
 
-impl Clone for KeyUse {
+impl Clone for KeyGuard {
     fn clone(&self) -> Self {
         // It is there, as long as this use lasts.
         if let Some(tracked) =
@@ -151,7 +151,7 @@ impl Clone for KeyUse {
     }
 }
 
-impl Deref for KeyUse {
+impl Deref for KeyGuard {
     type Target = KeyState;
 
     fn deref(&self) -> &KeyState {
@@ -159,7 +159,7 @@ impl Deref for KeyUse {
     }
 }
 
-impl Drop for KeyUse {
+impl Drop for KeyGuard {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.state.hash);
         // While this use lasts the table holds this very state. Dropped here, it is not the last
@@ -187,7 +187,7 @@ mod model {
     use super::{
         super::{
             key_state::{Drive, Origins, Running},
-            outcome::Answers,
+            outcome::OutcomeSenders,
         },
         *,
     };
@@ -198,7 +198,7 @@ mod model {
     #[test]
     fn users_of_a_key_share_its_state_and_the_last_one_takes_it_away() {
         loom::model(|| {
-            let table = Table::new();
+            let table = KeyTable::new();
             let kept = table.enter("a").unwrap();
             let other = thread::spawn({
                 let table = Arc::clone(&table);
@@ -225,7 +225,7 @@ mod model {
     #[test]
     fn what_is_kept_after_a_write_is_not_older_than_it() {
         loom::model(|| {
-            let table = Table::new();
+            let table = KeyTable::new();
             let (origin, held) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU64::new(NOTHING)));
             let write = thread::spawn({
                 let (table, origin, held) =
@@ -267,19 +267,20 @@ mod model {
     #[test]
     fn a_reader_joins_before_the_landing_or_finds_the_place_free() {
         loom::model(|| {
-            let table = Table::new();
+            let table = KeyTable::new();
             let key = table.enter("a").unwrap();
             let seq = begin(&key);
             let reader = thread::spawn({
                 let key = key.clone();
                 move || {
                     let mut state = key.lock();
-                    assert!(state.want().is_none(), "a task has it");
+                    assert!(state.request_handoff().is_none(), "a task has it");
                     state.running.as_mut().map(Running::subscribe)
                 }
             });
             let landed = key.lock().vacate(seq).unwrap();
-            landed.tell(&Landed::Failed(crate::Error::new(crate::ErrorKind::Other, "landed")));
+            landed
+                .tell(&FlightOutcome::Failed(crate::Error::new(crate::ErrorKind::Other, "landed")));
             if let Some(ticket) = reader.join().unwrap() {
                 assert!(ticket.borrow().is_some(), "a waiter was not told");
             }
@@ -293,7 +294,7 @@ mod model {
     #[test]
     fn a_vacated_flight_publishes_nothing() {
         loom::model(|| {
-            let table = Table::new();
+            let table = KeyTable::new();
             let held = Arc::new(AtomicU64::new(NOTHING));
             let key = table.enter("a").unwrap();
             let first = begin(&key);
@@ -312,13 +313,13 @@ mod model {
         });
     }
 
-    fn begin(key: &KeyUse) -> u64 {
-        let counted = super::super::task_tracker::Tasks::default().count();
+    fn begin(key: &KeyGuard) -> u64 {
+        let token = super::super::task_tracker::TaskTracker::default().count();
         let origins = Origins { runtime: None, is_second: false };
-        key.lock().begin_flight(Epoch(0), Answers::default(), Drive::Task, origins, counted)
+        key.lock().begin_flight(Epoch(0), OutcomeSenders::default(), Drive::Task, origins, token)
     }
 
-    fn publish(key: &KeyUse, seq: u64, answer: u64, held: &AtomicU64) {
+    fn publish(key: &KeyGuard, seq: u64, answer: u64, held: &AtomicU64) {
         let mut state = key.lock();
         if state.flight(seq).is_some() {
             held.store(answer, Ordering::Relaxed);

@@ -20,9 +20,9 @@ use crate::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The places. Whoever finds one free takes it in one step; the queue is for when there is none.
+/// The permits. A free one is taken in one step; the queue is for when there is none.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct RequestLimiter {
     most: u64,
     /// How many are in use; and in units of `WAITING`, how many flights wait.
     word: AtomicU64,
@@ -31,7 +31,7 @@ pub(super) struct Places {
     queue: Notify,
 }
 
-impl Places {
+impl RequestLimiter {
     pub(super) fn new(most: usize) -> Self {
         let most = u64::try_from(most).unwrap_or(u64::MAX).min(WAITING - 1);
         Self { most, word: AtomicU64::new(0), queue: Notify::new() }
@@ -55,7 +55,7 @@ impl Places {
     }
 
     /// Whether one is free that nobody waits for.
-    pub(super) fn is_one_free(&self) -> bool {
+    pub(super) fn has_spare(&self) -> bool {
         self.is_spare(self.word.load(Ordering::Acquire))
     }
 
@@ -68,7 +68,7 @@ impl Places {
     }
 
     /// Whether a flight waits for one.
-    pub(super) fn are_wanted(&self) -> bool {
+    pub(super) fn has_waiters(&self) -> bool {
         self.word.load(Ordering::Acquire) >= WAITING
     }
 
@@ -110,31 +110,31 @@ impl Places {
 /// A place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    places: Arc<Places>,
+    limiter: Arc<RequestLimiter>,
     /// Set when it was given back: whether something that waits is to be told.
     freed: Option<bool>,
 }
 
 impl Permit {
-    pub(super) fn try_take(places: &Arc<Places>) -> Option<Self> {
-        places.try_take().then(|| Self::taken(places))
+    pub(super) fn try_take(limiter: &Arc<RequestLimiter>) -> Option<Self> {
+        limiter.try_take().then(|| Self::taken(limiter))
     }
 
     /// One that was taken already.
-    pub(super) fn taken(places: &Arc<Places>) -> Self {
-        Self { places: Arc::clone(places), freed: None }
+    pub(super) fn taken(limiter: &Arc<RequestLimiter>) -> Self {
+        Self { limiter: Arc::clone(limiter), freed: None }
     }
 
     /// One more than there are: for what takes the place of a flight that keeps its own.
-    pub(super) fn beyond_the_limit(places: &Arc<Places>) -> Self {
-        places.take_beyond();
-        Self::taken(places)
+    pub(super) fn beyond_limit(limiter: &Arc<RequestLimiter>) -> Self {
+        limiter.take_beyond();
+        Self::taken(limiter)
     }
 
     /// Gives the place back, and wakes nobody before this is dropped: may be called under a lock.
     pub(super) fn free(&mut self) {
-        let Self { places, freed } = self;
-        freed.get_or_insert_with(|| places.free());
+        let Self { limiter, freed } = self;
+        freed.get_or_insert_with(|| limiter.free());
     }
 }
 
@@ -142,7 +142,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.free();
         if self.freed == Some(true) {
-            self.places.queue.notify_one();
+            self.limiter.queue.notify_one();
         }
     }
 }
@@ -160,7 +160,11 @@ impl QueueTimer {
 
     /// Resolves when a place was taken that was left to something whose runtime is not driven:
     /// true; or when it has waited too long: false. Never in a runtime without time.
-    pub(super) fn poll(&mut self, places: &Places, context: &mut Context<'_>) -> Poll<bool> {
+    pub(super) fn poll(
+        &mut self,
+        limiter: &RequestLimiter,
+        context: &mut Context<'_>,
+    ) -> Poll<bool> {
         loop {
             let span = self.remaining.min(LOOKS_EVERY);
             ready!(self.timer.poll(span, context));
@@ -168,7 +172,7 @@ impl QueueTimer {
             self.remaining -= span;
             // A free permit is taken here, because the waiter's own flight may not be polled.
             // mutant: unclaimed_permit
-            if places.take_waiting() {
+            if limiter.take_waiting() {
                 return Poll::Ready(true);
             }
             if self.remaining.is_zero() {
@@ -180,22 +184,26 @@ impl QueueTimer {
 
 /// A flight that waits, or another request.
 pub(super) struct Waits<'a> {
-    places: &'a Places,
+    limiter: &'a RequestLimiter,
     counters: &'a Counters,
     clock: &'a dyn Clock,
     begun: Moment,
 }
 
 impl<'a> Waits<'a> {
-    /// Counts the wait from now on. The caller has called [`Places::begin_to_wait`].
-    pub(super) fn new(places: &'a Places, counters: &'a Counters, clock: &'a dyn Clock) -> Self {
-        Self { places, counters, clock, begun: clock.now() }
+    /// Counts the wait from now on. The caller has called [`RequestLimiter::begin_to_wait`].
+    pub(super) fn new(
+        limiter: &'a RequestLimiter,
+        counters: &'a Counters,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { limiter, counters, clock, begun: clock.now() }
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.places.end_to_wait();
+        self.limiter.end_to_wait();
         self.counters.add_queued(self.clock.now().saturating_since(self.begun));
     }
 }
@@ -219,24 +227,24 @@ mod model {
     #[test]
     fn a_place_that_is_given_back_finds_who_waits_for_it() {
         loom::model(|| {
-            let places = Arc::new(Places::new(1));
-            assert!(places.try_take() && !places.try_take());
+            let places = Arc::new(RequestLimiter::new(1));
+            assert!(limiter.try_take() && !limiter.try_take());
             let giver = thread::spawn({
-                let places = Arc::clone(&places);
-                move || drop(Permit::taken(&places))
+                let places = Arc::clone(&limiter);
+                move || drop(Permit::taken(&limiter))
             });
-            if !places.try_take() {
+            if !limiter.try_take() {
                 // As a flight waits.
-                let mut taken = Box::pin(places.taken());
+                let mut taken = Box::pin(limiter.taken());
                 assert!((&mut taken).now_or_never().is_none());
-                places.begin_to_wait();
+                limiter.begin_to_wait();
                 block_on(taken);
-                places.end_to_wait();
+                limiter.end_to_wait();
             }
             giver.join().unwrap();
-            assert!(!places.try_take(), "there is one place");
-            drop(Permit::taken(&places));
-            assert!(places.try_take());
+            assert!(!limiter.try_take(), "there is one place");
+            drop(Permit::taken(&limiter));
+            assert!(limiter.try_take());
         });
     }
 }

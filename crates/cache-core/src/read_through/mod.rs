@@ -1,19 +1,20 @@
-//! The protocol: reads that are validated, writes that fence.
+//! The protocol: validated reads, and writes that fence.
 //!
-//! What must hold, in short (the words are in the project's `ARCHITECTURE.md`):
+//! The invariants, in short (`ARCHITECTURE.md` has them in full):
 //!
-//! * A strong reader never takes an answer to a question that was asked before it arrived.
-//! * What a flight publishes was asked after the last fence of its key; a write or an invalidation
-//!   fences at its begin and at its end, also when it fails or its caller goes away.
-//! * A flight publishes first and wakes its waiters then, so whoever begins to read after another
-//!   has returned finds at least what that one saw.
-//! * A write runs in a task of its own, and a flight is handed to one as soon as anybody but its
-//!   reader needs it: no reader that goes away, or is not polled, hurts another, and no backend
-//!   call is dropped half-way.
+//! * A strong reader never gets the response to a request that was sent before the read began.
+//! * A flight publishes only if its request was sent after the last fence of its key. A write or an
+//!   invalidation fences at its begin and at its end, also when it fails or its caller goes away.
+//! * A flight publishes before it wakes its waiters, so a read that begins after another one has
+//!   returned sees at least the same version.
+//! * A write runs in a task of its own, and a flight is moved to a task as soon as another call
+//!   needs it: a reader that is dropped, or not polled, delays no other call, and no backend call
+//!   is dropped half-way.
 //!
-//! One `get`: [`ReadThrough::get`] judges what is at hand; if the origin must be asked, `read.rs`
-//! joins or begins a flight, which `drive.rs` has the reader poll; `flight.rs` asks by a
-//! `request.rs`, publishes and wakes. `write.rs` is the other direction.
+//! The steps of a `get`: the fast path and the slow one are in `read.rs`, which joins a flight or
+//! starts one; `driver.rs` polls it in the reader's own task; `flight.rs` looks up the cached
+//! entry, takes a permit (`limiter.rs`), sends the request (`request.rs`), publishes the response
+//! and wakes the waiters. Writes and invalidations are in `write.rs`.
 
 mod backend_access;
 mod builder;
@@ -60,7 +61,7 @@ pub use self::{
     served::{Served, Status},
     write::OpenWrite,
 };
-use self::{outcome::Landed, shared::Shared, task_tracker::Tasks, timer::within};
+use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker, timer::within};
 use crate::{
     Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
     Stats, Validator, Version, stats::Count,
@@ -95,52 +96,50 @@ use crate::{
 /// # }
 /// ```
 ///
-/// A clone is another handle to the same cache. Needs a tokio runtime (with time enabled, for the
-/// sweep and for all time-outs) whenever the origin is asked or written to; a fresh hit needs none.
+/// A clone is another handle to the same cache. Every request to the origin needs a tokio runtime,
+/// with time enabled for the sweep and for all time limits; a fresh hit needs none.
 ///
 /// # Several runtimes
 ///
 /// A request runs on the runtime of one of its readers. A reader on another runtime waits for it
 /// for at most [`origin_timeout`](ReadThroughBuilder::origin_timeout) without progress, and then
-/// sends a request of its own. So a runtime that has called the cache and is not driven any more
-/// delays no reader for longer. It has a cost, until it is driven again or dropped:
+/// sends a request of its own. So a runtime that is not driven any more delays no reader for
+/// longer. Until it is driven again or dropped,
 ///
 /// * each of its requests counts as one of [`max_in_flight`](ReadThroughBuilder::max_in_flight);
-/// * a key of which it has a call of the backend under way is read and written, but not kept;
-/// * a key of which it has a write under way is read, but not kept, and `close` fails with
-///   `Timeout`;
-/// * the sweep goes on where the cache is next asked or written to.
+/// * a key with a running backend call on it is read and written, but not cached;
+/// * a key with a running write on it is read, but not cached, and `close` fails with `Timeout`;
+/// * the sweep continues on the runtime that next sends a request.
 ///
-/// A runtime whose `block_on` is only called with reads is driven by them enough: one that is
-/// served a stale copy lets other tasks run before it returns.
+/// A runtime whose `block_on` is only called with reads is driven enough by them: a read that
+/// serves a stale entry lets other tasks run before it returns.
 ///
 /// # Dropped futures
 ///
-/// A dropped `get` leaves its question in the air, once it was sent: the answer is kept for the
-/// next reader. A dropped `put` or `delete` gives the request up, and nothing is held of the key;
-/// whether the write took effect is open. A dropped `invalidate`, `mark_stale` or `clear` still
-/// takes effect.
+/// Dropping a `get` does not cancel a request that was already sent; its response is still cached.
+/// A dropped `put` or `delete` drops its request: the write may or may not take effect, and nothing
+/// of the key is cached. A dropped `invalidate`, `mark_stale` or `clear` still takes effect.
 pub struct ReadThrough<V: ?Sized> {
     shared: Arc<Shared<V>>,
 }
 
-/// A handle that does not keep the cache alive: for those who look at it now and then, such as
-/// exporters of its counters.
+/// A weak handle to a cache, for exporters of its counters and the like.
 pub struct WeakReadThrough<V: ?Sized> {
     shared: Weak<Shared<V>>,
 }
 
 impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// The object, by the rule for its key or, if given, by `freshness`.
+    /// Returns the object, by the rule for its key or, if given, by `freshness`.
     ///
     /// # Errors
     ///
     /// `NotFound` if there is no such object; `InvalidKey`; `Config` for a `freshness` that
-    /// contradicts itself; `Closed`; what the origin answers; `Timeout` and `Unavailable` if it
-    /// fails to answer and no held copy may cover that; `Panicked` if the validator does.
+    /// contradicts itself; `Closed`; the error that the origin answers with; `Timeout` and
+    /// `Unavailable` if it fails to answer and no cached entry may cover that; `Panicked` if the
+    /// validator panics.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
-    /// the next reader.
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
     #[inline]
     pub async fn get(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         match self.get_if_fresh(key, freshness) {
@@ -149,33 +148,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         }
     }
 
-    /// The first half of [`get`](Self::get): a copy that is at hand and surely fresh, served and
-    /// counted. Awaits, allocates and parses nothing, and needs no runtime. `None` says nothing of
-    /// what is held: [`fetch`](Self::ask).
+    /// Returns the cached entry if it can be served without a request, and counts the hit. Never
+    /// awaits, allocates or parses, and needs no runtime. `None` does not mean that nothing is
+    /// cached: call [`fetch`](Self::fetch).
     #[inline]
     pub fn get_if_fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
         self.shared.fresh(key, freshness)
     }
 
-    /// The second half of [`get`](Self::get): the object, after
-    /// [`get_if_fresh`](Self::get_if_fresh) had nothing to serve.
+    /// Returns the object after [`get_if_fresh`](Self::get_if_fresh) returned `None`: the second
+    /// half of [`get`](Self::get).
     ///
     /// # Errors
     ///
     /// As for [`get`](Self::get).
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
-    /// the next reader.
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
     pub async fn fetch(&self, key: &str, freshness: Option<&Freshness>) -> Result<Served> {
         // Apart, so that a fresh hit does without the registers and the stack of all the rest.
         let mut read = pin!(self.read(key, freshness, None));
         poll_fn(|context| poll_apart(read.as_mut(), context)).await
     }
 
-    /// The same as [`fetch`](Self::ask), but the request that this call causes, if it causes one,
-    /// is sent by `validator`: for readers whose requests carry something of their own. A call that
-    /// shares another read's request takes what that one brings. A background revalidation is sent
-    /// by the cache's own validator.
+    /// Returns the object as [`fetch`](Self::fetch) does, but a request that this call starts is
+    /// sent by `validator`: for readers whose requests carry something of their own. A call that
+    /// shares another read's request gets the response of that one. Background revalidations use
+    /// the validator of the cache.
     ///
     /// # Errors
     ///
@@ -211,45 +210,45 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         read
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked
-    /// after the copy was gone.
+    /// Removes the cached entry. Reads that begin after this has returned get the response to a
+    /// request that was sent after the removal.
     ///
     /// # Errors
     ///
     /// `InvalidKey`, `Closed`, `Config` outside of a runtime. A backend that fails to remove the
-    /// copy is no error: the copy is void all the same.
+    /// entry is no error: the entry is void all the same.
     ///
     /// A dropped future, once polled, still takes effect.
     pub async fn invalidate(&self, key: &str) -> Result<()> {
         write::invalidate(&self.shared, key).await
     }
 
-    /// Keeps the copy, but asks the origin before it is next served, in every mode.
+    /// Keeps the entry, but revalidates it before it is next served, under every [`Freshness`].
     ///
     /// # Errors
     ///
     /// `InvalidKey`, `Closed`, `Config` outside of a runtime.
     ///
-    /// A dropped future, once polled, still takes effect (at worst the copy is forgotten).
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
     pub async fn mark_stale(&self, key: &str) -> Result<()> {
         write::expire(&self.shared, key).await
     }
 
-    /// Hears what an answer of the store has shown of `key` that is no answer to a request of this
-    /// cache: a list, a read that went past it, a refused request. No read that begins after this
-    /// has returned is served a copy that the answer showed to be out of date, whatever its
-    /// [`Freshness`]. To be called when the answer is there, before anybody acts on it.
+    /// Reports what a response of the store has shown of `key` outside of this cache's own
+    /// requests: a list, a read past the cache, a rejected request. No read that begins after this
+    /// has returned is served an entry that the response showed to be out of date, whatever its
+    /// [`Freshness`]. Call it as soon as the response is there, before anything acts on it.
     ///
-    /// Reads in flight whose requests were sent before are joined by no further reader, and cached
-    /// only if they bring the version that was shown. A cached copy of another version is
-    /// revalidated before it is next served, and dropped after [`Observation::Absent`] and
-    /// [`Observation::Forbidden`]; not so one whose own request was sent after this call. Where the
-    /// copy is of the version that was shown, nothing happens: it is not renewed.
+    /// No further reader joins a request that was sent before this call, and its response is cached
+    /// only if it has the observed version. A cached entry of another version is revalidated before
+    /// it is next served, and removed after [`Observation::Absent`] and [`Observation::Forbidden`],
+    /// unless its own request was sent after this call. An entry of the observed version is left as
+    /// it is; it is not renewed.
     ///
-    /// Works without a runtime, but for dropping a copy: without one, that is void all the same. A
-    /// cache that is closed has no copies.
+    /// Needs a runtime only to remove an entry; without one the entry is void. A closed cache has
+    /// no entries.
     ///
-    /// A dropped future, once polled, still takes effect (at worst the copy is dropped).
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
     pub async fn observe(&self, key: &str, observation: Observation) {
         observe::observe(&self.shared, key, observation).await;
     }
@@ -279,11 +278,10 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         write::open(&self.shared, key).await
     }
 
-    /// Forgets the copies of all keys that begin with `prefix`, byte for byte. Takes constant time:
-    /// the copies are void at once, their memory is freed when they are next asked for, evicted or
+    /// Removes the entries of all keys that begin with `prefix`, byte for byte, in constant time:
+    /// they are void at once, and their memory is freed when they are next looked up, evicted or
     /// expired. At most 64 prefixes are told apart, and a prefix covers the longer ones that begin
-    /// with it: one more, and the two that have most in common count as one, the part that they
-    /// share.
+    /// with it. Beyond 64, the two that share most of their names are merged into the shared part.
     ///
     /// # Errors
     ///
@@ -292,47 +290,74 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.tasks.check_open()?;
         // Entries and flights below the prefix are void from this call on.
         // mutant: prefix_fence
-        self.shared.epochs.raise_prefix(prefix);
+        self.shared.epochs.void_prefix(prefix);
         Ok(())
     }
 
-    /// Forgets all copies. Reads that begin after this returned are answered by a question asked
-    /// after it.
+    /// Marks the cached objects of all keys that begin with `prefix`, byte for byte, as stale: each
+    /// is revalidated before it is next served, under every [`Freshness`]. Takes constant time, and
+    /// the bytes stay: an unchanged object costs one request without a body. As after
+    /// [`mark_stale`](Self::mark_stale), `stale_if_error` may still cover an outage. At most 64
+    /// prefixes are told apart, as for [`invalidate_prefix`](Self::invalidate_prefix). An empty
+    /// prefix is the same as [`mark_all_stale`](Self::mark_all_stale).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_stale_prefix(&self, prefix: &str) -> Result<()> {
+        self.shared.tasks.check_open()?;
+        // Entries and flights below the prefix are stale from this call on.
+        // mutant: soft_prefix_floor
+        self.shared.epochs.mark_stale_prefix(prefix);
+        Ok(())
+    }
+
+    /// Marks all cached objects as stale, in constant time: see
+    /// [`mark_stale_prefix`](Self::mark_stale_prefix).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_all_stale(&self) -> Result<()> {
+        self.mark_stale_prefix("")
+    }
+
+    /// Removes all entries. Reads that begin after this has returned get the response to a request
+    /// that was sent after it.
     ///
     /// # Errors
     ///
     /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory:
-    /// the copies are void all the same.
+    /// the entries are void all the same.
     ///
-    /// All copies are void when this is first polled, and again when it returns or is dropped; a
+    /// All entries are void when this is first polled, and again when it returns or is dropped; a
     /// dropped future may leave their memory to be freed later.
     pub async fn clear(&self) -> Result<()> {
-        let counted = self.shared.tasks.enter()?;
-        write::clear(&self.shared, counted, Count::InvalidatedByApi).await
+        let token = self.shared.tasks.enter()?;
+        write::clear(&self.shared, token, Count::InvalidatedByApi).await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that
-    /// have yet to ask; questions and writes in flight come to their end, the sweep is stopped, and
-    /// the backend is closed ([`Backend::close`]): memory drops all copies, a backend whose entries
-    /// outlive the process keeps them. Nothing is asked or written once this has returned. May be
-    /// called again.
+    /// Closes the cache, for all its handles: new calls fail with `Closed`, and so do reads that
+    /// have not sent their request yet. Requests and writes in flight run to their end, the sweep
+    /// is stopped, and the backend is closed ([`Backend::close`]): memory drops all entries, a
+    /// backend that outlives the process keeps them. No request is sent after this has returned.
+    /// May be called again.
     ///
-    /// If nothing in flight comes to its end for
-    /// [`origin_timeout`](ReadThroughBuilder::origin_timeout), the questions that are left are
-    /// given up, and their readers get `Closed`.
+    /// If nothing in flight ends for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the
+    /// remaining requests are given up, and their readers get `Closed`.
     ///
     /// # Errors
     ///
     /// `Timeout` if writes are left then: they take longer, or began on a runtime that is not
     /// driven, and go on; `Backend` if the backend fails to close; `Config` outside of a runtime:
-    /// it is closed all the same.
+    /// the cache is closed all the same.
     ///
     /// A dropped future leaves the cache closed, and the calls in flight to end by themselves.
     pub async fn close(&self) -> Result<()> {
         self.shared.tasks.close();
-        self.shared.epochs.raise_whole();
+        self.shared.epochs.void_all();
         self.shared.sweeper.stop();
-        self.shared.table.want_all();
+        self.shared.table.request_handoffs();
         let n_left = self.end_all().await;
         write::close(&self.shared, self.shared.tasks.count()).await?;
         match n_left {
@@ -346,8 +371,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         }
     }
 
-    /// Waits for what is in flight. Flights that make no progress are given up; how many writes do
-    /// not.
+    /// Waits for all calls in flight, gives up flights without progress, and returns the number of
+    /// writes that are left.
     async fn end_all(&self) -> usize {
         let Shared { tasks, table, settings, .. } = &*self.shared;
         loop {
@@ -356,63 +381,64 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
                 return 0;
             }
             if tasks.n_ended() == n_ended {
-                table.vacate_all(&Landed::Failed(Tasks::closed()));
+                table.vacate_all(&FlightOutcome::Failed(TaskTracker::closed()));
                 // What they were about to keep.
-                self.shared.epochs.raise_whole();
+                self.shared.epochs.void_all();
                 return tasks.close();
             }
         }
     }
 
-    /// What it is called, in metrics and traces. All handles have the same `Arc`, and no other
-    /// cache has it.
+    /// Returns the name in metrics and traces. All handles share one `Arc`, which no other cache
+    /// has.
     pub fn name(&self) -> &Arc<str> {
         &self.shared.settings.name
     }
 
-    /// The counters.
+    /// Returns the counters.
     pub fn stats(&self) -> Stats {
         let backend = &self.shared.backend;
         self.shared.counters.snapshot(&backend.usage(), backend.negative_entries())
     }
 
-    /// A handle that does not keep the cache alive.
+    /// Returns a handle that does not keep the cache alive.
     pub fn downgrade(&self) -> WeakReadThrough<V> {
         WeakReadThrough { shared: Arc::downgrade(&self.shared) }
     }
 
-    /// How many keys have a flight in the air or a write open. Zero at rest.
+    /// Returns how many keys have a request in flight or an open write. Zero at rest.
     pub fn keys_in_flight(&self) -> usize {
         self.shared.table.len()
     }
 
-    /// The backend.
+    /// Returns the backend.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
     }
 
-    /// The identity that its entries have.
+    /// Returns the namespace of its entries.
     pub fn namespace(&self) -> Namespace {
         self.shared.settings.identity
     }
 
-    /// The origin.
+    /// Returns the origin.
     pub fn origin(&self) -> &Arc<V> {
         &self.shared.origin
     }
 }
 
 impl<O: Origin + ?Sized> ReadThrough<O> {
-    /// Writes the object through to the origin, and keeps `body` if nothing else happened to the
-    /// key meanwhile.
+    /// Writes the object to the origin, and caches `body` if nothing else happened to the key
+    /// meanwhile.
     ///
     /// # Errors
     ///
     /// `PreconditionFailed` if `condition` does not hold; `Unsupported` if the origin cannot do it;
-    /// `InvalidKey`; `Closed`; what the origin answers. After `Timeout`, `Unavailable`, `Panicked`
-    /// and `Other` it is open whether the write took effect; nothing is held of the key then.
+    /// `InvalidKey`; `Closed`; the error that the origin answers with. After `Timeout`,
+    /// `Unavailable`, `Panicked` and `Other` the write may or may not have taken effect; the key is
+    /// not cached then.
     ///
-    /// A dropped future gives the request up and leaves nothing held.
+    /// A dropped future drops the request, and nothing of the key is cached.
     pub async fn put(&self, key: &str, body: Bytes, condition: PutCondition) -> Result<Version> {
         self.put_with(key, body, condition.into()).await
     }
@@ -433,10 +459,10 @@ impl<O: Origin + ?Sized> ReadThrough<O> {
     ///
     /// # Errors
     ///
-    /// As for [`ReadThrough::put`]. Whether deleting a missing object is `NotFound` is the origin's
-    /// affair.
+    /// As for [`ReadThrough::put`]. The origin decides whether deleting a missing object is
+    /// `NotFound`.
     ///
-    /// A dropped future gives the request up and leaves nothing held.
+    /// A dropped future drops the request, and nothing of the key is cached.
     pub async fn delete(&self, key: &str) -> Result<()> {
         write::delete(&self.shared, key).await
     }
@@ -459,7 +485,7 @@ impl<V: ?Sized> fmt::Debug for ReadThrough<V> {
 }
 
 impl<V: ?Sized> WeakReadThrough<V> {
-    /// The cache, unless its last handle and its last request are gone.
+    /// Returns the cache, unless its last handle and its last request are gone.
     pub fn upgrade(&self) -> Option<ReadThrough<V>> {
         self.shared.upgrade().map(|shared| ReadThrough { shared })
     }

@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use super::{epochs::Epochs, observation::Observation, parked::hand_on, shared::Shared, write};
+use super::{
+    epochs::Epochs, observation::Observation, parked::spawn_parked, shared::Shared, write,
+};
 use crate::{Entry, Validator};
 
 pub(super) async fn observe<V: Validator + ?Sized>(
@@ -23,9 +25,9 @@ pub(super) async fn observe<V: Validator + ?Sized>(
         let mut state = tracked.lock();
         let is_changing = state.observe(&observation);
         // A flight that its reader has left alone may hold the turn.
-        let parked = if is_changing { state.want() } else { None };
+        let parked = if is_changing { state.request_handoff() } else { None };
         drop(state);
-        hand_on(parked);
+        spawn_parked(parked);
         is_changing
     });
     let mut doubt = Doubt { epochs: &shared.epochs, key, is_open: true };
@@ -33,7 +35,7 @@ pub(super) async fn observe<V: Validator + ?Sized>(
         let _turn = match &tracked {
             // What is being published has passed its checks: it is looked at when it is there.
             Some(tracked) if is_changing => {
-                let turn = tracked.turn(shared.settings.turn_limit()).await;
+                let turn = tracked.lock_backend(shared.settings.backend_lock_limit()).await;
                 // A call that is stuck may still change the backend.
                 let Some(turn) = turn else { return };
                 Some(turn)
@@ -64,7 +66,7 @@ struct Doubt<'a> {
 impl Drop for Doubt<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.epochs.raise_key(self.key);
+            self.epochs.void_key(self.key);
         }
     }
 }

@@ -7,32 +7,32 @@ use crate::{Entry, Error, ErrorKind, Moment};
 
 /// What a flight brought its waiters.
 #[derive(Debug, Clone)]
-pub(super) enum Landed {
+pub(super) enum FlightOutcome {
     /// An entry, validated by a question asked at the moment.
     Entry(Entry, Status, Moment),
     Failed(Error),
 }
 
 /// Where the answer of a flight will be. Its receivers are the flight's waiters.
-pub(super) type Answer = watch::Sender<Option<Landed>>;
+pub(super) type OutcomeSender = watch::Sender<Option<FlightOutcome>>;
 
 /// Brings the answer of a flight.
-pub(super) type Ticket = watch::Receiver<Option<Landed>>;
+pub(super) type OutcomeReceiver = watch::Receiver<Option<FlightOutcome>>;
 
 /// Where the answer of a flight will be: one place, mostly.
 #[derive(Default)]
-pub(super) struct Answers {
-    first: Option<Answer>,
-    others: Vec<Answer>,
+pub(super) struct OutcomeSenders {
+    first: Option<OutcomeSender>,
+    others: Vec<OutcomeSender>,
 }
 
-impl Answers {
+impl OutcomeSenders {
     /// Returns a receiver of the outcome.
-    pub(super) fn subscribe(&mut self) -> Ticket {
+    pub(super) fn subscribe(&mut self) -> OutcomeReceiver {
         self.first.get_or_insert_with(|| watch::channel(None).0).subscribe()
     }
 
-    pub(super) fn add(&mut self, answer: Answer) {
+    pub(super) fn add(&mut self, answer: OutcomeSender) {
         match &mut self.first {
             None => self.first = Some(answer),
             Some(_) => self.others.push(answer),
@@ -43,13 +43,13 @@ impl Answers {
         self.iter().map(watch::Sender::receiver_count).sum()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Answer> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OutcomeSender> {
         self.first.iter().chain(&self.others)
     }
 }
 
-impl From<Answer> for Answers {
-    fn from(answer: Answer) -> Self {
+impl From<OutcomeSender> for OutcomeSenders {
+    fn from(answer: OutcomeSender) -> Self {
         Self { first: Some(answer), others: Vec::new() }
     }
 }

@@ -5,22 +5,22 @@ use std::task::Waker;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::runtime::Handle;
 
-use super::outcome::Landed;
+use super::outcome::FlightOutcome;
 
 /// A flight that is not polled at this moment. Handed on, or taken back by its reader; never
 /// dropped under the lock of its key.
 pub(super) struct Parked {
-    pub(super) flight: Flying,
+    pub(super) flight: BoxedFlight,
     pub(super) reader: Waker,
     pub(super) runtime: Handle,
 }
 
 /// A flight; `None` if it ended without landing.
-pub(super) type Flying = BoxFuture<'static, Option<Landed>>;
+pub(super) type BoxedFlight = BoxFuture<'static, Option<FlightOutcome>>;
 
 /// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not
 /// to be called under the lock of a key.
-pub(super) fn hand_on(parked: Option<Parked>) {
+pub(super) fn spawn_parked(parked: Option<Parked>) {
     if let Some(Parked { flight, reader, runtime }) = parked {
         spawn(flight, &runtime);
         reader.wake();
@@ -38,6 +38,6 @@ impl Parked {
 }
 
 /// Polls `flight` in a task of `runtime` to its end.
-pub(super) fn spawn(flight: Flying, runtime: &Handle) {
+pub(super) fn spawn(flight: BoxedFlight, runtime: &Handle) {
     runtime.spawn(flight.map(drop));
 }

@@ -48,7 +48,8 @@ impl<V: ?Sized> Request<V> {
         cause: &Cause,
     ) -> Self {
         shared.count(Count::OriginSent);
-        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
+        let span =
+            Span::of_request(&shared.settings.name, op.name(), shared.display_key(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 

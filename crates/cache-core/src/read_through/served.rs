@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::{Entry, Moment};
 
-/// What a read got.
+/// The result of a read.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The copy.
+    /// The entry.
     pub entry: Entry,
-    /// Where it came from.
+    /// How the read was answered.
     pub status: Status,
     pub(super) age_nanos: u64,
 }
@@ -17,22 +17,23 @@ pub struct Served {
 /// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
 // As wide as what it lies beside, so that a result has no padding, which would be copied piece by
 // piece.
+/// How a read was answered, by `ReadThrough`, `ObjectCache` and `CachedStore`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u64)]
 #[non_exhaustive]
 pub enum Status {
-    /// From a fresh entry, without asking.
+    /// From a fresh entry, without a request.
     Fresh,
-    /// From an entry that the origin confirmed for this read.
+    /// From an entry that the origin validated for this read.
     Revalidated,
-    /// Fetched; nothing was held.
+    /// From the origin; nothing was cached.
     Fetched,
-    /// Fetched in the place of a held copy that the origin did not confirm.
+    /// From the origin, in place of a cached entry that could not be validated.
     Refetched,
-    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed
+    /// From an entry past its `max_age`: it is revalidated in the background, or the origin failed
     /// to answer.
     Stale,
-    /// By the store, as if there were no cache. Only reads of a `CachedStore` are.
+    /// From the store, past the cache. Only `CachedStore` reads so.
     Bypass,
 }
 
@@ -47,14 +48,14 @@ impl Served {
         Self { entry, status, age_nanos }
     }
 
-    /// How long before this read ended the request was sent that validated the copy.
+    /// Returns how long before the end of this read the request was sent that validated the entry.
     pub const fn age(&self) -> Duration {
         Duration::from_nanos(self.age_nanos)
     }
 }
 
 impl Status {
-    /// Whether the bytes came from a cached copy.
+    /// Returns whether the bytes came from a cached entry.
     pub const fn is_hit(self) -> bool {
         matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
     }

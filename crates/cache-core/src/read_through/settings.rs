@@ -49,7 +49,7 @@ impl Settings {
 
     /// How long a turn is waited for: a flight that waits in vain has done so before its own
     /// readers take it for lost.
-    pub(super) fn turn_limit(&self) -> Duration {
+    pub(super) fn backend_lock_limit(&self) -> Duration {
         self.origin_timeout / 2
     }
 
@@ -59,7 +59,7 @@ impl Settings {
     }
 
     /// The error for a request that has waited too long.
-    pub(super) fn too_many(&self) -> Error {
+    pub(super) fn queue_timed_out(&self) -> Error {
         let Self { max_in_flight, queue_timeout, .. } = self;
         let message = format!(
             "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \

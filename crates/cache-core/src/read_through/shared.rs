@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     epochs::Epochs,
-    key_table::Table,
-    limiter::{Places, Waits},
-    negative::Absences,
+    key_table::KeyTable,
+    limiter::{RequestLimiter, Waits},
+    negative::NegativeBudget,
     served::{Served, Status},
     settings::Settings,
     sweeper::Sweeper,
-    task_tracker::Tasks,
+    task_tracker::TaskTracker,
     trace::Warnings,
 };
 use crate::{
@@ -22,15 +22,15 @@ use crate::{
 pub(super) struct Shared<V: ?Sized> {
     pub(super) settings: Settings,
     pub(super) epochs: Epochs,
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<KeyTable>,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
-    pub(super) tasks: Tasks,
+    pub(super) tasks: TaskTracker,
     /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
-    pub(super) absences: Absences,
-    pub(super) places: Arc<Places>,
+    pub(super) negative_budget: NegativeBudget,
+    pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origin: Arc<V>,
@@ -49,7 +49,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// `key` as traces and errors show it.
-    pub(super) fn shown<'a>(&self, key: &'a str) -> &'a str {
+    pub(super) fn display_key<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
     }
 
@@ -57,7 +57,7 @@ impl<V: ?Sized> Shared<V> {
     pub(super) fn about(&self, key: &str, error: Error) -> Error {
         // Callers know the object's path, not the inner key.
         // mutant: display_key
-        error.with_shown_key(key, self.shown(key))
+        error.with_shown_key(key, self.display_key(key))
     }
 
     pub(super) fn count(&self, count: Count) {
@@ -93,9 +93,9 @@ impl<V: ?Sized> Shared<V> {
     /// One more waits for a place, until what is returned is dropped.
     pub(super) fn begin_to_wait(&self) -> Waits<'_> {
         // Who parks a flight from here on sees that one waits.
-        if self.places.begin_to_wait() {
-            self.table.want_all();
+        if self.limiter.begin_to_wait() {
+            self.table.request_handoffs();
         }
-        Waits::new(&self.places, &self.counters, &*self.clock)
+        Waits::new(&self.limiter, &self.counters, &*self.clock)
     }
 }

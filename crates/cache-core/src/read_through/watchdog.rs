@@ -77,12 +77,11 @@ impl Settings {
     fn limit_of(&self, running: &Running) -> (Overdue, Duration) {
         let limit = match running.phase {
             Phase::Queued => self.queue_timeout,
-            Phase::Looking | Phase::Asked(_) | Phase::Landing(_) => self.origin_timeout,
+            Phase::LookingUp | Phase::Sent(_) | Phase::Publishing(_) => self.origin_timeout,
         };
         // What has a limit of its own, in the flight, is to find out first.
         let limit = limit.saturating_add(GRACE);
-        let may_be_replaced =
-            matches!(running.phase, Phase::Asked(_)) && !running.origins.is_second;
+        let may_be_replaced = matches!(running.phase, Phase::Sent(_)) && !running.origins.is_second;
         let patience = self.patience.filter(|patience| may_be_replaced && *patience < limit);
         let overdue = Overdue { progress: running.progress(), by_patience: patience.is_some() };
         (overdue, patience.unwrap_or(limit))
@@ -125,7 +124,7 @@ pub(super) fn relieve<V: Validator + ?Sized>(
         return;
     };
     // What publishes has its answer; it is the backend that lets it wait.
-    let is_landing = matches!(running.phase, Phase::Landing(_));
+    let is_landing = matches!(running.phase, Phase::Publishing(_));
     if running.origins.runtime == Some(runtime.id()) && !overdue.by_patience && !is_landing {
         return;
     }
