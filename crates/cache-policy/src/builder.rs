@@ -4,7 +4,7 @@ use std::thread;
 
 use cache_core::{Error, ErrorKind, EvictionPolicy, Limits, Result};
 
-use crate::MemoryBackend;
+use crate::memory::MemoryBackend;
 
 /// Builds a [`MemoryBackend`].
 #[derive(Debug, Clone)]
@@ -16,8 +16,22 @@ pub struct MemoryBackendBuilder<P> {
     shards: Option<u64>,
 }
 
+impl<P: EvictionPolicy> MemoryBackend<P> {
+    /// Starts a backend whose shards each get an empty policy from the pattern `policy`.
+    ///
+    /// ```
+    /// use cache_policy::{Lru, MemoryBackend, Ttl};
+    ///
+    /// let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(10_000).build()?;
+    /// # Ok::<(), cache_core::Error>(())
+    /// ```
+    pub fn builder(policy: P) -> MemoryBackendBuilder<P> {
+        MemoryBackendBuilder::new(policy)
+    }
+}
+
 impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
-    pub(crate) fn new(policy: P) -> Self {
+    fn new(policy: P) -> Self {
         Self { policy, max_capacity: CAPACITY_BYTES, max_entries: None, shards: None }
     }
 

@@ -45,39 +45,24 @@
 
 mod adaptive;
 mod builder;
-mod by_slot;
-mod gdsf;
-mod ghosts;
-mod hits;
+mod eviction;
 mod index;
-mod list;
-mod load;
-mod lowest;
-mod lru;
 mod memory;
 #[cfg(feature = "moka")]
 mod moka;
-mod radix;
-mod s3fifo;
+mod objective;
 mod shard;
-mod sieve;
-mod sketch;
 mod steps;
-mod ttl;
-mod wtinylfu;
+mod structures;
 
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
-    adaptive::{Adaptive, Objective},
+    adaptive::Adaptive,
     builder::MemoryBackendBuilder,
-    gdsf::Gdsf,
-    lru::Lru,
+    eviction::{Gdsf, Lru, S3Fifo, Sieve, Ttl, WTinyLfu},
     memory::MemoryBackend,
-    s3fifo::S3Fifo,
-    sieve::Sieve,
-    ttl::Ttl,
-    wtinylfu::WTinyLfu,
+    objective::Objective,
 };
 
 /// The code in the crate's README compiles and runs.

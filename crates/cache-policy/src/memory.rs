@@ -32,7 +32,6 @@ use cache_core::{
 use foldhash::quality::RandomState;
 
 use crate::{
-    builder::MemoryBackendBuilder,
     shard::Shard,
     steps::{STEP, Steps, let_others_run},
 };
@@ -110,18 +109,6 @@ struct Change {
 }
 
 impl<P: EvictionPolicy> MemoryBackend<P> {
-    /// Starts a backend whose shards each get an empty policy from the pattern `policy`.
-    ///
-    /// ```
-    /// use cache_policy::{Lru, MemoryBackend, Ttl};
-    ///
-    /// let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(10_000).build()?;
-    /// # Ok::<(), cache_core::Error>(())
-    /// ```
-    pub fn builder(policy: P) -> MemoryBackendBuilder<P> {
-        MemoryBackendBuilder::new(policy)
-    }
-
     /// `n_shards` is a power of two; no limit is zero.
     pub(crate) fn new(pattern: P, limits: Limits, n_shards: u64) -> Self {
         let share = Limits::new(

@@ -5,7 +5,7 @@ use cache_core::{
     Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot,
 };
 
-use crate::{by_slot::reach, index::Index};
+use crate::{index::Index, structures::by_slot::reach};
 
 /// Entries by key, and by slot.
 ///

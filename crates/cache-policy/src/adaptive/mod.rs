@@ -75,19 +75,7 @@ use self::{
     note::Weight,
     ranking::{Price, Ranking, Tally, Way},
 };
-use crate::ghosts::fingerprint;
-
-/// What a cache is to save, where objects differ in size.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Objective {
-    /// As many requests to the origin as can be: of two objects that are asked for alike, the
-    /// smaller stays. The default: a store bills requests, and a reader waits for each of them.
-    #[default]
-    HitRatio,
-    /// As many bytes from the origin as can be: size is no reason to leave.
-    ByteHitRatio,
-}
+use crate::{objective::Objective, structures::ghosts::fingerprint};
 
 /// Ranks by recency or by density, whichever would have had more hits of late. The default, to be
 /// used where nothing is known of the requests, or where they change.
@@ -110,7 +98,7 @@ pub enum Objective {
 /// for the miniatures, or 40 KiB if there is one shard only.
 #[derive(Debug)]
 pub struct Adaptive {
-    saving: Objective,
+    objective: Objective,
     limits: Limits,
     ranking: Ranking,
     density: Miniature,
@@ -137,14 +125,14 @@ impl Adaptive {
 
     /// What the cache is to save. Default: [`Objective::HitRatio`].
     #[must_use]
-    pub fn optimize_for(self, saving: Objective) -> Self {
-        Self::with(saving, self.limits)
+    pub fn optimize_for(self, objective: Objective) -> Self {
+        Self::with(objective, self.limits)
     }
 
-    fn with(saving: Objective, limits: Limits) -> Self {
-        let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(saving) };
+    fn with(objective: Objective, limits: Limits) -> Self {
+        let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(objective) };
         Self {
-            saving,
+            objective,
             limits,
             ranking: Ranking::new(Way::Density, price),
             density: Miniature::new(Way::Density, price),
@@ -182,7 +170,7 @@ impl Adaptive {
         let in_density = self.density.access(hash, weight);
         let in_recency = self.recency.access(hash, weight);
         if in_density != in_recency {
-            let saved = match self.saving {
+            let saved = match self.objective {
                 Objective::HitRatio => 1.0,
                 Objective::ByteHitRatio => {
                     weight.get() as f32 / self.recency.weight_mean().max(1.0)
@@ -222,7 +210,7 @@ impl Adaptive {
         let is_full_of_bytes = u128::from(weight) * u128::from(self.limits.entries)
             >= held as u128 * u128::from(self.limits.weight);
         let (price, weight_max, entries_max) = if is_full_of_bytes {
-            (price_by(self.saving), self.sampled.weight, u64::MAX)
+            (price_by(self.objective), self.sampled.weight, u64::MAX)
         } else {
             (Price::Entry, u64::MAX, self.sampled.entries as u64)
         };
@@ -240,7 +228,7 @@ impl Default for Adaptive {
 
 impl EvictionPolicy for Adaptive {
     fn for_shard(&self, limits: &Limits) -> Self {
-        Self { contest: self.contest.clone(), ..Self::with(self.saving, *limits) }
+        Self { contest: self.contest.clone(), ..Self::with(self.objective, *limits) }
     }
 
     fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
@@ -326,8 +314,8 @@ fn miniature_min(held: usize) -> usize {
 }
 
 /// What room costs in a cache that is full of bytes.
-fn price_by(saving: Objective) -> Price {
-    match saving {
+fn price_by(objective: Objective) -> Price {
+    match objective {
         Objective::HitRatio => Price::Byte,
         Objective::ByteHitRatio => Price::ByteSaved,
     }

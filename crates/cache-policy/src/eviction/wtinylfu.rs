@@ -42,7 +42,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{
+use crate::structures::{
     by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch,
 };
 

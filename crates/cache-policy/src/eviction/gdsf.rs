@@ -8,7 +8,7 @@
 //!
 //! What a miss costs is a choice. If each costs the same ([`Gdsf::new`]), requests are saved: the
 //! hit ratio is the best known for a policy so small, at the price of large objects and of bytes.
-//! If it costs its size ([`Gdsf::saving_bytes`]), sizes cancel out, and `H = L + uses` is LFU with
+//! If it costs its size ([`Objective::ByteHitRatio`]), sizes cancel out, and `H = L + uses` is LFU with
 //! dynamic ageing [3].
 //!
 //! What differs from the papers:
@@ -17,7 +17,7 @@
 //!   worth 4,096 of them (fewer in shards above 1 GiB). `L` is rounded down by less than one each
 //!   time that it rises, and the worth of uses is a 32-bit float, good to one part in 8 million. So
 //!   two priorities are compared rightly if they differ by more units than entries have left
-//!   between the two. Among equals, any leaves. (`saving_bytes` is exact below 16 million uses.)
+//!   between the two. Among equals, any leaves. (`ByteHitRatio` is exact below 16 million uses.)
 //! * The papers have a heap of all entries, in which each hit moves one. As priorities only grow,
 //!   it is enough to keep some of the lowest in one, and a hit moves nothing.
 //! * A newcomer competes with its first use; if its priority is the lowest, it is refused, and `L`
@@ -46,7 +46,10 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{by_slot::reach, lowest::Lowest};
+use crate::{
+    objective::Objective,
+    structures::{by_slot::reach, lowest::Lowest},
+};
 
 /// Evicts the entry whose uses, for its size, are worth the least; what was used long ago is worth
 /// less: GDSF.
@@ -62,7 +65,7 @@ use crate::{by_slot::reach, lowest::Lowest};
 /// ```
 #[derive(Debug)]
 pub struct Gdsf {
-    saves: Saves,
+    objective: Objective,
     /// What one use of an object of one byte is worth, in units.
     unit_bytes: f32,
     /// `L`.
@@ -81,34 +84,29 @@ struct Object {
     worth: f32,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Saves {
-    Requests,
-    Bytes,
-}
-
 impl Gdsf {
-    /// An empty one that saves requests, to build a backend with: a miss costs the same for all
-    /// objects.
+    /// Returns an empty policy to build a backend with. It optimizes the hit ratio: a miss costs
+    /// the same for every object.
     pub fn new() -> Self {
-        Self::with(Saves::Requests, UNIT_BYTES_MAX)
+        Self::with(Objective::default(), UNIT_BYTES_MAX)
     }
 
-    /// An empty one that saves bytes, to build a backend with: a miss costs the bytes of the
-    /// object.
-    pub fn saving_bytes() -> Self {
-        Self::with(Saves::Bytes, UNIT_BYTES_MAX)
+    /// Sets what the policy optimizes. Under [`Objective::ByteHitRatio`] a miss costs the size of
+    /// the object. Default: [`Objective::HitRatio`].
+    #[must_use]
+    pub fn optimize_for(self, objective: Objective) -> Self {
+        Self::with(objective, self.unit_bytes)
     }
 
-    fn with(saves: Saves, unit_bytes: f32) -> Self {
-        Self { saves, unit_bytes, baseline: 0, order: Lowest::default(), objects: Vec::new() }
+    fn with(objective: Objective, unit_bytes: f32) -> Self {
+        Self { objective, unit_bytes, baseline: 0, order: Lowest::default(), objects: Vec::new() }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "as the essay says")]
     fn worth(&self, weight: u64) -> f32 {
-        match self.saves {
-            Saves::Requests => self.unit_bytes / weight.max(1) as f32,
-            Saves::Bytes => 1.0,
+        match self.objective {
+            Objective::HitRatio => self.unit_bytes / weight.max(1) as f32,
+            Objective::ByteHitRatio => 1.0,
         }
     }
 
@@ -139,7 +137,7 @@ impl EvictionPolicy for Gdsf {
     #[expect(clippy::cast_precision_loss, reason = "as the essay says")]
     fn for_shard(&self, limits: &Limits) -> Self {
         let unit_bytes = (limits.weight as f32 * UNITS_AT_LEAST).min(UNIT_BYTES_MAX);
-        Self::with(self.saves, unit_bytes)
+        Self::with(self.objective, unit_bytes)
     }
 
     fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {

@@ -21,7 +21,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{by_slot::reach, lowest::Lowest};
+use crate::structures::{by_slot::reach, lowest::Lowest};
 
 /// Evicts the entry whose last use is the longest ago. Exact: hits that do not overlap in time
 /// count in their order. An insert is a use; a new entry under a key that is held is none.

@@ -28,7 +28,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::radix::RadixQueue;
+use crate::structures::radix::RadixQueue;
 
 /// Finds what has expired, and leaves everything else to the policy inside. When room is needed, an
 /// expired entry goes before any other.

@@ -31,7 +31,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{hits::Hits, list::Lists};
+use crate::structures::{hits::Hits, list::Lists};
 
 /// Evicts the next entry that was not used since a hand last passed it: SIEVE (NSDI 2024).
 ///

@@ -33,7 +33,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{
+use crate::structures::{
     by_slot::reach,
     ghosts::{Ghosts, fingerprint},
     hits::Hits,
