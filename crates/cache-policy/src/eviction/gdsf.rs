@@ -1,39 +1,38 @@
 //! GreedyDual-Size with frequency.
 //!
-//! Where objects have sizes, one that is large must earn its place more often than one that is
-//! small. An entry has the priority `H = L + uses * cost / size` [1, 2]: uses since it came, what a
-//! miss costs, and its size in bytes, over a baseline `L`, which is the priority of the last that
-//! left. The lowest leaves. Since `L` only grows, what was used long ago is worth less and less
-//! against what is used now: this is its ageing, and needs no clock.
+//! Where objects differ in size, a large one must be read more often than a small one to stay. An
+//! entry has the priority `H = L + uses * cost / size` [1, 2]: the uses since its insert, the cost
+//! of a miss, and its size in bytes, on top of a baseline `L`, the priority of the last evicted
+//! entry. The lowest priority is evicted. As `L` only grows, old uses count less and less against
+//! new ones: entries age without a clock.
 //!
-//! What a miss costs is a choice. If each costs the same ([`Gdsf::new`]), requests are saved: the
-//! hit ratio is the best known for a policy so small, at the price of large objects and of bytes.
-//! If it costs its size ([`Objective::ByteHitRatio`]), sizes cancel out, and `H = L + uses` is LFU with
-//! dynamic ageing [3].
+//! The cost of a miss is a choice. With equal costs ([`Objective::HitRatio`]) the policy saves
+//! requests: its hit ratio is the best known for a policy of this size, at the expense of large
+//! objects and of bytes. If a miss costs the object's size ([`Objective::ByteHitRatio`]), sizes
+//! cancel out, and `H = L + uses` is LFU with dynamic ageing [3].
 //!
-//! What differs from the papers:
+//! Differences from the papers:
 //!
-//! * Priorities are whole multiples of a unit: one use of an object as large as the whole shard is
-//!   worth 4,096 of them (fewer in shards above 1 GiB). `L` is rounded down by less than one each
-//!   time that it rises, and the worth of uses is a 32-bit float, good to one part in 8 million. So
-//!   two priorities are compared rightly if they differ by more units than entries have left
-//!   between the two. Among equals, any leaves. (`ByteHitRatio` is exact below 16 million uses.)
-//! * The papers have a heap of all entries, in which each hit moves one. As priorities only grow,
-//!   it is enough to keep some of the lowest in one, and a hit moves nothing.
-//! * A newcomer competes with its first use; if its priority is the lowest, it is refused, and `L`
-//!   rises to it, as it does for all that leave: what is asked for again and again gets in.
-//! * A hit sets `H` from the `L` of its time, as it should, without a lock; two hits on one entry
-//!   at the same moment may count as one.
-//! * A new entry under a key that is held, if it is larger, does not lower the priority that the
-//!   key has.
+//! * Priorities are whole multiples of a unit: one use of an object as large as the shard is worth
+//!   4,096 of them (fewer in shards above 1 GiB). `L` is rounded down by less than one each time it
+//!   rises, and the value of the uses is a 32-bit float, exact to one part in 8 million. So two
+//!   priorities compare correctly if they differ by more units than there were evictions between
+//!   them. Ties are broken arbitrarily. (`ByteHitRatio` is exact below 16 million uses.)
+//! * The papers keep a heap of all entries, in which each hit moves one. As priorities only grow,
+//!   it is enough to keep some of the lowest in a heap, and a hit moves nothing.
+//! * A new entry competes with its first use. If its priority is the lowest, it is rejected, and
+//!   `L` rises to it as with any eviction: a key that is requested again and again is admitted.
+//! * A hit computes `H` from the current `L` without a lock; two simultaneous hits on one entry may
+//!   count as one.
+//! * Replacing an entry with a larger one does not lower the priority of its key.
 //!
-//! *When*: objects whose sizes differ by more than a few times: web, CDN, anything with thumbnails
-//! and videos. *When not*: equal sizes, where it is a plain LFU with ageing; if large objects are
-//! the ones whose misses hurt.
+//! *When*: sizes differ by more than a small factor: web, CDN, anything with thumbnails and videos.
+//! *When not*: equal sizes, where it is a plain LFU with ageing; or misses of large objects are the
+//! expensive ones.
 //!
-//! *Cost*: a hit 5 loads, 2 stores and a multiplication, some 30 instructions; inserts and
-//! evictions O(log n) amortised. One eviction for a quarter of the entries, in large shards for
-//! less, reads the priorities of all, some 2 ns each. 20 bytes an entry.
+//! *Cost*: a hit takes 5 loads, 2 stores and a multiplication, some 30 instructions. Inserts and
+//! evictions are O(log n) amortised: one eviction for every quarter of the entries (fewer in large
+//! shards) reads all priorities, some 2 ns each. 20 bytes an entry.
 //!
 //! [1] P. Cao, S. Irani: Cost-aware WWW proxy caching algorithms. USITS 1997. [2] L. Cherkasova:
 //! Improving WWW proxies performance with Greedy-Dual-Size-Frequency caching policy. HP
@@ -51,22 +50,22 @@ use crate::{
     structures::{by_slot::reach, lowest::Lowest},
 };
 
-/// Evicts the entry whose uses, for its size, are worth the least; what was used long ago is worth
-/// less: GDSF.
+/// Evicts the entry with the fewest uses for its size, where old uses count less: GDSF.
 ///
-/// May refuse a newcomer that is large. Knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have
-/// expired entries found.
+/// May reject a large entry. Ignores deadlines: wrap it in [`Ttl`](crate::Ttl) to evict expired
+/// entries first.
 ///
 /// ```
-/// use cache_policy::{Gdsf, MemoryBackend};
+/// use cache_policy::{Gdsf, MemoryBackend, Objective};
 ///
-/// let backend = MemoryBackend::builder(Gdsf::new()).max_capacity(64 << 20).build()?;
+/// let policy = Gdsf::new().optimize_for(Objective::ByteHitRatio);
+/// let backend = MemoryBackend::builder(policy).max_capacity(64 << 20).build()?;
 /// # Ok::<(), cache_core::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Gdsf {
     objective: Objective,
-    /// What one use of an object of one byte is worth, in units.
+    /// The value of one use of an object of one byte, in units.
     unit_bytes: f32,
     /// `L`.
     baseline: u64,
@@ -77,10 +76,10 @@ pub struct Gdsf {
 
 #[derive(Debug)]
 struct Object {
-    /// `H`; of a free slot, `Lowest::FREE`.
+    /// `H`; `Lowest::FREE` for a free slot.
     priority: AtomicU64,
     uses: AtomicU32,
-    /// What one use is worth, in units.
+    /// The value of one use, in units.
     worth: f32,
 }
 
@@ -102,7 +101,7 @@ impl Gdsf {
         Self { objective, unit_bytes, baseline: 0, order: Lowest::default(), objects: Vec::new() }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "as the essay says")]
+    #[expect(clippy::cast_precision_loss, reason = "see the module")]
     fn worth(&self, weight: u64) -> f32 {
         match self.objective {
             Objective::HitRatio => self.unit_bytes / weight.max(1) as f32,
@@ -114,7 +113,7 @@ impl Gdsf {
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "as the essay says; the product is not negative, and a signed number is cheaper to make of it"
+        reason = "see the module; the product is not negative, and the cast to i64 is cheaper"
     )]
     fn priority(&self, uses: u32, worth: f32) -> u64 {
         self.baseline.saturating_add((uses as f32 * worth) as i64 as u64).min(Lowest::FREE - 1)
@@ -134,7 +133,7 @@ impl Default for Gdsf {
 }
 
 impl EvictionPolicy for Gdsf {
-    #[expect(clippy::cast_precision_loss, reason = "as the essay says")]
+    #[expect(clippy::cast_precision_loss, reason = "see the module")]
     fn for_shard(&self, limits: &Limits) -> Self {
         let unit_bytes = (limits.weight as f32 * UNITS_AT_LEAST).min(UNIT_BYTES_MAX);
         Self::with(self.objective, unit_bytes)
@@ -148,7 +147,7 @@ impl EvictionPolicy for Gdsf {
         self.order.insert(slot, priority, self.objects.len());
     }
 
-    /// Its priority stays until it is used.
+    /// The priority changes with the next use.
     fn on_update(&mut self, slot: Slot, cost: &EntryInfo) {
         self.objects[slot.index()].worth = self.worth(cost.weight);
     }
@@ -157,7 +156,7 @@ impl EvictionPolicy for Gdsf {
         if let Some(object) = self.objects.get(slot.index()) {
             let uses = object.uses.load(Ordering::Relaxed).saturating_add(1);
             object.uses.store(uses, Ordering::Relaxed);
-            // A larger entry may have come under its key; ranks never fall.
+            // The entry may have been replaced by a larger one; priorities never fall.
             let earned =
                 self.priority(uses, object.worth).max(object.priority.load(Ordering::Relaxed));
             object.priority.store(earned, Ordering::Relaxed);
@@ -187,8 +186,8 @@ impl EvictionPolicy for Gdsf {
     }
 }
 
-/// What one use of an object as large as the shard is worth.
+/// The value of one use of an object as large as the shard, in units.
 const UNITS_AT_LEAST: f32 = 4096.0;
-/// For shards of 1 GiB and more, so that `L` has room to rise: to objects of 100 bytes, 50 million
-/// turnovers of the cache.
+/// The limit for shards of 1 GiB and more, so that `L` has room to rise: with objects of 100 bytes,
+/// for 50 million turnovers of the cache.
 const UNIT_BYTES_MAX: f32 = (1_u64 << 42) as f32;
