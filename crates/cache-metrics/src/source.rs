@@ -103,7 +103,7 @@ impl MetricsSource {
 
 impl fmt::Debug for MetricsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("MetricsSource").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -7,35 +7,31 @@ use std::{
     mem,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::runtime::Handle;
 
 use super::{
-    Shared, Status, absent,
-    drive::Flying,
-    held::{Dropped, Held, is_same_version},
-    places::Permit,
+    backend_access::{Dropped, Held, is_same_version},
+    key_state::{Drive, Origins, Phase, State, Trigger, Waiting},
+    key_table::KeyUse,
+    limiter::{Permit, QueueTimer},
+    outcome::{Answers, Landed, absent},
+    parked::Flying,
     request::{Outcome, Request},
-    table::{Answers, Drive, KeyUse, Origins, Phase, State, Waiting},
+    served::Status,
+    shared::Shared,
+    sweep,
     trace::Cause,
 };
 use crate::{
     Entry, Error, ErrorKind, Key, Moment, Result, Storability, Validation, Validator,
-    fence::Epoch,
+    epoch::Epoch,
     stats::{Count, Op},
     sync::MutexGuard,
 };
-
-/// What a flight brought its waiters.
-#[derive(Debug, Clone)]
-pub(super) enum Landed {
-    /// An entry, validated by a question asked at the moment.
-    Entry(Entry, Status, Moment),
-    Failed(Error),
-}
 
 /// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
@@ -46,15 +42,8 @@ pub(super) fn flight<V: Validator + ?Sized>(
     looked: Option<Held>,
     trigger: Trigger,
 ) -> Flying {
-    shared.sweeper.ensure(shared, runtime);
+    sweep::ensure(shared, runtime);
     Flight::new(shared, tracked, seq, trigger).fly(looked, None).boxed()
-}
-
-/// The read that a flight is started for.
-pub(super) struct Trigger {
-    pub(super) cause: Cause,
-    /// Sends the request in the origin's place.
-    pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its
@@ -370,9 +359,75 @@ fn start<V: Validator + ?Sized>(
     let counted = shared.tasks.count();
     let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
     drop(state);
-    shared.sweeper.ensure(shared, runtime);
+    sweep::ensure(shared, runtime);
     let flight = Flight::new(shared, tracked.clone(), seq, trigger);
     runtime.spawn(flight.fly(None, second.flatten()).boxed());
+}
+
+impl<V: Validator + ?Sized> Flight<V> {
+    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
+    /// nobody waited for the answer any more, or there was no place for too long; or it was
+    /// vacated.
+    pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
+        let Shared { places, settings, .. } = &*self.shared;
+        let mut waits = None;
+        let mut place = pin!(places.taken());
+        let mut vacated = pin!(self.tracked.vacated.notified());
+        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
+        let mut deserted: Option<BoxFuture<'static, ()>> = None;
+        poll_fn(|context| {
+            let taken = || Poll::Ready(Ok(Permit::taken(places)));
+            if place.as_mut().poll(context).is_ready() {
+                return taken();
+            }
+            while vacated.as_mut().poll(context).is_ready() {
+                vacated.set(self.tracked.vacated.notified());
+                // Somebody may have come, or another flight has its place.
+                deserted = None;
+            }
+            loop {
+                if let Some(last_left) = &mut deserted {
+                    if last_left.poll_unpin(context).is_ready() {
+                        // Somebody may have come since.
+                        deserted = None;
+                        continue;
+                    }
+                } else {
+                    let mut state = self.tracked.lock();
+                    let Some(running) = state.flight(self.seq) else {
+                        return Poll::Ready(Err(None));
+                    };
+                    if !running.is_awaited() {
+                        return Poll::Ready(Err(self.leave(
+                            state,
+                            Landed::Failed(unwanted()),
+                            None,
+                        )));
+                    }
+                    running.phase = Phase::Queued;
+                    // The reader that polls it now hands it to a task, which polls it anew.
+                    if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
+                        let answer = answer.clone();
+                        deserted = Some(async move { answer.closed().await }.boxed());
+                        continue;
+                    }
+                }
+                waits.get_or_insert_with(|| self.shared.begin_to_wait());
+                return match ready!(queue_timer.poll(places, context)) {
+                    true => taken(),
+                    false => {
+                        let error = settings.too_many().with_key(&self.tracked.key);
+                        Poll::Ready(Err(self.leave(
+                            self.tracked.lock(),
+                            Landed::Failed(error),
+                            None,
+                        )))
+                    }
+                };
+            }
+        })
+        .await
+    }
 }
 
 impl<V: ?Sized> Drop for Flight<V> {
@@ -534,4 +589,8 @@ async fn remember_absence<V: ?Sized>(
     }
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
+}
+
+fn unwanted() -> Error {
+    Error::new(ErrorKind::Other, "nobody waited for the answer")
 }

@@ -15,20 +15,31 @@
 //! joins or begins a flight, which `drive.rs` has the reader poll; `flight.rs` asks by a
 //! `request.rs`, publishes and wakes. `write.rs` is the other direction.
 
-mod absences;
-mod drive;
+mod backend_access;
+mod builder;
+mod driver;
+mod epochs;
 mod flight;
-mod held;
+mod key_state;
+mod key_table;
+mod limiter;
+mod negative;
+mod observation;
 mod observe;
+mod outcome;
+mod parked;
 mod permit;
-mod places;
 mod read;
 mod request;
+mod served;
+mod settings;
+mod shared;
 mod sweep;
-mod table;
-mod tasks;
-mod timeouts;
+mod sweeper;
+mod task_tracker;
+mod timer;
 mod trace;
+mod watchdog;
 mod write;
 
 use std::{
@@ -37,23 +48,22 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::task::yield_now;
 
-use self::{
-    absences::Absences, flight::Landed, places::Places, sweep::Sweeper, table::Table, tasks::Tasks,
-    timeouts::within, trace::Warnings,
+pub use self::{
+    builder::ReadThroughBuilder,
+    observation::Observation,
+    permit::RequestPermit,
+    served::{Served, Status},
+    write::OpenWrite,
 };
-pub use self::{observe::Observation, permit::RequestPermit, write::OpenWrite};
+use self::{outcome::Landed, shared::Shared, task_tracker::Tasks, timer::within};
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, FreshnessRules, Moment, Namespace, Origin,
-    PutCondition, PutOptions, Result, Stats, SystemClock, Validator, Verdict, Version,
-    fence::Epochs,
-    judge,
-    stats::{Count, Counters},
+    Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
+    Stats, Validator, Version, stats::Count,
 };
 
 /// A validated cache: a [`Backend`] in front of an origin.
@@ -120,80 +130,7 @@ pub struct WeakReadThrough<V: ?Sized> {
     shared: Weak<Shared<V>>,
 }
 
-/// Sets up a [`ReadThrough`].
-#[must_use]
-pub struct ReadThroughBuilder<V: ?Sized> {
-    origin: Arc<V>,
-    backend: Arc<dyn Backend>,
-    clock: Arc<dyn Clock>,
-    settings: Settings,
-}
-
-/// What a read got.
-#[derive(Debug, Clone)]
-pub struct Served {
-    /// The copy.
-    pub entry: Entry,
-    /// Where it came from.
-    pub status: Status,
-    age_nanos: u64,
-}
-
-/// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
-// As wide as what it lies beside, so that a result has no padding, which would be copied piece by
-// piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u64)]
-#[non_exhaustive]
-pub enum Status {
-    /// From a fresh entry, without asking.
-    Fresh,
-    /// From an entry that the origin confirmed for this read.
-    Revalidated,
-    /// Fetched; nothing was held.
-    Fetched,
-    /// Fetched in the place of a held copy that the origin did not confirm.
-    Refetched,
-    /// From an entry past its `max_age`: it is revalidated in the background, or the store failed
-    /// to answer.
-    Stale,
-    /// By the store, as if there were no cache. Only reads of a `CachedStore` are.
-    Bypass,
-}
-
-impl Served {
-    fn new(entry: Entry, status: Status, validated_at: Option<Moment>, now: Moment) -> Self {
-        let age_nanos = validated_at.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
-        Self { entry, status, age_nanos }
-    }
-
-    /// How long before this read ended the request was sent that validated the copy.
-    pub const fn age(&self) -> Duration {
-        Duration::from_nanos(self.age_nanos)
-    }
-}
-
-impl Status {
-    /// Whether the bytes came from a cached copy.
-    pub const fn is_hit(self) -> bool {
-        matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
-    }
-}
-
 impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Starts a cache that asks `origin` and holds copies in `backend`.
-    ///
-    /// The backend must be this cache's alone: what another cache put there is not served (see
-    /// [`identity`](ReadThroughBuilder::identity)), and both would push it out.
-    pub fn builder(origin: Arc<V>, backend: Arc<dyn Backend>) -> ReadThroughBuilder<V> {
-        ReadThroughBuilder {
-            origin,
-            backend,
-            clock: Arc::new(SystemClock::new()),
-            settings: Settings::default(),
-        }
-    }
-
     /// The object, by the rule for its key or, if given, by `freshness`.
     ///
     /// # Errors
@@ -540,361 +477,8 @@ impl<V: ?Sized> fmt::Debug for WeakReadThrough<V> {
     }
 }
 
-impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
-    /// Names the cache in metrics and traces. Empty is an error. Default: `"default"`.
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = Arc::from(name.into());
-        self
-    }
-
-    /// What all keys begin with that is no part of an object's name; traces and errors leave it
-    /// out. For those who keep other things beside objects in one backend. Default: nothing.
-    pub fn key_prefix(mut self, prefix: &'static str) -> Self {
-        self.settings.key_prefix = prefix;
-        self
-    }
-
-    /// Sets how fresh an entry must be to be served without a request, where no prefix has a rule
-    /// of its own. Default: [`Freshness::strong`], under which every read is one request.
-    pub fn freshness(mut self, freshness: Freshness) -> Self {
-        self.settings.rules.set_default(freshness);
-        self
-    }
-
-    /// Sets the freshness of keys that begin with `prefix`, byte for byte. The longest prefix wins;
-    /// a second rule for the same prefix replaces the first.
-    pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
-        self.settings.rules.set(prefix, freshness);
-        self
-    }
-
-    /// Replaces all rules of [`freshness`](Self::freshness) and
-    /// [`freshness_for`](Self::freshness_for).
-    pub fn freshness_rules(mut self, rules: FreshnessRules) -> Self {
-        self.settings.rules = rules;
-        self
-    }
-
-    /// How long a copy is held without being confirmed; each confirmation starts the span anew.
-    /// Copies under an immutable rule do not expire. `None`, and spans of nine years or more: none
-    /// expires. Default: 300 s. Zero is an error.
-    pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
-        self.settings.time_to_live = span.into();
-        self
-    }
-
-    /// How long it may be remembered that an object does not exist, within what freshness allows;
-    /// never under a strong rule. Such a memory takes its place in the backend like any entry; all
-    /// together take at most a sixteenth of its capacity, if it frees what has expired when it is
-    /// swept; what would be more is not remembered. Default: zero, which is off.
-    pub fn negative_ttl(mut self, span: Duration) -> Self {
-        self.settings.negative_ttl = span;
-        self
-    }
-
-    /// How long a question may stay unanswered, with somebody waiting, before it is dropped and
-    /// asked once more. The second question is not replaced. Default: `None`, which is off. Zero is
-    /// an error.
-    pub fn patience(mut self, span: impl Into<Option<Duration>>) -> Self {
-        self.settings.patience = span.into();
-        self
-    }
-
-    /// How long the origin takes at most to answer a read, as far as others rely on it. It does not
-    /// end a request: that is for the origin to do, which should have the same limit.
-    ///
-    /// A reader that waits for a request from another runtime gives it up when it has made no
-    /// progress for so long, and a tenth of a second, for that runtime may not be driven any more:
-    /// the request is sent once more, from the reader's own. `put`, `delete`, `invalidate` and
-    /// their like that are polled in another runtime than the one they began on wait as long for
-    /// that. Half of it is how long a write, or an answer that is to be kept, waits for a call of
-    /// the backend that the same key has under way. [`close`](ReadThrough::close) waits as long for
-    /// requests that do not end.
-    ///
-    /// Counted by the timers of the runtime where somebody waits; in one without time there is no
-    /// limit. `Duration::MAX` is none either; zero is an error. Default: 30 s.
-    pub fn origin_timeout(mut self, span: Duration) -> Self {
-        self.settings.origin_timeout = span;
-        self
-    }
-
-    /// The store, and the rights, that entries are read with: the cache serves what it finds in its
-    /// backend only if it is of this identity. To be named where the backend's medium outlives the
-    /// process, for nothing on it would be found again without a name. Two caches of one name must
-    /// not be over one backend at the same time: neither sees what the other writes or invalidates.
-    /// Default: [`Namespace::unique`].
-    pub fn namespace(mut self, identity: Namespace) -> Self {
-        self.settings.identity = identity;
-        self
-    }
-
-    /// How many questions may be at the origin at once, each for another key, until what they
-    /// brought is published. A read that finds so many waits for its turn, in the order of arrival,
-    /// and asks only if somebody still waits for it: one that is dropped while it waits asks
-    /// nothing. A refresh behind a stale copy is left out. An origin that never answers keeps its
-    /// place, so it should have a limit of its own. A validator that reads through the cache which
-    /// asks it may wait for a place for ever. `usize::MAX` is no limit, zero an error. Writes are
-    /// not counted; what is sent with a [`request_permit`](ReadThrough::request_permit) is.
-    /// Default: 1024.
-    pub fn max_in_flight(mut self, n: usize) -> Self {
-        self.settings.max_in_flight = n;
-        self
-    }
-
-    /// How long a read may wait for its turn (see [`max_in_flight`](Self::max_in_flight)). Then it
-    /// fails with `Timeout`, which is an outage: `stale_if_error` covers it. Zero lets none wait.
-    /// Default: 10 s. Needs a runtime with time; without, there is no limit.
-    pub fn queue_timeout(mut self, span: Duration) -> Self {
-        self.settings.queue_timeout = span;
-        self
-    }
-
-    /// Where time comes from. Default: [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// The cache.
-    ///
-    /// # Errors
-    ///
-    /// `Config` for an empty `name`, for a `time_to_live`, `patience` or `max_in_flight` of zero,
-    /// and for rules that contradict themselves.
-    pub fn build(self) -> Result<ReadThrough<V>> {
-        self.settings.check()?;
-        Ok(ReadThrough {
-            shared: Arc::new(Shared {
-                origin: self.origin,
-                backend: self.backend,
-                clock: self.clock,
-                sweeper: Sweeper::new(&self.settings),
-                absences: Absences::new(
-                    self.settings.negative_ttl,
-                    Sweeper::every(&self.settings).unwrap_or_default(),
-                ),
-                places: Arc::new(Places::new(self.settings.max_in_flight)),
-                settings: self.settings,
-                epochs: Epochs::default(),
-                table: Table::new(),
-                counters: Counters::default(),
-                warnings: Warnings::new(),
-                tasks: Tasks::default(),
-                clearing: tokio::sync::Mutex::default(),
-            }),
-        })
-    }
-}
-
-impl<V: ?Sized> fmt::Debug for ReadThroughBuilder<V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadThroughBuilder")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Polls `future` in a function of its own, whatever the caller is.
 #[inline(never)]
 fn poll_apart<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)
 }
-
-/// What all handles, flights and writes share.
-struct Shared<V: ?Sized> {
-    settings: Settings,
-    epochs: Epochs,
-    table: Arc<Table>,
-    counters: Counters,
-    warnings: Warnings,
-    tasks: Tasks,
-    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
-    clearing: tokio::sync::Mutex<()>,
-    sweeper: Sweeper,
-    absences: Absences,
-    places: Arc<Places>,
-    backend: Arc<dyn Backend>,
-    clock: Arc<dyn Clock>,
-    origin: Arc<V>,
-}
-
-#[derive(Debug, Clone)]
-struct Settings {
-    name: Arc<str>,
-    key_prefix: &'static str,
-    rules: FreshnessRules,
-    time_to_live: Option<Duration>,
-    negative_ttl: Duration,
-    patience: Option<Duration>,
-    origin_timeout: Duration,
-    max_in_flight: usize,
-    queue_timeout: Duration,
-    identity: Namespace,
-}
-
-/// What may be done with a held entry before the origin is asked.
-enum Use {
-    /// Serve it.
-    Fresh(Served),
-    /// Serve it, and ask behind.
-    Refresh(Served),
-}
-
-impl<V: ?Sized> Shared<V> {
-    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits,
-    /// allocates and parses nothing.
-    #[inline]
-    fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
-        let freshness = self.rule(key, freshness);
-        if freshness.is_strong() {
-            return None;
-        }
-        let entry = self.get_now(key).ok()??;
-        // All that a closed cache held is void.
-        // A void entry is older than an invalidation; a negative entry has no body.
-        // mutant: fast_path_not_void
-        if self.epochs.is_void(&entry) || entry.is_negative() {
-            return None;
-        }
-        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
-        // others.
-        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
-        self.counters.add_hit(
-            Count::Fresh,
-            entry.body().len() as u64,
-            Duration::from_nanos(age_nanos),
-        );
-        Some(Served { entry, status: Status::Fresh, age_nanos })
-    }
-
-    /// The rule that a read goes by.
-    #[inline]
-    fn rule<'a>(&'a self, key: &str, freshness: Option<&'a Freshness>) -> &'a Freshness {
-        freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
-    }
-
-    /// What may be done with `entry` without asking first; an error if it is the memory of a
-    /// missing object.
-    fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
-        if self.epochs.is_void(&entry) {
-            return Ok(None);
-        }
-        let now = self.clock.now();
-        let served = |status, entry: Entry| {
-            let validated_at = entry.validated_at();
-            Served::new(entry, status, validated_at, now)
-        };
-        Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
-            Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
-            Verdict::Refresh if !entry.is_negative() => {
-                Some(Use::Refresh(served(Status::Stale, entry)))
-            }
-            Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
-        })
-    }
-
-    /// How long an entry for `key` may stay unconfirmed.
-    fn time_to_live(&self, key: &str) -> Option<Duration> {
-        self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
-    }
-
-    /// `key` as traces and errors show it.
-    fn shown<'a>(&self, key: &'a str) -> &'a str {
-        key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
-    }
-
-    /// The error, about the object that the caller knows: every error of a key leaves through this.
-    fn about(&self, key: &str, error: Error) -> Error {
-        // Callers know the object's path, not the inner key.
-        // mutant: display_key
-        error.with_shown_key(key, self.shown(key))
-    }
-
-    fn count(&self, count: Count) {
-        self.counters.add(count, 1);
-    }
-
-    fn count_read(&self, read: &Result<Served>) {
-        match read {
-            Ok(served) => {
-                let hit = |count| {
-                    self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
-                };
-                let fetched = |count| {
-                    self.count(count);
-                    let bytes = served.entry.body().len() as u64;
-                    self.counters.add(Count::BytesFetchedServed, bytes);
-                };
-                match served.status {
-                    Status::Fresh => hit(Count::Fresh),
-                    Status::Revalidated => hit(Count::Revalidated),
-                    Status::Stale => hit(Count::Stale),
-                    Status::Fetched => fetched(Count::Fetched),
-                    Status::Refetched => fetched(Count::Refetched),
-                    // No read of this cache goes past it.
-                    Status::Bypass => {}
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.count(Count::NotFound),
-            Err(error) => self.counters.add_error(error.kind()),
-        }
-    }
-}
-
-impl Settings {
-    fn check(&self) -> Result<()> {
-        let zero = |name: &str| {
-            Err(Error::new(
-                ErrorKind::Config,
-                format!("{name} is zero; give a span, or leave it out"),
-            ))
-        };
-        if self.name.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "name is empty; give one, or leave it out"));
-        }
-        if self.time_to_live.is_some_and(|span| span.is_zero()) {
-            return zero("time_to_live");
-        }
-        if self.patience.is_some_and(|span| span.is_zero()) {
-            return zero("patience");
-        }
-        if self.origin_timeout.is_zero() {
-            return zero("origin_timeout");
-        }
-        if self.max_in_flight == 0 {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "max_in_flight is zero, so nothing could be asked; usize::MAX is no limit",
-            ));
-        }
-        self.rules.check()
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            name: Arc::from("default"),
-            key_prefix: "",
-            rules: FreshnessRules::default(),
-            time_to_live: Some(TIME_TO_LIVE),
-            negative_ttl: Duration::ZERO,
-            patience: None,
-            origin_timeout: ORIGIN_TIMEOUT,
-            max_in_flight: MAX_IN_FLIGHT,
-            queue_timeout: QUEUE_TIMEOUT,
-            identity: Namespace::unique(),
-        }
-    }
-}
-
-/// The error for an object that does not exist.
-fn absent() -> Error {
-    Error::new(ErrorKind::NotFound, "the origin has no such object")
-}
-
-const TIME_TO_LIVE: Duration = Duration::from_secs(300);
-const ORIGIN_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_IN_FLIGHT: usize = 1024;
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     ReadThrough,
-    places::{Permit, QueueTimer, Waits},
+    limiter::{Permit, QueueTimer, Waits},
 };
 use crate::Result;
 

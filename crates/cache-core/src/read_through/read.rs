@@ -9,24 +9,86 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::watch, task::yield_now};
 
 use super::{
-    Served, Shared, Status, Use,
-    drive::{Arrival, Driver, Parked, hand_on},
-    flight::{Landed, Trigger, flight},
-    held::Held,
-    table::{Answers, Drive, KeyState, KeyUse, Origins, Phase, Stamp, State, Ticket, Waiting},
-    tasks::runtime,
-    timeouts::{Watchdog, relieve},
+    backend_access::Held,
+    driver::{Arrival, Driver},
+    flight::flight,
+    key_state::{Drive, KeyState, Origins, Phase, Stamp, State, Trigger, Waiting},
+    key_table::KeyUse,
+    outcome::{Answers, Landed, Ticket, absent},
+    parked::{Parked, hand_on},
+    served::{Served, Status},
+    shared::Shared,
+    task_tracker::runtime,
     trace::Cause,
+    watchdog::{Watchdog, relieve},
 };
 use crate::{
-    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count,
-    sync::MutexGuard,
+    Entry, Error, ErrorKind, Freshness, Moment, Result, Validator, Verdict, epoch::Epoch, judge,
+    stats::Count, sync::MutexGuard,
 };
+
+impl<V: ?Sized> Shared<V> {
+    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits,
+    /// allocates and parses nothing.
+    #[inline]
+    pub(super) fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
+        let freshness = self.rule(key, freshness);
+        if freshness.is_strong() {
+            return None;
+        }
+        let entry = self.get_now(key).ok()??;
+        // All that a closed cache held is void.
+        // A void entry is older than an invalidation; a negative entry has no body.
+        // mutant: fast_path_not_void
+        if self.epochs.is_void(&entry) || entry.is_negative() {
+            return None;
+        }
+        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
+        // others.
+        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
+        self.counters.add_hit(
+            Count::Fresh,
+            entry.body().len() as u64,
+            Duration::from_nanos(age_nanos),
+        );
+        Some(Served { entry, status: Status::Fresh, age_nanos })
+    }
+
+    /// What may be done with `entry` without asking first; an error if it is the memory of a
+    /// missing object.
+    fn usable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Use>> {
+        if self.epochs.is_void(&entry) {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let served = |status, entry: Entry| {
+            let validated_at = entry.validated_at();
+            Served::new(entry, status, validated_at, now)
+        };
+        Ok(match judge(&entry, now, freshness) {
+            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
+            Verdict::Fresh => Some(Use::Fresh(served(Status::Fresh, entry))),
+            Verdict::Refresh if !entry.is_negative() => {
+                Some(Use::Refresh(served(Status::Stale, entry)))
+            }
+            Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
+        })
+    }
+}
+
+/// What may be done with a held entry before the origin is asked.
+enum Use {
+    /// Serve it.
+    Fresh(Served),
+    /// Serve it, and ask behind.
+    Refresh(Served),
+}
 
 /// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits
 /// for it.

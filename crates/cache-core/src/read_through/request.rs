@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    Shared,
-    held::caught,
+    shared::Shared,
     trace::{Cause, Span},
 };
 use crate::{
     Entry, Error, ErrorKind, Moment, Result, Validation, Validator,
     stats::{Count, Op},
+    sync::caught,
 };
 
 /// A request that was sent. Dropped before it has ended, it was cancelled.

@@ -16,20 +16,23 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    Shared,
-    drive::hand_on,
-    held::caught,
+    epochs::Epochs,
+    key_state::Stamp,
+    key_table::KeyUse,
+    parked::hand_on,
     request::{Outcome, Request},
-    table::{KeyUse, Stamp},
-    tasks::{Counted, runtime},
-    timeouts::within_elsewhere,
+    shared::Shared,
+    sweep,
+    task_tracker::{Counted, runtime},
+    timer::within_elsewhere,
     trace::{Cause, in_caller_span},
 };
 use crate::{
     Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability,
     Validator, Version,
-    fence::{Epoch, Epochs},
+    epoch::Epoch,
     stats::{Count, Op},
+    sync::caught,
 };
 
 /// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an
@@ -250,7 +253,7 @@ where
 {
     let counted = shared.tasks.enter()?;
     let runtime = runtime()?;
-    shared.sweeper.ensure(shared, &runtime);
+    sweep::ensure(shared, &runtime);
     let write = Write::begin(shared, key)?;
     let (alive, gone) = oneshot::channel();
     let mut caller = Caller {

@@ -6,24 +6,16 @@
 //! reader, who may not be polled for long, and keep its place.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Notify;
 
-use super::{
-    Settings, Shared,
-    flight::{Flight, Landed},
-    table::{Drive, Phase},
-    timeouts::Timer,
-};
+use super::timer::Timer;
 use crate::{
-    Clock, Error, ErrorKind, Moment, Validator,
+    Clock, Moment,
     stats::Counters,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -82,7 +74,7 @@ impl Places {
 
     /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this
     /// sees the place.
-    fn begin_to_wait(&self) -> bool {
+    pub(super) fn begin_to_wait(&self) -> bool {
         let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
         if before % WAITING < self.most {
             self.queue.notify_one();
@@ -155,88 +147,6 @@ impl Drop for Permit {
     }
 }
 
-impl<V: Validator + ?Sized> Flight<V> {
-    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
-    /// nobody waited for the answer any more, or there was no place for too long; or it was
-    /// vacated.
-    pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
-        let Shared { places, settings, .. } = &*self.shared;
-        let mut waits = None;
-        let mut place = pin!(places.taken());
-        let mut vacated = pin!(self.tracked.vacated.notified());
-        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
-        let mut deserted: Option<BoxFuture<'static, ()>> = None;
-        poll_fn(|context| {
-            let taken = || Poll::Ready(Ok(Permit::taken(places)));
-            if place.as_mut().poll(context).is_ready() {
-                return taken();
-            }
-            while vacated.as_mut().poll(context).is_ready() {
-                vacated.set(self.tracked.vacated.notified());
-                // Somebody may have come, or another flight has its place.
-                deserted = None;
-            }
-            loop {
-                if let Some(last_left) = &mut deserted {
-                    if last_left.poll_unpin(context).is_ready() {
-                        // Somebody may have come since.
-                        deserted = None;
-                        continue;
-                    }
-                } else {
-                    let mut state = self.tracked.lock();
-                    let Some(running) = state.flight(self.seq) else {
-                        return Poll::Ready(Err(None));
-                    };
-                    if !running.is_awaited() {
-                        return Poll::Ready(Err(self.leave(
-                            state,
-                            Landed::Failed(unwanted()),
-                            None,
-                        )));
-                    }
-                    running.phase = Phase::Queued;
-                    // The reader that polls it now hands it to a task, which polls it anew.
-                    if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
-                        let answer = answer.clone();
-                        deserted = Some(async move { answer.closed().await }.boxed());
-                        continue;
-                    }
-                }
-                waits.get_or_insert_with(|| self.shared.begin_to_wait());
-                return match ready!(queue_timer.poll(places, context)) {
-                    true => taken(),
-                    false => {
-                        let error = settings.too_many().with_key(&self.tracked.key);
-                        Poll::Ready(Err(self.leave(
-                            self.tracked.lock(),
-                            Landed::Failed(error),
-                            None,
-                        )))
-                    }
-                };
-            }
-        })
-        .await
-    }
-}
-
-impl<V: ?Sized> Shared<V> {
-    /// One more waits for a place, until what is returned is dropped.
-    pub(super) fn begin_to_wait(&self) -> Waits<'_> {
-        // Who parks a flight from here on sees that one waits.
-        if self.places.begin_to_wait() {
-            self.table.want_all();
-        }
-        Waits {
-            places: &self.places,
-            counters: &self.counters,
-            clock: &*self.clock,
-            begun: self.clock.now(),
-        }
-    }
-}
-
 /// How long something waits for a place.
 pub(super) struct QueueTimer {
     timer: Timer,
@@ -268,27 +178,19 @@ impl QueueTimer {
     }
 }
 
-impl Settings {
-    /// The error for a request that has waited too long.
-    pub(super) fn too_many(&self) -> Error {
-        let Self { max_in_flight, queue_timeout, .. } = self;
-        let message = format!(
-            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \
-             (max_in_flight, queue_timeout)"
-        );
-        Error::new(ErrorKind::Timeout, message)
-    }
-}
-fn unwanted() -> Error {
-    Error::new(ErrorKind::Other, "nobody waited for the answer")
-}
-
 /// A flight that waits, or another request.
 pub(super) struct Waits<'a> {
     places: &'a Places,
     counters: &'a Counters,
     clock: &'a dyn Clock,
     begun: Moment,
+}
+
+impl<'a> Waits<'a> {
+    /// Counts the wait from now on. The caller has called [`Places::begin_to_wait`].
+    pub(super) fn new(places: &'a Places, counters: &'a Counters, clock: &'a dyn Clock) -> Self {
+        Self { places, counters, clock, begun: clock.now() }
+    }
 }
 
 impl Drop for Waits<'_> {
@@ -308,6 +210,7 @@ const WAITING: u64 = 1 << 32;
 mod model {
     use std::sync::Arc;
 
+    use futures_util::FutureExt as _;
     use loom::{future::block_on, thread};
 
     use super::*;

@@ -15,15 +15,12 @@ use std::{
 
 use crate::{
     Entry,
+    epoch::Epoch,
     sync::{
         RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// The number that `clear` and `invalidate_prefix` raise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Epoch(pub(crate) u64);
 
 /// Those of a cache begin where those of no other cache of this process are: a stamp of an earlier
 /// cache of the same name, on the same backend, is of another clock, and no floor here is above it.
@@ -79,7 +76,7 @@ impl Epochs {
         // request a conditional one. An entry of an earlier process has no epoch and is revalidated
         // before it is served.
         // mutant: unstamped_is_not_void
-        if entry.validated_at().is_none() && entry.epoch() == NO_EPOCH {
+        if entry.validated_at().is_none() && entry.epoch() == Epoch::NONE {
             return false;
         }
         let epoch = entry.epoch();
@@ -214,9 +211,6 @@ fn common_prefix<'a>(one: &'a str, other: &str) -> &'a str {
 
 const KEYS_MAX: usize = 1024;
 const PREFIXES_MAX: usize = 64;
-
-/// That of an entry that was built, and not published by any cache of this process.
-const NO_EPOCH: Epoch = Epoch(0);
 
 /// A trillion epochs for each of 16 million caches.
 const EPOCH_BITS: u32 = 40;

@@ -1,7 +1,7 @@
 //! A reader that drives its own flight.
 //!
 //! A task for each flight would cost more than an origin in memory takes to answer. So the reader
-//! that begins a flight polls it, in its own task, and watches it (see `timeouts.rs`). Between two
+//! that begins a flight polls it, in its own task, and watches it (see `watchdog.rs`). Between two
 //! polls the flight is *parked* in the key's state, and the moment somebody else needs it, it is
 //! handed to a task of the runtime that it began on, for good: somebody who joins it or waits
 //! behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is
@@ -12,49 +12,20 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    Shared,
-    flight::Landed,
-    table::{Drive, KeyState, Ticket},
-    timeouts::{Watchdog, relieve},
+    key_state::{Drive, KeyState},
+    outcome::{Landed, Ticket},
+    parked::{Flying, Parked, hand_on, spawn},
+    shared::Shared,
+    watchdog::{Watchdog, relieve},
 };
 use crate::Validator;
-
-/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never
-/// dropped under the lock of its key.
-pub(super) struct Parked {
-    flight: Flying,
-    reader: Waker,
-    runtime: Handle,
-}
-
-/// A flight; `None` if it ended without landing.
-pub(super) type Flying = BoxFuture<'static, Option<Landed>>;
-
-/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not
-/// to be called under the lock of a key.
-pub(super) fn hand_on(parked: Option<Parked>) {
-    if let Some(Parked { flight, reader, runtime }) = parked {
-        spawn(flight, &runtime);
-        reader.wake();
-    }
-}
-
-impl Parked {
-    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a
-    /// key.
-    pub(super) fn give_up(self) {
-        let Self { flight, reader, .. } = self;
-        drop(flight);
-        reader.wake();
-    }
-}
 
 /// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a
 /// task goes on with it.
@@ -196,8 +167,4 @@ impl<V: ?Sized> Drop for Driver<'_, V> {
             _ => {}
         }
     }
-}
-
-fn spawn(flight: Flying, runtime: &Handle) {
-    runtime.spawn(flight.map(drop));
 }
