@@ -404,7 +404,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what an earlier process stored is void by epoch",
-        edits: &[Edit::replace("unstamped_is_not_void", "== NO_EPOCH", "> latest")],
+        edits: &[Edit::replace("unstamped_is_not_void", "== Epoch::NONE", "> latest")],
     },
     Mutant {
         name: "a merged floor is not the highest of its parts",
