@@ -101,7 +101,7 @@ async fn a_verified_store_that_is_broken_is_refused_for_what_it_breaks() {
     origin.put(&key(), "one".into(), PutCondition::Absent).await.unwrap();
     let refused = error_of(&origin).await;
     assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.to_string().contains("not modified"), "{refused}");
+    assert!(refused.to_string().contains("304 (Not Modified)"), "{refused}");
     assert_eq!(refused.key(), Some("object-cache-probe"), "it is not about one object");
 }
 
