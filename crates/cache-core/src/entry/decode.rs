@@ -45,8 +45,8 @@ impl Entry {
 }
 
 thread_local! {
-    /// The running decoders of this thread, each called by the one before. A decoder awaits nothing,
-    /// so any call that it makes is on its thread.
+    /// The running decoders of this thread, each called by the one before. A decoder awaits
+    /// nothing, so any call that it makes is on its thread.
     static DECODING: RefCell<Vec<(Entry, TypeId)>> = const { RefCell::new(Vec::new()) };
 }
 

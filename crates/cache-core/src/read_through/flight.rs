@@ -1,7 +1,7 @@
 //! A flight: one request for one key, whose response is shared by several readers.
 //!
-//! It looks up the cached entry, takes a permit, sends the request, publishes the response, and then
-//! wakes its waiters.
+//! It looks up the cached entry, takes a permit, sends the request, publishes the response, and
+//! then wakes its waiters.
 
 use std::{
     future::poll_fn,

@@ -1,10 +1,10 @@
-//! What an answer of the store has shown of a key, and what a flight has heard of it.
+//! What a response of the store has shown of an object outside of the requests of the cache.
 
 use std::{fmt, mem, sync::Arc, time::SystemTime};
 
 use crate::{Entry, Storability, Version, tag};
 
-/// What an answer of the store has shown of an object.
+/// What a response of the store has shown of an object.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Observation {
@@ -12,8 +12,8 @@ pub enum Observation {
     /// and `W/` are left aside, as some lists leave them out. Of equal tags, another version id or
     /// date tells of changed metadata; dates are compared in seconds where one of them has no more.
     Version(Version),
-    /// It is at a version that the answer does not name, as after `412 Precondition Failed`. The
-    /// function tells whether a copy can be of that version.
+    /// It is at a version that the response does not name, as after `412 Precondition Failed`. The
+    /// function returns whether an entry can be of that version.
     Condition(Arc<dyn Fn(&Entry) -> bool + Send + Sync>),
     /// There is no such object.
     Absent,

@@ -1,8 +1,8 @@
-//! The read paths: the fast one serves a fresh entry; the slow one joins a flight or starts one, and
-//! waits for its outcome.
+//! The read paths: the fast one serves a fresh entry; the slow one joins a flight or starts one,
+//! and waits for its outcome.
 //!
-//! A key has at most two flights, a running one and a next one that starts when the first has ended,
-//! so a burst of any number of strong readers costs at most two requests per round trip.
+//! A key has at most two flights, a running one and a next one that starts when the first has
+//! ended, so a burst of any number of strong readers costs at most two requests per round trip.
 
 use std::{
     future::poll_fn,
