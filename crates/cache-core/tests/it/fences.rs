@@ -9,7 +9,7 @@ use cache_core::{
 };
 use cache_testkit::{Gate, MapBackend, OriginFault, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
 
 /// What fences.
 #[derive(Debug, Clone, Copy)]

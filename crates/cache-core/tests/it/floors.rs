@@ -12,7 +12,7 @@ use cache_core::{
 };
 use cache_testkit::{MapBackend, OriginFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 /// A backend that outlives the process: what it shows was built anew, and has no stamp.
 #[derive(Default)]
@@ -146,7 +146,7 @@ async fn callers_that_go_away_void_their_own_keys_and_no_others() {
         assert!(poll_once(Box::pin(rig.cache.invalidate(&key)).as_mut()).is_pending());
         rig.origin.inner().write(&key, "new");
         let served = rig.cache.get(&key, Some(&FOREVER)).await.unwrap();
-        assert_eq!(crate::rig::text(&served), "new");
+        assert_eq!(crate::support::text(&served), "new");
     }
     rig.check(FOREVER, "one", Status::Fresh).await;
     rig.at_rest(1002).await;

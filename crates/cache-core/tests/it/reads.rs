@@ -11,7 +11,7 @@ use cache_core::{
 };
 use cache_testkit::{MapBackend, OriginFault, TagFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
 
 #[tokio::test]
 async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {

@@ -5,7 +5,7 @@ use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Result, Us
 use cache_testkit::MapBackend;
 use tokio::runtime::Builder;
 
-use crate::rig::{FOREVER, Rig, STRONG, secs};
+use crate::support::{FOREVER, Rig, STRONG, secs};
 
 /// Says that it is limited. Its sweep may fail.
 struct Limited(MapBackend, Usage, bool);
