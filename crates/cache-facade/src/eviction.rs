@@ -70,10 +70,7 @@ impl Eviction {
             Self::Sieve => backend(Sieve::new(), limits),
             Self::S3Fifo => backend(S3Fifo::new(), limits),
             Self::WTinyLfu => backend(WTinyLfu::new(), limits),
-            Self::Gdsf if saving == Some(Objective::ByteHitRatio) => {
-                backend(Gdsf::saving_bytes(), limits)
-            }
-            Self::Gdsf => backend(Gdsf::new(), limits),
+            Self::Gdsf => backend(Gdsf::new().optimize_for(saving.unwrap_or_default()), limits),
             #[cfg(feature = "moka")]
             Self::Moka => {
                 let mut builder = MokaBackend::builder();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, iter, sync::Arc};
 use cache_core::{Bounds, Bucket, Histogram};
 
 use crate::{
-    Attributes, CacheSnapshot, Registry, Sample, Value,
+    Attributes, CacheSnapshot, Sample, Value,
     names::{Kind, Metric},
     samples,
 };
@@ -34,10 +34,15 @@ impl HistogramCursor {
         self.0.contains_key(name)
     }
 
-    /// What is new in `caches`; from now on it is not new any more.
-    pub(crate) fn take(&mut self, registry: &Registry, caches: &[CacheSnapshot]) -> Vec<Delta> {
+    /// Returns what is new in `caches`, and advances past it. Names that the registry no longer
+    /// knows are forgotten.
+    pub(crate) fn take(
+        &mut self,
+        caches: &[CacheSnapshot],
+        is_known: impl Fn(&str) -> bool,
+    ) -> Vec<Delta> {
         if self.0.len() > caches.len() {
-            self.0.retain(|name, _| registry.knows(name));
+            self.0.retain(|name, _| is_known(name));
         }
         let mut news = Vec::new();
         for cache in caches {

@@ -34,6 +34,8 @@ pub mod names;
 mod prometheus;
 #[cfg(feature = "metrics")]
 mod recorder;
+#[cfg(feature = "metrics")]
+mod recorder_cursors;
 mod registry;
 mod samples;
 mod source;
@@ -49,9 +51,9 @@ pub use crate::prometheus::CONTENT_TYPE;
 #[cfg(feature = "metrics")]
 pub use crate::recorder::RecorderHandle;
 pub use crate::{
-    registry::{CacheSnapshot, Registry},
+    registry::Registry,
     samples::{Attributes, Sample, Value, samples},
-    source::{BlockStats, MetricsSource, Snapshot},
+    source::{BlockStats, CacheSnapshot, MetricsSource, Snapshot},
 };
 
 /// The code in the crate's README compiles and runs.

@@ -141,7 +141,7 @@ impl Observed {
             state = self.state();
             // The SDK knows nothing yet of the rest.
             others.retain(|other| state.cursor.has(&other.name));
-            let deltas = state.cursor.take(&self.registry, &caches);
+            let deltas = state.cursor.take(&caches, |name| self.registry.knows(name));
             let round = by_instrument(&caches, &others);
             (state.round, state.seen) = (Arc::new(round), Vec::new());
             drop(state);

@@ -59,7 +59,7 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// All metrics, in the order in which they are exported.
-pub const METRICS: [&Metric; 22] = [
+pub const METRICS: [&Metric; 23] = [
     &BUILD_INFO,
     &REQUESTS,
     &ERRORS,
@@ -67,6 +67,7 @@ pub const METRICS: [&Metric; 22] = [
     &WAIT_DURATION,
     &AGE,
     &IO,
+    &SERVED,
     &ORIGIN_REQUESTS,
     &ORIGIN_ERRORS,
     &ORIGIN_DURATION,
@@ -103,7 +104,7 @@ pub static ERRORS: Metric = Metric {
     prometheus_name: "object_cache_errors_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Reads that failed, by kind of error",
+    help: "Reads that failed, by kind of error: timeout, unavailable, permission_denied, ...",
     attributes: &[KIND],
 };
 
@@ -113,7 +114,8 @@ pub static ORIGIN_ERRORS: Metric = Metric {
     prometheus_name: "object_cache_origin_errors_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Requests to the store that were refused or failed, by kind of error",
+    help: "Requests to the store that were refused or failed, by kind of error: timeout, \
+           unavailable, permission_denied, ...",
     attributes: &[KIND],
 };
 
@@ -133,7 +135,8 @@ pub static QUEUE_DURATION: Metric = Metric {
     prometheus_name: "object_cache_queue_duration_seconds",
     kind: Kind::Histogram(&Stats::ORIGIN_BOUNDS),
     unit: "s",
-    help: "Time that requests waited for one of the max_in_flight permits; requests that found one free are not measured",
+    help: "Time that requests waited for one of the max_in_flight permits; requests that found \
+           one free are not measured",
     attributes: &[],
 };
 
@@ -203,8 +206,20 @@ pub static IO: Metric = Metric {
     prometheus_name: "object_cache_io_bytes_total",
     kind: Kind::Counter,
     unit: "By",
-    help: "Body bytes that were served from the cache, and body bytes that were fetched from the store",
+    help: "Body bytes that were served from the cache, and body bytes that were fetched from the \
+           store",
     attributes: &[Attribute { name: "source", values: &["cache", "origin"] }],
+};
+
+/// Body bytes that readers got, cached or not. Read amplification is the rate of [`IO`] with the
+/// source `origin`, divided by the rate of this.
+pub static SERVED: Metric = Metric {
+    name: "object_cache.served",
+    prometheus_name: "object_cache_served_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Body bytes handed to readers",
+    attributes: &[],
 };
 
 /// Operations of requests to the store.
@@ -285,7 +300,7 @@ pub static CAPACITY: Metric = Metric {
     prometheus_name: "object_cache_capacity_bytes",
     kind: Kind::Gauge,
     unit: "By",
-    help: "Maximum of object_cache_size_bytes",
+    help: "Maximum of the bytes in use",
     attributes: &[],
 };
 
@@ -299,14 +314,14 @@ pub static EVICTIONS: Metric = Metric {
     attributes: &[Attribute { name: "reason", values: &["capacity", "expired"] }],
 };
 
-/// Bodies that were served but not cached: larger than the cache admits, rejected by the eviction
-/// policy, not stored by the backend, or without a validator (neither ETag nor date).
+/// Bodies that were served but not cached, by reason. A validator is an ETag or a date.
 pub static REJECTIONS: Metric = Metric {
     name: "object_cache.rejections",
     prometheus_name: "object_cache_rejections_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Bodies that were not cached, by reason",
+    help: "Bodies that were served but not cached: too large, rejected by the eviction policy, \
+           not stored by the backend, or without a validator",
     attributes: &[Attribute {
         name: "reason",
         values: &["too_large", "policy", "backend", "no_validator"],
@@ -319,17 +334,18 @@ pub static INVALIDATIONS: Metric = Metric {
     prometheus_name: "object_cache_invalidations_total",
     kind: Kind::Counter,
     unit: "{entry}",
-    help: "Entries removed by a call, by a write through the cache, because the object was modified, or because it was not found",
+    help: "Entries removed by a call, by a write through the cache, because the object was \
+           modified, or because it was not found",
     attributes: &[Attribute { name: "source", values: &["api", "write", "modified", "not_found"] }],
 };
 
-/// Failed calls of the backend. They cost requests and never change a response.
+/// Failed calls of the backend.
 pub static BACKEND_ERRORS: Metric = Metric {
     name: "object_cache.backend.errors",
     prometheus_name: "object_cache_backend_errors_total",
     kind: Kind::Counter,
     unit: "{error}",
-    help: "Failed calls of the backend",
+    help: "Failed calls of the backend; each may cost a request, none changes a response",
     attributes: &[],
 };
 

@@ -1,16 +1,14 @@
 //! The `metrics` crate.
 
-use std::{
-    ptr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 
 use crate::{
     Attributes, Registry, Value,
-    delta::{Delta, HistogramCursor},
+    delta::Delta,
     names::{CACHE_NAME_LABEL, Kind, METRICS, Metric},
+    recorder_cursors::RecorderCursor,
     samples,
 };
 
@@ -56,24 +54,24 @@ impl Registry {
     /// recorders that come and go there is [`recorder_handle`](Self::recorder_handle).
     pub fn record(&self) {
         metrics::with_recorder(|recorder| {
-            let taken = self.recorded().of(recorder);
-            self.hand_on(&taken, recorder);
+            let cursor = self.recorder_cursors().of(recorder);
+            self.hand_on(&cursor, recorder);
         });
     }
 
     /// A way to hand all figures to one recorder of one's own. It gets everything since the caches
     /// were built.
     pub fn recorder_handle(&self) -> RecorderHandle {
-        RecorderHandle { registry: self.clone(), taken: Mutex::default() }
+        RecorderHandle { registry: self.clone(), cursor: Mutex::default() }
     }
 
-    fn hand_on(&self, taken: &Mutex<Taken>, recorder: &dyn Recorder) {
+    fn hand_on(&self, cursor: &Mutex<RecorderCursor>, recorder: &dyn Recorder) {
         let caches = self.collect();
         // The recorder's code runs under no lock.
         let (is_new, deltas) = {
-            let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_new = !std::mem::replace(&mut taken.is_described, true);
-            (is_new, taken.cursor.take(self, &caches))
+            let mut cursor = cursor.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_new = !std::mem::replace(&mut cursor.is_described, true);
+            (is_new, cursor.histograms.take(&caches, |name| self.knows(name)))
         };
         if is_new {
             METRICS.iter().for_each(|metric| describe(recorder, metric));
@@ -103,39 +101,14 @@ impl Registry {
 #[derive(Debug)]
 pub struct RecorderHandle {
     registry: Registry,
-    taken: Mutex<Taken>,
+    cursor: Mutex<RecorderCursor>,
 }
 
 impl RecorderHandle {
     /// Hands all figures to `recorder`, which is the same each time. Otherwise as
     /// [`Registry::record`].
     pub fn record_to(&self, recorder: &dyn Recorder) {
-        self.registry.hand_on(&self.taken, recorder);
-    }
-}
-
-/// What a recorder has got.
-#[derive(Debug, Default)]
-struct Taken {
-    is_described: bool,
-    cursor: HistogramCursor,
-}
-
-/// What each recorder has got that was there when it was asked for, by its address. The last used
-/// is at the end.
-#[derive(Default)]
-pub(crate) struct Recorded(Vec<(usize, Arc<Mutex<Taken>>)>);
-
-impl Recorded {
-    fn of(&mut self, recorder: &dyn Recorder) -> Arc<Mutex<Taken>> {
-        let address = ptr::from_ref(recorder).cast::<()>().addr();
-        let known = self.0.iter().position(|(known, _)| *known == address);
-        let (_, taken) = known.map_or_else(|| (address, Arc::default()), |at| self.0.remove(at));
-        if self.0.len() == RECORDERS_MAX {
-            self.0.remove(0);
-        }
-        self.0.push((address, Arc::clone(&taken)));
-        taken
+        self.registry.hand_on(&self.cursor, recorder);
     }
 }
 
@@ -161,5 +134,3 @@ fn key(metric: &Metric, cache: SharedString, attributes: Attributes) -> Key {
 }
 
 static METADATA: Metadata<'static> = Metadata::new("object_cache", Level::INFO, None);
-
-const RECORDERS_MAX: usize = 16;

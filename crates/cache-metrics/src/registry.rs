@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    MetricsSource, Snapshot,
+    CacheSnapshot, MetricsSource,
     caches::{Caches, Id},
 };
 
@@ -45,17 +45,7 @@ pub struct Registry {
 struct Inner {
     caches: Mutex<Caches>,
     #[cfg(feature = "metrics")]
-    recorded: Mutex<crate::recorder::Recorded>,
-}
-
-/// The counters of one cache at one moment, under the name that it is exported by.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CacheSnapshot {
-    /// The value of [`CACHE_NAME`](crate::names::CACHE_NAME). No other cache that lives has it.
-    pub name: Arc<str>,
-    /// The counters, with those of the caches before it that had the name.
-    pub snapshot: Snapshot,
+    recorder_cursors: Mutex<crate::recorder_cursors::RecorderCursors>,
 }
 
 impl Registry {
@@ -155,8 +145,10 @@ impl Registry {
     }
 
     #[cfg(feature = "metrics")]
-    pub(crate) fn recorded(&self) -> MutexGuard<'_, crate::recorder::Recorded> {
-        self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn recorder_cursors(
+        &self,
+    ) -> MutexGuard<'_, crate::recorder_cursors::RecorderCursors> {
+        self.inner.recorder_cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at a few caches, namesakes of a new one first, and removes those that were dropped.

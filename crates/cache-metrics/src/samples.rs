@@ -7,8 +7,8 @@ use crate::{
     names::{
         AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS,
         EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
-        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SIZE,
-        VERSION, WAIT_DURATION,
+        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SERVED,
+        SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -80,6 +80,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
         one(&IO, &[("source", "cache")], stats.bytes_from_cache),
         one(&IO, &[("source", "origin")], stats.bytes_from_origin),
+        one(&SERVED, &[], stats.bytes_served),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_modified")], origin.not_modified),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "modified")], origin.modified),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "not_found")], origin.not_found),

@@ -25,6 +25,16 @@ pub struct Snapshot {
     pub blocks: Option<BlockStats>,
 }
 
+/// The counters of one cache at one moment, under the name that it is exported by.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CacheSnapshot {
+    /// The value of [`CACHE_NAME`](crate::names::CACHE_NAME). No other cache that lives has it.
+    pub name: Arc<str>,
+    /// The counters, with those of the caches before it that had the name.
+    pub snapshot: Snapshot,
+}
+
 /// What a cache that holds objects by blocks counts besides: a `CachedStore`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,7 +113,7 @@ impl MetricsSource {
 
 impl fmt::Debug for MetricsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("MetricsSource").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 
 use cache_core::{Error, ErrorKind, EvictionPolicy, Limits, Result};
 
-use crate::MemoryBackend;
+use crate::memory::MemoryBackend;
 
 /// Builds a [`MemoryBackend`].
 #[derive(Debug, Clone)]
@@ -16,40 +16,55 @@ pub struct MemoryBackendBuilder<P> {
     shards: Option<u64>,
 }
 
+impl<P: EvictionPolicy> MemoryBackend<P> {
+    /// Returns a builder for a backend. Each shard gets an empty policy of the kind and settings of
+    /// `policy`.
+    ///
+    /// ```
+    /// use cache_policy::{Lru, MemoryBackend, Ttl};
+    ///
+    /// let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(10_000).build()?;
+    /// # Ok::<(), cache_core::Error>(())
+    /// ```
+    pub fn builder(policy: P) -> MemoryBackendBuilder<P> {
+        MemoryBackendBuilder::new(policy)
+    }
+}
+
 impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
-    pub(crate) fn new(policy: P) -> Self {
+    fn new(policy: P) -> Self {
         Self { policy, max_capacity: CAPACITY_BYTES, max_entries: None, shards: None }
     }
 
-    /// The most bytes of keys, bodies and bookkeeping that are held, as
+    /// Sets the maximum of cached bytes: keys, bodies and bookkeeping, as
     /// [`Entry::weight`](cache_core::Entry::weight) counts them. An entry that weighs more is
-    /// refused. Default: 256 MiB. `u64::MAX` is no limit; zero is an error.
+    /// rejected. Default: 256 MiB. `u64::MAX` is no limit; zero is an error.
     pub fn max_capacity(mut self, bytes: u64) -> Self {
         self.max_capacity = bytes;
         self
     }
 
-    /// The most entries that are held. Default: no limit, but for 2 billion. Zero is an error.
+    /// Sets the maximum number of entries. Default: no limit below 2^31. Zero is an error.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
         self
     }
 
-    /// Into how many parts with a lock and a policy each the entries are spread, rounded up to a
-    /// power of two. More parts let more threads change entries at once, but each policy ranks
-    /// fewer: with 1, an exact policy is exact for the whole. Default: 4 for each processor, at
-    /// most 64, and fewer while a part would have a share of less than 8 MiB or 256 entries. Zero,
-    /// or more than 1,024, is an error.
+    /// Sets the number of shards, each with a lock and a policy, rounded up to a power of two. With
+    /// more shards more threads can change entries at the same time, but each policy ranks fewer
+    /// entries; with 1, an exact policy is exact for the whole backend. Default: 4 for each
+    /// processor, at most 64, and fewer where a shard's share would be less than 8 MiB or 256
+    /// entries. Zero, or more than 1,024, is an error.
     ///
-    /// With 4 parts of 250 entries, the hit ratio on 50,000 keys by Zipf 0.9 was within 0.03 points
-    /// of that with 1 for `Lru` and `S3Fifo`, and 0.1 lower for `Adaptive` and `WTinyLfu`; with
-    /// parts of 1,000, within 0.1 for all.
+    /// With 4 shards of 250 entries, the hit ratio on 50,000 keys by Zipf 0.9 was within 0.03
+    /// points of one shard's for `Lru` and `S3Fifo`, and 0.1 lower for `Adaptive` and `WTinyLfu`;
+    /// with shards of 1,000, within 0.1 for all.
     pub fn shards(mut self, n: u64) -> Self {
         self.shards = Some(n);
         self
     }
 
-    /// The backend, empty.
+    /// Builds an empty backend.
     ///
     /// # Errors
     ///

@@ -1,26 +1,26 @@
-//! Where entries live in memory, and who leaves when there is no more room.
+//! In-memory backends and eviction policies.
 //!
-//! | backend | it is | when |
+//! | backend | implementation | use it |
 //! | --- | --- | --- |
 //! | [`MemoryBackend<P>`] | a sharded table, ranked by a policy `P` | by default |
-//! | `MokaBackend` (feature `moka`) | a moka cache: TinyLFU | scans pass through that must not sweep out what is asked for often |
+//! | `MokaBackend` (feature `moka`) | a moka cache: TinyLFU | for scans |
 //!
-//! | policy | who leaves | when | bytes an entry |
+//! | policy | evicts | use it for | bytes an entry |
 //! | --- | --- | --- | --- |
-//! | [`Adaptive`] | the worst by recency, or by density of uses: by what did better of late | by default | 28 |
-//! | [`Lru`] | the least recently used; exact | what was asked for lately will be asked for again | 16 |
-//! | [`Sieve`] | the next that was not used since a hand passed it | web objects, many threads | 9 |
-//! | [`S3Fifo`] | what was not used twice soon after it came | many keys asked for once, scans | 22 to 25 |
-//! | [`WTinyLfu`] | the one asked for less often of late, newcomers weighed | skewed demand, scans | 26 to 34 |
-//! | [`Gdsf`] | the one whose uses, for its size, are worth the least | sizes differ | 24 |
-//! | [`Ttl<P>`] | what has expired, else whom `P` names | entries have a time to live | 8 more |
+//! | [`Adaptive`] | by recency or density of uses, whichever did better lately | the default | 28 |
+//! | [`Lru`] | the least recently used entry; exact | popularity that drifts | 16 |
+//! | [`Sieve`] | the next entry not used since a hand passed it | web objects, many threads | 9 |
+//! | [`S3Fifo`] | entries not used twice soon after their insert | one-hit keys, scans | 22 to 25 |
+//! | [`WTinyLfu`] | the less frequently used of victim and new entry | skew, scans | 26 to 34 |
+//! | [`Gdsf`] | the entry with the fewest uses for its size | sizes that differ | 24 |
+//! | [`Ttl<P>`] | expired entries, otherwise as `P` | entries with a time to live | 8 more |
 //!
-//! Under each, a hit is a few relaxed loads and stores and never waits; everything else is O(1)
-//! amortised, under `Lru` and `Gdsf`, whose orders are exact, O(log n); and nothing is allocated
-//! per entry. Each file of a policy begins with its paper, how it differs from it, and what it
-//! costs.
+//! With each of them a hit is a few relaxed loads and stores and never waits. All other operations
+//! are O(1) amortised, or O(log n) for `Lru` and `Gdsf`, whose orders are exact. Nothing is
+//! allocated per entry. Each policy's file begins with its paper, the differences from it, and the
+//! cost.
 //!
-//! A policy of your own implements [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at
+//! To write a policy, implement [`EvictionPolicy`](cache_core::EvictionPolicy). To choose one at
 //! run time, build the backend in each branch and keep it as `Arc<dyn Backend>`.
 //!
 //! ```
@@ -39,45 +39,30 @@
 //! # Ok::<(), cache_core::Error>(())
 //! ```
 //!
-//! This crate knows no object store and reads no clock.
+//! This crate depends on no object store and reads no clock.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adaptive;
 mod builder;
-mod by_slot;
-mod gdsf;
-mod ghosts;
-mod hits;
+mod eviction;
 mod index;
-mod list;
-mod load;
-mod lowest;
-mod lru;
 mod memory;
 #[cfg(feature = "moka")]
 mod moka;
-mod radix;
-mod s3fifo;
+mod objective;
 mod shard;
-mod sieve;
-mod sketch;
 mod steps;
-mod ttl;
-mod wtinylfu;
+mod structures;
 
 #[cfg(feature = "moka")]
 pub use crate::moka::{MokaBackend, MokaBackendBuilder};
 pub use crate::{
-    adaptive::{Adaptive, Objective},
+    adaptive::Adaptive,
     builder::MemoryBackendBuilder,
-    gdsf::Gdsf,
-    lru::Lru,
+    eviction::{Gdsf, Lru, S3Fifo, Sieve, Ttl, WTinyLfu},
     memory::MemoryBackend,
-    s3fifo::S3Fifo,
-    sieve::Sieve,
-    ttl::Ttl,
-    wtinylfu::WTinyLfu,
+    objective::Objective,
 };
 
 /// The code in the crate's README compiles and runs.

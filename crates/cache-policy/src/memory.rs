@@ -1,18 +1,18 @@
-//! Entries in this process's memory.
+//! Entries in the memory of this process.
 //!
-//! A key's hash chooses a shard: a table under a lock, with a policy of its own. The *limits* are
-//! the whole backend's: shards only spread the contention, and lend to each other freely. Every
-//! change is counted in its shard's tally and in the total; whoever finds the total over a limit
-//! makes entries leave, one short section under one lock at a time, until it is not. So an object
-//! of any size up to the capacity can be held, and no call returns while its own entry keeps the
-//! backend over a limit. An insert that displaces one entry of its own shard does both in one
-//! section, and counts the difference.
+//! A key's hash selects a shard: a table under a lock, with its own policy. The *limits* apply to
+//! the whole backend: shards only reduce contention, and may use each other's room. Every change is
+//! counted in the shard's counters and in the total. An insert that finds the total over a limit
+//! evicts entries, in short sections under one lock at a time, until it is not. So an object of any
+//! size up to the capacity can be cached, and no call returns while its own entry keeps the backend
+//! over a limit. An insert that displaces one entry of its own shard does both in one section, and
+//! counts the difference.
 //!
-//! Who leaves is up to the policy of one shard: the newcomer's own if that one has about its share
-//! or more, so that an admission filter weighs a newcomer against its neighbours, else the fullest
-//! one. This keeps the shards even.
+//! The victim is chosen by the policy of one shard: that of the new entry if it holds about its
+//! share or more, so that an admission filter compares the entry with its neighbours; otherwise the
+//! fullest shard. This keeps the shards even.
 //!
-//! Handles that leave are dropped after the lock is released: freeing a large body holds nobody up.
+//! Removed entries are dropped after the lock is released, as freeing a large body takes time.
 
 use std::{
     fmt,
@@ -32,56 +32,70 @@ use cache_core::{
 use foldhash::quality::RandomState;
 
 use crate::{
-    builder::MemoryBackendBuilder,
     shard::Shard,
     steps::{STEP, Steps, let_others_run},
 };
 
-/// Entries in this process's memory, ranked by the policy `P`.
+/// Entries in the memory of this process, ranked by the policy `P`.
 ///
-/// No call ever waits for anything but a shard's lock. `clear` takes everything out when first
-/// polled, `sweep` what has expired one by one; after each 256 entries that they drop, they let
-/// other tasks run, on any executor. So does an `insert` that displaces more: from its first step
-/// on the entry is shown, and the backend may be over its limit by that entry; a future that is
-/// dropped before the last step takes it out again. An entry that weighs more than 4 average ones
-/// is admitted or refused first: if the policy refuses it, nothing else has left. `insert_now`
-/// hands such an entry back where there is no room for it, and any other that would displace more
-/// than 256; otherwise it stores or refuses at once and allocates no future. `get_now` and `peek`
-/// take one shared lock and allocate nothing. Keys are hashed with a random key of the backend's
-/// own, so nobody can choose keys that collide.
+/// Calls wait for nothing but a shard's lock. `get_now` and `peek` take one shared lock and
+/// allocate nothing. `clear` removes everything in its first poll, `sweep` expired entries one by
+/// one; both yield to other tasks after each 256 entries, on any executor.
+///
+/// An `insert` that displaces more than 256 entries yields as well: its entry is visible after the
+/// first poll, and the backend may exceed its limit by that entry. If the future is dropped before
+/// it is done, the entry is removed again. An entry that weighs more than 4 average ones is
+/// admitted or rejected before anything else is evicted. `insert_now` returns such an entry where
+/// there is no room for it, and any other that would displace more than 256; otherwise it stores
+/// or rejects the entry without allocating a future.
+///
+/// Keys are hashed with a random key of the backend, so nobody can choose keys that collide.
+///
+/// ```
+/// use cache_core::Backend;
+/// use cache_policy::{Lru, MemoryBackend, Ttl};
+///
+/// let backend = MemoryBackend::builder(Ttl::new(Lru::new()))
+///     .max_capacity(64 << 20)
+///     .max_entries(10_000)
+///     .build()?;
+/// assert!(backend.get_now("missing").is_none());
+/// assert_eq!(backend.usage().capacity_entries, Some(10_000));
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 ///
 /// # Memory
 ///
-/// Beside keys, bodies and tags, an entry costs 80 bytes of its own, some 25 for the index and its
-/// slot, and what its policy takes: no more than that at any number of entries, as nothing here
-/// grows by doubling. All of it is in [`Entry::weight`], and so within the capacity. The slots of
-/// entries that left are kept for those that come, until `clear`.
+/// Besides key, body and ETag, an entry takes 80 bytes, some 25 for the index and its slot, and the
+/// bytes of the policy: at any number of entries, as nothing here grows by doubling. All of them
+/// are part of [`Entry::weight`], and so of the capacity. The slots of removed entries are reused,
+/// and freed by `clear`.
 ///
 /// # Misbehaving policies
 ///
-/// A policy that names a slot not in use, or nobody although somebody must go, is not asked twice:
-/// any entry but the newcomer leaves. One that calls an entry expired which is not ends the sweep
-/// of its shard. If a policy panics in a change, the panic goes to the caller, and the shard counts
-/// as empty from then on: the next change drops what it held and gives it a fresh policy.
+/// If a policy names an unused slot, or no victim although one is needed, any entry but the new one
+/// is evicted. If it names an entry as expired that is not, the sweep of its shard ends. If it
+/// panics during a change, the caller gets the panic, and the shard counts as empty: the next
+/// change drops its entries and gives it a new policy.
 pub struct MemoryBackend<P> {
     shards: Box<[ShardCell<P>]>,
     hasher: RandomState,
-    /// Where each shard's policy comes from.
+    /// The policy that each shard's policy is made from.
     pattern: P,
     limits: Limits,
-    /// What each shard may hold while all are full.
+    /// The share of each shard while all are full.
     share: Limits,
     total: Total,
 }
 
-/// A shard, and what is counted of it. On cache lines of its own.
+/// A shard and its counters, on cache lines of their own.
 #[repr(align(64))]
 struct ShardCell<P> {
     shard: RwLock<Shard<P>>,
     tally: ShardCounters,
 }
 
-/// Changed under the shard's exclusive lock only, read without.
+/// Changed only under the shard's exclusive lock, read without it.
 #[derive(Default)]
 struct ShardCounters {
     entries: AtomicU64,
@@ -92,8 +106,8 @@ struct ShardCounters {
     refused: AtomicU64,
 }
 
-/// What all shards hold. On a cache line of its own: every insert writes it, and hits read what is
-/// beside it.
+/// The totals of all shards, on a cache line of their own: every insert writes them, and hits read
+/// the fields beside them.
 #[derive(Default)]
 #[repr(align(64))]
 struct Total {
@@ -101,7 +115,7 @@ struct Total {
     bytes: AtomicU64,
 }
 
-/// By how much a step changes what is held.
+/// The difference that a step makes to the totals.
 #[derive(Clone, Copy, Default)]
 struct Change {
     entries: i64,
@@ -110,18 +124,6 @@ struct Change {
 }
 
 impl<P: EvictionPolicy> MemoryBackend<P> {
-    /// Starts a backend whose shards each get an empty policy from the pattern `policy`.
-    ///
-    /// ```
-    /// use cache_policy::{Lru, MemoryBackend, Ttl};
-    ///
-    /// let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(10_000).build()?;
-    /// # Ok::<(), cache_core::Error>(())
-    /// ```
-    pub fn builder(policy: P) -> MemoryBackendBuilder<P> {
-        MemoryBackendBuilder::new(policy)
-    }
-
     /// `n_shards` is a power of two; no limit is zero.
     pub(crate) fn new(pattern: P, limits: Limits, n_shards: u64) -> Self {
         let share = Limits::new(
@@ -145,7 +147,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         }
     }
 
-    /// Puts the entry in. Where others have yet to leave for it, that remains to be done.
+    /// Inserts the entry. Evictions that are still needed are returned as unfinished.
     fn put(&self, newcomer: Entry) -> Put<'_, P> {
         let (home, hash) = self.home(newcomer.key_bytes());
         let cost = info_of(&newcomer, hash);
@@ -170,9 +172,9 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 left = shard.evict(now, Some(slot));
                 change = left.iter().map(|(entry, _)| entry).fold(change, Change::minus);
             }
-            // In one sum: nobody is to make room for what never was.
+            // In one sum, so that no other insert evicts for a total that never existed.
             self.apply(home, change);
-            // Whoever takes the total over a limit finds it there.
+            // The insert that takes the total over a limit sees it here.
             let crowding =
                 self.limit_passed(Change::default()).and_then(|_| shard.entry(slot).cloned());
             (replaced, left.map(|left| home.tally.count_removal(left)), crowding)
@@ -187,26 +189,26 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         }
     }
 
-    /// Whether `newcomer` may have more leave than one call should, which the policy is to decide
-    /// on once, before any of them leaves.
+    /// Returns whether `newcomer` may displace more entries than one call should, so that the
+    /// policy decides on it once, before any of them is evicted.
     fn may_displace_many(&self, newcomer: &Entry) -> bool {
         let weight = newcomer.weight();
-        // One that is too large is refused at once.
+        // An entry that is too large is rejected at once.
         weight <= self.limits.weight
             && self.is_large(weight)
             && self.limit_passed(Change::insert(newcomer)).is_some()
     }
 
-    /// Whether an entry of this weight may displace a great many others.
+    /// Returns whether an entry of this weight may displace many others.
     fn is_large(&self, weight: u64) -> bool {
         let entries = self.total.entries.load(Ordering::Relaxed).max(1);
         weight / LARGE > self.total.bytes.load(Ordering::Relaxed) / entries
     }
 
-    /// Puts an entry in that may displace a great many others. The policy decides first: it is
-    /// admitted if there is room for it before the policy names it, or when it has named [`STEP`]
-    /// others of its shard. If it is refused, those come back. All in one section, so that no
-    /// reader misses them, and nothing is brought back that was removed meanwhile.
+    /// Inserts an entry that may displace many others. The policy decides first: the entry is
+    /// admitted if there is room before the policy names it, or once the policy has named [`STEP`]
+    /// others of its shard. If it is rejected, those are restored. All in one section, so that no
+    /// reader misses them, and no entry is restored that was removed meanwhile.
     fn put_large<'a>(
         &'a self,
         home: &'a ShardCell<P>,
@@ -251,7 +253,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         Room::new(self, home, newcomer, cost, true).begin()
     }
 
-    /// The limit that what is held would pass after `change`.
+    /// Returns the limit that the totals would exceed after `change`.
     fn limit_passed(&self, change: Change) -> Option<Limit> {
         if after(&self.total.bytes, change.bytes) > self.limits.weight {
             Some(Limit::Bytes)
@@ -263,7 +265,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         }
     }
 
-    /// Where somebody must leave; `None` within the limits.
+    /// Returns the shard that has to evict; `None` within the limits.
     fn shard_to_shrink<'a>(&'a self, home: &'a ShardCell<P>) -> Option<&'a ShardCell<P>> {
         let limit = self.limit_passed(Change::default())?;
         if self.is_to_shrink(home, limit, Change::default()) {
@@ -276,12 +278,12 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             .or(Some(home))
     }
 
-    /// Whether `home`, after `change`, has so much that one of its own should leave for a newcomer.
-    /// That is, about its share: with exactly its share as the mark, every other newcomer would
-    /// look through all the shards.
+    /// Returns whether `home`, after `change`, should evict one of its own entries: if it holds
+    /// about its share. With exactly its share as the threshold, every second insert would look
+    /// through all shards.
     fn is_to_shrink(&self, home: &ShardCell<P>, limit: Limit, change: Change) -> bool {
-        // A newcomer that is alone in its shard may need the room of all: it is not to leave for
-        // being large.
+        // A new entry that is alone in its shard may need the room of all shards: it must not be
+        // evicted for its size.
         let is_alone = after(&home.tally.entries, change.entries) <= 1;
         let (load, share) = match limit {
             Limit::Bytes => (after(&home.tally.bytes, change.bytes), self.share.weight),
@@ -290,7 +292,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         !is_alone && load > share - share / 32
     }
 
-    /// Whether there was one. `why` is counted in any case.
+    /// Removes a key. Returns whether it was cached; the counter `why` is incremented in any case.
     fn remove_key(&self, key: &[u8], why: impl Fn(&ShardCounters) -> Option<&AtomicU64>) -> bool {
         let (home, hash) = self.home(key);
         let left = {
@@ -314,7 +316,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         Some(locked.tally.count_removal((left, RemovalCause::Expired)).0)
     }
 
-    /// The shard of a key, and its hash. The shard's index goes by the low half of it.
+    /// Returns the shard of a key, and its hash. The shard's index uses the low half of it.
     #[inline]
     fn home(&self, key: &[u8]) -> (&ShardCell<P>, u64) {
         let mut hasher = self.hasher.build_hasher();
@@ -325,7 +327,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         (&self.shards[home], hash)
     }
 
-    /// The exclusive lock. A shard in which a policy panicked is emptied first.
+    /// Takes the exclusive lock. A shard in which a policy panicked is emptied first.
     fn write<'a>(&self, locked: &'a ShardCell<P>) -> RwLockWriteGuard<'a, Shard<P>> {
         loop {
             let held = match locked.shard.write() {
@@ -344,7 +346,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         Shard::new(self.pattern.for_shard(&self.share))
     }
 
-    /// Puts `fresh`, an empty one, in the place of `locked`'s `shard`. What was held.
+    /// Replaces the `shard` of `locked` by `fresh`, an empty one, and returns the old one.
     fn swap(&self, locked: &ShardCell<P>, shard: &mut Shard<P>, fresh: Shard<P>) -> Shard<P> {
         let held = mem::replace(shard, fresh);
         self.total
@@ -357,7 +359,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
         held
     }
 
-    /// Counts `change`, in the shard `locked` and in the total. Under the shard's exclusive lock.
+    /// Counts `change` in the shard and in the total. Called under the shard's exclusive lock.
     fn apply(&self, locked: &ShardCell<P>, change: Change) {
         for (held, total, by) in [
             (&locked.tally.entries, &self.total.entries, change.entries),
@@ -424,7 +426,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
             let fresh = self.fresh();
             self.swap(locked, &mut self.write(locked), fresh)
         };
-        // At once, so that nothing inserted before is shown, or counted, from here on.
+        // At once: no entry from before is visible or counted from here on.
         let held: Vec<_> = self.shards.iter().map(take).collect();
         for mut shard in held {
             while shard.drop_some(STEP) {
@@ -465,21 +467,21 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 }
 
-/// An insert that has begun.
+/// The state of an insert after its first step.
 enum Put<'a, P: EvictionPolicy> {
     Done(Admission),
-    /// The entry is in, and others have yet to leave for it.
+    /// The entry is stored, but more entries have to be evicted.
     Unfinished(Room<'a, P>),
 }
 
-/// Makes room for a newcomer that is in already, a step at a time. If it is dropped before there is
-/// room, the newcomer leaves.
+/// Makes room for an entry that is already stored, in steps. If it is dropped before there is room,
+/// the entry is removed.
 struct Room<'a, P: EvictionPolicy> {
     backend: &'a MemoryBackend<P>,
     home: &'a ShardCell<P>,
     newcomer: Entry,
     cost: EntryInfo,
-    /// The policy was asked about it, and is not asked again.
+    /// The policy has admitted the entry, and does not decide again.
     is_admitted: bool,
     admission: Admission,
     is_done: bool,
@@ -497,12 +499,12 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         Self { backend, home, newcomer, cost, is_admitted, admission, is_done: false }
     }
 
-    /// The first step.
+    /// Runs the first step.
     fn begin(mut self) -> Put<'a, P> {
         if self.step() { Put::Done(self.admission.clone()) } else { Put::Unfinished(self) }
     }
 
-    /// The other steps.
+    /// Runs the other steps.
     async fn finish(mut self) -> Result<Admission> {
         loop {
             let_others_run().await;
@@ -512,13 +514,13 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         }
     }
 
-    /// Has up to [`STEP`] entries leave. Whether there is room now.
+    /// Evicts up to [`STEP`] entries. Returns whether there is room now.
     fn step(&mut self) -> bool {
-        // Should the policy panic, its shard counts as empty, and there is nothing to take out.
+        // If the policy panics, its shard counts as empty, and there is nothing to remove.
         self.is_done = true;
         for _ in 0..STEP {
             let Some(full) = self.backend.shard_to_shrink(self.home) else { return true };
-            // Nobody, if others emptied the shard meanwhile: look again.
+            // `None` if the shard was emptied meanwhile: choose again.
             if let Some((_, RemovalCause::Rejected)) = self.evict_one(full) {
                 self.admission = Admission::Rejected(Rejection::Policy);
             }
@@ -541,7 +543,7 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
 }
 
 impl<P: EvictionPolicy> Room<'_, P> {
-    /// Takes the newcomer out again, uncounted: it is inserted once more.
+    /// Removes the entry again without counting it: the caller inserts it once more.
     fn hand_back(mut self) -> Entry {
         self.is_done = true;
         self.take_newcomer(|_| ());
@@ -572,7 +574,7 @@ impl<P: EvictionPolicy> Drop for Room<'_, P> {
     }
 }
 
-/// What a policy is told of an entry whose key has this hash.
+/// Returns what a policy gets to know of an entry whose key has this hash.
 fn info_of(entry: &Entry, hash: u64) -> EntryInfo {
     let now = entry.validated_at().unwrap_or(Moment::from_nanos(0));
     EntryInfo::new(hash, entry.weight(), now, entry.expires_at())
@@ -608,7 +610,7 @@ impl ShardCounters {
         victim
     }
 
-    /// Counts why `entry` left, unless it is negative.
+    /// Counts the removal of `entry`, unless it is negative.
     fn count(&self, entry: &Entry, why: RemovalCause) {
         if entry.is_negative() {
             return;
@@ -655,12 +657,12 @@ fn signed(weight: u64) -> i64 {
     i64::try_from(weight).expect("nothing in memory has so many bytes")
 }
 
-/// The counter's value after a change.
+/// Returns the counter's value after a change.
 fn after(counter: &AtomicU64, by: i64) -> u64 {
     counter.load(Ordering::Relaxed).wrapping_add_signed(by)
 }
 
-/// Adds to a counter that only the holder of a lock changes.
+/// Adds to a counter that is only changed under a lock.
 fn add(counter: &AtomicU64, by: i64) {
     counter.store(after(counter, by), Ordering::Relaxed);
 }
@@ -668,5 +670,5 @@ fn add(counter: &AtomicU64, by: i64) {
 /// An entry is large if it weighs more than this number of average ones.
 const LARGE: u64 = 4;
 
-/// Bounds the slot numbers, where no limit does, with room for newcomers on any number of threads.
+/// Bounds the slot numbers where no limit does, with room for inserts on any number of threads.
 const ENTRIES_MAX: u64 = 1 << 31;

@@ -1,14 +1,14 @@
 //! Entries in a moka cache.
 //!
-//! What moka promises, read in its source (0.12): an insert, a replacement and an invalidation are
-//! seen by every look-up that begins later; room is made behind, by `run_pending_tasks`, which
-//! works in batches and up to a time limit; `invalidate_all` goes by moka's own clock and spares
-//! what was inserted within one grain of it; the eviction listener hears of each departure exactly
-//! once, on whatever thread caused it.
+//! The guarantees of moka 0.12, as read in its source: an insert, a replacement and an invalidation
+//! are visible to every look-up that begins later; room is made afterwards, by `run_pending_tasks`,
+//! which works in batches and up to a time limit; `invalidate_all` uses moka's own clock and spares
+//! entries that were inserted within one tick of it; the eviction listener is called exactly once
+//! for each removal, on the thread that caused it.
 //!
-//! So each insert has moka make room before it returns, one insert at a time (moka's maintenance is
-//! under one lock anyway); entries carry the number of the `clear` they were inserted after; and
-//! the tally is kept here.
+//! So each insert makes moka evict before it returns, one insert at a time (moka's maintenance
+//! holds one lock anyway); entries carry the number of `clear` calls before their insert; and the
+//! counters are kept here.
 
 use std::{
     borrow::Borrow,
@@ -32,8 +32,8 @@ use crate::{
     steps::Steps,
 };
 
-/// Entries in a [moka] cache: window TinyLFU, which keeps what is asked for often, and refuses
-/// newcomers that are asked for less often than those who would have to leave.
+/// Entries in a [moka] cache: window TinyLFU, which keeps frequently requested entries and rejects
+/// new ones that are requested less often than the entries they would displace.
 ///
 /// [moka]: https://docs.rs/moka
 ///
@@ -42,22 +42,29 @@ use crate::{
 /// evicted before either limit is reached. From 4 GiB of capacity up, entries are charged in units
 /// of several bytes, rounded up.
 ///
-/// Against [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock, now and then does
-/// some of moka's maintenance, and inserts come one at a time; `sweep` and `clear` look at every
-/// entry, and let others run after each 256 of them. moka counts a use for every look-up, so an
-/// index beside it (one lock, some 50 bytes an entry) answers `peek` and `contains`. The other
-/// futures do their work when first polled; dropped before that, they have done nothing. moka
-/// decides first whether a large newcomer may displace many small entries, and then drops them in
-/// one go.
+/// Compared with [`MemoryBackend`](crate::MemoryBackend): a hit reads moka's own clock and now and
+/// then does some of moka's maintenance; inserts run one at a time; `sweep` and `clear` visit every
+/// entry, and yield to other tasks after each 256 of them. moka counts every look-up as a use, so
+/// `peek` and `contains` use a separate index (one lock, some 50 bytes an entry). The other futures
+/// do all their work in the first poll, and nothing if they are dropped before it. moka decides
+/// first whether a large entry may displace many small ones, and then drops those in one step.
+///
+/// ```
+/// use cache_core::Backend;
+/// use cache_policy::MokaBackend;
+///
+/// let backend = MokaBackend::builder().max_capacity(64 << 20).build()?;
+/// assert_eq!(backend.usage().capacity_bytes, Some(64 << 20));
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 pub struct MokaBackend {
     cache: Cache<Box<str>, Held, RandomState>,
     limits: Limits,
     charge: Charge,
     tally: Arc<Tally>,
     index: Arc<Index>,
-    /// How often `clear` was called. Entries of an earlier number are not shown: what `clear`
-    /// promises rests on this, its walk over the entries only frees them. Changed by whoever holds
-    /// `changes`.
+    /// The number of `clear` calls. Entries with a lower number are hidden: this alone keeps the
+    /// promise of `clear`, whose walk over the entries only frees memory. Changed under `changes`.
     generation: AtomicU64,
     /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert
     /// looks for it can only have been refused. Orders nothing else.
@@ -78,13 +85,13 @@ struct Held {
     generation: u64,
 }
 
-/// What is held, by key, for looks that are no use: each look-up of moka's counts as one.
+/// The entries by key, for look-ups that do not count as a use: every look-up in moka does.
 #[derive(Default)]
 struct Index(Mutex<HashSet<ByKey, RandomState>>);
 
 struct ByKey(Held);
 
-/// What an entry is charged with. moka weighs with 32 bits.
+/// The weight of an entry in moka, which has 32 bits.
 #[derive(Debug, Clone, Copy)]
 struct Charge {
     unit_bytes: u64,
@@ -99,16 +106,16 @@ struct Tally {
     entries: AtomicU64,
     bytes: AtomicU64,
     negative: AtomicU64,
-    /// Copies that moka dropped for their size or their place, newcomers among them.
+    /// Entries with a body that moka evicted or rejected.
     dropped: AtomicU64,
-    /// The newcomers among them.
+    /// The rejected ones among them.
     refused: AtomicU64,
     too_large: AtomicU64,
     expired: AtomicU64,
 }
 
 impl MokaBackend {
-    /// Starts a backend.
+    /// Returns a builder for a backend.
     pub fn builder() -> MokaBackendBuilder {
         MokaBackendBuilder { max_capacity: CAPACITY_BYTES, max_entries: None }
     }
@@ -146,7 +153,7 @@ impl MokaBackend {
         let generation = self.generation.load(Ordering::Relaxed);
         self.tally.note_arrival(&newcomer);
         let held = Held { entry: newcomer, generation };
-        // First, so that the listener finds it there when it leaves at once.
+        // First, so that the listener finds the entry if moka drops it at once.
         self.index.insert(held.clone());
         self.cache.insert(key.clone(), held);
         self.make_room(&key);
@@ -159,7 +166,7 @@ impl MokaBackend {
         }
     }
 
-    /// Has moka make room. Should it not get there, the newcomer leaves instead.
+    /// Makes moka evict. If it does not get below the limits, the new entry is removed instead.
     fn make_room(&self, newcomer: &str) {
         for _ in 0..ROUNDS_MAX {
             self.cache.run_pending_tasks();
@@ -172,7 +179,7 @@ impl MokaBackend {
         }
     }
 
-    /// Looks at every entry, removes those that are `over`, and tells of each.
+    /// Visits every entry, removes those that are `over`, and calls `tell` for each.
     async fn remove_each(&self, is_over: impl Fn(&Held) -> bool, tell: impl Fn(&Held)) {
         let mut steps = Steps::new();
         for (key, held) in &self.cache {
@@ -190,7 +197,7 @@ impl MokaBackend {
         self.cache.run_pending_tasks();
     }
 
-    /// Whether it was inserted after the last `clear`.
+    /// Returns whether the entry was inserted after the last `clear`.
     fn is_shown(&self, held: &Held) -> bool {
         held.generation == self.generation.load(Ordering::Acquire)
     }
@@ -239,7 +246,7 @@ impl Backend for MokaBackend {
 
     async fn clear(&self) -> Result<()> {
         {
-            // What is being inserted is of the one or of the other.
+            // A concurrent insert is entirely before or after this.
             let _alone = self.alone();
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
@@ -249,7 +256,7 @@ impl Backend for MokaBackend {
 
     async fn sweep(&self, now: Moment) -> Result<()> {
         let has_expired = |held: &Held| held.entry.expires_at().is_some_and(|at| at <= now);
-        // What a `clear` left behind whose future was dropped goes with the rest.
+        // Also entries that a `clear` left behind whose future was dropped.
         let is_over = |held: &Held| has_expired(held) || !self.is_shown(held);
         let count_expired = |held: &Held| {
             count_if(self.is_shown(held) && !held.entry.is_negative(), &self.tally.expired);
@@ -284,21 +291,21 @@ impl fmt::Debug for MokaBackend {
 }
 
 impl MokaBackendBuilder {
-    /// The most bytes of keys, bodies and bookkeeping that are held, as [`Entry::weight`] counts
-    /// them; what moka itself takes is not counted. An entry that weighs more is refused. Default:
-    /// 256 MiB. Zero is an error.
+    /// Sets the maximum of cached bytes: keys, bodies and bookkeeping, as [`Entry::weight`] counts
+    /// them. The memory of moka itself is not counted. An entry that weighs more is rejected.
+    /// Default: 256 MiB. Zero is an error.
     pub fn max_capacity(mut self, bytes: u64) -> Self {
         self.max_capacity = bytes;
         self
     }
 
-    /// The most entries that are held. Default: no limit. Zero is an error.
+    /// Sets the maximum number of entries. Default: no limit. Zero is an error.
     pub fn max_entries(mut self, entries: u64) -> Self {
         self.max_entries = Some(entries);
         self
     }
 
-    /// The backend, empty.
+    /// Builds an empty backend.
     ///
     /// # Errors
     ///
@@ -313,7 +320,7 @@ impl Charge {
     fn of(limits: &Limits) -> Self {
         let unit_bytes = limits.weight / u64::from(u32::MAX) + 1;
         let capacity = (limits.weight / unit_bytes).max(1);
-        // So that one entry more than the limit would weigh more than the capacity.
+        // One entry more than the limit weighs more than the capacity.
         let least = if limits.entries < u64::MAX { capacity / (limits.entries + 1) + 1 } else { 0 };
         Self { unit_bytes, least, capacity }
     }
@@ -330,7 +337,7 @@ impl Index {
 
     fn insert(&self, held: Held) {
         let replaced = self.lock().replace(ByKey(held));
-        // After the lock was let go: freeing a large body takes time.
+        // After the lock is released: freeing a large body takes time.
         drop(replaced);
     }
 
@@ -391,6 +398,6 @@ fn count_if(is_counted: bool, counter: &AtomicU64) {
     }
 }
 
-/// Rounds of moka's maintenance after one insert. One is enough but for readers that touch each
-/// victim between its being chosen and its leaving.
+/// The maximum number of maintenance rounds after one insert. One is enough unless readers use each
+/// victim between its choice and its removal.
 const ROUNDS_MAX: usize = 64;

@@ -1,16 +1,16 @@
-//! One part of a memory backend: entries, an index of them, and the policy that ranks them. Knows
-//! no lock and no limit.
+//! One part of a memory backend: entries, their index, and the policy that ranks them. Locks and
+//! limits are the backend's.
 
 use cache_core::{
     Deadlines, Entry, EntryInfo, EvictionPolicy, EvictionReason, Moment, RemovalCause, Slot,
 };
 
-use crate::{by_slot::reach, index::Index};
+use crate::{index::Index, structures::by_slot::reach};
 
 /// Entries by key, and by slot.
 ///
-/// Each change is made here first and told to the policy last, so that a policy that panics finds a
-/// shard that is whole.
+/// Each change is made here first and reported to the policy last, so that the shard is consistent
+/// when a policy panics.
 pub(crate) struct Shard<P> {
     policy: P,
     index: Index,
@@ -21,7 +21,7 @@ pub(crate) struct Shard<P> {
 #[derive(Default)]
 struct SlotSlab {
     entries: Vec<Option<Entry>>,
-    /// Of a slot in use, the hash of its key; of a free one, the slot that was freed before it.
+    /// The hash of the key for a slot in use; for a free slot, the one that was freed before it.
     hashes: Vec<u32>,
     /// The slot that was freed last.
     free: Option<u32>,
@@ -44,7 +44,7 @@ impl<P: EvictionPolicy> Shard<P> {
         self.find(hash, key).map(|(_, entry)| entry)
     }
 
-    /// Puts the entry in. Where it is, and what was held under its key.
+    /// Inserts the entry. Returns its slot, and the entry that it replaced.
     pub(crate) fn insert(&mut self, entry: Entry, cost: &EntryInfo) -> (Slot, Option<Entry>) {
         let hash = low(cost.hash);
         if let Some((slot, _)) = self.find(cost.hash, entry.key_bytes()) {
@@ -58,7 +58,7 @@ impl<P: EvictionPolicy> Shard<P> {
         (slot, None)
     }
 
-    /// Where `entry`, of a key with this hash, is.
+    /// Returns the slot of `entry`, whose key has this hash.
     pub(crate) fn slot_of(&self, hash: u64, entry: &Entry) -> Option<Slot> {
         let (slot, held) = self.find(hash, entry.key_bytes())?;
         held.is_same(entry).then_some(slot)
@@ -73,7 +73,7 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, RemovalCause::Removed)
     }
 
-    /// Drops some `n` entries of a shard that is not used any more. Whether there are others.
+    /// Drops `n` slots of a shard that is no longer used. Returns whether there are more.
     pub(crate) fn drop_some(&mut self, n: usize) -> bool {
         let kept = self.places.entries.len().saturating_sub(n);
         self.places.entries.truncate(kept);
@@ -90,8 +90,8 @@ impl<P: EvictionPolicy> Shard<P> {
         })
     }
 
-    /// Makes one entry leave: whom the policy names or, should it name nobody, any but the
-    /// newcomer. `None` if nothing is held.
+    /// Evicts the entry that the policy names or, if it names none, any but the newcomer. Returns
+    /// `None` if the shard is empty.
     pub(crate) fn evict(
         &mut self,
         now: Moment,
@@ -112,8 +112,8 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, why).map(|entry| (entry, why))
     }
 
-    /// Makes one entry leave for `newcomer`, which stays: should the policy name it, another leaves
-    /// in its place. `None` if nothing else is held.
+    /// Evicts one entry for `newcomer`, which stays: if the policy names it, another entry is
+    /// evicted. Returns `None` if there is no other.
     pub(crate) fn evict_other(
         &mut self,
         now: Moment,
@@ -124,7 +124,7 @@ impl<P: EvictionPolicy> Shard<P> {
         if named != Some(newcomer) {
             return self.evict_named(named, now, newcomer);
         }
-        // As long as the policy does not know of it, it names another.
+        // While the policy does not know the newcomer, it names another entry.
         self.policy.on_remove(newcomer, RemovalCause::Removed);
         let named = self.policy.victim(now, EvictionReason::Capacity, &self.places);
         let left = self.evict_named(named.filter(|slot| *slot != newcomer), now, newcomer);
@@ -149,14 +149,14 @@ impl<P: EvictionPolicy> Shard<P> {
         self.take(slot, why).map(|entry| (entry, why))
     }
 
-    /// Puts an entry back that had left for a newcomer that was refused.
+    /// Restores an entry that was evicted for a newcomer that was then rejected.
     pub(crate) fn restore(&mut self, entry: Entry, cost: &EntryInfo) {
         let slot = self.places.put(low(cost.hash), entry);
         self.index.insert(low(cost.hash), slot.number());
         self.policy.on_restore(slot, cost);
     }
 
-    /// Makes one entry leave that has expired, if the policy knows of any.
+    /// Removes one expired entry, if the policy names one.
     pub(crate) fn expire(&mut self, now: Moment) -> Option<Entry> {
         let slot = self.policy.victim(now, EvictionReason::Expired, &self.places)?;
         if !self.places.has_expired(slot, now) {
@@ -197,7 +197,7 @@ impl SlotSlab {
 
     fn take(&mut self, slot: Slot) -> Option<(u32, Entry)> {
         let entry = self.entries.get_mut(slot.index())?.take()?;
-        // The first in the list names itself.
+        // The first slot of the list refers to itself.
         let before = self.free.replace(slot.number()).unwrap_or(slot.number());
         Some((std::mem::replace(&mut self.hashes[slot.index()], before), entry))
     }
@@ -206,8 +206,8 @@ impl SlotSlab {
         self.expires_at(slot).is_some_and(|at| at <= now)
     }
 
-    /// A slot in use by another than `newcomer`. Looks at one after the other: a policy that makes
-    /// this necessary breaks its contract, and pays for it.
+    /// Returns a slot in use other than that of `newcomer`, by a linear search: only a policy that
+    /// breaks its contract makes this necessary.
     fn any_but(&self, newcomer: Option<Slot>) -> Option<Slot> {
         let mut others =
             (0..).map(Slot::new).zip(&self.entries).filter(|(slot, _)| newcomer != Some(*slot));
@@ -221,8 +221,8 @@ impl Deadlines for SlotSlab {
     }
 }
 
-/// The half of a hash that the index goes by; the shard is chosen by the other.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+/// Returns the half of a hash that the index uses; the other half selects the shard.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
 fn low(hash: u64) -> u32 {
     hash as u32
 }

@@ -1,8 +1,8 @@
-//! Long work, a step at a time.
+//! Long work in steps.
 
 use std::{future::poll_fn, mem, task::Poll};
 
-/// Lets others run, on any executor, after each [`STEP`] pieces of work.
+/// Yields to other tasks, on any executor, after each [`STEP`] pieces of work.
 pub(crate) struct Steps {
     n_left: usize,
 }
@@ -12,7 +12,7 @@ impl Steps {
         Self { n_left: STEP }
     }
 
-    /// One piece was done.
+    /// Counts one piece of work.
     pub(crate) async fn done_one(&mut self) {
         self.n_left -= 1;
         if self.n_left == 0 {
@@ -22,7 +22,7 @@ impl Steps {
     }
 }
 
-/// Pending once, and woken at once.
+/// Yields once to other tasks.
 pub(crate) async fn let_others_run() {
     let mut is_back = false;
     poll_fn(|context| {
@@ -35,6 +35,6 @@ pub(crate) async fn let_others_run() {
     .await;
 }
 
-/// How many entries are dropped, or looked at, before others may run: some 50 microseconds with
-/// small bodies.
+/// The number of entries that are dropped, or visited, before other tasks run: some 50
+/// microseconds with small bodies.
 pub(crate) const STEP: usize = 256;

@@ -81,7 +81,7 @@ async fn each_of_several_recorders_gets_everything_once() {
     for (recording, recorder) in &recorders {
         recording.record_to(recorder);
         let text = recorder.handle().render();
-        assert_eq!(text.matches("# HELP object_cache_requests_total Finished gets").count(), 1);
+        assert_eq!(text.matches("# HELP object_cache_requests_total Finished reads").count(), 1);
         assert_alike(&parse(&recorder.handle().render()), &by_text(&registry));
     }
 }

@@ -16,7 +16,7 @@ fn the_document_has_the_table() {
     let document = fs::read_to_string(PATH).unwrap_or_default();
     assert!(
         document == rendered,
-        "docs/metrics.md is not what names.rs says: run `UPDATE_DOCS=1 cargo test -p cache-metrics document`"
+        "docs/metrics.md differs from names.rs: run `UPDATE_DOCS=1 cargo test -p cache-metrics document`"
     );
 }
 

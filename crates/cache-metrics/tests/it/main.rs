@@ -1,4 +1,4 @@
-//! The vocabulary, the registry, and what the exporters say.
+//! The table of metrics, the registry and the exporters.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod bad_input;
@@ -8,4 +8,4 @@ mod readings;
 mod registry;
 mod rounds;
 mod script;
-mod vocabulary;
+mod table;

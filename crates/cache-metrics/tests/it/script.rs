@@ -159,6 +159,8 @@ async fn all_exporters_have_exactly_the_figures_of_a_script() {
         ("coalesced_total", "", 1.0),
         ("io_bytes_total", "source=\"cache\"", 3.0 * 5.0 + 5.0 + 7.0),
         ("io_bytes_total", "source=\"origin\"", 5.0 + 7.0 + 7.0 + 5000.0 + 3.0 + 1.0),
+        // Two readers shared the first five bytes.
+        ("served_bytes_total", "", 27.0 + 5.0 + 5.0 + 7.0 + 7.0 + 5000.0 + 3.0 + 1.0),
         ("origin_requests_total", "op=\"read\",outcome=\"not_modified\"", 1.0),
         ("origin_requests_total", "op=\"read\",outcome=\"modified\"", 2.0 + 1.0 + 1.0 + 3.0 + 1.0),
         ("origin_requests_total", "op=\"read\",outcome=\"not_found\"", 2.0),

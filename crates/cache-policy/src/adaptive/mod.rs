@@ -75,76 +75,71 @@ use self::{
     note::Weight,
     ranking::{Price, Ranking, Tally, Way},
 };
-use crate::ghosts::fingerprint;
+use crate::{objective::Objective, structures::ghosts::fingerprint};
 
-/// What a cache is to save, where objects differ in size.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Objective {
-    /// As many requests to the origin as can be: of two objects that are asked for alike, the
-    /// smaller stays. The default: a store bills requests, and a reader waits for each of them.
-    #[default]
-    HitRatio,
-    /// As many bytes from the origin as can be: size is no reason to leave.
-    ByteHitRatio,
-}
-
-/// Ranks by recency or by density, whichever would have had more hits of late. The default, to be
-/// used where nothing is known of the requests, or where they change.
+/// Ranks by recency or by density of uses, whichever would have had more hits lately. The default,
+/// for workloads that are unknown or change.
 ///
 /// It follows LRU where popularity drifts, keeps its share of a loop that does not fit, lets scans
-/// pass, and weighs objects by their size (see [`Objective`]). On no trace that it was measured
-/// with is it far behind the best policy; if one is known to be the best, take that one: it need
-/// not find out. After a change of the requests it changes its mind when the other way would have
-/// had more hits by a part of what is held; where requests change faster than that, it may be some
-/// points behind.
+/// pass, and weighs objects by their size (see [`Objective`]). On none of the traces it was
+/// measured with is it far behind the best policy. If one policy is known to be the best, use that
+/// one. When the workload changes, it switches once the other ranking would have had more hits, by
+/// a fraction of the number of entries; for workloads that change faster, it may be some points
+/// behind.
 ///
-/// All shards that are made from one value decide together.
+/// All shards that are made from one value decide together. An entry is rejected only if it would
+/// be the next one to evict. Ignores deadlines: wrap it in [`Ttl`](crate::Ttl) to evict expired
+/// entries first.
 ///
-/// Wrap it in [`Ttl`](crate::Ttl) to have expired entries found. It never refuses a newcomer but
-/// one that would be the first to leave.
+/// A hit takes a few relaxed loads and at most one store, and two more for a sampled key. Inserts
+/// and evictions are O(1), amortised over the hits: an entry that was hit is queued again when it
+/// reaches the end of its list. Some 28 bytes an entry, 8 of them for evicted keys, and some 8 KiB
+/// a shard for the miniature caches, or 40 KiB if there is only one shard.
 ///
-/// A hit costs a few relaxed loads and at most one store; one of a sampled key, two more. Inserts
-/// and evictions are O(1), amortised over the hits: what was hit is queued again when it comes to
-/// the end of its list. Some 28 bytes an entry, 8 of them for keys evicted, and some 8 KiB a shard
-/// for the miniatures, or 40 KiB if there is one shard only.
+/// ```
+/// use cache_policy::{Adaptive, MemoryBackend, Objective};
+///
+/// let policy = Adaptive::new().optimize_for(Objective::ByteHitRatio);
+/// let backend = MemoryBackend::builder(policy).max_capacity(64 << 20).build()?;
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Adaptive {
-    saving: Objective,
+    objective: Objective,
     limits: Limits,
     ranking: Ranking,
     density: Miniature,
     recency: Miniature,
-    /// A key is in the sample if its fingerprint begins with so many zeros.
+    /// A key is sampled if its fingerprint begins with this number of zero bits.
     sample_bits: u32,
-    /// What is held of the sampled keys.
+    /// The cached entries of sampled keys.
     sampled: Tally,
-    /// Somebody had to leave since the miniatures saw a request.
+    /// An entry was evicted since the miniatures saw a request.
     is_full: bool,
-    /// All shards of a cache have one.
+    /// Shared by all shards of a cache.
     contest: Contest,
-    /// Sampled hits that the miniatures have not seen, as hash and weight. When it is full, hits
-    /// are lost.
+    /// Sampled hits that the miniatures have not seen, as hash and weight. Hits are lost while it
+    /// is full.
     unseen: [AtomicU64; UNSEEN_MAX],
     n_unseen: AtomicU32,
 }
 
 impl Adaptive {
-    /// An empty one, to build a backend with.
+    /// Returns an empty policy to build a backend with.
     pub fn new() -> Self {
         Self::with(Objective::default(), Limits::new(u64::MAX, u64::MAX))
     }
 
-    /// What the cache is to save. Default: [`Objective::HitRatio`].
+    /// Sets what the policy optimizes. Default: [`Objective::HitRatio`].
     #[must_use]
-    pub fn optimize_for(self, saving: Objective) -> Self {
-        Self::with(saving, self.limits)
+    pub fn optimize_for(self, objective: Objective) -> Self {
+        Self::with(objective, self.limits)
     }
 
-    fn with(saving: Objective, limits: Limits) -> Self {
-        let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(saving) };
+    fn with(objective: Objective, limits: Limits) -> Self {
+        let price = if limits.weight == u64::MAX { Price::Entry } else { price_by(objective) };
         Self {
-            saving,
+            objective,
             limits,
             ranking: Ranking::new(Way::Density, price),
             density: Miniature::new(Way::Density, price),
@@ -167,14 +162,14 @@ impl Adaptive {
         let n = std::mem::take(self.n_unseen.get_mut()) as usize;
         for at in 0..n.min(UNSEEN_MAX) {
             let (hash, weight) = unpacked(*self.unseen[at].get_mut());
-            // The sample may have become smaller since.
+            // The sample may have shrunk since.
             if self.is_sampled(hash) {
                 self.see(hash, weight);
             }
         }
     }
 
-    /// A request for a sampled key.
+    /// Shows the miniatures a request for a sampled key.
     fn see(&mut self, hash: u32, weight: Weight) {
         if std::mem::take(&mut self.is_full) {
             self.fit_miniatures();
@@ -182,7 +177,7 @@ impl Adaptive {
         let in_density = self.density.access(hash, weight);
         let in_recency = self.recency.access(hash, weight);
         if in_density != in_recency {
-            let saved = match self.saving {
+            let saved = match self.objective {
                 Objective::HitRatio => 1.0,
                 Objective::ByteHitRatio => {
                     weight.get() as f32 / self.recency.weight_mean().max(1.0)
@@ -212,8 +207,9 @@ impl Adaptive {
         self.sampled = self.ranking.count(|hash| hash.leading_zeros() >= bits);
     }
 
-    /// The miniatures' limits are what is held of the sample, now that the cache is full: not its
-    /// part of the whole, or a loop would seem to fit if by chance few of it are in the sample.
+    /// Sets the miniatures' limits to the cached part of the sample, now that the cache is full.
+    /// Not to the sample's share of the limits: a loop would seem to fit if few of its keys happen
+    /// to be sampled.
     fn fit_miniatures(&mut self) {
         let (held, weight) = (self.ranking.entries(), self.ranking.weight());
         if self.sample_bits > 0 && held >> self.sample_bits < miniature_min(held) / 2 {
@@ -222,7 +218,7 @@ impl Adaptive {
         let is_full_of_bytes = u128::from(weight) * u128::from(self.limits.entries)
             >= held as u128 * u128::from(self.limits.weight);
         let (price, weight_max, entries_max) = if is_full_of_bytes {
-            (price_by(self.saving), self.sampled.weight, u64::MAX)
+            (price_by(self.objective), self.sampled.weight, u64::MAX)
         } else {
             (Price::Entry, u64::MAX, self.sampled.entries as u64)
         };
@@ -240,7 +236,7 @@ impl Default for Adaptive {
 
 impl EvictionPolicy for Adaptive {
     fn for_shard(&self, limits: &Limits) -> Self {
-        Self { contest: self.contest.clone(), ..Self::with(self.saving, *limits) }
+        Self { contest: self.contest.clone(), ..Self::with(self.objective, *limits) }
     }
 
     fn on_insert(&mut self, slot: Slot, cost: &EntryInfo) {
@@ -248,7 +244,7 @@ impl EvictionPolicy for Adaptive {
         self.see_hits();
         if self.is_sampled(hash) {
             self.see(hash, weight);
-            // It may have become smaller just now.
+            // The sample may have shrunk just now.
             if self.is_sampled(hash) {
                 self.sampled.add(weight);
             }
@@ -256,7 +252,7 @@ impl EvictionPolicy for Adaptive {
         self.ranking.insert(slot, hash, weight);
     }
 
-    /// The miniatures do not see it: nobody has asked for it.
+    /// The miniatures do not see a restored entry: there was no request for it.
     fn on_restore(&mut self, slot: Slot, cost: &EntryInfo) {
         let (hash, weight) = (fingerprint(cost.hash), Weight::new(cost.weight));
         if self.is_sampled(hash) {
@@ -281,7 +277,7 @@ impl EvictionPolicy for Adaptive {
         if self.is_sampled(hash) {
             let n = self.n_unseen.load(Ordering::Relaxed);
             if let Some(place) = self.unseen.get(n as usize) {
-                // Of two at once, one may be lost.
+                // Of two simultaneous hits one may be lost.
                 place.store(packed(hash, weight), Ordering::Relaxed);
                 self.n_unseen.store(n + 1, Ordering::Relaxed);
             }
@@ -315,19 +311,19 @@ impl EvictionPolicy for Adaptive {
     }
 }
 
-/// The most entries of a miniature of a shard with so many `held`, one of `n_shards`.
+/// Returns the maximum size of a miniature of a shard with `held` entries, one of `n_shards`.
 fn miniature_max(held: usize, n_shards: usize) -> usize {
     (held / 8).min(MINIATURES_MAX / n_shards).max(miniature_min(held))
 }
 
-/// A miniature of a shard with so many `held` is not made smaller while it has at most this many.
+/// Returns the size down to which a miniature of a shard with `held` entries is not reduced.
 fn miniature_min(held: usize) -> usize {
     (held / 2).clamp(MINIATURE_MIN / 2, MINIATURE_MIN)
 }
 
-/// What room costs in a cache that is full of bytes.
-fn price_by(saving: Objective) -> Price {
-    match saving {
+/// Returns the price of room in a cache that is limited by bytes.
+fn price_by(objective: Objective) -> Price {
+    match objective {
         Objective::HitRatio => Price::Byte,
         Objective::ByteHitRatio => Price::ByteSaved,
     }
@@ -342,11 +338,10 @@ fn unpacked(bits: u64) -> (u32, Weight) {
     (bits as u32, Weight::from_bits((bits >> 32) as u16))
 }
 
-/// The miniatures of all shards have at most so many entries: fewer tell less, more cost more.
+/// The maximum of the miniatures' entries over all shards: fewer tell less, more cost more.
 const MINIATURES_MAX: usize = 512;
-/// Up to so many a miniature may be more than an eighth of its shard: half of it, where that is
-/// less.
+/// The size up to which a miniature may be more than an eighth of its shard, but at most half.
 const MINIATURE_MIN: usize = 64;
-/// As many hits as may come between two inserts where nine in ten requests are hits, and all keys
-/// are in the sample, and some more.
+/// More than the hits between two inserts where nine in ten requests are hits and all keys are
+/// sampled.
 const UNSEEN_MAX: usize = 64;

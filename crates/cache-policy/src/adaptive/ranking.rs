@@ -11,7 +11,7 @@ use super::{
     history::History,
     note::{Seen, Weight},
 };
-use crate::{by_slot::reach, list::Lists};
+use crate::structures::{by_slot::reach, list::Lists};
 
 /// A way of ranking. What is kept of an entry is the same in both, so a cache can change its way at
 /// any moment.

@@ -18,7 +18,7 @@ macro_rules! for_every_policy {
         $check("S3Fifo", false, S3Fifo::new());
         $check("WTinyLfu", false, WTinyLfu::new());
         $check("Gdsf", false, Gdsf::new());
-        $check("Gdsf, saving bytes", false, Gdsf::saving_bytes());
+        $check("Gdsf, saving bytes", false, Gdsf::new().optimize_for(Objective::ByteHitRatio));
         $check("Adaptive", false, Adaptive::new());
         $check(
             "Adaptive, saving bytes",

@@ -51,7 +51,7 @@ macro_rules! for_every_policy {
         $check("S3Fifo", &S3Fifo::new());
         $check("WTinyLfu", &WTinyLfu::new());
         $check("Gdsf", &Gdsf::new());
-        $check("Gdsf, saving bytes", &Gdsf::saving_bytes());
+        $check("Gdsf, saving bytes", &Gdsf::new().optimize_for(Objective::ByteHitRatio));
         $check("Adaptive", &Adaptive::new());
         $check("Adaptive, saving bytes", &Adaptive::new().optimize_for(Objective::ByteHitRatio));
         $check("Ttl<Adaptive>", &Ttl::new(Adaptive::new()));

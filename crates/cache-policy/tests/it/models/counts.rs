@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cache_core::{Limits, RemovalCause};
-use cache_policy::{Gdsf, WTinyLfu};
+use cache_policy::{Gdsf, Objective, WTinyLfu};
 use proptest::prelude::*;
 
 use super::{Key, Model, Queue, compare, script, script_of};
@@ -16,7 +16,7 @@ proptest! {
 
     #[test]
     fn gdsf_that_saves_bytes_is_lfu_with_ageing(script in script(6)) {
-        compare(&Gdsf::saving_bytes(), &mut GdsfModel::new(|_| 1.0), &script)?;
+        compare(&Gdsf::new().optimize_for(Objective::ByteHitRatio), &mut GdsfModel::new(|_| 1.0), &script)?;
     }
 
     #[test]

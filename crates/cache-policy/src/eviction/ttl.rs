@@ -1,26 +1,26 @@
 //! Expiry, around any policy.
 //!
-//! Entries stand in timer wheels by their deadline (a radix heap of nanoseconds: see [1], scheme
-//! 7): one that expires in five minutes stands in a list of those within the same 69 seconds, then
-//! of the same second, and so on, 7 lists until its nanosecond has come. Looking whether anything
-//! has expired looks at one list; what leaves earlier is unlinked, and most never move.
+//! Entries are kept in timer wheels by their deadline (a radix heap of nanoseconds; see [1], scheme
+//! 7). An entry that expires in five minutes is in a list of those that expire within the same 69
+//! seconds, later of the same second, and so on: 7 lists until its nanosecond. To find out whether
+//! anything has expired, one list is looked at. Entries that are removed earlier are unlinked, and
+//! most never move.
 //!
-//! A renewal does not call the policy, so deadlines are asked for anew whenever a list comes up,
-//! and a renewed entry goes back to where it belongs: it costs a few such steps for each time to
-//! live that it is held, however often it is renewed, and nothing is ever scanned. A deadline can
-//! only move away: one that was moved nearer, or given to an entry that was inserted without one,
-//! is not seen.
+//! A renewal does not call the policy, so deadlines are read again whenever a list is due, and a
+//! renewed entry goes back to the list of its new deadline. This takes a few such steps for each
+//! time to live that it stays cached, however often it is renewed, and nothing is ever scanned. A
+//! deadline can only be postponed: one that was moved earlier, or given to an entry that was
+//! inserted without one, is not noticed.
 //!
-//! When a list of many entries comes up, they have to be spread over the next wheel. A sweep does
-//! that at once, since it is to find all that has expired; when room is needed, at most 64 are, and
-//! if no expired one was found among them, the policy inside names who leaves, as if there were
-//! none.
+//! When a list of many entries is due, they are spread over the next wheel. A sweep does so at
+//! once, as it must find every expired entry. When room is needed, at most 64 are moved, and if
+//! none of these has expired, the inner policy chooses the victim.
 //!
-//! *When*: around every policy, if entries have a time to live at all. *When not*: if none has; it
-//! costs little then, but not nothing.
+//! *When*: around every policy, if entries have a time to live. *When not*: if none has; the cost
+//! is small then, but not zero.
 //!
-//! *Cost*: a hit nothing more; inserts and removals O(1), and 7 moves at most for each time to
-//! live. 8 bytes an entry that has a deadline, and 6 KiB a shard.
+//! *Cost*: nothing for a hit. Inserts and removals are O(1), with at most 7 moves for each time to
+//! live. 8 bytes an entry with a deadline, and 6 KiB a shard.
 //!
 //! [1] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
 
@@ -28,12 +28,11 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::radix::RadixQueue;
+use crate::structures::radix::RadixQueue;
 
-/// Finds what has expired, and leaves everything else to the policy inside. When room is needed, an
-/// expired entry goes before any other.
+/// Evicts expired entries first, and leaves every other choice to the inner policy.
 ///
-/// Follows renewals, which move a deadline away; a deadline that was moved nearer is not seen.
+/// Follows renewals, which postpone a deadline; a deadline that was moved earlier is not noticed.
 ///
 /// ```
 /// use cache_policy::{Lru, MemoryBackend, Ttl};
@@ -44,12 +43,12 @@ use crate::radix::RadixQueue;
 #[derive(Debug, Default)]
 pub struct Ttl<P> {
     inner: P,
-    /// By a deadline in nanoseconds, which may have moved away since.
+    /// By deadline in nanoseconds, which may have been postponed since.
     deadlines: RadixQueue,
 }
 
 impl<P> Ttl<P> {
-    /// Expiry around `inner`.
+    /// Wraps `inner`.
     pub fn new(inner: P) -> Self {
         Self { inner, deadlines: RadixQueue::default() }
     }
@@ -107,5 +106,5 @@ impl<P: EvictionPolicy> EvictionPolicy for Ttl<P> {
     }
 }
 
-/// While somebody waits for room.
+/// The limit while an insert waits for room.
 const MOVES_MAX: usize = 64;

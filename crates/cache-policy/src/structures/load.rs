@@ -2,7 +2,7 @@
 
 use cache_core::{Limits, Slot};
 
-use crate::by_slot::reach;
+use super::by_slot::reach;
 
 /// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB
 /// counts as that much here, which only makes its queue seem smaller.

@@ -1,19 +1,18 @@
-//! Least recently used.
+//! Least recently used, exact.
 //!
-//! The textbook's policy, and exact: a hit notes a tick in its entry's slot, and nothing else. To
-//! evict, the lowest tick is sought: since ticks only grow, some of the lowest can be collected
-//! beforehand, and those of them that were used since are passed over. A list that is mended lazily
-//! by putting what was used to its end, as CLOCK does, would not be LRU: it knows that an entry was
-//! used, not when.
+//! A hit stores a tick in its entry's slot and does nothing else. An eviction looks for the lowest
+//! tick: since ticks only grow, a number of the lowest can be collected in advance, and those that
+//! were used since are skipped. A list that is reordered lazily, as in CLOCK, would not be LRU: it
+//! knows that an entry was used, but not when.
 //!
-//! *When*: what was asked for lately will be asked for again: drifting popularity, sessions, short
-//! bursts of interest; when the behaviour must be explained in one sentence. *When not*: scans
-//! (each sweeps out everything), loops longer than the cache (not one hit), many keys asked for
-//! once: [`S3Fifo`](crate::S3Fifo), [`WTinyLfu`](crate::WTinyLfu).
+//! *When*: recently read objects are read again: drifting popularity, sessions, short bursts; or
+//! the behaviour must be explained in one sentence. *When not*: scans, each of which flushes the
+//! cache; loops larger than the cache, which get no hits; many keys that are read once. For those
+//! see [`S3Fifo`](crate::S3Fifo) and [`WTinyLfu`](crate::WTinyLfu).
 //!
-//! *Cost*: a hit two relaxed loads and, unless its entry was the last to be used, an add and a
-//! store; an insert O(1), an eviction O(log n) amortised. One eviction for a quarter of the
-//! entries, in large shards for less, reads the ticks of all, some 2 ns each. 12 bytes an entry.
+//! *Cost*: a hit takes two relaxed loads, and an add and a store unless its entry was the last one
+//! used. An insert is O(1), an eviction O(log n) amortised: one eviction for every quarter of the
+//! entries (fewer in large shards) reads all ticks, some 2 ns each. 12 bytes an entry.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,13 +20,13 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{by_slot::reach, lowest::Lowest};
+use crate::structures::{by_slot::reach, lowest::Lowest};
 
-/// Evicts the entry whose last use is the longest ago. Exact: hits that do not overlap in time
-/// count in their order. An insert is a use; a new entry under a key that is held is none.
+/// Evicts the least recently used entry.
 ///
-/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired
-/// entries found.
+/// Exact: hits that do not overlap in time count in their order. An insert is a use; replacing the
+/// entry of a cached key is not. Never rejects an entry. Ignores deadlines: wrap it in
+/// [`Ttl`](crate::Ttl) to evict expired entries first.
 ///
 /// ```
 /// use cache_policy::{Lru, MemoryBackend};
@@ -39,13 +38,13 @@ use crate::{by_slot::reach, lowest::Lowest};
 pub struct Lru {
     /// The tick of the last use.
     ticks: AtomicU64,
-    /// The tick of the last use, by slot; of a free one, `Lowest::FREE`.
+    /// The tick of the last use, by slot; `Lowest::FREE` for a free slot.
     used: Vec<AtomicU64>,
     order: Lowest,
 }
 
 impl Lru {
-    /// An empty one, to build a backend with.
+    /// Returns an empty policy to build a backend with.
     pub fn new() -> Self {
         Self::default()
     }
@@ -67,8 +66,8 @@ impl EvictionPolicy for Lru {
     fn on_update(&mut self, _slot: Slot, _cost: &EntryInfo) {}
 
     fn on_hit(&self, slot: Slot) {
-        // The last to be used stays the last: one entry that all threads read at once is not
-        // written to.
+        // The entry that was used last stays the last: an entry that all threads read at once is
+        // not written to.
         if let Some(used) = self.used.get(slot.index())
             && let last = used.load(Ordering::Relaxed)
             && last != self.ticks.load(Ordering::Relaxed)

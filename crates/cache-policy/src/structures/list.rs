@@ -2,7 +2,7 @@
 
 use cache_core::Slot;
 
-use crate::by_slot::reach;
+use super::by_slot::reach;
 
 /// `N` doubly linked lists of slots; a slot is in one of them or in none. Links are kept by slot
 /// number, so nothing is allocated per entry, and every operation is O(1). 8 bytes a slot, and 8 a

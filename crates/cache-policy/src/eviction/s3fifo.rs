@@ -1,30 +1,29 @@
 //! S3-FIFO.
 //!
-//! Most keys that come are not asked for again before they leave: in the traces of the paper [1],
-//! at a cache of a tenth of the keys, 72 % of them. So newcomers pass through a *small* queue, a
-//! tenth of the capacity. Who was used at least twice there moves on to the *main* queue when its
-//! turn comes; the others leave, and a *ghost* queue remembers as many keys as the main one holds.
-//! Who comes back while it is remembered goes into the main queue at once. The main queue gives
-//! each entry another turn for each use since its last, up to three. All three are FIFO: a hit
-//! moves nothing.
+//! Most new keys are not read again before they are evicted: 72 % of them in the traces of the
+//! paper [1], with a cache of a tenth of the keys. So new entries pass through a *small* queue, a
+//! tenth of the capacity. An entry that was used at least twice there moves to the *main* queue
+//! when it reaches the end; the others are evicted, and a *ghost* queue remembers as many of their
+//! keys as the main queue holds. A key that returns while it is remembered goes to the main queue
+//! at once. The main queue reinserts an entry once for each use since its last turn, up to three.
+//! All three queues are FIFO: a hit moves nothing.
 //!
-//! What differs from the paper:
+//! Differences from the paper:
 //!
-//! * A newcomer is inserted before room is made for it; it joins its queue when the next one comes,
-//!   so that it does not compete for its own room. An object larger than the small queue is let in,
-//!   and is the next to be judged.
-//! * Shares are of what is held, by bytes, or by entries where `max_entries` is the nearer limit.
-//! * The ghosts are nine tenths as many as the entries held, of any size, each known by 32 bits of
-//!   its key's hash. A replaced or removed entry, or one that has expired, leaves no ghost.
+//! * A new entry is inserted before room is made for it. It joins its queue at the next insert, so
+//!   that it does not compete for its own room. An object larger than the small queue is admitted,
+//!   and is the next one to be examined.
+//! * Shares are of the cached bytes, or of the entries where `max_entries` is the nearer limit.
+//! * There are nine tenths as many ghosts as entries, whatever their size, each known by 32 bits of
+//!   its key's hash. A replaced, removed or expired entry leaves no ghost.
 //!
 //! *When*: web and CDN objects, key-value stores, mixed storage traffic with scans; many threads.
-//! *When not*: a popularity that changes faster than the small queue turns over (a key that is used
-//! twice, just too late for the small queue, misses twice; the paper's own adversary); small
-//! caches, in which a tenth is a handful of entries. Sizes are not weighed: see
-//! [`Gdsf`](crate::Gdsf).
+//! *When not*: popularity that changes faster than the small queue turns over (a key whose second
+//! use comes just too late for the small queue misses twice: the paper's own adversary); small
+//! caches, where a tenth is a handful of entries. Sizes are ignored: see [`Gdsf`](crate::Gdsf).
 //!
-//! *Cost*: a hit one load, and one store below three uses; an insert O(1); an eviction O(1)
-//! amortised (each turn given takes away a hit). 18 bytes an entry, and 4 to 7 for the ghosts.
+//! *Cost*: a hit takes one load, and one store below three uses. An insert is O(1), an eviction
+//! O(1) amortised (each reinsertion consumes a hit). 18 bytes an entry, and 4 to 7 for the ghosts.
 //!
 //! [1] J. Yang, Y. Zhang, Z. Qiu, Y. Yue, K. V. Rashmi: FIFO queues are all you need for cache
 //! eviction. SOSP 2023.
@@ -33,7 +32,7 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{
+use crate::structures::{
     by_slot::reach,
     ghosts::{Ghosts, fingerprint},
     hits::Hits,
@@ -41,11 +40,11 @@ use crate::{
     load::Loads,
 };
 
-/// Evicts what was not used twice soon after it came, and then what has not been used lately:
-/// S3-FIFO (SOSP 2023).
+/// Evicts entries that were not used twice soon after their insert, then entries that were not used
+/// lately: S3-FIFO (SOSP 2023).
 ///
-/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired
-/// entries found.
+/// Never rejects an entry. Ignores deadlines: wrap it in [`Ttl`](crate::Ttl) to evict expired
+/// entries first.
 ///
 /// ```
 /// use cache_policy::{MemoryBackend, S3Fifo};
@@ -55,21 +54,21 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct S3Fifo {
-    /// The small queue and the main one, the oldest first.
+    /// The small and the main queue, oldest first.
     queues: Lists<2>,
     loads: Loads<2>,
-    /// Uses since an entry came, or had its last turn.
+    /// Uses since the insert or the last reinsertion.
     uses: Hits<3>,
     fingerprints: Vec<u32>,
-    /// By slot: whether the main queue is its own.
+    /// By slot: whether it belongs to the main queue.
     is_main: Vec<bool>,
     ghosts: Ghosts,
-    /// The last to come, not in its queue yet.
+    /// The last insert, which is not in its queue yet.
     newcomer: Option<Slot>,
 }
 
 impl S3Fifo {
-    /// An empty one, to build a backend with.
+    /// Returns an empty policy to build a backend with.
     pub fn new() -> Self {
         Self::with_loads(Loads::default())
     }
@@ -90,7 +89,7 @@ impl S3Fifo {
         if self.is_main[slot.index()] { MAIN } else { SMALL }
     }
 
-    /// Room was made for the newcomer: it joins its queue.
+    /// Queues the last insert, for which room has been made.
     fn settle(&mut self) {
         if let Some(slot) = self.newcomer.take() {
             self.is_main[slot.index()] = self.ghosts.take(self.fingerprints[slot.index()]);

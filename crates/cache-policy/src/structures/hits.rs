@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use cache_core::Slot;
 
-use crate::by_slot::reach;
+use super::by_slot::reach;
 
 /// Counts uses by slot, up to `MAX`: one byte a slot.
 ///

@@ -1,28 +1,28 @@
 //! SIEVE.
 //!
-//! One queue in the order of arrival, a mark for each entry that was used, and a hand [1]. To
-//! evict, the hand goes from the old end to the new: a marked entry loses its mark and *stays where
-//! it is*, the first without a mark leaves, and the hand waits there. Behind the hand, at the old
-//! end, stands what has been proved; newcomers are sifted one by one at the hand, and those used
-//! only once leave soon. (CLOCK moves what it spares to the new end instead, and so mixes the
-//! proved with the unproved.)
+//! One queue in the order of insertion, a mark for each entry that was used, and a hand [1]. To
+//! evict, the hand moves from the old end to the new one. A marked entry loses its mark and *stays
+//! in its place*; the first entry without a mark is evicted, and the hand waits there. Entries
+//! between the old end and the hand have proved useful; new entries are examined one by one at the
+//! hand, and those that were used only once leave soon. (CLOCK moves a spared entry to the new end,
+//! and so mixes the two.)
 //!
-//! This is the paper's algorithm without change: its hits only set a mark as well. Two things
-//! follow from the contract of [`EvictionPolicy`]. A newcomer is inserted before room is made for
-//! it, so it joins the queue only when the next one comes (or one is replaced or removed): the hand
-//! never finds the entry for which it is looking for room. And the paper counts objects; here as
-//! many leave as are needed to make room for the newcomer's bytes.
+//! This is the algorithm of the paper, in which hits also only set a mark. The contract of
+//! [`EvictionPolicy`] has two consequences. A new entry is inserted before room is made for it, so
+//! it joins the queue only at the next insert, replacement or removal: the hand never finds the
+//! entry that needs the room. And where the paper counts objects, as many entries are evicted here
+//! as the bytes of the new one need.
 //!
-//! *When*: web pages and objects behind a skewed demand with many keys asked for once; many threads
-//! (an entry that is used all the time is only read by its hits); as the simplest policy that is
-//! rarely bad. *When not*: block I/O with loops and long scans, for which the authors themselves do
-//! not propose it: one use within a turn of the hand is proof enough, and nothing remembers who
-//! left. There [`S3Fifo`](crate::S3Fifo) or [`WTinyLfu`](crate::WTinyLfu) do better. Sizes are not
-//! weighed: see [`Gdsf`](crate::Gdsf).
+//! *When*: web pages and objects with skewed demand and many keys that are read once; many threads
+//! (an entry that is read all the time is not written to by its hits); as the simplest policy that
+//! is rarely bad. *When not*: block I/O with loops and long scans, for which the authors do not
+//! propose it: one use per turn of the hand keeps an entry, and evicted keys are not remembered.
+//! There [`S3Fifo`](crate::S3Fifo) or [`WTinyLfu`](crate::WTinyLfu) do better. Sizes are ignored:
+//! see [`Gdsf`](crate::Gdsf).
 //!
-//! *Cost*: a hit one load, and one store if the entry was not marked; an insert O(1); an eviction
-//! O(1) amortised, since each step of the hand takes away the mark of a hit (so one eviction after
-//! hits on every entry goes round once). 9 bytes an entry.
+//! *Cost*: a hit takes one load, and one store if the entry was not marked. An insert is O(1), an
+//! eviction O(1) amortised: each step of the hand clears the mark of one hit, so an eviction after
+//! a hit on every entry visits all of them. 9 bytes an entry.
 //!
 //! [1] Y. Zhang, J. Yang, Y. Yue, Y. Vigfusson, K. V. Rashmi: SIEVE is simpler than LRU: an
 //! efficient turn-key eviction algorithm for web caches. NSDI 2024.
@@ -31,12 +31,12 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{hits::Hits, list::Lists};
+use crate::structures::{hits::Hits, list::Lists};
 
 /// Evicts the next entry that was not used since a hand last passed it: SIEVE (NSDI 2024).
 ///
-/// Never refuses a newcomer, and knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired
-/// entries found.
+/// Never rejects an entry. Ignores deadlines: wrap it in [`Ttl`](crate::Ttl) to evict expired
+/// entries first.
 ///
 /// ```
 /// use cache_policy::{MemoryBackend, Sieve};
@@ -49,19 +49,19 @@ pub struct Sieve {
     /// The oldest first.
     queue: Lists<1>,
     marks: Hits<1>,
-    /// Where to look next; none is at the old end.
+    /// Where the next eviction begins; `None` is the old end.
     hand: Option<Slot>,
-    /// The last to come, not in the queue yet.
+    /// The last insert, which is not in the queue yet.
     newcomer: Option<Slot>,
 }
 
 impl Sieve {
-    /// An empty one, to build a backend with.
+    /// Returns an empty policy to build a backend with.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Room was made for the newcomer: it joins the queue.
+    /// Queues the last insert, for which room has been made.
     fn settle(&mut self) {
         if let Some(slot) = self.newcomer.take() {
             self.queue.push_back(0, slot);

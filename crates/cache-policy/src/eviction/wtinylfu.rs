@@ -1,36 +1,35 @@
 //! Window TinyLFU.
 //!
-//! A newcomer enters a small *window*. When it has reached the window's old end, it is a candidate
-//! for the *main* part, and is weighed against the one that would leave there: whichever was asked
-//! for more often of late stays [1]. How often is known from a sketch, 8 bytes an entry, which
-//! counts keys that are not held as well and halves its counts now and then. The main part is
-//! segmented: what is used there moves from *probation* to *protected*, four fifths of it; what
-//! falls out of protected is on probation again. A key asked for once has no chance against one
-//! that is asked for often, so scans pass through; a large window, on the other hand, is what suits
-//! a popularity that changes. So the size of the window climbs [2]: after ten requests an entry it
-//! is moved by a step; if the hit ratio rose, the next step goes the same way, else the other way;
-//! steps get smaller, and large again when the hit ratio has changed by 5 points.
+//! A new entry enters a small *window*. At the old end of the window it becomes a candidate for the
+//! *main* part, and is compared with the victim there: the one that was requested more often lately
+//! stays [1]. Frequencies come from a sketch, 8 bytes an entry, which also counts keys that are not
+//! cached and halves its counts now and then. The main part is segmented: an entry that is used
+//! there moves from *probation* to *protected*, four fifths of it; entries that leave protected are
+//! on probation again. A key that is requested once cannot displace a popular one, so scans pass
+//! through; a large window, on the other hand, suits popularity that changes. So the window's size
+//! is set by hill climbing [2]: after ten requests an entry it moves by a step. If the hit ratio
+//! rose, the next step goes the same way, otherwise the other way; steps get smaller, and large
+//! again when the hit ratio has changed by 5 points.
 //!
-//! What differs from the papers and from Caffeine, their reference:
+//! Differences from the papers and from Caffeine, their reference:
 //!
-//! * A hit only counts, in a byte of its slot. The uses reach the sketch, and give their entry
-//!   another turn or its promotion, when it comes up at the old end of its segment; so segments are
-//!   in the order of CLOCK, not of LRU, and the sketch learns of at most 15 uses at a time. Two
-//!   entries that are weighed have none outstanding.
-//! * The window is between 1 and 80 % of what is held, by bytes, or by entries where `max_entries`
-//!   is the nearer limit. The newcomer is not part of it while room is made for it, unless it is
-//!   larger than the window and than the mean entry: then it is weighed at once, and may be
-//!   refused.
-//! * Equals: the one that is there stays. Caffeine lets some warm candidates in at random, against
-//!   chosen keys that collide; keys are hashed with a random key of the process here.
+//! * A hit only counts, in a byte of its slot. The uses reach the sketch, and give the entry
+//!   another turn or its promotion, when it comes to the old end of its segment. So segments are in
+//!   the order of CLOCK, not of LRU, and the sketch learns of at most 15 uses at a time. Two
+//!   entries that are compared have no uses outstanding.
+//! * The window is between 1 and 80 % of the cached bytes, or of the entries where `max_entries` is
+//!   the nearer limit. A new entry is not part of it while room is made, unless it is larger than
+//!   the window and than the mean entry: then it is compared at once, and may be rejected.
+//! * On a tie the cached entry stays. Caffeine admits some candidates at random, against chosen
+//!   keys that collide; here keys are hashed with a random key of the process.
 //!
 //! *When*: skewed demand that changes slowly, databases, search, scans and loops among other
-//! requests. *When not*: a popularity that changes faster than the window can climb; very small
-//! caches. Sizes are not weighed: see [`Gdsf`](crate::Gdsf).
+//! requests. *When not*: popularity that changes faster than the window can climb; very small
+//! caches. Sizes are ignored: see [`Gdsf`](crate::Gdsf).
 //!
-//! *Cost*: a hit two loads and at most two stores (one store goes to a counter of the shard); an
-//! insert O(1), and O(n) for halving the sketch after 10 n uses; an eviction O(1) amortised. 18
-//! bytes an entry, and 8 to 16 for the sketch.
+//! *Cost*: a hit takes two loads and at most two stores (one of them to a counter of the shard). An
+//! insert is O(1), and O(n) for halving the sketch after 10 n uses; an eviction is O(1) amortised.
+//! 18 bytes an entry, and 8 to 16 for the sketch.
 //!
 //! [1] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache admission policy. ACM
 //! ToS 13, 2017. [2] G. Einziger, O. Eytan, R. Friedman, B. Manes: Adaptive software cache
@@ -42,15 +41,15 @@ use cache_core::{
     Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, Moment, RemovalCause, Slot,
 };
 
-use crate::{
+use crate::structures::{
     by_slot::reach, ghosts::fingerprint, hits::Hits, list::Lists, load::Loads, sketch::Sketch,
 };
 
-/// Keeps what is asked for often, and weighs each newcomer against the one that would have to
-/// leave: W-TinyLFU, with a window that adapts itself.
+/// Keeps the most frequently requested entries, and compares each new one with the victim it would
+/// displace: W-TinyLFU, with a window that adapts itself.
 ///
-/// Refuses a newcomer only if it is larger than the window and asked for less often than others.
-/// Knows no deadlines: wrap it in [`Ttl`](crate::Ttl) to have expired entries found.
+/// Rejects an entry only if it is larger than the window and requested less often than others.
+/// Ignores deadlines: wrap it in [`Ttl`](crate::Ttl) to evict expired entries first.
 ///
 /// ```
 /// use cache_policy::{MemoryBackend, WTinyLfu};
@@ -60,21 +59,21 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct WTinyLfu {
-    /// The oldest first.
+    /// Oldest first.
     segments: Lists<3>,
     loads: Loads<3>,
     /// The segment of each slot.
     places: Vec<Segment>,
     fingerprints: Vec<u32>,
-    /// Uses that the sketch has not heard of.
+    /// Uses that are not in the sketch yet.
     uses: Hits<15>,
     sketch: Sketch,
     climb: Climb,
-    /// The last to come, not in the window yet.
+    /// The last insert, which is not in the window yet.
     newcomer: Option<Slot>,
 }
 
-/// The oldest of it leaves first.
+/// A part of the cache whose oldest entry leaves first.
 #[derive(Debug, Clone, Copy)]
 enum Segment {
     Window,
@@ -88,7 +87,7 @@ use Segment::{Probation, Protected, Window};
 struct Climb {
     window_share: f64,
     step: f64,
-    /// Of the period before.
+    /// Of the previous period.
     hit_ratio: f64,
     /// In this period.
     hits: AtomicU64,
@@ -96,7 +95,7 @@ struct Climb {
 }
 
 impl WTinyLfu {
-    /// An empty one, to build a backend with.
+    /// Returns an empty policy to build a backend with.
     pub fn new() -> Self {
         Self::with_loads(Loads::default())
     }
@@ -114,9 +113,9 @@ impl WTinyLfu {
         }
     }
 
-    /// Room was made for the newcomer: it joins the window. If the window is too large even so, no
-    /// room was needed, or its share has climbed down: its oldest go on probation without being
-    /// weighed, one more than comes.
+    /// Moves the last insert, for which room has been made, into the window. If the window is still
+    /// too large, no room was needed or its share has shrunk: its two oldest entries go on
+    /// probation without a comparison, one more than was added.
     fn settle(&mut self) {
         let Some(slot) = self.newcomer.take() else { return };
         for _ in 0..2 {
@@ -129,7 +128,8 @@ impl WTinyLfu {
         self.push(Window, slot);
     }
 
-    /// Who is to be weighed: the oldest of a window that is too large, or a newcomer that is.
+    /// Returns the entry to compare: the oldest of a window that is too large, or a new entry that
+    /// is too large itself.
     fn candidate(&mut self) -> Option<Slot> {
         while self.loads.share(Window as usize) > self.climb.window_share {
             let slot = self.first(Window)?;
@@ -142,7 +142,7 @@ impl WTinyLfu {
             .filter(|&slot| self.loads.is_heavier_than_share(slot, self.climb.window_share))
     }
 
-    /// Who would leave the main part.
+    /// Returns the victim of the main part.
     fn main_victim(&mut self) -> Option<Slot> {
         while let Some(slot) = self.first(Probation) {
             if !self.hear_of(slot) {
@@ -170,7 +170,7 @@ impl WTinyLfu {
         }
     }
 
-    /// Tells the sketch of the uses of `slot`. Whether there were any.
+    /// Adds the uses of `slot` to the sketch. Returns whether there were any.
     fn hear_of(&mut self, slot: Slot) -> bool {
         let n = self.uses.take(slot);
         (0..n).for_each(|_| self.sketch.add(self.fingerprints[slot.index()]));

@@ -2,7 +2,7 @@
 
 use cache_core::Slot;
 
-use crate::list::Lists;
+use super::list::Lists;
 
 /// Slots by rank, for ranks that only grow: that of a slot, and the lowest of all. A radix heap
 /// [1], which is what a hierarchical timer wheel [2] is when it may jump: 11 wheels of 64 lists
