@@ -225,12 +225,12 @@ mod model {
 
     /// A waiter for the only permit gets it, however it meets the releaser.
     #[test]
-    fn a_place_that_is_given_back_finds_who_waits_for_it() {
+    fn a_released_permit_reaches_its_waiter() {
         loom::model(|| {
-            let places = Arc::new(RequestLimiter::new(1));
+            let limiter = Arc::new(RequestLimiter::new(1));
             assert!(limiter.try_take() && !limiter.try_take());
             let giver = thread::spawn({
-                let places = Arc::clone(&limiter);
+                let limiter = Arc::clone(&limiter);
                 move || drop(Permit::taken(&limiter))
             });
             if !limiter.try_take() {
@@ -242,7 +242,7 @@ mod model {
                 limiter.end_to_wait();
             }
             giver.join().unwrap();
-            assert!(!limiter.try_take(), "there is one place");
+            assert!(!limiter.try_take(), "there is one permit");
             drop(Permit::taken(&limiter));
             assert!(limiter.try_take());
         });
