@@ -1,15 +1,15 @@
-//! How long a copy may be served without asking, and the one function that judges it.
+//! How long an entry may be served without a request.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 
-/// The caller's rule: how long an entry may be served without asking the origin.
+/// How long an entry may be served without a request to the origin.
 ///
 /// ```text
 ///  validated at        max_age              + stale_while_revalidate         time to live
-///  |--- served at once ---|--- served at once, asked behind ---|--- asked ---|--- as if not held
-///                         |------------ + stale_if_error ------------|  served if the origin is down
+///  |------- fresh --------|-- stale, revalidated in background --|- validated -|-- not served --
+///                         |------------ + stale_if_error ------------|  served in an outage
 /// ```
 ///
 /// The age of an entry counts from the moment the request was *sent* whose answer confirmed it (RFC
@@ -43,38 +43,38 @@ type Span = u64;
 
 const FOREVER: Span = u64::MAX;
 
-/// What may be done with a held entry.
+/// How a cached entry may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Served at once.
+    /// Without a request.
     Fresh,
-    /// Served at once, and the origin is asked behind.
+    /// Without waiting, while it is revalidated in the background.
     Refresh,
-    /// The origin must be asked first.
+    /// Only after it was revalidated.
     Ask,
-    /// As if nothing were held.
+    /// Not at all: its time to live is over.
     Expired,
 }
 
 impl Freshness {
-    /// Ask on every read. The default: reads are linearizable with the writes of all nodes.
+    /// Revalidates on every read. The default: reads are linearizable with the writes of all nodes.
     pub const fn strong() -> Self {
         Self::max_age(Duration::ZERO)
     }
 
-    /// Serve without asking for less than `max_age` after the origin validated the entry. Zero is
+    /// Serves without a request for less than `max_age` after the entry was validated. Zero is
     /// [`Freshness::strong`].
     pub const fn max_age(max_age: Duration) -> Self {
         Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
     }
 
-    /// Never ask again: for objects whose key names their content. Such an entry does not expire
+    /// Never revalidates: for objects whose key names their content. Such an entry does not expire
     /// either, it is only evicted.
     pub const fn immutable() -> Self {
         Self::max_age(Duration::MAX)
     }
 
-    /// For `span` after `max_age` has passed, serve at once and ask behind (RFC 5861 section 3).
+    /// Serves for `span` after `max_age`, and revalidates in the background (RFC 5861 section 3).
     /// Default: zero, which is off. On [`Freshness::strong`] any other value is an
     /// [`ErrorKind::Config`] error where the rule is used.
     #[must_use]
@@ -83,8 +83,8 @@ impl Freshness {
         self
     }
 
-    /// For `span` after `max_age` has passed, serve if the origin was asked and *failed* to answer
-    /// (RFC 5861 section 4): not if it answered that the object is gone or forbidden. Allowed on
+    /// Serves for `span` after `max_age` if the origin *failed* to answer a request (RFC 5861
+    /// section 4), but not if it answered that the object is missing or forbidden. Allowed on
     /// [`Freshness::strong`]. Default: zero, which is off.
     #[must_use]
     pub const fn stale_if_error(mut self, span: Duration) -> Self {
@@ -92,12 +92,12 @@ impl Freshness {
         self
     }
 
-    /// Whether every read asks.
+    /// Returns whether every read sends a request.
     pub const fn is_strong(&self) -> bool {
         self.max_age == 0
     }
 
-    /// Whether no read ever asks again.
+    /// Returns whether no read ever revalidates.
     pub const fn is_immutable(&self) -> bool {
         self.max_age == FOREVER
     }
@@ -111,7 +111,7 @@ impl Freshness {
         if self.is_strong() && self.stale_while_revalidate != 0 {
             return Err(Error::new(
                 ErrorKind::Config,
-                "stale_while_revalidate would serve unasked what strong() must ask about; use max_age",
+                "strong() revalidates every read, so it allows no stale_while_revalidate; use max_age",
             ));
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Default for Freshness {
     }
 }
 
-/// Judges `entry` at `now` by `freshness`. Pure.
+/// Returns how `entry` may be served at `now` under `freshness`. Pure.
 pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
     let stamp = entry.stamp();
     let Some(validated_at) = stamp.validated_at() else { return Verdict::Ask };

@@ -2,8 +2,8 @@
 
 use crate::Moment;
 
-/// Decides who leaves. Lives inside a shard of a backend, under its lock; entries are known by a
-/// small slot number, so that a policy needs no map and no allocation per entry.
+/// Decides which entry is evicted. Lives inside a shard of a backend, under its lock; entries are
+/// known by a small slot number, so that a policy needs no map and no allocation per entry.
 ///
 /// # Contract
 ///
@@ -23,9 +23,8 @@ use crate::Moment;
 ///   passed at `now`;
 /// * neither block nor allocate in `on_hit`, and be correct if some hits never arrive.
 ///
-/// `cache_testkit::conformance::policy` has a function for each of these sentences that can be seen
-/// from outside. The example `custom_policy` in `crates/cache-facade/examples` is one to begin
-/// with.
+/// `cache_testkit::conformance::policy` has a function for each of these rules that can be observed
+/// from outside. The example `custom_policy` in `crates/cache-facade/examples` is a starting point.
 ///
 /// ```
 /// use cache_core::{Backend, Entry, Key};
@@ -100,7 +99,7 @@ impl Slot {
     }
 }
 
-/// What a policy is told of an entry.
+/// What a policy knows of an entry.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct EntryInfo {
@@ -138,7 +137,7 @@ impl Limits {
     }
 }
 
-/// Why a slot is empty again.
+/// Why an entry was removed from its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemovalCause {

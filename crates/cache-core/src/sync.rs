@@ -16,7 +16,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `call`, with a panic as an error.
+/// Awaits `call`, and returns a panic as an error.
 pub(crate) async fn caught<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
 }
@@ -28,5 +28,5 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Error {
         (_, Some(said)) => said.as_str(),
         _ => "no message",
     };
-    Error::new(ErrorKind::Panicked, format!("code that was plugged in panicked: {said}"))
+    Error::new(ErrorKind::Panicked, format!("a validator, backend or decoder panicked: {said}"))
 }

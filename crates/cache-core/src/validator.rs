@@ -1,4 +1,4 @@
-//! The contracts with the origin: asking it, and writing to it.
+//! The contracts with the origin: validating reads, and writes.
 
 use std::sync::Arc;
 
@@ -8,36 +8,36 @@ use futures_util::future::BoxFuture;
 
 use crate::{Entry, Error, ErrorKind, Key, PutCondition, PutOptions, Result, Version};
 
-/// Asks the origin. One method: a first fetch is a validation with nothing held.
+/// Reads from the origin. One method does it all: a first fetch is a validation without an entry.
 ///
 /// # Contract
 ///
-/// *The caller* passes as `held` only an entry of this validator's own making for this very `key`,
-/// and only one whose [`Storability`](crate::Storability) is `Revalidatable`; it drops the future
-/// only to give the question up.
+/// *The caller* passes as `held` only an entry that this validator made for this very `key`, and
+/// only one whose [`Storability`](crate::Storability) is `Revalidatable`. It drops the future only
+/// to give the request up.
 ///
 /// *The implementor* MUST
 ///
-/// * ask the origin anew on every call, after the future is first polled: no answer comes from a
-///   cache of its own;
-/// * take the body and the version of a `Changed` from one and the same answer;
-/// * build the entry of a `Changed` anew: an entry belongs to the cache that it was given to, which
-///   stamps it;
-/// * answer `Unchanged` only if the origin confirmed the very version in `held`; never with nothing
-///   held;
-/// * answer `Gone` if the origin says that there is no such object: an outage is an error instead,
-///   of kind `Unavailable` or `Timeout`, and a refusal one of kind `PermissionDenied` or
-///   `Unauthenticated`;
+/// * send a request on every call, after the future is first polled: no response comes from a cache
+///   of its own;
+/// * take the body and the version of a `Modified` from one response;
+/// * build the entry of a `Modified` anew: an entry belongs to the cache that it was given to,
+///   which stamps it;
+/// * return `NotModified` only if the origin confirmed the very version of `held`, and never
+///   without `held`;
+/// * return `NotFound` if the origin says that there is no such object. An outage is an error of
+///   kind `Unavailable` or `Timeout` instead, and missing rights are one of kind `PermissionDenied`
+///   or `Unauthenticated`;
 /// * leave nothing behind when the future is dropped;
-/// * not read through the cache that asks it: with all places at the origin taken
-///   (`max_in_flight`), it would wait for its own.
+/// * not read through the cache that calls it: with no permit free (`max_in_flight`), it would wait
+///   for itself.
 ///
-/// It need not limit or join its calls, nor retry: `ReadThrough` asks one question per key at a
-/// time. A panic is caught and becomes an error for every reader that waits.
+/// It need not limit, join or retry its calls: `ReadThrough` has at most one request per key in
+/// flight. A panic is caught and becomes an error for every waiting reader.
 ///
-/// `cache_testkit::conformance::validator` has a function for each of these sentences that can be
-/// seen from outside. The example `custom_validator` in `crates/cache-facade/examples` is one to
-/// begin with.
+/// `cache_testkit::conformance::validator` has a function for each of these rules that can be
+/// observed from outside. The example `custom_validator` in `crates/cache-facade/examples` is a
+/// starting point.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -72,23 +72,23 @@ use crate::{Entry, Error, ErrorKind, Key, PutCondition, PutOptions, Result, Vers
 /// ```
 #[async_trait]
 pub trait Validator: Send + Sync + 'static {
-    /// Whether `held` is still the current version of `key`, and if not, the current one.
+    /// Returns whether `held` is still the current version of `key`, and the current one if not.
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation>;
 
-    /// How many bytes of a body came from the origin with `changed`, the entry of a `Changed`: for
-    /// the counters, and for the span of the request. `None` if this is not known yet, since the
-    /// body goes elsewhere: then the validator says it, in the span that it was called in. Default:
-    /// the length of the entry's body.
+    /// Returns how many bytes of a body came from the origin with `changed`, the entry of a
+    /// `Modified`: for the counters, and for the span of the request. `None` if this is not known
+    /// yet because the body is still being read; the validator then reports it in the span that it
+    /// was called in. Default: the length of the entry's body.
     fn body_bytes(&self, changed: &Entry) -> Option<u64> {
         Some(changed.body().len() as u64)
     }
 }
 
-/// What the origin answered.
+/// The response of the origin to a validation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Validation {
-    /// The version that was held is the current one. No body came.
+    /// The cached version is the current one; no body was sent.
     NotModified,
     /// This is the current version.
     Modified(Entry),
@@ -105,23 +105,23 @@ pub enum Validation {
 /// never a put that ignores it.
 ///
 /// An error of any kind but `PermissionDenied`, `Unauthenticated`, `NotFound`, `InvalidKey` and
-/// `Unsupported` leaves it open whether the write took effect; of `PreconditionFailed` this is true
-/// only of origins that repeat a request whose answer was lost, as object_store does: the second
-/// attempt may have met the first one's work.
+/// `Unsupported` means that the write may or may not have taken effect; of `PreconditionFailed`
+/// this is true only of origins that repeat a request whose answer was lost, as object_store does:
+/// the second attempt may have met the first one's work.
 ///
 /// `cache_testkit::conformance::validator` checks these sentences too.
 #[async_trait]
 pub trait Origin: Validator {
     /// Writes `body` under `key` if `condition` holds.
     ///
-    /// A dropped future leaves it open whether the write took, or will take, effect.
+    /// After the future is dropped, the write may or may not take effect.
     async fn put(&self, key: &Key, body: Bytes, condition: PutCondition) -> Result<Version>;
 
-    /// Writes `body` with all that `options` say. An origin that has attributes implements it; the
-    /// default writes what has none, by [`put`](Self::put), and MUST NOT drop any: with some it is
-    /// an error of kind `Unsupported`.
+    /// Writes `body` as `options` say. An origin with attributes implements this; the default calls
+    /// [`put`](Self::put) where there are none, and otherwise fails with `Unsupported`, so that
+    /// none is dropped.
     ///
-    /// A dropped future leaves it open whether the write took, or will take, effect.
+    /// After the future is dropped, the write may or may not take effect.
     async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
         if options.attributes.is_empty() {
             return self.put(key, body, options.condition).await;
@@ -130,9 +130,9 @@ pub trait Origin: Validator {
         Err(Error::new(ErrorKind::Unsupported, message).with_key(key))
     }
 
-    /// Deletes the object. Whether a missing one is an error is the origin's affair.
+    /// Deletes the object. The origin decides whether deleting a missing one is an error.
     ///
-    /// A dropped future leaves it open whether the object is, or will be, deleted.
+    /// After the future is dropped, the object may or may not be deleted.
     async fn delete(&self, key: &Key) -> Result<()>;
 
     /// The entry to keep for `body`, under this very `key`, which a put just wrote as `version`:

@@ -170,7 +170,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "publishes_then_wakes",
             "        let landed = match",
-            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&Landed::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
+            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&FlightOutcome::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
         )],
     },
     Mutant {

@@ -45,8 +45,8 @@ impl Entry {
 }
 
 thread_local! {
-    /// What is being decoded on this thread, each inside of the one before. A decoder awaits
-    /// nothing, so whatever calls from inside of it is on its thread.
+    /// The running decoders of this thread, each called by the one before. A decoder awaits
+    /// nothing, so any call that it makes is on its thread.
     static DECODING: RefCell<Vec<(Entry, TypeId)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -67,7 +67,7 @@ impl Decoding {
             *other_id == id && (other.is_same(entry) || is_same_object)
         };
         if DECODING.with_borrow(|running| running.iter().any(is_it)) {
-            let why = "the decoder asks for the value that it is making";
+            let why = "the decoder requested the value that it is decoding";
             return Err(Error::new(ErrorKind::Decode, why));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The held copy.
+//! The cached copy of one version of an object.
 
 mod builder;
 mod codec;
@@ -24,8 +24,8 @@ use self::{
 };
 use crate::{Attributes, Key, Moment, Namespace, Version, epoch::Epoch};
 
-/// The held copy of one version of an object, with its key: body, version, attributes, and when the
-/// origin last validated it.
+/// The cached copy of one version of an object, with its key: body, version, attributes, and when
+/// the origin last validated it.
 ///
 /// A handle: a clone is one atomic add, and all clones share one renewal. Key, ETag and version id
 /// lie in the entry's own allocation, so an entry costs two: its own and its body's.
@@ -46,17 +46,17 @@ use crate::{Attributes, Key, Moment, Namespace, Version, epoch::Epoch};
 #[derive(Clone)]
 pub struct Entry(ThinArc<Head, u8>);
 
-/// How far an entry can be kept, as its validator judges its version.
+/// How long an entry can be cached, as its validator decides by its version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Storability {
-    /// Kept, and a "not modified" of the origin confirms it.
+    /// Cached, and renewed by a "not modified" response.
     Revalidatable,
-    /// Kept while it is fresh, but its tag does not name its bytes alone (a weak tag, a timestamp
-    /// too young): never confirmed, always fetched anew when the origin must be asked.
+    /// Cached while it is fresh, but its validator does not identify the bytes (a weak ETag, a date
+    /// that is too recent): never revalidated, but fetched again.
     FreshOnly,
-    /// Serves those who wait for it, and is not kept: the origin gave nothing to tell versions
-    /// apart by.
+    /// Serves the waiting readers and is not cached: the origin gave nothing to tell versions apart
+    /// by.
     NoStore,
 }
 
@@ -112,7 +112,7 @@ impl Entry {
         self.head().rare.get().map_or(&NONE, |rare| &rare.attributes)
     }
 
-    /// How far the entry can be kept.
+    /// Returns how long the entry can be cached.
     pub fn storability(&self) -> Storability {
         self.head().keep
     }
@@ -127,19 +127,19 @@ impl Entry {
         Namespace::from_bits(self.head().identity.load(Ordering::Relaxed))
     }
 
-    /// The moment the request was sent whose answer last confirmed this entry. `None` for one that
-    /// no request of this process has confirmed: it must be asked about before use, in every mode.
+    /// Returns the moment at which the request was sent that last validated this entry. `None` if
+    /// no request of this process has: it is revalidated before use, under every freshness.
     pub fn validated_at(&self) -> Option<Moment> {
         self.stamp().validated_at()
     }
 
-    /// When the entry leaves unless it is confirmed before. `None`: it does not expire.
+    /// Returns when the entry expires unless it is validated before. `None`: it does not expire.
     pub fn expires_at(&self) -> Option<Moment> {
         self.stamp().expires_at()
     }
 
-    /// Whether the origin must be asked before the next serve, however fresh the entry is
-    /// (`mark_stale`).
+    /// Returns whether the entry has to be revalidated before it is next served, however fresh it
+    /// is (`mark_stale`). Marks of a prefix or of the whole cache are not told here.
     pub fn must_revalidate(&self) -> bool {
         self.stamp().must_revalidate()
     }
@@ -228,12 +228,12 @@ impl Entry {
         head.validated.store(word, Ordering::Release);
     }
 
-    /// Asks for a question before the next serve. Called in the key's turn.
+    /// Marks the entry: it is revalidated before it is next served. Called under the backend lock.
     pub(crate) fn mark_stale(&self) {
         self.head().validated.fetch_or(MUST_REVALIDATE, Ordering::Relaxed);
     }
 
-    /// The epoch of the question that last confirmed the entry.
+    /// Returns the epoch of the request that last validated the entry.
     pub(crate) fn epoch(&self) -> Epoch {
         Epoch(self.head().epoch.load(Ordering::Relaxed))
     }

@@ -1,5 +1,4 @@
-//! The backend, as the protocol calls it: a panic in it is an error, and an error never leaves an
-//! entry in doubt.
+//! The calls to the backend: a panic becomes an error, and an error never leaves an entry in doubt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,25 +9,25 @@ use crate::{
     sync::{caught, panicked},
 };
 
-/// What is held of a key.
+/// What the backend has of a key.
 #[derive(Default)]
 pub(super) struct Held {
-    /// The entry that may be asked about.
+    /// The entry that a request may be made conditional on.
     pub(super) entry: Option<Entry>,
-    /// The backend shows a copy, but a prefix or the whole was voided since.
+    /// There is an entry, but it is void.
     pub(super) void: bool,
 }
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dropped {
-    /// Nothing of this cache's.
+    /// No entry of this cache.
     Nothing,
-    /// The memory of a missing object, as of the moment.
+    /// A negative entry, validated at the moment.
     Absence(Moment),
-    /// A copy.
+    /// An entry.
     Copy,
-    /// A copy whose time to live had passed.
+    /// An expired entry.
     Expired,
 }
 
@@ -69,7 +68,7 @@ impl<V: ?Sized> Shared<V> {
         })
     }
 
-    /// `shown`, unless it is another cache's: of another store, or of one with other rights.
+    /// Returns `shown` unless it has another namespace.
     #[inline]
     pub(super) fn own(&self, shown: Option<Entry>) -> Option<Entry> {
         shown.filter(|entry| self.is_own(entry))
@@ -82,7 +81,7 @@ impl<V: ?Sized> Shared<V> {
         entry.namespace() == Some(self.settings.identity)
     }
 
-    /// Looks up `key`. A backend that fails holds nothing.
+    /// Looks up `key`. A backend that fails has no entry.
     pub(super) async fn look_up(&self, key: &str) -> Held {
         let shown = match self.get_now(key) {
             Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
@@ -98,11 +97,11 @@ impl<V: ?Sized> Shared<V> {
         }
     }
 
-    /// Keeps `entry`, or removes what was held before it. In the key's turn.
+    /// Stores `entry`, or removes the older one. Under the backend lock.
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
             let (bytes, is_copy) = (entry.body().len(), !entry.is_negative());
-            // Within, so that a panic of either call is caught.
+            // In an async block, so that a panic of either call is caught.
             let insert = async {
                 match self.backend.insert_now(entry) {
                     Ok(admission) => Ok(admission),
@@ -121,11 +120,11 @@ impl<V: ?Sized> Shared<V> {
         self.drop_held(key).await;
     }
 
-    /// Removes what is held of `key`, or voids it if the backend fails. In the key's turn.
+    /// Removes the entry of `key`, or voids it if the backend fails. Under the backend lock.
     pub(super) async fn drop_held(&self, key: &Key) -> Dropped {
         let shown = match self.peek(key.as_str()).unwrap_or(None) {
-            // Worth waiting for only where it may be no copy; else what is not at hand counts as
-            // one.
+            // Worth a wait only where it may be a negative entry; else one that is not at hand
+            // counts as an object.
             None if !self.settings.negative_ttl.is_zero() => {
                 self.backend_call(self.backend.get(key.as_str())).await.unwrap_or(None)
             }
@@ -150,12 +149,12 @@ impl<V: ?Sized> Shared<V> {
         }
     }
 
-    /// How many copies the backend holds.
+    /// Returns how many objects the backend has.
     pub(super) fn n_copies(&self) -> u64 {
         self.backend.usage().entries.saturating_sub(self.backend.negative_entries())
     }
 
-    /// A body of so many bytes is not kept: the backend has said why, or failed.
+    /// Counts a body that was not stored: the backend rejected it for this reason, or failed.
     pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
             Some(Rejection::TooLarge) => Count::RejectedTooLarge,
@@ -166,7 +165,7 @@ impl<V: ?Sized> Shared<V> {
         self.warnings.refused(&self.settings.name, self.display_key(key), bytes, why, now);
     }
 
-    /// Counts what was removed; a copy under `cause`.
+    /// Counts what was removed, an object under `cause`.
     pub(super) fn count_dropped(&self, dropped: Dropped, cause: Count) {
         match dropped {
             Dropped::Nothing | Dropped::Absence(_) => {}
@@ -184,7 +183,7 @@ impl<V: ?Sized> Shared<V> {
     }
 }
 
-/// Whether two handles are of entries of one version.
+/// Returns whether two entries are of one version.
 pub(super) fn is_same_version(one: &Entry, other: &Entry) -> bool {
     one.is_same(other)
         || (one.e_tag(), one.version_id()) == (other.e_tag(), other.version_id())

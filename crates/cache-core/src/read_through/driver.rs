@@ -1,12 +1,12 @@
 //! A reader that drives its own flight.
 //!
-//! A task for each flight would cost more than an origin in memory takes to answer. So the reader
-//! that begins a flight polls it, in its own task, and watches it (see `watchdog.rs`). Between two
-//! polls the flight is *parked* in the key's state, and the moment somebody else needs it, it is
-//! handed to a task of the runtime that it began on, for good: somebody who joins it or waits
-//! behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is
-//! polled on another runtime, and the reader's own end. So nobody ever waits for a reader to be
-//! polled, and a reader that goes away stops nothing.
+//! A task for each flight would cost more than an in-memory origin takes to answer. So the reader
+//! that starts a flight polls it in its own task, and watches it (see `watchdog.rs`). Between two
+//! polls the flight is *parked* in the key's state. It moves to a task of the runtime that it began
+//! on, for good, as soon as another call needs it: a reader that joins it or waits for the next
+//! one, a write (the flight may hold the backend lock), the closing of the cache; and when its
+//! reader is polled on another runtime or dropped. So no call ever waits for a reader to be polled,
+//! and a dropped reader stops nothing.
 
 use std::{
     mem,
@@ -27,8 +27,8 @@ use super::{
 };
 use crate::Validator;
 
-/// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a
-/// task goes on with it.
+/// The reader of a flight that was started with [`Drive::Reader`], until the flight ends or moves
+/// to a task.
 pub(super) struct Driver<'a, V: ?Sized> {
     shared: &'a Arc<Shared<V>>,
     key: Arc<KeyState>,
@@ -36,16 +36,16 @@ pub(super) struct Driver<'a, V: ?Sized> {
     runtime: Handle,
     /// Before the first poll.
     flight: Option<BoxedFlight>,
-    /// From the first time on that the flight was parked.
+    /// From the first parking on.
     ticket: Option<OutcomeReceiver>,
     watchdog: Watchdog,
 }
 
 /// How a drive ends.
 pub(super) enum Arrival {
-    /// With what the flight brought; `None` if it ended without landing.
+    /// With the outcome of the flight; `None` if it was replaced before it ended.
     Finished(Option<FlightOutcome>),
-    /// A task goes on, or another flight. `None` if it is lost.
+    /// A task has the flight, or another flight replaced it. `None` if it is lost.
     Elsewhere(Option<(Arc<KeyState>, OutcomeReceiver)>),
 }
 
@@ -61,9 +61,8 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         Self { shared, key, seq, runtime, flight: Some(flight), ticket: None, watchdog }
     }
 
-    /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime
-    /// goes on with it: the flight may use that runtime at any poll. If it is gone, the flight is
-    /// lost with it.
+    /// Takes the flight back if it is parked and this is its runtime. On any other runtime it moves
+    /// to a task of its own one, which it may use at any poll; if that is gone, the flight is lost.
     fn take_back(&self) -> Option<BoxedFlight> {
         let is_at_home = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
         let parked = {
@@ -82,7 +81,7 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
                 }
             }
         };
-        // Out of the lock: what is dropped here is not ours.
+        // Outside of the lock: dropping it may run foreign code.
         if is_at_home {
             return Some(parked.flight);
         }
@@ -90,7 +89,7 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         None
     }
 
-    /// Leaves the flight where others find it, or hands it on if they have asked for it.
+    /// Parks the flight, or moves it to a task if a hand-off was requested.
     fn park(&mut self, flight: BoxedFlight, context: &Context<'_>) -> Poll<Arrival> {
         let (reader, runtime) = (context.waker().clone(), self.runtime.clone());
         let mut state = self.key.lock();
@@ -116,8 +115,8 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         Arrival::Elsewhere(self.ticket.take().map(|ticket| (Arc::clone(&self.key), ticket)))
     }
 
-    /// Whether the flight that was parked is late, and was vacated. That it is on this runtime,
-    /// which is driven, leaves patience to be counted.
+    /// Returns whether the parked flight was late and was replaced. It is on this runtime, which is
+    /// driven, so only `patience` counts.
     fn is_relieved(&mut self, context: &mut Context<'_>) -> bool {
         if self.shared.settings.patience.is_none() {
             return false;
@@ -135,12 +134,12 @@ impl<V: Validator + ?Sized> Future for Driver<'_, V> {
     type Output = Arrival;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Arrival> {
-        // The first poll is where the flight was begun; later ones may come from anywhere.
+        // The first poll is where the flight was started; later ones may come from anywhere.
         let Some(mut flight) = self.flight.take().or_else(|| self.take_back()) else {
             return Poll::Ready(self.elsewhere());
         };
         match flight.poll_unpin(context) {
-            // Another has its place.
+            // Another flight has replaced it.
             Poll::Ready(None) if self.ticket.is_some() => Poll::Ready(self.elsewhere()),
             Poll::Ready(landed) => Poll::Ready(Arrival::Finished(landed)),
             Poll::Pending => match self.park(flight, context) {
@@ -154,7 +153,7 @@ impl<V: Validator + ?Sized> Future for Driver<'_, V> {
 impl<V: ?Sized> Drop for Driver<'_, V> {
     fn drop(&mut self) {
         if self.flight.is_none() && self.ticket.is_none() {
-            // It landed at the first poll.
+            // It ended at its first poll.
             return;
         }
         let mut state = self.key.lock();

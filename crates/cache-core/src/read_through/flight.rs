@@ -1,6 +1,7 @@
-//! A flight: one question about one key, whose answer several readers share.
+//! A flight: one request for one key, whose response is shared by several readers.
 //!
-//! It looks up what to ask about, asks, publishes what was answered, and then wakes its waiters.
+//! It looks up the cached entry, takes a permit, sends the request, publishes the response, and
+//! then wakes its waiters.
 
 use std::{
     future::poll_fn,
@@ -33,7 +34,7 @@ use crate::{
     sync::MutexGuard,
 };
 
-/// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
+/// Makes the flight `seq`, to be polled by its reader or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     runtime: &Handle,
@@ -46,18 +47,18 @@ pub(super) fn flight<V: Validator + ?Sized>(
     Flight::new(shared, tracked, seq, trigger).run(looked, None).boxed()
 }
 
-/// A flight in the air. If it is dropped before it landed, the running place is free again and its
-/// waiters learn that there will be no answer.
+/// A running flight. If it is dropped before it ends, the key has no flight any more, and its
+/// waiters learn that there will be no outcome.
 pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
     pub(super) tracked: KeyGuard,
     pub(super) seq: u64,
     trigger: Trigger,
-    /// The question, once it was sent, until it is answered.
+    /// The request, from its sending to its response.
     request: Option<Request<V>>,
-    /// The backend is being changed.
+    /// A backend call is running.
     publishing: bool,
-    /// Its place is another's, or free.
+    /// It has ended or was replaced.
     left: bool,
 }
 
@@ -67,9 +68,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         Self { shared, tracked, seq, trigger, request: None, publishing: false, left: false }
     }
 
-    /// What it brought; `None` if it was vacated, and its place is another's already.
+    /// Runs the flight; `None` if it was replaced.
     async fn run(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<FlightOutcome> {
-        // The generation and the epoch were noted when the flight began, before this look.
+        // The generation and the epoch were read when the flight started, before this look-up.
         let held = match looked {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
@@ -95,22 +96,23 @@ impl<V: Validator + ?Sized> Flight<V> {
         self.complete(question, answer, permit).await
     }
 
-    /// The origin's answer; `None` if the flight is vacated before it is there.
+    /// Sends the request and returns the response; `None` if the flight is replaced before it
+    /// comes.
     async fn ask(
         &mut self,
         asked_at: Moment,
         pinned: Option<&Entry>,
     ) -> Option<Result<Validation>> {
-        // Made before the look at the state, so that it tells of all that happens after that.
+        // Created before the look at the state, so that no later notification is missed.
         let mut vacated = pin!(self.tracked.vacated.notified());
-        // From here on only readers that take an older answer may join. Who joins between the
-        // reading of the clock and this arrives before the question is sent.
+        // From here on only readers that accept an older response may join. A reader that joins
+        // between the reading of the clock and this line arrives before the request is sent.
         self.tracked.lock().flight(self.seq)?.phase = Phase::Sent(asked_at);
         let key = &self.tracked.key;
         let request =
             Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
         let request = self.request.insert(request);
-        // Within, so that a panic is caught also where the call itself does the work.
+        // In an async block, so that a panic is caught also where the call itself does the work.
         let mut question = pin!(request.answer(async {
             match &self.trigger.validator {
                 Some(validator) => validator.validate(key, pinned).await,
@@ -131,7 +133,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         };
         let mut is_first_poll = true;
         poll_fn(|context| {
-            // Before the request is polled: where it was left alone for long, it is not to be sent
+            // Before the request is polled: a flight that was left alone for long must not send it
             // now.
             if !is_first_poll && is_vacated(context) {
                 return Poll::Ready(None);
@@ -139,7 +141,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             if let Poll::Ready(answer) = question.as_mut().poll(context) {
                 return Poll::Ready(Some(answer));
             }
-            // Only now, for an answer that is there at once needs no such waker.
+            // Only now: a response that is ready at once needs no such waker.
             if mem::take(&mut is_first_poll) && is_vacated(context) {
                 return Poll::Ready(None);
             }
@@ -168,7 +170,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             self.left = true;
             return landed;
         }
-        // One that was vacated says nothing of what the key has in the backend.
+        // The outcome of a replaced flight says nothing of the backend.
         // A flight that was replaced while it waited has no right to publish.
         // mutant: replaced_before_publishing
         self.tracked.lock().flight(self.seq)?.phase = Phase::Publishing(question.asked_at);
@@ -184,7 +186,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                 self.publishing = true;
                 let landed = publish(shared, key, &question, answer, fenced, epoch).await;
                 if self.tracked.lock().flight(self.seq).is_none() {
-                    // Vacated meanwhile, so what it has kept is void.
+                    // Replaced in the meantime, so the entry that it stored is void.
                     // A flight replaced while it published may have stored an entry older than its
                     // successor's.
                     // mutant: replaced_while_publishing
@@ -194,8 +196,8 @@ impl<V: Validator + ?Sized> Flight<V> {
             }
             None => {
                 self.tracked.lock().flight(self.seq)?;
-                // What is held, and what comes of the call that is stuck, may be older than what is
-                // handed out. A stuck backend call may still store its entry later; the epoch makes
+                // The cached entry, or the result of the stuck call, may be older than the
+                // response. A stuck backend call may still store its entry later; the epoch makes
                 // it void.
                 // mutant: stuck_call_voids
                 shared.epochs.void_key(key.as_str());
@@ -208,9 +210,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         landed
     }
 
-    /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it
-    /// stays gone. This changes no backend, so it needs no turn: a write fences under the same
-    /// lock.
+    /// The origin validated `pinned`: renews that entry in place. If it was evicted in the
+    /// meantime, it stays so. Changes no backend, so it needs no backend lock: a write fences under
+    /// the same lock.
     fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<FlightOutcome> {
         let mut state = self.tracked.lock();
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
@@ -219,7 +221,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             if pinned.validated_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {
-                // From a medium that outlives the process: nobody has said how long it lives.
+                // From a backend that outlives the process: the entry has no time to live yet.
                 let key = self.tracked.key.as_str();
                 pinned.publish(asked_at, self.shared.time_to_live(key), epoch);
             }
@@ -231,25 +233,25 @@ impl<V: Validator + ?Sized> Flight<V> {
         )
     }
 
-    /// The answer, unless it answers no question of ours.
+    /// Returns the response, unless it does not fit the request.
     fn check(&self, question: &Question, answer: Result<Validation>) -> Result<Validation> {
         match answer? {
             // A 304 to a request without a condition names no version.
             // mutant: unasked_not_modified
             Validation::NotModified if question.pinned.is_none() => Err(Error::new(
                 ErrorKind::Other,
-                "the validator answered \"unchanged\" although nothing was held; its origin answers a 304 to a \
-                 question without a tag",
+                "the validator answered \"not modified\" to an unconditional request; \
+                 the origin must answer 304 only to a request with an ETag",
             )),
             Validation::Modified(entry) if entry.key() != self.tracked.key.as_str() => {
-                Err(Error::new(ErrorKind::Other, "the validator answered about another key"))
+                Err(Error::new(ErrorKind::Other, "the validator returned an entry of another key"))
             }
             answer => Ok(answer),
         }
     }
 
-    /// Whether a fence went up since the flight began, or another answer has shown something else
-    /// than `shown`, which this one did; and the flight's epoch. `None` if it was vacated.
+    /// Returns whether a fence was raised since the flight started, or another response has shown
+    /// something else than `shown`; and the flight's epoch. `None` if the flight was replaced.
     fn is_fenced(&self, state: &mut State, shown: Option<&Entry>) -> Option<(bool, Epoch)> {
         let (generation, writes) = (state.generation, state.writes);
         let running = state.flight(self.seq)?;
@@ -273,9 +275,9 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 }
 
-/// The flight `seq` has published, or is given up: frees the running place, starts the waiting
-/// flight if somebody waits for it, gives the permit back, and then wakes the waiters: one that
-/// sends its next request at once finds it. `None` if the flight was vacated before.
+/// Ends the flight `seq`: removes it, starts the next flight if a reader waits for that, releases
+/// the permit, and then wakes the waiters, so that one that sends its next request at once finds
+/// the permit free. `None` if the flight was replaced before.
 pub(super) fn finish<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyGuard,
@@ -289,8 +291,8 @@ pub(super) fn finish<V: Validator + ?Sized>(
         drop(state);
         return None;
     };
-    // Under the lock: the key's next flight, which may begin on another thread once that is let go,
-    // is not to find the limit reached by this one.
+    // Under the lock: the key's next flight, which may start on another thread once that is
+    // released, must not find the limit reached by this one.
     if let Some(permit) = &mut permit {
         // The permit is free before the key's next flight can ask for one.
         // mutant: frees_before_next
@@ -311,8 +313,8 @@ pub(super) fn finish<V: Validator + ?Sized>(
     Some(landed)
 }
 
-/// Has another flight, on `runtime`, take the place of the flight `seq`, which made no progress:
-/// also for those who waited for the next one, for it begins after they came.
+/// Replaces the flight `seq`, which made no progress, by another one on `runtime`: also for the
+/// readers that waited for the next one, since it starts after they came.
 pub(super) fn replace<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyGuard,
@@ -322,14 +324,14 @@ pub(super) fn replace<V: Validator + ?Sized>(
 ) {
     let Some(running) = state.vacate(seq) else { return };
     if let Phase::Publishing(_) = running.phase {
-        // It may hold the turn, in a call that still takes effect. What that leaves is void, and
-        // not waited for. The stuck call may still complete, so its entry must be void.
+        // It may hold the backend lock in a call that still takes effect. Its entry is void, and no
+        // call waits for it. The stuck call may still complete, so its entry must be void.
         // mutant: stuck_turn_voids
         shared.epochs.void_key(tracked.key.as_str());
         tracked.give_up_backend_lock();
     }
-    // Its request may still be at the origin, and keeps its permit: the new one goes beyond the
-    // limit rather than wait behind others once more.
+    // Its request may still be at the origin and keeps its permit: the new one exceeds the limit
+    // rather than wait behind others once more.
     let had_permit = matches!(running.phase, Phase::Sent(_) | Phase::Publishing(_));
     let permit = had_permit.then(|| Permit::beyond_limit(&shared.limiter));
     // Counted until the next one is.
@@ -339,16 +341,14 @@ pub(super) fn replace<V: Validator + ?Sized>(
     }
     let trigger = Trigger { cause: Cause::background(), validator: None };
     start(shared, tracked, state, answers, runtime, trigger, Some(permit));
-    // Where its reader polls it, that one sees that it was vacated. Out of the lock: what is
-    // dropped is not ours.
+    // Its reader sees that it was replaced. Outside of the lock: dropping it may run foreign code.
     if let Drive::Parked(parked) = drive {
         parked.give_up();
     }
 }
 
 /// Starts a flight in a task of `runtime`, which a waiting reader is on: another one may not be
-/// driven any longer. `second` if it takes the place of another one: with its permit, if that had
-/// one.
+/// driven any more. `second` if it replaces a flight: with a permit, if that had one.
 fn start<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyGuard,
@@ -369,9 +369,8 @@ fn start<V: Validator + ?Sized>(
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
-    /// nobody waited for the answer any more, or there was no place for too long; or it was
-    /// vacated.
+    /// Waits for a permit. Otherwise the flight has ended, with this outcome: no reader waited any
+    /// more, or no permit was free in time; or it was replaced.
     pub(super) async fn wait_for_permit(&self) -> Result<Permit, Option<FlightOutcome>> {
         let Shared { limiter, settings, .. } = &*self.shared;
         let mut waits = None;
@@ -386,13 +385,13 @@ impl<V: Validator + ?Sized> Flight<V> {
             }
             while vacated.as_mut().poll(context).is_ready() {
                 vacated.set(self.tracked.vacated.notified());
-                // Somebody may have come, or another flight has its place.
+                // A reader may have come, or another flight has replaced this one.
                 deserted = None;
             }
             loop {
                 if let Some(last_left) = &mut deserted {
                     if last_left.poll_unpin(context).is_ready() {
-                        // Somebody may have come since.
+                        // A reader may have come since.
                         deserted = None;
                         continue;
                     }
@@ -409,7 +408,7 @@ impl<V: Validator + ?Sized> Flight<V> {
                         )));
                     }
                     running.phase = Phase::Queued;
-                    // The reader that polls it now hands it to a task, which polls it anew.
+                    // The reader that polls it now moves it to a task, which polls it anew.
                     if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
                         let answer = answer.clone();
                         deserted = Some(async move { answer.closed().await }.boxed());
@@ -437,7 +436,7 @@ impl<V: Validator + ?Sized> Flight<V> {
 impl<V: ?Sized> Drop for Flight<V> {
     fn drop(&mut self) {
         if self.publishing {
-            // A backend call was dropped half-way: what is held is in doubt.
+            // A backend call was dropped half-way: the cached entry is in doubt.
             self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         if self.left {
@@ -447,23 +446,23 @@ impl<V: ?Sized> Drop for Flight<V> {
         let lost = state.vacate(self.seq);
         let waiting = lost.as_ref().and_then(|_| state.waiting.take());
         drop(state);
-        // Only now do the waiters of both learn that there is no answer.
+        // Only now do the waiters of both learn that there is no outcome.
         drop((lost, waiting));
     }
 }
 
-/// The version that an answer brought.
+/// Returns the entry of a response.
 fn changed(answer: &Validation) -> Option<&Entry> {
     if let Validation::Modified(entry) = answer { Some(entry) } else { None }
 }
 
-/// What was asked.
+/// The request, and what was cached when it was sent.
 struct Question {
-    /// The copy that was held, neither void nor expired.
+    /// The cached entry, neither void nor expired.
     known: Option<Entry>,
-    /// A void copy was held.
+    /// A void entry was cached.
     void: bool,
-    /// An expired copy was held.
+    /// An expired entry was cached.
     expired: bool,
     /// The entry whose version was sent.
     pinned: Option<Entry>,
@@ -472,7 +471,7 @@ struct Question {
 }
 
 impl Question {
-    /// What the waiters get of an answer that is not kept.
+    /// Returns the outcome of a response that is not cached.
     fn landed<V: ?Sized>(
         &self,
         shared: &Shared<V>,
@@ -494,17 +493,16 @@ impl Question {
     }
 }
 
-/// The entry that the validator brought, as one of this cache's: also where it is not kept, so that
-/// whatever reads it can tell whose it is. One that was handed out before is somebody else's to
-/// stamp.
+/// Returns the validator's entry as one of this cache's, also where it is not cached, so that its
+/// namespace can be told. An entry that was handed out before is copied, not stamped again.
 fn own<V: ?Sized>(shared: &Shared<V>, entry: Entry) -> Entry {
     let entry = entry.unstamped();
     entry.give_to(shared.settings.identity);
     entry
 }
 
-/// Publishes an answer that confirms nothing, in the key's turn: inserts, or removes. What the
-/// waiters get.
+/// Publishes a response other than "not modified", under the backend lock: inserts or removes.
+/// Returns the outcome for the waiters.
 async fn publish<V: ?Sized>(
     shared: &Shared<V>,
     key: &Key,
@@ -524,7 +522,7 @@ async fn publish<V: ?Sized>(
             return FlightOutcome::Failed(absent().with_key(key));
         }
         Err(error) => {
-            // What failed to answer says nothing of the entry; what answered does.
+            // An outage says nothing of the entry; an answer does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
                 forget(shared, key, Count::InvalidatedNotFound).await;
             }
@@ -542,7 +540,7 @@ async fn publish<V: ?Sized>(
         forget(shared, key, Count::InvalidatedModified).await;
     } else {
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
-        // The sweep may have dropped and counted it since it was looked up.
+        // The sweep may have dropped and counted it since the look-up.
         let replaces_expired = question.expired && {
             let Held { entry, void } = shared.look_up(key.as_str()).await;
             entry.is_some() || void
@@ -563,7 +561,7 @@ async fn publish<V: ?Sized>(
     question.brings(entry)
 }
 
-/// Removes what is held, whatever it is, and counts a copy under `cause`.
+/// Removes the cached entry, whatever it is, and counts it under `cause`.
 async fn forget<V: ?Sized>(shared: &Shared<V>, key: &Key, cause: Count) -> Dropped {
     let dropped = shared.drop_held(key).await;
     shared.count_dropped(dropped, cause);
@@ -596,5 +594,5 @@ async fn remember_absence<V: ?Sized>(
 }
 
 fn unwanted() -> Error {
-    Error::new(ErrorKind::Other, "nobody waited for the answer")
+    Error::new(ErrorKind::Other, "no reader waits for the response any more")
 }

@@ -1,7 +1,7 @@
 //! The state of one key: its current flight, the next one, and its open writes.
 //!
-//! The lock of a key is blocking, held for short sections, never across an await or a call of code
-//! that was plugged in.
+//! The lock of a key is blocking, held for short sections, never across an await or a call into a
+//! backend, an origin or a caller's code.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -28,16 +28,15 @@ use crate::{
     },
 };
 
-/// One key. Its turn orders the calls that change the backend: held across backend calls only,
-/// never across the origin.
+/// One key. Its backend lock orders the calls that change the backend: it is held across backend
+/// calls only, never across a request to the origin.
 pub(super) struct KeyState {
     pub(super) key: Key,
     pub(super) hash: u64,
     backend_lock: tokio::sync::Mutex<()>,
-    /// The turn was waited for in vain: whatever holds it may be on a runtime that is not driven.
+    /// A wait for the lock timed out: its holder may be on a runtime that is not driven.
     is_backend_lock_stuck: AtomicBool,
-    /// Notified when a flight was vacated by another call than its own: it has to give its request
-    /// up.
+    /// Notified when another call took a flight's place: that flight drops its request.
     pub(super) vacated: Notify,
     state: Mutex<State>,
 }
@@ -46,11 +45,11 @@ pub(super) struct KeyState {
 pub(super) struct State {
     /// Raised by every fence.
     pub(super) generation: u64,
-    /// Writes that are open.
+    /// Open writes.
     pub(super) writes: usize,
-    /// Raised by every flight that begins.
+    /// Raised by every flight that starts.
     pub(super) seq: u64,
-    /// Raised by every flight that lands.
+    /// Raised by every flight that ends.
     pub(super) landings: u64,
     /// Raised by every observation.
     observations: u64,
@@ -60,7 +59,7 @@ pub(super) struct State {
     pub(super) waiting: Option<Waiting>,
 }
 
-/// The flight that is in the air.
+/// The flight that is running.
 pub(super) struct Running {
     pub(super) seq: u64,
     pub(super) generation: u64,
@@ -69,10 +68,10 @@ pub(super) struct Running {
     /// Empty until there is a waiter. More than one if it took the place of a flight that had
     /// waiters.
     answers: OutcomeSenders,
-    /// How many have joined it.
+    /// How many readers have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
-    /// What other answers have shown since its request was sent.
+    /// What other responses have shown since its request was sent.
     pub(super) heard: Heard,
     pub(super) origins: Origins,
     /// When a reader that does not wait for it first found it in this phase.
@@ -80,36 +79,35 @@ pub(super) struct Running {
     token: TaskToken,
 }
 
-/// How a flight came about.
+/// Where and why a flight was started.
 pub(super) struct Origins {
     /// The runtime that polls it.
     pub(super) runtime: Option<Id>,
-    /// It took the place of one that made no progress.
+    /// It replaced a flight without progress.
     pub(super) is_second: bool,
 }
 
-/// How far a flight has come. Equal at two looks, if it made no progress between them.
+/// The progress of a flight: two equal values mean that it made none in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) seq: u64,
     phase: mem::Discriminant<Phase>,
 }
 
-/// Who polls the flight that is in the air.
+/// Which task polls the running flight.
 pub(super) enum Drive {
-    /// A task.
+    /// A task of its own.
     Task,
-    /// The reader that began it, at this moment. Once it is wanted by somebody else, a task goes
-    /// on.
+    /// The reader that started it, at this moment. On a hand-off request it moves to a task.
     Reader { handoff_requested: bool },
-    /// The reader that began it, when that one is polled next.
+    /// The reader that started it, at its next poll.
     Parked(Parked),
 }
 
-/// The flight that starts when the running one has landed.
+/// The flight that starts when the running one has ended.
 pub(super) struct Waiting {
     pub(super) answer: OutcomeSender,
-    /// Where it will run: the runtime of the last who joined.
+    /// The runtime that it will run on: that of the last reader that joined.
     pub(super) runtime: Handle,
     /// The first reader that waited for it.
     pub(super) trigger: Trigger,
@@ -118,23 +116,23 @@ pub(super) struct Waiting {
 /// The read that a flight is started for.
 pub(super) struct Trigger {
     pub(super) cause: Cause,
-    /// Sends the request in the origin's place.
+    /// Sends the request instead of the origin.
     pub(super) validator: Option<Arc<dyn Validator>>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
-    /// Looks up what is held: the question has not been sent.
+    /// Looks up the cached entry; the request was not sent yet.
     LookingUp,
-    /// Waits for a place at the origin: the question has not been sent.
+    /// Waits for a permit; the request was not sent yet.
     Queued,
-    /// The question was sent.
+    /// The request was sent.
     Sent(Moment),
-    /// The answer to the question sent at the moment is there and is being published.
+    /// The response to the request that was sent at this moment is being published.
     Publishing(Moment),
 }
 
-/// What tells that nothing happened to a key between two looks.
+/// Equal at two moments if nothing happened to the key in between.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeySnapshot {
     generation: u64,
@@ -155,9 +153,9 @@ impl KeyState {
         }
     }
 
-    /// Takes the key's turn, waiting for at most `limit`. `None`: whatever holds it did not let go,
-    /// and what it leaves in the backend is in doubt. Then nothing is waited for again until the
-    /// turn was free once.
+    /// Locks the backend for this key, waiting for at most `limit`. `None`: the holder did not let
+    /// go, and what it leaves in the backend is in doubt. No call waits again until the lock was
+    /// free once.
     pub(super) async fn lock_backend(
         &self,
         limit: Duration,
@@ -176,7 +174,7 @@ impl KeyState {
         turn
     }
 
-    /// Nobody waits for the turn until it was free once.
+    /// No call waits for the lock until it was free once.
     pub(super) fn give_up_backend_lock(&self) {
         self.is_backend_lock_stuck.store(true, Ordering::Release);
     }
@@ -198,15 +196,15 @@ impl State {
         }
     }
 
-    /// Puts up a fence: no flight begun earlier publishes, or is joined, any more.
+    /// Raises a fence: no flight that started earlier publishes or is joined any more.
     pub(super) fn fence(&mut self) {
         self.generation += 1;
     }
 
-    /// Another answer has shown something of the key. A request that was sent before may be
-    /// answered with something older, so its flight takes no more readers, and publishes only what
-    /// fits. An open write publishes nothing. Returns whether the backend may be changed at this
-    /// moment by what has passed these checks already.
+    /// Another response has shown something of the key. A request that was sent before may be
+    /// answered with something older, so its flight takes no more readers and publishes only what
+    /// matches. An open write publishes nothing. Returns whether a call that has already passed
+    /// these checks may be changing the backend.
     pub(super) fn observe(&mut self, observation: &Observation) -> bool {
         self.observations += 1;
         let is_landing = match &mut self.running {
@@ -220,7 +218,7 @@ impl State {
         is_landing || self.writes > 0
     }
 
-    /// A flight begins; the caller has it polled.
+    /// Starts a flight, which the caller then polls or spawns.
     pub(super) fn begin_flight(
         &mut self,
         epoch: Epoch,
@@ -232,7 +230,7 @@ impl State {
         debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
-        // The first who waited for it did not join.
+        // The first waiter started the flight and did not join it.
         let n_joined = answers.receivers().saturating_sub(1);
         let (phase, noticed) = (Phase::LookingUp, None);
         self.running = Some(Running {
@@ -251,8 +249,8 @@ impl State {
         seq
     }
 
-    /// Somebody waits for the running flight who does not poll it: a task has to go on with it. A
-    /// flight that was parked is the caller's to hand on, when it has let the lock go.
+    /// A caller that does not poll the running flight waits for it: it moves to a task. The caller
+    /// spawns the parked flight that this returns, after it has released the lock.
     #[must_use]
     pub(super) fn request_handoff(&mut self) -> Option<Parked> {
         let running = self.running.as_mut()?;
@@ -266,7 +264,7 @@ impl State {
         }
     }
 
-    /// Frees the place of the flight `seq`, if it is still the one in the air.
+    /// Removes the flight `seq` if it is still the running one.
     pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
         self.flight(seq)?;
         // A counted landing tells an open write that a flight ended during it.
@@ -275,7 +273,7 @@ impl State {
         self.running.take()
     }
 
-    /// The flight `seq`, if it is still the one in the air.
+    /// Returns the flight `seq` if it is still the running one.
     pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
         // A flight with another number was replaced and has no say here.
         // mutant: flight_by_seq
@@ -284,18 +282,18 @@ impl State {
 }
 
 impl Running {
-    /// Waits for the answer.
+    /// Returns a receiver of the outcome.
     pub(super) fn subscribe(&mut self) -> OutcomeReceiver {
         self.answers.subscribe()
     }
 
-    /// Whether somebody waits for the answer.
+    /// Returns whether any reader waits for the outcome.
     pub(super) fn is_awaited(&self) -> bool {
-        // The reader that drives it waits, also before it has a ticket.
+        // The reader that drives it waits, also before it has a receiver.
         !matches!(self.drive, Drive::Task) || self.awaited().is_some()
     }
 
-    /// Where somebody waits for the answer.
+    /// Returns a sender with a waiting receiver.
     pub(super) fn awaited(&self) -> Option<&OutcomeSender> {
         self.answers.iter().find(|answer| answer.receiver_count() > 0)
     }
@@ -304,14 +302,14 @@ impl Running {
         Progress { seq: self.seq, phase: mem::discriminant(&self.phase) }
     }
 
-    /// Tells those who wait.
+    /// Sends the outcome to all waiters.
     pub(super) fn tell(&self, landed: &FlightOutcome) {
         for answer in self.answers.iter() {
             answer.send_replace(Some(landed.clone()));
         }
     }
 
-    /// What is left of one that was vacated: where its answer was expected, and how it was polled.
+    /// Returns what outlives a removed flight: its senders and how it was polled.
     pub(super) fn into_parts(self) -> (OutcomeSenders, Drive, TaskToken) {
         (self.answers, self.drive, self.token)
     }

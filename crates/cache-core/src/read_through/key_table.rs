@@ -1,7 +1,8 @@
 //! The keys that have flights or writes.
 //!
 //! Only such keys have a state; a fresh hit never comes here. The locks of the table are blocking,
-//! held for short sections, never across an await or a call of code that was plugged in.
+//! held for short sections, never across an await or a call into a backend, an origin or a caller's
+//! code.
 
 use std::{fmt, hash::BuildHasher, ops::Deref, sync::Arc};
 
@@ -42,7 +43,7 @@ impl KeyTable {
     ///
     /// # Errors
     ///
-    /// `InvalidKey`. What is in the table need not be looked at.
+    /// `InvalidKey`.
     pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<KeyGuard> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let mut shard = self.shard(hash);
@@ -58,7 +59,7 @@ impl KeyTable {
         Ok(KeyGuard { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
-    /// The same for a key that has a state already; one that has none gets none.
+    /// Returns a guard of the key's state if it has one; makes none.
     pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<KeyGuard> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let mut shard = self.shard(hash);
@@ -67,12 +68,12 @@ impl KeyTable {
         Some(KeyGuard { table: Arc::clone(self), state: Arc::clone(&tracked.state) })
     }
 
-    /// How many keys have a state. Zero when nothing is in the air.
+    /// Returns how many keys have a state. Zero when nothing is in flight.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    /// Tasks go on with the flights that readers drive.
+    /// Moves all flights that readers drive to tasks.
     pub(super) fn request_handoffs(&self) {
         for state in self.states() {
             let parked = state.lock().request_handoff();
@@ -80,7 +81,7 @@ impl KeyTable {
         }
     }
 
-    /// Ends all flights with `landed`, for those who wait for them; none publishes any more.
+    /// Ends all flights with `landed` for their waiters; none of them publishes any more.
     pub(super) fn vacate_all(&self, landed: &FlightOutcome) {
         for state in self.states() {
             let (running, waiting) = {
@@ -124,12 +125,12 @@ pub(super) struct KeyGuard {
 }
 
 impl KeyGuard {
-    /// The state, whether or not the table keeps it.
+    /// Returns the state, which may outlive its place in the table.
     pub(super) fn state(&self) -> Arc<KeyState> {
         Arc::clone(&self.state)
     }
 
-    /// Whether it is this very state.
+    /// Returns whether this guards that very state.
     pub(super) fn is(&self, state: &Arc<KeyState>) -> bool {
         Arc::ptr_eq(&self.state, state)
     }
@@ -141,7 +142,7 @@ impl KeyGuard {
 
 impl Clone for KeyGuard {
     fn clone(&self) -> Self {
-        // It is there, as long as this use lasts.
+        // The table keeps the state as long as this guard lives.
         if let Some(tracked) =
             self.table.shard(self.hash).find_mut(self.hash, |held| self.is_of(held))
         {
@@ -162,8 +163,7 @@ impl Deref for KeyGuard {
 impl Drop for KeyGuard {
     fn drop(&mut self) {
         let mut shard = self.table.shard(self.state.hash);
-        // While this use lasts the table holds this very state. Dropped here, it is not the last
-        // handle to it.
+        // The table keeps the state as long as this guard lives, so this is not its last handle.
         if let Ok(mut found) = shard.find_entry(self.state.hash, |held| self.is_of(held)) {
             // The last user removes the state of the key, or the table grows without bound.
             // mutant: key_users
@@ -193,8 +193,7 @@ mod model {
     };
     use crate::epoch::Epoch;
 
-    /// Whoever uses a key while another does has the same state; nobody leaves one behind, nor
-    /// takes another's away.
+    /// Guards of one key share one state, and the last one removes it, never another's.
     #[test]
     fn users_of_a_key_share_its_state_and_the_last_one_takes_it_away() {
         loom::model(|| {
@@ -213,15 +212,15 @@ mod model {
             drop(kept);
             copy.lock().fence();
             other.join().unwrap();
-            // The other came while this use lasted, so there is one state.
+            // The other thread came while this guard lived, so there is one state.
             assert_eq!((copy.lock().generation, table.len()), (2, 1));
             drop(copy);
             assert_eq!(table.len(), 0);
         });
     }
 
-    /// A flight and a write, as the protocol runs them, with a value at the origin and one that is
-    /// held.
+    /// A flight and a write, as the protocol runs them, with a value at the origin and a cached
+    /// one.
     #[test]
     fn what_is_kept_after_a_write_is_not_older_than_it() {
         loom::model(|| {
@@ -263,7 +262,7 @@ mod model {
         });
     }
 
-    /// Who joins before the landing gets its answer; who comes later finds the place free.
+    /// A reader that joins before the end gets the outcome; a later one finds no flight.
     #[test]
     fn a_reader_joins_before_the_landing_or_finds_the_place_free() {
         loom::model(|| {
@@ -290,7 +289,7 @@ mod model {
         });
     }
 
-    /// A flight that was taken for lost goes on after all, beside the one that took its place.
+    /// A flight that was replaced goes on after all, beside its successor.
     #[test]
     fn a_vacated_flight_publishes_nothing() {
         loom::model(|| {

@@ -1,9 +1,8 @@
-//! How many questions may be at the origin at once.
+//! Limits how many requests are at the origin at the same time.
 //!
-//! A flight that finds no place waits for one, in the order of arrival, before it asks: whoever
-//! wants its key meanwhile joins it, a strong reader too. It goes when nobody waits for its answer
-//! any more, so what waits is no more than those who do. While one waits, no flight is left to a
-//! reader, who may not be polled for long, and keep its place.
+//! A flight beyond the limit waits for a permit, first come first served, before it sends its
+//! request. Readers join it meanwhile, strong ones too, and it ends when no reader waits any more.
+//! While one waits no flight stays parked, since a reader that is not polled would keep its permit.
 
 use std::{
     sync::Arc,
@@ -24,10 +23,10 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RequestLimiter {
     most: u64,
-    /// How many are in use; and in units of `WAITING`, how many flights wait.
+    /// The permits in use; and, in units of `WAITING`, the flights that wait for one.
     word: AtomicU64,
-    /// Tells the first that waits of a free place. It takes that when it is polled, and not before:
-    /// its runtime may not be driven.
+    /// Tells the first waiter of a free permit. It takes the permit when it is polled and not
+    /// before, since its runtime may not be driven.
     queue: Notify,
 }
 
@@ -37,43 +36,43 @@ impl RequestLimiter {
         Self { most, word: AtomicU64::new(0), queue: Notify::new() }
     }
 
-    /// Takes one, if one is free that nobody waits for.
+    /// Takes a permit if one is free beyond those that flights wait for.
     pub(super) fn try_take(&self) -> bool {
         self.take(|word| self.is_spare(word))
     }
 
-    /// One more is free. Whether something waits for it, which is to be told.
+    /// Releases a permit. Returns whether a waiter has to be told.
     fn free(&self) -> bool {
         // A permit that is not released is lost to all later requests.
         // mutant: permit_released
         self.word.fetch_sub(1, Ordering::AcqRel) >= WAITING
     }
 
-    /// Takes one more than there are.
+    /// Takes a permit beyond the limit.
     fn take_beyond(&self) {
         self.word.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether one is free that nobody waits for.
+    /// Returns whether a permit is free beyond those that flights wait for.
     pub(super) fn has_spare(&self) -> bool {
         self.is_spare(self.word.load(Ordering::Acquire))
     }
 
-    /// Whether more are free than flights wait for. A flight on a runtime that nobody drives waits
-    /// for ever: it keeps one place, not all.
+    /// Returns whether more permits are free than flights wait for. A flight on a runtime that is
+    /// not driven waits for ever: it reserves one permit, not all.
     fn is_spare(&self, word: u64) -> bool {
         // Each waiter claims one permit, so the other free permits can still be taken.
         // mutant: waiters_count
         word % WAITING + word / WAITING < self.most
     }
 
-    /// Whether a flight waits for one.
+    /// Returns whether a flight waits for a permit.
     pub(super) fn has_waiters(&self) -> bool {
         self.word.load(Ordering::Acquire) >= WAITING
     }
 
-    /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this
-    /// sees the place.
+    /// Registers a waiter, and returns whether it is the first. Pairs with the release of a permit:
+    /// either the releaser sees the waiter or this call sees the permit.
     pub(super) fn begin_to_wait(&self) -> bool {
         let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
         if before % WAITING < self.most {
@@ -86,12 +85,13 @@ impl RequestLimiter {
         self.word.fetch_sub(WAITING, Ordering::AcqRel);
     }
 
-    /// Takes one for a flight that waits.
+    /// Takes a permit for a flight that waits.
     fn take_waiting(&self) -> bool {
         self.take(|word| word % WAITING < self.most)
     }
 
-    /// Waits in the order of arrival, and takes one. To be polled first before it begins to wait.
+    /// Waits in the order of arrival, and takes a permit. Must be polled once before
+    /// [`begin_to_wait`](Self::begin_to_wait).
     pub(super) async fn taken(&self) {
         loop {
             self.queue.notified().await;
@@ -107,11 +107,11 @@ impl RequestLimiter {
     }
 }
 
-/// A place, until it is dropped.
+/// A permit for one request, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
     limiter: Arc<RequestLimiter>,
-    /// Set when it was given back: whether something that waits is to be told.
+    /// Set when it was released: whether a waiter has to be told.
     freed: Option<bool>,
 }
 
@@ -120,18 +120,18 @@ impl Permit {
         limiter.try_take().then(|| Self::taken(limiter))
     }
 
-    /// One that was taken already.
+    /// Wraps a permit that was taken already.
     pub(super) fn taken(limiter: &Arc<RequestLimiter>) -> Self {
         Self { limiter: Arc::clone(limiter), freed: None }
     }
 
-    /// One more than there are: for what takes the place of a flight that keeps its own.
+    /// Takes a permit beyond the limit: for a flight that replaces one which keeps its own.
     pub(super) fn beyond_limit(limiter: &Arc<RequestLimiter>) -> Self {
         limiter.take_beyond();
         Self::taken(limiter)
     }
 
-    /// Gives the place back, and wakes nobody before this is dropped: may be called under a lock.
+    /// Releases the permit, but wakes no waiter before this is dropped: may be called under a lock.
     pub(super) fn free(&mut self) {
         let Self { limiter, freed } = self;
         freed.get_or_insert_with(|| limiter.free());
@@ -147,7 +147,7 @@ impl Drop for Permit {
     }
 }
 
-/// How long something waits for a place.
+/// Measures how long a request waits for a permit.
 pub(super) struct QueueTimer {
     timer: Timer,
     remaining: Duration,
@@ -158,8 +158,8 @@ impl QueueTimer {
         Self { timer: Timer::default(), remaining: queue_timeout }
     }
 
-    /// Resolves when a place was taken that was left to something whose runtime is not driven:
-    /// true; or when it has waited too long: false. Never in a runtime without time.
+    /// Resolves to true when a permit was taken that its waiter did not claim, since that one's
+    /// runtime is not driven; to false when the time is up. Never in a runtime without time.
     pub(super) fn poll(
         &mut self,
         limiter: &RequestLimiter,
@@ -182,7 +182,7 @@ impl QueueTimer {
     }
 }
 
-/// A flight that waits, or another request.
+/// A request that waits for a permit.
 pub(super) struct Waits<'a> {
     limiter: &'a RequestLimiter,
     counters: &'a Counters,
@@ -208,10 +208,10 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// How often a flight that waits looks for a place that nobody takes.
+/// How often a waiting flight looks for an unclaimed permit.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
-/// Above the number of places in use.
+/// Above the number of permits in use.
 const WAITING: u64 = 1 << 32;
 
 #[cfg(all(test, object_cache_loom))]
@@ -223,14 +223,14 @@ mod model {
 
     use super::*;
 
-    /// Who waits for the only place gets it, however he and the one who gives it back meet.
+    /// A waiter for the only permit gets it, however it meets the releaser.
     #[test]
-    fn a_place_that_is_given_back_finds_who_waits_for_it() {
+    fn a_released_permit_reaches_its_waiter() {
         loom::model(|| {
-            let places = Arc::new(RequestLimiter::new(1));
+            let limiter = Arc::new(RequestLimiter::new(1));
             assert!(limiter.try_take() && !limiter.try_take());
             let giver = thread::spawn({
-                let places = Arc::clone(&limiter);
+                let limiter = Arc::clone(&limiter);
                 move || drop(Permit::taken(&limiter))
             });
             if !limiter.try_take() {
@@ -242,7 +242,7 @@ mod model {
                 limiter.end_to_wait();
             }
             giver.join().unwrap();
-            assert!(!limiter.try_take(), "there is one place");
+            assert!(!limiter.try_take(), "there is one permit");
             drop(Permit::taken(&limiter));
             assert!(limiter.try_take());
         });

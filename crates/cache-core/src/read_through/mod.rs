@@ -365,7 +365,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             n => Err(Error::new(
                 ErrorKind::Timeout,
                 format!(
-                    "the cache is closed, but {n} writes have not ended; their outcome is open"
+                    "the cache is closed, but {n} writes have not ended; their outcome is unknown"
                 ),
             )),
         }

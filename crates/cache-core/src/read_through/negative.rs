@@ -1,4 +1,4 @@
-//! How much is remembered of objects that do not exist.
+//! The budget of negative entries, which remember that an object does not exist.
 
 use std::{
     ops::Range,
@@ -9,15 +9,15 @@ use std::{
 
 use crate::{Backend, Moment};
 
-/// Caps absences at a sixteenth of the backend, in bytes and in entries, so that requests for keys
-/// that strangers chose push nothing else out. In each window at most a thirty-second is kept, and
-/// a window begins only when those of the one before the last are swept: where the sweep is late,
-/// what would be more is not kept.
+/// Caps negative entries at 1/16 of the capacity, in bytes and in entries, so that requests for
+/// random missing keys cannot evict objects. Each window may store 1/32, and it starts only when
+/// the entries of the window before the last one are swept: if the sweep is late, no more are
+/// stored.
 #[derive(Debug)]
 pub(super) struct NegativeBudget {
-    /// How long an absence is held.
+    /// How long a negative entry is cached.
     time_to_live: Duration,
-    /// That, and until the next sweep.
+    /// The same, and the time until the next sweep.
     window: Duration,
     spent: Mutex<Spent>,
 }
@@ -26,14 +26,14 @@ pub(super) struct NegativeBudget {
 struct Spent {
     window: Option<Range<Moment>>,
     share: Share,
-    /// How many were kept in this window.
+    /// How many were stored in this window.
     kept: u64,
-    /// Those kept in earlier ones that may still be there, and when the last of them expires.
+    /// Those stored in earlier windows that may still be there, and when the last of them expires.
     older: u64,
     older_expire_at: Option<Moment>,
 }
 
-/// What may be kept yet.
+/// What may still be stored.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     bytes: u64,
@@ -46,8 +46,8 @@ impl NegativeBudget {
         Self { time_to_live, window, spent: Mutex::default() }
     }
 
-    /// Whether one that weighs so much may be kept now, in the place of one that was kept at
-    /// `replaced`. The last sweep was as of `swept_at`. A backend without a limit keeps all.
+    /// Returns whether an entry of this weight may be stored now, in place of one that was stored
+    /// at `replaced`. The last sweep was at `swept_at`. A backend without a limit stores all.
     pub(super) fn admit(
         &self,
         weight: u64,
@@ -61,7 +61,7 @@ impl NegativeBudget {
             spent.leaves(replaced);
             spent.may_begin(now, swept_at)
         };
-        // Not under the lock: it is code that was plugged in.
+        // Outside of the lock: the backend is foreign code.
         let share = ends.then(|| Share::of(backend));
         let mut spent = self.lock();
         if let Some(share) = share
@@ -83,7 +83,7 @@ impl NegativeBudget {
 }
 
 impl Spent {
-    /// One that was kept at the moment is gone.
+    /// An entry that was stored at the moment was removed.
     fn leaves(&mut self, replaced: Option<Moment>) {
         let is_older = |at| self.window.as_ref().is_some_and(|window| at < window.start);
         if replaced.is_some_and(is_older) {
@@ -91,7 +91,7 @@ impl Spent {
         }
     }
 
-    /// Whether the window is over, and nothing is left of those before it.
+    /// Returns whether the window is over and the entries of earlier ones are removed.
     fn may_begin(&mut self, now: Moment, swept_at: Moment) -> bool {
         if self.older_expire_at.is_some_and(|at| at <= swept_at) {
             self.older = 0;
@@ -102,7 +102,7 @@ impl Spent {
     }
 
     fn begin(&mut self, share: Share, window: Range<Moment>, time_to_live: Duration) {
-        // As of the beginning of this one none was kept after that.
+        // At the start of this window none was stored later than that.
         let older_expire_at =
             self.window.is_some().then(|| window.start.saturating_add(time_to_live));
         *self = Self { window: Some(window), share, kept: 0, older: self.kept, older_expire_at };
@@ -110,7 +110,7 @@ impl Spent {
 }
 
 impl Share {
-    /// What may be kept in a window. Nothing, if the backend panics.
+    /// Returns the share of one window. Nothing, if the backend panics.
     fn of(backend: &dyn Backend) -> Self {
         let Ok(usage) = catch_unwind(AssertUnwindSafe(|| backend.usage())) else {
             return Self::default();
@@ -130,5 +130,5 @@ impl Share {
     }
 }
 
-/// Two windows' worth may be there at once.
+/// The entries of two windows may be there at once.
 const SHARE: u64 = 32;

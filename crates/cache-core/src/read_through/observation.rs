@@ -1,10 +1,10 @@
-//! What an answer of the store has shown of a key, and what a flight has heard of it.
+//! What a response of the store has shown of an object outside of the requests of the cache.
 
 use std::{fmt, mem, sync::Arc, time::SystemTime};
 
 use crate::{Entry, Storability, Version, tag};
 
-/// What an answer of the store has shown of an object.
+/// What a response of the store has shown of an object.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Observation {
@@ -12,8 +12,8 @@ pub enum Observation {
     /// and `W/` are left aside, as some lists leave them out. Of equal tags, another version id or
     /// date tells of changed metadata; dates are compared in seconds where one of them has no more.
     Version(Version),
-    /// It is at a version that the answer does not name, as after `412 Precondition Failed`. The
-    /// function tells whether a copy can be of that version.
+    /// It is at a version that the response does not name, as after `412 Precondition Failed`. The
+    /// function returns whether an entry can be of that version.
     Condition(Arc<dyn Fn(&Entry) -> bool + Send + Sync>),
     /// There is no such object.
     Absent,
@@ -22,7 +22,7 @@ pub enum Observation {
 }
 
 impl Observation {
-    /// Whether `entry` can be what was shown.
+    /// Returns whether `entry` can be of the observed version.
     pub(super) fn fits(&self, entry: &Entry) -> bool {
         match self {
             Self::Version(version) => {
@@ -34,7 +34,8 @@ impl Observation {
         }
     }
 
-    /// Whether a copy has to go. One that only has to be revalidated can still cover an outage.
+    /// Returns whether the entry has to be removed. One that only has to be revalidated can still
+    /// cover an outage.
     pub(super) const fn is_gone(&self) -> bool {
         matches!(self, Self::Absent | Self::Forbidden)
     }
@@ -51,14 +52,14 @@ impl fmt::Debug for Observation {
     }
 }
 
-/// What was heard of a key while a request for it was on its way.
+/// What was observed of a key while a request for it was in flight.
 #[derive(Debug, Default)]
 pub(super) enum Heard {
     #[default]
     Nothing,
-    /// That it is at this version, which has a strong tag.
+    /// This version, which has a strong ETag.
     Version(Version),
-    /// Something that no answer can be told to be as new as.
+    /// Something that no response can be compared with.
     Other,
 }
 
@@ -71,7 +72,7 @@ impl Heard {
             (Self::Version(heard), Observation::Version(shown))
                 if is_same(names(&heard), names(shown)) =>
             {
-                // The one that says more, so that what says less does not let another date pass.
+                // The more precise one, so that the other does not let another date pass.
                 let is_dated = heard.last_modified.is_some();
                 Self::Version(if is_dated { heard } else { shown.clone() })
             }
@@ -83,11 +84,12 @@ impl Heard {
         matches!(self, Self::Nothing)
     }
 
-    /// Whether an answer that brought `entry`, or none, is as new as all that was heard.
+    /// Returns whether a response that brought `entry`, or none, is as new as all that was
+    /// observed.
     pub(super) fn allows(&self, entry: Option<&Entry>) -> bool {
         match self {
             Self::Nothing => true,
-            // Of a tag that does not name the bytes, an older version may have the same.
+            // An older version may have the same ETag if that does not identify the bytes.
             Self::Version(heard) => entry.is_some_and(|entry| {
                 entry.storability() == Storability::Revalidatable
                     && is_same(names(heard), names_of(entry))
@@ -99,12 +101,12 @@ impl Heard {
     }
 }
 
-/// Whether the tag is there and is not marked as weak.
+/// Returns whether there is an ETag that is not marked as weak.
 fn names_bytes(version: &Version) -> bool {
     version.e_tag.as_deref().is_some_and(|e_tag| !tag::is_weak(e_tag))
 }
 
-/// Tag, version id and date, as far as they are known.
+/// ETag, version id and date, as far as they are known.
 type Names<'a> = (Option<&'a str>, Option<&'a str>, Option<SystemTime>);
 
 fn names(version: &Version) -> Names<'_> {
@@ -115,7 +117,7 @@ fn names_of(entry: &Entry) -> Names<'_> {
     (entry.e_tag(), entry.version_id(), entry.last_modified())
 }
 
-/// Whether the two can be of one version, as far as both tell.
+/// Returns whether the two can be of one version, as far as both tell.
 fn is_same((tag, id, date): Names<'_>, (other_tag, other_id, other_date): Names<'_>) -> bool {
     let are_equal_tags = match (tag, other_tag) {
         (Some(tag), Some(other)) => tag::is_same(tag, other),

@@ -1,10 +1,10 @@
-//! What answers of the store show that are no answers to a flight: lists, reads that went past the
-//! cache, refused requests.
+//! Responses of the store outside of flights: lists, reads past the cache, rejected requests.
 //!
-//! Fence first, then look. What was requested before the answer was heard can bring something older
-//! than it showed, so it is fenced for all but the version shown. Only then is the cached copy
-//! compared: what is published after that look has passed the fence. No state is made for a key
-//! that has none, since a list shows thousands of keys: what begins later sends its request later.
+//! Fence first, then look. A request that was sent before the observation can bring an older
+//! version, so it is fenced for every version but the observed one. Only then is the cached entry
+//! compared: an entry that is published after that look has passed the fence. A key without a state
+//! gets none, since a list shows thousands of keys: a flight that starts later sends its request
+//! later.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     key: &str,
     observation: Observation,
 ) {
-    // Before the fence: a copy that was requested after this moment was requested after the answer.
+    // Before the fence: an entry requested after this moment was requested after the observation.
     let heard_at = shared.clock.now();
     let tracked = shared.table.find(key);
     let is_changing = tracked.as_ref().is_some_and(|tracked| {
         let mut state = tracked.lock();
         let is_changing = state.observe(&observation);
-        // A flight that its reader has left alone may hold the turn.
+        // A parked flight may hold the backend lock.
         let parked = if is_changing { state.request_handoff() } else { None };
         drop(state);
         spawn_parked(parked);
@@ -33,17 +33,17 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     let mut doubt = Doubt { epochs: &shared.epochs, key, is_open: true };
     let held = {
         let _turn = match &tracked {
-            // What is being published has passed its checks: it is looked at when it is there.
+            // An entry that is being published has passed its checks: wait, then look at it.
             Some(tracked) if is_changing => {
                 let turn = tracked.lock_backend(shared.settings.backend_lock_limit()).await;
-                // A call that is stuck may still change the backend.
+                // A stuck call may still change the backend.
                 let Some(turn) = turn else { return };
                 Some(turn)
             }
             _ => None,
         };
         let held = shared.find(key).await;
-        // It may be there all the same, and cannot be marked.
+        // There may be an entry all the same, and it cannot be marked.
         let Ok(held) = held else { return };
         let is_older = |entry: &Entry| entry.validated_at().is_none_or(|at| at <= heard_at);
         // A copy that does not match a newer response is revalidated before it is served.
@@ -56,7 +56,8 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     }
 }
 
-/// While it is open, the key's copy may be one that must not be served. Dropped open, it voids it.
+/// While it is open, the cached entry may be one that must not be served. Dropped open, it voids
+/// it.
 struct Doubt<'a> {
     epochs: &'a Epochs,
     key: &'a str,

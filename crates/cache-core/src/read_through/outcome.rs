@@ -5,21 +5,21 @@ use tokio::sync::watch;
 use super::served::Status;
 use crate::{Entry, Error, ErrorKind, Moment};
 
-/// What a flight brought its waiters.
+/// What a flight brings its waiters.
 #[derive(Debug, Clone)]
 pub(super) enum FlightOutcome {
-    /// An entry, validated by a question asked at the moment.
+    /// An entry, validated by a request sent at the moment.
     Entry(Entry, Status, Moment),
     Failed(Error),
 }
 
-/// Where the answer of a flight will be. Its receivers are the flight's waiters.
+/// Sends the outcome to the waiters of a flight.
 pub(super) type OutcomeSender = watch::Sender<Option<FlightOutcome>>;
 
-/// Brings the answer of a flight.
+/// Receives the outcome of a flight.
 pub(super) type OutcomeReceiver = watch::Receiver<Option<FlightOutcome>>;
 
-/// Where the answer of a flight will be: one place, mostly.
+/// The senders of a flight: one, unless it replaced a flight that had waiters.
 #[derive(Default)]
 pub(super) struct OutcomeSenders {
     first: Option<OutcomeSender>,
@@ -54,7 +54,7 @@ impl From<OutcomeSender> for OutcomeSenders {
     }
 }
 
-/// The error for an object that does not exist.
+/// Returns the error for an object that does not exist.
 pub(super) fn absent() -> Error {
     Error::new(ErrorKind::NotFound, "the origin has no such object")
 }

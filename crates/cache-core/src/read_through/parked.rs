@@ -7,19 +7,19 @@ use tokio::runtime::Handle;
 
 use super::outcome::FlightOutcome;
 
-/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never
-/// dropped under the lock of its key.
+/// A flight that is not polled at this moment. It is moved to a task or taken back by its reader,
+/// and never dropped under the lock of its key.
 pub(super) struct Parked {
     pub(super) flight: BoxedFlight,
     pub(super) reader: Waker,
     pub(super) runtime: Handle,
 }
 
-/// A flight; `None` if it ended without landing.
+/// A flight; `None` if it was replaced before it ended.
 pub(super) type BoxedFlight = BoxFuture<'static, Option<FlightOutcome>>;
 
-/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not
-/// to be called under the lock of a key.
+/// Moves a parked flight to a task; its reader waits for the outcome from now on. Must not be
+/// called under the lock of a key.
 pub(super) fn spawn_parked(parked: Option<Parked>) {
     if let Some(Parked { flight, reader, runtime }) = parked {
         spawn(flight, &runtime);
@@ -28,8 +28,8 @@ pub(super) fn spawn_parked(parked: Option<Parked>) {
 }
 
 impl Parked {
-    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a
-    /// key.
+    /// Drops a flight that was replaced, and wakes its reader. Must not be called under the lock of
+    /// a key.
     pub(super) fn give_up(self) {
         let Self { flight, reader, .. } = self;
         drop(flight);

@@ -1,8 +1,8 @@
-//! A reader for whom what is at hand was not fresh: it joins a flight or begins one, and waits for
-//! the answer.
+//! The read paths: the fast one serves a fresh entry; the slow one joins a flight or starts one,
+//! and waits for its outcome.
 //!
-//! At most two flights a key: one running, one waiting that starts when the first has landed. So a
-//! burst of any number of strong readers costs at most two requests a round trip.
+//! A key has at most two flights, a running one and a next one that starts when the first has
+//! ended, so a burst of any number of strong readers costs at most two requests per round trip.
 
 use std::{
     future::poll_fn,
@@ -35,8 +35,8 @@ use crate::{
 };
 
 impl<V: ?Sized> Shared<V> {
-    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits,
-    /// allocates and parses nothing.
+    /// Returns a fresh entry that is available at once, and counts the hit. The path of most reads:
+    /// never awaits, allocates or parses.
     #[inline]
     pub(super) fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
         let freshness = self.rule(key, freshness);
@@ -50,8 +50,8 @@ impl<V: ?Sized> Shared<V> {
         if self.epochs.standing(&entry) != Standing::Valid || entry.is_negative() {
             return None;
         }
-        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
-        // others.
+        // Fresh at the later bound is fresh now. Anything else is decided exactly, by the slow
+        // path.
         let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
         self.counters.add_hit(
             Count::Fresh,
@@ -61,8 +61,8 @@ impl<V: ?Sized> Shared<V> {
         Some(Served { entry, status: Status::Fresh, age_nanos })
     }
 
-    /// What may be done with `entry` without asking first; an error if it is the memory of a
-    /// missing object.
+    /// Returns how `entry` may be served without a request; an error if it remembers a missing
+    /// object.
     fn servable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Servable>> {
         // A void entry must not be used, a stale one not before it was revalidated.
         // mutant: stale_is_not_servable
@@ -85,24 +85,22 @@ impl<V: ?Sized> Shared<V> {
     }
 }
 
-/// What may be done with a held entry before the origin is asked.
+/// How a cached entry may be served without a request.
 enum Servable {
-    /// Serve it.
+    /// As fresh.
     Fresh(Served),
-    /// Serve it, and ask behind.
+    /// As stale, with a revalidation in the background.
     Refresh(Served),
 }
 
-/// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits
-/// for it.
+/// Reads `key` on the slow path: looks once more, joins or starts a flight, and waits for it.
 pub(super) async fn read<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Result<Served> {
-    // The cheap clock: most reads that get here wait for less than reading the precise one twice
-    // costs.
+    // The cheap clock: most reads wait for less than two readings of the precise one cost.
     let (begun, _) = shared.clock.coarse_bounds();
     let waited = || {
         let (now, _) = shared.clock.coarse_bounds();
@@ -129,12 +127,12 @@ pub(super) async fn read<V: Validator + ?Sized>(
                 waited();
                 return serve_stale_on_error(shared, key, freshness, error).await;
             }
-            // Its runtime was shut down, or a backend panicked. Ask from here.
+            // Its runtime was shut down, or a backend panicked. Try again from here.
             None => {}
         }
     }
     let lost =
-        Error::new(ErrorKind::Other, "the task that carried the request ended before the answer");
+        Error::new(ErrorKind::Other, "the task that sent the request ended before the response");
     Err(shared.about(key, lost))
 }
 
@@ -145,7 +143,7 @@ enum Start<'a, V: ?Sized> {
     Wait(Arc<KeyState>, OutcomeReceiver),
 }
 
-/// What a reader saw of a key before it looked up what is held.
+/// The state of a key before the look-up.
 #[derive(PartialEq, Eq)]
 struct Seen {
     stamp: KeySnapshot,
@@ -160,7 +158,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
 ) -> Result<Start<'a, V>> {
     let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
-        // Nothing held can serve it: the flight looks up what to ask about.
+        // No cached entry can serve it: the flight does the look-up.
         let runtime = runtime()?;
         let mut state = tracked.lock();
         if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime, validator) {
@@ -186,9 +184,9 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
                         now,
                     );
                     refresh(shared, &tracked, held, &seen, now);
-                    // Nothing else that the reader does may let a task run: it is ready at every
-                    // poll, and may be all that its runtime is driven for. Gives the background
-                    // refresh a chance to run before the stale copy is returned.
+                    // This reader is ready at every poll, and its runtime may be driven for such
+                    // reads only. Gives the background refresh a chance to run before the stale
+                    // entry is returned.
                     // mutant: yields_to_refresh
                     yield_now().await;
                     return Ok(Start::Served(served));
@@ -207,11 +205,12 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
         let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
         let is_as_seen = seen == seen_now;
         if !is_as_seen && looks < LOOKS_MAX {
-            // A flight landed or a fence went up since the look: there may be a fresh entry now.
+            // A flight ended or a fence was raised since the look-up: there may be a fresh entry
+            // now.
             looks += 1;
             continue;
         }
-        // In the epoch that was compared: what goes up from here on voids what was looked up.
+        // In the epoch that was compared: a floor raised from here on voids the looked-up entry.
         let seq = begin(shared, state, seen_now.epoch, &runtime)?;
         return Ok(start_flight(
             shared,
@@ -224,7 +223,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
     }
 }
 
-/// Begins a flight that its reader drives: see [`board`].
+/// Registers a flight that its reader drives: see [`start_flight`].
 ///
 /// # Errors
 ///
@@ -237,11 +236,11 @@ fn begin<V: ?Sized>(
 ) -> Result<u64> {
     let token = shared.tasks.count();
     if let Err(closed) = shared.tasks.check_open() {
-        // Who waits for the last one is woken out of the lock.
+        // The waiters for the last call are woken outside of the lock.
         drop(state);
         return Err(closed);
     }
-    // A write that is open may wait for a turn that this flight holds.
+    // An open write may wait for the backend lock, which this flight may hold.
     let handoff_requested = state.writes > 0;
     let drive = Drive::Reader { handoff_requested };
     Ok(state.begin_flight(epoch, OutcomeSenders::default(), drive, first_on(runtime), token))
@@ -251,7 +250,7 @@ fn first_on(runtime: &Handle) -> Origins {
     Origins { runtime: Some(runtime.id()), is_second: false }
 }
 
-/// Has the reader drive the flight that has begun.
+/// Has the reader drive the flight that was registered.
 fn start_flight<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     tracked: KeyGuard,
@@ -266,7 +265,7 @@ fn start_flight<'a, V: Validator + ?Sized>(
     Start::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
-/// Starts a flight behind a reader that is served already, unless one is in the air.
+/// Starts a background flight for a reader that was served a stale entry, unless one is running.
 fn refresh<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyGuard,
@@ -283,13 +282,13 @@ fn refresh<V: Validator + ?Sized>(
         let parked = state.request_handoff();
         drop(state);
         spawn_parked(parked);
-        // Nor may anything be on its runtime, and nobody waits who would find out.
+        // Its runtime may not be driven either, and no waiting reader would find out.
         if let Some(overdue) = overdue {
             relieve(shared, &tracked.state(), overdue);
         }
         return;
     }
-    // Nobody waits for a place with it.
+    // A background revalidation never waits for a permit.
     if state.stamp() != seen.stamp || !shared.limiter.has_spare() {
         return;
     }
@@ -300,14 +299,14 @@ fn refresh<V: Validator + ?Sized>(
     runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), trigger));
 }
 
-/// A place among the waiters of a flight.
+/// A receiver of the outcome of a flight that was joined.
 struct Joined {
     ticket: OutcomeReceiver,
     parked: Option<Parked>,
 }
 
 impl Joined {
-    /// Lets the key go, and waits.
+    /// Releases the key and waits.
     fn wait<'a, V: ?Sized>(self, tracked: &KeyGuard, state: MutexGuard<'_, State>) -> Start<'a, V> {
         drop(state);
         spawn_parked(self.parked);
@@ -315,8 +314,8 @@ impl Joined {
     }
 }
 
-/// Joins the running flight if its answer will be good enough, else the waiting one. `None` if
-/// nothing runs. A strong reader needs no `now`.
+/// Joins the running flight if its response will be new enough, else the next one. `None` if no
+/// flight is running. A strong reader needs no `now`.
 fn join<V: ?Sized>(
     shared: &Shared<V>,
     state: &mut State,
@@ -336,7 +335,7 @@ fn join<V: ?Sized>(
         && !shared.epochs.predates_a_floor(key, running.epoch);
     let in_time = match running.phase {
         Phase::LookingUp | Phase::Queued => true,
-        // What was heard since it was sent may be newer than what it brings.
+        // Something observed since the sending may be newer than the response.
         // A flight that publishes has its response already, and readers may still share it.
         // mutant: joins_publishing
         Phase::Sent(sent_at) | Phase::Publishing(sent_at) => {
@@ -354,7 +353,7 @@ fn join<V: ?Sized>(
         running.subscribe()
     } else if let Some(waiting) = &mut state.waiting {
         shared.count(Count::Coalesced);
-        // Who came last is the likeliest to be there when it starts.
+        // The last reader that came is the likeliest to be there when it starts.
         waiting.runtime = runtime.clone();
         waiting.answer.subscribe()
     } else {
@@ -366,8 +365,7 @@ fn join<V: ?Sized>(
     Some(Joined { ticket, parked })
 }
 
-/// What the flight brought, or the one that took its place: an entry or an error. `None` if it
-/// ended without landing.
+/// Waits for the outcome of the flight, or of the one that replaced it. `None` if it was lost.
 async fn wait<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &Arc<KeyState>,
@@ -387,7 +385,8 @@ async fn wait<V: Validator + ?Sized>(
     .await
 }
 
-/// The held entry, if it may be served because the origin failed to answer; else the error.
+/// Returns the cached entry if it may be served because the origin failed to answer; else the
+/// error.
 async fn serve_stale_on_error<V: ?Sized>(
     shared: &Shared<V>,
     key: &str,
@@ -395,7 +394,7 @@ async fn serve_stale_on_error<V: ?Sized>(
     error: Error,
 ) -> Result<Served> {
     if error.is_outage() {
-        // Looked up now: what was dropped since the question was sent is not served.
+        // Looked up now: an entry that was removed since the request was sent is not served.
         if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
@@ -415,9 +414,8 @@ async fn serve_stale_on_error<V: ?Sized>(
     Err(shared.about(key, error))
 }
 
-/// How often a reader asks anew when flights are lost under it. A flight of its own is lost only
-/// with its runtime.
+/// How often a reader tries again when flights are lost. Its own is lost only with its runtime.
 const LOST_MAX: usize = 3;
 
-/// How often a reader looks at what is held, if something happened to the key while it looked.
+/// How often a reader looks up the entry if something happened to the key in the meantime.
 const LOOKS_MAX: usize = 2;

@@ -1,4 +1,4 @@
-//! One request to the origin: counted and timed, and a span where the feature `tracing` is on.
+//! One request to the origin: counted, timed, and a span if the feature `tracing` is on.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     sync::caught,
 };
 
-/// A request that was sent. Dropped before it has ended, it was cancelled.
+/// A request that was sent. If it is dropped before its end, it was cancelled.
 pub(super) struct Request<V: ?Sized> {
     shared: Arc<Shared<V>>,
     op: Op,
@@ -21,12 +21,12 @@ pub(super) struct Request<V: ?Sized> {
     has_ended: bool,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     /// A read: not modified.
     NotModified,
-    /// A read: with a body, and its length in bytes if that is known.
+    /// A read: with a body of this many bytes, if that is known.
     Modified(Option<u64>),
     /// A read: no such object.
     NotFound,
@@ -53,12 +53,12 @@ impl<V: ?Sized> Request<V> {
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 
-    /// What the origin says. A panic is an error.
+    /// Returns the response. A panic becomes an error.
     pub(super) async fn answer<T>(&self, question: impl Future<Output = Result<T>>) -> Result<T> {
         self.span.around(caught(question)).await
     }
 
-    /// It was answered, for so many readers beside the one who asked.
+    /// Ends the request, which `n_joined` readers shared beside its own.
     pub(super) fn end(mut self, outcome: Outcome, n_joined: impl FnOnce() -> usize) {
         self.has_ended = true;
         if let Outcome::Modified(Some(bytes)) = outcome {
@@ -87,7 +87,7 @@ impl<V: ?Sized> Drop for Request<V> {
 }
 
 impl Outcome {
-    /// Of a read that validated `held`.
+    /// Returns the outcome of a read that validated `held`.
     pub(super) fn of_read<V: Validator + ?Sized>(
         answer: &Result<Validation>,
         held: Option<&Entry>,
@@ -95,7 +95,7 @@ impl Outcome {
     ) -> Self {
         match answer {
             Ok(Validation::NotModified) => Self::NotModified,
-            // Other metadata of the same bytes: the body did not come again.
+            // New metadata of the same bytes: the body was not sent again.
             Ok(Validation::Modified(entry))
                 if held.is_some_and(|held| shares_body(held, entry)) =>
             {
@@ -140,7 +140,7 @@ impl Outcome {
         if let Self::Refused(kind) | Self::Failed(kind) = self { Some(kind) } else { None }
     }
 
-    /// A write is never unchanged, changed or gone; a read is never done.
+    /// A write has none of the outcomes of a read, and a read never just succeeds.
     const fn count(self, op: Op) -> Count {
         match (op, self) {
             (Op::Read, Self::NotModified) => Count::OriginNotModified,
@@ -161,7 +161,7 @@ impl Outcome {
     }
 }
 
-/// Whether both have the very buffer.
+/// Returns whether both have the same buffer.
 fn shares_body(a: &Entry, b: &Entry) -> bool {
     a.body().as_ptr() == b.body().as_ptr() && a.body().len() == b.body().len()
 }

@@ -41,7 +41,7 @@ impl Settings {
         if self.max_in_flight == 0 {
             return Err(Error::new(
                 ErrorKind::Config,
-                "max_in_flight is zero, so nothing could be asked; usize::MAX is no limit",
+                "max_in_flight is zero, so no request could be sent; usize::MAX is no limit",
             ));
         }
         self.rules.check()

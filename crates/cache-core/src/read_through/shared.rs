@@ -26,7 +26,7 @@ pub(super) struct Shared<V: ?Sized> {
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) tasks: TaskTracker,
-    /// Held by the `clear` that counts what the backend drops. Nothing waits for it.
+    /// Locked by the `clear` that counts the removed entries; no call waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
     pub(super) negative_budget: NegativeBudget,
@@ -37,23 +37,23 @@ pub(super) struct Shared<V: ?Sized> {
 }
 
 impl<V: ?Sized> Shared<V> {
-    /// The rule that a read goes by.
+    /// Returns the rule for a read.
     #[inline]
     pub(super) fn rule<'a>(&'a self, key: &str, freshness: Option<&'a Freshness>) -> &'a Freshness {
         freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
     }
 
-    /// How long an entry for `key` may stay unconfirmed.
+    /// Returns how long an entry for `key` may stay without validation.
     pub(super) fn time_to_live(&self, key: &str) -> Option<Duration> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
     }
 
-    /// `key` as traces and errors show it.
+    /// Returns `key` as traces and errors show it.
     pub(super) fn display_key<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(self.settings.key_prefix).unwrap_or(key)
     }
 
-    /// The error, about the object that the caller knows: every error of a key leaves through this.
+    /// Returns the error with the object's own key: every error about a key passes through this.
     pub(super) fn about(&self, key: &str, error: Error) -> Error {
         // Callers know the object's path, not the inner key.
         // mutant: display_key
@@ -90,9 +90,9 @@ impl<V: ?Sized> Shared<V> {
         }
     }
 
-    /// One more waits for a place, until what is returned is dropped.
+    /// Registers a waiter for a permit, until the returned value is dropped.
     pub(super) fn begin_to_wait(&self) -> Waits<'_> {
-        // Who parks a flight from here on sees that one waits.
+        // Flights that are parked from here on see the waiter.
         if self.limiter.begin_to_wait() {
             self.table.request_handoffs();
         }

@@ -1,4 +1,4 @@
-//! Expired entries leave by themselves.
+//! The background task that removes expired entries.
 
 use std::{
     sync::{Arc, PoisonError, Weak, atomic::Ordering},
@@ -10,13 +10,13 @@ use tokio::runtime::Handle;
 use super::shared::Shared;
 use crate::{Result, sync::caught};
 
-/// Starts the task unless it runs.
+/// Starts the task unless it is running.
 pub(super) fn ensure<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>, runtime: &Handle) {
     let sweeper = &shared.sweeper;
     let Some(every) = sweeper.every else { return };
     let (now, _) = shared.clock.coarse_bounds();
     let mut task = sweeper.task.lock().unwrap_or_else(PoisonError::into_inner);
-    // Looked at under the lock, which `stop` takes after the cache was closed.
+    // Checked under the lock, which `stop` takes after the cache was closed.
     let runs = task.as_ref().is_some_and(|task| !task.is_finished()) && !sweeper.is_overdue(now);
     if shared.tasks.is_closed() || runs {
         return;
@@ -28,14 +28,14 @@ pub(super) fn ensure<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>,
     sweeper.expect(now, every, SLACK);
     let weak = Arc::downgrade(shared);
     *task = Some(runtime.spawn(async move {
-        // In a runtime without time there is no sweep; once is enough to find out.
+        // A runtime without time has no sweep; one attempt is enough to find out.
         if caught(sweep_every(every, is_first, weak)).await.is_err() {
             std::future::pending::<()>().await;
         }
     }));
 }
 
-/// Starts the task here if it is on a runtime that is not driven any more. Whether it was.
+/// Starts the task here if its runtime is not driven any more. Returns whether that was so.
 pub(super) fn resume<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>) -> bool {
     let (now, _) = shared.clock.coarse_bounds();
     let is_overdue = shared.sweeper.is_overdue(now);
@@ -50,7 +50,7 @@ async fn sweep_every<V: ?Sized>(
     is_first: bool,
     cache: Weak<Shared<V>>,
 ) -> Result<()> {
-    // What another runtime has left undone is done at once.
+    // A sweep that another runtime has left undone is made at once.
     let mut waits = is_first;
     loop {
         if waits {
@@ -60,7 +60,7 @@ async fn sweep_every<V: ?Sized>(
         let Some(shared) = cache.upgrade() else { return Ok(()) };
         let (sweeper, now) = (&shared.sweeper, shared.clock.now());
         sweeper.expect(now, every, SWEEP_MAX);
-        // A failure is counted; the next call comes all the same.
+        // A failure is counted; the next sweep comes all the same.
         if shared.backend_call(shared.backend.sweep(now)).await.is_ok() {
             sweeper.swept_at.fetch_max(now.as_nanos(), Ordering::AcqRel);
         }
@@ -68,7 +68,7 @@ async fn sweep_every<V: ?Sized>(
     }
 }
 
-/// How late the task may be, beside two spans, before it counts as left alone.
+/// How late the task may be, beside two intervals, before it counts as stuck.
 const SLACK: Duration = Duration::from_secs(1);
-/// The same, while a sweep is under way: one begun anew would never come to its end.
+/// The same during a sweep, which must be able to finish.
 const SWEEP_MAX: Duration = Duration::from_secs(60);

@@ -13,36 +13,35 @@ use tokio::task::JoinHandle;
 use super::settings::Settings;
 use crate::Moment;
 
-/// The task that sweeps the backend now and then: started with the first flight or write, stopped
-/// with the last handle of the cache. If its runtime is shut down, or not driven any more, the next
+/// The task that sweeps the backend at intervals: started with the first flight or write, stopped
+/// with the last handle of the cache. If its runtime is shut down or not driven any more, the next
 /// flight or write on another one starts it again.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     pub(super) every: Option<Duration>,
     pub(super) task: Mutex<Option<JoinHandle<()>>>,
-    /// The moment, in nanoseconds, by which the task will have shown that it runs. Zero before the
-    /// first.
+    /// The moment, in nanoseconds, by which the task will have made progress. Zero before it
+    /// starts.
     expected_by: AtomicU64,
-    /// The moment, in nanoseconds, as of which the last sweep that has ended dropped what had
-    /// expired.
+    /// The moment, in nanoseconds, up to which the last finished sweep removed expired entries.
     pub(super) swept_at: AtomicU64,
 }
 
 impl Sweeper {
-    /// An eighth of the shortest span after which something expires; never, if nothing does.
+    /// An eighth of the shortest time to live; no sweep if nothing expires.
     pub(super) fn new(settings: &Settings) -> Self {
         let (expected_by, swept_at) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { every: Self::every(settings), task: Mutex::default(), expected_by, swept_at }
     }
 
-    /// The span between two sweeps.
+    /// Returns the interval between two sweeps.
     pub(super) fn every(settings: &Settings) -> Option<Duration> {
         let negative = Some(settings.negative_ttl).filter(|span| !span.is_zero());
         let shortest = settings.time_to_live.into_iter().chain(negative).min();
         shortest.map(|shortest| (shortest / 8).clamp(EVERY_MIN, EVERY_MAX))
     }
 
-    /// Whether the task was started, and has not been heard of for long.
+    /// Returns whether the task was started and has made no progress for too long.
     pub(super) fn is_overdue(&self, now: Moment) -> bool {
         let expected_by = self.expected_by.load(Ordering::Acquire);
         // An overdue sweep sits on a runtime that is not driven and moves to this one.
@@ -50,7 +49,7 @@ impl Sweeper {
         expected_by != 0 && now.as_nanos() >= expected_by
     }
 
-    /// The moment as of which the last sweep dropped what had expired.
+    /// Returns the moment up to which the last sweep removed expired entries.
     pub(super) fn swept_at(&self) -> Moment {
         Moment::from_nanos(self.swept_at.load(Ordering::Acquire))
     }

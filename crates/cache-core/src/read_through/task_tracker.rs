@@ -9,14 +9,15 @@ use crate::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// Counts the tasks of a cache, so that `close` can wait for their end. Whether the cache is closed
-/// is in the same number: a call that is counted first and then finds the cache open is waited for.
+/// Counts the tasks of a cache, so that `close` can wait for their end. The same number tells
+/// whether the cache is closed: a call that is counted first and then finds the cache open is
+/// waited for.
 #[derive(Debug, Default, Clone)]
 pub(super) struct TaskTracker(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// How many run, and `CLOSED` once the cache is.
+    /// How many tasks run, and `CLOSED` once the cache is closed.
     running: AtomicUsize,
     /// How many have ended.
     n_ended: AtomicUsize,
@@ -24,7 +25,7 @@ struct Inner {
 }
 
 impl TaskTracker {
-    /// Counts a call as a task, until it is dropped, if the cache is open.
+    /// Counts a call as a task, until the token is dropped, if the cache is open.
     ///
     /// # Errors
     ///
@@ -35,8 +36,8 @@ impl TaskTracker {
         Ok(token)
     }
 
-    /// Counts as a task, until it is dropped. What is not begun by something that is counted must
-    /// find the cache open afterwards: see [`enter`](Self::enter).
+    /// Counts as a task until the token is dropped. Unless a counted task makes this call, the
+    /// caller has to check afterwards that the cache is open: see [`enter`](Self::enter).
     pub(super) fn count(&self) -> TaskToken {
         self.0.running.fetch_add(1, Ordering::AcqRel);
         TaskToken(Arc::clone(&self.0))
@@ -56,17 +57,17 @@ impl TaskTracker {
         self.0.running.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// How many have ended so far.
+    /// Returns how many have ended so far.
     pub(super) fn n_ended(&self) -> usize {
         self.0.n_ended.load(Ordering::Relaxed)
     }
 
-    /// From here on nobody enters. How many tasks are running.
+    /// Closes the cache: no further task is counted. Returns how many are running.
     pub(super) fn close(&self) -> usize {
         self.0.running.fetch_or(CLOSED, Ordering::AcqRel) & !CLOSED
     }
 
-    /// The error of a call that came too late.
+    /// Returns the error of a call after the close.
     pub(super) fn closed() -> Error {
         Error::new(ErrorKind::Closed, "the cache was closed; build a new one")
     }
@@ -75,7 +76,7 @@ impl TaskTracker {
     pub(super) async fn idle(&self) {
         loop {
             let ended = self.0.ended.notified();
-            // Either the last task sees that it is closed, or its end is seen here.
+            // Either the last task sees the close, or this call sees its end.
             if self.close() == 0 {
                 return;
             }
@@ -84,7 +85,7 @@ impl TaskTracker {
     }
 }
 
-/// The runtime that the caller is in.
+/// Returns the runtime of the caller.
 ///
 /// # Errors
 ///
@@ -99,11 +100,11 @@ pub(super) fn runtime() -> Result<Handle> {
     })
 }
 
-/// A task, or what a reader drives in its place.
+/// A running task, or a flight that its reader drives instead.
 pub(super) struct TaskToken(Arc<Inner>);
 
 impl TaskToken {
-    /// Runs `task` to its end, whoever goes away, but for the runtime that `handle` is of.
+    /// Runs `task` to its end on the runtime of `handle`, independent of its caller.
     pub(super) fn spawn(self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         handle.spawn(async move {
             let _counted = self;
@@ -131,8 +132,8 @@ mod model {
 
     use super::*;
 
-    /// However a call and `close` meet: once `close` is over, so is what the call did, or it did
-    /// nothing.
+    /// In every order of a call and `close`: once `close` has returned, the call has ended or had
+    /// no effect.
     #[test]
     fn who_closes_waits_for_every_call_that_entered() {
         loom::model(|| {
@@ -154,7 +155,7 @@ mod model {
         });
     }
 
-    /// However the two meet, the one who waits learns of the end.
+    /// In every order of the two, the waiting call learns of the end.
     #[test]
     fn the_last_task_wakes_who_waits() {
         loom::model(|| {

@@ -15,13 +15,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A timer of the runtime that it is polled in: one that was made in another is dead where that is
+/// A timer of the runtime that it is polled on: a timer of another runtime is dead if that one is
 /// not driven. Never fires outside of a runtime, or in one without time.
 #[derive(Default)]
 pub(super) struct Timer(Option<(Id, Option<Pin<Box<Sleep>>>)>);
 
 impl Timer {
-    /// Resolves `span` after it was first polled in this runtime.
+    /// Resolves `span` after it was first polled on this runtime.
     pub(super) fn poll(&mut self, span: Duration, context: &mut Context<'_>) -> Poll<()> {
         let Ok(here) = Handle::try_current().map(|here| here.id()) else { return Poll::Pending };
         let made = match &mut self.0 {
@@ -31,11 +31,11 @@ impl Timer {
             other => &mut other.insert((here, timer(here, span))).1,
         };
         let Some(timer) = made else { return Poll::Pending };
-        // It panics where the runtime is being shut down.
+        // It panics while the runtime is being shut down.
         catch_unwind(AssertUnwindSafe(|| timer.as_mut().poll(context))).unwrap_or(Poll::Pending)
     }
 
-    /// The next time it is polled, it begins anew.
+    /// Starts anew at the next poll.
     pub(super) fn stop(&mut self) {
         self.0 = None;
     }
@@ -47,10 +47,9 @@ impl fmt::Debug for Timer {
     }
 }
 
-/// A timer of the runtime `here`, the current one; `None` if it has no time.
+/// Returns a timer of the current runtime `here`; `None` if that has no time.
 fn timer(here: Id, span: Duration) -> Option<Pin<Box<Sleep>>> {
-    // tokio says by a panic alone that a runtime has no time, so those that have none are
-    // remembered.
+    // tokio reports a runtime without time only by a panic, so those runtimes are remembered.
     static WITHOUT_TIME: Mutex<Vec<Id>> = Mutex::new(Vec::new());
     let without_time = || WITHOUT_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if without_time().contains(&here) {
@@ -65,7 +64,7 @@ fn timer(here: Id, span: Duration) -> Option<Pin<Box<Sleep>>> {
     made
 }
 
-/// What `future` resolves to, or `None` if it has not after `limit` in one runtime.
+/// Awaits `future`; `None` if it takes longer than `limit` on one runtime.
 pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let (mut future, mut timer) = (pin!(future), Timer::default());
     poll_fn(|context| match future.as_mut().poll(context) {
@@ -75,8 +74,8 @@ pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::O
     .await
 }
 
-/// The same for what a task of the runtime `home` does: counted only where the caller is polled in
-/// another runtime, for only then is it open whether `home` is driven.
+/// Awaits the result of a task on the runtime `home`. The limit counts only where the caller is
+/// polled on another runtime, since only then may `home` not be driven.
 pub(super) async fn within_elsewhere<F: Future>(
     limit: Duration,
     home: Id,
@@ -91,5 +90,5 @@ pub(super) async fn within_elsewhere<F: Future>(
     .await
 }
 
-/// Runtimes without time.
+/// How many runtimes without time are remembered.
 const REMEMBERED_MAX: usize = 16;

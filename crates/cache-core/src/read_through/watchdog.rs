@@ -1,10 +1,8 @@
-//! Time limits, counted where a reader waits.
-//!
-//! A flight runs on the runtime of one of its readers. If that runtime is not driven any more, the
-//! flight makes no progress, and neither do the timers in it. So each waiting reader watches its
-//! flight. A flight without progress for too long is *vacated*: it can publish nothing any more,
-//! and its readers get the answer of the flight that takes its place, on the runtime of the reader
-//! that watched.
+//! Time limits, measured where a reader waits. A flight runs on the runtime of one of its readers.
+//! If that runtime is not driven any more, the flight makes no progress, and neither do its timers.
+//! So each waiting reader watches its flight. A flight without progress for too long is replaced:
+//! it publishes nothing any more, and its readers get the outcome of its successor, which runs on
+//! the runtime of the reader that watched.
 
 use std::{
     mem,
@@ -23,7 +21,8 @@ use super::{
 };
 use crate::{Moment, Validator};
 
-/// Watches the flight of a key for a reader that waits for its answer, or for that of the next.
+/// Watches the flight of a key for a reader that waits for its outcome, or for that of the next
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct Watchdog {
     timer: Timer,
@@ -39,7 +38,7 @@ pub(super) struct Overdue {
 }
 
 impl Watchdog {
-    /// Resolves when the flight has made no progress for as long as it may, since this was polled.
+    /// Resolves when the flight has made no progress for too long since this was polled.
     pub(super) fn poll(
         &mut self,
         settings: &Settings,
@@ -51,7 +50,7 @@ impl Watchdog {
                 Some(watched) => watched,
                 None => {
                     let state = key.lock();
-                    // Without one, the answer is there, or known to be lost.
+                    // Without a flight, the outcome is there, or known to be lost.
                     let Some(running) = &state.running else { return Poll::Pending };
                     *self.watched.insert(settings.limit_of(running))
                 }
@@ -73,13 +72,13 @@ impl Overdue {
 }
 
 impl Settings {
-    /// How long a flight may make no progress while somebody waits.
+    /// Returns how long a flight may make no progress while a reader waits.
     fn limit_of(&self, running: &Running) -> (Overdue, Duration) {
         let limit = match running.phase {
             Phase::Queued => self.queue_timeout,
             Phase::LookingUp | Phase::Sent(_) | Phase::Publishing(_) => self.origin_timeout,
         };
-        // What has a limit of its own, in the flight, is to find out first.
+        // A limit inside of the flight has to fire first.
         let limit = limit.saturating_add(GRACE);
         let may_be_replaced = matches!(running.phase, Phase::Sent(_)) && !running.origins.is_second;
         let patience = self.patience.filter(|patience| may_be_replaced && *patience < limit);
@@ -89,8 +88,8 @@ impl Settings {
 }
 
 impl Running {
-    /// Whether the flight has been in this phase for too long, as far as readers who do not wait
-    /// for it have seen.
+    /// Returns whether the flight has been in this phase for too long, as seen by readers that do
+    /// not wait for it.
     pub(super) fn is_overdue(&mut self, now: Moment, settings: &Settings) -> Option<Overdue> {
         let phase = mem::discriminant(&self.phase);
         let noticed = self.noticed.filter(|(noticed, _)| *noticed == phase);
@@ -104,15 +103,15 @@ impl Running {
     }
 }
 
-/// Has another flight take the place of one that is overdue, unless that has moved. One of this
-/// very runtime, which is driven, is not lost: it is for the origin to say how long it may take.
+/// Replaces an overdue flight, unless it has made progress. A flight of this very runtime, which is
+/// driven, is not lost: the origin decides how long it takes.
 pub(super) fn relieve<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &Arc<KeyState>,
     overdue: Overdue,
 ) {
     let Ok(runtime) = runtime() else { return };
-    // Where the key has another state by now, the flight has ended.
+    // If the key has another state by now, the flight has ended.
     let Ok(tracked) = shared.table.enter(key.key.as_str()) else { return };
     if !tracked.is(key) {
         return;
@@ -123,7 +122,7 @@ pub(super) fn relieve<V: Validator + ?Sized>(
     else {
         return;
     };
-    // What publishes has its answer; it is the backend that lets it wait.
+    // A publishing flight has its response; it waits for the backend.
     let is_landing = matches!(running.phase, Phase::Publishing(_));
     if running.origins.runtime == Some(runtime.id()) && !overdue.by_patience && !is_landing {
         return;
@@ -131,6 +130,6 @@ pub(super) fn relieve<V: Validator + ?Sized>(
     // A flight whose runtime is not driven never ends and would block its key.
     // mutant: replaces_stuck_flight
     replace(shared, &tracked, state, seq, &runtime);
-    // Out of the lock: a waker is not ours.
+    // Outside of the lock: a waker is foreign code.
     tracked.vacated.notify_waiters();
 }

@@ -1,8 +1,7 @@
-//! Writes and invalidations: what puts up fences.
-//!
-//! Each fences its key at its begin and at its end. It runs in a task of its own, so that no
-//! backend call is dropped half-way; the caller holds a guard that fences at once if it goes away.
-//! An [`OpenWrite`] is a write whose task ends before it does: the caller holds the rest of it.
+//! Writes and invalidations, which raise fences. Each fences its key at its begin and at its end.
+//! It runs in a task of its own, so that no backend call is dropped half-way; the caller holds a
+//! guard that fences at once if it goes away. An [`OpenWrite`] outlives its task: the caller holds
+//! the rest of it.
 
 use std::{
     fmt,
@@ -35,19 +34,19 @@ use crate::{
     sync::caught,
 };
 
-/// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an
-/// upload in parts, a copy, one request for many objects. Made by
+/// An open write of one object by other means than [`Origin::put`] and [`Origin::delete`]: a
+/// multipart upload, a copy, one request for many objects. Made by
 /// [`ReadThrough::open_write`](super::ReadThrough::open_write).
 ///
-/// While there is one, nothing of the key is held, and what is read of it is not kept. Dropped, it
-/// ends the write: also where the write failed, its future was dropped half-way, or it panicked.
-/// Whoever reads after that is answered by a question asked after it. Dropping it needs no runtime.
-/// A cache that is closed does not wait for it.
+/// While it is open, nothing of the key is cached. Dropping it ends the write, also where the write
+/// failed, panicked, or its future was dropped half-way; reads that begin after that get the
+/// response to a request that was sent after it. Dropping it needs no runtime. A closed cache does
+/// not wait for it.
 #[must_use = "the write is over when this is dropped"]
 pub struct OpenWrite<V: ?Sized>(Write<V>);
 
 impl<V: ?Sized> OpenWrite<V> {
-    /// What is written.
+    /// Returns the key that is written.
     pub fn key(&self) -> &Key {
         &self.0.tracked.key
     }
@@ -67,7 +66,7 @@ pub(super) async fn open<V: Validator + ?Sized>(
         // Runs under the fence that the open write holds until its end.
         // mutant: open_write_drops
         write.drop_held(Count::InvalidatedByWrite).await;
-        // Without a caller it ends with the task.
+        // If the caller is gone, it ends with the task.
         Ok(OpenWrite(write))
     })
     .await?
@@ -103,8 +102,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
     .ok_or_else(|| shared.about(key, not_driven(shared)))
 }
 
-/// The same entry with the attributes that were put: the response to a put does not have them, and
-/// a later 304 would confirm the entry without them.
+/// Returns the same entry with the attributes that were put: the response to a put does not have
+/// them, and a later 304 would validate the entry without them.
 fn with_attributes(entry: Entry, key: &Key, attributes: Attributes) -> Entry {
     if attributes.is_empty() {
         return entry;
@@ -141,7 +140,7 @@ pub(super) async fn invalidate<V: Validator + ?Sized>(
     Ok(())
 }
 
-/// Drops what another answer has shown to be gone, or not to be served.
+/// Removes an entry after a response has shown that it must not be served.
 pub(super) async fn drop_gone<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &str,
@@ -168,11 +167,11 @@ pub(super) async fn expire<V: Validator + ?Sized>(
     Ok(())
 }
 
-/// Voids everything at once, then frees the memory in a task. What was asked before the end is void
+/// Voids everything at once, then frees the memory in a task. Requests sent before the end are void
 /// then: see [`WholeFence`].
 ///
-/// What the backend drops is counted under `cause`, and once: not where it cannot be called, and
-/// not by each of several that are under way.
+/// The removed entries are counted under `cause`, and once: not if the backend cannot be called,
+/// and not by each of several clears that overlap.
 pub(super) async fn clear<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     token: TaskToken,
@@ -182,7 +181,8 @@ pub(super) async fn clear<V: Validator + ?Sized>(
     void_whole(shared, token, async move {
         let is_counting = task.clearing.try_lock();
         let clear = async {
-            // Read when all is void, so that nothing is kept meanwhile that readers are served.
+            // Read after everything is void, so that no entry is stored meanwhile that readers are
+            // served.
             let n_copies = task.n_copies();
             task.backend.clear().await.map(|()| n_copies)
         };
@@ -203,7 +203,7 @@ pub(super) async fn close<V: Validator + ?Sized>(
     token: TaskToken,
 ) -> Result<()> {
     let task = Arc::clone(shared);
-    // Within, so that a panic is caught also where the call itself does the work.
+    // In an async block, so that a panic is caught also where the call itself does the work.
     let close = async move { task.backend_call(async { task.backend.close().await }).await };
     void_whole(shared, token, close).await
 }
@@ -230,7 +230,7 @@ async fn void_whole<V: Validator + ?Sized>(
     }
 }
 
-/// The fence at the end of a `clear`, where it returns or its caller goes away.
+/// The fence at the end of a `clear`, when it returns or its caller goes away.
 struct WholeFence<'a>(&'a Epochs);
 
 impl Drop for WholeFence<'_> {
@@ -239,11 +239,11 @@ impl Drop for WholeFence<'_> {
     }
 }
 
-/// Runs `body` in a task, between the two fences of a write of `key`: the second is up when `body`
-/// drops the write, by its end at the latest, unless it hands the write to the caller.
+/// Runs `body` in a task, between the two fences of a write of `key`: the second is raised when
+/// `body` drops the write, by its end at the latest, unless it hands the write to the caller.
 ///
-/// `None` if the task is on a runtime other than its caller's, and not driven: the write is fenced
-/// and what was held is void, as if its caller had gone away.
+/// `None` if the task is on a runtime other than its caller's and is not driven: the write is
+/// fenced and the cached entry void, as if the caller had gone away.
 async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<Option<T>>
 where
     V: Validator + ?Sized,
@@ -265,7 +265,7 @@ where
     };
     let (done, answer) = oneshot::channel();
     let task = async move {
-        // The fence at the end is up before the caller learns of it.
+        // The fence at the end is raised before the caller learns of it.
         let _ = done.send(caught(body(write, cancelled)).await);
     };
     token.spawn(&runtime, in_caller_span(task));
@@ -276,8 +276,8 @@ where
     result.map(Some).map_err(|error| shared.about(key, error))
 }
 
-/// What a task of `runtime` answers. `None` if it does not in time, while its caller is polled in
-/// another runtime.
+/// Returns the result of a task of `runtime`. `None` if it does not come in time while the caller
+/// is polled on another runtime.
 async fn answered<V: ?Sized, T>(
     shared: &Shared<V>,
     runtime: &Handle,
@@ -286,12 +286,12 @@ async fn answered<V: ?Sized, T>(
     within_elsewhere(shared.settings.close_limit(), runtime.id(), answer).await
 }
 
-/// A write that is open: while it is, nothing of its key is published but by itself.
+/// An open write: only itself may publish an entry of its key.
 struct Write<V: ?Sized> {
     shared: Arc<Shared<V>>,
     tracked: KeyGuard,
     snapshot: WriteSnapshot,
-    /// What was held at the begin is gone or marked, and nothing else is being kept.
+    /// The old entry is removed or marked, and no new one is being stored.
     cleared: Arc<AtomicBool>,
     // Set while the backend changes, so a dropped write can tell whether a remove was cut off.
     // mutant: write_fields
@@ -299,19 +299,19 @@ struct Write<V: ?Sized> {
     backend_dirty: bool,
 }
 
-/// What a put must find unchanged at its end to publish.
+/// The state that a put must find unchanged at its end to publish.
 struct WriteSnapshot {
-    /// Nothing was in the air, and no other write open.
+    /// No flight was running, and no other write open.
     clean: bool,
     stamp: KeySnapshot,
     epoch: Epoch,
 }
 
-/// Resolves when the caller has gone away.
+/// Resolves when the caller goes away.
 type CancelSignal = oneshot::Receiver<std::convert::Infallible>;
 
 impl<V: ?Sized> Write<V> {
-    /// The fence at the begin.
+    /// Raises the fence at the begin.
     fn begin(shared: &Arc<Shared<V>>, key: &str) -> Result<Self> {
         let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
         let mut state = tracked.lock();
@@ -326,7 +326,7 @@ impl<V: ?Sized> Write<V> {
             stamp: state.stamp(),
             epoch: shared.epochs.latest(),
         };
-        // A flight that its reader has left alone may hold the turn.
+        // A parked flight may hold the backend lock.
         let parked = state.request_handoff();
         drop(state);
         spawn_parked(parked);
@@ -341,7 +341,7 @@ impl<V: ?Sized> Write<V> {
         })
     }
 
-    /// Removes what is held, and counts a copy under `cause`.
+    /// Removes the cached entry, and counts it under `cause`.
     async fn drop_held(&mut self, cause: Count) {
         match self.tracked.lock_backend(self.shared.settings.backend_lock_limit()).await {
             Some(_turn) => {
@@ -355,7 +355,7 @@ impl<V: ?Sized> Write<V> {
         self.cleared.store(true, Ordering::Release);
     }
 
-    /// Marks what is held: to be asked about before the next serve.
+    /// Marks the cached entry: it has to be revalidated before it is next served.
     async fn mark_held(&mut self) {
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
         let Some(_turn) = self.tracked.lock_backend(shared.settings.backend_lock_limit()).await
@@ -367,21 +367,20 @@ impl<V: ?Sized> Write<V> {
         match shared.find(key).await {
             Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
-            // It may be there all the same, and cannot be marked.
+            // There may be an entry all the same, and it cannot be marked.
             Err(_) => shared.epochs.void_key(key),
         }
         self.cleared.store(true, Ordering::Release);
     }
 
-    /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
+    /// Stores the entry of a put, unless anything else happened to the key since the begin.
     async fn publish(&mut self, entry: crate::Entry, sent_at: Moment) {
         if entry.storability() == Storability::NoStore {
             self.shared.count(Count::NoValidator);
             return;
         }
         if entry.key() != self.tracked.key.as_str() {
-            // The origin made an entry for another key. It was asked to keep a copy, not to write
-            // there.
+            // The origin made an entry for another key, which this write does not fence.
             self.shared.refused(self.tracked.key.as_str(), entry.body().len(), None);
             return;
         }
@@ -391,8 +390,7 @@ impl<V: ?Sized> Write<V> {
         else {
             return;
         };
-        // Before it is checked that the caller is there: whoever goes away later finds that
-        // something is held.
+        // Before the check: a caller that goes away later finds that an entry is being stored.
         self.cleared.store(false, Ordering::Release);
         if !self.is_uncontended() {
             self.cleared.store(true, Ordering::Release);
@@ -406,8 +404,8 @@ impl<V: ?Sized> Write<V> {
         self.backend_dirty = false;
     }
 
-    /// Whether during the whole write no flight was in the air, fenced or not, none began, and
-    /// nothing else was written or voided: each of these changes the stamp. In the key's turn.
+    /// Returns whether during the whole write no flight was running or started, and nothing else
+    /// was written or voided: each of these changes the snapshot. Under the backend lock.
     fn is_uncontended(&self) -> bool {
         self.snapshot.clean
             // A write or flight in between means the order at the store is unknown.
@@ -418,10 +416,10 @@ impl<V: ?Sized> Write<V> {
 }
 
 impl<V: ?Sized> Drop for Write<V> {
-    /// The fence at the end.
+    /// Raises the fence at the end.
     fn drop(&mut self) {
         if self.backend_dirty {
-            // A backend call was dropped half-way, or panicked: what is held is in doubt.
+            // A backend call was dropped half-way, or panicked: the cached entry is in doubt.
             self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         let mut state = self.tracked.lock();
@@ -432,14 +430,14 @@ impl<V: ?Sized> Drop for Write<V> {
     }
 }
 
-/// The caller of a write. Where it goes away before the end, it fences at once: no read that begins
-/// later is served what was held, or asked, before.
+/// The caller of a write. If it goes away before the end, it fences at once: no later read is
+/// served an entry that was cached or requested before.
 struct CallerGuard<V: ?Sized> {
     shared: Arc<Shared<V>>,
     tracked: KeyGuard,
     cleared: Arc<AtomicBool>,
     ended: bool,
-    /// Dropped with the caller; tells the task.
+    /// Dropped with the caller, which tells the task.
     _alive: oneshot::Sender<std::convert::Infallible>,
 }
 
@@ -452,13 +450,14 @@ impl<V: ?Sized> Drop for CallerGuard<V> {
         // mutant: dropped_write
         self.tracked.lock().fence();
         if !self.cleared.load(Ordering::Acquire) {
-            // The task has yet to remove what is held, or keeps what nobody will learn was written.
+            // The task has yet to remove the entry, or stores one of a write whose outcome is not
+            // reported.
             self.shared.epochs.void_key(self.tracked.key.as_str());
         }
     }
 }
 
-/// Sends `write`, unless the caller has gone away; given up when it does.
+/// Sends `write`, and drops it when the caller goes away.
 async fn send<V: ?Sized, T>(
     shared: &Arc<Shared<V>>,
     op: Op,
@@ -468,7 +467,7 @@ async fn send<V: ?Sized, T>(
     write: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let request = async {
-        // Counted when it is first polled, for only then it is made.
+        // Counted at its first poll, when it is made.
         let request = Request::send(shared, op, key.as_str(), sent_at, &Cause::caller());
         let answer = request.answer(write).await;
         request.end(Outcome::of_write(&answer), || 0);
@@ -477,7 +476,7 @@ async fn send<V: ?Sized, T>(
     tokio::select! {
         biased;
         _ = cancelled => {
-            Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open"))
+            Err(Error::new(ErrorKind::Other, "the caller dropped the write; its outcome is unknown"))
         }
         answer = request => answer,
     }
@@ -486,11 +485,12 @@ async fn send<V: ?Sized, T>(
 fn not_driven<V: ?Sized>(shared: &Shared<V>) -> Error {
     let limit = shared.settings.origin_timeout;
     let message = format!(
-        "the runtime that the call began on has not run it for {limit:?} (origin_timeout); its outcome is open"
+        "the runtime that the call began on has not run it for {limit:?} (origin_timeout); \
+         its outcome is unknown"
     );
     Error::new(ErrorKind::Timeout, message)
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Other, "the runtime that ran the call was shut down; the outcome is open")
+    Error::new(ErrorKind::Other, "the runtime of the call was shut down; its outcome is unknown")
 }

@@ -6,7 +6,7 @@ use cache_core::{Backend, Clock as _, Error, ErrorKind, Freshness, Rejection, St
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
 use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 /// The backends that tell negative entries from copies.
 fn backends() -> Vec<Arc<dyn Backend>> {

@@ -15,7 +15,7 @@ use cache_core::{Error, ErrorKind, Freshness, Result};
 use cache_policy::{Lru, MemoryBackend, MokaBackend};
 use cache_testkit::{OriginFault, TagFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once};
 
 /// What a get decodes, polled once from inside a decoder, which cannot wait.
 fn decode_now<T: Send + Sync + 'static>(

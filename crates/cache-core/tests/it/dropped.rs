@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_core::{PutCondition, Status};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
 
 /// I-19, I-21: a reader that goes away stops nothing, and what was asked for it is kept.
 #[tokio::test]

@@ -10,7 +10,7 @@ use cache_core::{
 };
 use cache_testkit::{MapBackend, OriginFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
 #[tokio::test]
 async fn an_outage_is_covered_inside_the_window_only() {

@@ -11,7 +11,7 @@ use cache_testkit::{
     BackendAction, BackendCall, Gate, HookBackend, MapBackend, OriginFault, WaitingBackend,
 };
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
 
 /// What fences.
 #[derive(Debug, Clone, Copy)]

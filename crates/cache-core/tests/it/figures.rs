@@ -3,7 +3,7 @@
 use cache_core::{ErrorKind, Histogram, PutCondition};
 use cache_testkit::{MapBackend, OriginFault, OriginOperation};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle};
+use crate::support::{FOREVER, KEY, Rig, STRONG, secs, settle};
 
 fn of(times: Histogram) -> (u64, f64) {
     (times.count(), times.sum_seconds())

@@ -8,7 +8,7 @@ use std::sync::{
 use cache_core::{Entry, Error, ErrorKind, Freshness, Key, Namespace, Status};
 use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, OriginFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 /// Returns a backend like one on disk: a look-up waits, and its entry is built anew, without a
 /// stamp. While `fails` is set, removes of keys other than [`KEY`] fail.
@@ -111,7 +111,7 @@ async fn callers_that_go_away_void_their_own_keys_and_no_others() {
         assert!(poll_once(Box::pin(rig.cache.invalidate(&key)).as_mut()).is_pending());
         rig.origin.inner().write(&key, "new");
         let served = rig.cache.get(&key, Some(&FOREVER)).await.unwrap();
-        assert_eq!(crate::rig::text(&served), "new");
+        assert_eq!(crate::support::text(&served), "new");
     }
     rig.check(FOREVER, "one", Status::Fresh).await;
     rig.at_rest(1002).await;

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
 
 /// It is driven by its `block_on` only.
 fn idle() -> Runtime {

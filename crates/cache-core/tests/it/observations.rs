@@ -6,7 +6,7 @@ use cache_core::{Observation, PutCondition, Result, Served, Status, Version};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 use tokio::task::JoinHandle;
 
-use crate::rig::{FOREVER, KEY, Rig, poll_once, rules, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, poll_once, rules, secs, settle, text};
 
 fn version(e_tag: &str) -> Observation {
     Observation::Version(Version::default().with_e_tag(Some(e_tag.into())))

@@ -3,7 +3,7 @@
 use cache_core::{ErrorKind, PutCondition, Status};
 use cache_testkit::{MapBackend, OriginFault, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, settle, text};
 
 #[tokio::test]
 async fn while_a_write_is_open_nothing_of_its_key_is_kept() {

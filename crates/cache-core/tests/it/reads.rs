@@ -8,7 +8,7 @@ use std::sync::{
 use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Key, Status};
 use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, OriginFault, TagFault};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
 
 #[tokio::test]
 async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {

@@ -12,7 +12,7 @@ use cache_testkit::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().build().unwrap()

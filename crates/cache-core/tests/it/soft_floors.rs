@@ -5,7 +5,7 @@ use std::time::Duration;
 use cache_core::{ErrorKind, Freshness, Result, Status};
 use cache_testkit::OriginFault;
 
-use crate::rig::{FOREVER, KEY, Rig, settle};
+use crate::support::{FOREVER, KEY, Rig, settle};
 
 /// Marks the entry of [`KEY`] stale, by one of the two calls.
 type Mark = fn(&Rig) -> Result<()>;

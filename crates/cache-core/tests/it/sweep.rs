@@ -7,7 +7,7 @@ use cache_testkit::{
     FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, TokioClock, WaitingBackend,
 };
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, secs, settle, text};
 
 fn cache() -> (Arc<FaultyOrigin<MemoryOrigin>>, ReadThrough<FaultyOrigin<MemoryOrigin>>) {
     let origin = Arc::new(FaultyOrigin::in_memory());

@@ -22,7 +22,7 @@ use tracing_subscriber::{
     Layer, Registry, layer::Context, layer::SubscriberExt as _, registry::LookupSpan,
 };
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
 type Fields = BTreeMap<&'static str, String>;
 

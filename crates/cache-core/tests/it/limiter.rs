@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     fences::held_inserts,
-    rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text},
+    support::{FOREVER, Rig, STRONG, poll_once, secs, settle, text},
 };
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];

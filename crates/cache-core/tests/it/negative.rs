@@ -4,7 +4,7 @@ use cache_core::{Error, ErrorKind, Usage};
 use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend};
 use tokio::runtime::Builder;
 
-use crate::rig::{FOREVER, Rig, STRONG, secs};
+use crate::support::{FOREVER, Rig, STRONG, secs};
 
 fn limited(limits: Usage) -> Rig {
     with_sweep(limits, false)

@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, poll_once, secs, settle, text};
 
 /// A reader that has asked, is on its way, and is not polled any more.
 struct Idle<'a>(Pin<Box<dyn Future<Output = Result<Served>> + 'a>>);

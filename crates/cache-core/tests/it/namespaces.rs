@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_core::{Admission, Backend, Entry, Freshness, Key, Namespace, ReadThrough, Status};
 use cache_testkit::{FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, WaitingBackend};
 
-use crate::rig::{FOREVER, KEY, Rig, STRONG, secs, text};
+use crate::support::{FOREVER, KEY, Rig, STRONG, secs, text};
 
 /// Two caches of two stores, with equal keys and equal tags, on one backend by accident.
 async fn two_stores_on_one_backend(backend: Arc<dyn Backend>) {
@@ -52,7 +52,7 @@ async fn what_a_put_keeps_is_its_own_caches() {
 async fn a_missing_object_is_missing_for_its_own_cache() {
     let backend: Arc<dyn Backend> = Arc::new(MapBackend::new());
     let remembering =
-        |backend| Rig::with(backend, |builder| builder.negative_ttl(crate::rig::secs(60)));
+        |backend| Rig::with(backend, |builder| builder.negative_ttl(crate::support::secs(60)));
     let (one, other) = (remembering(Arc::clone(&backend)), remembering(backend));
     assert!(one.get(FOREVER).await.is_err());
     other.origin.inner().write(KEY, "of the other");
