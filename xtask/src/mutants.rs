@@ -151,7 +151,7 @@ fn of_cached_store(copy: &Copy, chosen: &[&Mutant], seeds: u64) -> Result<usize>
         let watch = Stopwatch::start();
         match copy.with(mutant, || copy.simulate(CACHED_STORE, seeds))? {
             Some(Found { rule, schedules }) => {
-                println!("| {} | {rule} | {schedules} |", mutant.name)
+                println!("| {} | {rule} | {schedules} |", mutant.name);
             }
             None => {
                 survivors += 1;

@@ -202,7 +202,7 @@ pub enum Rejection {
 /// use cache_core::Usage;
 ///
 /// let usage = Usage::new(3, 1200).with_capacity_bytes(Some(1 << 20)).with_evicted(7);
-/// assert_eq!((usage.entries, usage.bytes, usage.evicted, usage.refused), (3, 1200, 7, 0));
+/// assert_eq!((usage.entries, usage.bytes, usage.evicted, usage.rejected), (3, 1200, 7, 0));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,8 +2,6 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
-use crate::Key;
-
 /// The result of anything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -97,12 +95,6 @@ impl Error {
         Self(Arc::new(Inner { kind, message: message.into(), key: None, source: None }))
     }
 
-    /// The same error, about `key`. An error that names a key already keeps it.
-    #[must_use]
-    pub fn with_key(self, key: &Key) -> Self {
-        self.with_raw_key(key.as_str())
-    }
-
     /// The same error, caused by `source`.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -116,7 +108,7 @@ impl Error {
         self.0.kind
     }
 
-    /// The key that was asked for, if one was: as the caller wrote it, cut to [`Key::LEN_MAX`]
+    /// The key that was asked for, if one was: as the caller wrote it, cut to 4096
     /// bytes.
     pub fn key(&self) -> Option<&str> {
         self.0.key.as_deref()
@@ -267,11 +259,12 @@ struct Inner {
 }
 
 /// An invalid key may be of any length; what an error keeps of it is bounded.
-const KEY_KEPT_MAX: usize = Key::LEN_MAX;
+const KEY_KEPT_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Key;
 
     #[test]
     fn an_error_says_what_where_and_why() {

@@ -22,7 +22,7 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 ///
 /// let second = Duration::from_secs(1);
 /// let rule = Freshness::max_age(60 * second).stale_while_revalidate(30 * second);
-/// let at = |seconds| Moment::from_nanos(seconds * 1_000_000_000);
+/// let at = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
 /// let entry = Entry::builder(&Key::parse("a")?, "body".into()).validated(at(100), None).build();
 /// assert_eq!(judge(&entry, at(159), &rule), Verdict::Fresh);
 /// assert_eq!(judge(&entry, at(189), &rule), Verdict::Refresh);
@@ -305,7 +305,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Key, fence::Epoch};
+    use crate::{Key, epoch::Epoch};
 
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)

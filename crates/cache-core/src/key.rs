@@ -36,6 +36,14 @@ impl Key {
     }
 }
 
+impl Error {
+    /// Returns the same error, about `key`. An error that names a key already keeps it.
+    #[must_use]
+    pub fn with_key(self, key: &Key) -> Self {
+        self.with_raw_key(key.as_str())
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

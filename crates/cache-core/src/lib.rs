@@ -13,10 +13,9 @@ mod attributes;
 mod backend;
 mod body;
 mod clock;
-mod decoded;
 mod entry;
+mod epoch;
 mod error;
-mod fence;
 mod freshness;
 mod identity;
 mod into_backend;
@@ -42,7 +41,7 @@ pub use crate::{
     into_backend::IntoBackend,
     key::Key,
     policy::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
-    put_options::PutOptions,
+    put_options::{PutCondition, PutOptions},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
         WeakReadThrough,
@@ -52,7 +51,7 @@ pub use crate::{
         OriginStats, Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
-    validator::{Origin, PutCondition, Validation, Validator},
+    validator::{Origin, Validation, Validator},
     version::Version,
 };
 

@@ -1,6 +1,6 @@
 //! What a put may say beside the body.
 
-use crate::{Attributes, PutCondition, Version};
+use crate::{Attributes, Version};
 
 /// Options of one put. The default is an unconditional put without attributes.
 ///
@@ -40,6 +40,25 @@ impl PutOptions {
     pub fn attributes(mut self, attributes: impl Into<Attributes>) -> Self {
         self.attributes = attributes.into();
         self
+    }
+}
+
+/// When a put may take effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PutCondition {
+    /// Always.
+    #[default]
+    Always,
+    /// Only if there is no such object yet (`If-None-Match: *`).
+    Absent,
+    /// Only if the object is at this version (`If-Match`).
+    Matches(Version),
+}
+
+impl From<Version> for PutCondition {
+    fn from(version: Version) -> Self {
+        Self::Matches(version)
     }
 }
 

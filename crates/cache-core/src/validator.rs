@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Error, ErrorKind, Key, PutOptions, Result, Version};
+use crate::{Entry, Error, ErrorKind, Key, PutCondition, PutOptions, Result, Version};
 
 /// Asks the origin. One method: a first fetch is a validation with nothing held.
 ///
@@ -140,25 +140,6 @@ pub trait Origin: Validator {
     /// `validate`.
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
         Entry::builder(key, body).version(version.clone()).build()
-    }
-}
-
-/// When a put may take effect.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PutCondition {
-    /// Always.
-    #[default]
-    Always,
-    /// Only if there is no such object yet (`If-None-Match: *`).
-    Absent,
-    /// Only if the object is at this version (`If-Match`).
-    Matches(Version),
-}
-
-impl From<Version> for PutCondition {
-    fn from(version: Version) -> Self {
-        Self::Matches(version)
     }
 }
 

@@ -279,6 +279,28 @@ impl ObjectCache {
         self.inner.mark_stale(key).await
     }
 
+    /// Marks the cached objects of all keys that begin with `prefix`, byte for byte, as stale: each
+    /// is revalidated before it is next served, under every freshness. Takes constant time, and the
+    /// bytes stay: an unchanged object costs one request without a body. At most 64 prefixes are
+    /// told apart, as for [`invalidate_prefix`](Self::invalidate_prefix).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_stale_prefix(&self, prefix: &str) -> Result<()> {
+        self.inner.mark_stale_prefix(prefix)
+    }
+
+    /// Marks all cached objects as stale, in constant time: see
+    /// [`mark_stale_prefix`](Self::mark_stale_prefix).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_all_stale(&self) -> Result<()> {
+        self.inner.mark_all_stale()
+    }
+
     /// Forgets all copies.
     ///
     /// # Errors

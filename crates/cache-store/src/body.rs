@@ -226,6 +226,11 @@ const LARGE: usize = 64 * 1024;
 /// Empty chunks in a row that are still taken for a slow start.
 pub(crate) const EMPTY_CHUNKS_MAX: usize = 16;
 
+/// An index into what is in memory.
+pub(crate) fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ops::Range;

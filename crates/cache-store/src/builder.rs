@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use cache_core::{Clock, Error, ErrorKind, Result, SystemClock};
 use object_store::ObjectStore;
 
-use crate::{EtagValidator, ValidatorStrength};
+use crate::{EtagValidator, ValidatorStrength, validator::Settings};
 
 /// Builds an [`EtagValidator`].
 #[must_use = "nothing happens before `build`"]
@@ -16,8 +16,15 @@ pub struct EtagValidatorBuilder {
     strength: Option<ValidatorStrength>,
 }
 
+impl EtagValidator {
+    /// Returns a builder of a validator for `store`.
+    pub fn builder(store: Arc<dyn ObjectStore>) -> EtagValidatorBuilder {
+        EtagValidatorBuilder::new(store)
+    }
+}
+
 impl EtagValidatorBuilder {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+    fn new(store: Arc<dyn ObjectStore>) -> Self {
         let settings = Settings {
             origin_timeout: TIMEOUT,
             accept_weak: false,
@@ -29,125 +36,121 @@ impl EtagValidatorBuilder {
         Self { store, clock: None, settings, strength: None }
     }
 
-    /// How long a request may take, the reading of its body included. Then it is dropped, and the
-    /// error is of kind `Timeout`: object_store's own retries can take minutes. Zero is an error of
+    /// Sets how long a request may take, including its body. Then it is dropped and fails with
+    /// `Timeout`; object_store's own retries can take minutes. Zero is an error of
     /// [`build`](Self::build). Default: 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.settings.origin_timeout = limit;
         self
     }
 
-    /// Sets how far a "not modified" (304) of the store is trusted. Default:
+    /// Sets how far a 304 (Not Modified) of the store is trusted. Default:
     /// [`ValidatorStrength::of`] the store.
     pub fn validator_strength(mut self, strength: ValidatorStrength) -> Self {
         self.strength = Some(strength);
         self
     }
 
-    /// Whether a weak tag (`W/"…"`, or any under [`ValidatorStrength::Weak`]) confirms an entry. A
-    /// weak tag says that two versions mean the same, not that they have the same bytes: an entry
-    /// that it confirms may differ from the object. Default: no; what has a weak tag is fetched
-    /// anew whenever the store must be asked.
+    /// Sets whether a weak ETag (`W/"…"`, or any ETag under [`ValidatorStrength::Weak`]) confirms an
+    /// entry. Equal weak ETags mean equivalent versions, not equal bytes (RFC 9110, section 8.8.1), so
+    /// a confirmed entry may differ from the object. Default: false; an object with a weak ETag is
+    /// fetched whenever it has to be revalidated.
     pub fn accept_weak_validators(mut self, accept: bool) -> Self {
         self.settings.accept_weak = accept;
         self
     }
 
-    /// The largest object that is read, in bytes: a larger one is an error of kind `TooLarge`, and
-    /// its body is not read. Puts are not limited. Zero is an error of [`build`](Self::build).
+    /// Sets the size in bytes of the largest object that is read. A larger one fails with `TooLarge`,
+    /// and its body is not read. Does not limit puts. Zero is an error of [`build`](Self::build).
     /// Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.max_object_size = bytes.into();
         self
     }
 
-    /// How many bytes of bodies may be on their way at once. An answer whose body would be more
-    /// waits before it is read, in the order of arrival, within its `origin_timeout`; one that is
-    /// larger by itself comes alone. Counted in whole KiB, by the length that the answer announces.
-    /// Zero is an error. Default: 1 GiB.
+    /// Limits the bytes of all bodies that are received at once. A response that would exceed the
+    /// limit waits before its body is read, in order of arrival and within its `origin_timeout`; a body
+    /// larger than the limit is received alone. Counted in whole KiB of the announced length. Zero is
+    /// an error of [`build`](Self::build). Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_in_flight_bytes = bytes;
         self
     }
 
-    /// Whether to find out what the store really does before it is relied upon: see
-    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent
-    /// and the first put at a version are each preceded by what they rely on: some 30 small
-    /// requests under `object-cache-probe/`, each within the `origin_timeout`, for which readers
-    /// that come meanwhile wait. From then on, reads of a store whose "not modified" cannot be
-    /// trusted are errors of kind `Config`, and so are puts with a condition that the store does
-    /// not keep. Default: no.
+    /// Sets whether the store is probed before it is relied on: see
+    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent and
+    /// the first put at a version each wait for a probe of what they rely on: about 30 small requests
+    /// under `object-cache-probe/`, each within the `origin_timeout`. Afterwards, reads from a store
+    /// whose 304 responses cannot be trusted fail with `Config`, and so do conditional puts if the
+    /// store does not honor the condition. Default: false.
     ///
-    /// # Rights
+    /// # Permissions
     ///
-    /// Under `object-cache-probe/` the store's credentials need the rights to put and to get, which
-    /// without `verify_store` a reader needs not: what may not be written cannot be probed. Without
-    /// the right to delete, one object of a few bytes stays for each validator that reads, two for
-    /// one that puts if absent, one for one that puts at a version; a lifecycle rule removes them.
+    /// The credentials need put and get under `object-cache-probe/`, which readers do not need without
+    /// `verify_store`. Without permission to delete, each validator that reads leaves one object of a
+    /// few bytes, one that puts if absent leaves two, and one that puts at a version leaves one; a
+    /// lifecycle rule can remove them.
     ///
     /// # Errors
     ///
-    /// A probe that fails is an error of the request that waited for it, about the probe's object:
-    /// of kind `Config` if a right is missing, and it says which; `Unavailable`, `Timeout` or
-    /// `Unauthenticated` if that is why. It stands for the store, without a request, for 1 s; after
-    /// each further failure in a row for twice as long, 60 s at most. Then the next request probes
-    /// again.
+    /// A failed probe fails the request that waited for it, with the key of the probe's object:
+    /// `Config` names a missing permission; else `Unavailable`, `Timeout` or `Unauthenticated`. The
+    /// error is repeated without a request for 1 s; after each further failure in a row for twice as
+    /// long, up to 60 s. Then the next request probes again.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.settings.verify = verify;
         self
     }
 
-    /// Whether a validation compares the metadata too: date, version id and attributes
-    /// (`Content-Type`, `Cache-Control`, the user's own). Where the ETag is made of the bytes
-    /// alone, as S3's is, a change of metadata keeps it, and the 304 of a conditional GET confirms
-    /// the old metadata.
+    /// Sets whether validation also compares the metadata: date, version id and attributes
+    /// (`Content-Type`, `Cache-Control`, user metadata). Where the ETag depends on the bytes alone, as
+    /// on S3, a change of metadata keeps the ETag, and a 304 confirms the old metadata.
     ///
-    /// With this setting a copy is validated by an unconditional HEAD. Equal tag and metadata:
-    /// unchanged. Equal tag and other metadata: a new entry with the same bytes, which are not
-    /// requested again. Another tag: the object is fetched by a GET, also unconditional, whose
-    /// answer alone makes the new entry. Under any strength but [`ValidatorStrength::Strong`]
-    /// another date is another tag.
+    /// With this setting, an entry is validated by an unconditional HEAD. If ETag and metadata are
+    /// equal, it is not modified. If only the metadata differs, a new entry gets the bytes of the old
+    /// one without a request. If the ETag differs, the object is fetched by an unconditional GET. Under
+    /// any strength but [`ValidatorStrength::Strong`], a different date counts as a different ETag.
     ///
-    /// Costs: as many requests as without, and no body, where the bytes are the same; a changed
-    /// object is two requests, one after the other, instead of one. The store should answer HEAD:
-    /// of one that cannot, the object is fetched each time. Default: no, since copies change
-    /// oftener than their metadata alone, and most readers want the bytes.
+    /// An unchanged object costs one request without a body, as before; a changed object costs two
+    /// requests, one after the other, instead of one. The store should support HEAD; otherwise the
+    /// object is fetched each time. Default: false, because objects change more often than metadata
+    /// alone.
     pub fn validate_metadata(mut self, validate: bool) -> Self {
         self.settings.validate_metadata = validate;
         self
     }
 
-    /// The clock that tells how old an object was when it was asked for. Default: [`SystemClock`].
+    /// Sets the clock that determines the age of an object when it is requested. Default:
+    /// [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The validator. Sends no request; for a store on local disk it looks up which file system
-    /// that is.
+    /// Builds the validator. Sends no request; for local disk it looks up the file system.
     ///
     /// # Errors
     ///
-    /// Of kind `Config`, if a setting is zero that may not be: the timeout, the largest object, the
-    /// bytes in flight, the grain of [`ValidatorStrength::Timestamp`].
+    /// `Config` if the timeout, the maximum object size, the bytes in flight or the grain of
+    /// [`ValidatorStrength::Timestamp`] is zero.
     pub fn build(self) -> Result<EtagValidator> {
         let Self { store, clock, settings, strength } = self;
         if settings.origin_timeout.is_zero() {
-            return Err(wrong("origin_timeout is zero: no request could be answered"));
+            return Err(invalid("origin_timeout is zero, so every request would time out"));
         }
         if settings.max_object_size == Some(0) {
-            return Err(wrong(
-                "max_object_size is zero: no object could be read; leave it out for no limit",
+            return Err(invalid(
+                "max_object_size is zero, so no object could be read; use None for no limit",
             ));
         }
         if settings.max_in_flight_bytes == 0 {
-            return Err(wrong(
-                "max_in_flight_bytes is zero: no body could be read; u64::MAX is no limit",
+            return Err(invalid(
+                "max_in_flight_bytes is zero, so no body could be read; use u64::MAX for no limit",
             ));
         }
         if strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
-            return Err(wrong(
-                "a timestamp has a grain: set it, or take ValidatorStrength::Strong",
+            return Err(invalid(
+                "ValidatorStrength::Timestamp needs a grain above zero; use ValidatorStrength::Strong",
             ));
         }
         let strength = strength.unwrap_or_else(|| ValidatorStrength::of(&store));
@@ -166,18 +169,7 @@ impl fmt::Debug for EtagValidatorBuilder {
     }
 }
 
-/// The settings that are plain data.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) origin_timeout: Duration,
-    pub(crate) accept_weak: bool,
-    pub(crate) max_object_size: Option<u64>,
-    pub(crate) max_in_flight_bytes: u64,
-    pub(crate) verify: bool,
-    pub(crate) validate_metadata: bool,
-}
-
-fn wrong(message: &str) -> Error {
+fn invalid(message: &str) -> Error {
     Error::new(ErrorKind::Config, message)
 }
 

@@ -1,12 +1,11 @@
-//! Caches over any store of the `object_store` crate: the origin for one, and one that is a store
-//! itself.
+//! Caching over any store of the `object_store` crate: a validated origin, and a cached store.
 //!
-//! [`EtagValidator`] asks and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for
-//! `cache_core`'s `ReadThrough`: it is a [`Validator`](cache_core::Validator) and an
-//! [`Origin`](cache_core::Origin). What was never read costs one GET, what did not change one
-//! conditional GET without a body, what changed one GET again; a write is one PUT.
+//! [`EtagValidator`] reads and writes S3, GCS, Azure, HTTP/WebDAV, local disk or memory for
+//! `cache_core`'s `ReadThrough`, as a [`Validator`](cache_core::Validator) and
+//! [`Origin`](cache_core::Origin). An object that is not cached costs one GET, an unchanged one a
+//! conditional GET without a body, a changed one a GET, a write a PUT.
 //!
-//! How far an answer "not modified" can be trusted depends on the store: see [`ValidatorStrength`].
+//! How far a 304 (Not Modified) can be trusted depends on the store: see [`ValidatorStrength`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -27,16 +26,15 @@
 //! # }
 //! ```
 //!
-//! [`CachedStore`] is an `ObjectStore` over another one. It holds objects in blocks, so that ranges
-//! of large ones need not be read whole, and streams what it does not hold.
+//! [`CachedStore`] is an `ObjectStore` over another one. It caches objects in blocks, so that ranges
+//! of large objects do not fetch them whole, and streams what is not cached.
 //!
 //! # Features
 //!
-//! `fs` (the default), `aws`, `azure`, `gcp` and `http` turn on object_store's feature of the same
-//! name and change nothing here. Without any there is the store in memory, and every store of your
-//! own.
+//! `fs` (the default), `aws`, `azure`, `gcp` and `http` enable object_store's feature of the same
+//! name. Without them there are the in-memory store and stores of your own.
 //!
-//! `object-store-013` adds `ObjectStore013`: any such store as one of object_store 0.13.
+//! `object-store-013` adds `ObjectStore013`, which presents a store to crates on object_store 0.13.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,16 +1,20 @@
-//! How finely a local disk's file times tell writes apart. The reasons are in `strength.rs`.
+//! The grain of a local disk's file times. The reasons are in `strength.rs`.
 
-use crate::strength::{SECONDS, ValidatorStrength};
+use std::time::Duration;
 
-/// The strength of the local disk under `root_url`, as far as this machine tells.
-pub(crate) fn strength(root_url: &str) -> ValidatorStrength {
+/// Returns the grain of the file times under `root_url`, or `None` if each write gets a time of its
+/// own. Two seconds where this machine does not tell.
+pub(crate) fn grain(root_url: &str) -> Option<Duration> {
     #[cfg(target_os = "linux")]
-    if let Some(found) = linux::strength(root_url) {
+    if let Some(found) = linux::grain(root_url) {
         return found;
     }
     let _ = root_url;
-    ValidatorStrength::Timestamp(SECONDS)
+    Some(SECONDS)
 }
+
+/// The grain of file systems that count seconds (FAT counts two), and of HTTP dates.
+pub(crate) const SECONDS: Duration = Duration::from_secs(2);
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -22,43 +26,43 @@ mod linux {
         time::Duration,
     };
 
-    use super::{SECONDS, ValidatorStrength};
+    use super::SECONDS;
 
-    pub(super) fn strength(root_url: &str) -> Option<ValidatorStrength> {
+    pub(super) fn grain(root_url: &str) -> Option<Option<Duration>> {
         let root = path_of(root_url)?;
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
         let mounts = fs::read("/proc/self/mountinfo").ok()?;
-        let found = judge(&release, &mounts, &root);
-        if found == ValidatorStrength::Timestamp(SECONDS) {
+        let found = grain_of(&release, &mounts, &root);
+        if found == Some(SECONDS) {
             return Some(found);
         }
         // ext4 with small inodes counts seconds, and its name does not say so; the root's change
         // time does, which no program can set.
         let counts_seconds = fs::metadata(&root).ok()?.ctime_nsec() == 0;
-        Some(if counts_seconds { ValidatorStrength::Timestamp(SECONDS) } else { found })
+        Some(if counts_seconds { Some(SECONDS) } else { found })
     }
 
-    /// The strength on a kernel of `release`, for the worst file system at `root` or mounted below
+    /// Returns the grain on a kernel of `release`, for the worst file system at `root` or mounted below
     /// it.
-    fn judge(release: &str, mountinfo: &[u8], root: &Path) -> ValidatorStrength {
+    fn grain_of(release: &str, mountinfo: &[u8], root: &Path) -> Option<Duration> {
         let mounts: Vec<_> =
             mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();
         let depth = |mount: &Mount<'_>| mount.point.components().count();
         let holds_root = mounts.iter().filter(|mount| root.starts_with(&mount.point));
         // Of two mounts at one place the later one hides the other, mostly; both are looked at.
         let Some(deepest) = holds_root.map(depth).max() else {
-            return ValidatorStrength::Timestamp(SECONDS);
+            return Some(SECONDS);
         };
         let is_used = |mount: &Mount<'_>| {
             mount.point.starts_with(root)
                 || (root.starts_with(&mount.point) && depth(mount) == deepest)
         };
         if !mounts.iter().filter(|mount| is_used(mount)).all(Mount::is_fine) {
-            return ValidatorStrength::Timestamp(SECONDS);
+            return Some(SECONDS);
         }
         match kernel(release) {
-            Some(version) if version >= MULTIGRAIN => ValidatorStrength::Strong,
-            _ => ValidatorStrength::Timestamp(TICKS),
+            Some(version) if version >= MULTIGRAIN => None,
+            _ => Some(TICKS),
         }
     }
 
@@ -122,9 +126,9 @@ mod linux {
     mod tests {
         use super::*;
 
-        const STRONG: ValidatorStrength = ValidatorStrength::Strong;
-        const TICKING: ValidatorStrength = ValidatorStrength::Timestamp(TICKS);
-        const COARSE: ValidatorStrength = ValidatorStrength::Timestamp(SECONDS);
+        const STRONG: Option<Duration> = None;
+        const TICKING: Option<Duration> = Some(TICKS);
+        const COARSE: Option<Duration> = Some(SECONDS);
 
         const MOUNTS: &str = r"22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda1 rw,discard
@@ -139,9 +143,9 @@ a line that is none
 ";
 
         #[track_caller]
-        fn check(release: &str, root: &str, expected: ValidatorStrength) {
+        fn check(release: &str, root: &str, expected: Option<Duration>) {
             assert_eq!(
-                judge(release, MOUNTS.as_bytes(), Path::new(root)),
+                grain_of(release, MOUNTS.as_bytes(), Path::new(root)),
                 expected,
                 "{release} {root}"
             );
@@ -162,8 +166,8 @@ a line that is none
         fn what_is_mounted_above_the_root_does_not_count() {
             let mounts =
                 b"27 1 0:9 / / rw - overlay overlay rw\n31 27 8:1 / /data rw - xfs /dev/sdb rw";
-            assert_eq!(judge("6.13.0", mounts, Path::new("/data/sets")), STRONG);
-            assert_eq!(judge("6.13.0", mounts, Path::new("/home")), COARSE);
+            assert_eq!(grain_of("6.13.0", mounts, Path::new("/data/sets")), STRONG);
+            assert_eq!(grain_of("6.13.0", mounts, Path::new("/home")), COARSE);
         }
 
         #[test]
@@ -181,8 +185,8 @@ a line that is none
 
         #[test]
         fn what_cannot_be_read_is_coarse() {
-            assert_eq!(judge("6.13.0", b"", Path::new("/a")), COARSE);
-            assert_eq!(judge("6.13.0", b"36 35 0:32 / /bad\\04", Path::new("/")), COARSE);
+            assert_eq!(grain_of("6.13.0", b"", Path::new("/a")), COARSE);
+            assert_eq!(grain_of("6.13.0", b"36 35 0:32 / /bad\\04", Path::new("/")), COARSE);
             check("", "/home", TICKING);
         }
 
@@ -209,7 +213,7 @@ a line that is none
 
         #[test]
         fn this_machine_says_something() {
-            assert!(strength("file:///").is_some());
+            assert!(grain("file:///").is_some());
         }
     }
 }

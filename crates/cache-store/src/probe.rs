@@ -1,8 +1,8 @@
-//! What a store really does, found out by asking it.
+//! Probes what a store does with conditional requests.
 //!
-//! Servers that speak a store's protocol do not all keep its conditions: of four S3 servers tried
-//! as shipped, each broke one. One ignores the conditions of a PUT, one those of a GET, one refuses
-//! the right version, one lets two conditional writes both win.
+//! Not every server that speaks a store's protocol honors its conditions. Of four S3 servers in
+//! their default setup, each broke one: one ignores the conditions of a PUT, one those of a GET, one
+//! rejects the correct version, and one lets two conditional writes both succeed.
 
 use std::{
     collections::HashMap,
@@ -26,29 +26,28 @@ use crate::{
     tag,
 };
 
-/// What [`probe_capabilities`] saw a store do.
+/// What [`probe_capabilities`] observed of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// A GET with `If-None-Match`: "not modified" for the current tag, the object for any other
-    /// (RFC 9110 section 13.1.2). Without it every validation brings the whole object.
+    /// A GET with `If-None-Match` (RFC 9110, section 13.1.2): a 304 for the current ETag, the object
+    /// for any other. Without it, every validation fetches the whole object.
     pub conditional_get: Support,
-    /// A GET of a range with `If-Match`: the range for the current tag, "precondition failed" for
-    /// an older one (RFC 9110 section 13.1.1). Without it the parts of an object may be of two
-    /// versions.
+    /// A GET of a range with `If-Match` (RFC 9110, section 13.1.1): the range for the current ETag,
+    /// a 412 for an older one. Without it, parts of an object may be of different versions.
     pub pinned_range: Support,
-    /// A put if there is no object yet.
+    /// A put on condition that the object does not exist.
     pub conditional_create: Support,
-    /// A put if the object is at a version.
+    /// A put on condition that the object is at a version.
     pub conditional_update: Support,
-    /// A rewrite with as many bytes has a tag of its own, and the tag in an answer is that of the
-    /// body in it.
+    /// Whether a rewrite of equal length gets a new ETag, and whether the ETag of a response belongs
+    /// to its body.
     pub tag_per_version: Support,
-    /// What a "not modified" of the store can be taken for: what its kind promises, or less, if
-    /// less was seen.
+    /// How far a 304 of the store can be trusted: as its kind promises, or less if the probe saw
+    /// less.
     pub strength: ValidatorStrength,
-    /// How many objects of the probe are still there, because the store did not delete them: its
-    /// credentials may not, say. A lifecycle rule for the probe's prefix removes them.
+    /// The number of the probe's objects that the store did not delete, for example because the
+    /// credentials do not permit it. A lifecycle rule for the probe's prefix can remove them.
     pub left_behind: usize,
 }
 
@@ -64,29 +63,29 @@ pub(crate) struct ReadSupport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Support {
-    /// As it is meant.
+    /// The condition is honored.
     Honored,
-    /// The request is carried out as if there were no condition.
+    /// The request is carried out as if it had no condition.
     Ignored,
-    /// The condition is taken not to hold although it does.
+    /// The condition fails although it holds.
     Refused,
-    /// One after the other it is kept; of several at once, more than one win.
+    /// The condition is honored in sequence; of concurrent requests, more than one succeed.
     Racy,
-    /// The store says that it cannot do it, or gives no tag to do it with.
+    /// The store reports that it does not support it, or returns no ETag.
     Unsupported,
 }
 
 impl Capabilities {
-    /// Why a copy that this store confirms may not be the object, if its "not modified" is taken
-    /// for `strength`; `None` if nothing of the kind was seen.
+    /// Returns why an entry that this store confirms may differ from the object, if a 304 is trusted
+    /// as far as `strength` says; `None` if the probe saw no reason.
     pub fn objection_to_validation(&self, strength: ValidatorStrength) -> Option<&'static str> {
         let Self { conditional_get, tag_per_version, strength: seen, .. } = *self;
         ReadSupport { conditional_get, tag_per_version, strength: seen }.objection(strength)
     }
 
-    /// Why a put with a condition may take effect although the condition does not hold, or fail
-    /// although it does; `None` if nothing of the kind was seen, or the store says by itself that
-    /// it cannot do it.
+    /// Returns why a conditional put may take effect although its condition does not hold, or fail
+    /// although it does; `None` if the probe saw no reason, or the store reports that it does not
+    /// support conditional puts.
     pub fn objection_to_conditional_puts(&self) -> Option<&'static str> {
         objection_to_create(self.conditional_create)
             .or_else(|| objection_to_update(self.conditional_update))
@@ -97,14 +96,14 @@ impl ReadSupport {
     /// As [`Capabilities::objection_to_validation`].
     pub(crate) fn objection(&self, strength: ValidatorStrength) -> Option<&'static str> {
         match (self.conditional_get, self.tag_per_version, strength) {
-            (Support::Refused, ..) => {
-                Some("the store answers \"not modified\" although the object has another tag")
-            }
+            (Support::Refused, ..) => Some(
+                "the store responds with 304 (Not Modified) although the object has another ETag",
+            ),
             (_, Support::Racy, _) => Some(
-                "the store gives a body the tag of another, or shows an old object after a put has returned",
+                "the store returns a body with the ETag of another version, or an old object after a put",
             ),
             (_, Support::Ignored, ValidatorStrength::Strong) => Some(
-                "the store gives two versions of an object one tag; its strength is that of a timestamp",
+                "two versions of an object share an ETag, as if it were derived from a timestamp",
             ),
             _ => None,
         }
@@ -113,13 +112,14 @@ impl ReadSupport {
 
 /// Why a put that needs the object to be absent cannot be relied upon.
 pub(crate) fn objection_to_create(seen: Support) -> Option<&'static str> {
-    seen.is_broken().then_some("the store does not keep the condition that there be no object yet")
+    seen.is_broken()
+        .then_some("the store does not honor a put on condition that the object does not exist")
 }
 
 /// Why a put that needs the object to be at a version cannot be relied upon.
 pub(crate) fn objection_to_update(seen: Support) -> Option<&'static str> {
     seen.is_broken()
-        .then_some("the store does not keep the condition that the object be at a version")
+        .then_some("the store does not honor a put on condition that the object is at a version")
 }
 
 impl Support {
@@ -137,7 +137,7 @@ impl fmt::Display for Capabilities {
         writeln!(f, "pinned range         {pinned_range}")?;
         writeln!(f, "conditional create   {conditional_create}")?;
         writeln!(f, "conditional update   {conditional_update}")?;
-        writeln!(f, "a tag for a version  {}", self.tag_per_version)?;
+        writeln!(f, "ETag per version      {}", self.tag_per_version)?;
         write!(f, "strength             {:?}", self.strength)?;
         match self.left_behind {
             0 => Ok(()),
@@ -149,33 +149,32 @@ impl fmt::Display for Capabilities {
 impl fmt::Display for Support {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Honored => "kept",
+            Self::Honored => "honored",
             Self::Ignored => "ignored",
-            Self::Refused => "refused though it holds",
-            Self::Racy => "kept, but not by several at once",
+            Self::Refused => "fails although it holds",
+            Self::Racy => "honored, but not concurrently",
             Self::Unsupported => "not supported",
         })
     }
 }
 
-/// Finds out what `store` does with conditions, by some hundred small requests for objects of a few
-/// bytes under `prefix`, whose names nobody else has. They are removed at the end, also when the
-/// probe fails.
+/// Probes how `store` handles conditions, with about a hundred small requests for objects of a few
+/// bytes with unique names under `prefix`. Removes them at the end, even if the probe fails.
 ///
-/// What it sees to be broken is broken. What it sees to be kept may still fail one time in a
-/// thousand: races are tried eight at a time, a few times over.
+/// A failure that it reports is real. A condition that it reports as honored may still fail rarely:
+/// races are tried a few times, eight requests at a time.
 ///
-/// # Rights
+/// # Permissions
 ///
-/// It needs to write and to read under `prefix` (`s3:PutObject`, `s3:GetObject`). To delete
-/// (`s3:DeleteObject`) it need not be allowed: then four objects stay, which
+/// Needs to write and read under `prefix` (`s3:PutObject`, `s3:GetObject`). Without permission to
+/// delete (`s3:DeleteObject`), four objects stay, which
 /// [`left_behind`](Capabilities::left_behind) counts, and conditional creates are tried in one race
 /// instead of three.
 ///
 /// # Errors
 ///
-/// What the store answers to requests that any store must serve: `PermissionDenied`, `Unavailable`
-/// and so on. They are about the object of the probe which the request was for.
+/// Errors of plain requests that every store must support: `PermissionDenied`, `Unavailable` and so
+/// on, with the key of the probe's object.
 ///
 /// # Dropped futures
 ///
@@ -322,7 +321,7 @@ impl<'a> Probe<'a> {
         let strength = match (promised, tag_per_version) {
             _ if tag::is_weak(&first_tag) => ValidatorStrength::Weak,
             (ValidatorStrength::Strong | ValidatorStrength::ByForm, Support::Ignored) => {
-                ValidatorStrength::Timestamp(crate::strength::SECONDS)
+                ValidatorStrength::Timestamp(crate::local_disk::SECONDS)
             }
             (_, Support::Racy) => ValidatorStrength::None,
             _ => promised,

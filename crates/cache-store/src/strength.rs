@@ -1,47 +1,47 @@
-//! How much a "not modified" is worth.
+//! How far a 304 (Not Modified) can be trusted.
 //!
-//! A cache lives on one promise: if the origin says that a tag is still current, the bytes that
-//! came with the tag are the object's bytes. The stores keep this promise to different degrees, and
-//! none says to which.
+//! A cache relies on one promise: if the store says that an ETag is still current, the bytes that
+//! were received with it are the bytes of the object. Stores keep this promise to different degrees,
+//! and none of them says to which.
 //!
-//! *Strong.* S3, GCS and Azure make a tag for each version, from its content or from a counter;
-//! object_store's store in memory counts. The promise holds. (S3's tag is often an MD5 of the body:
-//! two bodies made to collide share it, and a change of metadata alone does not change it.)
+//! *Strong.* S3, GCS and Azure make an ETag for each version, from its content or from a counter;
+//! object_store's in-memory store counts. The promise holds. (S3's ETag is often an MD5 of the body:
+//! two bodies crafted to collide share it, and a change of metadata alone keeps it.)
 //!
-//! *Timestamps.* Local disk and most web servers make the tag from the time of the last write and
+//! *Timestamps.* Local disk and most web servers derive the ETag from the time of the last write and
 //! the size (nginx and Apache; object_store's local disk adds the inode number, which file systems
-//! reuse at once). A clock ticks: two writes of equal size within one tick get one tag. A reader
-//! that fetched the first of them holds bytes that the tag confirms for ever, and that are wrong.
-//! Git has the same problem with its index, and solves it the same way [1]: a version is trusted
-//! only if it was older than a tick of the clock *when its request was sent*. For then a later
-//! write gets a later time, and so another tag. What was younger is served and kept, but not
-//! confirmed: when the origin must be asked, it is fetched again, and by then it is old enough. An
-//! HTTP date makes the same demand of those who would call it a strong validator (RFC 9110 section
-//! 8.8.2.2).
+//! reuse at once). Clocks tick: two writes of equal size within one tick get the same ETag. A reader
+//! that fetched the first version then has wrong bytes that the ETag confirms forever. Git has the
+//! same problem with its index and solves it in the same way [1]: a version is trusted only if it
+//! was older than one tick *when its request was sent*, because any later write then gets a later
+//! time and another ETag. A younger version is served and cached, but never confirmed: when it has
+//! to be revalidated, it is fetched again, and by then it is old enough. RFC 9110, section 8.8.2.2,
+//! requires the same before an HTTP date counts as a strong validator.
 //!
-//! The age is the difference of two clocks, the cache's and the origin's: object_store hides the
-//! `Date` of an answer. On local disk they are one. Elsewhere a cache whose clock is ahead of the
-//! origin's takes young versions for old ones: make the grain longer than the clocks can differ.
+//! The age is the difference of two clocks, the cache's and the store's, because object_store hides
+//! the `Date` of a response. On local disk they are one clock. Elsewhere, a cache whose clock is
+//! ahead of the store's takes young versions for old ones: set the grain longer than the clocks can
+//! differ.
 //!
-//! *Local disk in numbers.* Linux before 6.13 stamps files from a clock that ticks every 1 to 10
-//! ms: 20 ms are safe. Measured with a tick of 4 ms, 62 % of rewrites by rename and 97 % of those
-//! by unlink and create got a tag that other bytes of the same object had had. Linux 6.13 brought
-//! multigrain timestamps to ext4, xfs, btrfs and tmpfs [2]: once somebody has seen a file's time,
-//! the next change gets a later one, and local disk is taken for strong there. For writers that
-//! rename a new file into place, as object_store does, no tag was seen twice in 80,000 rewrites.
-//! For programs that write into a file in place it is nearly so: the kernel promises a later
-//! *nanosecond*, object_store's tag counts microseconds, and where a tick of the coarse clock falls
-//! into the microsecond of a fine stamp, the next write shares it. In loops of in-place writes and
-//! reads without a pause, one read in 10,000 to 60,000 confirmed old bytes. Where such writers are,
-//! say `Timestamp(20 ms)`.
+//! *Local disk, measured.* Linux before 6.13 takes file times from a clock that ticks every 1 to 10
+//! ms, so 20 ms are safe. With a tick of 4 ms, 62 % of rewrites by rename and 97 % of rewrites by
+//! unlink and create got an ETag that other bytes of the same object had had before. Linux 6.13
+//! brought multigrain timestamps to ext4, xfs, btrfs and tmpfs [2]: after a file's time was read,
+//! the next change gets a later one, so local disk counts as strong there. With writers that rename
+//! a new file into place, as object_store does, no ETag repeated in 80,000 rewrites. With writers
+//! that change a file in place, one can: the kernel guarantees a later *nanosecond*, but
+//! object_store's ETag counts microseconds, and if a tick of the coarse clock falls into the
+//! microsecond of a fine timestamp, the next write shares it. In loops of in-place writes and reads
+//! without a pause, one read in 10,000 to 60,000 confirmed old bytes. With such writers, use
+//! `Timestamp(20 ms)`.
 //!
 //! Other file systems tick in their own way (FAT: 2 s), and network file systems with another
-//! machine's clock. Two things no kernel can mend: a program that writes into a file in place lets
-//! readers see half of it, and one that sets file times itself (`cp -p`, `rsync -t`, `tar`) can
-//! repeat a tag.
+//! machine's clock. Two cases cannot be detected: a program that writes into a file in place lets
+//! readers see half of it, and one that sets file times (`cp -p`, `rsync -t`, `tar`) can repeat an
+//! ETag.
 //!
-//! *Weak.* A server may say itself, by `W/`, that its tag is good for "means the same" only (RFC
-//! 9110 section 8.8.1).
+//! *Weak.* A server can mark an ETag with `W/`: equal ETags then mean equivalent versions only (RFC
+//! 9110, section 8.8.1).
 //!
 //! [1]: <https://git-scm.com/docs/racy-git>
 //! [2]: <https://docs.kernel.org/filesystems/multigrain-ts.html>
@@ -51,13 +51,15 @@ use std::time::{Duration, SystemTime};
 use cache_core::{Storability, Version};
 use object_store::ObjectStore;
 
-use crate::{local_disk, tag};
+use crate::{
+    local_disk::{self, SECONDS},
+    tag,
+};
 
-/// What a store's tags are worth: whether "not modified" says that the bytes are the same.
+/// How far a store's ETags can be trusted: whether a 304 means that the bytes are the same.
 ///
-/// The stores differ in it and none tells; [`ValidatorStrength::of`] knows those of object_store by
-/// name. An entry that a "not modified" cannot confirm is still kept while it is fresh; when the
-/// store must be asked, it is fetched anew.
+/// [`ValidatorStrength::of`] knows the stores of object_store by name. An entry that a 304 cannot
+/// confirm is still cached while it is fresh; when it has to be revalidated, it is fetched again.
 ///
 /// | store | strength |
 /// | --- | --- |
@@ -66,25 +68,23 @@ use crate::{local_disk, tag};
 /// | local disk, earlier Linux on these file systems | `Timestamp(20 ms)` |
 /// | local disk otherwise | `Timestamp(2 s)` |
 /// | HTTP and WebDAV | `Timestamp(2 s)` |
-/// | any other, `PrefixStore` among them | `ByForm` |
+/// | any other, including `PrefixStore` | `ByForm` |
 ///
-/// Whatever the strength, a tag that is marked as weak confirms only where the builder accepts weak
-/// tags, and an object without a tag is judged by its date, as under `Timestamp` with a grain of at
-/// least 2 s, since HTTP dates count seconds. An object with neither serves its own readers and is
-/// not kept.
+/// Whatever the strength, an ETag marked as weak confirms an entry only if the builder accepts weak
+/// validators. An object without an ETag is validated by its date, as under `Timestamp` with a grain
+/// of at least 2 s, since HTTP dates count seconds. An object with neither is served and not cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValidatorStrength {
-    /// A tag names the bytes: no two versions of an object have the same.
+    /// The ETag identifies the bytes: no two versions of an object share one.
     Strong,
-    /// A tag is made from the time of the last write, which ticks in this grain: it names the bytes
-    /// only if the object was older than the grain when it was asked for. What was just put is
-    /// never confirmed. The grain must cover the difference between this machine's clock and the
-    /// store's.
+    /// The ETag is derived from the time of the last write, which ticks in this grain. It identifies
+    /// the bytes only if the object was older than the grain when it was requested; an object that
+    /// was just put is never confirmed. The grain must cover the difference between this machine's
+    /// clock and the store's.
     Timestamp(Duration),
-    /// Judged for each object by the form of its tag: `Strong` if that is one which only object
-    /// stores give, else `Timestamp(2 s)`. For stores of an unknown kind, which wrap one of a known
-    /// kind.
+    /// Depends on the form of each object's ETag: `Strong` for the forms below, which only object
+    /// stores produce, else `Timestamp(2 s)`. For wrappers that hide the store inside.
     ///
     /// | form | of |
     /// | --- | --- |
@@ -93,26 +93,24 @@ pub enum ValidatorStrength {
     /// | `"0x<hex digits>"` | Azure |
     /// | any, beside a version id of digits alone | GCS: the generation |
     ///
-    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's tag are not among these. A
-    /// web server that hashes time and size into 32 hex digits looks like S3: inside of a wrapper,
-    /// say `Timestamp(2 s)`.
+    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's ETag are not among these. A
+    /// web server that hashes time and size into 32 hex digits looks like S3: for such a server
+    /// inside a wrapper, set `Timestamp(2 s)`.
     ByForm,
-    /// Every tag is taken for a weak one, also without a `W/`.
+    /// Every ETag counts as weak, even without `W/`.
     Weak,
-    /// Tags and dates say nothing: every read fetches, and nothing is kept.
+    /// ETags and dates are ignored: every read fetches, and nothing is cached.
     None,
 }
 
 impl ValidatorStrength {
-    /// The strength of `store`, judged by the kind of store it is.
+    /// Returns the strength for the kind of `store`.
     ///
-    /// The kind can be told by what the store shows of itself (`Display`) alone. Throttled, limited
-    /// and chunked stores of object_store show the store inside of them, and are judged by that.
-    /// `PrefixStore` and most other wrappers hide it, and count as unknown: their objects are
-    /// judged one by one ([`ByForm`](Self::ByForm)). That is right for S3, GCS and Azure inside,
-    /// for a local disk and for most web servers; it costs other strong stores one more fetch of
-    /// what is young or was just put. Where you know better, ask for the innermost store and say
-    /// so:
+    /// The kind is recognised by the store's `Display`. Throttled, limited and chunked stores of
+    /// object_store show the store inside. `PrefixStore` and most other wrappers hide it and get
+    /// [`ByForm`](Self::ByForm). That is correct for S3, GCS, Azure, local disk and most web servers
+    /// inside; other strong stores cost one more fetch of an object that is young or was just put.
+    /// If you know the innermost store, pass its strength on:
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -126,9 +124,9 @@ impl ValidatorStrength {
     /// # Ok::<_, cache_core::Error>(())
     /// ```
     ///
-    /// For a local disk, the kernel's release and the mounted file systems are looked up: at and
-    /// below the root of the store, as they are now. A server behind the S3 protocol that makes its
-    /// tags from timestamps is not found out: set the strength.
+    /// For local disk, looks up the kernel release and the file systems mounted at and below the
+    /// store's root. Cannot detect a server that speaks S3 and derives its ETags from timestamps: set
+    /// the strength for it.
     pub fn of(store: &dyn ObjectStore) -> Self {
         let shown = store.to_string();
         let mut shown = shown.as_str();
@@ -142,7 +140,7 @@ impl ValidatorStrength {
             {
                 shown = inner;
             } else if let Some(root) = inside("LocalFileSystem") {
-                return local_disk::strength(root);
+                return local_disk::grain(root).map_or(Self::Strong, Self::Timestamp);
             } else if shown == "InMemory"
                 || inside("AmazonS3").is_some()
                 || inside("GoogleCloudStorage").is_some()
@@ -192,9 +190,6 @@ impl ValidatorStrength {
         if is_confirmable { Storability::Revalidatable } else { Storability::FreshOnly }
     }
 }
-
-/// The grain of clocks that count seconds, with one second to spare.
-pub(crate) const SECONDS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Asking and writing the store.
+//! Reads and writes of the store.
 
 use std::{
     fmt,
@@ -23,7 +23,6 @@ use tokio::time::timeout;
 
 use crate::{
     attributes_from_store, attributes_to_store, body,
-    builder::{EtagValidatorBuilder, Settings},
     error::{Action, error_of, is_about_form},
     in_flight::InFlight,
     paths::Paths,
@@ -32,37 +31,35 @@ use crate::{
     verify::Verifier,
 };
 
-/// The origin of a cache over an [`ObjectStore`]: it validates by ETag, or by date where there is
-/// no ETag.
+/// The origin of a cache over an [`ObjectStore`]: validates by ETag, or by date if there is no ETag.
 ///
-/// Each question is one GET. If an entry is held whose version the store can confirm, the GET
-/// carries that entry's ETag, byte for byte, as its only `If-None-Match` (without an ETag, its date
-/// as `If-Modified-Since`). Body, version and attributes of an entry come from one and the same
-/// answer, and a body that is not exactly as long as its answer says is an error. A put is one PUT,
-/// and its version comes from the answer to it. With
-/// [`validate_metadata`](EtagValidatorBuilder::validate_metadata) a HEAD takes the place of the
-/// conditional GET.
+/// Each validation is one GET. If the store can confirm the cached version, the GET carries the
+/// entry's ETag unchanged as its only `If-None-Match` (without an ETag, its date as
+/// `If-Modified-Since`; RFC 9110, section 13.1). The body, version and attributes of an entry come
+/// from the same response, and a body whose length differs from the announced one is an error. A put
+/// is one PUT, and the new version comes from its response. With
+/// [`validate_metadata`](EtagValidatorBuilder::validate_metadata), a HEAD replaces the conditional
+/// GET.
 ///
-/// It keeps no answer, retries nothing and joins nothing; `ReadThrough` asks one question a key at
-/// a time. Needs a tokio runtime with its timer.
+/// It caches, retries and coalesces nothing: `ReadThrough` has at most one request in flight for each
+/// key. It needs a tokio runtime with time enabled.
 ///
 /// # Errors
 ///
-/// The store's answers "not found", "forbidden", "who are you" and "precondition failed" have their
-/// own [`ErrorKind`]s ("not found" to a read is [`Validation::NotFound`]); what the store cannot do
-/// is `Unsupported`. An outage is `Unavailable`, also a body too short or too long; no answer in
-/// time is `Timeout`. The error of `object_store` is always the source; it may quote the answer of
-/// a server.
+/// Not found, forbidden, unauthenticated and failed preconditions have their own [`ErrorKind`]s (a
+/// read that finds nothing is [`Validation::NotFound`]). What the store cannot do is `Unsupported`. An
+/// outage is `Unavailable`, as is a body of the wrong length; a missing response is `Timeout`. The
+/// source is the error of `object_store`; it may quote the server's response.
 ///
-/// object_store repeats a request whose answer was lost, conditional writes too: a
-/// `PreconditionFailed` can be the answer to the second attempt of a write whose first took effect.
-/// Read the object to know.
+/// object_store repeats a request whose response was lost, including conditional writes, so
+/// `PreconditionFailed` can be the response to the second attempt of a write whose first attempt took
+/// effect. Read the object to find out.
 ///
 /// # Dropped futures
 ///
-/// The request is dropped with its future. A read leaves nothing behind. A write may have taken
-/// effect, or may yet. On local disk, a file operation that has begun runs to its end on a thread
-/// of its own.
+/// Dropping the future drops the request. A read leaves nothing behind. A write may have taken effect
+/// or may still do so. On local disk, a file operation that has started runs to its end on its own
+/// thread.
 pub struct EtagValidator {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
@@ -74,14 +71,20 @@ pub struct EtagValidator {
     verifier: Option<Verifier>,
 }
 
-impl EtagValidator {
-    /// Starts a validator for `store`.
-    pub fn builder(store: Arc<dyn ObjectStore>) -> EtagValidatorBuilder {
-        EtagValidatorBuilder::new(store)
-    }
+/// The settings that are plain data.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) origin_timeout: Duration,
+    pub(crate) accept_weak: bool,
+    pub(crate) max_object_size: Option<u64>,
+    pub(crate) max_in_flight_bytes: u64,
+    pub(crate) verify: bool,
+    pub(crate) validate_metadata: bool,
+}
 
-    /// Returns how far a "not modified" (304) of the store is trusted: as set, or as
-    /// [`ValidatorStrength::of`] found for the store.
+impl EtagValidator {
+    /// Returns how far a 304 (Not Modified) of the store is trusted: the value that was set, or that of
+    /// [`ValidatorStrength::of`] the store.
     pub fn validator_strength(&self) -> ValidatorStrength {
         self.strength
     }
@@ -101,16 +104,15 @@ impl EtagValidator {
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         let path = self.paths.of(key)?;
-        // The contract promises it, but a "not modified" for another entry would serve wrong bytes.
+        // The contract promises it, but a 304 for another entry would serve wrong bytes.
         let mut held = held.filter(|held| held.storability() == Storability::Revalidatable);
         if self.settings.validate_metadata
             && let Some(copy) = held
         {
             match Box::pin(self.compare(key, &path, copy)).await? {
                 Some(validation) => return Ok(validation),
-                // Unconditional: whatever is current by now comes with a tag and metadata of its
-                // own.
-                // The HEAD showed other bytes, so a condition could only be answered wrongly.
+                // Unconditional: the response carries the ETag and metadata of the current version.
+                // The HEAD showed other bytes, so a condition could only be evaluated wrongly.
                 // mutant: get_unconditional
                 None => held = None,
             }
@@ -118,7 +120,7 @@ impl EtagValidator {
         let question = question(held);
         let is_conditional =
             question.if_none_match.is_some() || question.if_modified_since.is_some();
-        // An age counts from here: what is written after this moment is newer than it.
+        // Age counts from here: any later write is newer than the entry.
         let sent_at = self.clock.wall_time();
         let answer = match (*self.store).get_opts(&path, question).await {
             Ok(answer) => answer,
@@ -127,17 +129,16 @@ impl EtagValidator {
             }
             Err(error) => return self.gone_or(error),
         };
-        // In a box of its own, which a "not modified" does without: the allocator is slow from 1
-        // KiB on.
+        // Boxed, so that a 304 needs no allocation of more than 1 KiB, where the allocator is slow.
         Box::pin(self.entry_of(key, answer, sent_at)).await.map(Validation::Modified)
     }
 
-    /// Compares `held` with the metadata of the object. `None` if the bytes may be others.
+    /// Compares `held` with the metadata of the object. Returns `None` if the bytes may differ.
     async fn compare(&self, key: &Key, path: &Path, held: &Entry) -> Result<Option<Validation>> {
         let sent_at = self.clock.wall_time();
         let head = match (*self.store).get_opts(path, GetOptions::new().with_head(true)).await {
             Ok(head) => head,
-            // A store that takes no HEAD may take the GET.
+            // A store without HEAD may support the GET.
             Err(error) if is_about_form(&error) => return Ok(None),
             Err(error) => return self.gone_or(error).map(Some),
         };
@@ -146,7 +147,7 @@ impl EtagValidator {
             return Ok(None);
         }
         let attributes = attributes_from_store(&head.attributes);
-        // `Version` itself compares names alone. The date of what was put is not known.
+        // `Version` compares names alone. The date of a put is unknown.
         // Another date means another write, whose metadata may differ.
         // mutant: same_date
         if held.last_modified().is_none_or(|date| Some(date) == version.last_modified)
@@ -157,34 +158,32 @@ impl EtagValidator {
         {
             return Ok(Some(Validation::NotModified));
         }
-        // The spelling that came with the body: some servers leave the quotes out of other answers.
-        // A HEAD may spell the tag differently; conditions use the spelling of the GET.
+        // Some servers omit the quotes in responses to HEAD; conditions use the form of the GET.
         // mutant: tag_spelling
         version.e_tag = held.e_tag().map(Into::into);
         let keep = self.keep(&version, sent_at);
-        // The buffer was judged when the body came.
+        // Whether to copy the buffer was decided when the body was received.
         let entry = Entry::builder(key, held.body().clone()).keep_buffer();
         let entry = entry.version(version).attributes(attributes).storability(keep).build();
         Ok(Some(Validation::Modified(entry)))
     }
 
-    /// Whether the object that is now at `version` has the bytes of `held`.
+    /// Returns whether the object, now at `version`, has the bytes of `held`.
     fn has_bytes_of(&self, held: &Entry, version: &Version) -> bool {
         let is_same = match (held.e_tag(), version.e_tag.as_deref()) {
             (Some(held), Some(now)) => {
-                // A weak tag does not show that the bytes are the same.
+                // Equal weak ETags do not mean equal bytes.
                 // mutant: same_weakness
                 tag::is_same(Some(held), Some(now)) && tag::is_weak(held) == tag::is_weak(now)
             }
             (None, None) => held.last_modified().is_some(),
             _ => false,
         };
-        // Only a tag that is made of the bytes names them across two dates.
-        // A tag made of a timestamp does not name the bytes across two dates.
+        // An ETag derived from a timestamp does not identify the bytes across two dates.
         // mutant: tag_names_bytes
         let is_of_bytes = held.e_tag().is_some() && self.strength == ValidatorStrength::Strong;
         is_same
-            // Another length is another body, whatever the tag is.
+            // A different length is a different body, whatever the ETag is.
             // mutant: same_size
             && held.body().len() as u64 == version.size
             && (is_of_bytes || held.last_modified() == version.last_modified)
@@ -219,16 +218,16 @@ impl EtagValidator {
         self.strength.keep(version, sent_at, self.settings.accept_weak)
     }
 
-    /// What `request` answers, if it does in time. Its errors are about `key`.
+    /// Waits for the response to `request`, up to the timeout. Errors carry `key`.
     ///
-    /// It is pinned where it was made: moved in here, it would take its place twice.
+    /// The request is pinned by the caller: moved in here, it would take its space twice.
     async fn in_time<T>(
         &self,
         key: &Key,
         mut request: Pin<&mut (impl Future<Output = Result<T>> + Send)>,
     ) -> Result<T> {
         let limit = self.settings.origin_timeout;
-        // An answer that is there at once needs no timer.
+        // A response that is ready at once needs no timer.
         let answer = match poll_immediate(&mut request).await {
             Some(answer) => answer,
             None => timeout(limit, request).await.unwrap_or_else(|_| Err(late(limit))),
@@ -241,7 +240,7 @@ impl EtagValidator {
 impl Validator for EtagValidator {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         if let Some(verifier) = &self.verifier {
-            // In a box of its own: the probe is large, and made once.
+            // Boxed: the probe is large and runs once.
             Box::pin(verifier.for_reads(self.strength)).await?;
         }
         self.in_time(key, pin!(self.ask(key, held))).await
@@ -272,7 +271,7 @@ impl Origin for EtagValidator {
             let action = match (attributes.is_empty(), Action::of_put(&mode)) {
                 (true, action) => action,
                 (false, Action::Put) => Action::PutAttributes,
-                // Which of the two the store cannot do, its own error says: the source.
+                // The source says which of the two the store does not support.
                 (false, _) => Action::PutAttributesIf,
             };
             let options = object_store::PutOptions { mode, attributes, ..Default::default() };
@@ -295,15 +294,15 @@ impl Origin for EtagValidator {
     }
 
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {
-        // Its date is not known, but it is not older than the request.
+        // Its date is unknown, but not earlier than the request.
         let keep = self.keep(version, SystemTime::UNIX_EPOCH);
         Entry::builder(key, body).version(version.clone()).storability(keep).build()
     }
 }
 
 impl fmt::Debug for EtagValidator {
-    /// Shows the store by name: its own `Debug` may show credentials, or every object of a store in
-    /// memory.
+    /// Shows the store by its `Display`: its `Debug` may show credentials, or every object of a store
+    /// in memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtagValidator")
             .field("store", &format_args!("{}", self.store))
@@ -313,7 +312,7 @@ impl fmt::Debug for EtagValidator {
     }
 }
 
-/// Asks for the object, unless it is as it is in `held`, which the store can confirm.
+/// Returns the options of a GET that is conditional on `held`, if the store can confirm it.
 fn question(held: Option<&Entry>) -> GetOptions {
     let Some(held) = held else { return GetOptions::new() };
     match held.e_tag() {
@@ -323,7 +322,7 @@ fn question(held: Option<&Entry>) -> GetOptions {
 }
 
 pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
-    // Where a server sends no date, object_store says 1970.
+    // If a server sends no date, object_store reports 1970.
     let date = SystemTime::from(meta.last_modified);
     Version::default()
         .with_e_tag(meta.e_tag.clone())
@@ -341,7 +340,7 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
             "the version to match has neither an ETag nor a version id, as this origin gives none; put without a \
              condition",
         ),
-        // Both: which of them counts is the store's affair.
+        // Both: the store decides which one it evaluates.
         PutCondition::Matches(Version { e_tag, version, .. }) => {
             Ok(PutMode::Update(UpdateVersion { e_tag, version }))
         }

@@ -5,7 +5,7 @@
 
 use std::{
     alloc::System,
-    fmt,
+    fmt, future,
     ops::Range,
     sync::{
         Arc,
@@ -16,9 +16,9 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Backend, Freshness, IntoBackend};
+use cache_core::{Backend, Freshness, IntoBackend, Rejection};
 use cache_store::{CachedStore, CachedStoreBuilder, ValidatorStrength};
-use cache_testkit::MapBackend;
+use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend};
 use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
@@ -129,7 +129,8 @@ async fn many_ranges_hold_what_they_return() {
     let ranges: Vec<_> = (0..RANGES).map(|n| (n * FAR) as u64..(n * FAR + 4096) as u64).collect();
     for gap in [0, FAR as u64] {
         // A backend that keeps nothing that counts.
-        let cached = store.cached_over(Arc::new(Nothing)).coalesce_gap(gap).build().unwrap();
+        let cached =
+            store.cached_over(rejecting(|| future::ready(()))).coalesce_gap(gap).build().unwrap();
         let ranges = if gap == 0 { &ranges[..] } else { &ranges[..50] };
         store.begin_peak();
         let parts = cached.get_ranges(&path(0), ranges).await.unwrap();
@@ -156,7 +157,7 @@ async fn blocks_that_are_finished_in_the_background_are_few() {
 
 async fn a_slow_backend_is_waited_for_by_few_blocks() {
     let store = Store::new(1000 * BLOCK);
-    let cached = store.cached_over(Arc::new(Stuck)).build().unwrap();
+    let cached = store.cached_over(rejecting(future::pending)).build().unwrap();
     let before = Region::new(ALLOCATOR);
     let mut body = cached.get(&path(0)).await.unwrap().into_stream();
     while let Some(chunk) = body.next().await {
@@ -183,59 +184,24 @@ fn allocated(region: &Region<'_, System>) -> usize {
     change.bytes_allocated.saturating_sub(change.bytes_deallocated)
 }
 
-/// A backend that keeps heads alone.
-struct Nothing;
-
-/// A backend that keeps heads, and never ends taking a block.
-struct Stuck;
-
-macro_rules! backend {
-    ($name:ident, $block:expr) => {
-        #[async_trait]
-        impl Backend for $name {
-            fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
-                None
-            }
-
-            fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
-                None
-            }
-
-            async fn get(&self, _key: &str) -> cache_core::Result<Option<cache_core::Entry>> {
-                Ok(None)
-            }
-
-            async fn insert(
-                &self,
-                entry: cache_core::Entry,
-            ) -> cache_core::Result<cache_core::Admission> {
-                if entry.key().starts_with("b/") {
-                    $block.await;
-                }
-                Ok(cache_core::Admission::Rejected(cache_core::Rejection::Policy))
-            }
-
-            async fn remove(&self, _key: &str) -> cache_core::Result<bool> {
-                Ok(false)
-            }
-
-            async fn clear(&self) -> cache_core::Result<()> {
-                Ok(())
-            }
-
-            async fn sweep(&self, _now: cache_core::Moment) -> cache_core::Result<()> {
-                Ok(())
-            }
-
-            fn usage(&self) -> cache_core::Usage {
-                cache_core::Usage::default()
-            }
+/// Returns a backend that rejects every entry, blocks only after `blocks` has ended.
+fn rejecting<F>(blocks: fn() -> F) -> Arc<HookBackend>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let reject = || BackendAction::Reject(Rejection::Policy);
+    Arc::new(HookBackend::new(MapBackend::new(), move |call| match call {
+        BackendCall::Insert(entry) if entry.key().starts_with("b/") => {
+            let blocks = blocks();
+            BackendAction::wait(async move {
+                blocks.await;
+                reject()
+            })
         }
-    };
+        BackendCall::Insert(_) => reject(),
+        _ => BackendAction::Proceed,
+    }))
 }
-
-backend!(Nothing, std::future::ready(()));
-backend!(Stuck, std::future::pending::<()>());
 
 /// A store whose objects are made as they are read, in chunks that are allocated anew.
 #[derive(Clone)]

@@ -15,6 +15,8 @@
 //! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the
 //!   plainest one;
 //! * [`MapBackend`] is the plainest backend;
+//! * [`HookBackend`] calls a closure before each call of another backend, to count, delay, reject
+//!   or fail it;
 //! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
@@ -26,6 +28,7 @@ pub mod conformance;
 mod faults;
 mod gate;
 pub mod history;
+mod hook;
 mod log;
 mod narrow;
 mod origin;
@@ -42,6 +45,7 @@ pub use crate::{
     backend::{MapBackend, WaitingBackend},
     clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
+    hook::{BackendAction, BackendCall, HookBackend},
     origin::{
         FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest,
     },

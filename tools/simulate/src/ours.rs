@@ -61,7 +61,10 @@ pub const OURS: &[Subject] = &[
     Subject { name: "s3-fifo", build: |setting| ours(S3Fifo::new(), setting) },
     Subject { name: "w-tiny-lfu", build: |setting| ours(WTinyLfu::new(), setting) },
     Subject { name: "gdsf", build: |setting| ours(Gdsf::new(), setting) },
-    Subject { name: "gdsf-bytes", build: |setting| ours(Gdsf::new().optimize_for(Objective::ByteHitRatio), setting) },
+    Subject {
+        name: "gdsf-bytes",
+        build: |setting| ours(Gdsf::new().optimize_for(Objective::ByteHitRatio), setting),
+    },
 ];
 
 fn ours<P: EvictionPolicy>(policy: P, setting: Setting) -> Result<Box<dyn Cache>> {

@@ -61,7 +61,10 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 "",
             )],
         },
-        ["lies", "what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time"],
+        [
+            "malformed_responses",
+            "what_has_no_tag_that_names_its_bytes_is_read_from_the_store_each_time",
+        ],
     ),
     (
         Mutant {
@@ -79,21 +82,30 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a body that goes on behind its end is cut off",
             edits: &[Edit::replace("excess_body", "goes_on {", "goes_on && left == u64::MAX {")],
         },
-        ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+        [
+            "malformed_responses",
+            "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out",
+        ],
     ),
     (
         Mutant {
             name: "a body that ends early is asked for again",
             edits: &[Edit::replace("short_body", "Failed(torn(LENGTH))", "Replaced")],
         },
-        ["lies", "a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept"],
+        [
+            "malformed_responses",
+            "a_body_that_ends_early_is_an_error_and_whole_blocks_of_it_are_kept",
+        ],
     ),
     (
         Mutant {
             name: "the last piece is given out before the body has ended",
             edits: &[Edit::replace("last_chunk", " && (left > 0 || source.at_end)", "")],
         },
-        ["lies", "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out"],
+        [
+            "malformed_responses",
+            "what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out",
+        ],
     ),
     (
         Mutant {
@@ -103,21 +115,21 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 "if is_late.is_pending() || !limit.is_zero() {\n            return Poll::Pending;\n        }",
             )],
         },
-        ["lies", "a_body_that_hangs_is_an_error_for_all_who_wait"],
+        ["malformed_responses", "a_body_that_hangs_is_an_error_for_all_who_wait"],
     ),
     (
         Mutant {
             name: "a fill that failed is joined",
             edits: &[Edit::replace("failed_fetch", "false", "true")],
         },
-        ["fills", "an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew"],
+        ["fetches", "an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew"],
     ),
     (
         Mutant {
             name: "each reader of the same blocks asks for them",
             edits: &[Edit::replace("joins_fetch", "is_alone) ", "is_alone).filter(|_| false) ")],
         },
-        ["fills", "twenty_readers_of_the_same_blocks_make_one_request"],
+        ["fetches", "twenty_readers_of_the_same_blocks_make_one_request"],
     ),
     (
         Mutant {
@@ -180,28 +192,28 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
                 "let _ = size",
             )],
         },
-        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+        ["malformed_responses", "an_invalidation_drops_blocks_that_came_damaged"],
     ),
     (
         Mutant {
             name: "an invalidation leaves blocks that are on their way to the backend",
             edits: &[Edit::replace("void_insert", "|| turn.is_void() ", "")],
         },
-        ["lies", "an_invalidation_drops_blocks_that_came_damaged"],
+        ["malformed_responses", "an_invalidation_drops_blocks_that_came_damaged"],
     ),
     (
         Mutant {
             name: "a fetch that was sent before an invalidation is joined after it",
             edits: &[Edit::replace("joins_valid_fetch", "self.is_void() || ", "")],
         },
-        ["lies", "what_comes_of_a_request_before_an_invalidation_is_not_kept"],
+        ["malformed_responses", "what_comes_of_a_request_before_an_invalidation_is_not_kept"],
     ),
     (
         Mutant {
             name: "what is handed on after restarts is not looked at",
-            edits: &[Edit::replace("checked_pass_through", "pass_checked", "pass")],
+            edits: &[Edit::replace("checked_pass_through", "pass_through_checked", "pass_through")],
         },
-        ["lies", "what_is_passed_through_after_a_refusal_is_as_long_as_announced"],
+        ["malformed_responses", "what_is_passed_through_after_a_refusal_is_as_long_as_announced"],
     ),
     (
         Mutant {
@@ -215,7 +227,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a read that begins anew asks for no new head",
             edits: &[Edit::replace(
                 "restart_marks_head",
-                "self.heads.mark_stale(&head::key_of(location)).await",
+                "self.heads.mark_stale(&key_of(location)).await",
                 "location",
             )],
         },
@@ -267,7 +279,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             edits: &[Edit::replace(
                 "reads_once",
                 "read = read_once(shared, location, ranges, first, answer, &status",
-                "_ = (first, answer);\n                    let read = pass(shared, location, ranges",
+                "_ = (first, answer);\n                    let read = pass_through(shared, location, ranges",
             )],
         },
         ["ranges", "what_cannot_be_held_is_one_request_for_what_is_near"],
@@ -277,8 +289,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a put through the cache is not fenced",
             edits: &[Edit::replace(
                 "put_fence",
-                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.fills, Op::Put",
-                "    let request = Request::send(&shared.fills, Op::Put",
+                "    let _write = open(shared, location).await?;\n    let request = Request::send(&shared.upstream, Op::Put",
+                "    let request = Request::send(&shared.upstream, Op::Put",
             )],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -288,7 +300,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "the completion of an upload is not fenced",
             edits: &[Edit::replace(
                 "complete_fence",
-                "{\n        let _write = open(&self.cached.shared, &self.location).await?;",
+                "{\n        let _write = open(&self.shared, &self.location).await?;",
                 "{",
             )],
         },
@@ -337,7 +349,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "an error names an inner key",
-            edits: &[Edit::replace("display_key", "self.shown(key)", "key")],
+            edits: &[Edit::replace("display_key", "self.display_key(key)", "key")],
         },
         ["errors", "an_error_names_the_objects_path"],
     ),

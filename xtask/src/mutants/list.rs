@@ -6,8 +6,8 @@ use super::{Edit, Mutant};
 
 const SILENT: Edit = Edit::replace(
     "write_fields",
-    "/// The backend is being changed.\n    changing",
-    "changing: bool,\n    silent",
+    "/// The backend is being changed.\n    backend_dirty",
+    "backend_dirty: bool,\n    silent",
 );
 
 const SILENT_AT_BEGIN: Edit = Edit::replace(
@@ -115,7 +115,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "no fence on clear",
         edits: &[Edit::replace(
             "clear_fences",
-            "    shared.epochs.raise_whole();\n    let _end = WholeFence(&shared.epochs);\n",
+            "    shared.epochs.void_all();\n    let _end = WholeFence(&shared.epochs);\n",
             "",
         )],
     },
@@ -130,7 +130,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a void entry is served",
-        edits: &[Edit::replace("fast_path_not_void", "self.epochs.is_void(&entry) || ", "")],
+        edits: &[Edit::replace(
+            "fast_path_not_void",
+            "self.epochs.standing(&entry) != Standing::Valid || ",
+            "",
+        )],
+    },
+    Mutant { name: "no floor on mark_stale_prefix", edits: &[Edit::delete("soft_prefix_floor")] },
+    Mutant {
+        name: "a look lifts an entry above a soft floor",
+        edits: &[Edit::replace(
+            "soft_floor_stays",
+            "Standing::Stale => return Standing::Stale",
+            "Standing::Stale => {}",
+        )],
+    },
+    Mutant {
+        name: "an entry under a soft floor is served at the second look",
+        edits: &[Edit::replace(
+            "stale_is_not_servable",
+            "standing(&entry) != Standing::Valid",
+            "is_void(&entry)",
+        )],
+    },
+    Mutant {
+        name: "a reader joins a request sent before a soft floor",
+        edits: &[Edit::replace("joins_above_floors", "predates_a_floor", "voids")],
     },
     Mutant {
         name: "a caller that goes away puts up no fence",
@@ -138,7 +163,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a caller that goes away before its remove is done leaves the entry",
-        edits: &[Edit::replace("dropped_write", "!self.bare.load(Ordering::Acquire)", "false")],
+        edits: &[Edit::replace("dropped_write", "!self.cleared.load(Ordering::Acquire)", "false")],
     },
     Mutant {
         name: "waiters are woken before the answer is published",
@@ -165,7 +190,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             Edit::replace(
                 "one_flight_per_key",
                 "    let running",
-                "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {\n        let displaced = state.running.take();\n        state.displaced.extend(displaced);\n        hand_on(parked);\n        return None;\n    }\n    let running",
+                "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {\n        let displaced = state.running.take();\n        state.displaced.extend(displaced);\n        spawn_parked(parked);\n        return None;\n    }\n    let running",
             ),
             Edit::replace(
                 "next_after_current",
@@ -209,7 +234,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "two answers race to be kept: a flight takes no turn",
         edits: &[Edit::replace(
             "publishes_then_wakes",
-            "self.tracked.turn(shared.settings.turn_limit()).await",
+            "self.tracked.lock_backend(shared.settings.backend_lock_limit()).await",
             "Some(())",
         )],
     },
@@ -318,7 +343,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a reader that is not polled keeps its place",
         edits: &[Edit::replace(
             "parks_when_permits_wanted",
-            " && !self.shared.places.are_wanted()",
+            " && !self.shared.limiter.has_waiters()",
             "",
         )],
     },
@@ -351,7 +376,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a place that nobody takes is left to a flight that is not polled",
-        edits: &[Edit::replace("unclaimed_permit", "places.take_waiting()", "false")],
+        edits: &[Edit::replace("unclaimed_permit", "limiter.take_waiting()", "false")],
     },
     Mutant {
         name: "a flight on a runtime that is not driven is waited for",
@@ -394,8 +419,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a reader does not join a flight that publishes",
         edits: &[Edit::replace(
             "joins_publishing",
-            "Asked(sent_at) | Phase::Landing",
-            "Landing(_) => false,\n        Phase::Asked",
+            "Sent(sent_at) | Phase::Publishing",
+            "Publishing(_) => false,\n        Phase::Sent",
         )],
     },
     Mutant {
@@ -404,7 +429,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "what an earlier process stored is void by epoch",
-        edits: &[Edit::replace("unstamped_is_not_void", "== NO_EPOCH", "> latest")],
+        edits: &[Edit::replace("unstamped_is_not_void", "== Epoch::NONE", "> latest")],
     },
     Mutant {
         name: "a merged floor is not the highest of its parts",

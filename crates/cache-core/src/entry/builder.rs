@@ -12,9 +12,10 @@ use triomphe::{Arc, ThinArc};
 
 use super::{
     ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Rare, Storability,
+    decoded::Decoded,
     stamp::{NEVER, Span},
 };
-use crate::{Attributes, Key, Moment, Namespace, Version, body, decoded::Decoded, fence::Epoch};
+use crate::{Attributes, Key, Moment, Namespace, Version, body, epoch::Epoch};
 
 /// Builds an [`Entry`]: for validators, and for backends that bring one back from a medium of their
 /// own.
@@ -36,10 +37,17 @@ pub struct EntryBuilder<'a> {
     absent: bool,
 }
 
-impl<'a> EntryBuilder<'a> {
+impl Entry {
+    /// Starts an entry for `key` with `body`. Without a version it serves its own readers and is
+    /// not kept.
+    ///
+    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that
+    /// is; the body alone is accounted for. So the body is copied into a buffer of its own, unless
+    /// it is the only handle of a buffer with nothing else in it, or
+    /// [`EntryBuilder::keep_buffer`] says that it may stay where it is.
     #[inline]
-    pub(super) fn new(key: &'a Key, body: Bytes) -> Self {
-        Self {
+    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder<'_> {
+        EntryBuilder {
             key,
             body,
             e_tag: None,
@@ -53,7 +61,9 @@ impl<'a> EntryBuilder<'a> {
             absent: false,
         }
     }
+}
 
+impl<'a> EntryBuilder<'a> {
     /// The ETag, as the origin wrote it.
     #[inline]
     pub fn e_tag(mut self, e_tag: impl Into<Cow<'a, str>>) -> Self {

@@ -2,15 +2,13 @@
 
 mod builder;
 mod codec;
+mod decode;
+mod decoded;
 mod stamp;
 
 use std::{
-    any::Any,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,8 +18,11 @@ use triomphe::ThinArc;
 
 pub use self::builder::EntryBuilder;
 pub(crate) use self::stamp::Stamp;
-use self::stamp::{MUST_REVALIDATE, NEVER, Span};
-use crate::{Attributes, Key, Moment, Namespace, Result, Version, decoded::Decoded, fence::Epoch};
+use self::{
+    decoded::Decoded,
+    stamp::{MUST_REVALIDATE, NEVER, Span},
+};
+use crate::{Attributes, Key, Moment, Namespace, Version, epoch::Epoch};
 
 /// The held copy of one version of an object, with its key: body, version, attributes, and when the
 /// origin last validated it.
@@ -60,18 +61,6 @@ pub enum Storability {
 }
 
 impl Entry {
-    /// Starts an entry for `key` with `body`. Without a version it will serve its own readers and
-    /// not be kept.
-    ///
-    /// A `Bytes` keeps the whole buffer alive that it is a part of, and does not tell how long that
-    /// is; what is accounted is the body. So the body is copied into a buffer of its own, unless it
-    /// is the only handle of a buffer with nothing else in it, or [`EntryBuilder::keep_buffer`]
-    /// says that it may stay where it is.
-    #[inline]
-    pub fn builder(key: &Key, body: Bytes) -> EntryBuilder<'_> {
-        EntryBuilder::new(key, body)
-    }
-
     /// The key.
     pub fn key(&self) -> &str {
         self.text(0, self.head().key_len.into())
@@ -172,23 +161,6 @@ impl Entry {
     /// Whether the two are handles of one entry.
     pub fn is_same(&self, other: &Self) -> bool {
         std::ptr::eq(self.head(), other.head())
-    }
-
-    /// What `decode` makes of the body: made once for each type, however many ask at once, and kept
-    /// with the entry. A failure is not kept. If the future is dropped, the next one in line
-    /// decodes. A value that panics when it is dropped with the entry is caught.
-    ///
-    /// # Errors
-    ///
-    /// What `decode` returns; `Decode` inside of a `decode` of the same type of the same object,
-    /// which would wait for itself.
-    pub async fn decoded<T, F>(&self, decode: F) -> Result<Arc<T>>
-    where
-        T: Any + Send + Sync,
-        F: FnOnce(&Bytes) -> Result<T>,
-    {
-        let decoded = &self.head().rare.get_or_init(Box::default).decoded;
-        decoded.get_or_try_init(self, || decode(self.body())).await
     }
 
     /// Whether its time to live has passed.

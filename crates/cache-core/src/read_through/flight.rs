@@ -7,61 +7,50 @@ use std::{
     mem,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::runtime::Handle;
 
 use super::{
-    Shared, Status, absent,
-    drive::Flying,
-    held::{Dropped, Held, is_same_version},
-    places::Permit,
+    backend_access::{Dropped, Held, is_same_version},
+    key_state::{Drive, Origins, Phase, State, Trigger, Waiting},
+    key_table::KeyGuard,
+    limiter::{Permit, QueueTimer},
+    outcome::{FlightOutcome, OutcomeSenders, absent},
+    parked::BoxedFlight,
     request::{Outcome, Request},
-    table::{Answers, Drive, KeyUse, Origins, Phase, State, Waiting},
+    served::Status,
+    shared::Shared,
+    sweep,
     trace::Cause,
 };
 use crate::{
     Entry, Error, ErrorKind, Key, Moment, Result, Storability, Validation, Validator,
-    fence::Epoch,
+    epoch::Epoch,
     stats::{Count, Op},
     sync::MutexGuard,
 };
-
-/// What a flight brought its waiters.
-#[derive(Debug, Clone)]
-pub(super) enum Landed {
-    /// An entry, validated by a question asked at the moment.
-    Entry(Entry, Status, Moment),
-    Failed(Error),
-}
 
 /// The flight `seq`, which nobody waits for yet but its reader, to be polled by it or by a task.
 pub(super) fn flight<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     runtime: &Handle,
-    tracked: KeyUse,
+    tracked: KeyGuard,
     seq: u64,
     looked: Option<Held>,
     trigger: Trigger,
-) -> Flying {
-    shared.sweeper.ensure(shared, runtime);
-    Flight::new(shared, tracked, seq, trigger).fly(looked, None).boxed()
-}
-
-/// The read that a flight is started for.
-pub(super) struct Trigger {
-    pub(super) cause: Cause,
-    /// Sends the request in the origin's place.
-    pub(super) validator: Option<Arc<dyn Validator>>,
+) -> BoxedFlight {
+    sweep::ensure(shared, runtime);
+    Flight::new(shared, tracked, seq, trigger).run(looked, None).boxed()
 }
 
 /// A flight in the air. If it is dropped before it landed, the running place is free again and its
 /// waiters learn that there will be no answer.
 pub(super) struct Flight<V: ?Sized> {
     pub(super) shared: Arc<Shared<V>>,
-    pub(super) tracked: KeyUse,
+    pub(super) tracked: KeyGuard,
     pub(super) seq: u64,
     trigger: Trigger,
     /// The question, once it was sent, until it is answered.
@@ -73,21 +62,21 @@ pub(super) struct Flight<V: ?Sized> {
 }
 
 impl<V: Validator + ?Sized> Flight<V> {
-    fn new(shared: &Arc<Shared<V>>, tracked: KeyUse, seq: u64, trigger: Trigger) -> Self {
+    fn new(shared: &Arc<Shared<V>>, tracked: KeyGuard, seq: u64, trigger: Trigger) -> Self {
         let shared = Arc::clone(shared);
         Self { shared, tracked, seq, trigger, request: None, publishing: false, left: false }
     }
 
     /// What it brought; `None` if it was vacated, and its place is another's already.
-    async fn fly(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<Landed> {
+    async fn run(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<FlightOutcome> {
         // The generation and the epoch were noted when the flight began, before this look.
         let held = match looked {
             Some(held) => held,
             None => self.shared.look_up(self.tracked.key.as_str()).await,
         };
-        let permit = match permit.or_else(|| Permit::try_take(&self.shared.places)) {
+        let permit = match permit.or_else(|| Permit::try_take(&self.shared.limiter)) {
             Some(permit) => permit,
-            None => match self.wait_for_a_place().await {
+            None => match self.wait_for_permit().await {
                 Ok(permit) => permit,
                 Err(landed) => return landed,
             },
@@ -103,7 +92,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         // The object may change after the store read it, so age counts from sending.
         // mutant: validated_at_sending
         let question = Question { known, void: held.void, expired, pinned, asked_at };
-        self.land(question, answer, permit).await
+        self.complete(question, answer, permit).await
     }
 
     /// The origin's answer; `None` if the flight is vacated before it is there.
@@ -116,7 +105,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         let mut vacated = pin!(self.tracked.vacated.notified());
         // From here on only readers that take an older answer may join. Who joins between the
         // reading of the clock and this arrives before the question is sent.
-        self.tracked.lock().flight(self.seq)?.phase = Phase::Asked(asked_at);
+        self.tracked.lock().flight(self.seq)?.phase = Phase::Sent(asked_at);
         let key = &self.tracked.key;
         let request =
             Request::send(&self.shared, Op::Read, key.as_str(), asked_at, &self.trigger.cause);
@@ -159,12 +148,12 @@ impl<V: Validator + ?Sized> Flight<V> {
         .await
     }
 
-    async fn land(
+    async fn complete(
         mut self,
         question: Question,
         answer: Result<Validation>,
         permit: Permit,
-    ) -> Option<Landed> {
+    ) -> Option<FlightOutcome> {
         let answer = self.check(&question, answer);
         // The request is taken, so however many readers joined it is counted once.
         // mutant: counts_once
@@ -182,11 +171,11 @@ impl<V: Validator + ?Sized> Flight<V> {
         // One that was vacated says nothing of what the key has in the backend.
         // A flight that was replaced while it waited has no right to publish.
         // mutant: replaced_before_publishing
-        self.tracked.lock().flight(self.seq)?.phase = Phase::Landing(question.asked_at);
+        self.tracked.lock().flight(self.seq)?.phase = Phase::Publishing(question.asked_at);
         let (shared, key) = (&self.shared, &self.tracked.key);
         // A woken reader may read again at once and must find the published entry.
         // mutant: publishes_then_wakes
-        let landed = match self.tracked.turn(shared.settings.turn_limit()).await {
+        let landed = match self.tracked.lock_backend(shared.settings.backend_lock_limit()).await {
             Some(_turn) => {
                 let shown = answer.as_ref().ok().and_then(changed);
                 // The flight may have been replaced while it waited for the backend.
@@ -209,12 +198,12 @@ impl<V: Validator + ?Sized> Flight<V> {
                 // handed out. A stuck backend call may still store its entry later; the epoch makes
                 // it void.
                 // mutant: stuck_call_voids
-                shared.epochs.raise_key(key.as_str());
+                shared.epochs.void_key(key.as_str());
                 question.landed(shared, key, answer)
             }
         };
         self.publishing = false;
-        let landed = self.leave(self.tracked.lock(), landed, Some(permit));
+        let landed = self.finish(self.tracked.lock(), landed, Some(permit));
         self.left = true;
         landed
     }
@@ -222,7 +211,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// The origin confirmed `pinned`. Only that one, and only in place: if it left meanwhile, it
     /// stays gone. This changes no backend, so it needs no turn: a write fences under the same
     /// lock.
-    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<Landed> {
+    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<FlightOutcome> {
         let mut state = self.tracked.lock();
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
         // mutant: renews_unfenced
@@ -235,7 +224,11 @@ impl<V: Validator + ?Sized> Flight<V> {
                 pinned.publish(asked_at, self.shared.time_to_live(key), epoch);
             }
         }
-        self.leave(state, Landed::Entry(pinned, Status::Revalidated, asked_at), Some(permit))
+        self.finish(
+            state,
+            FlightOutcome::Entry(pinned, Status::Revalidated, asked_at),
+            Some(permit),
+        )
     }
 
     /// The answer, unless it answers no question of ours.
@@ -270,12 +263,12 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// See [`finish`].
-    pub(super) fn leave(
+    pub(super) fn finish(
         &self,
         state: MutexGuard<'_, State>,
-        landed: Landed,
+        landed: FlightOutcome,
         permit: Option<Permit>,
-    ) -> Option<Landed> {
+    ) -> Option<FlightOutcome> {
         finish(&self.shared, &self.tracked, state, self.seq, permit, landed)
     }
 }
@@ -285,12 +278,12 @@ impl<V: Validator + ?Sized> Flight<V> {
 /// sends its next request at once finds it. `None` if the flight was vacated before.
 pub(super) fn finish<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    tracked: &KeyUse,
+    tracked: &KeyGuard,
     mut state: MutexGuard<'_, State>,
     seq: u64,
     mut permit: Option<Permit>,
-    landed: Landed,
-) -> Option<Landed> {
+    landed: FlightOutcome,
+) -> Option<FlightOutcome> {
     let Some(running) = state.vacate(seq) else {
         // Before the permit, which wakes others.
         drop(state);
@@ -322,23 +315,23 @@ pub(super) fn finish<V: Validator + ?Sized>(
 /// also for those who waited for the next one, for it begins after they came.
 pub(super) fn replace<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    tracked: &KeyUse,
+    tracked: &KeyGuard,
     mut state: MutexGuard<'_, State>,
     seq: u64,
     runtime: &Handle,
 ) {
     let Some(running) = state.vacate(seq) else { return };
-    if let Phase::Landing(_) = running.phase {
+    if let Phase::Publishing(_) = running.phase {
         // It may hold the turn, in a call that still takes effect. What that leaves is void, and
         // not waited for. The stuck call may still complete, so its entry must be void.
         // mutant: stuck_turn_voids
-        shared.epochs.raise_key(tracked.key.as_str());
-        tracked.turn_is_stuck();
+        shared.epochs.void_key(tracked.key.as_str());
+        tracked.give_up_backend_lock();
     }
     // Its request may still be at the origin, and keeps its permit: the new one goes beyond the
     // limit rather than wait behind others once more.
-    let had_permit = matches!(running.phase, Phase::Asked(_) | Phase::Landing(_));
-    let permit = had_permit.then(|| Permit::beyond_the_limit(&shared.places));
+    let had_permit = matches!(running.phase, Phase::Sent(_) | Phase::Publishing(_));
+    let permit = had_permit.then(|| Permit::beyond_limit(&shared.limiter));
     // Counted until the next one is.
     let (mut answers, drive, _counted) = running.into_parts();
     if let Some(waiting) = state.waiting.take() {
@@ -358,28 +351,94 @@ pub(super) fn replace<V: Validator + ?Sized>(
 /// one.
 fn start<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    tracked: &KeyUse,
+    tracked: &KeyGuard,
     mut state: MutexGuard<'_, State>,
-    answers: Answers,
+    answers: OutcomeSenders,
     runtime: &Handle,
     trigger: Trigger,
     second: Option<Option<Permit>>,
 ) {
     let origins = Origins { runtime: Some(runtime.id()), is_second: second.is_some() };
     // Also once the cache is closed, which waits for this one.
-    let counted = shared.tasks.count();
-    let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, counted);
+    let token = shared.tasks.count();
+    let seq = state.begin_flight(shared.epochs.latest(), answers, Drive::Task, origins, token);
     drop(state);
-    shared.sweeper.ensure(shared, runtime);
+    sweep::ensure(shared, runtime);
     let flight = Flight::new(shared, tracked.clone(), seq, trigger);
-    runtime.spawn(flight.fly(None, second.flatten()).boxed());
+    runtime.spawn(flight.run(None, second.flatten()).boxed());
+}
+
+impl<V: Validator + ?Sized> Flight<V> {
+    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
+    /// nobody waited for the answer any more, or there was no place for too long; or it was
+    /// vacated.
+    pub(super) async fn wait_for_permit(&self) -> Result<Permit, Option<FlightOutcome>> {
+        let Shared { limiter, settings, .. } = &*self.shared;
+        let mut waits = None;
+        let mut place = pin!(limiter.taken());
+        let mut vacated = pin!(self.tracked.vacated.notified());
+        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
+        let mut deserted: Option<BoxFuture<'static, ()>> = None;
+        poll_fn(|context| {
+            let taken = || Poll::Ready(Ok(Permit::taken(limiter)));
+            if place.as_mut().poll(context).is_ready() {
+                return taken();
+            }
+            while vacated.as_mut().poll(context).is_ready() {
+                vacated.set(self.tracked.vacated.notified());
+                // Somebody may have come, or another flight has its place.
+                deserted = None;
+            }
+            loop {
+                if let Some(last_left) = &mut deserted {
+                    if last_left.poll_unpin(context).is_ready() {
+                        // Somebody may have come since.
+                        deserted = None;
+                        continue;
+                    }
+                } else {
+                    let mut state = self.tracked.lock();
+                    let Some(running) = state.flight(self.seq) else {
+                        return Poll::Ready(Err(None));
+                    };
+                    if !running.is_awaited() {
+                        return Poll::Ready(Err(self.finish(
+                            state,
+                            FlightOutcome::Failed(unwanted()),
+                            None,
+                        )));
+                    }
+                    running.phase = Phase::Queued;
+                    // The reader that polls it now hands it to a task, which polls it anew.
+                    if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
+                        let answer = answer.clone();
+                        deserted = Some(async move { answer.closed().await }.boxed());
+                        continue;
+                    }
+                }
+                waits.get_or_insert_with(|| self.shared.begin_to_wait());
+                return match ready!(queue_timer.poll(limiter, context)) {
+                    true => taken(),
+                    false => {
+                        let error = settings.queue_timed_out().with_key(&self.tracked.key);
+                        Poll::Ready(Err(self.finish(
+                            self.tracked.lock(),
+                            FlightOutcome::Failed(error),
+                            None,
+                        )))
+                    }
+                };
+            }
+        })
+        .await
+    }
 }
 
 impl<V: ?Sized> Drop for Flight<V> {
     fn drop(&mut self) {
         if self.publishing {
             // A backend call was dropped half-way: what is held is in doubt.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         if self.left {
             return;
@@ -419,19 +478,19 @@ impl Question {
         shared: &Shared<V>,
         key: &Key,
         answer: Result<Validation>,
-    ) -> Landed {
+    ) -> FlightOutcome {
         match answer {
             Ok(Validation::Modified(entry)) => self.brings(own(shared, entry)),
             Ok(Validation::NotModified | Validation::NotFound) => {
-                Landed::Failed(absent().with_key(key))
+                FlightOutcome::Failed(absent().with_key(key))
             }
-            Err(error) => Landed::Failed(error.with_key(key)),
+            Err(error) => FlightOutcome::Failed(error.with_key(key)),
         }
     }
 
-    fn brings(&self, entry: Entry) -> Landed {
+    fn brings(&self, entry: Entry) -> FlightOutcome {
         let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
-        Landed::Entry(entry, status, self.asked_at)
+        FlightOutcome::Entry(entry, status, self.asked_at)
     }
 }
 
@@ -453,7 +512,7 @@ async fn publish<V: ?Sized>(
     answer: Result<Validation>,
     fenced: bool,
     epoch: Epoch,
-) -> Landed {
+) -> FlightOutcome {
     let asked_at = question.asked_at;
     let entry = match answer {
         Ok(Validation::Modified(entry)) => own(shared, entry),
@@ -462,14 +521,14 @@ async fn publish<V: ?Sized>(
             // mutant: drops_not_found
             let dropped = forget(shared, key, Count::InvalidatedNotFound).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
-            return Landed::Failed(absent().with_key(key));
+            return FlightOutcome::Failed(absent().with_key(key));
         }
         Err(error) => {
             // What failed to answer says nothing of the entry; what answered does.
             if error.drops_entry() || (fenced && !error.is_outage()) {
                 forget(shared, key, Count::InvalidatedNotFound).await;
             }
-            return Landed::Failed(error.with_key(key));
+            return FlightOutcome::Failed(error.with_key(key));
         }
     };
     // A fenced response may be older than a finished write and must not be stored.
@@ -529,9 +588,13 @@ async fn remember_absence<V: ?Sized>(
     let absence = Entry::builder(key, Default::default()).namespace(identity).absent().build();
     let replaced = if let Dropped::Absence(at) = dropped { Some(at) } else { None };
     let (now, swept_at) = (shared.clock.now(), shared.sweeper.swept_at());
-    if !shared.absences.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {
+    if !shared.negative_budget.admit(absence.weight(), now, replaced, swept_at, &*shared.backend) {
         return;
     }
     absence.publish(asked_at, Some(span), epoch);
     shared.keep(key, absence).await;
+}
+
+fn unwanted() -> Error {
+    Error::new(ErrorKind::Other, "nobody waited for the answer")
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     ReadThrough,
-    places::{Permit, QueueTimer, Waits},
+    limiter::{Permit, QueueTimer, Waits},
 };
 use crate::Result;
 
@@ -34,11 +34,11 @@ impl<V: ?Sized> ReadThrough<V> {
     ///
     /// A dropped future gives its place in the queue up.
     pub async fn request_permit(&self) -> Result<RequestPermit> {
-        let (places, settings) = (&self.shared.places, &self.shared.settings);
-        if let Some(permit) = Permit::try_take(places) {
+        let (limiter, settings) = (&self.shared.limiter, &self.shared.settings);
+        if let Some(permit) = Permit::try_take(limiter) {
             return Ok(RequestPermit(permit));
         }
-        let mut place = pin!(places.taken());
+        let mut place = pin!(limiter.taken());
         let mut queue_timer = QueueTimer::new(settings.queue_timeout);
         let mut waits: Option<Waits<'_>> = None;
         poll_fn(|context| {
@@ -47,11 +47,11 @@ impl<V: ?Sized> ReadThrough<V> {
                 // Only once it is in the queue: else a permit that is given back now would find
                 // nobody.
                 waits.get_or_insert_with(|| self.shared.begin_to_wait());
-                ready!(queue_timer.poll(places, context))
+                ready!(queue_timer.poll(limiter, context))
             };
             Poll::Ready(match is_taken {
-                true => Ok(RequestPermit(Permit::taken(places))),
-                false => Err(settings.too_many()),
+                true => Ok(RequestPermit(Permit::taken(limiter))),
+                false => Err(settings.queue_timed_out()),
             })
         })
         .await

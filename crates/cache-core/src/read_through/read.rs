@@ -9,24 +9,89 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::watch, task::yield_now};
 
 use super::{
-    Served, Shared, Status, Use,
-    drive::{Arrival, Driver, Parked, hand_on},
-    flight::{Landed, Trigger, flight},
-    held::Held,
-    table::{Answers, Drive, KeyState, KeyUse, Origins, Phase, Stamp, State, Ticket, Waiting},
-    tasks::runtime,
-    timeouts::{Watchdog, relieve},
+    backend_access::Held,
+    driver::{Arrival, Driver},
+    epochs::Standing,
+    flight::flight,
+    key_state::{Drive, KeySnapshot, KeyState, Origins, Phase, State, Trigger, Waiting},
+    key_table::KeyGuard,
+    outcome::{FlightOutcome, OutcomeReceiver, OutcomeSenders, absent},
+    parked::{Parked, spawn_parked},
+    served::{Served, Status},
+    shared::Shared,
+    task_tracker::runtime,
     trace::Cause,
+    watchdog::{Watchdog, relieve},
 };
 use crate::{
-    Error, ErrorKind, Freshness, Moment, Result, Validator, fence::Epoch, stats::Count,
-    sync::MutexGuard,
+    Entry, Error, ErrorKind, Freshness, Moment, Result, Validator, Verdict, epoch::Epoch, judge,
+    stats::Count, sync::MutexGuard,
 };
+
+impl<V: ?Sized> Shared<V> {
+    /// A fresh copy that is at hand, served and counted. The way of most reads: it awaits,
+    /// allocates and parses nothing.
+    #[inline]
+    pub(super) fn fresh(&self, key: &str, freshness: Option<&Freshness>) -> Option<Served> {
+        let freshness = self.rule(key, freshness);
+        if freshness.is_strong() {
+            return None;
+        }
+        let entry = self.get_now(key).ok()??;
+        // All that a closed cache held is void.
+        // A void entry is older than an invalidation; a negative entry has no body.
+        // mutant: fast_path_not_void
+        if self.epochs.standing(&entry) != Standing::Valid || entry.is_negative() {
+            return None;
+        }
+        // What is fresh at the end of the window is fresh now; anything else is judged exactly, by
+        // others.
+        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
+        self.counters.add_hit(
+            Count::Fresh,
+            entry.body().len() as u64,
+            Duration::from_nanos(age_nanos),
+        );
+        Some(Served { entry, status: Status::Fresh, age_nanos })
+    }
+
+    /// What may be done with `entry` without asking first; an error if it is the memory of a
+    /// missing object.
+    fn servable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Servable>> {
+        // A void entry must not be used, a stale one not before it was revalidated.
+        // mutant: stale_is_not_servable
+        if self.epochs.standing(&entry) != Standing::Valid {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let served = |status, entry: Entry| {
+            let validated_at = entry.validated_at();
+            Served::new(entry, status, validated_at, now)
+        };
+        Ok(match judge(&entry, now, freshness) {
+            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
+            Verdict::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
+            Verdict::Refresh if !entry.is_negative() => {
+                Some(Servable::Refresh(served(Status::Stale, entry)))
+            }
+            Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
+        })
+    }
+}
+
+/// What may be done with a held entry before the origin is asked.
+enum Servable {
+    /// Serve it.
+    Fresh(Served),
+    /// Serve it, and ask behind.
+    Refresh(Served),
+}
 
 /// Reads `key` when what is at hand was not fresh: looks once more, joins or begins a flight, waits
 /// for it.
@@ -46,23 +111,23 @@ pub(super) async fn read<V: Validator + ?Sized>(
     };
     for _ in 0..LOST_MAX {
         shared.tasks.check_open()?;
-        let arrival = match approach(shared, key, freshness, validator).await? {
-            Approach::Served(served) => return Ok(served),
-            Approach::Drive(driver) => driver.await,
-            Approach::Wait(key, ticket) => Arrival::Elsewhere(Some((key, ticket))),
+        let arrival = match join_or_start(shared, key, freshness, validator).await? {
+            Start::Served(served) => return Ok(served),
+            Start::Drive(driver) => driver.await,
+            Start::Wait(key, ticket) => Arrival::Elsewhere(Some((key, ticket))),
         };
         let landed = match arrival {
             Arrival::Elsewhere(Some((key, ticket))) => wait(shared, &key, ticket).await,
-            Arrival::Landed(landed) => landed,
+            Arrival::Finished(landed) => landed,
             Arrival::Elsewhere(None) => None,
         };
         match landed {
-            Some(Landed::Entry(entry, status, asked_at)) => {
+            Some(FlightOutcome::Entry(entry, status, asked_at)) => {
                 return Ok(Served::new(entry, status, Some(asked_at), waited()));
             }
-            Some(Landed::Failed(error)) => {
+            Some(FlightOutcome::Failed(error)) => {
                 waited();
-                return cover(shared, key, freshness, error).await;
+                return serve_stale_on_error(shared, key, freshness, error).await;
             }
             // Its runtime was shut down, or a backend panicked. Ask from here.
             None => {}
@@ -74,25 +139,25 @@ pub(super) async fn read<V: Validator + ?Sized>(
 }
 
 /// What a reader does at a key.
-enum Approach<'a, V: ?Sized> {
+enum Start<'a, V: ?Sized> {
     Served(Served),
     Drive(Driver<'a, V>),
-    Wait(Arc<KeyState>, Ticket),
+    Wait(Arc<KeyState>, OutcomeReceiver),
 }
 
 /// What a reader saw of a key before it looked up what is held.
 #[derive(PartialEq, Eq)]
 struct Seen {
-    stamp: Stamp,
+    stamp: KeySnapshot,
     epoch: Epoch,
 }
 
-async fn approach<'a, V: Validator + ?Sized>(
+async fn join_or_start<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
     key: &str,
     freshness: &Freshness,
     validator: Option<&Arc<dyn Validator>>,
-) -> Result<Approach<'a, V>> {
+) -> Result<Start<'a, V>> {
     let tracked = shared.table.enter(key).map_err(|error| shared.about(key, error))?;
     if freshness.is_strong() {
         // Nothing held can serve it: the flight looks up what to ask about.
@@ -102,20 +167,20 @@ async fn approach<'a, V: Validator + ?Sized>(
             return Ok(joined.wait(&tracked, state));
         }
         let seq = begin(shared, state, shared.epochs.latest(), &runtime)?;
-        return Ok(board(shared, tracked, seq, runtime, None, validator));
+        return Ok(start_flight(shared, tracked, seq, runtime, None, validator));
     }
     let mut looks = 1;
     loop {
         let seen = Seen { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
         let held = shared.look_up(key).await;
         if let Some(entry) = held.entry.clone() {
-            match shared.usable(key, entry, freshness)? {
-                Some(Use::Fresh(served)) => return Ok(Approach::Served(served)),
-                Some(Use::Refresh(served)) => {
+            match shared.servable(key, entry, freshness)? {
+                Some(Servable::Fresh(served)) => return Ok(Start::Served(served)),
+                Some(Servable::Refresh(served)) => {
                     let (now, _) = shared.clock.coarse_bounds();
                     shared.warnings.stale(
                         &shared.settings.name,
-                        shared.shown(key),
+                        shared.display_key(key),
                         served.age(),
                         None,
                         now,
@@ -126,7 +191,7 @@ async fn approach<'a, V: Validator + ?Sized>(
                     // refresh a chance to run before the stale copy is returned.
                     // mutant: yields_to_refresh
                     yield_now().await;
-                    return Ok(Approach::Served(served));
+                    return Ok(Start::Served(served));
                 }
                 None => {}
             }
@@ -148,7 +213,14 @@ async fn approach<'a, V: Validator + ?Sized>(
         }
         // In the epoch that was compared: what goes up from here on voids what was looked up.
         let seq = begin(shared, state, seen_now.epoch, &runtime)?;
-        return Ok(board(shared, tracked, seq, runtime, is_as_seen.then_some(held), validator));
+        return Ok(start_flight(
+            shared,
+            tracked,
+            seq,
+            runtime,
+            is_as_seen.then_some(held),
+            validator,
+        ));
     }
 }
 
@@ -163,16 +235,16 @@ fn begin<V: ?Sized>(
     epoch: Epoch,
     runtime: &Handle,
 ) -> Result<u64> {
-    let counted = shared.tasks.count();
+    let token = shared.tasks.count();
     if let Err(closed) = shared.tasks.check_open() {
         // Who waits for the last one is woken out of the lock.
         drop(state);
         return Err(closed);
     }
     // A write that is open may wait for a turn that this flight holds.
-    let wanted = state.writes > 0;
-    let drive = Drive::Reader { wanted };
-    Ok(state.begin_flight(epoch, Answers::default(), drive, first_on(runtime), counted))
+    let handoff_requested = state.writes > 0;
+    let drive = Drive::Reader { handoff_requested };
+    Ok(state.begin_flight(epoch, OutcomeSenders::default(), drive, first_on(runtime), token))
 }
 
 fn first_on(runtime: &Handle) -> Origins {
@@ -180,37 +252,37 @@ fn first_on(runtime: &Handle) -> Origins {
 }
 
 /// Has the reader drive the flight that has begun.
-fn board<'a, V: Validator + ?Sized>(
+fn start_flight<'a, V: Validator + ?Sized>(
     shared: &'a Arc<Shared<V>>,
-    tracked: KeyUse,
+    tracked: KeyGuard,
     seq: u64,
     runtime: Handle,
     looked: Option<Held>,
     validator: Option<&Arc<dyn Validator>>,
-) -> Approach<'a, V> {
+) -> Start<'a, V> {
     let key = tracked.state();
     let trigger = Trigger { cause: Cause::caller(), validator: validator.cloned() };
     let flight = flight(shared, &runtime, tracked, seq, looked, trigger);
-    Approach::Drive(Driver::new(shared, key, seq, runtime, flight))
+    Start::Drive(Driver::new(shared, key, seq, runtime, flight))
 }
 
 /// Starts a flight behind a reader that is served already, unless one is in the air.
 fn refresh<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    tracked: &KeyUse,
+    tracked: &KeyGuard,
     held: Held,
     seen: &Seen,
     now: Moment,
 ) {
     let Ok(runtime) = runtime() else { return };
-    let Ok(counted) = shared.tasks.enter() else { return };
+    let Ok(token) = shared.tasks.enter() else { return };
     let mut state = tracked.lock();
     if let Some(running) = &mut state.running {
         let overdue = running.is_overdue(now, &shared.settings);
         // Its reader may not be polled for long.
-        let parked = state.want();
+        let parked = state.request_handoff();
         drop(state);
-        hand_on(parked);
+        spawn_parked(parked);
         // Nor may anything be on its runtime, and nobody waits who would find out.
         if let Some(overdue) = overdue {
             relieve(shared, &tracked.state(), overdue);
@@ -218,11 +290,11 @@ fn refresh<V: Validator + ?Sized>(
         return;
     }
     // Nobody waits for a place with it.
-    if state.stamp() != seen.stamp || !shared.places.is_one_free() {
+    if state.stamp() != seen.stamp || !shared.limiter.has_spare() {
         return;
     }
-    let answers = Answers::default();
-    let seq = state.begin_flight(seen.epoch, answers, Drive::Task, first_on(&runtime), counted);
+    let answers = OutcomeSenders::default();
+    let seq = state.begin_flight(seen.epoch, answers, Drive::Task, first_on(&runtime), token);
     drop(state);
     let trigger = Trigger { cause: Cause::background(), validator: None };
     runtime.spawn(flight(shared, &runtime, tracked.clone(), seq, Some(held), trigger));
@@ -230,20 +302,16 @@ fn refresh<V: Validator + ?Sized>(
 
 /// A place among the waiters of a flight.
 struct Joined {
-    ticket: Ticket,
+    ticket: OutcomeReceiver,
     parked: Option<Parked>,
 }
 
 impl Joined {
     /// Lets the key go, and waits.
-    fn wait<'a, V: ?Sized>(
-        self,
-        tracked: &KeyUse,
-        state: MutexGuard<'_, State>,
-    ) -> Approach<'a, V> {
+    fn wait<'a, V: ?Sized>(self, tracked: &KeyGuard, state: MutexGuard<'_, State>) -> Start<'a, V> {
         drop(state);
-        hand_on(self.parked);
-        Approach::Wait(tracked.state(), self.ticket)
+        spawn_parked(self.parked);
+        Start::Wait(tracked.state(), self.ticket)
     }
 }
 
@@ -258,18 +326,20 @@ fn join<V: ?Sized>(
     runtime: &Handle,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Option<Joined> {
-    let parked = state.want();
+    let parked = state.request_handoff();
     // A key has one current flight, so two responses cannot race to be published.
     // mutant: one_flight_per_key
     let running = state.running.as_mut()?;
-    let unfenced =
-        running.generation == state.generation && !shared.epochs.voids(key, running.epoch);
+    // A response requested before a soft floor must not reach readers that came after it.
+    // mutant: joins_above_floors
+    let unfenced = running.generation == state.generation
+        && !shared.epochs.predates_a_floor(key, running.epoch);
     let in_time = match running.phase {
-        Phase::Looking | Phase::Queued => true,
+        Phase::LookingUp | Phase::Queued => true,
         // What was heard since it was sent may be newer than what it brings.
         // A flight that publishes has its response already, and readers may still share it.
         // mutant: joins_publishing
-        Phase::Asked(sent_at) | Phase::Landing(sent_at) => {
+        Phase::Sent(sent_at) | Phase::Publishing(sent_at) => {
             // A strong reader joins no request sent before it began or before something newer was
             // seen.
             // mutant: joins_by_sent_at
@@ -301,8 +371,8 @@ fn join<V: ?Sized>(
 async fn wait<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     key: &Arc<KeyState>,
-    mut ticket: Ticket,
-) -> Option<Landed> {
+    mut ticket: OutcomeReceiver,
+) -> Option<FlightOutcome> {
     let mut landed = pin!(async { ticket.wait_for(Option::is_some).await.ok()?.clone() });
     let mut watchdog = Watchdog::default();
     poll_fn(|context| {
@@ -318,7 +388,7 @@ async fn wait<V: Validator + ?Sized>(
 }
 
 /// The held entry, if it may be served because the origin failed to answer; else the error.
-async fn cover<V: ?Sized>(
+async fn serve_stale_on_error<V: ?Sized>(
     shared: &Shared<V>,
     key: &str,
     freshness: &Freshness,
@@ -333,7 +403,7 @@ async fn cover<V: ?Sized>(
                 let served = Served::new(entry, Status::Stale, validated_at, now);
                 shared.warnings.stale(
                     &shared.settings.name,
-                    shared.shown(key),
+                    shared.display_key(key),
                     served.age(),
                     Some(&error),
                     now,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    Shared,
-    held::caught,
+    shared::Shared,
     trace::{Cause, Span},
 };
 use crate::{
     Entry, Error, ErrorKind, Moment, Result, Validation, Validator,
     stats::{Count, Op},
+    sync::caught,
 };
 
 /// A request that was sent. Dropped before it has ended, it was cancelled.
@@ -48,7 +48,8 @@ impl<V: ?Sized> Request<V> {
         cause: &Cause,
     ) -> Self {
         shared.count(Count::OriginSent);
-        let span = Span::of_request(&shared.settings.name, op.name(), shared.shown(key), cause);
+        let span =
+            Span::of_request(&shared.settings.name, op.name(), shared.display_key(key), cause);
         Self { shared: Arc::clone(shared), op, sent_at, span, has_ended: false }
     }
 

@@ -16,20 +16,23 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{
-    Shared,
-    drive::hand_on,
-    held::caught,
+    epochs::Epochs,
+    key_state::KeySnapshot,
+    key_table::KeyGuard,
+    parked::spawn_parked,
     request::{Outcome, Request},
-    table::{KeyUse, Stamp},
-    tasks::{Counted, runtime},
-    timeouts::within_elsewhere,
+    shared::Shared,
+    sweep,
+    task_tracker::{TaskToken, runtime},
+    timer::within_elsewhere,
     trace::{Cause, in_caller_span},
 };
 use crate::{
     Attributes, Entry, Error, ErrorKind, Key, Moment, Origin, PutOptions, Result, Storability,
     Validator, Version,
-    fence::{Epoch, Epochs},
+    epoch::Epoch,
     stats::{Count, Op},
+    sync::caught,
 };
 
 /// A write of one object that is not [`Origin::put`] or [`Origin::delete`], while it goes on: an
@@ -68,7 +71,7 @@ pub(super) async fn open<V: Validator + ?Sized>(
         Ok(OpenWrite(write))
     })
     .await?
-    .ok_or_else(|| shared.about(key, left_alone(shared)))
+    .ok_or_else(|| shared.about(key, not_driven(shared)))
 }
 
 pub(super) async fn put<O: Origin + ?Sized>(
@@ -77,7 +80,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
     body: Bytes,
     options: PutOptions,
 ) -> Result<Version> {
-    run(shared, key, |mut write, gone| async move {
+    run(shared, key, |mut write, cancelled| async move {
         // Runs under the fence of the put, so no older response is published during it.
         // mutant: put_drops
         write.drop_held(Count::InvalidatedByWrite).await;
@@ -85,7 +88,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
         let sent_at = shared.clock.now();
         let attributes = options.attributes.clone();
         let put = async { shared.origin.put_with(&key, body.clone(), options).await };
-        let version = send(&shared, Op::Put, &key, gone, sent_at, put).await?;
+        let version = send(&shared, Op::Put, &key, cancelled, sent_at, put).await?;
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
             let entry = with_attributes(entry, &key, attributes);
@@ -97,7 +100,7 @@ pub(super) async fn put<O: Origin + ?Sized>(
         Ok(version)
     })
     .await?
-    .ok_or_else(|| shared.about(key, left_alone(shared)))
+    .ok_or_else(|| shared.about(key, not_driven(shared)))
 }
 
 /// The same entry with the attributes that were put: the response to a put does not have them, and
@@ -111,17 +114,17 @@ fn with_attributes(entry: Entry, key: &Key, attributes: Attributes) -> Entry {
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
-    run(shared, key, |mut write, gone| async move {
+    run(shared, key, |mut write, cancelled| async move {
         // Runs under the fence of the delete, so no older response is published during it.
         // mutant: delete_drops
         write.drop_held(Count::InvalidatedByWrite).await;
         let (shared, key) = (&write.shared, &write.tracked.key);
         let sent_at = shared.clock.now();
         let delete = async { shared.origin.delete(key).await };
-        send(shared, Op::Delete, key, gone, sent_at, delete).await
+        send(shared, Op::Delete, key, cancelled, sent_at, delete).await
     })
     .await?
-    .ok_or_else(|| shared.about(key, left_alone(shared)))
+    .ok_or_else(|| shared.about(key, not_driven(shared)))
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(
@@ -172,11 +175,11 @@ pub(super) async fn expire<V: Validator + ?Sized>(
 /// not by each of several that are under way.
 pub(super) async fn clear<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    counted: Counted,
+    token: TaskToken,
     cause: Count,
 ) -> Result<()> {
     let task = Arc::clone(shared);
-    void_whole(shared, counted, async move {
+    void_whole(shared, token, async move {
         let is_counting = task.clearing.try_lock();
         let clear = async {
             // Read when all is void, so that nothing is kept meanwhile that readers are served.
@@ -197,22 +200,22 @@ pub(super) async fn clear<V: Validator + ?Sized>(
 /// Voids everything at once, then closes the backend in a task.
 pub(super) async fn close<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    counted: Counted,
+    token: TaskToken,
 ) -> Result<()> {
     let task = Arc::clone(shared);
     // Within, so that a panic is caught also where the call itself does the work.
     let close = async move { task.backend_call(async { task.backend.close().await }).await };
-    void_whole(shared, counted, close).await
+    void_whole(shared, token, close).await
 }
 
 async fn void_whole<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
-    counted: Counted,
+    token: TaskToken,
     call: impl Future<Output = Result<()>> + Send + 'static,
 ) -> Result<()> {
     // A clear fences at its begin and its end: a flight of either side may publish in between.
     // mutant: clear_fences
-    shared.epochs.raise_whole();
+    shared.epochs.void_all();
     let _end = WholeFence(&shared.epochs);
     let (done, answer) = oneshot::channel();
     let call = async move {
@@ -220,10 +223,10 @@ async fn void_whole<V: Validator + ?Sized>(
         let _ = done.send(call.await);
     };
     let runtime = runtime()?;
-    counted.spawn(&runtime, in_caller_span(call));
+    token.spawn(&runtime, in_caller_span(call));
     match answered(shared, &runtime, answer).await {
         Some(ended) => ended.unwrap_or_else(|_| Err(lost())),
-        None => Err(left_alone(shared)),
+        None => Err(not_driven(shared)),
     }
 }
 
@@ -232,7 +235,7 @@ struct WholeFence<'a>(&'a Epochs);
 
 impl Drop for WholeFence<'_> {
     fn drop(&mut self) {
-        self.0.raise_whole();
+        self.0.void_all();
     }
 }
 
@@ -245,27 +248,27 @@ async fn run<V, T, F, B>(shared: &Arc<Shared<V>>, key: &str, body: F) -> Result<
 where
     V: Validator + ?Sized,
     T: Send + 'static,
-    F: FnOnce(Write<V>, Gone) -> B + Send + 'static,
+    F: FnOnce(Write<V>, CancelSignal) -> B + Send + 'static,
     B: Future<Output = Result<T>> + Send + 'static,
 {
-    let counted = shared.tasks.enter()?;
+    let token = shared.tasks.enter()?;
     let runtime = runtime()?;
-    shared.sweeper.ensure(shared, &runtime);
+    sweep::ensure(shared, &runtime);
     let write = Write::begin(shared, key)?;
-    let (alive, gone) = oneshot::channel();
-    let mut caller = Caller {
+    let (alive, cancelled) = oneshot::channel();
+    let mut caller = CallerGuard {
         shared: Arc::clone(shared),
         tracked: write.tracked.clone(),
-        bare: Arc::clone(&write.bare),
+        cleared: Arc::clone(&write.cleared),
         ended: false,
         _alive: alive,
     };
     let (done, answer) = oneshot::channel();
     let task = async move {
         // The fence at the end is up before the caller learns of it.
-        let _ = done.send(caught(body(write, gone)).await);
+        let _ = done.send(caught(body(write, cancelled)).await);
     };
-    counted.spawn(&runtime, in_caller_span(task));
+    token.spawn(&runtime, in_caller_span(task));
     // If the task was lost with its runtime, or is not driven, the caller's guard fences and voids.
     let Some(result) = answered(shared, &runtime, answer).await else { return Ok(None) };
     let result = result.map_err(|_| shared.about(key, lost()))?;
@@ -286,26 +289,26 @@ async fn answered<V: ?Sized, T>(
 /// A write that is open: while it is, nothing of its key is published but by itself.
 struct Write<V: ?Sized> {
     shared: Arc<Shared<V>>,
-    tracked: KeyUse,
-    noted: Noted,
+    tracked: KeyGuard,
+    snapshot: WriteSnapshot,
     /// What was held at the begin is gone or marked, and nothing else is being kept.
-    bare: Arc<AtomicBool>,
+    cleared: Arc<AtomicBool>,
     // Set while the backend changes, so a dropped write can tell whether a remove was cut off.
     // mutant: write_fields
     /// The backend is being changed.
-    changing: bool,
+    backend_dirty: bool,
 }
 
 /// What a put must find unchanged at its end to publish.
-struct Noted {
+struct WriteSnapshot {
     /// Nothing was in the air, and no other write open.
     clean: bool,
-    stamp: Stamp,
+    stamp: KeySnapshot,
     epoch: Epoch,
 }
 
 /// Resolves when the caller has gone away.
-type Gone = oneshot::Receiver<std::convert::Infallible>;
+type CancelSignal = oneshot::Receiver<std::convert::Infallible>;
 
 impl<V: ?Sized> Write<V> {
     /// The fence at the begin.
@@ -316,7 +319,7 @@ impl<V: ?Sized> Write<V> {
         // mutant: write_begin
         state.fence();
         state.writes += 1;
-        let noted = Noted {
+        let snapshot = WriteSnapshot {
             // A put's entry is stored only if no flight or other write overlapped it.
             // mutant: put_is_alone
             clean: state.running.is_none() && state.writes == 1,
@@ -324,49 +327,50 @@ impl<V: ?Sized> Write<V> {
             epoch: shared.epochs.latest(),
         };
         // A flight that its reader has left alone may hold the turn.
-        let parked = state.want();
+        let parked = state.request_handoff();
         drop(state);
-        hand_on(parked);
+        spawn_parked(parked);
         // The fence is up from here on; the drop of this value takes it down.
         // mutant: write_new
         Ok(Self {
             shared: Arc::clone(shared),
             tracked,
-            noted,
-            bare: Arc::default(),
-            changing: false,
+            snapshot,
+            cleared: Arc::default(),
+            backend_dirty: false,
         })
     }
 
     /// Removes what is held, and counts a copy under `cause`.
     async fn drop_held(&mut self, cause: Count) {
-        match self.tracked.turn(self.shared.settings.turn_limit()).await {
+        match self.tracked.lock_backend(self.shared.settings.backend_lock_limit()).await {
             Some(_turn) => {
-                self.changing = true;
+                self.backend_dirty = true;
                 let dropped = self.shared.drop_held(&self.tracked.key).await;
                 self.shared.count_dropped(dropped, cause);
-                self.changing = false;
+                self.backend_dirty = false;
             }
-            None => self.shared.epochs.raise_key(self.tracked.key.as_str()),
+            None => self.shared.epochs.void_key(self.tracked.key.as_str()),
         }
-        self.bare.store(true, Ordering::Release);
+        self.cleared.store(true, Ordering::Release);
     }
 
     /// Marks what is held: to be asked about before the next serve.
     async fn mark_held(&mut self) {
         let (shared, key) = (&self.shared, self.tracked.key.as_str());
-        let Some(_turn) = self.tracked.turn(shared.settings.turn_limit()).await else {
-            shared.epochs.raise_key(key);
-            self.bare.store(true, Ordering::Release);
+        let Some(_turn) = self.tracked.lock_backend(shared.settings.backend_lock_limit()).await
+        else {
+            shared.epochs.void_key(key);
+            self.cleared.store(true, Ordering::Release);
             return;
         };
         match shared.find(key).await {
             Ok(Some(entry)) => entry.mark_stale(),
             Ok(None) => {}
             // It may be there all the same, and cannot be marked.
-            Err(_) => shared.epochs.raise_key(key),
+            Err(_) => shared.epochs.void_key(key),
         }
-        self.bare.store(true, Ordering::Release);
+        self.cleared.store(true, Ordering::Release);
     }
 
     /// Keeps the entry that a put wrote, unless anything else happened to the key since the begin.
@@ -382,41 +386,43 @@ impl<V: ?Sized> Write<V> {
             return;
         }
         let entry = entry.unstamped();
-        let Some(_turn) = self.tracked.turn(self.shared.settings.turn_limit()).await else {
+        let Some(_turn) =
+            self.tracked.lock_backend(self.shared.settings.backend_lock_limit()).await
+        else {
             return;
         };
         // Before it is checked that the caller is there: whoever goes away later finds that
         // something is held.
-        self.bare.store(false, Ordering::Release);
-        if !self.is_alone() {
-            self.bare.store(true, Ordering::Release);
+        self.cleared.store(false, Ordering::Release);
+        if !self.is_uncontended() {
+            self.cleared.store(true, Ordering::Release);
             return;
         }
         let (shared, key) = (&self.shared, &self.tracked.key);
         entry.give_to(shared.settings.identity);
-        entry.publish(sent_at, shared.time_to_live(key.as_str()), self.noted.epoch);
-        self.changing = true;
+        entry.publish(sent_at, shared.time_to_live(key.as_str()), self.snapshot.epoch);
+        self.backend_dirty = true;
         shared.keep(key, entry).await;
-        self.changing = false;
+        self.backend_dirty = false;
     }
 
     /// Whether during the whole write no flight was in the air, fenced or not, none began, and
     /// nothing else was written or voided: each of these changes the stamp. In the key's turn.
-    fn is_alone(&self) -> bool {
-        self.noted.clean
+    fn is_uncontended(&self) -> bool {
+        self.snapshot.clean
             // A write or flight in between means the order at the store is unknown.
             // mutant: put_was_alone
-            && self.tracked.lock().stamp() == self.noted.stamp
-            && !self.shared.epochs.voids(self.tracked.key.as_str(), self.noted.epoch)
+            && self.tracked.lock().stamp() == self.snapshot.stamp
+            && !self.shared.epochs.voids(self.tracked.key.as_str(), self.snapshot.epoch)
     }
 }
 
 impl<V: ?Sized> Drop for Write<V> {
     /// The fence at the end.
     fn drop(&mut self) {
-        if self.changing {
+        if self.backend_dirty {
             // A backend call was dropped half-way, or panicked: what is held is in doubt.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
         let mut state = self.tracked.lock();
         // A flight begun during the write may have read the old version: it must not publish.
@@ -428,16 +434,16 @@ impl<V: ?Sized> Drop for Write<V> {
 
 /// The caller of a write. Where it goes away before the end, it fences at once: no read that begins
 /// later is served what was held, or asked, before.
-struct Caller<V: ?Sized> {
+struct CallerGuard<V: ?Sized> {
     shared: Arc<Shared<V>>,
-    tracked: KeyUse,
-    bare: Arc<AtomicBool>,
+    tracked: KeyGuard,
+    cleared: Arc<AtomicBool>,
     ended: bool,
     /// Dropped with the caller; tells the task.
     _alive: oneshot::Sender<std::convert::Infallible>,
 }
 
-impl<V: ?Sized> Drop for Caller<V> {
+impl<V: ?Sized> Drop for CallerGuard<V> {
     fn drop(&mut self) {
         if self.ended {
             return;
@@ -445,9 +451,9 @@ impl<V: ?Sized> Drop for Caller<V> {
         // A dropped write may still reach the store, and its remove may not have run.
         // mutant: dropped_write
         self.tracked.lock().fence();
-        if !self.bare.load(Ordering::Acquire) {
+        if !self.cleared.load(Ordering::Acquire) {
             // The task has yet to remove what is held, or keeps what nobody will learn was written.
-            self.shared.epochs.raise_key(self.tracked.key.as_str());
+            self.shared.epochs.void_key(self.tracked.key.as_str());
         }
     }
 }
@@ -457,7 +463,7 @@ async fn send<V: ?Sized, T>(
     shared: &Arc<Shared<V>>,
     op: Op,
     key: &Key,
-    gone: Gone,
+    cancelled: CancelSignal,
     sent_at: Moment,
     write: impl Future<Output = Result<T>>,
 ) -> Result<T> {
@@ -470,14 +476,14 @@ async fn send<V: ?Sized, T>(
     };
     tokio::select! {
         biased;
-        _ = gone => {
+        _ = cancelled => {
             Err(Error::new(ErrorKind::Other, "the caller gave the write up; its outcome is open"))
         }
         answer = request => answer,
     }
 }
 
-fn left_alone<V: ?Sized>(shared: &Shared<V>) -> Error {
+fn not_driven<V: ?Sized>(shared: &Shared<V>) -> Error {
     let limit = shared.settings.origin_timeout;
     let message = format!(
         "the runtime that the call began on has not run it for {limit:?} (origin_timeout); its outcome is open"

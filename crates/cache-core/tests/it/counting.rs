@@ -2,13 +2,9 @@
 
 use std::{sync::Arc, task::Poll};
 
-use async_trait::async_trait;
-use cache_core::{
-    Admission, Backend, Clock as _, Entry, Error, ErrorKind, Freshness, Moment, Rejection, Result,
-    Stats, Status, Usage,
-};
+use cache_core::{Backend, Clock as _, Error, ErrorKind, Freshness, Rejection, Stats, Status};
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
-use cache_testkit::{MapBackend, WaitingBackend};
+use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, WaitingBackend};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
@@ -163,47 +159,12 @@ async fn a_negative_entry_that_is_evicted_is_no_eviction() {
     );
 }
 
-/// A backend that takes nothing.
-struct Full;
-
-#[async_trait]
-impl Backend for Full {
-    fn get_now(&self, _: &str) -> Option<Entry> {
-        None
-    }
-
-    fn peek(&self, _: &str) -> Option<Entry> {
-        None
-    }
-
-    async fn get(&self, _: &str) -> Result<Option<Entry>> {
-        Ok(None)
-    }
-
-    async fn insert(&self, _: Entry) -> Result<Admission> {
-        Ok(Admission::Rejected(Rejection::Policy))
-    }
-
-    async fn remove(&self, _: &str) -> Result<bool> {
-        Ok(false)
-    }
-
-    async fn clear(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn sweep(&self, _: Moment) -> Result<()> {
-        Ok(())
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 #[tokio::test]
 async fn a_negative_entry_that_is_refused_is_no_body_that_was_refused() {
-    let rig = remembering(Arc::new(Full));
+    let rig = remembering(Arc::new(HookBackend::new(MapBackend::new(), |call| match call {
+        BackendCall::Insert(_) => BackendAction::Reject(Rejection::Policy),
+        _ => BackendAction::Proceed,
+    })));
     assert!(rig.get(FOREVER).await.is_err());
     assert_eq!(rig.cache.stats().rejected.policy, 0);
     rig.origin.inner().write(KEY, "1");
@@ -267,7 +228,10 @@ async fn clears_that_overlap_count_each_copy_once() {
 /// What it could not drop is void, and counted when it leaves.
 #[tokio::test]
 async fn a_clear_that_fails_counts_nothing_until_the_copies_leave() {
-    let rig = Rig::over(Unclearable(MapBackend::new()));
+    let rig = Rig::over(HookBackend::new(MapBackend::new(), |call| match call {
+        BackendCall::Clear => BackendAction::Fail(Error::new(ErrorKind::Backend, "no clear")),
+        _ => BackendAction::Proceed,
+    }));
     rig.origin.inner().write(KEY, "1");
     rig.get(FOREVER).await.unwrap();
     for _ in 0..2 {
@@ -276,42 +240,4 @@ async fn a_clear_that_fails_counts_nothing_until_the_copies_leave() {
     }
     rig.cache.invalidate(KEY).await.unwrap();
     assert_eq!((rig.cache.stats().invalidations(), rig.cache.stats().entries), (1, 0));
-}
-
-/// A backend whose `clear` fails.
-struct Unclearable(MapBackend);
-
-#[async_trait]
-impl Backend for Unclearable {
-    fn get_now(&self, key: &str) -> Option<Entry> {
-        self.0.get_now(key)
-    }
-
-    fn peek(&self, key: &str) -> Option<Entry> {
-        self.0.peek(key)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        self.0.get(key).await
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.0.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        self.0.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        Err(Error::new(ErrorKind::Backend, "it was told to fail"))
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.0.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.0.usage()
-    }
 }

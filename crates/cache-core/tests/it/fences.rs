@@ -7,7 +7,9 @@ use bytes::Bytes;
 use cache_core::{
     Admission, Backend, Entry, Error, ErrorKind, Moment, PutCondition, Result, Status, Usage,
 };
-use cache_testkit::{Gate, MapBackend, OriginFault, WaitingBackend};
+use cache_testkit::{
+    BackendAction, BackendCall, Gate, HookBackend, MapBackend, OriginFault, WaitingBackend,
+};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs, text};
 
@@ -330,15 +332,15 @@ async fn an_insert_that_lands_after_clear_is_void() {
 /// Also when it lands after `clear` has returned.
 #[tokio::test]
 async fn an_insert_that_lands_long_after_clear_is_void() {
-    let backend = Arc::new(HeldInsert::default());
-    let rig = Rig::over(Arc::clone(&backend));
+    let (gate, backend) = held_inserts();
+    let rig = Rig::over(backend);
     rig.origin.inner().write(KEY, "one");
-    backend.gate.close();
+    gate.close();
     let early = rig.spawn_get(FOREVER);
-    backend.gate.wait_held(1).await;
+    gate.wait_held(1).await;
     rig.cache.clear().await.unwrap();
     rig.origin.inner().write(KEY, "two");
-    backend.gate.open();
+    gate.open();
     assert_eq!(text(&early.await.unwrap().unwrap()), "one");
     rig.check(FOREVER, "two", Status::Fetched).await;
     rig.at_rest(2).await;
@@ -511,45 +513,15 @@ impl Backend for Broken {
     }
 }
 
-/// Its inserts can be held.
-#[derive(Default)]
-pub(crate) struct HeldInsert {
-    inner: MapBackend,
-    pub(crate) gate: Gate,
-}
-
-#[async_trait]
-impl Backend for HeldInsert {
-    fn get_now(&self, key: &str) -> Option<Entry> {
-        self.inner.get_now(key)
-    }
-
-    fn peek(&self, key: &str) -> Option<Entry> {
-        self.inner.peek(key)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        self.inner.get(key).await
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.gate.pass().await;
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
-    }
+/// Returns a backend whose inserts wait at the gate.
+pub(crate) fn held_inserts() -> (Arc<Gate>, HookBackend) {
+    let gate = Arc::new(Gate::new());
+    let backend = HookBackend::new(MapBackend::new(), {
+        let gate = Arc::clone(&gate);
+        move |call| match call {
+            BackendCall::Insert(_) => BackendAction::hold(&gate),
+            _ => BackendAction::Proceed,
+        }
+    });
+    (gate, backend)
 }

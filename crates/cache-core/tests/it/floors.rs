@@ -5,70 +5,35 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use async_trait::async_trait;
-use cache_core::{
-    Admission, Backend, Entry, Error, ErrorKind, Freshness, Key, Moment, Namespace, Result, Status,
-    Usage,
-};
-use cache_testkit::{MapBackend, OriginFault};
+use cache_core::{Entry, Error, ErrorKind, Freshness, Key, Namespace, Status};
+use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, OriginFault};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, poll_once, secs};
 
-/// A backend that outlives the process: what it shows was built anew, and has no stamp.
-#[derive(Default)]
-struct Persistent {
-    inner: MapBackend,
-    /// Removes of other keys than [`KEY`] fail.
-    fails: AtomicBool,
-}
-
-#[async_trait]
-impl Backend for Persistent {
-    fn get_now(&self, _key: &str) -> Option<Entry> {
-        None
-    }
-
-    fn peek(&self, _key: &str) -> Option<Entry> {
-        None
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        Ok(self.inner.peek(key).map(|entry| {
-            Entry::builder(&Key::parse(key).unwrap(), entry.body().clone())
-                .version(entry.version())
-                .storability(entry.storability())
-                .namespace(entry.namespace())
-                .build()
-        }))
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        if self.fails.load(Ordering::Relaxed) && key != KEY {
-            return Err(Error::new(ErrorKind::Backend, "it is read-only"));
+/// Returns a backend like one on disk: a look-up waits, and its entry is built anew, without a
+/// stamp. While `fails` is set, removes of keys other than [`KEY`] fail.
+fn persistent(fails: &Arc<AtomicBool>) -> Arc<HookBackend> {
+    let fails = Arc::clone(fails);
+    let backend = HookBackend::new(MapBackend::new(), move |call| match call {
+        BackendCall::GetNow(_) | BackendCall::Peek(_) => BackendAction::Miss,
+        BackendCall::Remove(key) if key != KEY && fails.load(Ordering::Relaxed) => {
+            BackendAction::Fail(Error::new(ErrorKind::Backend, "it is read-only"))
         }
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
-    }
+        _ => BackendAction::Proceed,
+    });
+    Arc::new(backend.map_entry(|entry| {
+        Entry::builder(&Key::parse(entry.key()).unwrap(), entry.body().clone())
+            .version(entry.version())
+            .storability(entry.storability())
+            .namespace(entry.namespace())
+            .build()
+    }))
 }
 
 #[tokio::test]
 async fn requests_stay_conditional_after_everything_that_voids_many_entries() {
-    let backend = Arc::new(Persistent::default());
+    let fails = Arc::new(AtomicBool::new(false));
+    let backend = persistent(&fails);
     let rig = Rig::over(Arc::clone(&backend));
     let e_tag = Some(rig.origin.inner().write(KEY, "one"));
     rig.check(FOREVER, "one", Status::Fetched).await;
@@ -82,7 +47,7 @@ async fn requests_stay_conditional_after_everything_that_voids_many_entries() {
             }
             "prefix" => rig.cache.invalidate_prefix("a/").unwrap(),
             "failed removes" => {
-                backend.fails.store(true, Ordering::Relaxed);
+                fails.store(true, Ordering::Relaxed);
                 for n in 0..2_000 {
                     rig.cache.invalidate(&n.to_string()).await.unwrap();
                 }
@@ -102,7 +67,7 @@ async fn requests_stay_conditional_after_everything_that_voids_many_entries() {
 #[tokio::test]
 async fn what_an_earlier_process_stored_covers_no_outage() {
     let name = Namespace::named("the bucket, as reader");
-    let backend = Arc::new(Persistent::default());
+    let backend = persistent(&Arc::default());
     let first = Rig::with(Arc::clone(&backend), |builder| builder.namespace(name));
     first.origin.inner().write(KEY, "one");
     first.check(FOREVER, "one", Status::Fetched).await;

@@ -19,6 +19,7 @@ mod races;
 mod reads;
 mod rig;
 mod runtimes;
+mod soft_floors;
 mod sweep;
 #[cfg(feature = "tracing")]
 mod traces;

@@ -9,19 +9,15 @@ use std::{
     time::SystemTime,
 };
 
-use async_trait::async_trait;
-use cache_core::{
-    Admission, Backend, Clock, Entry, ErrorKind, Freshness, Moment, ReadThrough, Result, Served,
-    Status, Usage,
-};
+use cache_core::{Clock, ErrorKind, Freshness, Moment, ReadThrough, Result, Served, Status};
 use cache_testkit::{
-    FaultyOrigin, ManualClock, MapBackend, MemoryOrigin, OriginFault, OriginOperation,
-    OriginRequest, TagFault, TokioClock,
+    BackendAction, BackendCall, FaultyOrigin, HookBackend, ManualClock, MapBackend, MemoryOrigin,
+    OriginFault, OriginOperation, OriginRequest, TagFault, TokioClock,
 };
 use tokio::task::JoinHandle;
 
 use crate::{
-    fences::HeldInsert,
+    fences::held_inserts,
     rig::{FOREVER, Rig, STRONG, poll_once, secs, settle, text},
 };
 
@@ -231,55 +227,22 @@ async fn a_limit_of_zero_is_an_error() {
     assert!(error.to_string().contains("max_in_flight"), "{error}");
 }
 
-/// A backend that lets another reader come and go while the first one looks for its key.
-#[derive(Default)]
-struct Visited {
-    inner: MapBackend,
-    visit: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-#[async_trait]
-impl Backend for Visited {
-    fn get_now(&self, key: &str) -> Option<Entry> {
-        let visit = self.visit.lock().unwrap().take();
-        visit.into_iter().for_each(|visit| visit());
-        self.inner.get_now(key)
-    }
-
-    fn peek(&self, key: &str) -> Option<Entry> {
-        self.inner.peek(key)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        self.inner.get(key).await
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
-    }
-}
-
 /// It has no ticket yet, and the one who joined has gone again.
 #[tokio::test]
 async fn a_reader_at_its_first_poll_is_one_who_waits() {
-    let backend = Arc::new(Visited::default());
-    let rig = Rig::with(Arc::clone(&backend), |builder| builder.max_in_flight(1));
+    type Visit = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+    let visit = Arc::new(Visit::default());
+    let backend = HookBackend::new(MapBackend::new(), {
+        let visit = Arc::clone(&visit);
+        move |call| {
+            if let BackendCall::GetNow(_) = call {
+                let visit = visit.lock().unwrap().take();
+                visit.into_iter().for_each(|visit| visit());
+            }
+            BackendAction::Proceed
+        }
+    });
+    let rig = Rig::with(backend, |builder| builder.max_in_flight(1));
     for key in KEYS {
         rig.origin.inner().write(key, key);
     }
@@ -287,7 +250,8 @@ async fn a_reader_at_its_first_poll_is_one_who_waits() {
     let other = spawn(&rig, "a", STRONG);
     settle().await;
     let cache = rig.cache.clone();
-    *backend.visit.lock().unwrap() = Some(Box::new(move || {
+    // Another reader comes and goes while the first one looks for its key.
+    *visit.lock().unwrap() = Some(Box::new(move || {
         let mut visitor = Box::pin(cache.get("b", Some(&STRONG)));
         assert!(poll_once(visitor.as_mut()).is_pending());
     }));
@@ -486,21 +450,21 @@ async fn a_place_is_free_before_the_next_flight_of_the_key_begins() {
 /// no other request.
 #[tokio::test]
 async fn a_reader_that_takes_an_older_answer_joins_a_flight_that_publishes() {
-    let backend = Arc::new(HeldInsert::default());
-    let rig = Rig::over(Arc::clone(&backend));
+    let (gate, backend) = held_inserts();
+    let rig = Rig::over(backend);
     rig.origin.inner().write("a", "a");
     rig.origin.fault(OriginFault::hold().once());
     let first = spawn(&rig, "a", STRONG);
     rig.origin.wait_until_held(1).await;
-    backend.gate.close();
+    gate.close();
     rig.origin.release_all();
-    backend.gate.wait_held(1).await;
+    gate.wait_held(1).await;
     rig.clock.advance(secs(5));
     let readers = [Freshness::max_age(secs(6)), Freshness::max_age(secs(5)), STRONG];
     let readers = readers.map(|freshness| spawn(&rig, "a", freshness));
     settle().await;
     rig.origin.inner().write("a", "b");
-    backend.gate.open();
+    gate.open();
     assert_eq!(text(&first.await.unwrap().unwrap()), "a");
     for (reader, expected) in readers.into_iter().zip(["a", "b", "b"]) {
         assert_eq!(text(&reader.await.unwrap().unwrap()), expected);

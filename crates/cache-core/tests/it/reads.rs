@@ -5,11 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
-use cache_core::{
-    Admission, Backend, Entry, ErrorKind, Freshness, Key, Moment, Result, Status, Usage,
-};
-use cache_testkit::{MapBackend, OriginFault, TagFault};
+use cache_core::{Admission, Backend, Entry, ErrorKind, Freshness, Key, Status};
+use cache_testkit::{BackendAction, BackendCall, HookBackend, MapBackend, OriginFault, TagFault};
 
 use crate::rig::{FOREVER, KEY, Rig, STRONG, rules, secs, text};
 
@@ -26,15 +23,21 @@ async fn a_miss_is_one_request_and_the_next_strong_read_a_conditional_one() {
 /// Its turn is for the backend's changes, and a renewal is none.
 #[tokio::test]
 async fn a_confirmation_changes_nothing_in_the_backend() {
-    let backend = Arc::new(Counting::default());
-    let rig = Rig::over(Arc::clone(&backend));
+    let n_changes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&n_changes);
+    let rig = Rig::over(HookBackend::new(MapBackend::new(), move |call| {
+        if let BackendCall::Insert(_) | BackendCall::Remove(_) | BackendCall::Clear = call {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        BackendAction::Proceed
+    }));
     rig.origin.inner().write(KEY, "one");
     rig.check(STRONG, "one", Status::Fetched).await;
-    assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
+    assert_eq!(n_changes.load(Ordering::Relaxed), 1);
     for _ in 0..3 {
         rig.check(STRONG, "one", Status::Revalidated).await;
     }
-    assert_eq!(backend.changes.load(Ordering::Relaxed), 1);
+    assert_eq!(n_changes.load(Ordering::Relaxed), 1);
     rig.at_rest(4).await;
 }
 
@@ -52,51 +55,6 @@ async fn what_a_medium_brings_back_expires_once_it_was_confirmed() {
     rig.clock.advance(secs(1));
     rig.check(FOREVER, "one", Status::Fetched).await;
     rig.at_rest(3).await;
-}
-
-/// Counts what changes it.
-#[derive(Default)]
-struct Counting {
-    inner: MapBackend,
-    changes: AtomicUsize,
-}
-
-#[async_trait]
-impl Backend for Counting {
-    fn get_now(&self, key: &str) -> Option<Entry> {
-        self.inner.get_now(key)
-    }
-
-    fn peek(&self, key: &str) -> Option<Entry> {
-        self.inner.peek(key)
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        self.inner.get(key).await
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.changes.fetch_add(1, Ordering::Relaxed);
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        self.changes.fetch_add(1, Ordering::Relaxed);
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.changes.fetch_add(1, Ordering::Relaxed);
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
-    }
 }
 
 #[tokio::test]

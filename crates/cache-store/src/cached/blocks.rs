@@ -20,8 +20,8 @@ use futures_util::FutureExt;
 use object_store::path::Path;
 
 use super::{
-    snapshot::Snapshot,
     stats::{Count, Counters},
+    version::ObjectVersion,
 };
 use crate::tag;
 
@@ -34,7 +34,7 @@ struct Landing {
 
 /// The blocks that are held.
 pub(super) struct Blocks {
-    pub(super) counters: Counters,
+    pub(super) counters: Arc<Counters>,
     backend: Arc<dyn Backend>,
     identity: Namespace,
     size: u64,
@@ -46,9 +46,14 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// `size` is not zero.
-    pub(super) fn new(backend: Arc<dyn Backend>, identity: Namespace, size: u64) -> Self {
+    pub(super) fn new(
+        backend: Arc<dyn Backend>,
+        identity: Namespace,
+        size: u64,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
-            counters: Counters::default(),
+            counters,
             backend,
             identity,
             size,
@@ -79,7 +84,7 @@ impl Blocks {
     }
 
     /// The block of `snapshot` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         match self.at_hand(snapshot, start) {
             None => self.waited_for(snapshot, start).await,
             block => block,
@@ -87,7 +92,7 @@ impl Blocks {
     }
 
     /// The same, if the backend need not be waited for.
-    pub(super) fn at_hand(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) fn at_hand(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let key = key_of(snapshot, start);
         if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
             return Some(block);
@@ -101,7 +106,7 @@ impl Blocks {
     }
 
     /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
     }
 
@@ -123,7 +128,7 @@ impl Blocks {
     /// is too long), the body is given back.
     pub(super) fn entry_of(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         start: u64,
         body: Bytes,
     ) -> Result<Entry, Bytes> {
@@ -207,7 +212,7 @@ impl Blocks {
     }
 
     /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let len = self.end_of(start, snapshot.size) - start;
         let shown = shown.filter(|entry| {
             // Blocks are served only of this cache and of the version that is read.
@@ -280,7 +285,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn key_of(snapshot: &Snapshot, start: u64) -> String {
+fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
     key_at(&snapshot.location, start)
 }
 

@@ -4,16 +4,20 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
     Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, Namespace,
-    ReadThrough, Result, SystemClock,
+    ReadThrough, Result, SystemClock, Validator,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
 use super::{
-    CachedStore, Shared,
+    CachedStore,
     blocks::Blocks,
-    fills::{Fills, Limits},
+    fetch_table::{FetchTable, Limits},
     head::{self, CacheIf, Heads},
     readahead::Readahead,
+    shared::Shared,
+    stats::Counters,
+    upstream::Upstream,
+    version::{PREFIX, prefix_of},
 };
 use crate::ValidatorStrength;
 
@@ -42,8 +46,20 @@ pub struct CachedStoreBuilder {
     max_in_flight_bytes: u64,
 }
 
+impl CachedStore {
+    /// Returns a builder of a cache over `store` that keeps heads and blocks in `backend`.
+    ///
+    /// The backend is an argument because there is no cache without one. It is an `Arc` of a
+    /// [`Backend`](cache_core::Backend), or settings that one is made from, such as
+    /// `cache_facade::Memory`. It should be this cache's alone: entries of another cache are never
+    /// served, but they take room.
+    pub fn builder(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> CachedStoreBuilder {
+        CachedStoreBuilder::new(store, backend)
+    }
+}
+
 impl CachedStoreBuilder {
-    pub(super) fn new(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> Self {
+    fn new(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> Self {
         Self {
             store,
             backend: backend.into_backend(),
@@ -153,7 +169,7 @@ impl CachedStoreBuilder {
     /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than
     /// `"static"`. The longest prefix wins; a second rule for one prefix replaces the first.
     pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
-        self.rules.set(&head::prefix_of(prefix), freshness);
+        self.rules.set(&prefix_of(prefix), freshness);
         self
     }
 
@@ -272,19 +288,33 @@ impl CachedStoreBuilder {
             cache_if: self.cache_if,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let blocks = Blocks::new(Arc::clone(&backend), self.identity, self.block_size);
+        let counters = Arc::new(Counters::default());
+        let blocks = Blocks::new(
+            Arc::clone(&backend),
+            self.identity,
+            self.block_size,
+            Arc::clone(&counters),
+        );
         let name = self.name.as_deref().unwrap_or("default");
-        let (store, blocks) = (Arc::clone(&self.store), Arc::new(blocks));
+        let upstream = Arc::new(Upstream {
+            cache: name.into(),
+            store: self.store,
+            clock: Arc::clone(&clock),
+            timeout: self.origin_timeout,
+            counters,
+        });
         let limits = Limits {
             max_in_flight_bytes: self.max_in_flight_bytes,
             coalesce_gap: self.coalesce_gap,
-            origin_timeout: self.origin_timeout,
         };
-        let fills = Arc::new(Fills::new(name.into(), Arc::clone(&clock), store, blocks, limits));
-        let heads = Heads::new(Arc::clone(&fills), Arc::clone(&clock), settings);
-        let mut heads = ReadThrough::builder(Arc::new(heads), backend)
+        let fetch_table =
+            Arc::new(FetchTable::new(Arc::clone(&upstream), Arc::new(blocks), limits));
+        let validator =
+            Arc::new(Heads::new(Arc::clone(&fetch_table), Arc::clone(&clock), settings));
+        let origin: Arc<dyn Validator> = Arc::clone(&validator) as _;
+        let mut heads = ReadThrough::builder(origin, backend)
             .name(name)
-            .key_prefix(head::PREFIX)
+            .key_prefix(PREFIX)
             .freshness_rules(self.rules)
             .time_to_live(self.time_to_live)
             .negative_ttl(self.negative_ttl)
@@ -298,9 +328,9 @@ impl CachedStoreBuilder {
             heads = heads.queue_timeout(span);
         }
         let heads = heads.build()?;
-        fills.limit_by(&heads);
+        fetch_table.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { store: self.store, heads, fills, parallel, readahead };
+        let shared = Shared { upstream, heads, validator, fetch_table, parallel, readahead };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

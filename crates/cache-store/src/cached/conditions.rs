@@ -72,6 +72,13 @@ fn members(tags: &str) -> impl Iterator<Item = &str> {
     parts.map(str::trim).filter(|tag| !tag.is_empty())
 }
 
+pub(super) fn is_conditional(options: &GetOptions) -> bool {
+    options.if_match.is_some()
+        || options.if_none_match.is_some()
+        || options.if_modified_since.is_some()
+        || options.if_unmodified_since.is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};

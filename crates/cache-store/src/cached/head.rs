@@ -16,29 +16,30 @@
 //! belong to it. Such objects are read from the store each time, by one request.
 
 use std::{
-    fmt, mem,
+    mem,
     ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
+    Clock, Entry, ErrorKind, Key, Observation, Result, Storability, Validation, Validator,
 };
 use object_store::{Extensions, GetOptions, GetRange, GetResult, ObjectMeta, path::Path};
 use tokio::time::timeout;
 
 use super::{
-    fill::{Fill, FillUse},
-    fills::Fills,
-    request::Request,
-    snapshot::Snapshot,
+    conditions::is_conditional,
+    error::{OwnError, late},
+    fetch::{Fetch, FetchReader},
+    fetch_table::FetchTable,
     stats::Count,
+    upstream::Request,
+    version::{ObjectVersion, location_of, size_of},
 };
 use crate::{
     ValidatorStrength, attributes_from_store,
@@ -50,7 +51,7 @@ use crate::{
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
 pub(super) struct Heads {
-    fills: Arc<Fills>,
+    fetch_table: Arc<FetchTable>,
     clock: Arc<dyn Clock>,
     settings: Settings,
 }
@@ -75,9 +76,9 @@ pub(super) struct Want {
 
 /// Bytes that came with a head.
 pub(super) struct Answer {
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<ObjectVersion>,
     pub(super) range: Range<u64>,
-    pub(super) fill: FillUse,
+    pub(super) fetch: FetchReader,
     pub(super) extensions: Extensions,
 }
 
@@ -86,11 +87,6 @@ struct Question {
     heads: Arc<Heads>,
     want: Weak<Want>,
 }
-
-/// The error of a request whose form was one reader's: its range, its conditions. Others that
-/// shared the request make their own.
-#[derive(Debug)]
-pub(super) struct OwnError(pub(super) object_store::Error);
 
 /// What is sent for a head.
 struct Form {
@@ -121,7 +117,7 @@ impl Want {
     }
 
     /// What came with `snapshot`'s head, if it is of that version.
-    pub(super) fn take(&self, snapshot: &Snapshot) -> Option<Answer> {
+    pub(super) fn take(&self, snapshot: &ObjectVersion) -> Option<Answer> {
         let answer = lock(&self.answer).take();
         answer.filter(|answer| answer.snapshot.is_same(snapshot))
     }
@@ -135,8 +131,12 @@ impl Answer {
 }
 
 impl Heads {
-    pub(super) fn new(fills: Arc<Fills>, clock: Arc<dyn Clock>, settings: Settings) -> Self {
-        Self { fills, clock, settings }
+    pub(super) fn new(
+        fetch_table: Arc<FetchTable>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Self {
+        Self { fetch_table, clock, settings }
     }
 
     /// The validator of the reader that wants `want`.
@@ -153,7 +153,7 @@ impl Heads {
     ) -> Result<Validation> {
         let form = GetOptions { head: true, extensions, ..GetOptions::new() };
         let answer = self.send(key, held, form, None).await;
-        answer.map_err(|error| error_of(error, Action::Read, &self.fills.store))?
+        answer.map_err(|error| error_of(error, Action::Read, &self.fetch_table.upstream.store))?
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>, want: &Want) -> Result<Validation> {
@@ -161,7 +161,7 @@ impl Heads {
         if want.options.head {
             return self.ask_for_head(key, held, extensions).await;
         }
-        let limit = self.fills.origin_timeout;
+        let limit = self.fetch_table.upstream.timeout;
         // It looks blocks up, and the backend may be silent.
         let form = timeout(limit, self.form(key, held, want)).await.map_err(|_| late(limit))?;
         let is_head = form.options.head;
@@ -173,7 +173,7 @@ impl Heads {
             if is_forbidden(error) {
                 // There are credentials that are good for a GET alone. Until it is answered,
                 // nothing may be served from the cache.
-                self.fills.hear(key.as_str(), Observation::Forbidden).await;
+                self.fetch_table.hear(key.as_str(), Observation::Forbidden).await;
             }
             answer = self.send(key, held, self.own_form(want), Some(want)).await;
         }
@@ -185,10 +185,9 @@ impl Heads {
                         | object_store::Error::Precondition { .. }
                 );
             match is_own {
-                true => {
-                    described(&error, Action::Read, &self.fills.store).with_source(OwnError(error))
-                }
-                false => error_of(error, Action::Read, &self.fills.store),
+                true => described(&error, Action::Read, &self.fetch_table.upstream.store)
+                    .with_source(OwnError(error)),
+                false => error_of(error, Action::Read, &self.fetch_table.upstream.store),
             }
         })?
     }
@@ -198,7 +197,7 @@ impl Heads {
         let own = || Form { options: self.own_form(want), is_ours: false };
         let location = location_of(key).ok();
         let Some(snapshot) =
-            held.zip(location).and_then(|(held, at)| Snapshot::of(&at, held.clone()))
+            held.zip(location).and_then(|(held, at)| ObjectVersion::of(&at, held.clone()))
         else {
             return own();
         };
@@ -215,7 +214,7 @@ impl Heads {
         };
         // The validation asks for the missing bytes too and saves a round trip.
         // mutant: validates_with_range
-        let options = match self.fills.missing(&snapshot, range).await {
+        let options = match self.fetch_table.missing(&snapshot, range).await {
             None => {
                 let extensions = want.options.extensions.clone();
                 GetOptions { head: true, extensions, ..GetOptions::new() }
@@ -225,7 +224,8 @@ impl Heads {
                 let range = match &want.options.range {
                     _ if missing.end < snapshot.size => Some(GetRange::Bounded(missing)),
                     Some(GetRange::Bounded(range)) => {
-                        let end = self.fills.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
+                        let end =
+                            self.fetch_table.blocks.end_of(range.end.saturating_sub(1), u64::MAX);
                         Some(GetRange::Bounded(missing.start..end))
                     }
                     _ if missing.start == 0 => None,
@@ -239,7 +239,7 @@ impl Heads {
 
     /// The caller's own request, with its range widened to whole blocks.
     fn own_form(&self, want: &Want) -> GetOptions {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.fetch_table.blocks;
         let range = want.options.range.as_ref().map(|range| match range {
             GetRange::Bounded(range) => {
                 let last = range.end.saturating_sub(1);
@@ -286,8 +286,11 @@ impl Heads {
         let is_judged = !is_head && is_conditional(&form);
         // An age counts from here: what is written after this moment is newer than it.
         let sent_at = self.clock.wall_time();
-        let (limit, mut request) = (self.fills.origin_timeout, Request::send_for_head(&self.fills));
-        let Ok(answer) = timeout(limit, self.fills.store.get_opts(&location, form)).await else {
+        let (limit, mut request) =
+            (self.fetch_table.upstream.timeout, Request::send_for_head(&self.fetch_table.upstream));
+        let Ok(answer) =
+            timeout(limit, self.fetch_table.upstream.store.get_opts(&location, form)).await
+        else {
             request.fail(ErrorKind::Timeout);
             return Ok(Err(late(limit)));
         };
@@ -326,7 +329,7 @@ impl Heads {
             .storability(keep)
             .build();
         if !is_fit {
-            self.fills.blocks.counters.add(Count::PassedThrough, 1);
+            self.fetch_table.upstream.counters.add(Count::PassedThrough, 1);
         }
         if let Some(want) = want {
             want.is_judged.store(is_judged, Ordering::Relaxed);
@@ -362,21 +365,21 @@ impl Heads {
             request.fail(ErrorKind::Unavailable);
             return Err(torn(RANGE));
         };
-        let snapshot = Snapshot::of(location, head.clone()).map(Arc::new);
+        let snapshot = ObjectVersion::of(location, head.clone()).map(Arc::new);
         let Some(snapshot) = snapshot else { return Ok(()) };
         let extensions = mem::take(&mut answer.extensions);
-        let fill = Fill::of_answer(
-            &self.fills,
+        let fetch = Fetch::of_answer(
+            &self.fetch_table.context,
             Arc::clone(&snapshot),
             range.clone(),
             Some(request),
             answer,
         );
-        let fill = Arc::new(fill);
+        let fetch = Arc::new(fetch);
         if snapshot.is_pinned() {
-            self.fills.add(&fill);
+            self.fetch_table.context.add(&fetch);
         }
-        *lock(&want.answer) = Some(Answer { snapshot, range, fill: fill.join(), extensions });
+        *lock(&want.answer) = Some(Answer { snapshot, range, fetch: fetch.join(), extensions });
         Ok(())
     }
 
@@ -408,54 +411,6 @@ impl Validator for Question {
     }
 }
 
-impl OwnError {
-    /// The one that is the cause of `error`.
-    pub(super) fn of(error: &Error) -> Option<&Self> {
-        std::error::Error::source(error)?.downcast_ref()
-    }
-}
-
-impl fmt::Display for OwnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the store answered so to the range, or the conditions, of one reader")
-    }
-}
-
-impl std::error::Error for OwnError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
-}
-
-pub(super) fn is_conditional(options: &GetOptions) -> bool {
-    options.if_match.is_some()
-        || options.if_none_match.is_some()
-        || options.if_modified_since.is_some()
-        || options.if_unmodified_since.is_some()
-}
-
-fn location_of(key: &Key) -> Result<Path> {
-    Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
-        Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
-    })
-}
-
-/// The key of the head of the object at `location`. That of the root, or of a path too long, is no
-/// key.
-pub(super) fn key_of(location: &Path) -> String {
-    prefix_of(location.as_ref())
-}
-
-/// The keys of the heads of all objects whose paths begin with `prefix` begin with this.
-pub(super) fn prefix_of(prefix: &str) -> String {
-    format!("{PREFIX}{prefix}")
-}
-
-/// The size of the object whose head this is.
-pub(super) fn size_of(head: &Entry) -> Option<u64> {
-    Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
-}
-
 /// Whether the two say the same. Of equal tags the date may differ: the metadata have changed.
 fn is_alike(one: &Entry, other: &Entry) -> bool {
     one.version() == other.version()
@@ -466,17 +421,6 @@ fn is_alike(one: &Entry, other: &Entry) -> bool {
         && one.attributes() == other.attributes()
 }
 
-/// The error for an answer, or a part of it, that did not come in time.
-pub(super) fn late(limit: Duration) -> Error {
-    Error::new(
-        ErrorKind::Timeout,
-        format!("the origin did not answer within {limit:?} (origin_timeout)"),
-    )
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// What the keys of all heads begin with.
-pub(super) const PREFIX: &str = "h/";

@@ -10,9 +10,9 @@ use futures_util::{Stream, StreamExt, stream::BoxStream};
 use object_store::{ObjectMeta, Result, path::Path};
 
 use super::{
-    Shared,
-    fills::Fills,
-    request::{Op, Request},
+    request_counters::Op,
+    shared::Shared,
+    upstream::{Request, Upstream},
 };
 
 /// The same list; each object of it is heard as it comes by.
@@ -42,14 +42,14 @@ fn counted(
     listed: BoxStream<'static, Result<ObjectMeta>>,
     prefix: Path,
 ) -> impl Stream<Item = Result<ObjectMeta>> + Send + 'static {
-    Pages { listed, fills: Arc::clone(&shared.fills), prefix, request: None, n_listed: None }
+    Pages { listed, upstream: Arc::clone(&shared.upstream), prefix, request: None, n_listed: None }
 }
 
 /// A list, page by page as far as that can be seen: a store's client asks for the next page when
 /// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
-    fills: Arc<Fills>,
+    upstream: Arc<Upstream>,
     prefix: Path,
     /// The one for the page that is waited for.
     request: Option<Request>,
@@ -85,7 +85,7 @@ impl Stream for Pages {
 
 impl Pages {
     fn send(&mut self) {
-        self.request = Some(Request::send(&self.fills, Op::List, &self.prefix));
+        self.request = Some(Request::send(&self.upstream, Op::List, &self.prefix));
         self.n_listed = Some(0);
     }
 }

@@ -1,37 +1,43 @@
 //! A store that holds what was read of another one.
 //!
-//! Two kinds of entries lie in one backend. A *head* says of an object which version is current,
-//! how large it is and which attributes it has: the one thing that changes, so it is held and
-//! validated by `cache_core`'s [`ReadThrough`], with the rules that hold for whole objects
-//! (`head.rs`). A *block* has bytes of one version, and never goes stale (`blocks.rs`). What is not
-//! held is *filled* from one answer of the store for all who want it (`fill.rs`, `fills.rs`).
-//! `budget.rs` bounds what that holds in memory.
+//! The backend has two kinds of entries. A *head* describes the current version of an object: its
+//! size, ETag, date and attributes. Heads change, so `cache_core`'s
+//! [`ReadThrough`](cache_core::ReadThrough) caches and validates them like whole objects
+//! (`head.rs`, `version.rs`). A *block* has bytes of one version and never goes stale
+//! (`blocks.rs`). Missing blocks come from a *fetch*, one response that all readers of its bytes
+//! share (`fetch.rs`, `fetch_table.rs`, `by_path.rs`); `budget.rs` bounds the memory it takes.
 //!
-//! One read: `read.rs` or `ranges.rs` finds out which version is current, `plan.rs` where its bytes
-//! come from, `reader.rs` reads them; `readahead.rs` and `warm.rs` read before anybody asks.
-//! `write.rs` is the other direction. `list.rs` and `observe.rs` hear what the store says beside;
-//! `conditions.rs` judges a caller's conditions.
+//! A read: `read.rs` or `ranges.rs` resolves the head, `plan.rs` decides where each byte comes
+//! from, `reader.rs` reads them. `readahead.rs` and `warm.rs` load blocks ahead of time. `write.rs`
+//! has the writes, `list.rs` the lists; `observe.rs` takes note of the versions that any other
+//! response shows, and `conditions.rs` evaluates a caller's conditions. All requests are sent
+//! through `upstream.rs`.
 
 mod blocks;
 mod budget;
 mod builder;
+mod by_path;
 mod conditions;
-mod fill;
-mod fills;
+mod error;
+mod fetch;
+mod fetch_table;
 mod head;
 mod list;
 mod observe;
 mod plan;
 mod ranges;
 mod read;
+mod read_counters;
 mod read_meter;
 mod readahead;
 mod reader;
-mod request;
-mod snapshot;
+mod request_counters;
+mod shared;
 mod stats;
 mod status;
 mod trace;
+mod upstream;
+mod version;
 mod warm;
 mod write;
 
@@ -39,7 +45,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, IntoBackend, ReadThrough};
+use cache_core::{Error, ErrorKind};
+use cache_metrics::MetricsSource;
 use futures_util::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -47,56 +54,53 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
-use self::{
-    blocks::Blocks,
-    fills::Fills,
-    head::Heads,
-    read_meter::ReadMeter,
-    readahead::Readahead,
-    request::{Op, Request},
-};
 pub use self::{
     builder::CachedStoreBuilder,
-    read_meter::Reads,
+    read_counters::Reads,
     stats::CachedStoreStats,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
     warm::WarmResult,
 };
+use self::{
+    read_meter::ReadMeter,
+    request_counters::Op,
+    shared::Shared,
+    upstream::Request,
+    version::{key_of, prefix_of},
+};
 
-/// An [`ObjectStore`] over another one that holds what was read, in blocks, and serves it as long
-/// as the store vouches for it.
+/// An [`ObjectStore`] that caches the objects of another one in blocks.
 ///
-/// What it returns is what the wrapped store would: bytes, metadata, attributes and errors. How
-/// long it may be relied upon that an object has not changed says
-/// [`Freshness`](cache_core::Freshness); by default the store is asked on every read. What is read
-/// is always of one version: if the object is replaced meanwhile, the read begins anew, or fails
-/// with `Precondition` if something has been given out already.
+/// It returns the bytes, metadata, attributes and errors that the wrapped store would return.
+/// [`Freshness`](cache_core::Freshness) sets how long an object may be served without revalidation;
+/// by default every read revalidates. A read returns bytes of one version: if the object is
+/// replaced in the middle of it, the read starts again, or fails with `Precondition` if it has
+/// already returned some bytes.
 ///
 /// | read | requests |
 /// | --- | --- |
-/// | not fresh, or not held, and none of the blocks is held | one, for the bytes wanted, widened to whole blocks |
-/// | fresh, and the blocks are held | none |
-/// | not fresh, and all blocks wanted are held | one HEAD; one more if the object has changed |
-/// | not fresh, and some of them are held | one, for all from the first missing to the last; as above |
-/// | fresh, and some blocks are missing | one for each run of missing blocks, with `If-Match` |
-/// | with a condition (`If-None-Match` …), and a head that is fresh | none, or what the bytes cost |
-/// | with a condition, and no such head | one: that is the validation |
+/// | not fresh or not cached, and no block cached | one, for the range, widened to whole blocks |
+/// | fresh, and all blocks cached | none |
+/// | not fresh, and all blocks cached | one HEAD; one more if the object has changed |
+/// | not fresh, and some blocks cached | one, from the first missing to the last; as above |
+/// | fresh, and some blocks missing | one for each run of missing blocks, with `If-Match` |
+/// | conditional (`If-None-Match`), with a fresh head | none, or those for the bytes |
+/// | conditional, without one | one, which is the validation |
 ///
-/// Objects without a tag that names their bytes ([`ValidatorStrength`](crate::ValidatorStrength)
-/// tells which those are), or larger than `max_object_size`, are read from the store each time, by
-/// one request; of several ranges, those that are not near to the first one by the store's own
-/// `get_ranges`. Whatever was asked for with a version is read from the store too. Conditions are
-/// judged by RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached version does
-/// not meet is revalidated before it fails.
+/// Objects without a strong ETag (see [`ValidatorStrength`](crate::ValidatorStrength)), and objects
+/// larger than `max_object_size`, are not cached: each read is one request, plus one `get_ranges`
+/// of the store for ranges far from the first. Reads of a named version also go to the store.
+/// Conditions follow RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached
+/// version does not meet is revalidated before it fails.
 ///
-/// Lists pass through. Whatever the store says is heard, whichever request it answers: an object
-/// that a list, a [`Bypass`] read or an error shows to have changed is revalidated before it is
-/// next served, however fresh an answer is asked for, and one that is gone or forbidden is dropped.
-/// Of equal tags, another date tells of changed metadata: the blocks stay.
+/// Lists pass through. The cache takes note of every response of the store: an object that a list,
+/// a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
+/// whatever the freshness of the read, and one that is not found or forbidden is dropped. If only
+/// the date differs, the metadata have changed, and the blocks stay.
 ///
-/// A single read may say otherwise: its `GetOptions::extensions` may have a
-/// [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]; those of the answer have a
-/// [`CacheStatus`]. Where the cache itself finds that a condition does not hold, the source of the
+/// A read can override the settings: its `GetOptions::extensions` may have a
+/// [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]. The extensions of the
+/// result have a [`CacheStatus`]. If the cache itself finds a condition not met, the source of the
 /// error is an [`AnsweredFromCache`].
 ///
 /// ```
@@ -119,7 +123,7 @@ pub use self::{
 /// assert_eq!(cached.get_range(&path, 5..10).await?, "bytes");
 /// assert_eq!((store.count(), store.body_bytes()), (1, 10));
 ///
-/// // From now on the store is asked whether the object has changed, and not for its bytes.
+/// // Later reads only revalidate: they fetch no bytes.
 /// assert_eq!(cached.get_range(&path, 0..4).await?, "some");
 /// assert_eq!((store.count(), store.body_bytes()), (2, 10));
 /// let answer = cached.get(&path).await?;
@@ -129,72 +133,42 @@ pub use self::{
 /// # }
 /// ```
 ///
-/// A write is one of the wrapped store, with its answer. Before it is sent, what is held of the
-/// object is forgotten, and nothing of it is kept before the write has ended, whether it succeeded,
-/// failed or was dropped. So this cache's reads that begin after a write has returned see it,
-/// however fresh an answer they ask for.
+/// Writes go to the wrapped store. The cached head is removed before the request is sent, and none
+/// is cached until the write has succeeded, failed or been dropped. Reads that begin after a write
+/// has returned therefore see it, whatever their freshness.
 ///
 /// A clone is another handle to the same cache. Needs a tokio runtime with its timer; a body may be
-/// read on another one. The request for a body is driven by those who read it, and only as far as
-/// they need it.
+/// read on another runtime. A body is fetched by its readers, and only as far as they read.
 ///
 /// # Dropped futures
 ///
-/// A dropped read leaves its question in the air, but not its body: of that, whole blocks are kept.
-/// A body of which the last byte was given out is read to the end of its block by a task. A dropped
-/// write drops the request, and leaves nothing of the object held; whether it took effect is open.
+/// Dropping a read does not cancel a request for a head that was already sent. It does cancel the
+/// body, of which whole blocks stay cached; a body that was read to the last byte asked for is read
+/// to the end of its block by a task. Dropping a write drops the request and leaves no head cached;
+/// the write may or may not have taken effect.
 #[derive(Clone)]
 pub struct CachedStore {
     shared: Arc<Shared>,
 }
 
-/// What all handles and bodies share.
-pub(super) struct Shared {
-    /// The wrapped store.
-    store: Arc<dyn ObjectStore>,
-    /// The current version of each object that was asked about. Its keys are those of
-    /// [`head::key_of`].
-    heads: ReadThrough<Heads>,
-    fills: Arc<Fills>,
-    parallel: usize,
-    readahead: Readahead,
-}
-
-impl Shared {
-    fn blocks(&self) -> &Blocks {
-        &self.fills.blocks
-    }
-}
-
 impl CachedStore {
-    /// Returns a builder of a cache over `store` that keeps heads and blocks in `backend`.
-    ///
-    /// The backend is an argument because there is no cache without one. It is an `Arc` of a
-    /// [`Backend`](cache_core::Backend), or settings that one is made from, such as
-    /// `cache_facade::Memory`. It should be this cache's alone: entries of another cache are never
-    /// served, but they take room.
-    pub fn builder(store: Arc<dyn ObjectStore>, backend: impl IntoBackend) -> CachedStoreBuilder {
-        CachedStoreBuilder::new(store, backend)
-    }
-
-    /// Forgets the object: which version is current, and its blocks. Reads that begin after this
-    /// returned are answered by requests sent after it. Bodies that were begun go on. Takes time in
-    /// proportion to the number of blocks; if nothing is cached that tells the object's size,
-    /// blocks may stay behind a gap of 16 that are missing.
+    /// Removes the head and the blocks of an object. Reads that begin after this returns are served
+    /// by requests sent after it; bodies already returned are read to their end. Takes time in
+    /// proportion to the number of blocks. If no head is cached, the size is unknown, and blocks
+    /// after a gap of 16 missing ones may stay.
     ///
     /// # Errors
     ///
-    /// Of kind `Closed`; `InvalidKey`, if nothing can be held under such a path; `Config` outside
-    /// of a runtime.
+    /// `Closed`; `InvalidKey` if the path cannot be cached; `Config` outside of a runtime.
     ///
-    /// A dropped future, once polled, still takes effect.
+    /// Once polled, dropping the future does not cancel the invalidation.
     pub async fn invalidate(&self, location: &Path) -> Result<(), Error> {
         let (shared, location) = (Arc::clone(&self.shared), location.clone());
         let invalidate = async move {
-            let key = head::key_of(&location);
+            let key = key_of(&location);
             let cached =
                 shared.blocks().shown(&key).await.filter(|head| shared.blocks().is_own(head));
-            shared.fills.invalidate(&location, cached).await;
+            shared.fetch_table.invalidate(&location, cached).await;
             // Last, since it fences at its end: what is requested while the blocks are dropped is
             // not served to reads that begin after this has returned.
             shared.heads.invalidate(&key).await
@@ -209,67 +183,78 @@ impl CachedStore {
         }
     }
 
-    /// Forgets which version is current of all objects whose paths begin with `prefix`, byte for
-    /// byte. Their blocks stay, for the version that they are of. Takes constant time. At most 64
-    /// prefixes are told apart, and a prefix covers the longer ones that begin with it: one more,
-    /// and the two that have most in common count as one, the part that they share.
+    /// Removes the heads of all objects whose paths begin with `prefix`, byte for byte. Blocks stay,
+    /// and are served again if the store still has their version. Takes constant time. At most 64
+    /// prefixes are kept apart; a prefix covers the longer ones that begin with it. Beyond 64, the
+    /// two with the longest common prefix are replaced by that prefix.
     ///
     /// # Errors
     ///
-    /// Of kind `Closed`.
+    /// `Closed`.
     pub fn invalidate_prefix(&self, prefix: &str) -> Result<(), Error> {
-        self.shared.heads.invalidate_prefix(&head::prefix_of(prefix))
+        self.shared.heads.invalidate_prefix(&prefix_of(prefix))
     }
 
-    /// Forgets everything, and frees its memory. What is on its way while this runs may be kept; it
-    /// is asked about before use.
+    /// Removes all entries and frees their memory. Blocks in flight meanwhile may be cached; they
+    /// are not served before a request has shown that their version is current.
     ///
     /// # Errors
     ///
-    /// Of kind `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the
-    /// memory: it is asked about before use all the same.
+    /// `Closed`; `Config` outside of a runtime; `Backend` if the backend fails to free the memory:
+    /// its entries are not served without revalidation all the same.
     ///
-    /// A dropped future may leave the memory to be freed later.
+    /// Dropping the future may leave the memory to be freed later.
     pub async fn clear(&self) -> Result<(), Error> {
-        self.shared.fills.forget_seen(None);
+        self.shared.fetch_table.forget_seen(None);
         self.shared.heads.clear().await
     }
 
-    /// Stops the cache, for all its handles: new reads fail with a `Generic` error, bodies that
-    /// were begun come to their end, all that is held is dropped. The wrapped store is not touched;
-    /// writes go to it as before.
+    /// Closes the cache, for all its handles: new reads fail with a `Generic` error, bodies already
+    /// returned are read to their end, and all entries are removed. Writes still go to the wrapped
+    /// store.
     ///
     /// # Errors
     ///
-    /// Of kind `Backend` if the backend fails to free the memory; `Config` outside of a runtime: it
-    /// is closed all the same.
+    /// `Backend` if the backend fails to free the memory, `Config` outside of a runtime. The cache
+    /// is closed in both cases.
     ///
-    /// A dropped future leaves the cache closed.
+    /// Dropping the future leaves the cache closed.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.blocks().close();
-        self.shared.fills.forget_seen(None);
+        self.shared.fetch_table.forget_seen(None);
         self.shared.heads.close().await
     }
 
-    /// What it is called, in metrics and traces.
+    /// Returns the name used in metrics and traces.
     pub fn name(&self) -> &str {
         self.shared.heads.name()
     }
 
-    /// The counters.
+    /// Returns a snapshot of the counters.
     pub fn stats(&self) -> CachedStoreStats {
-        self.shared.blocks().counters.snapshot(self.shared.heads.stats())
+        self.shared.upstream.counters.snapshot(self.shared.heads.stats())
     }
 
-    /// The wrapped store.
+    /// Returns the wrapped store.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
-        &self.shared.store
+        &self.shared.upstream.store
+    }
+}
+
+impl From<&CachedStore> for MetricsSource {
+    /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
+    fn from(store: &CachedStore) -> Self {
+        let weak = Arc::downgrade(&store.shared);
+        Self::new(store.shared.heads.name(), move || {
+            let shared = weak.upgrade()?;
+            Some(CachedStore { shared }.stats().into())
+        })
     }
 }
 
 impl fmt::Display for CachedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CachedStore({})", self.shared.store)
+        write!(f, "CachedStore({})", self.shared.upstream.store)
     }
 }
 
@@ -278,9 +263,9 @@ impl fmt::Debug for CachedStore {
     /// memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CachedStore")
-            .field("store", &format_args!("{}", self.shared.store))
+            .field("store", &format_args!("{}", self.shared.upstream.store))
             .field("heads", &self.shared.heads)
-            .field("objects_on_their_way", &self.shared.fills.n_objects())
+            .field("objects_on_their_way", &self.shared.fetch_table.context.n_objects())
             .finish_non_exhaustive()
     }
 }
@@ -306,12 +291,13 @@ impl ObjectStore for CachedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (meter, is_head) = (ReadMeter::of(&self.shared, &options), options.head);
+        let (meter, is_head) =
+            (ReadMeter::of(&self.shared.upstream.counters, &options), options.head);
         meter.end_with_body(is_head, read::get(&self.shared, location, options).await)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let meter = ReadMeter::of_ranges(&self.shared);
+        let meter = ReadMeter::of_ranges(&self.shared.upstream.counters);
         meter.end(ranges::get(&self.shared, location, ranges).await)
     }
 
@@ -323,7 +309,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.store.list(prefix), prefix)
+        list::heard(&self.shared, self.shared.upstream.store.list(prefix), prefix)
     }
 
     fn list_with_offset(
@@ -331,12 +317,16 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.store.list_with_offset(prefix, offset), prefix)
+        list::heard(
+            &self.shared,
+            self.shared.upstream.store.list_with_offset(prefix, offset),
+            prefix,
+        )
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.fills, Op::List, prefix.unwrap_or(&Path::ROOT));
-        let listed = request.answer(self.shared.store.list_with_delimiter(prefix)).await?;
+        let request = Request::send(&self.shared.upstream, Op::List, prefix.unwrap_or(&Path::ROOT));
+        let listed = request.answer(self.shared.upstream.store.list_with_delimiter(prefix)).await?;
         for object in &listed.objects {
             self.shared.hear_listed(object).await;
         }

@@ -10,13 +10,18 @@ use bytes::Bytes;
 use cache_core::{Entry, Error, ErrorKind, Observation};
 use object_store::{GetOptions, GetRange, ObjectMeta, path::Path};
 
-use super::{Shared, conditions, head, read::store_error};
+use super::{
+    conditions,
+    error::store_error,
+    shared::Shared,
+    version::{key_of, size_of},
+};
 use crate::{error::is_past_end, tag, validator::version_of};
 
 impl Shared {
     /// An answer of the store has shown this of the object at `location`.
     pub(super) async fn observe(&self, location: &Path, shown: Observation) {
-        self.heads.observe(&head::key_of(location), shown).await;
+        self.heads.observe(&key_of(location), shown).await;
     }
 
     /// The store has answered a read of the object at `location`, made with `options`.
@@ -95,7 +100,7 @@ impl Shared {
             true => Observation::Version(version),
             // There are stores whose lists have no tags, and some no dates.
             false => Observation::Condition(Arc::new(move |head: &Entry| {
-                head::size_of(head) == Some(size)
+                size_of(head) == Some(size)
                     && head
                         .last_modified()
                         .zip(date)
@@ -121,7 +126,7 @@ impl Shared {
 /// The object has no byte at `offset`.
 fn ends_by(offset: u64) -> Observation {
     Observation::Condition(Arc::new(move |head: &Entry| {
-        head::size_of(head).is_none_or(|size| size <= offset)
+        size_of(head).is_none_or(|size| size <= offset)
     }))
 }
 

@@ -12,13 +12,12 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use object_store::Extensions;
 
 use super::{
     budget::Permit,
-    fill::FillUse,
-    fills::{Fills, Found},
-    snapshot::Snapshot,
+    fetch::FetchReader,
+    fetch_table::{FetchTable, Found, RequestMode},
+    version::ObjectVersion,
 };
 
 /// A part of a read, and where it comes from.
@@ -33,34 +32,22 @@ pub(super) enum Source {
     /// A block that was cached when the read was planned; there was no room to hold it.
     Cached,
     Fetch {
-        fetch: FillUse,
+        fetch: FetchReader,
         /// Another reader's fetch, or one that has waited for this reader since it was opened: its
         /// failure is no answer to this reader's own request.
         may_retry: bool,
     },
 }
 
-/// How a reader asks the store.
-#[derive(Clone, Default)]
-pub(super) struct Manner {
-    /// It wants the object from the first byte to the last, so a store without ranges may be asked
-    /// for that.
-    pub(super) is_whole: bool,
-    /// The caller's own, for the store.
-    pub(super) extensions: Extensions,
-    /// Fetches of others failed it: it makes its own request.
-    pub(super) is_alone: bool,
-}
-
-impl Fills {
+impl FetchTable {
     /// Where the bytes of `wanted`, which is not empty, come from: parts one after the other from
     /// its start on, perhaps not to its end. Requests are prepared, and sent when the fetches are
     /// first polled.
     pub(super) async fn plan(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         wanted: Range<u64>,
-        manner: &Manner,
+        mode: &RequestMode,
     ) -> VecDeque<Part> {
         let (blocks, size) = (&self.blocks, snapshot.size);
         let mut plan = Plan { n_landed: blocks.n_landed(), ..Plan::default() };
@@ -82,7 +69,7 @@ impl Fills {
             } else if let Some(block) = self.waited_for(snapshot, start).await {
                 plan.add(self.held(at..end, block, &wanted));
                 n_waited += 1;
-            } else if let Some(fetch) = self.to_join(snapshot, start, manner) {
+            } else if let Some(fetch) = self.to_join(snapshot, start, mode) {
                 let end = fetch.range().end.min(wanted.end);
                 plan.add(Part { range: at..end, source: Source::Fetch { fetch, may_retry: true } });
                 at = end;
@@ -92,7 +79,7 @@ impl Fills {
                 // A small gap costs less to read again than a second request.
                 // mutant: coalesces_gap
                 if plan.hole_len() > self.coalesce_gap {
-                    self.end_run(snapshot, &mut plan, &wanted, manner).await;
+                    self.end_run(snapshot, &mut plan, &wanted, mode).await;
                     if plan.n_runs == RUNS_MAX {
                         break;
                     }
@@ -106,7 +93,7 @@ impl Fills {
                 break;
             }
         }
-        self.end_run(snapshot, &mut plan, &wanted, manner).await;
+        self.end_run(snapshot, &mut plan, &wanted, mode).await;
         plan.parts
     }
 
@@ -125,17 +112,22 @@ impl Fills {
         Part { range, source }
     }
 
-    fn to_join(&self, snapshot: &Snapshot, start: u64, manner: &Manner) -> Option<FillUse> {
-        if manner.is_alone { None } else { self.joinable(snapshot, start) }
+    fn to_join(
+        &self,
+        snapshot: &ObjectVersion,
+        start: u64,
+        mode: &RequestMode,
+    ) -> Option<FetchReader> {
+        if mode.is_alone { None } else { self.joinable(snapshot, start) }
     }
 
     /// Begins the fetches of the run, if there is one: one, unless others have begun some since.
     async fn end_run(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         plan: &mut Plan,
         wanted: &Range<u64>,
-        manner: &Manner,
+        mode: &RequestMode,
     ) {
         if let Some(run) = plan.run.take() {
             plan.n_runs += 1;
@@ -143,17 +135,17 @@ impl Fills {
             while at < run.end {
                 let from = at.max(wanted.start);
                 let part =
-                    match self.join_or_begin(snapshot, at..run.end, plan.n_landed, manner).await {
-                        Found::Held(block) => self.held(
+                    match self.join_or_begin(snapshot, at..run.end, plan.n_landed, mode).await {
+                        Found::Cached(block) => self.held(
                             from..self.blocks.end_of(at, snapshot.size).min(wanted.end),
                             block,
                             wanted,
                         ),
-                        Found::Coming { fill, joined } => {
-                            let end = fill.range().end.min(run.end);
+                        Found::InFlight { fetch, joined } => {
+                            let end = fetch.range().end.min(run.end);
                             Part {
                                 range: from..end,
-                                source: Source::Fetch { fetch: fill, may_retry: joined },
+                                source: Source::Fetch { fetch: fetch, may_retry: joined },
                             }
                         }
                     };

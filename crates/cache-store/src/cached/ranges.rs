@@ -17,20 +17,20 @@ use futures_util::{
 use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
-    Shared,
     blocks::Blocks,
-    fill::{Broken, FillUse, Step},
-    fills::{Fills, Found},
-    head::{self, Answer},
-    plan::Manner,
-    read::{RESTARTS_MAX, STORE, Unknown, store_error},
-    reader::{index, replaced},
-    request::{Op, Request},
-    snapshot::Snapshot,
+    error::{STORE, replaced, store_error},
+    fetch::{FetchError, FetchReader, Step},
+    fetch_table::{FetchTable, Found, RequestMode},
+    head::Answer,
+    read::{RESTARTS_MAX, Unknown},
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
+    upstream::Request,
+    version::{ObjectVersion, key_of},
 };
-use crate::body::{LENGTH, part_of, torn};
+use crate::body::{LENGTH, index, part_of, torn};
 
 /// What was read, and how.
 type Read = (Vec<Bytes>, CacheStatus);
@@ -49,7 +49,7 @@ pub(super) async fn get(
         }
     }
     if ranges.is_empty() {
-        return bypassed(pass(shared, location, ranges).await);
+        return bypassed(pass_through(shared, location, ranges).await);
     }
     let first = shared.first_of(ranges);
     let wanted = GetOptions {
@@ -59,12 +59,14 @@ pub(super) async fn get(
         ..GetOptions::new()
     };
     for _ in 0..RESTARTS_MAX {
-        let know = shared.know(location, None, &wanted);
+        let know = shared.resolve_head(location, None, &wanted);
         // Joined below, if that is still the version.
         let (known, _ahead) = shared.with_far_ones(know, location, ranges, first.as_ref()).await;
         let known = match known {
             Ok(known) => known,
-            Err(Unknown::ForTheStore) => return bypassed(pass(shared, location, ranges).await),
+            Err(Unknown::ForTheStore) => {
+                return bypassed(pass_through(shared, location, ranges).await);
+            }
             Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
         let (snapshot, status) = (&known.snapshot, CacheStatus::new(&known.served));
@@ -84,15 +86,19 @@ pub(super) async fn get(
                     let read = read_once(shared, location, ranges, first, answer, &status).await;
                     read.map(|read| (read, status))
                 }
-                _ => bypassed(pass(shared, location, ranges).await),
+                _ => bypassed(pass_through(shared, location, ranges).await),
             };
         }
         match read(shared, snapshot, ranges, &status).await {
             Ok(read) => return Ok((read, status)),
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(FetchError::Failed(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             // The caller's own request may be answered.
-            Err(Broken::Refused(_)) => return bypassed(pass(shared, location, ranges).await),
-            Err(Broken::Replaced) => shared.restart(location).await,
+            Err(FetchError::Refused(_)) => {
+                return bypassed(pass_through(shared, location, ranges).await);
+            }
+            Err(FetchError::Replaced) => shared.restart(location).await,
         }
     }
     // The store's own answers to several ranges may be of several versions.
@@ -111,7 +117,9 @@ impl Shared {
         let mut first = (*sorted.first()?).clone();
         for range in sorted {
             let end = self.blocks().end_of(first.end - 1, u64::MAX);
-            if self.blocks().start_of(range.start) > end.saturating_add(self.fills.coalesce_gap) {
+            if self.blocks().start_of(range.start)
+                > end.saturating_add(self.fetch_table.coalesce_gap)
+            {
                 break;
             }
             first.end = first.end.max(range.end);
@@ -134,7 +142,7 @@ impl Shared {
         location: &Path,
         ranges: &[Range<u64>],
         first: Option<&Range<u64>>,
-    ) -> (T, Vec<FillUse>) {
+    ) -> (T, Vec<FetchReader>) {
         let mut know = pin!(know);
         if let Some(known) = poll_immediate(&mut know).await {
             return (known, Vec::new());
@@ -142,7 +150,7 @@ impl Shared {
         // Distant ranges are requested together with the head and cost no extra round trip.
         // mutant: far_ranges_first
         let far = self.begin_far_ones(location, ranges, first).await;
-        let opened = future::join_all(far.iter().map(FillUse::opened));
+        let opened = future::join_all(far.iter().map(FetchReader::opened));
         // To their end: each may keep others from sending theirs until it is answered.
         let (known, _) = future::join(know, opened).await;
         (known, far)
@@ -153,13 +161,16 @@ impl Shared {
         location: &Path,
         ranges: &[Range<u64>],
         first: Option<&Range<u64>>,
-    ) -> Vec<FillUse> {
+    ) -> Vec<FetchReader> {
         let (blocks, mut far) = (self.blocks(), Vec::new());
         let Some(first) = first else { return far };
-        let cached = blocks.shown(&head::key_of(location)).await;
-        let snapshot =
-            cached.filter(|head| blocks.is_own(head)).and_then(|head| Snapshot::of(location, head));
-        let Some(snapshot) = snapshot.filter(Snapshot::is_pinned).map(Arc::new) else { return far };
+        let cached = blocks.shown(&key_of(location)).await;
+        let snapshot = cached
+            .filter(|head| blocks.is_own(head))
+            .and_then(|head| ObjectVersion::of(location, head));
+        let Some(snapshot) = snapshot.filter(ObjectVersion::is_pinned).map(Arc::new) else {
+            return far;
+        };
         if ranges.iter().any(|range| range.end > snapshot.size) {
             return far;
         }
@@ -167,7 +178,7 @@ impl Shared {
         let wanted = Parts::new(self, &snapshot, ranges).blocks();
         let (mut runs, mut n_waits) = (Vec::new(), 2 * self.parallel);
         for start in wanted.into_iter().filter(|start| *start >= first.end) {
-            let sees = self.fills.sees(&snapshot, start, &mut n_waits).await;
+            let sees = self.fetch_table.sees(&snapshot, start, &mut n_waits).await;
             if sees.is_none() {
                 break;
             }
@@ -180,10 +191,12 @@ impl Shared {
         }
         // One of those that may be sent at a time is the one for the head.
         for run in runs.into_iter().take(self.parallel - 1) {
-            let begun =
-                self.fills.join_or_begin(&snapshot, run, n_landed, &Manner::default()).await;
-            if let Found::Coming { fill, .. } = begun {
-                far.push(fill);
+            let begun = self
+                .fetch_table
+                .join_or_begin(&snapshot, run, n_landed, &RequestMode::default())
+                .await;
+            if let Found::InFlight { fetch, .. } = begun {
+                far.push(fetch);
             }
         }
         far
@@ -192,16 +205,22 @@ impl Shared {
     /// Adds a missing block, which is behind all runs: to the last one, if that is near.
     fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
         match runs.last_mut() {
-            Some(run) if block.start - run.end <= self.fills.coalesce_gap => run.end = block.end,
+            Some(run) if block.start - run.end <= self.fetch_table.coalesce_gap => {
+                run.end = block.end
+            }
             _ => runs.push(block),
         }
     }
 }
 
-async fn pass(shared: &Shared, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-    shared.blocks().counters.add(Count::PassedThrough, 1);
-    let request = Request::send(&shared.fills, Op::Bypass, location);
-    let parts = request.ranges(shared.store.get_ranges(location, ranges)).await;
+async fn pass_through(
+    shared: &Shared,
+    location: &Path,
+    ranges: &[Range<u64>],
+) -> Result<Vec<Bytes>> {
+    shared.upstream.counters.add(Count::PassedThrough, 1);
+    let request = Request::send(&shared.upstream, Op::Bypass, location);
+    let parts = request.ranges(shared.upstream.store.get_ranges(location, ranges)).await;
     shared.hear_ranges(location, ranges, &parts).await;
     parts
 }
@@ -225,12 +244,17 @@ async fn pass_odd(
         if range.start <= size {
             places.push(place);
             clamped.push(range);
-        } else if pass(shared, location, &[range]).await?.iter().any(|part| !part.is_empty()) {
+        } else if pass_through(shared, location, &[range])
+            .await?
+            .iter()
+            .any(|part| !part.is_empty())
+        {
             return Ok(None);
         }
     }
     if !clamped.is_empty() {
-        for (place, part) in places.into_iter().zip(pass(shared, location, &clamped).await?) {
+        for (place, part) in places.into_iter().zip(pass_through(shared, location, &clamped).await?)
+        {
             parts[place] = part;
         }
     }
@@ -242,10 +266,10 @@ async fn pass_odd(
 
 async fn read(
     shared: &Arc<Shared>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<ObjectVersion>,
     ranges: &[Range<u64>],
     status: &CacheStatus,
-) -> Result<Vec<Bytes>, Broken> {
+) -> Result<Vec<Bytes>, FetchError> {
     let blocks = shared.blocks();
     let mut parts = Parts::new(shared, snapshot, ranges);
     let (mut missing, mut runs) = (HashSet::new(), Vec::<Range<u64>>::new());
@@ -254,7 +278,7 @@ async fn read(
     let n_wanted = wanted.len();
     for start in wanted {
         let block = match blocks.at_hand(snapshot, start) {
-            None => shared.fills.waited_for(snapshot, start).await,
+            None => shared.fetch_table.waited_for(snapshot, start).await,
             block => block,
         };
         if let Some(block) = block {
@@ -264,14 +288,15 @@ async fn read(
         missing.insert(start);
         shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
-    let runs =
-        runs.into_iter().map(|run| Run::new(&shared.fills, snapshot, run, n_landed).into_stream());
+    let runs = runs
+        .into_iter()
+        .map(|run| Run::new(&shared.fetch_table, snapshot, run, n_landed).into_stream());
     let mut fetched = stream::iter(runs).flatten_unordered(shared.parallel);
     let mut n_missed = missing.len();
     while let Some(got) = fetched.next().await {
         let got = got.inspect_err(|broken| {
             // Of another version, they are not needed.
-            if !matches!(broken, Broken::Replaced) {
+            if !matches!(broken, FetchError::Replaced) {
                 count_blocks(blocks, n_wanted - n_missed, n_missed);
             }
         });
@@ -291,7 +316,7 @@ async fn read(
         }
     }
     count_blocks(blocks, n_wanted - n_missed, n_missed);
-    parts.joined().map_err(Broken::Failed)
+    parts.joined().map_err(FetchError::Failed)
 }
 
 /// Each block counts once, also if it has bytes of several ranges.
@@ -302,14 +327,14 @@ fn count_blocks(blocks: &Blocks, n_hit: usize, n_missed: usize) {
 
 /// Missing blocks that one request is to bring, unless others bring some.
 struct Run {
-    fills: Arc<Fills>,
-    snapshot: Arc<Snapshot>,
+    fetch_table: Arc<FetchTable>,
+    snapshot: Arc<ObjectVersion>,
     left: Range<u64>,
     /// How many blocks had landed before the look-ups.
     n_landed: u64,
     /// With whether it is another reader's.
-    fetch: Option<(FillUse, bool)>,
-    manner: Manner,
+    fetch: Option<(FetchReader, bool)>,
+    mode: RequestMode,
 }
 
 /// What came of a run.
@@ -321,17 +346,22 @@ enum Got {
 }
 
 impl Run {
-    fn new(fills: &Arc<Fills>, snapshot: &Arc<Snapshot>, left: Range<u64>, n_landed: u64) -> Self {
-        let (fills, snapshot) = (Arc::clone(fills), Arc::clone(snapshot));
-        Self { fills, snapshot, left, n_landed, fetch: None, manner: Manner::default() }
+    fn new(
+        fetch_table: &Arc<FetchTable>,
+        snapshot: &Arc<ObjectVersion>,
+        left: Range<u64>,
+        n_landed: u64,
+    ) -> Self {
+        let (fetch_table, snapshot) = (Arc::clone(fetch_table), Arc::clone(snapshot));
+        Self { fetch_table, snapshot, left, n_landed, fetch: None, mode: RequestMode::default() }
     }
 
-    fn into_stream(self) -> BoxStream<'static, Result<Got, Broken>> {
+    fn into_stream(self) -> BoxStream<'static, Result<Got, FetchError>> {
         let next = |mut run: Self| async move { Ok(run.next().await?.map(|got| (got, run))) };
         stream::try_unfold(self, next).boxed()
     }
 
-    async fn next(&mut self) -> Result<Option<Got>, Broken> {
+    async fn next(&mut self) -> Result<Option<Got>, FetchError> {
         while !self.left.is_empty() {
             let at = self.left.start;
             let Some((fetch, is_joined)) = &self.fetch else {
@@ -345,14 +375,14 @@ impl Run {
                     self.left.start += bytes.len() as u64;
                     return Ok(Some(Got::Bytes(at, bytes)));
                 }
-                Step::Elsewhere => self.fetch = None,
+                Step::NotHere => self.fetch = None,
                 // Another reader's request failed: this one makes its own from where it stands.
                 // mutant: joined_ranges
-                Step::Broken(broken) if *is_joined && broken.is_of_its_request() => {
+                Step::Failed(broken) if *is_joined && broken.is_of_its_request() => {
                     self.fetch = None;
-                    self.manner.is_alone = true;
+                    self.mode.is_alone = true;
                 }
-                Step::Broken(broken) => return Err(broken),
+                Step::Failed(broken) => return Err(broken),
             }
         }
         Ok(None)
@@ -360,17 +390,18 @@ impl Run {
 
     /// Finds a fetch for what is left, or the next block.
     async fn begin(&mut self) -> Option<Got> {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.fetch_table.blocks;
         let start = blocks.start_of(self.left.start);
         let range = start..self.left.end;
-        match self.fills.join_or_begin(&self.snapshot, range, self.n_landed, &self.manner).await {
-            Found::Held(block) => {
+        match self.fetch_table.join_or_begin(&self.snapshot, range, self.n_landed, &self.mode).await
+        {
+            Found::Cached(block) => {
                 self.left.start = blocks.end_of(start, self.snapshot.size);
                 Some(Got::Block(start, block))
             }
-            Found::Coming { fill, joined } => {
-                self.fetch = Some((fill, joined));
-                self.manner.is_alone = false;
+            Found::InFlight { fetch, joined } => {
+                self.fetch = Some((fetch, joined));
+                self.mode.is_alone = false;
                 None
             }
         }
@@ -398,8 +429,8 @@ async fn read_once(
         match far.is_empty() {
             true => Ok(Vec::new()),
             false => {
-                let request = Request::send(&shared.fills, Op::Bypass, location);
-                let far = request.ranges(shared.store.get_ranges(location, &far)).await;
+                let request = Request::send(&shared.upstream, Op::Bypass, location);
+                let far = request.ranges(shared.upstream.store.get_ranges(location, &far)).await;
                 let came = far.iter().flatten().map(|part| part.len() as u64).sum();
                 status.meter().from_origin.fetch_add(came, Ordering::Relaxed);
                 far
@@ -427,14 +458,16 @@ async fn parts_of_answer(
     count_blocks(shared.blocks(), 0, parts.blocks().len());
     let mut at = ranges.iter().map(|range| range.start).min().unwrap_or(end);
     while at < end {
-        match answer.fill.bytes(at..end).await {
+        match answer.fetch.bytes(at..end).await {
             Step::Bytes(bytes) => {
                 parts.add(at, &bytes, status);
                 at += bytes.len() as u64;
             }
-            Step::Elsewhere => return Err(torn(LENGTH)),
-            Step::Broken(Broken::Failed(error) | Broken::Refused(error)) => return Err(error),
-            Step::Broken(Broken::Replaced) => return Err(replaced()),
+            Step::NotHere => return Err(torn(LENGTH)),
+            Step::Failed(FetchError::Failed(error) | FetchError::Refused(error)) => {
+                return Err(error);
+            }
+            Step::Failed(FetchError::Replaced) => return Err(replaced()),
         }
     }
     parts.joined()
@@ -463,7 +496,7 @@ enum CutBytes {
 }
 
 impl<'a> Parts<'a> {
-    fn new(shared: &'a Shared, snapshot: &Snapshot, ranges: &'a [Range<u64>]) -> Self {
+    fn new(shared: &'a Shared, snapshot: &ObjectVersion, ranges: &'a [Range<u64>]) -> Self {
         let (blocks, size) = (shared.blocks(), snapshot.size);
         let mut wanted = BTreeMap::<u64, Vec<usize>>::new();
         for (place, range) in ranges.iter().enumerate() {

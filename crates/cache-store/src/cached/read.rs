@@ -5,25 +5,31 @@
 //! turns out that the version has been replaced before anything was given out, the read begins
 //! anew; what is given out is of one version, or an error.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+};
 
-use cache_core::{Error, ErrorKind, Freshness, Key, Served, Status};
+use cache_core::{Error, ErrorKind, Freshness, Served, Status};
 use object_store::{
     Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path,
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{
-    Shared,
     conditions::{self, Judgement},
-    fill::{Broken, Fill},
-    head::{self, Answer, OwnError, Want},
-    plan::Manner,
+    error::{OwnError, STORE, late, store_error},
+    fetch::{Fetch, FetchError},
+    fetch_table::RequestMode,
+    head::{Answer, Want},
+    readahead::Due,
     reader::Reader,
-    request::{Op, Request},
-    snapshot::Snapshot,
+    request_counters::Op,
+    shared::Shared,
     stats::Count,
     status::{AnsweredFromCache, Bypass, CacheStatus, NotCached, OnlyIfCached},
+    upstream::Request,
+    version::{ObjectVersion, key_of},
 };
 use crate::body::{RANGE, torn};
 
@@ -37,10 +43,10 @@ pub(super) async fn get(
         return only_if_cached(shared, location, &options, freshness.as_ref()).await;
     }
     if is_for_the_store(&options) {
-        return shared.pass(location, options).await;
+        return shared.pass_through(location, options).await;
     }
     for _ in 0..RESTARTS_MAX {
-        let known = match shared.know(location, freshness.as_ref(), &options).await {
+        let known = match shared.resolve_head(location, freshness.as_ref(), &options).await {
             Ok(known) => known,
             Err(Unknown::ForTheStore) => break,
             Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
@@ -55,7 +61,7 @@ pub(super) async fn get(
             Verdict::Refuse(error) => return Err(error),
             Verdict::Pass => break,
         }
-        let Some(mut begun) = Begun::new(shared, known, &options) else { break };
+        let Some(mut begun) = PreparedRead::new(shared, known, &options) else { break };
         match begun.reader.prepare().await {
             Ok(()) => {
                 if options.range.is_some() && !begun.range.is_empty() {
@@ -63,22 +69,24 @@ pub(super) async fn get(
                 }
                 return Ok(begun.into_answer());
             }
-            Err(Broken::Failed(error)) => return Err(shared.block_error(location, error).await),
+            Err(FetchError::Failed(error)) => {
+                return Err(shared.block_error(location, error).await);
+            }
             // The caller's own request may be answered.
-            Err(Broken::Refused(_)) => break,
-            Err(Broken::Replaced) => shared.restart(location).await,
+            Err(FetchError::Refused(_)) => break,
+            Err(FetchError::Replaced) => shared.restart(location).await,
         }
     }
     // One answer is of one version.
     // The body is still checked against its announced length.
     // mutant: checked_pass_through
-    shared.pass_checked(location, options).await
+    shared.pass_through_checked(location, options).await
 }
 
 /// What is known of an object before its bytes are read.
-pub(super) struct Known {
+pub(super) struct ResolvedHead {
     pub(super) served: Served,
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<ObjectVersion>,
     pub(super) answer: Option<Answer>,
     /// The store was given the caller's conditions, and they hold.
     is_judged: bool,
@@ -106,24 +114,24 @@ enum Verdict {
 impl Shared {
     /// The head of the object at `location`: one at hand if it is fresh enough, else the store's,
     /// with what a read with `options` wants of the body.
-    pub(super) async fn know(
+    pub(super) async fn resolve_head(
         &self,
         location: &Path,
         freshness: Option<&Freshness>,
         options: &GetOptions,
-    ) -> Result<Known, Unknown> {
-        let key = head::key_of(location);
+    ) -> Result<ResolvedHead, Unknown> {
+        let key = key_of(location);
         // The head is served without a request only as the reader's freshness allows.
         // mutant: head_freshness
         if let Some(served) = self.heads.get_if_fresh(&key, freshness) {
-            return Known::of(location, served).map_err(Unknown::Failed);
+            return ResolvedHead::of(location, served).map_err(Unknown::Failed);
         }
         for _ in 0..OTHERS_MAX {
             let want = Want::new(options.clone());
-            let question = self.heads.origin().question(&want);
+            let question = self.validator.question(&want);
             let error = match self.heads.fetch_by(&key, freshness, &question).await {
                 Ok(served) => {
-                    let mut known = Known::of(location, served).map_err(Unknown::Failed)?;
+                    let mut known = ResolvedHead::of(location, served).map_err(Unknown::Failed)?;
                     known.answer = want.take(&known.snapshot);
                     known.is_judged = want.is_judged();
                     return Ok(known);
@@ -141,7 +149,7 @@ impl Shared {
             // mutant: own_error
             if want.was_sent() {
                 self.hear_read(location, options, Err(own)).await;
-                return Err(match self.heads.origin().is_about_widening(options, own) {
+                return Err(match self.validator.is_about_widening(options, own) {
                     true => Unknown::ForTheStore,
                     false => Unknown::Failed(error),
                 });
@@ -153,20 +161,25 @@ impl Shared {
 
     /// The object was replaced since its head was asked for: the head is asked for again.
     pub(super) async fn restart(&self, location: &Path) {
-        self.blocks().counters.add(Count::Restarts, 1);
+        self.upstream.counters.add(Count::Restarts, 1);
         // A cache that was closed meanwhile will say so to the next question.
         // The head named a replaced version, so a new read must not use it unvalidated.
         // mutant: restart_marks_head
-        let _ = self.heads.mark_stale(&head::key_of(location)).await;
+        let _ = self.heads.mark_stale(&key_of(location)).await;
     }
 
     /// The wrapped store answers.
-    pub(super) async fn pass(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.blocks().counters.add(Count::PassedThrough, 1);
+    pub(super) async fn pass_through(
+        &self,
+        location: &Path,
+        options: GetOptions,
+    ) -> Result<GetResult> {
+        self.upstream.counters.add(Count::PassedThrough, 1);
         let (status, is_head) = (CacheStatus::bypass(), options.head);
-        let request = Request::send(&self.fills, Op::Bypass, location);
-        let answer =
-            request.get(is_head, &status, self.store.get_opts(location, options.clone())).await;
+        let request = Request::send(&self.upstream, Op::Bypass, location);
+        let answer = request
+            .get(is_head, &status, self.upstream.store.get_opts(location, options.clone()))
+            .await;
         self.hear_read(location, &options, answer.as_ref().map(|answer| &answer.meta)).await;
         let mut answer = answer?;
         answer.extensions.insert(status);
@@ -175,17 +188,17 @@ impl Shared {
 
     /// The same; but the body is as long as announced or an error, and the store may not be silent
     /// for longer than `origin_timeout`.
-    async fn pass_checked(
+    async fn pass_through_checked(
         self: &Arc<Self>,
         location: &Path,
         options: GetOptions,
     ) -> Result<GetResult> {
         let (wanted, is_head) = (options.range.clone(), options.head);
-        let limit = self.fills.origin_timeout;
-        let answer = timeout(limit, self.pass(location, options)).await;
-        let answer = answer.unwrap_or_else(|_| Err(store_error(location, head::late(limit))))?;
+        let limit = self.upstream.timeout;
+        let answer = timeout(limit, self.pass_through(location, options)).await;
+        let answer = answer.unwrap_or_else(|_| Err(store_error(location, late(limit))))?;
         // Nothing can be told of what has no key.
-        let Some(snapshot) = Snapshot::of_answer(location, &answer.meta).filter(|_| !is_head)
+        let Some(snapshot) = ObjectVersion::of_answer(location, &answer.meta).filter(|_| !is_head)
         else {
             return Ok(answer);
         };
@@ -197,10 +210,16 @@ impl Shared {
         let (meta, range) = (answer.meta.clone(), answer.range.clone());
         let (attributes, extensions) = (answer.attributes.clone(), answer.extensions.clone());
         let snapshot = Arc::new(snapshot);
-        let fill = Fill::of_answer(&self.fills, Arc::clone(&snapshot), range.clone(), None, answer);
-        let (fill, status) = (Arc::new(fill).join(), CacheStatus::bypass());
+        let fetch = Fetch::of_answer(
+            &self.fetch_table.context,
+            Arc::clone(&snapshot),
+            range.clone(),
+            None,
+            answer,
+        );
+        let (fetch, status) = (Arc::new(fetch).join(), CacheStatus::bypass());
         let mut reader =
-            Reader::new(self, snapshot, range.clone(), status, Some(fill), Manner::default());
+            Reader::new(self, snapshot, range.clone(), status, Some(fetch), RequestMode::default());
         // Its blocks are none that the cache could have had.
         reader.is_read = false;
         let payload = GetResultPayload::Stream(reader.into_stream());
@@ -208,9 +227,44 @@ impl Shared {
     }
 }
 
-impl Known {
+impl Shared {
+    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what
+    /// begins at `asked_at`.
+    pub(super) fn read_ahead(
+        self: &Arc<Self>,
+        snapshot: &Arc<ObjectVersion>,
+        range: &Range<u64>,
+        asked_at: Option<u64>,
+    ) {
+        if self.readahead.bytes == 0 || !snapshot.is_pinned() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else {
+            return;
+        };
+        let Due { range, came, permit } = due;
+        let reader = Reader::new(
+            self,
+            Arc::clone(snapshot),
+            range.clone(),
+            CacheStatus::bypass(),
+            None,
+            RequestMode::default(),
+        );
+        runtime.spawn(async move {
+            // Who reads on finds out for himself.
+            if reader.read_in().await.is_ok() {
+                came.fetch_max(range.end, Ordering::Relaxed);
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl ResolvedHead {
     fn of(location: &Path, served: Served) -> Result<Self, Error> {
-        match Snapshot::of(location, served.entry.clone()) {
+        match ObjectVersion::of(location, served.entry.clone()) {
             Some(snapshot) => {
                 Ok(Self { served, snapshot: Arc::new(snapshot), answer: None, is_judged: false })
             }
@@ -229,7 +283,7 @@ impl Known {
     /// What the store would answer to a read with `options`, as far as it can be told.
     fn judge(&self, location: &Path, options: &GetOptions) -> Verdict {
         let (path, status) = (location.to_string(), self.served.status);
-        if head::is_conditional(options) && !self.is_judged {
+        if conditions::is_conditional(options) && !self.is_judged {
             let judgement = conditions::judge_head(options, &self.served.entry);
             let source = || AnsweredFromCache::new(status).into();
             match judgement.filter(|_| self.snapshot.is_pinned()) {
@@ -275,18 +329,22 @@ fn is_for_the_store(options: &GetOptions) -> bool {
 }
 
 /// An answer whose body has not been begun.
-pub(super) struct Begun {
-    snapshot: Arc<Snapshot>,
+pub(super) struct PreparedRead {
+    snapshot: Arc<ObjectVersion>,
     range: Range<u64>,
     pub(super) reader: Reader,
     pub(super) status: CacheStatus,
     extensions: Extensions,
 }
 
-impl Begun {
+impl PreparedRead {
     /// The answer to `options` from what is known; `None` if the store has to give it.
-    pub(super) fn new(shared: &Arc<Shared>, known: Known, options: &GetOptions) -> Option<Self> {
-        let Known { served, snapshot, answer, .. } = known;
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        known: ResolvedHead,
+        options: &GetOptions,
+    ) -> Option<Self> {
+        let ResolvedHead { served, snapshot, answer, .. } = known;
         let range = match &options.range {
             None => 0..snapshot.size,
             // What the store says to a range without a byte differs: it has to have said it.
@@ -296,24 +354,24 @@ impl Begun {
             }
         };
         let wanted = if options.head { 0..0 } else { range.clone() };
-        let (fill, extensions) = match answer {
+        let (fetch, extensions) = match answer {
             Some(answer) if wanted.is_empty() => (None, answer.extensions),
             // What cannot be fetched later is there, or is not to be had.
             Some(answer) if snapshot.is_pinned() || answer.has(&wanted) => {
-                (Some(answer.fill), answer.extensions)
+                (Some(answer.fetch), answer.extensions)
             }
             // That there is no byte, a head alone does not prove whose tag does not name the bytes.
             None if options.head || snapshot.is_pinned() => (None, Extensions::new()),
             _ => return None,
         };
         let status = CacheStatus::new(&served);
-        let manner = Manner {
+        let mode = RequestMode {
             is_whole: options.range.is_none(),
             extensions: options.extensions.clone(),
             is_alone: false,
         };
         let reader =
-            Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fill, manner);
+            Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fetch, mode);
         Some(Self { snapshot, range, reader, status, extensions })
     }
 
@@ -341,46 +399,19 @@ async fn only_if_cached(
     if is_for_the_store(options) {
         return Err(not_cached());
     }
-    let served =
-        shared.heads.get_if_fresh(&head::key_of(location), freshness).ok_or_else(not_cached)?;
-    let known = Known::of(location, served).map_err(|error| store_error(location, error))?;
+    let served = shared.heads.get_if_fresh(&key_of(location), freshness).ok_or_else(not_cached)?;
+    let known = ResolvedHead::of(location, served).map_err(|error| store_error(location, error))?;
     match known.judge(location, options) {
         Verdict::Serve => {}
         Verdict::Refuse(error) => return Err(error),
         Verdict::Revalidate | Verdict::Pass => return Err(not_cached()),
     }
-    let mut begun = Begun::new(shared, known, options).ok_or_else(not_cached)?;
+    let mut begun = PreparedRead::new(shared, known, options).ok_or_else(not_cached)?;
     match begun.reader.is_all_held().await {
         true => Ok(begun.into_answer()),
         false => Err(not_cached()),
     }
 }
-
-/// `error` as the kind of error that the store would have answered with. The store's own may be
-/// shared by several readers, and is the source of the source.
-pub(super) fn store_error(location: &Path, error: Error) -> object_store::Error {
-    use object_store::Error as E;
-    let (path, kind) = (location.to_string(), error.kind());
-    let is_not_modified =
-        OwnError::of(&error).is_some_and(|own| matches!(own.0, E::NotModified { .. }));
-    // A `Generic` error has no path of its own.
-    let source = Box::new(match Key::parse(&path) {
-        Ok(key) => error.with_key(&key),
-        Err(_) => error,
-    });
-    match kind {
-        _ if is_not_modified => E::NotModified { path, source },
-        ErrorKind::NotFound => E::NotFound { path, source },
-        ErrorKind::PreconditionFailed => E::Precondition { path, source },
-        ErrorKind::PermissionDenied => E::PermissionDenied { path, source },
-        ErrorKind::Unauthenticated => E::Unauthenticated { path, source },
-        ErrorKind::Unsupported => E::NotSupported { source },
-        _ => E::Generic { store: STORE, source },
-    }
-}
-
-/// What errors call this store.
-pub(super) const STORE: &str = "CachedStore";
 
 /// How often a read begins anew because the object was replaced.
 pub(super) const RESTARTS_MAX: usize = 3;

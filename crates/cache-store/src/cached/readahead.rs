@@ -17,19 +17,14 @@ use std::{
 };
 
 use object_store::path::Path;
-use tokio::{
-    runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{
-    CacheStatus, Shared, blocks::Blocks, plan::Manner, reader::Reader, snapshot::Snapshot,
-};
+use super::{blocks::Blocks, version::ObjectVersion};
 
 /// How far ahead to read, and where the reads of each object are.
 pub(super) struct Readahead {
     /// Zero: not at all.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// Of each object; the one that moved last is the last.
     places: Mutex<HashMap<Path, Vec<Place>>>,
     /// A permit for each task.
@@ -51,10 +46,10 @@ struct Place {
 }
 
 /// What a task is to read.
-struct Due {
-    range: Range<u64>,
-    came: Arc<AtomicU64>,
-    permit: OwnedSemaphorePermit,
+pub(super) struct Due {
+    pub(super) range: Range<u64>,
+    pub(super) came: Arc<AtomicU64>,
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 impl Readahead {
@@ -64,10 +59,10 @@ impl Readahead {
 
     /// What is to be read now, since somebody reads `range`, and asked the store for what begins at
     /// `asked_at`.
-    fn due(
+    pub(super) fn due(
         &self,
         blocks: &Blocks,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         range: &Range<u64>,
         asked_at: Option<u64>,
     ) -> Option<Due> {
@@ -114,41 +109,6 @@ impl Readahead {
         }
         places.push(place);
         due
-    }
-}
-
-impl Shared {
-    /// Somebody reads `range`, which is not empty, of `snapshot`, and asked the store for what
-    /// begins at `asked_at`.
-    pub(super) fn read_ahead(
-        self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
-        range: &Range<u64>,
-        asked_at: Option<u64>,
-    ) {
-        if self.readahead.bytes == 0 || !snapshot.is_pinned() {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
-        let Some(due) = self.readahead.due(self.blocks(), snapshot, range, asked_at) else {
-            return;
-        };
-        let Due { range, came, permit } = due;
-        let reader = Reader::new(
-            self,
-            Arc::clone(snapshot),
-            range.clone(),
-            CacheStatus::bypass(),
-            None,
-            Manner::default(),
-        );
-        runtime.spawn(async move {
-            // Who reads on finds out for himself.
-            if reader.read_in().await.is_ok() {
-                came.fetch_max(range.end, Ordering::Relaxed);
-            }
-            drop(permit);
-        });
     }
 }
 

@@ -15,30 +15,30 @@ use futures_util::{
 use object_store::Result;
 
 use super::{
-    Shared,
-    fill::{Broken, FillUse, Step},
-    head,
-    plan::{Manner, Part, Source},
-    read::store_error,
-    snapshot::Snapshot,
+    error::{replaced, store_error},
+    fetch::{FetchError, FetchReader, Step},
+    fetch_table::RequestMode,
+    plan::{Part, Source},
+    shared::Shared,
     stats::Count,
     status::CacheStatus,
+    version::{ObjectVersion, key_of},
 };
-use crate::body::part_of;
+use crate::body::{index, part_of};
 
 /// Reads a range, part by part: what is held from there, the rest from fetches (`plan.rs`).
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    snapshot: Arc<Snapshot>,
+    snapshot: Arc<ObjectVersion>,
     status: CacheStatus,
     left: Range<u64>,
     /// Somebody reads: what it finds, and does not, counts. Else it is read ahead of time.
     pub(super) is_read: bool,
     /// Blocks that begin before this were counted.
     counted_to: u64,
-    manner: Manner,
+    mode: RequestMode,
     /// The answer that brought the head, and has some of the bytes.
-    answer: Option<FillUse>,
+    answer: Option<FetchReader>,
     /// Where the next bytes come from, one part after the other.
     parts: VecDeque<Part>,
     /// From where on the store was asked for this reader's sake, before anything was given out.
@@ -51,11 +51,11 @@ impl Reader {
     /// A reader of `range`, which is not empty.
     pub(super) fn new(
         shared: &Arc<Shared>,
-        snapshot: Arc<Snapshot>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         status: CacheStatus,
-        answer: Option<FillUse>,
-        manner: Manner,
+        answer: Option<FetchReader>,
+        mode: RequestMode,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
@@ -64,7 +64,7 @@ impl Reader {
             is_read: true,
             counted_to: shared.blocks().start_of(range.start),
             left: range,
-            manner,
+            mode,
             answer,
             parts: VecDeque::new(),
             asked_at: None,
@@ -78,7 +78,7 @@ impl Reader {
 
     /// Sees to it that what is missing was requested, and that the requests are answered: as long
     /// as nothing was given out, the reader may begin anew on another version.
-    pub(super) async fn prepare(&mut self) -> Result<(), Broken> {
+    pub(super) async fn prepare(&mut self) -> Result<(), FetchError> {
         if self.left.is_empty() {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl Reader {
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
             let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
-            self.parts.push_back(self.shared.fills.held(at..end, block, &self.left));
+            self.parts.push_back(self.shared.fetch_table.held(at..end, block, &self.left));
             at = end;
         }
         true
@@ -156,7 +156,7 @@ impl Reader {
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+    async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.left.is_empty() {
             let at = self.left.start;
             let Some(part) = self.parts.front() else {
@@ -176,7 +176,7 @@ impl Reader {
                     let blocks = self.shared.blocks();
                     match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
                         Some(block) => return Ok(Some(self.slice(&block))),
-                        None if self.is_offline => return Err(Broken::Failed(evicted())),
+                        None if self.is_offline => return Err(FetchError::Failed(evicted())),
                         None => self.plan_again(0).await,
                     }
                 }
@@ -185,8 +185,8 @@ impl Reader {
                         self.came(&bytes);
                         return Ok(Some(bytes));
                     }
-                    Step::Elsewhere => self.plan_again(0).await,
-                    Step::Broken(broken) => self.retry(0, broken).await?,
+                    Step::NotHere => self.plan_again(0).await,
+                    Step::Failed(broken) => self.retry(0, broken).await?,
                 },
             }
         }
@@ -205,8 +205,8 @@ impl Reader {
 
     /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
     /// not needed.
-    fn miss(&self, broken: &Broken, offset: u64) {
-        if self.is_read && offset >= self.counted_to && !matches!(broken, Broken::Replaced) {
+    fn miss(&self, broken: &FetchError, offset: u64) {
+        if self.is_read && offset >= self.counted_to && !matches!(broken, FetchError::Replaced) {
             self.shared.blocks().counters.add(Count::BlocksMissed, 1);
         }
     }
@@ -215,7 +215,7 @@ impl Reader {
     async fn plan_more(&mut self) {
         let (from, end) =
             (self.parts.back().map_or(self.left.start, |part| part.range.end), self.left.end);
-        match self.answer.as_ref().map(FillUse::range) {
+        match self.answer.as_ref().map(FetchReader::range) {
             Some(range) if range.contains(&from) => {
                 let fetch = self.answer.take().expect("it was just there");
                 let range = from..range.end.min(end);
@@ -239,12 +239,12 @@ impl Reader {
 
     async fn plan(&mut self, wanted: Range<u64>) {
         let is_all = wanted == self.left;
-        let mut parts = self.shared.fills.plan(&self.snapshot, wanted, &self.manner).await;
+        let mut parts = self.shared.fetch_table.plan(&self.snapshot, wanted, &self.mode).await;
         self.note_joined(&parts);
         for part in parts.iter_mut().filter(|_| !is_all) {
             // It is not its turn yet, so it is held as far as there is room.
             if let Source::Held { block, _permit: permit @ None } = &mut part.source {
-                *permit = self.shared.fills.budget.pinned(block.len() as u64);
+                *permit = self.shared.fetch_table.budget.pinned(block.len() as u64);
                 if permit.is_none() {
                     part.source = Source::Cached;
                 }
@@ -260,7 +260,8 @@ impl Reader {
         drop(part);
         let (mut parts, mut from) = (VecDeque::new(), wanted.start);
         while from < wanted.end {
-            let more = self.shared.fills.plan(&self.snapshot, from..wanted.end, &self.manner).await;
+            let more =
+                self.shared.fetch_table.plan(&self.snapshot, from..wanted.end, &self.mode).await;
             from = more.back().map_or(wanted.end, |part| part.range.end);
             parts.extend(more);
         }
@@ -271,7 +272,7 @@ impl Reader {
     }
 
     /// After a fetch that was not this reader's own has broken, the reader makes its own request.
-    async fn retry(&mut self, at: usize, broken: Broken) -> Result<(), Broken> {
+    async fn retry(&mut self, at: usize, broken: FetchError) -> Result<(), FetchError> {
         // Another reader's request failed: this one goes on with a request of its own.
         // mutant: joined_part
         if !broken.is_of_its_request() || self.parts.get(at).is_none_or(Part::is_own) {
@@ -279,9 +280,9 @@ impl Reader {
             self.miss(&broken, from.max(self.left.start));
             return Err(broken);
         }
-        self.manner.is_alone = true;
+        self.mode.is_alone = true;
         self.plan_again(at).await;
-        self.manner.is_alone = false;
+        self.mode.is_alone = false;
         Ok(())
     }
 
@@ -314,17 +315,17 @@ impl Reader {
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
-    async fn error(&self, broken: Broken) -> object_store::Error {
+    async fn error(&self, broken: FetchError) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
-            Broken::Failed(error) | Broken::Refused(error) => {
+            FetchError::Failed(error) | FetchError::Refused(error) => {
                 self.shared.block_error(location, error).await
             }
-            Broken::Replaced => {
+            FetchError::Replaced => {
                 // The next reader is to see the version that is there.
                 // The object was replaced, so the next read must revalidate the head.
                 // mutant: replaced_marks_head
-                let _ = self.shared.heads.mark_stale(&head::key_of(location)).await;
+                let _ = self.shared.heads.mark_stale(&key_of(location)).await;
                 store_error(location, replaced())
             }
         }
@@ -343,7 +344,7 @@ impl Drop for Reader {
 
 impl Part {
     /// Waits until it was answered, if it is a fetch.
-    async fn opened(&self) -> Result<(), Broken> {
+    async fn opened(&self) -> Result<(), FetchError> {
         match &self.source {
             Source::Fetch { fetch, .. } => fetch.opened().await,
             Source::Held { .. } | Source::Cached => Ok(()),
@@ -366,17 +367,4 @@ fn evicted() -> Error {
         ErrorKind::Other,
         "a block was evicted while the object was read only if cached: read it again",
     )
-}
-
-/// The error for an object that was replaced while it was read.
-pub(super) fn replaced() -> Error {
-    Error::new(
-        ErrorKind::PreconditionFailed,
-        "the object was replaced while it was read: read it again",
-    )
-}
-
-/// An index into what is in memory.
-pub(super) fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
 }

@@ -2,19 +2,15 @@
 
 use std::{
     array, fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use cache_core::{Admission, ErrorCounts, Histogram, Outcomes, Rejected, Rejection, Stats};
-use cache_metrics::{BlockStats, MetricsSource, Snapshot};
+use cache_metrics::{BlockStats, Snapshot};
 
 use super::{
-    CachedStore,
-    read_meter::{ReadCounters, Reads},
-    request::{Op, Requests},
+    read_counters::{ReadCounters, Reads},
+    request_counters::{Op, Requests},
 };
 
 /// A snapshot of the counters of a [`CachedStore`](crate::CachedStore): running totals since it was
@@ -183,17 +179,6 @@ impl fmt::Display for CachedStoreStats {
 fn refusals(refused: Rejected) -> u64 {
     let Rejected { too_large, policy, backend, no_validator, .. } = refused;
     too_large + policy + backend + no_validator
-}
-
-impl From<&CachedStore> for MetricsSource {
-    /// The figures of a [`CachedStore`]: its reads, and the bytes of bodies.
-    fn from(store: &CachedStore) -> Self {
-        let weak = Arc::downgrade(&store.shared);
-        Self::new(store.shared.heads.name(), move || {
-            let shared = weak.upgrade()?;
-            Some(CachedStore { shared }.stats().into())
-        })
-    }
 }
 
 impl From<CachedStoreStats> for Snapshot {

@@ -6,9 +6,11 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use object_store::{GetOptions, Result, path::Path};
 
 use super::{
-    CacheStatus, CachedStore, Shared, list,
-    read::{Begun, RESTARTS_MAX, Unknown, store_error},
-    reader::replaced,
+    CacheStatus, CachedStore,
+    error::{replaced, store_error},
+    list,
+    read::{PreparedRead, RESTARTS_MAX, Unknown},
+    shared::Shared,
 };
 
 /// What became of one object that was to be warmed.
@@ -83,8 +85,8 @@ impl CachedStore {
         let shared = Arc::clone(&self.shared);
         let prefix = prefix.cloned();
         let failed = prefix.clone().unwrap_or(Path::ROOT);
-        let max = shared.heads.origin().max_object_size();
-        list::heard(&shared, shared.store.list(prefix.as_ref()), prefix.as_ref())
+        let max = shared.validator.max_object_size();
+        list::heard(&shared, shared.upstream.store.list(prefix.as_ref()), prefix.as_ref())
             .map(move |listed| {
                 let (shared, failed) = (Arc::clone(&shared), failed.clone());
                 async move {
@@ -112,12 +114,12 @@ async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
 async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
-        let known = match shared.know(location, None, &options).await {
+        let known = match shared.resolve_head(location, None, &options).await {
             Ok(known) if known.snapshot.is_pinned() => known,
             Ok(_) | Err(Unknown::ForTheStore) => return Ok(CacheStatus::bypass()),
             Err(Unknown::Failed(error)) => return Err(store_error(location, error)),
         };
-        let Some(begun) = Begun::new(shared, known, &options) else { break };
+        let Some(begun) = PreparedRead::new(shared, known, &options) else { break };
         let status = begun.status.clone();
         match begun.reader.read_in().await {
             Ok(()) => return Ok(status),

@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry as Place},
-    mem,
+    fmt, mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{ErrorKind, OpenWrite};
+use cache_core::{ErrorKind, OpenWrite, Validator};
 use futures_util::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, MultipartUpload, PutMultipartOptions, PutOptions, PutPayload, PutResult,
@@ -25,10 +25,11 @@ use object_store::{
 };
 
 use super::{
-    CachedStore, Shared,
-    head::{self, Heads},
-    read::store_error,
-    request::{Op, Outcome, Request},
+    error::store_error,
+    request_counters::{Op, Outcome},
+    shared::Shared,
+    upstream::Request,
+    version::key_of,
 };
 
 pub(super) async fn put(
@@ -40,8 +41,8 @@ pub(super) async fn put(
     // No read after the put may return an older version.
     // mutant: put_fence
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Put, location);
-    request.answer(shared.store.put_opts(location, payload, options)).await
+    let request = Request::send(&shared.upstream, Op::Put, location);
+    request.answer(shared.upstream.store.put_opts(location, payload, options)).await
 }
 
 pub(super) async fn start_multipart(
@@ -50,10 +51,11 @@ pub(super) async fn start_multipart(
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
     let _write = open(shared, location).await?;
-    let request = Request::send(&shared.fills, Op::Multipart, location);
-    let upload = request.answer(shared.store.put_multipart_opts(location, options)).await?;
-    let cached = CachedStore { shared: Arc::clone(shared) };
-    Ok(Box::new(Upload { cached, location: location.clone(), upload }))
+    let request = Request::send(&shared.upstream, Op::Multipart, location);
+    let upload =
+        request.answer(shared.upstream.store.put_multipart_opts(location, options)).await?;
+    let (shared, location) = (Arc::clone(shared), location.clone());
+    Ok(Box::new(Upload { shared, location, upload }))
 }
 
 pub(super) async fn copy(
@@ -65,8 +67,8 @@ pub(super) async fn copy(
     // No read of the target after the copy may return an older version.
     // mutant: copy_fence
     let _write = open(shared, to).await?;
-    let request = Request::send(&shared.fills, Op::Copy, to);
-    let copied = request.answer(shared.store.copy_opts(from, to, options)).await;
+    let request = Request::send(&shared.upstream, Op::Copy, to);
+    let copied = request.answer(shared.upstream.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
         // It may be about `to`, of which nothing is cached now.
         // An error about the source tells that its cached copy may be out of date.
@@ -85,8 +87,8 @@ pub(super) async fn rename(
     // A rename changes both of its locations.
     // mutant: rename_fences
     let _writes = (open(shared, from).await?, open(shared, to).await?);
-    let request = Request::send(&shared.fills, Op::Rename, to);
-    request.answer(shared.store.rename_opts(from, to, options)).await
+    let request = Request::send(&shared.upstream, Op::Rename, to);
+    request.answer(shared.upstream.store.rename_opts(from, to, options)).await
 }
 
 pub(super) fn delete_stream(
@@ -106,7 +108,7 @@ pub(super) fn delete_stream(
                     Err(error) => Err(error),
                 };
                 let (location, write) = opened.inspect_err(|_| writes.expect_error())?;
-                let request = Request::send(&shared.fills, Op::Delete, &location);
+                let request = Request::send(&shared.upstream, Op::Delete, &location);
                 // The fence is held until the deletion is reported, not only until it is sent.
                 // mutant: delete_stream_end
                 writes.add(&location, Deletion { request: Some(request), _write: write });
@@ -114,14 +116,14 @@ pub(super) fn delete_stream(
             }
         })
     };
-    let deleted = Some(shared.store.delete_stream(opened.boxed()));
+    let deleted = Some(shared.upstream.store.delete_stream(opened.boxed()));
     Deletes { deleted, errors: Vec::new(), writes }.boxed()
 }
 
 /// Opens a write of the object at `location`. `None` if nothing can be held of it: its path is no
 /// key, or the cache was closed.
-async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<Heads>>> {
-    match shared.heads.open_write(&head::key_of(location)).await {
+async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<dyn Validator>>> {
+    match shared.heads.open_write(&key_of(location)).await {
         Ok(write) => Ok(Some(write)),
         Err(error) if matches!(error.kind(), ErrorKind::InvalidKey | ErrorKind::Closed) => Ok(None),
         Err(error) => Err(store_error(location, error)),
@@ -130,9 +132,8 @@ async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<Heads
 
 /// An upload in parts. The object is written when that is begun, for all that is known of the
 /// store, and when it is completed or aborted; in between it is read as ever.
-#[derive(Debug)]
 struct Upload {
-    cached: CachedStore,
+    shared: Arc<Shared>,
     location: Path,
     upload: Box<dyn MultipartUpload>,
 }
@@ -141,24 +142,34 @@ struct Upload {
 #[deny(clippy::missing_trait_methods)]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (fills, location) = (Arc::clone(&self.cached.shared.fills), self.location.clone());
+        let (upstream, location) = (Arc::clone(&self.shared.upstream), self.location.clone());
         let part = self.upload.put_part(data);
-        async move { Request::send(&fills, Op::Multipart, &location).answer(part).await }.boxed()
+        async move { Request::send(&upstream, Op::Multipart, &location).answer(part).await }.boxed()
     }
 
     // The completion replaces the object, so it is fenced like a put.
     // mutant: complete_fence
     async fn complete(&mut self) -> Result<PutResult> {
-        let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
+        let _write = open(&self.shared, &self.location).await?;
+        let request = Request::send(&self.shared.upstream, Op::Multipart, &self.location);
         request.answer(self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
         // It may come after a `complete` whose outcome is open.
-        let _write = open(&self.cached.shared, &self.location).await?;
-        let request = Request::send(&self.cached.shared.fills, Op::Multipart, &self.location);
+        let _write = open(&self.shared, &self.location).await?;
+        let request = Request::send(&self.shared.upstream, Op::Multipart, &self.location);
         request.answer(self.upload.abort()).await
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("store", &format_args!("{}", self.shared.upstream.store))
+            .field("location", &self.location)
+            .field("upload", &self.upload)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,7 +197,7 @@ struct Writes {
 struct Deletion {
     /// `None` if it has failed.
     request: Option<Request>,
-    _write: Option<OpenWrite<Heads>>,
+    _write: Option<OpenWrite<dyn Validator>>,
 }
 
 impl Stream for Deletes {

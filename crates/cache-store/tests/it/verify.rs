@@ -90,7 +90,7 @@ async fn a_verified_store_that_is_broken_is_refused_for_what_it_breaks() {
     let (_, origin) = verified(Some(Broken::IgnoresPutConditions));
     let refused = origin.put(&key(), "one".into(), PutCondition::Absent).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.to_string().contains("does not keep the condition"), "{refused}");
+    assert!(refused.to_string().contains("does not honor a put on condition"), "{refused}");
     origin.put(&key(), "one".into(), PutCondition::Always).await.unwrap();
     let version = fetch(&origin, None).await.version();
     let refused =

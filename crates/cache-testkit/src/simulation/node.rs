@@ -173,6 +173,8 @@ impl Play<'_> {
                 (_, Plan::Delete) => self.written(cache.delete(key).await),
                 (_, Plan::Invalidate) => done(&cache.invalidate(key).await),
                 (_, Plan::Expire) => done(&cache.mark_stale(key).await),
+                (_, Plan::ExpirePrefix) => done(&cache.mark_stale_prefix(prefix)),
+                (_, Plan::ExpireAll) => done(&cache.mark_all_stale()),
                 (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
                 _ => done(&cache.clear().await),
             }
@@ -339,7 +341,7 @@ impl Node {
             }
             Plan::Delete => Act::Delete,
             Plan::Invalidate => Act::Invalidate,
-            Plan::Expire => Act::Expire,
+            Plan::Expire | Plan::ExpirePrefix | Plan::ExpireAll => Act::Expire,
             Plan::InvalidatePrefix => Act::InvalidatePrefix,
             Plan::Clear => Act::Clear,
             Plan::Restart { .. } => Act::Restart,

@@ -68,6 +68,10 @@ pub enum Plan {
     Invalidate,
     /// `mark_stale`.
     Expire,
+    /// `mark_stale_prefix`, with the first letters of the key.
+    ExpirePrefix,
+    /// `mark_all_stale`.
+    ExpireAll,
     /// `invalidate_prefix`, with the first letters of the key.
     InvalidatePrefix,
     /// `clear`.
@@ -234,10 +238,11 @@ fn plan(random: &Random, reads: u8, value: u64) -> Plan {
         20 => Plan::PutIfSame(value),
         21..23 => Plan::Delete,
         23..25 => Plan::Invalidate,
-        25..27 => Plan::Expire,
+        25 => Plan::Expire,
+        26 => Plan::ExpirePrefix,
         27 => Plan::InvalidatePrefix,
         28..30 => Plan::Clear,
-        _ if random.below(2) == 0 => Plan::Expire,
+        _ if random.below(2) == 0 => Plan::ExpireAll,
         _ => Plan::Restart { closes: random.below(2) == 0, keeps: random.below(2) == 0 },
     }
 }

@@ -335,7 +335,7 @@ async fn extensions_go_with_the_request_of_their_reader() {
     #[derive(Clone, PartialEq, Debug)]
     struct Mine(u32);
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let store = super::odd::Odd::hears({
+    let store = super::scripted_store::ScriptedStore::hears({
         let seen = Arc::clone(&seen);
         move |options| {
             seen.lock().unwrap().push(options.extensions.get::<Mine>().cloned());

@@ -1,7 +1,5 @@
 //! What is counted, and how it is exported.
 
-use std::sync::Arc;
-
 use cache_core::{ErrorCounts, ErrorKind};
 use cache_metrics::{MetricsSource, Value, names::ORIGIN_REQUESTS, samples};
 use cache_store::CachedStore;
@@ -12,7 +10,7 @@ use object_store::{
 };
 
 use super::{
-    body, builder, builder_over, get, lasting, read, read_all, settings::Small, with_object,
+    body, builder, builder_over, get, lasting, read, read_all, settings::small, with_object,
 };
 use crate::path;
 
@@ -219,7 +217,7 @@ async fn an_error_of_the_callers_own_is_no_outcome_of_a_delete() {
 #[tokio::test]
 async fn blocks_that_the_backend_does_not_keep_are_counted() {
     let store = with_object(40).await;
-    let cached = builder_over(&store, Arc::new(Small)).build().unwrap();
+    let cached = builder_over(&store, small()).build().unwrap();
     get(&cached, 0..40).await.unwrap().bytes().await.unwrap();
     let refused = cached.stats().blocks_refused;
     assert_eq!((refused.too_large, refused.policy, refused.backend), (8, 0, 0));

@@ -1,9 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cache_core::Status;
 use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
-use cache_testkit::{Fault, MapBackend, Operation, TagFault};
+use cache_testkit::{
+    BackendAction, BackendCall, Fault, HookBackend, MapBackend, Operation, TagFault,
+};
 use object_store::{
     Attribute, Attributes, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutOptions,
     path::Path,
@@ -384,48 +386,6 @@ async fn what_is_invalidated_is_asked_about_and_what_is_cleared_is_gone() {
     assert_eq!(cached.inner().get(&path()).await.unwrap().bytes().await.unwrap(), body(17));
 }
 
-/// A backend that counts for which keys it is waited for.
-struct Counting {
-    inner: MapBackend,
-    waited_for: std::sync::Mutex<Vec<String>>,
-}
-
-#[async_trait::async_trait]
-impl Backend for Counting {
-    fn get_now(&self, _key: &str) -> Option<cache_core::Entry> {
-        None
-    }
-
-    fn peek(&self, _key: &str) -> Option<cache_core::Entry> {
-        None
-    }
-
-    async fn get(&self, key: &str) -> cache_core::Result<Option<cache_core::Entry>> {
-        self.waited_for.lock().unwrap().push(key.to_owned());
-        Ok(self.inner.peek(key))
-    }
-
-    async fn insert(&self, entry: cache_core::Entry) -> cache_core::Result<cache_core::Admission> {
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> cache_core::Result<bool> {
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> cache_core::Result<()> {
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: cache_core::Moment) -> cache_core::Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> cache_core::Usage {
-        self.inner.usage()
-    }
-}
-
 /// A Parquet footer, a Zarr index.
 #[tokio::test]
 async fn a_suffix_that_was_read_once_is_one_request_without_a_body() {
@@ -455,12 +415,19 @@ async fn a_suffix_that_was_read_once_is_one_request_without_a_body() {
 async fn a_backend_that_waits_is_waited_for_each_block_once() {
     let store = with_object(33).await;
     for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
-        let backend =
-            Arc::new(Counting { inner: MapBackend::new(), waited_for: Default::default() });
-        let cached = builder_over(&store, Arc::<Counting>::clone(&backend))
-            .freshness(freshness)
-            .build()
-            .unwrap();
+        let waited_for = Arc::new(Mutex::new(Vec::new()));
+        let backend = HookBackend::new(MapBackend::new(), {
+            let waited_for = Arc::clone(&waited_for);
+            move |call| match call {
+                BackendCall::GetNow(_) | BackendCall::Peek(_) => BackendAction::Miss,
+                BackendCall::Get(key) => {
+                    waited_for.lock().unwrap().push(key.to_owned());
+                    BackendAction::Proceed
+                }
+                _ => BackendAction::Proceed,
+            }
+        });
+        let cached = builder_over(&store, Arc::new(backend)).freshness(freshness).build().unwrap();
         for cached_blocks in 0..3 {
             cached.clear().await.unwrap();
             cached.head(&path()).await.unwrap();
@@ -468,21 +435,21 @@ async fn a_backend_that_waits_is_waited_for_each_block_once() {
                 read(&cached, block * 10..block * 10 + 1).await;
             }
             for range in [0..1, 0..33, 6..23] {
-                backend.waited_for.lock().unwrap().clear();
+                waited_for.lock().unwrap().clear();
                 assert_eq!(
                     read(&cached, range.clone()).await.len() as u64,
                     range.end - range.start
                 );
-                let mut waited_for = backend.waited_for.lock().unwrap().clone();
+                let mut waited_for = waited_for.lock().unwrap().clone();
                 waited_for.retain(|key| key.starts_with("b/"));
                 let n = waited_for.len();
                 waited_for.sort_unstable();
                 waited_for.dedup();
                 assert_eq!(n, waited_for.len(), "{cached_blocks} blocks, {range:?}");
             }
-            backend.waited_for.lock().unwrap().clear();
+            waited_for.lock().unwrap().clear();
             cached.get_ranges(&path(), &[0..2, 20..22]).await.unwrap();
-            let mut waited_for = backend.waited_for.lock().unwrap().clone();
+            let mut waited_for = waited_for.lock().unwrap().clone();
             waited_for.retain(|key| key.starts_with("b/"));
             let n = waited_for.len();
             waited_for.sort_unstable();

@@ -4,7 +4,7 @@ use cache_testkit::{BodyFault, Failure, Fault, FaultyStore};
 use futures_util::{FutureExt, StreamExt, future::join_all};
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::{body, get, lasting, odd::Odd, part, status, with_object};
+use super::{body, get, lasting, part, scripted_store::ScriptedStore, status, with_object};
 use crate::{path, write};
 
 async fn settle() {
@@ -61,7 +61,7 @@ async fn an_outage_is_told_after_one_request_each() {
 #[tokio::test]
 async fn a_joined_body_that_breaks_is_read_on_by_a_request_of_the_readers_own() {
     for len in 0..50 {
-        let store = Odd::gated(&std::sync::Arc::default(), 3);
+        let store = ScriptedStore::gated(&std::sync::Arc::default(), 3);
         write(&store, body(50)).await;
         let cached = lasting(&store);
         cached.get_ranges(&path(), &[0..1]).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_joined_body_that_breaks_is_read_on_by_a_request_of_the_readers_own() 
 #[tokio::test]
 async fn joined_ranges_are_read_on_too() {
     for len in [0, 2, 7, 19] {
-        let store = Odd::gated(&std::sync::Arc::default(), 2);
+        let store = ScriptedStore::gated(&std::sync::Arc::default(), 2);
         write(&store, body(50)).await;
         let cached = lasting(&store);
         cached.get_opts(&path(), object_store::GetOptions::new().with_head(true)).await.unwrap();

@@ -17,9 +17,8 @@ use crate::path;
 /// A store whose tags are the bytes' alone, as those of S3 are: all objects here have the same
 /// bytes.
 fn store() -> FaultyStore {
-    let bare = super::odd::Odd::lists(Arc::new(InMemory::new()), |object| ObjectMeta {
-        e_tag: Some("x".into()),
-        ..object
+    let bare = super::scripted_store::ScriptedStore::lists(Arc::new(InMemory::new()), |object| {
+        ObjectMeta { e_tag: Some("x".into()), ..object }
     });
     let store = FaultyStore::new(Arc::new(bare));
     store.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));

@@ -263,7 +263,7 @@ async fn what_shows_the_cached_version_costs_no_request_later() {
 async fn a_list_without_quotes_or_with_finer_dates_shows_the_same_version() {
     let server = cache_testkit::S3Server::start().unwrap();
     let client = std::sync::Arc::new(server.client());
-    let bare = super::odd::Odd::lists(client, |mut object| {
+    let bare = super::scripted_store::ScriptedStore::lists(client, |mut object| {
         object.e_tag = object.e_tag.map(|tag| tag.trim_matches('"').to_owned());
         object.last_modified += Duration::from_millis(123);
         object
@@ -315,11 +315,14 @@ async fn an_object_that_is_shown_to_be_shorter_is_revalidated() {
 async fn a_list_without_tags_shows_another_size() {
     let date = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
     for is_dated in [true, false] {
-        let bare = super::odd::Odd::lists(Arc::new(InMemory::new()), move |mut object| {
-            object.e_tag = None;
-            object.last_modified = if is_dated { date.into() } else { Default::default() };
-            object
-        });
+        let bare = super::scripted_store::ScriptedStore::lists(
+            Arc::new(InMemory::new()),
+            move |mut object| {
+                object.e_tag = None;
+                object.last_modified = if is_dated { date.into() } else { Default::default() };
+                object
+            },
+        );
         let store = FaultyStore::new(Arc::new(bare));
         write(&store, body(17)).await;
         store.fault(Fault::last_modified(Some(date)));

@@ -8,7 +8,7 @@ use cache_testkit::{BodyFault, Failure, Fault, FaultyStore, MapBackend, TagFault
 use object_store::{ObjectStoreExt, path::Path};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, part, read, slow::Slow, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, part, read, slow::slow, with_object,
 };
 use crate::{path, write};
 
@@ -217,12 +217,12 @@ async fn what_cannot_be_held_is_not_read_ahead() {
 async fn where_nothing_is_kept_little_is_read_in_vain() {
     for rule in [Freshness::max_age(HOUR), Freshness::strong()] {
         let store = with_object(1003).await;
-        let backend = Arc::new(Slow::default());
-        let builder = builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule);
+        let (slow, backend) = slow();
+        let builder = builder_over(&store, backend).freshness(rule);
         let cached = builder.readahead(100).build().unwrap();
         cached.head(&path()).await.unwrap();
         // From now on nothing is kept.
-        backend.fails.store(true, Ordering::Relaxed);
+        slow.fails.store(true, Ordering::Relaxed);
         store.reset();
         scan(&cached, 1003).await;
         assert!(store.body_bytes() <= 1003 + 1003 / 8 + 100, "{} bytes", store.body_bytes());
@@ -233,15 +233,14 @@ async fn where_nothing_is_kept_little_is_read_in_vain() {
 #[tokio::test]
 async fn where_blocks_are_kept_again_they_are_read_ahead_again() {
     let store = with_object(3000).await;
-    let backend = Arc::new(Slow::default());
-    let builder =
-        builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(Freshness::max_age(HOUR));
+    let (slow, backend) = slow();
+    let builder = builder_over(&store, backend).freshness(Freshness::max_age(HOUR));
     let cached = builder.readahead(100).build().unwrap();
     cached.head(&path()).await.unwrap();
-    backend.fails.store(true, Ordering::Relaxed);
+    slow.fails.store(true, Ordering::Relaxed);
     for start in (0..3000).step_by(10) {
         if start == 300 {
-            backend.fails.store(false, Ordering::Relaxed);
+            slow.fails.store(false, Ordering::Relaxed);
             store.reset();
         }
         read(&cached, start..start + 10).await;

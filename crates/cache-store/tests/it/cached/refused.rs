@@ -8,7 +8,8 @@ use cache_testkit::{Failure, Fault, FaultyStore, Operation, Request};
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, body, bounded, builder, get, lasting, odd::Odd, part, read, read_all, with_object,
+    HOUR, body, bounded, builder, get, lasting, part, read, read_all,
+    scripted_store::ScriptedStore, with_object,
 };
 use crate::{path, write};
 
@@ -78,7 +79,7 @@ async fn of_a_store_without_ranges_a_range_is_its_own_affair() {
 
 #[tokio::test]
 async fn a_store_that_answers_ranges_with_the_whole_is_cut() {
-    let store = Odd::hears(|options| GetOptions { range: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { range: None, ..options });
     write(&store, body(33)).await;
     let cached = lasting(&store);
     cached.head(&path()).await.unwrap();
@@ -123,7 +124,7 @@ async fn a_store_without_if_match_is_asked_without_it() {
 #[tokio::test]
 async fn a_store_that_looks_at_the_range_first_is_asked_anew() {
     for len in [0, 1, 6, 12] {
-        let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+        let store = ScriptedStore::hears(|options| GetOptions { if_match: None, ..options });
         let cached = partly_cached(&store).await;
         write(&store, vec![b'n'; len]).await;
         assert_eq!(read_all(&cached).await, vec![b'n'; len]);
@@ -314,7 +315,7 @@ async fn a_store_that_refuses_a_range_past_the_end_gets_the_callers_own() {
 /// Also where that answer brings the head.
 #[tokio::test]
 async fn a_store_that_answers_a_first_range_with_the_whole_is_cut() {
-    let store = Odd::hears(|options| GetOptions { range: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { range: None, ..options });
     write(&store, body(33)).await;
     for freshness in [Freshness::strong(), Freshness::max_age(HOUR)] {
         for range in [GetRange::Bounded(11..12), GetRange::Offset(20), GetRange::Suffix(3)] {

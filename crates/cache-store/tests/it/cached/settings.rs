@@ -1,8 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Backend, Entry, ErrorKind, Freshness, Usage};
+use cache_core::{Backend, ErrorKind, Freshness, Rejection};
 use cache_store::{CachedStore, CachedStoreBuilder, OnlyIfCached, ValidatorStrength};
-use cache_testkit::{FaultyStore, MapBackend};
+use cache_testkit::{BackendAction, BackendCall, FaultyStore, HookBackend, MapBackend};
 use object_store::{Attribute, Error, GetOptions, ObjectStore, PutOptions};
 
 use super::{HOUR, body, builder, builder_over, part, read, read_all, with_object};
@@ -24,11 +24,11 @@ async fn a_setting_that_cannot_be_is_an_error() {
     for set in settings {
         assert_eq!(set(builder(&store)).build().unwrap_err().kind(), ErrorKind::Config);
     }
-    let small = || builder_over(&store, Arc::new(Small));
-    for too_large in [small().block_size(101), small().readahead(101)] {
+    let over_small = || builder_over(&store, small());
+    for too_large in [over_small().block_size(101), over_small().readahead(101)] {
         assert_eq!(too_large.build().unwrap_err().kind(), ErrorKind::Config);
     }
-    builder_over(&store, Arc::new(Small)).block_size(100).readahead(100).build().unwrap();
+    over_small().block_size(100).readahead(100).build().unwrap();
     assert_eq!(store.count(), 0);
 }
 
@@ -57,49 +57,19 @@ async fn absurd_settings_work() {
     }
 }
 
-/// A backend that may hold 100 bytes, and holds none.
-pub(super) struct Small;
-
-#[async_trait::async_trait]
-impl Backend for Small {
-    fn get_now(&self, _: &str) -> Option<Entry> {
-        None
-    }
-
-    fn peek(&self, _: &str) -> Option<Entry> {
-        None
-    }
-
-    async fn get(&self, _: &str) -> cache_core::Result<Option<Entry>> {
-        Ok(None)
-    }
-
-    async fn insert(&self, _: Entry) -> cache_core::Result<cache_core::Admission> {
-        Ok(cache_core::Admission::Rejected(cache_core::Rejection::TooLarge))
-    }
-
-    async fn remove(&self, _: &str) -> cache_core::Result<bool> {
-        Ok(false)
-    }
-
-    async fn clear(&self) -> cache_core::Result<()> {
-        Ok(())
-    }
-
-    async fn sweep(&self, _: cache_core::Moment) -> cache_core::Result<()> {
-        Ok(())
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default().with_capacity_bytes(Some(100))
-    }
+/// Returns a backend with a capacity of 100 bytes that rejects every entry.
+pub(super) fn small() -> Arc<HookBackend> {
+    let backend = HookBackend::new(MapBackend::new(), |call| match call {
+        BackendCall::Insert(_) => BackendAction::Reject(Rejection::TooLarge),
+        _ => BackendAction::Proceed,
+    });
+    Arc::new(backend.map_usage(|usage| usage.with_capacity_bytes(Some(100))))
 }
 
 #[tokio::test]
 async fn where_nothing_is_kept_every_read_is_right_all_the_same() {
     let store: FaultyStore = with_object(100).await;
-    let cached =
-        builder_over(&store, Arc::new(Small)).freshness(Freshness::immutable()).build().unwrap();
+    let cached = builder_over(&store, small()).freshness(Freshness::immutable()).build().unwrap();
     for _ in 0..2 {
         assert_eq!(read_all(&cached).await, body(100));
         assert_eq!(super::read(&cached, 3..88).await, super::part(3..88));

@@ -1,77 +1,76 @@
-//! A backend that takes its time.
+//! A slow backend.
 
 use std::{
     collections::HashSet,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Result, Usage};
-use cache_testkit::{Gate, MapBackend};
+use cache_core::{Error, ErrorKind};
+use cache_testkit::{BackendAction, BackendCall, Gate, HookBackend, MapBackend};
 
-/// Keeps nothing at hand while the gate for look-ups is closed, and takes no block while that for
-/// blocks is.
+/// The switches and counters of a slow backend: look-ups of heads wait at one gate, inserts of
+/// blocks at another.
 #[derive(Default)]
 pub(crate) struct Slow {
     pub(crate) look_ups: Gate,
     pub(crate) blocks: Gate,
+    /// Inserts fail.
     pub(crate) fails: AtomicBool,
-    /// Two blocks came at once for one key.
+    /// Two inserts of one block overlapped.
     pub(crate) overlapped: AtomicBool,
     pub(crate) n_blocks: AtomicUsize,
     pub(crate) n_removed: AtomicUsize,
-    taking: Mutex<HashSet<String>>,
-    inner: MapBackend,
+    inserting: Mutex<HashSet<String>>,
 }
 
-#[async_trait]
-impl Backend for Slow {
-    fn get_now(&self, key: &str) -> Option<Entry> {
-        self.inner.get_now(key).filter(|_| key.starts_with("b/"))
+/// Returns a slow backend and its switches.
+pub(crate) fn slow() -> (Arc<Slow>, Arc<HookBackend>) {
+    let slow = Arc::new(Slow::default());
+    let backend = HookBackend::new(MapBackend::new(), {
+        let slow = Arc::clone(&slow);
+        move |call| slow.before(call)
+    });
+    (slow, Arc::new(backend))
+}
+
+impl Slow {
+    fn before(self: &Arc<Self>, call: BackendCall<'_>) -> BackendAction {
+        let slow = Arc::clone(self);
+        match call {
+            BackendCall::GetNow(key) | BackendCall::Peek(key) if !key.starts_with("b/") => {
+                BackendAction::Miss
+            }
+            BackendCall::Get(_) => BackendAction::wait(async move {
+                slow.look_ups.pass().await;
+                BackendAction::Proceed
+            }),
+            BackendCall::Insert(entry) => {
+                let key = entry.key().to_owned();
+                BackendAction::wait(async move { slow.insert(key).await })
+            }
+            BackendCall::Remove(_) => {
+                self.n_removed.fetch_add(1, Ordering::Relaxed);
+                BackendAction::Proceed
+            }
+            _ => BackendAction::Proceed,
+        }
     }
 
-    fn peek(&self, key: &str) -> Option<Entry> {
-        self.inner.peek(key).filter(|_| key.starts_with("b/"))
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        self.look_ups.pass().await;
-        Ok(self.inner.peek(key))
-    }
-
-    async fn insert(&self, entry: Entry) -> Result<Admission> {
-        let key = entry.key().to_owned();
+    async fn insert(&self, key: String) -> BackendAction {
         if key.starts_with("b/") {
             self.n_blocks.fetch_add(1, Ordering::Relaxed);
-            if !self.taking.lock().unwrap().insert(key.clone()) {
+            if !self.inserting.lock().unwrap().insert(key.clone()) {
                 self.overlapped.store(true, Ordering::Relaxed);
             }
             self.blocks.pass().await;
-            self.taking.lock().unwrap().remove(&key);
+            self.inserting.lock().unwrap().remove(&key);
         }
         if self.fails.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Backend, "the backend was told to fail"));
+            return BackendAction::Fail(Error::new(ErrorKind::Backend, "told to fail"));
         }
-        self.inner.insert(entry).await
-    }
-
-    async fn remove(&self, key: &str) -> Result<bool> {
-        self.n_removed.fetch_add(1, Ordering::Relaxed);
-        self.inner.remove(key).await
-    }
-
-    async fn clear(&self) -> Result<()> {
-        self.inner.clear().await
-    }
-
-    async fn sweep(&self, now: Moment) -> Result<()> {
-        self.inner.sweep(now).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.inner.usage()
+        BackendAction::Proceed
     }
 }

@@ -1,7 +1,5 @@
 //! An object that is replaced while it is read.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use cache_core::Freshness;
 use cache_store::CachedStore;
@@ -10,8 +8,8 @@ use futures_util::StreamExt;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, get, lasting, odd::Odd, part, read,
-    read_all, slow::Slow, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, part, read, read_all,
+    scripted_store::ScriptedStore, slow::slow, with_object,
 };
 use crate::{path, write};
 
@@ -110,13 +108,13 @@ async fn a_body_that_has_begun_is_of_its_version_to_the_end() {
 
 #[tokio::test]
 async fn a_store_that_does_not_know_if_match_is_caught_by_the_tag() {
-    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { if_match: None, ..options });
     write(&store, body(17)).await;
     let cached = with_old_head(&store, new()).await;
     assert_eq!(read(&cached, 6..12).await, "nnnnnn");
     assert_eq!(cached.stats().restarts, 1);
     // And where the tag repeats, by the length.
-    let store = Odd::hears(|options| GetOptions { if_match: None, ..options });
+    let store = ScriptedStore::hears(|options| GetOptions { if_match: None, ..options });
     write(&store, body(17)).await;
     store.fault(Fault::tag(TagFault::Replaced("\"x\"".into())));
     let cached = with_old_head(&store, vec![b'n'; 18]).await;
@@ -192,29 +190,28 @@ async fn a_strong_read_sees_what_was_there_when_it_began() {
 #[tokio::test]
 async fn a_reader_that_may_not_join_a_request_for_a_head_sends_its_own() {
     let store = with_object(17).await;
-    let backend = Arc::new(Slow::default());
+    let (slow, backend) = slow();
     let rule = Freshness::max_age(super::HOUR);
-    let cached =
-        builder_over(&store, Arc::<Slow>::clone(&backend)).freshness(rule).build().unwrap();
-    backend.look_ups.close();
+    let cached = builder_over(&store, backend).freshness(rule).build().unwrap();
+    slow.look_ups.close();
     let head = tokio::spawn({
         let cached = cached.clone();
         async move { cached.head(&path()).await.unwrap() }
     });
-    backend.look_ups.wait_held(1).await;
+    slow.look_ups.wait_held(1).await;
     let reader = tokio::spawn({
         let cached = cached.clone();
         async move { cached.get(&path()).await.unwrap() }
     });
-    backend.look_ups.wait_held(2).await;
+    slow.look_ups.wait_held(2).await;
     store.fault(Fault::hold().once().late());
-    backend.look_ups.release_one();
+    slow.look_ups.release_one();
     store.wait_until_held(1).await;
     assert_eq!(store.requests()[0].operation, Operation::Head);
     // The other may not join any more.
     write(&store, new()).await;
     cached.invalidate_prefix("").unwrap();
-    backend.look_ups.open();
+    slow.look_ups.open();
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }

@@ -11,7 +11,7 @@ use cache_testkit::{
 use futures_util::{FutureExt, StreamExt};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, body, builder, builder_over, cached, lasting, slow::Slow};
+use super::{HOUR, body, builder, builder_over, cached, lasting, slow::slow};
 use crate::path;
 
 /// Of 11 bytes each, so of three blocks.
@@ -74,8 +74,8 @@ async fn what_was_warmed_is_held_though_the_backend_takes_its_time() {
 async fn a_backend_that_takes_nothing_is_not_waited_for_for_ever() {
     let store = FaultyStore::in_memory();
     store.inner().put(&path(), body(1000).into()).await.unwrap();
-    let backend = Arc::new(Slow::default());
-    backend.blocks.close();
+    let (slow, backend) = slow();
+    slow.blocks.close();
     let limit = Duration::from_secs(3);
     let cached = builder_over(&store, backend).origin_timeout(limit).build().unwrap();
     let start = tokio::time::Instant::now();

@@ -64,7 +64,7 @@ pub const RULES: &[Rule] = &[
 /// #     fn on_insert(&mut self, slot: Slot, _: &EntryInfo) { self.0.push(slot) }
 /// #     fn on_update(&mut self, _: Slot, _: &EntryInfo) {}
 /// #     fn on_hit(&self, _: Slot) {}
-/// #     fn on_remove(&mut self, slot: Slot, _: Removal) { self.0.retain(|held| *held != slot) }
+/// #     fn on_remove(&mut self, slot: Slot, _: RemovalCause) { self.0.retain(|held| *held != slot) }
 /// #     fn victim(&mut self, _: Moment, pressure: EvictionReason, _: &dyn Deadlines) -> Option<Slot> {
 /// #         self.0.last().copied().filter(|_| pressure == EvictionReason::Capacity)
 /// #     }

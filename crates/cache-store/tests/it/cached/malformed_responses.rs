@@ -16,9 +16,9 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting,
-    odd::{Odd, with_body},
-    part, read, read_all, with_object,
+    HOUR, asked, body, bounded, builder, builder_over, cached, get, lasting, part, read, read_all,
+    scripted_store::{ScriptedStore, with_body},
+    with_object,
 };
 use crate::{
     SECONDS,
@@ -28,7 +28,7 @@ use crate::{
 
 /// A store whose bodies come in chunks of so many bytes.
 async fn in_chunks(chunk: usize) -> FaultyStore {
-    let store = Odd::gated(&Arc::new(Gate::new()), chunk);
+    let store = ScriptedStore::gated(&Arc::new(Gate::new()), chunk);
     write(&store, body(17)).await;
     store
 }
@@ -82,7 +82,7 @@ async fn a_body_that_hangs_is_an_error_for_all_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_takes_its_time_is_not_the_stores_silence() {
     let limit = Duration::from_secs(3);
-    let store = Odd::gated(&Arc::new(Gate::new()), 7);
+    let store = ScriptedStore::gated(&Arc::new(Gate::new()), 7);
     write(&store, body(100)).await;
     let cached = builder(&store).origin_timeout(limit).build().unwrap();
     let mut chunks = cached.get(&path()).await.unwrap().into_stream();
@@ -139,8 +139,8 @@ async fn what_comes_behind_the_end_is_an_error_before_the_last_byte_is_given_out
 
 #[tokio::test]
 async fn empty_chunks_are_passed_over() {
-    let store = Odd::answers(|answer| {
-        super::odd::with_body(answer, |body| {
+    let store = ScriptedStore::answers(|answer| {
+        super::scripted_store::with_body(answer, |body| {
             let chunks = body.flat_map(|chunk| {
                 let chunk = chunk.unwrap();
                 let empty = || Ok(bytes::Bytes::new());
@@ -162,7 +162,7 @@ async fn empty_chunks_are_passed_over() {
 
 #[tokio::test]
 async fn an_answer_of_another_range_is_an_error() {
-    let store = Odd::answers(|answer| GetResult {
+    let store = ScriptedStore::answers(|answer| GetResult {
         range: answer.range.start..answer.range.end + 1,
         ..answer
     });
@@ -335,11 +335,11 @@ async fn what_is_passed_through_after_a_refusal_hangs_no_longer_than_origin_time
 async fn an_invalidation_drops_blocks_that_came_damaged() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let is_damaged = Arc::new(AtomicBool::new(true));
-    let store = Odd::answers({
+    let store = ScriptedStore::answers({
         let is_damaged = Arc::clone(&is_damaged);
         move |answer| {
             let is_damaged = is_damaged.load(Ordering::Relaxed);
-            super::odd::with_body(answer, |body| {
+            super::scripted_store::with_body(answer, |body| {
                 body.map(
                     move |chunk| if is_damaged { Ok(vec![0; chunk?.len()].into()) } else { chunk },
                 )
@@ -348,11 +348,8 @@ async fn an_invalidation_drops_blocks_that_came_damaged() {
         }
     });
     write(&store, body(17)).await;
-    let slow = Arc::new(super::slow::Slow::default());
-    for backend in [
-        Arc::new(MapBackend::new()) as Arc<dyn Backend>,
-        Arc::<super::slow::Slow>::clone(&slow) as _,
-    ] {
+    let (slow, slow_backend) = super::slow::slow();
+    for backend in [Arc::new(MapBackend::new()) as Arc<dyn Backend>, slow_backend] {
         for head_is_known in [true, false] {
             is_damaged.store(true, Ordering::Relaxed);
             slow.blocks.close();
@@ -402,7 +399,7 @@ async fn what_comes_of_a_request_before_an_invalidation_is_not_kept() {
 async fn bytes_that_come_with_a_weak_tag_are_not_mixed_with_others() {
     let is_weak = Arc::new(AtomicBool::new(false));
     let answers_weakly = Arc::clone(&is_weak);
-    let store = Odd::answers(move |mut answer| {
+    let store = ScriptedStore::answers(move |mut answer| {
         if !answers_weakly.load(Ordering::Relaxed) {
             return answer;
         }
@@ -428,7 +425,7 @@ async fn bytes_that_come_with_a_weak_tag_are_not_mixed_with_others() {
 /// As of servers that say `Content-Length: 0` where no body follows.
 #[tokio::test]
 async fn a_head_that_says_that_the_object_is_empty_does_not_make_it_so() {
-    let store = Odd::heads(|mut answer| {
+    let store = ScriptedStore::heads(|mut answer| {
         (answer.meta.size, answer.range) = (0, 0..0);
         answer
     });

@@ -1,47 +1,42 @@
 //! Which answers of the store are on their way, so that readers of the same bytes make one request.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
-use cache_core::{Clock, Entry, Observation, ReadThrough, WeakReadThrough};
+use cache_core::{Entry, Observation, ReadThrough, Validator, WeakReadThrough};
 use futures_util::FutureExt;
-use object_store::{GetOptions, GetResult, ObjectStore, Result, path::Path};
+use object_store::{Extensions, GetOptions, GetResult, Result, path::Path};
 
 use super::{
     blocks::Blocks,
     budget::{Budget, Permit},
-    fill::{Fill, FillUse, Queue},
-    head::{self, Heads},
-    plan::Manner,
-    request::{Op, Request, Sent},
-    snapshot::Snapshot,
+    by_path::ByPath,
+    fetch::{Fetch, FetchContext, FetchReader, Queue},
+    request_counters::Op,
+    upstream::{Request, Sent, Upstream},
+    version::{ObjectVersion, key_of},
 };
 use crate::error::{is_about_form, is_about_range, is_past_end};
 
-/// The fills that somebody reads, by path.
-pub(super) struct Fills {
-    /// What the cache is called.
-    pub(super) cache: Arc<str>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) store: Arc<dyn ObjectStore>,
+/// Starts and joins fetches.
+pub(super) struct FetchTable {
+    pub(super) upstream: Arc<Upstream>,
     pub(super) blocks: Arc<Blocks>,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
+    /// What all fetches share.
+    pub(super) context: Arc<FetchContext>,
     /// Blocks that the backend was waited for by one who wanted to know whether they are there: the
     /// reader that is to come takes them from here, so that the backend is not waited for twice.
     seen: Mutex<VecDeque<Seen>>,
     /// How many bytes that are not needed one request may bring between those that are.
     pub(super) coalesce_gap: u64,
-    /// How long the store may be silent.
-    pub(super) origin_timeout: Duration,
-    /// Whose limit requests for blocks count under, as those for heads do. Weak: these fills are a
-    /// part of it.
-    heads: OnceLock<WeakReadThrough<Heads>>,
-    table: Mutex<HashMap<Path, Vec<Weak<Fill>>>>,
+    /// The cache of heads, whose `max_in_flight` also limits requests for blocks. Weak, because it
+    /// owns this table.
+    heads: OnceLock<WeakReadThrough<dyn Validator>>,
 }
 
 /// The settings of fetches.
@@ -49,7 +44,6 @@ pub(super) struct Fills {
 pub(super) struct Limits {
     pub(super) max_in_flight_bytes: u64,
     pub(super) coalesce_gap: u64,
-    pub(super) origin_timeout: Duration,
 }
 
 struct Seen {
@@ -60,41 +54,41 @@ struct Seen {
     _permit: Permit,
 }
 
+/// How a reader asks the store.
+#[derive(Clone, Default)]
+pub(super) struct RequestMode {
+    /// It wants the object from the first byte to the last, so a store without ranges may be asked
+    /// for that.
+    pub(super) is_whole: bool,
+    /// The caller's own, for the store.
+    pub(super) extensions: Extensions,
+    /// FetchContext of others failed it: it makes its own request.
+    pub(super) is_alone: bool,
+}
+
 /// Where bytes are to be had.
 pub(super) enum Found {
     /// In this block, which is held.
-    Held(Bytes),
-    /// From this fill: one that another reader had begun, or a new one.
-    Coming { fill: FillUse, joined: bool },
+    Cached(Bytes),
+    /// From this fetch: one that another reader had begun, or a new one.
+    InFlight { fetch: FetchReader, joined: bool },
 }
 
-impl Fills {
-    pub(super) fn new(
-        cache: Arc<str>,
-        clock: Arc<dyn Clock>,
-        store: Arc<dyn ObjectStore>,
-        blocks: Arc<Blocks>,
-        limits: Limits,
-    ) -> Self {
-        let Limits { max_in_flight_bytes, coalesce_gap, origin_timeout } = limits;
-        let (budget, seen) = (Budget::new(max_in_flight_bytes), Mutex::default());
-        let (heads, table) = (OnceLock::new(), Mutex::default());
-        Self {
-            cache,
-            clock,
-            store,
-            blocks,
-            budget,
-            seen,
-            coalesce_gap,
-            origin_timeout,
-            heads,
-            table,
-        }
+impl FetchTable {
+    pub(super) fn new(upstream: Arc<Upstream>, blocks: Arc<Blocks>, limits: Limits) -> Self {
+        let Limits { max_in_flight_bytes, coalesce_gap } = limits;
+        let (budget, seen) = (Arc::new(Budget::new(max_in_flight_bytes)), Mutex::default());
+        let context = Arc::new(FetchContext {
+            upstream: Arc::clone(&upstream),
+            blocks: Arc::clone(&blocks),
+            budget: Arc::clone(&budget),
+            table: ByPath::new(),
+        });
+        Self { upstream, blocks, budget, context, seen, coalesce_gap, heads: OnceLock::new() }
     }
 
     /// From now on requests for blocks count under the limit of `heads`.
-    pub(super) fn limit_by(&self, heads: &ReadThrough<Heads>) {
+    pub(super) fn limit_by(&self, heads: &ReadThrough<dyn Validator>) {
         let _ = self.heads.set(heads.downgrade());
     }
 
@@ -102,9 +96,9 @@ impl Fills {
     /// request for a head has come to its end before blocks are asked for, and one for blocks needs
     /// no other.
     fn queue(self: &Arc<Self>) -> Queue {
-        let fills = Arc::clone(self);
+        let fetch_table = Arc::clone(self);
         async move {
-            match fills.heads.get().and_then(WeakReadThrough::upgrade) {
+            match fetch_table.heads.get().and_then(WeakReadThrough::upgrade) {
                 // Requests for blocks count towards max_in_flight.
                 // mutant: block_permit
                 Some(heads) => heads.request_permit().await.map(Some),
@@ -122,12 +116,6 @@ impl Fills {
         }
     }
 
-    /// Lets others join `fill`.
-    pub(super) fn add(&self, fill: &Arc<Fill>) {
-        let mut table = self.table();
-        table.entry(fill.snapshot.location.clone()).or_default().push(Arc::downgrade(fill));
-    }
-
     /// The span of `wanted` that one request has to bring: from the first block that is neither
     /// cached nor in flight to the end of the last such block. `None` if there is none.
     ///
@@ -136,7 +124,7 @@ impl Fills {
     /// to the reader: it will see. A backend is waited for `WAITS_MAX` blocks at most.
     pub(super) async fn missing(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         wanted: Range<u64>,
     ) -> Option<Range<u64>> {
         let (blocks, size) = (&self.blocks, snapshot.size);
@@ -144,7 +132,7 @@ impl Fills {
         let mut n_waits = WAITS_MAX;
         while start < wanted.end {
             start = match self.joinable(snapshot, start) {
-                Some(fill) => fill.range().end,
+                Some(fetch) => fetch.range().end,
                 None => match self.sees(snapshot, start, &mut n_waits).await {
                     Some(true) => blocks.end_of(start, size),
                     Some(false) => break,
@@ -172,18 +160,21 @@ impl Fills {
         Some(start..blocks.end_of(last, size))
     }
 
-    /// A fill that will bring the byte of `snapshot` at `offset`.
-    pub(super) fn joinable(&self, snapshot: &Snapshot, offset: u64) -> Option<FillUse> {
-        let fills = self.of(&snapshot.location);
-        fills.iter().find(|fill| fill.will_bring(snapshot, offset)).map(|fill| fill.join_at(offset))
+    /// A fetch that will bring the byte of `snapshot` at `offset`.
+    pub(super) fn joinable(&self, snapshot: &ObjectVersion, offset: u64) -> Option<FetchReader> {
+        let fetch_table = self.context.table.of(&snapshot.location);
+        fetch_table
+            .iter()
+            .find(|fetch| fetch.can_serve(snapshot, offset))
+            .map(|fetch| fetch.join_at(offset))
     }
 
     /// Forgets the bytes of the object at `location`: the blocks that are cached, and those to come
-    /// of fills that there are. `head` is the one that is cached.
+    /// of fetch_table that there are. `head` is the one that is cached.
     pub(super) async fn invalidate(&self, location: &Path, head: Option<Entry>) {
-        self.of(location).iter().for_each(|fill| fill.void());
+        self.context.table.of(location).iter().for_each(|fetch| fetch.void());
         self.forget_seen(Some(location));
-        let size = head.and_then(|head| Snapshot::of(location, head)).map(|head| head.size);
+        let size = head.and_then(|head| ObjectVersion::of(location, head)).map(|head| head.size);
         // A damaged block has a valid tag, so an invalidation must remove the blocks too.
         // mutant: removes_blocks
         Arc::clone(&self.blocks).remove_all(location, size).await;
@@ -193,7 +184,7 @@ impl Fills {
     /// to look itself. `None`, if the backend would have to be waited for once more than `n_waits`.
     pub(super) async fn sees(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &ObjectVersion,
         start: u64,
         n_waits: &mut usize,
     ) -> Option<bool> {
@@ -215,7 +206,7 @@ impl Fills {
 
     /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
     /// has to be.
-    pub(super) async fn waited_for(&self, snapshot: &Snapshot, start: u64) -> Option<Bytes> {
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
         let seen = {
             let mut seen = self.seen();
             let is_it = |seen: &Seen| {
@@ -244,34 +235,33 @@ impl Fills {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, location: &Path) -> Vec<Arc<Fill>> {
-        let table = self.table();
-        // Each may be the last handle of its fill, whose end takes the lock: so they are dropped
-        // after it.
-        table.get(location).into_iter().flatten().filter_map(Weak::upgrade).collect()
-    }
-
-    /// A fill that will bring the byte at the beginning of `range`; if there is none, a new one for
-    /// `range`, whose request is sent when it is first read. Or the block, if it came since
-    /// `n_landed` blocks had landed, when the caller began to look.
+    /// Joins a fetch that can serve the first byte of `range`, or starts one for `range`, whose
+    /// request is sent when it is first polled. Returns the block instead if it was stored since
+    /// the caller read `n_landed`, before its own lookup.
     pub(super) async fn join_or_begin(
         self: &Arc<Self>,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<ObjectVersion>,
         range: Range<u64>,
         n_landed: u64,
-        manner: &Manner,
+        mode: &RequestMode,
     ) -> Found {
         let start = range.start;
         let (queue, sent) = (self.queue(), Sent::default());
         let request = Arc::clone(self)
-            .ask(Arc::clone(snapshot), range.clone(), manner.clone(), sent.clone())
+            .ask(Arc::clone(snapshot), range.clone(), mode.clone(), sent.clone())
             .boxed();
-        let new =
-            Arc::new(Fill::of_request(self, Arc::clone(snapshot), range, queue, sent, request));
+        let new = Arc::new(Fetch::of_request(
+            &self.context,
+            Arc::clone(snapshot),
+            range,
+            queue,
+            sent,
+            request,
+        ));
         // Readers of the same blocks share one request.
         // mutant: joins_fetch
-        if let Some(fill) = self.join_or_add(&new, start, manner.is_alone) {
-            return Found::Coming { fill, joined: true };
+        if let Some(fetch) = self.join_or_add(&new, start, mode.is_alone) {
+            return Found::InFlight { fetch, joined: true };
         }
         let came = match self.blocks.at_hand(snapshot, start) {
             None if self.blocks.n_landed() != n_landed => {
@@ -280,8 +270,8 @@ impl Fills {
             came => came,
         };
         match came {
-            Some(block) => Found::Held(block),
-            None => Found::Coming { fill: new.join(), joined: false },
+            Some(block) => Found::Cached(block),
+            None => Found::InFlight { fetch: new.join(), joined: false },
         }
     }
 
@@ -289,12 +279,12 @@ impl Fills {
     /// one. The answer's tag tells whether it is of the version.
     async fn ask(
         self: Arc<Self>,
-        snapshot: Arc<Snapshot>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
-        manner: Manner,
+        mode: RequestMode,
         sent: Sent,
     ) -> Result<GetResult> {
-        let question = || GetOptions { extensions: manner.extensions.clone(), ..GetOptions::new() };
+        let question = || GetOptions { extensions: mode.extensions.clone(), ..GetOptions::new() };
         let ranged = || question().with_range(Some(range.clone()));
         let mut form = Form::Pinned;
         loop {
@@ -305,57 +295,30 @@ impl Fills {
                 Form::Ranged => ranged(),
                 Form::Whole => question(),
             };
-            let request = Request::send(&self, Op::Blocks, &snapshot.location);
-            let answer =
-                sent.answer(request, self.store.get_opts(&snapshot.location, options)).await;
+            let request = Request::send(&self.upstream, Op::Blocks, &snapshot.location);
+            let answer = sent
+                .answer(request, self.upstream.store.get_opts(&snapshot.location, options))
+                .await;
             let plainer =
-                answer.as_ref().err().and_then(|error| form.plainer(error, manner.is_whole));
+                answer.as_ref().err().and_then(|error| form.plainer(error, mode.is_whole));
             if let Some(plainer) = plainer {
                 form = plainer;
                 continue;
             }
             // The reader begins anew. If the store fails then, no stale copy may cover that.
             if let Err(object_store::Error::NotFound { .. }) = answer {
-                self.hear(&head::key_of(&snapshot.location), Observation::Absent).await;
+                self.hear(&key_of(&snapshot.location), Observation::Absent).await;
             }
             return answer;
         }
     }
 
-    /// A fill that will bring the byte at `offset`, or else `new` is one from now on.
-    fn join_or_add(&self, new: &Arc<Fill>, offset: u64, is_alone: bool) -> Option<FillUse> {
-        let mut table = self.table();
-        let fills = table.entry(new.snapshot.location.clone()).or_default();
-        let others: Vec<_> = fills.iter().filter_map(Weak::upgrade).collect();
-        let mut joinable =
-            others.iter().filter(|fill| !is_alone && fill.will_bring(&new.snapshot, offset));
-        let found = joinable.next().map(|fill| fill.join_at(offset));
-        if found.is_none() {
-            fills.push(Arc::downgrade(new));
-        }
-        // Each of the others may be the last handle of its fill, whose end takes the lock.
-        drop(table);
-        found
-    }
-
-    /// Forgets the fills of `snapshot`'s object that nobody reads any more.
-    pub(super) fn forget(&self, snapshot: &Snapshot) {
-        let mut table = self.table();
-        if let Some(fills) = table.get_mut(&snapshot.location) {
-            fills.retain(|fill| fill.strong_count() > 0);
-            if fills.is_empty() {
-                table.remove(&snapshot.location);
-            }
-        }
-    }
-
-    /// How many objects are being read from the store.
-    pub(super) fn n_objects(&self) -> usize {
-        self.table().len()
-    }
-
-    fn table(&self) -> MutexGuard<'_, HashMap<Path, Vec<Weak<Fill>>>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns a reader of a fetch that will bring the byte at `offset`, or else lets others join
+    /// `new`.
+    fn join_or_add(&self, new: &Arc<Fetch>, offset: u64, is_alone: bool) -> Option<FetchReader> {
+        self.context.table.join_or_add(&new.snapshot.location, new, |fetch| {
+            (!is_alone && fetch.can_serve(&new.snapshot, offset)).then(|| fetch.join_at(offset))
+        })
     }
 }
 
@@ -399,43 +362,53 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use cache_core::{Namespace, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;
 
     use super::*;
+    use crate::cached::stats::Counters;
 
     /// Blocks of 5 bytes of an object of `size` bytes, of which those that begin at `cached` are
     /// cached.
-    async fn fills(
+    async fn fetch_table(
         size: u64,
         cached: impl IntoIterator<Item = u64>,
-    ) -> (Arc<Fills>, Arc<Snapshot>) {
+    ) -> (Arc<FetchTable>, Arc<ObjectVersion>) {
         let location = Path::from("a");
-        let key = cache_core::Key::parse(&head::key_of(&location)).unwrap();
+        let key = cache_core::Key::parse(&key_of(&location)).unwrap();
         let head = Entry::builder(&key, Bytes::copy_from_slice(&size.to_le_bytes()))
             .e_tag("\"1\"")
             .build();
-        let snapshot = Arc::new(Snapshot::of(&location, head).unwrap());
-        let blocks = Arc::new(Blocks::new(Arc::new(MapBackend::new()), Namespace::unique(), 5));
+        let snapshot = Arc::new(ObjectVersion::of(&location, head).unwrap());
+        let counters = Arc::new(Counters::default());
+        let blocks = Arc::new(Blocks::new(
+            Arc::new(MapBackend::new()),
+            Namespace::unique(),
+            5,
+            Arc::clone(&counters),
+        ));
         for start in cached {
             let len = usize::try_from(blocks.end_of(start, size) - start).unwrap();
             let entry = blocks.entry_of(&snapshot, start, Bytes::from(vec![0; len])).unwrap();
             Arc::clone(&blocks).keep(entry).await;
         }
-        let clock = Arc::new(SystemClock::new());
-        let limits = Limits {
-            max_in_flight_bytes: 1 << 20,
-            coalesce_gap: 0,
-            origin_timeout: Duration::from_secs(1),
-        };
-        let store = Arc::new(InMemory::new());
-        (Arc::new(Fills::new("a".into(), clock, store, blocks, limits)), snapshot)
+        let limits = Limits { max_in_flight_bytes: 1 << 20, coalesce_gap: 0 };
+        let upstream = Arc::new(Upstream {
+            cache: "a".into(),
+            store: Arc::new(InMemory::new()),
+            clock: Arc::new(SystemClock::new()),
+            timeout: Duration::from_secs(1),
+            counters,
+        });
+        (Arc::new(FetchTable::new(upstream, blocks, limits)), snapshot)
     }
 
     #[tokio::test]
     async fn the_missing_span_goes_from_the_first_missing_block_to_the_last() {
-        let (fills, snapshot) = fills(33, [0, 15, 30]).await;
+        let (fetch_table, snapshot) = fetch_table(33, [0, 15, 30]).await;
         for (wanted, missing) in [
             (0..33, Some(5..30)),
             (6..33, Some(5..30)),
@@ -445,22 +418,22 @@ mod tests {
             (31..33, None),
             (4..4, None),
         ] {
-            assert_eq!(fills.missing(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
+            assert_eq!(fetch_table.missing(&snapshot, wanted.clone()).await, missing, "{wanted:?}");
         }
     }
 
     #[tokio::test]
     async fn a_block_in_flight_is_not_missing() {
-        let (fills, snapshot) = fills(20, []).await;
-        drop(fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await);
-        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(0..20));
-        let found = fills.join_or_begin(&snapshot, 0..5, 0, &Manner::default()).await;
-        assert_eq!(fills.missing(&snapshot, 0..20).await, Some(5..20));
+        let (fetch_table, snapshot) = fetch_table(20, []).await;
+        drop(fetch_table.join_or_begin(&snapshot, 0..5, 0, &RequestMode::default()).await);
+        assert_eq!(fetch_table.missing(&snapshot, 0..20).await, Some(0..20));
+        let found = fetch_table.join_or_begin(&snapshot, 0..5, 0, &RequestMode::default()).await;
+        assert_eq!(fetch_table.missing(&snapshot, 0..20).await, Some(5..20));
         drop(found);
         // However far it is behind the beginning.
-        let (fills, snapshot) = self::fills(100, [0]).await;
-        let _found = fills.join_or_begin(&snapshot, 5..100, 0, &Manner::default()).await;
-        assert_eq!(fills.missing(&snapshot, 0..100).await, None);
+        let (fetch_table, snapshot) = self::fetch_table(100, [0]).await;
+        let _found = fetch_table.join_or_begin(&snapshot, 5..100, 0, &RequestMode::default()).await;
+        assert_eq!(fetch_table.missing(&snapshot, 0..100).await, None);
     }
 
     #[tokio::test]
@@ -468,8 +441,8 @@ mod tests {
         let n = SPAN_LOOKED_AT_MAX as u64;
         let size = 5 * (3 * n);
         // All at the front: what is behind them is not looked at.
-        let (fills, snapshot) = fills(size, (0..n).map(|block| block * 5)).await;
-        assert_eq!(fills.missing(&snapshot, 0..size).await, None);
-        assert_eq!(fills.missing(&snapshot, 5..size).await, Some(5 * n..size));
+        let (fetch_table, snapshot) = fetch_table(size, (0..n).map(|block| block * 5)).await;
+        assert_eq!(fetch_table.missing(&snapshot, 0..size).await, None);
+        assert_eq!(fetch_table.missing(&snapshot, 5..size).await, Some(5 * n..size));
     }
 }

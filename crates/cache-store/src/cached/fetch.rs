@@ -1,16 +1,16 @@
-//! A fill: one answer of the store, read by everybody who needs its bytes.
+//! A fetch: one answer of the store, read by everybody who needs its bytes.
 //!
 //! Nobody drives it: whoever needs more than has come polls the request, and then its body. All who
 //! wait are woken when something came, so none of them depends on another to be polled. The code of
 //! the store runs under no lock: who polls it takes it out, and who finds it taken is woken when it
 //! is put back with something new.
 //!
-//! *Memory.* What came is cut at the ends of blocks. A fill has the pieces of the block that is
+//! *Memory.* What came is cut at the ends of blocks. A fetch has the pieces of the block that is
 //! coming, and the last one that came whole; so readers who are near to each other are served from
 //! here, also where the backend keeps nothing. Blocks that a slower reader has yet to get to are
 //! retained for it, as far as there is room. Each of these blocks takes room of the budget
 //! (`budget.rs`). Where there is none, a block is passed on piece by piece and not collected: the
-//! reader goes on, nobody can join, and nothing is kept of it. A fill does not read ahead: with
+//! reader goes on, nobody can join, and nothing is kept of it. A fetch does not read ahead: with
 //! slow readers alone it is slow.
 //!
 //! *Blocks.* One that came whole is joined to a buffer of its own, and goes to the backend, which
@@ -18,7 +18,7 @@
 //! and with it the beginning of a block; only a reader that has got all it asked for leaves a task
 //! behind, which reads to the end of its last block, if there are not too many of those.
 //!
-//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fill fails for
+//! *Silence.* If nothing has come for `origin_timeout` while somebody waits, the fetch fails for
 //! all, and the request is dropped.
 //!
 //! *Trust.* object_store takes lengths as hints. An answer is served as far as it is of the version
@@ -49,55 +49,77 @@ use tokio::{
 };
 
 use super::{
+    blocks::Blocks,
     budget::{Budget, Permit},
-    fills::Fills,
-    head::late,
-    reader::index,
-    request::{Request, Sent},
-    snapshot::Snapshot,
+    by_path::ByPath,
+    error::late,
     stats::Count,
+    upstream::{Request, Sent, Upstream},
+    version::ObjectVersion,
 };
 use crate::{
-    body::{Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, part_of, torn},
+    body::{
+        Chunks, EMPTY_CHUNKS_MAX, ENDLESS, LENGTH, RANGE, broken, chunks, index, part_of, torn,
+    },
     error::{Action, error_of, is_about_form, is_past_end},
     tag,
 };
 
+/// What all fetches of one cache share.
+pub(super) struct FetchContext {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) blocks: Arc<Blocks>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) table: ByPath<Fetch>,
+}
+
+impl FetchContext {
+    /// Lets others join `fetch`.
+    pub(super) fn add(&self, fetch: &Arc<Fetch>) {
+        self.table.add(&fetch.snapshot.location, fetch);
+    }
+
+    /// Returns the number of objects that are being read from the store.
+    pub(super) fn n_objects(&self) -> usize {
+        self.table.n_objects()
+    }
+}
+
 /// An answer of the store for a range of one version of an object.
-pub(super) struct Fill {
-    pub(super) snapshot: Arc<Snapshot>,
+pub(super) struct Fetch {
+    pub(super) snapshot: Arc<ObjectVersion>,
     range: Range<u64>,
     /// Whether its blocks are kept, and other readers may join.
     is_shared: bool,
     /// The object was invalidated since: the readers that there are go on, and no more.
     is_void: AtomicBool,
-    fills: Arc<Fills>,
+    shared: Arc<FetchContext>,
     /// `None` outside of a runtime: then nothing is kept, for a backend's work could not be brought
     /// to its end.
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
-    came: Mutex<Came>,
+    came: Mutex<Received>,
     /// A permit for each block that may be on its way to the backend before `can_keep` waits.
     landing: Arc<Semaphore>,
 }
 
 /// One reader's handle.
-pub(super) struct FillUse {
-    fill: Arc<Fill>,
+pub(super) struct FetchReader {
+    fetch: Arc<Fetch>,
     reader: u64,
 }
 
-/// What a fill has for a reader.
+/// What a fetch has for a reader.
 pub(super) enum Step {
     Bytes(Bytes),
     /// Others have read on, or the answer ends before: it is to be had elsewhere, or not at all.
-    Elsewhere,
-    Broken(Broken),
+    NotHere,
+    Failed(FetchError),
 }
 
-/// Why a fill ended early.
+/// Why a fetch ended early.
 #[derive(Debug, Clone)]
-pub(super) enum Broken {
+pub(super) enum FetchError {
     /// The object is not at that version any more.
     Replaced,
     /// The store does not take the request in the form that it had here. Another one may be
@@ -108,12 +130,12 @@ pub(super) enum Broken {
 }
 
 /// What came of the answer.
-struct Came {
+struct Received {
     /// What brings more; taken out by the one who polls it.
     source: Option<Source>,
     /// The request was answered; of its body there may be nothing yet.
     is_open: bool,
-    ended: Option<Result<(), Broken>>,
+    ended: Option<Result<(), FetchError>>,
     /// The last whole block, or the end of one whose beginning is not in the range; the last piece,
     /// if it was not collected.
     block: Block,
@@ -149,7 +171,7 @@ struct Source {
     skip: u64,
     /// More comes behind the range.
     goes_on: bool,
-    /// Came, and was not yet cut into pieces.
+    /// Received, and was not yet cut into pieces.
     chunk: Bytes,
     /// How long the chunk was when it came.
     chunk_len: usize,
@@ -179,43 +201,43 @@ struct Piece {
     is_own: bool,
 }
 
-impl Fill {
-    /// A fill from an answer that is there, and has at least the bytes in `range`.
+impl Fetch {
+    /// A fetch from an answer that is there, and has at least the bytes in `range`.
     pub(super) fn of_answer(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         request: Option<Request>,
         answer: GetResult,
     ) -> Self {
         let is_shared = snapshot.is_pinned();
         let source =
-            Source { sent: Sent::new(request), ..Source::of_answer(fills, &range, answer) };
-        Self::new(fills, snapshot, range, source, is_shared)
+            Source { sent: Sent::new(request), ..Source::of_answer(shared, &range, answer) };
+        Self::new(shared, snapshot, range, source, is_shared)
     }
 
-    /// A fill whose request is sent when the first reader needs it, and `queue` has let it.
+    /// A fetch whose request is sent when the first reader needs it, and `queue` has let it.
     pub(super) fn of_request(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         queue: Queue,
         sent: Sent,
         request: BoxFuture<'static, Result<GetResult>>,
     ) -> Self {
         let source = Source { queue: Some(queue), sent, ..Source::new(Answer::Awaited(request)) };
-        Self::new(fills, snapshot, range, source, true)
+        Self::new(shared, snapshot, range, source, true)
     }
 
     fn new(
-        fills: &Arc<Fills>,
-        snapshot: Arc<Snapshot>,
+        shared: &Arc<FetchContext>,
+        snapshot: Arc<ObjectVersion>,
         range: Range<u64>,
         source: Source,
         is_shared: bool,
     ) -> Self {
         let runtime = Handle::try_current().ok();
-        let came = Came {
+        let came = Received {
             is_open: source.is_open(),
             source: Some(source),
             ended: None,
@@ -232,7 +254,7 @@ impl Fill {
             range,
             is_shared,
             is_void: AtomicBool::new(false),
-            fills: Arc::clone(fills),
+            shared: Arc::clone(shared),
             runtime,
             waiting: Arc::default(),
             came: Mutex::new(came),
@@ -240,20 +262,20 @@ impl Fill {
         }
     }
 
-    /// Another reader of the fill, from its first byte on.
-    pub(super) fn join(self: &Arc<Self>) -> FillUse {
+    /// Another reader of the fetch, from its first byte on.
+    pub(super) fn join(self: &Arc<Self>) -> FetchReader {
         self.join_at(self.range.start)
     }
 
-    /// Another reader of the fill, from `offset` on.
-    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FillUse {
+    /// Another reader of the fetch, from `offset` on.
+    pub(super) fn join_at(self: &Arc<Self>, offset: u64) -> FetchReader {
         let reader = self.waiting.n_readers.fetch_add(1, Ordering::Relaxed);
         self.lock().positions.push((reader, offset));
-        FillUse { fill: Arc::clone(self), reader }
+        FetchReader { fetch: Arc::clone(self), reader }
     }
 
     /// Whether a reader of `snapshot` does well to wait here for the byte at `offset`.
-    pub(super) fn will_bring(&self, snapshot: &Snapshot, offset: u64) -> bool {
+    pub(super) fn can_serve(&self, snapshot: &ObjectVersion, offset: u64) -> bool {
         // A fetch from before an invalidation may bring the damaged bytes again.
         // mutant: joins_valid_fetch
         if !self.is_shared || self.is_void() || !self.range.contains(&offset) {
@@ -263,7 +285,7 @@ impl Fill {
             return false;
         }
         let came = self.lock();
-        let is_near = offset <= came.next.saturating_add(self.fills.blocks.bytes_of(AHEAD_MAX));
+        let is_near = offset <= came.next.saturating_add(self.shared.blocks.bytes_of(AHEAD_MAX));
         match &came.ended {
             // A failed fetch brings nothing more: a new reader makes its own request.
             // mutant: failed_fetch
@@ -291,7 +313,7 @@ impl Fill {
         &self,
         reader: u64,
         context: &mut Context<'_>,
-        have: impl Fn(&mut Came) -> Option<T>,
+        have: impl Fn(&mut Received) -> Option<T>,
     ) -> Poll<T> {
         loop {
             // Apart, so that the lock is not held any more.
@@ -303,7 +325,7 @@ impl Fill {
         }
     }
 
-    /// Ready when something new has come, or has perhaps. Only for a fill that has not ended.
+    /// Ready when something new has come, or has perhaps. Only for a fetch that has not ended.
     fn poll_more(&self, reader: u64, context: &mut Context<'_>) -> Poll<()> {
         let mut came = self.lock();
         if came.ended.is_some() {
@@ -315,7 +337,7 @@ impl Fill {
         let Some(source) = came.source.take() else { return Poll::Pending };
         drop(came);
 
-        let mut polled = Polled { fill: self, source: Some(source) };
+        let mut polled = Polled { fetch: self, source: Some(source) };
         let source = polled.source.as_mut().expect("just put there");
         let waker = Waker::from(Arc::clone(&self.waiting));
         let step = self.step(source, next, &mut Context::from_waker(&waker));
@@ -335,7 +357,7 @@ impl Fill {
             }
             Poll::Ready(Err(broken)) => {
                 // That there is another version now is no failure.
-                if let (Broken::Failed(error) | Broken::Refused(error), Some(source)) =
+                if let (FetchError::Failed(error) | FetchError::Refused(error), Some(source)) =
                     (&broken, &polled.source)
                 {
                     // A response whose body breaks off is a failed request.
@@ -358,7 +380,7 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Piece, Broken>> {
+    ) -> Poll<Result<Piece, FetchError>> {
         let step = self.advance(source, next, context);
         if step.is_ready() {
             source.idle = None;
@@ -371,7 +393,7 @@ impl Fill {
             return Poll::Pending;
         }
         let Some(timer) = &source.timer else { return Poll::Pending };
-        let limit = self.fills.origin_timeout;
+        let limit = self.shared.upstream.timeout;
         let idle = source.idle.get_or_insert_with(|| {
             let _entered = timer.enter();
             Box::pin(sleep(limit))
@@ -386,7 +408,7 @@ impl Fill {
         // Without the timeout, a hanging body would hold its readers forever.
         // mutant: body_timeout
         ready!(is_late);
-        Poll::Ready(Err(Broken::Failed(late(limit))))
+        Poll::Ready(Err(FetchError::Failed(late(limit))))
     }
 
     fn advance(
@@ -394,7 +416,7 @@ impl Fill {
         source: &mut Source,
         next: u64,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Piece, Broken>> {
+    ) -> Poll<Result<Piece, FetchError>> {
         loop {
             let left = self.range.end - next - source.chunk.len() as u64;
             source.at_end |= source.goes_on && left == 0;
@@ -409,11 +431,11 @@ impl Fill {
                     if let Some(queue) = &mut source.queue {
                         let permit = ready!(queue.poll_unpin(context));
                         source.queue = None;
-                        source.permit = permit.map_err(Broken::Failed)?;
+                        source.permit = permit.map_err(FetchError::Failed)?;
                     }
                     let answer = ready!(request.poll_unpin(context));
                     source.permit = None;
-                    let opened = Source::of_answer(&self.fills, &self.range, self.check(answer)?);
+                    let opened = Source::of_answer(&self.shared, &self.range, self.check(answer)?);
                     (source.answer, source.skip, source.goes_on) =
                         (opened.answer, opened.skip, opened.goes_on);
                     return Poll::Ready(Ok(Piece {
@@ -427,12 +449,12 @@ impl Fill {
                 None if left == 0 => source.at_end = true,
                 // A short body is an error of the store and no sign that the object was replaced.
                 // mutant: short_body
-                None => return Poll::Ready(Err(Broken::Failed(torn(LENGTH)))),
-                Some(Err(error)) => return Poll::Ready(Err(Broken::Failed(broken(error)))),
+                None => return Poll::Ready(Err(FetchError::Failed(torn(LENGTH)))),
+                Some(Err(error)) => return Poll::Ready(Err(FetchError::Failed(broken(error)))),
                 Some(Ok(chunk)) if chunk.is_empty() => {
                     source.n_empty += 1;
                     if source.n_empty > EMPTY_CHUNKS_MAX {
-                        return Poll::Ready(Err(Broken::Failed(torn(ENDLESS))));
+                        return Poll::Ready(Err(FetchError::Failed(torn(ENDLESS))));
                     }
                 }
                 Some(Ok(chunk)) => {
@@ -445,7 +467,7 @@ impl Fill {
                         // mutant: excess_body
                         if !source.goes_on {
                             source.chunk.clear();
-                            return Poll::Ready(Err(Broken::Failed(torn(LENGTH))));
+                            return Poll::Ready(Err(FetchError::Failed(torn(LENGTH))));
                         }
                         source.chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                     }
@@ -456,11 +478,15 @@ impl Fill {
 
     /// Where what comes at `next` is cut: what is not shared need not come by blocks.
     fn end_of(&self, next: u64) -> u64 {
-        if self.is_shared { self.fills.blocks.end_of(next, self.range.end) } else { self.range.end }
+        if self.is_shared {
+            self.shared.blocks.end_of(next, self.range.end)
+        } else {
+            self.range.end
+        }
     }
 
     /// `answer`, if it is the one that was asked for, or the whole object.
-    fn check(&self, answer: Result<GetResult>) -> Result<GetResult, Broken> {
+    fn check(&self, answer: Result<GetResult>) -> Result<GetResult, FetchError> {
         use object_store::Error as E;
         match answer {
             Ok(answer) => {
@@ -472,22 +498,22 @@ impl Fill {
                     || answer.meta.e_tag.as_deref().is_some_and(tag::is_weak)
                     || answer.meta.size != self.snapshot.size
                 {
-                    return Err(Broken::Replaced);
+                    return Err(FetchError::Replaced);
                 }
                 // Some answer with the whole object.
                 match answer.range == self.range || answer.range == (0..answer.meta.size) {
                     true => Ok(answer),
-                    false => Err(Broken::Failed(torn(RANGE))),
+                    false => Err(FetchError::Failed(torn(RANGE))),
                 }
             }
-            Err(E::Precondition { .. } | E::NotFound { .. }) => Err(Broken::Replaced),
+            Err(E::Precondition { .. } | E::NotFound { .. }) => Err(FetchError::Replaced),
             // The object was longer when its head was fetched. Some stores look at the range before
             // the condition.
-            Err(error) if is_past_end(&error) => Err(Broken::Replaced),
+            Err(error) if is_past_end(&error) => Err(FetchError::Replaced),
             Err(error) => {
                 let is_refused = is_about_form(&error);
-                let error = error_of(error, Action::Read, &self.fills.store);
-                Err(if is_refused { Broken::Refused(error) } else { Broken::Failed(error) })
+                let error = error_of(error, Action::Read, &self.shared.upstream.store);
+                Err(if is_refused { FetchError::Refused(error) } else { FetchError::Failed(error) })
             }
         }
     }
@@ -497,7 +523,7 @@ impl Fill {
         let mut came = self.lock();
         let at = came.next;
         let mut freed = (self.make_room(&mut came), None, VecDeque::new());
-        let budget = &self.fills.budget;
+        let budget = &self.shared.budget;
         let next = at + piece.bytes.len() as u64;
         let is_whole_buffer = piece.is_own && piece.bytes.len() == piece.buffer_len;
         let is_block = is_whole_buffer && came.start == at && next == self.end_of(at);
@@ -536,9 +562,9 @@ impl Fill {
 
     /// Takes room for the block that begins with the next byte, if one does. Blocks that came
     /// before make way for it.
-    fn make_room(&self, came: &mut Came) -> Vec<Block> {
+    fn make_room(&self, came: &mut Received) -> Vec<Block> {
         let start = came.next;
-        let blocks = &self.fills.blocks;
+        let blocks = &self.shared.blocks;
         let begins = blocks.start_of(start) == start;
         if !self.is_shared || !(begins || start == self.range.start) {
             return Vec::new();
@@ -546,7 +572,7 @@ impl Fill {
         let len = self.end_of(start) - start;
         let mut freed = Vec::new();
         loop {
-            came.permit = self.fills.budget.fetched(len);
+            came.permit = self.shared.budget.fetched(len);
             if came.permit.is_some() {
                 break;
             }
@@ -569,7 +595,7 @@ impl Fill {
     /// Hands a block that begins at `start`, or the end of one, to the backend, if it is whole.
     /// Gives it back.
     fn keep(&self, start: u64, block: Bytes) -> Bytes {
-        let blocks = &self.fills.blocks;
+        let blocks = &self.shared.blocks;
         // Only a block that was received from its first byte on is stored.
         // mutant: whole_blocks
         let Some(runtime) = self.runtime.as_ref().filter(|_| blocks.start_of(start) == start)
@@ -597,20 +623,20 @@ impl Fill {
         block
     }
 
-    fn lock(&self) -> MutexGuard<'_, Came> {
+    fn lock(&self) -> MutexGuard<'_, Received> {
         self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Fill {
+impl Drop for Fetch {
     fn drop(&mut self) {
         if self.is_shared {
-            self.fills.forget(&self.snapshot);
+            self.shared.table.remove_unused(&self.snapshot.location);
         }
     }
 }
 
-impl Came {
+impl Received {
     fn has(&self, offset: u64) -> bool {
         self.block.has(offset) || (self.start..self.next).contains(&offset)
     }
@@ -679,7 +705,7 @@ impl Came {
     }
 }
 
-impl FillUse {
+impl FetchReader {
     /// The bytes of `range` from its start on, as many as there are in one piece.
     pub(super) async fn bytes(&self, range: Range<u64>) -> Step {
         let offset = range.start;
@@ -689,7 +715,7 @@ impl FillUse {
             came.set_position(self.reader, Some(offset + len as u64));
             match piece {
                 Some((bytes, buffer_len)) => Some((Step::Bytes(bytes), buffer_len)),
-                None if offset < came.next => Some((Step::Elsewhere, 0)),
+                None if offset < came.next => Some((Step::NotHere, 0)),
                 None => came.ended.clone().map(|ended| (Step::at_end(ended), 0)),
             }
         });
@@ -704,7 +730,7 @@ impl FillUse {
     }
 
     /// Waits for the answer, though not for its body.
-    pub(super) async fn opened(&self) -> Result<(), Broken> {
+    pub(super) async fn opened(&self) -> Result<(), FetchError> {
         self.wait(|came| match &came.ended {
             Some(ended) => Some(ended.clone()),
             None => came.is_open.then_some(Ok(())),
@@ -715,10 +741,10 @@ impl FillUse {
     /// Waits until the backend can take another block, as long as the store may be silent. Whether
     /// it can.
     pub(super) async fn can_keep(&self) -> bool {
-        let Some(runtime) = &self.fill.runtime else { return false };
+        let Some(runtime) = &self.fetch.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fill.fills.origin_timeout, self.fill.landing.acquire())
+            timeout(self.fetch.shared.upstream.timeout, self.fetch.landing.acquire())
         };
         matches!(room.await, Ok(Ok(_)))
     }
@@ -726,16 +752,16 @@ impl FillUse {
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
     /// does.
     pub(super) fn finish(self, offset: u64) {
-        let blocks = &self.fill.fills.blocks;
+        let blocks = &self.fetch.shared.blocks;
         let (start, end) =
-            (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fill.range.end));
-        let came = self.fill.lock();
+            (blocks.start_of(offset - 1), blocks.end_of(offset - 1, self.fetch.range.end));
+        let came = self.fetch.lock();
         let is_coming =
             came.ended.is_none() && came.start == start && came.permit.is_some() && came.next < end;
         drop(came);
-        let tail = if is_coming { self.fill.fills.budget.tail() } else { None };
-        if let (Some(runtime), Some(tail)) = (self.fill.runtime.clone(), tail) {
-            self.fill.lock().set_position(self.reader, Some(end));
+        let tail = if is_coming { self.fetch.shared.budget.tail() } else { None };
+        if let (Some(runtime), Some(tail)) = (self.fetch.runtime.clone(), tail) {
+            self.fetch.lock().set_position(self.reader, Some(end));
             runtime.spawn(async move {
                 self.wait(|came| (came.ended.is_some() || came.next >= end).then_some(())).await;
                 drop(tail);
@@ -744,22 +770,22 @@ impl FillUse {
     }
 
     pub(super) fn range(&self) -> Range<u64> {
-        self.fill.range()
+        self.fetch.range()
     }
 
-    async fn wait<T>(&self, have: impl Fn(&mut Came) -> Option<T>) -> T {
-        poll_fn(|context| self.fill.poll(self.reader, context, &have)).await
+    async fn wait<T>(&self, have: impl Fn(&mut Received) -> Option<T>) -> T {
+        poll_fn(|context| self.fetch.poll(self.reader, context, &have)).await
     }
 }
 
-impl Drop for FillUse {
+impl Drop for FetchReader {
     fn drop(&mut self) {
-        self.fill.lock().set_position(self.reader, None);
-        self.fill.waiting.forget(self.reader);
+        self.fetch.lock().set_position(self.reader, None);
+        self.fetch.waiting.forget(self.reader);
     }
 }
 
-impl Broken {
+impl FetchError {
     /// Whether another request may fare better. A reader that has waited as long as it may does not
     /// wait again.
     pub(super) fn is_of_its_request(&self) -> bool {
@@ -771,8 +797,8 @@ impl Broken {
 }
 
 impl Step {
-    fn at_end(ended: Result<(), Broken>) -> Self {
-        ended.map_or_else(Self::Broken, |()| Self::Elsewhere)
+    fn at_end(ended: Result<(), FetchError>) -> Self {
+        ended.map_or_else(Self::Failed, |()| Self::NotHere)
     }
 }
 
@@ -828,9 +854,9 @@ impl Source {
     }
 
     /// What is in `range` of an answer that has it.
-    fn of_answer(fills: &Fills, range: &Range<u64>, answer: GetResult) -> Self {
+    fn of_answer(shared: &FetchContext, range: &Range<u64>, answer: GetResult) -> Self {
         let (skip, goes_on) = (range.start - answer.range.start, answer.range.end > range.end);
-        let body = chunks(answer, fills.blocks.bytes_of(1));
+        let body = chunks(answer, shared.blocks.bytes_of(1));
         Self { skip, goes_on, ..Self::new(Answer::Body(body)) }
     }
 
@@ -855,16 +881,16 @@ impl Source {
     }
 }
 
-/// The source, while it is polled. If that panics, the fill is broken.
+/// The source, while it is polled. If that panics, the fetch is broken.
 struct Polled<'a> {
-    fill: &'a Fill,
+    fetch: &'a Fetch,
     source: Option<Source>,
 }
 
 impl Polled<'_> {
     fn put_back(mut self) {
         let Some(source) = self.source.take() else { return };
-        let mut came = self.fill.lock();
+        let mut came = self.fetch.lock();
         came.is_open = source.is_open();
         // Else the answer is dropped, though not under the lock.
         let rest = match came.ended {
@@ -883,8 +909,8 @@ impl Drop for Polled<'_> {
                 ErrorKind::Panicked,
                 "the store panicked while it was asked for a block",
             );
-            self.fill.lock().ended = Some(Err(Broken::Failed(panicked)));
-            self.fill.waiting.wake_all();
+            self.fetch.lock().ended = Some(Err(FetchError::Failed(panicked)));
+            self.fetch.waiting.wake_all();
         }
     }
 }
@@ -942,6 +968,6 @@ impl Wake for Waiting {
 /// its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fill that may be on their way to a slow backend before who reads for the backend's
+/// Blocks of one fetch that may be on their way to a slow backend before who reads for the backend's
 /// sake waits.
 const LANDING_MAX: usize = 2;

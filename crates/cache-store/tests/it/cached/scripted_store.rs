@@ -21,14 +21,14 @@ use object_store::{
 
 type Edit<T> = Box<dyn Fn(T) -> T + Send + Sync>;
 
-pub(crate) struct Odd {
+pub(crate) struct ScriptedStore {
     inner: Arc<dyn ObjectStore>,
     hears: Edit<GetOptions>,
     answers: Edit<GetResult>,
     lists: Arc<dyn Fn(ObjectMeta) -> ObjectMeta + Send + Sync>,
 }
 
-impl Odd {
+impl ScriptedStore {
     pub(crate) fn hears(
         edit: impl Fn(GetOptions) -> GetOptions + Send + Sync + 'static,
     ) -> FaultyStore {
@@ -114,21 +114,21 @@ pub(crate) fn with_body(
     GetResult { payload, range, meta, attributes, extensions }
 }
 
-impl fmt::Debug for Odd {
+impl fmt::Debug for ScriptedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Odd")
+        f.write_str("ScriptedStore")
     }
 }
 
 /// It is trusted like the store that it wraps.
-impl fmt::Display for Odd {
+impl fmt::Display for ScriptedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.fmt(f)
     }
 }
 
 #[async_trait]
-impl ObjectStore for Odd {
+impl ObjectStore for ScriptedStore {
     async fn put_opts(
         &self,
         location: &Path,

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use cache_core::{Backend, Freshness};
 use cache_store::CachedStore;
-use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, MapBackend, WaitingBackend};
+use cache_testkit::{BodyFault, Fault, FaultyStore, Gate, HookBackend, MapBackend, WaitingBackend};
 use futures_util::{
     FutureExt, StreamExt,
     future::poll_immediate,
@@ -21,10 +21,9 @@ use futures_util::{
 use object_store::{ObjectStore, ObjectStoreExt, Result};
 
 use super::{
-    HOUR, asked, body, bounded, builder, builder_over, get, lasting,
-    odd::{Odd, with_body},
-    part, read, read_all,
-    slow::Slow,
+    HOUR, asked, body, bounded, builder, builder_over, get, lasting, part, read, read_all,
+    scripted_store::{ScriptedStore, with_body},
+    slow::{Slow, slow},
     status, with_object,
 };
 use crate::{path, write};
@@ -35,7 +34,7 @@ type Body = BoxStream<'static, Result<Bytes>>;
 /// the head.
 async fn gated(len: usize) -> (Arc<Gate>, FaultyStore, CachedStore) {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 5);
+    let store = ScriptedStore::gated(&gate, 5);
     write(&store, body(len)).await;
     let cached = lasting(&store);
     cached.head(&path()).await.unwrap();
@@ -114,7 +113,7 @@ async fn twenty_readers_of_the_same_blocks_make_one_request() {
 async fn many_readers_on_many_threads_get_what_they_asked_for() {
     for round in 0..20 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 3);
+        let store = ScriptedStore::gated(&gate, 3);
         write(&store, body(500)).await;
         let cached = lasting(&store);
         gate.close();
@@ -243,7 +242,7 @@ async fn nothing_is_read_ahead_of_the_fastest_reader() {
 async fn a_reader_that_falls_behind_is_served_what_was_retained_and_asks_for_the_rest() {
     for (n_blocks, requests) in [(1 << 20, vec![]), (16, vec![(bounded(25..500), true)])] {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 5);
+        let store = ScriptedStore::gated(&gate, 5);
         write(&store, body(500)).await;
         let cached = builder(&store)
             .freshness(Freshness::max_age(HOUR))
@@ -298,7 +297,7 @@ async fn what_others_bring_does_not_split_a_request() {
 #[tokio::test]
 async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end() {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 2);
+    let store = ScriptedStore::gated(&gate, 2);
     write(&store, body(50)).await;
     let cached = lasting(&store);
     let mut one = get(&cached, 5..6).await.unwrap().into_stream();
@@ -325,7 +324,7 @@ async fn a_block_of_which_all_was_given_out_that_was_wanted_is_read_to_its_end()
 async fn a_read_may_be_dropped_at_every_poll() {
     for n_polls in 0..60 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 2);
+        let store = ScriptedStore::gated(&gate, 2);
         write(&store, body(23)).await;
         // With a backend that waits, too.
         let backend = WaitingBackend::new(MapBackend::new(), 0, n_polls);
@@ -361,7 +360,7 @@ async fn a_read_may_be_dropped_at_every_poll() {
 async fn a_body_may_be_dropped_at_every_chunk() {
     for n_chunks in 0..12 {
         let gate = Arc::new(Gate::new());
-        let store = Odd::gated(&gate, 2);
+        let store = ScriptedStore::gated(&gate, 2);
         write(&store, body(23)).await;
         let cached = lasting(&store);
         let mut body_read = stream(&cached).await;
@@ -379,27 +378,27 @@ async fn a_body_may_be_dropped_at_every_chunk() {
 }
 
 /// A cache over a backend that does not take blocks, with room for four that it has not taken.
-async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, CachedStore) {
-    let backend = Arc::new(Slow::default());
-    backend.blocks.close();
-    let cached = builder_over(store, Arc::<Slow>::clone(&backend))
+async fn over_slow(store: &FaultyStore) -> (Arc<Slow>, Arc<HookBackend>, CachedStore) {
+    let (slow, backend) = slow();
+    slow.blocks.close();
+    let cached = builder_over(store, Arc::<HookBackend>::clone(&backend))
         .freshness(Freshness::max_age(HOUR))
         .max_in_flight_bytes(4 * 1024)
         .build()
         .unwrap();
-    (backend, cached)
+    (slow, backend, cached)
 }
 
 #[tokio::test]
 async fn what_is_on_its_way_to_a_slow_backend_is_served() {
     let store = with_object(23).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, backend, cached) = over_slow(&store).await;
     assert_eq!(read(&cached, 5..10).await, part(5..10));
     assert_eq!(backend.usage().entries, 1);
     store.reset();
     assert_eq!(read(&cached, 6..9).await, part(6..9));
     assert_eq!(store.count(), 0);
-    backend.blocks.open();
+    slow.blocks.open();
     settle().await;
     assert_eq!(backend.usage().entries, 2);
     assert_eq!(read(&cached, 6..9).await, part(6..9));
@@ -409,17 +408,17 @@ async fn what_is_on_its_way_to_a_slow_backend_is_served() {
 #[tokio::test]
 async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
     let store = with_object(500).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, _, cached) = over_slow(&store).await;
     assert_eq!(read_all(&cached).await, body(500));
-    assert_eq!(backend.n_blocks.load(Ordering::Relaxed), 4);
+    assert_eq!(slow.n_blocks.load(Ordering::Relaxed), 4);
     assert_eq!(cached.stats().blocks_refused.backend, 96, "those that were dropped are counted");
     // Two versions of one block are never on their way at once.
     write(&store, vec![b'n'; 500]).await;
     cached.invalidate(&path()).await.unwrap();
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
-    backend.blocks.open();
+    slow.blocks.open();
     settle().await;
-    assert!(!backend.overlapped.load(Ordering::Relaxed));
+    assert!(!slow.overlapped.load(Ordering::Relaxed));
     assert_eq!(read_all(&cached).await, vec![b'n'; 500]);
     settle().await;
     store.reset();
@@ -430,13 +429,13 @@ async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
 #[tokio::test]
 async fn what_the_backend_failed_to_take_is_removed() {
     let store = with_object(23).await;
-    let (backend, cached) = over_slow(&store).await;
+    let (slow, _, cached) = over_slow(&store).await;
     cached.head(&path()).await.unwrap();
-    backend.blocks.open();
-    backend.fails.store(true, Ordering::Relaxed);
-    let n_removed = backend.n_removed.load(Ordering::Relaxed);
+    slow.blocks.open();
+    slow.fails.store(true, Ordering::Relaxed);
+    let n_removed = slow.n_removed.load(Ordering::Relaxed);
     assert_eq!(read(&cached, 5..15).await, part(5..15));
-    assert_eq!(backend.n_removed.load(Ordering::Relaxed), n_removed + 2);
+    assert_eq!(slow.n_removed.load(Ordering::Relaxed), n_removed + 2);
     assert_eq!(cached.stats().backend_errors, 2);
 }
 
@@ -498,7 +497,7 @@ async fn an_error_is_told_to_the_one_whose_request_it_is_and_the_others_ask_anew
 fn with_rest(
     then: impl Fn(&mut Context<'_>) -> Poll<Option<Result<Bytes>>> + Clone + Send + Sync + 'static,
 ) -> FaultyStore {
-    Odd::answers(move |answer| {
+    ScriptedStore::answers(move |answer| {
         with_body(answer, |body| {
             let first = body.map(|chunk| Ok(chunk.unwrap().slice(0..5)));
             first.chain(poll_fn(then.clone())).boxed()
@@ -609,7 +608,7 @@ fn a_body_is_read_on_when_the_runtime_that_began_it_has_been_shut_down() {
 #[tokio::test]
 async fn without_room_for_a_block_reads_go_on_and_nothing_is_cached() {
     let gate = Arc::new(Gate::new());
-    let store = Odd::gated(&gate, 1000);
+    let store = ScriptedStore::gated(&gate, 1000);
     write(&store, body(20_000)).await;
     let cached = CachedStore::builder(Arc::new(store.clone()), Arc::new(MapBackend::new()))
         .block_size(4096)

@@ -1,15 +1,14 @@
 //! The backend, as the protocol calls it: a panic in it is an error, and an error never leaves an
 //! entry in doubt.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::shared::Shared;
+use crate::{
+    Admission, Entry, Key, Moment, Rejection, Result,
+    stats::Count,
+    sync::{caught, panicked},
 };
-
-use futures_util::FutureExt as _;
-
-use super::Shared;
-use crate::{Admission, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, stats::Count};
 
 /// What is held of a key.
 #[derive(Default)]
@@ -145,7 +144,7 @@ impl<V: ?Sized> Shared<V> {
             Err(_) => {
                 // If a remove failed, the entry may still be in the backend and must not be served.
                 // mutant: failed_remove_voids
-                self.epochs.raise_key(key.as_str());
+                self.epochs.void_key(key.as_str());
                 Dropped::Nothing
             }
         }
@@ -164,7 +163,7 @@ impl<V: ?Sized> Shared<V> {
             Some(Rejection::Unavailable) | None => Count::RejectedByBackend,
         });
         let (now, _) = self.clock.coarse_bounds();
-        self.warnings.refused(&self.settings.name, self.shown(key), bytes, why, now);
+        self.warnings.refused(&self.settings.name, self.display_key(key), bytes, why, now);
     }
 
     /// Counts what was removed; a copy under `cause`.
@@ -185,11 +184,6 @@ impl<V: ?Sized> Shared<V> {
     }
 }
 
-/// `call`, with a panic as an error.
-pub(super) async fn caught<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
-}
-
 /// Whether two handles are of entries of one version.
 pub(super) fn is_same_version(one: &Entry, other: &Entry) -> bool {
     one.is_same(other)
@@ -198,14 +192,4 @@ pub(super) fn is_same_version(one: &Entry, other: &Entry) -> bool {
                 || one.version_id().is_some()
                 || (one.last_modified(), one.body().len())
                     == (other.last_modified(), other.body().len()))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn panicked(panic: Box<dyn Any + Send>) -> Error {
-    let said = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(said), _) => said,
-        (_, Some(said)) => said.as_str(),
-        _ => "no message",
-    };
-    Error::new(ErrorKind::Panicked, format!("code that was plugged in panicked: {said}"))
 }

@@ -14,7 +14,7 @@ use crate::{Backend, Moment};
 /// a window begins only when those of the one before the last are swept: where the sweep is late,
 /// what would be more is not kept.
 #[derive(Debug)]
-pub(super) struct Absences {
+pub(super) struct NegativeBudget {
     /// How long an absence is held.
     time_to_live: Duration,
     /// That, and until the next sweep.
@@ -40,7 +40,7 @@ struct Share {
     entries: u64,
 }
 
-impl Absences {
+impl NegativeBudget {
     pub(super) fn new(time_to_live: Duration, sweeps_every: Duration) -> Self {
         let window = time_to_live.saturating_add(sweeps_every);
         Self { time_to_live, window, spent: Mutex::default() }

@@ -6,31 +6,23 @@
 //! reader, who may not be polled for long, and keep its place.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Notify;
 
-use super::{
-    Settings, Shared,
-    flight::{Flight, Landed},
-    table::{Drive, Phase},
-    timeouts::Timer,
-};
+use super::timer::Timer;
 use crate::{
-    Clock, Error, ErrorKind, Moment, Validator,
+    Clock, Moment,
     stats::Counters,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// The places. Whoever finds one free takes it in one step; the queue is for when there is none.
+/// The permits. A free one is taken in one step; the queue is for when there is none.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct RequestLimiter {
     most: u64,
     /// How many are in use; and in units of `WAITING`, how many flights wait.
     word: AtomicU64,
@@ -39,7 +31,7 @@ pub(super) struct Places {
     queue: Notify,
 }
 
-impl Places {
+impl RequestLimiter {
     pub(super) fn new(most: usize) -> Self {
         let most = u64::try_from(most).unwrap_or(u64::MAX).min(WAITING - 1);
         Self { most, word: AtomicU64::new(0), queue: Notify::new() }
@@ -63,7 +55,7 @@ impl Places {
     }
 
     /// Whether one is free that nobody waits for.
-    pub(super) fn is_one_free(&self) -> bool {
+    pub(super) fn has_spare(&self) -> bool {
         self.is_spare(self.word.load(Ordering::Acquire))
     }
 
@@ -76,13 +68,13 @@ impl Places {
     }
 
     /// Whether a flight waits for one.
-    pub(super) fn are_wanted(&self) -> bool {
+    pub(super) fn has_waiters(&self) -> bool {
         self.word.load(Ordering::Acquire) >= WAITING
     }
 
     /// One more waits. Whether it is the first. Either he who gives a place back sees this, or this
     /// sees the place.
-    fn begin_to_wait(&self) -> bool {
+    pub(super) fn begin_to_wait(&self) -> bool {
         let before = self.word.fetch_add(WAITING, Ordering::AcqRel);
         if before % WAITING < self.most {
             self.queue.notify_one();
@@ -118,31 +110,31 @@ impl Places {
 /// A place, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
-    places: Arc<Places>,
+    limiter: Arc<RequestLimiter>,
     /// Set when it was given back: whether something that waits is to be told.
     freed: Option<bool>,
 }
 
 impl Permit {
-    pub(super) fn try_take(places: &Arc<Places>) -> Option<Self> {
-        places.try_take().then(|| Self::taken(places))
+    pub(super) fn try_take(limiter: &Arc<RequestLimiter>) -> Option<Self> {
+        limiter.try_take().then(|| Self::taken(limiter))
     }
 
     /// One that was taken already.
-    pub(super) fn taken(places: &Arc<Places>) -> Self {
-        Self { places: Arc::clone(places), freed: None }
+    pub(super) fn taken(limiter: &Arc<RequestLimiter>) -> Self {
+        Self { limiter: Arc::clone(limiter), freed: None }
     }
 
     /// One more than there are: for what takes the place of a flight that keeps its own.
-    pub(super) fn beyond_the_limit(places: &Arc<Places>) -> Self {
-        places.take_beyond();
-        Self::taken(places)
+    pub(super) fn beyond_limit(limiter: &Arc<RequestLimiter>) -> Self {
+        limiter.take_beyond();
+        Self::taken(limiter)
     }
 
     /// Gives the place back, and wakes nobody before this is dropped: may be called under a lock.
     pub(super) fn free(&mut self) {
-        let Self { places, freed } = self;
-        freed.get_or_insert_with(|| places.free());
+        let Self { limiter, freed } = self;
+        freed.get_or_insert_with(|| limiter.free());
     }
 }
 
@@ -150,89 +142,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.free();
         if self.freed == Some(true) {
-            self.places.queue.notify_one();
-        }
-    }
-}
-
-impl<V: Validator + ?Sized> Flight<V> {
-    /// Waits for a place and takes it. Else the flight has left, with what its waiters have got:
-    /// nobody waited for the answer any more, or there was no place for too long; or it was
-    /// vacated.
-    pub(super) async fn wait_for_a_place(&self) -> Result<Permit, Option<Landed>> {
-        let Shared { places, settings, .. } = &*self.shared;
-        let mut waits = None;
-        let mut place = pin!(places.taken());
-        let mut vacated = pin!(self.tracked.vacated.notified());
-        let mut queue_timer = QueueTimer::new(settings.queue_timeout);
-        let mut deserted: Option<BoxFuture<'static, ()>> = None;
-        poll_fn(|context| {
-            let taken = || Poll::Ready(Ok(Permit::taken(places)));
-            if place.as_mut().poll(context).is_ready() {
-                return taken();
-            }
-            while vacated.as_mut().poll(context).is_ready() {
-                vacated.set(self.tracked.vacated.notified());
-                // Somebody may have come, or another flight has its place.
-                deserted = None;
-            }
-            loop {
-                if let Some(last_left) = &mut deserted {
-                    if last_left.poll_unpin(context).is_ready() {
-                        // Somebody may have come since.
-                        deserted = None;
-                        continue;
-                    }
-                } else {
-                    let mut state = self.tracked.lock();
-                    let Some(running) = state.flight(self.seq) else {
-                        return Poll::Ready(Err(None));
-                    };
-                    if !running.is_awaited() {
-                        return Poll::Ready(Err(self.leave(
-                            state,
-                            Landed::Failed(unwanted()),
-                            None,
-                        )));
-                    }
-                    running.phase = Phase::Queued;
-                    // The reader that polls it now hands it to a task, which polls it anew.
-                    if let (Drive::Task, Some(answer)) = (&running.drive, running.awaited()) {
-                        let answer = answer.clone();
-                        deserted = Some(async move { answer.closed().await }.boxed());
-                        continue;
-                    }
-                }
-                waits.get_or_insert_with(|| self.shared.begin_to_wait());
-                return match ready!(queue_timer.poll(places, context)) {
-                    true => taken(),
-                    false => {
-                        let error = settings.too_many().with_key(&self.tracked.key);
-                        Poll::Ready(Err(self.leave(
-                            self.tracked.lock(),
-                            Landed::Failed(error),
-                            None,
-                        )))
-                    }
-                };
-            }
-        })
-        .await
-    }
-}
-
-impl<V: ?Sized> Shared<V> {
-    /// One more waits for a place, until what is returned is dropped.
-    pub(super) fn begin_to_wait(&self) -> Waits<'_> {
-        // Who parks a flight from here on sees that one waits.
-        if self.places.begin_to_wait() {
-            self.table.want_all();
-        }
-        Waits {
-            places: &self.places,
-            counters: &self.counters,
-            clock: &*self.clock,
-            begun: self.clock.now(),
+            self.limiter.queue.notify_one();
         }
     }
 }
@@ -250,7 +160,11 @@ impl QueueTimer {
 
     /// Resolves when a place was taken that was left to something whose runtime is not driven:
     /// true; or when it has waited too long: false. Never in a runtime without time.
-    pub(super) fn poll(&mut self, places: &Places, context: &mut Context<'_>) -> Poll<bool> {
+    pub(super) fn poll(
+        &mut self,
+        limiter: &RequestLimiter,
+        context: &mut Context<'_>,
+    ) -> Poll<bool> {
         loop {
             let span = self.remaining.min(LOOKS_EVERY);
             ready!(self.timer.poll(span, context));
@@ -258,7 +172,7 @@ impl QueueTimer {
             self.remaining -= span;
             // A free permit is taken here, because the waiter's own flight may not be polled.
             // mutant: unclaimed_permit
-            if places.take_waiting() {
+            if limiter.take_waiting() {
                 return Poll::Ready(true);
             }
             if self.remaining.is_zero() {
@@ -268,32 +182,28 @@ impl QueueTimer {
     }
 }
 
-impl Settings {
-    /// The error for a request that has waited too long.
-    pub(super) fn too_many(&self) -> Error {
-        let Self { max_in_flight, queue_timeout, .. } = self;
-        let message = format!(
-            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \
-             (max_in_flight, queue_timeout)"
-        );
-        Error::new(ErrorKind::Timeout, message)
-    }
-}
-fn unwanted() -> Error {
-    Error::new(ErrorKind::Other, "nobody waited for the answer")
-}
-
 /// A flight that waits, or another request.
 pub(super) struct Waits<'a> {
-    places: &'a Places,
+    limiter: &'a RequestLimiter,
     counters: &'a Counters,
     clock: &'a dyn Clock,
     begun: Moment,
 }
 
+impl<'a> Waits<'a> {
+    /// Counts the wait from now on. The caller has called [`RequestLimiter::begin_to_wait`].
+    pub(super) fn new(
+        limiter: &'a RequestLimiter,
+        counters: &'a Counters,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        Self { limiter, counters, clock, begun: clock.now() }
+    }
+}
+
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.places.end_to_wait();
+        self.limiter.end_to_wait();
         self.counters.add_queued(self.clock.now().saturating_since(self.begun));
     }
 }
@@ -308,6 +218,7 @@ const WAITING: u64 = 1 << 32;
 mod model {
     use std::sync::Arc;
 
+    use futures_util::FutureExt as _;
     use loom::{future::block_on, thread};
 
     use super::*;
@@ -316,24 +227,24 @@ mod model {
     #[test]
     fn a_place_that_is_given_back_finds_who_waits_for_it() {
         loom::model(|| {
-            let places = Arc::new(Places::new(1));
-            assert!(places.try_take() && !places.try_take());
+            let places = Arc::new(RequestLimiter::new(1));
+            assert!(limiter.try_take() && !limiter.try_take());
             let giver = thread::spawn({
-                let places = Arc::clone(&places);
-                move || drop(Permit::taken(&places))
+                let places = Arc::clone(&limiter);
+                move || drop(Permit::taken(&limiter))
             });
-            if !places.try_take() {
+            if !limiter.try_take() {
                 // As a flight waits.
-                let mut taken = Box::pin(places.taken());
+                let mut taken = Box::pin(limiter.taken());
                 assert!((&mut taken).now_or_never().is_none());
-                places.begin_to_wait();
+                limiter.begin_to_wait();
                 block_on(taken);
-                places.end_to_wait();
+                limiter.end_to_wait();
             }
             giver.join().unwrap();
-            assert!(!places.try_take(), "there is one place");
-            drop(Permit::taken(&places));
-            assert!(places.try_take());
+            assert!(!limiter.try_take(), "there is one place");
+            drop(Permit::taken(&limiter));
+            assert!(limiter.try_take());
         });
     }
 }

@@ -6,49 +6,38 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     task::{Context, Poll, ready},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use cache_core::{
-    AtomicErrorCounts, AtomicHistogram, Clock, ErrorCounts, ErrorKind, Histogram, Moment,
-    OriginStats, Outcomes, Stats,
-};
+use cache_core::{Clock, ErrorKind, Moment};
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
-use object_store::{Error, GetResult, GetResultPayload, Result, path::Path};
+use object_store::{Error, GetResult, GetResultPayload, ObjectStore, Result, path::Path};
 
-use super::{blocks::Blocks, fills::Fills, stats::Count, status::CacheStatus, trace::Span};
-use crate::error::{is_outage, kind_of};
+use super::{
+    request_counters::{Op, Outcome},
+    stats::{Count, Counters},
+    status::CacheStatus,
+    trace::Span,
+};
 
-/// What the store is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Op {
-    /// A head, with bytes or without.
-    Read,
-    /// Bytes of a version that is known.
-    Blocks,
-    /// A read that is handed on as it is.
-    Bypass,
-    Put,
-    /// One object.
-    Delete,
-    /// One page.
-    List,
-    Copy,
-    Rename,
-    /// One request of an upload in parts.
-    Multipart,
+/// The wrapped store, with the clock, the timeout and the counters of the requests sent to it.
+pub(super) struct Upstream {
+    /// The name of the cache, in traces.
+    pub(super) cache: Arc<str>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// How long the store may take to answer, and between two chunks of a body.
+    pub(super) timeout: Duration,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// A request, from its sending on. Dropped before it was answered, it was cancelled.
 pub(super) struct Request {
-    blocks: Arc<Blocks>,
-    clock: Arc<dyn Clock>,
+    upstream: Arc<Upstream>,
     op: Op,
     sent_at: Moment,
     span: Span,
@@ -58,44 +47,22 @@ pub(super) struct Request {
     has_ended: bool,
 }
 
-/// What came of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Succeeded,
-    /// A question for a head was answered "not modified".
-    NotModified,
-    /// A question for a head was answered "no such object".
-    NotFound,
-    /// It was answered with an error.
-    Refused(ErrorKind),
-    /// The store failed to answer, or to send the body.
-    Failed(ErrorKind),
-    Cancelled,
-}
-
 impl Request {
-    pub(super) fn send(fills: &Fills, op: Op, location: &Path) -> Self {
-        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
-        blocks.counters.requests.of(op).sent.fetch_add(1, Ordering::Relaxed);
-        let (span, sent_at) = (Span::of_request(&fills.cache, op.name(), location), clock.now());
-        Self { blocks, clock, op, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
+    /// Counts the request as sent, and opens its span.
+    pub(super) fn send(upstream: &Arc<Upstream>, op: Op, location: &Path) -> Self {
+        let span = Span::of_request(&upstream.cache, op.name(), location);
+        Self::new(upstream, op, span)
     }
 
-    /// A request for a head: within the span that `cache_core` has for it.
-    pub(super) fn send_for_head(fills: &Fills) -> Self {
-        let (blocks, clock) = (Arc::clone(&fills.blocks), Arc::clone(&fills.clock));
-        blocks.counters.requests.of(Op::Read).sent.fetch_add(1, Ordering::Relaxed);
-        let (span, sent_at) = (Span::current(), clock.now());
-        Self {
-            blocks,
-            clock,
-            op: Op::Read,
-            sent_at,
-            span,
-            bytes: 0,
-            is_answered: false,
-            has_ended: false,
-        }
+    /// A request for a head, within the span that `cache_core` opened for it.
+    pub(super) fn send_for_head(upstream: &Arc<Upstream>) -> Self {
+        Self::new(upstream, Op::Read, Span::current())
+    }
+
+    fn new(upstream: &Arc<Upstream>, op: Op, span: Span) -> Self {
+        upstream.counters.requests.sent(op);
+        let (upstream, sent_at) = (Arc::clone(upstream), upstream.clock.now());
+        Self { upstream, op, sent_at, span, bytes: 0, is_answered: false, has_ended: false }
     }
 
     /// The store's answer; no body follows.
@@ -154,17 +121,15 @@ impl Request {
     pub(super) fn answered(&mut self) {
         if !self.is_answered {
             self.is_answered = true;
-            let took = self.clock.now().saturating_since(self.sent_at);
-            let of_op = self.blocks.counters.requests.of(self.op);
-            of_op.times.add(took, &Stats::ORIGIN_BOUNDS);
-            of_op.answered.fetch_add(1, Ordering::Relaxed);
+            let took = self.upstream.clock.now().saturating_since(self.sent_at);
+            self.upstream.counters.requests.answered(self.op, Some(took));
         }
     }
 
     /// So many bytes of the body came.
     pub(super) fn receive(&mut self, bytes: u64) {
         self.bytes += bytes;
-        self.blocks.counters.add(Count::BytesFromOrigin, bytes);
+        self.upstream.counters.add(Count::BytesFromOrigin, bytes);
     }
 
     /// It was answered, with an error if there is one, or its body has come.
@@ -191,9 +156,9 @@ impl Request {
 
     fn end_with(&mut self, outcome: Outcome, error: Option<&Error>) {
         self.has_ended = true;
-        let requests = &self.blocks.counters.requests;
+        let requests = &self.upstream.counters.requests;
         if !self.is_answered {
-            requests.of(self.op).answered.fetch_add(1, Ordering::Relaxed);
+            requests.answered(self.op, None);
         }
         requests.ended(self.op, outcome);
         match self.op {
@@ -226,7 +191,7 @@ impl Drop for Request {
     }
 }
 
-/// The request of a fill, which reads its body. It may take several, each in another form, one
+/// The request of a fetch, which reads its body. It may take several, each in another form, one
 /// after the other.
 #[derive(Clone, Default)]
 pub(super) struct Sent(Arc<Mutex<Option<Request>>>);
@@ -310,137 +275,5 @@ impl Stream for Body {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.stream.size_hint()
-    }
-}
-
-impl Op {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Blocks => "blocks",
-            Self::Bypass => "bypass",
-            Self::Put => "put",
-            Self::Delete => "delete",
-            Self::List => "list",
-            Self::Copy => "copy",
-            Self::Rename => "rename",
-            Self::Multipart => "multipart",
-        }
-    }
-}
-
-impl Outcome {
-    pub(super) fn of(error: &Error) -> Self {
-        let kind = kind_of(error);
-        if is_outage(error) { Self::Failed(kind) } else { Self::Refused(kind) }
-    }
-
-    const PLACES: usize = 6;
-
-    const fn place(self) -> usize {
-        match self {
-            Self::Succeeded => 0,
-            Self::NotModified => 1,
-            Self::NotFound => 2,
-            Self::Refused(_) => 3,
-            Self::Failed(_) => 4,
-            Self::Cancelled => 5,
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::NotModified => "not_modified",
-            Self::NotFound => "not_found",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// The counters of all requests.
-#[derive(Default)]
-pub(super) struct Requests {
-    of_ops: [OfOp; Op::Multipart as usize + 1],
-    /// Of those for heads, and of all others.
-    errors: [AtomicErrorCounts; 2],
-}
-
-/// Those of one kind.
-#[derive(Default)]
-pub(super) struct OfOp {
-    sent: AtomicU64,
-    /// Or given up before they were.
-    answered: AtomicU64,
-    ended: [AtomicU64; Outcome::PLACES],
-    times: AtomicHistogram,
-}
-
-impl Requests {
-    pub(super) fn of(&self, op: Op) -> &OfOp {
-        &self.of_ops[op as usize]
-    }
-
-    /// The errors of all of them, but for those for heads.
-    pub(super) fn errors(&self) -> ErrorCounts {
-        self.errors[1].snapshot()
-    }
-
-    fn ended(&self, op: Op, outcome: Outcome) {
-        self.of(op).ended[outcome.place()].fetch_add(1, Ordering::Relaxed);
-        if let Outcome::Refused(kind) | Outcome::Failed(kind) = outcome {
-            self.errors[usize::from(op != Op::Read)].add(kind);
-        }
-    }
-
-    /// How many have not been answered, but for those for heads.
-    pub(super) fn in_flight(&self) -> u64 {
-        self.of_ops
-            .iter()
-            .map(OfOp::in_flight)
-            .sum::<u64>()
-            .saturating_sub(self.of(Op::Read).in_flight())
-    }
-
-    /// What was asked for heads, in the place of what `cache_core` says of it: that does not know
-    /// how bodies ended, and takes a question that had to be asked in another form for one.
-    pub(super) fn of_heads(&self, mut heads: OriginStats) -> OriginStats {
-        let (reads, outcomes) = (self.of(Op::Read), self.of(Op::Read).outcomes());
-        heads.not_modified = reads.n(Outcome::NotModified);
-        heads.modified = outcomes.succeeded;
-        heads.not_found = reads.n(Outcome::NotFound);
-        (heads.refused, heads.failed) = (outcomes.refused, outcomes.failed);
-        heads.cancelled = outcomes.cancelled;
-        heads.errors_by_kind = self.errors[0].snapshot();
-        heads.read_times = reads.times();
-        heads.in_flight = reads.in_flight();
-        heads
-    }
-}
-
-impl OfOp {
-    fn in_flight(&self) -> u64 {
-        // First: what was answered was sent before.
-        let answered = self.answered.load(Ordering::Relaxed);
-        self.sent.load(Ordering::Relaxed).saturating_sub(answered)
-    }
-
-    fn n(&self, outcome: Outcome) -> u64 {
-        self.ended[outcome.place()].load(Ordering::Relaxed)
-    }
-
-    pub(super) fn outcomes(&self) -> Outcomes {
-        let mut outcomes = Outcomes::default();
-        outcomes.succeeded = self.n(Outcome::Succeeded);
-        outcomes.refused = self.n(Outcome::Refused(ErrorKind::Other));
-        outcomes.failed = self.n(Outcome::Failed(ErrorKind::Other));
-        outcomes.cancelled = self.n(Outcome::Cancelled);
-        outcomes
-    }
-
-    pub(super) fn times(&self) -> Histogram {
-        self.times.snapshot()
     }
 }

@@ -1,28 +1,27 @@
 //! One version of one object, as its head describes it.
 
 use bytes::Bytes;
-use cache_core::{Entry, Key, Storability};
+use cache_core::{Entry, Error, ErrorKind, Key, Storability};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
-use super::head;
 use crate::{attributes_to_store, tag, validator::version_of};
 
 /// A version of the object at `location`.
-pub(super) struct Snapshot {
+pub(super) struct ObjectVersion {
     pub(super) location: Path,
     pub(super) size: u64,
     head: Entry,
 }
 
-impl Snapshot {
+impl ObjectVersion {
     /// `None`, if `head` is not one.
     pub(super) fn of(location: &Path, head: Entry) -> Option<Self> {
-        Some(Self { location: location.clone(), size: head::size_of(&head)?, head })
+        Some(Self { location: location.clone(), size: size_of(&head)?, head })
     }
 
     /// Of an answer of which nothing is to be cached. `None`, if there is no key for it.
     pub(super) fn of_answer(location: &Path, meta: &ObjectMeta) -> Option<Self> {
-        let key = Key::parse(&head::key_of(location)).ok()?;
+        let key = Key::parse(&key_of(location)).ok()?;
         let size = Bytes::copy_from_slice(&meta.size.to_le_bytes());
         Self::of(
             location,
@@ -68,3 +67,29 @@ impl Snapshot {
         attributes_to_store(self.head.attributes()).unwrap_or_default()
     }
 }
+
+/// Returns the location of the object whose head is at `key`.
+pub(super) fn location_of(key: &Key) -> cache_core::Result<Path> {
+    Path::parse(&key.as_str()[PREFIX.len()..]).map_err(|error| {
+        Error::new(ErrorKind::InvalidKey, "no path of an object store").with_source(error)
+    })
+}
+
+/// The key of the head of the object at `location`. That of the root, or of a path too long, is no
+/// key.
+pub(super) fn key_of(location: &Path) -> String {
+    prefix_of(location.as_ref())
+}
+
+/// The keys of the heads of all objects whose paths begin with `prefix` begin with this.
+pub(super) fn prefix_of(prefix: &str) -> String {
+    format!("{PREFIX}{prefix}")
+}
+
+/// The size of the object whose head this is.
+pub(super) fn size_of(head: &Entry) -> Option<u64> {
+    Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
+}
+
+/// What the keys of all heads begin with.
+pub(super) const PREFIX: &str = "h/";

@@ -1,7 +1,7 @@
 //! A reader that drives its own flight.
 //!
 //! A task for each flight would cost more than an origin in memory takes to answer. So the reader
-//! that begins a flight polls it, in its own task, and watches it (see `timeouts.rs`). Between two
+//! that begins a flight polls it, in its own task, and watches it (see `watchdog.rs`). Between two
 //! polls the flight is *parked* in the key's state, and the moment somebody else needs it, it is
 //! handed to a task of the runtime that it began on, for good: somebody who joins it or waits
 //! behind it, a write (the flight may hold the key's turn), the end of the cache, a reader that is
@@ -12,49 +12,20 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 
 use super::{
-    Shared,
-    flight::Landed,
-    table::{Drive, KeyState, Ticket},
-    timeouts::{Watchdog, relieve},
+    key_state::{Drive, KeyState},
+    outcome::{FlightOutcome, OutcomeReceiver},
+    parked::{BoxedFlight, Parked, spawn, spawn_parked},
+    shared::Shared,
+    watchdog::{Watchdog, relieve},
 };
 use crate::Validator;
-
-/// A flight that is not polled at this moment. Handed on, or taken back by its reader; never
-/// dropped under the lock of its key.
-pub(super) struct Parked {
-    flight: Flying,
-    reader: Waker,
-    runtime: Handle,
-}
-
-/// A flight; `None` if it ended without landing.
-pub(super) type Flying = BoxFuture<'static, Option<Landed>>;
-
-/// Has a task go on with a flight that is wanted. Its reader waits for the answer from now on. Not
-/// to be called under the lock of a key.
-pub(super) fn hand_on(parked: Option<Parked>) {
-    if let Some(Parked { flight, reader, runtime }) = parked {
-        spawn(flight, &runtime);
-        reader.wake();
-    }
-}
-
-impl Parked {
-    /// The flight was vacated: drops it, and tells its reader. Not to be called under the lock of a
-    /// key.
-    pub(super) fn give_up(self) {
-        let Self { flight, reader, .. } = self;
-        drop(flight);
-        reader.wake();
-    }
-}
 
 /// The reader of a flight that was begun with [`Drive::Reader`], until the flight has landed or a
 /// task goes on with it.
@@ -64,18 +35,18 @@ pub(super) struct Driver<'a, V: ?Sized> {
     seq: u64,
     runtime: Handle,
     /// Before the first poll.
-    flight: Option<Flying>,
+    flight: Option<BoxedFlight>,
     /// From the first time on that the flight was parked.
-    ticket: Option<Ticket>,
+    ticket: Option<OutcomeReceiver>,
     watchdog: Watchdog,
 }
 
 /// How a drive ends.
 pub(super) enum Arrival {
     /// With what the flight brought; `None` if it ended without landing.
-    Landed(Option<Landed>),
+    Finished(Option<FlightOutcome>),
     /// A task goes on, or another flight. `None` if it is lost.
-    Elsewhere(Option<(Arc<KeyState>, Ticket)>),
+    Elsewhere(Option<(Arc<KeyState>, OutcomeReceiver)>),
 }
 
 impl<'a, V: Validator + ?Sized> Driver<'a, V> {
@@ -84,7 +55,7 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         key: Arc<KeyState>,
         seq: u64,
         runtime: Handle,
-        flight: Flying,
+        flight: BoxedFlight,
     ) -> Self {
         let watchdog = Watchdog::default();
         Self { shared, key, seq, runtime, flight: Some(flight), ticket: None, watchdog }
@@ -93,7 +64,7 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
     /// The flight, if it is parked and this is its runtime. Anywhere else a task of its runtime
     /// goes on with it: the flight may use that runtime at any poll. If it is gone, the flight is
     /// lost with it.
-    fn take_back(&self) -> Option<Flying> {
+    fn take_back(&self) -> Option<BoxedFlight> {
         let is_at_home = Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id());
         let parked = {
             let mut state = self.key.lock();
@@ -101,7 +72,7 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
             match mem::replace(&mut running.drive, Drive::Task) {
                 Drive::Parked(parked) => {
                     if is_at_home {
-                        running.drive = Drive::Reader { wanted: false };
+                        running.drive = Drive::Reader { handoff_requested: false };
                     }
                     parked
                 }
@@ -115,22 +86,22 @@ impl<'a, V: Validator + ?Sized> Driver<'a, V> {
         if is_at_home {
             return Some(parked.flight);
         }
-        hand_on(Some(parked));
+        spawn_parked(Some(parked));
         None
     }
 
     /// Leaves the flight where others find it, or hands it on if they have asked for it.
-    fn park(&mut self, flight: Flying, context: &Context<'_>) -> Poll<Arrival> {
+    fn park(&mut self, flight: BoxedFlight, context: &Context<'_>) -> Poll<Arrival> {
         let (reader, runtime) = (context.waker().clone(), self.runtime.clone());
         let mut state = self.key.lock();
         if let Some(running) = state.flight(self.seq) {
             self.ticket.get_or_insert_with(|| running.subscribe());
-            let is_wanted = matches!(running.drive, Drive::Reader { wanted: true });
+            let is_wanted = matches!(running.drive, Drive::Reader { handoff_requested: true });
             // A flight that waits for a place has called for all that were begun before. A cache
             // that is closed has too, and none begins after that. An unpolled reader would keep its
             // permit while other requests wait for it.
             // mutant: parks_when_permits_wanted
-            if !is_wanted && !self.shared.places.are_wanted() {
+            if !is_wanted && !self.shared.limiter.has_waiters() {
                 running.drive = Drive::Parked(Parked { flight, reader, runtime });
                 return Poll::Pending;
             }
@@ -171,7 +142,7 @@ impl<V: Validator + ?Sized> Future for Driver<'_, V> {
         match flight.poll_unpin(context) {
             // Another has its place.
             Poll::Ready(None) if self.ticket.is_some() => Poll::Ready(self.elsewhere()),
-            Poll::Ready(landed) => Poll::Ready(Arrival::Landed(landed)),
+            Poll::Ready(landed) => Poll::Ready(Arrival::Finished(landed)),
             Poll::Pending => match self.park(flight, context) {
                 Poll::Pending if self.is_relieved(context) => Poll::Ready(self.elsewhere()),
                 parked => parked,
@@ -191,13 +162,9 @@ impl<V: ?Sized> Drop for Driver<'_, V> {
         let parked = mem::replace(&mut running.drive, Drive::Task);
         drop(state);
         match (parked, self.flight.take()) {
-            (Drive::Parked(parked), _) => hand_on(Some(parked)),
+            (Drive::Parked(parked), _) => spawn_parked(Some(parked)),
             (_, Some(flight)) => spawn(flight, &self.runtime),
             _ => {}
         }
     }
-}
-
-fn spawn(flight: Flying, runtime: &Handle) {
-    runtime.spawn(flight.map(drop));
 }

@@ -12,7 +12,7 @@ use crate::{
 /// Counts the tasks of a cache, so that `close` can wait for their end. Whether the cache is closed
 /// is in the same number: a call that is counted first and then finds the cache open is waited for.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Tasks(Arc<Inner>);
+pub(super) struct TaskTracker(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -23,23 +23,23 @@ struct Inner {
     ended: Notify,
 }
 
-impl Tasks {
+impl TaskTracker {
     /// Counts a call as a task, until it is dropped, if the cache is open.
     ///
     /// # Errors
     ///
     /// `Closed`.
-    pub(super) fn enter(&self) -> Result<Counted> {
-        let counted = self.count();
+    pub(super) fn enter(&self) -> Result<TaskToken> {
+        let token = self.count();
         self.check_open()?;
-        Ok(counted)
+        Ok(token)
     }
 
     /// Counts as a task, until it is dropped. What is not begun by something that is counted must
     /// find the cache open afterwards: see [`enter`](Self::enter).
-    pub(super) fn count(&self) -> Counted {
+    pub(super) fn count(&self) -> TaskToken {
         self.0.running.fetch_add(1, Ordering::AcqRel);
-        Counted(Arc::clone(&self.0))
+        TaskToken(Arc::clone(&self.0))
     }
 
     /// # Errors
@@ -100,9 +100,9 @@ pub(super) fn runtime() -> Result<Handle> {
 }
 
 /// A task, or what a reader drives in its place.
-pub(super) struct Counted(Arc<Inner>);
+pub(super) struct TaskToken(Arc<Inner>);
 
-impl Counted {
+impl TaskToken {
     /// Runs `task` to its end, whoever goes away, but for the runtime that `handle` is of.
     pub(super) fn spawn(self, handle: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         handle.spawn(async move {
@@ -112,7 +112,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for TaskToken {
     fn drop(&mut self) {
         self.0.n_ended.fetch_add(1, Ordering::Relaxed);
         if self.0.running.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
@@ -136,7 +136,7 @@ mod model {
     #[test]
     fn who_closes_waits_for_every_call_that_entered() {
         loom::model(|| {
-            let tasks = Tasks::default();
+            let tasks = TaskTracker::default();
             let ended = Arc::new(AtomicBool::new(false));
             let call = thread::spawn({
                 let (tasks, ended) = (tasks.clone(), Arc::clone(&ended));
@@ -158,9 +158,9 @@ mod model {
     #[test]
     fn the_last_task_wakes_who_waits() {
         loom::model(|| {
-            let tasks = Tasks::default();
-            let counted = [tasks.count(), tasks.count()];
-            let ends = counted.map(|counted| thread::spawn(move || drop(counted)));
+            let tasks = TaskTracker::default();
+            let tokens = [tasks.count(), tasks.count()];
+            let ends = tokens.map(|token| thread::spawn(move || drop(token)));
             block_on(tasks.idle());
             for end in ends {
                 end.join().unwrap();

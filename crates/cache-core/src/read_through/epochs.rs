@@ -1,12 +1,14 @@
-//! Voiding many entries at once, in constant time.
+//! Voiding entries, or marking them stale, many at once and in constant time.
 //!
-//! One number, the *epoch*, is raised by `clear` and `invalidate_prefix`. Entries and flights carry
-//! the epoch of their request. A *floor* says "what is under this key or prefix and was requested
-//! before epoch n is void". A floor covers the narrower ones that are older, so those are dropped.
-//! There are at most [`KEYS_MAX`] floors of single keys and [`PREFIXES_MAX`] of prefixes; one more,
-//! and those that have most of their names in common are merged into a floor under what they share.
-//! Entries are not walked: void ones are found out when they are read, and leave by eviction or
-//! expiry otherwise.
+//! Every invalidation raises one number, the *epoch*. Entries and flights carry the epoch in which
+//! their request began. A *floor* covers a key, a prefix or the whole cache, and applies to all
+//! that was requested before its epoch. Under a hard floor an entry is void; under a soft floor it
+//! has to be revalidated before it is next served, and its bytes stay.
+//!
+//! A floor replaces the older ones of its kind below it. There are at most [`KEYS_MAX`] floors of
+//! single keys and [`PREFIXES_MAX`] of prefixes of each kind; beyond that, those that share most of
+//! their names are merged into one floor under the shared part. No entry is visited: an entry under
+//! a floor is found when it is read, and a void one leaves by eviction or expiry otherwise.
 
 use std::{
     collections::HashMap,
@@ -15,26 +17,40 @@ use std::{
 
 use crate::{
     Entry,
+    epoch::Epoch,
     sync::{
         RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// The number that `clear` and `invalidate_prefix` raise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Epoch(pub(crate) u64);
-
 /// Those of a cache begin where those of no other cache of this process are: a stamp of an earlier
 /// cache of the same name, on the same backend, is of another clock, and no floor here is above it.
 #[derive(Debug)]
-pub(crate) struct Epochs {
-    /// The epoch of questions asked now.
+pub(super) struct Epochs {
+    /// The epoch of requests that begin now.
     latest: AtomicU64,
-    floors: RwLock<Floors>,
+    floors: RwLock<ByKind>,
 }
 
-/// The scope with the epoch of its floor: what was requested in an earlier one is void.
+#[derive(Debug, Default)]
+struct ByKind {
+    hard: Floors,
+    soft: Floors,
+}
+
+/// What the floors say of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No floor applies.
+    Valid,
+    /// A soft floor applies: the entry has to be revalidated before it is next served.
+    Stale,
+    /// A hard floor applies: the entry must not be used.
+    Void,
+}
+
+/// Each scope with the epoch of its floor, which applies to all that was requested earlier.
 #[derive(Debug, Default)]
 struct Floors {
     whole: u64,
@@ -55,81 +71,112 @@ impl Default for Epochs {
         let first = CACHES.fetch_add(1, unchecked::Ordering::Relaxed) << EPOCH_BITS;
         Self {
             latest: AtomicU64::new(first),
-            floors: RwLock::new(Floors { whole: first, ..Floors::default() }),
+            floors: RwLock::new(ByKind {
+                hard: Floors { whole: first, ..Floors::default() },
+                soft: Floors::default(),
+            }),
         }
     }
 }
 
 impl Epochs {
-    pub(crate) fn latest(&self) -> Epoch {
+    pub(super) fn latest(&self) -> Epoch {
         Epoch(self.latest.load(Ordering::Acquire))
     }
 
-    /// Whether `entry` may not be used any more. One that may is held against each floor once.
+    /// Returns what the floors say of `entry`. A valid entry is compared with each floor once.
     #[inline]
-    pub(crate) fn is_void(&self, entry: &Entry) -> bool {
+    pub(super) fn standing(&self, entry: &Entry) -> Standing {
         let latest = self.latest();
-        entry.epoch() != latest && self.is_void_at(entry, latest)
+        if entry.epoch() == latest { Standing::Valid } else { self.standing_at(entry, latest) }
+    }
+
+    /// Returns whether `entry` must not be used.
+    pub(super) fn is_void(&self, entry: &Entry) -> bool {
+        self.standing(entry) == Standing::Void
     }
 
     #[cold]
-    fn is_void_at(&self, entry: &Entry, latest: Epoch) -> bool {
-        // Stored by an earlier process: it has no epoch to compare. It is neither served without a
-        // request nor covers an outage, so no floor need void it; and its version makes that
-        // request a conditional one. An entry of an earlier process has no epoch and is revalidated
-        // before it is served.
+    fn standing_at(&self, entry: &Entry, latest: Epoch) -> Standing {
+        // An entry of an earlier process has no epoch and is revalidated before it is served. It
+        // covers no outage either, so no floor need void it, and its request is conditional.
         // mutant: unstamped_is_not_void
-        if entry.validated_at().is_none() && entry.epoch() == NO_EPOCH {
-            return false;
+        if entry.validated_at().is_none() && entry.epoch() == Epoch::NONE {
+            return Standing::Valid;
         }
         let epoch = entry.epoch();
-        // A later one is of a later cache, which does not tell what this one has voided.
-        if epoch > latest || self.voids(entry.key(), epoch) {
-            return true;
+        // A later epoch is of a later cache, which does not tell what this one has voided.
+        if epoch > latest {
+            return Standing::Void;
         }
-        // A floor that goes up from here on is above `latest`.
+        match self.standing_of(entry.key(), epoch) {
+            Standing::Valid => {}
+            // A floor writes nothing: only a renewal that began after it lifts the entry above it.
+            // mutant: soft_floor_stays
+            Standing::Stale => return Standing::Stale,
+            Standing::Void => return Standing::Void,
+        }
+        // `latest` was read before the floors were compared, so a floor raised since is above it.
         entry.outlive(latest);
-        false
+        Standing::Valid
     }
 
-    /// Whether an answer for `key` to a question asked in `epoch` may not be used any more.
+    /// Returns whether a response for `key` must not be used if its request began in `epoch`.
     #[inline]
-    pub(crate) fn voids(&self, key: &str, epoch: Epoch) -> bool {
-        epoch != self.latest() && self.is_under_a_floor(key, epoch)
+    pub(super) fn voids(&self, key: &str, epoch: Epoch) -> bool {
+        epoch != self.latest() && self.standing_of(key, epoch) == Standing::Void
+    }
+
+    /// Returns whether a flight for `key` that began in `epoch` is too old for new readers: a hard
+    /// or soft floor was raised since.
+    pub(super) fn predates_a_floor(&self, key: &str, epoch: Epoch) -> bool {
+        epoch != self.latest() && self.standing_of(key, epoch) != Standing::Valid
     }
 
     #[cold]
-    fn is_under_a_floor(&self, key: &str, epoch: Epoch) -> bool {
+    fn standing_of(&self, key: &str, epoch: Epoch) -> Standing {
         let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
-        floors.void(key, epoch)
+        if floors.hard.apply_to(key, epoch) {
+            Standing::Void
+        } else if floors.soft.apply_to(key, epoch) {
+            Standing::Stale
+        } else {
+            Standing::Valid
+        }
     }
 
     /// Voids everything requested until now.
-    pub(crate) fn raise_whole(&self) {
-        self.raise(Scope::Whole);
+    pub(super) fn void_all(&self) {
+        self.raise(|floors| &mut floors.hard, Scope::Whole);
     }
 
-    /// Voids what was requested until now under keys that begin with `prefix`.
-    pub(crate) fn raise_prefix(&self, prefix: &str) {
-        self.raise(Scope::Prefix(prefix));
+    /// Voids everything requested until now under keys that begin with `prefix`.
+    pub(super) fn void_prefix(&self, prefix: &str) {
+        self.raise(|floors| &mut floors.hard, Scope::Prefix(prefix));
     }
 
-    /// Voids what was requested until now under `key`.
-    pub(crate) fn raise_key(&self, key: &str) {
-        self.raise(Scope::Key(key));
+    /// Voids everything requested until now under `key`.
+    pub(super) fn void_key(&self, key: &str) {
+        self.raise(|floors| &mut floors.hard, Scope::Key(key));
     }
 
-    fn raise(&self, scope: Scope<'_>) {
+    /// Marks everything requested until now under keys that begin with `prefix` as stale; an empty
+    /// prefix is the whole cache.
+    pub(super) fn mark_stale_prefix(&self, prefix: &str) {
+        self.raise(|floors| &mut floors.soft, Scope::Prefix(prefix));
+    }
+
+    fn raise(&self, kind: impl FnOnce(&mut ByKind) -> &mut Floors, scope: Scope<'_>) {
         let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
-        // The floor is up before the number is: a request that reads the old number is void.
+        // The floor is raised before the number is: a request that reads the old number is below.
         let epoch = self.latest.load(Ordering::Relaxed) + 1;
-        floors.raise(scope, epoch);
+        kind(&mut floors).raise(scope, epoch);
         self.latest.store(epoch, Ordering::Release);
     }
 }
 
 impl Floors {
-    fn void(&self, key: &str, Epoch(epoch): Epoch) -> bool {
+    fn apply_to(&self, key: &str, Epoch(epoch): Epoch) -> bool {
         epoch < self.whole
             || self.keys.get(key).is_some_and(|floor| epoch < *floor)
             // An invalidated prefix voids every key below it, not only the key of that name.
@@ -215,9 +262,6 @@ fn common_prefix<'a>(one: &'a str, other: &str) -> &'a str {
 const KEYS_MAX: usize = 1024;
 const PREFIXES_MAX: usize = 64;
 
-/// That of an entry that was built, and not published by any cache of this process.
-const NO_EPOCH: Epoch = Epoch(0);
-
 /// A trillion epochs for each of 16 million caches.
 const EPOCH_BITS: u32 = 40;
 
@@ -243,7 +287,7 @@ mod model {
                 }
             });
             let before = epochs.latest();
-            epochs.raise_prefix("a/");
+            epochs.void_prefix("a/");
             assert!(epochs.voids("a/b", before) && !epochs.voids("b", before));
             let after = epochs.latest();
             let (asked, _) = asking.join().unwrap();
@@ -258,9 +302,9 @@ mod model {
             let before = epochs.latest();
             let other = thread::spawn({
                 let epochs = Arc::clone(&epochs);
-                move || epochs.raise_key("a")
+                move || epochs.void_key("a")
             });
-            epochs.raise_prefix("b");
+            epochs.void_prefix("b");
             other.join().unwrap();
             assert!(
                 epochs.voids("a", before)
@@ -275,16 +319,17 @@ mod model {
 #[cfg(all(test, not(object_cache_loom)))]
 mod tests {
     use super::*;
+    use crate::{Key, Moment};
 
     #[test]
     fn a_floor_voids_what_was_asked_before_under_its_prefix_only() {
         let epochs = Epochs::default();
         let before = epochs.latest();
-        epochs.raise_prefix("static/");
+        epochs.void_prefix("static/");
         assert!(epochs.voids("static/a", before));
         assert!(!epochs.voids("a", before));
         assert!(!epochs.voids("static/a", epochs.latest()));
-        epochs.raise_key("b");
+        epochs.void_key("b");
         assert!(epochs.voids("b", before));
         assert!(!epochs.voids("b/c", before));
     }
@@ -294,21 +339,20 @@ mod tests {
         let epochs = Epochs::default();
         let before = epochs.latest();
         for n in 0..PREFIXES_MAX {
-            epochs.raise_prefix(&format!("a/{n}/"));
-            epochs.raise_key(&format!("a/{n}"));
+            epochs.void_prefix(&format!("a/{n}/"));
+            epochs.void_key(&format!("a/{n}"));
         }
-        epochs.raise_key("b");
-        epochs.raise_prefix("a/");
-        let floors = epochs.floors.read().unwrap();
-        assert_eq!((floors.prefixes.len(), floors.keys.len()), (1, 1));
-        drop(floors);
+        epochs.void_key("b");
+        epochs.void_prefix("a/");
+        let lens = |floors: &Floors| (floors.prefixes.len(), floors.keys.len());
+        assert_eq!(lens(&epochs.floors.read().unwrap().hard), (1, 1));
         assert!(
             epochs.voids("a/c", before) && epochs.voids("b", before) && !epochs.voids("c", before)
         );
         // What is requested after the wider one can still be void by a narrower one that is
         // younger.
         let between = epochs.latest();
-        epochs.raise_key("a/0");
+        epochs.void_key("a/0");
         assert!(epochs.voids("a/0", between) && !epochs.voids("a/1", between));
     }
 
@@ -317,7 +361,7 @@ mod tests {
         let epochs = Epochs::default();
         let before = epochs.latest();
         for n in 0..=KEYS_MAX {
-            epochs.raise_key(&if n % 4 == 0 { format!("{n}/x") } else { format!("busy/{n}") });
+            epochs.void_key(&if n % 4 == 0 { format!("{n}/x") } else { format!("busy/{n}") });
         }
         assert!(epochs.voids("busy/other", before) && epochs.voids("4/x", before));
         assert!(!epochs.voids("4/y", before) && !epochs.voids("a", before));
@@ -329,10 +373,10 @@ mod tests {
         let epochs = Epochs::default();
         let before = epochs.latest();
         for n in 0..PREFIXES_MAX - 1 {
-            epochs.raise_prefix(&format!("{:02}/", n));
+            epochs.void_prefix(&format!("{:02}/", n));
         }
-        epochs.raise_prefix("tables/ä/");
-        epochs.raise_prefix("tables/ö/");
+        epochs.void_prefix("tables/ä/");
+        epochs.void_prefix("tables/ö/");
         assert!(epochs.voids("tables/c/x", before) && epochs.voids("00/x", before));
         assert!(!epochs.voids("a", before) && !epochs.voids("tablet", before));
     }
@@ -346,10 +390,10 @@ mod tests {
         for (n, name) in names.iter().enumerate() {
             asked.push(epochs.latest());
             match n % 16 {
-                0 => epochs.raise_prefix(name),
-                _ => epochs.raise_key(name),
+                0 => epochs.void_prefix(name),
+                _ => epochs.void_key(name),
             }
-            let floors = epochs.floors.read().unwrap();
+            let floors = &epochs.floors.read().unwrap().hard;
             assert!(floors.prefixes.len() <= PREFIXES_MAX && floors.keys.len() <= KEYS_MAX);
         }
         // Up to the moment before each of them was put up.
@@ -361,9 +405,36 @@ mod tests {
     fn clear_voids_everything_asked_before() {
         let epochs = Epochs::default();
         let before = epochs.latest();
-        epochs.raise_prefix("a/");
-        epochs.raise_whole();
+        epochs.void_prefix("a/");
+        epochs.void_all();
         assert!(epochs.voids("b", before));
         assert!(!epochs.voids("b", epochs.latest()));
+    }
+
+    #[test]
+    fn a_soft_floor_marks_entries_until_a_later_request_renews_them() {
+        let epochs = Epochs::default();
+        let entry = |key| {
+            let key = Key::parse(key).unwrap();
+            let entry = Entry::builder(&key, bytes::Bytes::new()).build();
+            entry.publish(Moment::from_nanos(1), None, epochs.latest());
+            entry
+        };
+        let (below, beside) = (entry("a/b"), entry("b"));
+        let before = epochs.latest();
+        epochs.mark_stale_prefix("a/");
+        for _ in 0..2 {
+            assert_eq!(epochs.standing(&below), Standing::Stale);
+            assert_eq!(epochs.standing(&beside), Standing::Valid);
+        }
+        assert!(!epochs.voids("a/b", before) && epochs.predates_a_floor("a/b", before));
+        below.renew(Moment::from_nanos(2), before);
+        assert_eq!(epochs.standing(&below), Standing::Stale);
+        below.renew(Moment::from_nanos(3), epochs.latest());
+        assert_eq!(epochs.standing(&below), Standing::Valid);
+        epochs.mark_stale_prefix("");
+        assert_eq!(epochs.standing(&beside), Standing::Stale);
+        epochs.void_all();
+        assert_eq!(epochs.standing(&beside), Standing::Void);
     }
 }

@@ -1,0 +1,205 @@
+//! What an answer of the store has shown of a key, and what a flight has heard of it.
+
+use std::{fmt, mem, sync::Arc, time::SystemTime};
+
+use crate::{Entry, Storability, Version, tag};
+
+/// What an answer of the store has shown of an object.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Observation {
+    /// It is at this version. The size is not compared. ETags are compared as opaque tags: quotes
+    /// and `W/` are left aside, as some lists leave them out. Of equal tags, another version id or
+    /// date tells of changed metadata; dates are compared in seconds where one of them has no more.
+    Version(Version),
+    /// It is at a version that the answer does not name, as after `412 Precondition Failed`. The
+    /// function tells whether a copy can be of that version.
+    Condition(Arc<dyn Fn(&Entry) -> bool + Send + Sync>),
+    /// There is no such object.
+    Absent,
+    /// It may not be read with these credentials.
+    Forbidden,
+}
+
+impl Observation {
+    /// Whether `entry` can be what was shown.
+    pub(super) fn fits(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Version(version) => {
+                !entry.is_negative() && is_same(names(version), names_of(entry))
+            }
+            Self::Condition(holds) => !entry.is_negative() && holds(entry),
+            Self::Absent => entry.is_negative(),
+            Self::Forbidden => false,
+        }
+    }
+
+    /// Whether a copy has to go. One that only has to be revalidated can still cover an outage.
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self, Self::Absent | Self::Forbidden)
+    }
+}
+
+impl fmt::Debug for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => f.debug_tuple("Version").field(version).finish(),
+            Self::Condition(_) => f.write_str("Condition"),
+            Self::Absent => f.write_str("Absent"),
+            Self::Forbidden => f.write_str("Forbidden"),
+        }
+    }
+}
+
+/// What was heard of a key while a request for it was on its way.
+#[derive(Debug, Default)]
+pub(super) enum Heard {
+    #[default]
+    Nothing,
+    /// That it is at this version, which has a strong tag.
+    Version(Version),
+    /// Something that no answer can be told to be as new as.
+    Other,
+}
+
+impl Heard {
+    pub(super) fn add(&mut self, observation: &Observation) {
+        *self = match (mem::take(self), observation) {
+            (Self::Nothing, Observation::Version(shown)) if names_bytes(shown) => {
+                Self::Version(shown.clone())
+            }
+            (Self::Version(heard), Observation::Version(shown))
+                if is_same(names(&heard), names(shown)) =>
+            {
+                // The one that says more, so that what says less does not let another date pass.
+                let is_dated = heard.last_modified.is_some();
+                Self::Version(if is_dated { heard } else { shown.clone() })
+            }
+            _ => Self::Other,
+        };
+    }
+
+    pub(super) const fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    /// Whether an answer that brought `entry`, or none, is as new as all that was heard.
+    pub(super) fn allows(&self, entry: Option<&Entry>) -> bool {
+        match self {
+            Self::Nothing => true,
+            // Of a tag that does not name the bytes, an older version may have the same.
+            Self::Version(heard) => entry.is_some_and(|entry| {
+                entry.storability() == Storability::Revalidatable
+                    && is_same(names(heard), names_of(entry))
+            }),
+            // A response of another version than the one observed is older or unordered.
+            // mutant: heard_other
+            Self::Other => false,
+        }
+    }
+}
+
+/// Whether the tag is there and is not marked as weak.
+fn names_bytes(version: &Version) -> bool {
+    version.e_tag.as_deref().is_some_and(|e_tag| !tag::is_weak(e_tag))
+}
+
+/// Tag, version id and date, as far as they are known.
+type Names<'a> = (Option<&'a str>, Option<&'a str>, Option<SystemTime>);
+
+fn names(version: &Version) -> Names<'_> {
+    (version.e_tag.as_deref(), version.version.as_deref(), version.last_modified)
+}
+
+fn names_of(entry: &Entry) -> Names<'_> {
+    (entry.e_tag(), entry.version_id(), entry.last_modified())
+}
+
+/// Whether the two can be of one version, as far as both tell.
+fn is_same((tag, id, date): Names<'_>, (other_tag, other_id, other_date): Names<'_>) -> bool {
+    let are_equal_tags = match (tag, other_tag) {
+        (Some(tag), Some(other)) => tag::is_same(tag, other),
+        (tag, other) => tag == other,
+    };
+    are_equal_tags
+        && id.zip(other_id).is_none_or(|(id, other)| id == other)
+        && date.zip(other_date).is_none_or(|(date, other)| tag::is_same_date(date, other))
+}
+
+#[cfg(all(test, not(object_cache_loom)))]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::Key;
+
+    fn version(e_tag: Option<&str>, id: Option<&str>, date: Option<u64>) -> Version {
+        let last_modified = date.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
+        Version {
+            e_tag: e_tag.map(Into::into),
+            version: id.map(Into::into),
+            last_modified,
+            size: 0,
+        }
+    }
+
+    fn entry(version: Version) -> Entry {
+        Entry::builder(&Key::parse("a").expect("a key"), Bytes::new()).version(version).build()
+    }
+
+    #[test]
+    fn of_equal_tags_another_date_or_id_is_another_version() {
+        let cached = entry(version(Some("\"x\""), Some("7"), Some(5000)));
+        let fits = |shown: Version| Observation::Version(shown).fits(&cached);
+        assert!(
+            fits(version(Some("x"), None, None))
+                && fits(version(Some("W/\"x\""), Some("7"), Some(5999)))
+        );
+        assert!(
+            !fits(version(Some("x"), Some("8"), None))
+                && !fits(version(Some("x"), None, Some(6000)))
+        );
+        assert!(
+            !fits(version(Some("y"), Some("7"), Some(5000)))
+                && !fits(version(None, Some("7"), Some(5000)))
+        );
+    }
+
+    #[test]
+    fn an_answer_has_to_be_all_that_was_heard() {
+        let shown = |date| Observation::Version(version(Some("x"), None, date));
+        let answer = |e_tag, date, keep| {
+            let version = version(e_tag, None, date);
+            Entry::builder(&Key::parse("a").expect("a key"), Bytes::new())
+                .version(version)
+                .storability(keep)
+                .build()
+        };
+        let mut heard = Heard::default();
+        assert!(heard.is_nothing() && heard.allows(None));
+        for date in [None, Some(5000), None] {
+            heard.add(&shown(date));
+            assert!(heard.allows(Some(&answer(
+                Some("\"x\""),
+                Some(5000),
+                Storability::Revalidatable
+            ))));
+            assert!(!heard.is_nothing() && !heard.allows(None));
+        }
+        for other in [
+            answer(Some("\"x\""), Some(6000), Storability::Revalidatable),
+            answer(Some("\"y\""), Some(5000), Storability::Revalidatable),
+            answer(Some("\"x\""), Some(5000), Storability::FreshOnly),
+        ] {
+            assert!(!heard.allows(Some(&other)), "{other:?}");
+        }
+        heard.add(&shown(Some(6000)));
+        assert!(!heard.allows(Some(&answer(
+            Some("\"x\""),
+            Some(6000),
+            Storability::Revalidatable
+        ))));
+    }
+}
