@@ -1,5 +1,5 @@
-//! The caches of a registry: those that live, under which names, and the totals of names that are
-//! free again. Each call takes logarithmic time, however many there are.
+//! The caches of a registry with their names, and the totals of names that are free again. Each
+//! call takes logarithmic time in the number of caches.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{CacheSnapshot, MetricsSource, Snapshot};
 
-/// The number of an addition. Later ones are higher.
+/// The number of an addition; later ones are higher.
 pub(crate) type Id = u64;
 
 #[derive(Default)]
@@ -20,9 +20,9 @@ pub(crate) struct Caches {
     by_source: HashMap<usize, Id>,
     /// By the name that the caches were built with.
     by_name: HashMap<Box<str>, Namesakes>,
-    /// Where the next look for dropped ones among all begins.
+    /// Where the next check for dropped caches among all begins.
     next_suspect: Id,
-    /// Names that are free again with the totals under them, in the order in which they became so.
+    /// Free names with their totals, in the order in which they became free.
     former: BTreeMap<Id, (Arc<str>, Box<Snapshot>)>,
     by_former_name: HashMap<Arc<str>, Id>,
 }
@@ -30,30 +30,30 @@ pub(crate) struct Caches {
 struct Registered {
     shown_as: Arc<str>,
     source: MetricsSource,
-    /// The totals of the caches that had the name before.
+    /// The totals of the earlier caches with the name.
     before: Snapshot,
-    /// What was last exported.
+    /// The last exported snapshot.
     last: Snapshot,
 }
 
-/// The caches that were built with one name.
+/// The caches that were built with the same name.
 #[derive(Default)]
 struct Namesakes {
     live: BTreeSet<Id>,
     numbers: Numbers,
-    /// Where the next look for dropped ones among them begins.
+    /// Where the next check for dropped caches among them begins.
     next_suspect: Id,
 }
 
-/// The numbers that tell namesakes apart, from 1 on. Each that is free is below `end` and in
-/// `free`, or not below `end`; not all of those are free.
+/// The numbers that distinguish namesakes, from 1 on. A free number is either in `free` and below
+/// `end`, or at least `end`; not all of the latter are free.
 struct Numbers {
     free: BTreeSet<u64>,
     end: u64,
 }
 
 impl Caches {
-    /// Adds a cache, unless it is there already.
+    /// Adds a cache, unless it is already registered.
     pub(crate) fn add(&mut self, source: MetricsSource) {
         if self.has(&source) {
             return;
@@ -68,9 +68,8 @@ impl Caches {
             .insert(id, Box::new(Registered { shown_as, source, before: *before, last: *before }));
     }
 
-    /// Has `new` take the place of `old`, whose counters say `last`: if both were built with one
-    /// name, under the name that `old` is shown by. The caller has another handle of the source of
-    /// `old`.
+    /// Replaces `old`, whose last snapshot is `last`, by `new`; if both were built with the same
+    /// name, under the exported name of `old`. The caller keeps another handle of `old`.
     pub(crate) fn replace(
         &mut self,
         old: &MetricsSource,
@@ -89,8 +88,7 @@ impl Caches {
             return self.add(new);
         }
         let Some(mut cache) = self.live.remove(&id) else { return };
-        // A new number: a snapshot of `old` that is still on its way must not be taken for one of
-        // `new`.
+        // A new number: a snapshot of `old` that arrives later must not count for `new`.
         let id_of_new = self.next_id();
         self.by_source.remove(&old.address());
         self.by_source.insert(new.address(), id_of_new);
@@ -107,23 +105,22 @@ impl Caches {
         self.by_source.contains_key(&source.address())
     }
 
-    /// All that live, in the order in which they were added, and the number of the next one.
+    /// Returns all caches, in the order of their addition, and the number of the next one.
     pub(crate) fn sources(&self) -> (Vec<(Id, MetricsSource)>, Id) {
         (self.live.iter().map(|(id, cache)| (*id, cache.source.clone())).collect(), self.next_id)
     }
 
-    /// What the cache `id` now exports, as its counters say `snapshot`; `None` if it has been
-    /// removed.
+    /// Returns the exported totals of the cache `id` after `snapshot`; `None` if it was removed.
     pub(crate) fn export(&mut self, id: Id, snapshot: Snapshot) -> Option<CacheSnapshot> {
         let cache = self.live.get_mut(&id)?;
-        // An older snapshot may come later.
+        // An older snapshot may arrive later.
         cache.last = snapshot.after(cache.before).at_least(cache.last);
         Some(CacheSnapshot { name: Arc::clone(&cache.shown_as), snapshot: cache.last })
     }
 
-    /// A few caches that may have been dropped, others with each call: of those that were built
-    /// with `name`, and of all once there are many, so that those of names that never come again
-    /// are found without a collection too.
+    /// Returns a few caches that may have been dropped, different ones with each call: some built
+    /// with `name`, and some of all once there are many, so that names that are never used again
+    /// are also freed without a collection.
     pub(crate) fn suspects(&mut self, name: &str) -> Vec<(Id, MetricsSource)> {
         let mut ids = Vec::new();
         if let Some(namesakes) = self.by_name.get_mut(name) {
@@ -144,14 +141,14 @@ impl Caches {
         ids.iter().filter_map(|id| Some((*id, self.live.get(id)?.source.clone()))).collect()
     }
 
-    /// The cache `id` has been dropped: its name is free, and the totals under it are remembered.
-    /// The caller has another handle of its source, which is not dropped under the lock.
+    /// Removes the cache `id`, which was dropped: frees its name, and remembers its totals. The
+    /// caller keeps another handle of the source, so that it is not dropped under the lock.
     pub(crate) fn remove(&mut self, id: Id) {
         let Some(cache) = self.live.remove(&id) else { return };
         let Registered { shown_as, source, last, .. } = *cache;
         self.by_shown_name.remove(&shown_as);
         self.by_source.remove(&source.address());
-        // `a#2` may be the second of those called `a`, and the first of those called `a#2`.
+        // `a#2` may be the second cache called `a`, or the first one called `a#2`.
         self.release(&shown_as, 1);
         if let Some((name, number)) = shown_as.rsplit_once('#')
             && let Ok(number) = number.parse()
@@ -174,8 +171,8 @@ impl Caches {
         self.former.insert(id, (shown_as, Box::new(last)));
     }
 
-    /// The totals under all names that are known but for those of the caches before `next_id` that
-    /// live: under those that are free, and those of caches that were added since.
+    /// Returns the totals of all known names except for those of the caches before `next_id`: the
+    /// free names, and those of caches that were added since.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn totals_of_others(&self, next_id: Id) -> Vec<CacheSnapshot> {
         let added = self.live.range(next_id..).map(|(_, cache)| (&cache.shown_as, &cache.last));
@@ -186,7 +183,7 @@ impl Caches {
             .collect()
     }
 
-    /// Whether `name` is the name of a cache, or a free one that is remembered.
+    /// Returns whether `name` is the name of a cache, or a free one that is remembered.
     #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.by_shown_name.contains_key(name) || self.by_former_name.contains_key(name)
@@ -196,7 +193,7 @@ impl Caches {
         self.live.values().map(|cache| Arc::clone(&cache.shown_as)).collect()
     }
 
-    /// `name`, or the first of `name#2`, `name#3`, … that no other cache has.
+    /// Returns `name`, or the first of `name#2`, `name#3`, … that no other cache has.
     fn free_name(&mut self, name: &str) -> Arc<str> {
         let numbers = &mut self.by_name.entry(name.into()).or_default().numbers;
         loop {
@@ -230,7 +227,7 @@ impl Caches {
 }
 
 impl Numbers {
-    /// The lowest that may be free. From now on it is not.
+    /// Takes the lowest number that may be free.
     fn take(&mut self) -> u64 {
         self.free.pop_first().unwrap_or_else(|| {
             self.end += 1;
@@ -243,7 +240,7 @@ impl Numbers {
             return;
         }
         self.free.insert(number);
-        // As few are kept as have to be.
+        // Keeps the set as small as possible.
         while self.free.remove(&(self.end - 1)) {
             self.end -= 1;
         }
@@ -256,16 +253,16 @@ impl Default for Numbers {
     }
 }
 
-/// How many names that are free are remembered with their totals.
+/// The number of free names that are remembered with their totals.
 const FORMER_MAX: usize = 256;
 
-/// How many caches of its own name a new one has looked at. Up to so many, a name is free as soon
-/// as its cache is dropped.
+/// The number of namesakes that adding a cache checks. Up to this many, a name is free as soon as
+/// its cache is dropped.
 const SUSPECT_NAMESAKES: usize = 8;
 
-/// How many others it has looked at. As each adds one, those that were dropped come to be no more
-/// than those that live, and the few below.
+/// The number of other caches that adding one checks. As each call adds one cache, there are never
+/// many more dropped caches than live ones.
 const SUSPECTS: usize = 2;
 
-/// Up to so many caches need no look at those of other names.
+/// The number of caches up to which those of other names are not checked.
 const SUSPECTED_FROM: usize = 64;

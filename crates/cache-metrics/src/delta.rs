@@ -1,4 +1,4 @@
-//! What was handed on of histograms, for exporters whose own histograms take single measurements.
+//! New measurements of histograms, for exporters whose histograms take single measurements.
 
 use std::{collections::HashMap, iter, sync::Arc};
 
@@ -10,25 +10,25 @@ use crate::{
     samples,
 };
 
-/// What one taker has got of each histogram, by the name of the cache. Whoever has the name next
-/// goes on with its totals, so what was given under it is remembered as long as the registry does.
+/// The part of each histogram that one exporter already has, by the name of the cache. The next
+/// cache with the name continues its totals, so this is kept as long as the registry knows the
+/// name.
 #[derive(Debug, Default)]
 pub(crate) struct HistogramCursor(HashMap<Arc<str>, Histograms>);
 
 type Histograms = HashMap<(&'static str, Attributes), Vec<Bucket>>;
 
-/// What a taker has not got yet of one histogram.
+/// The part of one histogram that an exporter does not have yet.
 pub(crate) struct Delta {
     pub(crate) cache: Arc<str>,
     pub(crate) metric: &'static Metric,
     pub(crate) attributes: Attributes,
-    /// How many measurements there are, and how many seconds each is: the mean of those of one
-    /// bucket.
+    /// The number of measurements of each bucket, and their mean in seconds.
     pub(crate) measurements: Vec<(u64, f64)>,
 }
 
 impl HistogramCursor {
-    /// Whether anything was taken of a cache called `name` that the registry remembers.
+    /// Returns whether anything was taken of a cache called `name` that the registry remembers.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
@@ -63,9 +63,9 @@ impl HistogramCursor {
     }
 }
 
-/// What is in `now` and not in `given`, which has it from now on. `now` may be older than `given`,
-/// and its counts and its times may be apart: what cannot be in its bucket yet is handed on with
-/// what comes next.
+/// Returns the measurements in `now` that are not in `given`, and adds them to it. `now` may be
+/// older than `given`, and a count may be read before its time: a part of the sum that does not fit
+/// into the bucket is returned with the next measurements.
 fn take(given: &mut Vec<Bucket>, now: &Histogram, bounds: &Bounds) -> Vec<(u64, f64)> {
     given.resize(now.buckets().len(), Bucket::default());
     let lower = iter::once(None).chain(bounds.iter().map(Some));
@@ -79,7 +79,7 @@ fn take(given: &mut Vec<Bucket>, now: &Histogram, bounds: &Bounds) -> Vec<(u64, 
         }
         let micros =
             |bound: &std::time::Duration| u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-        // All the measurements together are between these.
+        // The bounds of the sum of all new measurements.
         let least = lower.map_or(0, |bound| (micros(bound) + 1).saturating_mul(count));
         let most = upper.map_or(u64::MAX, |bound| micros(bound).saturating_mul(count));
         let together = now.micros.saturating_sub(given.micros).clamp(least, most);

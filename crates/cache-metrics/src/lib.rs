@@ -1,4 +1,4 @@
-//! The figures of object-cache: one vocabulary, and exporters that fit what is there already.
+//! Metrics of object-cache, exported to Prometheus, OpenTelemetry or the `metrics` crate.
 //!
 //! ```
 //! # use cache_core::{ReadThrough, Validator};
@@ -6,21 +6,21 @@
 //! let registry = cache_metrics::Registry::new();
 //! registry.add(cache); // Or an `ObjectCache`, or a `CachedStore`.
 //! # #[cfg(feature = "prometheus")]
-//! let text = registry.render_prometheus(); // What `/metrics` answers.
+//! let text = registry.render_prometheus(); // The body of `/metrics`.
 //! # }
 //! ```
 //!
-//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and pays nothing
-//! for it between two snapshots. Nothing global is installed. Each exporter is a feature:
+//! All exporters *pull*: a cache keeps its counters whether it is exported or not, and exporting
+//! costs nothing between two snapshots. Nothing global is installed. Each exporter is a feature:
 //!
-//! | feature | | brings |
+//! | feature | method | dependency |
 //! | --- | --- | --- |
-//! | `prometheus` | `Registry::render_prometheus`: the text that a scrape gets | nothing |
+//! | `prometheus` | `Registry::render_prometheus`: the text format of a scrape | none |
 //! | `metrics` | `Registry::record`: to the recorder of the `metrics` crate | `metrics` 0.24 |
-//! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` 0.33, without its SDK |
+//! | `opentelemetry` | `Registry::observe`: instruments on a `Meter` | `opentelemetry` 0.33 |
 //!
-//! [`names`] has every metric with its kind, unit, attributes and help text, as data; an exporter
-//! of one's own goes through [`Registry::collect`] and [`samples`].
+//! [`names`] has every metric with its kind, unit, attributes and help text, as data. To write
+//! another exporter, use [`Registry::collect`] and [`samples`].
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

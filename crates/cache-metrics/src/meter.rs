@@ -1,4 +1,4 @@
-//! OpenTelemetry.
+//! Export to OpenTelemetry.
 
 use std::{
     collections::HashMap,
@@ -18,43 +18,42 @@ use crate::{
 };
 
 impl Registry {
-    /// Has `meter` export all figures of the caches that are, and will be, in this registry. The
-    /// instruments are the meter's, and go with its provider; they hold no cache. To be called once
-    /// for a provider: twice, and histograms count twice. Each collection takes one snapshot of
-    /// each cache, unless another reader of the provider collects at the same time: then both may
-    /// see parts of either.
+    /// Creates instruments on `meter` for all caches that are, or will be, in this registry. They
+    /// are dropped with the meter's provider and keep no cache alive. Call this once for each
+    /// provider: after a second call histograms count twice. Each collection takes one snapshot of
+    /// each cache; if two readers of the provider collect at the same time, each may see parts of
+    /// both snapshots.
     ///
-    /// OpenTelemetry has no observable histogram. So ours are fed when the others are observed:
-    /// each measurement since the last collection once, as the mean of those of its bucket, with
-    /// the bounds in [`names`](crate::names) as advice. Their counts and buckets are exact, and so
-    /// are their sums once nothing is being measured; the least and the greatest are as fine as the
-    /// buckets. They are not fed where a view drops all other instruments; they stay, as they were,
-    /// when their cache is gone; and the first collection hands on all since the cache was built,
-    /// some 80 ns each.
+    /// OpenTelemetry has no observable histogram. So histograms are recorded when the other
+    /// instruments are observed: each measurement since the last collection once, as the mean of
+    /// its bucket, with the bounds in [`names`](crate::names) as advice. Counts and buckets are
+    /// exact, and so are sums once no measurement is being added; minimum and maximum are as fine
+    /// as the buckets. Histograms are not recorded if a view drops all other instruments. They stay
+    /// when their cache is dropped. The first collection records all measurements since the cache
+    /// was built, some 80 ns each.
     ///
-    /// Counters stay too, as long as the registry remembers the name of a dropped cache: with delta
-    /// temporality, a counter that is left out of one collection counts its whole past again when a
-    /// cache of that name is built anew. Gauges of a dropped cache are not observed.
+    /// Counters of a dropped cache stay as long as the registry remembers its name: with delta
+    /// temporality, a counter that is missing in one collection would count its whole past again
+    /// when a cache of that name is built. Gauges of a dropped cache are not observed.
     ///
     /// # Before the process ends
     ///
-    /// Figures are read when a reader collects, which a periodic one does once a minute by default.
-    /// Of a cache that is dropped, all since the last collection is lost; of a job that takes less
-    /// than a minute, all. So a job must
+    /// Counters are read when a reader collects, by default once a minute for a periodic one. A
+    /// dropped cache loses its counts since the last collection, and a job that takes less than a
+    /// minute loses all. So a job must
     ///
     /// 1. wait for its last request to end,
     /// 2. call `force_flush` or `shutdown` of the meter provider *while its caches live*,
     /// 3. and only then drop them.
     ///
-    /// Both calls block their thread until the exporter is done: on a current-thread runtime call
-    /// them on another thread (`spawn_blocking`), for an exporter that needs the runtime would wait
-    /// for itself.
+    /// Both calls block their thread until the exporter is done. On a current-thread runtime call
+    /// them on another thread (`spawn_blocking`), or an exporter that needs the runtime deadlocks.
     ///
     /// # Cardinality
     ///
-    /// `object_cache.origin.requests` has up to 14 series a name, 22 for a `CachedStore`, where the
-    /// SDK takes 2,000 an instrument by default. For more than 90 names in one provider, those that
-    /// are remembered among them, give it a view with a higher `cardinality_limit`.
+    /// `object_cache.origin.requests` has up to 14 series for each name, 22 for a `CachedStore`.
+    /// The SDK's default limit is 2,000 for each instrument. For more than 90 names in one
+    /// provider, including remembered ones, add a view with a higher `cardinality_limit`.
     pub fn observe(&self, meter: &Meter) {
         Observed::begin(self.clone(), meter);
     }
@@ -69,14 +68,14 @@ struct Observed {
 
 #[derive(Default)]
 struct State {
-    /// What is observed in this round, by instrument.
+    /// The observations of this round, by instrument.
     round: Arc<HashMap<&'static str, Vec<Observation>>>,
-    /// Which instruments have been observed in it.
+    /// The instruments that have been observed in this round.
     seen: Vec<&'static str>,
     cursor: HistogramCursor,
 }
 
-/// A number, and what it is told apart by.
+/// A value and its attributes.
 type Observation = (u64, Vec<KeyValue>);
 
 impl Observed {
@@ -107,7 +106,7 @@ impl Observed {
                     };
                     builder.with_description(metric.help).with_callback(observe).build();
                 }
-                // They add up over caches.
+                // An up-down counter, as the values add up over caches.
                 Kind::Gauge => {
                     let builder =
                         meter.i64_observable_up_down_counter(metric.name).with_unit(metric.unit);
@@ -130,16 +129,15 @@ impl Observed {
         }
     }
 
-    /// What the instruments are to observe: this round, or, if `name` has been observed in it, a
-    /// new one.
+    /// Returns the current round, or a new one if `name` has already been observed in it.
     fn round(&self, name: &'static str) -> Arc<HashMap<&'static str, Vec<Observation>>> {
         let mut state = self.state();
         if state.seen.contains(&name) {
-            // Other code runs under no lock.
+            // Other code runs without the lock.
             drop(state);
             let (caches, mut others) = self.registry.collect_with_others();
             state = self.state();
-            // The SDK knows nothing yet of the rest.
+            // The SDK has not seen the others yet.
             others.retain(|other| state.cursor.has(&other.name));
             let deltas = state.cursor.take(&caches, |name| self.registry.knows(name));
             let round = by_instrument(&caches, &others);
@@ -169,9 +167,8 @@ impl Observed {
     }
 }
 
-/// What is observed of `caches`, and of the `others` that are not exported any more or not yet: for
-/// those, the counters that have counted. By instrument; caches first, in case the SDK takes no
-/// more.
+/// Returns the observations of `caches`, and the nonzero counters of `others`, which are no longer
+/// or not yet exported. By instrument; `caches` come first, in case the SDK reaches its limit.
 fn by_instrument(
     caches: &[CacheSnapshot],
     others: &[CacheSnapshot],

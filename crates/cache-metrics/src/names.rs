@@ -8,7 +8,8 @@
 //! Exporters add the attribute [`CACHE_NAME`] to every metric.
 //!
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/general/metrics/
-//! [OpenTelemetry specification]: https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+//! [OpenTelemetry specification]:
+//! https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 
 use cache_core::{Bounds, ErrorKind, Stats};
 
@@ -104,7 +105,7 @@ pub static ERRORS: Metric = Metric {
     prometheus_name: "object_cache_errors_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Reads that failed, by kind of error: timeout, unavailable, permission_denied, ...",
+    help: "Reads that failed, by kind of error, such as timeout or permission_denied",
     attributes: &[KIND],
 };
 
@@ -114,8 +115,8 @@ pub static ORIGIN_ERRORS: Metric = Metric {
     prometheus_name: "object_cache_origin_errors_total",
     kind: Kind::Counter,
     unit: "{request}",
-    help: "Requests to the store that were refused or failed, by kind of error: timeout, \
-           unavailable, permission_denied, ...",
+    help: "Requests to the store that were refused or failed, by kind of error, such as timeout \
+           or permission_denied",
     attributes: &[KIND],
 };
 

@@ -10,12 +10,13 @@ use crate::{
     samples,
 };
 
-/// The `Content-Type` of what [`Registry::render_prometheus`] gives.
+/// The `Content-Type` of [`Registry::render_prometheus`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Registry {
-    /// All figures of all caches, to be answered to a scrape of Prometheus as it is, with the
-    /// [`CONTENT_TYPE`]. Empty without a cache.
+    /// Renders all metrics of all caches as the response to a Prometheus scrape, to be sent with
+    /// the
+    /// [`CONTENT_TYPE`]. Empty if there is no cache.
     pub fn render_prometheus(&self) -> String {
         let caches = self.collect();
         let mut text = Text { out: String::with_capacity(caches.len() * BYTES_A_CACHE) };
@@ -33,7 +34,7 @@ impl Registry {
     }
 }
 
-/// What is left to be written of one cache.
+/// The samples of one cache that are still to be written.
 struct Row<I: Iterator> {
     /// The cache's name as a label.
     label: String,
@@ -45,7 +46,7 @@ struct Text {
 }
 
 impl Text {
-    /// `metric` of all caches: the samples that come next in each row.
+    /// Writes `metric` for all caches: the next samples of each row.
     fn family<'a>(
         &mut self,
         metric: &'static Metric,
@@ -72,7 +73,7 @@ impl Text {
         }
     }
 
-    /// The lines that say what `name` is. The bounds of its buckets, as they are written.
+    /// Writes the `HELP` and `TYPE` lines of `name`. Returns the bounds of its buckets as text.
     fn head(&mut self, name: &str, kind: Kind, help: &str) -> Vec<String> {
         let (kind, bounds) = match kind {
             Kind::Counter => ("counter", Vec::new()),
@@ -100,13 +101,13 @@ impl Text {
             self.number(so_far);
         }
         self.series(name, "_sum", label, attributes, None);
-        // A `String` takes all that is written.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(self.out, "{}", histogram.sum_seconds());
         self.series(name, "_count", label, attributes, None);
         self.number(so_far);
     }
 
-    /// A line up to its value.
+    /// Writes a line up to its value.
     fn series(
         &mut self,
         name: &str,
@@ -136,19 +137,19 @@ impl Text {
     }
 }
 
-/// The bounds of the buckets, and the one of all.
+/// Returns the upper bounds of the buckets, with `+Inf`.
 fn written(bounds: &Bounds) -> Vec<String> {
     let bounds = bounds.iter().map(|bound| bound.as_secs_f64().to_string());
     bounds.chain(["+Inf".to_owned()]).collect()
 }
 
-/// `name="value"`, whatever bytes `value` has.
+/// Returns `name="value"`, with `value` escaped.
 fn label(name: &str, value: &str) -> String {
     let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("{name}=\"{value}\"")
 }
 
-/// Reserved for the figures of one cache.
+/// The bytes reserved for the samples of one cache.
 const BYTES_A_CACHE: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The `metrics` crate.
+//! Export to the `metrics` crate.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,20 +13,21 @@ use crate::{
 };
 
 impl Registry {
-    /// Hands all figures to the recorder that is there now: the thread's own, or the global one. To
-    /// be called now and then, from a task that ticks, or before the recorder is rendered:
+    /// Records all metrics to the current recorder: that of the thread, or the global one. Call it
+    /// at intervals from a task, or before the recorder is rendered:
     ///
     /// ```
     /// use cache_metrics::{Registry, names::{Kind, METRICS}};
     /// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// // By itself this recorder makes summaries of histograms, which no dashboard can add up: give it the bounds.
+    /// // Without bounds this recorder renders summaries, which dashboards cannot add up.
     /// let mut builder = PrometheusBuilder::new();
     /// for metric in METRICS {
     ///     if let Kind::Histogram(bounds) = metric.kind {
     ///         let name = Matcher::Full(metric.prometheus_name.to_owned());
-    ///         builder = builder.set_buckets_for_metric(name, &bounds.map(|bound| bound.as_secs_f64()))?;
+    ///         let bounds = bounds.map(|bound| bound.as_secs_f64());
+    ///         builder = builder.set_buckets_for_metric(name, &bounds)?;
     ///     }
     /// }
     /// let handle = builder.install_recorder()?;
@@ -38,20 +39,20 @@ impl Registry {
     /// # }
     /// ```
     ///
-    /// Handles of the recorder are not kept: one that is installed late gets everything since the
-    /// caches were built. Without a recorder nothing happens, and nothing is lost. The figures of a
-    /// cache that is gone stay in the recorder as they were. One that forgets what is idle gets
-    /// counters and gauges again with each call, histograms when there is a new measurement, from
-    /// which on it counts then.
+    /// Handles of the recorder are not kept, so a recorder that is installed late gets everything
+    /// since the caches were built. Without a recorder nothing happens and nothing is lost. The
+    /// values of a dropped cache stay in the recorder. A recorder that forgets idle metrics gets
+    /// counters and gauges again with each call, and a histogram with its next measurement, without
+    /// the earlier ones.
     ///
-    /// A histogram gets each measurement once, as the mean of those of its bucket since the last
-    /// call: its count, and its buckets if they have the bounds in [`names`](crate::names), are
-    /// exact, and so is its sum once nothing is being measured; quantiles that it makes otherwise
-    /// are as fine as those. The first call hands on all since the cache was built, some 20 ns
-    /// each.
+    /// A histogram gets each measurement once, as the mean of its bucket's measurements since the
+    /// last call. So its count is exact, and so are its buckets if they have the bounds in
+    /// [`names`](crate::names), and its sum once no measurement is being added; quantiles are as
+    /// fine as the buckets. The first call records all measurements since the cache was built, some
+    /// 20 ns each.
     ///
-    /// Recorders are told apart by their addresses, which is right for the global one. For
-    /// recorders that come and go there is [`recorder_handle`](Self::recorder_handle).
+    /// Recorders are identified by their addresses, which is correct for the global one. For
+    /// recorders that are dropped and replaced use [`recorder_handle`](Self::recorder_handle).
     pub fn record(&self) {
         metrics::with_recorder(|recorder| {
             let cursor = self.recorder_cursors().of(recorder);
@@ -59,15 +60,15 @@ impl Registry {
         });
     }
 
-    /// A way to hand all figures to one recorder of one's own. It gets everything since the caches
-    /// were built.
+    /// Returns a handle to record all metrics to one specific recorder, which gets everything since
+    /// the caches were built.
     pub fn recorder_handle(&self) -> RecorderHandle {
         RecorderHandle { registry: self.clone(), cursor: Mutex::default() }
     }
 
     fn hand_on(&self, cursor: &Mutex<RecorderCursor>, recorder: &dyn Recorder) {
         let caches = self.collect();
-        // The recorder's code runs under no lock.
+        // The recorder's code runs without a lock.
         let (is_new, deltas) = {
             let mut cursor = cursor.lock().unwrap_or_else(PoisonError::into_inner);
             let is_new = !std::mem::replace(&mut cursor.is_described, true);
@@ -97,7 +98,7 @@ impl Registry {
     }
 }
 
-/// What one recorder gets of a [`Registry`], and has got: made by [`Registry::recorder_handle`].
+/// Records a [`Registry`] to one recorder. Returned by [`Registry::recorder_handle`].
 #[derive(Debug)]
 pub struct RecorderHandle {
     registry: Registry,
@@ -105,8 +106,8 @@ pub struct RecorderHandle {
 }
 
 impl RecorderHandle {
-    /// Hands all figures to `recorder`, which is the same each time. Otherwise as
-    /// [`Registry::record`].
+    /// Records all metrics to `recorder`, as [`Registry::record`] does. Pass the same recorder each
+    /// time.
     pub fn record_to(&self, recorder: &dyn Recorder) {
         self.registry.hand_on(&self.cursor, recorder);
     }

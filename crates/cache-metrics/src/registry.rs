@@ -1,4 +1,4 @@
-//! Which caches are exported.
+//! The set of exported caches.
 
 use std::{
     fmt,
@@ -10,18 +10,18 @@ use crate::{
     caches::{Caches, Id},
 };
 
-/// The caches whose figures are exported. A clone is another handle to the same set.
+/// The caches whose metrics are exported. A clone is another handle to the same set.
 ///
-/// Nothing is counted here, and nothing global is installed: each export takes a snapshot of the
-/// counters that the caches keep anyway. The caches are held weakly; one whose last handle is gone
-/// is not exported any more, and what it has counted since the last export is not seen.
+/// The registry counts nothing and installs nothing global: each export takes a snapshot of the
+/// counters that the caches keep anyway. It keeps weak handles. A dropped cache is no longer
+/// exported, and its counts since the last export are lost.
 ///
-/// Two caches of one name are shown apart: the second one as `name#2`, and so on, in the order in
-/// which they were added. A name is free again when its cache is gone, and whoever gets it goes on
-/// with the totals, which never fall, as if it was the same. (Of names that are not used again the
-/// last 256 are remembered. With more than 8 caches of one name, a dropped one may keep its number
-/// until the next export.) A cache that is there already is not added again. Two registries know
-/// nothing of each other: what both export goes under one name to one recorder or provider.
+/// Names are unique within a registry: the second cache with the same name is exported as `name#2`,
+/// and so on, in the order in which they were added. When a cache is dropped, its name can be used
+/// again; the next cache with that name continues the totals, which never decrease. (The totals of
+/// the last 256 unused names are remembered. With more than 8 caches of one name, a dropped one may
+/// keep its number until the next export.) Adding a cache twice has no effect. Registries are
+/// independent: two that export to the same recorder or provider must not have the same names.
 ///
 /// ```
 /// use cache_core::Stats;
@@ -29,7 +29,8 @@ use crate::{
 ///
 /// # let cache = std::sync::Arc::new(Stats::default());
 /// # let weak = std::sync::Arc::downgrade(&cache);
-/// # let source = MetricsSource::new(&"pages".into(), move || Some(Snapshot::from(*weak.upgrade()?)));
+/// # let snapshot = move || Some(Snapshot::from(*weak.upgrade()?));
+/// # let source = MetricsSource::new(&"pages".into(), snapshot);
 /// let registry = Registry::new();
 /// registry.add(source); // Or `&cache`.
 /// assert_eq!(registry.collect()[0].name.as_ref(), "pages");
@@ -49,40 +50,39 @@ struct Inner {
 }
 
 impl Registry {
-    /// An empty set.
+    /// Returns an empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Exports `cache` from now on, until it is dropped: a reference to a cache, or any
-    /// [`MetricsSource`].
+    /// Adds a cache, which is exported until it is dropped. `cache` is a reference to a cache, or
+    /// any [`MetricsSource`].
     ///
-    /// Looks for dropped caches among a few of those that are there, and forgets them, so that the
-    /// registry stays small without exports too.
+    /// Each call also checks a few of the registered caches and removes dropped ones, so that the
+    /// registry stays small even if it is never exported.
     pub fn add(&self, cache: impl Into<MetricsSource>) {
         let source = cache.into();
         if self.caches().has(&source) {
             return;
         }
-        // Where there was one, there may be more. Each is found once.
+        // Where one was dropped, there may be more. Each is found once.
         while self.remove_some_dropped(source.name()) {}
         self.caches().add(source);
     }
 
-    /// Exports `new` in the place of `old`, as when a program reads its configuration anew and
-    /// builds a cache of the same name: `new` has the name that `old` was exported by, without a
-    /// `#2`, and goes on with its totals, though `old` may live on for readers that it has. What
-    /// `old` counts from now on is not exported.
+    /// Replaces `old` by `new`, for example when a program reloads its configuration and builds a
+    /// cache of the same name. `new` is exported under the name of `old`, without a `#2`, and
+    /// continues its totals. `old` may live on for its readers, but is no longer exported.
     ///
     /// If the two were built with different names, `old` is removed and `new` is added. If `old` is
-    /// not in the registry, `new` is added; if they are one cache, nothing changes.
+    /// not in the registry, `new` is added. If both are the same cache, nothing changes.
     ///
     /// ```
     /// use std::sync::Arc;
     /// use cache_core::Stats;
     /// use cache_metrics::{MetricsSource, Registry, Snapshot};
     ///
-    /// // In the place of two caches that are called `pages`.
+    /// // Stands for two caches that are both called `pages`.
     /// let cache = |fresh| {
     ///     let mut stats = Stats::default();
     ///     stats.fresh = fresh;
@@ -98,29 +98,28 @@ impl Registry {
     /// ```
     pub fn replace(&self, old: impl Into<MetricsSource>, new: impl Into<MetricsSource>) {
         let (old, new) = (old.into(), new.into());
-        // The code of a source runs under no lock.
+        // The code of a source runs without a lock.
         let last = old.snapshot();
         self.caches().replace(&old, last, new);
     }
 
-    /// A snapshot of each cache that is not gone, in the order in which they were added.
+    /// Takes a snapshot of each cache that has not been dropped, in the order of their addition.
     pub fn collect(&self) -> Vec<CacheSnapshot> {
         self.collect_and(|_, _| ()).0
     }
 
-    /// A snapshot of each cache, as [`collect`](Self::collect) takes it, and at the same time the
-    /// totals under all other names that are known: of those that are free, and of caches that were
-    /// added meanwhile.
+    /// Takes the snapshots of [`collect`](Self::collect), and at the same time the totals of all
+    /// other known names: those of dropped caches, and of caches that were added meanwhile.
     #[cfg(feature = "opentelemetry")]
     pub(crate) fn collect_with_others(&self) -> (Vec<CacheSnapshot>, Vec<CacheSnapshot>) {
         self.collect_and(Caches::totals_of_others)
     }
 
-    /// `and` is called under the lock under which the snapshots became totals. It gets the number
-    /// that the first cache has for which there is none.
+    /// Calls `and` under the lock that turned the snapshots into totals, with the number of the
+    /// first cache that has no snapshot.
     fn collect_and<T>(&self, and: impl FnOnce(&Caches, Id) -> T) -> (Vec<CacheSnapshot>, T) {
         let (sources, next_id) = self.caches().sources();
-        // The code of a source runs under no lock.
+        // The code of a source runs without a lock.
         let snapshots: Vec<_> =
             sources.iter().map(|(id, source)| (*id, source.snapshot())).collect();
         let mut caches = self.caches();
@@ -133,12 +132,12 @@ impl Registry {
         }
         let others = and(&caches, next_id);
         drop(caches);
-        // Each may be the last handle of what it holds.
+        // Each may hold the last handle of what it captured.
         drop(sources);
         (collected, others)
     }
 
-    /// Whether `name` is, or was lately, the name of a cache.
+    /// Returns whether `name` is, or was lately, the name of a cache.
     #[cfg(any(feature = "metrics", feature = "opentelemetry"))]
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.caches().knows(name)
@@ -151,11 +150,11 @@ impl Registry {
         self.inner.recorder_cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at a few caches, namesakes of a new one first, and removes those that were dropped.
-    /// Whether there were any.
+    /// Checks a few caches, those with the name of a new one first, and removes dropped ones.
+    /// Returns whether there were any.
     fn remove_some_dropped(&self, name: &str) -> bool {
         let suspects = self.caches().suspects(name);
-        // The code of a source runs under no lock, and may be dropped with the last handle of it.
+        // The code of a source runs without a lock, and may be dropped with its last handle.
         let dropped: Vec<_> =
             suspects.iter().filter(|(_, source)| source.snapshot().is_none()).collect();
         let mut caches = self.caches();

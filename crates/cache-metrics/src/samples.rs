@@ -1,4 +1,4 @@
-//! From counters to metrics.
+//! The conversion of counters to samples.
 
 use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes};
 
@@ -16,9 +16,9 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sample<'a> {
-    /// What is measured.
+    /// The metric.
     pub metric: &'static Metric,
-    /// Name and value of each of the metric's attributes, in the metric's order.
+    /// The name and value of each attribute, in the order of the metric.
     pub attributes: Attributes,
     /// The value, in the metric's unit.
     pub value: Value<'a>,
@@ -27,17 +27,17 @@ pub struct Sample<'a> {
 /// Names and values of attributes.
 pub type Attributes = &'static [(&'static str, &'static str)];
 
-/// What a sample says.
+/// The value of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// Of a counter or a gauge.
+    /// The value of a counter or a gauge.
     Number(u64),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram(&'a Histogram),
 }
 
-/// The attributes of requests that are no reads of objects or heads.
+/// The attributes of requests other than reads of objects or heads.
 macro_rules! outcomes_of {
     ($op:literal) => {
         [
@@ -49,9 +49,9 @@ macro_rules! outcomes_of {
     };
 }
 
-/// Everything that `snapshot` says, one sample for each value, zeros too: a counter that is there
-/// from the begin has a rate. Grouped by metric, in the order of
-/// [`METRICS`](crate::names::METRICS).
+/// Returns all values of `snapshot`, one sample each, in the order of
+/// [`METRICS`](crate::names::METRICS). Zeros are included, since a counter that exists from the
+/// start has a rate.
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let Snapshot { stats, blocks } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
@@ -174,7 +174,7 @@ fn by_kind<'a>(metric: &'static Metric, errors: ErrorCounts) -> impl Iterator<It
         .map(move |(attributes, kind)| one(metric, attributes, errors.of(kind)))
 }
 
-/// The attribute of each kind of error.
+/// The attributes for each kind of error.
 static KINDS: [[(&str, &str); 1]; ErrorKind::ALL.len()] = {
     let mut kinds = [[("kind", "")]; ErrorKind::ALL.len()];
     let mut i = 0;

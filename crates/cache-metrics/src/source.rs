@@ -1,14 +1,13 @@
-//! What is exported: caches that are looked at, and not kept.
+//! Exported caches and their snapshots.
 
 use std::{fmt, sync::Arc};
 
 use cache_core::{Histogram, Outcomes, ReadThrough, Stats, Validator};
 
-/// A cache whose figures can be exported: its name, and the way to a snapshot of its counters as
-/// long as it lives.
+/// A cache that can be exported: its name, and a function that takes a snapshot of its counters.
 ///
-/// `From` a reference to a `ReadThrough`, an `ObjectCache` or a `CachedStore`; none of them is kept
-/// alive by it.
+/// Implements `From` for references to a `ReadThrough`, an `ObjectCache` and a `CachedStore`, and
+/// keeps none of them alive.
 #[derive(Clone)]
 pub struct MetricsSource {
     name: Arc<str>,
@@ -19,9 +18,9 @@ pub struct MetricsSource {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Of any cache.
+    /// The counters that every cache has.
     pub stats: Stats,
-    /// Of one that holds objects by blocks.
+    /// The counters of a `CachedStore`, which caches objects in blocks.
     pub blocks: Option<BlockStats>,
 }
 
@@ -29,65 +28,65 @@ pub struct Snapshot {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CacheSnapshot {
-    /// The value of [`CACHE_NAME`](crate::names::CACHE_NAME). No other cache that lives has it.
+    /// The value of [`CACHE_NAME`](crate::names::CACHE_NAME), unique among the exported caches.
     pub name: Arc<str>,
-    /// The counters, with those of the caches before it that had the name.
+    /// The counters, including those of earlier caches with the name.
     pub snapshot: Snapshot,
 }
 
-/// What a cache that holds objects by blocks counts besides: a `CachedStore`.
+/// The additional counters of a `CachedStore`, which caches objects in blocks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockStats {
-    /// Reads that the store answered alone.
+    /// Reads that bypassed the cache.
     pub bypass: u64,
-    /// Reads answered "not modified", by a condition of the caller's own.
+    /// Reads whose caller's own condition was answered "not modified".
     pub not_modified: u64,
-    /// Reads whose own condition did not hold.
+    /// Reads whose caller's own precondition failed.
     pub precondition_failed: u64,
-    /// Reads of cached objects alone that found none.
+    /// Reads that allowed only cached objects and found none.
     pub not_cached: u64,
     /// Reads that were dropped before their end.
     pub cancelled: u64,
-    /// Blocks that reads needed, and that were cached.
+    /// Needed blocks that were cached.
     pub hit: u64,
-    /// Blocks that reads needed, and that were not cached.
+    /// Needed blocks that were not cached.
     pub missed: u64,
-    /// Requests for blocks of a version that was known.
+    /// Requests for blocks of a known version.
     pub requests: Outcomes,
-    /// How long they took, until the answer began; so for all below.
+    /// Their durations until the response began, as in all fields below.
     pub request_times: Histogram,
-    /// Reads that were handed to the store as they were.
+    /// Requests of reads that bypassed the cache.
     pub bypass_requests: Outcomes,
-    /// How long they took.
+    /// Their durations.
     pub bypass_times: Histogram,
     /// Pages of lists.
     pub lists: Outcomes,
-    /// How long they took.
+    /// Their durations.
     pub list_times: Histogram,
     /// Copies.
     pub copies: Outcomes,
-    /// How long they took.
+    /// Their durations.
     pub copy_times: Histogram,
     /// Renames.
     pub renames: Outcomes,
-    /// How long they took.
+    /// Their durations.
     pub rename_times: Histogram,
-    /// Requests of uploads in parts: their beginning, each part, and their end.
+    /// Requests of multipart uploads: the start, each part, and the end.
     pub multiparts: Outcomes,
-    /// How long they took.
+    /// Their durations.
     pub multipart_times: Histogram,
-    /// Requests that were handed to the store as they were, which are among `bypass_requests`, and
-    /// objects that could not be cached.
+    /// Reads that bypassed the cache, which are also in `bypass_requests`, and reads of objects
+    /// that cannot be cached.
     pub passed_through: u64,
-    /// Reads that began anew because the object had been replaced.
+    /// Reads that started again because the object had been replaced.
     pub restarts: u64,
 }
 
 impl MetricsSource {
-    /// A cache called `name`. `snapshot` is called for each export, and says `None` when the cache
-    /// is gone. It should hold the cache weakly. Sources with the same `Arc` are taken for one
-    /// cache.
+    /// Returns a source for a cache called `name`. `snapshot` is called for each export and returns
+    /// `None` once the cache was dropped, so it should keep a weak handle. Sources with the same
+    /// `Arc` are treated as one cache.
     pub fn new(
         name: &Arc<str>,
         snapshot: impl Fn() -> Option<Snapshot> + Send + Sync + 'static,
@@ -95,17 +94,17 @@ impl MetricsSource {
         Self { name: Arc::clone(name), snapshot: Arc::new(snapshot) }
     }
 
-    /// The name that the cache was built with.
+    /// Returns the name that the cache was built with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The counters now; `None` when the cache is gone.
+    /// Returns the current counters; `None` once the cache was dropped.
     pub fn snapshot(&self) -> Option<Snapshot> {
         (self.snapshot)()
     }
 
-    /// Where the name is: what tells caches apart, as long as a source of either is kept.
+    /// Returns the address of the name, which identifies a cache as long as a source is kept.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.name).addr()
     }
@@ -131,7 +130,7 @@ impl From<Stats> for Snapshot {
 }
 
 impl Snapshot {
-    /// The same, with the counters of a cache that holds objects by blocks.
+    /// Returns the snapshot with the additional counters of a `CachedStore`.
     #[must_use]
     pub fn with_blocks(mut self, blocks: BlockStats) -> Self {
         self.blocks = Some(blocks);

@@ -1,18 +1,18 @@
-//! Totals that never fall, whatever happens to the caches that they are of.
+//! Totals that never decrease, even if their caches are dropped and rebuilt.
 
 use cache_core::{Histogram, Outcomes};
 
 use crate::{BlockStats, Snapshot};
 
 impl Snapshot {
-    /// The totals of this cache and of those before it; how it is now is this one's.
+    /// Returns the totals of this cache and the earlier ones; gauges are those of this cache.
     pub(crate) fn after(self, before: Self) -> Self {
         let add =
             Combine { number: u64::saturating_add, outcomes: |a, b| a + b, times: |a, b| a + b };
         Self { stats: self.stats + before.stats, blocks: add.blocks(self.blocks, before.blocks) }
     }
 
-    /// The totals, none of them lower than in `earlier`.
+    /// Returns the totals, none of them lower than in `earlier`.
     pub(crate) fn at_least(self, earlier: Self) -> Self {
         let max =
             Combine { number: u64::max, outcomes: Outcomes::at_least, times: Histogram::at_least };
@@ -23,7 +23,7 @@ impl Snapshot {
     }
 }
 
-/// How two are made one.
+/// The operations that combine two snapshots.
 struct Combine {
     number: fn(u64, u64) -> u64,
     outcomes: fn(Outcomes, Outcomes) -> Outcomes,

@@ -19,13 +19,6 @@ pub struct MemoryBackendBuilder<P> {
 impl<P: EvictionPolicy> MemoryBackend<P> {
     /// Returns a builder for a backend. Each shard gets an empty policy of the kind and settings of
     /// `policy`.
-    ///
-    /// ```
-    /// use cache_policy::{Lru, MemoryBackend, Ttl};
-    ///
-    /// let backend = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(10_000).build()?;
-    /// # Ok::<(), cache_core::Error>(())
-    /// ```
     pub fn builder(policy: P) -> MemoryBackendBuilder<P> {
         MemoryBackendBuilder::new(policy)
     }
@@ -78,7 +71,7 @@ impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
             Some(_) => {
                 return Err(Error::new(
                     ErrorKind::Config,
-                    "shards is out of bounds; use 1 to 1024",
+                    "shards is out of bounds; set 1 to 1024",
                 ));
             }
         };
@@ -89,12 +82,10 @@ impl<P: EvictionPolicy> MemoryBackendBuilder<P> {
 pub(crate) fn limits(max_capacity: u64, max_entries: Option<u64>) -> Result<Limits> {
     let fault = |message: &str| Err(Error::new(ErrorKind::Config, message));
     if max_capacity == 0 {
-        return fault("max_capacity is zero, so nothing could be held; give bytes");
+        return fault("max_capacity is zero; set a number of bytes");
     }
     if max_entries == Some(0) {
-        return fault(
-            "max_entries is zero, so nothing could be held; give at least 1, or leave it out",
-        );
+        return fault("max_entries is zero; set at least 1, or leave it out");
     }
     Ok(Limits::new(max_capacity, max_entries.unwrap_or(u64::MAX)))
 }

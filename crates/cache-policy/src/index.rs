@@ -3,8 +3,8 @@
 //! Open addressing with linear probing, in order [1, 2]: a bucket's home is its hash scaled to the
 //! number of homes, so homes ascend as hashes do, and the buckets are kept in the order of their
 //! hashes all along the table, with vacant ones between. A search goes on while what it reads is
-//! lower than what it seeks, one comparison a bucket, and a key that is not held is known to be
-//! missing as soon as one that is held would be found. A bucket is one word, half hash and half
+//! lower than what it seeks, one comparison a bucket, and an absent key is known to be absent as
+//! soon as a present one would be found. A bucket is one word, half hash and half
 //! slot number, so that a look-up reads one cache line and compares 32 bits of the hash before it
 //! looks at an entry; a general table reads one line for its tags and another for its values.
 //! Removal closes the gap at once: there are no tombstones, so churn neither lengthens the look-ups
@@ -20,15 +20,15 @@ use std::mem;
 /// Slot numbers by hash. Several slots may have one hash.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Hash and slot number, or `VACANT`. Those in use ascend; each stands at its home or, without
-    /// a vacant one between, behind it.
+    /// Hash and slot number, or `VACANT`. Buckets in use ascend; each is at its home or behind it,
+    /// with no vacant bucket in between.
     buckets: Vec<u64>,
     n_homes: usize,
     n_held: usize,
 }
 
 impl Index {
-    /// What `held` makes of the first slot under `hash` of which it makes something.
+    /// Returns the first result of `held` for a slot with this hash.
     #[inline(always)]
     pub(crate) fn find<T>(&self, hash: u32, held: impl Fn(u32) -> Option<T>) -> Option<T> {
         let mut at = self.position(bucket(hash, 0));
@@ -44,13 +44,13 @@ impl Index {
         }
     }
 
-    /// Puts `slot` in under `hash`. It is not in.
+    /// Adds `slot`, which is not in the index, with `hash`.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
         if self.n_held >= self.n_homes / 4 * 3 {
             self.grow();
         }
         let mut at = self.position(bucket(hash, slot));
-        // What is greater moves on, as far as the next vacant bucket.
+        // Greater buckets move on, up to the next vacant one.
         let mut moved = bucket(hash, slot);
         while moved != VACANT {
             match self.buckets.get_mut(at) {
@@ -62,13 +62,13 @@ impl Index {
         self.n_held += 1;
     }
 
-    /// Takes `slot` out, if it is in under `hash`.
+    /// Removes `slot`, if it is there with `hash`.
     pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
         let at = self.position(bucket(hash, slot));
         if self.buckets.get(at) != Some(&bucket(hash, slot)) {
             return;
         }
-        // What follows moves up, as far as the first that is at home.
+        // The following buckets move up, as far as the first that is at home.
         let mut gap = at;
         while let Some(&next) = self.buckets.get(gap + 1)
             && next != VACANT
@@ -81,12 +81,12 @@ impl Index {
         self.n_held -= 1;
     }
 
-    /// Where `sought` stands or, if it is not in, belongs.
+    /// Returns the position of `sought` or, if it is absent, where it belongs.
     #[inline]
     fn position(&self, sought: u64) -> usize {
         let mut at = self.home(hash_of(sought));
-        // How many steps it takes is a matter of chance, which no processor predicts: four are
-        // taken at once.
+        // The number of steps is random and cannot be predicted by the processor: take four at a
+        // time.
         while let Some(next) = self.buckets.get(at..at + STRIDE) {
             let n_lower = next.iter().filter(|&&bucket| bucket < sought).count();
             at += n_lower;
@@ -102,7 +102,7 @@ impl Index {
         self.n_homes = (self.n_homes + self.n_homes / 4).max(HOMES_MIN);
         let mut grown = Vec::with_capacity(self.n_homes + BEHIND);
         for &bucket in self.buckets.iter().filter(|&&bucket| bucket != VACANT) {
-            // In their order each is the last of its cluster.
+            // In this order each bucket is the last of its cluster.
             grown.resize(self.home(hash_of(bucket)).max(grown.len()), VACANT);
             push(&mut grown, bucket);
         }
@@ -116,7 +116,7 @@ impl Index {
     }
 }
 
-/// Pushes, and does not grow by doubling: there is hardly ever more than one to come.
+/// Pushes without doubling the capacity: usually nothing else follows.
 fn push(buckets: &mut Vec<u64>, bucket: u64) {
     buckets.reserve_exact(1);
     buckets.push(bucket);
@@ -135,16 +135,16 @@ fn slot_of(bucket: u64) -> u32 {
     bucket as u32
 }
 
-/// Whether it has a slot, and this hash.
+/// Returns whether the bucket is in use and has this hash.
 fn is_under(held: u64, hash: u32) -> bool {
     held ^ bucket(hash, 0) < u64::from(u32::MAX)
 }
 
-/// Greater than any in use: no slot has the highest number.
+/// Greater than any bucket in use: no slot has the highest number.
 const VACANT: u64 = u64::MAX;
 const STRIDE: usize = 4;
 const HOMES_MIN: usize = 16;
-/// Buckets behind the last home, to begin with.
+/// The initial number of buckets behind the last home.
 const BEHIND: usize = 8;
 
 #[cfg(test)]

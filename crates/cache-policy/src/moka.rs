@@ -66,8 +66,8 @@ pub struct MokaBackend {
     /// The number of `clear` calls. Entries with a lower number are hidden: this alone keeps the
     /// promise of `clear`, whose walk over the entries only frees memory. Changed under `changes`.
     generation: AtomicU64,
-    /// Held by whoever adds entries or drops many, so that a newcomer that is gone when its insert
-    /// looks for it can only have been refused. Orders nothing else.
+    /// Locked by inserts and mass removals, so that an entry that its insert no longer finds can
+    /// only have been rejected. Orders nothing else.
     changes: Mutex<()>,
 }
 
@@ -184,7 +184,7 @@ impl MokaBackend {
         let mut steps = Steps::new();
         for (key, held) in &self.cache {
             if is_over(&held) {
-                // No newcomer can take its place between the look and the removal.
+                // No insert can replace the entry between the check and the removal.
                 let _alone = self.alone();
                 let is_held =
                     self.cache.get(&**key).is_some_and(|now| now.entry.is_same(&held.entry));

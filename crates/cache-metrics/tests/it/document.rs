@@ -16,7 +16,7 @@ fn the_document_has_the_table() {
     let document = fs::read_to_string(PATH).unwrap_or_default();
     assert!(
         document == rendered,
-        "docs/metrics.md differs from names.rs: run `UPDATE_DOCS=1 cargo test -p cache-metrics document`"
+        "docs/metrics.md differs from names.rs: run `UPDATE_DOCS=1 cargo test -p cache-metrics`"
     );
 }
 
@@ -24,12 +24,13 @@ fn render() -> String {
     let mut text = format!(
         "# Metrics
 
-Made from `crates/cache-metrics/src/names.rs` by `UPDATE_DOCS=1 cargo test -p cache-metrics document`.
+Generated from `crates/cache-metrics/src/names.rs`: `UPDATE_DOCS=1 cargo test -p cache-metrics`.
 
-OpenTelemetry has the names with dots; Prometheus, and the `metrics` crate, those with underscores. (OpenTelemetry's own
-exporter for Prometheus makes the same names of ours, but for one: `object_cache_entry_count`.) Every metric has the
-attribute `{CACHE_NAME}` (label `{CACHE_NAME_LABEL}`) besides its own: the name that the cache was built with. Values of
-attributes come from the closed sets below: never a key, a prefix or a tag.
+OpenTelemetry uses the names with dots; Prometheus and the `metrics` crate those with underscores.
+(OpenTelemetry's own Prometheus exporter derives the same names, except for
+`object_cache_entry_count`.) Every metric also has the attribute `{CACHE_NAME}` (label
+`{CACHE_NAME_LABEL}`): the name that the cache was built with. Attribute values come from the closed
+sets below: never a key, a prefix or an ETag.
 
 "
     );
@@ -45,22 +46,27 @@ attributes come from the closed sets below: never a key, a prefix or a tag.
     let _ = write!(
         text,
         "
-Each finished read is in exactly one sample of `object_cache.requests`. A hit is `fresh`, `revalidated` or `stale`, a miss
-is `fetched` or `refetched`; the hit ratio is hits divided by both. A read of a `CachedStore` is a call of `get_opts` or
-`get_ranges` (also by `get`, `head`, `get_range`) and ends with its body: a read whose body breaks off is an `error`, one
-that is dropped before its end is `cancelled`. It is a hit if it fetched no byte; a read of a cached object that fetched
-missing blocks is `fetched`. `bypass` was served by the store alone; `not_modified` and `precondition_failed` are results of
-the caller's own conditions; `not_cached` is a miss of a read that asked only for cached objects. Other caches do not count
-a dropped read.
+Each finished read is in exactly one sample of `object_cache.requests`. A hit is `fresh`,
+`revalidated` or `stale`, a miss is `fetched` or `refetched`; the hit ratio is the hits divided by
+the sum of both. A read of a `CachedStore` is a call of `get_opts` or `get_ranges` (also by `get`,
+`head`, `get_range`) and ends with its body: a read whose body breaks off is an `error`, one that is
+dropped before its end is `cancelled`. It is a hit if it fetched no byte; a read of a cached object
+that fetched missing blocks is `fetched`. `bypass` was served by the store alone; `not_modified` and
+`precondition_failed` are results of the caller's own conditions; `not_cached` is a miss of a read
+that allowed only cached objects. Other caches do not count a dropped read.
 
-`object_cache.origin.requests` counts requests when they have ended, with their bodies. With `op = read` the outcomes are
-`not_modified` (no body), `modified`, `not_found`, `refused`, `failed` and `cancelled`; with other operations `succeeded`
-stands for the first three. A body that breaks off is `failed`; one that the reader dropped is not. Only a `CachedStore` has
-the operations from `blocks` on and the last three metrics: `blocks` fetches bytes of a known version, `read` determines the
-current version, `bypass` is passed through, `list` counts pages (inferred: a page ends after 1,000 objects), `multipart`
-counts the start, each part and the end of a multipart upload. Stores charge most for `put`, `copy`, `rename`, `multipart`
-and `list`; `delete` is free.
-`kind` is an `ErrorKind`.
+Read amplification is the rate of `object_cache.io` with the source `origin` divided by the rate of
+`object_cache.served`. Above 1, blocks, readahead or `warm` fetch more than readers use.
+
+`object_cache.origin.requests` counts requests when they have ended, with their bodies. With
+`op = read` the outcomes are `not_modified` (no body), `modified`, `not_found`, `refused`, `failed`
+and `cancelled`; other operations have `succeeded` instead of the first three. A body that breaks
+off is `failed`; one that the reader dropped is not. Only a `CachedStore` has the operations from
+`blocks` on and the last three metrics: `blocks` fetches bytes of a known version, `read` determines
+the current version, `bypass` bypasses the cache, `list` counts pages (inferred: a page ends after
+1,000 objects), `multipart` counts the start, each part and the end of a multipart upload. Stores
+charge most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kind` is an
+`ErrorKind`.
 
 "
     );
@@ -69,7 +75,8 @@ and `list`; `delete` is free.
 
 fn table(text: &mut String, metrics: &[&Metric]) {
     text.push_str(
-        "| name | Prometheus | kind | unit | attributes | |\n| --- | --- | --- | --- | --- | --- |\n",
+        "| name | Prometheus | kind | unit | attributes | |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
     );
     for metric in metrics {
         let kind = match metric.kind {

@@ -11,7 +11,7 @@ use cache_metrics::{
     samples,
 };
 
-/// Every number has a value of its own.
+/// A snapshot in which every number is different.
 fn snapshot() -> Snapshot {
     let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
     let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
@@ -141,7 +141,7 @@ fn origin_requests_add_up_to_all_of_them() {
     assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests() + of_blocks);
 }
 
-/// Those of errors by kind are odd, so a value names its field.
+/// Errors by kind are odd numbers, all others even, so a value identifies its field.
 #[test]
 fn every_number_is_exactly_one_sample() {
     let mut snapshot = snapshot();
@@ -153,14 +153,14 @@ fn every_number_is_exactly_one_sample() {
     let mut all: BTreeSet<_> = fields.map(|field| *field).collect();
     let errors = [snapshot.stats.errors_by_kind, snapshot.stats.origin.errors_by_kind];
     all.extend(errors.iter().flat_map(|counts| counts.iter()).map(|(_, n)| n));
-    // The build's.
+    // `build_info`.
     all.insert(1);
     assert_eq!(unique, all);
 }
 
-/// `Stats` may grow; its `Debug` tells. Then a metric is missing here.
+/// A new field of `Stats` shows in its `Debug` output, and needs a metric.
 #[test]
-fn there_is_no_number_that_is_not_exported() {
+fn every_field_is_exported() {
     let mut snapshot = snapshot();
     let mut blocks = snapshot.blocks.unwrap();
     stats_fields(&mut snapshot.stats)
@@ -234,12 +234,12 @@ fn check(metric: &Metric) {
     let attributes: BTreeSet<_> =
         metric.attributes.iter().map(|attribute| attribute.name).collect();
     assert_eq!(attributes.len(), metric.attributes.len(), "{}", metric.name);
-    // A suffix that Prometheus keeps for histograms.
+    // Prometheus reserves the suffix `_count` for histograms.
     let name = prometheus_name(metric).replace("entry_count", "entries");
     assert_eq!(metric.prometheus_name, name);
 }
 
-/// What OpenTelemetry's specification makes of a name ("Prometheus and OpenMetrics Compatibility").
+/// Derives a name as OpenTelemetry specifies it ("Prometheus and OpenMetrics Compatibility").
 fn prometheus_name(metric: &Metric) -> String {
     let unit = match metric.unit {
         "By" => "_bytes",
@@ -289,7 +289,7 @@ fn follow_and_fill(metrics: &[&'static Metric], samples: &[Sample<'_>]) {
 }
 
 #[test]
-fn what_is_no_total_is_a_gauge() {
+fn only_totals_are_counters() {
     let gauges: Vec<_> =
         METRICS.iter().filter(|metric| metric.kind == Kind::Gauge).map(|m| m.name).collect();
     let can_fall = ["build_info", "inflight", "entry.count", "size", "capacity"]
@@ -298,7 +298,7 @@ fn what_is_no_total_is_a_gauge() {
 }
 
 #[test]
-fn errors_are_told_by_kind() {
+fn errors_are_counted_by_kind() {
     let mut stats = Stats::default();
     stats.errors_by_kind.add_of(ErrorKind::Timeout, 2);
     stats.origin.errors_by_kind.add_of(ErrorKind::PermissionDenied, 3);

@@ -1,4 +1,4 @@
-//! Which of the two ways is the better one now.
+//! The choice of the way that is better now.
 
 use std::sync::{
     Arc,
@@ -7,18 +7,18 @@ use std::sync::{
 
 use super::ranking::Way;
 
-/// The score that the shards of one cache keep together: what each alone would need long to see,
-/// all see soon.
+/// The score that the shards of one cache keep together, so that a difference shows soon that each
+/// shard alone would need long to notice.
 ///
-/// The score is bounded, so that what was long ago does not count against what is now: it takes the
-/// same lead to change the way whatever was before. This is a cumulative sum test [9] in either
+/// The score is bounded, so that the distant past does not count against the present: the lead that
+/// changes the way is the same after any history. This is a cumulative sum test [9] in either
 /// direction.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contest(Arc<Score>);
 
 #[derive(Debug, Default)]
 struct Score {
-    /// A float: the hits by which density leads, from minus to plus the lead that is asked for.
+    /// A float: the hits by which density leads, from minus to plus the required lead.
     lead: AtomicU32,
     is_recency_better: AtomicBool,
 }
@@ -28,27 +28,27 @@ impl Contest {
         if self.0.is_recency_better.load(Ordering::Relaxed) { Way::Recency } else { Way::Density }
     }
 
-    /// How many shards there are, beside the pattern that they were made from.
+    /// Returns the number of shards, without the policy that they were made from.
     pub(super) fn n_shards(&self) -> usize {
         (Arc::strong_count(&self.0) - 1).max(1)
     }
 
-    /// Density had `gain` more hits than recency, in miniatures of so many `entries`.
+    /// Adds `gain`, the hits that density had more than recency in miniatures of `entries`.
     pub(super) fn count(&self, gain: f32, entries: usize) {
-        let asked = (LEAD_AN_ENTRY * (entries * self.n_shards()) as f32).max(LEAD_MIN);
+        let required = (LEAD_AN_ENTRY * (entries * self.n_shards()) as f32).max(LEAD_MIN);
         let lead = f32::from_bits(self.0.lead.load(Ordering::Relaxed)) + gain;
-        // Of two shards at once, one may be lost.
-        self.0.lead.store(lead.clamp(-asked, asked).to_bits(), Ordering::Relaxed);
-        if lead.abs() >= asked {
+        // Of two simultaneous changes one may be lost.
+        self.0.lead.store(lead.clamp(-required, required).to_bits(), Ordering::Relaxed);
+        if lead.abs() >= required {
             self.0.is_recency_better.store(lead < 0.0, Ordering::Relaxed);
         }
     }
 }
 
-/// The hits by which the other way must lead, for each entry of the miniatures of all shards: less
+/// The required lead of the other way in hits, for each entry of the miniatures of all shards: less
 /// may be chance, and more would be late.
 const LEAD_AN_ENTRY: f32 = 0.15;
-/// And at least so many.
+/// The minimum of the required lead.
 const LEAD_MIN: f32 = 16.0;
 
 #[cfg(test)]

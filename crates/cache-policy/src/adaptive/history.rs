@@ -1,20 +1,20 @@
-//! What is remembered of those that left.
+//! The memory of evicted keys.
 
 use super::note::Seen;
 
-/// The keys evicted last, about twice as many as entries are held, each with the moment of its last
-/// use and the number of its uses. 4 bytes a key: 16 bits of its hash, 14 of the moment, 2 of the
-/// uses.
+/// The keys evicted last, about twice as many as there are entries, each with the moment of its
+/// last use and the number of its uses. 4 bytes a key: 16 bits of its hash, 14 of the moment, 2 of
+/// the uses.
 ///
-/// A key belongs to a set of 8, in which it takes the place of the one used the longest ago. One
-/// key in some 8,000 is taken for another: both are hints.
+/// A key belongs to a set of 8, in which it replaces the least recently used one. One key in some
+/// 8,000 is mistaken for another; the data are only hints.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// None before the first eviction. Zero is no key.
+    /// Empty before the first eviction. Zero is no key.
     sets: Vec<[u32; WAYS]>,
-    /// How many entries it is good for.
+    /// The number of entries that it is sized for.
     entries: usize,
-    /// So many bits of a moment are dropped.
+    /// The number of low bits of a moment that are dropped.
     shift: u32,
 }
 
@@ -36,7 +36,7 @@ impl History {
         }
     }
 
-    /// What is remembered of the key of `hash`, which is forgotten.
+    /// Returns and forgets what is remembered of the key of `hash`.
     pub(super) fn take(&mut self, hash: u32, now: u32) -> Option<Seen> {
         if self.sets.is_empty() {
             return None;
@@ -49,8 +49,8 @@ impl History {
         Some(Seen::new(now.saturating_sub(age), note & Seen::USES_MAX))
     }
 
-    /// All is forgotten when the number of entries is no longer near that of before: hashes are not
-    /// kept whole.
+    /// Resizes for `n_entries`. Everything is forgotten if the number is far from the old one,
+    /// since only parts of the hashes are kept.
     fn fit(&mut self, n_entries: usize) {
         if n_entries > self.entries * 2 || n_entries < self.entries / 4 {
             self.entries = n_entries;
@@ -62,8 +62,8 @@ impl History {
         }
     }
 
-    /// The key's set, and its part of a note. The hash is mixed: a miniature's keys all begin with
-    /// the same bits.
+    /// Returns the key's set, and its part of a note. The hash is mixed, as a miniature's keys all
+    /// begin with the same bits.
     fn set(&mut self, hash: u32) -> (&mut [u32; WAYS], u32) {
         let mixed = hash.wrapping_mul(0x9E37_79B1);
         let at = (u64::from(mixed) * self.sets.len() as u64) >> 32;
@@ -76,8 +76,8 @@ fn coarse(tick: u32, shift: u32) -> u32 {
 }
 
 const WAYS: usize = 8;
-/// LIRS needs to know a key for about as long as its bottom of the stack is old. Twice the entries
-/// is what loses little.
+/// LIRS needs to remember a key for about as long as the age of its stack's bottom. Twice the
+/// number of entries loses little.
 const KEYS_AN_ENTRY: usize = 2;
 const TICK_MASK: u32 = 0x3FFF;
 const TAG_MASK: u32 = 0xFFFF_0000;

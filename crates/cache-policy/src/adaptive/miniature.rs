@@ -1,4 +1,4 @@
-//! A cache of a sample of the keys, that holds nothing.
+//! A simulated cache of a sample of the keys, without entries.
 
 use super::{
     note::Weight,
@@ -7,21 +7,21 @@ use super::{
 use crate::index::Index;
 use cache_core::Slot;
 
-/// What a cache with one way of ranking would hold of a sample of the keys [6]. A key is known by
-/// its hash.
+/// The keys of a sample that a cache with one way of ranking would have [6], identified by their
+/// hashes.
 #[derive(Debug)]
 pub(super) struct Miniature {
     ranking: Ranking,
     index: Index,
     n_slots: u32,
-    /// Slots not in use.
+    /// Unused slots.
     free: Vec<u32>,
     weight_max: u64,
     entries_max: u64,
 }
 
 impl Miniature {
-    /// One without a limit.
+    /// Returns an empty miniature without a limit.
     pub(super) fn new(way: Way, price: Price) -> Self {
         Self {
             ranking: Ranking::new(way, price),
@@ -37,7 +37,7 @@ impl Miniature {
         self.ranking.entries()
     }
 
-    /// The mean weight of an entry.
+    /// Returns the mean weight of an entry.
     pub(super) fn weight_mean(&self) -> f32 {
         self.ranking.weight() as f32 / self.entries().max(1) as f32
     }
@@ -47,11 +47,11 @@ impl Miniature {
         (self.weight_max, self.entries_max) = (weight_max.max(1), entries_max.max(1));
     }
 
-    /// A use of a key. Whether it was a hit; it is held from now on.
+    /// Uses a key, and adds it if it is absent. Returns whether it was a hit.
     pub(super) fn access(&mut self, hash: u32, weight: Weight) -> bool {
         if let Some(slot) = self.find(hash) {
             self.ranking.hit(slot);
-            // The limits may have become less.
+            // The limits may have been reduced.
             self.shrink();
             return true;
         }
@@ -102,7 +102,7 @@ impl Miniature {
     }
 }
 
-/// Sampled hashes begin with the same bits, by which the index would find their homes.
+/// Mixes a hash: sampled hashes begin with the same bits, which select the index's homes.
 fn spread(hash: u32) -> u32 {
     hash.wrapping_mul(0x9E37_79B1)
 }
@@ -111,7 +111,7 @@ fn spread(hash: u32) -> u32 {
 mod tests {
     use super::*;
 
-    /// A loop that just fitted would seem to fit for ever: nobody comes who would make room.
+    /// A loop that just fitted would seem to fit for ever, as no insert would make room.
     #[test]
     fn a_limit_that_became_less_holds_from_the_next_hit_on() {
         for way in [Way::Recency, Way::Density] {

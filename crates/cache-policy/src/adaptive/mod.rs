@@ -1,44 +1,42 @@
-//! The default: recency or density, whichever would have had more hits of late.
+//! The default: recency or density, whichever would have had more hits lately.
 //!
-//! No single order of eviction is good everywhere. LRU is the best where popularity drifts and gets
-//! nothing from a loop that is larger than the cache; policies that keep what has proved itself are
-//! the other way round. So two ways of ranking are built in, and a pair of *miniature* caches says
-//! which of them is the better one now.
+//! No single eviction order is good everywhere. LRU is best where popularity drifts and gets no
+//! hits from a loop larger than the cache; policies that keep proven entries behave the other way
+//! round. So two ways of ranking are built in, and a pair of *miniature* caches shows which of them
+//! is better now.
 //!
-//! **Recency** is LRU. **Density** is LIRS [1] with the price of room. In LIRS a newcomer stays in
-//! a small *window*, and comes into *main*, which has the rest, only if it is used again clearly
-//! sooner than the worst of main was; that one then goes back to the window. A loop finds main full
-//! of entries that come back just as soon as all the others, so main stays as it is and gets its
-//! hits; one-hit wonders pass through the window. What LIRS calls the stack with its ghosts is here
-//! a [history](history::History) of keys evicted, with the moment of their last use: the comparison
-//! of two moments is all that the stack is for. The moments count inserts, so that a hit writes no
-//! counter that others write.
+//! **Recency** is LRU. **Density** is LIRS [1] with a price for room. In LIRS a new entry stays in
+//! a small *window*, and moves to *main*, which has the rest, only if it is used again clearly
+//! sooner than the worst entry of main was; that one then goes back to the window. A loop fills
+//! main with entries that all return equally soon, so main stays as it is and gets hits; one-hit
+//! wonders pass through the window. The stack and ghosts of LIRS are a [history](history::History)
+//! of evicted keys here, with the moment of their last use: the stack serves only to compare two
+//! moments. Moments count inserts, so that a hit writes no shared counter.
 //!
-//! The window has a tenth at most. Each entry that leaves it unused makes it smaller, by what its
-//! time there has cost in the cost of main's worst, and each that is used there makes it larger: in
-//! a loop, main gets nearly all.
+//! The window has at most a tenth of the cache. Each entry that leaves it unused shrinks it, by the
+//! cost of its stay relative to that of main's worst entry, and each that is used there grows it:
+//! in a loop, main gets nearly everything.
 //!
-//! Worst is the one for which `age * weight / uses` is the greatest: the rank of LRU-SP [2, 3],
-//! which is LIRS's own if all weigh and are used the same. It is what an entry has cost since its
-//! last use, in bytes held for so long, per use that it has shown to be good for; hit density [4]
-//! is the inverse. With it, frequency is told from chance, and of large objects only those are kept
-//! that bring as many hits a byte as small ones: more requests are saved than by
-//! GreedyDual-Size-Frequency [5], and hardly fewer bytes than by LRU. As in [2], entries lie in
-//! lists by the power of two of their `weight / uses`; in each the oldest is the worst, so that the
-//! ends of some lists are compared instead of all entries. Uses count up to three, so that what was
-//! popular once makes room soon.
+//! The worst entry is the one with the greatest `age * weight / uses`: the rank of LRU-SP [2, 3],
+//! which equals that of LIRS if all weights and uses are the same. It is the cost of an entry since
+//! its last use, in bytes times age, per use that it has shown to be worth; hit density [4] is the
+//! inverse. This separates frequency from chance, and keeps only those large objects that bring as
+//! many hits a byte as small ones: it saves more requests than GreedyDual-Size-Frequency [5], and
+//! hardly fewer bytes than LRU. As in [2], entries are in lists by the power of two of their
+//! `weight / uses`; the oldest of each is the worst, so that the ends of some lists are compared
+//! instead of all entries. Uses count up to three, so that formerly popular entries leave soon.
 //!
-//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, which hold no
-//! bodies: what is sampled by hash [7] behaves as the whole, if the cache shrinks as the sample
-//! does. So they have room for as much as is held of the sampled keys. They see every request for a
-//! sampled key, hits through a small lossy buffer. To change the way is cheap, since both keep the
-//! same of an entry, and only the order in which lists are looked at changes. This is the choice of
-//! the better of two experts [8], which is never far behind either.
+//! **The miniatures** [6] are two caches of a sample of the keys, one for each way, without bodies.
+//! A sample by hash [7] behaves like the whole if the cache is scaled down like the sample, so
+//! their size is that of the cached part of the sampled keys. They see every request for a sampled
+//! key, hits through a small lossy buffer. Changing the way is cheap, since both use the same data
+//! of an entry, and only the order in which lists are visited changes. This is the choice of the
+//! better of two experts [8], which is never far behind either.
 //!
 //! All shards of a cache keep one score in their [contest](contest::Contest), a sum of the hits by
-//! which one way leads [9], so that a change is seen by all as soon as if the cache were one, and
-//! each shard's miniatures can be small: some 64 entries, up to 512 in a cache of one shard; shards
-//! of some dozen entries are sampled whole.
+//! which one way leads [9], so that all shards notice a change as soon as a single cache would, and
+//! the miniatures of each shard can be small: some 64 entries, or up to 512 in a cache of one
+//! shard. Shards of some dozen entries are sampled completely.
 //!
 //! 1. S. Jiang, X. Zhang: LIRS: an efficient low inter-reference recency set replacement policy.
 //!    SIGMETRICS 2002.

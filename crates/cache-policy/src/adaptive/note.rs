@@ -1,17 +1,17 @@
-//! What is known of an entry, in six bytes.
+//! The data of an entry, in six bytes.
 
-/// When an entry was last used, in 29 bits; whether it was used since it was queued, in 1; how
-/// often, up to 3, in 2.
+/// The moment of the last use in 29 bits, whether the entry was used since it was queued in 1, and
+/// the number of uses, up to 3, in 2.
 ///
-/// Counted further, uses would keep for long what was popular once.
+/// A higher maximum would keep formerly popular entries for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen(u32);
 
 impl Seen {
     pub(super) const TICK_MAX: u32 = (1 << 29) - 1;
     pub(super) const USES_MAX: u32 = 3;
-    /// By how much moments are moved back when the clock is at its end. History forgets ticks
-    /// beyond 28 bits anyway.
+    /// The ticks by which moments are moved back when the clock is at its end. The history forgets
+    /// ticks beyond 28 bits anyway.
     pub(super) const REBASE: u32 = 1 << 28;
 
     pub(super) fn new(tick: u32, uses: u32) -> Self {
@@ -46,7 +46,7 @@ impl Seen {
         Self(Self::new(tick, self.uses() + 1).0 | HIT)
     }
 
-    /// From `past` to this, in ticks.
+    /// Returns the time from `past` to this, in ticks.
     pub(super) fn age(self, past: Self) -> f32 {
         self.tick().saturating_sub(past.tick()) as f32
     }

@@ -1,4 +1,4 @@
-//! Who is worth keeping, in either of two ways.
+//! The order of eviction, in either of two ways.
 
 use std::{
     mem,
@@ -13,34 +13,34 @@ use super::{
 };
 use crate::structures::{by_slot::reach, list::Lists};
 
-/// A way of ranking. What is kept of an entry is the same in both, so a cache can change its way at
-/// any moment.
+/// A way of ranking. Both use the same data of an entry, so a cache can change its way at any
+/// moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// By the time since the last use: LRU.
     Recency,
-    /// By that time and the uses, after a trial in a small window: LIRS, where a use more lengthens
-    /// the time that an entry may wait for the next.
+    /// By that time and the number of uses, after a trial in a small window: LIRS, where each use
+    /// lengthens the time that an entry may wait for the next one.
     Density,
 }
 
-/// What an entry takes of the room, and pays for a hit.
+/// The room that an entry takes, and the value of a hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Price {
-    /// One, for one hit: as any other.
+    /// Room and value are one.
     Entry,
-    /// Its bytes, for one hit.
+    /// Room is the number of bytes, the value of a hit is one.
     Byte,
-    /// Its bytes, for as many that a hit saves.
+    /// Room and value are the number of bytes.
     ByteSaved,
 }
 
-/// Entries by slot, in order of worth.
+/// Entries by slot, in the order of eviction.
 ///
 /// An entry is in the *window* or in *main*, and there in one of 32 lists, so that within a list
-/// the order of time is nearly that of rank: the worst of a region is among the ends of its lists.
-/// A hit only marks its entry. When the mark is found at the end of a list, the entry is queued
-/// again where it belongs.
+/// the order of time is nearly that of rank: the worst entry of a region is at the end of one of
+/// its lists. A hit only marks its entry. When the mark is found at the end of a list, the entry is
+/// queued again where it belongs.
 #[derive(Debug)]
 pub(super) struct Ranking {
     way: Way,
@@ -49,18 +49,18 @@ pub(super) struct Ranking {
     clock: AtomicU32,
     nodes: Vec<Node>,
     lists: Lists<N_LISTS>,
-    /// Bit `n` is set if list `n` has entries, or had some when it was last looked at.
+    /// Bit `n` is set if list `n` has entries, or had some when it was last visited.
     occupied: u64,
     window: Tally,
     main: Tally,
-    /// The window's part of the whole.
+    /// The window's share of the cache.
     window_share: f32,
-    /// When main's worst was looked for last, and its rank then.
+    /// When main's worst entry was last determined, and its rank then.
     main_ranked: (u32, f32),
     history: History,
 }
 
-/// What is kept of an entry.
+/// The data of an entry.
 #[derive(Debug)]
 struct Node {
     /// [`Seen`].
@@ -71,7 +71,7 @@ struct Node {
     list: u8,
 }
 
-/// How much is somewhere.
+/// A number of entries and their weight.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tally {
     pub(super) entries: usize,
@@ -90,14 +90,14 @@ impl Tally {
     }
 }
 
-/// By the number of its first list.
+/// A region, as the number of its first list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Region {
     Window = 0,
     Main = 32,
 }
 
-/// Of a list. Whatever is at the back leaves before the others.
+/// An end of a list. The entry at the back is evicted first.
 #[derive(Clone, Copy)]
 enum End {
     Front,
@@ -166,8 +166,8 @@ impl Ranking {
         self.fill_main();
     }
 
-    /// An entry that was evicted is back, as it was, and among the first to leave. No time passes,
-    /// and it was not used.
+    /// Restores an evicted entry as it was, among the next to be evicted. No time passes, and this
+    /// is not a use.
     pub(super) fn restore(&mut self, slot: Slot, hash: u32, weight: Weight) {
         let now = *self.clock.get_mut();
         let seen = self.history.take(hash, now).unwrap_or(Seen::new(now, 1)).unmarked();
@@ -179,20 +179,20 @@ impl Ranking {
         self.push_at(if is_for_main { Region::Main } else { Region::Window }, slot, End::Back);
     }
 
-    /// A hit of `slot`, and by what it is known.
+    /// Counts a hit of `slot`. Returns its hash and weight.
     #[inline]
     pub(super) fn hit(&self, slot: Slot) -> Option<(u32, Weight)> {
         let node = self.nodes.get(slot.index())?;
         let seen = node.seen.load(Ordering::Relaxed);
         let hit = Seen::from_bits(seen).hit(self.clock.load(Ordering::Relaxed)).bits();
-        // What is hit all the time is only read, and its cache line stays with every core.
+        // An entry that is hit all the time is only read, and its cache line stays shared.
         if hit != seen {
             node.seen.store(hit, Ordering::Relaxed);
         }
         Some((node.hash, node.weight))
     }
 
-    /// Its weight is another. By what it is known, and the weight that it had.
+    /// Changes the weight. Returns the hash and the old weight.
     pub(super) fn reweigh(&mut self, slot: Slot, weight: Weight) -> Option<(u32, Weight)> {
         let node = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST)?;
         let old = mem::replace(&mut node.weight, weight);
@@ -202,7 +202,7 @@ impl Ranking {
         Some((hash, old))
     }
 
-    /// It has left; it is remembered if it `was_evicted`. By what it was known.
+    /// Removes an entry, and remembers it if it `was_evicted`. Returns its hash and weight.
     pub(super) fn remove(&mut self, slot: Slot, was_evicted: bool) -> Option<(u32, Weight)> {
         let n_entries = self.entries();
         if !self.unlink(slot) {
@@ -216,7 +216,7 @@ impl Ranking {
         Some((hash, weight))
     }
 
-    /// What is held of the keys whose hash `is_counted`: entries and weight.
+    /// Returns the entries and the weight of the keys whose hash `is_counted`.
     pub(super) fn count(&self, is_counted: impl Fn(u32) -> bool) -> Tally {
         let mut counted = Tally::default();
         for node in self.nodes.iter().filter(|node| node.list != NO_LIST && is_counted(node.hash)) {
@@ -225,7 +225,7 @@ impl Ranking {
         counted
     }
 
-    /// The one to leave; some slot if any is in use.
+    /// Returns the victim; some slot if any is in use.
     pub(super) fn victim(&mut self) -> Option<Slot> {
         match self.way {
             Way::Recency => self.worst_of_all(),
@@ -256,7 +256,7 @@ impl Ranking {
                 continue;
             }
             if self.room(self.window) > 2 * (self.room_of_all() - share) {
-                // The way has just changed, and most of what is held is in the window.
+                // The way has just changed, and most entries are in the window.
                 return self.worst_of_all();
             }
             if let Some(slot) = window {
@@ -267,7 +267,7 @@ impl Ranking {
         }
     }
 
-    /// The rank of main's worst, or lately so: it changes slowly.
+    /// Returns the rank of main's worst entry, possibly an earlier one: it changes slowly.
     fn main_rank(&mut self) -> f32 {
         let (now, interval) = (*self.clock.get_mut(), self.entries() / 128);
         let (at, rank) = self.main_ranked;
@@ -279,9 +279,9 @@ impl Ranking {
         rank
     }
 
-    /// The window becomes smaller by what an entry has cost that leaves it unused, in the cost of
-    /// main's worst, and larger by some for each that was used. One that costs as much as main's
-    /// worst came from there, and says nothing.
+    /// Shrinks the window for each entry that leaves it unused, by its cost in terms of main's
+    /// worst, and grows it for each that was used. An entry that costs as much as main's worst came
+    /// from there, and is ignored.
     fn fit_window(&mut self, by: f32) {
         if by > -1.0 {
             let entries = self.entries().max(1) as f32;
@@ -291,7 +291,7 @@ impl Ranking {
         }
     }
 
-    /// What of the room a region takes, in the unit of the price.
+    /// Returns the room of a region, in the unit of the price.
     fn room(&self, region: Tally) -> u64 {
         match self.price {
             Price::Entry => region.entries as u64,
@@ -314,15 +314,13 @@ impl Ranking {
             <= self.main_share()
     }
 
-    /// Whether one that was seen in the `past` came back before the worst of main would have left,
-    /// and clearly so: in a loop all come back equally soon, and main would lose whom it needs
-    /// next.
+    /// Returns whether an entry last seen in the `past` came back clearly sooner than the worst of
+    /// main. In a loop all come back equally soon, and main would lose the entries it needs next.
     fn is_proven(&mut self, seen: Seen, weight: Weight, past: Seen) -> bool {
         seen.age(past) * self.cost(seen, weight) * MARGIN < self.main_rank()
     }
 
-    /// What is in the window beyond its share goes to main while main has room: two for each
-    /// insert.
+    /// Moves the window's surplus to main while main has room: up to two entries for each insert.
     fn fill_main(&mut self) {
         for _ in 0..2 {
             if self.way == Way::Recency || self.room(self.main) >= self.main_share() {
@@ -336,8 +334,8 @@ impl Ranking {
         }
     }
 
-    /// The worst at the ends of the region's lists. What was hit is queued again: in main, if it
-    /// ranks better than `limit`.
+    /// Returns the worst entry at the ends of the region's lists. Entries that were hit are queued
+    /// again: in main, if they rank better than `limit`.
     fn worst(&mut self, region: Region, limit: f32) -> Option<Slot> {
         let first = region as u32;
         let (mut worst, mut rank_max) = (None, -1.0);
@@ -360,7 +358,7 @@ impl Ranking {
                 if rank < limit {
                     self.push(Region::Main, slot);
                 } else {
-                    // It may be the end of a list that was looked at before.
+                    // It may be the end of a list that was already visited.
                     lists |= 1 << (self.push(region, slot) - first);
                 }
             }
@@ -371,7 +369,7 @@ impl Ranking {
         worst
     }
 
-    /// The greater, the sooner it is to leave.
+    /// Returns the rank: the greater, the sooner the entry is evicted.
     fn rank(&self, slot: Slot) -> f32 {
         let (seen, weight) = (self.seen(slot), self.nodes[slot.index()].weight);
         let age = Seen::new(self.clock.load(Ordering::Relaxed), 0).age(seen) + 1.0;
@@ -381,7 +379,7 @@ impl Ranking {
         }
     }
 
-    /// The room that is paid for a use.
+    /// Returns the room that a use costs.
     fn cost(&self, seen: Seen, weight: Weight) -> f32 {
         let price = match self.price {
             Price::Entry | Price::ByteSaved => 1.0,
@@ -394,18 +392,18 @@ impl Ranking {
         Seen::from_bits(self.nodes[slot.index()].seen.load(Ordering::Relaxed))
     }
 
-    /// The list of a region in which the rank of `slot` grows with time about as that of its
+    /// Returns the list of a region in which the rank of `slot` grows about as fast as that of its
     /// neighbours.
     fn list_of(&self, slot: Slot) -> u32 {
         let seen = self.seen(slot);
         match self.way {
-            // By the moment of use, since what was marked is queued late. What is held was used
+            // By the moment of use, since marked entries are queued late. Cached entries were used
             // within as many inserts as there are entries: 16 lists.
             Way::Recency => {
                 let span = u32::try_from(self.entries() / 16).unwrap_or(u32::MAX).max(1);
                 seen.tick() / span % LISTS_A_REGION
             }
-            // By the power of two that is nearest to the cost; 3 uses of a byte cost a third.
+            // By the power of two nearest to the cost; with 3 uses a byte costs a third.
             Way::Density => {
                 let cost = self.cost(seen, self.nodes[slot.index()].weight)
                     * 2.0
@@ -415,7 +413,7 @@ impl Ranking {
         }
     }
 
-    /// Moves `slot` to the front of its list in `region`, from wherever it is. Which list that is.
+    /// Moves `slot` to the front of its list in `region`. Returns the list.
     fn push(&mut self, region: Region, slot: Slot) -> u32 {
         self.push_at(region, slot, End::Front)
     }
@@ -435,7 +433,7 @@ impl Ranking {
         list
     }
 
-    /// Takes `slot` out of its list. Whether it was in one.
+    /// Removes `slot` from its list. Returns whether it was in one.
     fn unlink(&mut self, slot: Slot) -> bool {
         let Some(node) = self.nodes.get_mut(slot.index()).filter(|node| node.list != NO_LIST)
         else {
@@ -450,7 +448,7 @@ impl Ranking {
         if u32::from(list) < Region::Main as u32 { &mut self.window } else { &mut self.main }
     }
 
-    /// The next tick. Before the clock would overflow, all moments are moved back: a pass over the
+    /// Advances the clock. Before it would overflow, all moments are moved back: one pass over the
     /// entries for every 268 million inserts.
     fn tick(&mut self) -> u32 {
         let clock = self.clock.get_mut();
@@ -466,7 +464,7 @@ impl Ranking {
     }
 }
 
-/// The greatest `n` with two to the power of `n` at most `x`, for an `x` of at least one.
+/// Returns the greatest `n` with 2^n at most `x`, for an `x` of at least one.
 fn exponent(x: f32) -> u32 {
     const EXPONENT_OF_ONE: u32 = 127;
     (x.to_bits() >> (f32::MANTISSA_DIGITS - 1)).saturating_sub(EXPONENT_OF_ONE)
@@ -475,19 +473,18 @@ fn exponent(x: f32) -> u32 {
 const LISTS_A_REGION: u32 = 32;
 const N_LISTS: usize = 64;
 const NO_LIST: u8 = u8::MAX;
-/// What comes back must have been away for less than main's worst by so much.
+/// The factor by which a returning key must have been away for less than main's worst.
 const MARGIN: f32 = 1.1;
-/// The window's share at most: the tenth that S3-FIFO gives to its small queue, too. More costs
-/// hits where what is used twice is used late, less costs hits where it is used soon.
+/// The window's maximum share: a tenth, as the small queue of S3-FIFO. A larger one loses hits
+/// where second uses come late, a smaller one where they come soon.
 const WINDOW_MAX: f32 = 0.1;
-/// And at least, which is what a loop leaves it.
+/// The window's minimum share, which it has in a loop.
 const WINDOW_MIN: f32 = 0.02;
-/// But no fewer entries: with none, each newcomer would have to displace one of main.
+/// The window's minimum of entries: with none, each new entry would have to displace one of main.
 const WINDOW_ENTRIES_MIN: f32 = 2.0;
-/// By how much of the whole the window changes when as many have left it as are held.
+/// The change of the window's share when as many entries have left it as are cached.
 const WINDOW_STEP: f32 = 0.2;
-/// What one use in the window outweighs: the loss of so many entries that cost as much as main's
-/// worst.
+/// The weight of one use in the window: the loss of this many entries at the cost of main's worst.
 const WINDOW_GAIN: f32 = 3.0;
 
 #[cfg(test)]

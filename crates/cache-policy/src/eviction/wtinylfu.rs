@@ -315,7 +315,7 @@ impl Climb {
 const PROTECTED_SHARE: f64 = 0.8;
 const WINDOW_SHARE_MIN: f64 = 0.01;
 const WINDOW_SHARE_MAX: f64 = 0.8;
-/// Of what is held.
+/// Of all entries.
 const STEP: f64 = 0.0625;
 const STEP_DECAY: f64 = 0.98;
 /// A change of the hit ratio after which steps are large again.

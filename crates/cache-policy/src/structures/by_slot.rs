@@ -1,7 +1,7 @@
-//! What is kept by slot number.
+//! Vectors indexed by slot number.
 
-/// Makes `items` reach the place `at`, if they do not; what is new is `vacant`. Room is made for an
-/// eighth more: doubling would leave up to half of a large `Vec` unused.
+/// Extends `items` with `vacant` so that the index `at` exists. Reserves an eighth more: doubling
+/// would leave up to half of a large `Vec` unused.
 #[inline]
 pub(crate) fn reach<T>(items: &mut Vec<T>, at: usize, vacant: impl FnMut() -> T) {
     if at >= items.len() {

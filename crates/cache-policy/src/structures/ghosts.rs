@@ -1,36 +1,35 @@
-//! Keys that were held not long ago.
+//! Keys that were evicted recently.
 
-/// The half of a key's hash by which a policy knows the key when its slot is gone.
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+/// Returns the half of a key's hash that identifies the key when it has no slot.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is wanted")]
 pub(crate) fn fingerprint(hash: u64) -> u32 {
     hash as u32
 }
 
-/// A queue of about `capacity` fingerprints, the oldest of which fall out: 4 bytes each (up to 7
-/// where the number of sets was rounded up), and no allocation but when the capacity passes a power
-/// of two.
+/// A queue of about `capacity` fingerprints that drops the oldest ones. 4 bytes each (up to 7 where
+/// the number of sets was rounded up). Allocates only when the capacity passes a power of two.
 ///
-/// It is many short queues, a *set* of one cache line each; a fingerprint belongs to one of them by
-/// its low bits. A set keeps the newest of its own, so up to 16 the queue is exact, and beyond that
-/// a fingerprint may fall out after some more or fewer have come than it should (a quarter,
-/// typically). Two keys of one fingerprint are taken for one.
+/// It consists of many short queues, *sets* of one cache line each, selected by the low bits of a
+/// fingerprint. A set keeps the newest of its own fingerprints, so the queue is exact up to 16, and
+/// beyond that a fingerprint may be dropped somewhat early or late (typically by a quarter). Keys
+/// with the same fingerprint are treated as one.
 #[derive(Debug)]
 pub(crate) struct Ghosts {
-    /// As many as a power of two. In each, the newest first; zero is no fingerprint.
+    /// A power of two of them. In each, the newest first; zero is no fingerprint.
     sets: Vec<[u32; WAYS]>,
     capacity: usize,
-    /// How many a set keeps.
+    /// The number of fingerprints that a set keeps.
     depth: usize,
 }
 
 impl Ghosts {
-    /// One that keeps nothing until it is given a capacity.
+    /// Returns a queue with the capacity zero.
     pub(crate) fn new() -> Self {
         Self { sets: vec![[0; WAYS]], capacity: 0, depth: 0 }
     }
 
-    /// How many it keeps from now on. Cheap: call it as often as the number of entries changes. A
-    /// set lets go of what is too much when it gets its next one.
+    /// Sets the capacity. Cheap: call it whenever the number of entries changes. A set drops its
+    /// surplus with its next fingerprint.
     pub(crate) fn set_capacity(&mut self, capacity: usize) {
         if capacity == self.capacity {
             return;
@@ -41,20 +40,20 @@ impl Ghosts {
         (self.capacity, self.depth) = (capacity, capacity.div_ceil(self.sets.len()));
     }
 
-    /// Adds it as the newest.
+    /// Adds a fingerprint as the newest.
     pub(crate) fn push(&mut self, fingerprint: u32) {
         self.take(fingerprint);
         let depth = self.depth;
         let set = self.set(fingerprint);
         set.copy_within(..WAYS - 1, 1);
         set[0] = named(fingerprint);
-        // Without a branch, as a look-up is, so that the compiler can take the set as a whole.
+        // Without a branch, as in a look-up, so that the compiler can vectorize it.
         for (at, held) in set.iter_mut().enumerate() {
             *held = if at < depth { *held } else { 0 };
         }
     }
 
-    /// Takes it out. Whether it was in.
+    /// Removes a fingerprint. Returns whether it was there.
     pub(crate) fn take(&mut self, fingerprint: u32) -> bool {
         let set = self.set(fingerprint);
         if !holds(set, fingerprint) {
@@ -77,7 +76,7 @@ impl Ghosts {
         named(fingerprint) as usize & (self.sets.len() - 1)
     }
 
-    /// Twice as many sets. The order within each stays.
+    /// Doubles the number of sets. The order within each stays.
     fn split(&mut self) {
         let bit = self.sets.len();
         let mut upper = Vec::with_capacity(bit);
@@ -104,7 +103,7 @@ fn holds(set: &[u32; WAYS], fingerprint: u32) -> bool {
     set.iter().fold(false, |found, &held| found | (held == named(fingerprint)))
 }
 
-/// Zero stands for no fingerprint, so one key in four billion goes by another name.
+/// Zero stands for no fingerprint, so zero is mapped to one.
 fn named(fingerprint: u32) -> u32 {
     fingerprint.max(1)
 }

@@ -1,4 +1,4 @@
-//! What hits leave behind.
+//! Use counts that hits increment under a shared lock.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -8,19 +8,19 @@ use super::by_slot::reach;
 
 /// Counts uses by slot, up to `MAX`: one byte a slot.
 ///
-/// A use is noted under a shared lock by a load and, below `MAX`, a store; so an entry that is hit
-/// all the time is only read, and its cache line stays with every core. Two uses at once may count
-/// as one.
+/// A use takes a load under a shared lock and, below `MAX`, a store. So the count of an entry that
+/// is hit all the time is only read, and its cache line stays shared between cores. Two
+/// simultaneous uses may count as one.
 #[derive(Debug, Default)]
 pub(crate) struct Hits<const MAX: u8>(Vec<AtomicU8>);
 
 impl<const MAX: u8> Hits<MAX> {
-    /// Begins to count for `slot`, at zero.
+    /// Starts counting for `slot` at zero.
     pub(crate) fn begin(&mut self, slot: Slot) {
         self.set(slot, 0);
     }
 
-    /// Notes a use. One of a slot that never began is ignored.
+    /// Counts a use. A slot that was never started is ignored.
     pub(crate) fn note(&self, slot: Slot) {
         if let Some(count) = self.0.get(slot.index()) {
             let n = count.load(Ordering::Relaxed);
@@ -39,7 +39,7 @@ impl<const MAX: u8> Hits<MAX> {
         *self.0[slot.index()].get_mut() = n;
     }
 
-    /// The count, which is zero from now on.
+    /// Returns the count and resets it to zero.
     pub(crate) fn take(&mut self, slot: Slot) -> u8 {
         self.0.get_mut(slot.index()).map_or(0, |count| std::mem::take(count.get_mut()))
     }

@@ -4,7 +4,7 @@ use cache_core::Slot;
 
 use super::by_slot::reach;
 
-/// `N` doubly linked lists of slots; a slot is in one of them or in none. Links are kept by slot
+/// `N` doubly linked lists of slots; a slot is in at most one of them. Links are stored by slot
 /// number, so nothing is allocated per entry, and every operation is O(1). 8 bytes a slot, and 8 a
 /// list.
 ///
@@ -35,7 +35,7 @@ impl<const N: usize> Lists<N> {
         Self::slot(self.0[list].prev)
     }
 
-    /// The one behind `slot`; `None` at the back, or if it is in no list.
+    /// Returns the slot behind `slot`; `None` at the back, or if it is in no list.
     pub(crate) fn next(&self, slot: Slot) -> Option<Slot> {
         Self::slot(self.0.get(N + slot.index())?.next)
     }
@@ -52,7 +52,7 @@ impl<const N: usize> Lists<N> {
         self.put(slot, list, self.0[list].next as usize);
     }
 
-    /// Takes `slot` out of its list. Whether it was in one.
+    /// Removes `slot` from its list. Returns whether it was in one.
     pub(crate) fn remove(&mut self, slot: Slot) -> bool {
         let Some(link) = self.0.get_mut(N + slot.index()).filter(|link| link.is_linked()) else {
             return false;

@@ -1,11 +1,11 @@
-//! How much is held, queue by queue.
+//! Weights and entries by queue.
 
 use cache_core::{Limits, Slot};
 
 use super::by_slot::reach;
 
-/// The weights of slots, and their sums in `N` queues. 4 bytes a slot: what weighs more than 4 GiB
-/// counts as that much here, which only makes its queue seem smaller.
+/// The weights of slots, and their sums in `N` queues. 4 bytes a slot: more than 4 GiB count as
+/// 4 GiB here, which only makes the queue seem smaller.
 #[derive(Debug)]
 pub(crate) struct Loads<const N: usize> {
     weight_max: f64,
@@ -16,8 +16,8 @@ pub(crate) struct Loads<const N: usize> {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
-    /// Below 2^63: at most 2^31 entries of 2^32 bytes. (A signed number is cheaper to make a float
-    /// of.)
+    /// Below 2^63: at most 2^31 entries of 2^32 bytes. Signed, as the conversion to a float is
+    /// cheaper.
     weight: i64,
     entries: i64,
 }
@@ -29,7 +29,7 @@ impl<const N: usize> Loads<N> {
         Self { weight_max, entries_max, weights: Vec::new(), queues: [Load::default(); N] }
     }
 
-    /// Notes the weight of `slot`, which is in no queue.
+    /// Sets the weight of `slot`, which is in no queue.
     pub(crate) fn weigh(&mut self, slot: Slot, weight: u64) {
         reach(&mut self.weights, slot.index(), || 0);
         self.weights[slot.index()] = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -49,11 +49,11 @@ impl<const N: usize> Loads<N> {
         usize::try_from(self.all().entries).unwrap_or(0)
     }
 
-    /// What `queue` holds of what all of them hold, 0 to 1, measured in bytes or in entries,
-    /// whichever of the two limits is nearer.
+    /// Returns the share of `queue` in all queues, 0 to 1, in bytes or in entries, whichever limit
+    /// is nearer.
     ///
-    /// Of what is held, not of the shard's limits: shards lend to each other, and when somebody
-    /// must go, what is held is the capacity.
+    /// A share of the cached entries, not of the shard's limits: shards use each other's room, and
+    /// when an entry must be evicted, the cached entries are the capacity.
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn share(&self, queue: usize) -> f64 {
         let (all, part) = (self.all(), self.queues[queue]);
@@ -64,8 +64,8 @@ impl<const N: usize> Loads<N> {
         }
     }
 
-    /// Whether `slot`, in no queue yet, weighs more than `share` of all that is held, and more than
-    /// the mean entry.
+    /// Returns whether `slot`, in no queue yet, weighs more than `share` of all entries, and more
+    /// than the mean entry.
     #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
     pub(crate) fn is_heavier_than_share(&self, slot: Slot, share: f64) -> bool {
         let all = self.all();

@@ -7,23 +7,22 @@ use std::{
 
 use cache_core::Slot;
 
-/// Finds the slot with the lowest rank. Ranks are kept by the caller, by slot, and may grow without
-/// a word: that is all a hit does.
+/// Finds the slot with the lowest rank. The caller stores the ranks by slot, and may increase them
+/// without a call: that is all a hit does.
 ///
-/// Some of the lowest stand in a heap, each with a rank that it has had; *all* that are not above a
-/// `limit` do: about a quarter of a small shard, fewer of a large one, so that the heap stays in
-/// the processor's cache. What has grown is put right, or dropped if it is above the limit now,
-/// when it comes to the top. When the heap is empty, the ranks of all slots are read in a row, and
-/// those below the next limit make the next heap. A structure that holds all slots in order would
-/// have to move every one that has grown, each on cache lines of its own: some 100 ns each, as many
-/// as were used. To read a rank in passing takes one.
+/// *All* slots with ranks up to a `limit` are in a heap, each with an earlier rank: about a quarter
+/// of a small shard, fewer of a large one, so that the heap stays in the processor's cache. A slot
+/// whose rank has grown is corrected at the top of the heap, or dropped if it is above the limit.
+/// When the heap is empty, the ranks of all slots are read in sequence, and those up to the next
+/// limit form the next heap. A structure with all slots in order would have to move each one that
+/// has grown, on cache lines of its own, at some 100 ns; reading a rank in sequence takes 1 ns.
 ///
 /// So an operation is O(log n) amortised. One in very many reads all ranks: half a millisecond in a
 /// shard of 100,000 slots. 4 bytes a slot at most.
 #[derive(Debug, Default)]
 pub(crate) struct Lowest {
     heap: BinaryHeap<Reverse<(u64, Slot)>>,
-    /// Every slot in use with at most this rank is in the heap. `None` before it was filled.
+    /// Every slot in use with at most this rank is in the heap. `None` before the first fill.
     limit: Option<u64>,
 }
 
@@ -31,12 +30,12 @@ impl Lowest {
     /// The rank of a slot that is not in use.
     pub(crate) const FREE: u64 = u64::MAX;
 
-    /// Notes that `slot` has come into use with `rank`, as one of `n_slots`.
+    /// Adds `slot`, one of `n_slots`, with `rank`.
     pub(crate) fn insert(&mut self, slot: Slot, rank: u64, n_slots: usize) {
         if self.is_low(rank) {
             if self.heap.len() >= n_slots {
-                // What was removed stays in until it comes to the top; where nothing ever does, it
-                // is too much.
+                // Removed slots stay in the heap until they reach the top; without evictions they
+                // would accumulate.
                 *self = Self::default();
                 return;
             }
@@ -44,7 +43,7 @@ impl Lowest {
         }
     }
 
-    /// Of the slots below `n_slots`, the one with the lowest rank, and its rank. Among equals, any.
+    /// Returns the lowest rank of the slots below `n_slots`, and its slot; any one of several.
     pub(crate) fn first(
         &mut self,
         n_slots: usize,
@@ -76,7 +75,7 @@ impl Lowest {
         let in_use = |&(rank, _): &(u64, Slot)| rank != Self::FREE;
         let mut sample: Vec<_> =
             ranks().step_by((n_slots / SAMPLE).max(1)).filter(in_use).collect();
-        // Without one in the sample, all.
+        // If the sample is empty, all.
         let limit = match sample.len() {
             0 => Self::FREE - 1,
             n => sample.select_nth_unstable(n * low_of(n_slots) / n_slots).1.0,
@@ -92,12 +91,12 @@ impl Lowest {
     }
 }
 
-/// How many are to stand in the heap.
+/// Returns the number of slots that the heap should have.
 fn low_of(n_slots: usize) -> usize {
     (n_slots / 4).min(4096 + n_slots / 64)
 }
 
-/// So many ranks, about, are looked at to find the limit.
+/// The approximate number of ranks that are sampled to find the limit.
 const SAMPLE: usize = 64;
 
 #[cfg(test)]

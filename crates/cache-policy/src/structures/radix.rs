@@ -4,35 +4,34 @@ use cache_core::Slot;
 
 use super::list::Lists;
 
-/// Slots by rank, for ranks that only grow: that of a slot, and the lowest of all. A radix heap
-/// [1], which is what a hierarchical timer wheel [2] is when it may jump: 11 wheels of 64 lists
-/// each.
+/// Slots by rank, where each rank and the lowest of all only grow. A radix heap [1], in other words
+/// a hierarchical timer wheel [2] that may jump: 11 wheels of 64 lists each.
 ///
-/// A slot stands in the wheel of the highest digit (of 6 bits) in which its rank differs from the
-/// `floor`, below which there is none. When the lowest list of a higher wheel comes up, the floor
-/// is raised to it and its slots are spread over the wheels below. So a slot moves down at most
-/// once a digit, 10 times, and in practice as often as the distance of its rank from the floor has
-/// digits when it is set: 3 times for 100,000 ranks. Every operation is O(1) amortised; one call
-/// moves at most all slots, which in a shard of 100,000 is a pause of some milliseconds.
+/// A slot is in the wheel of the highest digit (of 6 bits) in which its rank differs from `floor`,
+/// the lower bound of all ranks. When the lowest list of a higher wheel is due, the floor is raised
+/// to it and its slots are spread over the wheels below. So a slot moves down at most once a digit,
+/// 10 times, and in practice once for each digit of the difference between its rank and the floor
+/// when it is set: 3 times for 100,000 ranks. Every operation is O(1) amortised; one call moves at
+/// most all slots, which in a shard of 100,000 takes some milliseconds.
 ///
-/// Ranks are kept by the caller, so that they may grow without a word: a slot is put where it
-/// belongs when it is come upon. 8 bytes a slot, and 6 KiB.
+/// The caller stores the ranks and may increase them without a call: a slot is moved to its place
+/// when it is visited. 8 bytes a slot, and 6 KiB.
 ///
 /// [1] R. Ahuja, K. Mehlhorn, J. Orlin, R. Tarjan: Faster algorithms for the shortest path problem.
 /// J. ACM 37, 1990. [2] G. Varghese, T. Lauck: Hashed and hierarchical timing wheels. SOSP 1987.
 #[derive(Debug, Default)]
 pub(crate) struct RadixQueue {
     lists: Lists<{ WHEELS * SPOKES }>,
-    /// For each wheel, which of its lists may hold a slot.
+    /// For each wheel, the lists that may have a slot.
     filled: [u64; WHEELS],
     /// No slot was set with a lower rank.
     floor: u64,
-    /// The list of a higher wheel that has come up, until it is empty.
+    /// The list of a higher wheel that is due, until it is empty.
     spreading: Option<usize>,
 }
 
 impl RadixQueue {
-    /// Puts `slot` where `rank` belongs, from wherever it is; at the floor, if `rank` is lower.
+    /// Adds or moves `slot` to the list of `rank`; to that of the floor, if `rank` is lower.
     pub(crate) fn set(&mut self, slot: Slot, rank: u64) {
         let rank = rank.max(self.floor);
         let wheel = (rank ^ self.floor).checked_ilog2().unwrap_or(0) / BITS;
@@ -41,14 +40,13 @@ impl RadixQueue {
         self.lists.push_back(wheel as usize * SPOKES + spoke as usize, slot);
     }
 
-    /// Takes `slot` out, if it is in.
+    /// Removes `slot`, if it is there.
     pub(crate) fn remove(&mut self, slot: Slot) {
         self.lists.remove(slot);
     }
 
-    /// The slot with the lowest rank, if that is at most `limit`. What has no rank any more is
-    /// taken out. Gives up after it has moved `moves_max` slots: the next call goes on where this
-    /// one stopped.
+    /// Returns the slot with the lowest rank, if that is at most `limit`. Slots that have no rank
+    /// any more are removed. Stops after moving `moves_max` slots; the next call continues there.
     pub(crate) fn first_up_to(
         &mut self,
         limit: u64,
@@ -101,7 +99,7 @@ impl RadixQueue {
     }
 }
 
-/// The digit of `rank` that stands for `wheel`.
+/// Returns the digit of `rank` for `wheel`.
 #[expect(clippy::cast_possible_truncation, reason = "it is one digit")]
 fn spoke(rank: u64, wheel: u32) -> u32 {
     (rank >> (wheel * BITS)) as u32 & DIGIT as u32

@@ -1,20 +1,20 @@
-//! How often keys are asked for, held or not.
+//! Request frequencies of keys, cached or not.
 
 /// Counts uses of keys up to 15 in fixed space, and forgets slowly: a count-min sketch of 4-bit
-/// counters, halved after every so many uses [1, 2].
+/// counters that are halved periodically [1, 2].
 ///
-/// A key has four counters, all in one cache line; the smallest is the estimate, which is too high
-/// when all four are shared with others, and never too low but for the halving. 16 counters, 8
-/// bytes, an entry: up to 16 bytes where the number of lines was rounded up.
+/// A key has four counters, all in one cache line. The smallest is the estimate: too high if all
+/// four are shared with other keys, and too low only by the halving. 16 counters (8 bytes) an
+/// entry, up to 16 bytes where the number of lines was rounded up.
 ///
 /// [1] G. Cormode, S. Muthukrishnan: An improved data stream summary: the count-min sketch. J.
 /// Algorithms 55, 2005. [2] G. Einziger, R. Friedman, B. Manes: TinyLFU: a highly efficient cache
 /// admission policy. ACM ToS 13, 2017.
 #[derive(Debug)]
 pub(crate) struct Sketch {
-    /// As many as a power of two.
+    /// A power of two of them.
     lines: Vec<Line>,
-    /// How many it is to be good for.
+    /// The number of entries that the sketch is sized for.
     entries: usize,
     /// Uses counted, halved with the counters.
     uses: usize,
@@ -26,22 +26,22 @@ pub(crate) struct Sketch {
 struct Line([u64; 8]);
 
 impl Sketch {
-    /// One that is good for a few entries.
+    /// Returns a sketch for a few entries.
     pub(crate) fn new() -> Self {
         Self { lines: vec![Line([0; 8]); LINES_MIN], entries: ENTRIES_MIN, uses: 0 }
     }
 
-    /// Grows, so that it is good for `n` entries. What was counted stays.
+    /// Grows to a size for `n` entries. Counts are kept.
     pub(crate) fn fit(&mut self, n: usize) {
         self.entries = self.entries.max(n);
         while self.lines.len() * ENTRIES_A_LINE < n {
-            // A key's line is its hash modulo the number of lines: either half of twice as many
-            // knows all keys.
+            // A key's line is its hash modulo the number of lines, so each half of the doubled
+            // sketch has the counts of its keys.
             self.lines.extend_from_within(..);
         }
     }
 
-    /// Counts a use. After ten uses for each entry that it is good for, all counts are halved.
+    /// Counts a use. After ten uses for each entry, all counts are halved.
     pub(crate) fn add(&mut self, fingerprint: u32) {
         let (at, counters) = self.counters(fingerprint);
         let line = &mut self.lines[at].0;
@@ -60,7 +60,7 @@ impl Sketch {
         }
     }
 
-    /// How often the key was used of late, 0 to 15.
+    /// Returns the estimated number of recent uses of the key, 0 to 15.
     pub(crate) fn estimate(&self, fingerprint: u32) -> u8 {
         let (at, counters) = self.counters(fingerprint);
         let line = &self.lines[at].0;
@@ -75,12 +75,12 @@ impl Sketch {
         self.uses /= 2;
     }
 
-    /// The key's line, and in it its counters: word and shift.
+    /// Returns the key's line, and the word and shift of its counters.
     fn counters(&self, fingerprint: u32) -> (usize, [(usize, u32); 4]) {
         let mixed = u64::from(fingerprint).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let at = (mixed >> 32) as usize & (self.lines.len() - 1);
         let counter = |row: usize| {
-            // The lowest bits of a product are the weakest.
+            // The lowest bits of a product are mixed the least.
             let bits = mixed >> (12 + 5 * row);
             (2 * row + (bits & 1) as usize, (bits >> 1 & 15) as u32 * 4)
         };
@@ -91,9 +91,9 @@ impl Sketch {
 const MAX: u64 = 15;
 const USES_AN_ENTRY: usize = 10;
 const ENTRIES_A_LINE: usize = 8;
-/// Few keys are to be told from each other for sure.
+/// Enough to keep a few keys apart.
 const LINES_MIN: usize = 8;
-/// So that not every other use makes it forget.
+/// Enough that a tiny cache does not halve its counts all the time.
 const ENTRIES_MIN: usize = 16;
 
 #[cfg(test)]

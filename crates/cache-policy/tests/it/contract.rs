@@ -7,7 +7,7 @@ use cache_core::{Admission, EvictionPolicy, EvictionReason, Limits, Slot};
 use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 use cache_testkit::conformance::{Outcome, backend, policy};
 
-use crate::world::{SUBJECTS, Slots, at, entry, hold, insert, memory};
+use crate::support::{SUBJECTS, Slots, at, entry, hold, insert, memory};
 
 /// Calls a generic function for each policy: its name, whether it finds what has expired, the
 /// policy.

@@ -12,7 +12,7 @@ use cache_core::{
 };
 use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
-use crate::world::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
+use crate::support::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
 /// So many small entries fill it.
 const N: u64 = 1200;
@@ -237,7 +237,7 @@ fn what_has_expired_leaves_for_a_large_entry_also_if_that_is_refused() {
         hold(&*backend, &expiring(key, 100, 0, if n < 10 { 5 } else { 1000 }));
     }
     let body = vec![0; (capacity() / 2) as usize].into();
-    let large = crate::world::entry_with("large", body, at(50), None);
+    let large = crate::support::entry_with("large", body, at(50), None);
     assert_eq!(insert(&*backend, &large), Admission::Rejected(Rejection::Policy));
     assert_eq!((backend.usage().entries, totals(&*backend)), (N - 10, (0, 10, 1)));
     recount(&*backend, keys().iter().map(String::as_str));

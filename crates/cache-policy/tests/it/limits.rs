@@ -3,7 +3,7 @@
 use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::{Lru, MemoryBackend};
 
-use crate::world::{SUBJECTS, entry, hold, insert, recount, totals};
+use crate::support::{SUBJECTS, entry, hold, insert, recount, totals};
 
 const CAPACITY: u64 = 1 << 20;
 

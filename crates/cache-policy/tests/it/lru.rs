@@ -2,7 +2,7 @@ use cache_core::{EvictionPolicy, EvictionReason, RemovalCause, Slot};
 use cache_policy::Lru;
 use proptest::prelude::*;
 
-use crate::world::{Slots, at};
+use crate::support::{Slots, at};
 
 #[derive(Debug, Clone)]
 enum Step {

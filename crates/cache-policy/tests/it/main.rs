@@ -1,4 +1,4 @@
-//! What the policies and backends promise, through the public API.
+//! Behaviour of the policies and backends, through the public API.
 
 mod adaptive;
 mod contract;
@@ -10,6 +10,6 @@ mod models;
 #[cfg(feature = "moka")]
 mod moka;
 mod sharded;
+mod support;
 mod threads;
 mod ttl;
-mod world;

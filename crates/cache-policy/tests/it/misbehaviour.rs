@@ -13,7 +13,7 @@ use cache_core::{
     RemovalCause, Slot,
 };
 
-use crate::world::{
+use crate::support::{
     at, done, entry, entry_with, expiring, hold, insert, looking, memory, recount, remove, totals,
 };
 

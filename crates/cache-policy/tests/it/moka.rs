@@ -8,7 +8,7 @@ use std::{
 use cache_core::{Admission, Backend, ErrorKind, Rejection};
 use cache_policy::MokaBackend;
 
-use crate::world::{at, entry, expiring, hold, insert, polled, recount, remove, totals};
+use crate::support::{at, entry, expiring, hold, insert, polled, recount, remove, totals};
 
 #[test]
 fn a_newcomer_that_moka_does_not_admit_is_refused_and_counted() {

@@ -12,7 +12,7 @@ use cache_core::{
 };
 use cache_policy::{Lru, MemoryBackend, Ttl};
 
-use crate::world::{
+use crate::support::{
     at, done, entry, entry_with, expiring, hold, insert, looking, memory, polled, recount, remove,
     totals,
 };

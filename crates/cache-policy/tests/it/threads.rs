@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::world::{SUBJECTS, at, done, entry, expiring, insert, recount, remove, totals};
+use crate::support::{SUBJECTS, at, done, entry, expiring, insert, recount, remove, totals};
 
 const THREADS: usize = 4;
 const KEYS: usize = 60;

@@ -16,7 +16,8 @@ proptest! {
 
     #[test]
     fn gdsf_that_saves_bytes_is_lfu_with_ageing(script in script(6)) {
-        compare(&Gdsf::new().optimize_for(Objective::ByteHitRatio), &mut GdsfModel::new(|_| 1.0), &script)?;
+        let bytes = Gdsf::new().optimize_for(Objective::ByteHitRatio);
+        compare(&bytes, &mut GdsfModel::new(|_| 1.0), &script)?;
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use cache_core::{EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot};
 use proptest::prelude::*;
 
-use crate::world::{Slots, at};
+use crate::support::{Slots, at};
 
 mod counts;
 mod queues;
@@ -77,33 +77,33 @@ pub(crate) fn compare<P: EvictionPolicy>(
     model: &mut impl Model,
     script: &Script,
 ) -> Result<(), TestCaseError> {
-    let mut world = World { policy: pattern.for_shard(&script.limits), held: BTreeMap::new() };
+    let mut driver = Driver { policy: pattern.for_shard(&script.limits), held: BTreeMap::new() };
     for step in &script.steps {
         match *step {
             Step::Ask(key, weight) => {
-                if let Some((slot, _)) = world.held.get(&key) {
-                    world.policy.on_hit(*slot);
+                if let Some((slot, _)) = driver.held.get(&key) {
+                    driver.policy.on_hit(*slot);
                     model.hit(key);
                 } else {
-                    world.insert(key, weight);
+                    driver.insert(key, weight);
                     model.arrive(key, weight);
-                    world.make_room(model, &script.limits, Some(key))?;
-                    if world.held.contains_key(&key) {
+                    driver.make_room(model, &script.limits, Some(key))?;
+                    if driver.held.contains_key(&key) {
                         model.settle(key, weight);
                     }
                 }
             }
             Step::Update(key, weight) => {
-                if let Some((slot, held)) = world.held.get_mut(&key) {
+                if let Some((slot, held)) = driver.held.get_mut(&key) {
                     *held = weight;
-                    world.policy.on_update(*slot, &cost(key, weight));
+                    driver.policy.on_update(*slot, &cost(key, weight));
                     model.update(key, weight);
-                    world.make_room(model, &script.limits, None)?;
+                    driver.make_room(model, &script.limits, None)?;
                 }
             }
             Step::Remove(key) => {
-                if world.held.contains_key(&key) {
-                    world.remove(key, RemovalCause::Removed);
+                if driver.held.contains_key(&key) {
+                    driver.remove(key, RemovalCause::Removed);
                     model.leave(key, RemovalCause::Removed);
                 }
             }
@@ -112,13 +112,13 @@ pub(crate) fn compare<P: EvictionPolicy>(
     Ok(())
 }
 
-struct World<P> {
+struct Driver<P> {
     policy: P,
     /// With their weights.
     held: BTreeMap<Key, (Slot, u64)>,
 }
 
-impl<P: EvictionPolicy> World<P> {
+impl<P: EvictionPolicy> Driver<P> {
     fn insert(&mut self, key: Key, weight: u64) {
         let is_free = |slot: &Slot| self.held.values().all(|(held, _)| held != slot);
         let slot = (0..).map(Slot::new).find(is_free).expect("there are more numbers than slots");

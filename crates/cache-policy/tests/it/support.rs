@@ -1,4 +1,4 @@
-//! What the tests stand on: the backends under test, and how they are called.
+//! The backends under test, and helpers to call them.
 
 use std::{
     future::Future,
