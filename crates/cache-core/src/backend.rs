@@ -173,7 +173,7 @@ impl Admission {
     }
 
     /// Returns the answer that the entry is not stored, and why.
-    pub fn refused(why: Rejection) -> Self {
+    pub fn rejected(why: Rejection) -> Self {
         Self::Rejected(why)
     }
 
@@ -261,7 +261,7 @@ impl Usage {
 
     /// Sets how many entries were refused so far. Default: zero.
     #[must_use]
-    pub fn with_refused(mut self, entries: u64) -> Self {
+    pub fn with_rejected(mut self, entries: u64) -> Self {
         self.rejected = entries;
         self
     }

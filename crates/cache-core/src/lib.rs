@@ -16,11 +16,11 @@ mod clock;
 mod entry;
 mod epoch;
 mod error;
+mod eviction;
 mod freshness;
-mod identity;
 mod into_backend;
 mod key;
-mod policy;
+mod namespace;
 mod prefix_tree;
 mod put_options;
 mod read_through;
@@ -36,11 +36,11 @@ pub use crate::{
     clock::{Clock, Moment, SystemClock},
     entry::{Entry, EntryBuilder, Storability},
     error::{Error, ErrorKind, Result},
+    eviction::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
     freshness::{Freshness, FreshnessRules, Verdict, judge},
-    identity::Namespace,
     into_backend::IntoBackend,
     key::Key,
-    policy::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
+    namespace::Namespace,
     put_options::{PutCondition, PutOptions},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,

@@ -459,7 +459,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
         .with_evicted(sum(|tally| &tally.evicted))
         .with_expired(sum(|tally| &tally.expired))
-        .with_refused(sum(|tally| &tally.refused))
+        .with_rejected(sum(|tally| &tally.refused))
     }
 
     fn negative_entries(&self) -> u64 {

@@ -273,7 +273,7 @@ impl Backend for MokaBackend {
             .with_capacity_entries(Some(self.limits.entries).filter(|entries| *entries != u64::MAX))
             .with_evicted(total(&self.tally.dropped).saturating_sub(refused))
             .with_expired(total(&self.tally.expired))
-            .with_refused(refused + total(&self.tally.too_large))
+            .with_rejected(refused + total(&self.tally.too_large))
     }
 
     fn negative_entries(&self) -> u64 {

@@ -197,7 +197,7 @@ impl Backend for HookBackend {
     async fn insert(&self, entry: Entry) -> Result<Admission> {
         if let BackendAction::Reject(reason) = self.decide(BackendCall::Insert(&entry)).await? {
             self.inner.remove(entry.key()).await?;
-            return Ok(Admission::refused(reason));
+            return Ok(Admission::rejected(reason));
         }
         self.inner.insert(entry).await
     }

@@ -170,7 +170,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "publishes_then_wakes",
             "        let landed = match",
-            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&FlightOutcome::Entry(entry.clone(), Status::Fetched, question.asked_at));\n            }\n        }\n        let landed = match",
+            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&FlightOutcome::Entry(entry.clone(), Status::Fetched, question.sent_at));\n            }\n        }\n        let landed = match",
         )],
     },
     Mutant {
@@ -190,12 +190,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
             Edit::replace(
                 "one_flight_per_key",
                 "    let running",
-                "    if state.running.as_ref().is_some_and(|it| it.generation != state.generation) {\n        let displaced = state.running.take();\n        state.displaced.extend(displaced);\n        spawn_parked(parked);\n        return None;\n    }\n    let running",
+                "    if state.current.as_ref().is_some_and(|it| it.generation != state.generation) {\n        let displaced = state.current.take();\n        state.displaced.extend(displaced);\n        spawn_parked(parked);\n        return None;\n    }\n    let running",
             ),
             Edit::replace(
                 "next_after_current",
-                "match state.waiting.take()",
-                "let waiting = if state.running.is_none() { state.waiting.take() } else { None };\n    match waiting",
+                "match state.next.take()",
+                "let waiting = if state.current.is_none() { state.next.take() } else { None };\n    match waiting",
             ),
             Edit::replace(
                 "key_state_fields",
@@ -204,8 +204,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             ),
             Edit::replace(
                 "takes_current",
-                "self.running.take()",
-                "match self.displaced.iter().position(|running| running.seq == seq) {\n            Some(at) => Some(self.displaced.remove(at)),\n            None => self.running.take(),\n        }",
+                "self.current.take()",
+                "match self.displaced.iter().position(|running| running.seq == seq) {\n            Some(at) => Some(self.displaced.remove(at)),\n            None => self.current.take(),\n        }",
             ),
             Edit::replace(
                 "flight_by_seq",
@@ -241,11 +241,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a put's entry is kept although a flight was in the air",
         edits: &[
-            Edit::replace("put_is_alone", "running.is_none() && state.", ""),
+            Edit::replace("put_is_alone", "current.is_none() && state.", ""),
             Edit::replace(
                 "stamp_fields",
-                "self.seq,\n            landings: self.landings",
-                "0,\n            landings: 0",
+                "self.seq,\n            n_finished: self.n_finished",
+                "0,\n            n_finished: 0",
             ),
         ],
     },
@@ -261,7 +261,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "validated_at_sending",
             "let question",
-            "let (asked_at, _) = self.shared.clock.window();\n        let question",
+            "let (sent_at, _) = self.shared.clock.window();\n        let question",
         )],
     },
     Mutant {

@@ -11,7 +11,7 @@ use crate::{
 
 /// What the backend has of a key.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct LookedUp {
     /// The entry that a request may be made conditional on.
     pub(super) entry: Option<Entry>,
     /// There is an entry, but it is void.
@@ -82,7 +82,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// Looks up `key`. A backend that fails has no entry.
-    pub(super) async fn look_up(&self, key: &str) -> Held {
+    pub(super) async fn look_up(&self, key: &str) -> LookedUp {
         let shown = match self.get_now(key) {
             Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
             shown => shown.unwrap_or(None),
@@ -91,9 +91,9 @@ impl<V: ?Sized> Shared<V> {
             // A negative entry has no body, so a void one is not a copy.
             // mutant: void_copy
             Some(entry) if self.epochs.is_void(&entry) => {
-                Held { entry: None, void: !entry.is_negative() }
+                LookedUp { entry: None, void: !entry.is_negative() }
             }
-            entry => Held { entry, void: false },
+            entry => LookedUp { entry, void: false },
         }
     }
 
@@ -114,7 +114,7 @@ impl<V: ?Sized> Shared<V> {
                 Err(_) => None,
             };
             if is_copy {
-                self.refused(key.as_str(), bytes, why);
+                self.count_rejected(key.as_str(), bytes, why);
             }
         }
         self.drop_held(key).await;
@@ -155,7 +155,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// Counts a body that was not stored: the backend rejected it for this reason, or failed.
-    pub(super) fn refused(&self, key: &str, bytes: usize, why: Option<Rejection>) {
+    pub(super) fn count_rejected(&self, key: &str, bytes: usize, why: Option<Rejection>) {
         self.count(match why {
             Some(Rejection::TooLarge) => Count::RejectedTooLarge,
             Some(Rejection::Policy) => Count::RejectedByPolicy,

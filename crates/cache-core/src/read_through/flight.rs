@@ -15,11 +15,11 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::runtime::Handle;
 
 use super::{
-    backend_access::{Dropped, Held, is_same_version},
-    key_state::{Drive, Origins, Phase, State, Trigger, Waiting},
+    backend_access::{Dropped, LookedUp, is_same_version},
+    key_state::{Drive, NextFlight, Origins, Phase, State, Trigger},
     key_table::KeyGuard,
     limiter::{Permit, QueueTimer},
-    outcome::{FlightOutcome, OutcomeSenders, absent},
+    outcome::{FlightOutcome, OutcomeSenders, not_found},
     parked::BoxedFlight,
     request::{Outcome, Request},
     served::Status,
@@ -40,7 +40,7 @@ pub(super) fn flight<V: Validator + ?Sized>(
     runtime: &Handle,
     tracked: KeyGuard,
     seq: u64,
-    looked: Option<Held>,
+    looked: Option<LookedUp>,
     trigger: Trigger,
 ) -> BoxedFlight {
     sweep::ensure(shared, runtime);
@@ -69,7 +69,11 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// Runs the flight; `None` if it was replaced.
-    async fn run(mut self, looked: Option<Held>, permit: Option<Permit>) -> Option<FlightOutcome> {
+    async fn run(
+        mut self,
+        looked: Option<LookedUp>,
+        permit: Option<Permit>,
+    ) -> Option<FlightOutcome> {
         // The generation and the epoch were read when the flight started, before this look-up.
         let held = match looked {
             Some(held) => held,
@@ -92,7 +96,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
         // The object may change after the store read it, so age counts from sending.
         // mutant: validated_at_sending
-        let question = Question { known, void: held.void, expired, pinned, asked_at };
+        let question = SentRequest { known, void: held.void, expired, pinned, sent_at: asked_at };
         self.complete(question, answer, permit).await
     }
 
@@ -152,7 +156,7 @@ impl<V: Validator + ?Sized> Flight<V> {
 
     async fn complete(
         mut self,
-        question: Question,
+        question: SentRequest,
         answer: Result<Validation>,
         permit: Permit,
     ) -> Option<FlightOutcome> {
@@ -166,14 +170,14 @@ impl<V: Validator + ?Sized> Flight<V> {
             request.end(outcome, n_joined);
         }
         if let (Ok(Validation::NotModified), Some(pinned)) = (&answer, &question.pinned) {
-            let landed = self.confirm(pinned.clone(), question.asked_at, permit);
+            let landed = self.confirm(pinned.clone(), question.sent_at, permit);
             self.left = true;
             return landed;
         }
         // The outcome of a replaced flight says nothing of the backend.
         // A flight that was replaced while it waited has no right to publish.
         // mutant: replaced_before_publishing
-        self.tracked.lock().flight(self.seq)?.phase = Phase::Publishing(question.asked_at);
+        self.tracked.lock().flight(self.seq)?.phase = Phase::Publishing(question.sent_at);
         let (shared, key) = (&self.shared, &self.tracked.key);
         // A woken reader may read again at once and must find the published entry.
         // mutant: publishes_then_wakes
@@ -234,7 +238,7 @@ impl<V: Validator + ?Sized> Flight<V> {
     }
 
     /// Returns the response, unless it does not fit the request.
-    fn check(&self, question: &Question, answer: Result<Validation>) -> Result<Validation> {
+    fn check(&self, question: &SentRequest, answer: Result<Validation>) -> Result<Validation> {
         match answer? {
             // A 304 to a request without a condition names no version.
             // mutant: unasked_not_modified
@@ -300,8 +304,8 @@ pub(super) fn finish<V: Validator + ?Sized>(
     }
     // The next flight of the key begins only when the current one has left.
     // mutant: next_after_current
-    match state.waiting.take().filter(|next| next.answer.receiver_count() > 0) {
-        Some(Waiting { answer, runtime, trigger }) => {
+    match state.next.take().filter(|next| next.sender.receiver_count() > 0) {
+        Some(NextFlight { sender: answer, runtime, trigger }) => {
             start(shared, tracked, state, answer.into(), &runtime, trigger, None);
         }
         None => drop(state),
@@ -336,8 +340,8 @@ pub(super) fn replace<V: Validator + ?Sized>(
     let permit = had_permit.then(|| Permit::beyond_limit(&shared.limiter));
     // Counted until the next one is.
     let (mut answers, drive, _counted) = running.into_parts();
-    if let Some(waiting) = state.waiting.take() {
-        answers.add(waiting.answer);
+    if let Some(waiting) = state.next.take() {
+        answers.add(waiting.sender);
     }
     let trigger = Trigger { cause: Cause::background(), validator: None };
     start(shared, tracked, state, answers, runtime, trigger, Some(permit));
@@ -444,7 +448,7 @@ impl<V: ?Sized> Drop for Flight<V> {
         }
         let mut state = self.tracked.lock();
         let lost = state.vacate(self.seq);
-        let waiting = lost.as_ref().and_then(|_| state.waiting.take());
+        let waiting = lost.as_ref().and_then(|_| state.next.take());
         drop(state);
         // Only now do the waiters of both learn that there is no outcome.
         drop((lost, waiting));
@@ -457,7 +461,7 @@ fn changed(answer: &Validation) -> Option<&Entry> {
 }
 
 /// The request, and what was cached when it was sent.
-struct Question {
+struct SentRequest {
     /// The cached entry, neither void nor expired.
     known: Option<Entry>,
     /// A void entry was cached.
@@ -467,10 +471,10 @@ struct Question {
     /// The entry whose version was sent.
     pinned: Option<Entry>,
     /// When it was sent.
-    asked_at: Moment,
+    sent_at: Moment,
 }
 
-impl Question {
+impl SentRequest {
     /// Returns the outcome of a response that is not cached.
     fn landed<V: ?Sized>(
         &self,
@@ -481,7 +485,7 @@ impl Question {
         match answer {
             Ok(Validation::Modified(entry)) => self.brings(own(shared, entry)),
             Ok(Validation::NotModified | Validation::NotFound) => {
-                FlightOutcome::Failed(absent().with_key(key))
+                FlightOutcome::Failed(not_found().with_key(key))
             }
             Err(error) => FlightOutcome::Failed(error.with_key(key)),
         }
@@ -489,7 +493,7 @@ impl Question {
 
     fn brings(&self, entry: Entry) -> FlightOutcome {
         let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
-        FlightOutcome::Entry(entry, status, self.asked_at)
+        FlightOutcome::Entry(entry, status, self.sent_at)
     }
 }
 
@@ -506,12 +510,12 @@ fn own<V: ?Sized>(shared: &Shared<V>, entry: Entry) -> Entry {
 async fn publish<V: ?Sized>(
     shared: &Shared<V>,
     key: &Key,
-    question: &Question,
+    question: &SentRequest,
     answer: Result<Validation>,
     fenced: bool,
     epoch: Epoch,
 ) -> FlightOutcome {
-    let asked_at = question.asked_at;
+    let asked_at = question.sent_at;
     let entry = match answer {
         Ok(Validation::Modified(entry)) => own(shared, entry),
         Ok(Validation::NotModified | Validation::NotFound) => {
@@ -519,7 +523,7 @@ async fn publish<V: ?Sized>(
             // mutant: drops_not_found
             let dropped = forget(shared, key, Count::InvalidatedNotFound).await;
             remember_absence(shared, key, asked_at, epoch, dropped, fenced).await;
-            return FlightOutcome::Failed(absent().with_key(key));
+            return FlightOutcome::Failed(not_found().with_key(key));
         }
         Err(error) => {
             // An outage says nothing of the entry; an answer does.
@@ -542,7 +546,7 @@ async fn publish<V: ?Sized>(
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         // The sweep may have dropped and counted it since the look-up.
         let replaces_expired = question.expired && {
-            let Held { entry, void } = shared.look_up(key.as_str()).await;
+            let LookedUp { entry, void } = shared.look_up(key.as_str()).await;
             entry.is_some() || void
         };
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);

@@ -50,24 +50,24 @@ pub(super) struct State {
     /// Raised by every flight that starts.
     pub(super) seq: u64,
     /// Raised by every flight that ends.
-    pub(super) landings: u64,
+    pub(super) n_finished: u64,
     /// Raised by every observation.
     observations: u64,
-    pub(super) running: Option<Running>,
+    pub(super) current: Option<CurrentFlight>,
     // At most one flight waits for the current one of a key.
     // mutant: key_state_fields
-    pub(super) waiting: Option<Waiting>,
+    pub(super) next: Option<NextFlight>,
 }
 
 /// The flight that is running.
-pub(super) struct Running {
+pub(super) struct CurrentFlight {
     pub(super) seq: u64,
     pub(super) generation: u64,
     pub(super) epoch: Epoch,
     pub(super) phase: Phase,
     /// Empty until there is a waiter. More than one if it took the place of a flight that had
     /// waiters.
-    answers: OutcomeSenders,
+    senders: OutcomeSenders,
     /// How many readers have joined it.
     pub(super) n_joined: usize,
     pub(super) drive: Drive,
@@ -105,8 +105,8 @@ pub(super) enum Drive {
 }
 
 /// The flight that starts when the running one has ended.
-pub(super) struct Waiting {
-    pub(super) answer: OutcomeSender,
+pub(super) struct NextFlight {
+    pub(super) sender: OutcomeSender,
     /// The runtime that it will run on: that of the last reader that joined.
     pub(super) runtime: Handle,
     /// The first reader that waited for it.
@@ -137,7 +137,7 @@ pub(super) enum Phase {
 pub(super) struct KeySnapshot {
     generation: u64,
     seq: u64,
-    pub(super) landings: u64,
+    pub(super) n_finished: u64,
     observations: u64,
 }
 
@@ -191,7 +191,7 @@ impl State {
             // A flight that began or ended during a write shows in these two numbers.
             // mutant: stamp_fields
             seq: self.seq,
-            landings: self.landings,
+            n_finished: self.n_finished,
             observations: self.observations,
         }
     }
@@ -207,9 +207,9 @@ impl State {
     /// these checks may be changing the backend.
     pub(super) fn observe(&mut self, observation: &Observation) -> bool {
         self.observations += 1;
-        let is_landing = match &mut self.running {
+        let is_landing = match &mut self.current {
             // Its request will be sent after this.
-            None | Some(Running { phase: Phase::LookingUp | Phase::Queued, .. }) => false,
+            None | Some(CurrentFlight { phase: Phase::LookingUp | Phase::Queued, .. }) => false,
             Some(running) => {
                 running.heard.add(observation);
                 matches!(running.phase, Phase::Publishing(_))
@@ -227,18 +227,18 @@ impl State {
         origins: Origins,
         token: TaskToken,
     ) -> u64 {
-        debug_assert!(self.running.is_none(), "at most one flight of a key is in the air");
+        debug_assert!(self.current.is_none(), "at most one flight of a key is in the air");
         self.seq += 1;
         let (seq, generation) = (self.seq, self.generation);
         // The first waiter started the flight and did not join it.
         let n_joined = answers.receivers().saturating_sub(1);
         let (phase, noticed) = (Phase::LookingUp, None);
-        self.running = Some(Running {
+        self.current = Some(CurrentFlight {
             seq,
             generation,
             epoch,
             phase,
-            answers,
+            senders: answers,
             n_joined,
             drive,
             origins,
@@ -253,7 +253,7 @@ impl State {
     /// spawns the parked flight that this returns, after it has released the lock.
     #[must_use]
     pub(super) fn request_handoff(&mut self) -> Option<Parked> {
-        let running = self.running.as_mut()?;
+        let running = self.current.as_mut()?;
         match mem::replace(&mut running.drive, Drive::Task) {
             Drive::Task => None,
             Drive::Reader { .. } => {
@@ -265,26 +265,26 @@ impl State {
     }
 
     /// Removes the flight `seq` if it is still the running one.
-    pub(super) fn vacate(&mut self, seq: u64) -> Option<Running> {
+    pub(super) fn vacate(&mut self, seq: u64) -> Option<CurrentFlight> {
         self.flight(seq)?;
         // A counted landing tells an open write that a flight ended during it.
         // mutant: takes_current
-        self.landings += 1;
-        self.running.take()
+        self.n_finished += 1;
+        self.current.take()
     }
 
     /// Returns the flight `seq` if it is still the running one.
-    pub(super) fn flight(&mut self, seq: u64) -> Option<&mut Running> {
+    pub(super) fn flight(&mut self, seq: u64) -> Option<&mut CurrentFlight> {
         // A flight with another number was replaced and has no say here.
         // mutant: flight_by_seq
-        self.running.as_mut().filter(|running| running.seq == seq)
+        self.current.as_mut().filter(|running| running.seq == seq)
     }
 }
 
-impl Running {
+impl CurrentFlight {
     /// Returns a receiver of the outcome.
     pub(super) fn subscribe(&mut self) -> OutcomeReceiver {
-        self.answers.subscribe()
+        self.senders.subscribe()
     }
 
     /// Returns whether any reader waits for the outcome.
@@ -295,7 +295,7 @@ impl Running {
 
     /// Returns a sender with a waiting receiver.
     pub(super) fn awaited(&self) -> Option<&OutcomeSender> {
-        self.answers.iter().find(|answer| answer.receiver_count() > 0)
+        self.senders.iter().find(|answer| answer.receiver_count() > 0)
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -304,13 +304,13 @@ impl Running {
 
     /// Sends the outcome to all waiters.
     pub(super) fn tell(&self, landed: &FlightOutcome) {
-        for answer in self.answers.iter() {
+        for answer in self.senders.iter() {
             answer.send_replace(Some(landed.clone()));
         }
     }
 
     /// Returns what outlives a removed flight: its senders and how it was polled.
     pub(super) fn into_parts(self) -> (OutcomeSenders, Drive, TaskToken) {
-        (self.answers, self.drive, self.token)
+        (self.senders, self.drive, self.token)
     }
 }

@@ -9,7 +9,7 @@ use std::{fmt, hash::BuildHasher, ops::Deref, sync::Arc};
 use hashbrown::{HashTable, hash_table::Entry};
 
 use super::{
-    key_state::{KeyState, Waiting},
+    key_state::{KeyState, NextFlight},
     outcome::FlightOutcome,
     parked::spawn_parked,
 };
@@ -87,12 +87,12 @@ impl KeyTable {
             let (running, waiting) = {
                 let mut state = state.lock();
                 let seq = state.seq;
-                (state.vacate(seq), state.waiting.take())
+                (state.vacate(seq), state.next.take())
             };
             if let Some(running) = running {
                 running.tell(landed);
             }
-            if let Some(Waiting { answer, .. }) = waiting {
+            if let Some(NextFlight { sender: answer, .. }) = waiting {
                 answer.send_replace(Some(landed.clone()));
             }
             state.vacated.notify_waiters();
@@ -283,7 +283,7 @@ mod model {
             if let Some(ticket) = reader.join().unwrap() {
                 assert!(ticket.borrow().is_some(), "a waiter was not told");
             }
-            assert_eq!(key.lock().stamp().landings, 1);
+            assert_eq!(key.lock().stamp().n_finished, 1);
             drop(key);
             assert_eq!(table.len(), 0);
         });

@@ -55,6 +55,6 @@ impl From<OutcomeSender> for OutcomeSenders {
 }
 
 /// Returns the error for an object that does not exist.
-pub(super) fn absent() -> Error {
+pub(super) fn not_found() -> Error {
     Error::new(ErrorKind::NotFound, "the origin has no such object")
 }

@@ -15,13 +15,13 @@ use std::{
 use tokio::{runtime::Handle, sync::watch, task::yield_now};
 
 use super::{
-    backend_access::Held,
+    backend_access::LookedUp,
     driver::{Arrival, Driver},
     epochs::Standing,
     flight::flight,
-    key_state::{Drive, KeySnapshot, KeyState, Origins, Phase, State, Trigger, Waiting},
+    key_state::{Drive, KeySnapshot, KeyState, NextFlight, Origins, Phase, State, Trigger},
     key_table::KeyGuard,
-    outcome::{FlightOutcome, OutcomeReceiver, OutcomeSenders, absent},
+    outcome::{FlightOutcome, OutcomeReceiver, OutcomeSenders, not_found},
     parked::{Parked, spawn_parked},
     served::{Served, Status},
     shared::Shared,
@@ -75,7 +75,7 @@ impl<V: ?Sized> Shared<V> {
             Served::new(entry, status, validated_at, now)
         };
         Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, absent())),
+            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
             Verdict::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
             Verdict::Refresh if !entry.is_negative() => {
                 Some(Servable::Refresh(served(Status::Stale, entry)))
@@ -145,7 +145,7 @@ enum Start<'a, V: ?Sized> {
 
 /// The state of a key before the look-up.
 #[derive(PartialEq, Eq)]
-struct Seen {
+struct BeforeLookUp {
     stamp: KeySnapshot,
     epoch: Epoch,
 }
@@ -164,12 +164,12 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
         if let Some(joined) = join(shared, &mut state, key, None, freshness, &runtime, validator) {
             return Ok(joined.wait(&tracked, state));
         }
-        let seq = begin(shared, state, shared.epochs.latest(), &runtime)?;
+        let seq = record_flight(shared, state, shared.epochs.latest(), &runtime)?;
         return Ok(start_flight(shared, tracked, seq, runtime, None, validator));
     }
     let mut looks = 1;
     loop {
-        let seen = Seen { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
+        let seen = BeforeLookUp { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
         let held = shared.look_up(key).await;
         if let Some(entry) = held.entry.clone() {
             match shared.servable(key, entry, freshness)? {
@@ -202,7 +202,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
         {
             return Ok(joined.wait(&tracked, state));
         }
-        let seen_now = Seen { stamp: state.stamp(), epoch: shared.epochs.latest() };
+        let seen_now = BeforeLookUp { stamp: state.stamp(), epoch: shared.epochs.latest() };
         let is_as_seen = seen == seen_now;
         if !is_as_seen && looks < LOOKS_MAX {
             // A flight ended or a fence was raised since the look-up: there may be a fresh entry
@@ -211,7 +211,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
             continue;
         }
         // In the epoch that was compared: a floor raised from here on voids the looked-up entry.
-        let seq = begin(shared, state, seen_now.epoch, &runtime)?;
+        let seq = record_flight(shared, state, seen_now.epoch, &runtime)?;
         return Ok(start_flight(
             shared,
             tracked,
@@ -228,7 +228,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
 /// # Errors
 ///
 /// `Closed`.
-fn begin<V: ?Sized>(
+fn record_flight<V: ?Sized>(
     shared: &Shared<V>,
     mut state: MutexGuard<'_, State>,
     epoch: Epoch,
@@ -256,7 +256,7 @@ fn start_flight<'a, V: Validator + ?Sized>(
     tracked: KeyGuard,
     seq: u64,
     runtime: Handle,
-    looked: Option<Held>,
+    looked: Option<LookedUp>,
     validator: Option<&Arc<dyn Validator>>,
 ) -> Start<'a, V> {
     let key = tracked.state();
@@ -269,14 +269,14 @@ fn start_flight<'a, V: Validator + ?Sized>(
 fn refresh<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     tracked: &KeyGuard,
-    held: Held,
-    seen: &Seen,
+    held: LookedUp,
+    seen: &BeforeLookUp,
     now: Moment,
 ) {
     let Ok(runtime) = runtime() else { return };
     let Ok(token) = shared.tasks.enter() else { return };
     let mut state = tracked.lock();
-    if let Some(running) = &mut state.running {
+    if let Some(running) = &mut state.current {
         let overdue = running.is_overdue(now, &shared.settings);
         // Its reader may not be polled for long.
         let parked = state.request_handoff();
@@ -328,7 +328,7 @@ fn join<V: ?Sized>(
     let parked = state.request_handoff();
     // A key has one current flight, so two responses cannot race to be published.
     // mutant: one_flight_per_key
-    let running = state.running.as_mut()?;
+    let running = state.current.as_mut()?;
     // A response requested before a soft floor must not reach readers that came after it.
     // mutant: joins_above_floors
     let unfenced = running.generation == state.generation
@@ -351,15 +351,15 @@ fn join<V: ?Sized>(
         shared.count(Count::Coalesced);
         running.n_joined += 1;
         running.subscribe()
-    } else if let Some(waiting) = &mut state.waiting {
+    } else if let Some(waiting) = &mut state.next {
         shared.count(Count::Coalesced);
         // The last reader that came is the likeliest to be there when it starts.
         waiting.runtime = runtime.clone();
-        waiting.answer.subscribe()
+        waiting.sender.subscribe()
     } else {
         let (answer, ticket) = watch::channel(None);
         let trigger = Trigger { cause: Cause::background(), validator: validator.cloned() };
-        state.waiting = Some(Waiting { answer, runtime: runtime.clone(), trigger });
+        state.next = Some(NextFlight { sender: answer, runtime: runtime.clone(), trigger });
         ticket
     };
     Some(Joined { ticket, parked })

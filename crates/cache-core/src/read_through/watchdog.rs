@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     flight::replace,
-    key_state::{KeyState, Phase, Progress, Running, State},
+    key_state::{CurrentFlight, KeyState, Phase, Progress, State},
     settings::{GRACE, Settings},
     shared::Shared,
     task_tracker::runtime,
@@ -51,7 +51,7 @@ impl Watchdog {
                 None => {
                     let state = key.lock();
                     // Without a flight, the outcome is there, or known to be lost.
-                    let Some(running) = &state.running else { return Poll::Pending };
+                    let Some(running) = &state.current else { return Poll::Pending };
                     *self.watched.insert(settings.limit_of(running))
                 }
             };
@@ -73,7 +73,7 @@ impl Overdue {
 
 impl Settings {
     /// Returns how long a flight may make no progress while a reader waits.
-    fn limit_of(&self, running: &Running) -> (Overdue, Duration) {
+    fn limit_of(&self, running: &CurrentFlight) -> (Overdue, Duration) {
         let limit = match running.phase {
             Phase::Queued => self.queue_timeout,
             Phase::LookingUp | Phase::Sent(_) | Phase::Publishing(_) => self.origin_timeout,
@@ -87,7 +87,7 @@ impl Settings {
     }
 }
 
-impl Running {
+impl CurrentFlight {
     /// Returns whether the flight has been in this phase for too long, as seen by readers that do
     /// not wait for it.
     pub(super) fn is_overdue(&mut self, now: Moment, settings: &Settings) -> Option<Overdue> {

@@ -322,7 +322,7 @@ impl<V: ?Sized> Write<V> {
         let snapshot = WriteSnapshot {
             // A put's entry is stored only if no flight or other write overlapped it.
             // mutant: put_is_alone
-            clean: state.running.is_none() && state.writes == 1,
+            clean: state.current.is_none() && state.writes == 1,
             stamp: state.stamp(),
             epoch: shared.epochs.latest(),
         };
@@ -381,7 +381,7 @@ impl<V: ?Sized> Write<V> {
         }
         if entry.key() != self.tracked.key.as_str() {
             // The origin made an entry for another key, which this write does not fence.
-            self.shared.refused(self.tracked.key.as_str(), entry.body().len(), None);
+            self.shared.count_rejected(self.tracked.key.as_str(), entry.body().len(), None);
             return;
         }
         let entry = entry.unstamped();

@@ -661,7 +661,7 @@ impl Backend for Tiers {
                 .with_capacity_entries(capacity_entries)
                 .with_evicted(evicted)
                 .with_expired(expired)
-                .with_refused(refused);
+                .with_rejected(refused);
         }
         let state = self.state();
         let bytes = state.held().map(|entry| match self.fault {
@@ -673,6 +673,6 @@ impl Backend for Tiers {
             .with_capacity_entries(Some(ENTRIES_MAX as u64))
             .with_evicted(state.evicted)
             .with_expired(state.expired)
-            .with_refused(state.refused)
+            .with_rejected(state.refused)
     }
 }
