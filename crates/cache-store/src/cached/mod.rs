@@ -195,6 +195,39 @@ impl CachedStore {
         self.shared.heads.invalidate_prefix(&prefix_of(prefix))
     }
 
+    /// Marks the object stale: it is revalidated before it is next served, whatever its freshness
+    /// rule. Its blocks stay, and are served again if the store still has their version. Does nothing
+    /// for an object that is not cached.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey` for a path that cannot be cached; `Closed`; `Config` outside of a runtime.
+    ///
+    /// A dropped future, once polled, still takes effect.
+    pub async fn mark_stale(&self, location: &Path) -> Result<(), Error> {
+        self.shared.heads.mark_stale(&key_of(location)).await
+    }
+
+    /// Marks all objects stale whose paths begin with `prefix`, byte for byte, as
+    /// [`mark_stale`](Self::mark_stale) does. Takes constant time; limited like
+    /// [`invalidate_prefix`](Self::invalidate_prefix).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_stale_prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.shared.heads.mark_stale_prefix(&prefix_of(prefix))
+    }
+
+    /// Marks all objects stale, as [`mark_stale`](Self::mark_stale) does. Takes constant time.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_all_stale(&self) -> Result<(), Error> {
+        self.shared.heads.mark_all_stale()
+    }
+
     /// Removes all entries and frees their memory. Blocks in flight meanwhile may be cached; they
     /// are not served before a request has shown that their version is current.
     ///

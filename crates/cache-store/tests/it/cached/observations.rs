@@ -363,3 +363,32 @@ async fn bytes_of_passed_through_ranges_are_not_newer_than_what_is_served_after_
     assert_eq!(odd[1], "nn");
     assert_eq!(read_all(&cached).await, vec![b'n'; 17]);
 }
+
+/// Each mark costs one request without a body, at the next read; then the head is fresh again.
+#[tokio::test]
+async fn a_marked_object_is_revalidated_once_and_keeps_its_blocks() {
+    let store = with_object(20).await;
+    let cached = super::lasting(&store);
+    assert_eq!(read_all(&cached).await, body(20));
+    for mark in 0..3 {
+        match mark {
+            0 => cached.mark_stale(&path()).await.unwrap(),
+            1 => cached.mark_stale_prefix("").unwrap(),
+            _ => cached.mark_all_stale().unwrap(),
+        }
+        store.reset();
+        assert_eq!(read_all(&cached).await, body(20));
+        assert_eq!((store.count(), store.body_bytes()), (1, 0), "mark {mark}");
+        assert_eq!(read_all(&cached).await, body(20));
+        assert_eq!(store.count(), 1, "mark {mark}: the object is fresh again");
+    }
+    // Another prefix marks nothing.
+    cached.mark_stale_prefix("no such/").unwrap();
+    assert_eq!(read_all(&cached).await, body(20));
+    assert_eq!(store.count(), 1);
+    // The marked object may have changed.
+    write(&store, "newer").await;
+    assert_eq!(read_all(&cached).await, body(20), "the cached version is fresh");
+    cached.mark_stale_prefix(&path().as_ref()[..1]).unwrap();
+    assert_eq!(read_all(&cached).await, "newer");
+}
