@@ -54,9 +54,6 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-/// Steps that run only when they are named.
-const ONLY_IF_NAMED: [&str; 2] = ["width", "words"];
-
 /// Cheap ones first.
 const STEPS: &[Step] = &[
     Step {
@@ -85,7 +82,8 @@ const STEPS: &[Step] = &[
     Step { name: "test", about: "tests and doc tests, as the README runs them", run: test },
     Step {
         name: "simulate-nodes",
-        about: "2,000 schedules of two nodes hold every rule, over an origin and over an object store",
+        about: "2,000 schedules of two nodes hold every rule, over an origin and over an object \
+            store",
         run: simulate_nodes::check,
     },
     Step {
@@ -151,11 +149,7 @@ fn chosen(args: &[String]) -> Result<Vec<&'static Step>> {
         }
     }
     let by_default = named.is_empty();
-    let wanted = |name| {
-        let is_named =
-            if by_default { !ONLY_IF_NAMED.contains(&name) } else { named.contains(&name) };
-        is_named && !skipped.contains(&name)
-    };
+    let wanted = |name| (by_default || named.contains(&name)) && !skipped.contains(&name);
     Ok(STEPS.iter().filter(|step| wanted(step.name)).collect())
 }
 
@@ -184,8 +178,7 @@ mod tests {
     #[test]
     fn a_skipped_step_is_the_only_one_missing() {
         let rest = STEPS.iter().map(|step| step.name);
-        let rest: Vec<_> =
-            rest.filter(|name| *name != "test" && !ONLY_IF_NAMED.contains(name)).collect();
+        let rest: Vec<_> = rest.filter(|name| *name != "test").collect();
         check(&["--skip", "test"], &rest);
     }
 

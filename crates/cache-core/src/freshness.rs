@@ -111,7 +111,8 @@ impl Freshness {
         if self.is_strong() && self.stale_while_revalidate != 0 {
             return Err(Error::new(
                 ErrorKind::Config,
-                "strong() revalidates every read, so it allows no stale_while_revalidate; use max_age",
+                "strong() revalidates every read, so it allows no stale_while_revalidate; use \
+                    max_age",
             ));
         }
         Ok(())

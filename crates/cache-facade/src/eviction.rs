@@ -59,7 +59,8 @@ impl Eviction {
         saving: Option<Objective>,
     ) -> Result<Arc<dyn Backend>> {
         if saving.is_some() && !matches!(self, Self::Adaptive | Self::Gdsf) {
-            let message = "saving is set, but this eviction weighs no sizes; use Eviction::Adaptive or Eviction::Gdsf";
+            let message = "saving is set, but this eviction weighs no sizes; use \
+                Eviction::Adaptive or Eviction::Gdsf";
             return Err(Error::new(ErrorKind::Config, message));
         }
         match self {

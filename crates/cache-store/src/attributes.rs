@@ -42,7 +42,8 @@ fn attribute_of(name: &str) -> Result<Attribute> {
         None => Err(Error::new(
             ErrorKind::Unsupported,
             format!(
-                "an object store has no attribute {name:?}; one of the user's own is {METADATA}<name>"
+                "an object store has no attribute {name:?}; one of the user's own is \
+                    {METADATA}<name>"
             ),
         )),
     }

@@ -51,65 +51,66 @@ impl EtagValidatorBuilder {
         self
     }
 
-    /// Sets whether a weak ETag (`W/"…"`, or any ETag under [`ValidatorStrength::Weak`]) confirms an
-    /// entry. Equal weak ETags mean equivalent versions, not equal bytes (RFC 9110, section 8.8.1), so
-    /// a confirmed entry may differ from the object. Default: false; an object with a weak ETag is
-    /// fetched whenever it has to be revalidated.
+    /// Sets whether a weak ETag (`W/"…"`, or any ETag under [`ValidatorStrength::Weak`]) confirms
+    /// an entry. Equal weak ETags mean equivalent versions, not equal bytes (RFC 9110, section
+    /// 8.8.1), so a confirmed entry may differ from the object. Default: false; an object with a
+    /// weak ETag is fetched whenever it has to be revalidated.
     pub fn accept_weak_validators(mut self, accept: bool) -> Self {
         self.settings.accept_weak = accept;
         self
     }
 
-    /// Sets the size in bytes of the largest object that is read. A larger one fails with `TooLarge`,
-    /// and its body is not read. Does not limit puts. Zero is an error of [`build`](Self::build).
-    /// Default: `None`, no limit.
+    /// Sets the size in bytes of the largest object that is read. A larger one fails with
+    /// `TooLarge`, and its body is not read. Does not limit puts. Zero is an error of
+    /// [`build`](Self::build). Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.settings.max_object_size = bytes.into();
         self
     }
 
     /// Limits the bytes of all bodies that are received at once. A response that would exceed the
-    /// limit waits before its body is read, in order of arrival and within its `origin_timeout`; a body
-    /// larger than the limit is received alone. Counted in whole KiB of the announced length. Zero is
-    /// an error of [`build`](Self::build). Default: 1 GiB.
+    /// limit waits before its body is read, in order of arrival and within its `origin_timeout`; a
+    /// body larger than the limit is received alone. Counted in whole KiB of the announced length.
+    /// Zero is an error of [`build`](Self::build). Default: 1 GiB.
     pub fn max_in_flight_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_in_flight_bytes = bytes;
         self
     }
 
     /// Sets whether the store is probed before it is relied on: see
-    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent and
-    /// the first put at a version each wait for a probe of what they rely on: about 30 small requests
-    /// under `object-cache-probe/`, each within the `origin_timeout`. Afterwards, reads from a store
-    /// whose 304 responses cannot be trusted fail with `Config`, and so do conditional puts if the
-    /// store does not honor the condition. Default: false.
+    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent
+    /// and the first put at a version each wait for a probe of what they rely on: about 30 small
+    /// requests under `object-cache-probe/`, each within the `origin_timeout`. Afterwards, reads
+    /// from a store whose 304 responses cannot be trusted fail with `Config`, and so do conditional
+    /// puts if the store does not honor the condition. Default: false.
     ///
     /// # Permissions
     ///
-    /// The credentials need put and get under `object-cache-probe/`, which readers do not need without
-    /// `verify_store`. Without permission to delete, each validator that reads leaves one object of a
-    /// few bytes, one that puts if absent leaves two, and one that puts at a version leaves one; a
-    /// lifecycle rule can remove them.
+    /// The credentials need put and get under `object-cache-probe/`, which readers do not need
+    /// without `verify_store`. Without permission to delete, each validator that reads leaves one
+    /// object of a few bytes, one that puts if absent leaves two, and one that puts at a version
+    /// leaves one; a lifecycle rule can remove them.
     ///
     /// # Errors
     ///
     /// A failed probe fails the request that waited for it, with the key of the probe's object:
     /// `Config` names a missing permission; else `Unavailable`, `Timeout` or `Unauthenticated`. The
-    /// error is repeated without a request for 1 s; after each further failure in a row for twice as
-    /// long, up to 60 s. Then the next request probes again.
+    /// error is repeated without a request for 1 s; after each further failure in a row for twice
+    /// as long, up to 60 s. Then the next request probes again.
     pub fn verify_store(mut self, verify: bool) -> Self {
         self.settings.verify = verify;
         self
     }
 
     /// Sets whether validation also compares the metadata: date, version id and attributes
-    /// (`Content-Type`, `Cache-Control`, user metadata). Where the ETag depends on the bytes alone, as
-    /// on S3, a change of metadata keeps the ETag, and a 304 confirms the old metadata.
+    /// (`Content-Type`, `Cache-Control`, user metadata). Where the ETag depends on the bytes alone,
+    /// as on S3, a change of metadata keeps the ETag, and a 304 confirms the old metadata.
     ///
     /// With this setting, an entry is validated by an unconditional HEAD. If ETag and metadata are
-    /// equal, it is not modified. If only the metadata differs, a new entry gets the bytes of the old
-    /// one without a request. If the ETag differs, the object is fetched by an unconditional GET. Under
-    /// any strength but [`ValidatorStrength::Strong`], a different date counts as a different ETag.
+    /// equal, it is not modified. If only the metadata differs, a new entry gets the bytes of the
+    /// old one without a request. If the ETag differs, the object is fetched by an unconditional
+    /// GET. Under any strength but [`ValidatorStrength::Strong`], a different date counts as a
+    /// different ETag.
     ///
     /// An unchanged object costs one request without a body, as before; a changed object costs two
     /// requests, one after the other, instead of one. The store should support HEAD; otherwise the
@@ -150,7 +151,8 @@ impl EtagValidatorBuilder {
         }
         if strength == Some(ValidatorStrength::Timestamp(Duration::ZERO)) {
             return Err(invalid(
-                "ValidatorStrength::Timestamp needs a grain above zero; use ValidatorStrength::Strong",
+                "ValidatorStrength::Timestamp needs a grain above zero; use \
+                    ValidatorStrength::Strong",
             ));
         }
         let strength = strength.unwrap_or_else(|| ValidatorStrength::of(&store));

@@ -242,7 +242,8 @@ const OUTAGE: (ErrorKind, &str) =
 /// may have taken effect.
 const CONFLICT: (ErrorKind, &str) = (
     ErrorKind::Unavailable,
-    "the store gave the write up because of another one of the same object (409 conflict): read the object \
+    "the store gave the write up because of another one of the same object (409 conflict): read \
+        the object \
      and try again",
 );
 

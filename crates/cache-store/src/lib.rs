@@ -26,8 +26,8 @@
 //! # }
 //! ```
 //!
-//! [`CachedStore`] is an `ObjectStore` over another one. It caches objects in blocks, so that ranges
-//! of large objects do not fetch them whole, and streams what is not cached.
+//! [`CachedStore`] is an `ObjectStore` over another one. It caches objects in blocks, so that
+//! ranges of large objects do not fetch them whole, and streams what is not cached.
 //!
 //! # Features
 //!

@@ -42,8 +42,8 @@ mod linux {
         Some(if counts_seconds { Some(SECONDS) } else { found })
     }
 
-    /// Returns the grain on a kernel of `release`, for the worst file system at `root` or mounted below
-    /// it.
+    /// Returns the grain on a kernel of `release`, for the worst file system at `root` or mounted
+    /// below it.
     fn grain_of(release: &str, mountinfo: &[u8], root: &Path) -> Option<Duration> {
         let mounts: Vec<_> =
             mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect();

@@ -1,8 +1,8 @@
 //! Probes what a store does with conditional requests.
 //!
 //! Not every server that speaks a store's protocol honors its conditions. Of four S3 servers in
-//! their default setup, each broke one: one ignores the conditions of a PUT, one those of a GET, one
-//! rejects the correct version, and one lets two conditional writes both succeed.
+//! their default setup, each broke one: one ignores the conditions of a PUT, one those of a GET,
+//! one rejects the correct version, and one lets two conditional writes both succeed.
 
 use std::{
     collections::HashMap,
@@ -30,8 +30,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// A GET with `If-None-Match` (RFC 9110, section 13.1.2): a 304 for the current ETag, the object
-    /// for any other. Without it, every validation fetches the whole object.
+    /// A GET with `If-None-Match` (RFC 9110, section 13.1.2): a 304 for the current ETag, the
+    /// object for any other. Without it, every validation fetches the whole object.
     pub conditional_get: Support,
     /// A GET of a range with `If-Match` (RFC 9110, section 13.1.1): the range for the current ETag,
     /// a 412 for an older one. Without it, parts of an object may be of different versions.
@@ -40,8 +40,8 @@ pub struct Capabilities {
     pub conditional_create: Support,
     /// A put on condition that the object is at a version.
     pub conditional_update: Support,
-    /// Whether a rewrite of equal length gets a new ETag, and whether the ETag of a response belongs
-    /// to its body.
+    /// Whether a rewrite of equal length gets a new ETag, and whether the ETag of a response
+    /// belongs to its body.
     pub tag_per_version: Support,
     /// How far a 304 of the store can be trusted: as its kind promises, or less if the probe saw
     /// less.
@@ -76,8 +76,8 @@ pub enum Support {
 }
 
 impl Capabilities {
-    /// Returns why an entry that this store confirms may differ from the object, if a 304 is trusted
-    /// as far as `strength` says; `None` if the probe saw no reason.
+    /// Returns why an entry that this store confirms may differ from the object, if a 304 is
+    /// trusted as far as `strength` says; `None` if the probe saw no reason.
     pub fn objection_to_validation(&self, strength: ValidatorStrength) -> Option<&'static str> {
         let Self { conditional_get, tag_per_version, strength: seen, .. } = *self;
         ReadSupport { conditional_get, tag_per_version, strength: seen }.objection(strength)
@@ -100,7 +100,8 @@ impl ReadSupport {
                 "the store responds with 304 (Not Modified) although the object has another ETag",
             ),
             (_, Support::Racy, _) => Some(
-                "the store returns a body with the ETag of another version, or an old object after a put",
+                "the store returns a body with the ETag of another version, or an old object \
+                    after a put",
             ),
             (_, Support::Ignored, ValidatorStrength::Strong) => Some(
                 "two versions of an object share an ETag, as if it were derived from a timestamp",

@@ -1,22 +1,22 @@
 //! How far a 304 (Not Modified) can be trusted.
 //!
 //! A cache relies on one promise: if the store says that an ETag is still current, the bytes that
-//! were received with it are the bytes of the object. Stores keep this promise to different degrees,
-//! and none of them says to which.
+//! were received with it are the bytes of the object. Stores keep this promise to different
+//! degrees, and none of them says to which.
 //!
 //! *Strong.* S3, GCS and Azure make an ETag for each version, from its content or from a counter;
-//! object_store's in-memory store counts. The promise holds. (S3's ETag is often an MD5 of the body:
-//! two bodies crafted to collide share it, and a change of metadata alone keeps it.)
+//! object_store's in-memory store counts. The promise holds. (S3's ETag is often an MD5 of the
+//! body: two bodies crafted to collide share it, and a change of metadata alone keeps it.)
 //!
-//! *Timestamps.* Local disk and most web servers derive the ETag from the time of the last write and
-//! the size (nginx and Apache; object_store's local disk adds the inode number, which file systems
-//! reuse at once). Clocks tick: two writes of equal size within one tick get the same ETag. A reader
-//! that fetched the first version then has wrong bytes that the ETag confirms forever. Git has the
-//! same problem with its index and solves it in the same way [1]: a version is trusted only if it
-//! was older than one tick *when its request was sent*, because any later write then gets a later
-//! time and another ETag. A younger version is served and cached, but never confirmed: when it has
-//! to be revalidated, it is fetched again, and by then it is old enough. RFC 9110, section 8.8.2.2,
-//! requires the same before an HTTP date counts as a strong validator.
+//! *Timestamps.* Local disk and most web servers derive the ETag from the time of the last write
+//! and the size (nginx and Apache; object_store's local disk adds the inode number, which file
+//! systems reuse at once). Clocks tick: two writes of equal size within one tick get the same ETag.
+//! A reader that fetched the first version then has wrong bytes that the ETag confirms forever. Git
+//! has the same problem with its index and solves it in the same way [1]: a version is trusted only
+//! if it was older than one tick *when its request was sent*, because any later write then gets a
+//! later time and another ETag. A younger version is served and cached, but never confirmed: when
+//! it has to be revalidated, it is fetched again, and by then it is old enough. RFC 9110, section
+//! 8.8.2.2, requires the same before an HTTP date counts as a strong validator.
 //!
 //! The age is the difference of two clocks, the cache's and the store's, because object_store hides
 //! the `Date` of a response. On local disk they are one clock. Elsewhere, a cache whose clock is
@@ -71,17 +71,18 @@ use crate::{
 /// | any other, including `PrefixStore` | `ByForm` |
 ///
 /// Whatever the strength, an ETag marked as weak confirms an entry only if the builder accepts weak
-/// validators. An object without an ETag is validated by its date, as under `Timestamp` with a grain
-/// of at least 2 s, since HTTP dates count seconds. An object with neither is served and not cached.
+/// validators. An object without an ETag is validated by its date, as under `Timestamp` with a
+/// grain of at least 2 s, since HTTP dates count seconds. An object with neither is served and not
+/// cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValidatorStrength {
     /// The ETag identifies the bytes: no two versions of an object share one.
     Strong,
-    /// The ETag is derived from the time of the last write, which ticks in this grain. It identifies
-    /// the bytes only if the object was older than the grain when it was requested; an object that
-    /// was just put is never confirmed. The grain must cover the difference between this machine's
-    /// clock and the store's.
+    /// The ETag is derived from the time of the last write, which ticks in this grain. It
+    /// identifies the bytes only if the object was older than the grain when it was requested; an
+    /// object that was just put is never confirmed. The grain must cover the difference between
+    /// this machine's clock and the store's.
     Timestamp(Duration),
     /// Depends on the form of each object's ETag: `Strong` for the forms below, which only object
     /// stores produce, else `Timestamp(2 s)`. For wrappers that hide the store inside.
@@ -93,8 +94,8 @@ pub enum ValidatorStrength {
     /// | `"0x<hex digits>"` | Azure |
     /// | any, beside a version id of digits alone | GCS: the generation |
     ///
-    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's ETag are not among these. A
-    /// web server that hashes time and size into 32 hex digits looks like S3: for such a server
+    /// A web server's `"<hex>-<hex>"` (nginx, Apache) and a local disk's ETag are not among these.
+    /// A web server that hashes time and size into 32 hex digits looks like S3: for such a server
     /// inside a wrapper, set `Timestamp(2 s)`.
     ByForm,
     /// Every ETag counts as weak, even without `W/`.
@@ -108,9 +109,9 @@ impl ValidatorStrength {
     ///
     /// The kind is recognised by the store's `Display`. Throttled, limited and chunked stores of
     /// object_store show the store inside. `PrefixStore` and most other wrappers hide it and get
-    /// [`ByForm`](Self::ByForm). That is correct for S3, GCS, Azure, local disk and most web servers
-    /// inside; other strong stores cost one more fetch of an object that is young or was just put.
-    /// If you know the innermost store, pass its strength on:
+    /// [`ByForm`](Self::ByForm). That is correct for S3, GCS, Azure, local disk and most web
+    /// servers inside; other strong stores cost one more fetch of an object that is young or was
+    /// just put. If you know the innermost store, pass its strength on:
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -125,8 +126,8 @@ impl ValidatorStrength {
     /// ```
     ///
     /// For local disk, looks up the kernel release and the file systems mounted at and below the
-    /// store's root. Cannot detect a server that speaks S3 and derives its ETags from timestamps: set
-    /// the strength for it.
+    /// store's root. Cannot detect a server that speaks S3 and derives its ETags from timestamps:
+    /// set the strength for it.
     pub fn of(store: &dyn ObjectStore) -> Self {
         let shown = store.to_string();
         let mut shown = shown.as_str();

@@ -31,35 +31,36 @@ use crate::{
     verify::Verifier,
 };
 
-/// The origin of a cache over an [`ObjectStore`]: validates by ETag, or by date if there is no ETag.
+/// The origin of a cache over an [`ObjectStore`]: validates by ETag, or by date if there is no
+/// ETag.
 ///
 /// Each validation is one GET. If the store can confirm the cached version, the GET carries the
 /// entry's ETag unchanged as its only `If-None-Match` (without an ETag, its date as
 /// `If-Modified-Since`; RFC 9110, section 13.1). The body, version and attributes of an entry come
-/// from the same response, and a body whose length differs from the announced one is an error. A put
-/// is one PUT, and the new version comes from its response. With
+/// from the same response, and a body whose length differs from the announced one is an error. A
+/// put is one PUT, and the new version comes from its response. With
 /// [`validate_metadata`](EtagValidatorBuilder::validate_metadata), a HEAD replaces the conditional
 /// GET.
 ///
-/// It caches, retries and coalesces nothing: `ReadThrough` has at most one request in flight for each
-/// key. It needs a tokio runtime with time enabled.
+/// It caches, retries and coalesces nothing: `ReadThrough` has at most one request in flight for
+/// each key. It needs a tokio runtime with time enabled.
 ///
 /// # Errors
 ///
 /// Not found, forbidden, unauthenticated and failed preconditions have their own [`ErrorKind`]s (a
-/// read that finds nothing is [`Validation::NotFound`]). What the store cannot do is `Unsupported`. An
-/// outage is `Unavailable`, as is a body of the wrong length; a missing response is `Timeout`. The
-/// source is the error of `object_store`; it may quote the server's response.
+/// read that finds nothing is [`Validation::NotFound`]). What the store cannot do is `Unsupported`.
+/// An outage is `Unavailable`, as is a body of the wrong length; a missing response is `Timeout`.
+/// The source is the error of `object_store`; it may quote the server's response.
 ///
 /// object_store repeats a request whose response was lost, including conditional writes, so
-/// `PreconditionFailed` can be the response to the second attempt of a write whose first attempt took
-/// effect. Read the object to find out.
+/// `PreconditionFailed` can be the response to the second attempt of a write whose first attempt
+/// took effect. Read the object to find out.
 ///
 /// # Dropped futures
 ///
-/// Dropping the future drops the request. A read leaves nothing behind. A write may have taken effect
-/// or may still do so. On local disk, a file operation that has started runs to its end on its own
-/// thread.
+/// Dropping the future drops the request. A read leaves nothing behind. A write may have taken
+/// effect or may still do so. On local disk, a file operation that has started runs to its end on
+/// its own thread.
 pub struct EtagValidator {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
@@ -83,8 +84,8 @@ pub(crate) struct Settings {
 }
 
 impl EtagValidator {
-    /// Returns how far a 304 (Not Modified) of the store is trusted: the value that was set, or that of
-    /// [`ValidatorStrength::of`] the store.
+    /// Returns how far a 304 (Not Modified) of the store is trusted: the value that was set, or
+    /// that of [`ValidatorStrength::of`] the store.
     pub fn validator_strength(&self) -> ValidatorStrength {
         self.strength
     }
@@ -301,8 +302,8 @@ impl Origin for EtagValidator {
 }
 
 impl fmt::Debug for EtagValidator {
-    /// Shows the store by its `Display`: its `Debug` may show credentials, or every object of a store
-    /// in memory.
+    /// Shows the store by its `Display`: its `Debug` may show credentials, or every object of a
+    /// store in memory.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtagValidator")
             .field("store", &format_args!("{}", self.store))
@@ -337,7 +338,8 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
         PutCondition::Always => Ok(PutMode::Overwrite),
         PutCondition::Absent => Ok(PutMode::Create),
         PutCondition::Matches(Version { e_tag: None, version: None, .. }) => unsupported(
-            "the version to match has neither an ETag nor a version id, as this origin gives none; put without a \
+            "the version to match has neither an ETag nor a version id, as this origin gives \
+                none; put without a \
              condition",
         ),
         // Both: the store decides which one it evaluates.
@@ -352,7 +354,8 @@ fn put_mode(condition: PutCondition) -> Result<PutMode> {
 
 fn late(limit: Duration) -> Error {
     let message = format!(
-        "the origin had not answered in full within {limit:?} (origin_timeout; waiting for room counts, see \
+        "the origin had not answered in full within {limit:?} (origin_timeout; waiting for room \
+            counts, see \
          max_in_flight_bytes)"
     );
     Error::new(ErrorKind::Timeout, message)

@@ -156,7 +156,8 @@ fn not_verified(Failed { error, action }: Failed, pause: Duration) -> Error {
         _ => (ErrorKind::Config, format!("it refused to {action}")),
     };
     let message = format!(
-        "the store is not verified: {why}; verify_store needs the rights to GET, PUT and, to clean up, \
+        "the store is not verified: {why}; verify_store needs the rights to GET, PUT and, to \
+            clean up, \
          DELETE under {PREFIX}/; it tries again after {pause:?}"
     );
     about_the_probe(Error::new(kind, message), error.key()).with_source(error)

@@ -133,7 +133,8 @@ impl Bucket {
             E::Unauthenticated { .. } => "the bucket does not know these credentials",
             E::PermissionDenied { .. } => {
                 "the bucket refuses to show its index.html to these credentials. If they may read \
-                 objects but not list them, it says so of what is not there too: start with --no-check"
+                 objects but not list them, it says so of what is not there too: start with \
+                 --no-check"
             }
             E::Generic { .. } => "the bucket cannot be reached, or fails",
             // An answer, from a store that knows who asks.

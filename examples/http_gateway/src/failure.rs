@@ -33,7 +33,8 @@ pub fn describe(error: &object_store::Error) -> String {
     let causes = causes.join(": ");
     match SHORT.iter().any(|short| causes.contains(short)) {
         true => format!(
-            "the file or object became shorter while it was sent, so the client was cut off ({causes})"
+            "the file or object became shorter while it was sent, so the client was cut off \
+                ({causes})"
         ),
         false => causes,
     }

@@ -251,7 +251,8 @@ mod tests {
     #[test]
     fn each_option_is_read() {
         assert_eq!(parse(""), Ok(Some(Options::default())));
-        let line = "--listen [::1]:0 --admin 127.0.0.1:9 s3://bucket/a --allow-http --follow-links --no-check \
+        let line = "--listen [::1]:0 --admin 127.0.0.1:9 s3://bucket/a --allow-http \
+            --follow-links --no-check \
             --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 \
             --max-in-flight-bytes 900 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
             --freshness static/=immutable --negative-ttl 9 --ignore-cache-control --access-log \

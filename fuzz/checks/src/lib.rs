@@ -192,12 +192,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys(data in bytes(&["a", "/", ".", "..", "//", " ", "%2F", "ü", "\u{85}", "\n", "0123456789abcdef"])) {
+        fn keys(data in bytes(&["a", "/", ".", "..", "//", " \
+            ", "%2F", "ü", "\u{85}", "\n", "0123456789abcdef"])) {
             key(&data);
         }
 
         #[test]
-        fn e_tags(data in bytes(&["\"", "W/", ",", "*", "abc", " ", "ü", "\u{7f}", "\r\n", "\"x\"", ", \"y\""])) {
+        fn e_tags(data in bytes(&["\"", "W/", ",", "*", "abc", " \
+            ", "ü", "\u{7f}", "\r\n", "\"x\"", ", \"y\""])) {
             e_tag(&data);
         }
 

@@ -73,7 +73,8 @@ const QUERIES: [(&str, &str); 10] = [
         r#"SELECT "user", sum(cents) AS total FROM payments GROUP BY "user" ORDER BY total DESC, "user" LIMIT 10"#,
     ),
     ("one row", "SELECT * FROM payments WHERE id = 1500000"),
-    ("a hundred rows", "SELECT id, note FROM payments WHERE id BETWEEN 1520000 AND 1520099 ORDER BY id"),
+    ("a hundred rows", "SELECT id, note FROM payments WHERE id BETWEEN 1520000 AND 1520099 ORDER \
+        BY id"),
     ("widest column", "SELECT count(*) FROM payments WHERE note > '8'"),
     ("few of many", "SELECT count(*) FROM payments WHERE cents < 1000"),
     (

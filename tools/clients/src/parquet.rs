@@ -31,7 +31,8 @@ async fn main() -> Result<ExitCode> {
             objects.put(&path, written(&table)?.into()).await?;
             // After that, every read must see it.
             tokio::time::sleep(wrapping.max_age).await;
-            for pass in if seed == 1 { ["cold", "warm"] } else { ["cold, overwritten", "warm, overwritten"] }
+            for pass in if seed == 1 { ["cold", "warm"] } else { ["cold, overwritten", "warm, \
+                overwritten"] }
             {
                 for (case, columns, groups) in READS {
                     let expected = picked(&table, columns, groups.clone());

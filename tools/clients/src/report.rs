@@ -63,13 +63,15 @@ impl Report {
 
     fn table(&self) -> String {
         let mut text = format!(
-            "\n| {} | store | requests | MB | seconds | correct |\n| --- | --- | ---: | ---: | ---: | --- |\n",
+            "\n| {} | store | requests | MB | seconds | correct |\n| --- | --- | ---: | ---: | \
+                ---: | --- |\n",
             self.client
         );
         for Row { case, store, requests, bytes, seconds, equal } in self.rows.iter().chain(&self.sums()) {
             let megabytes = *bytes as f64 / 1e6;
             let equal = if *equal { "yes" } else { "NO" };
-            text += &format!("| {case} | {store} | {requests} | {megabytes:.2} | {seconds:.3} | {equal} |\n");
+            text += &format!("| {case} | {store} | {requests} | {megabytes:.2} | {seconds:.3} | \
+                {equal} |\n");
         }
         text
     }

@@ -25,7 +25,8 @@ async fn main() -> Result<ExitCode> {
         let mut model = Model::new();
         let db = open(&store).await?;
         report.case("write and flush", over, &(), write(&db, &mut model, 0)).await?;
-        report.case("write and compact", over, &true, write_until_compacted(&db, &mut model)).await?;
+        report.case("write and \
+            compact", over, &true, write_until_compacted(&db, &mut model)).await?;
         db.close().await?;
 
         for case in ["open and scan", "open and scan again"] {
@@ -44,10 +45,12 @@ async fn main() -> Result<ExitCode> {
 
         let first = open(&store).await?;
         report
-            .case("a second writer fences the first", over, &true, fence(&first, &store, &mut model))
+            .case("a second writer fences the \
+                first", over, &true, fence(&first, &store, &mut model))
             .await?;
         let latest = latest_manifest(&objects).await?;
-        report.case("read the latest manifest again", over, &latest, latest_manifest(&store)).await?;
+        report.case("read the latest manifest \
+            again", over, &latest, latest_manifest(&store)).await?;
     }
     Ok(report.finish())
 }
@@ -75,7 +78,8 @@ async fn open(store: &Arc<dyn ObjectStore>) -> Result<Db> {
 /// One round of new values for a part of the keys, all the way to the store.
 async fn write(db: &Db, model: &mut Model, round: usize) -> Result<()> {
     for n in (round % 3..KEYS).step_by(3) {
-        let (key, value) = (format!("key{n:05}"), format!("value {n} of round {round} {}", "x".repeat(200)));
+        let (key, value) = (format!("key{n:05}"), format!("value {n} of round {round} \
+            {}", "x".repeat(200)));
         db.put(&key, &value).await?;
         model.insert(key.into(), value.into());
     }

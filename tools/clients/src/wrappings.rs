@@ -40,7 +40,8 @@ fn lasting(store: Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore> {
 
 fn cached(store: Arc<dyn ObjectStore>, freshness: Freshness) -> Arc<dyn ObjectStore> {
     let backend =
-        MemoryBackend::builder(Lru::new()).max_capacity(1 << 30).build().expect("the settings are right");
+        MemoryBackend::builder(Lru::new()).max_capacity(1 << 30).build().expect("the settings are \
+            right");
     let cached = CachedStore::builder(store, Arc::new(backend)).freshness(freshness).build();
     Arc::new(cached.expect("the settings are right"))
 }

@@ -18,7 +18,8 @@ pub(crate) fn render(buffer: &Buffer, title: &str) -> String {
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{0} {0} {1} {2}\" \
          width=\"{1}\" height=\"{2}\" role=\"img\" class=\"tui\" font-size=\"13.33\" \
-         font-family=\"ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace\">\n<title>{3}</title>\n{7}\
+         font-family=\"ui-monospace, SFMono-Regular, 'SF Mono', Menlo, Consolas, 'DejaVu Sans \
+         Mono', 'Liberation Mono', monospace\">\n<title>{3}</title>\n{7}\
          <rect class=\"ground\" x=\"{4}\" y=\"{4}\" width=\"{5}\" height=\"{6}\" rx=\"8\"/>",
         -MARGIN,
         width as i32 + 2 * MARGIN,

@@ -30,7 +30,8 @@ pub fn render(group: &[Row]) -> String {
          <title>{title}: hit ratio by capacity</title>\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\" fill=\"#ffffff\"/>\n\
          <text x=\"{LEFT}\" y=\"26\" font-size=\"15\" font-weight=\"600\">{title}</text>\
-         <text x=\"{LEFT}\" y=\"44\" fill=\"{FAINT}\">hit ratio in percent of {} requests, by capacity\
+         <text x=\"{LEFT}\" y=\"44\" fill=\"{FAINT}\">hit ratio in percent of {} requests, by \
+         capacity\
          </text>\n",
         count(first.requests),
         title = escaped(&title),
@@ -53,7 +54,8 @@ fn axes(svg: &mut String, scale: &Scale, columns: &[&[Row]]) {
         let _ = writeln!(
             svg,
             "<line stroke=\"#e3e6ea\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{RIGHT}\" y2=\"{y:.1}\"/>\
-             <text fill=\"{FAINT}\" x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{percent:.0}</text>",
+             <text fill=\"{FAINT}\" x=\"{:.0}\" y=\"{:.1}\" \
+             text-anchor=\"end\">{percent:.0}</text>",
             LEFT - 8.0,
             y + 4.0
         );
@@ -98,7 +100,8 @@ impl<'a> Curve<'a> {
         };
         let _ = write!(
             svg,
-            "<g fill=\"{color}\"><title>{}</title><polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" \
+            "<g fill=\"{color}\"><title>{}</title><polyline points=\"{}\" fill=\"none\" \
+                stroke=\"{color}\" \
              stroke-width=\"{width}\" stroke-linejoin=\"round\"{dashes}/>",
             escaped(policy),
             line.join(" ")
@@ -135,7 +138,8 @@ fn labels(svg: &mut String, curves: &[Curve<'_>], scale: &Scale) {
         let _ = writeln!(
             svg,
             "<path d=\"M{:.1},{end:.1} L{:.1},{y:.1}\" stroke=\"{color}\" stroke-width=\"0.7\" \
-             stroke-opacity=\"0.5\"/><text x=\"{:.0}\" y=\"{base:.1}\" fill=\"{color}\"{weight}>{}</text>\
+             stroke-opacity=\"0.5\"/><text x=\"{:.0}\" y=\"{base:.1}\" \
+             fill=\"{color}\"{weight}>{}</text>\
              <text fill=\"{FAINT}\" x=\"{:.0}\" y=\"{base:.1}\" text-anchor=\"end\">{:.1}</text>",
             end_x + 5.0,
             RIGHT + 20.0,

@@ -219,10 +219,13 @@ impl Summary {
         let ((entries, bytes), (long_entries, long_bytes)) = (self.n_cases, self.n_gaps);
         format!(
             "{entries} cases (a trace and a capacity) by entries and {bytes} by bytes.\n\n\
-             * gap closed: share of the gap between LRU's hit ratio and the optimum's that a policy\n  \
-             closes, the mean over the {long_entries} and {long_bytes} cases with a gap of more than \
+             * gap closed: share of the gap between LRU's hit ratio and the optimum's that a \
+             policy\n  \
+             closes, the mean over the {long_entries} and {long_bytes} cases with a gap of more \
+             than \
              one point\n\
-             * worst vs LRU, worst vs best peer: smallest difference of hit ratios over all cases,\n  \
+             * worst vs LRU, worst vs best peer: smallest difference of hit ratios over all \
+             cases,\n  \
              in points (1 point: 1 % of the requests), and the case; negative where it is lower\n"
         )
     }

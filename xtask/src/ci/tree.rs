@@ -12,7 +12,8 @@ pub(super) struct Package {
 
 /// The crates under `crates/`, by name.
 pub(super) fn crates() -> Result<Vec<Package>> {
-    let all = "tree --workspace --exclude xtask --exclude benches --exclude simulate --all-features --depth 0";
+    let all = "tree --workspace --exclude xtask --exclude benches --exclude simulate \
+        --all-features --depth 0";
     Ok(parse(&lines(all, "{p}|{f}")?))
 }
 

@@ -20,15 +20,18 @@ pub(super) fn check() -> Result<()> {
         lines.map(|(line, width)| format!("{path}:{line}: {width} columns")).collect()
     };
     let findings: Vec<_> = sources.iter().flat_map(|one| of(&one.path, &one.text)).collect();
-    if findings.is_empty() {
-        println!("no line of {} files is wider than {COLUMNS} columns", sources.len());
+    let count = findings.len();
+    if count <= KNOWN {
+        println!("{count} lines of {} files are wider than {COLUMNS} columns", sources.len());
         return Ok(());
     }
-    let count = findings.len();
     Err(format!("{}\n{count} lines are wider than {COLUMNS} columns", findings.join("\n")).into())
 }
 
 const COLUMNS: usize = 100;
+
+/// Wide lines that are left from before this check, mostly string literals. May only become less.
+const KNOWN: usize = 0;
 
 /// The lines, counted from 1, that are too wide, and how wide they are.
 fn too_wide(path: &str, text: &str) -> Vec<(usize, usize)> {

@@ -22,8 +22,8 @@ pub(super) fn check() -> Result<()> {
             *counts.entry(ban.form).or_default() += 1;
         }
     }
-    if findings.is_empty() {
-        println!("none of {} forms is used", FORMS.len() + NAMES.len());
+    if findings.len() <= KNOWN {
+        println!("{} uses of {} forms", findings.len(), FORMS.len() + NAMES.len());
         return Ok(());
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
@@ -32,6 +32,9 @@ pub(super) fn check() -> Result<()> {
     let (all, by_form) = (findings.join("\n"), counts.join("\n"));
     Err(format!("{all}\n{} findings, by form:\n{by_form}", findings.len()).into())
 }
+
+/// Uses that are left from before this check, mostly in comments of tests. May only become less.
+const KNOWN: usize = 0;
 
 struct Ban {
     /// Words in order. `a|b` is one of them, `^` the start of a sentence, `.` a mark or its end.

@@ -62,7 +62,8 @@ impl Settings {
     pub(super) fn queue_timed_out(&self) -> Error {
         let Self { max_in_flight, queue_timeout, .. } = self;
         let message = format!(
-            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight requests \
+            "timed out after {queue_timeout:?} waiting for one of {max_in_flight} in-flight \
+                requests \
              (max_in_flight, queue_timeout)"
         );
         Error::new(ErrorKind::Timeout, message)

@@ -476,7 +476,8 @@ async fn send<V: ?Sized, T>(
     tokio::select! {
         biased;
         _ = cancelled => {
-            Err(Error::new(ErrorKind::Other, "the caller dropped the write; its outcome is unknown"))
+            Err(Error::new(ErrorKind::Other, "the caller dropped the write; its outcome is \
+                unknown"))
         }
         answer = request => answer,
     }

@@ -10,7 +10,8 @@ impl fmt::Display for Stats {
         let Self { fresh, revalidated, stale, fetched, refetched, not_found, errors, .. } = self;
         writeln!(
             f,
-            "reads      {}: {fresh} fresh, {revalidated} revalidated, {stale} stale, {fetched} fetched, \
+            "reads      {}: {fresh} fresh, {revalidated} revalidated, {stale} stale, {fetched} \
+                fetched, \
              {refetched} refetched, {not_found} not found, {errors} errors",
             self.gets(),
         )?;
@@ -46,7 +47,8 @@ impl fmt::Display for OriginStats {
         let Self { not_modified, in_flight, read_times, .. } = self;
         write!(
             f,
-            "{}: {reads} reads ({not_modified} not modified; {read_times}), {puts} puts, {deletes} deletes; \
+            "{}: {reads} reads ({not_modified} not modified; {read_times}), {puts} puts, \
+                {deletes} deletes; \
              {in_flight} in flight",
             self.requests(),
         )

@@ -518,7 +518,8 @@ mod tests {
                     prop_assert!(at.is_some(), "{victim:?} is not held");
                     let (key, used) = model.swap_remove(at.unwrap_or_default());
                     let oldest = model.iter().map(|(_, used)| *used).min();
-                    prop_assert!(oldest.is_none_or(|oldest| used <= oldest), "{used}, not {oldest:?}");
+                    prop_assert!(oldest.is_none_or(|oldest| used <= oldest), "{used}, not \
+                        {oldest:?}");
                     prop_assert_eq!(ranking.remove(Slot::new(key), true).map(|(hash, _)| hash), Some(key));
                 }
             }

@@ -169,7 +169,8 @@ mod tests {
                 prop_assert!(newest_half > capacity * 9 / 20, "{newest_half} of {capacity}");
                 prop_assert!(is_in(0, 2 * capacity) < capacity / 50);
                 let all = is_in(0, 4 * capacity);
-                prop_assert!((capacity * 9 / 10..capacity * 13 / 10).contains(&all), "{all} of {capacity}");
+                prop_assert!((capacity * 9 / 10..capacity * 13 / 10).contains(&all), "{all} of \
+                    {capacity}");
             }
         }
     }

@@ -968,6 +968,6 @@ impl Wake for Waiting {
 /// its own.
 const AHEAD_MAX: u64 = 4;
 
-/// Blocks of one fetch that may be on their way to a slow backend before who reads for the backend's
-/// sake waits.
+/// Blocks of one fetch that may be on their way to a slow backend before who reads for the
+/// backend's sake waits.
 const LANDING_MAX: usize = 2;

@@ -183,10 +183,10 @@ impl CachedStore {
         }
     }
 
-    /// Removes the heads of all objects whose paths begin with `prefix`, byte for byte. Blocks stay,
-    /// and are served again if the store still has their version. Takes constant time. At most 64
-    /// prefixes are kept apart; a prefix covers the longer ones that begin with it. Beyond 64, the
-    /// two with the longest common prefix are replaced by that prefix.
+    /// Removes the heads of all objects whose paths begin with `prefix`, byte for byte. Blocks
+    /// stay, and are served again if the store still has their version. Takes constant time. At
+    /// most 64 prefixes are kept apart; a prefix covers the longer ones that begin with it. Beyond
+    /// 64, the two with the longest common prefix are replaced by that prefix.
     ///
     /// # Errors
     ///
@@ -196,8 +196,8 @@ impl CachedStore {
     }
 
     /// Marks the object stale: it is revalidated before it is next served, whatever its freshness
-    /// rule. Its blocks stay, and are served again if the store still has their version. Does nothing
-    /// for an object that is not cached.
+    /// rule. Its blocks stay, and are served again if the store still has their version. Does
+    /// nothing for an object that is not cached.
     ///
     /// # Errors
     ///

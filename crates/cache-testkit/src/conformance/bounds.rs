@@ -195,7 +195,8 @@ impl Calls {
         let blamed = if running.is_empty() { open.iter().collect() } else { running };
         if blamed.is_empty() {
             return format!(
-                "no call was open, and yet the rule did not end within {patience:?}: look for something that blocks its \
+                "no call was open, and yet the rule did not end within {patience:?}: look for \
+                    something that blocks its \
                  thread when it is dropped"
             );
         }
@@ -227,13 +228,15 @@ impl Open {
         let (name, n_polls) = (&self.name, self.n_polls.load(Ordering::Relaxed));
         let why = if n_polls > POLLS_MAX {
             format!(
-                "it was polled {n_polls} times and asks to be polled again and again; look for a future that wakes itself \
+                "it was polled {n_polls} times and asks to be polled again and again; look for a \
+                    future that wakes itself \
                  while it waits"
             )
         } else if self.is_inside.load(Ordering::SeqCst) {
-            "it blocks its thread; look for a lock that is never released, a wait for another thread, or a loop without an \
+            "it blocks its thread; look for a lock that is never released, a wait for another \
+                thread, or a loop without an \
              end"
-                .to_owned()
+            .to_owned()
         } else {
             "it waits, and nobody wakes it".to_owned()
         };

@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_request_is_read_whole() {
-        let text = "PUT /bucket/a%20b/c%2Fd?x=1%2b2 HTTP/1.1\r\nIf-Match: \"a\"\r\nIF-MATCH: \"b\"\r\n\r\nbody";
+        let text = "PUT /bucket/a%20b/c%2Fd?x=1%2b2 HTTP/1.1\r\nIf-Match: \"a\"\r\nIF-MATCH: \
+            \"b\"\r\n\r\nbody";
         assert!(parse_head(&text.as_bytes()[..40]).unwrap().is_none());
         let Head { bytes, request } = parse_head(text.as_bytes()).unwrap().unwrap();
         assert_eq!(&text[bytes..], "body");

@@ -204,7 +204,8 @@ impl Program<'_> {
             let (command, nodes) = (self.command, options.nodes);
             println!("over {name}: {said}");
             println!(
-                "again: {command} --first-seed {seed} --seeds 1 --nodes {nodes} --backend {name} --show\n"
+                "again: {command} --first-seed {seed} --seeds 1 --nodes {nodes} --backend {name} \
+                    --show\n"
             );
         }
         println!(
@@ -248,6 +249,7 @@ fn json(explored: &Explored, failures: &[(&str, Found)]) -> String {
     let Explored { schedules, calls, .. } = explored;
     let (hours, failures) = (hours(explored), failures.join(", "));
     format!(
-        "{{\"seeds\": {schedules}, \"operations\": {calls}, \"virtual_hours\": {hours:.4}, \"failures\": [{failures}]}}\n"
+        "{{\"seeds\": {schedules}, \"operations\": {calls}, \"virtual_hours\": {hours:.4}, \
+            \"failures\": [{failures}]}}\n"
     )
 }

@@ -73,7 +73,8 @@ async fn interrupted(
     let allowed = Some(&new).filter(|_| what == What::Insert && done.is_some());
     if done.is_some() {
         let after = format!(
-            "after a look-up of the key had been polled {} times, {call} had come to its end, and then the look-up",
+            "after a look-up of the key had been polled {} times, {call} had come to its end, and \
+                then the look-up",
             polls.0
         );
         backend.shows_nothing_but("a", allowed, after).await?;
@@ -111,7 +112,8 @@ async fn burst(suite: &Suite) -> Result<(), Fault> {
             settle().await;
             let allowed = Some(&new).filter(|_| is_begun && !removes);
             let after = format!(
-                "after {BURST} inserts of other keys had been polled {n_polls} times, an entry had been inserted and \
+                "after {BURST} inserts of other keys had been polled {n_polls} times, an entry \
+                    had been inserted and \
                  {}, and the {BURST} had come to their end",
                 if removes { "replaced and removed" } else { "replaced" }
             );
@@ -147,14 +149,16 @@ async fn read_again(suite: &Suite) -> Result<(), Fault> {
         let first = read(&cache, &key).await?;
         if first != Status::Fetched && backend.can.holds() && round > 0 {
             return Err(format!(
-                "after `ReadThrough::clear`, a read is answered as `{first:?}`; expected `Fetched`: what was held \
+                "after `ReadThrough::clear`, a read is answered as `{first:?}`; expected \
+                    `Fetched`: what was held \
                  before the clear is still shown"
             ));
         }
         let again = read(&cache, &key).await?;
         if backend.can.holds() && !wanted.contains(&again) {
             return Err(format!(
-                "after {round} calls of `ReadThrough::clear` and a read, the next read of the same object is answered as \
+                "after {round} calls of `ReadThrough::clear` and a read, the next read of the \
+                    same object is answered as \
                  `{again:?}`; expected {wanted:?}"
             ));
         }
@@ -202,7 +206,8 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         let first = read(&cache, &key).await?;
         if first != Status::Fetched && backend.can.holds() {
             return Err(format!(
-                "after `ReadThrough::close`, a new cache over the same backend answers its first read as `{first:?}`; \
+                "after `ReadThrough::close`, a new cache over the same backend answers its first \
+                    read as `{first:?}`; \
                  expected `Fetched`"
             ));
         }

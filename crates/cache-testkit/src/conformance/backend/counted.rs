@@ -93,7 +93,8 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
     let now = clock.now();
     backend.sweep(now).await?;
     let after = format!(
-        "after `sweep({now:?})` of an entry that would have expired at +100s, was renewed at {:?} and expires at {:?}",
+        "after `sweep({now:?})` of an entry that would have expired at +100s, was renewed at {:?} \
+            and expires at {:?}",
         shown.validated_at(),
         shown.expires_at()
     );
@@ -218,7 +219,8 @@ async fn counted(walk: &Walk) -> Result<(), Fault> {
     let usage = walk.usage()?;
     if (usage.entries, usage.bytes) != (entries, bytes) {
         return Err(format!(
-            "{} look-ups of all keys show {entries} entries that weigh {bytes} bytes, and `usage` says {} and {}",
+            "{} look-ups of all keys show {entries} entries that weigh {bytes} bytes, and `usage` \
+                says {} and {}",
             walk.after(),
             usage.entries,
             usage.bytes
@@ -251,8 +253,10 @@ async fn totals(suite: &Suite) -> Result<(), Fault> {
             let counted = [usage.entries, left, usage.evicted, usage.expired, usage.rejected];
             if u128::from(arrived) != counted.into_iter().map(u128::from).sum() {
                 return Err(format!(
-                    "{} {arrived} entries have come and {left} were replaced, removed or cleared; expected the \
-                     others among those that `usage` counts as held, evicted, expired or refused, and it says {usage:?}",
+                    "{} {arrived} entries have come and {left} were replaced, removed or cleared; \
+                        expected the \
+                     others among those that `usage` counts as held, evicted, expired or refused, \
+                     and it says {usage:?}",
                     walk.after()
                 ));
             }

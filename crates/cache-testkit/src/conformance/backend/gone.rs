@@ -188,7 +188,8 @@ async fn uncovered(suite: &Suite) -> Result<(), Fault> {
         backend.shows_nothing_but("a", Some(&new), after).await?;
         backend.remove("a").await?;
         crowd.come(&backend, second).await?;
-        let after = "after an entry had been replaced and removed, and other keys had taken room in between and since";
+        let after = "after an entry had been replaced and removed, and other keys had taken room \
+            in between and since";
         backend.shows_nothing_but("a", None, after).await?;
     }
     Ok(())

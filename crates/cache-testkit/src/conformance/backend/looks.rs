@@ -43,7 +43,8 @@ async fn uses(suite: &Suite) -> Result<Outcome, Fault> {
     for (name, look) in [("peek", Look::Peek), ("contains", Look::Contains)] {
         if survived(suite, look).await? == N_TRIED {
             return Err(format!(
-                "an entry at which `{name}` looked after each of many inserts was not evicted; without a \
+                "an entry at which `{name}` looked after each of many inserts was not evicted; \
+                    without a \
                  look it is, so `{name}` counts as a use"
             ));
         }

@@ -109,7 +109,8 @@ async fn many(suite: &Suite) -> Result<(), Fault> {
     let usage = backend.usage()?;
     if (usage.entries, usage.bytes) != (entries, bytes) && !backend.can.forgets {
         return Err(format!(
-            "{after} look-ups of all keys show {entries} entries that weigh {bytes} bytes, and `usage` says {} and {}",
+            "{after} look-ups of all keys show {entries} entries that weigh {bytes} bytes, and \
+                `usage` says {} and {}",
             usage.entries, usage.bytes
         ));
     }

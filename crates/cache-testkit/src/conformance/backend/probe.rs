@@ -49,7 +49,8 @@ impl Probe {
     pub(super) async fn hold(&self, entry: &Entry) -> Result<bool, Fault> {
         match self.insert(entry).await? {
             Some(Admission::Rejected(why)) if self.can.holds() => Err(format!(
-                "{} was refused ({why:?}), though there is room for it; a backend that may do so declares \
+                "{} was refused ({why:?}), though there is room for it; a backend that may do so \
+                    declares \
                  `refuses`",
                 Inserting(entry)
             )),

@@ -164,7 +164,8 @@ async fn itself(suite: &Suite) -> Result<(), Fault> {
             let is_read_back = backend.can.outlives && shown.validated_at().is_none();
             if !is_read_back && !shown.is_same(&held) {
                 return Err(format!(
-                    "after {}, a look-up shows a copy of it that would not be renewed with it: expected a clone \
+                    "after {}, a look-up shows a copy of it that would not be renewed with it: \
+                        expected a clone \
                      of the very `Entry` (`Entry::is_same`){}",
                     Inserting(&held),
                     if backend.can.outlives { ", or one built anew without a stamp" } else { "" },
@@ -194,7 +195,8 @@ async fn at_hand(suite: &Suite) -> Result<(), Fault> {
     match backend.get("a").await? {
         None => Ok(()),
         Some(shown) => Err(format!(
-            "`get(\"a\")` shows {}; expected nothing, since `get_now` has shown it. A backend whose \
+            "`get(\"a\")` shows {}; expected nothing, since `get_now` has shown it. A backend \
+                whose \
              `get` shows more than its `get_now` declares `waits`",
             Shown(Some(&shown))
         )),
@@ -251,7 +253,8 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
         }
         if let Some(at) = shown.validated_at() {
             return Err(format!(
-                "{after}, {} is shown as validated at {at:?}, which may be served without asking; expected \
+                "{after}, {} is shown as validated at {at:?}, which may be served without asking; \
+                    expected \
                  `validated_at()` to be `None`",
                 Shown(Some(&shown))
             ));

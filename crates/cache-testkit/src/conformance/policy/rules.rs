@@ -31,13 +31,19 @@ pub fn a_shard_begins_empty(suite: &Suite) -> Result<Outcome, Broken> {
         for pressure in [EvictionReason::Capacity, EvictionReason::Expired] {
             if let Some(slot) = empty.victim(Moment::MAX, pressure, &Slots::default()) {
                 return Err(format!(
-                    "a shard that holds nothing was asked for a victim under `EvictionReason::{pressure:?}`, and named slot \
+                    "a shard that holds nothing was asked for a victim under \
+                        `EvictionReason::{pressure:?}`, and named slot \
                      {}; another shard of the pattern held 10 entries",
                     slot.number()
                 ));
             }
         }
-        all_leave(&mut *full, slots).map_err(|what| format!("of two shards the one with 10 entries: {what}"))
+        all_leave(&mut *full, slots).map_err(|what| {
+            format!(
+                "of two shards the one with 10 \
+            entries: {what}"
+            )
+        })
     })
 }
 
@@ -51,7 +57,8 @@ pub fn only_slots_in_use_are_named(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("only_slots_in_use_are_named", |suite| {
         walks(suite, Way::ALL, |walk, named| match named.victim {
             Some(slot) if !walk.slots.0.contains_key(&slot) => Err(format!(
-                "{} `victim` under `EvictionReason::{:?}` named slot {}, which is free; in use are {:?}",
+                "{} `victim` under `EvictionReason::{:?}` named slot {}, which is free; in use \
+                    are {:?}",
                 walk.after(),
                 named.pressure,
                 slot.number(),
@@ -84,12 +91,16 @@ pub fn somebody_is_named_while_anybody_is_held(suite: &Suite) -> Result<Outcome,
 pub fn only_what_has_expired_is_named_as_expired(suite: &Suite) -> Result<Outcome, Broken> {
     suite.rule("only_what_has_expired_is_named_as_expired", |suite| {
         walks(suite, Way::ALL, |walk, named| {
-            let Some(slot) = named.victim.filter(|_| named.pressure == EvictionReason::Expired) else { return Ok(()) };
+            let Some(slot) = named.victim.filter(|_| named.pressure == EvictionReason::Expired)
+            else {
+                return Ok(());
+            };
             let now = Moment::from_nanos(walk.now);
             match walk.slots.0.get(&slot) {
                 Some(Some(deadline)) if *deadline <= now => Ok(()),
                 Some(deadline) => Err(format!(
-                    "{} `victim` under `EvictionReason::Expired` named slot {}, whose deadline is {deadline:?}; it is {now:?}",
+                    "{} `victim` under `EvictionReason::Expired` named slot {}, whose deadline is \
+                        {deadline:?}; it is {now:?}",
                     walk.after(),
                     slot.number()
                 )),
@@ -119,7 +130,8 @@ pub fn what_has_expired_is_found(suite: &Suite) -> Result<Outcome, Broken> {
             match walk.slots.0.iter().find(|(_, deadline)| deadline.is_some_and(|at| at <= now)) {
                 None => Ok(()),
                 Some((slot, deadline)) => Err(format!(
-                    "{} `victim` under `EvictionReason::Expired` named nobody; the deadline of slot {} is {deadline:?}",
+                    "{} `victim` under `EvictionReason::Expired` named nobody; the deadline of \
+                        slot {} is {deadline:?}",
                     walk.after(),
                     slot.number()
                 )),
@@ -269,7 +281,8 @@ fn all_leave(policy: &mut dyn cache_core::EvictionPolicy, mut slots: Slots) -> R
             Some(victim) => slots.remove(policy, victim, cache_core::RemovalCause::Evicted),
             None => {
                 return Err(format!(
-                    "when {left} of {n} entries had left, one after the other, `victim` named {named:?}; expected \
+                    "when {left} of {n} entries had left, one after the other, `victim` named \
+                        {named:?}; expected \
                      one of those held"
                 ));
             }

@@ -91,28 +91,30 @@ pub async fn each_key_has_its_own_answer(suite: &Suite) -> Result<Outcome, Broke
 /// [`Broken`] if it is not so.
 pub async fn a_current_entry_is_unchanged(suite: &Suite) -> Result<Outcome, Broken> {
     let name = "a_current_entry_is_unchanged";
-    suite.checked(name, async move |suite| {
-        let (key, other) = (suite.key(name, "a")?, suite.key(name, "b")?);
-        suite.put(&key, "body").await?;
-        let held = suite.fetch(&key, b"body", "of an object that is there").await?;
-        if held.storability() != Storability::Revalidatable {
-            return if suite.can.never_confirms {
-                Ok(Outcome::LeftOut("nothing that was just fetched can be confirmed here"))
-            } else {
-                Err(format!(
-                    "an entry that was just fetched is `Storability::{:?}`, and so is fetched whole whenever it is asked about; \
+    suite
+        .checked(name, async move |suite| {
+            let (key, other) = (suite.key(name, "a")?, suite.key(name, "b")?);
+            suite.put(&key, "body").await?;
+            let held = suite.fetch(&key, b"body", "of an object that is there").await?;
+            if held.storability() != Storability::Revalidatable {
+                return if suite.can.never_confirms {
+                    Ok(Outcome::LeftOut("nothing that was just fetched can be confirmed here"))
+                } else {
+                    Err(format!(
+                        "an entry that was just fetched is `Storability::{:?}`, and so is fetched \
+                        whole whenever it is asked about; \
                      a validator that cannot help it declares `never_confirms`",
-                    held.storability()
-                ))
-            };
-        }
-        for _ in 0..3 {
-            suite.is_unchanged(&key, &held, "when nothing had changed").await?;
-            suite.put(&other, "other").await?;
-        }
-        Ok(Outcome::Kept)
-    })
-    .await
+                        held.storability()
+                    ))
+                };
+            }
+            for _ in 0..3 {
+                suite.is_unchanged(&key, &held, "when nothing had changed").await?;
+                suite.put(&other, "other").await?;
+            }
+            Ok(Outcome::Kept)
+        })
+        .await
 }
 
 /// `Unchanged` *only if the origin confirmed the very version in `held`*: a changed object comes
@@ -267,7 +269,13 @@ pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome,
             let key = suite.key(name, "a")?;
             let mut is_one_request = suite.truth.n_requests().is_some();
             for (n_turns, holds) in (0..10).flat_map(|n| [(n, false), (n, true)]) {
-                let (old, new) = (format!("old {n_turns} {holds}"), format!("new {n_turns} {holds}"));
+                let (old, new) = (
+                    format!("old {n_turns} {holds}"),
+                    format!(
+                        "new {n_turns} \
+                    {holds}"
+                    ),
+                );
                 let change = async {
                     for _ in 0..n_turns {
                         yield_now().await;
@@ -282,7 +290,8 @@ pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome,
                 })
                 .await?;
                 // One for each of the questions of `changing`, if one request is a question.
-                let asked = suite.truth.n_requests().zip(before).map(|(after, before)| after - before);
+                let asked =
+                    suite.truth.n_requests().zip(before).map(|(after, before)| after - before);
                 is_one_request &= asked.is_some_and(|n| n <= 4);
             }
             let mut can_change = true;
@@ -305,7 +314,8 @@ pub async fn a_body_comes_with_its_own_version(suite: &Suite) -> Result<Outcome,
             Ok(match is_one_request || can_change {
                 true => Outcome::Kept,
                 false => Outcome::LeftOut(
-                    "the truth neither counts requests nor changes an object between two of them, and a question may be \
+                    "the truth neither counts requests nor changes an object between two of them, \
+                        and a question may be \
                      several",
                 ),
             })
@@ -332,7 +342,8 @@ async fn changing(
     }
     if entry.version() == before.version() && entry.body() != before.body() {
         return Err(format!(
-            "while the object changed, {} brought {} with the version of {}, {:?}: body and version must come from one \
+            "while the object changed, {} brought {} with the version of {}, {:?}: body and \
+                version must come from one \
              answer",
             asking(key, None),
             text(entry.body()),
@@ -346,7 +357,8 @@ async fn changing(
         && entry.body() != now.body()
     {
         return Err(format!(
-            "while the object changed to {}, {} brought {} with a version, {:?}, that is confirmed although the object is {} \
+            "while the object changed to {}, {} brought {} with a version, {:?}, that is \
+                confirmed although the object is {} \
              by now: body and version must come from one answer",
             text(new.as_bytes()),
             asking(key, None),
@@ -377,10 +389,18 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
             for n_polls in 0..8 {
                 let body = format!("body {n_polls}");
                 suite.put(&key, body.clone()).await?;
-                let held = suite.fetch(&key, body.as_bytes(), "when the object had been written").await?;
-                for held in
-                    [None, Some(&held).filter(|held| held.storability() == Storability::Revalidatable)]
-                {
+                let held = suite
+                    .fetch(
+                        &key,
+                        body.as_bytes(),
+                        "when the object had been \
+                    written",
+                    )
+                    .await?;
+                for held in [
+                    None,
+                    Some(&held).filter(|held| held.storability() == Storability::Revalidatable),
+                ] {
                     let validator = &suite.validator;
                     suite
                         .calls
@@ -391,7 +411,8 @@ pub async fn a_dropped_question_leaves_nothing_behind(suite: &Suite) -> Result<O
                     let after = suite.truth.n_requests();
                     if before != after && !suite.can.blocks {
                         return Err(format!(
-                            "{} was polled {n_polls} times and dropped; later the origin got another request",
+                            "{} was polled {n_polls} times and dropped; later the origin got \
+                                another request",
                             asking(&key, held)
                         ));
                     }

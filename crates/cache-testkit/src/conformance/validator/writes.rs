@@ -35,7 +35,8 @@ pub async fn the_version_of_a_put_names_its_body(suite: &Suite) -> Result<Outcom
                     ));
                 }
                 suite
-                    .is_unchanged(&key, &entry, "about the entry of a put, when nothing had changed")
+                    .is_unchanged(&key, &entry, "about the entry of a put, when nothing had \
+                        changed")
                     .await?;
                 suite.put(&key, "another node's").await?;
                 let when = "about the entry of a put, when another node had written";
@@ -246,7 +247,8 @@ pub async fn a_deleted_object_is_gone_for_all(suite: &Suite) -> Result<Outcome, 
             let version = succeeds(put(suite, origin, &key, body, PutCondition::Always).await?, &key, "Always")?;
             let entry = origin.entry_of_put(&key, body.into(), &version);
             let deleted = suite.calls.answered(format!("`delete({key})`"), || origin.delete(&key)).await?;
-            deleted.map_err(|error| format!("`delete({key})` of an object that is there failed: {error}"))?;
+            deleted.map_err(|error| format!("`delete({key})` of an object that is there failed: \
+                {error}"))?;
             suite.is_gone(&key, Some(&entry), "when it had been deleted").await?;
             suite.is_gone(&key, None, "when it had been deleted").await?;
             let missing = suite.calls.answered(format!("`delete({key})`"), || origin.delete(&key)).await?;
@@ -254,7 +256,8 @@ pub async fn a_deleted_object_is_gone_for_all(suite: &Suite) -> Result<Outcome, 
                 && error.kind() != ErrorKind::NotFound
             {
                 return Err(format!(
-                    "`delete({key})` of a missing object failed with `{:?}` ({error}); expected success or `NotFound`",
+                    "`delete({key})` of a missing object failed with `{:?}` ({error}); expected \
+                        success or `NotFound`",
                     error.kind()
                 ));
             }
