@@ -195,6 +195,40 @@ impl CachedStore {
         self.shared.heads.invalidate_prefix(&prefix_of(prefix))
     }
 
+    /// Marks an object as stale: it is revalidated before it is next served, under every
+    /// [`Freshness`](cache_core::Freshness). Its blocks stay, so an unchanged object costs one HEAD.
+    /// [`stale_if_error`](cache_core::Freshness::stale_if_error) may still cover an outage. Bodies
+    /// already returned are read to their end. Marking an object that is not cached is no error.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`; `InvalidKey` if the path cannot be cached; `Config` outside of a runtime.
+    ///
+    /// Once polled, dropping the future does not cancel the marking; at worst the head is removed.
+    pub async fn mark_stale(&self, location: &Path) -> Result<(), Error> {
+        self.shared.heads.mark_stale(&key_of(location)).await
+    }
+
+    /// Marks all objects whose paths begin with `prefix`, byte for byte, as stale: see
+    /// [`mark_stale`](Self::mark_stale). Takes constant time. At most 64 prefixes are kept apart,
+    /// as for [`invalidate_prefix`](Self::invalidate_prefix). An empty prefix marks all objects.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_stale_prefix(&self, prefix: &str) -> Result<(), Error> {
+        self.shared.heads.mark_stale_prefix(&prefix_of(prefix))
+    }
+
+    /// Marks all objects as stale, in constant time: see [`mark_stale`](Self::mark_stale).
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn mark_all_stale(&self) -> Result<(), Error> {
+        self.shared.heads.mark_all_stale()
+    }
+
     /// Removes all entries and frees their memory. Blocks in flight meanwhile may be cached; they
     /// are not served before a request has shown that their version is current.
     ///
