@@ -196,9 +196,10 @@ impl CachedStore {
     }
 
     /// Marks an object as stale: it is revalidated before it is next served, under every
-    /// [`Freshness`](cache_core::Freshness). Its blocks stay, so an unchanged object costs one HEAD.
-    /// [`stale_if_error`](cache_core::Freshness::stale_if_error) may still cover an outage. Bodies
-    /// already returned are read to their end. Marking an object that is not cached is no error.
+    /// [`Freshness`](cache_core::Freshness). Its blocks stay, so an unchanged object costs one
+    /// HEAD. [`stale_if_error`](cache_core::Freshness::stale_if_error) may still cover an outage.
+    /// Bodies already returned are read to their end. Marking an object that is not cached is no
+    /// error.
     ///
     /// # Errors
     ///
