@@ -185,8 +185,8 @@ impl CachedStore {
 
     /// Removes the heads of all objects whose paths begin with `prefix`, byte for byte. Blocks
     /// stay, and are served again if the store still has their version. Takes constant time. At
-    /// most 64 prefixes are kept apart; a prefix covers the longer ones that begin with it. Beyond 64, the
-    /// two with the longest common prefix are replaced by that prefix.
+    /// most 64 prefixes are kept apart; a prefix covers the longer ones that begin with it. Beyond
+    /// 64, the two with the longest common prefix are replaced by that prefix.
     ///
     /// # Errors
     ///
