@@ -35,19 +35,20 @@ pub struct CacheStatus {
     meter: Arc<Meter>,
 }
 
-/// In the extensions of a `GetOptions`: only what is held and fresh is served, and no request is
-/// made. Else the error is a `Generic` one whose source is a [`NotCached`]. Under
-/// [`Freshness::strong`](cache_core::Freshness::strong) nothing is fresh: give a `Freshness` with
-/// it.
+/// An extension of `GetOptions` that serves the read from fresh cached data and sends no request.
+/// If that is not possible, the read fails with a `Generic` error whose source is a [`NotCached`].
+/// Under [`Freshness::strong`](cache_core::Freshness::strong), the default, nothing is fresh: add a
+/// `Freshness` to the extensions as well.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OnlyIfCached;
 
-/// In the extensions of a `GetOptions`: the wrapped store answers, and nothing of that is held. If
-/// it shows that the object has changed, what is held is asked about before it is next served.
+/// An extension of `GetOptions` that sends the read to the wrapped store and caches nothing of the
+/// response. If the response shows that the object has changed, the cached object is revalidated
+/// before it is next served.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bypass;
 
-/// Something was asked for [`OnlyIfCached`], and is not held, or not fresh.
+/// The source of the error of an [`OnlyIfCached`] read whose object is not cached, or not fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotCached;
 

@@ -345,6 +345,41 @@ async fn it_shows_the_store_that_it_wraps_and_nothing_of_what_is_in_it() {
 }
 
 #[tokio::test]
+async fn a_stale_mark_costs_one_head_and_keeps_the_blocks() {
+    let store = with_object(17).await;
+    let cached = builder(&store).freshness(Freshness::immutable()).build().unwrap();
+    read_all(&cached).await;
+    let other = Path::from("zz");
+    store.put(&other, "other".into()).await.unwrap();
+    cached.head(&other).await.unwrap();
+    for mark in ["object", "prefix", "empty prefix", "all"] {
+        store.reset();
+        match mark {
+            "object" => cached.mark_stale(&path()).await.unwrap(),
+            "prefix" => cached.mark_stale_prefix("a/").unwrap(),
+            "empty prefix" => cached.mark_stale_prefix("").unwrap(),
+            _ => cached.mark_all_stale().unwrap(),
+        }
+        assert_eq!(read_all(&cached).await, body(17), "{mark}");
+        assert_eq!(read_all(&cached).await, body(17), "{mark}");
+        let sent: Vec<_> = store.requests().iter().map(|request| request.operation).collect();
+        assert_eq!(sent, [Operation::Head], "{mark}");
+        // The mark covers no more than it names.
+        store.reset();
+        cached.head(&other).await.unwrap();
+        let is_covered = matches!(mark, "empty prefix" | "all");
+        assert_eq!(store.count() == 1, is_covered, "{mark}");
+    }
+    // A changed object is read anew.
+    write(&store, "new").await;
+    cached.mark_stale(&path()).await.unwrap();
+    assert_eq!(read_all(&cached).await, "new");
+    cached.close().await.unwrap();
+    assert!(cached.mark_stale(&path()).await.is_err());
+    assert!(cached.mark_stale_prefix("").is_err() && cached.mark_all_stale().is_err());
+}
+
+#[tokio::test]
 async fn what_is_invalidated_is_asked_about_and_what_is_cleared_is_gone() {
     let store = with_object(17).await;
     let backend = Arc::new(MapBackend::new());
