@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 
 use crate::{Memory, ObjectCache};
 
-/// Sets up an [`ObjectCache`]. A wrong setting is a `Config` error of [`build`](Self::build).
+/// Builds an [`ObjectCache`]. An invalid setting is a `Config` error of [`build`](Self::build).
 ///
 /// `O` is what the cache is over. [`ObjectCache::builder`] makes one over an object store, which
 /// has settings for the requests to that store; [`ObjectCache::builder_with_origin`] makes one over
@@ -45,6 +45,19 @@ pub struct OverStore {
 
 /// An origin of the user's own.
 pub struct OverOrigin(Arc<dyn Origin>);
+
+impl ObjectCache {
+    /// Returns a builder of a cache in front of `store`.
+    pub fn builder(store: Arc<dyn ObjectStore>) -> ObjectCacheBuilder {
+        ObjectCacheBuilder::over_store(store)
+    }
+
+    /// Returns a builder of a cache in front of your own [`Origin`], without the settings for
+    /// object stores.
+    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder<OverOrigin> {
+        ObjectCacheBuilder::over_origin(origin)
+    }
+}
 
 impl ObjectCacheBuilder<OverStore> {
     pub(crate) fn over_store(store: Arc<dyn ObjectStore>) -> Self {
@@ -178,9 +191,9 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
-    /// Sets how long it is remembered that an object does not exist, as far as its freshness
-    /// allows; never under [`Freshness::strong`]. Such entries take at most a sixteenth of the
-    /// capacity. Default: zero, which is off.
+    /// Sets how long a missing object is cached as missing, within its freshness; never under
+    /// [`Freshness::strong`]. Such negative entries take at most 1/16 of the capacity. Default:
+    /// zero, which is off.
     pub fn negative_ttl(mut self, span: Duration) -> Self {
         self.settings.negative_ttl = span;
         self
@@ -223,7 +236,7 @@ impl<O> ObjectCacheBuilder<O> {
     }
 
     /// Sets the store *and* the rights that cached objects were read with, such as
-    /// `Identity::named("s3://bucket as reader")`. Entries of another identity are never served.
+    /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
     /// Needed only with a backend that outlives the process. Default: [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;

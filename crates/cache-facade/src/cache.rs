@@ -1,13 +1,12 @@
-//! The cache, as most users see it.
+//! The cache of whole objects.
 
-use std::{any::Any, error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, Version};
 use cache_metrics::MetricsSource;
-use object_store::ObjectStore;
 
-use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, decode::decoded};
+use crate::{CachedObject, ReadOptions, decode::decoded};
 
 /// A validated cache in front of an object store.
 ///
@@ -26,47 +25,34 @@ use crate::{CachedObject, ObjectCacheBuilder, OverOrigin, ReadOptions, Watch, de
 /// # }
 /// ```
 ///
-/// A clone is another handle to the same cache; when the last one goes, the cache does, with its
-/// copies. The cache needs a tokio runtime, with time enabled, whenever the store is asked or
-/// written to. A request runs on the runtime of one of those who wait for it: where several
-/// runtimes share a cache, each must be driven until the requests of its callers are answered, or
-/// be dropped.
+/// A clone is another handle to the same cache. Dropping the last handle drops the cache and its
+/// entries. The cache needs a tokio runtime with time enabled for every request to the store. A
+/// request runs on the runtime of one of its callers: if several runtimes share a cache, drive each
+/// of them until the requests of its callers are finished, or drop it.
 ///
-/// Keys are the canonical paths of objects: relative, without empty, `.` or `..` segments. Another
-/// spelling is an `InvalidKey` error that says what to write instead, so that one object never has
-/// two copies.
+/// Keys are the canonical paths of objects: relative, without empty, `.` or `..` segments. Any
+/// other form is an `InvalidKey` error with the correct form, so that no object is cached twice.
 #[derive(Clone)]
 pub struct ObjectCache {
     inner: ReadThrough<dyn Origin>,
 }
 
 impl ObjectCache {
-    /// Returns a builder of a cache in front of `store`.
-    pub fn builder(store: Arc<dyn ObjectStore>) -> ObjectCacheBuilder {
-        ObjectCacheBuilder::over_store(store)
-    }
-
-    /// Returns a builder of a cache in front of an origin of your own, without the settings that
-    /// are about an object store.
-    pub fn builder_with_origin(origin: Arc<dyn Origin>) -> ObjectCacheBuilder<OverOrigin> {
-        ObjectCacheBuilder::over_origin(origin)
-    }
-
     pub(crate) fn new(inner: ReadThrough<dyn Origin>) -> Self {
         Self { inner }
     }
 
-    /// The object, as fresh as the cache's rule for `key` demands.
+    /// Returns the object, as fresh as the cache's rule for `key` requires.
     ///
     /// # Errors
     ///
     /// `NotFound` if there is no such object; `PermissionDenied` and `Unauthenticated` if the store
-    /// refuses; `Timeout` and `Unavailable` if it fails to answer and no copy may cover that (see
-    /// [`Freshness::stale_if_error`](crate::Freshness::stale_if_error)); `TooLarge` above
-    /// `max_object_size`; `InvalidKey`; `Closed`; `Config` outside of a tokio runtime.
+    /// denies access; `Timeout` and `Unavailable` if the store fails and no stale entry may be
+    /// served (see [`Freshness::stale_if_error`](crate::Freshness::stale_if_error)); `TooLarge`
+    /// above `max_object_size`; `InvalidKey`; `Closed`; `Config` outside of a tokio runtime.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
-    /// the next reader.
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
     pub async fn get(&self, key: &str) -> Result<CachedObject> {
         match self.inner.get_if_fresh(key, None) {
             Some(served) => Ok(CachedObject::from(served)),
@@ -74,30 +60,29 @@ impl ObjectCache {
         }
     }
 
-    /// The object, as `options` say.
+    /// Returns the object, read with `options`.
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get), and `Config` for a freshness that contradicts itself.
+    /// As for [`get`](Self::get), and `Config` for contradictory settings of a freshness.
     ///
-    /// A dropped future leaves its question in the air, once it was sent: the answer is kept for
-    /// the next reader.
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
     pub async fn get_with(&self, key: &str, options: ReadOptions) -> Result<CachedObject> {
         self.inner.get(key, options.rule()).await.map(CachedObject::from)
     }
 
-    /// What `decode` makes of the object's bytes: made once for each version and each `T`, however
-    /// many readers ask, and held as long as the copy is. The bytes are as fresh as for
-    /// [`get`](Self::get), and the read is counted as one.
+    /// Returns the object decoded by `decode`. Decodes once for each version and each `T`, for all
+    /// readers, and caches the value with the entry. The bytes are as fresh as for
+    /// [`get`](Self::get), and the read counts as one.
     ///
-    /// One `T` of one object should always be made by the same `decode`: the first one to come
-    /// makes it for all. While it runs, other readers of the same value wait; what is long should
-    /// be made elsewhere. The memory of what was made does not count to the capacity.
+    /// Use the same `decode` for each `T` of an object: the first call decodes for all. Other
+    /// readers of the same value wait meanwhile, so decode large objects elsewhere. The memory of
+    /// decoded values does not count towards the capacity.
     ///
-    /// A `T` that holds a handle of the cache keeps the cache, which keeps the copy, which keeps
-    /// the `T`: none of them is freed before the copy leaves the cache. Let it hold a weak one
-    /// (`cache.read_through().downgrade()`), or nothing. A `T` that panics when the cache drops it
-    /// is caught.
+    /// A `T` that owns a handle of the cache forms a reference cycle with it, which ends only when
+    /// the entry leaves the cache. Give it a weak handle (`cache.read_through().downgrade()`). A
+    /// panic in the drop of `T` is caught.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -115,13 +100,13 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// As for [`get`](Self::get). `Decode`, with the decoder's error as source, if `decode` returns
-    /// one, and `Panicked` if it panics. A failure is not held: each reader tries anew, one after
-    /// the other. `Decode` without a source inside of a `decode` that makes the same `T` of the
-    /// same object, also by way of another object's: it would wait for itself. Two decoders on two
-    /// threads that ask for each other's values wait for ever.
+    /// As for [`get`](Self::get). `Decode` if `decode` returns an error, which is the source, and
+    /// `Panicked` if it panics. Failures are not cached: each reader decodes again, one after the
+    /// other. `Decode` without a source if `decode` itself reads the same `T` of the same object,
+    /// directly or through another object, because it would wait for itself. Two decoders on two
+    /// threads that read each other's values deadlock.
     ///
-    /// A dropped future leaves its question in the air, as for `get`.
+    /// Dropping the future does not cancel a request, as for `get`.
     pub async fn get_decoded<T, E, F>(&self, key: &str, decode: F) -> Result<Arc<T>>
     where
         T: Any + Send + Sync,
@@ -131,14 +116,14 @@ impl ObjectCache {
         self.get_decoded_with(key, ReadOptions::new(), decode).await
     }
 
-    /// What `decode` makes of the object's bytes, which are read as `options` say. See
+    /// Returns the object, read with `options` and decoded by `decode`. See
     /// [`get_decoded`](Self::get_decoded).
     ///
     /// # Errors
     ///
     /// As for [`get_decoded`](Self::get_decoded) and [`get_with`](Self::get_with).
     ///
-    /// A dropped future leaves its question in the air, as for `get`.
+    /// Dropping the future does not cancel a request, as for `get`.
     pub async fn get_decoded_with<T, E, F>(
         &self,
         key: &str,
@@ -158,36 +143,31 @@ impl ObjectCache {
         })
     }
 
-    /// The object now, and then each time it has changed: see [`Watch`]. Asks the store, strongly,
-    /// at most once in `every`, and only while the stream is polled.
-    pub fn watch(&self, key: &str, every: Duration) -> Watch {
-        Watch::new(self.clone(), key, every)
-    }
-
-    /// Writes the object, and keeps the copy unless something else happens to the key meanwhile.
+    /// Writes the object, and caches it unless another read or write of the key overlaps.
     ///
     /// # Errors
     ///
     /// `PermissionDenied`, `Unauthenticated`, `InvalidKey`, `Closed`: nothing was written. After
-    /// `Timeout`, `Unavailable`, `Panicked` and `Other` it is open whether the write took effect.
-    /// In any case no copy is held.
+    /// `Timeout`, `Unavailable`, `Panicked` and `Other` the write may have taken effect. After any
+    /// error the key is not cached.
     ///
-    /// A dropped future gives the request up: it is open whether the write takes effect, and no
-    /// copy is held.
+    /// Dropping the future cancels the request: the write may still take effect, and the key is not
+    /// cached.
     pub async fn put(&self, key: &str, body: impl Into<Bytes>) -> Result<Version> {
         self.put_if(key, body, PutCondition::Always).await
     }
 
-    /// Writes the object if `condition` holds: that there is none yet, or that it is at a version
-    /// read or written before.
+    /// Writes the object if `condition` holds: that it does not exist yet, or that it still has a
+    /// version that was read or written before.
     ///
     /// # Errors
     ///
     /// As for [`put`](Self::put). `PreconditionFailed` if the condition does not hold;
-    /// `Unsupported` if the store cannot do it (local disk knows `Absent` only, HTTP neither).
+    /// `Unsupported` if the store does not support it (local disk supports only `Absent`, HTTP
+    /// neither).
     ///
-    /// A dropped future gives the request up: it is open whether the write takes effect, and no
-    /// copy is held.
+    /// Dropping the future cancels the request: the write may still take effect, and the key is not
+    /// cached.
     pub async fn put_if(
         &self,
         key: &str,
@@ -198,7 +178,7 @@ impl ObjectCache {
     }
 
     /// Writes the object with attributes, under a condition, or both, and caches it with those
-    /// attributes unless something else happens to the key meanwhile.
+    /// attributes unless another read or write of the key overlaps.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -219,8 +199,8 @@ impl ObjectCache {
     /// As for [`put_if`](Self::put_if). Also `Unsupported` if the store keeps no attributes (local
     /// disk), or none of such a name (see [`Attributes`](crate::Attributes)): nothing was written.
     ///
-    /// Dropping the future drops the request: it is open whether the write takes effect, and
-    /// nothing of the key is cached.
+    /// Dropping the future cancels the request: the write may still take effect, and the key is not
+    /// cached.
     pub async fn put_with(
         &self,
         key: &str,
@@ -230,21 +210,21 @@ impl ObjectCache {
         self.inner.put_with(key, body.into(), options).await
     }
 
-    /// Deletes the object and forgets the copy.
+    /// Deletes the object and removes its entry.
     ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put). For a missing object, `NotFound` or none: as the store answers
-    /// (local disk and Azure say so, S3 does not).
+    /// As for [`put`](Self::put). A missing object is `NotFound` or no error, depending on the
+    /// store (local disk and Azure report it, S3 does not).
     ///
-    /// A dropped future gives the request up: it is open whether the object is deleted, and no copy
-    /// is held.
+    /// Dropping the future cancels the request: the object may still be deleted, and the key is not
+    /// cached.
     pub async fn delete(&self, key: &str) -> Result<()> {
         self.inner.delete(key).await
     }
 
-    /// Forgets the copy. Reads that begin after this returned are answered by a question asked
-    /// after the copy was gone.
+    /// Removes the entry. Reads that begin after this returned are served by a request that was
+    /// sent after the entry was removed.
     ///
     /// # Errors
     ///
@@ -255,11 +235,10 @@ impl ObjectCache {
         self.inner.invalidate(key).await
     }
 
-    /// Forgets the copies of all keys that begin with `prefix`, byte for byte; all of them if it is
-    /// empty. Takes constant time: the memory is freed when the copies are next asked for, evicted
-    /// or expired. At most 64 prefixes are told apart, and a prefix covers the longer ones that
-    /// begin with it: one more, and the two that have most in common count as one, the part that
-    /// they share.
+    /// Invalidates the entries of all keys that begin with `prefix`, byte for byte; all entries if
+    /// it is empty. Takes constant time: the memory is freed when an entry is next read, evicted or
+    /// expired. At most 64 prefixes are kept apart; a prefix covers the longer ones that begin with
+    /// it. Beyond 64, the two with the longest common prefix are replaced by that prefix.
     ///
     /// # Errors
     ///
@@ -268,7 +247,8 @@ impl ObjectCache {
         self.inner.invalidate_prefix(prefix)
     }
 
-    /// Keeps the copy, but asks the store before it is next served, in every mode.
+    /// Marks the entry stale: it is revalidated before it is next served, under every freshness.
+    /// The bytes stay, so an unchanged object costs one request without a body.
     ///
     /// # Errors
     ///
@@ -281,8 +261,8 @@ impl ObjectCache {
 
     /// Marks the cached objects of all keys that begin with `prefix`, byte for byte, as stale: each
     /// is revalidated before it is next served, under every freshness. Takes constant time, and the
-    /// bytes stay: an unchanged object costs one request without a body. At most 64 prefixes are
-    /// told apart, as for [`invalidate_prefix`](Self::invalidate_prefix).
+    /// bytes stay: an unchanged object costs one request without a body. Limited to 64 prefixes, as
+    /// [`invalidate_prefix`](Self::invalidate_prefix) is.
     ///
     /// # Errors
     ///
@@ -301,30 +281,29 @@ impl ObjectCache {
         self.inner.mark_all_stale()
     }
 
-    /// Forgets all copies.
+    /// Removes all entries.
     ///
     /// # Errors
     ///
-    /// `Closed`; `Config` outside of a tokio runtime, and `Backend` if the backend fails to free
-    /// the memory: the copies are not served all the same.
+    /// `Closed`; `Config` outside of a tokio runtime; `Backend` if the backend fails to free the
+    /// memory. The entries are not served again in any case.
     ///
-    /// A dropped future, once polled, has taken effect; it may leave memory to be freed later.
+    /// A dropped future, once polled, has taken effect; the memory may be freed later.
     pub async fn clear(&self) -> Result<()> {
         self.inner.clear().await
     }
 
-    /// Stops the cache, for all its handles: new calls fail with `Closed`, and so do reads that
-    /// have yet to ask; requests in flight come to their end, and all copies are dropped. Nothing
-    /// is sent once this has returned. To drop the last handle is enough where nobody need wait for
-    /// that. May be called again.
+    /// Closes the cache for all its handles and waits for the requests in flight. New calls fail
+    /// with `Closed`, and so do reads whose requests were not sent yet. No request is sent after
+    /// this has returned. Closes the backend: one in memory is cleared, a persistent one keeps its
+    /// entries. Dropping the last handle is enough if nothing has to wait. Can be called again.
     ///
     /// # Errors
     ///
-    /// `Config` outside of a tokio runtime, and `Backend` if the backend fails to free the memory:
-    /// the cache is closed all the same.
+    /// `Config` outside of a tokio runtime, `Backend` if the backend fails. The cache is closed in
+    /// any case.
     ///
-    /// A dropped future, once polled, leaves the cache closed, and the calls in flight to end by
-    /// themselves.
+    /// A dropped future, once polled, leaves the cache closed; requests in flight end on their own.
     pub async fn close(&self) -> Result<()> {
         self.inner.close().await
     }

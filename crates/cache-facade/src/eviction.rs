@@ -1,4 +1,4 @@
-//! Who leaves when the cache is full.
+//! The choice of an eviction policy.
 
 use std::{fmt, sync::Arc};
 
@@ -7,44 +7,42 @@ use cache_core::{Backend, Error, ErrorKind, EvictionPolicy, Result};
 use cache_policy::MokaBackend;
 use cache_policy::{Adaptive, Gdsf, Lru, MemoryBackend, Objective, S3Fifo, Sieve, Ttl, WTinyLfu};
 
-/// Who leaves when the cache is full. What has expired leaves first, under every policy.
+/// The eviction policy of a cache in memory. Expired entries leave first, under every policy.
 ///
-/// Where nothing is known of the requests, keep the default. The others are for those who have
-/// measured, with `cargo xtask simulate`, that one of them is better for theirs.
+/// Keep the default unless a replay of your own requests (`cargo xtask simulate`) shows that
+/// another policy is better.
 ///
-/// Any [`EvictionPolicy`] makes one, by `from` or by giving it to
-/// [`ObjectCacheBuilder::eviction`](crate::ObjectCacheBuilder::eviction) as it is; it need not know
-/// of expiry.
+/// Any [`EvictionPolicy`] converts into an `Eviction`;
+/// [`Memory::eviction`](crate::Memory::eviction) takes it as it is. It need not handle expiry.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// By recency or by density of uses, whichever did better of late; see [`Adaptive`]. Weighs
-    /// objects by their size (see
-    /// [`ObjectCacheBuilder::saving`](crate::ObjectCacheBuilder::saving)). The default.
+    /// Recency or density of uses, whichever has done better recently; see [`Adaptive`]. Considers
+    /// the size of objects (see [`Memory::optimize_for`](crate::Memory::optimize_for)). The
+    /// default.
     #[default]
     Adaptive,
-    /// The copy whose last use is the longest ago; see [`Lru`].
+    /// Least recently used; see [`Lru`].
     Lru,
-    /// The next copy that was not used since a hand passed it; see [`Sieve`].
+    /// The next entry that was not used since the hand passed it; see [`Sieve`].
     Sieve,
-    /// What was not used again soon after it came; see [`S3Fifo`].
+    /// Entries that were not used again soon after they were inserted; see [`S3Fifo`].
     S3Fifo,
-    /// What is asked for less often than others of late; see [`WTinyLfu`].
+    /// Entries that were used less often than others recently; see [`WTinyLfu`].
     WTinyLfu,
-    /// What brings the fewest hits for its size; see [`Gdsf`].
+    /// Entries with the fewest hits for their size; see [`Gdsf`].
     Gdsf,
-    /// Window TinyLFU, which keeps what is asked for often: the copies live in a moka cache. Needs
-    /// the feature `moka`.
+    /// Window TinyLFU in a moka cache. Needs the feature `moka`.
     #[cfg(feature = "moka")]
     Moka,
-    /// As an [`EvictionPolicy`] says.
+    /// A custom [`EvictionPolicy`].
     Policy(Policy),
 }
 
 /// An [`EvictionPolicy`] of any type.
 pub struct Policy(Box<dyn FnOnce(Limits) -> Result<Arc<dyn Backend>> + Send>);
 
-/// How much a backend in memory may hold, where that was said.
+/// The limits that were set for a backend in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     pub(crate) max_capacity: Option<u64>,
@@ -52,7 +50,7 @@ pub(crate) struct Limits {
 }
 
 impl Eviction {
-    /// A backend in memory, with this eviction.
+    /// Builds a backend in memory with this eviction.
     pub(crate) fn backend(
         self,
         limits: Limits,

@@ -1,9 +1,9 @@
 //! An ETag-validated cache in front of an object store.
 //!
-//! An [`ObjectCache`] keeps copies of objects that live in S3, GCS, Azure, on a web server, on
-//! local disk or in memory (all through the `object_store` crate), and never serves a copy that the
-//! store would not vouch for, unless you allowed it, for as long as you allowed. Many nodes may
-//! share one bucket, each with a cache of its own; they need not know of each other.
+//! An [`ObjectCache`] caches objects of S3, GCS, Azure, a web server, local disk or memory (all
+//! through the `object_store` crate). It serves a cached object only if the store confirms its
+//! ETag, or if the freshness rule that you set allows it. Many nodes can share a bucket, each with
+//! its own cache and without a connection to the others.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -15,23 +15,22 @@
 //! let cache = ObjectCache::builder(bucket.clone()).build()?;
 //! cache.put("config.json", "{}").await?;
 //!
-//! // The copy is served once the store has confirmed that it is current; its bytes do not come again.
+//! // The store confirms that the cached object is current, and sends no body.
 //! let object = cache.get("config.json").await?;
 //! assert_eq!(object.bytes(), "{}");
 //! assert_eq!(object.status(), Status::Revalidated);
 //!
-//! // What another node writes is seen by the next read.
+//! // The next read sees the write of another node.
 //! ObjectCache::builder(bucket).build()?.put("config.json", r#"{"v":2}"#).await?;
 //! assert_eq!(cache.get("config.json").await?.bytes(), r#"{"v":2}"#);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # How fresh
+//! # Freshness
 //!
-//! The default is [`Freshness::strong`]: every read asks the store, with one conditional request.
-//! Where an object may be a little old, or never changes, say so, for the cache, by prefix, or for
-//! one read:
+//! The default is [`Freshness::strong`]: every read sends one conditional request. Allow an age, or
+//! none to matter, for the whole cache, by prefix or for one read:
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};
@@ -44,7 +43,7 @@
 //!     .freshness_for("static/", Freshness::immutable())
 //!     .build()?;
 //! cache.put("static/logo-7f3a.svg", "<svg/>").await?;
-//! cache.get("static/logo-7f3a.svg").await?; // Asks nobody.
+//! cache.get("static/logo-7f3a.svg").await?; // Sends no request.
 //! cache.get_with("static/logo-7f3a.svg", ReadOptions::new().freshness(Freshness::strong())).await?;
 //! assert_eq!(cache.stats().origin.not_modified, 1);
 //! # Ok(())
@@ -53,33 +52,33 @@
 //!
 //! # As an object store
 //!
-//! A [`CachedStore`] is itself an `ObjectStore`, for programs that are written against that: it
-//! holds objects in blocks, streams large ones, and takes every write. See [`CachedStore`].
+//! A [`CachedStore`] is an `ObjectStore` over another one, for programs written against that trait.
+//! It caches objects in blocks, streams large ones and passes writes through.
 //!
-//! # Figures
+//! # Metrics
 //!
-//! [`ObjectCache::stats`] is a snapshot of the counters. A [`Registry`](cache_metrics::Registry)
-//! exports those of many caches to what is there already: Prometheus, OpenTelemetry, or the
-//! `metrics` crate.
+//! [`ObjectCache::stats`] returns a snapshot of the counters. A
+//! [`Registry`](cache_metrics::Registry) exports those of many caches to Prometheus, OpenTelemetry
+//! or the `metrics` crate.
 //!
-//! # Deeper
+//! # Extending it
 //!
-//! This crate assembles the others and adds little. [`cache_core`] has the contracts: implement
-//! [`Backend`], [`Origin`] or [`EvictionPolicy`], and give yours to the builder. [`cache_policy`]
-//! has the eviction policies and the memory backends, [`cache_store`] the validator over object
-//! stores. Types of `object_store`, `bytes` and `futures_core` are part of this crate's API.
+//! [`cache_core`] has the traits: implement [`Backend`], [`Origin`] or [`EvictionPolicy`] and pass
+//! your type to the builder. [`cache_policy`] has the eviction policies and memory backends,
+//! [`cache_store`] the validator over object stores. Types of `object_store`, `bytes` and
+//! `futures_core` are part of this crate's API.
 //!
 //! # Features
 //!
 //! * `fs` (default): local disk.
 //! * `aws`, `gcp`, `azure`, `http`: object_store's clients for S3, GCS, Azure and HTTP/WebDAV. Each
 //!   brings an HTTP client and TLS.
-//! * `moka`: `Eviction::Moka`, which holds the copies in a moka cache.
-//! * `prometheus`, `opentelemetry`, `metrics`: exporters of the figures.
-//! * `object-store-013`: `ObjectStore013`, which makes any store, a [`CachedStore`] too, one of
-//!   object_store 0.13. Brings that version.
-//! * `tracing`: a span for each request to the store, and warnings where a stale copy is served or
-//!   a body is not kept.
+//! * `moka`: `Eviction::Moka`, which caches in a moka cache.
+//! * `prometheus`, `opentelemetry`, `metrics`: exporters.
+//! * `object-store-013`: `ObjectStore013`, which presents any store, such as a [`CachedStore`], to
+//!   crates on object_store 0.13. Adds that version to the tree.
+//! * `tracing`: a span for each request to the store, and warnings when a stale entry is served or
+//!   a body is not cached.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

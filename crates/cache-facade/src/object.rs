@@ -1,62 +1,63 @@
-//! What a read returns.
+//! The result of a read.
 
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cache_core::{Attributes, Entry, Served, Status, Version};
 
-/// An object as a read got it: its bytes, the version that they are of, and where they came from.
+/// The result of a read: the bytes, their version and their source.
 ///
-/// A handle to the held copy: a clone is one atomic add, and the copy's memory lives as long as a
-/// handle does, also after the cache has dropped it. What it says does not change.
+/// A cheap handle to the cached entry: a clone is one atomic increment. The memory of the entry
+/// lives as long as any handle, even after the cache dropped it. A handle never changes.
 #[derive(Debug, Clone)]
 pub struct CachedObject(Served);
 
 impl CachedObject {
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> &str {
         self.0.entry.key()
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn bytes(&self) -> &Bytes {
         self.0.entry.body()
     }
 
-    /// The body, without the rest. Shares the memory of the copy.
+    /// Returns the body alone. Shares the memory of the entry.
     pub fn into_bytes(self) -> Bytes {
         self.0.entry.body().clone()
     }
 
-    /// The version that the bytes are of: for a conditional put, say. Copies its names; to look at
-    /// one of them, there is [`e_tag`](Self::e_tag).
+    /// Returns the version of the bytes, for example for a conditional put. Clones its strings;
+    /// [`e_tag`](Self::e_tag) does not.
     pub fn version(&self) -> Version {
         self.0.entry.version()
     }
 
-    /// The ETag, as the store wrote it, if it gave one.
+    /// Returns the ETag in the form that the store sent, if it sent one.
     pub fn e_tag(&self) -> Option<&str> {
         self.0.entry.e_tag()
     }
 
-    /// When the store says that the object was last modified. `None` if it did not say, and for a
-    /// copy that is kept from a put: the answer to a put has no date.
+    /// Returns the store's last-modified date. `None` if it sent none, or if the object is cached
+    /// from a put, whose response has no date.
     pub fn last_modified(&self) -> Option<SystemTime> {
         self.0.entry.last_modified()
     }
 
-    /// Where the bytes came from.
+    /// Returns how the read was served.
     pub fn status(&self) -> Status {
         self.0.status
     }
 
-    /// How long before this read ended the request was sent whose answer validated the bytes.
+    /// Returns the age: the time from the request that validated the bytes to the end of this read
+    /// (RFC 9111, section 4.2.3).
     pub fn age(&self) -> Duration {
         self.0.age()
     }
 
-    /// Returns the attributes that came with the bytes; for an object that is cached from a put,
-    /// those that were put.
+    /// Returns the attributes received with the bytes; for an object cached from a put, those that
+    /// were put.
     pub fn attributes(&self) -> &Attributes {
         self.0.entry.attributes()
     }

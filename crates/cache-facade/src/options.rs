@@ -1,8 +1,8 @@
-//! What one read may ask for.
+//! The options of one read.
 
 use cache_core::Freshness;
 
-/// Options of one read. The default is a read as the cache is set up.
+/// Options of one read. The default reads with the settings of the cache.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use]
 pub struct ReadOptions {
@@ -10,13 +10,13 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
-    /// No options.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How old the copy may be for this read. Default: the rule of the cache for the key. The time
-    /// to live stays the cache's: it belongs to the copy.
+    /// Sets the freshness that this read requires. Default: the cache's rule for the key. The time
+    /// to live is a property of the entry and stays the cache's.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.freshness = Some(freshness);
         self

@@ -1,4 +1,4 @@
-//! The changes of one object, as a stream.
+//! A stream of the changes of one object.
 
 use std::{
     fmt,
@@ -20,23 +20,22 @@ use tokio::{
 
 use crate::{CachedObject, ObjectCache, ReadOptions};
 
-/// The versions of one object: first the current one, then each that takes its place.
+/// A stream of the versions of one object: the current one first, then each later one.
 ///
-/// While it is polled, it reads the object strongly, at once and then at most once in the given
-/// span; a reading that took longer is not made up for. A reading yields if it differs from the one
-/// before: another version, other bytes under the same version (where the store's tags are weak),
-/// or another kind of error. So an object that is missing is one `NotFound`, and one that comes
-/// back after an error is yielded again. Versions that came and went between two readings are not
-/// seen.
+/// While it is polled, it makes a strong read at once and then at most one per interval; a read
+/// that took longer delays the next one. It yields a result that differs from the one before:
+/// another version, other bytes under the same version (with weak ETags), or another kind of error.
+/// A missing object therefore yields one `NotFound`, and an object that is back after an error is
+/// yielded again. Versions between two reads are not seen.
 ///
-/// It ends after an `InvalidKey`, after `Closed`, and after a `Config` error: for a span of zero,
-/// and if it is polled outside of a tokio runtime with time enabled.
+/// It ends after `InvalidKey`, `Closed` and `Config` (an interval of zero, or no tokio runtime with
+/// time enabled).
 ///
-/// It may be polled in one runtime after the other: what it waits for in one that is not driven any
-/// more, or gone, it begins anew where it is polled.
+/// It can be polled in one runtime after another: if it waited for something in a runtime that is
+/// no longer driven, it starts again in the one that polls it.
 ///
-/// Dropping it stops it; between two polls, nothing runs but a reading that was begun. It holds the
-/// last version, and a handle to the cache.
+/// Dropping it stops it. Between two polls nothing runs but a read that was started. It owns the
+/// last version and a handle to the cache.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -63,6 +62,14 @@ pub struct Watch {
     changes: Pin<Box<dyn Stream<Item = Result<CachedObject>> + Send>>,
 }
 
+impl ObjectCache {
+    /// Returns a stream of the object's current version and of each later one: see [`Watch`]. Makes
+    /// one strong read at most every `every`, and only while the stream is polled.
+    pub fn watch(&self, key: &str, every: Duration) -> Watch {
+        Watch::new(self.clone(), key, every)
+    }
+}
+
 impl Watch {
     pub(crate) fn new(cache: ObjectCache, key: &str, every: Duration) -> Self {
         let changes = match Readings::new(cache, key, every) {
@@ -72,8 +79,8 @@ impl Watch {
         Self { key: key.to_owned(), every, changes }
     }
 
-    /// The next version, or the next error; `None` at the end. A dropped future loses nothing: the
-    /// next call goes on where it was.
+    /// Returns the next version or error; `None` at the end. Dropping the future loses nothing: the
+    /// next call continues.
     pub async fn next(&mut self) -> Option<Result<CachedObject>> {
         self.changes.next().await
     }
@@ -96,19 +103,19 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// The object, read again and again.
+/// The repeated reads.
 struct Readings {
     cache: ObjectCache,
     key: Key,
     every: Duration,
-    /// Until the next reading; `None` before the first.
+    /// The time until the next read; `None` before the first.
     pause: Option<InRuntime<Pin<Box<Sleep>>>>,
-    /// The reading that was begun.
+    /// The read in progress.
     reading: Option<InRuntime<JoinHandle<Result<CachedObject>>>>,
     last: Option<Result<CachedObject>>,
 }
 
-/// What moves only while the runtime is driven that it was made in.
+/// A value that makes progress only in the runtime that created it.
 struct InRuntime<T> {
     home: Id,
     inner: T,
@@ -138,13 +145,12 @@ impl Readings {
         }
     }
 
-    /// Reads in a task: a watch may be left alone for long, and a request that was begun is not to
-    /// be left open.
+    /// Reads in a task: a watch may not be polled for long, and a request must not be left open.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<CachedObject>> {
         let here = runtime()?;
         let reading = match &mut self.reading {
             Some(reading) if reading.home == here.id() => &mut reading.inner,
-            // Begun nowhere yet, or where nobody may drive it.
+            // Not started yet, or started in a runtime that may not be driven.
             other => {
                 let (cache, key) = (self.cache.clone(), self.key.clone());
                 let strong = ReadOptions::new().freshness(Freshness::strong());
@@ -161,20 +167,19 @@ impl Readings {
         }))
     }
 
-    /// Waits for the time of the next reading, and from then on counts to the one after.
+    /// Waits until the next read is due, and starts the interval of the one after.
     fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let here = runtime()?.id();
         match &mut self.pause {
             Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
             Some(pause) => {
-                // What is left of it. Clocks of two runtimes may differ where one of them is
-                // paused.
+                // The rest of the interval. The clocks of two runtimes differ if one is paused.
                 let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
                 let inner = Box::pin(sleep_until(left.min(most)));
                 *pause = InRuntime { home: here, inner };
                 ready!(pause.inner.as_mut().poll(context));
             }
-            // The first reading is due at once.
+            // The first read is due at once.
             None => {}
         }
         self.pause = Some(InRuntime { home: here, inner: timer(self.every)? });
@@ -188,7 +193,7 @@ fn runtime() -> Result<Handle> {
 
 /// A timer of the current runtime.
 fn timer(span: Duration) -> Result<Pin<Box<Sleep>>> {
-    // tokio has no other way to say that a runtime's time is not enabled.
+    // tokio reports a runtime without time only by a panic.
     catch_unwind(|| Box::pin(sleep(span))).map_err(|_| without_time())
 }
 
@@ -204,8 +209,8 @@ fn is_final(last: &Result<CachedObject>) -> bool {
 fn is_change(last: &Result<CachedObject>, read: &Result<CachedObject>) -> bool {
     match (last, read) {
         (Ok(last), Ok(read)) => {
-            // Mostly the two are handles of one copy. Bytes are compared too: a tag may repeat, or
-            // be missing.
+            // Usually handles of one entry. Bytes are compared too: an ETag may repeat or be
+            // missing.
             !last.entry().is_same(read.entry())
                 && (last.version() != read.version() || last.bytes() != read.bytes())
         }

@@ -10,7 +10,7 @@ use cache_facade::{
 };
 use cache_testkit::{Fault, FaultyStore, ManualClock, MapBackend, Operation};
 
-use crate::world::failed;
+use crate::support::failed;
 
 fn over_store() -> CachedStoreBuilder {
     CachedStore::builder(Arc::new(InMemory::new()), Memory::new())

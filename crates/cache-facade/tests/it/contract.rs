@@ -6,14 +6,14 @@ use std::sync::Arc;
 use cache_facade::cache_store::EtagValidator;
 use cache_testkit::conformance::validator::{self, Capabilities, Suite};
 
-use crate::world::{Kind, World};
+use crate::support::{Kind, World};
 
 async fn every_rule_is_kept(kind: Kind) {
-    let Some(world) = World::open(kind) else { return };
-    let store = Arc::new(world.store.clone());
+    let Some(support) = World::open(kind) else { return };
+    let store = Arc::new(support.store.clone());
     let origin = Arc::new(EtagValidator::builder(store.clone()).build().unwrap());
     let can = Capabilities::new().puts_if_absent().puts_if_matches();
-    let suite = Suite::of_origin(can, origin, store).under(world.key("conformance")).unwrap();
+    let suite = Suite::of_origin(can, origin, store).under(support.key("conformance")).unwrap();
     let report =
         validator::check(&suite).await.unwrap_or_else(|broken| panic!("{kind:?}: {broken}"));
     let left_out: Vec<_> = report.left_out().map(|(rule, _)| rule).collect();

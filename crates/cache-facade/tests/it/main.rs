@@ -16,4 +16,4 @@ mod settings;
 mod strangers;
 mod suite;
 mod time;
-mod world;
+mod support;

@@ -23,7 +23,7 @@ use cache_testkit::{
 use futures_util::future::join_all;
 use object_store::{Attribute, ObjectStore as _, PutOptions, path::Path};
 
-use crate::world::{Kind, World, at_rest, failed, got, polled, run, spawn_get, until};
+use crate::support::{Kind, World, at_rest, failed, got, polled, run, spawn_get, until};
 
 macro_rules! over {
     ($store:ident, $kind:expr, $flavor:literal, $($scenario:ident)*) => {

@@ -17,7 +17,7 @@ use cache_facade::{
 use cache_testkit::{Fault, FaultyStore, ManualClock};
 use futures_util::FutureExt as _;
 
-use crate::world::{failed, got};
+use crate::support::{failed, got};
 
 /// Checks that `set` is a `Config` error that says each of `words`.
 #[track_caller]

@@ -9,16 +9,16 @@ use cache_facade::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use crate::world::{Kind, World};
+use crate::support::{Kind, World};
 
 async fn twice(kind: Kind, corner: &str, block_size: u64, suite: impl AsyncFn(&CachedStore)) {
-    let Some(world) = World::open(kind) else { return };
+    let Some(support) = World::open(kind) else { return };
     for (name, freshness) in
         [("strong", Freshness::strong()), ("relaxed", Freshness::max_age(HOUR))]
     {
         // The suite deletes whatever it finds. Without what records requests, deletes go in bulk.
-        let corner = Path::from(world.key(&format!("{corner}-{name}")));
-        let corner = PrefixStore::new(Arc::clone(world.store.inner()), corner);
+        let corner = Path::from(support.key(&format!("{corner}-{name}")));
+        let corner = PrefixStore::new(Arc::clone(support.store.inner()), corner);
         let cached = CachedStore::builder(Arc::new(corner), Memory::new())
             .validator_strength(ValidatorStrength::Strong)
             .freshness(freshness)

@@ -9,7 +9,7 @@ use cache_facade::{
 use cache_testkit::{Fault, FaultyStore, Operation::Get, TokioClock};
 use object_store::{ObjectStoreExt as _, path::Path};
 
-use crate::world::{at_rest, failed, got, until};
+use crate::support::{at_rest, failed, got, until};
 
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_request_is_a_timeout() {

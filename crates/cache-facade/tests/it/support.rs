@@ -111,7 +111,7 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// The key called `name` in this world's corner of the bucket.
+    /// The key called `name` in this support's corner of the bucket.
     pub(crate) fn key(&self, name: &str) -> String {
         format!("{}/{name}", self.corner)
     }
@@ -227,8 +227,8 @@ pub(crate) fn failed<T: std::fmt::Debug>(result: Result<T>, kind: ErrorKind) -> 
 
 /// Runs `scenario`; one that takes this long hangs.
 pub(crate) async fn run(kind: Kind, scenario: impl AsyncFnOnce(&World)) {
-    if let Some(world) = World::open(kind) {
-        tokio::time::timeout(Duration::from_secs(60), scenario(&world))
+    if let Some(support) = World::open(kind) {
+        tokio::time::timeout(Duration::from_secs(60), scenario(&support))
             .await
             .expect("the scenario hangs");
     }
