@@ -3,7 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{Entry, Freshness, Moment, Verdict, judge};
+use cache_core::{Entry, Evaluation, Freshness, Moment};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -151,8 +151,8 @@ pub fn judge_freshness() -> Cases {
             let now = Moment::from_nanos(1);
             Run::new(move |_, ops| {
                 for _ in 0..ops {
-                    let verdict = judge(black_box(&entry), black_box(now), black_box(&freshness));
-                    assert_eq!(verdict, Verdict::Ask);
+                    let verdict = black_box(&freshness).evaluate(black_box(&entry), black_box(now));
+                    assert_eq!(verdict, Evaluation::MustRevalidate);
                 }
             })
         })

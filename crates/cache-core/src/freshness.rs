@@ -18,16 +18,16 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 /// ```
 /// use std::time::Duration;
 ///
-/// use cache_core::{Entry, Freshness, Key, Moment, Verdict, judge};
+/// use cache_core::{Entry, Freshness, Key, Moment, Evaluation};
 ///
 /// let second = Duration::from_secs(1);
 /// let rule = Freshness::max_age(60 * second).stale_while_revalidate(30 * second);
 /// let at = |seconds: u64| Moment::from_nanos(seconds * 1_000_000_000);
 /// let entry = Entry::builder(&Key::parse("a")?, "body".into()).validated(at(100), None).build();
-/// assert_eq!(judge(&entry, at(159), &rule), Verdict::Fresh);
-/// assert_eq!(judge(&entry, at(189), &rule), Verdict::Refresh);
-/// assert_eq!(judge(&entry, at(190), &rule), Verdict::Ask);
-/// assert_eq!(judge(&entry, at(100), &Freshness::strong()), Verdict::Ask);
+/// assert_eq!(rule.evaluate(&entry, at(159)), Evaluation::Fresh);
+/// assert_eq!(rule.evaluate(&entry, at(189)), Evaluation::StaleWhileRevalidate);
+/// assert_eq!(rule.evaluate(&entry, at(190)), Evaluation::MustRevalidate);
+/// assert_eq!(Freshness::strong().evaluate(&entry, at(100)), Evaluation::MustRevalidate);
 /// # Ok::<(), cache_core::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,13 @@ const FOREVER: Span = u64::MAX;
 
 /// How a cached entry may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Evaluation {
     /// Without a request.
     Fresh,
     /// Without waiting, while it is revalidated in the background.
-    Refresh,
+    StaleWhileRevalidate,
     /// Only after it was revalidated.
-    Ask,
+    MustRevalidate,
     /// Not at all: its time to live is over.
     Expired,
 }
@@ -102,6 +102,29 @@ impl Freshness {
         self.max_age == FOREVER
     }
 
+    /// Returns how `entry` may be served at `now` under `freshness`. Pure.
+    pub fn evaluate(&self, entry: &Entry, now: Moment) -> Evaluation {
+        let stamp = entry.stamp();
+        let Some(validated_at) = stamp.validated_at() else { return Evaluation::MustRevalidate };
+        if stamp.has_expired(now) {
+            return Evaluation::Expired;
+        }
+        if stamp.must_revalidate() {
+            return Evaluation::MustRevalidate;
+        }
+        if stamp.is_fresh(now, self.max_age) {
+            Evaluation::Fresh
+        // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
+        // mutant: stale_while_revalidate_end
+        } else if age(validated_at, now) < self.max_age.saturating_add(self.stale_while_revalidate)
+            && !self.is_strong()
+        {
+            Evaluation::StaleWhileRevalidate
+        } else {
+            Evaluation::MustRevalidate
+        }
+    }
+
     /// Checks that the parts fit together.
     ///
     /// # Errors
@@ -119,7 +142,7 @@ impl Freshness {
     }
 
     /// The age of `entry` in nanoseconds at the earlier of two moments, if it may be served at the
-    /// later one without asking: `judge` says `Fresh`.
+    /// later one without asking: [`evaluate`](Self::evaluate) returns `Fresh`.
     #[inline]
     pub(crate) fn age_if_met(
         &self,
@@ -165,30 +188,6 @@ impl fmt::Debug for Freshness {
 impl Default for Freshness {
     fn default() -> Self {
         Self::strong()
-    }
-}
-
-/// Returns how `entry` may be served at `now` under `freshness`. Pure.
-pub fn judge(entry: &Entry, now: Moment, freshness: &Freshness) -> Verdict {
-    let stamp = entry.stamp();
-    let Some(validated_at) = stamp.validated_at() else { return Verdict::Ask };
-    if stamp.has_expired(now) {
-        return Verdict::Expired;
-    }
-    if stamp.must_revalidate() {
-        return Verdict::Ask;
-    }
-    if stamp.is_fresh(now, freshness.max_age) {
-        Verdict::Fresh
-    // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
-    // mutant: stale_while_revalidate_end
-    } else if age(validated_at, now)
-        < freshness.max_age.saturating_add(freshness.stale_while_revalidate)
-        && !freshness.is_strong()
-    {
-        Verdict::Refresh
-    } else {
-        Verdict::Ask
     }
 }
 
@@ -323,9 +322,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(freshness: Freshness, now: u64, verdict: Verdict) {
+    fn check(freshness: Freshness, now: u64, verdict: Evaluation) {
         assert_eq!(
-            judge(&held(100, Some(300)), at(now), &freshness),
+            freshness.evaluate(&held(100, Some(300)), at(now)),
             verdict,
             "{freshness:?} at {now}"
         );
@@ -333,24 +332,24 @@ mod tests {
 
     #[test]
     fn strong_always_asks() {
-        check(Freshness::strong(), 100, Verdict::Ask);
-        check(Freshness::strong(), 99, Verdict::Ask);
-        check(Freshness::strong().stale_if_error(secs(9)), 101, Verdict::Ask);
-        check(Freshness::max_age(Duration::ZERO), 100, Verdict::Ask);
+        check(Freshness::strong(), 100, Evaluation::MustRevalidate);
+        check(Freshness::strong(), 99, Evaluation::MustRevalidate);
+        check(Freshness::strong().stale_if_error(secs(9)), 101, Evaluation::MustRevalidate);
+        check(Freshness::max_age(Duration::ZERO), 100, Evaluation::MustRevalidate);
     }
 
     #[test]
     fn every_boundary_is_strict() {
         let rule = Freshness::max_age(secs(10)).stale_while_revalidate(secs(5));
-        check(rule, 50, Verdict::Fresh); // The clock went back: no age.
-        check(rule, 109, Verdict::Fresh);
-        check(rule, 110, Verdict::Refresh);
-        check(rule, 114, Verdict::Refresh);
-        check(rule, 115, Verdict::Ask);
-        check(rule, 399, Verdict::Ask);
-        check(rule, 400, Verdict::Expired);
-        check(Freshness::immutable(), 399, Verdict::Fresh);
-        check(Freshness::immutable(), 400, Verdict::Expired);
+        check(rule, 50, Evaluation::Fresh); // The clock went back: no age.
+        check(rule, 109, Evaluation::Fresh);
+        check(rule, 110, Evaluation::StaleWhileRevalidate);
+        check(rule, 114, Evaluation::StaleWhileRevalidate);
+        check(rule, 115, Evaluation::MustRevalidate);
+        check(rule, 399, Evaluation::MustRevalidate);
+        check(rule, 400, Evaluation::Expired);
+        check(Freshness::immutable(), 399, Evaluation::Fresh);
+        check(Freshness::immutable(), 400, Evaluation::Expired);
     }
 
     #[test]
@@ -370,16 +369,19 @@ mod tests {
 
     #[test]
     fn what_does_not_expire_is_immutable_for_ever() {
-        assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::immutable()), Verdict::Fresh);
-        assert_eq!(judge(&held(0, None), Moment::MAX, &Freshness::max_age(secs(1))), Verdict::Ask);
+        assert_eq!(Freshness::immutable().evaluate(&held(0, None), Moment::MAX), Evaluation::Fresh);
+        assert_eq!(
+            Freshness::max_age(secs(1)).evaluate(&held(0, None), Moment::MAX),
+            Evaluation::MustRevalidate
+        );
     }
 
     #[test]
     fn a_marked_entry_is_asked_about_in_every_mode() {
         let entry = held(100, Some(300));
         entry.mark_stale();
-        assert_eq!(judge(&entry, at(100), &Freshness::immutable()), Verdict::Ask);
-        assert_eq!(judge(&entry, at(400), &Freshness::immutable()), Verdict::Expired);
+        assert_eq!(Freshness::immutable().evaluate(&entry, at(100)), Evaluation::MustRevalidate);
+        assert_eq!(Freshness::immutable().evaluate(&entry, at(400)), Evaluation::Expired);
         assert!(Freshness::strong().stale_if_error(secs(1)).covers_outage(&entry, at(100)));
     }
 

@@ -37,7 +37,7 @@ pub use crate::{
     entry::{Entry, EntryBuilder, Storability},
     error::{Error, ErrorKind, Result},
     eviction::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
-    freshness::{Freshness, FreshnessRules, Verdict, judge},
+    freshness::{Evaluation, Freshness, FreshnessRules},
     into_backend::IntoBackend,
     key::Key,
     namespace::Namespace,

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cache_core::{
-    Entry, Freshness, Key, Moment, Storability, Validation, Validator as _, Verdict, judge,
+    Entry, Evaluation, Freshness, Key, Moment, Storability, Validation, Validator as _,
 };
 use cache_store::{EtagValidator, ValidatorStrength};
 use cache_testkit::{Fault, FaultyStore, TagFault};
@@ -102,15 +102,18 @@ pub fn freshness(data: &[u8]) {
         .validated(validated_at, Some(time_to_live))
         .build();
     let verdicts = [now, later].map(|at| {
-        let verdict = judge(&entry, at, &rule);
+        let verdict = rule.evaluate(&entry, at);
         if rule.is_strong() {
-            assert!(matches!(verdict, Verdict::Ask | Verdict::Expired), "{verdict:?}");
+            assert!(
+                matches!(verdict, Evaluation::MustRevalidate | Evaluation::Expired),
+                "{verdict:?}"
+            );
         }
         match verdict {
-            Verdict::Fresh => 0,
-            Verdict::Refresh => 1,
-            Verdict::Ask => 2,
-            Verdict::Expired => 3,
+            Evaluation::Fresh => 0,
+            Evaluation::StaleWhileRevalidate => 1,
+            Evaluation::MustRevalidate => 2,
+            Evaluation::Expired => 3,
         }
     });
     assert!(verdicts[0] <= verdicts[1], "{verdicts:?} at {now:?} and {later:?} under {rule:?}");

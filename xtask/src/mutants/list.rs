@@ -311,7 +311,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "stale_while_revalidate has no end",
         edits: &[Edit::replace(
             "stale_while_revalidate_end",
-            "freshness.max_age.saturating_add(freshness.stale_while_revalidate)",
+            "self.max_age.saturating_add(self.stale_while_revalidate)",
             "FOREVER && freshness.stale_while_revalidate != 0",
         )],
     },

@@ -30,7 +30,7 @@ use super::{
     watchdog::{Watchdog, relieve},
 };
 use crate::{
-    Entry, Error, ErrorKind, Freshness, Moment, Result, Validator, Verdict, epoch::Epoch, judge,
+    Entry, Error, ErrorKind, Evaluation, Freshness, Moment, Result, Validator, epoch::Epoch,
     stats::Count, sync::MutexGuard,
 };
 
@@ -74,13 +74,15 @@ impl<V: ?Sized> Shared<V> {
             let validated_at = entry.validated_at();
             Served::new(entry, status, validated_at, now)
         };
-        Ok(match judge(&entry, now, freshness) {
-            Verdict::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
-            Verdict::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
-            Verdict::Refresh if !entry.is_negative() => {
+        Ok(match freshness.evaluate(&entry, now) {
+            Evaluation::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
+            Evaluation::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
+            Evaluation::StaleWhileRevalidate if !entry.is_negative() => {
                 Some(Servable::Refresh(served(Status::Stale, entry)))
             }
-            Verdict::Refresh | Verdict::Ask | Verdict::Expired => None,
+            Evaluation::StaleWhileRevalidate | Evaluation::MustRevalidate | Evaluation::Expired => {
+                None
+            }
         })
     }
 }

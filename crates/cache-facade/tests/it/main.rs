@@ -15,5 +15,5 @@ mod secrets;
 mod settings;
 mod strangers;
 mod suite;
-mod time;
 mod support;
+mod time;
