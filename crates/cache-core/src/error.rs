@@ -279,7 +279,8 @@ mod tests {
 
     #[test]
     fn each_question_is_about_one_kind() {
-        let questions: [(ErrorKind, fn(&Error) -> bool); 12] = [
+        type Predicate = fn(&Error) -> bool;
+        let predicates: [(ErrorKind, Predicate); 12] = [
             (ErrorKind::NotFound, Error::is_not_found),
             (ErrorKind::InvalidKey, Error::is_invalid_key),
             (ErrorKind::PreconditionFailed, Error::is_precondition_failed),
@@ -295,7 +296,7 @@ mod tests {
         ];
         for kind in ErrorKind::ALL {
             let error = Error::new(kind, "an error");
-            for (asked, is_so) in questions {
+            for (asked, is_so) in predicates {
                 assert_eq!(is_so(&error), asked == kind, "{kind:?}, {asked:?}");
             }
             let is_outage = error.is_timeout() || error.is_unavailable();

@@ -102,7 +102,9 @@ impl Freshness {
         self.max_age == FOREVER
     }
 
-    /// Returns how `entry` may be served at `now` under `freshness`. Pure.
+    /// Returns how `entry` may be served at `now`, by its age, time to live and must-revalidate mark
+    /// alone. Does not consult invalidations or `mark_stale_prefix`, which only the cache knows. Has
+    /// no side effects.
     pub fn evaluate(&self, entry: &Entry, now: Moment) -> Evaluation {
         let stamp = entry.stamp();
         let Some(validated_at) = stamp.validated_at() else { return Evaluation::MustRevalidate };

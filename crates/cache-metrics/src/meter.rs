@@ -101,7 +101,7 @@ impl Observed {
                     let builder = meter.u64_observable_counter(metric.name).with_unit(metric.unit);
                     let observe = move |instrument: &dyn AsyncInstrument<u64>| {
                         observed.observe(metric, |number, attributes| {
-                            instrument.observe(number, attributes)
+                            instrument.observe(number, attributes);
                         });
                     };
                     builder.with_description(metric.help).with_callback(observe).build();

@@ -162,7 +162,7 @@ pub fn trace(data: &[u8]) {
     for columns in [columns, Columns::default()] {
         match Trace::read("a trace", text, &columns) {
             Ok(trace) if text.starts_with(&ZSTD_MAGIC) => {
-                assert!(trace.n_distinct() <= trace.len() as u64)
+                assert!(trace.n_distinct() <= trace.len() as u64);
             }
             Ok(trace) => {
                 let n_lines = text.split(|&byte| byte == b'\n').count();
@@ -170,7 +170,7 @@ pub fn trace(data: &[u8]) {
                 assert_eq!(trace.requests().count(), trace.len());
             }
             Err(error) => {
-                assert!(error.to_string().contains("a trace"), "{error} does not say where")
+                assert!(error.to_string().contains("a trace"), "{error} does not say where");
             }
         }
     }

@@ -134,8 +134,10 @@ pub(crate) fn summary(film: &Film) -> String {
     let differences = film.differences();
     match differences.len() {
         0 => {
-            text +=
-                &format!("all {} counts of readers, caches and store agree\n", accounts::count(end))
+            text += &format!(
+                "all {} counts of readers, caches and store agree\n",
+                accounts::count(end)
+            );
         }
         n => text += &format!("{n} counts differ:\n  {}\n", differences.join("\n  ")),
     }

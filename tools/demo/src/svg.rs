@@ -97,7 +97,7 @@ impl Drawing {
                 self.add_block(ink, Shape { x, y, width, height: CELL_HEIGHT });
             }
             '■' => {
-                self.add_block(ink, Shape { x, y: y + 4, width: CELL_WIDTH, height: CELL_WIDTH })
+                self.add_block(ink, Shape { x, y: y + 4, width: CELL_WIDTH, height: CELL_WIDTH });
             }
             '─' => self.add_line(ink, format_args!("M{x} {}h8", y + 8)),
             '│' => self.add_line(ink, format_args!("M{} {y}v16", x + 4)),

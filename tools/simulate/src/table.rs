@@ -68,9 +68,9 @@ impl fmt::Display for Table {
         for (n, row) in rows.iter().enumerate() {
             for (i, (text, &width)) in row.iter().zip(&widths).enumerate() {
                 if i == 0 {
-                    write!(f, "| {text:width$} |")?
+                    write!(f, "| {text:width$} |")?;
                 } else {
-                    write!(f, " {text:>width$} |")?
+                    write!(f, " {text:>width$} |")?;
                 }
             }
             writeln!(f)?;

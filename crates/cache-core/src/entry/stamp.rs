@@ -96,10 +96,7 @@ mod tests {
     #[test]
     fn what_lives_for_ever_has_no_deadline_from_the_first_moment_on() {
         for validated in [0, 1, u64::MAX >> 2] {
-            let stamp = |time_to_live| Stamp {
-                validated: validated,
-                time_to_live: Span::new(time_to_live),
-            };
+            let stamp = |time_to_live| Stamp { validated, time_to_live: Span::new(time_to_live) };
             assert_eq!(stamp(None).expires_at(), None);
             let at = stamp(Some(Duration::from_nanos(5))).expires_at();
             assert_eq!(at, Some(Moment::from_nanos(validated + 5)));

@@ -40,7 +40,7 @@ impl Fence {
         match self {
             Self::Invalidate => rig.cache.invalidate(KEY).await.unwrap(),
             Self::Put => {
-                drop(rig.cache.put(KEY, Bytes::from("put"), PutCondition::Always).await.unwrap())
+                drop(rig.cache.put(KEY, Bytes::from("put"), PutCondition::Always).await.unwrap());
             }
             Self::Delete => rig.cache.delete(KEY).await.unwrap(),
             Self::Clear => rig.cache.clear().await.unwrap(),

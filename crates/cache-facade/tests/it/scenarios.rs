@@ -619,7 +619,7 @@ async fn dropped(
             }
             _ if voids && polls > 0 => {}
             read => {
-                assert!(read.as_ref().is_ok_and(|read| read.status().is_hit()), "{name}: {read:?}")
+                assert!(read.as_ref().is_ok_and(|read| read.status().is_hit()), "{name}: {read:?}");
             }
         }
         let read = body(read);

@@ -108,7 +108,7 @@ pub(crate) fn polled<T>(future: impl Future<Output = T>) -> (T, usize) {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return (value, n),
             Poll::Pending => {
-                assert!(woken.0.swap(false, Ordering::Relaxed), "a memory backend waits")
+                assert!(woken.0.swap(false, Ordering::Relaxed), "a memory backend waits");
             }
         }
     }

@@ -145,7 +145,7 @@ impl FetchTable {
                             let end = fetch.range().end.min(run.end);
                             Part {
                                 range: from..end,
-                                source: Source::Fetch { fetch: fetch, may_retry: joined },
+                                source: Source::Fetch { fetch, may_retry: joined },
                             }
                         }
                     };

@@ -206,7 +206,7 @@ impl Shared {
     fn add_to_runs(&self, runs: &mut Vec<Range<u64>>, block: Range<u64>) {
         match runs.last_mut() {
             Some(run) if block.start - run.end <= self.fetch_table.coalesce_gap => {
-                run.end = block.end
+                run.end = block.end;
             }
             _ => runs.push(block),
         }

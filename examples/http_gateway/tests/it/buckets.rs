@@ -91,7 +91,7 @@ async fn a_folder_without_its_slash_is_redirected() {
 async fn a_link_out_of_a_folder_is_refused() {
     let (root, folder) = site();
     let link = |to: &std::path::Path, name: &str| {
-        std::os::unix::fs::symlink(to, folder.join(name)).unwrap()
+        std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
     };
     link(&root.path().join("secret"), "absolute");
     link("../secret".as_ref(), "relative");

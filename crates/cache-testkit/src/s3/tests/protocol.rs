@@ -193,7 +193,7 @@ async fn ranges_are_those_that_were_asked_for() {
         let answer = store.get_opts(&path, GetOptions::new().with_range(Some(range.clone()))).await;
         match expected {
             Some(expected) => {
-                assert_eq!(answer.unwrap().bytes().await.unwrap(), expected, "{range:?}")
+                assert_eq!(answer.unwrap().bytes().await.unwrap(), expected, "{range:?}");
             }
             None => assert!(answer.is_err(), "{range:?}"),
         }

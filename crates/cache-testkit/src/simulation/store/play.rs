@@ -111,7 +111,7 @@ impl Play<'_> {
             Plan::Restart { closes } => self.restart(planned.node, closes).await,
             Plan::List => self.list(planned, "").await,
             Plan::ListFolder => {
-                self.list(planned, planned.key.split('/').next().unwrap_or("")).await
+                self.list(planned, planned.key.split('/').next().unwrap_or("")).await;
             }
             Plan::RenameFrom(from) => self.rename(planned, from).await,
             _ => self.call(planned).await,
