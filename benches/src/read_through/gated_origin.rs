@@ -141,5 +141,5 @@ fn read_only() -> Error {
     Error::new(ErrorKind::Unsupported, "this origin is read-only")
 }
 
-/// The message of the panic that [`GatedOrigin::panic_once`] causes.
+/// The message of the panic that `GatedOrigin::panic_once` causes.
 pub const PLANNED_PANIC: &str = "the origin panics, as planned";

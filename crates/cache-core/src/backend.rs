@@ -155,7 +155,7 @@ pub trait Backend: Send + Sync + 'static {
 /// What became of an entry that was to be stored.
 ///
 /// More may be said of an entry that was stored in a later release: backends build it with
-/// [`stored`](Self::stored) and [`refused`](Self::refused).
+/// [`stored`](Self::stored) and [`rejected`](Self::rejected).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[must_use]

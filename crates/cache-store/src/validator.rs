@@ -39,8 +39,8 @@ use crate::{
 /// `If-Modified-Since`; RFC 9110, section 13.1). The body, version and attributes of an entry come
 /// from the same response, and a body whose length differs from the announced one is an error. A
 /// put is one PUT, and the new version comes from its response. With
-/// [`validate_metadata`](EtagValidatorBuilder::validate_metadata), a HEAD replaces the conditional
-/// GET.
+/// [`validate_metadata`](crate::EtagValidatorBuilder::validate_metadata), a HEAD replaces the
+/// conditional GET.
 ///
 /// It caches, retries and coalesces nothing: `ReadThrough` has at most one request in flight for
 /// each key. It needs a tokio runtime with time enabled.

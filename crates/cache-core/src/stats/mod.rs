@@ -76,8 +76,9 @@ pub struct Stats {
     pub age: Histogram,
     /// How long gets waited whose answer needed the store: for an earlier request of the same key,
     /// for a permit, and for the answer. Gets served without it are not among these, dropped ones
-    /// neither. Measured by the cheap clock ([`Clock::coarse_bounds`](crate::Clock::window)): a
-    /// single wait may be some milliseconds off, their sum is not.
+    /// neither. Measured by the cheap clock
+    /// ([`Clock::coarse_bounds`](crate::Clock::coarse_bounds)): a single wait may be some
+    /// milliseconds off, their sum is not.
     pub wait_times: Histogram,
     /// How long requests waited for a permit that found none free (`max_in_flight`), also those
     /// that gave up (`queue_timeout`). A request that had a permit at once is not among these.
