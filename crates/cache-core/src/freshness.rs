@@ -62,14 +62,14 @@ impl Freshness {
         Self::max_age(Duration::ZERO)
     }
 
-    /// Serves without a request for less than `max_age` after the entry was validated. Zero is
-    /// [`Freshness::strong`].
+    /// Serves without a request for less than `max_age` after the entry was validated, but not
+    /// beyond the cache's time to live. Zero is [`Freshness::strong`].
     pub const fn max_age(max_age: Duration) -> Self {
         Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
     }
 
-    /// Never revalidates: for objects whose key names their content. Such an entry does not expire
-    /// either, it is only evicted.
+    /// Does not revalidate unless the entry was marked stale: for objects whose key names their
+    /// content. Such an entry does not expire either, it is only evicted.
     pub const fn immutable() -> Self {
         Self::max_age(Duration::MAX)
     }
@@ -102,9 +102,9 @@ impl Freshness {
         self.max_age == FOREVER
     }
 
-    /// Returns how `entry` may be served at `now`, by its age, time to live and must-revalidate mark
-    /// alone. Does not consult invalidations or `mark_stale_prefix`, which only the cache knows. Has
-    /// no side effects.
+    /// Returns how `entry` may be served at `now`, by its age, time to live and must-revalidate
+    /// mark alone. Does not consult invalidations or `mark_stale_prefix`, which only the cache
+    /// knows. Has no side effects.
     pub fn evaluate(&self, entry: &Entry, now: Moment) -> Evaluation {
         let stamp = entry.stamp();
         let Some(validated_at) = stamp.validated_at() else { return Evaluation::MustRevalidate };

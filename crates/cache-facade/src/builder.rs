@@ -182,8 +182,8 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
-    /// Sets how long an object stays cached without being read or revalidated; each revalidation
-    /// starts the span again. Objects under [`Freshness::immutable`] do not expire, they are only
+    /// Sets how long an object stays cached after it was last validated; reads do not extend it,
+    /// each revalidation does. Objects under [`Freshness::immutable`] do not expire, they are only
     /// evicted. `None`, and spans of nine years or more: no object expires. Zero is an error.
     /// Default: 300 s.
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {

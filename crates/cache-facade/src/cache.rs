@@ -308,7 +308,7 @@ impl ObjectCache {
         self.inner.close().await
     }
 
-    /// What happened so far, counted.
+    /// Returns a snapshot of the counters.
     pub fn stats(&self) -> Stats {
         self.inner.stats()
     }

@@ -29,8 +29,9 @@
 //!
 //! # Freshness
 //!
-//! The default is [`Freshness::strong`]: every read sends one conditional request. Allow an age, or
-//! none to matter, for the whole cache, by prefix or for one read:
+//! The default is [`Freshness::strong`]: every read sends one conditional request. To save
+//! requests, allow a maximum age, or declare objects immutable: for the whole cache, by prefix or
+//! for one read:
 //!
 //! ```
 //! # use std::{sync::Arc, time::Duration};

@@ -21,7 +21,7 @@ use crate::eviction::{Eviction, Limits};
 /// let memory = Memory::new().max_capacity(1 << 30).eviction(Eviction::Lru);
 /// let store = CachedStore::builder(bucket.clone(), memory).block_size(4 << 20).build()?;
 ///
-/// // An object cache has 256 MiB of memory where nothing is said.
+/// // Without `max_capacity` it is 256 MiB.
 /// let cache = ObjectCache::builder(bucket).backend(Memory::new().max_entries(10_000)).build()?;
 /// # Ok::<(), cache_facade::Error>(())
 /// ```
