@@ -186,7 +186,7 @@ mod model {
 
     use super::{
         super::{
-            key_state::{Drive, Origins, Running},
+            key_state::{CurrentFlight, Drive, Origins},
             outcome::OutcomeSenders,
         },
         *,
@@ -274,7 +274,7 @@ mod model {
                 move || {
                     let mut state = key.lock();
                     assert!(state.request_handoff().is_none(), "a task has it");
-                    state.running.as_mut().map(Running::subscribe)
+                    state.current.as_mut().map(CurrentFlight::subscribe)
                 }
             });
             let landed = key.lock().vacate(seq).unwrap();
