@@ -225,7 +225,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Returns the usage of a backend that stores so many entries and bytes now, has no limit, and
+    /// Returns the usage of a backend that stores `entries` and `bytes`, has no limit, and
     /// that no entry has left.
     pub fn new(entries: u64, bytes: u64) -> Self {
         Self { entries, bytes, ..Self::default() }

@@ -1,4 +1,4 @@
-//! The contract with those who decide who leaves.
+//! Eviction policies.
 
 use crate::Moment;
 
@@ -131,7 +131,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Returns limits of so many bytes and entries; `u64::MAX` is no limit.
+    /// Returns limits in bytes and entries; `u64::MAX` is no limit.
     pub const fn new(weight: u64, entries: u64) -> Self {
         Self { weight, entries }
     }

@@ -102,7 +102,7 @@ impl Call {
 
 /// Rule 2 for futures that were dropped: polled k times, with the scheduler at work between, then
 /// dropped. Whatever they left behind, a read that begins later sees the truth, and nothing stays
-/// in the air.
+/// in flight.
 #[tokio::test]
 async fn a_call_dropped_at_any_await_leaves_no_lie_and_no_litter() {
     for call in CALLS {

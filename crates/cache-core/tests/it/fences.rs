@@ -86,7 +86,7 @@ async fn no_answer_asked_before_a_fence_is_served_after_it() {
     }
 }
 
-/// The reader arrives after the fence while the early flight is still in the air: it does not join,
+/// The reader arrives after the fence while the early flight is still in flight: it does not join,
 /// and nothing starts beside.
 #[tokio::test]
 async fn a_fenced_flight_is_not_joined_and_keeps_its_place() {
