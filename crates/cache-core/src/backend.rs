@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Entry, Moment, Result};
+use crate::{Entry, Moment, Result, TierStats};
 
 /// Storage for entries: memory, disk, or several tiers.
 ///
@@ -115,6 +115,51 @@ pub trait Backend: Send + Sync + 'static {
     /// After an error the caller treats every entry stored under the key until now as void.
     async fn remove(&self, key: &str) -> Result<bool>;
 
+    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served. Default:
+    /// marks the handle that a look-up shows, which is right where all handles are clones of one
+    /// entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those, also of
+    /// an entry that is on its way from one tier to another, and needs no I/O.
+    ///
+    /// # Errors
+    ///
+    /// After an error the caller treats every entry stored under the key until now as void.
+    async fn mark_stale(&self, key: &str) -> Result<()> {
+        let shown = match self.peek(key) {
+            None => self.get(key).await?,
+            shown => shown,
+        };
+        if let Some(entry) = shown {
+            entry.mark_stale();
+        }
+        Ok(())
+    }
+
+    /// Takes note that a request has validated `entry`, a handle that a look-up has shown: the
+    /// entry itself is renewed already. A backend that keeps stamps apart from bytes renews the one
+    /// that it has of the same version. One call for a key at a time, and none while a call
+    /// changes the key. Must not block. Default: nothing.
+    fn renewed(&self, entry: &Entry) {
+        let _ = entry;
+    }
+
+    /// Has `listener` called with each entry that leaves from now on without a call for its key:
+    /// evicted, expired, or dropped by [`close`](Self::close); not with those that `remove`,
+    /// `clear` and an insert of the same key drop, nor with one that `insert` rejects. It is called
+    /// once for each entry, with the stored handle, before the call that caused it returns, and
+    /// without a lock held.
+    ///
+    /// Returns whether the backend does so; false also if it has a listener already. Default: no. A
+    /// lower tier needs it to keep freshness across evictions.
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        let _ = listener;
+        false
+    }
+
+    /// Returns the counters of the tier below memory, if there is one. Default: `None`.
+    fn lower_tier(&self) -> Option<TierStats> {
+        None
+    }
+
     /// Removes all entries.
     ///
     /// # Errors
@@ -151,6 +196,9 @@ pub trait Backend: Send + Sync + 'static {
         0
     }
 }
+
+/// Called with entries that a backend evicts: see [`Backend::on_eviction`].
+pub type EvictionListener = Arc<dyn Fn(Entry) + Send + Sync>;
 
 /// What became of an entry that was to be stored.
 ///
@@ -296,6 +344,22 @@ impl<T: Backend + ?Sized> Backend for Arc<T> {
 
     async fn remove(&self, key: &str) -> Result<bool> {
         (**self).remove(key).await
+    }
+
+    async fn mark_stale(&self, key: &str) -> Result<()> {
+        (**self).mark_stale(key).await
+    }
+
+    fn renewed(&self, entry: &Entry) {
+        (**self).renewed(entry);
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        (**self).on_eviction(listener)
+    }
+
+    fn lower_tier(&self) -> Option<TierStats> {
+        (**self).lower_tier()
     }
 
     async fn clear(&self) -> Result<()> {

@@ -27,14 +27,15 @@ mod read_through;
 mod stats;
 mod sync;
 mod tag;
+mod tier;
 mod validator;
 mod version;
 
 pub use crate::{
     attributes::Attributes,
-    backend::{Admission, Backend, Rejection, Usage},
+    backend::{Admission, Backend, EvictionListener, Rejection, Usage},
     clock::{Clock, Moment, SystemClock},
-    entry::{Entry, EntryBuilder, Storability},
+    entry::{Entry, EntryBuilder, Seal, Storability},
     error::{Error, ErrorKind, Result},
     eviction::{Deadlines, EntryInfo, EvictionPolicy, EvictionReason, Limits, RemovalCause, Slot},
     freshness::{Evaluation, Freshness, FreshnessRules},
@@ -51,6 +52,7 @@ pub use crate::{
         OriginStats, Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
+    tier::{LowerTier, TierContext, TierDrops, TierState, TierStats},
     validator::{Origin, Validation, Validator},
     version::Version,
 };

@@ -19,15 +19,15 @@ use std::{
     hash::{BuildHasher, Hasher},
     mem,
     sync::{
-        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, EntryInfo, EvictionPolicy, Limits, Moment, Rejection, RemovalCause,
-    Result, Usage,
+    Admission, Backend, Entry, EntryInfo, EvictionListener, EvictionPolicy, Limits, Moment,
+    Rejection, RemovalCause, Result, Usage,
 };
 use foldhash::quality::RandomState;
 
@@ -86,6 +86,7 @@ pub struct MemoryBackend<P> {
     /// The share of each shard while all are full.
     share: Limits,
     total: Total,
+    listener: OnceLock<EvictionListener>,
 }
 
 /// A shard and its counters, on cache lines of their own.
@@ -144,6 +145,7 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             limits,
             share,
             total: Total::default(),
+            listener: OnceLock::new(),
         }
     }
 
@@ -180,10 +182,10 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
             (replaced, left.map(|left| home.tally.count_removal(left)), crowding)
         };
         drop(replaced);
-        match (left, crowding) {
-            (Some((_, RemovalCause::Rejected)), _) => {
-                Put::Done(Admission::Rejected(Rejection::Policy))
-            }
+        let is_refused = matches!(left, Some((_, RemovalCause::Rejected)));
+        left.into_iter().for_each(|left| self.tell(left));
+        match (is_refused, crowding) {
+            (true, _) => Put::Done(Admission::Rejected(Rejection::Policy)),
             (_, None) => Put::Done(Admission::Stored),
             (_, Some(newcomer)) => Room::new(self, home, newcomer, cost, false).begin(),
         }
@@ -246,11 +248,30 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                 left.into_iter().map(|left| home.tally.count_removal(left)).collect();
             (replaced, left, is_refused)
         };
-        drop((replaced, left));
+        drop(replaced);
+        left.into_iter().for_each(|left| self.tell(left));
         if is_refused {
             return Put::Done(Admission::Rejected(Rejection::Policy));
         }
         Room::new(self, home, newcomer, cost, true).begin()
+    }
+
+    /// Hands a removed entry to the listener, unless its own insert rejected it. Without a lock.
+    fn tell(&self, (left, why): (Entry, RemovalCause)) {
+        if let Some(listener) = self.listener.get()
+            && why != RemovalCause::Rejected
+        {
+            listener(left);
+        }
+    }
+
+    /// Takes all entries, at once: none from before is visible or counted from here on.
+    fn take_all(&self) -> Vec<Shard<P>> {
+        let take = |locked| {
+            let fresh = self.fresh();
+            self.swap(locked, &mut self.write(locked), fresh)
+        };
+        self.shards.iter().map(take).collect()
     }
 
     /// Returns the limit that the totals would exceed after `change`.
@@ -422,15 +443,24 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
     }
 
     async fn clear(&self) -> Result<()> {
-        let take = |locked| {
-            let fresh = self.fresh();
-            self.swap(locked, &mut self.write(locked), fresh)
-        };
-        // At once: no entry from before is visible or counted from here on.
-        let held: Vec<_> = self.shards.iter().map(take).collect();
-        for mut shard in held {
+        for mut shard in self.take_all() {
             while shard.drop_some(STEP) {
                 let_others_run().await;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        self.listener.set(listener).is_ok()
+    }
+
+    async fn close(&self) -> Result<()> {
+        let mut steps = Steps::new();
+        for shard in self.take_all() {
+            for entry in shard.into_entries() {
+                self.tell((entry, RemovalCause::Evicted));
+                steps.done_one().await;
             }
         }
         Ok(())
@@ -440,7 +470,7 @@ impl<P: EvictionPolicy> Backend for MemoryBackend<P> {
         let mut steps = Steps::new();
         for locked in &self.shards {
             while let Some(expired) = self.expire_one(locked, now) {
-                drop(expired);
+                self.tell((expired, RemovalCause::Expired));
                 steps.done_one().await;
             }
         }
@@ -521,8 +551,11 @@ impl<'a, P: EvictionPolicy> Room<'a, P> {
         for _ in 0..STEP {
             let Some(full) = self.backend.shard_to_shrink(self.home) else { return true };
             // `None` if the shard was emptied meanwhile: choose again.
-            if let Some((_, RemovalCause::Rejected)) = self.evict_one(full) {
-                self.admission = Admission::Rejected(Rejection::Policy);
+            if let Some(left) = self.evict_one(full) {
+                if left.1 == RemovalCause::Rejected {
+                    self.admission = Admission::Rejected(Rejection::Policy);
+                }
+                self.backend.tell(left);
             }
         }
         self.is_done = false;

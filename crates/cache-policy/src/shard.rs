@@ -80,6 +80,11 @@ impl<P: EvictionPolicy> Shard<P> {
         kept > 0
     }
 
+    /// Returns the entries of a shard that is no longer used.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.places.entries.into_iter().flatten()
+    }
+
     fn find(&self, hash: u64, key: &[u8]) -> Option<(Slot, &Entry)> {
         self.index.find(low(hash), |slot| {
             let slot = Slot::new(slot);

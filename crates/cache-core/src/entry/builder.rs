@@ -11,7 +11,7 @@ use once_cell::race::OnceBox;
 use triomphe::{Arc, ThinArc};
 
 use super::{
-    ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Rare, Storability,
+    ABSENT, Entry, HAS_DATE, HAS_E_TAG, HAS_VERSION_ID, Head, Rare, Seal, Storability,
     decoded::Decoded,
     stamp::{NEVER, Span},
 };
@@ -33,6 +33,7 @@ pub struct EntryBuilder<'a> {
     keep: Option<Storability>,
     identity: Option<Namespace>,
     validated: Option<(Moment, Option<Duration>)>,
+    seal: Option<Seal>,
     keeps_buffer: bool,
     absent: bool,
 }
@@ -57,6 +58,7 @@ impl Entry {
             keep: None,
             identity: None,
             validated: None,
+            seal: None,
             keeps_buffer: false,
             absent: false,
         }
@@ -115,6 +117,15 @@ impl<'a> EntryBuilder<'a> {
         self
     }
 
+    /// Gives the entry the stamp that an earlier handle of it had: for a backend of several tiers
+    /// that brings back an entry of this process. A seal of another process is of another clock and
+    /// must not be used. Default: none, so that the entry is revalidated before use.
+    #[inline]
+    pub fn sealed(mut self, seal: Seal) -> Self {
+        self.seal = Some(seal);
+        self
+    }
+
     /// The body stays in the buffer that it is in, which is all accounted for or hardly longer than
     /// the body: a memory map, a constant, a buffer whose other handles do not outlive the entry.
     #[inline]
@@ -162,6 +173,7 @@ impl<'a> EntryBuilder<'a> {
             validated: AtomicU64::new(NEVER),
             epoch: AtomicU64::new(0),
             identity: AtomicU64::new(self.identity.map_or(0, Namespace::bits)),
+            ticket: AtomicU64::new(0),
             rare,
             time_to_live: AtomicU32::new(Span::FOR_EVER.bits()),
             key_len: u16::try_from(key.len()).expect("a key has at most Key::LEN_MAX bytes"),
@@ -175,6 +187,9 @@ impl<'a> EntryBuilder<'a> {
         let entry = Entry(joined(head, tail));
         if let Some((at, time_to_live)) = self.validated {
             entry.publish(at, time_to_live, Epoch(0));
+        }
+        if let Some(seal) = self.seal {
+            entry.reseal(seal);
         }
         entry
     }

@@ -4,6 +4,7 @@ mod builder;
 mod codec;
 mod decode;
 mod decoded;
+mod seal;
 mod stamp;
 
 use std::{
@@ -16,8 +17,8 @@ use bytes::Bytes;
 use once_cell::race::OnceBox;
 use triomphe::ThinArc;
 
-pub use self::builder::EntryBuilder;
 pub(crate) use self::stamp::Stamp;
+pub use self::{builder::EntryBuilder, seal::Seal};
 use self::{
     decoded::Decoded,
     stamp::{MUST_REVALIDATE, NEVER, Span},
@@ -163,6 +164,35 @@ impl Entry {
         std::ptr::eq(self.head(), other.head())
     }
 
+    /// Returns the number that [`set_ticket`](Self::set_ticket) gave this entry; zero before.
+    pub fn ticket(&self) -> u64 {
+        self.head().ticket.load(Ordering::Relaxed) >> TICKET_SHIFT
+    }
+
+    /// Gives the entry a number of its backend's own, of up to 63 bits. A backend of several tiers
+    /// tells by it whether the stamp of an evicted entry is still the latest one
+    /// ([`Seal`]). The protocol does not look at it.
+    pub fn set_ticket(&self, ticket: u64) {
+        let used = self.head().ticket.load(Ordering::Relaxed) & USED;
+        self.head().ticket.store(ticket << TICKET_SHIFT | used, Ordering::Relaxed);
+    }
+
+    /// Records that the entry was used since it was stored. For backends that admit entries to a
+    /// lower tier by their use.
+    #[inline]
+    pub fn note_use(&self) {
+        // A store only the first time: readers of one entry share its cache line.
+        if !self.was_used() {
+            self.head().ticket.fetch_or(USED, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether [`note_use`](Self::note_use) was called.
+    #[inline]
+    pub fn was_used(&self) -> bool {
+        self.head().ticket.load(Ordering::Relaxed) & USED != 0
+    }
+
     /// Whether its time to live has passed.
     pub(crate) fn has_expired(&self, now: Moment) -> bool {
         self.stamp().has_expired(now)
@@ -228,8 +258,10 @@ impl Entry {
         head.validated.store(word, Ordering::Release);
     }
 
-    /// Marks the entry: it is revalidated before it is next served. Called under the backend lock.
-    pub(crate) fn mark_stale(&self) {
+    /// Marks the entry: it is revalidated before it is next served, under every
+    /// [`Freshness`](crate::Freshness). For backends, in
+    /// [`Backend::mark_stale`](crate::Backend::mark_stale).
+    pub fn mark_stale(&self) {
         self.head().validated.fetch_or(MUST_REVALIDATE, Ordering::Relaxed);
     }
 
@@ -276,7 +308,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// 72 bytes: with the reference count and the length before it, the key begins at byte 88. Behind
+/// 80 bytes: with the reference count and the length before it, the key begins at byte 96. Behind
 /// it are the ETag, the version id with its length in 4 bytes, and the date in nanoseconds from the
 /// Unix epoch, each if there is one.
 struct Head {
@@ -286,6 +318,8 @@ struct Head {
     epoch: AtomicU64,
     /// Zero, or the bits of an [`Namespace`].
     identity: AtomicU64,
+    /// The backend's number, above the bit `USED`.
+    ticket: AtomicU64,
     rare: OnceBox<Rare>,
     /// [`Span`].
     time_to_live: AtomicU32,
@@ -306,6 +340,10 @@ struct Rare {
     attributes: Attributes,
     decoded: Decoded,
 }
+
+/// The bit of `ticket` that says that the entry was used.
+const USED: u64 = 1;
+const TICKET_SHIFT: u32 = 1;
 
 const HAS_E_TAG: u8 = 1;
 const HAS_VERSION_ID: u8 = 2;

@@ -149,6 +149,14 @@ impl<V: ?Sized> Shared<V> {
         }
     }
 
+    /// Tells the backend that `entry` was renewed. Under the key's lock.
+    pub(super) fn renewed(&self, entry: &Entry) {
+        let renewed = || self.backend.renewed(entry);
+        if catch_unwind(AssertUnwindSafe(renewed)).is_err() {
+            self.count(Count::BackendErrors);
+        }
+    }
+
     /// Returns how many objects the backend has.
     pub(super) fn n_copies(&self) -> u64 {
         self.backend.usage().entries.saturating_sub(self.backend.negative_entries())

@@ -229,6 +229,9 @@ impl<V: Validator + ?Sized> Flight<V> {
                 let key = self.tracked.key.as_str();
                 pinned.publish(asked_at, self.shared.time_to_live(key), epoch);
             }
+            // The backend may keep the stamp apart, with bytes that are on disk.
+            // mutant: renews_every_tier
+            self.shared.renewed(&pinned);
         }
         self.finish(
             state,

@@ -48,7 +48,16 @@ pub(super) async fn observe<V: Validator + ?Sized>(
         let is_older = |entry: &Entry| entry.validated_at().is_none_or(|at| at <= heard_at);
         // A copy that does not match a newer response is revalidated before it is served.
         // mutant: marks_older_copy
-        held.filter(|entry| is_older(entry) && !observation.fits(entry)).inspect(Entry::mark_stale)
+        let held = held.filter(|entry| is_older(entry) && !observation.fits(entry));
+        if let Some(entry) = &held {
+            // In every tier, and this handle: it may have been evicted since it was looked up.
+            entry.mark_stale();
+            let mark = async { shared.backend.mark_stale(key).await };
+            if shared.backend_call(mark).await.is_err() {
+                return;
+            }
+        }
+        held
     };
     doubt.is_open = false;
     if held.is_some() && observation.is_gone() && write::drop_gone(shared, key).await.is_err() {

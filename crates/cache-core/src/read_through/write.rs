@@ -364,11 +364,12 @@ impl<V: ?Sized> Write<V> {
             self.cleared.store(true, Ordering::Release);
             return;
         };
-        match shared.find(key).await {
-            Ok(Some(entry)) => entry.mark_stale(),
-            Ok(None) => {}
+        // Not by a handle that was looked up: one that is evicted, or on its way from one tier to
+        // another, would lose the mark.
+        // mutant: marks_every_tier
+        if shared.backend_call(async { shared.backend.mark_stale(key).await }).await.is_err() {
             // There may be an entry all the same, and it cannot be marked.
-            Err(_) => shared.epochs.void_key(key),
+            shared.epochs.void_key(key);
         }
         self.cleared.store(true, Ordering::Release);
     }
