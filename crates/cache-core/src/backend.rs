@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Entry, Moment, Result, TierStats};
+use crate::{Entry, Moment, Result, tier_stats::TierStats};
 
 /// Storage for entries: memory, disk, or several tiers.
 ///
@@ -115,8 +115,8 @@ pub trait Backend: Send + Sync + 'static {
     /// After an error the caller treats every entry stored under the key until now as void.
     async fn remove(&self, key: &str) -> Result<bool>;
 
-    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served. Default:
-    /// marks the handle that a look-up shows, which is right where all handles are clones of one
+    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served.
+    /// Default: marks the handle that a look-up shows, which is right where all handles are clones of one
     /// entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those, also of
     /// an entry that is on its way from one tier to another, and needs no I/O.
     ///
