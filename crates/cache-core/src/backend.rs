@@ -116,9 +116,9 @@ pub trait Backend: Send + Sync + 'static {
     async fn remove(&self, key: &str) -> Result<bool>;
 
     /// Marks the entry of `key`, in every tier: it is revalidated before it is next served.
-    /// Default: marks the handle that a look-up shows, which is right where all handles are clones of one
-    /// entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those, also of
-    /// an entry that is on its way from one tier to another, and needs no I/O.
+    /// Default: marks the handle that a look-up shows, which is right where all handles are clones
+    /// of one entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those,
+    /// also of an entry that is on its way from one tier to another, and needs no I/O.
     ///
     /// # Errors
     ///

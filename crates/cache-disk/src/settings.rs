@@ -16,8 +16,8 @@ use crate::files::{Directory, Files};
 /// The builders of the caches take it (`.disk(…)`);
 /// [`TieredBackend::new`](crate::TieredBackend::new) puts it under a backend of your own. The directory is made with the mode 0700, if there is none, and locked: a second
 /// cache over it is a `Config` error, in this process or another one. Entries of an earlier process
-/// are found again if the cache has the same [`Namespace`](cache_core::Namespace), and each is revalidated before it is first served: one request without a
-/// body.
+/// are found again if the cache has the same [`Namespace`](cache_core::Namespace), and each is
+/// revalidated before it is first served: one request without a body.
 ///
 /// ```
 /// use cache_disk::{DiskAdmission, DiskTier};
@@ -100,8 +100,8 @@ impl DiskTier {
     }
 
     /// Sets the size of a segment file: what is evicted in one piece, and the largest entry that
-    /// can be written. Less than 64 KiB, 4 GiB or more, and more than a quarter of the capacity is an
-    /// error. Default: 64 MiB, or a sixteenth of the capacity if that is less.
+    /// can be written. Less than 64 KiB, 4 GiB or more, and more than a quarter of the capacity is
+    /// an error. Default: 64 MiB, or a sixteenth of the capacity if that is less.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = Some(bytes);
         self
