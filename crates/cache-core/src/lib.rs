@@ -45,7 +45,7 @@ pub use crate::{
     put_options::{PutCondition, PutOptions},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
-        WeakReadThrough,
+        Tier, WeakReadThrough,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,
