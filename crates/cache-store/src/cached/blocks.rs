@@ -21,7 +21,7 @@ use object_store::path::Path;
 
 use super::{
     stats::{Count, Counters},
-    version::ObjectVersion,
+    version::{BLOCK_PREFIX, ObjectVersion},
 };
 use crate::tag;
 
@@ -290,7 +290,7 @@ fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
 }
 
 fn key_at(location: &Path, start: u64) -> String {
-    format!("b/{start}/{location}")
+    format!("{BLOCK_PREFIX}{start}/{location}")
 }
 
 /// After how many blocks in a row that are not there the blocks of an object of unknown size are
