@@ -257,7 +257,11 @@ impl<O> ObjectCacheBuilder<O> {
     /// struct Disk;
     ///
     /// impl LowerTier for Disk {
-    ///     fn under(self: Box<Self>, memory: Arc<dyn Backend>, _: TierContext) -> Result<Arc<dyn Backend>> {
+    ///     fn under(
+    ///         self: Box<Self>,
+    ///         memory: Arc<dyn Backend>,
+    ///         _: TierContext,
+    ///     ) -> Result<Arc<dyn Backend>> {
     ///         Ok(memory)
     ///     }
     /// }

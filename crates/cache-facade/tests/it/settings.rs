@@ -68,7 +68,7 @@ async fn a_lower_tier_is_put_under_memory_and_objects_do_not_expire() {
         shown.expires_at()
     };
     assert!(expires_at(builder).await.is_none());
-    let (memory, context): (Arc<dyn Backend>, TierContext) = given.lock().unwrap().take().unwrap();
+    let (memory, context): Given = given.lock().unwrap().take().unwrap();
     assert_eq!((memory.usage().entries, context.namespace), (1, namespace));
     assert_eq!((context.path_of)("h/a"), "h/a");
     assert!(expires_at(over_store().disk(tier()).time_to_live(ONE)).await.is_some());
@@ -82,7 +82,9 @@ async fn a_lower_tier_is_put_under_memory_and_objects_do_not_expire() {
 }
 
 /// Says what it was put under.
-struct Below(Arc<Mutex<Option<(Arc<dyn Backend>, TierContext)>>>);
+struct Below(Arc<Mutex<Option<Given>>>);
+
+type Given = (Arc<dyn Backend>, TierContext);
 
 impl LowerTier for Below {
     fn under(

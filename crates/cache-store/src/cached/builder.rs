@@ -94,16 +94,16 @@ impl CachedStoreBuilder {
     }
 
     /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by
-    /// whole blocks. Zero is an error of [`build`](Self::build), and so is more than the backend may
-    /// hold at all, unless there is a lower tier ([`disk`](Self::disk)): blocks that are too large
-    /// for memory are read from there. Default: 1 MiB.
+    /// whole blocks. Zero is an error of [`build`](Self::build), and so is more than the backend
+    /// may hold at all, unless there is a lower tier ([`disk`](Self::disk)): blocks that are too
+    /// large for memory are read from there. Default: 1 MiB.
     pub fn block_size(mut self, bytes: u64) -> Self {
         self.block_size = bytes;
         self
     }
 
-    /// The largest object that is held, in bytes; a larger one is read from the store each time.
-    /// Zero holds only empty ones. Default: `None`, no limit.
+    /// Limits the size of objects that are cached, in bytes; a larger one is read from the store
+    /// each time. With zero only empty ones are cached. Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_object_size = bytes.into();
         self
@@ -121,8 +121,8 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// Blocks that are missing are fetched by one request if there are at most so many bytes
-    /// between them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    /// Sets how many bytes may lie between missing blocks that one request fetches, with those
+    /// bytes. With zero it fetches adjacent blocks only. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
         self.coalesce_gap = bytes;
         self
@@ -163,21 +163,21 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long it may be relied upon that an object has not changed, without asking, where no
-    /// prefix says otherwise. Default: [`Freshness::strong`], which asks on every read.
+    /// Sets how fresh a cached object must be to be served without a request, where no prefix has a
+    /// rule of its own. Default: [`Freshness::strong`], under which every read is one request.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.rules.set_default(freshness);
         self
     }
 
-    /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than
+    /// Sets the freshness of paths that begin with `prefix`, byte for byte: `"static/"` rather than
     /// `"static"`. The longest prefix wins; a second rule for one prefix replaces the first.
     pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
         self.rules.set(&prefix_of(prefix), freshness);
         self
     }
 
-    /// How long a head is held without being confirmed; each confirmation starts the span anew.
+    /// Sets how long a head stays cached after it was last validated; each revalidation extends it.
     /// Blocks do not expire, they are only evicted. `None`: none expires. Default: 300 s; with
     /// [`disk`](Self::disk) `None`. Zero is an error of [`build`](Self::build).
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
@@ -227,8 +227,10 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// Whose copies these are: the store, and the rights it is asked with. To be named where the
-    /// backend's medium outlives the process. Default: one that nothing else has.
+    /// Sets the store *and* the rights that cached objects were read with, such as
+    /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
+    /// Needed only with a disk or a backend that outlives the process. Default:
+    /// [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.identity = identity;
         self
@@ -241,10 +243,11 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long the store may be silent: until it says which version is current, and between two
-    /// parts of a body, while somebody waits for the next one. Then the request is dropped, and the
-    /// error, for all who wait for it, is `Generic`. Writes, and what passes through, may take as
-    /// long as the store lets them. Zero is an error of [`build`](Self::build). Default: 30 s.
+    /// Limits how long the store may be silent: until the response to a request for a head, and
+    /// between two parts of a body while a reader waits for the next one. Then the request is
+    /// dropped, and all its readers get a `Generic` error. Writes, and reads that pass through, may
+    /// take as long as the store lets them. Zero is an error of [`build`](Self::build). Default:
+    /// 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.origin_timeout = limit;
         self
@@ -299,7 +302,7 @@ impl CachedStoreBuilder {
     /// backend or of the lower tier are wrong.
     pub fn build(self) -> Result<CachedStore> {
         let backend = self.backend?;
-        // What is too large for memory is found in the lower tier.
+        // Blocks that are too large for memory are found in the lower tier.
         let capacity = match self.tier {
             None => backend.usage().capacity_bytes,
             Some(_) => None,

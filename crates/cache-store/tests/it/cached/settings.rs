@@ -52,7 +52,7 @@ async fn a_lower_tier_is_put_under_the_backend_when_the_store_is_built() {
     let error = self::builder(&store).disk(Wrong).build().unwrap_err();
     assert_eq!((error.kind(), store.count()), (ErrorKind::Config, 1));
     assert!(error.to_string().contains("the disk's setting"), "{error}");
-    // What is too large for memory is read from the tier.
+    // Blocks that are too large for memory are read from the tier.
     let small = || builder_over(&store, small()).disk(Tiers::default());
     small().block_size(101).readahead(101).build().unwrap();
 }

@@ -99,7 +99,7 @@ impl Tiers {
         set(&mut self.inner.lower.lock().unwrap());
     }
 
-    /// What the builder has told the tier.
+    /// Returns the context that the builder gave the tier.
     pub(crate) fn context(&self) -> Option<TierContext> {
         self.inner.context.lock().unwrap().clone()
     }
