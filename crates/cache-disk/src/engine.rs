@@ -69,6 +69,8 @@ struct Rule {
 pub(crate) enum ReadError {
     /// The work was not begun.
     NotRun,
+    /// Its file does not exist: its segment was recycled meanwhile, or somebody removed it.
+    Gone,
     /// Its file cannot be opened, or the disk does not answer.
     Files,
     /// The file system fails to read it.
@@ -561,7 +563,11 @@ impl Engine {
 
     /// Reads and checks the record at `place`. Blocks.
     pub(crate) fn read_record(&self, segment: &Segment, place: Place) -> Result<Record, ReadError> {
-        let file = self.segments.file(segment, &*self.files).map_err(|_| ReadError::Files)?;
+        let opened = self.segments.file(segment, &*self.files);
+        let file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Gone,
+            _ => ReadError::Files,
+        })?;
         let bytes =
             file.read_at(place.offset.into(), place.len as usize).map_err(|_| ReadError::Record)?;
         Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
@@ -571,6 +577,11 @@ impl Engine {
     pub(crate) fn read_failed(&self, hash: Hash, place: Place, error: ReadError) {
         match error {
             ReadError::NotRun => return,
+            ReadError::Gone => {
+                if self.segments.is_listed(place.segment) {
+                    self.counters.read_errors.add(1);
+                }
+            }
             ReadError::Files | ReadError::Record => {
                 self.counters.read_errors.add(1);
                 self.health.fail();
