@@ -1,0 +1,5 @@
+//! The disk tier from outside: the contract of backends, restarts, faults of files.
+
+mod contract;
+mod restart;
+mod support;
