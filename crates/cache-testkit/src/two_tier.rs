@@ -91,7 +91,7 @@ pub enum TwoTierFault {
     LeavesOlderBytes,
     /// Stamps outlive the backend.
     StoresSeals,
-    /// An insert after `close` is stored.
+    /// An insert after `close` is rejected, and stored all the same.
     StoresAfterClose,
     /// `close` drops everything.
     ClearsOnClose,
@@ -280,6 +280,9 @@ impl TwoTierBackend {
         }
         state.enter_memory(&key, entry);
         self.shrink(&mut state);
+        if state.is_closed {
+            return Admission::rejected(Rejection::Unavailable);
+        }
         Admission::Stored
     }
 
