@@ -227,7 +227,8 @@ fn line(name: &str, part: &Part) -> String {
 fn tier_line(tier: &TierStats, parts: &[Part]) -> String {
     let queue = parts.iter().map(|part| part.queue).max().unwrap_or_default();
     format!(
-        "disk: {} entries, {}; written {} for {} of entries; queue {}, at most {}; {} dropped",
+        "disk {}: {} entries, {}; written {} for {} of entries; queue {}, at most {}; {} dropped",
+        tier.state.as_str(),
         count(tier.entries),
         bytes(tier.bytes),
         bytes(tier.written_bytes),
