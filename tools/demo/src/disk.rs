@@ -42,7 +42,7 @@ impl Default for Settings {
     }
 }
 
-/// What one part of the run did.
+/// The counts of one part of the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) reads: u64,
@@ -186,7 +186,7 @@ async fn read_all(
     Ok(Part { wrong, queue, median, ..part(before, after) })
 }
 
-/// What happened between two moments.
+/// The difference between two moments.
 fn part(
     (stats, tier, store): (Stats, TierStats, Requests),
     (stats_after, tier_after, store_after): (Stats, TierStats, Requests),
@@ -226,10 +226,14 @@ fn line(name: &str, part: &Part) -> String {
 
 fn tier_line(tier: &TierStats, parts: &[Part]) -> String {
     let queue = parts.iter().map(|part| part.queue).max().unwrap_or_default();
+    // A closed tier has let go of its index.
+    let entries = match tier.state {
+        TierState::Closed => String::new(),
+        _ => format!("{} entries, ", count(tier.entries)),
+    };
     format!(
-        "disk {}: {} entries, {}; written {} for {} of entries; queue {}, at most {}; {} dropped",
+        "disk {}: {entries}{}; written {} for {} of entries; queue {}, at most {}; {} dropped",
         tier.state.as_str(),
-        count(tier.entries),
         bytes(tier.bytes),
         bytes(tier.written_bytes),
         bytes(tier.payload_bytes),
