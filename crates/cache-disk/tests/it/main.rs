@@ -1,5 +1,6 @@
 //! The disk tier from outside: the contract of backends, restarts, faults of files.
 
 mod contract;
+mod inspect;
 mod restart;
 mod support;
