@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cache_core::{Entry, Moment, Seal};
+use cache_core::{Entry, Seal};
 
 /// All that was inserted, by every process, and what the present process may show of it.
 #[derive(Default)]
@@ -154,7 +154,6 @@ impl Model {
             return Err(format!("version {number} of {name} says something else of itself"));
         }
         let key = self.key(name);
-        let last = key.states.len() - 1;
         let allows = |(state, _): &(State, Seal)| match state {
             State::Version(version) | State::Earlier(Some(version)) => *version == number,
             State::Earlier(None) => true,
@@ -213,11 +212,6 @@ impl Model {
     pub(crate) fn must_find(&self) -> Vec<(String, Number)> {
         let of = |(name, key): (&String, &Key)| Some((name.clone(), key.must_find?));
         self.keys.iter().filter_map(of).collect()
-    }
-
-    /// Returns whether the stamp of the key's version had expired.
-    pub(crate) fn has_expired(&self, key: &str, now: Moment) -> bool {
-        self.keys[key].states.iter().any(|(_, seal)| seal.has_expired(now))
     }
 }
 
