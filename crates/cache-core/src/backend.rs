@@ -11,8 +11,8 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 /// # Contract
 ///
 /// *The caller* makes the calls that change one key one after the other, never two at once, and
-/// never drops their futures once polled. Calls for different keys, look-ups, `clear`, `sweep` and
-/// `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
+/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`, `clear`,
+/// `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
 /// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
 /// calls `insert` or `remove` for that key. After `close` it stores nothing.
 ///
@@ -25,8 +25,10 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 ///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
 /// * a future that was never polled has no effect, and a dropped one has no later effect;
 /// * all handles to what one insert stored are clones of the inserted [`Entry`], so that they share
-///   one renewal. What is read back from a medium that outlives the process is built anew, with
-///   [`Entry::builder`], and so is revalidated before use;
+///   one renewal. What is read back from bytes is built anew, with [`Entry::builder`], and so is
+///   revalidated before use, unless it has the stamp that the backend has kept in this process
+///   ([`Entry::seal`]). That is the stamp that the last insert, `mark_stale` or `renewed` left, or
+///   none: a mark is never lost, and no entry comes back fresher than it was;
 /// * `peek` counts no use, and otherwise shows what `get_now` would;
 /// * `contains` agrees with the look-ups, or returns `None`;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;

@@ -47,7 +47,7 @@ pub use crate::{
     put_options::{PutCondition, PutOptions},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
-        WeakReadThrough, within,
+        Tier, WeakReadThrough, within,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,

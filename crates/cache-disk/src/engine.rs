@@ -1,7 +1,7 @@
 //! The tier itself: what it has, and what is to be written.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -49,11 +49,12 @@ pub(crate) struct Engine {
     pub(crate) ended: Notify,
 }
 
-#[derive(Default)]
 struct Queue {
     /// Entries that wait to be written, in the order of their writing. Those that have changed
     /// since are still among them.
     candidates: VecDeque<(Hash, u64)>,
+    /// Beyond it, those that have changed are looked for.
+    most_candidates: usize,
     has_ended: bool,
 }
 
@@ -61,6 +62,21 @@ struct Queue {
 struct Rule {
     is_pinned: bool,
     admission: DiskAdmission,
+}
+
+/// Why a record was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// The work was not begun.
+    NotRun,
+    /// Its file does not exist: its segment was recycled meanwhile, or somebody removed it.
+    Gone,
+    /// Its file cannot be opened, or the disk does not answer.
+    Files,
+    /// The file system fails to read it.
+    Record,
+    /// It is not what was written.
+    Fault(Fault),
 }
 
 /// What a look-up found.
@@ -81,7 +97,10 @@ impl Engine {
         names.sort_unstable();
         // One above the highest: no name, and so no sequence, is used again.
         // mutant: disk_start_number
-        let start = names.last().map_or(0, |last: &SegmentName| last.start.saturating_add(1));
+        let start = names.last().map_or(0, |last: &SegmentName| last.start + 1);
+        if start > SegmentName::START_MAX {
+            return Err(io::Error::other("it has been opened four million times: empty it"));
+        }
         let segments = Segments::default();
         for name in names {
             segments.add(name, None, 0);
@@ -93,7 +112,11 @@ impl Engine {
             segments,
             health: Health::new(Arc::clone(&context.clock)),
             counters: Counters::default(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                candidates: VecDeque::new(),
+                most_candidates: CANDIDATES_MIN,
+                has_ended: false,
+            }),
             wake: Condvar::new(),
             retired: Mutex::default(),
             evicted: Mutex::default(),
@@ -210,7 +233,16 @@ impl Engine {
             Cause::QueueFull
         } else {
             shard.wait(hash, entry.clone());
-            self.queue().candidates.push_back((hash, sequence));
+            let mut queue = self.queue();
+            queue.candidates.push_back((hash, sequence));
+            if queue.candidates.len() > queue.most_candidates {
+                // Of a key that is replaced again and again, all but the last have changed.
+                let is_last = last_of_each(&queue.candidates);
+                let mut is_last = is_last.into_iter();
+                queue.candidates.retain(|_| is_last.next().unwrap_or(true));
+                queue.most_candidates = 2 * queue.candidates.len() + CANDIDATES_MIN;
+            }
+            drop(queue);
             self.wake.notify_one();
             return true;
         };
@@ -465,32 +497,30 @@ impl Engine {
     /// Reads the record of `slot` at `place`; `None` if that fails, or it is not what was written.
     async fn read(self: &Arc<Self>, slot: &Slot, place: Place, key: &str) -> Option<Record> {
         let segment = self.segments.get(place.segment)?;
-        let bytes = match self.read_now(&segment, place) {
-            Some(bytes) => Ok(Record::check(bytes, segment.name, place.offset)),
+        let read = match self.read_now(&segment, place) {
+            Some(bytes) => {
+                Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
+            }
             None => self.read_elsewhere(segment, place).await,
         };
-        let record = match bytes {
-            Ok(checked) => checked,
-            Err(error) => {
-                self.read_failed(&error);
-                return None;
-            }
-        };
-        let checked = record.and_then(|record| {
+        let checked = read.and_then(|record| {
             // The hash is of 128 bits, and still no proof of the key.
             // mutant: disk_key_compared
-            if record.key()? != key {
-                return Err(Fault::Foreign);
+            if record.key().map_err(ReadError::Fault)? != key {
+                return Err(ReadError::Fault(Fault::Foreign));
             }
             if record.header.sequence != slot.sequence {
-                return Err(Fault::Corrupt("the record has another sequence than its slot"));
+                return Err(ReadError::Fault(Fault::Corrupt("it has another sequence")));
             }
             Ok(record)
         });
         match checked {
-            Ok(record) => Some(record),
-            Err(fault) => {
-                self.give_up(slot.hash, place, fault);
+            Ok(record) => {
+                self.health.succeed();
+                Some(record)
+            }
+            Err(error) => {
+                self.read_failed(slot.hash, place, error);
                 None
             }
         }
@@ -509,10 +539,12 @@ impl Engine {
         self: &Arc<Self>,
         segment: Arc<Segment>,
         place: Place,
-    ) -> io::Result<Result<Record, Fault>> {
+    ) -> Result<Record, ReadError> {
         let (done, read) = oneshot::channel();
-        let engine = Arc::clone(self);
+        let (engine, has_begun) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
+        let begun = Arc::clone(&has_begun);
         self.files.run(Box::new(move || {
+            begun.store(true, Ordering::Relaxed);
             // The reader may have gone away.
             if !done.is_closed() {
                 let _ = done.send(engine.read_record(&segment, place));
@@ -522,33 +554,45 @@ impl Engine {
         // mutant: disk_read_limit
         match within(READ_LIMIT, read).await {
             Some(Ok(read)) => read,
-            Some(Err(_)) => Err(io::Error::other("the runtime is shutting down")),
-            None => Err(io::ErrorKind::TimedOut.into()),
+            // Many other reads came before, or the runtime is shutting down: no fault of the disk.
+            Some(Err(_)) => Err(ReadError::NotRun),
+            None if !has_begun.load(Ordering::Relaxed) => Err(ReadError::NotRun),
+            None => Err(ReadError::Files),
         }
     }
 
     /// Reads and checks the record at `place`. Blocks.
-    pub(crate) fn read_record(
-        &self,
-        segment: &Segment,
-        place: Place,
-    ) -> io::Result<Result<Record, Fault>> {
-        let file = self.segments.file(segment, &*self.files)?;
-        let bytes = file.read_at(place.offset.into(), place.len as usize)?;
-        Ok(Record::check(bytes, segment.name, place.offset))
+    pub(crate) fn read_record(&self, segment: &Segment, place: Place) -> Result<Record, ReadError> {
+        let opened = self.segments.file(segment, &*self.files);
+        let file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Gone,
+            _ => ReadError::Files,
+        })?;
+        let bytes =
+            file.read_at(place.offset.into(), place.len as usize).map_err(|_| ReadError::Record)?;
+        Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
     }
 
-    pub(crate) fn read_failed(&self, _error: &io::Error) {
-        self.counters.read_errors.add(1);
-        self.health.fail();
-    }
-
-    /// Drops a record that is not what was written.
-    pub(crate) fn give_up(&self, hash: Hash, place: Place, fault: Fault) {
-        match fault {
-            Fault::Corrupt(_) => self.counters.corrupt.add(1),
-            Fault::Foreign => self.counters.foreign.add(1),
+    /// Takes note that the record at `place` could not be read.
+    pub(crate) fn read_failed(&self, hash: Hash, place: Place, error: ReadError) {
+        match error {
+            ReadError::NotRun => return,
+            ReadError::Gone => {
+                if self.segments.is_listed(place.segment) {
+                    self.counters.read_errors.add(1);
+                }
+            }
+            ReadError::Files | ReadError::Record => {
+                self.counters.read_errors.add(1);
+                self.health.fail();
+            }
+            ReadError::Fault(Fault::Corrupt(_)) => self.counters.corrupt.add(1),
+            ReadError::Fault(Fault::Foreign) => self.counters.foreign.add(1),
         }
+        if error == ReadError::Files {
+            return;
+        }
+        // A bad sector fails each time: the record is given up.
         let mut shard = self.index.shard(hash);
         if let Some(slot) = shard.get(hash)
             && slot.place() == Some(place)
@@ -623,6 +667,12 @@ impl Engine {
     pub(crate) fn writer_ended(&self) {
         self.health.advance(Phase::Closed);
         self.files.unlock();
+        for mut shard in self.index.shards() {
+            for slot in shard.all_waiting() {
+                self.counters.drop_entry(Cause::Unavailable, slot.is(PINNED));
+            }
+            shard.clear();
+        }
         self.queue().has_ended = true;
         self.wake.notify_all();
         self.ended.notify_waiters();
@@ -662,6 +712,14 @@ impl Engine {
     }
 }
 
+/// Returns of each candidate whether it is the last one of its key.
+fn last_of_each(candidates: &VecDeque<(Hash, u64)>) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    let mut is_last: Vec<_> = candidates.iter().rev().map(|(hash, _)| seen.insert(*hash)).collect();
+    is_last.reverse();
+    is_last
+}
+
 /// Returns another handle of the same bytes, with the stamp that `seal` has.
 fn copy_of(entry: &Entry, seal: Seal) -> Entry {
     let key = cache_core::Key::parse(entry.key()).expect("it is the key of an entry");
@@ -675,7 +733,8 @@ fn copy_of(entry: &Entry, seal: Seal) -> Entry {
         .build()
 }
 
-/// A trillion entries for each of 16 million starts.
+const CANDIDATES_MIN: usize = 4096;
+/// A trillion entries for each of 4 million starts ([`SegmentName::START_MAX`]).
 const SEQUENCE_BITS: u32 = 40;
 /// Bodies that are written at once whatever the admission is: heads, small files.
 const SMALL: usize = 512;

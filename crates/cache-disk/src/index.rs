@@ -225,6 +225,11 @@ impl Shard {
         Some(entry)
     }
 
+    /// Returns the slots of the entries that wait to be written.
+    pub(crate) fn all_waiting(&self) -> Vec<Slot> {
+        self.waiting.keys().filter_map(|hash| self.get(*hash).copied()).collect()
+    }
+
     /// Removes all slots, and frees their memory.
     pub(crate) fn clear(&mut self) {
         for hash in self.hashes() {

@@ -46,8 +46,9 @@ impl Loader {
                 engine.counters.corrupt.add(1);
                 lock(&engine.retired).extend(engine.segments.unlist(segment.id));
             }
-            Err(error) => {
-                engine.read_failed(&error);
+            Err(_) => {
+                engine.counters.read_errors.add(1);
+                engine.health.fail();
                 engine.segments.unlist(segment.id);
             }
         }

@@ -14,10 +14,11 @@ use crate::files::{Directory, Files};
 /// memory, and for caches that are warm after a restart.
 ///
 /// The builders of the caches take it (`.disk(…)`);
-/// [`TieredBackend::new`](crate::TieredBackend::new) puts it under a backend of your own. The directory is made with the mode 0700, if there is none, and locked: a second
-/// cache over it is a `Config` error, in this process or another one. Entries of an earlier process
-/// are found again if the cache has the same [`Namespace`](cache_core::Namespace), and each is
-/// revalidated before it is first served: one request without a body.
+/// [`TieredBackend::new`](crate::TieredBackend::new) puts it under a backend of your own. The
+/// directory is made with the mode 0700, if there is none, and locked: a second cache over it is a
+/// `Config` error, in this process or another one. Entries of an earlier process are found again if
+/// the cache has the same [`Namespace`](cache_core::Namespace), and each is revalidated before it
+/// is first served: one request without a body.
 ///
 /// ```
 /// use cache_disk::{DiskAdmission, DiskTier};

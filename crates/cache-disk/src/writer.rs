@@ -15,7 +15,7 @@ use cache_core::{Entry, Moment, Seal};
 
 use crate::{
     counters::Cause,
-    engine::Engine,
+    engine::{Engine, ReadError},
     files::{SegmentFile, SegmentName},
     format::{
         FooterItem, HEADER_LEN, ITEM_LEN, RECORD_LEN, SegmentHeader, TRAILER_LEN, encode,
@@ -25,6 +25,7 @@ use crate::{
     index::{Hash, PINNED, Place, USED},
     load::{self, Loader},
     segments::Segment,
+    settings::Checked,
     sync::lock,
 };
 
@@ -80,6 +81,8 @@ impl Writer {
 
     /// Runs steps until the tier is closed, and waits between them.
     pub(crate) fn run(mut self) {
+        // Also after a panic, such as one of the clock: the tier is closed then.
+        let _end = EndGuard(Arc::clone(&self.engine));
         loop {
             match self.step() {
                 Step::Progress => {}
@@ -106,11 +109,15 @@ impl Writer {
             }
             self.loader = None;
             load::end(&engine);
+            // The capacity may have been larger.
+            self.shrink_to(engine.settings.max_capacity);
             return Step::Progress;
         }
-        self.remove_retired();
         if let Some(until) = engine.health.off_until() {
             return if phase == Phase::Closing { self.end() } else { Step::Until(until) };
+        }
+        if !self.remove_retired() {
+            return Step::Progress;
         }
         self.fill_batch();
         if self.batch.is_empty() {
@@ -168,7 +175,10 @@ impl Writer {
         }
         if self.current.is_none() {
             self.current = Some(self.make_segment()?);
-            self.make_room();
+            // The current one may fill up, and the file of a segment that is recycled stays until
+            // its entries are written again.
+            let Checked { max_capacity, segment_bytes, .. } = self.engine.settings;
+            self.shrink_to(max_capacity.saturating_sub(2 * segment_bytes));
             // Entries that are written again come first.
             let behind = std::mem::take(&mut self.batch);
             self.fill_batch();
@@ -231,12 +241,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Recycles the oldest segments, until the current one may fill up and the next one be made.
-    fn make_room(&mut self) {
-        let settings = &self.engine.settings;
-        let (max_capacity, segment_bytes) = (settings.max_capacity, settings.segment_bytes);
-        // The file of a segment that is recycled stays until its entries are written again.
-        while self.engine.segments.bytes() + 2 * segment_bytes > max_capacity {
+    /// Recycles the oldest segments, until the files have at most so many bytes.
+    fn shrink_to(&mut self, bytes: u64) {
+        while self.engine.segments.bytes() > bytes {
             let current = self.current.as_ref().map(|current| current.segment.id);
             let Some(oldest) = self.engine.segments.oldest_but(current) else { return };
             self.recycle(&oldest, true);
@@ -271,6 +278,13 @@ impl Writer {
             };
             if is_kept {
                 n_rewritten += usize::from(self.rewrite(segment, hash, sequence, place));
+                // Whatever became of it, the segment goes.
+                let mut shard = engine.index.shard(hash);
+                if let Some(slot) = shard.get(hash).filter(|slot| slot.place() == Some(place)) {
+                    engine.counters.drop_entry(Cause::Recycled, slot.is(PINNED));
+                    shard.unplace(hash);
+                    shard.release(hash);
+                }
             }
         }
         engine.segments.unlist(segment.id);
@@ -286,17 +300,12 @@ impl Writer {
     /// Queues the entry at `place` to be written again, with its sequence.
     fn rewrite(&self, segment: &Segment, hash: Hash, sequence: u64, place: Place) -> bool {
         let engine = &self.engine;
-        let entry = match engine.read_record(segment, place) {
-            Ok(record) => record.and_then(|record| record.entry(Seal::none())),
-            Err(error) => {
-                engine.read_failed(&error);
-                Err(crate::format::Fault::Corrupt("it could not be read"))
-            }
-        };
+        let read = engine.read_record(segment, place);
+        let entry = read.and_then(|record| record.entry(Seal::none()).map_err(ReadError::Fault));
         let entry = match entry {
             Ok(entry) => entry,
-            Err(fault) => {
-                engine.give_up(hash, place, fault);
+            Err(error) => {
+                engine.read_failed(hash, place, error);
                 return false;
             }
         };
@@ -344,24 +353,26 @@ impl Writer {
     }
 
     fn retire(&self, segment: Arc<Segment>) {
-        if self.engine.files.remove(segment.name).is_err() {
-            // Tried again with the next step.
-            self.engine.counters.write_errors.add(1);
-            lock(&self.engine.retired).push(segment);
-        }
+        lock(&self.engine.retired).push(segment);
+        self.remove_retired();
     }
 
-    /// Removes the files of segments that were cleared.
-    fn remove_retired(&self) {
+    /// Removes the files of segments that are no longer listed. What cannot be removed is tried
+    /// again after a while; returns whether there is any.
+    fn remove_retired(&self) -> bool {
         let retired = std::mem::take(&mut *lock(&self.engine.retired));
-        for segment in retired {
-            if let Err(error) = self.engine.files.remove(segment.name)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                self.engine.counters.write_errors.add(1);
-                self.engine.health.fail();
-            }
+        let is_left = |segment: &Arc<Segment>| {
+            let removed = self.engine.files.remove(segment.name);
+            removed.is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
+        };
+        let left: Vec<_> = retired.into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            return true;
         }
+        self.engine.counters.write_errors.add(left.len() as u64);
+        lock(&self.engine.retired).extend(left);
+        self.engine.health.fail();
+        false
     }
 
     /// Removes the file of the segment whose entries are written again by now.
@@ -442,6 +453,11 @@ impl Current {
             items.push(FooterItem::new(*hash, *sequence, end, len));
             end += len;
         }
+        if items.is_empty() {
+            // It cannot be encoded.
+            batch.pop_front();
+            return Ok(0);
+        }
         let mut parts = Vec::with_capacity(2 * bodies.len() + 1);
         let mut from = 0;
         for (at, body) in bodies {
@@ -475,6 +491,16 @@ impl Current {
         }
         self.items.append(&mut items);
         Ok(u64::from(end - begin))
+    }
+}
+
+struct EndGuard(Arc<Engine>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            self.0.writer_ended();
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Freshness, FreshnessRules, IntoBackend, Namespace, Origin, ReadThrough, Result,
-    SystemClock,
+    Backend, Clock, Freshness, FreshnessRules, IntoBackend, LowerTier, Namespace, Origin,
+    ReadThrough, Result, SystemClock, TierContext,
 };
 use cache_store::{EtagValidator, EtagValidatorBuilder, ValidatorStrength};
 use object_store::ObjectStore;
@@ -26,7 +26,8 @@ pub struct ObjectCacheBuilder<O = OverStore> {
 struct Settings {
     name: Option<String>,
     rules: FreshnessRules,
-    time_to_live: Option<Duration>,
+    /// `None`: the default, which depends on whether there is a lower tier.
+    time_to_live: Option<Option<Duration>>,
     negative_ttl: Duration,
     patience: Option<Duration>,
     max_in_flight: Option<usize>,
@@ -35,6 +36,7 @@ struct Settings {
     clock: Arc<dyn Clock>,
     /// `None`: memory. An error of its settings is one of `build`.
     backend: Option<Result<Arc<dyn Backend>>>,
+    tier: Option<Box<dyn LowerTier>>,
 }
 
 /// An object store, with the settings of the requests to it.
@@ -133,7 +135,7 @@ impl ObjectCacheBuilder<OverStore> {
     /// # Errors
     ///
     /// `Config`, naming the setting: a value that is zero or empty where that makes no sense, a
-    /// freshness that contradicts itself, or wrong settings of the backend.
+    /// freshness that contradicts itself, or wrong settings of the backend or of the lower tier.
     pub fn build(self) -> Result<ObjectCache> {
         let Self { over: OverStore { store, origin_timeout }, settings } = self;
         let origin = store.clock(Arc::clone(&settings.clock)).build()?;
@@ -151,7 +153,7 @@ impl ObjectCacheBuilder<OverOrigin> {
     /// # Errors
     ///
     /// `Config`, naming the setting: a value that is zero or empty where that makes no sense, a
-    /// freshness that contradicts itself, or wrong settings of the backend.
+    /// freshness that contradicts itself, or wrong settings of the backend or of the lower tier.
     pub fn build(self) -> Result<ObjectCache> {
         self.settings.build(self.over.0, None)
     }
@@ -185,9 +187,9 @@ impl<O> ObjectCacheBuilder<O> {
     /// Sets how long an object stays cached after it was last validated; reads do not extend it,
     /// each revalidation does. Objects under [`Freshness::immutable`] do not expire, they are only
     /// evicted. `None`, and spans of nine years or more: no object expires. Zero is an error.
-    /// Default: 300 s.
+    /// Default: 300 s; with [`disk`](Self::disk) `None`.
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
-        self.settings.time_to_live = span.into();
+        self.settings.time_to_live = Some(span.into());
         self
     }
 
@@ -235,9 +237,51 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
+    /// Adds a tier below memory: objects that memory has no room for are read from there, and
+    /// validated like those in memory. `build` opens it. Default: none.
+    ///
+    /// Nothing is found again after a restart unless [`namespace`](Self::namespace) is set, to the
+    /// same name in each process. An object that is found is revalidated before it is served: one
+    /// request, without a body unless it has changed. With a tier, objects do not expire unless
+    /// [`time_to_live`](Self::time_to_live) is set.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_facade::{
+    ///     Backend, Memory, Namespace, ObjectCache, Result,
+    ///     cache_core::{LowerTier, TierContext},
+    ///     object_store::memory::InMemory,
+    /// };
+    ///
+    /// /// Stands for the settings of a disk, such as `cache_disk::DiskTier`.
+    /// struct Disk;
+    ///
+    /// impl LowerTier for Disk {
+    ///     fn under(
+    ///         self: Box<Self>,
+    ///         memory: Arc<dyn Backend>,
+    ///         _: TierContext,
+    ///     ) -> Result<Arc<dyn Backend>> {
+    ///         Ok(memory)
+    ///     }
+    /// }
+    ///
+    /// let cache = ObjectCache::builder(Arc::new(InMemory::new()))
+    ///     .backend(Memory::new().max_capacity(1 << 30))
+    ///     .disk(Disk)
+    ///     .namespace(Namespace::named("s3://bucket as reader"))
+    ///     .build()?;
+    /// # Ok::<(), cache_facade::Error>(())
+    /// ```
+    pub fn disk(mut self, tier: impl LowerTier + 'static) -> Self {
+        self.settings.tier = Some(Box::new(tier));
+        self
+    }
+
     /// Sets the store *and* the rights that cached objects were read with, such as
     /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
-    /// Needed only with a backend that outlives the process. Default: [`Namespace::unique`].
+    /// Needed only with a disk or a backend that outlives the process. Default:
+    /// [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
         self
@@ -250,10 +294,15 @@ impl Settings {
         origin: Arc<dyn Origin>,
         origin_timeout: Option<Duration>,
     ) -> Result<ObjectCache> {
-        let backend = self.backend.unwrap_or_else(|| Memory::new().into_backend())?;
+        let mut backend = self.backend.unwrap_or_else(|| Memory::new().into_backend())?;
+        let default_time_to_live = self.tier.is_none().then_some(TIME_TO_LIVE);
+        if let Some(tier) = self.tier {
+            let context = TierContext::new(self.identity, Arc::clone(&self.clock));
+            backend = tier.under(backend, context)?;
+        }
         let mut inner = ReadThrough::builder(origin, backend)
             .freshness_rules(self.rules)
-            .time_to_live(self.time_to_live)
+            .time_to_live(self.time_to_live.unwrap_or(default_time_to_live))
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
             .namespace(self.identity)
@@ -279,7 +328,7 @@ impl Default for Settings {
         Self {
             name: None,
             rules: FreshnessRules::default(),
-            time_to_live: Some(TIME_TO_LIVE),
+            time_to_live: None,
             negative_ttl: Duration::ZERO,
             patience: None,
             max_in_flight: None,
@@ -287,13 +336,14 @@ impl Default for Settings {
             identity: Namespace::unique(),
             clock: Arc::new(SystemClock::new()),
             backend: None,
+            tier: None,
         }
     }
 }
 
 impl<O: fmt::Debug> fmt::Debug for ObjectCacheBuilder<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { name, rules, time_to_live, negative_ttl, patience, backend, .. } =
+        let Settings { name, rules, time_to_live, negative_ttl, patience, backend, tier, .. } =
             &self.settings;
         let backend = backend.as_ref().map(|backend| backend.as_ref().map(|made| made.usage()));
         f.debug_struct("ObjectCacheBuilder")
@@ -304,6 +354,7 @@ impl<O: fmt::Debug> fmt::Debug for ObjectCacheBuilder<O> {
             .field("negative_ttl", negative_ttl)
             .field("patience", patience)
             .field("backend", &backend)
+            .field("disk", &tier.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -59,7 +59,7 @@ pub use self::{
     builder::ReadThroughBuilder,
     observation::Observation,
     permit::RequestPermit,
-    served::{Served, Status},
+    served::{Served, Status, Tier},
     write::OpenWrite,
 };
 use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker};

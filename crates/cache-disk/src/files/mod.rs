@@ -109,12 +109,15 @@ pub struct SegmentName {
 }
 
 impl SegmentName {
+    /// The highest number of a start.
+    pub const START_MAX: u32 = (1 << 22) - 1;
+
     /// Returns the name that a file name tells; `None` of a file that is no segment.
     pub fn parse(file_name: &str) -> Option<Self> {
         let (start, number) = file_name.strip_suffix(".seg")?.split_once('-')?;
         let parsed = |text: &str| u32::from_str_radix(text, 16).ok();
         let name = Self { start: parsed(start)?, number: parsed(number)? };
-        (name.to_string() == file_name).then_some(name)
+        (name.start <= Self::START_MAX && name.to_string() == file_name).then_some(name)
     }
 
     pub(crate) fn bits(self) -> u64 {
@@ -144,6 +147,7 @@ mod tests {
             "00000001000000ab.seg",
             "+0000001-000000ab.seg",
             "00000001-000000ab.seg.tmp",
+            "ffffffff-00000000.seg",
             "",
         ] {
             assert_eq!(SegmentName::parse(foreign), None, "{foreign}");

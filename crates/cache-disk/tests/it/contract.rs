@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::{memory, open, tier};
 
 fn suite(capabilities: Capabilities, entries: u64, bytes: u64) -> (TempDir, Suite) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().to_owned();
     let suite = Suite::new(capabilities.waits().sweeps(), move |number| {
         let path = path.join(number.to_string());

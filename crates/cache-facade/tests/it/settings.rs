@@ -1,15 +1,18 @@
 //! Settings: good, absurd and bad.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use cache_facade::{
     Backend, Bytes, Clock as _, Error, ErrorKind, Eviction, EvictionPolicy, Freshness, Memory,
-    ObjectCache, ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status,
+    Namespace, ObjectCache, ObjectCacheBuilder, Objective, Origin, PutCondition, Result, Status,
     ValidatorStrength, Version,
     cache_core::{
-        Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, Moment, RemovalCause, Slot,
-        Validation, Validator,
+        Deadlines, Entry, EntryInfo, EvictionReason, Key, Limits, LowerTier, Moment, RemovalCause,
+        Slot, TierContext, Validation, Validator,
     },
     cache_policy::{Lru, MemoryBackend},
     object_store::memory::InMemory,
@@ -50,6 +53,56 @@ fn a_backend_of_ones_own_needs_no_other_setting() {
     let cache = over_store().backend(Arc::clone(&backend)).build().unwrap();
     let used: Arc<dyn Backend> = backend;
     assert!(Arc::ptr_eq(cache.read_through().backend(), &used));
+}
+
+#[tokio::test]
+async fn a_lower_tier_is_put_under_memory_and_objects_do_not_expire() {
+    let (given, namespace) = (Arc::new(Mutex::new(None)), Namespace::named("a"));
+    let tier = || Below(Arc::clone(&given));
+    let builder = over_store().disk(tier()).namespace(namespace);
+    assert!(format!("{builder:?}").contains("disk: true"), "{builder:?}");
+    let expires_at = async |builder: ObjectCacheBuilder| {
+        let cache = builder.build().unwrap();
+        cache.put("a", "body").await.unwrap();
+        let shown = cache.read_through().backend().peek("a").unwrap();
+        shown.expires_at()
+    };
+    assert!(expires_at(builder).await.is_none());
+    let (memory, context): Given = given.lock().unwrap().take().unwrap();
+    assert_eq!((memory.usage().entries, context.namespace), (1, namespace));
+    assert_eq!((context.path_of)("h/a"), "h/a");
+    assert!(expires_at(over_store().disk(tier()).time_to_live(ONE)).await.is_some());
+    assert!(expires_at(over_store()).await.is_some());
+
+    let builder = ObjectCache::builder_with_origin(Arc::new(Nowhere)).disk(tier());
+    builder.backend(Memory::new().max_entries(1)).build().unwrap();
+    let (memory, _) = given.lock().unwrap().take().unwrap();
+    assert_eq!(memory.usage().capacity_entries, Some(1));
+    wrong(|builder| builder.disk(WrongTier), &["segment_bytes"]);
+}
+
+/// Says what it was put under.
+struct Below(Arc<Mutex<Option<Given>>>);
+
+type Given = (Arc<dyn Backend>, TierContext);
+
+impl LowerTier for Below {
+    fn under(
+        self: Box<Self>,
+        memory: Arc<dyn Backend>,
+        context: TierContext,
+    ) -> Result<Arc<dyn Backend>> {
+        *self.0.lock().unwrap() = Some((Arc::clone(&memory), context));
+        Ok(memory)
+    }
+}
+
+struct WrongTier;
+
+impl LowerTier for WrongTier {
+    fn under(self: Box<Self>, _: Arc<dyn Backend>, _: TierContext) -> Result<Arc<dyn Backend>> {
+        Err(Error::new(ErrorKind::Config, "segment_bytes is zero"))
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use object_store::path::Path;
 
 use super::{
     stats::{Count, Counters},
-    version::ObjectVersion,
+    version::{BLOCK_PREFIX, ObjectVersion},
 };
 use crate::tag;
 
@@ -32,7 +32,24 @@ struct Landing {
     is_void: bool,
 }
 
-/// The blocks that are held.
+/// The bytes of a cached block.
+#[derive(Clone)]
+pub(super) struct CachedBlock {
+    pub(super) bytes: Bytes,
+    /// It was not in memory: the backend has read it from a lower tier.
+    pub(super) is_from_disk: bool,
+}
+
+/// The result of a look-up of a block.
+pub(super) enum LookUp {
+    Found(CachedBlock),
+    /// The backend shows nothing.
+    Absent,
+    /// The backend shows something else: a block of another version, or an entry of another cache.
+    Other,
+}
+
+/// The cached blocks.
 pub(super) struct Blocks {
     pub(super) counters: Arc<Counters>,
     backend: Arc<dyn Backend>,
@@ -73,7 +90,7 @@ impl Blocks {
         self.start_of(offset).saturating_add(self.size).min(object_size)
     }
 
-    /// So many blocks, in bytes.
+    /// Returns the bytes of `n_blocks` blocks.
     pub(super) fn bytes_of(&self, n_blocks: u64) -> u64 {
         self.size.saturating_mul(n_blocks)
     }
@@ -83,31 +100,62 @@ impl Blocks {
         range.end.div_ceil(self.size).saturating_sub(range.start / self.size)
     }
 
-    /// The block of `snapshot` that begins at `start`, if it is held.
-    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+    /// Looks up the block of `snapshot` that begins at `start`.
+    pub(super) async fn look_up(&self, snapshot: &ObjectVersion, start: u64) -> LookUp {
         match self.at_hand(snapshot, start) {
-            None => self.waited_for(snapshot, start).await,
-            block => block,
+            LookUp::Absent => self.waited_for(snapshot, start).await,
+            found => found,
         }
     }
 
-    /// The same, if the backend need not be waited for.
-    pub(super) fn at_hand(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+    /// The same without waiting for the backend.
+    pub(super) fn at_hand(&self, snapshot: &ObjectVersion, start: u64) -> LookUp {
         let key = key_of(snapshot, start);
-        if let Some(block) = self.accept(self.get_now(&key), snapshot, start) {
-            return Some(block);
+        match self.accept(self.get_now(&key), snapshot, start) {
+            LookUp::Found(block) => LookUp::Found(block),
+            shown => match self.accept(self.landing_at(&key), snapshot, start) {
+                LookUp::Found(block) => LookUp::Found(block),
+                // A landing block of another version does not hide the backend's own.
+                _ => shown,
+            },
         }
-        let landing = self
-            .landing()
-            .get(key.as_str())
-            .filter(|block| !block.is_void)
-            .map(|block| block.entry.clone());
-        self.accept(landing, snapshot, start)
     }
 
-    /// The same, if the backend shows it only when it is waited for.
-    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
-        self.accept(self.get(&key_of(snapshot, start)).await, snapshot, start)
+    /// The same for a block that is not at hand.
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> LookUp {
+        let key = key_of(snapshot, start);
+        // The index knows that it takes no I/O.
+        if self.contains(&key) == Some(false) {
+            return LookUp::Absent;
+        }
+        match self.accept(self.get(&key).await, snapshot, start) {
+            LookUp::Found(block) => LookUp::Found(CachedBlock { is_from_disk: true, ..block }),
+            shown => shown,
+        }
+    }
+
+    /// Whether the block of `snapshot` that begins at `start` is cached, as far as that is known
+    /// without waiting for the backend. Counts no use. `Some(true)` may be wrong of a block that is
+    /// not in memory: it can be of another version, or unreadable.
+    pub(super) fn is_cached(&self, snapshot: &ObjectVersion, start: u64) -> Option<bool> {
+        let key = key_of(snapshot, start);
+        let shown = match self.accept(self.peek(&key), snapshot, start) {
+            LookUp::Found(_) => return Some(true),
+            shown => shown,
+        };
+        if let LookUp::Found(_) = self.accept(self.landing_at(&key), snapshot, start) {
+            return Some(true);
+        }
+        match shown {
+            LookUp::Absent => self.contains(&key),
+            _ => Some(false),
+        }
+    }
+
+    /// Whether a lower tier has an entry for the block of `snapshot` that begins at `start`, which
+    /// is not at hand. `None` if the backend would have to be waited for.
+    pub(super) fn is_stored(&self, snapshot: &ObjectVersion, start: u64) -> Option<bool> {
+        self.contains(&key_of(snapshot, start))
     }
 
     /// How many blocks have been given to the backend so far.
@@ -117,8 +165,7 @@ impl Blocks {
 
     /// Returns the entry under `key`, for a look that is no use of it.
     pub(super) async fn shown(&self, key: &str) -> Option<Entry> {
-        let peek = || self.backend.peek(key);
-        match catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed()) {
+        match self.peek(key) {
             None => self.get(key).await,
             shown => shown,
         }
@@ -206,22 +253,43 @@ impl Blocks {
         entry.namespace() == Some(self.identity)
     }
 
-    /// From now on nothing is held.
+    /// From now on no block is cached.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// The body of `shown`, if it is the block that was asked for.
-    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+    /// The body of `shown`, if it is the block that was looked for.
+    fn accept(&self, shown: Option<Entry>, snapshot: &ObjectVersion, start: u64) -> LookUp {
         let len = self.end_of(start, snapshot.size) - start;
-        let shown = shown.filter(|entry| {
-            // Blocks are served only of this cache and of the version that is read.
-            // mutant: own_block
-            self.is_own(entry)
-                && tag::is_same(entry.e_tag(), snapshot.e_tag())
-                && entry.body().len() as u64 == len
-        })?;
-        Some(shown.body().clone())
+        let Some(shown) = shown else { return LookUp::Absent };
+        // Blocks are served only of this cache and of the version that is read.
+        // mutant: own_block
+        let is_it = self.is_own(&shown)
+            && tag::is_same(shown.e_tag(), snapshot.e_tag())
+            && shown.body().len() as u64 == len;
+        match is_it {
+            true => LookUp::found(shown.body().clone()),
+            false => LookUp::Other,
+        }
+    }
+
+    /// The entry that is on its way to the backend under `key`.
+    fn landing_at(&self, key: &str) -> Option<Entry> {
+        let landing = self.landing();
+        landing.get(key).filter(|block| !block.is_void).map(|block| block.entry.clone())
+    }
+
+    fn peek(&self, key: &str) -> Option<Entry> {
+        let peek = || self.backend.peek(key);
+        catch_unwind(AssertUnwindSafe(peek)).unwrap_or_else(|_| self.failed())
+    }
+
+    fn contains(&self, key: &str) -> Option<bool> {
+        let contains = || self.backend.contains(key);
+        catch_unwind(AssertUnwindSafe(contains)).unwrap_or_else(|_| {
+            self.failed();
+            None
+        })
     }
 
     fn get_now(&self, key: &str) -> Option<Entry> {
@@ -245,6 +313,26 @@ impl Blocks {
 
     fn landing(&self) -> MutexGuard<'_, HashMap<Key, Landing>> {
         self.landing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LookUp {
+    fn found(bytes: Bytes) -> Self {
+        Self::Found(CachedBlock { bytes, is_from_disk: false })
+    }
+
+    /// The block, if it was found.
+    pub(super) fn block(self) -> Option<CachedBlock> {
+        match self {
+            Self::Found(block) => Some(block),
+            Self::Absent | Self::Other => None,
+        }
+    }
+}
+
+impl CachedBlock {
+    pub(super) fn len(&self) -> u64 {
+        self.bytes.len() as u64
     }
 }
 
@@ -290,7 +378,7 @@ fn key_of(snapshot: &ObjectVersion, start: u64) -> String {
 }
 
 fn key_at(location: &Path, start: u64) -> String {
-    format!("b/{start}/{location}")
+    format!("{BLOCK_PREFIX}{start}/{location}")
 }
 
 /// After how many blocks in a row that are not there the blocks of an object of unknown size are

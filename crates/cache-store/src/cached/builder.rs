@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, Namespace,
-    ReadThrough, Result, SystemClock, Validator,
+    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, LowerTier, Namespace,
+    ReadThrough, Result, SystemClock, TierContext, Validator,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -17,7 +17,7 @@ use super::{
     shared::Shared,
     stats::Counters,
     upstream::Upstream,
-    version::{PREFIX, prefix_of},
+    version::{PREFIX, path_of, prefix_of},
 };
 use crate::ValidatorStrength;
 
@@ -27,10 +27,12 @@ pub struct CachedStoreBuilder {
     store: Arc<dyn ObjectStore>,
     /// An error of its settings is one of `build`.
     backend: Result<Arc<dyn Backend>>,
+    tier: Option<Box<dyn LowerTier>>,
     clock: Option<Arc<dyn Clock>>,
     name: Option<String>,
     rules: FreshnessRules,
-    time_to_live: Option<Duration>,
+    /// `None`: the default, which depends on whether there is a lower tier.
+    time_to_live: Option<Option<Duration>>,
     identity: Namespace,
     strength: Option<ValidatorStrength>,
     origin_timeout: Duration,
@@ -63,10 +65,11 @@ impl CachedStoreBuilder {
         Self {
             store,
             backend: backend.into_backend(),
+            tier: None,
             clock: None,
             name: None,
             rules: FreshnessRules::default(),
-            time_to_live: Some(TIME_TO_LIVE),
+            time_to_live: None,
             identity: Namespace::unique(),
             strength: None,
             origin_timeout: TIMEOUT,
@@ -91,15 +94,16 @@ impl CachedStoreBuilder {
     }
 
     /// How many bytes a block has, the last one of an object aside. Bytes are fetched and held by
-    /// whole blocks. Zero, and more than the backend may hold at all, is an error of
-    /// [`build`](Self::build). Default: 1 MiB.
+    /// whole blocks. Zero is an error of [`build`](Self::build), and so is more than the backend
+    /// may hold at all, unless there is a lower tier ([`disk`](Self::disk)): blocks that are too
+    /// large for memory are read from there. Default: 1 MiB.
     pub fn block_size(mut self, bytes: u64) -> Self {
         self.block_size = bytes;
         self
     }
 
-    /// The largest object that is held, in bytes; a larger one is read from the store each time.
-    /// Zero holds only empty ones. Default: `None`, no limit.
+    /// Limits the size of objects that are cached, in bytes; a larger one is read from the store
+    /// each time. With zero only empty ones are cached. Default: `None`, no limit.
     pub fn max_object_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_object_size = bytes.into();
         self
@@ -117,8 +121,8 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// Blocks that are missing are fetched by one request if there are at most so many bytes
-    /// between them, which are fetched too. Zero joins what is adjacent. Default: 1 MiB.
+    /// Sets how many bytes may lie between missing blocks that one request fetches, with those
+    /// bytes. With zero it fetches adjacent blocks only. Default: 1 MiB.
     pub fn coalesce_gap(mut self, bytes: u64) -> Self {
         self.coalesce_gap = bytes;
         self
@@ -142,7 +146,7 @@ impl CachedStoreBuilder {
     ///
     /// Suits those who read a large object in order by small ranges under a `max_age`; a body that
     /// is read as a stream needs none. More than the backend may hold is an error of
-    /// [`build`](Self::build). Default: zero, which reads none.
+    /// [`build`](Self::build), unless there is a lower tier. Default: zero, which reads none.
     pub fn readahead(mut self, bytes: u64) -> Self {
         self.readahead = bytes;
         self
@@ -159,30 +163,74 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long it may be relied upon that an object has not changed, without asking, where no
-    /// prefix says otherwise. Default: [`Freshness::strong`], which asks on every read.
+    /// Sets how fresh a cached object must be to be served without a request, where no prefix has a
+    /// rule of its own. Default: [`Freshness::strong`], under which every read is one request.
     pub fn freshness(mut self, freshness: Freshness) -> Self {
         self.rules.set_default(freshness);
         self
     }
 
-    /// The same for paths that begin with `prefix`, byte for byte: `"static/"` rather than
+    /// Sets the freshness of paths that begin with `prefix`, byte for byte: `"static/"` rather than
     /// `"static"`. The longest prefix wins; a second rule for one prefix replaces the first.
     pub fn freshness_for(mut self, prefix: &str, freshness: Freshness) -> Self {
         self.rules.set(&prefix_of(prefix), freshness);
         self
     }
 
-    /// How long a head is held without being confirmed; each confirmation starts the span anew.
-    /// Blocks do not expire, they are only evicted. `None`: none expires. Default: 300 s. Zero is
-    /// an error of [`build`](Self::build).
+    /// Sets how long a head stays cached after it was last validated; each revalidation extends it.
+    /// Blocks do not expire, they are only evicted. `None`: none expires. Default: 300 s; with
+    /// [`disk`](Self::disk) `None`. Zero is an error of [`build`](Self::build).
     pub fn time_to_live(mut self, span: impl Into<Option<Duration>>) -> Self {
-        self.time_to_live = span.into();
+        self.time_to_live = Some(span.into());
         self
     }
 
-    /// Whose copies these are: the store, and the rights it is asked with. To be named where the
-    /// backend's medium outlives the process. Default: one that nothing else has.
+    /// Adds a tier below the backend: heads and blocks that memory has no room for are read from
+    /// there, without a request for their bytes. Rules and pins of the tier are about paths of
+    /// objects. [`build`](Self::build) opens it. Default: none.
+    ///
+    /// Nothing is found again after a restart unless [`namespace`](Self::namespace) is set, to the
+    /// same name in each process. What is found is revalidated before it is served: one request for
+    /// an object of any size, and no bytes. With a tier, heads do not expire unless
+    /// [`time_to_live`](Self::time_to_live) is set.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cache_core::{Backend, LowerTier, Namespace, Result, TierContext};
+    /// use cache_store::CachedStore;
+    /// use cache_testkit::MapBackend;
+    /// use object_store::memory::InMemory;
+    ///
+    /// /// Stands for the settings of a disk, such as `cache_disk::DiskTier`.
+    /// struct Disk;
+    ///
+    /// impl LowerTier for Disk {
+    ///     fn under(
+    ///         self: Box<Self>,
+    ///         memory: Arc<dyn Backend>,
+    ///         context: TierContext,
+    ///     ) -> Result<Arc<dyn Backend>> {
+    ///         assert_eq!((context.path_of)("b/1048576/models/a"), "models/a");
+    ///         Ok(memory)
+    ///     }
+    /// }
+    ///
+    /// let bucket = Arc::new(InMemory::new());
+    /// let cached = CachedStore::builder(bucket, Arc::new(MapBackend::new()))
+    ///     .disk(Disk)
+    ///     .namespace(Namespace::named("s3://bucket as reader"))
+    ///     .build()?;
+    /// # Ok::<(), cache_core::Error>(())
+    /// ```
+    pub fn disk(mut self, tier: impl LowerTier + 'static) -> Self {
+        self.tier = Some(Box::new(tier));
+        self
+    }
+
+    /// Sets the store *and* the rights that cached objects were read with, such as
+    /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
+    /// Needed only with a disk or a backend that outlives the process. Default:
+    /// [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.identity = identity;
         self
@@ -195,10 +243,11 @@ impl CachedStoreBuilder {
         self
     }
 
-    /// How long the store may be silent: until it says which version is current, and between two
-    /// parts of a body, while somebody waits for the next one. Then the request is dropped, and the
-    /// error, for all who wait for it, is `Generic`. Writes, and what passes through, may take as
-    /// long as the store lets them. Zero is an error of [`build`](Self::build). Default: 30 s.
+    /// Limits how long the store may be silent: until the response to a request for a head, and
+    /// between two parts of a body while a reader waits for the next one. Then the request is
+    /// dropped, and all its readers get a `Generic` error. Writes, and reads that pass through, may
+    /// take as long as the store lets them. Zero is an error of [`build`](Self::build). Default:
+    /// 30 s.
     pub fn origin_timeout(mut self, limit: Duration) -> Self {
         self.origin_timeout = limit;
         self
@@ -250,9 +299,14 @@ impl CachedStoreBuilder {
     ///
     /// Of kind `Config`, if a setting is zero that may not be, if a block or the readahead is
     /// larger than the backend, if a freshness rule contradicts itself, or if the settings of the
-    /// backend are wrong.
+    /// backend or of the lower tier are wrong.
     pub fn build(self) -> Result<CachedStore> {
         let backend = self.backend?;
+        // Blocks that are too large for memory are found in the lower tier.
+        let capacity = match self.tier {
+            None => backend.usage().capacity_bytes,
+            Some(_) => None,
+        };
         if self.origin_timeout.is_zero() {
             return Err(wrong("origin_timeout is zero: no request could be answered"));
         }
@@ -264,12 +318,12 @@ impl CachedStoreBuilder {
         if self.block_size == 0 || usize::try_from(self.block_size).is_err() {
             return Err(wrong("block_size is zero, or more than memory can have"));
         }
-        if backend.usage().capacity_bytes.is_some_and(|capacity| self.block_size > capacity) {
+        if capacity.is_some_and(|capacity| self.block_size > capacity) {
             return Err(wrong(
                 "block_size is more than the backend may hold: no block could be kept",
             ));
         }
-        if backend.usage().capacity_bytes.is_some_and(|capacity| self.readahead > capacity) {
+        if capacity.is_some_and(|capacity| self.readahead > capacity) {
             return Err(wrong(
                 "readahead is more than the backend may hold: it would push itself out",
             ));
@@ -288,6 +342,14 @@ impl CachedStoreBuilder {
             cache_if: self.cache_if,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let default_time_to_live = self.tier.is_none().then_some(TIME_TO_LIVE);
+        let backend = match self.tier {
+            None => backend,
+            Some(tier) => {
+                let context = TierContext::new(self.identity, Arc::clone(&clock));
+                tier.under(backend, context.with_path_of(path_of))?
+            }
+        };
         let counters = Arc::new(Counters::default());
         let blocks = Blocks::new(
             Arc::clone(&backend),
@@ -316,7 +378,7 @@ impl CachedStoreBuilder {
             .name(name)
             .key_prefix(PREFIX)
             .freshness_rules(self.rules)
-            .time_to_live(self.time_to_live)
+            .time_to_live(self.time_to_live.unwrap_or(default_time_to_live))
             .negative_ttl(self.negative_ttl)
             .namespace(self.identity)
             .origin_timeout(self.origin_timeout)
@@ -340,6 +402,7 @@ impl fmt::Debug for CachedStoreBuilder {
         f.debug_struct("CachedStoreBuilder")
             .field("store", &format_args!("{}", self.store))
             .field("backend", &self.backend.as_ref().map(|backend| backend.usage()))
+            .field("disk", &self.tier.is_some())
             .field("block_size", &self.block_size)
             .field("rules", &self.rules)
             .field("time_to_live", &self.time_to_live)

@@ -6,13 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use bytes::Bytes;
 use cache_core::{Entry, Observation, ReadThrough, Validator, WeakReadThrough};
 use futures_util::FutureExt;
 use object_store::{Extensions, GetOptions, GetResult, Result, path::Path};
 
 use super::{
-    blocks::Blocks,
+    blocks::{Blocks, CachedBlock, LookUp},
     budget::{Budget, Permit},
     by_path::ByPath,
     fetch::{Fetch, FetchContext, FetchReader, Queue},
@@ -50,7 +49,7 @@ struct Seen {
     location: Path,
     e_tag: Option<Box<str>>,
     start: u64,
-    block: Bytes,
+    block: CachedBlock,
     _permit: Permit,
 }
 
@@ -64,12 +63,15 @@ pub(super) struct RequestMode {
     pub(super) extensions: Extensions,
     /// FetchContext of others failed it: it makes its own request.
     pub(super) is_alone: bool,
+    /// Blocks before this offset that are not at hand count as missing, whatever the index of the
+    /// backend says: what it has there could not be read, or is of another version.
+    pub(super) mistrusted_to: u64,
 }
 
 /// Where bytes are to be had.
 pub(super) enum Found {
     /// In this block, which is held.
-    Cached(Bytes),
+    Cached(CachedBlock),
     /// From this fetch: one that another reader had begun, or a new one.
     InFlight { fetch: FetchReader, joined: bool },
 }
@@ -188,12 +190,15 @@ impl FetchTable {
         start: u64,
         n_waits: &mut usize,
     ) -> Option<bool> {
-        if self.blocks.at_hand(snapshot, start).is_some() {
-            return Some(true);
+        // Nothing is looked up here that the reader will look up again.
+        if let Some(is_cached) = self.blocks.is_cached(snapshot, start) {
+            return Some(is_cached);
         }
         *n_waits = n_waits.checked_sub(1)?;
-        let Some(block) = self.blocks.waited_for(snapshot, start).await else { return Some(false) };
-        if let Some(_permit) = self.budget.pinned(block.len() as u64) {
+        let LookUp::Found(block) = self.blocks.waited_for(snapshot, start).await else {
+            return Some(false);
+        };
+        if let Some(_permit) = self.budget.pinned(block.len()) {
             let (location, e_tag) = (snapshot.location.clone(), snapshot.e_tag().map(Box::from));
             let mut seen = self.seen();
             seen.push_back(Seen { location, e_tag, start, block, _permit });
@@ -204,9 +209,9 @@ impl FetchTable {
         Some(true)
     }
 
-    /// The block of `snapshot` that begins at `start`, if the backend was waited for it just now or
-    /// has to be.
-    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> Option<Bytes> {
+    /// Looks up the block of `snapshot` that begins at `start` and is not at hand; takes it from
+    /// where [`sees`](Self::sees) has left it, if it has.
+    pub(super) async fn waited_for(&self, snapshot: &ObjectVersion, start: u64) -> LookUp {
         let seen = {
             let mut seen = self.seen();
             let is_it = |seen: &Seen| {
@@ -217,10 +222,8 @@ impl FetchTable {
             at.and_then(|at| seen.remove(at))
         };
         match seen {
-            Some(seen)
-                if seen.block.len() as u64 == self.blocks.end_of(start, snapshot.size) - start =>
-            {
-                Some(seen.block)
+            Some(seen) if seen.block.len() == self.blocks.end_of(start, snapshot.size) - start => {
+                LookUp::Found(seen.block)
             }
             _ => self.blocks.waited_for(snapshot, start).await,
         }
@@ -264,12 +267,12 @@ impl FetchTable {
             return Found::InFlight { fetch, joined: true };
         }
         let came = match self.blocks.at_hand(snapshot, start) {
-            None if self.blocks.n_landed() != n_landed => {
+            LookUp::Absent if self.blocks.n_landed() != n_landed => {
                 self.blocks.waited_for(snapshot, start).await
             }
             came => came,
         };
-        match came {
+        match came.block() {
             Some(block) => Found::Cached(block),
             None => Found::InFlight { fetch: new.join(), joined: false },
         }
@@ -364,6 +367,7 @@ const SPAN_LOOKED_AT_MAX: usize = 1024;
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use cache_core::{Namespace, SystemClock};
     use cache_testkit::MapBackend;
     use object_store::memory::InMemory;

@@ -11,9 +11,8 @@
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
+    blocks::{CachedBlock, LookUp},
     budget::Permit,
     fetch::FetchReader,
     fetch_table::{FetchTable, Found, RequestMode},
@@ -28,8 +27,9 @@ pub(super) struct Part {
 
 pub(super) enum Source {
     /// A cached block, with its room in the budget.
-    Held { block: Bytes, _permit: Option<Permit> },
-    /// A block that was cached when the read was planned; there was no room to hold it.
+    Held { block: CachedBlock, _permit: Option<Permit> },
+    /// A block that was cached when the read was planned, and that is looked up when its reader
+    /// gets there: it is not in memory, or there was no room to hold it.
     Cached,
     Fetch {
         fetch: FetchReader,
@@ -64,11 +64,23 @@ impl FetchTable {
                 break;
             }
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(wanted.end));
-            if let Some(block) = blocks.at_hand(snapshot, start) {
-                plan.add(self.held(at..end, block, &wanted));
-            } else if let Some(block) = self.waited_for(snapshot, start).await {
-                plan.add(self.held(at..end, block, &wanted));
-                n_waited += 1;
+            let source = match blocks.at_hand(snapshot, start) {
+                LookUp::Found(block) => Some(self.held(at..end, block, &wanted)),
+                LookUp::Other => None,
+                LookUp::Absent => match blocks.is_stored(snapshot, start) {
+                    // Read when the reader gets there: the memory of a whole body would be needed.
+                    Some(true) => (start >= mode.mistrusted_to)
+                        .then_some(Part { range: at..end, source: Source::Cached }),
+                    Some(false) => None,
+                    None => {
+                        let block = self.waited_for(snapshot, start).await.block();
+                        n_waited += usize::from(block.is_some());
+                        block.map(|block| self.held(at..end, block, &wanted))
+                    }
+                },
+            };
+            if let Some(part) = source {
+                plan.add(part);
             } else if let Some(fetch) = self.to_join(snapshot, start, mode) {
                 let end = fetch.range().end.min(wanted.end);
                 plan.add(Part { range: at..end, source: Source::Fetch { fetch, may_retry: true } });
@@ -98,13 +110,13 @@ impl FetchTable {
     }
 
     /// A part of `wanted` that is cached in `block`.
-    pub(super) fn held(&self, range: Range<u64>, block: Bytes, wanted: &Range<u64>) -> Part {
+    pub(super) fn held(&self, range: Range<u64>, block: CachedBlock, wanted: &Range<u64>) -> Part {
         // What is all in one block is cut out of it at once.
         let source = match range == *wanted {
             true => Source::Held { block, _permit: None },
             // A cached block is pinned, or it may be evicted before its reader gets there.
             // mutant: pins_blocks
-            false => match self.budget.pinned(block.len() as u64) {
+            false => match self.budget.pinned(block.len()) {
                 None => Source::Cached,
                 _permit => Source::Held { block, _permit },
             },

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, HashSet},
     ops::Range,
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -17,7 +20,7 @@ use futures_util::{
 use object_store::{GetOptions, GetRange, Result, path::Path};
 
 use super::{
-    blocks::Blocks,
+    blocks::{Blocks, CachedBlock, LookUp},
     error::{STORE, replaced, store_error},
     fetch::{FetchError, FetchReader, Step},
     fetch_table::{FetchTable, Found, RequestMode},
@@ -276,11 +279,14 @@ async fn read(
     let n_landed = blocks.n_landed();
     let wanted = parts.blocks();
     let n_wanted = wanted.len();
-    for start in wanted {
-        let block = match blocks.at_hand(snapshot, start) {
-            None => shared.fetch_table.waited_for(snapshot, start).await,
-            block => block,
-        };
+    // Several reads of a disk at once take little longer than one.
+    let room = shared.fetch_table.budget.pinned(blocks.bytes_of(READS_MAX as u64));
+    let n_reads = if room.is_some() { READS_MAX } else { 1 };
+    let mistrusts_stored = AtomicBool::new(false);
+    let look_ups =
+        wanted.into_iter().map(|start| look_up(shared, snapshot, start, &mistrusts_stored));
+    let mut look_ups = stream::iter(look_ups).buffered(n_reads);
+    while let Some((start, block)) = look_ups.next().await {
         if let Some(block) = block {
             parts.add_block(start, &block, status);
             continue;
@@ -288,6 +294,7 @@ async fn read(
         missing.insert(start);
         shared.add_to_runs(&mut runs, start..blocks.end_of(start, snapshot.size));
     }
+    drop((look_ups, room));
     let runs = runs
         .into_iter()
         .map(|run| Run::new(&shared.fetch_table, snapshot, run, n_landed).into_stream());
@@ -298,6 +305,7 @@ async fn read(
             // Of another version, they are not needed.
             if !matches!(broken, FetchError::Replaced) {
                 count_blocks(blocks, n_wanted - n_missed, n_missed);
+                blocks.counters.add(Count::BlocksFromDisk, parts.n_from_disk);
             }
         });
         match got? {
@@ -316,7 +324,31 @@ async fn read(
         }
     }
     count_blocks(blocks, n_wanted - n_missed, n_missed);
+    blocks.counters.add(Count::BlocksFromDisk, parts.n_from_disk);
     parts.joined().map_err(FetchError::Failed)
+}
+
+/// Looks up the block that begins at `start`, and returns it with that offset. Once a block in a
+/// lower tier was of another version, those that are there are not read any more: the object was
+/// replaced since.
+async fn look_up(
+    shared: &Shared,
+    snapshot: &ObjectVersion,
+    start: u64,
+    mistrusts_stored: &AtomicBool,
+) -> (u64, Option<CachedBlock>) {
+    let blocks = shared.blocks();
+    let at_hand = blocks.at_hand(snapshot, start);
+    let LookUp::Absent = at_hand else { return (start, at_hand.block()) };
+    let is_stored = blocks.is_stored(snapshot, start) == Some(true);
+    if is_stored && mistrusts_stored.load(Ordering::Relaxed) {
+        return (start, None);
+    }
+    let found = shared.fetch_table.waited_for(snapshot, start).await;
+    if let LookUp::Other = found {
+        mistrusts_stored.store(true, Ordering::Relaxed);
+    }
+    (start, found.block())
 }
 
 /// Each block counts once, also if it has bytes of several ranges.
@@ -342,7 +374,7 @@ enum Got {
     /// Bytes from the store, which begin at an offset. They do not go beyond a block.
     Bytes(u64, Bytes),
     /// A block that was cached meanwhile.
-    Block(u64, Bytes),
+    Block(u64, CachedBlock),
 }
 
 impl Run {
@@ -483,6 +515,8 @@ struct Parts<'a> {
     wanted: BTreeMap<u64, Vec<usize>>,
     /// What came of each range.
     cuts: Vec<Vec<Cut>>,
+    /// Blocks that were read from a lower tier.
+    n_from_disk: u64,
 }
 
 struct Cut {
@@ -507,7 +541,7 @@ impl<'a> Parts<'a> {
             }
         }
         let cuts = ranges.iter().map(|_| Vec::new()).collect();
-        Self { shared, size, ranges, wanted, cuts }
+        Self { shared, size, ranges, wanted, cuts, n_from_disk: 0 }
     }
 
     /// Where the blocks begin that are wanted.
@@ -543,13 +577,15 @@ impl<'a> Parts<'a> {
     }
 
     /// Cuts what is wanted out of a cached block.
-    fn add_block(&mut self, start: u64, block: &Bytes, status: &CacheStatus) {
-        let blocks = self.shared.blocks();
+    fn add_block(&mut self, start: u64, block: &CachedBlock, status: &CacheStatus) {
+        let CachedBlock { bytes: block, is_from_disk } = block;
+        let counters = &self.shared.blocks().counters;
+        self.n_from_disk += u64::from(*is_from_disk);
         for place in self.wanted.get(&start).into_iter().flatten() {
             let range = &self.ranges[*place];
             let cut = start.max(range.start)..(start + block.len() as u64).min(range.end);
-            blocks.counters.add(Count::BytesFromCache, cut.end - cut.start);
-            status.meter().from_cache.fetch_add(cut.end - cut.start, Ordering::Relaxed);
+            counters.add_from_cache(cut.end - cut.start, *is_from_disk);
+            status.meter().add_from_cache(cut.end - cut.start, *is_from_disk);
             let bytes = block.slice(index(cut.start - start)..index(cut.end - start));
             let bytes = CutBytes::Slice(part_of(block.len(), bytes));
             self.cuts[*place].push(Cut { start: cut.start, bytes });
@@ -607,3 +643,6 @@ impl AsRef<[u8]> for CutBytes {
         }
     }
 }
+
+/// How many blocks one call reads from a lower tier at a time, if there is room for them.
+const READS_MAX: usize = 4;

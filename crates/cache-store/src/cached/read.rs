@@ -368,7 +368,7 @@ impl PreparedRead {
         let mode = RequestMode {
             is_whole: options.range.is_none(),
             extensions: options.extensions.clone(),
-            is_alone: false,
+            ..RequestMode::default()
         };
         let reader =
             Reader::new(shared, Arc::clone(&snapshot), wanted, status.clone(), fetch, mode);

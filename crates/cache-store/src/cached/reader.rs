@@ -3,18 +3,23 @@
 use std::{
     collections::VecDeque,
     ops::Range,
+    pin::Pin,
     sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
 };
 
 use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use futures_util::{
-    future,
+    FutureExt,
+    future::{self, BoxFuture, MaybeDone, maybe_done},
     stream::{self, BoxStream, StreamExt},
 };
 use object_store::Result;
 
 use super::{
+    blocks::{CachedBlock, LookUp},
+    budget::Permit,
     error::{replaced, store_error},
     fetch::{FetchError, FetchReader, Step},
     fetch_table::RequestMode,
@@ -45,6 +50,19 @@ pub(super) struct Reader {
     asked_at: Option<u64>,
     /// Nothing may be asked of the store.
     is_offline: bool,
+    /// The next block, which is being read from a lower tier while the caller has the current one.
+    ahead: Option<Ahead>,
+    /// How many blocks in a row were in the index of the backend and could not be read.
+    n_unreadable: usize,
+}
+
+/// A block that is looked up ahead of its reader, and polled by it alone: the first poll
+/// starts the I/O of the backend, and the drop of the reader drops it.
+struct Ahead {
+    start: u64,
+    look_up: MaybeDone<BoxFuture<'static, LookUp>>,
+    /// The room that the block takes until the reader gets there.
+    _permit: Permit,
 }
 
 impl Reader {
@@ -69,6 +87,8 @@ impl Reader {
             parts: VecDeque::new(),
             asked_at: None,
             is_offline: false,
+            ahead: None,
+            n_unreadable: 0,
         }
     }
 
@@ -83,6 +103,7 @@ impl Reader {
             return Ok(());
         }
         self.plan_more().await;
+        self.read_first().await;
         while self.parts.iter().any(Part::is_fetch) {
             // All parts are answered before the first byte, while a read can still begin again.
             // mutant: opens_all_parts
@@ -101,15 +122,45 @@ impl Reader {
         Ok(())
     }
 
-    /// Sees to it that every block is there, without a request. Whether they are.
+    /// Reads the first block, if it is in a lower tier: as long as no byte was returned, the read
+    /// can start again if that block turns out to be missing.
+    async fn read_first(&mut self) {
+        while let Some(Part { range, source: Source::Cached }) = self.parts.front() {
+            let range = range.clone();
+            match self.look_up(range.start).await {
+                LookUp::Found(block) => {
+                    let held = self.shared.fetch_table.held(range, block, &self.left);
+                    self.parts[0] = held;
+                    break;
+                }
+                missing => self.mistrust(&missing).await,
+            }
+        }
+    }
+
+    /// Sees to it that every block is there, without a request. Whether they are, as far as that is
+    /// known without reading more than the first one from a lower tier.
     pub(super) async fn is_all_held(&mut self) -> bool {
         self.is_offline = true;
         let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
         let mut at = self.left.start;
         while at < self.left.end {
             let (start, end) = (blocks.start_of(at), blocks.end_of(at, size).min(self.left.end));
-            let Some(block) = blocks.look_up(&self.snapshot, start).await else { return false };
-            self.parts.push_back(self.shared.fetch_table.held(at..end, block, &self.left));
+            let found = match blocks.at_hand(&self.snapshot, start) {
+                LookUp::Absent => match blocks.is_stored(&self.snapshot, start) {
+                    Some(true) if at > self.left.start => None,
+                    _ => Some(blocks.waited_for(&self.snapshot, start).await),
+                },
+                found => Some(found),
+            };
+            let part = match found {
+                Some(LookUp::Found(block)) => {
+                    self.shared.fetch_table.held(at..end, block, &self.left)
+                }
+                Some(LookUp::Absent | LookUp::Other) => return false,
+                None => Part { range: at..end, source: Source::Cached },
+            };
+            self.parts.push_back(part);
             at = end;
         }
         true
@@ -157,6 +208,21 @@ impl Reader {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let bytes = self.next_bytes().await?;
+        if bytes.is_some() {
+            // The room of a block that was given out is free for others.
+            while let Some(Part { range, source: Source::Held { .. } | Source::Cached }) =
+                self.parts.front()
+                && range.end <= self.left.start
+            {
+                self.parts.pop_front();
+            }
+            self.begin_ahead();
+        }
+        Ok(bytes)
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, FetchError> {
         while !self.left.is_empty() {
             let at = self.left.start;
             let Some(part) = self.parts.front() else {
@@ -172,14 +238,11 @@ impl Reader {
                     let block = block.clone();
                     return Ok(Some(self.slice(&block)));
                 }
-                Source::Cached => {
-                    let blocks = self.shared.blocks();
-                    match blocks.look_up(&self.snapshot, blocks.start_of(at)).await {
-                        Some(block) => return Ok(Some(self.slice(&block))),
-                        None if self.is_offline => return Err(FetchError::Failed(evicted())),
-                        None => self.plan_again(0).await,
-                    }
-                }
+                Source::Cached => match self.look_up(at).await {
+                    LookUp::Found(block) => return Ok(Some(self.slice(&block))),
+                    _ if self.is_offline => return Err(FetchError::Failed(evicted())),
+                    missing => self.mistrust(&missing).await,
+                },
                 Source::Fetch { fetch, .. } => match fetch.bytes(at..part.range.end).await {
                     Step::Bytes(bytes) => {
                         self.came(&bytes);
@@ -193,14 +256,85 @@ impl Reader {
         Ok(None)
     }
 
+    /// Looks up the block that has the byte at `at`, of which the reader gives out the next bytes.
+    async fn look_up(&mut self, at: u64) -> LookUp {
+        let blocks = self.shared.blocks();
+        let start = blocks.start_of(at);
+        let ahead = match self.ahead.take().filter(|ahead| ahead.start == start) {
+            // It stays where it is: this future may be dropped, and polled no more.
+            Some(ahead) => {
+                let Ahead { look_up, .. } = self.ahead.insert(ahead);
+                Pin::new(&mut *look_up).await;
+                Pin::new(look_up).take_output()
+            }
+            None => None,
+        };
+        self.ahead = None;
+        let found = match ahead {
+            Some(found) => found,
+            None => self.shared.blocks().look_up(&self.snapshot, start).await,
+        };
+        if let LookUp::Found(_) = found {
+            self.n_unreadable = 0;
+        }
+        found
+    }
+
+    /// Begins to look up the next block, if it may take waiting and there is room for it: a disk
+    /// reads it while the caller has the current one.
+    fn begin_ahead(&mut self) {
+        let is_left = |part: &&Part| part.range.end > self.left.start;
+        let next = self.parts.iter().find(is_left);
+        let Some(Part { range, source: Source::Cached }) = next else { return };
+        let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
+        let start = blocks.start_of(range.start);
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.start == start) {
+            return;
+        }
+        let len = blocks.end_of(start, size) - start;
+        let Some(permit) = self.shared.fetch_table.budget.pinned(len) else { return };
+        let (blocks, snapshot) =
+            (Arc::clone(&self.shared.fetch_table.blocks), Arc::clone(&self.snapshot));
+        let look_up = async move { blocks.look_up(&snapshot, start).await };
+        let mut look_up = maybe_done(look_up.boxed());
+        // The first poll starts the I/O. The next one is the reader's, with a waker of its own.
+        let _ = Pin::new(&mut look_up).poll(&mut Context::from_waker(Waker::noop()));
+        self.ahead = Some(Ahead { start, look_up, _permit: permit });
+    }
+
+    /// The first part is a block of the backend's index that could not be read. Plans the read from
+    /// there on again.
+    async fn mistrust(&mut self, missing: &LookUp) {
+        let Some(Part { range, .. }) = self.parts.front() else { return };
+        self.n_unreadable += 1;
+        // After a block of another version the next ones are most likely of that version too. One
+        // block that cannot be read says little about the others, two in a row do.
+        // mutant: mistrusts_stored
+        self.mode.mistrusted_to = match missing {
+            LookUp::Absent if self.n_unreadable < UNREADABLE_MAX => range.end,
+            _ => u64::MAX,
+        };
+        if self.parts.iter().any(Part::is_fetch) {
+            self.plan_again(0).await;
+        } else {
+            // All that is left in one plan, so that what is missing is one request.
+            self.parts.clear();
+            self.plan_more().await;
+        }
+    }
+
     /// Counts the blocks that the next `len` bytes are of, each when its first byte is given out.
-    fn count(&mut self, len: u64, count: Count) {
+    /// Returns how many those are.
+    fn count(&mut self, len: u64, count: Count) -> u64 {
         let (blocks, new) =
             (self.shared.blocks(), self.counted_to.max(self.left.start)..self.left.start + len);
-        if self.is_read && !new.is_empty() {
-            self.counted_to = blocks.end_of(new.end - 1, u64::MAX);
-            blocks.counters.add(count, blocks.n_in(&new));
+        if !self.is_read || new.is_empty() {
+            return 0;
         }
+        self.counted_to = blocks.end_of(new.end - 1, u64::MAX);
+        let n_blocks = blocks.n_in(&new);
+        blocks.counters.add(count, n_blocks);
+        n_blocks
     }
 
     /// The block with the byte at `offset` is needed, and does not come. Of another version, it is
@@ -244,7 +378,7 @@ impl Reader {
         for part in parts.iter_mut().filter(|_| !is_all) {
             // It is not its turn yet, so it is held as far as there is room.
             if let Source::Held { block, _permit: permit @ None } = &mut part.source {
-                *permit = self.shared.fetch_table.budget.pinned(block.len() as u64);
+                *permit = self.shared.fetch_table.budget.pinned(block.len());
                 if permit.is_none() {
                     part.source = Source::Cached;
                 }
@@ -256,7 +390,14 @@ impl Reader {
     /// Decides anew where the bytes of a part come from.
     async fn plan_again(&mut self, at: usize) {
         let Some(part) = self.parts.remove(at) else { return };
-        let wanted = part.range.start.max(self.left.start)..part.range.end;
+        let mut wanted = part.range.start.max(self.left.start)..part.range.end;
+        // Together with the next ones: they may have to be fetched too.
+        while let Source::Cached = part.source
+            && let Some(Part { range, source: Source::Cached }) = self.parts.get(at)
+        {
+            wanted.end = range.end;
+            self.parts.remove(at);
+        }
         drop(part);
         let (mut parts, mut from) = (VecDeque::new(), wanted.start);
         while from < wanted.end {
@@ -293,17 +434,20 @@ impl Reader {
     }
 
     /// What is wanted of a held block that has the next byte.
-    fn slice(&mut self, block: &Bytes) -> Bytes {
+    fn slice(&mut self, block: &CachedBlock) -> Bytes {
         let blocks = self.shared.blocks();
         let from = self.left.start - blocks.start_of(self.left.start);
-        let len = (block.len() as u64 - from).min(self.left.end - self.left.start);
+        let len = (block.len() - from).min(self.left.end - self.left.start);
         if self.is_read {
-            blocks.counters.add(Count::BytesFromCache, len);
+            blocks.counters.add_from_cache(len, block.is_from_disk);
         }
-        self.status.meter().from_cache.fetch_add(len, Ordering::Relaxed);
-        self.count(len, Count::BlocksHit);
+        self.status.meter().add_from_cache(len, block.is_from_disk);
+        let n_blocks = self.count(len, Count::BlocksHit);
+        if block.is_from_disk {
+            self.shared.blocks().counters.add(Count::BlocksFromDisk, n_blocks);
+        }
         self.left.start += len;
-        part_of(block.len(), block.slice(index(from)..index(from + len)))
+        part_of(block.bytes.len(), block.bytes.slice(index(from)..index(from + len)))
     }
 
     /// These bytes came, the first of which was the next one.
@@ -315,7 +459,7 @@ impl Reader {
     }
 
     /// The error for a caller who has got some of the body already, or at least its head.
-    async fn error(&self, broken: FetchError) -> object_store::Error {
+    async fn error(&mut self, broken: FetchError) -> object_store::Error {
         let location = &self.snapshot.location;
         match broken {
             FetchError::Failed(error) | FetchError::Refused(error) => {
@@ -360,6 +504,9 @@ impl Part {
         matches!(self.source, Source::Fetch { may_retry: false, .. })
     }
 }
+
+/// After how many blocks in a row that could not be read the others are fetched without a look.
+const UNREADABLE_MAX: usize = 2;
 
 /// The error for a body that was to come from the cache alone.
 fn evicted() -> Error {

@@ -41,6 +41,8 @@ pub struct CachedStoreStats {
     /// Blocks that reads needed, and that were cached. Each block counts once for each read that
     /// got to it, as its bytes do in `bytes_from_cache`; `warm` and readahead are no reads.
     pub blocks_hit: u64,
+    /// Blocks that the backend had to read from a tier below memory: part of `blocks_hit`.
+    pub blocks_from_disk: u64,
     /// Blocks that reads needed, and that were not cached.
     pub blocks_missed: u64,
     /// Requests for blocks of a version that was known. Those that came with a head are among
@@ -93,6 +95,9 @@ pub struct CachedStoreStats {
     pub bytes_served: u64,
     /// Bytes given to callers from cached blocks: part of `bytes_served`.
     pub bytes_from_cache: u64,
+    /// Bytes of blocks that the backend had to read from a tier below memory: part of
+    /// `bytes_from_cache`.
+    pub bytes_from_disk: u64,
     /// Bytes of bodies that came from the store, for reads, `warm` and readahead, and of those that
     /// were handed on.
     pub bytes_from_origin: u64,
@@ -134,11 +139,11 @@ impl fmt::Display for CachedStoreStats {
         writeln!(f, "reads      {reads}")?;
         writeln!(f, "hit ratio  {:.1} %", 100.0 * reads.hit_ratio())?;
         let (hit, missed) = (self.blocks_hit, self.blocks_missed);
-        writeln!(
-            f,
-            "blocks     {hit} cached, {missed} not; {} not kept",
-            refusals(self.blocks_refused)
-        )?;
+        write!(f, "blocks     {hit} cached, ")?;
+        if self.blocks_from_disk > 0 {
+            write!(f, "{} of them on disk, ", self.blocks_from_disk)?;
+        }
+        writeln!(f, "{missed} not; {} not kept", refusals(self.blocks_refused))?;
         writeln!(f, "heads      {:.1} % hits of {}", 100.0 * heads.hit_ratio(), heads.gets())?;
         let in_flight = heads.origin.in_flight + self.requests_in_flight;
         writeln!(
@@ -225,12 +230,14 @@ impl From<CachedStoreStats> for Snapshot {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Count {
     BlocksHit,
+    BlocksFromDisk,
     BlocksMissed,
     RefusedTooLarge,
     RefusedByPolicy,
     RefusedByBackend,
     BytesServed,
     BytesFromCache,
+    BytesFromDisk,
     BytesFromOrigin,
     PassedThrough,
     Restarts,
@@ -248,6 +255,14 @@ const COUNTS: usize = Count::BackendErrors as usize + 1;
 impl Counters {
     pub(super) fn add(&self, count: Count, n: u64) {
         self.counts[count as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Bytes of a cached block that were given out.
+    pub(super) fn add_from_cache(&self, bytes: u64, are_from_disk: bool) {
+        self.add(Count::BytesFromCache, bytes);
+        if are_from_disk {
+            self.add(Count::BytesFromDisk, bytes);
+        }
     }
 
     /// A block that the backend did not keep; one that panicked as well.
@@ -277,6 +292,7 @@ impl Counters {
             bytes: heads.bytes,
             capacity_bytes: heads.capacity_bytes,
             blocks_hit: of(Count::BlocksHit),
+            blocks_from_disk: of(Count::BlocksFromDisk),
             blocks_missed: of(Count::BlocksMissed),
             block_requests: outcomes(Op::Blocks),
             bypass_requests: outcomes(Op::Bypass),
@@ -299,6 +315,7 @@ impl Counters {
             blocks_refused,
             bytes_served: of(Count::BytesServed),
             bytes_from_cache: of(Count::BytesFromCache),
+            bytes_from_disk: of(Count::BytesFromDisk),
             bytes_from_origin: of(Count::BytesFromOrigin),
             passed_through: of(Count::PassedThrough),
             restarts: of(Count::Restarts),

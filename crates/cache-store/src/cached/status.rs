@@ -102,6 +102,12 @@ impl CacheStatus {
         self.meter.from_cache.load(Ordering::Relaxed)
     }
 
+    /// Bytes given out so far that the backend has read from a tier below memory: part of
+    /// [`bytes_from_cache`](Self::bytes_from_cache).
+    pub fn bytes_from_disk(&self) -> u64 {
+        self.meter.from_disk.load(Ordering::Relaxed)
+    }
+
     /// Bytes given out so far that came from the store for this read or a concurrent one. A body
     /// that is a file, which a [`Status::Bypass`] of a store on local disk is, is taken for given
     /// out.
@@ -135,7 +141,18 @@ impl Error for AnsweredFromCache {}
 /// What the body of one read has been made of so far.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
-    pub(super) from_cache: AtomicU64,
+    from_cache: AtomicU64,
+    from_disk: AtomicU64,
     pub(super) from_origin: AtomicU64,
     pub(super) coalesced: AtomicBool,
+}
+
+impl Meter {
+    /// These bytes were cached.
+    pub(super) fn add_from_cache(&self, bytes: u64, are_from_disk: bool) {
+        self.from_cache.fetch_add(bytes, Ordering::Relaxed);
+        if are_from_disk {
+            self.from_disk.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
 }

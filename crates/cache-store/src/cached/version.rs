@@ -86,6 +86,13 @@ pub(super) fn prefix_of(prefix: &str) -> String {
     format!("{PREFIX}{prefix}")
 }
 
+/// Returns the path of the object whose head or block is at `key`: what follows `h/`, or `b/` and
+/// where the block begins. A key of neither form is returned as it is.
+pub(super) fn path_of(key: &str) -> &str {
+    let of_block = || key.strip_prefix(BLOCK_PREFIX)?.split_once('/').map(|(_, path)| path);
+    key.strip_prefix(PREFIX).or_else(of_block).unwrap_or(key)
+}
+
 /// The size of the object whose head this is.
 pub(super) fn size_of(head: &Entry) -> Option<u64> {
     Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
@@ -93,3 +100,27 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
 
 /// What the keys of all heads begin with.
 pub(super) const PREFIX: &str = "h/";
+
+/// What the keys of all blocks begin with.
+pub(super) const BLOCK_PREFIX: &str = "b/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_and_blocks_belong_to_the_path_of_their_object() {
+        for (key, path) in [
+            ("h/models/a", "models/a"),
+            ("h/h/a", "h/a"),
+            ("b/0/a", "a"),
+            ("b/1048576/b/2/a", "b/2/a"),
+            ("b/1", "b/1"),
+            ("c/1/a", "c/1/a"),
+            ("", ""),
+        ] {
+            assert_eq!(path_of(key), path, "{key}");
+        }
+        assert_eq!(path_of(&key_of(&Path::from("a/b"))), "a/b");
+    }
+}

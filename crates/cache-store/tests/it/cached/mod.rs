@@ -21,11 +21,13 @@ mod races;
 mod ranges;
 mod readahead;
 mod refused;
+mod restarts;
 mod results;
 mod rewritten;
 mod scripted_store;
 mod settings;
 mod slow;
+mod tiers;
 #[cfg(feature = "tracing")]
 mod traces;
 mod versions;

@@ -1,11 +1,15 @@
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Backend, ErrorKind, Freshness, Rejection};
+use cache_core::{Backend, ErrorKind, Freshness, Namespace, Rejection};
 use cache_store::{CachedStore, CachedStoreBuilder, OnlyIfCached, ValidatorStrength};
 use cache_testkit::{BackendAction, BackendCall, FaultyStore, HookBackend, MapBackend};
 use object_store::{Attribute, Error, GetOptions, ObjectStore, PutOptions};
 
-use super::{HOUR, body, builder, builder_over, part, read, read_all, with_object};
+use super::{
+    HOUR, body, builder, builder_over, part, read, read_all,
+    tiers::{Tiers, Wrong},
+    with_object,
+};
 use crate::path;
 
 #[tokio::test]
@@ -30,6 +34,44 @@ async fn a_setting_that_cannot_be_is_an_error() {
     }
     over_small().block_size(100).readahead(100).build().unwrap();
     assert_eq!(store.count(), 0);
+}
+
+#[tokio::test]
+async fn a_lower_tier_is_put_under_the_backend_when_the_store_is_built() {
+    let store = with_object(17).await;
+    let (tiers, namespace) = (Tiers::default(), Namespace::named("a"));
+    let builder = builder(&store).disk(tiers.clone()).namespace(namespace);
+    assert!(format!("{builder:?}").contains("disk: true"), "{builder:?}");
+    assert!(tiers.context().is_none());
+    let cached = builder.freshness(Freshness::max_age(HOUR)).build().unwrap();
+    let context = tiers.context().unwrap();
+    assert_eq!(context.namespace, namespace);
+    assert_eq!((context.path_of)("b/5/models/a"), "models/a");
+    read_all(&cached).await;
+    assert_eq!(tiers.blocks(), 4);
+    let error = self::builder(&store).disk(Wrong).build().unwrap_err();
+    assert_eq!((error.kind(), store.count()), (ErrorKind::Config, 1));
+    assert!(error.to_string().contains("the disk's setting"), "{error}");
+    // Blocks that are too large for memory are read from the tier.
+    let small = || builder_over(&store, small()).disk(Tiers::default());
+    small().block_size(101).readahead(101).build().unwrap();
+}
+
+#[tokio::test]
+async fn with_a_lower_tier_heads_do_not_expire_unless_it_is_said() {
+    let expires_at = async |set: fn(CachedStoreBuilder) -> CachedStoreBuilder| {
+        let tiers = Tiers::default();
+        let cached = set(builder(&with_object(5).await).disk(tiers.clone())).build().unwrap();
+        read_all(&cached).await;
+        tiers.peek("h/a/b").unwrap().expires_at()
+    };
+    assert!(expires_at(|builder| builder).await.is_none());
+    assert!(expires_at(|builder| builder.time_to_live(HOUR)).await.is_some());
+    assert!(expires_at(|builder| builder.time_to_live(None)).await.is_none());
+    let without = Arc::new(MapBackend::new());
+    let cached = builder_over(&with_object(5).await, Arc::clone(&without)).build().unwrap();
+    read_all(&cached).await;
+    assert!(without.peek("h/a/b").unwrap().expires_at().is_some());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use cache_core::{Admission, Entry};
 use super::{
     Fault, Suite,
     probe::{Inserting, Probe, Shown, difference, entry, validated},
+    shown::stamped_entries,
     walk::Crowd,
 };
 use crate::conformance::{Broken, Outcome, Short};
@@ -222,12 +223,18 @@ pub async fn a_closed_backend_shows_no_stamp(suite: &Suite) -> Result<Outcome, B
 async fn closed(suite: &Suite) -> Result<(), Fault> {
     let number = suite.number();
     let backend = suite.open_at(number).await?;
-    let entries: Vec<_> = ["a", "b", "c"].map(|key| validated(key, "1", 100, 5, None)).into();
+    let mut entries: Vec<_> = ["x", "y", "z"].map(|key| validated(key, "1", 100, 5, None)).into();
+    entries.extend(stamped_entries());
     let mut held = Vec::new();
     for entry in &entries {
         if backend.hold(entry).await? {
             held.push(entry);
         }
+    }
+    if suite.can.outlives {
+        // Some out of memory, whose stamps are elsewhere then; there is room for all of them.
+        Crowd::of_small(&backend).come(&backend, 1).await?;
+        backend.mark_stale("x").await?;
     }
     for n_closed in 1..3 {
         backend.close().await?;
