@@ -20,9 +20,9 @@ use crate::random::Random;
 ///
 /// ```
 /// use cache_disk::files::SegmentName;
-/// use cache_testkit::SimulatedDisk;
+/// use cache_testkit::FaultyDisk;
 ///
-/// let disk = SimulatedDisk::new(1);
+/// let disk = FaultyDisk::new(1);
 /// let name = SegmentName { start: 0, number: 0 };
 /// let file = disk.mount().create(name).unwrap();
 /// file.write_at(0, &[std::io::IoSlice::new(b"bytes")]).unwrap();
@@ -32,7 +32,7 @@ use crate::random::Random;
 /// assert_eq!(disk.mount().open(name).unwrap().read_at(0, 5).unwrap(), b"bytes");
 /// ```
 #[derive(Clone)]
-pub struct SimulatedDisk(Arc<Shared>);
+pub struct FaultyDisk(Arc<Shared>);
 
 /// How often calls fail: in so many of 255 cases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,7 +88,7 @@ enum Change {
     Truncate(usize),
 }
 
-impl SimulatedDisk {
+impl FaultyDisk {
     /// An empty disk without faults.
     pub fn new(seed: u64) -> Self {
         let state = State {
@@ -554,10 +554,10 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-impl fmt::Debug for SimulatedDisk {
+impl fmt::Debug for FaultyDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.lock();
-        f.debug_struct("SimulatedDisk")
+        f.debug_struct("FaultyDisk")
             .field("segments", &state.names.keys())
             .field("bytes", &state.bytes())
             .field("faults", &state.faults)

@@ -19,7 +19,7 @@
 //! * [`HookBackend`] calls a closure before each call of another backend, to count, delay, reject
 //!   or fail it;
 //! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
-//! * `SimulatedDisk`, behind the feature `disk`, is a disk for tiers of `cache-disk` that tears and
+//! * `FaultyDisk`, behind the feature `disk`, is a disk for tiers of `cache-disk` that tears and
 //!   loses writes;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
@@ -46,7 +46,7 @@ mod two_tier;
 mod zipf;
 
 #[cfg(feature = "disk")]
-pub use crate::disk::{DiskFaults, SimulatedDisk};
+pub use crate::disk::{DiskFaults, FaultyDisk};
 #[cfg(feature = "s3")]
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{
