@@ -6,8 +6,18 @@ pub(crate) const DEMO: Task = Task {
     name: "demo",
     usage: "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
-    Two nodes over a store 40 ms away, live in the terminal; every read is checked.",
+    Two nodes over a store 40 ms away, live in the terminal; every read is checked.
+cargo xtask demo --disk
+    One cache with a disk tier, closed in the middle and opened again over the same directory.",
     run: |args| build_and_run("build --release --package demo --bin demo", args),
+};
+
+pub(crate) const DISK_INSPECT: Task = Task {
+    name: "disk-inspect",
+    usage: "\
+cargo xtask disk-inspect DIRECTORY [--entries] [--verify] [--json]
+    Lists the segments in the directory of a disk tier, and verifies their checksums.",
+    run: |args| build_and_run("build --release --package disk-inspect", args),
 };
 
 pub(crate) const PEERS: Task = Task {

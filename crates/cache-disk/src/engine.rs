@@ -385,7 +385,7 @@ impl Engine {
         let is_admitted = self.rule(entry).is_some_and(|rule| {
             rule.admission == DiskAdmission::Always
                 || entry.was_used()
-                || self.health.phase() == Phase::Closing
+                || self.health.phase() >= Phase::Closing
         });
         let is_offered = is_admitted && self.offer(&mut shard, hash, entry);
         if !is_admitted {
@@ -655,7 +655,7 @@ impl Engine {
 
     /// Ends the writer, once it has written what waits.
     pub(crate) fn end_writer(&self) {
-        self.health.advance(Phase::Closing);
+        self.health.advance(Phase::Ending);
         // Under the lock, so that a writer that is about to sleep sees it or is woken.
         let _queue = self.queue();
         self.wake.notify_all();
@@ -685,7 +685,7 @@ impl Engine {
     pub(crate) fn wait_for_work(&self, limit: Duration) {
         let queue = self.queue();
         if queue.candidates.is_empty()
-            && self.health.phase() < Phase::Closing
+            && self.health.phase() < Phase::Ending
             && lock(&self.retired).is_empty()
         {
             drop(self.wake.wait_timeout(queue, limit));
@@ -695,7 +695,7 @@ impl Engine {
     /// Blocks until the tier is being closed, for `limit` at most.
     pub(crate) fn wait_for_closing(&self, limit: Duration) {
         let queue = self.queue();
-        let is_open = |_: &mut Queue| self.health.phase() < Phase::Closing;
+        let is_open = |_: &mut Queue| self.health.phase() < Phase::Ending;
         drop(self.wake.wait_timeout_while(queue, limit, is_open));
     }
 

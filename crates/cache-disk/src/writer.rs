@@ -114,7 +114,7 @@ impl Writer {
             return Step::Progress;
         }
         if let Some(until) = engine.health.off_until() {
-            return if phase == Phase::Closing { self.end() } else { Step::Until(until) };
+            return if phase == Phase::Ending { self.end() } else { Step::Until(until) };
         }
         if !self.remove_retired() {
             return Step::Progress;
@@ -122,10 +122,10 @@ impl Writer {
         self.fill_batch();
         if self.batch.is_empty() {
             self.remove_recycled();
-            return if phase == Phase::Closing { self.end() } else { Step::Idle };
+            return if phase == Phase::Ending { self.end() } else { Step::Idle };
         }
         // What is closed is written at once.
-        if phase != Phase::Closing
+        if phase < Phase::Closing
             && let Some(budget) = &mut self.budget
             && let Some(until) = budget.wait(engine.health.now())
         {
