@@ -1,7 +1,16 @@
 //! One schedule over one disk: calls of the backend, steps of the writer, faults and restarts, in
 //! an order drawn from a seed.
 
-use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use cache_core::{
     Admission, Backend, Clock as _, Entry, Key, Moment, Namespace, Result, Seal, Storability,
@@ -40,7 +49,7 @@ struct Setup {
 }
 
 type Tier = TieredBackend<Memory>;
-type Called<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+type Called<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 struct LookUp {
     key: String,
@@ -60,6 +69,23 @@ struct Change {
     kind: ChangeKind,
     done: Called<()>,
 }
+
+/// A look-up that is polled in the midst of an insert.
+struct Polled {
+    look_up: Option<LookUp>,
+    found: Option<Result<Option<Entry>>>,
+}
+
+/// A change in the midst of a call of the files.
+struct Between {
+    change: ChangeKind,
+    entry: Option<Entry>,
+    done: AtomicU8,
+}
+
+const NOT_DONE: u8 = 0;
+const DONE: u8 = 1;
+const FAILED: u8 = 2;
 
 pub(crate) struct Play {
     random: Random,
@@ -97,6 +123,8 @@ pub(crate) struct Seen {
     pub(crate) queue_full: u64,
     pub(crate) renewed: u64,
     pub(crate) pins_lost: u64,
+    /// Changes in the midst of a step of the writer.
+    pub(crate) between: u64,
 }
 
 impl Play {
@@ -206,6 +234,15 @@ impl Play {
                     self.finish().await?;
                 }
                 self.advance(Duration::from_millis(span)).await;
+                if span < 2000 {
+                    return Ok(());
+                }
+                // A disk that hangs does not hang its readers.
+                for at in (0..self.look_ups.len()).rev() {
+                    if self.poll_look_up(at)?.is_none() {
+                        return Err("a look-up waits for the disk for 3 s".into());
+                    }
+                }
                 Ok(())
             }
             94..=95 => self.disturb(),
@@ -281,8 +318,8 @@ impl Play {
         }
     }
 
-    fn insert(&mut self) -> Result<(), String> {
-        let Some(name) = self.pick_settled() else { return Ok(()) };
+    /// The next version of a key.
+    fn entry(&mut self, name: &str) -> Entry {
         let number = self.model.next();
         let random = &self.random;
         let len = match random.index(16) {
@@ -293,7 +330,7 @@ impl Play {
         };
         let mut body = format!("{name}#{number}:").into_bytes();
         body.resize(body.len() + len, number.to_le_bytes()[0]);
-        let key = Key::parse(&name).expect("the key is right");
+        let key = Key::parse(name).expect("the key is right");
         let mut builder = Entry::builder(&key, body.into())
             .e_tag(format!("\"{number}\""))
             .namespace(Some(Namespace::named("test")));
@@ -310,10 +347,22 @@ impl Play {
             builder = builder.validated(self.now(), ttl);
         }
         let entry = builder.build();
-        self.note(format!("insert {number} of {name}, {} bytes", entry.body().len()));
+        self.note(format!("version {number} of {name}: {} bytes", entry.body().len()));
+        entry
+    }
+
+    fn insert(&mut self) -> Result<(), String> {
+        let Some(name) = self.pick_settled() else { return Ok(()) };
+        let entry = self.entry(&name);
+        self.note(format!("insert {:?} of {name}", entry.e_tag()));
+        let polled = self.poll_within_insert();
         let before = self.sum();
         self.model.insert_begins(&entry);
-        match self.backend.insert_now(entry) {
+        let inserted = self.backend.insert_now(entry);
+        if let Some(polled) = polled {
+            self.polled_within_insert(polled)?;
+        }
+        match inserted {
             Ok(admission) => {
                 self.note(format!("  {admission:?}"));
                 self.model.insert_ends(&name);
@@ -334,6 +383,40 @@ impl Play {
                 };
                 self.changes.push(Change { kind: ChangeKind::Insert(name), done: Box::pin(done) });
                 self.poll_change(self.changes.len() - 1)
+            }
+        }
+    }
+
+    /// Has a look-up polled within the next insert, as soon as memory has stored the entry.
+    fn poll_within_insert(&mut self) -> Option<Arc<Mutex<Polled>>> {
+        if self.look_ups.is_empty() {
+            return None;
+        }
+        let look_up = self.look_ups.swap_remove(self.random.index(self.look_ups.len()));
+        let polled = Arc::new(Mutex::new(Polled { look_up: Some(look_up), found: None }));
+        let of_memory = Arc::clone(&polled);
+        self.backend.memory().after_insert(Box::new(move || {
+            let polled = &mut *of_memory.lock().unwrap();
+            let look_up = polled.look_up.as_mut().expect("it is there");
+            if let Poll::Ready(found) = poll(look_up.found.as_mut()) {
+                polled.found = Some(found);
+            }
+        }));
+        Some(polled)
+    }
+
+    fn polled_within_insert(&mut self, polled: Arc<Mutex<Polled>>) -> Result<(), String> {
+        self.backend.memory().after_insert(Box::new(|| {}));
+        let Polled { look_up, found } = &mut *polled.lock().unwrap();
+        let look_up = look_up.take().expect("it is there");
+        match found.take() {
+            Some(found) => {
+                self.note("  within the insert:");
+                self.found(look_up, found).map(drop)
+            }
+            None => {
+                self.look_ups.push(look_up);
+                Ok(())
             }
         }
     }
@@ -420,11 +503,20 @@ impl Play {
         let polled = poll(self.look_ups[at].found.as_mut());
         self.conserves(before, 0..=0, "get")?;
         let Poll::Ready(found) = polled else { return Ok(None) };
-        let LookUp { key, begun, swept, .. } = self.look_ups.swap_remove(at);
+        let look_up = self.look_ups.swap_remove(at);
+        self.found(look_up, found).map(Some)
+    }
+
+    /// Checks what a look-up has found.
+    fn found(
+        &mut self,
+        LookUp { key, begun, swept, .. }: LookUp,
+        found: Result<Option<Entry>>,
+    ) -> Result<Option<Entry>, String> {
         let found = found.map_err(|error| format!("a look-up fails: {error}"))?;
         let Some(shown) = &found else {
             self.note(format!("  {key}: nothing"));
-            return Ok(Some(None));
+            return Ok(None);
         };
         self.note(format!("  {key}: {:?} {:?}", shown.e_tag(), shown.validated_at()));
         self.model.shown(&key, begun, shown)?;
@@ -432,7 +524,7 @@ impl Play {
             return Err(format!("{key} had expired before the sweep, and the disk shows it"));
         }
         self.seen.hits += 1;
-        Ok(Some(found))
+        Ok(found)
     }
 
     fn poll_change(&mut self, at: usize) -> Result<(), String> {
@@ -499,14 +591,75 @@ impl Play {
         Ok(())
     }
 
-    /// One step of the writer.
+    /// One step of the writer, sometimes with a change in the midst of one of its calls.
     fn write(&mut self) -> Result<Step, String> {
+        let between = self.change_between();
         let before = self.sum();
         let step = self.writer.step();
-        self.conserves(before, 0..=0, "a step of the writer")?;
+        match between {
+            Some(change) => self.changed_between(change)?,
+            None => self.conserves(before, 0..=0, "a step of the writer")?,
+        }
         self.has_started |= step != Step::Progress || self.backend.state() == TierState::On;
         self.note(format!("step: {step:?}"));
         Ok(step)
+    }
+
+    /// Has a key changed, or marked, or everything cleared, within a coming call of the files.
+    fn change_between(&mut self) -> Option<Arc<Between>> {
+        if self.random.index(3) != 0 {
+            return None;
+        }
+        let change = match self.random.index(8) {
+            0 => ChangeKind::Clear,
+            1..=3 => ChangeKind::Remove(self.pick_settled()?),
+            _ => ChangeKind::Insert(self.pick_settled()?),
+        };
+        let entry = match &change {
+            ChangeKind::Insert(key) => Some(self.entry(key)),
+            _ => None,
+        };
+        let between = Arc::new(Between { change, entry, done: AtomicU8::new(NOT_DONE) });
+        let (backend, of_disk) = (Arc::clone(&self.backend), Arc::clone(&between));
+        self.disk.before_call(self.random.index(3) as u64, move || {
+            let done = match (&of_disk.change, &of_disk.entry) {
+                (ChangeKind::Insert(_), Some(entry)) => {
+                    // Handed back: the caller removes it.
+                    let inserted = backend.insert_now(entry.clone());
+                    inserted.map(drop).or_else(|_| ready(backend.remove(entry.key())).map(drop))
+                }
+                (ChangeKind::Remove(key), _) => ready(backend.remove(key)).map(drop),
+                _ => ready(backend.clear()),
+            };
+            of_disk.done.store(if done.is_ok() { DONE } else { FAILED }, Ordering::Relaxed);
+        });
+        Some(between)
+    }
+
+    fn changed_between(&mut self, between: Arc<Between>) -> Result<(), String> {
+        self.disk.cancel_action();
+        match between.done.load(Ordering::Relaxed) {
+            NOT_DONE => return Ok(()),
+            DONE => {}
+            _ => return Err("a change fails".into()),
+        }
+        match (&between.change, &between.entry) {
+            (ChangeKind::Insert(key), Some(entry)) => {
+                self.note(format!("within the step: insert {:?} of {key}", entry.e_tag()));
+                self.model.insert_begins(entry);
+                self.model.insert_ends(key);
+            }
+            (ChangeKind::Remove(key), _) => {
+                self.note(format!("within the step: remove {key}"));
+                self.model.removed(key);
+            }
+            _ => {
+                self.note("within the step: clear");
+                self.model.cleared();
+            }
+        }
+        self.seen.between += 1;
+        Ok(())
     }
 
     /// Steps until there is nothing to do. Returns whether all that waited was written.
@@ -715,8 +868,9 @@ impl Play {
             if self.backend.state() != TierState::Starting {
                 break;
             }
-            self.write()?;
+            self.writer.step();
         }
+        self.has_started = true;
         self.advance(Duration::from_secs(400)).await;
         for (key, number) in self.model.must_find() {
             let begun = self.model.begins(&key);
@@ -829,6 +983,7 @@ impl Seen {
             queue_full: self.queue_full + other.queue_full,
             renewed: self.renewed + other.renewed,
             pins_lost: self.pins_lost + other.pins_lost,
+            between: self.between + other.between,
         }
     }
 }

@@ -14,7 +14,8 @@ fn play(first: u64, faults: Faults) -> Seen {
     }
     println!("{n_seeds} schedules: {seen:?}");
     let Seen { hits, recovered, recycled, rewritten, queue_full, renewed, .. } = seen;
-    let all = [hits, recovered, recycled, rewritten, queue_full, renewed, seen.pins_lost];
+    let all = [hits, recovered, recycled, rewritten, queue_full, renewed];
+    let all = [&all[..], &[seen.pins_lost, seen.between]].concat();
     assert!(
         all.iter().all(|seen| *seen > 0),
         "the schedules do not do what they are for: {seen:?}"
