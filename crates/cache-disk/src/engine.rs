@@ -366,6 +366,7 @@ impl Engine {
         let Some(slot) = shard.get_mut(hash).filter(|slot| slot.sequence == sequence) else {
             return false;
         };
+        let was_in_memory = slot.is(IN_MEMORY);
         slot.set(IN_MEMORY, false);
         let slot = *slot;
         if slot.seal.has_expired(self.swept_at()) {
@@ -376,6 +377,10 @@ impl Engine {
         }
         if slot.place().is_some() || shard.waiting(hash).is_some() {
             return true;
+        }
+        if !was_in_memory {
+            // It was offered when it was stored, and counted.
+            return false;
         }
         let is_admitted = self.rule(entry).is_some_and(|rule| {
             rule.admission == DiskAdmission::Always
