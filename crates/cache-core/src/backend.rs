@@ -20,7 +20,8 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 ///
 /// * after `remove(key)`, `clear()` or `close()` has returned, no look-up that begins later shows
 ///   an entry whose insert returned before the call, in any tier; only `close` may keep what
-///   outlives the process, which is then shown as it is read back, without a stamp;
+///   outlives the process, which is then shown as it is read back, without a stamp, and need not
+///   keep what cannot be revalidated;
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
 ///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
 /// * a future that was never polled has no effect, and a dropped one has no later effect;

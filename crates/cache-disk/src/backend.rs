@@ -99,12 +99,9 @@ impl<M: Backend> TieredBackend<M> {
         self.engine.health.phase() < Phase::Closing
     }
 
-    fn stored(&self, entry: &Entry, in_memory: Admission, is_offered: bool) -> Admission {
-        if !in_memory.is_stored() {
-            self.engine.not_in_memory(entry);
-            if is_offered {
-                return Admission::stored();
-            }
+    fn stored(&self, entry: &Entry, in_memory: Admission) -> Admission {
+        if !in_memory.is_stored() && self.engine.evicted(entry) {
+            return Admission::stored();
         }
         in_memory
     }
@@ -158,10 +155,10 @@ impl<M: Backend> Backend for TieredBackend<M> {
         }
         // The index first: an older record is not promoted from here on.
         // mutant: disk_index_first
-        let is_offered = self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert_now(entry.clone());
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?, is_offered))
+        Ok(self.stored(&entry, admission?))
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {
@@ -170,10 +167,10 @@ impl<M: Backend> Backend for TieredBackend<M> {
             self.remove(entry.key()).await?;
             return Ok(Admission::rejected(Rejection::Unavailable));
         }
-        let is_offered = self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert(entry.clone()).await;
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?, is_offered))
+        Ok(self.stored(&entry, admission?))
     }
 
     fn contains(&self, key: &str) -> Option<bool> {

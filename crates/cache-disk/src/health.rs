@@ -26,8 +26,10 @@ pub(crate) enum Phase {
     /// The segments of earlier processes are being read.
     Starting,
     Open,
-    /// Nothing is stored or promoted any more; what waits is written.
+    /// Nothing is stored or promoted any more; what memory had is queued.
     Closing,
+    /// What waits is written, and then the writer ends.
+    Ending,
     Closed,
 }
 
@@ -46,6 +48,7 @@ impl Health {
             0 => Phase::Starting,
             1 => Phase::Open,
             2 => Phase::Closing,
+            3 => Phase::Ending,
             _ => Phase::Closed,
         }
     }
@@ -73,7 +76,7 @@ impl Health {
             Phase::Closed => TierState::Closed,
             _ if self.off_until().is_some() => TierState::Off,
             Phase::Starting => TierState::Starting,
-            Phase::Open | Phase::Closing => TierState::On,
+            Phase::Open | Phase::Closing | Phase::Ending => TierState::On,
         }
     }
 

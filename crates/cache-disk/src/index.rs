@@ -89,7 +89,8 @@ pub(crate) const IN_MEMORY: u8 = 2;
 pub(crate) const USED: u8 = 4;
 /// Its key is under a pinned prefix.
 pub(crate) const PINNED: u8 = 8;
-/// It was removed while the tier was starting: older records of it that are found are void.
+/// It was removed or stored while the tier was starting: older records of it that are found are
+/// void.
 pub(crate) const TOMBSTONE: u8 = 16;
 
 /// What all slots have together, now.

@@ -114,7 +114,7 @@ impl Writer {
             return Step::Progress;
         }
         if let Some(until) = engine.health.off_until() {
-            return if phase == Phase::Closing { self.end() } else { Step::Until(until) };
+            return if phase == Phase::Ending { self.end() } else { Step::Until(until) };
         }
         if !self.remove_retired() {
             return Step::Progress;
@@ -122,10 +122,10 @@ impl Writer {
         self.fill_batch();
         if self.batch.is_empty() {
             self.remove_recycled();
-            return if phase == Phase::Closing { self.end() } else { Step::Idle };
+            return if phase == Phase::Ending { self.end() } else { Step::Idle };
         }
         // What is closed is written at once.
-        if phase != Phase::Closing
+        if phase < Phase::Closing
             && let Some(budget) = &mut self.budget
             && let Some(until) = budget.wait(engine.health.now())
         {
@@ -268,9 +268,9 @@ impl Writer {
                 let is_used = slot.is(USED) && u64::from(place.len) <= spare;
                 let is_kept = rewrites && (is_used || is_pinned && keeps_pins);
                 if !is_kept {
+                    engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
-                    engine.counters.drop_entry(Cause::Recycled, is_pinned);
                 } else if !is_pinned {
                     spare -= u64::from(place.len);
                 }
@@ -281,7 +281,7 @@ impl Writer {
                 // Whatever became of it, the segment goes.
                 let mut shard = engine.index.shard(hash);
                 if let Some(slot) = shard.get(hash).filter(|slot| slot.place() == Some(place)) {
-                    engine.counters.drop_entry(Cause::Recycled, slot.is(PINNED));
+                    engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
                 }
@@ -402,7 +402,7 @@ impl Writer {
         for (hash, sequence, _) in self.batch.drain(..) {
             let mut shard = engine.index.shard(hash);
             if let Some(slot) = shard.get(hash).filter(|slot| slot.sequence == sequence) {
-                engine.counters.drop_entry(Cause::WriteError, slot.is(PINNED));
+                engine.counters.drop_slot(Cause::WriteError, slot);
                 shard.stop_waiting(hash);
                 shard.release(hash);
             }

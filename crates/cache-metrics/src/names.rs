@@ -60,7 +60,7 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// All metrics, in the order in which they are exported.
-pub const METRICS: [&Metric; 41] = [
+pub const METRICS: [&Metric; 44] = [
     &BUILD_INFO,
     &REQUESTS,
     &ERRORS,
@@ -85,6 +85,9 @@ pub const METRICS: [&Metric; 41] = [
     &PASSED_THROUGH,
     &RESTARTS,
     &DISK_STATE,
+    &DISK_READS,
+    &DISK_SERVED,
+    &DISK_BLOCKS,
     &DISK_LOOKUPS,
     &DISK_HIT,
     &DISK_ENTRIES,
@@ -422,6 +425,36 @@ const TIER_STATES: [&str; TierState::ALL.len()] = {
     names
 };
 
+/// Part of the hits of [`REQUESTS`].
+pub static DISK_READS: Metric = Metric {
+    name: "object_cache.disk.reads",
+    prometheus_name: "object_cache_disk_reads_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Reads that were served from an entry on disk; of a CachedStore, look-ups of heads",
+    attributes: &[],
+};
+
+/// Part of [`IO`] with the source `cache`; the rest of that is memory's.
+pub static DISK_SERVED: Metric = Metric {
+    name: "object_cache.disk.served",
+    prometheus_name: "object_cache_disk_served_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Body bytes that were served from entries on disk",
+    attributes: &[],
+};
+
+/// Part of the hits of [`BLOCKS`].
+pub static DISK_BLOCKS: Metric = Metric {
+    name: "object_cache.disk.blocks",
+    prometheus_name: "object_cache_disk_blocks_total",
+    kind: Kind::Counter,
+    unit: "{block}",
+    help: "Blocks that reads of a CachedStore needed and that were on disk",
+    attributes: &[],
+};
+
 /// Look-ups that memory did not answer. The hit ratio of the disk tier is the hits divided by all
 /// of them.
 pub static DISK_LOOKUPS: Metric = Metric {
@@ -433,7 +466,7 @@ pub static DISK_LOOKUPS: Metric = Metric {
     attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
 };
 
-/// Body bytes of the hits of [`DISK_LOOKUPS`].
+/// Body bytes of the hits of [`DISK_LOOKUPS`], whether or not they were served.
 pub static DISK_HIT: Metric = Metric {
     name: "object_cache.disk.hit",
     prometheus_name: "object_cache_disk_hit_bytes_total",

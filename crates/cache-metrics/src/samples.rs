@@ -1,17 +1,19 @@
 //! The conversion of counters to samples.
 
-use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes, TierDrops, TierState, TierStats};
+use cache_core::{
+    ErrorCounts, ErrorKind, Histogram, Outcomes, Stats, TierDrops, TierState, TierStats,
+};
 
 use crate::{
-    Snapshot,
+    BlockStats, Snapshot,
     names::{
         AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, DISK_BAD_RECORDS,
-        DISK_CAPACITY, DISK_DROPS, DISK_ENTRIES, DISK_ERRORS, DISK_HIT, DISK_LOOKUPS, DISK_PAYLOAD,
-        DISK_PINNED, DISK_PINS_LOST, DISK_QUEUE_ENTRIES, DISK_QUEUE_SIZE, DISK_RECOVERED,
-        DISK_REWRITES, DISK_SIZE, DISK_STATE, DISK_WRITES, DISK_WRITTEN, ENTRY_COUNT, ERRORS,
-        EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
-        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SERVED,
-        SIZE, VERSION, WAIT_DURATION,
+        DISK_BLOCKS, DISK_CAPACITY, DISK_DROPS, DISK_ENTRIES, DISK_ERRORS, DISK_HIT, DISK_LOOKUPS,
+        DISK_PAYLOAD, DISK_PINNED, DISK_PINS_LOST, DISK_QUEUE_ENTRIES, DISK_QUEUE_SIZE, DISK_READS,
+        DISK_RECOVERED, DISK_REWRITES, DISK_SERVED, DISK_SIZE, DISK_STATE, DISK_WRITES,
+        DISK_WRITTEN, ENTRY_COUNT, ERRORS, EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric,
+        ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION,
+        REJECTIONS, REQUESTS, RESTARTS, SERVED, SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -160,16 +162,25 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         .chain(capacity)
         .chain(left)
         .chain(by_blocks)
-        .chain(tier.iter().flat_map(of_tier))
+        .chain(tier.iter().flat_map(move |tier| of_tier(tier, stats, blocks.as_ref())))
 }
 
 /// [`TierStats`] can grow: a test finds the fields that have no sample.
-fn of_tier<'a>(tier: &TierStats) -> impl Iterator<Item = Sample<'a>> {
+fn of_tier<'a>(
+    tier: &TierStats,
+    stats: &Stats,
+    blocks: Option<&BlockStats>,
+) -> impl Iterator<Item = Sample<'a>> {
     let now = tier.state;
     let states = STATES
         .iter()
         .zip(TierState::ALL)
         .map(move |(attributes, state)| one(&DISK_STATE, attributes, u64::from(state == now)));
+    let served = [
+        one(&DISK_READS, &[], stats.hits_from_disk),
+        one(&DISK_SERVED, &[], stats.bytes_from_disk),
+    ];
+    let blocks = blocks.map(|blocks| one(&DISK_BLOCKS, &[], blocks.from_disk));
     let numbers = [
         one(&DISK_LOOKUPS, &[("result", "hit")], tier.hits),
         one(&DISK_LOOKUPS, &[("result", "miss")], tier.misses),
@@ -194,7 +205,7 @@ fn of_tier<'a>(tier: &TierStats) -> impl Iterator<Item = Sample<'a>> {
     ];
     let drops = by_cause(&DISK_DROPS, tier.dropped);
     let pins = by_cause(&DISK_PINS_LOST, tier.pins_lost);
-    states.chain(numbers).chain(drops).chain(pins).chain(failures)
+    states.chain(served).chain(blocks).chain(numbers).chain(drops).chain(pins).chain(failures)
 }
 
 fn by_cause<'a>(metric: &'static Metric, drops: TierDrops) -> impl Iterator<Item = Sample<'a>> {

@@ -52,6 +52,8 @@ pub struct BlockStats {
     pub cancelled: u64,
     /// Needed blocks that were cached.
     pub hit: u64,
+    /// Needed blocks that were on disk: part of `hit`.
+    pub from_disk: u64,
     /// Needed blocks that were not cached.
     pub missed: u64,
     /// Requests for blocks of a known version.

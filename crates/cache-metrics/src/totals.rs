@@ -46,6 +46,7 @@ impl Combine {
             not_cached: (self.number)(one.not_cached, other.not_cached),
             cancelled: (self.number)(one.cancelled, other.cancelled),
             hit: (self.number)(one.hit, other.hit),
+            from_disk: (self.number)(one.from_disk, other.from_disk),
             missed: (self.number)(one.missed, other.missed),
             requests: (self.outcomes)(one.requests, other.requests),
             request_times: (self.times)(one.request_times, other.request_times),

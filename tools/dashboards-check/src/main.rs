@@ -19,7 +19,7 @@ use std::{
 use cache_facade::{
     CachedStore, Memory, ObjectCache, Stats,
     cache_core::TierStats,
-    cache_metrics::{MetricsSource, Registry, Snapshot},
+    cache_metrics::{BlockStats, MetricsSource, Registry, Snapshot},
     object_store::memory::InMemory,
 };
 use dashboard::Dashboard;
@@ -63,7 +63,8 @@ fn exported() -> Result<String> {
     registry.add(&objects);
     registry.add(&blocks);
     registry.add(MetricsSource::new(&"tiered".into(), || {
-        Some(Snapshot::from(Stats::default()).with_tier(Some(TierStats::default())))
+        let snapshot = Snapshot::from(Stats::default()).with_blocks(BlockStats::default());
+        Some(snapshot.with_tier(Some(TierStats::default())))
     }));
     Ok(registry.render_prometheus())
 }

@@ -250,7 +250,7 @@ const CASES: &[Case] = &[
         series: &[
             (r#"object_cache_io_bytes_total{source="cache"}"#, 12_000),
             (r#"object_cache_io_bytes_total{source="origin"}"#, 600),
-            ("object_cache_disk_hit_bytes_total", 3000),
+            ("object_cache_disk_served_bytes_total", 3000),
             (r#"object_cache_disk_lookups_total{result="hit"}"#, 30),
             (r#"object_cache_disk_lookups_total{result="miss"}"#, 10),
             ("object_cache_disk_size_bytes", 900),

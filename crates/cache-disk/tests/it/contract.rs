@@ -27,7 +27,7 @@ async fn check(capabilities: Capabilities, entries: u64, bytes: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_memory_for_everything() {
-    check(Capabilities::new(), u64::MAX >> 1, 16 << 20).await;
+    check(Capabilities::new().outlives_the_process(), u64::MAX >> 1, 17 << 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

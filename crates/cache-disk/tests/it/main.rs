@@ -1,6 +1,8 @@
 //! The disk tier from outside: the contract of backends, restarts, faults of files.
 
 mod contract;
+mod end_to_end;
 mod inspect;
+mod queue;
 mod restart;
 mod support;

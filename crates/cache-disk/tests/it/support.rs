@@ -48,7 +48,9 @@ pub(crate) fn entry(key: &str, e_tag: &str, body: Vec<u8>) -> Entry {
 
 /// A body that tells its key and version.
 pub(crate) fn body_of(key: &str, len: usize) -> Vec<u8> {
-    key.bytes().cycle().take(len).collect()
+    let mut body = key.repeat(len / key.len() + 1).into_bytes();
+    body.truncate(len);
+    body
 }
 
 pub(crate) async fn look_up(backend: &impl Backend, key: &str) -> Option<Entry> {

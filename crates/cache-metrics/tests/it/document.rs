@@ -70,7 +70,11 @@ most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kin
 `ErrorKind`.
 
 Only a cache with a disk tier has the metrics whose names begin with `object_cache.disk`. Its hit
-ratio is that of the look-ups which memory did not answer. Write amplification is the rate of
+ratio is that of the look-ups which memory did not answer. `object_cache.disk.reads`,
+`object_cache.disk.served` and `object_cache.disk.blocks` are parts of the hits of
+`object_cache.requests`, of `object_cache.io` with the source `cache`, and of the hits of
+`object_cache.blocks`: subtract them for the part of memory. (Of a `CachedStore`,
+`object_cache.disk.reads` counts the heads that were on disk.) Write amplification is the rate of
 `object_cache.disk.written` divided by the rate of `object_cache.disk.payload`. Of the causes,
 `not_admitted`, `too_large`, `recycled` and `pin_limit` follow from the settings; `queue_full` means
 that the disk is slower than the writes, and `unavailable`, `write_error` and `corrupt` that it

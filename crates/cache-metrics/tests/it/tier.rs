@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use cache_core::{
     Admission, Backend, Entry, Moment, Result, Stats, TierDrops, TierState, TierStats, Usage,
 };
-use cache_facade::{CachedStore, ObjectCache, object_store::memory::InMemory};
+use cache_facade::{CachedStore, CachedStoreStats, ObjectCache, object_store::memory::InMemory};
 use cache_metrics::{MetricsSource, Registry, Snapshot};
 use cache_testkit::MapBackend;
 
@@ -159,6 +159,26 @@ fn a_cache_without_a_tier_has_none_of_its_series() {
     let readings = by_all(&registry);
     assert!(of_tier(&readings, "plain").is_empty());
     assert!(!of_tier(&readings, "tiered").is_empty());
+}
+
+#[test]
+fn reads_and_blocks_from_disk_are_parts_of_the_hits() {
+    let mut store = CachedStoreStats::default();
+    (store.heads.hits_from_disk, store.bytes_from_disk, store.blocks_from_disk) = (5, 6, 7);
+    let snapshot = Snapshot::from(store);
+    let tiers = [None, Some(TierStats::default())].map(|tier| {
+        let registry = Registry::new();
+        registry.add(MetricsSource::new(&"a".into(), move || Some(snapshot.with_tier(tier))));
+        of_tier(&by_all(&registry), "a")
+    });
+    let expected = [
+        ("blocks_total{}", 7.0),
+        ("reads_total{}", 5.0),
+        ("served_bytes_total{}", 6.0),
+        ("state{state=\"starting\"}", 1.0),
+    ]
+    .map(|(series, value)| (series.to_owned(), value));
+    assert_eq!(tiers, [Readings::new(), expected.into()]);
 }
 
 /// Exactly one series of a state is 1, and the others are there to be 0.

@@ -1,6 +1,6 @@
 //! Looks that are no use, what is stored at once, and what a close leaves.
 
-use cache_core::{Admission, Entry};
+use cache_core::{Admission, Entry, Storability};
 
 use super::{
     Fault, Suite,
@@ -257,7 +257,9 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         let after = "when the backend had been closed and opened again";
         let shown = again.look_up(entry.key()).await?;
         comes_back(&again, entry, shown.as_ref(), after)?;
-        if shown.is_none() && again.can.holds() {
+        // What cannot be revalidated is of no use to a later process.
+        let is_needed = entry.storability() == Storability::Revalidatable;
+        if shown.is_none() && again.can.holds() && is_needed {
             let what = Inserting(entry);
             return Err(format!(
                 "{after}, nothing is shown of what {what} stored: `close` lost it"
