@@ -11,10 +11,11 @@ use crate::{Entry, Moment, Result, TierStats};
 /// # Contract
 ///
 /// *The caller* makes the calls that change one key one after the other, never two at once, and
-/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`, `clear`,
-/// `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
-/// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
-/// calls `insert` or `remove` for that key. After `close` it stores nothing.
+/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`,
+/// `clear`, `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and
+/// calls `get` only after that returned `None`. It stores with `insert_now` or `insert`; after an
+/// `Err` of `insert_now` it calls `insert` or `remove` for that key. After `close` it stores
+/// nothing.
 ///
 /// *The implementor* MUST see to it that
 ///
@@ -117,10 +118,10 @@ pub trait Backend: Send + Sync + 'static {
     /// After an error the caller treats every entry stored under the key until now as void.
     async fn remove(&self, key: &str) -> Result<bool>;
 
-    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served. Default:
-    /// marks the handle that a look-up shows, which is right where all handles are clones of one
-    /// entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those, also of
-    /// an entry that is on its way from one tier to another, and needs no I/O.
+    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served.
+    /// Default: marks the handle that a look-up shows, which is right where all handles are clones
+    /// of one entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those,
+    /// also of an entry that is on its way from one tier to another, and needs no I/O.
     ///
     /// # Errors
     ///

@@ -28,6 +28,7 @@ mod stats;
 mod sync;
 mod tag;
 mod tier;
+mod tier_stats;
 mod validator;
 mod version;
 
@@ -52,7 +53,8 @@ pub use crate::{
         OriginStats, Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
-    tier::{LowerTier, TierContext, TierDrops, TierState, TierStats},
+    tier::{LowerTier, TierContext},
+    tier_stats::{TierDrops, TierState, TierStats},
     validator::{Origin, Validation, Validator},
     version::Version,
 };

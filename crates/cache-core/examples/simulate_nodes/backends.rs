@@ -30,7 +30,8 @@ pub(crate) const BACKENDS: [Named; 6] = [
 
 fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
     let memory_max = usize::try_from(seed % 3).unwrap_or(0);
-    let backend = TwoTierBackend::new(memory_max).max_entries(if seed % 4 == 0 { 2 } else { 9 });
+    let backend =
+        TwoTierBackend::new(memory_max).max_entries(if seed.is_multiple_of(4) { 2 } else { 9 });
     let seed = seed ^ (node as u64) << 16;
     Arc::new(backend.waiting(seed, Duration::from_millis(3 + seed % 15)))
 }
