@@ -11,10 +11,11 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 /// # Contract
 ///
 /// *The caller* makes the calls that change one key one after the other, never two at once, and
-/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`, `clear`,
-/// `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
-/// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
-/// calls `insert` or `remove` for that key. After `close` it stores nothing.
+/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`,
+/// `clear`, `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and
+/// calls `get` only after that returned `None`. It stores with `insert_now` or `insert`; after an
+/// `Err` of `insert_now` it calls `insert` or `remove` for that key. After `close` it stores
+/// nothing.
 ///
 /// *The implementor* MUST see to it that
 ///

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Entry, Freshness, Key, ReadThrough, Status};
 
 use super::{
-    Fault, Suite,
     probe::{Call, Probe, Shown, entry, validated},
+    suite::Suite,
     walk::Crowd,
 };
 use crate::{
     MemoryOrigin,
-    conformance::{Broken, Outcome, bounds::settle, chain},
+    conformance::{Broken, Fault, Outcome, bounds::settle, chain},
 };
 
-/// *After `remove(key)`, `clear()`, `close()` or `insert(new)` has returned, no look-up that begins later
-/// shows* what was inserted before: not even if another look-up was under way, and moves what it
+/// *After `remove(key)`, `clear()`, `close()` or `insert(new)` has returned, no look-up that
+/// begins later shows* what was inserted before: not even if another look-up was under way, and moves what it
 /// has found into another tier when it goes on.
 ///
 /// # Errors

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Clock as _, Entry, Freshness, Moment, ReadThrough, Status};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, entry, validated},
+    suite::Suite,
     walk::{Crowd, Walk},
 };
 use crate::{
     ManualClock, MemoryOrigin,
-    conformance::{Broken, Outcome, chain},
+    conformance::{Broken, Fault, Outcome, chain},
 };
 
 /// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or
@@ -266,7 +266,7 @@ async fn totals(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-impl super::Capabilities {
+impl super::capabilities::Capabilities {
     /// Whether the totals can be exact.
     fn is_counting(&self) -> bool {
         !(self.fails || self.forgets)

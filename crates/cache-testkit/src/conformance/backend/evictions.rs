@@ -9,11 +9,11 @@ use std::{
 use cache_core::{Admission, Entry, Moment};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, Shown, entry, validated},
+    suite::Suite,
 };
 use crate::{
-    conformance::{Broken, Outcome},
+    conformance::{Broken, Fault, Outcome},
     random::Random,
 };
 
@@ -240,8 +240,8 @@ async fn late(suite: &Suite) -> Result<(), Fault> {
         let is_taken = admission == Some(Admission::Stored);
         if !is_taken || shown.validated_at().is_some() {
             return Err(format!(
-                "when `insert` had returned {admission:?} after `close`, and the backend was opened \
-                 again, a look-up shows {} with the stamp {:?}; expected {}",
+                "when `insert` had returned {admission:?} after `close`, and the backend was \
+                 opened again, a look-up shows {} with the stamp {:?}; expected {}",
                 Shown(Some(&shown)),
                 shown.validated_at(),
                 if is_taken { "no stamp" } else { "nothing" }

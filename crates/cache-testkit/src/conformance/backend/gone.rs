@@ -3,11 +3,11 @@
 use cache_core::Admission;
 
 use super::{
-    Fault, Suite,
     probe::{Call, Inserting, Removing, entry},
+    suite::Suite,
     walk::Crowd,
 };
-use crate::conformance::{Broken, Outcome, bounds::settle};
+use crate::conformance::{Broken, Fault, Outcome, bounds::settle};
 
 /// *After `remove(key)` has returned, no look-up that begins later shows an entry whose `insert`
 /// returned before the call, in any tier*; it says whether there was one, and leaves other keys

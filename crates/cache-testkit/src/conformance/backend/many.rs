@@ -7,11 +7,11 @@ use futures_util::future::BoxFuture;
 use tokio::task::{JoinSet, yield_now};
 
 use super::{
-    Fault, Suite,
     probe::{Inserting, Probe, Removing, entry},
+    suite::Suite,
 };
 use crate::{
-    conformance::{Broken, Outcome, bounds::poll_once},
+    conformance::{Broken, Fault, Outcome, bounds::poll_once},
     random::Random,
 };
 
