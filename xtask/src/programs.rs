@@ -6,7 +6,9 @@ pub(crate) const DEMO: Task = Task {
     name: "demo",
     usage: "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
-    Two nodes over a store 40 ms away, live in the terminal; every read is checked.",
+    Two nodes over a store 40 ms away, live in the terminal; every read is checked.
+cargo xtask demo --disk
+    One cache with a disk tier, closed in the middle and opened again over the same directory.",
     run: |args| build_and_run("build --release --package demo --bin demo", args),
 };
 

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Entry, Moment, Result, TierStats};
+use crate::{Entry, Moment, Result, tier_stats::TierStats};
 
 /// Storage for entries: memory, disk, or several tiers.
 ///
 /// # Contract
 ///
 /// *The caller* makes the calls that change one key one after the other, never two at once, and
-/// never drops their futures once polled. Calls for different keys, look-ups, `clear`, `sweep` and
-/// `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
+/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`, `clear`,
+/// `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
 /// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
 /// calls `insert` or `remove` for that key. After `close` it stores nothing.
 ///
@@ -20,13 +20,16 @@ use crate::{Entry, Moment, Result, TierStats};
 ///
 /// * after `remove(key)`, `clear()` or `close()` has returned, no look-up that begins later shows
 ///   an entry whose insert returned before the call, in any tier; only `close` may keep what
-///   outlives the process, which is then shown as it is read back, without a stamp;
+///   outlives the process, which is then shown as it is read back, without a stamp, and need not
+///   keep what cannot be revalidated;
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
 ///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
 /// * a future that was never polled has no effect, and a dropped one has no later effect;
 /// * all handles to what one insert stored are clones of the inserted [`Entry`], so that they share
-///   one renewal. What is read back from a medium that outlives the process is built anew, with
-///   [`Entry::builder`], and so is revalidated before use;
+///   one renewal. What is read back from bytes is built anew, with [`Entry::builder`], and so is
+///   revalidated before use, unless it has the stamp that the backend has kept in this process
+///   ([`Entry::seal`]). That is the stamp that the last insert, `mark_stale` or `renewed` left, or
+///   none: a mark is never lost, and no entry comes back fresher than it was;
 /// * `peek` counts no use, and otherwise shows what `get_now` would;
 /// * `contains` agrees with the look-ups, or returns `None`;
 /// * evicting from an upper tier never uncovers an older entry in a lower one;
@@ -115,10 +118,10 @@ pub trait Backend: Send + Sync + 'static {
     /// After an error the caller treats every entry stored under the key until now as void.
     async fn remove(&self, key: &str) -> Result<bool>;
 
-    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served. Default:
-    /// marks the handle that a look-up shows, which is right where all handles are clones of one
-    /// entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those, also of
-    /// an entry that is on its way from one tier to another, and needs no I/O.
+    /// Marks the entry of `key`, in every tier: it is revalidated before it is next served.
+    /// Default: marks the handle that a look-up shows, which is right where all handles are clones
+    /// of one entry. A backend that keeps stamps apart from bytes ([`Entry::seal`]) marks those,
+    /// also of an entry that is on its way from one tier to another, and needs no I/O.
     ///
     /// # Errors
     ///

@@ -20,6 +20,7 @@ mod eviction;
 mod freshness;
 mod into_backend;
 mod key;
+mod lower_tier;
 mod namespace;
 mod prefix_tree;
 mod put_options;
@@ -27,7 +28,7 @@ mod read_through;
 mod stats;
 mod sync;
 mod tag;
-mod tier;
+mod tier_stats;
 mod validator;
 mod version;
 
@@ -41,18 +42,19 @@ pub use crate::{
     freshness::{Evaluation, Freshness, FreshnessRules},
     into_backend::IntoBackend,
     key::Key,
+    lower_tier::{LowerTier, TierContext},
     namespace::Namespace,
     put_options::{PutCondition, PutOptions},
     read_through::{
         Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
-        WeakReadThrough,
+        Tier, WeakReadThrough, within,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,
         OriginStats, Outcomes, Rejected, Stats,
     },
     tag::{is_same_date, opaque_tag},
-    tier::{LowerTier, TierContext, TierDrops, TierState, TierStats},
+    tier_stats::{TierDrops, TierState, TierStats},
     validator::{Origin, Validation, Validator},
     version::Version,
 };

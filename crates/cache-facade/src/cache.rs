@@ -3,7 +3,9 @@
 use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, Version};
+use cache_core::{
+    Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, TierStats, Version,
+};
 use cache_metrics::MetricsSource;
 
 use crate::{CachedObject, ReadOptions, decode::decoded};
@@ -316,6 +318,11 @@ impl ObjectCache {
     /// The name that the cache was given.
     pub fn name(&self) -> &str {
         self.inner.name()
+    }
+
+    /// Returns the counters of the tier below memory, if the backend has one.
+    pub fn lower_tier(&self) -> Option<TierStats> {
+        self.inner.backend().lower_tier()
     }
 
     /// The protocol under this cache: its backend, its origin, and how many keys are in flight.

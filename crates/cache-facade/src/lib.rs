@@ -109,6 +109,8 @@ pub use {
     object_store,
 };
 
+#[cfg(feature = "disk")]
+pub use cache_disk::{DiskAdmission, DiskTier, TieredBackend};
 #[cfg(feature = "object-store-013")]
 #[doc(no_inline)]
 pub use cache_store::ObjectStore013;

@@ -11,7 +11,7 @@
 //! [OpenTelemetry specification]:
 //! https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 
-use cache_core::{Bounds, ErrorKind, Stats};
+use cache_core::{Bounds, ErrorKind, Stats, TierDrops, TierState};
 
 /// A metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// All metrics, in the order in which they are exported.
-pub const METRICS: [&Metric; 23] = [
+pub const METRICS: [&Metric; 44] = [
     &BUILD_INFO,
     &REQUESTS,
     &ERRORS,
@@ -84,6 +84,27 @@ pub const METRICS: [&Metric; 23] = [
     &BLOCKS,
     &PASSED_THROUGH,
     &RESTARTS,
+    &DISK_STATE,
+    &DISK_READS,
+    &DISK_SERVED,
+    &DISK_BLOCKS,
+    &DISK_LOOKUPS,
+    &DISK_HIT,
+    &DISK_ENTRIES,
+    &DISK_SIZE,
+    &DISK_CAPACITY,
+    &DISK_PINNED,
+    &DISK_QUEUE_ENTRIES,
+    &DISK_QUEUE_SIZE,
+    &DISK_RECOVERED,
+    &DISK_WRITES,
+    &DISK_REWRITES,
+    &DISK_PAYLOAD,
+    &DISK_WRITTEN,
+    &DISK_DROPS,
+    &DISK_PINS_LOST,
+    &DISK_BAD_RECORDS,
+    &DISK_ERRORS,
 ];
 
 /// Always 1, with the version of this crate as a label. A missing sample means a missing exporter.
@@ -379,4 +400,235 @@ pub static RESTARTS: Metric = Metric {
     unit: "{request}",
     help: "Reads that started again because the object was replaced meanwhile",
     attributes: &[],
+};
+
+/// Whether the tier below memory works. All `DISK_` metrics are only those of a cache with such a
+/// tier.
+pub static DISK_STATE: Metric = Metric {
+    name: "object_cache.disk.state",
+    prometheus_name: "object_cache_disk_state",
+    kind: Kind::Gauge,
+    unit: "{tier}",
+    help: "1 for the state of the disk tier, 0 for the others; starting: it reads what earlier \
+           processes have written; off: it failed and is left alone for a while",
+    attributes: &[Attribute { name: "state", values: &TIER_STATES }],
+};
+
+/// The names of all states of a tier.
+const TIER_STATES: [&str; TierState::ALL.len()] = {
+    let mut names = [""; TierState::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = TierState::ALL[i].as_str();
+        i += 1;
+    }
+    names
+};
+
+/// Part of the hits of [`REQUESTS`].
+pub static DISK_READS: Metric = Metric {
+    name: "object_cache.disk.reads",
+    prometheus_name: "object_cache_disk_reads_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Reads that were served from an entry on disk; of a CachedStore, look-ups of heads",
+    attributes: &[],
+};
+
+/// Part of [`IO`] with the source `cache`; the rest of that is memory's.
+pub static DISK_SERVED: Metric = Metric {
+    name: "object_cache.disk.served",
+    prometheus_name: "object_cache_disk_served_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Body bytes that were served from entries on disk",
+    attributes: &[],
+};
+
+/// Part of the hits of [`BLOCKS`].
+pub static DISK_BLOCKS: Metric = Metric {
+    name: "object_cache.disk.blocks",
+    prometheus_name: "object_cache_disk_blocks_total",
+    kind: Kind::Counter,
+    unit: "{block}",
+    help: "Blocks that reads of a CachedStore needed and that were on disk",
+    attributes: &[],
+};
+
+/// Look-ups that memory did not answer. The hit ratio of the disk tier is the hits divided by all
+/// of them.
+pub static DISK_LOOKUPS: Metric = Metric {
+    name: "object_cache.disk.lookups",
+    prometheus_name: "object_cache_disk_lookups_total",
+    kind: Kind::Counter,
+    unit: "{lookup}",
+    help: "Look-ups that memory did not answer, by whether the disk tier did",
+    attributes: &[Attribute { name: "result", values: &["hit", "miss"] }],
+};
+
+/// Body bytes of the hits of [`DISK_LOOKUPS`], whether or not they were served.
+pub static DISK_HIT: Metric = Metric {
+    name: "object_cache.disk.hit",
+    prometheus_name: "object_cache_disk_hit_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Body bytes of the look-ups that the disk tier answered",
+    attributes: &[],
+};
+
+/// Entries on disk.
+pub static DISK_ENTRIES: Metric = Metric {
+    name: "object_cache.disk.entries",
+    prometheus_name: "object_cache_disk_entries",
+    kind: Kind::Gauge,
+    unit: "{entry}",
+    help: "Entries on disk",
+    attributes: &[],
+};
+
+/// Bytes of files.
+pub static DISK_SIZE: Metric = Metric {
+    name: "object_cache.disk.size",
+    prometheus_name: "object_cache_disk_size_bytes",
+    kind: Kind::Gauge,
+    unit: "By",
+    help: "Bytes of the files on disk, including dropped entries whose space is not yet reused",
+    attributes: &[],
+};
+
+/// The limit of [`DISK_SIZE`].
+pub static DISK_CAPACITY: Metric = Metric {
+    name: "object_cache.disk.capacity",
+    prometheus_name: "object_cache_disk_capacity_bytes",
+    kind: Kind::Gauge,
+    unit: "By",
+    help: "Maximum of the bytes of the files on disk",
+    attributes: &[],
+};
+
+/// Part of [`DISK_SIZE`].
+pub static DISK_PINNED: Metric = Metric {
+    name: "object_cache.disk.pinned",
+    prometheus_name: "object_cache_disk_pinned_bytes",
+    kind: Kind::Gauge,
+    unit: "By",
+    help: "Bytes of the entries on disk under a pinned prefix",
+    attributes: &[],
+};
+
+/// Entries that wait to be written.
+pub static DISK_QUEUE_ENTRIES: Metric = Metric {
+    name: "object_cache.disk.queue.entries",
+    prometheus_name: "object_cache_disk_queue_entries",
+    kind: Kind::Gauge,
+    unit: "{entry}",
+    help: "Entries that wait to be written to disk",
+    attributes: &[],
+};
+
+/// Bytes that wait to be written.
+pub static DISK_QUEUE_SIZE: Metric = Metric {
+    name: "object_cache.disk.queue.size",
+    prometheus_name: "object_cache_disk_queue_size_bytes",
+    kind: Kind::Gauge,
+    unit: "By",
+    help: "Bytes of the entries that wait to be written to disk, including the batch that is \
+           being written",
+    attributes: &[],
+};
+
+/// Entries of earlier processes.
+pub static DISK_RECOVERED: Metric = Metric {
+    name: "object_cache.disk.recovered",
+    prometheus_name: "object_cache_disk_recovered_total",
+    kind: Kind::Counter,
+    unit: "{entry}",
+    help: "Entries of earlier processes that were found when the disk tier was opened",
+    attributes: &[],
+};
+
+/// Entries written.
+pub static DISK_WRITES: Metric = Metric {
+    name: "object_cache.disk.writes",
+    prometheus_name: "object_cache_disk_writes_total",
+    kind: Kind::Counter,
+    unit: "{entry}",
+    help: "Entries written to disk, including those written again",
+    attributes: &[],
+};
+
+/// Part of [`DISK_WRITES`].
+pub static DISK_REWRITES: Metric = Metric {
+    name: "object_cache.disk.rewrites",
+    prometheus_name: "object_cache_disk_rewrites_total",
+    kind: Kind::Counter,
+    unit: "{entry}",
+    help: "Entries written again because they were used or pinned when their space was reused",
+    attributes: &[],
+};
+
+/// Bytes of entries written for the first time.
+pub static DISK_PAYLOAD: Metric = Metric {
+    name: "object_cache.disk.payload",
+    prometheus_name: "object_cache_disk_payload_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Bytes of the entries that were written to disk for the first time: bodies, keys, \
+           versions and attributes",
+    attributes: &[],
+};
+
+/// Bytes written to files. Write amplification is the rate of this divided by the rate of
+/// [`DISK_PAYLOAD`].
+pub static DISK_WRITTEN: Metric = Metric {
+    name: "object_cache.disk.written",
+    prometheus_name: "object_cache_disk_written_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Bytes written to files on disk",
+    attributes: &[],
+};
+
+const CAUSE: Attribute = Attribute { name: "cause", values: &TierDrops::CAUSES };
+
+/// Entries that the disk tier dropped, by cause ([`TierDrops`]).
+pub static DISK_DROPS: Metric = Metric {
+    name: "object_cache.disk.drops",
+    prometheus_name: "object_cache_disk_drops_total",
+    kind: Kind::Counter,
+    unit: "{entry}",
+    help: "Entries that the disk tier dropped instead of writing or keeping them, by cause",
+    attributes: &[CAUSE],
+};
+
+/// Entries under a pinned prefix that were not kept, by cause ([`TierDrops`]).
+pub static DISK_PINS_LOST: Metric = Metric {
+    name: "object_cache.disk.pins_lost",
+    prometheus_name: "object_cache_disk_pins_lost_total",
+    kind: Kind::Counter,
+    unit: "{entry}",
+    help: "Entries under a pinned prefix that the disk tier did not keep, by cause",
+    attributes: &[CAUSE],
+};
+
+/// Records on disk that could not be used. Each is a miss.
+pub static DISK_BAD_RECORDS: Metric = Metric {
+    name: "object_cache.disk.bad_records",
+    prometheus_name: "object_cache_disk_bad_records_total",
+    kind: Kind::Counter,
+    unit: "{record}",
+    help: "Records on disk that were not used: corrupt, or foreign, of another key or namespace \
+           than was looked up",
+    attributes: &[Attribute { name: "reason", values: &["corrupt", "foreign"] }],
+};
+
+/// Failed operations on files. None fails a read of the cache.
+pub static DISK_ERRORS: Metric = Metric {
+    name: "object_cache.disk.errors",
+    prometheus_name: "object_cache_disk_errors_total",
+    kind: Kind::Counter,
+    unit: "{error}",
+    help: "Failed operations on files: reads, and writes with all others; none fails a read of \
+           the cache",
+    attributes: &[Attribute { name: "op", values: &["read", "write"] }],
 };

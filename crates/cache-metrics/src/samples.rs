@@ -1,14 +1,19 @@
 //! The conversion of counters to samples.
 
-use cache_core::{ErrorCounts, ErrorKind, Histogram, Outcomes};
+use cache_core::{
+    ErrorCounts, ErrorKind, Histogram, Outcomes, Stats, TierDrops, TierState, TierStats,
+};
 
 use crate::{
-    Snapshot,
+    BlockStats, Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, ENTRY_COUNT, ERRORS,
-        EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
-        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS, SERVED,
-        SIZE, VERSION, WAIT_DURATION,
+        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, DISK_BAD_RECORDS,
+        DISK_BLOCKS, DISK_CAPACITY, DISK_DROPS, DISK_ENTRIES, DISK_ERRORS, DISK_HIT, DISK_LOOKUPS,
+        DISK_PAYLOAD, DISK_PINNED, DISK_PINS_LOST, DISK_QUEUE_ENTRIES, DISK_QUEUE_SIZE, DISK_READS,
+        DISK_RECOVERED, DISK_REWRITES, DISK_SERVED, DISK_SIZE, DISK_STATE, DISK_WRITES,
+        DISK_WRITTEN, ENTRY_COUNT, ERRORS, EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric,
+        ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION,
+        REJECTIONS, REQUESTS, RESTARTS, SERVED, SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -53,7 +58,7 @@ macro_rules! outcomes_of {
 /// [`METRICS`](crate::names::METRICS). Zeros are included, since a counter that exists from the
 /// start has a rate.
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
-    let Snapshot { stats, blocks } = snapshot;
+    let Snapshot { stats, blocks, tier } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
     let begin = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
@@ -157,7 +162,80 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         .chain(capacity)
         .chain(left)
         .chain(by_blocks)
+        .chain(tier.iter().flat_map(move |tier| of_tier(tier, stats, blocks.as_ref())))
 }
+
+/// [`TierStats`] can grow: a test finds the fields that have no sample.
+fn of_tier<'a>(
+    tier: &TierStats,
+    stats: &Stats,
+    blocks: Option<&BlockStats>,
+) -> impl Iterator<Item = Sample<'a>> {
+    let now = tier.state;
+    let states = STATES
+        .iter()
+        .zip(TierState::ALL)
+        .map(move |(attributes, state)| one(&DISK_STATE, attributes, u64::from(state == now)));
+    let served = [
+        one(&DISK_READS, &[], stats.hits_from_disk),
+        one(&DISK_SERVED, &[], stats.bytes_from_disk),
+    ];
+    let blocks = blocks.map(|blocks| one(&DISK_BLOCKS, &[], blocks.from_disk));
+    let numbers = [
+        one(&DISK_LOOKUPS, &[("result", "hit")], tier.hits),
+        one(&DISK_LOOKUPS, &[("result", "miss")], tier.misses),
+        one(&DISK_HIT, &[], tier.hit_bytes),
+        one(&DISK_ENTRIES, &[], tier.entries),
+        one(&DISK_SIZE, &[], tier.bytes),
+        one(&DISK_CAPACITY, &[], tier.capacity_bytes),
+        one(&DISK_PINNED, &[], tier.pinned_bytes),
+        one(&DISK_QUEUE_ENTRIES, &[], tier.queue_entries),
+        one(&DISK_QUEUE_SIZE, &[], tier.queue_bytes),
+        one(&DISK_RECOVERED, &[], tier.recovered),
+        one(&DISK_WRITES, &[], tier.written),
+        one(&DISK_REWRITES, &[], tier.rewritten),
+        one(&DISK_PAYLOAD, &[], tier.payload_bytes),
+        one(&DISK_WRITTEN, &[], tier.written_bytes),
+    ];
+    let failures = [
+        one(&DISK_BAD_RECORDS, &[("reason", "corrupt")], tier.corrupt),
+        one(&DISK_BAD_RECORDS, &[("reason", "foreign")], tier.foreign),
+        one(&DISK_ERRORS, &[("op", "read")], tier.read_errors),
+        one(&DISK_ERRORS, &[("op", "write")], tier.write_errors),
+    ];
+    let drops = by_cause(&DISK_DROPS, tier.dropped);
+    let pins = by_cause(&DISK_PINS_LOST, tier.pins_lost);
+    states.chain(served).chain(blocks).chain(numbers).chain(drops).chain(pins).chain(failures)
+}
+
+fn by_cause<'a>(metric: &'static Metric, drops: TierDrops) -> impl Iterator<Item = Sample<'a>> {
+    CAUSES
+        .iter()
+        .zip(drops.by_cause())
+        .map(move |(attributes, entries)| one(metric, attributes, entries))
+}
+
+/// The attributes for each state of a tier.
+static STATES: [[(&str, &str); 1]; TierState::ALL.len()] = {
+    let mut states = [[("state", "")]; TierState::ALL.len()];
+    let mut i = 0;
+    while i < states.len() {
+        states[i][0].1 = TierState::ALL[i].as_str();
+        i += 1;
+    }
+    states
+};
+
+/// The attributes for each cause of drops.
+static CAUSES: [[(&str, &str); 1]; TierDrops::CAUSES.len()] = {
+    let mut causes = [[("cause", "")]; TierDrops::CAUSES.len()];
+    let mut i = 0;
+    while i < causes.len() {
+        causes[i][0].1 = TierDrops::CAUSES[i];
+        i += 1;
+    }
+    causes
+};
 
 pub(crate) fn one<'a>(metric: &'static Metric, attributes: Attributes, value: u64) -> Sample<'a> {
     Sample { metric, attributes, value: Value::Number(value) }

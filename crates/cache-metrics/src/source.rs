@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use cache_core::{Histogram, Outcomes, ReadThrough, Stats, Validator};
+use cache_core::{Histogram, Outcomes, ReadThrough, Stats, TierStats, Validator};
 
 /// A cache that can be exported: its name, and a function that takes a snapshot of its counters.
 ///
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub stats: Stats,
     /// The counters of a `CachedStore`, which caches objects in blocks.
     pub blocks: Option<BlockStats>,
+    /// The counters of the tier below memory, if the cache has one.
+    pub tier: Option<TierStats>,
 }
 
 /// The counters of one cache at one moment, under the name that it is exported by.
@@ -50,6 +52,8 @@ pub struct BlockStats {
     pub cancelled: u64,
     /// Needed blocks that were cached.
     pub hit: u64,
+    /// Needed blocks that were on disk: part of `hit`.
+    pub from_disk: u64,
     /// Needed blocks that were not cached.
     pub missed: u64,
     /// Requests for blocks of a known version.
@@ -119,13 +123,16 @@ impl fmt::Debug for MetricsSource {
 impl<V: Validator + ?Sized> From<&ReadThrough<V>> for MetricsSource {
     fn from(cache: &ReadThrough<V>) -> Self {
         let weak = cache.downgrade();
-        Self::new(cache.name(), move || weak.upgrade().map(|cache| cache.stats().into()))
+        Self::new(cache.name(), move || {
+            let cache = weak.upgrade()?;
+            Some(Snapshot::from(cache.stats()).with_tier(cache.backend().lower_tier()))
+        })
     }
 }
 
 impl From<Stats> for Snapshot {
     fn from(stats: Stats) -> Self {
-        Self { stats, blocks: None }
+        Self { stats, blocks: None, tier: None }
     }
 }
 
@@ -134,6 +141,24 @@ impl Snapshot {
     #[must_use]
     pub fn with_blocks(mut self, blocks: BlockStats) -> Self {
         self.blocks = Some(blocks);
+        self
+    }
+
+    /// Returns the snapshot with the counters of the tier below memory
+    /// ([`Backend::lower_tier`](cache_core::Backend::lower_tier)).
+    ///
+    /// ```
+    /// use cache_core::{Stats, TierStats};
+    /// use cache_metrics::{Snapshot, names::DISK_LOOKUPS, samples};
+    ///
+    /// let mut tier = TierStats::default();
+    /// tier.hits = 3;
+    /// let snapshot = Snapshot::from(Stats::default()).with_tier(Some(tier));
+    /// assert!(samples(&snapshot).any(|sample| sample.metric == &DISK_LOOKUPS));
+    /// ```
+    #[must_use]
+    pub fn with_tier(mut self, tier: Option<TierStats>) -> Self {
+        self.tier = tier;
         self
     }
 }

@@ -9,7 +9,11 @@ impl Snapshot {
     pub(crate) fn after(self, before: Self) -> Self {
         let add =
             Combine { number: u64::saturating_add, outcomes: |a, b| a + b, times: |a, b| a + b };
-        Self { stats: self.stats + before.stats, blocks: add.blocks(self.blocks, before.blocks) }
+        Self {
+            stats: self.stats + before.stats,
+            blocks: add.blocks(self.blocks, before.blocks),
+            tier: self.tier.map(|tier| before.tier.map_or(tier, |before| tier + before)),
+        }
     }
 
     /// Returns the totals, none of them lower than in `earlier`.
@@ -19,6 +23,7 @@ impl Snapshot {
         Self {
             stats: self.stats.at_least(earlier.stats),
             blocks: max.blocks(self.blocks, earlier.blocks),
+            tier: self.tier.map(|tier| earlier.tier.map_or(tier, |earlier| tier.at_least(earlier))),
         }
     }
 }
@@ -41,6 +46,7 @@ impl Combine {
             not_cached: (self.number)(one.not_cached, other.not_cached),
             cancelled: (self.number)(one.cancelled, other.cancelled),
             hit: (self.number)(one.hit, other.hit),
+            from_disk: (self.number)(one.from_disk, other.from_disk),
             missed: (self.number)(one.missed, other.missed),
             requests: (self.outcomes)(one.requests, other.requests),
             request_times: (self.times)(one.request_times, other.request_times),

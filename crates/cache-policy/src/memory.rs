@@ -359,7 +359,8 @@ impl<P: EvictionPolicy> MemoryBackend<P> {
                     self.swap(locked, &mut shard, self.fresh())
                 }
             };
-            drop(held);
+            // After the lock is released.
+            held.into_entries().for_each(|entry| self.tell((entry, RemovalCause::Evicted)));
         }
     }
 

@@ -49,6 +49,11 @@ use crate::{
 /// do all their work in the first poll, and nothing if they are dropped before it. moka decides
 /// first whether a large entry may displace many small ones, and then drops those in one step.
 ///
+/// It reports no evictions ([`Backend::on_eviction`] returns false): moka also evicts during
+/// look-ups, and calls its listener under its own lock. To report each entry before the call that
+/// evicted it returns, and without that lock, every hit would have to look at a queue. So with a
+/// lower tier, an entry that left memory is revalidated before it is served from there.
+///
 /// ```
 /// use cache_core::Backend;
 /// use cache_policy::MokaBackend;

@@ -10,7 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, ErrorKind, Moment, Rejection, Result, Usage};
+use cache_core::{
+    Admission, Backend, Entry, Error, ErrorKind, EvictionListener, Moment, Rejection, Result,
+    TierStats, Usage,
+};
 
 use crate::{Gate, random::Random};
 
@@ -189,6 +192,26 @@ impl Backend for WaitingBackend {
         let removed = self.inner.remove(key).await;
         self.wait().await;
         removed
+    }
+
+    async fn mark_stale(&self, key: &str) -> Result<()> {
+        let drawn = self.wait().await;
+        if self.is_spoiled(drawn) {
+            return Err(failure());
+        }
+        self.inner.mark_stale(key).await
+    }
+
+    fn renewed(&self, entry: &Entry) {
+        self.inner.renewed(entry);
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        self.inner.on_eviction(listener)
+    }
+
+    fn lower_tier(&self) -> Option<TierStats> {
+        self.inner.lower_tier()
     }
 
     async fn clear(&self) -> Result<()> {

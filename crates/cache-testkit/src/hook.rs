@@ -3,7 +3,9 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Error, Moment, Rejection, Result, Usage};
+use cache_core::{
+    Admission, Backend, Entry, Error, EvictionListener, Moment, Rejection, Result, TierStats, Usage,
+};
 
 use crate::Gate;
 
@@ -24,6 +26,10 @@ pub enum BackendCall<'a> {
     Insert(&'a Entry),
     /// [`Backend::remove`] of this key.
     Remove(&'a str),
+    /// [`Backend::mark_stale`] for this key.
+    MarkStale(&'a str),
+    /// [`Backend::renewed`] with this entry.
+    Renewed(&'a Entry),
     /// [`Backend::clear`].
     Clear,
     /// [`Backend::close`].
@@ -39,13 +45,14 @@ pub enum BackendAction {
     Proceed,
     /// Returns no entry from a look-up. Other calls are passed on.
     Miss,
-    /// Returns the error; the inner backend is not called. `get_now` and `peek` return `None`.
+    /// Returns the error; the inner backend is not called. `get_now` and `peek` return `None`, and
+    /// `renewed` does nothing.
     Fail(Error),
     /// Rejects the entry of an insert and removes the earlier entry of its key. Other calls are
     /// passed on.
     Reject(Rejection),
-    /// Awaits the future, then takes the action it returns. `get_now` and `peek`, which cannot
-    /// wait, return `None`.
+    /// Awaits the future, then takes the action it returns. Calls that cannot wait do as for
+    /// `Fail`.
     Wait(Pin<Box<dyn Future<Output = BackendAction> + Send>>),
 }
 
@@ -207,6 +214,26 @@ impl Backend for HookBackend {
         self.inner.remove(key).await
     }
 
+    async fn mark_stale(&self, key: &str) -> Result<()> {
+        self.decide(BackendCall::MarkStale(key)).await?;
+        self.inner.mark_stale(key).await
+    }
+
+    fn renewed(&self, entry: &Entry) {
+        let action = (self.hook)(BackendCall::Renewed(entry));
+        if !matches!(action, BackendAction::Fail(_) | BackendAction::Wait(_)) {
+            self.inner.renewed(entry);
+        }
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        self.inner.on_eviction(listener)
+    }
+
+    fn lower_tier(&self) -> Option<TierStats> {
+        self.inner.lower_tier()
+    }
+
     async fn clear(&self) -> Result<()> {
         self.decide(BackendCall::Clear).await?;
         self.inner.clear().await
@@ -228,5 +255,48 @@ impl Backend for HookBackend {
 
     fn negative_entries(&self) -> u64 {
         self.inner.negative_entries()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use cache_core::{ErrorKind, Key};
+
+    use super::*;
+    use crate::MapBackend;
+
+    #[tokio::test]
+    async fn a_hook_sees_marks_and_renewals() {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let backend = HookBackend::new(MapBackend::new(), {
+            let seen = Arc::clone(&seen);
+            move |call| match call {
+                BackendCall::MarkStale(key) => {
+                    seen.lock().unwrap().push(format!("mark {key}"));
+                    let error = Error::new(ErrorKind::Backend, "no marks");
+                    if key == "b" { BackendAction::Fail(error) } else { BackendAction::Proceed }
+                }
+                BackendCall::Renewed(entry) => {
+                    seen.lock().unwrap().push(format!("renewed {}", entry.key()));
+                    BackendAction::Proceed
+                }
+                _ => BackendAction::Proceed,
+            }
+        });
+        let stamped = |key| {
+            let key = Key::parse(key).unwrap();
+            Entry::builder(&key, "body".into()).validated(Moment::from_nanos(5), None).build()
+        };
+        let (a, b) = (stamped("a"), stamped("b"));
+        for entry in [&a, &b] {
+            assert!(backend.insert(entry.clone()).await.unwrap().is_stored());
+        }
+        backend.mark_stale("a").await.unwrap();
+        assert_eq!(backend.mark_stale("b").await.unwrap_err().kind(), ErrorKind::Backend);
+        assert_eq!((a.must_revalidate(), b.must_revalidate()), (true, false));
+        backend.renewed(&a);
+        assert_eq!(*seen.lock().unwrap(), ["mark a", "mark b", "renewed a"]);
     }
 }

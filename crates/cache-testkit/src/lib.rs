@@ -15,6 +15,7 @@
 //! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the
 //!   plainest one;
 //! * [`MapBackend`] is the plainest backend;
+//! * [`TwoTierBackend`] has few entries in memory and all of them on a [`SimulatedDisk`];
 //! * [`HookBackend`] calls a closure before each call of another backend, to count, delay, reject
 //!   or fail it;
 //! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
@@ -37,6 +38,7 @@ mod random;
 mod s3;
 pub mod simulation;
 mod store;
+mod two_tier;
 mod zipf;
 
 #[cfg(feature = "s3")]
@@ -51,6 +53,7 @@ pub use crate::{
     },
     random::Random,
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
+    two_tier::{SimulatedDisk, TwoTierBackend, TwoTierFault},
     zipf::Zipf,
 };
 

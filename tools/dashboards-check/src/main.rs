@@ -17,7 +17,10 @@ use std::{
 };
 
 use cache_facade::{
-    CachedStore, Memory, ObjectCache, cache_metrics::Registry, object_store::memory::InMemory,
+    CachedStore, Memory, ObjectCache, Stats,
+    cache_core::TierStats,
+    cache_metrics::{BlockStats, MetricsSource, Registry, Snapshot},
+    object_store::memory::InMemory,
 };
 use dashboard::Dashboard;
 
@@ -50,7 +53,7 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Every series that a cache of objects and a cached store export, in Prometheus' text format.
+/// Every series that a cache of objects, a cached store and a cache with a disk tier export, in Prometheus' text format.
 fn exported() -> Result<String> {
     let registry = Registry::new();
     // The registry holds no cache: one that is dropped is no longer exported.
@@ -59,6 +62,10 @@ fn exported() -> Result<String> {
         CachedStore::builder(Arc::new(InMemory::new()), Memory::new()).name("blocks").build()?;
     registry.add(&objects);
     registry.add(&blocks);
+    registry.add(MetricsSource::new(&"tiered".into(), || {
+        let snapshot = Snapshot::from(Stats::default()).with_blocks(BlockStats::default());
+        Some(snapshot.with_tier(Some(TierStats::default())))
+    }));
     Ok(registry.render_prometheus())
 }
 

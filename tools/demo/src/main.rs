@@ -5,6 +5,7 @@ mod accounts;
 mod bodies;
 mod bucket;
 mod chart;
+mod disk;
 mod film;
 mod ledger;
 mod live;
@@ -64,6 +65,12 @@ fn main() -> ExitCode {
 
 /// Returns whether all reads were right and all counts agree.
 fn run(options: &Options) -> Result<bool, Box<dyn Error>> {
+    if options.disk {
+        let folder = tempfile::tempdir()?;
+        let mut out = io::stdout();
+        let run = disk::run(disk::Settings::default(), folder.path(), &mut out);
+        return Runtime::new()?.block_on(run);
+    }
     let is_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     let is_live = !options.plain && is_terminal && !is_dumb;

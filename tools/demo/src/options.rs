@@ -10,10 +10,13 @@ pub(crate) struct Options {
     /// `None`: until `q` is pressed.
     pub(crate) span: Option<Duration>,
     pub(crate) svg: Option<PathBuf>,
+    /// The run with a disk tier, in place of the two nodes.
+    pub(crate) disk: bool,
 }
 
 pub(crate) const USAGE: &str = "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
+cargo xtask demo --disk
 
 Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first.
 Every read is checked: its body must be one complete version of the object, and no older than the
@@ -23,10 +26,12 @@ freshness rule allows.
   --plain       print a line each second and switch by a script instead of by keys; the default
                 without a terminal
   --svg FILE    write the last view as a picture
+  --disk        instead: one cache with a disk tier in a temporary directory, closed in the middle
+                and opened again; prints what memory, disk and store answered
 
 Keys: f selects the next freshness rule, k stops or starts the store, q quits.
 Exits with 1 if a read was torn or older than allowed, or if the counts of readers, caches and store
-differ.
+differ; with --disk also if an object cost more than one 304 after the restart.
 ";
 
 impl Options {
@@ -48,6 +53,7 @@ impl Options {
             match name.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--plain" => options.plain = true,
+                "--disk" => options.disk = true,
                 "--seconds" => options.span = Some(seconds(&needed()?)?),
                 "--svg" => options.svg = Some(needed()?.into()),
                 _ => return Err(format!("unexpected argument {name:?}; see --help")),
@@ -55,6 +61,9 @@ impl Options {
             if let Some(value) = value {
                 return Err(format!("{name} takes no value, not {value:?}"));
             }
+        }
+        if options.disk && (options.span.is_some() || options.svg.is_some()) {
+            return Err("--disk takes neither --seconds nor --svg".to_owned());
         }
         Ok(Some(options))
     }
@@ -78,12 +87,18 @@ mod tests {
     #[test]
     fn options_are_read() {
         assert_eq!(parse(&[]), Ok(Some(Options::default())));
-        let all =
-            Options { plain: true, span: Some(Duration::from_secs(12)), svg: Some("a.svg".into()) };
+        let all = Options {
+            plain: true,
+            span: Some(Duration::from_secs(12)),
+            svg: Some("a.svg".into()),
+            disk: false,
+        };
         assert_eq!(parse(&["--plain", "--seconds", "12", "--svg", "a.svg"]), Ok(Some(all)));
         let svg = Options { svg: Some("a=b.svg".into()), ..Options::default() };
         assert_eq!(parse(&["--svg=a=b.svg"]), Ok(Some(svg)));
         assert_eq!(parse(&["--plain", "--help"]), Ok(None));
+        let disk = Options { disk: true, ..Options::default() };
+        assert_eq!(parse(&["--disk"]), Ok(Some(disk)));
     }
 
     #[test]
@@ -94,6 +109,9 @@ mod tests {
             (&["--seconds"], "--seconds needs a value"),
             (&["--svg="], "--svg needs a value"),
             (&["--plain=yes"], r#"--plain takes no value, not "yes""#),
+            (&["--disk=/tmp"], r#"--disk takes no value, not "/tmp""#),
+            (&["--disk", "--seconds", "1"], "--disk takes neither --seconds nor --svg"),
+            (&["--svg", "a.svg", "--disk"], "--disk takes neither --seconds nor --svg"),
             (&["--seconds", "0"], r#"--seconds takes a whole number from 1 to 86400, not "0""#),
             (&["--seconds", "1.5"], r#"--seconds takes a whole number from 1 to 86400, not "1.5""#),
             (&["--seconds", "-1"], r#"--seconds takes a whole number from 1 to 86400, not "-1""#),

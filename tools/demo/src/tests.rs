@@ -16,6 +16,7 @@ use ratatui::{
 use crate::{
     accounts, bodies,
     bucket::Requests,
+    disk::{self, Part},
     film::{Film, Switched},
     palette, picture, plain,
     rule::Rule,
@@ -383,4 +384,62 @@ async fn a_request_that_no_cache_made_goes_red() {
     film.end(world.stop().await.unwrap());
     assert_eq!(film.differences().len(), 1, "{:?}", film.differences());
     assert!(!film.is_right());
+}
+
+#[tokio::test]
+async fn a_restart_over_a_disk_costs_one_304_an_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = disk::Settings {
+        n_objects: 200,
+        n_readers: 8,
+        round_trip: Duration::ZERO,
+        memory: 1 << 20,
+        disk: 64 << 20,
+    };
+    let mut out = Vec::new();
+    let is_right = disk::run(settings, folder.path(), &mut out).await.unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(is_right && out.ends_with("\nall bodies and all counts are right\n"), "{out}");
+    // reads, memory, disk, store, GETs and 304s of each part.
+    let parts: Vec<Vec<u64>> = out
+        .lines()
+        .filter_map(|line| line.strip_prefix("first reads").or(line.strip_prefix("again")))
+        .map(|row| row.split_whitespace().take(6).map(|n| n.parse().unwrap()).collect())
+        .collect();
+    let [cold, warm, restarted, again] = &parts[..] else { panic!("{out}") };
+    assert_eq!(cold[..], [200, 0, 0, 200, 200, 0]);
+    assert_eq!(restarted[..], [200, 0, 200, 0, 200, 200]);
+    for part in [warm, again] {
+        assert_eq!((part[1] + part[2], &part[3..]), (200, &[0, 0, 0][..]), "{out}");
+        assert!(part[2] > 0, "memory has no room for all of them: {out}");
+    }
+    assert!(out.contains("200 entries found again"), "{out}");
+    // `close` has written what waited.
+    let closed = out.split("closed, and opened").nth(1).unwrap();
+    assert!(closed.contains("disk closed: ") && closed.contains("queue 0 B, "), "{out}");
+}
+
+#[test]
+fn a_run_over_a_disk_that_does_not_add_up_is_told() {
+    let part = |store, disk, not_modified| Part {
+        reads: 9,
+        disk,
+        store,
+        not_modified,
+        gets: store + not_modified,
+        ..Part::default()
+    };
+    let right = [part(9, 0, 0), part(0, 7, 0), part(0, 9, 9), part(0, 7, 0)];
+    assert_eq!(disk::findings(9, 9, right), [""; 0]);
+    let mut wrong = right;
+    (wrong[1].gets, wrong[2]) = (1, Part { bytes: 5, wrong: 1, ..part(1, 8, 8) });
+    let expected = [
+        "wrong bodies: 1, not 0",
+        "entries found again: 8, not 9",
+        "entries from disk after the restart: 8, not 9",
+        "304s after the restart: 8, not 9",
+        "bytes sent after the restart: 5, not 0",
+        "GETs in the second part: 1, not 0",
+    ];
+    assert_eq!(disk::findings(9, 8, wrong), expected);
 }

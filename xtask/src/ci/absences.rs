@@ -108,12 +108,16 @@ const GLOBALS: [&str; 8] = [
 ];
 
 /// Crates, and what they must not know.
-const STRANGERS: [(&str, &[&str]); 4] = [
+const STRANGERS: [(&str, &[&str]); 5] = [
     (
         "cache-core",
         &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"],
     ),
     ("cache-policy", &["object_store", "cache-store", "cache-metrics", "cache-facade"]),
+    (
+        "cache-disk",
+        &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"],
+    ),
     ("cache-metrics", &["object_store", "cache-policy", "cache-store", "cache-facade"]),
     ("cache-store", &["cache-policy", "cache-facade"]),
 ];

@@ -18,7 +18,9 @@ pub(super) fn check() -> Result<()> {
         .iter()
         .try_for_each(|name| run(&mut cargo(&format!("run --quiet --locked --example {name}"))))?;
     // It fails if a read was wrong, or if readers, caches and origin have not counted the same.
-    run(&mut cargo("run --quiet --locked --package demo -- --plain --seconds 3"))
+    run(&mut cargo("run --quiet --locked --package demo -- --plain --seconds 3"))?;
+    // It fails if an object cost more than one 304 after the restart.
+    run(&mut cargo("run --quiet --locked --package demo -- --disk"))
 }
 
 fn examples_in(folder: &Path) -> Result<Vec<String>> {

@@ -170,7 +170,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "publishes_then_wakes",
             "        let landed = match",
-            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&FlightOutcome::Entry(entry.clone(), Status::Fetched, question.sent_at));\n            }\n        }\n        let landed = match",
+            "        if let Ok(Validation::Modified(entry)) = &answer {\n            if let Some(running) = self.tracked.lock().flight(self.seq) {\n                running.tell(&FlightOutcome::Entry(entry.clone(), Status::Fetched, None, question.sent_at));\n            }\n        }\n        let landed = match",
         )],
     },
     Mutant {
@@ -430,6 +430,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what an earlier process stored is void by epoch",
         edits: &[Edit::replace("unstamped_is_not_void", "== Epoch::NONE", "> latest")],
+    },
+    Mutant {
+        name: "a mark reaches the handle that a look-up shows, and no other tier",
+        edits: &[Edit::replace(
+            "marks_every_tier",
+            "shared.backend_call(async { shared.backend.mark_stale(key).await }).await.is_err()",
+            "shared.find(key).await.map(|held| held.iter().for_each(crate::Entry::mark_stale)).is_err()",
+        )],
+    },
+    Mutant {
+        name: "a renewal is not passed on to the backend",
+        edits: &[Edit::delete("renews_every_tier")],
     },
     Mutant {
         name: "a merged floor is not the highest of its parts",

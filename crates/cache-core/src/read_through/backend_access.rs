@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::shared::Shared;
+use super::{served::Tier, shared::Shared};
 use crate::{
     Admission, Entry, Key, Moment, Rejection, Result,
     stats::Count,
@@ -14,6 +14,8 @@ use crate::{
 pub(super) struct LookedUp {
     /// The entry that a request may be made conditional on.
     pub(super) entry: Option<Entry>,
+    /// Where that entry was found.
+    pub(super) tier: Option<Tier>,
     /// There is an entry, but it is void.
     pub(super) void: bool,
 }
@@ -56,7 +58,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     /// Returns the entry, also another cache's, without counting a use.
-    fn peek(&self, key: &str) -> Result<Option<Entry>> {
+    pub(super) fn peek(&self, key: &str) -> Result<Option<Entry>> {
         self.looked(|| self.backend.peek(key))
     }
 
@@ -75,7 +77,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     #[inline]
-    fn is_own(&self, entry: &Entry) -> bool {
+    pub(super) fn is_own(&self, entry: &Entry) -> bool {
         // A shared backend may hold the same key of another store.
         // mutant: own_namespace
         entry.namespace() == Some(self.settings.identity)
@@ -83,17 +85,20 @@ impl<V: ?Sized> Shared<V> {
 
     /// Looks up `key`. A backend that fails has no entry.
     pub(super) async fn look_up(&self, key: &str) -> LookedUp {
-        let shown = match self.get_now(key) {
-            Ok(None) => self.own(self.backend_call(self.backend.get(key)).await.unwrap_or(None)),
-            shown => shown.unwrap_or(None),
+        let (shown, tier) = match self.get_now(key) {
+            Ok(None) => {
+                let shown = self.backend_call(self.backend.get(key)).await.unwrap_or(None);
+                (self.own(shown), Tier::Disk)
+            }
+            shown => (shown.unwrap_or(None), Tier::Memory),
         };
         match shown {
             // A negative entry has no body, so a void one is not a copy.
             // mutant: void_copy
             Some(entry) if self.epochs.is_void(&entry) => {
-                LookedUp { entry: None, void: !entry.is_negative() }
+                LookedUp { entry: None, tier: None, void: !entry.is_negative() }
             }
-            entry => LookedUp { entry, void: false },
+            entry => LookedUp { tier: entry.is_some().then_some(tier), entry, void: false },
         }
     }
 

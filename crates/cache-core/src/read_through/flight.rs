@@ -22,7 +22,7 @@ use super::{
     outcome::{FlightOutcome, OutcomeSenders, not_found},
     parked::BoxedFlight,
     request::{Outcome, Request},
-    served::Status,
+    served::{Status, Tier},
     shared::Shared,
     sweep,
     trace::Cause,
@@ -96,7 +96,14 @@ impl<V: Validator + ?Sized> Flight<V> {
         let answer = self.ask(asked_at, pinned.as_ref()).await?;
         // The object may change after the store read it, so age counts from sending.
         // mutant: validated_at_sending
-        let question = SentRequest { known, void: held.void, expired, pinned, sent_at: asked_at };
+        let question = SentRequest {
+            known,
+            tier: held.tier,
+            void: held.void,
+            expired,
+            pinned,
+            sent_at: asked_at,
+        };
         self.complete(question, answer, permit).await
     }
 
@@ -170,7 +177,7 @@ impl<V: Validator + ?Sized> Flight<V> {
             request.end(outcome, n_joined);
         }
         if let (Ok(Validation::NotModified), Some(pinned)) = (&answer, &question.pinned) {
-            let landed = self.confirm(pinned.clone(), question.sent_at, permit);
+            let landed = self.confirm(pinned.clone(), question.tier, question.sent_at, permit);
             self.left = true;
             return landed;
         }
@@ -217,7 +224,13 @@ impl<V: Validator + ?Sized> Flight<V> {
     /// The origin validated `pinned`: renews that entry in place. If it was evicted in the
     /// meantime, it stays so. Changes no backend, so it needs no backend lock: a write fences under
     /// the same lock.
-    fn confirm(&self, pinned: Entry, asked_at: Moment, permit: Permit) -> Option<FlightOutcome> {
+    fn confirm(
+        &self,
+        pinned: Entry,
+        tier: Option<Tier>,
+        asked_at: Moment,
+        permit: Permit,
+    ) -> Option<FlightOutcome> {
         let mut state = self.tracked.lock();
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
         // mutant: renews_unfenced
@@ -235,7 +248,7 @@ impl<V: Validator + ?Sized> Flight<V> {
         }
         self.finish(
             state,
-            FlightOutcome::Entry(pinned, Status::Revalidated, asked_at),
+            FlightOutcome::Entry(pinned, Status::Revalidated, tier, asked_at),
             Some(permit),
         )
     }
@@ -467,6 +480,8 @@ fn changed(answer: &Validation) -> Option<&Entry> {
 struct SentRequest {
     /// The cached entry, neither void nor expired.
     known: Option<Entry>,
+    /// Where that was found.
+    tier: Option<Tier>,
     /// A void entry was cached.
     void: bool,
     /// An expired entry was cached.
@@ -496,7 +511,7 @@ impl SentRequest {
 
     fn brings(&self, entry: Entry) -> FlightOutcome {
         let status = if self.known.is_some() { Status::Refetched } else { Status::Fetched };
-        FlightOutcome::Entry(entry, status, self.sent_at)
+        FlightOutcome::Entry(entry, status, None, self.sent_at)
     }
 }
 
@@ -549,7 +564,7 @@ async fn publish<V: ?Sized>(
         let replaced = question.known.as_ref().is_some_and(|known| !is_same_version(known, &entry));
         // The sweep may have dropped and counted it since the look-up.
         let replaces_expired = question.expired && {
-            let LookedUp { entry, void } = shared.look_up(key.as_str()).await;
+            let LookedUp { entry, void, .. } = shared.look_up(key.as_str()).await;
             entry.is_some() || void
         };
         entry.publish(asked_at, shared.time_to_live(key.as_str()), epoch);

@@ -54,14 +54,15 @@ use std::{
 use bytes::Bytes;
 use tokio::task::yield_now;
 
+pub use self::timer::within;
 pub use self::{
     builder::ReadThroughBuilder,
     observation::Observation,
     permit::RequestPermit,
-    served::{Served, Status},
+    served::{Served, Status, Tier},
     write::OpenWrite,
 };
-use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker, timer::within};
+use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker};
 use crate::{
     Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
     Stats, Validator, Version, stats::Count,

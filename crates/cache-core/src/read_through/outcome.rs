@@ -2,14 +2,15 @@
 
 use tokio::sync::watch;
 
-use super::served::Status;
+use super::served::{Status, Tier};
 use crate::{Entry, Error, ErrorKind, Moment};
 
 /// What a flight brings its waiters.
 #[derive(Debug, Clone)]
 pub(super) enum FlightOutcome {
-    /// An entry, validated by a request sent at the moment.
-    Entry(Entry, Status, Moment),
+    /// An entry, the tier it was cached in, and the moment at which the request was sent that
+    /// validated it.
+    Entry(Entry, Status, Option<Tier>, Moment),
     Failed(Error),
 }
 

@@ -23,7 +23,7 @@ use super::{
     key_table::KeyGuard,
     outcome::{FlightOutcome, OutcomeReceiver, OutcomeSenders, not_found},
     parked::{Parked, spawn_parked},
-    served::{Served, Status},
+    served::{Served, Status, Tier},
     shared::Shared,
     task_tracker::runtime,
     trace::Cause,
@@ -58,12 +58,18 @@ impl<V: ?Sized> Shared<V> {
             entry.body().len() as u64,
             Duration::from_nanos(age_nanos),
         );
-        Some(Served { entry, status: Status::Fresh, age_nanos })
+        Some(Served { entry, status: Status::Fresh, tier: Some(Tier::Memory), age_nanos })
     }
 
     /// Returns how `entry` may be served without a request; an error if it remembers a missing
     /// object.
-    fn servable(&self, key: &str, entry: Entry, freshness: &Freshness) -> Result<Option<Servable>> {
+    fn servable(
+        &self,
+        key: &str,
+        entry: Entry,
+        tier: Option<Tier>,
+        freshness: &Freshness,
+    ) -> Result<Option<Servable>> {
         // A void entry must not be used, a stale one not before it was revalidated.
         // mutant: stale_is_not_servable
         if self.epochs.standing(&entry) != Standing::Valid {
@@ -72,7 +78,7 @@ impl<V: ?Sized> Shared<V> {
         let now = self.clock.now();
         let served = |status, entry: Entry| {
             let validated_at = entry.validated_at();
-            Served::new(entry, status, validated_at, now)
+            Served::new(entry, status, tier, validated_at, now)
         };
         Ok(match freshness.evaluate(&entry, now) {
             Evaluation::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
@@ -122,8 +128,8 @@ pub(super) async fn read<V: Validator + ?Sized>(
             Arrival::Elsewhere(None) => None,
         };
         match landed {
-            Some(FlightOutcome::Entry(entry, status, asked_at)) => {
-                return Ok(Served::new(entry, status, Some(asked_at), waited()));
+            Some(FlightOutcome::Entry(entry, status, tier, asked_at)) => {
+                return Ok(Served::new(entry, status, tier, Some(asked_at), waited()));
             }
             Some(FlightOutcome::Failed(error)) => {
                 waited();
@@ -174,7 +180,7 @@ async fn join_or_start<'a, V: Validator + ?Sized>(
         let seen = BeforeLookUp { stamp: tracked.lock().stamp(), epoch: shared.epochs.latest() };
         let held = shared.look_up(key).await;
         if let Some(entry) = held.entry.clone() {
-            match shared.servable(key, entry, freshness)? {
+            match shared.servable(key, entry, held.tier, freshness)? {
                 Some(Servable::Fresh(served)) => return Ok(Start::Served(served)),
                 Some(Servable::Refresh(served)) => {
                     let (now, _) = shared.clock.coarse_bounds();
@@ -397,11 +403,12 @@ async fn serve_stale_on_error<V: ?Sized>(
 ) -> Result<Served> {
     if error.is_outage() {
         // Looked up now: an entry that was removed since the request was sent is not served.
-        if let Some(entry) = shared.look_up(key).await.entry.filter(|entry| !entry.is_negative()) {
+        let LookedUp { entry, tier, .. } = shared.look_up(key).await;
+        if let Some(entry) = entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
             if freshness.covers_outage(&entry, now) {
                 let validated_at = entry.validated_at();
-                let served = Served::new(entry, Status::Stale, validated_at, now);
+                let served = Served::new(entry, Status::Stale, tier, validated_at, now);
                 shared.warnings.stale(
                     &shared.settings.name,
                     shared.display_key(key),

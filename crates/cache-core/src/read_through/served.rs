@@ -11,15 +11,16 @@ pub struct Served {
     pub entry: Entry,
     /// How the read was answered.
     pub status: Status,
+    /// The tier of the backend that the bytes came from; `None` if they came from the origin.
+    pub tier: Option<Tier>,
     pub(super) age_nanos: u64,
 }
 
-/// How a read was answered: by `ReadThrough`, `ObjectCache` and `CachedStore`.
-// As wide as what it lies beside, so that a result has no padding, which would be copied piece by
-// piece.
 /// How a read was answered, by `ReadThrough`, `ObjectCache` and `CachedStore`.
+// As wide as the tier beside it, and with it as the age, so that a result has no padding, which
+// would be copied piece by piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u64)]
+#[repr(u32)]
 #[non_exhaustive]
 pub enum Status {
     /// From a fresh entry, without a request.
@@ -37,20 +38,42 @@ pub enum Status {
     Bypass,
 }
 
+/// The tier of a backend that cached bytes came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum Tier {
+    /// Memory: [`Backend::get_now`](crate::Backend::get_now) returned the entry.
+    Memory,
+    /// A lower tier, such as a disk: [`Backend::get`](crate::Backend::get) returned it.
+    Disk,
+}
+
 impl Served {
     pub(super) fn new(
         entry: Entry,
         status: Status,
+        tier: Option<Tier>,
         validated_at: Option<Moment>,
         now: Moment,
     ) -> Self {
         let age_nanos = validated_at.map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
-        Self { entry, status, age_nanos }
+        Self { entry, status, tier, age_nanos }
     }
 
     /// Returns how long before the end of this read the request was sent that validated the entry.
     pub const fn age(&self) -> Duration {
         Duration::from_nanos(self.age_nanos)
+    }
+}
+
+impl Tier {
+    /// Returns the name in metrics and traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     key_table::KeyTable,
     limiter::{RequestLimiter, Waits},
     negative::NegativeBudget,
-    served::{Served, Status},
+    served::{Served, Status, Tier},
     settings::Settings,
     sweeper::Sweeper,
     task_tracker::TaskTracker,
@@ -68,7 +68,13 @@ impl<V: ?Sized> Shared<V> {
         match read {
             Ok(served) => {
                 let hit = |count| {
-                    self.counters.add_hit(count, served.entry.body().len() as u64, served.age());
+                    let bytes = served.entry.body().len() as u64;
+                    self.counters.add_hit(count, bytes, served.age());
+                    // Beside the hit, which is counted whatever tier it came from.
+                    if served.tier == Some(Tier::Disk) {
+                        self.count(Count::HitsFromDisk);
+                        self.counters.add(Count::BytesFromDisk, bytes);
+                    }
                 };
                 let fetched = |count| {
                     self.count(count);

@@ -64,8 +64,10 @@ fn timer(here: Id, span: Duration) -> Option<Pin<Box<Sleep>>> {
     made
 }
 
-/// Awaits `future`; `None` if it takes longer than `limit` on one runtime.
-pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+/// Awaits `future`; `None` if it takes longer than `limit` on one runtime. For backends that limit
+/// how long they wait for I/O: it holds on whichever runtime it is polled, and is no limit outside
+/// of one, or in one without time.
+pub async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let (mut future, mut timer) = (pin!(future), Timer::default());
     poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),

@@ -364,6 +364,13 @@ impl<V: ?Sized> Write<V> {
             self.cleared.store(true, Ordering::Release);
             return;
         };
+        if let Ok(Some(shown)) = shared.peek(key)
+            && !shared.is_own(&shown)
+        {
+            // Another cache's entry. One that is not at hand may be marked: that costs a request.
+            self.cleared.store(true, Ordering::Release);
+            return;
+        }
         // Not by a handle that was looked up: one that is evicted, or on its way from one tier to
         // another, would lose the mark.
         // mutant: marks_every_tier

@@ -15,7 +15,11 @@ impl fmt::Display for Stats {
              {refetched} refetched, {not_found} not found, {errors} errors",
             self.gets(),
         )?;
-        writeln!(f, "hit ratio  {:.1} %", 100.0 * self.hit_ratio())?;
+        write!(f, "hit ratio  {:.1} %", 100.0 * self.hit_ratio())?;
+        match self.hits_from_disk {
+            0 => writeln!(f)?,
+            hits => writeln!(f, ", {hits} hits from disk ({} bytes)", self.bytes_from_disk)?,
+        }
         writeln!(f, "coalesced  {}", self.coalesced)?;
         writeln!(f, "waits      {}", self.wait_times)?;
         writeln!(f, "requests   {}", self.origin)?;
@@ -115,6 +119,9 @@ mod tests {
             assert!(shown.contains(words), "{words}: {shown}");
         }
         assert!(shown.contains("1 entries, 100 bytes\n"), "no limit: {shown}");
+        assert!(shown.contains("90.0 %\n"), "no disk: {shown}");
+        let disk = Stats { hits_from_disk: 4, bytes_from_disk: 70, ..stats }.to_string();
+        assert!(disk.contains("90.0 %, 4 hits from disk (70 bytes)\n"), "{disk}");
         let limited = Stats { capacity_bytes: Some(200), ..stats }.to_string();
         assert!(limited.contains("100 bytes of 200"), "{limited}");
         assert!(format!("{stats:#?}").lines().count() < 90, "{stats:#?}");

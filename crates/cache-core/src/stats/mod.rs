@@ -37,6 +37,9 @@ pub struct Stats {
     pub fetched: u64,
     /// Gets whose body was fetched in the place of a held one that was not confirmed.
     pub refetched: u64,
+    /// Gets served from an entry of a lower tier, such as a disk ([`Tier::Disk`](crate::Tier)): part
+    /// of `fresh`, `revalidated` and `stale`. Reads that share a revalidation count with it.
+    pub hits_from_disk: u64,
     /// Gets of objects that do not exist.
     pub not_found: u64,
     /// Gets that failed in another way.
@@ -68,6 +71,9 @@ pub struct Stats {
     pub bytes_served: u64,
     /// Body bytes served from cached entries: part of `bytes_served`.
     pub bytes_from_cache: u64,
+    /// Body bytes served from entries of a lower tier: part of `bytes_from_cache`, and the bytes of
+    /// `hits_from_disk`.
+    pub bytes_from_disk: u64,
     /// Body bytes that came from the store, whatever they were requested for.
     pub bytes_from_origin: u64,
     /// How old held copies were when they were served: how long ago the origin had validated them.
@@ -280,6 +286,7 @@ impl Stats {
             stale: combine(self.stale, other.stale),
             fetched: combine(self.fetched, other.fetched),
             refetched: combine(self.refetched, other.refetched),
+            hits_from_disk: combine(self.hits_from_disk, other.hits_from_disk),
             not_found: combine(self.not_found, other.not_found),
             errors: combine(self.errors, other.errors),
             errors_by_kind: self.errors_by_kind.zip(other.errors_by_kind, combine),
@@ -301,6 +308,7 @@ impl Stats {
             backend_errors: combine(self.backend_errors, other.backend_errors),
             bytes_served: combine(self.bytes_served, other.bytes_served),
             bytes_from_cache: combine(self.bytes_from_cache, other.bytes_from_cache),
+            bytes_from_disk: combine(self.bytes_from_disk, other.bytes_from_disk),
             bytes_from_origin: combine(self.bytes_from_origin, other.bytes_from_origin),
             age: self.age.zip(other.age, combine),
             wait_times: self.wait_times.zip(other.wait_times, combine),

@@ -21,5 +21,6 @@ mod runtimes;
 mod soft_floors;
 mod support;
 mod sweep;
+mod tiers;
 #[cfg(feature = "tracing")]
 mod traces;

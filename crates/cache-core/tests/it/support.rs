@@ -97,6 +97,9 @@ impl Rig {
         assert_eq!(self.cache.keys_in_flight(), 0, "no key has a state at rest");
         let stats = self.cache.stats();
         assert_eq!(stats.gets(), gets, "{stats:?}");
+        // A part of the hits, and not a bucket of its own.
+        assert!(stats.hits_from_disk <= stats.hits(), "{stats:?}");
+        assert!(stats.bytes_from_disk <= stats.bytes_from_cache, "{stats:?}");
         assert_eq!(stats.origin.requests(), self.origin.count() as u64, "{stats:?}");
     }
 }

@@ -62,11 +62,23 @@ Read amplification is the rate of `object_cache.io` with the source `origin` div
 `op = read` the outcomes are `not_modified` (no body), `modified`, `not_found`, `refused`, `failed`
 and `cancelled`; other operations have `succeeded` instead of the first three. A body that breaks
 off is `failed`; one that the reader dropped is not. Only a `CachedStore` has the operations from
-`blocks` on and the last three metrics: `blocks` fetches bytes of a known version, `read` determines
-the current version, `bypass` bypasses the cache, `list` counts pages (inferred: a page ends after
-1,000 objects), `multipart` counts the start, each part and the end of a multipart upload. Stores
-charge most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kind` is an
+`blocks` on, and the metrics `object_cache.blocks`, `object_cache.passed_through` and
+`object_cache.restarts`. `blocks` fetches bytes of a known version, `read` determines the current
+version, `bypass` bypasses the cache, `list` counts pages (inferred: a page ends after 1,000
+objects), `multipart` counts the start, each part and the end of a multipart upload. Stores charge
+most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kind` is an
 `ErrorKind`.
+
+Only a cache with a disk tier has the metrics whose names begin with `object_cache.disk`. Its hit
+ratio is that of the look-ups which memory did not answer. `object_cache.disk.reads`,
+`object_cache.disk.served` and `object_cache.disk.blocks` are parts of the hits of
+`object_cache.requests`, of `object_cache.io` with the source `cache`, and of the hits of
+`object_cache.blocks`: subtract them for the part of memory. (Of a `CachedStore`,
+`object_cache.disk.reads` counts the heads that were on disk.) Write amplification is the rate of
+`object_cache.disk.written` divided by the rate of `object_cache.disk.payload`. Of the causes,
+`not_admitted`, `too_large`, `recycled` and `pin_limit` follow from the settings; `queue_full` means
+that the disk is slower than the writes, and `unavailable`, `write_error` and `corrupt` that it
+fails. None of the disk's failures fails a read: it costs a request to the store.
 
 "
     );

@@ -9,3 +9,4 @@ mod registry;
 mod rounds;
 mod script;
 mod table;
+mod tier;

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cache_core::{ErrorKind, Outcomes, Stats};
+use cache_core::{ErrorKind, Outcomes, Stats, TierDrops, TierStats};
 use cache_metrics::{
     BlockStats, Sample, Snapshot, Value,
     names::{
-        self, BUILD_INFO, CACHE_NAME, CAPACITY, Kind, METRICS, Metric, ORIGIN_REQUESTS, REQUESTS,
+        self, BUILD_INFO, CACHE_NAME, CAPACITY, DISK_STATE, Kind, METRICS, Metric, ORIGIN_REQUESTS,
+        REQUESTS,
     },
     samples,
 };
@@ -14,7 +15,9 @@ use cache_metrics::{
 /// A snapshot in which every number is different.
 fn snapshot() -> Snapshot {
     let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
+    let mut tier = TierStats::default();
     let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
+    let fields = fields.chain(tier_fields(&mut tier));
     for (i, field) in fields.enumerate() {
         *field = 1000 + 2 * i as u64;
     }
@@ -22,7 +25,7 @@ fn snapshot() -> Snapshot {
         stats.errors_by_kind.add_of(kind, 3 + 2 * i);
         stats.origin.errors_by_kind.add_of(kind, 103 + 2 * i);
     }
-    Snapshot::from(stats).with_blocks(blocks)
+    Snapshot::from(stats).with_blocks(blocks).with_tier(Some(tier))
 }
 
 fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
@@ -34,6 +37,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
         &mut stats.stale,
         &mut stats.fetched,
         &mut stats.refetched,
+        &mut stats.hits_from_disk,
         &mut stats.not_found,
         &mut stats.errors,
         &mut stats.coalesced,
@@ -53,6 +57,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
         stats.capacity_bytes.get_or_insert(0),
         &mut stats.bytes_served,
         &mut stats.bytes_from_cache,
+        &mut stats.bytes_from_disk,
         &mut stats.bytes_from_origin,
         &mut origin.not_modified,
         &mut origin.modified,
@@ -75,6 +80,7 @@ fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
         &mut blocks.not_cached,
         &mut blocks.cancelled,
         &mut blocks.hit,
+        &mut blocks.from_disk,
         &mut blocks.missed,
         &mut blocks.passed_through,
         &mut blocks.restarts,
@@ -89,6 +95,45 @@ fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
     ];
     fields.extend(requests.into_iter().flat_map(outcome_fields));
     fields
+}
+
+pub(crate) fn tier_fields(tier: &mut TierStats) -> Vec<&mut u64> {
+    let mut fields = vec![
+        &mut tier.entries,
+        &mut tier.bytes,
+        &mut tier.capacity_bytes,
+        &mut tier.pinned_bytes,
+        &mut tier.queue_entries,
+        &mut tier.queue_bytes,
+        &mut tier.hits,
+        &mut tier.hit_bytes,
+        &mut tier.misses,
+        &mut tier.recovered,
+        &mut tier.written,
+        &mut tier.payload_bytes,
+        &mut tier.written_bytes,
+        &mut tier.rewritten,
+        &mut tier.corrupt,
+        &mut tier.foreign,
+        &mut tier.read_errors,
+        &mut tier.write_errors,
+    ];
+    fields.extend(drop_fields(&mut tier.dropped));
+    fields.extend(drop_fields(&mut tier.pins_lost));
+    fields
+}
+
+fn drop_fields(drops: &mut TierDrops) -> [&mut u64; 8] {
+    [
+        &mut drops.queue_full,
+        &mut drops.not_admitted,
+        &mut drops.too_large,
+        &mut drops.unavailable,
+        &mut drops.write_error,
+        &mut drops.recycled,
+        &mut drops.corrupt,
+        &mut drops.pin_limit,
+    ]
 }
 
 fn outcome_fields(outcomes: &mut Outcomes) -> [&mut u64; 4] {
@@ -145,11 +190,14 @@ fn origin_requests_add_up_to_all_of_them() {
 #[test]
 fn every_number_is_exactly_one_sample() {
     let mut snapshot = snapshot();
-    let told: Vec<_> = numbers(&snapshot).into_iter().map(|(_, number)| number).collect();
+    // A state is no number: it is in a test of its own.
+    let told = numbers(&snapshot).into_iter().filter(|(metric, _)| *metric != &DISK_STATE);
+    let told: Vec<_> = told.map(|(_, number)| number).collect();
     let unique: BTreeSet<_> = told.iter().copied().collect();
     assert_eq!(unique.len(), told.len());
-    let mut blocks = snapshot.blocks.unwrap();
+    let (mut blocks, mut tier) = (snapshot.blocks.unwrap(), snapshot.tier.unwrap());
     let fields = stats_fields(&mut snapshot.stats).into_iter().chain(block_fields(&mut blocks));
+    let fields = fields.chain(tier_fields(&mut tier));
     let mut all: BTreeSet<_> = fields.map(|field| *field).collect();
     let errors = [snapshot.stats.errors_by_kind, snapshot.stats.origin.errors_by_kind];
     all.extend(errors.iter().flat_map(|counts| counts.iter()).map(|(_, n)| n));
@@ -158,16 +206,17 @@ fn every_number_is_exactly_one_sample() {
     assert_eq!(unique, all);
 }
 
-/// A new field of `Stats` shows in its `Debug` output, and needs a metric.
+/// A new field of `Stats` or `TierStats` shows in its `Debug` output, and needs a metric.
 #[test]
 fn every_field_is_exported() {
     let mut snapshot = snapshot();
-    let mut blocks = snapshot.blocks.unwrap();
+    let (mut blocks, mut tier) = (snapshot.blocks.unwrap(), snapshot.tier.unwrap());
     stats_fields(&mut snapshot.stats)
         .into_iter()
         .chain(block_fields(&mut blocks))
+        .chain(tier_fields(&mut tier))
         .for_each(|field| *field = 7);
-    let shown = format!("{:?}", snapshot.with_blocks(blocks));
+    let shown = format!("{:?}", snapshot.with_blocks(blocks).with_tier(Some(tier)));
     assert!(!shown.contains(": 0"), "not exported: {shown}");
     assert_eq!(shown.matches("Histogram { 0, buckets: [] }").count(), 12, "{shown}");
     let histograms =
@@ -292,8 +341,21 @@ fn follow_and_fill(metrics: &[&'static Metric], samples: &[Sample<'_>]) {
 fn only_totals_are_counters() {
     let gauges: Vec<_> =
         METRICS.iter().filter(|metric| metric.kind == Kind::Gauge).map(|m| m.name).collect();
-    let can_fall = ["build_info", "inflight", "entry.count", "size", "capacity"]
-        .map(|name| format!("object_cache.{name}"));
+    let can_fall = [
+        "build_info",
+        "inflight",
+        "entry.count",
+        "size",
+        "capacity",
+        "disk.state",
+        "disk.entries",
+        "disk.size",
+        "disk.capacity",
+        "disk.pinned",
+        "disk.queue.entries",
+        "disk.queue.size",
+    ]
+    .map(|name| format!("object_cache.{name}"));
     assert_eq!(gauges, can_fall);
 }
 

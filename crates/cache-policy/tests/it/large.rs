@@ -15,18 +15,22 @@ use cache_policy::{Adaptive, Gdsf, Lru, Objective, S3Fifo, Sieve, Ttl, WTinyLfu}
 use crate::support::{at, entry, expiring, hold, insert, memory, polled, recount, totals};
 
 /// So many small entries fill it.
-const N: u64 = 1200;
+pub(crate) const N: u64 = 1200;
 
-fn keys() -> Vec<String> {
+pub(crate) fn keys() -> Vec<String> {
     (0..N).map(|n| format!("k/{n:05}")).collect()
 }
 
-fn capacity() -> u64 {
+pub(crate) fn capacity() -> u64 {
     N * entry("k/00000", 100).weight()
 }
 
 /// A backend full of small entries, each used up to `uses` times.
-fn full(policy: impl EvictionPolicy, shards: u64, uses: usize) -> std::sync::Arc<dyn Backend> {
+pub(crate) fn full(
+    policy: impl EvictionPolicy,
+    shards: u64,
+    uses: usize,
+) -> std::sync::Arc<dyn Backend> {
     let backend = memory(policy, shards, capacity(), None);
     for key in keys() {
         let _ = insert(&*backend, &entry(&key, 100));
@@ -39,7 +43,7 @@ fn full(policy: impl EvictionPolicy, shards: u64, uses: usize) -> std::sync::Arc
     backend
 }
 
-fn large(share_percent: u64) -> cache_core::Entry {
+pub(crate) fn large(share_percent: u64) -> cache_core::Entry {
     let body = (capacity() * share_percent / 100) as usize;
     entry("large", body)
 }
@@ -244,14 +248,14 @@ fn what_has_expired_leaves_for_a_large_entry_also_if_that_is_refused() {
 }
 
 /// Has the oldest leave, but of every `after` victims in a row, one is the newest.
-struct Refuses {
+pub(crate) struct Refuses {
     after: usize,
     n_left: usize,
     slots: VecDeque<Slot>,
 }
 
 impl Refuses {
-    fn after(after: usize) -> Self {
+    pub(crate) fn after(after: usize) -> Self {
         Self { after, n_left: after, slots: VecDeque::new() }
     }
 }

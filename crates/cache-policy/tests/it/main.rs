@@ -2,6 +2,7 @@
 
 mod adaptive;
 mod contract;
+mod evictions;
 mod large;
 mod limits;
 mod lru;

@@ -46,8 +46,8 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind};
-use cache_metrics::MetricsSource;
+use cache_core::{Error, ErrorKind, TierStats};
+use cache_metrics::{MetricsSource, Snapshot};
 use futures_util::stream::BoxStream;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -269,6 +269,11 @@ impl CachedStore {
         self.shared.upstream.counters.snapshot(self.shared.heads.stats())
     }
 
+    /// Returns the counters of the tier below memory, if the backend has one.
+    pub fn lower_tier(&self) -> Option<TierStats> {
+        self.shared.heads.backend().lower_tier()
+    }
+
     /// Returns the wrapped store.
     pub fn inner(&self) -> &Arc<dyn ObjectStore> {
         &self.shared.upstream.store
@@ -280,8 +285,8 @@ impl From<&CachedStore> for MetricsSource {
     fn from(store: &CachedStore) -> Self {
         let weak = Arc::downgrade(&store.shared);
         Self::new(store.shared.heads.name(), move || {
-            let shared = weak.upgrade()?;
-            Some(CachedStore { shared }.stats().into())
+            let store = CachedStore { shared: weak.upgrade()? };
+            Some(Snapshot::from(store.stats()).with_tier(store.lower_tier()))
         })
     }
 }

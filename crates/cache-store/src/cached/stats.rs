@@ -198,6 +198,7 @@ impl From<CachedStoreStats> for Snapshot {
         // The body of a head is the object's size.
         stats.bytes_served = store.bytes_served;
         stats.bytes_from_cache = store.bytes_from_cache;
+        stats.bytes_from_disk = store.bytes_from_disk;
         stats.bytes_from_origin = store.bytes_from_origin;
         stats.backend_errors += store.backend_errors;
         stats.rejected.too_large += store.blocks_refused.too_large;
@@ -213,6 +214,7 @@ impl From<CachedStoreStats> for Snapshot {
             (reads.not_modified, reads.precondition_failed);
         blocks.cancelled = reads.cancelled;
         blocks.hit = store.blocks_hit;
+        blocks.from_disk = store.blocks_from_disk;
         blocks.missed = store.blocks_missed;
         (blocks.requests, blocks.request_times) = (store.block_requests, store.block_times);
         (blocks.bypass_requests, blocks.bypass_times) = (store.bypass_requests, store.bypass_times);

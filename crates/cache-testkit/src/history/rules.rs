@@ -297,7 +297,10 @@ impl History {
         for rest in &self.rests {
             let gets = rest.stats.gets();
             let are_gets_counted = rest.gets <= gets && gets <= rest.gets + rest.dropped_gets;
+            let is_disk_a_part = rest.stats.hits_from_disk <= rest.stats.hits()
+                && rest.stats.bytes_from_disk <= rest.stats.bytes_from_cache;
             if !are_gets_counted
+                || !is_disk_a_part
                 || rest.stats.origin.requests() != rest.requests
                 || rest.keys_in_flight != 0
             {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cache_core::{Admission, Backend, Entry, Moment, Result, Usage};
+use cache_core::{Admission, Backend, Entry, EvictionListener, Moment, Result, TierStats, Usage};
 
 /// Sees whether the calls that change a key come one after the other, and whether their futures are
 /// dropped.
@@ -80,6 +80,23 @@ impl Backend for Watched {
         let removed = self.inner.remove(key).await;
         self.end(key);
         removed
+    }
+
+    async fn mark_stale(&self, key: &str) -> Result<()> {
+        // At any time: a response of the store that shows another version marks without a lock.
+        self.inner.mark_stale(key).await
+    }
+
+    fn renewed(&self, entry: &Entry) {
+        self.inner.renewed(entry);
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        self.inner.on_eviction(listener)
+    }
+
+    fn lower_tier(&self) -> Option<TierStats> {
+        self.inner.lower_tier()
     }
 
     async fn clear(&self) -> Result<()> {

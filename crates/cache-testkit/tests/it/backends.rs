@@ -4,12 +4,13 @@ use std::{
     collections::{HashMap, VecDeque},
     future::{pending, ready},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 use async_trait::async_trait;
 use cache_core::{
-    Admission, Backend, Entry, Error, ErrorKind, Key, Moment, Rejection, Result, Storability, Usage,
+    Admission, Backend, Entry, Error, ErrorKind, EvictionListener, Key, Moment, Rejection, Result,
+    Storability, Usage,
 };
 use cache_testkit::conformance::backend::{self, Capabilities, RULES, Suite};
 use tokio::task::yield_now;
@@ -72,6 +73,16 @@ enum Fault {
     ClosesNothing,
     ClearsWhenClosed,
     InsertsWhenCalled,
+    ReportsNoExpiry,
+    ReportsNoEviction,
+    ReportsTwice,
+    ReportsRemovals,
+    ReportsReplacements,
+    ReportsRejections,
+    ReportsCopies,
+    ReportsNothingAtClose,
+    ReportsUnderTheLock,
+    TakesTwoListeners,
 }
 
 /// For each rule, what must be caught by it.
@@ -115,6 +126,21 @@ const CASES: &[(&str, &[Fault])] = &[
     ("whoever_left_is_counted_once", &[Fault::ForgetsToCountEvictions]),
     ("peek_does_not_block", &[Fault::PeekWaitsForInserts, Fault::PeekPanics]),
     ("many_tasks_at_once_find_their_own", &[Fault::InsertsWhatCameLast]),
+    (
+        "each_entry_that_leaves_is_reported_once",
+        &[
+            Fault::ReportsNoExpiry,
+            Fault::ReportsNoEviction,
+            Fault::ReportsTwice,
+            Fault::ReportsRemovals,
+            Fault::ReportsReplacements,
+            Fault::ReportsRejections,
+            Fault::ReportsCopies,
+            Fault::ReportsNothingAtClose,
+            Fault::ReportsUnderTheLock,
+            Fault::TakesTwoListeners,
+        ],
+    ),
 ];
 
 #[tokio::test]
@@ -134,10 +160,17 @@ async fn without_a_fault_all_rules_are_kept() {
     // What differs between memory and a disk is left out of one of them.
     let both = backend::check(&on_disk(Fault::None)).await.unwrap();
     let left_out: Vec<_> = memory.left_out().map(|(rule, _)| rule).collect();
-    assert_eq!(left_out, ["what_outlives_the_process_comes_back_without_a_stamp"]);
+    assert_eq!(
+        left_out,
+        [
+            "what_outlives_the_process_comes_back_without_a_stamp",
+            "a_closed_backend_keeps_to_its_word"
+        ]
+    );
     let mut all = both;
     all.rules.extend(memory.rules);
-    covered(&all, CASES.iter().map(|(rule, _)| *rule));
+    let of_tiers = crate::tiers::CASES.iter().map(|(rule, _)| *rule);
+    covered(&all, CASES.iter().map(|(rule, _)| *rule).chain(of_tiers));
 }
 
 /// Each ends the check, whatever rule it meets first.
@@ -222,7 +255,13 @@ fn opening_at(fault: Fault, can: Capabilities, outlives: bool) -> Suite {
         let mut media = media.lock().unwrap();
         let medium = Arc::clone(media.entry(number).or_default());
         medium.lock().unwrap().reopen(fault);
-        let tiers = Tiers { fault, outlives, state: medium, inserting: Default::default() };
+        let tiers = Tiers {
+            fault,
+            outlives,
+            state: medium,
+            inserting: Default::default(),
+            listener: Default::default(),
+        };
         async move { Arc::new(tiers) as Arc<dyn Backend> }
     });
     match fault {
@@ -231,7 +270,8 @@ fn opening_at(fault: Fault, can: Capabilities, outlives: bool) -> Suite {
         | Fault::InsertBlocks
         | Fault::PeekBlocks
         | Fault::DropBlocks
-        | Fault::PeekWaitsForInserts => suite.patience(SHORT),
+        | Fault::PeekWaitsForInserts
+        | Fault::ReportsUnderTheLock => suite.patience(SHORT),
         _ => suite,
     }
 }
@@ -241,6 +281,7 @@ struct Tiers {
     outlives: bool,
     state: Arc<Mutex<State>>,
     inserting: tokio::sync::Mutex<()>,
+    listener: OnceLock<EvictionListener>,
 }
 
 /// First in, first out, from the upper tier into the lower one, and out of that.
@@ -259,6 +300,8 @@ struct State {
     evicted: u64,
     expired: u64,
     refused: u64,
+    /// Evicted or expired, and not reported yet.
+    left: Vec<Entry>,
 }
 
 const CAPACITY: u64 = 1 << 20;
@@ -338,6 +381,9 @@ impl Tiers {
             if !self.is(Fault::RefusesAndKeepsTheOldEntry) {
                 state.take(&key, self.fault);
             }
+            if self.is(Fault::ReportsRejections) {
+                state.left.push(entry);
+            }
             return Admission::Rejected(Rejection::TooLarge);
         }
         if self.is(Fault::KeepsTheOldEntry) && state.upper.contains_key(&key) {
@@ -347,6 +393,9 @@ impl Tiers {
             Fault::LeavesOldOnesBelow => state.upper.remove(&key),
             _ => state.take(&key, Fault::None),
         };
+        if self.is(Fault::ReportsReplacements) {
+            state.left.extend(replaced.clone());
+        }
         if self.is(Fault::CountsReplacedTwice) && replaced.is_some() {
             state.miscount += 1;
         }
@@ -359,6 +408,25 @@ impl Tiers {
         state.upper.insert(key, entry);
         state.shrink(self.fault);
         Admission::Stored
+    }
+
+    /// Reports what has left since the last report.
+    fn report(&self) {
+        let mut state = self.state();
+        let left = std::mem::take(&mut state.left);
+        let _locked = if self.is(Fault::ReportsUnderTheLock) {
+            Some(state)
+        } else {
+            drop(state);
+            None
+        };
+        let Some(listener) = self.listener.get() else { return };
+        for entry in left {
+            if self.is(Fault::ReportsTwice) {
+                listener(entry.clone());
+            }
+            listener(if self.is(Fault::ReportsCopies) { rebuilt(&entry) } else { entry });
+        }
     }
 
     async fn inserted(&self, entry: Entry) -> Result<Admission> {
@@ -382,7 +450,8 @@ impl Tiers {
             Fault::InsertsBehind => {
                 let state = Arc::clone(&self.state);
                 let (fault, outlives) = (self.fault, self.outlives);
-                let behind = Self { fault, outlives, state, inserting: Default::default() };
+                let (inserting, listener) = (Default::default(), Default::default());
+                let behind = Self { fault, outlives, state, inserting, listener };
                 let task = tokio::spawn(async move {
                     yield_now().await;
                     yield_now().await;
@@ -478,12 +547,22 @@ impl State {
                 }
             } else {
                 let Some(first) = self.lower_order.pop_front() else { break };
-                if self.lower.remove(&first).is_some() && fault != Fault::ForgetsToCountEvictions {
+                let Some(entry) = self.lower.remove(&first) else { continue };
+                if fault != Fault::ForgetsToCountEvictions {
                     self.evicted += 1;
+                }
+                if fault != Fault::ReportsNoEviction {
+                    self.left.push(entry);
                 }
             }
         }
     }
+}
+
+/// The same entry, as another handle.
+fn rebuilt(entry: &Entry) -> Entry {
+    let key = Key::parse(entry.key()).unwrap();
+    Entry::builder(&key, entry.body().clone()).version(entry.version()).build()
 }
 
 #[async_trait]
@@ -535,7 +614,11 @@ impl Backend for Tiers {
 
     fn insert_now(&self, entry: Entry) -> Result<Admission, Entry> {
         match self.fault {
-            Fault::None => Ok(self.put(entry)),
+            Fault::None => {
+                let admission = self.put(entry);
+                self.report();
+                Ok(admission)
+            }
             Fault::LosesWhatItTakesAtOnce => Ok(Admission::Stored),
             Fault::HandsAnotherBack => {
                 let key = Key::parse(entry.key()).unwrap();
@@ -556,7 +639,16 @@ impl Backend for Tiers {
                 self.state().reopen(Fault::None);
                 Ok(())
             }),
-            _ => self.clear(),
+            _ => Box::pin(async {
+                if !self.is(Fault::ReportsNothingAtClose) {
+                    let mut state = self.state();
+                    let all: Vec<_> = state.held().cloned().collect();
+                    state.left.extend(all);
+                }
+                self.clear().await?;
+                self.report();
+                Ok(())
+            }),
         }
     }
 
@@ -591,13 +683,26 @@ impl Backend for Tiers {
         if self.is(Fault::InsertsWhenCalled) {
             return Box::pin(ready(Ok(self.put(entry))));
         }
-        Box::pin(self.inserted(entry))
+        Box::pin(async {
+            let admission = self.inserted(entry).await;
+            self.report();
+            admission
+        })
     }
 
     async fn remove(&self, key: &str) -> Result<bool> {
         let key = self.named(key);
-        let removed = self.state().take(&key, self.fault).is_some();
+        let taken = self.state().take(&key, self.fault);
+        let removed = taken.is_some();
+        if self.is(Fault::ReportsRemovals) {
+            self.state().left.extend(taken);
+            self.report();
+        }
         Ok(removed && !self.is(Fault::RemoveSaysNo))
+    }
+
+    fn on_eviction(&self, listener: EvictionListener) -> bool {
+        self.listener.set(listener).is_ok() || self.is(Fault::TakesTwoListeners)
     }
 
     fn clear<'a, 'f>(&'a self) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'f>>
@@ -647,7 +752,12 @@ impl Backend for Tiers {
         for key in expired {
             let taken = state.take(&key, Fault::None);
             state.expired += u64::from(taken.is_some());
+            if !self.is(Fault::ReportsNoExpiry) {
+                state.left.extend(taken);
+            }
         }
+        drop(state);
+        self.report();
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 mod backends;
 mod own;
 mod policies;
+mod tiers;
 mod validators;
 
 use std::{collections::BTreeSet, fmt, time::Duration};

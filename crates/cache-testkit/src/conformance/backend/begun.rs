@@ -6,7 +6,7 @@ use cache_core::{Entry, Freshness, Key, ReadThrough, Status};
 
 use super::{
     Fault, Suite,
-    probe::{Call, Probe, Shown, entry},
+    probe::{Call, Probe, Shown, entry, validated},
     walk::Crowd,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     conformance::{Broken, Outcome, bounds::settle, chain},
 };
 
-/// *After `remove(key)`, `clear()` or `insert(new)` has returned, no look-up that begins later
+/// *After `remove(key)`, `clear()`, `close()` or `insert(new)` has returned, no look-up that begins later
 /// shows* what was inserted before: not even if another look-up was under way, and moves what it
 /// has found into another tier when it goes on.
 ///
@@ -26,12 +26,12 @@ pub async fn a_look_up_under_way_brings_nothing_back(suite: &Suite) -> Result<Ou
 }
 
 async fn looked_up(suite: &Suite) -> Result<(), Fault> {
-    for what in [What::Remove, What::Clear, What::Insert] {
+    for what in [What::Remove, What::Clear, What::Close, What::Insert] {
         // In the first tier, and pushed out of it by others.
         for part in [0, 2, 4] {
-            for polls in (1..=POLLS_MAX).flat_map(|n| [(n, false), (n, true)]) {
+            for polls in (0..=POLLS_MAX).flat_map(|n| [(n, false), (n, true)]) {
                 let backend = suite.open().await?;
-                backend.hold(&entry("a", "old", 100)).await?;
+                backend.hold(&validated("a", "old", 100, 5, None)).await?;
                 Crowd::of(&backend)?.come(&backend, part).await?;
                 if interrupted(&backend, what, polls).await?.is_none() {
                     break;
@@ -47,6 +47,7 @@ async fn looked_up(suite: &Suite) -> Result<(), Fault> {
 enum What {
     Remove,
     Clear,
+    Close,
     Insert,
 }
 
@@ -57,14 +58,16 @@ async fn interrupted(
 ) -> Result<Option<()>, Fault> {
     let new = entry("a", "new", 100);
     let call = match what {
-        What::Remove => Call::Remove("a"),
-        What::Clear => Call::Clear,
-        What::Insert => Call::Insert(&new),
+        What::Remove => Call::Remove("a").to_string(),
+        What::Clear => Call::Clear.to_string(),
+        What::Close => "`close()`".to_owned(),
+        What::Insert => Call::Insert(&new).to_string(),
     };
     let change = async {
         match what {
             What::Remove => backend.remove("a").await.map(|_| ()),
             What::Clear => backend.clear().await,
+            What::Close => backend.close().await,
             What::Insert => backend.insert(&new).await.map(|_| ()),
         }
     };
@@ -77,7 +80,13 @@ async fn interrupted(
                 then the look-up",
             polls.0
         );
-        backend.shows_nothing_but("a", allowed, after).await?;
+        // What outlives the process may be read back.
+        let is_read_back = |shown: &Entry| {
+            what == What::Close && backend.can.outlives && shown.validated_at().is_none()
+        };
+        if !backend.look_up("a").await?.is_some_and(|shown| is_read_back(&shown)) {
+            backend.shows_nothing_but("a", allowed, after).await?;
+        }
     }
     Ok(done)
 }

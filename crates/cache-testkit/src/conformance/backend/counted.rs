@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ManualClock, MemoryOrigin,
-    conformance::{Broken, Outcome},
+    conformance::{Broken, Outcome, chain},
 };
 
 /// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or
@@ -76,7 +76,8 @@ async fn renewed(suite: &Suite) -> Result<(), Fault> {
             .calls
             .answered("a read through the backend", || cache.get("a", Some(&STRONG)))
             .await?;
-        let served = read.map_err(|error| format!("a read through the backend failed: {error}"))?;
+        let served =
+            read.map_err(|error| format!("a read through the backend failed: {}", chain(&error)))?;
         if served.status == Status::Revalidated {
             // 90 seconds old, and renewed.
             break;

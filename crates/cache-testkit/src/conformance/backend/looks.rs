@@ -1,10 +1,11 @@
 //! Looks that are no use, what is stored at once, and what a close leaves.
 
-use cache_core::{Admission, Entry};
+use cache_core::{Admission, Entry, Storability};
 
 use super::{
     Fault, Suite,
     probe::{Inserting, Probe, Shown, difference, entry, validated},
+    shown::stamped_entries,
     walk::Crowd,
 };
 use crate::conformance::{Broken, Outcome, Short};
@@ -222,12 +223,18 @@ pub async fn a_closed_backend_shows_no_stamp(suite: &Suite) -> Result<Outcome, B
 async fn closed(suite: &Suite) -> Result<(), Fault> {
     let number = suite.number();
     let backend = suite.open_at(number).await?;
-    let entries: Vec<_> = ["a", "b", "c"].map(|key| validated(key, "1", 100, 5, None)).into();
+    let mut entries: Vec<_> = ["x", "y", "z"].map(|key| validated(key, "1", 100, 5, None)).into();
+    entries.extend(stamped_entries());
     let mut held = Vec::new();
     for entry in &entries {
         if backend.hold(entry).await? {
             held.push(entry);
         }
+    }
+    if suite.can.outlives {
+        // Some out of memory, whose stamps are elsewhere then; there is room for all of them.
+        Crowd::of_small(&backend).come(&backend, 1).await?;
+        backend.mark_stale("x").await?;
     }
     for n_closed in 1..3 {
         backend.close().await?;
@@ -250,7 +257,9 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         let after = "when the backend had been closed and opened again";
         let shown = again.look_up(entry.key()).await?;
         comes_back(&again, entry, shown.as_ref(), after)?;
-        if shown.is_none() && again.can.holds() {
+        // What cannot be revalidated is of no use to a later process.
+        let is_needed = entry.storability() == Storability::Revalidatable;
+        if shown.is_none() && again.can.holds() && is_needed {
             let what = Inserting(entry);
             return Err(format!(
                 "{after}, nothing is shown of what {what} stored: `close` lost it"

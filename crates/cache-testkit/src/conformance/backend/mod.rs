@@ -9,11 +9,13 @@
 
 mod begun;
 mod counted;
+mod evictions;
 mod gone;
 mod looks;
 mod many;
 mod probe;
 mod shown;
+mod stamps;
 mod walk;
 
 use std::{
@@ -39,6 +41,7 @@ pub use self::{
         a_sweep_drops_what_has_expired, a_sweep_spares_what_has_not_expired,
         the_limits_hold_after_each_call, usage_counts_what_is_shown, whoever_left_is_counted_once,
     },
+    evictions::{a_closed_backend_keeps_to_its_word, each_entry_that_leaves_is_reported_once},
     gone::{
         a_dropped_future_has_no_later_effect, a_refused_entry_drops_the_earlier_one,
         a_removed_entry_is_not_shown, a_replaced_entry_is_not_shown,
@@ -53,6 +56,10 @@ pub use self::{
         a_look_up_shows_the_inserted_entry_itself, an_entry_comes_back_whole,
         each_key_shows_its_own_entry, memory_answers_in_peek_alone,
         what_outlives_the_process_comes_back_without_a_stamp,
+    },
+    stamps::{
+        a_mark_is_never_lost, a_renewal_of_a_replaced_entry_renews_nothing,
+        a_stamp_is_as_the_last_call_left_it,
     },
 };
 use super::{
@@ -80,6 +87,11 @@ pub const RULES: &[Rule<Suite>] = rules![
     what_is_read_after_a_clear_is_served_again,
     what_a_closed_cache_held_is_not_shown,
     a_closed_backend_shows_no_stamp,
+    a_closed_backend_keeps_to_its_word,
+    a_mark_is_never_lost,
+    a_stamp_is_as_the_last_call_left_it,
+    a_renewal_of_a_replaced_entry_renews_nothing,
+    each_entry_that_leaves_is_reported_once,
     a_dropped_future_has_no_later_effect,
     a_sweep_spares_what_has_not_expired,
     a_sweep_drops_what_has_expired,

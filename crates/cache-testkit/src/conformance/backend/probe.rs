@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Admission, Backend, Entry, Key, Moment, Result, Usage};
+use cache_core::{Admission, Backend, Entry, EvictionListener, Key, Moment, Result, Usage};
 use futures_util::future::join_all;
 
 use super::{Capabilities, Fault};
@@ -98,6 +98,21 @@ impl Probe {
     /// Whether there was one. A backend that may fail is asked again until it does not.
     pub(super) async fn remove(&self, key: &str) -> Result<bool, Fault> {
         self.insist(Removing(key), || self.inner().remove(key)).await
+    }
+
+    pub(super) async fn mark_stale(&self, key: &str) -> Result<(), Fault> {
+        let name = format!("`mark_stale({})`", Short(key));
+        self.insist(name, || self.inner().mark_stale(key)).await
+    }
+
+    /// Reports that `entry`, which is renewed already, was validated.
+    pub(super) fn renewed(&self, entry: &Entry) -> Result<(), Fault> {
+        let name = format!("`renewed` of {}", Shown(Some(entry)));
+        self.calls.returned(name, || self.inner().renewed(entry))
+    }
+
+    pub(super) fn on_eviction(&self, listener: EvictionListener) -> Result<bool, Fault> {
+        self.calls.returned("`on_eviction()`", || self.inner().on_eviction(listener))
     }
 
     pub(super) async fn clear(&self) -> Result<(), Fault> {

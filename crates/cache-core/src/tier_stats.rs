@@ -1,57 +1,6 @@
-//! A tier below memory.
+//! Counters of a tier below memory.
 
-use std::{fmt, sync::Arc};
-
-use crate::{Backend, Clock, Namespace, Result};
-
-/// The settings of a tier that lies below memory, such as a disk: the argument of the builders'
-/// `disk`.
-pub trait LowerTier: Send {
-    /// Returns a backend that shows what `memory` and this tier have.
-    ///
-    /// # Errors
-    ///
-    /// Of kind `Config`, if a setting is wrong. The builder that was given the settings returns it
-    /// from its `build`.
-    fn under(
-        self: Box<Self>,
-        memory: Arc<dyn Backend>,
-        context: TierContext,
-    ) -> Result<Arc<dyn Backend>>;
-}
-
-/// What a lower tier gets to know of the cache that it is part of.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct TierContext {
-    /// The namespace of the cache's entries. Entries of an earlier process are found again if it is
-    /// the same.
-    pub namespace: Namespace,
-    /// The clock of the cache.
-    pub clock: Arc<dyn Clock>,
-    /// Returns the path of the object that an entry with this key belongs to.
-    pub path_of: fn(&str) -> &str,
-}
-
-impl TierContext {
-    /// Returns the context of a cache whose keys are the paths of its objects.
-    pub fn new(namespace: Namespace, clock: Arc<dyn Clock>) -> Self {
-        Self { namespace, clock, path_of: |key| key }
-    }
-
-    /// Sets how the path of an object is told from a key. Default: the key is the path.
-    #[must_use]
-    pub fn with_path_of(mut self, path_of: fn(&str) -> &str) -> Self {
-        self.path_of = path_of;
-        self
-    }
-}
-
-impl fmt::Debug for TierContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TierContext").field("namespace", &self.namespace).finish_non_exhaustive()
-    }
-}
+use std::ops::Add;
 
 /// Counters of a tier below memory. Running totals since it was opened, but for `state`,
 /// `entries`, `bytes`, `capacity_bytes`, `pinned_bytes`, `queue_entries` and `queue_bytes`, which
@@ -142,8 +91,30 @@ pub enum TierState {
 }
 
 impl TierDrops {
-    /// Returns the sum of all causes.
-    pub fn total(&self) -> u64 {
+    /// The names of all causes in metrics, in the order of [`by_cause`](Self::by_cause).
+    pub const CAUSES: [&'static str; 8] = [
+        "queue_full",
+        "not_admitted",
+        "too_large",
+        "unavailable",
+        "write_error",
+        "recycled",
+        "corrupt",
+        "pin_limit",
+    ];
+
+    /// Returns the number of entries for each cause, in the order of [`CAUSES`](Self::CAUSES).
+    ///
+    /// ```
+    /// use cache_core::TierDrops;
+    ///
+    /// let mut drops = TierDrops::default();
+    /// drops.recycled = 3;
+    /// let by_cause: Vec<_> = TierDrops::CAUSES.into_iter().zip(drops.by_cause()).collect();
+    /// assert!(by_cause.contains(&("recycled", 3)));
+    /// ```
+    pub fn by_cause(&self) -> [u64; Self::CAUSES.len()] {
+        // Exhaustive: a new cause does not compile until it is exported.
         let Self {
             queue_full,
             not_admitted,
@@ -153,15 +124,36 @@ impl TierDrops {
             recycled,
             corrupt,
             pin_limit,
-        } = self;
-        queue_full
-            + not_admitted
-            + too_large
-            + unavailable
-            + write_error
-            + recycled
-            + corrupt
-            + pin_limit
+        } = *self;
+        [
+            queue_full,
+            not_admitted,
+            too_large,
+            unavailable,
+            write_error,
+            recycled,
+            corrupt,
+            pin_limit,
+        ]
+    }
+
+    /// Returns the sum of all causes.
+    pub fn total(&self) -> u64 {
+        self.by_cause().into_iter().fold(0, u64::saturating_add)
+    }
+
+    fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
+        // No `..`: a new field does not compile until it is combined.
+        Self {
+            queue_full: combine(self.queue_full, other.queue_full),
+            not_admitted: combine(self.not_admitted, other.not_admitted),
+            too_large: combine(self.too_large, other.too_large),
+            unavailable: combine(self.unavailable, other.unavailable),
+            write_error: combine(self.write_error, other.write_error),
+            recycled: combine(self.recycled, other.recycled),
+            corrupt: combine(self.corrupt, other.corrupt),
+            pin_limit: combine(self.pin_limit, other.pin_limit),
+        }
     }
 }
 
@@ -175,9 +167,56 @@ impl TierStats {
             self.written_bytes as f64 / self.payload_bytes as f64
         }
     }
+
+    /// Returns the totals, none of them lower than in `earlier`. The fields that say how it is now
+    /// are those of `self`.
+    #[must_use]
+    pub fn at_least(self, earlier: Self) -> Self {
+        self.zip(earlier, u64::max)
+    }
+
+    fn zip(self, other: Self, combine: fn(u64, u64) -> u64) -> Self {
+        // No `..`: a new field does not compile until it is combined.
+        Self {
+            state: self.state,
+            entries: self.entries,
+            bytes: self.bytes,
+            capacity_bytes: self.capacity_bytes,
+            pinned_bytes: self.pinned_bytes,
+            queue_entries: self.queue_entries,
+            queue_bytes: self.queue_bytes,
+            hits: combine(self.hits, other.hits),
+            hit_bytes: combine(self.hit_bytes, other.hit_bytes),
+            misses: combine(self.misses, other.misses),
+            recovered: combine(self.recovered, other.recovered),
+            written: combine(self.written, other.written),
+            payload_bytes: combine(self.payload_bytes, other.payload_bytes),
+            written_bytes: combine(self.written_bytes, other.written_bytes),
+            rewritten: combine(self.rewritten, other.rewritten),
+            dropped: self.dropped.zip(other.dropped, combine),
+            corrupt: combine(self.corrupt, other.corrupt),
+            foreign: combine(self.foreign, other.foreign),
+            read_errors: combine(self.read_errors, other.read_errors),
+            write_errors: combine(self.write_errors, other.write_errors),
+            pins_lost: self.pins_lost.zip(other.pins_lost, combine),
+        }
+    }
+}
+
+impl Add for TierStats {
+    type Output = Self;
+
+    /// Returns the totals of two tiers together. The fields that say how it is now are those of
+    /// `self`.
+    fn add(self, other: Self) -> Self {
+        self.zip(other, u64::saturating_add)
+    }
 }
 
 impl TierState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::On, Self::Off, Self::Closed];
+
     /// Returns the name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

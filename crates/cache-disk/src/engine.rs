@@ -1,0 +1,744 @@
+//! The tier itself: what it has, and what is to be written.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cache_core::{Backend, Entry, Moment, Seal, Storability, TierContext, TierStats, within};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    counters::{Cause, Counters},
+    files::{Files, SegmentName},
+    format::{Fault, Record, record_len},
+    health::{Health, Phase},
+    index::{Hash, HashKey, IN_MEMORY, Index, PINNED, Place, Shard, Slot, TOMBSTONE, USED},
+    segments::{Segment, Segments},
+    settings::{Checked, DiskAdmission},
+    sync::lock,
+};
+
+/// What the backend and the writer share.
+pub(crate) struct Engine {
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) settings: Checked,
+    pub(crate) context: TierContext,
+    pub(crate) hash_key: HashKey,
+    /// The number of this start, in the names of new segments.
+    pub(crate) start: u32,
+    pub(crate) index: Index,
+    pub(crate) segments: Segments,
+    pub(crate) health: Health,
+    pub(crate) counters: Counters,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Segments that are no longer listed, to be removed from disk.
+    pub(crate) retired: Mutex<Vec<Arc<Segment>>>,
+    /// Entries that memory has evicted, told under whatever lock the call that evicted them had.
+    evicted: Mutex<VecDeque<Entry>>,
+    has_evicted: AtomicBool,
+    last_sequence: AtomicU64,
+    /// The moment of the last sweep: what had expired by then is not shown.
+    swept_at: AtomicU64,
+    pub(crate) ended: Notify,
+}
+
+struct Queue {
+    /// Entries that wait to be written, in the order of their writing. Those that have changed
+    /// since are still among them.
+    candidates: VecDeque<(Hash, u64)>,
+    /// Beyond it, those that have changed are looked for.
+    most_candidates: usize,
+    has_ended: bool,
+}
+
+/// What is to become of an entry on disk.
+struct Rule {
+    is_pinned: bool,
+    admission: DiskAdmission,
+}
+
+/// Why a record was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// The work was not begun.
+    NotRun,
+    /// Its file does not exist: its segment was recycled meanwhile, or somebody removed it.
+    Gone,
+    /// Its file cannot be opened, or the disk does not answer.
+    Files,
+    /// The file system fails to read it.
+    Record,
+    /// It is not what was written.
+    Fault(Fault),
+}
+
+/// What a look-up found.
+enum Found {
+    /// The entry waits to be written.
+    Waiting(Entry),
+    OnDisk(Place),
+}
+
+impl Engine {
+    /// The names of the segments of earlier processes are listed, and not read yet.
+    pub(crate) fn new(
+        files: Arc<dyn Files>,
+        settings: Checked,
+        context: TierContext,
+    ) -> io::Result<Self> {
+        let mut names = files.list()?;
+        names.sort_unstable();
+        // One above the highest: no name, and so no sequence, is used again.
+        // mutant: disk_start_number
+        let start = names.last().map_or(0, |last: &SegmentName| last.start + 1);
+        if start > SegmentName::START_MAX {
+            return Err(io::Error::other("it has been opened four million times: empty it"));
+        }
+        let segments = Segments::default();
+        for name in names {
+            segments.add(name, None, 0);
+        }
+        Ok(Self {
+            hash_key: files.hash_key(),
+            start,
+            index: Index::new(),
+            segments,
+            health: Health::new(Arc::clone(&context.clock)),
+            counters: Counters::default(),
+            queue: Mutex::new(Queue {
+                candidates: VecDeque::new(),
+                most_candidates: CANDIDATES_MIN,
+                has_ended: false,
+            }),
+            wake: Condvar::new(),
+            retired: Mutex::default(),
+            evicted: Mutex::default(),
+            has_evicted: AtomicBool::new(false),
+            last_sequence: AtomicU64::new(u64::from(start) << SEQUENCE_BITS),
+            swept_at: AtomicU64::new(0),
+            ended: Notify::new(),
+            files,
+            settings,
+            context,
+        })
+    }
+
+    pub(crate) fn hash(&self, key: &str) -> Hash {
+        Hash::new(&self.hash_key, self.context.namespace.bits(), key)
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.last_sequence.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn rule(&self, entry: &Entry) -> Option<Rule> {
+        // What cannot be revalidated is worth nothing to a later process, and is fetched again.
+        if entry.storability() != Storability::Revalidatable || entry.is_negative() {
+            return None;
+        }
+        let path = (self.context.path_of)(entry.key());
+        let rules = &self.settings.rules;
+        if rules.is_pinned(path) {
+            return Some(Rule { is_pinned: true, admission: DiskAdmission::Always });
+        }
+        match rules.admission(path) {
+            DiskAdmission::Never => None,
+            admission => Some(Rule { is_pinned: false, admission }),
+        }
+    }
+
+    /// Returns whether the object of `key` is under a pinned prefix.
+    pub(crate) fn is_pinned_path(&self, key: &str) -> bool {
+        self.settings.rules.is_pinned((self.context.path_of)(key))
+    }
+
+    /// Returns whether `entry` is under a pinned prefix.
+    pub(crate) fn is_pinned(&self, entry: &Entry) -> bool {
+        self.rule(entry).is_some_and(|rule| rule.is_pinned)
+    }
+
+    /// Makes `entry` the one of its key. Older ones are not shown from here on. Returns whether it
+    /// is to be written.
+    pub(crate) fn store(&self, entry: &Entry, in_memory: bool) -> bool {
+        let hash = self.hash(entry.key());
+        let Some(Rule { mut is_pinned, admission }) = self.rule(entry) else {
+            self.forget(hash);
+            return false;
+        };
+        if is_pinned && !self.has_room_for_pins(entry) {
+            self.counters.drop_entry(Cause::PinLimit, true);
+            is_pinned = false;
+        }
+        let sequence = self.next_sequence();
+        entry.set_ticket(sequence);
+        let mut slot = Slot::new(hash, sequence, entry.seal());
+        slot.set(IN_MEMORY, in_memory);
+        slot.set(PINNED, is_pinned);
+        let is_small = entry.body().len() <= SMALL;
+        let at_once = is_small || !in_memory || admission == DiskAdmission::Always;
+        let mut shard = self.index.shard(hash);
+        shard.put(slot);
+        let is_offered = at_once && self.offer(&mut shard, hash, entry);
+        shard.release(hash);
+        is_offered
+    }
+
+    /// Takes note that memory has not kept `entry`, which was just stored.
+    pub(crate) fn not_in_memory(&self, entry: &Entry) {
+        let hash = self.hash(entry.key());
+        let mut shard = self.index.shard(hash);
+        if let Some(slot) = shard.get_mut(hash)
+            && slot.sequence == entry.ticket()
+        {
+            slot.set(IN_MEMORY, false);
+            shard.release(hash);
+        }
+    }
+
+    fn has_room_for_pins(&self, entry: &Entry) -> bool {
+        let pinned = self.index.live.pinned_bytes.load(Ordering::Relaxed);
+        pinned + record_len(entry) <= self.settings.max_capacity / 2
+    }
+
+    /// Returns whether the queue has room for `entry`, or will not take it for another reason.
+    pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
+        self.has_room_beside(entry)
+            || entry.weight() > self.settings.queue_bytes
+            || self.health.phase() > Phase::Open
+            || self.health.off_until().is_some()
+    }
+
+    /// Returns whether the queue has room for `entry`.
+    pub(crate) fn has_room_beside(&self, entry: &Entry) -> bool {
+        let waiting = self.index.live.waiting_bytes.load(Ordering::Relaxed);
+        waiting + entry.weight() <= self.settings.queue_bytes
+    }
+
+    /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
+    fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
+        let Some(slot) = shard.get(hash) else { return false };
+        let (sequence, is_pinned) = (slot.sequence, slot.is(PINNED));
+        let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
+            Cause::Unavailable
+        } else if record_len(entry) > self.record_max() {
+            Cause::TooLarge
+        } else if !self.has_room_beside(entry) {
+            Cause::QueueFull
+        } else {
+            shard.wait(hash, entry.clone());
+            let mut queue = self.queue();
+            queue.candidates.push_back((hash, sequence));
+            if queue.candidates.len() > queue.most_candidates {
+                // Of a key that is replaced again and again, all but the last have changed.
+                let is_last = last_of_each(&queue.candidates);
+                let mut is_last = is_last.into_iter();
+                queue.candidates.retain(|_| is_last.next().unwrap_or(true));
+                queue.most_candidates = 2 * queue.candidates.len() + CANDIDATES_MIN;
+            }
+            drop(queue);
+            self.wake.notify_one();
+            return true;
+        };
+        self.counters.drop_entry(cause, is_pinned);
+        false
+    }
+
+    /// Queues an entry that was read back from a segment that is recycled, before all others and
+    /// beside the limit.
+    pub(crate) fn requeue(&self, shard: &mut Shard, hash: Hash, sequence: u64, entry: Entry) {
+        shard.wait(hash, entry);
+        self.queue().candidates.push_front((hash, sequence));
+    }
+
+    /// The most bytes that a record may have.
+    pub(crate) fn record_max(&self) -> u64 {
+        use crate::format::{HEADER_LEN, ITEM_LEN, TRAILER_LEN};
+        let around = HEADER_LEN + ITEM_LEN + TRAILER_LEN;
+        (self.settings.segment_bytes - around as u64).min(i32::MAX as u64)
+    }
+
+    /// Takes the next entry to be written, with its sequence.
+    pub(crate) fn next_candidate(&self) -> Option<(Hash, u64, Entry)> {
+        loop {
+            let (hash, sequence) = self.queue().candidates.pop_front()?;
+            let shard = self.index.shard(hash);
+            let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
+            if is_current && let Some(entry) = shard.waiting(hash) {
+                return Some((hash, sequence, entry.clone()));
+            }
+        }
+    }
+
+    /// Removes the slot of `hash`. Returns whether it had bytes of an entry.
+    pub(crate) fn forget(&self, hash: Hash) -> bool {
+        let mut shard = self.index.shard(hash);
+        let had = shard.remove(hash);
+        // A record of it may yet be found: it is older than this.
+        // mutant: disk_tombstone
+        if self.health.phase() == Phase::Starting {
+            let mut slot = Slot::new(hash, self.next_sequence(), Seal::none());
+            slot.set(TOMBSTONE, true);
+            shard.put(slot);
+        }
+        had
+    }
+
+    /// Removes all slots, and has all segments removed.
+    pub(crate) fn clear(&self) {
+        // First, so that nothing that is being written or read at start gets a place.
+        let segments = self.segments.unlist_all();
+        self.queue().candidates.clear();
+        for mut shard in self.index.shards() {
+            shard.clear();
+        }
+        lock(&self.retired).extend(segments);
+        self.wake.notify_one();
+    }
+
+    /// Marks the entry of `key`, on disk and in memory, as stale.
+    pub(crate) fn mark_stale(&self, key: &str, memory: &impl Backend) {
+        let hash = self.hash(key);
+        let mut shard = self.index.shard(hash);
+        // The seal, too: the next handle is made with it.
+        // mutant: disk_mark_seal
+        if let Some(slot) = shard.get_mut(hash) {
+            slot.seal.mark_stale();
+        }
+        // Under the lock: a promotion puts its handle into memory under it.
+        if let Some(entry) = memory.peek(key) {
+            entry.mark_stale();
+        }
+    }
+
+    /// Takes note that `entry` was renewed: so is the seal, and another handle in memory.
+    pub(crate) fn renewed(&self, entry: &Entry, memory: &impl Backend) {
+        let sequence = entry.ticket();
+        if sequence == 0 {
+            return;
+        }
+        let hash = self.hash(entry.key());
+        let mut shard = self.index.shard(hash);
+        let Some(slot) = shard.get_mut(hash).filter(|slot| slot.sequence == sequence) else {
+            return;
+        };
+        if entry.validated_at() >= slot.seal.validated_at() {
+            slot.seal = entry.seal();
+        }
+        if let Some(cached) = memory.peek(entry.key())
+            && cached.ticket() == sequence
+            && !cached.is_same(entry)
+        {
+            cached.renew_from(entry);
+        }
+    }
+
+    /// Keeps an entry that memory has evicted, until the caller has let go of its locks.
+    pub(crate) fn push_evicted(&self, entry: Entry) {
+        if entry.ticket() != 0 {
+            lock(&self.evicted).push_back(entry);
+            self.has_evicted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Returns the next entry that memory has evicted.
+    pub(crate) fn next_evicted(&self) -> Option<Entry> {
+        let mut evicted = lock(&self.evicted);
+        let next = evicted.pop_front();
+        self.has_evicted.store(!evicted.is_empty(), Ordering::Release);
+        next
+    }
+
+    /// Takes note of all that memory has evicted. Without a lock. `close` does so itself.
+    pub(crate) fn settle_evicted(&self) {
+        while self.has_evicted.load(Ordering::Acquire)
+            && self.health.phase() < Phase::Closing
+            && let Some(entry) = self.next_evicted()
+        {
+            self.evicted(&entry);
+        }
+    }
+
+    /// Takes note that memory has evicted `entry`.
+    pub(crate) fn evicted(&self, entry: &Entry) {
+        let sequence = entry.ticket();
+        if sequence == 0 {
+            return;
+        }
+        let hash = self.hash(entry.key());
+        let mut shard = self.index.shard(hash);
+        let Some(slot) = shard.get_mut(hash).filter(|slot| slot.sequence == sequence) else {
+            return;
+        };
+        slot.set(IN_MEMORY, false);
+        let (has_place, is_pinned) = (slot.place().is_some(), slot.is(PINNED));
+        if slot.seal.has_expired(self.swept_at()) {
+            shard.remove(hash);
+            return;
+        }
+        if !has_place && shard.waiting(hash).is_none() {
+            let is_admitted = self.rule(entry).is_some_and(|rule| {
+                rule.admission == DiskAdmission::Always
+                    || entry.was_used()
+                    || self.health.phase() >= Phase::Closing
+            });
+            if is_admitted {
+                self.offer(&mut shard, hash, entry);
+            } else {
+                self.counters.drop_entry(Cause::NotAdmitted, is_pinned);
+            }
+        }
+        shard.release(hash);
+    }
+
+    /// Returns whether a look-up would find bytes of `key` here.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        let hash = self.hash(key);
+        self.health.can_read()
+            && self
+                .index
+                .shard(hash)
+                .get(hash)
+                .is_some_and(|slot| slot.place().is_some() || slot.is(crate::index::WAITS))
+    }
+
+    /// Returns the entry of `key`, and puts it into memory.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        key: &str,
+        memory: &impl Backend,
+        in_memory: bool,
+    ) -> Option<Entry> {
+        let found = self.look_up(key, memory, in_memory).await;
+        match &found {
+            Some(entry) => {
+                self.counters.hits.add(1);
+                self.counters.hit_bytes.add(entry.body().len() as u64);
+            }
+            None => self.counters.misses.add(1),
+        }
+        found
+    }
+
+    async fn look_up(
+        self: &Arc<Self>,
+        key: &str,
+        memory: &impl Backend,
+        in_memory: bool,
+    ) -> Option<Entry> {
+        if !self.health.can_read() {
+            return None;
+        }
+        let hash = self.hash(key);
+        let (slot, found) = {
+            let mut shard = self.index.shard(hash);
+            let slot = *shard.get(hash)?;
+            if slot.seal.has_expired(self.swept_at()) {
+                shard.remove(hash);
+                return None;
+            }
+            let found = match shard.waiting(hash) {
+                Some(entry) => Found::Waiting(entry.clone()),
+                None => Found::OnDisk(slot.place()?),
+            };
+            if let Some(slot) = shard.get_mut(hash) {
+                slot.set(USED, true);
+            }
+            (slot, found)
+        };
+        match found {
+            Found::Waiting(entry) => {
+                let build = |seal| Some(copy_of(&entry, seal));
+                self.promote(key, &slot, memory, in_memory, build)
+            }
+            Found::OnDisk(place) => {
+                let record = self.read(&slot, place, key).await?;
+                let build = |seal| record.entry(seal).ok();
+                self.promote(key, &slot, memory, in_memory, build)
+            }
+        }
+    }
+
+    /// Puts the entry into memory if it is still the one of its key. In one piece: a call that
+    /// changes the key is entirely before or after it.
+    fn promote(
+        &self,
+        key: &str,
+        seen: &Slot,
+        memory: &impl Backend,
+        in_memory: bool,
+        build: impl Fn(Seal) -> Option<Entry>,
+    ) -> Option<Entry> {
+        let mut shard = self.index.shard(seen.hash);
+        // What was replaced or removed since it was looked up must not come back.
+        // mutant: disk_promote_sequence
+        let current = shard.get_mut(seen.hash).filter(|slot| slot.sequence == seen.sequence);
+        let Some(slot) = current.filter(|_| self.health.phase() == Phase::Open) else {
+            drop(shard);
+            return build(seen.seal.unstamped());
+        };
+        if let Some(cached) = memory.peek(key).filter(|entry| entry.ticket() == seen.sequence) {
+            return Some(cached);
+        }
+        let entry = build(slot.seal)?;
+        entry.set_ticket(seen.sequence);
+        if matches!(memory.insert_now(entry.clone()), Ok(admission) if admission.is_stored()) {
+            slot.set(IN_MEMORY, in_memory);
+        }
+        Some(entry)
+    }
+
+    /// Reads the record of `slot` at `place`; `None` if that fails, or it is not what was written.
+    async fn read(self: &Arc<Self>, slot: &Slot, place: Place, key: &str) -> Option<Record> {
+        let segment = self.segments.get(place.segment)?;
+        let read = match self.read_now(&segment, place) {
+            Some(bytes) => {
+                Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
+            }
+            None => self.read_elsewhere(segment, place).await,
+        };
+        let checked = read.and_then(|record| {
+            // The hash is of 128 bits, and still no proof of the key.
+            // mutant: disk_key_compared
+            if record.key().map_err(ReadError::Fault)? != key {
+                return Err(ReadError::Fault(Fault::Foreign));
+            }
+            if record.header.sequence != slot.sequence {
+                return Err(ReadError::Fault(Fault::Corrupt("it has another sequence")));
+            }
+            Ok(record)
+        });
+        match checked {
+            Ok(record) => {
+                self.health.succeed();
+                Some(record)
+            }
+            Err(error) => {
+                self.read_failed(slot.hash, place, error);
+                None
+            }
+        }
+    }
+
+    /// Reads a small record without waiting, if it is in the page cache.
+    fn read_now(&self, segment: &Segment, place: Place) -> Option<Vec<u8>> {
+        if place.len > READ_NOW_MAX {
+            return None;
+        }
+        let file = self.segments.open_file(segment)?;
+        file.read_cached_at(place.offset.into(), place.len as usize)
+    }
+
+    async fn read_elsewhere(
+        self: &Arc<Self>,
+        segment: Arc<Segment>,
+        place: Place,
+    ) -> Result<Record, ReadError> {
+        let (done, read) = oneshot::channel();
+        let (engine, has_begun) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
+        let begun = Arc::clone(&has_begun);
+        self.files.run(Box::new(move || {
+            begun.store(true, Ordering::Relaxed);
+            // The reader may have gone away.
+            if !done.is_closed() {
+                let _ = done.send(engine.read_record(&segment, place));
+            }
+        }));
+        // A disk that hangs must not hang its readers.
+        // mutant: disk_read_limit
+        match within(READ_LIMIT, read).await {
+            Some(Ok(read)) => read,
+            // Many other reads came before, or the runtime is shutting down: no fault of the disk.
+            Some(Err(_)) => Err(ReadError::NotRun),
+            None if !has_begun.load(Ordering::Relaxed) => Err(ReadError::NotRun),
+            None => Err(ReadError::Files),
+        }
+    }
+
+    /// Reads and checks the record at `place`. Blocks.
+    pub(crate) fn read_record(&self, segment: &Segment, place: Place) -> Result<Record, ReadError> {
+        let opened = self.segments.file(segment, &*self.files);
+        let file = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ReadError::Gone,
+            _ => ReadError::Files,
+        })?;
+        let bytes =
+            file.read_at(place.offset.into(), place.len as usize).map_err(|_| ReadError::Record)?;
+        Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
+    }
+
+    /// Takes note that the record at `place` could not be read.
+    pub(crate) fn read_failed(&self, hash: Hash, place: Place, error: ReadError) {
+        match error {
+            ReadError::NotRun => return,
+            ReadError::Gone => {
+                if self.segments.is_listed(place.segment) {
+                    self.counters.read_errors.add(1);
+                }
+            }
+            ReadError::Files | ReadError::Record => {
+                self.counters.read_errors.add(1);
+                self.health.fail();
+            }
+            ReadError::Fault(Fault::Corrupt(_)) => self.counters.corrupt.add(1),
+            ReadError::Fault(Fault::Foreign) => self.counters.foreign.add(1),
+        }
+        if error == ReadError::Files {
+            return;
+        }
+        // A bad sector fails each time: the record is given up.
+        let mut shard = self.index.shard(hash);
+        if let Some(slot) = shard.get(hash)
+            && slot.place() == Some(place)
+        {
+            self.counters.drop_entry(Cause::Corrupt, slot.is(PINNED));
+            shard.unplace(hash);
+            shard.release(hash);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> TierStats {
+        let Counters {
+            hits,
+            hit_bytes,
+            misses,
+            recovered,
+            written,
+            payload_bytes,
+            written_bytes,
+            rewritten,
+            corrupt,
+            foreign,
+            read_errors,
+            write_errors,
+            dropped,
+            pins_lost,
+        } = &self.counters;
+        let live = &self.index.live;
+        let mut stats = TierStats::default();
+        stats.state = self.health.state();
+        stats.entries = live.entries.load(Ordering::Relaxed);
+        stats.bytes = self.segments.bytes();
+        stats.capacity_bytes = self.settings.max_capacity;
+        stats.pinned_bytes = live.pinned_bytes.load(Ordering::Relaxed);
+        stats.queue_entries = live.waiting.load(Ordering::Relaxed);
+        stats.queue_bytes = live.waiting_bytes.load(Ordering::Relaxed);
+        stats.hits = hits.get();
+        stats.hit_bytes = hit_bytes.get();
+        stats.misses = misses.get();
+        stats.recovered = recovered.get();
+        stats.written = written.get();
+        stats.payload_bytes = payload_bytes.get();
+        stats.written_bytes = written_bytes.get();
+        stats.rewritten = rewritten.get();
+        stats.dropped = dropped.snapshot();
+        stats.corrupt = corrupt.get();
+        stats.foreign = foreign.get();
+        stats.read_errors = read_errors.get();
+        stats.write_errors = write_errors.get();
+        stats.pins_lost = pins_lost.snapshot();
+        stats
+    }
+
+    /// Takes note that what has expired at `now` is to be dropped: it is when it is next looked up.
+    pub(crate) fn sweep(&self, now: Moment) {
+        self.swept_at.fetch_max(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    fn swept_at(&self) -> Moment {
+        Moment::from_nanos(self.swept_at.load(Ordering::Relaxed))
+    }
+
+    /// Ends the writer, once it has written what waits.
+    pub(crate) fn end_writer(&self) {
+        self.health.advance(Phase::Ending);
+        // Under the lock, so that a writer that is about to sleep sees it or is woken.
+        let _queue = self.queue();
+        self.wake.notify_all();
+    }
+
+    /// The writer has ended: nothing is written any more, and the directory is free.
+    pub(crate) fn writer_ended(&self) {
+        self.health.advance(Phase::Closed);
+        self.files.unlock();
+        for mut shard in self.index.shards() {
+            for slot in shard.all_waiting() {
+                self.counters.drop_entry(Cause::Unavailable, slot.is(PINNED));
+            }
+            shard.clear();
+        }
+        self.queue().has_ended = true;
+        self.wake.notify_all();
+        self.ended.notify_waiters();
+        self.index.live.room.notify_waiters();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.queue().has_ended
+    }
+
+    /// Blocks until there is something to write, or to do, for `limit` at most.
+    pub(crate) fn wait_for_work(&self, limit: Duration) {
+        let queue = self.queue();
+        if queue.candidates.is_empty()
+            && self.health.phase() < Phase::Ending
+            && lock(&self.retired).is_empty()
+        {
+            drop(self.wake.wait_timeout(queue, limit));
+        }
+    }
+
+    /// Blocks until the tier is being closed, for `limit` at most.
+    pub(crate) fn wait_for_closing(&self, limit: Duration) {
+        let queue = self.queue();
+        let is_open = |_: &mut Queue| self.health.phase() < Phase::Ending;
+        drop(self.wake.wait_timeout_while(queue, limit, is_open));
+    }
+
+    /// Blocks until the writer has ended, for `limit` at most.
+    pub(crate) fn wait_for_end(&self, limit: Duration) {
+        let queue = self.queue();
+        drop(self.wake.wait_timeout_while(queue, limit, |queue| !queue.has_ended));
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+}
+
+/// Returns of each candidate whether it is the last one of its key.
+fn last_of_each(candidates: &VecDeque<(Hash, u64)>) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    let mut is_last: Vec<_> = candidates.iter().rev().map(|(hash, _)| seen.insert(*hash)).collect();
+    is_last.reverse();
+    is_last
+}
+
+/// Returns another handle of the same bytes, with the stamp that `seal` has.
+fn copy_of(entry: &Entry, seal: Seal) -> Entry {
+    let key = cache_core::Key::parse(entry.key()).expect("it is the key of an entry");
+    Entry::builder(&key, entry.body().clone())
+        .version(entry.version())
+        .attributes(entry.attributes().clone())
+        .storability(entry.storability())
+        .namespace(entry.namespace())
+        .keep_buffer()
+        .sealed(seal)
+        .build()
+}
+
+const CANDIDATES_MIN: usize = 4096;
+/// A trillion entries for each of 4 million starts ([`SegmentName::START_MAX`]).
+const SEQUENCE_BITS: u32 = 40;
+/// Bodies that are written at once whatever the admission is: heads, small files.
+const SMALL: usize = 512;
+/// Larger records are read on another thread, also if they are in the page cache.
+const READ_NOW_MAX: u32 = 128 << 10;
+/// How long a reader waits for the disk.
+const READ_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backend;
+mod counters;
+mod engine;
+pub mod files;
+mod format;
+mod health;
+mod index;
+mod load;
+mod segments;
+mod settings;
+mod sync;
+mod writer;
+
+pub use self::{
+    backend::TieredBackend,
+    settings::{DiskAdmission, DiskTier},
+    writer::{Step, Writer},
+};

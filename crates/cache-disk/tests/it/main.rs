@@ -1,0 +1,7 @@
+//! The disk tier from outside: the contract of backends, restarts, faults of files.
+
+mod contract;
+mod end_to_end;
+mod queue;
+mod restart;
+mod support;
