@@ -11,6 +11,7 @@ pub struct Capabilities {
     pub(super) forgets: bool,
     pub(super) sweeps: bool,
     pub(super) outlives: bool,
+    pub(super) counts_one_tier: bool,
     pub(super) max_entries: Option<u64>,
 }
 
@@ -50,6 +51,13 @@ impl Capabilities {
     /// `sweep` drops all that has expired. Otherwise it need not find any of it.
     pub fn sweeps(mut self) -> Self {
         self.sweeps = true;
+        self
+    }
+
+    /// `usage` counts the upper tier of several: look-ups show more than it says, and what leaves
+    /// that tier is counted, wherever else it stays. Otherwise `usage` counts all that is shown.
+    pub fn counts_one_tier(mut self) -> Self {
+        self.counts_one_tier = true;
         self
     }
 
