@@ -26,9 +26,9 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
 ///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
 /// * a future that was never polled has no effect, and a dropped one has no later effect;
-/// * all handles to what one insert stored are clones of the inserted [`Entry`], so that they share
-///   one renewal. What is read back from bytes is built anew, with [`Entry::builder`], and so is
-///   revalidated before use, unless it has the stamp that the backend has kept in this process
+/// * all handles of one inserted entry are clones of it, so that they share one renewal. An entry
+///   that is read back from bytes is a new one, made with [`Entry::builder`], and so is revalidated
+///   before use, unless it has the stamp that the backend has kept in this process
 ///   ([`Entry::seal`]). That is the stamp that the last insert, `mark_stale` or `renewed` left, or
 ///   none: a mark is never lost, and no entry comes back fresher than it was;
 /// * `peek` counts no use, and otherwise shows what `get_now` would;

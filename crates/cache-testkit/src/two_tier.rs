@@ -67,7 +67,7 @@ struct Record {
     seal: Seal,
 }
 
-/// What is wrong with a [`TwoTierBackend`], to see that a test finds it.
+/// A fault of a [`TwoTierBackend`], to see that a test finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TwoTierFault {
@@ -127,7 +127,7 @@ struct Slot {
     is_negative: bool,
 }
 
-/// What a look-up has read.
+/// The bytes that a look-up has read.
 struct Read {
     sequence: u64,
     bytes: Bytes,

@@ -1,4 +1,4 @@
-//! What a memory backend reports of the entries that leave it.
+//! Which entries a memory backend reports when they leave it.
 
 use std::{
     collections::BTreeSet,

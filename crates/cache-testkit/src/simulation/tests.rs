@@ -92,7 +92,7 @@ fn tiers(seed: u64, node: usize) -> TwoTierBackend {
 /// seen here: the protocol voids the first by epoch, fences the second, and the third costs
 /// requests alone. The conformance suite finds them.
 #[test]
-fn what_is_wrong_with_two_tiers_is_found() {
+fn each_fault_of_two_tiers_is_found() {
     let sound = |seed: u64, node: usize| Arc::new(tiers(seed, node)) as Arc<dyn Backend>;
     explore(0..100, 2, &sound).unwrap();
     for (fault, rules) in [

@@ -1,4 +1,4 @@
-//! What a backend reports of the entries that leave it.
+//! Which entries a backend reports when they leave it.
 
 use std::{
     collections::BTreeMap,
@@ -43,7 +43,7 @@ async fn reported(suite: &Suite) -> Result<Outcome, Fault> {
     Ok(Outcome::Kept)
 }
 
-/// What the listener was called with.
+/// The entries that the listener was called with.
 type Told = Arc<Mutex<Vec<Entry>>>;
 
 /// `None` if the backend reports nothing.
@@ -104,11 +104,11 @@ async fn walk(
     ledger.last = "`close()`".into();
     ledger.backend.close().await?;
     ledger.settle()?;
-    // What outlives the process is not dropped.
+    // Entries that outlive the process are not dropped.
     if !ledger.backend.can.outlives {
         ledger.missing(true).await?;
     }
-    // What was stored is reported, and nothing is reported again.
+    // Each was reported, and none is reported again.
     ledger.backend.close().await?;
     ledger.settle()
 }
