@@ -293,6 +293,8 @@ impl Engine {
         let segments = self.segments.unlist_all();
         self.queue().candidates.clear();
         for mut shard in self.index.shards() {
+            // What waits, too: it would be written after this call.
+            // mutant: disk_clear_waiting
             shard.clear();
         }
         lock(&self.retired).extend(segments);

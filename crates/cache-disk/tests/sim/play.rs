@@ -656,6 +656,10 @@ impl Play {
             _ => {
                 self.note("within the step: clear");
                 self.model.cleared();
+                let stats = self.stats();
+                if (stats.entries, stats.queue_entries) != (0, 0) {
+                    return Err(format!("not everything is cleared: {stats:?}"));
+                }
             }
         }
         self.seen.between += 1;
