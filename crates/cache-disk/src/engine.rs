@@ -206,6 +206,13 @@ impl Engine {
             || self.health.off_until().is_some()
     }
 
+    /// Takes note of an error of the file system: see [`Health::fail`]. Nothing waits for a disk that
+    /// is off.
+    pub(crate) fn fail(&self) {
+        self.health.fail();
+        self.index.live.room.notify_waiters();
+    }
+
     /// Returns whether the queue has room for `entry`.
     pub(crate) fn has_room_beside(&self, entry: &Entry) -> bool {
         let waiting = self.index.live.waiting_bytes.load(Ordering::Relaxed);
@@ -584,7 +591,7 @@ impl Engine {
             }
             ReadError::Files | ReadError::Record => {
                 self.counters.read_errors.add(1);
-                self.health.fail();
+                self.fail();
             }
             ReadError::Fault(Fault::Corrupt(_)) => self.counters.corrupt.add(1),
             ReadError::Fault(Fault::Foreign) => self.counters.foreign.add(1),
