@@ -480,7 +480,7 @@ impl Current {
             // What was replaced, removed or cleared while it was being written is not shown.
             // mutant: disk_publish_sequence
             let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
-            // mutant: disk_publish_listed
+            // A clear has removed the slots by then, or is about to.
             if is_current && engine.segments.is_listed(self.segment.id) {
                 shard.stop_waiting(hash);
                 shard.set_place(hash, place);
