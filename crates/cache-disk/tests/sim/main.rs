@@ -1,5 +1,6 @@
 //! The disk tier over a simulated disk: schedules from seeds, with a model of what may be shown.
 
+mod between;
 mod memories;
 mod model;
 mod play;

@@ -9,9 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::memories::{Memory, MemoryKind, poll};
 
-type Tier = TieredBackend<Memory>;
+pub(crate) type Tier = TieredBackend<Memory>;
 
-fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
+pub(crate) fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
     disk.set_runs_jobs(true);
     let kind = MemoryKind { entries: 1, tells: true, refuses: 0, waits: 0 };
     let context = TierContext::new(Namespace::named(namespace), Arc::new(ManualClock::new()));
@@ -19,7 +19,7 @@ fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
     tier.open_with(Memory::new(kind, 0), context, disk.mount()).expect("the settings are right")
 }
 
-fn drain(writer: &mut Writer) {
+pub(crate) fn drain(writer: &mut Writer) {
     while writer.step() == Step::Progress {}
 }
 
@@ -29,7 +29,7 @@ fn store(backend: &Tier, name: &str, body: &'static str) {
     assert!(backend.insert_now(entry).is_ok_and(|admission| admission.is_stored()));
 }
 
-fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
+pub(crate) fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
     match backend.get_now(key) {
         None => match poll(pin!(backend.get(key))) {
             Poll::Ready(found) => found.expect("a look-up does not fail"),
