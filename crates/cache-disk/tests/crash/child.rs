@@ -98,7 +98,7 @@ fn write(path: &Path, kill_at: u64, capacity: u64) {
         for key in [version % 20, version * 7 % 20] {
             let key = format!("key/{key}");
             say(&format!("insert {key}"));
-            insert(&opened.backend, &key, version, 5000 + 100 * version as usize);
+            insert(&opened.backend, &key, version, 5000 + 100 * usize::try_from(version).unwrap());
             versions.insert(key, version);
         }
         opened.drain();

@@ -360,7 +360,7 @@ impl Play {
         self.model.insert_begins(&entry);
         let inserted = self.backend.insert_now(entry);
         if let Some(polled) = polled {
-            self.polled_within_insert(polled)?;
+            self.polled_within_insert(&polled)?;
         }
         match inserted {
             Ok(admission) => {
@@ -405,7 +405,7 @@ impl Play {
         Some(polled)
     }
 
-    fn polled_within_insert(&mut self, polled: Arc<Mutex<Polled>>) -> Result<(), String> {
+    fn polled_within_insert(&mut self, polled: &Mutex<Polled>) -> Result<(), String> {
         self.backend.memory().after_insert(Box::new(|| {}));
         let Polled { look_up, found } = &mut *polled.lock().unwrap();
         let look_up = look_up.take().expect("it is there");
@@ -597,7 +597,7 @@ impl Play {
         let before = self.sum();
         let step = self.writer.step();
         match between {
-            Some(change) => self.changed_between(change)?,
+            Some(change) => self.changed_between(&change)?,
             None => self.conserves(before, 0..=0, "a step of the writer")?,
         }
         self.has_started |= step != Step::Progress || self.backend.state() == TierState::On;
@@ -636,7 +636,7 @@ impl Play {
         Some(between)
     }
 
-    fn changed_between(&mut self, between: Arc<Between>) -> Result<(), String> {
+    fn changed_between(&mut self, between: &Between) -> Result<(), String> {
         self.disk.cancel_action();
         match between.done.load(Ordering::Relaxed) {
             NOT_DONE => return Ok(()),
@@ -700,11 +700,12 @@ impl Play {
         if self.faults.power_losses {
             self.disk.write_back();
         }
-        if self.faults.damage && self.random.index(2) == 0 {
-            if let Some(what) = self.disk.damage() {
-                self.is_damaged = true;
-                self.note(what);
-            }
+        if self.faults.damage
+            && self.random.index(2) == 0
+            && let Some(what) = self.disk.damage()
+        {
+            self.is_damaged = true;
+            self.note(what);
         }
         if self.faults.errors {
             self.is_damaged = true;

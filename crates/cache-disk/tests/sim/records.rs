@@ -39,9 +39,9 @@ pub(crate) fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
     }
 }
 
-fn close(backend: Tier, mut writer: Writer) {
+fn close(backend: &Tier, mut writer: Writer) {
     let mut closed = pin!(backend.close());
-    while let Poll::Pending = poll(closed.as_mut()) {
+    while poll(closed.as_mut()).is_pending() {
         writer.step();
     }
 }
@@ -53,7 +53,7 @@ fn with_footer(change: impl Fn(&mut [u8; 32], &mut [u8; 32])) -> (Tier, Writer) 
     store(&backend, "a", "of a");
     store(&backend, "b", "of b");
     drain(&mut writer);
-    close(backend, writer);
+    close(&backend, writer);
     let name = SegmentName { start: 0, number: 0 };
     let mut bytes = disk.contents(name);
     let trailer_at = bytes.len() - 40;
@@ -120,7 +120,7 @@ fn another_namespace_and_another_hash_key_find_nothing_and_change_nothing() {
     let (backend, mut writer) = open(&disk, "one");
     store(&backend, "a", "of one");
     drain(&mut writer);
-    close(backend, writer);
+    close(&backend, writer);
     let (backend, mut writer) = open(&disk, "two");
     drain(&mut writer);
     assert!(look_up(&backend, "a").is_none());
@@ -128,18 +128,18 @@ fn another_namespace_and_another_hash_key_find_nothing_and_change_nothing() {
     assert_eq!((stats.recovered, stats.corrupt, stats.foreign), (0, 0, 0));
     assert!(stats.bytes > 0, "its bytes count");
     store(&backend, "a", "of two");
-    close(backend, writer);
+    close(&backend, writer);
     disk.set_hash_key([7; 16]);
     let (backend, mut writer) = open(&disk, "one");
     drain(&mut writer);
     assert!(look_up(&backend, "a").is_none());
-    close(backend, writer);
+    close(&backend, writer);
     disk.set_hash_key(*b"a simulated disk");
     for (namespace, body) in [("one", "of one"), ("two", "of two")] {
         let (backend, mut writer) = open(&disk, namespace);
         drain(&mut writer);
         assert_eq!(look_up(&backend, "a").expect("it is there").body(), body);
-        close(backend, writer);
+        close(&backend, writer);
     }
 }
 
@@ -153,7 +153,7 @@ fn after_a_restart_nothing_has_a_stamp() {
     let validated = cache_core::Moment::from_nanos(1 << 40);
     let entry = Entry::builder(&key, "body".into()).e_tag("\"1\"").validated(validated, None);
     assert!(backend.insert_now(entry.build()).is_ok_and(|admission| admission.is_stored()));
-    close(backend, writer);
+    close(&backend, writer);
     let (backend, mut writer) = open(&disk, "test");
     drain(&mut writer);
     let found = look_up(&backend, "a").expect("it is there");
