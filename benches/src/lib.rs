@@ -9,6 +9,8 @@
 
 mod case;
 mod clock;
+#[cfg(unix)]
+pub mod disk;
 pub mod distances;
 pub mod exporters;
 pub mod groups;

@@ -48,7 +48,7 @@ fn backend_hit() -> Vec<Subject> {
 /// The peers do not track freshness: ours is compared with their plain look-up.
 fn facade_fresh_hit() -> Vec<Subject> {
     let work = Hits::to_count(N_KEYS);
-    let mut subjects = vec![objects().fresh()];
+    let mut subjects = vec![objects().fresh(), objects().fresh_over_disk()];
     subjects.extend(tables::peers(&work));
     subjects.extend([tables::locked_map(&work), work.floor()]);
     subjects

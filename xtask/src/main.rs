@@ -58,13 +58,14 @@ impl Task {
 }
 
 /// Tasks whose programs have a `--help` of their own.
-const HELPFUL: [&str; 4] = ["demo", "report", "simulate", "simulate-nodes"];
+const HELPFUL: [&str; 5] = ["demo", "disk-inspect", "report", "simulate", "simulate-nodes"];
 
 const TASKS: &[Task] = &[
     Task { name: "ci", usage: ci::USAGE, run: ci::run },
     Task { name: "clients", usage: clients::USAGE, run: clients::run },
     Task { name: "dashboards", usage: dashboards::USAGE, run: dashboards::run },
     programs::DEMO,
+    programs::DISK_INSPECT,
     Task { name: "instructions", usage: instructions::USAGE, run: instructions::run },
     Task { name: "mutants", usage: mutants::USAGE, run: mutants::run },
     programs::PEERS,

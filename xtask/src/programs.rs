@@ -12,6 +12,14 @@ cargo xtask demo --disk
     run: |args| build_and_run("build --release --package demo --bin demo", args),
 };
 
+pub(crate) const DISK_INSPECT: Task = Task {
+    name: "disk-inspect",
+    usage: "\
+cargo xtask disk-inspect DIRECTORY [--entries] [--verify] [--json]
+    Lists the segments in the directory of a disk tier, and verifies their checksums.",
+    run: |args| build_and_run("build --release --package disk-inspect", args),
+};
+
 pub(crate) const PEERS: Task = Task {
     name: "peers",
     usage: "\

@@ -3,6 +3,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
+use cache_disk::DiskTier;
 use cache_facade::{
     Freshness, ObjectCache,
     object_store::{Error as StoreError, GetOptions, ObjectStoreExt, path::Path},
@@ -44,13 +45,26 @@ impl Objects {
         make: impl Fn(&ObjectCache) -> T + 'static,
     ) -> Subject {
         let objects = self.clone();
-        Subject::new(name, move || objects.clone().through_cache(Freshness::immutable(), &make))
+        let rule = Freshness::immutable();
+        Subject::new(name, move || objects.clone().through_cache(rule, None, &make))
+    }
+
+    /// The same with a tier on disk, which these reads do not reach.
+    pub(crate) fn fresh_over_disk(&self) -> Subject {
+        let objects = self.clone();
+        Subject::new("ours:disk", move || {
+            let directory = tempfile::tempdir().expect("the temporary folder is writable");
+            let tier = DiskTier::new(directory.path());
+            objects.clone().through_cache(Freshness::immutable(), Some(tier), |_| directory)
+        })
     }
 
     /// Reads that the cache answers after the store has confirmed that its copy is current.
     pub(crate) fn validated(&self) -> Subject {
         let objects = self.clone();
-        Subject::new("ours", move || objects.clone().through_cache(Freshness::strong(), |_| ()))
+        Subject::new("ours", move || {
+            objects.clone().through_cache(Freshness::strong(), None, |_| ())
+        })
     }
 
     /// The request that validates a copy, without a cache.
@@ -78,10 +92,14 @@ impl Objects {
     fn through_cache<T: Send + Sync + 'static>(
         self,
         freshness: Freshness,
+        tier: Option<DiskTier>,
         beside: impl FnOnce(&ObjectCache) -> T,
     ) -> Run {
-        let cache = ObjectCache::builder(self.store.store).freshness(freshness).build();
-        let cache = cache.expect("settings are in bounds");
+        let mut builder = ObjectCache::builder(self.store.store).freshness(freshness);
+        if let Some(tier) = tier {
+            builder = builder.disk(tier);
+        }
+        let cache = builder.build().expect("settings are in bounds");
         let (workload, runtime) = (self.workload, self.runtime);
         runtime.block_on(async {
             for key in workload.keys() {

@@ -1,6 +1,11 @@
 //! The backend of a cache with a disk tier.
 
-use std::{fmt, io, sync::Arc, thread, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use cache_core::{
@@ -99,12 +104,9 @@ impl<M: Backend> TieredBackend<M> {
         self.engine.health.phase() < Phase::Closing
     }
 
-    fn stored(&self, entry: &Entry, in_memory: Admission, is_offered: bool) -> Admission {
-        if !in_memory.is_stored() {
-            self.engine.not_in_memory(entry);
-            if is_offered {
-                return Admission::stored();
-            }
+    fn stored(&self, entry: &Entry, in_memory: Admission) -> Admission {
+        if !in_memory.is_stored() && self.engine.evicted(entry) {
+            return Admission::stored();
         }
         in_memory
     }
@@ -158,10 +160,10 @@ impl<M: Backend> Backend for TieredBackend<M> {
         }
         // The index first: an older record is not promoted from here on.
         // mutant: disk_index_first
-        let is_offered = self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert_now(entry.clone());
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?, is_offered))
+        Ok(self.stored(&entry, admission?))
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {
@@ -170,10 +172,10 @@ impl<M: Backend> Backend for TieredBackend<M> {
             self.remove(entry.key()).await?;
             return Ok(Admission::rejected(Rejection::Unavailable));
         }
-        let is_offered = self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert(entry.clone()).await;
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?, is_offered))
+        Ok(self.stored(&entry, admission?))
     }
 
     fn contains(&self, key: &str) -> Option<bool> {
@@ -256,9 +258,9 @@ impl<M: Backend> TieredBackend<M> {
             let room = async {
                 loop {
                     let notified = self.engine.index.live.room.notified();
-                    let waiting = &self.engine.index.live.waiting;
-                    let is_empty = waiting.load(std::sync::atomic::Ordering::Relaxed) == 0;
-                    if is_empty || self.engine.has_room_beside(&entry) {
+                    let is_empty = self.engine.index.live.waiting.load(Ordering::Relaxed) == 0;
+                    let is_off = self.engine.health.off_until().is_some();
+                    if is_empty || is_off || self.engine.has_room_beside(&entry) {
                         return;
                     }
                     notified.await;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::TierDrops;
 
+use crate::index::{IN_MEMORY, PINNED, Slot};
+
 /// What happened, counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -54,6 +56,14 @@ impl Count {
 }
 
 impl Counters {
+    /// Counts the entry of `slot`, which was dropped, unless memory has it: it is offered again when
+    /// it leaves memory, and counted once.
+    pub(crate) fn drop_slot(&self, cause: Cause, slot: &Slot) {
+        if !slot.is(IN_MEMORY) {
+            self.drop_entry(cause, slot.is(PINNED));
+        }
+    }
+
     /// Counts an entry that was dropped.
     pub(crate) fn drop_entry(&self, cause: Cause, is_pinned: bool) {
         if cause != Cause::PinLimit {

@@ -164,13 +164,12 @@ impl Engine {
         self.rule(entry).is_some_and(|rule| rule.is_pinned)
     }
 
-    /// Makes `entry` the one of its key. Older ones are not shown from here on. Returns whether it
-    /// is to be written.
-    pub(crate) fn store(&self, entry: &Entry, in_memory: bool) -> bool {
+    /// Makes `entry` the one of its key. Older ones are not shown from here on.
+    pub(crate) fn store(&self, entry: &Entry, in_memory: bool) {
         let hash = self.hash(entry.key());
         let Some(Rule { mut is_pinned, admission }) = self.rule(entry) else {
             self.forget(hash);
-            return false;
+            return;
         };
         if is_pinned && !self.has_room_for_pins(entry) {
             self.counters.drop_entry(Cause::PinLimit, true);
@@ -184,22 +183,14 @@ impl Engine {
         let is_small = entry.body().len() <= SMALL;
         let at_once = is_small || !in_memory || admission == DiskAdmission::Always;
         let mut shard = self.index.shard(hash);
+        // A record of the key may yet be found: it is older, also if this one is soon dropped.
+        // mutant: disk_store_while_starting
+        slot.set(TOMBSTONE, self.health.phase() == Phase::Starting);
         shard.put(slot);
-        let is_offered = at_once && self.offer(&mut shard, hash, entry);
-        shard.release(hash);
-        is_offered
-    }
-
-    /// Takes note that memory has not kept `entry`, which was just stored.
-    pub(crate) fn not_in_memory(&self, entry: &Entry) {
-        let hash = self.hash(entry.key());
-        let mut shard = self.index.shard(hash);
-        if let Some(slot) = shard.get_mut(hash)
-            && slot.sequence == entry.ticket()
-        {
-            slot.set(IN_MEMORY, false);
-            shard.release(hash);
+        if at_once {
+            self.offer(&mut shard, hash, entry);
         }
+        shard.release(hash);
     }
 
     fn has_room_for_pins(&self, entry: &Entry) -> bool {
@@ -215,6 +206,13 @@ impl Engine {
             || self.health.off_until().is_some()
     }
 
+    /// Takes note of an error of the file system: see [`Health::fail`]. Nothing waits for a disk that
+    /// is off.
+    pub(crate) fn fail(&self) {
+        self.health.fail();
+        self.index.live.room.notify_waiters();
+    }
+
     /// Returns whether the queue has room for `entry`.
     pub(crate) fn has_room_beside(&self, entry: &Entry) -> bool {
         let waiting = self.index.live.waiting_bytes.load(Ordering::Relaxed);
@@ -223,8 +221,7 @@ impl Engine {
 
     /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
     fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
-        let Some(slot) = shard.get(hash) else { return false };
-        let (sequence, is_pinned) = (slot.sequence, slot.is(PINNED));
+        let Some(slot) = shard.get(hash).copied() else { return false };
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
@@ -234,7 +231,7 @@ impl Engine {
         } else {
             shard.wait(hash, entry.clone());
             let mut queue = self.queue();
-            queue.candidates.push_back((hash, sequence));
+            queue.candidates.push_back((hash, slot.sequence));
             if queue.candidates.len() > queue.most_candidates {
                 // Of a key that is replaced again and again, all but the last have changed.
                 let is_last = last_of_each(&queue.candidates);
@@ -246,7 +243,7 @@ impl Engine {
             self.wake.notify_one();
             return true;
         };
-        self.counters.drop_entry(cause, is_pinned);
+        self.counters.drop_slot(cause, &slot);
         false
     }
 
@@ -296,6 +293,8 @@ impl Engine {
         let segments = self.segments.unlist_all();
         self.queue().candidates.clear();
         for mut shard in self.index.shards() {
+            // What waits, too: it would be written after this call.
+            // mutant: disk_clear_waiting
             shard.clear();
         }
         lock(&self.retired).extend(segments);
@@ -365,36 +364,44 @@ impl Engine {
         }
     }
 
-    /// Takes note that memory has evicted `entry`.
-    pub(crate) fn evicted(&self, entry: &Entry) {
+    /// Takes note that memory has evicted, or not kept, `entry`. Returns whether this tier has it.
+    pub(crate) fn evicted(&self, entry: &Entry) -> bool {
         let sequence = entry.ticket();
         if sequence == 0 {
-            return;
+            return false;
         }
         let hash = self.hash(entry.key());
         let mut shard = self.index.shard(hash);
         let Some(slot) = shard.get_mut(hash).filter(|slot| slot.sequence == sequence) else {
-            return;
+            return false;
         };
+        let was_in_memory = slot.is(IN_MEMORY);
         slot.set(IN_MEMORY, false);
-        let (has_place, is_pinned) = (slot.place().is_some(), slot.is(PINNED));
+        let slot = *slot;
         if slot.seal.has_expired(self.swept_at()) {
-            shard.remove(hash);
-            return;
+            shard.unplace(hash);
+            shard.stop_waiting(hash);
+            shard.release(hash);
+            return false;
         }
-        if !has_place && shard.waiting(hash).is_none() {
-            let is_admitted = self.rule(entry).is_some_and(|rule| {
-                rule.admission == DiskAdmission::Always
-                    || entry.was_used()
-                    || self.health.phase() >= Phase::Closing
-            });
-            if is_admitted {
-                self.offer(&mut shard, hash, entry);
-            } else {
-                self.counters.drop_entry(Cause::NotAdmitted, is_pinned);
-            }
+        if slot.place().is_some() || shard.waiting(hash).is_some() {
+            return true;
+        }
+        if !was_in_memory {
+            // It was offered when it was stored, and counted.
+            return false;
+        }
+        let is_admitted = self.rule(entry).is_some_and(|rule| {
+            rule.admission == DiskAdmission::Always
+                || entry.was_used()
+                || self.health.phase() >= Phase::Closing
+        });
+        let is_offered = is_admitted && self.offer(&mut shard, hash, entry);
+        if !is_admitted {
+            self.counters.drop_slot(Cause::NotAdmitted, &slot);
         }
         shard.release(hash);
+        is_offered
     }
 
     /// Returns whether a look-up would find bytes of `key` here.
@@ -584,7 +591,7 @@ impl Engine {
             }
             ReadError::Files | ReadError::Record => {
                 self.counters.read_errors.add(1);
-                self.health.fail();
+                self.fail();
             }
             ReadError::Fault(Fault::Corrupt(_)) => self.counters.corrupt.add(1),
             ReadError::Fault(Fault::Foreign) => self.counters.foreign.add(1),
@@ -597,7 +604,7 @@ impl Engine {
         if let Some(slot) = shard.get(hash)
             && slot.place() == Some(place)
         {
-            self.counters.drop_entry(Cause::Corrupt, slot.is(PINNED));
+            self.counters.drop_slot(Cause::Corrupt, slot);
             shard.unplace(hash);
             shard.release(hash);
         }

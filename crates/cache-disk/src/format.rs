@@ -72,6 +72,12 @@ impl SegmentHeader {
         bytes.starts_with(SEGMENT_MAGIC)
     }
 
+    /// Returns whether `bytes` begin as a segment of a later version of this format.
+    pub(crate) fn is_newer(bytes: &[u8]) -> bool {
+        let (magic, [version]) = SEGMENT_MAGIC.split_at(7) else { return false };
+        bytes.starts_with(magic) && bytes.get(7).is_some_and(|other| other > version)
+    }
+
     pub(crate) fn decode(bytes: &[u8], name: SegmentName) -> Result<Self, Fault> {
         let bytes: &[u8; HEADER_LEN] =
             bytes.try_into().map_err(|_| Fault::Corrupt("the segment's header is cut off"))?;
@@ -93,7 +99,7 @@ impl SegmentHeader {
 pub(crate) struct RecordHeader {
     pub(crate) sequence: u64,
     pub(crate) namespace: u64,
-    body_sum: u64,
+    pub(crate) body_sum: u64,
     head_sum: u32,
     pub(crate) head_len: u32,
     pub(crate) body_len: u32,
@@ -274,6 +280,12 @@ pub(crate) fn key_of(head: &[u8]) -> Result<&str, Fault> {
     key.and_then(|key| std::str::from_utf8(key).ok()).ok_or(UNREADABLE)
 }
 
+/// Returns the key and the ETag in the head of a record.
+pub(crate) fn names_of(head: &[u8]) -> Result<(&str, Option<String>), Fault> {
+    let head = Head::decode(head)?;
+    Ok((head.key, head.version.e_tag))
+}
+
 struct Head<'a> {
     key: &'a str,
     version: Version,
@@ -407,6 +419,16 @@ pub(crate) fn decode_footer(bytes: &[u8], sum: u64) -> Option<Vec<FooterItem>> {
 /// Returns a checksum of the directory's hash key.
 pub(crate) fn hash_key_sum(key: &HashKey) -> u64 {
     xxh3_64(key)
+}
+
+/// Returns whether `bytes` begin as a record.
+pub(crate) fn begins_a_record(bytes: &[u8]) -> bool {
+    bytes.starts_with(RECORD_MAGIC)
+}
+
+/// Returns whether `bytes`, the end of a file, begin as a trailer.
+pub(crate) fn begins_a_trailer(bytes: &[u8]) -> bool {
+    bytes.starts_with(FOOTER_MAGIC)
 }
 
 fn header_sum(header: &[u8; RECORD_LEN], name: SegmentName, offset: u32) -> u32 {

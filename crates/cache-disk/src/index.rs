@@ -89,7 +89,8 @@ pub(crate) const IN_MEMORY: u8 = 2;
 pub(crate) const USED: u8 = 4;
 /// Its key is under a pinned prefix.
 pub(crate) const PINNED: u8 = 8;
-/// It was removed while the tier was starting: older records of it that are found are void.
+/// It was removed or stored while the tier was starting: older records of it that are found are
+/// void.
 pub(crate) const TOMBSTONE: u8 = 16;
 
 /// What all slots have together, now.
@@ -135,6 +136,8 @@ impl Shard {
         self.unplace(hash);
         self.stop_waiting(hash);
         if let Some(old) = self.get_mut(hash) {
+            // With the new entry's stamp.
+            // mutant: disk_new_seal
             *old = slot;
             return;
         }
@@ -160,6 +163,8 @@ impl Shard {
     /// Removes the slot. Returns whether it had bytes of an entry.
     pub(crate) fn remove(&mut self, hash: Hash) -> bool {
         let had_place = self.unplace(hash).is_some();
+        // Else it would take room in the queue for ever.
+        // mutant: disk_remove_waiting
         let waited = self.stop_waiting(hash).is_some();
         if let Ok(found) =
             self.table.find_entry(hash.0[0], |&at| self.slots[at as usize].hash == hash)

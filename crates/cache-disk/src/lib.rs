@@ -9,6 +9,7 @@ pub mod files;
 mod format;
 mod health;
 mod index;
+pub mod inspect;
 mod load;
 mod segments;
 mod settings;

@@ -48,7 +48,7 @@ impl Loader {
             }
             Err(_) => {
                 engine.counters.read_errors.add(1);
-                engine.health.fail();
+                engine.fail();
                 engine.segments.unlist(segment.id);
             }
         }
@@ -58,6 +58,8 @@ impl Loader {
 
 /// Everything was read: removed keys need not be remembered any more.
 pub(crate) fn end(engine: &Engine) {
+    // First: a call that still sees the start has its shard's lock before it is visited here.
+    engine.health.advance(Phase::Open);
     for mut shard in engine.index.shards() {
         for hash in shard.hashes() {
             if let Some(slot) = shard.get_mut(hash) {
@@ -66,7 +68,6 @@ pub(crate) fn end(engine: &Engine) {
             shard.release(hash);
         }
     }
-    engine.health.advance(Phase::Open);
 }
 
 /// What a segment is.

@@ -268,9 +268,9 @@ impl Writer {
                 let is_used = slot.is(USED) && u64::from(place.len) <= spare;
                 let is_kept = rewrites && (is_used || is_pinned && keeps_pins);
                 if !is_kept {
+                    engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
-                    engine.counters.drop_entry(Cause::Recycled, is_pinned);
                 } else if !is_pinned {
                     spare -= u64::from(place.len);
                 }
@@ -281,7 +281,7 @@ impl Writer {
                 // Whatever became of it, the segment goes.
                 let mut shard = engine.index.shard(hash);
                 if let Some(slot) = shard.get(hash).filter(|slot| slot.place() == Some(place)) {
-                    engine.counters.drop_entry(Cause::Recycled, slot.is(PINNED));
+                    engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
                 }
@@ -371,7 +371,7 @@ impl Writer {
         }
         self.engine.counters.write_errors.add(left.len() as u64);
         lock(&self.engine.retired).extend(left);
-        self.engine.health.fail();
+        self.engine.fail();
         false
     }
 
@@ -402,12 +402,12 @@ impl Writer {
         for (hash, sequence, _) in self.batch.drain(..) {
             let mut shard = engine.index.shard(hash);
             if let Some(slot) = shard.get(hash).filter(|slot| slot.sequence == sequence) {
-                engine.counters.drop_entry(Cause::WriteError, slot.is(PINNED));
+                engine.counters.drop_slot(Cause::WriteError, slot);
                 shard.stop_waiting(hash);
                 shard.release(hash);
             }
         }
-        engine.health.fail();
+        engine.fail();
     }
 }
 

@@ -19,6 +19,8 @@
 //! * [`HookBackend`] calls a closure before each call of another backend, to count, delay, reject
 //!   or fail it;
 //! * [`Random`] draws numbers from a seed, and [`Zipf`] popular ranks, for workloads that repeat;
+//! * `FaultyDisk`, behind the feature `disk`, is a disk for tiers of `cache-disk` that tears and
+//!   loses writes;
 //! * [`WaitingBackend`] waits at every call, and refuses and fails by a seed.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -26,6 +28,8 @@
 mod backend;
 mod clock;
 pub mod conformance;
+#[cfg(feature = "disk")]
+mod disk;
 mod faults;
 mod gate;
 pub mod history;
@@ -41,6 +45,8 @@ mod store;
 mod two_tier;
 mod zipf;
 
+#[cfg(feature = "disk")]
+pub use crate::disk::{DiskFaults, FaultyDisk};
 #[cfg(feature = "s3")]
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{

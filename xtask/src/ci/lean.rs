@@ -25,7 +25,8 @@ pub(super) fn check() -> Result<()> {
 }
 
 /// The package of the benchmarks, and dependencies that only it has.
-const BENCH_ONLY: [&str; 5] = ["benches", "criterion", "foyer", "foyer-memory", "quick_cache"];
+const BENCH_ONLY: [&str; 6] =
+    ["benches", "criterion", "foyer", "foyer-memory", "quick_cache", "redb"];
 
 /// The names of the packages in cargo's JSON messages. A package's id ends in `/name#version` or
 /// `#name@version`.

@@ -83,11 +83,7 @@ impl Files for Directory {
     }
 
     fn list(&self) -> io::Result<Vec<SegmentName>> {
-        let mut names = Vec::new();
-        for file in fs::read_dir(&self.path)? {
-            names.extend(file?.file_name().to_str().and_then(SegmentName::parse));
-        }
-        Ok(names)
+        list(&self.path)
     }
 
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn SegmentFile>> {
@@ -115,19 +111,9 @@ impl Files for Directory {
 fn read_or_write_key(file: &mut File) -> io::Result<[u8; 16]> {
     let mut bytes = Vec::new();
     file.take(LOCK_LEN as u64 + 1).read_to_end(&mut bytes)?;
-    if let Some((magic, rest)) = bytes.split_first_chunk::<8>() {
-        let (format, ours) = (magic[7], MAGIC[7]);
-        if magic[..7] == MAGIC[..7] && format > ours {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let (key, sum) = rest.split_at(rest.len().min(16));
-        // After damage a new key is made, with which the old segments are foreign.
-        if let Ok(key) = <[u8; 16]>::try_from(key)
-            && magic == MAGIC
-            && sum == checksum(&key)
-        {
-            return Ok(key);
-        }
+    // After damage a new key is made, with which the old segments are foreign.
+    if let Some(key) = parse_key(&bytes)? {
+        return Ok(key);
     }
     let random = || RandomState::new().build_hasher().finish().to_le_bytes();
     let mut key = [0; 16];
@@ -138,6 +124,58 @@ fn read_or_write_key(file: &mut File) -> io::Result<[u8; 16]> {
     io::Seek::rewind(file)?;
     file.write_all(&bytes)?;
     Ok(key)
+}
+
+/// Returns the key in the bytes of the lock file; `None` if they are damaged.
+///
+/// # Errors
+///
+/// `Unsupported` for the file of a newer release.
+fn parse_key(bytes: &[u8]) -> io::Result<Option<[u8; 16]>> {
+    let Some((magic, rest)) = bytes.split_first_chunk::<8>() else { return Ok(None) };
+    let (format, ours) = (magic[7], MAGIC[7]);
+    if magic[..7] == MAGIC[..7] && format > ours {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let (key, sum) = rest.split_at(rest.len().min(16));
+    let key = <[u8; 16]>::try_from(key).ok();
+    Ok(key.filter(|key| magic == MAGIC && sum == checksum(key)))
+}
+
+/// Returns the key of the directory at `path`, without a lock and without changing anything;
+/// `None` if there is none.
+pub(crate) fn key_of(path: &Path) -> io::Result<Option<[u8; 16]>> {
+    let bytes = match open_to_read(&path.join(LOCK)) {
+        Ok((file, _)) => {
+            let mut bytes = Vec::new();
+            file.take(LOCK_LEN as u64 + 1).read_to_end(&mut bytes)?;
+            bytes
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    parse_key(&bytes)
+}
+
+/// Returns the names of the segments in the directory at `path`. Other files are left out.
+pub(crate) fn list(path: &Path) -> io::Result<Vec<SegmentName>> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(path)? {
+        names.extend(file?.file_name().to_str().and_then(SegmentName::parse));
+    }
+    Ok(names)
+}
+
+/// Opens a file to read it alone. Returns its length too. Not through a symbolic link, and nothing
+/// that is no file: a pipe would be waited for.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<(File, u64)> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut options = OpenOptions::new();
+    let file = private(options.read(true)).open(path)?;
+    let len = file.metadata()?.len();
+    Ok((file, len))
 }
 
 fn checksum(key: &[u8; 16]) -> [u8; 8] {

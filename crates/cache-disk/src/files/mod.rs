@@ -3,7 +3,7 @@
 //! [`Directory`] is one on a real disk. Others can take its place, such as one that loses writes,
 //! for tests.
 
-mod directory;
+pub(crate) mod directory;
 
 use std::{
     fmt,

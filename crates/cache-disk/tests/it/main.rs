@@ -2,6 +2,7 @@
 
 mod contract;
 mod end_to_end;
+mod inspect;
 mod queue;
 mod restart;
 mod support;
