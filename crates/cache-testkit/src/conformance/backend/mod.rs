@@ -1,4 +1,4 @@
-//! The contract of [`Backend`], sentence by sentence.
+//! The contract of [`Backend`](cache_core::Backend), sentence by sentence.
 //!
 //! A rule opens a backend of its own, or several, calls it as `ReadThrough` would, and looks. After
 //! each call a rule expects what the backend has declared: see [`Capabilities`].
