@@ -101,6 +101,8 @@ pub(crate) struct Play {
     swept: Moment,
     /// The tier has read what earlier processes have written.
     has_started: bool,
+    /// After a power loss, removed files were there again: more than the capacity allows.
+    was_too_full: bool,
     /// Something was done to the disk after which records may be lost.
     is_damaged: bool,
     /// Entries may have expired, or never have been offered: the counters do not add up.
@@ -188,6 +190,7 @@ impl Play {
             changes: Vec::new(),
             swept: Moment::from_nanos(0),
             has_started: false,
+            was_too_full: false,
             is_damaged: false,
             has_expired: setup.has_ttl || setup.admission == DiskAdmission::OnReuse,
             log: Vec::new(),
@@ -724,7 +727,7 @@ impl Play {
         Ok(())
     }
 
-    fn check_limits(&self) -> Result<(), String> {
+    fn check_limits(&mut self) -> Result<(), String> {
         let stats = self.stats();
         // Entries that are written again go beside the limit: pinned ones, at most a segment full,
         // with the memory that each takes beside its bytes.
@@ -734,7 +737,9 @@ impl Play {
             return Err(format!("{} bytes wait, of {limit}", stats.queue_bytes));
         }
         let on_disk = self.disk.bytes();
-        if !self.is_damaged && on_disk.max(stats.bytes) > self.setup.capacity {
+        self.was_too_full &= on_disk > self.setup.capacity;
+        if !self.is_damaged && !self.was_too_full && on_disk.max(stats.bytes) > self.setup.capacity
+        {
             let capacity = self.setup.capacity;
             return Err(format!(
                 "{on_disk} bytes are on disk, {} listed, of {capacity}",
@@ -810,6 +815,7 @@ impl Play {
         self.model.restarted(of);
         self.swept = Moment::from_nanos(0);
         self.has_started = false;
+        self.was_too_full = self.disk.bytes() > self.setup.capacity;
         if self.random.index(2) == 0 {
             self.find_all().await?;
         }

@@ -12,8 +12,11 @@ use crate::memories::{Memory, MemoryKind, poll};
 pub(crate) type Tier = TieredBackend<Memory>;
 
 pub(crate) fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
+    open_under(disk, namespace, MemoryKind { entries: 1, tells: true, refuses: 0, waits: 0 })
+}
+
+fn open_under(disk: &FaultyDisk, namespace: &str, kind: MemoryKind) -> (Tier, Writer) {
     disk.set_runs_jobs(true);
-    let kind = MemoryKind { entries: 1, tells: true, refuses: 0, waits: 0 };
     let context = TierContext::new(Namespace::named(namespace), Arc::new(ManualClock::new()));
     let tier = DiskTier::new("unused").max_capacity(1 << 20).segment_bytes(64 << 10);
     tier.open_with(Memory::new(kind, 0), context, disk.mount()).expect("the settings are right")
@@ -159,4 +162,21 @@ fn after_a_restart_nothing_has_a_stamp() {
     let found = look_up(&backend, "a").expect("it is there");
     assert_eq!(found.validated_at(), None);
     assert!(found.must_revalidate());
+}
+
+#[test]
+fn an_entry_that_is_handed_back_is_not_shown() {
+    for tells in [true, false] {
+        let disk = FaultyDisk::new(0);
+        let kind = MemoryKind { entries: 1, tells, refuses: 0, waits: 16 };
+        let (backend, mut writer) = open_under(&disk, "test", kind);
+        drain(&mut writer);
+        let key = Key::parse("a").expect("the key is right");
+        let entry = Entry::builder(&key, "body".into()).e_tag("\"1\"").build();
+        assert!(backend.insert_now(entry).is_err());
+        assert!(look_up(&backend, "a").is_none());
+        drain(&mut writer);
+        assert!(look_up(&backend, "a").is_none());
+        assert_eq!(backend.lower_tier().expect("it has a tier").written, 0);
+    }
 }
