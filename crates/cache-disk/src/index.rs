@@ -1,4 +1,4 @@
-//! What the tier has: in memory only, a slot of 64 bytes for each entry.
+//! The index of the tier, in memory only: a slot of 64 bytes for each entry.
 //!
 //! A slot lives as long as its entry has a place on disk, waits to be written, or is cached in
 //! memory; a slot that is absent has changed. Its sequence tells one insert of a key from another,
@@ -45,7 +45,7 @@ pub(crate) struct Place {
     pub(crate) len: u32,
 }
 
-/// What is known of one entry.
+/// The place, stamp and flags of one entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) hash: Hash,
@@ -93,7 +93,7 @@ pub(crate) const PINNED: u8 = 8;
 /// void.
 pub(crate) const TOMBSTONE: u8 = 16;
 
-/// What all slots have together, now.
+/// Sums over all slots, now.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     /// Entries with a place.
@@ -209,6 +209,9 @@ impl Shard {
         self.stop_waiting(hash);
         let Some(slot) = self.get_mut(hash) else { return };
         slot.set(WAITS, true);
+        // As if it were written: what waits under a pinned prefix takes part in its limit.
+        let pinned = if slot.is(PINNED) { entry.weight() } else { 0 };
+        self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);
         self.live.waiting.fetch_add(1, Ordering::Relaxed);
         self.live.waiting_bytes.fetch_add(entry.weight(), Ordering::Relaxed);
         self.waiting.insert(hash, entry);
@@ -226,6 +229,8 @@ impl Shard {
         self.live.room.notify_waiters();
         if let Some(slot) = self.get_mut(hash) {
             slot.set(WAITS, false);
+            let pinned = if slot.is(PINNED) { entry.weight() } else { 0 };
+            self.live.pinned_bytes.fetch_sub(pinned, Ordering::Relaxed);
         }
         Some(entry)
     }

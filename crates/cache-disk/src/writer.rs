@@ -1,6 +1,6 @@
 //! Writing: batches of records, segment after segment, in the place of the oldest ones.
 //!
-//! The writer also reads at its start what earlier processes have written. It is the only one that
+//! The writer also finds the entries of earlier processes at its start. It is the only one that
 //! changes files, in steps: a thread runs them in production, a test one by one.
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
     sync::lock,
 };
 
-/// Writes what waits. One for each tier.
+/// Writes the entries of the queue. One for each tier.
 #[must_use = "nothing is written before `step` is called"]
 pub struct Writer {
     engine: Arc<Engine>,
@@ -51,7 +51,7 @@ struct Current {
     items: Vec<FooterItem>,
 }
 
-/// What is to be done after a step.
+/// The next thing to do after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The next step, at once.
@@ -124,7 +124,7 @@ impl Writer {
             self.remove_recycled();
             return if phase == Phase::Ending { self.end() } else { Step::Idle };
         }
-        // What is closed is written at once.
+        // At close the queue is written at once.
         if phase < Phase::Closing
             && let Some(budget) = &mut self.budget
             && let Some(until) = budget.wait(engine.health.now())
@@ -200,7 +200,7 @@ impl Writer {
             let name = SegmentName { start: engine.start, number: self.n_segments };
             self.n_segments = self.n_segments.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
             let file = match engine.files.create(name) {
-                // Somebody else's file of that name stays as it is.
+                // Another program's file of that name stays as it is.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 file => file?,
             };
@@ -227,7 +227,7 @@ impl Writer {
         if !engine.segments.is_listed(id) {
             return Ok(());
         }
-        // What was removed or replaced meanwhile is not found by the next process either.
+        // The next process finds no entry that was removed or replaced meanwhile.
         current.items.retain(|item| {
             let shard = engine.index.shard(item.hash);
             let place = shard.get(item.hash).and_then(|slot| slot.place());
@@ -241,7 +241,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Recycles the oldest segments, until the files have at most so many bytes.
+    /// Recycles the oldest segments, until the files have at most `bytes` bytes.
     fn shrink_to(&mut self, bytes: u64) {
         while self.engine.segments.bytes() > bytes {
             let current = self.current.as_ref().map(|current| current.segment.id);
@@ -311,7 +311,7 @@ impl Writer {
         };
         let is_pinned = engine.is_pinned(&entry);
         let mut shard = engine.index.shard(hash);
-        // What has changed since it was looked at has a newer record, or none.
+        // An entry that has changed since it was looked at has a newer record, or none.
         // mutant: disk_rewrite_sequence
         let current = shard
             .get_mut(hash)
@@ -357,8 +357,8 @@ impl Writer {
         self.remove_retired();
     }
 
-    /// Removes the files of segments that are no longer listed. What cannot be removed is tried
-    /// again after a while; returns whether there is any.
+    /// Removes the files of segments that are no longer listed. A file that cannot be removed is
+    /// tried again after a while; returns whether there is any.
     fn remove_retired(&self) -> bool {
         let retired = std::mem::take(&mut *lock(&self.engine.retired));
         let is_left = |segment: &Arc<Segment>| {
@@ -477,7 +477,8 @@ impl Current {
             let Some((hash, sequence, _)) = batch.pop_front() else { break };
             let place = Place { segment: self.segment.id, offset: item.offset, len: item.len() };
             let mut shard = engine.index.shard(hash);
-            // What was replaced, removed or cleared while it was being written is not shown.
+            // An entry that was replaced, removed or cleared while it was being written is not
+            // shown.
             // mutant: disk_publish_sequence
             let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
             // A clear has removed the slots by then, or is about to.
@@ -504,7 +505,7 @@ impl Drop for EndGuard {
     }
 }
 
-/// How many bytes may be written: so many a second, saved up for a minute.
+/// The bytes that may be written: a number a second, saved up for a minute.
 struct Budget {
     rate: u64,
     saved: i64,

@@ -334,6 +334,6 @@ const LOCK: &str = "object-cache.lock";
 /// The last byte is the format's version.
 const MAGIC: &[u8; 8] = b"OCDLOCK\x01";
 const LOCK_LEN: usize = 8 + 16 + 8;
-/// What one call takes (`IOV_MAX`).
+/// The most parts of one call (`IOV_MAX`).
 #[cfg(unix)]
 const PARTS_MAX: usize = 1024;
