@@ -13,6 +13,8 @@ mod clock;
 pub mod disk;
 pub mod distances;
 pub mod exporters;
+#[cfg(test)]
+mod foyer_contract;
 pub mod groups;
 pub mod loops;
 pub mod memory;

@@ -1,12 +1,14 @@
 //! `cargo xtask mutants`: deliberate faults, each of which must be found. Those in the protocol by
 //! the simulation or, where chance alone leads there, by a test; those in `cache-store` by the test
-//! that is named beside the fault, and some of `CachedStore` by its simulation too.
+//! that is named beside the fault, and some of `CachedStore` by its simulation too; those in
+//! `cache-disk` by its schedules.
 //!
 //! A fault is a few replacements of text in a copy of the tree, in `target/mutants`; the checkout
 //! is never touched. A text that is not there exactly once is an error: then the code has changed,
 //! and the fault must be put anew.
 
 mod cached;
+mod disk;
 mod list;
 mod simulated;
 mod validator;
@@ -79,10 +81,12 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
     let protocol: Vec<_> = MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
     let named: Vec<_> = with_test().filter(|(mutant, ..)| is_wanted(mutant)).collect();
+    let disk: Vec<_> = disk::MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
     let simulated: Vec<_> = simulated().filter(|mutant| is_wanted(mutant)).collect();
     let survivors = of_protocol(&copy, &protocol, seeds)?
         + of_cached_store(&copy, &simulated, seeds)?
-        + of_cache_store(&copy, &named)?;
+        + of_cache_store(&copy, &named)?
+        + of_cache_disk(&copy, &disk)?;
     if survivors > 0 {
         Err(format!("{survivors} faults were not found").into())
     } else {
@@ -91,7 +95,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
 }
 
 fn all() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(with_test().map(|(mutant, ..)| mutant))
+    MUTANTS.iter().chain(with_test().map(|(mutant, ..)| mutant)).chain(disk::MUTANTS)
 }
 
 /// The faults of `cache-store`: each with the folder of its test below `tests/it`, the file and the
@@ -188,6 +192,31 @@ fn of_cache_store(copy: &Copy, chosen: &[(&Mutant, &str, [&str; 2])]) -> Result<
             false => println!("| {} | **nothing**, not by `{file}.rs`: `{test}` |", mutant.name),
         }
         survivors += usize::from(!found);
+        eprintln!("{watch}");
+    }
+    Ok(survivors)
+}
+
+/// How many the schedules and tests of the disk tier did not find.
+fn of_cache_disk(copy: &Copy, chosen: &[&Mutant]) -> Result<usize> {
+    let mut survivors = 0;
+    if chosen.is_empty() {
+        return Ok(survivors);
+    }
+    let run = || copy.failing_test_of("cache-disk", "sim", &[]);
+    if let Some(test) = run()? {
+        return Err(format!("without any fault, the test `{test}` fails").into());
+    }
+    println!("| fault of the disk tier | found by |\n| --- | --- |");
+    for mutant in chosen {
+        let watch = Stopwatch::start();
+        match copy.with(mutant, run)? {
+            Some(test) => println!("| {} | `{test}` |", mutant.name),
+            None => {
+                survivors += 1;
+                println!("| {} | **nothing** |", mutant.name);
+            }
+        }
         eprintln!("{watch}");
     }
     Ok(survivors)
@@ -355,9 +384,18 @@ impl Copy {
 
     /// A test of `package` that fails or hangs, of those that `choice` leaves.
     fn failing_test(&self, package: &str, choice: &[&str]) -> Result<Option<String>> {
+        self.failing_test_of(package, "it", choice)
+    }
+
+    fn failing_test_of(
+        &self,
+        package: &str,
+        target: &str,
+        choice: &[&str],
+    ) -> Result<Option<String>> {
         let mut tests = command("timeout");
-        tests.args(["--kill-after", "10", TESTS_MAX, "cargo", "test", "--test", "it", "--package"]);
-        tests.arg(package).arg("--").args(choice);
+        tests.args(["--kill-after", "10", TESTS_MAX, "cargo", "test", "--test", target]);
+        tests.args(["--package", package]).arg("--").args(choice);
         tests
             .current_dir(&self.folder)
             .env("RUSTFLAGS", "-Awarnings")

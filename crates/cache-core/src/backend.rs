@@ -11,10 +11,11 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 /// # Contract
 ///
 /// *The caller* makes the calls that change one key one after the other, never two at once, and
-/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`, `clear`,
-/// `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and calls `get` only after
-/// that returned `None`. It stores with `insert_now` or `insert`; after an `Err` of `insert_now` it
-/// calls `insert` or `remove` for that key. After `close` it stores nothing.
+/// never drops their futures once polled. Calls for different keys, look-ups, `mark_stale`,
+/// `clear`, `sweep` and `usage` come at any time. It looks up with `get_now` or `peek` first, and
+/// calls `get` only after that returned `None`. It stores with `insert_now` or `insert`; after an
+/// `Err` of `insert_now` it calls `insert` or `remove` for that key. After `close` it stores
+/// nothing.
 ///
 /// *The implementor* MUST see to it that
 ///
@@ -25,9 +26,9 @@ use crate::{Entry, Moment, Result, tier_stats::TierStats};
 /// * after `insert(new)` has returned, whatever it returned, no look-up that begins later shows an
 ///   earlier entry of that key; the same holds after `insert_now(new)` has returned `Ok`;
 /// * a future that was never polled has no effect, and a dropped one has no later effect;
-/// * all handles to what one insert stored are clones of the inserted [`Entry`], so that they share
-///   one renewal. What is read back from bytes is built anew, with [`Entry::builder`], and so is
-///   revalidated before use, unless it has the stamp that the backend has kept in this process
+/// * all handles of one inserted entry are clones of it, so that they share one renewal. An entry
+///   that is read back from bytes is a new one, made with [`Entry::builder`], and so is revalidated
+///   before use, unless it has the stamp that the backend has kept in this process
 ///   ([`Entry::seal`]). That is the stamp that the last insert, `mark_stale` or `renewed` left, or
 ///   none: a mark is never lost, and no entry comes back fresher than it was;
 /// * `peek` counts no use, and otherwise shows what `get_now` would;

@@ -1,6 +1,11 @@
 //! The backend of a cache with a disk tier.
 
-use std::{fmt, io, sync::Arc, thread, time::Duration};
+use std::{
+    fmt, io,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use cache_core::{
@@ -253,9 +258,9 @@ impl<M: Backend> TieredBackend<M> {
             let room = async {
                 loop {
                     let notified = self.engine.index.live.room.notified();
-                    let waiting = &self.engine.index.live.waiting;
-                    let is_empty = waiting.load(std::sync::atomic::Ordering::Relaxed) == 0;
-                    if is_empty || self.engine.has_room_beside(&entry) {
+                    let is_empty = self.engine.index.live.waiting.load(Ordering::Relaxed) == 0;
+                    let is_off = self.engine.health.off_until().is_some();
+                    if is_empty || is_off || self.engine.has_room_beside(&entry) {
                         return;
                     }
                     notified.await;

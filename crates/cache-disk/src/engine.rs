@@ -206,6 +206,13 @@ impl Engine {
             || self.health.off_until().is_some()
     }
 
+    /// Takes note of an error of the file system: see [`Health::fail`]. Nothing waits for a disk that
+    /// is off.
+    pub(crate) fn fail(&self) {
+        self.health.fail();
+        self.index.live.room.notify_waiters();
+    }
+
     /// Returns whether the queue has room for `entry`.
     pub(crate) fn has_room_beside(&self, entry: &Entry) -> bool {
         let waiting = self.index.live.waiting_bytes.load(Ordering::Relaxed);
@@ -286,6 +293,8 @@ impl Engine {
         let segments = self.segments.unlist_all();
         self.queue().candidates.clear();
         for mut shard in self.index.shards() {
+            // What waits, too: it would be written after this call.
+            // mutant: disk_clear_waiting
             shard.clear();
         }
         lock(&self.retired).extend(segments);
@@ -366,6 +375,7 @@ impl Engine {
         let Some(slot) = shard.get_mut(hash).filter(|slot| slot.sequence == sequence) else {
             return false;
         };
+        let was_in_memory = slot.is(IN_MEMORY);
         slot.set(IN_MEMORY, false);
         let slot = *slot;
         if slot.seal.has_expired(self.swept_at()) {
@@ -376,6 +386,10 @@ impl Engine {
         }
         if slot.place().is_some() || shard.waiting(hash).is_some() {
             return true;
+        }
+        if !was_in_memory {
+            // It was offered when it was stored, and counted.
+            return false;
         }
         let is_admitted = self.rule(entry).is_some_and(|rule| {
             rule.admission == DiskAdmission::Always
@@ -577,7 +591,7 @@ impl Engine {
             }
             ReadError::Files | ReadError::Record => {
                 self.counters.read_errors.add(1);
-                self.health.fail();
+                self.fail();
             }
             ReadError::Fault(Fault::Corrupt(_)) => self.counters.corrupt.add(1),
             ReadError::Fault(Fault::Foreign) => self.counters.foreign.add(1),

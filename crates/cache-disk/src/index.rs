@@ -136,6 +136,8 @@ impl Shard {
         self.unplace(hash);
         self.stop_waiting(hash);
         if let Some(old) = self.get_mut(hash) {
+            // With the new entry's stamp.
+            // mutant: disk_new_seal
             *old = slot;
             return;
         }
@@ -161,6 +163,8 @@ impl Shard {
     /// Removes the slot. Returns whether it had bytes of an entry.
     pub(crate) fn remove(&mut self, hash: Hash) -> bool {
         let had_place = self.unplace(hash).is_some();
+        // Else it would take room in the queue for ever.
+        // mutant: disk_remove_waiting
         let waited = self.stop_waiting(hash).is_some();
         if let Ok(found) =
             self.table.find_entry(hash.0[0], |&at| self.slots[at as usize].hash == hash)

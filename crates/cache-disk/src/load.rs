@@ -48,7 +48,7 @@ impl Loader {
             }
             Err(_) => {
                 engine.counters.read_errors.add(1);
-                engine.health.fail();
+                engine.fail();
                 engine.segments.unlist(segment.id);
             }
         }

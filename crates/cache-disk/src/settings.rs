@@ -158,7 +158,13 @@ impl DiskTier {
         &self.path
     }
 
-    pub(crate) fn open_directory(&self) -> Result<Arc<dyn Files>> {
+    /// Opens and locks the directory, and makes it if there is none. For tests that put files of
+    /// their own kind over those of a directory: see [`open_with`](Self::open_with).
+    ///
+    /// # Errors
+    ///
+    /// `Config`, if the directory cannot be used.
+    pub fn open_directory(&self) -> Result<Arc<dyn Files>> {
         Ok(Arc::new(Directory::open(&self.path)?))
     }
 

@@ -371,7 +371,7 @@ impl Writer {
         }
         self.engine.counters.write_errors.add(left.len() as u64);
         lock(&self.engine.retired).extend(left);
-        self.engine.health.fail();
+        self.engine.fail();
         false
     }
 
@@ -407,7 +407,7 @@ impl Writer {
                 shard.release(hash);
             }
         }
-        engine.health.fail();
+        engine.fail();
     }
 }
 

@@ -97,7 +97,8 @@ pub use {
     bytes::Bytes,
     cache_core::{
         self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend,
-        Namespace, Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Version,
+        Namespace, Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Tier,
+        TierStats, Version,
     },
     cache_metrics,
     cache_policy::{self, Objective},

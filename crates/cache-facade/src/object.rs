@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use cache_core::{Attributes, Entry, Served, Status, Version};
+use cache_core::{Attributes, Entry, Served, Status, Tier, Version};
 
 /// The result of a read: the bytes, their version and their source.
 ///
@@ -48,6 +48,12 @@ impl CachedObject {
     /// Returns how the read was served.
     pub fn status(&self) -> Status {
         self.0.status
+    }
+
+    /// Returns the tier of the cache that the bytes came from: memory, or the disk below it. `None`
+    /// if they came from the store.
+    pub fn tier(&self) -> Option<Tier> {
+        self.0.tier
     }
 
     /// Returns the age: the time from the request that validated the bytes to the end of this read

@@ -73,6 +73,8 @@ struct State {
     hash_key: [u8; 16],
     jobs: VecDeque<Box<dyn FnOnce() + Send>>,
     runs_jobs: bool,
+    /// What is done before a call, and how many calls come before that one.
+    before_call: Option<(u64, Box<dyn FnOnce() + Send>)>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,7 @@ impl FaultyDisk {
             hash_key: *b"a simulated disk",
             jobs: VecDeque::new(),
             runs_jobs: false,
+            before_call: None,
         };
         Self(Arc::new(Shared { random: Random::stream(seed, 0xd15c), state: Mutex::new(state) }))
     }
@@ -134,6 +137,19 @@ impl FaultyDisk {
     /// Ends the process in the middle of its write number `n` from now on, from zero.
     pub fn kill_at_write(&self, n: u64) {
         self.0.lock().writes_left = Some(n);
+    }
+
+    /// Has `action` called within the call number `n` from now on, from zero, before anything is
+    /// read or written: by it, other calls of the tier come in between. Replaces an earlier one.
+    pub fn before_call(&self, n: u64, action: impl FnOnce() + Send + 'static) {
+        let replaced = self.0.lock().before_call.replace((n, Box::new(action)));
+        drop(replaced);
+    }
+
+    /// Drops the action that has not been called yet. Returns whether there was one.
+    pub fn cancel_action(&self) -> bool {
+        let cancelled = self.0.lock().before_call.take();
+        cancelled.is_some()
     }
 
     /// Returns whether a process has the files.
@@ -310,6 +326,25 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Calls the action that is to be called before this call.
+    fn act(&self) {
+        let mut state = self.lock();
+        let due = match &mut state.before_call {
+            Some((0, _)) => state.before_call.take(),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        drop(state);
+        if let Some((_, action)) = due {
+            action();
+        }
+    }
+}
+
 impl State {
     fn end_process(&mut self) {
         self.process += 1;
@@ -400,6 +435,7 @@ struct Mounted {
 impl Mounted {
     /// The disk, unless the process was ended, or the call fails by chance.
     fn lock(&self, rate: impl Fn(DiskFaults) -> u8) -> io::Result<MutexGuard<'_, State>> {
+        self.disk.act();
         let state = self.disk.lock();
         if state.process != self.process {
             return Err(io::Error::other("the process was killed"));

@@ -67,7 +67,7 @@ struct Record {
     seal: Seal,
 }
 
-/// What is wrong with a [`TwoTierBackend`], to see that a test finds it.
+/// A fault of a [`TwoTierBackend`], to see that a test finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TwoTierFault {
@@ -127,7 +127,7 @@ struct Slot {
     is_negative: bool,
 }
 
-/// What a look-up has read.
+/// The bytes that a look-up has read.
 struct Read {
     sequence: u64,
     bytes: Bytes,
@@ -323,13 +323,13 @@ impl TwoTierBackend {
         let mut state = self.lock();
         let is_unseen = self.is(TwoTierFault::PromotesUnseen);
         if is_unseen {
-            let is_there = state.slots.contains_key(key);
-            if !is_there {
-                let (weight, sequence) = (entry.weight(), read.sequence);
-                let slot =
-                    Slot { sequence, memory: None, seal: read.seal, weight, is_negative: false };
-                state.slots.insert(key.to_owned(), slot);
-            }
+            state.take(key);
+            let (weight, sequence) = (entry.weight(), read.sequence);
+            let slot = Slot { sequence, memory: None, seal: read.seal, weight, is_negative: false };
+            state.slots.insert(key.to_owned(), slot);
+            state.inserted.push_back((sequence, key.to_owned()));
+            let record = Record { bytes: read.bytes.clone(), seal: read.seal };
+            state.disk.lock().insert(key.to_owned(), record);
         }
         let Some(slot) = state.slots.get(key) else {
             state.misses += 1;

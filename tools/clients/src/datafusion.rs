@@ -1,11 +1,12 @@
 //! DataFusion 55: ten queries over a table of 16 Parquet files, one of which is replaced at the
-//! end.
+//! end. Then the same over a cache with a disk, and once more in a second process over that disk:
+//! with a directory as its argument, the program is that process.
 #![forbid(unsafe_code)]
 
-use std::{process::ExitCode, sync::Arc};
+use std::{env, path::Path as Directory, process::ExitCode, sync::Arc};
 
 use cache_store::ObjectStore013;
-use clients::{Columns, Remote, Report, Result, WRAPPINGS};
+use clients::{Columns, Remote, Report, Result, WRAPPINGS, disk_cache};
 use datafusion::{
     arrow::{
         array::{ArrayRef, Int64Array, RecordBatch, StringArray},
@@ -15,6 +16,7 @@ use datafusion::{
     parquet::{arrow::ArrowWriter, file::properties::WriterProperties},
     prelude::{ParquetReadOptions, SessionConfig, SessionContext},
 };
+use futures_util::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
 
 #[tokio::main]
@@ -34,6 +36,9 @@ async fn main() -> Result<ExitCode> {
         }
         [before, after]
     };
+    if let Some(directory) = env::args_os().nth(1) {
+        return second_process(&files, Directory::new(&directory), &expected[0]).await;
+    }
     for wrapping in WRAPPINGS {
         let objects = stored(&files).await?;
         let remote = Remote::new(Arc::clone(&objects));
@@ -56,11 +61,78 @@ async fn main() -> Result<ExitCode> {
             }
             let Some(session) = &warm else { break };
             for ((case, sql), expected) in QUERIES.iter().zip(expected) {
-                report.case(format!("{pass}: {case}"), over, expected, answer(session, sql)).await?;
+                report
+                    .case(format!("{pass}: {case}"), over, expected, answer(session, sql))
+                    .await?;
             }
         }
     }
-    Ok(report.finish())
+    let directory = tempfile::tempdir()?;
+    first_process(&mut report, &files, directory.path(), &expected[0]).await?;
+    let code = report.finish();
+    let mut second = tokio::process::Command::new(env::current_exe()?);
+    let second = second.arg(directory.path()).status().await?;
+    Ok(if second.success() { code } else { ExitCode::FAILURE })
+}
+
+/// Loads the whole table into a cache with a disk, and queries it.
+async fn first_process(
+    report: &mut Report,
+    files: &[PutPayload],
+    directory: &Directory,
+    expected: &[String],
+) -> Result<()> {
+    let remote = Remote::new(stored(files).await?);
+    let cached = disk_cache(Arc::new(remote.clone()), directory).await?;
+    let over = (DISK, &remote);
+    let warm = async {
+        let mut warmed = cached.warm((0..FILES).map(path), 4);
+        while let Some(file) = warmed.next().await {
+            file.result?;
+        }
+        Ok(())
+    };
+    report.case("first process: warm", over, &(), warm).await?;
+    let session = session(Arc::new(cached.clone())).await?;
+    for ((case, sql), expected) in QUERIES.iter().zip(expected) {
+        report
+            .case(format!("first process: {case}"), over, expected, answer(&session, sql))
+            .await?;
+    }
+    cached.close().await?;
+    Ok(())
+}
+
+/// Queries the table over the disk that the first process has left. Fails if a file costs more than
+/// one request, or any bytes. Its lists are not of files.
+async fn second_process(
+    files: &[PutPayload],
+    directory: &Directory,
+    expected: &[String],
+) -> Result<ExitCode> {
+    let mut report = Report::new("datafusion, second process");
+    let remote = Remote::new(stored(files).await?);
+    let cached = disk_cache(Arc::new(remote.clone()), directory).await?;
+    let over = (DISK, &remote);
+    let mut opened = None;
+    let open = async {
+        opened = Some(session(Arc::new(cached.clone())).await?);
+        Ok(())
+    };
+    report.case("second process: open", over, &(), open).await?;
+    for ((case, sql), expected) in QUERIES.iter().zip(expected) {
+        let Some(session) = &opened else { break };
+        report
+            .case(format!("second process: {case}"), over, expected, answer(session, sql))
+            .await?;
+    }
+    let stats = cached.stats();
+    let requests = stats.requests() - stats.lists.requests();
+    cached.close().await?;
+    println!("{requests} requests for {FILES} files, {} bytes", stats.bytes_from_origin);
+    let code = report.finish();
+    let is_warm = (requests, stats.bytes_from_origin) == (FILES as u64, 0);
+    Ok(if is_warm { code } else { ExitCode::FAILURE })
 }
 
 /// By name.
@@ -73,8 +145,11 @@ const QUERIES: [(&str, &str); 10] = [
         r#"SELECT "user", sum(cents) AS total FROM payments GROUP BY "user" ORDER BY total DESC, "user" LIMIT 10"#,
     ),
     ("one row", "SELECT * FROM payments WHERE id = 1500000"),
-    ("a hundred rows", "SELECT id, note FROM payments WHERE id BETWEEN 1520000 AND 1520099 ORDER \
-        BY id"),
+    (
+        "a hundred rows",
+        "SELECT id, note FROM payments WHERE id BETWEEN 1520000 AND 1520099 ORDER \
+        BY id",
+    ),
     ("widest column", "SELECT count(*) FROM payments WHERE note > '8'"),
     ("few of many", "SELECT count(*) FROM payments WHERE cents < 1000"),
     (
@@ -131,12 +206,15 @@ fn written(seed: u64, file: usize, rows: usize) -> Result<PutPayload> {
         ("note", Arc::new(StringArray::from(table.note))),
     ];
     let batch = RecordBatch::try_from_iter(columns)?;
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(ROWS / GROUPS)).build();
+    let properties =
+        WriterProperties::builder().set_max_row_group_row_count(Some(ROWS / GROUPS)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
     writer.write(&batch)?;
     Ok(writer.into_inner()?.into())
 }
 
+/// The store's name in the table.
+const DISK: &str = "cached, disk";
 const FILES: usize = 16;
 const GROUPS: usize = 4;
 const ROWS: usize = 280_000;

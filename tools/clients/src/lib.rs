@@ -6,12 +6,14 @@
 
 mod clock;
 mod columns;
+mod disk;
 mod remote;
 mod report;
 mod wrappings;
 
 pub use crate::{
     columns::{CITIES, Columns},
+    disk::disk_cache,
     remote::Remote,
     report::{Report, Result},
     wrappings::{WRAPPINGS, Wrapping},

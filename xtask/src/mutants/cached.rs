@@ -28,7 +28,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a block of another version is served",
             edits: &[Edit::replace(
                 "own_block",
-                " && tag::is_same(entry.e_tag(), snapshot.e_tag())",
+                " && tag::is_same(shown.e_tag(), snapshot.e_tag())",
                 "",
             )],
         },
@@ -37,7 +37,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a block of another cache is served",
-            edits: &[Edit::replace("own_block", "self.is_own(entry)\n                && ", "")],
+            edits: &[Edit::replace("own_block", "self.is_own(&shown)\n            && ", "")],
         },
         ["get", "two_caches_on_one_backend_do_not_serve_each_other"],
     ),
@@ -148,9 +148,16 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a cached block is not held until its reader gets there",
-            edits: &[Edit::replace("pins_blocks", "u64) ", "u64).filter(|_| false) ")],
+            edits: &[Edit::replace("pins_blocks", "len()) ", "len()).filter(|_| false) ")],
         },
         ["rewritten", "a_whole_read_fails_no_more_often_than_over_the_bare_store"],
+    ),
+    (
+        Mutant {
+            name: "each block of a replaced version is read from disk and fetched alone",
+            edits: &[Edit::replace("mistrusts_stored", "_ => u64::MAX", "_ => range.end")],
+        },
+        ["restarts", "blocks_of_a_replaced_version_cost_one_look"],
     ),
     (
         Mutant {
@@ -197,7 +204,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "an invalidation leaves blocks that are on their way to the backend",
-            edits: &[Edit::replace("void_insert", "|| turn.is_void() ", "")],
+            edits: &[Edit::replace("void_insert", "|| is_void ", "")],
         },
         ["malformed_responses", "an_invalidation_drops_blocks_that_came_damaged"],
     ),

@@ -436,7 +436,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "marks_every_tier",
             "shared.backend_call(async { shared.backend.mark_stale(key).await }).await.is_err()",
-            "shared.find(key).await.map(|held| held.iter().for_each(crate::Entry::mark_stale)).is_err()",
+            "shared.find(key).await.map(|it| it.iter().for_each(crate::Entry::mark_stale)).is_err()",
         )],
     },
     Mutant {

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::Backend;
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
-use cache_testkit::{MapBackend, WaitingBackend};
+use cache_testkit::{MapBackend, TwoTierBackend, WaitingBackend};
 
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
 
 /// In turn: one without limits; one of ours, and one of others, which evict all the time; one that
-/// waits at every call; one that also refuses and fails.
-pub(crate) const BACKENDS: [Named; 5] = [
+/// waits at every call; one that also refuses and fails; one of two tiers, which evicts from memory
+/// all the time, and from both now and then.
+pub(crate) const BACKENDS: [Named; 6] = [
     ("map", |_, _| Arc::new(MapBackend::new())),
     ("memory", |seed, _| {
         let backend =
@@ -24,7 +25,16 @@ pub(crate) const BACKENDS: [Named; 5] = [
     }),
     ("waiting", |seed, node| waiting(0, seed, node)),
     ("refusing", |seed, node| waiting(50, seed, node)),
+    ("tiers", tiers),
 ];
+
+fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
+    let memory_max = usize::try_from(seed % 3).unwrap_or(0);
+    let backend =
+        TwoTierBackend::new(memory_max).max_entries(if seed.is_multiple_of(4) { 2 } else { 9 });
+    let seed = seed ^ (node as u64) << 16;
+    Arc::new(backend.waiting(seed, Duration::from_millis(3 + seed % 15)))
+}
 
 fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
     let latency_max = Duration::from_millis(3 + seed % 15);

@@ -37,8 +37,9 @@ pub struct Stats {
     pub fetched: u64,
     /// Gets whose body was fetched in the place of a held one that was not confirmed.
     pub refetched: u64,
-    /// Gets served from an entry of a lower tier, such as a disk ([`Tier::Disk`](crate::Tier)): part
-    /// of `fresh`, `revalidated` and `stale`. Reads that share a revalidation count with it.
+    /// Gets served from an entry of a lower tier, such as a disk ([`Tier::Disk`](crate::Tier)):
+    /// part of `fresh`, `revalidated` and `stale`. Reads that share a revalidation of such an entry
+    /// are among them.
     pub hits_from_disk: u64,
     /// Gets of objects that do not exist.
     pub not_found: u64,

@@ -80,8 +80,8 @@ async fn a_medium_is_read_by_whom_it_was_written_for() {
     }
 }
 
-/// `mark_stale` and `invalidate` leave alone, and do not count, what is another's. A mark of an entry
-/// that is not at hand reaches whatever has the key, which costs its owner one request.
+/// `mark_stale` and `invalidate` leave alone, and do not count, what is another's. A mark of
+/// an entry that is not at hand reaches whatever has the key, which costs its owner one request.
 #[tokio::test(start_paused = true)]
 async fn another_caches_copy_is_neither_marked_nor_counted() {
     let backend: Arc<dyn Backend> = Arc::new(WaitingBackend::new(MapBackend::new(), 0, 1));

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use cache_disk::DiskTier;
-use cache_facade::{CachedStore, Freshness, Memory, Namespace, ObjectCache};
+use cache_facade::{CachedStore, Eviction, Freshness, Memory, Namespace, ObjectCache, Tier};
 use cache_testkit::FaultyStore;
 use futures_util::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, path::Path as Location};
@@ -179,7 +179,7 @@ async fn fresh_entries_come_back_from_disk_without_a_request() {
     }
     let store = Arc::new(store);
     let cache = ObjectCache::builder(Arc::clone(&store) as Arc<dyn ObjectStore>)
-        .backend(Memory::new().max_capacity(600_000))
+        .backend(Memory::new().max_capacity(600_000).eviction(Eviction::Lru))
         .disk(disk(directory.path()))
         .freshness(Freshness::max_age(Duration::from_secs(600)))
         .build()
@@ -189,6 +189,7 @@ async fn fresh_entries_come_back_from_disk_without_a_request() {
     for round in 0..3 {
         for path in &paths {
             let object = cache.get(path).await.unwrap();
+            assert_eq!(object.tier(), (round > 0).then_some(Tier::Disk), "{path}");
             assert!(object.bytes() == &body_of(path, 100_000), "{path}");
         }
         assert_eq!(store.count(), 60, "in round {round}");

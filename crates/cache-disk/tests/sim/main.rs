@@ -3,4 +3,5 @@
 mod memories;
 mod model;
 mod play;
+mod records;
 mod schedules;

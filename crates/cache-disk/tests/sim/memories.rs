@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::pin,
+    sync::Mutex,
     task::{Context, Poll, Waker},
 };
 
@@ -20,7 +21,11 @@ pub(crate) struct Memory {
     /// Of 16 entries.
     refuses: usize,
     waits: usize,
+    /// Called once, after the next entry has been stored.
+    after_insert: Mutex<Option<Action>>,
 }
+
+type Action = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryKind {
@@ -35,7 +40,20 @@ impl Memory {
         let MemoryKind { entries, tells, refuses, waits } = kind;
         let builder = MemoryBackend::builder(Ttl::new(Lru::new())).max_capacity(16 << 20);
         let inner = builder.max_entries(entries).shards(1).build().expect("the settings are right");
-        Self { inner, random: Random::new(seed), tells, refuses, waits }
+        let random = Random::new(seed);
+        Self { inner, random, tells, refuses, waits, after_insert: Mutex::default() }
+    }
+
+    /// Has `action` called within the next insert, once the entry is stored.
+    pub(crate) fn after_insert(&self, action: Action) {
+        *self.after_insert.lock().unwrap() = Some(action);
+    }
+
+    fn act(&self) {
+        let action = self.after_insert.lock().unwrap().take();
+        if let Some(action) = action {
+            action();
+        }
     }
 
     fn happens(&self, of_16: usize) -> bool {
@@ -67,7 +85,9 @@ impl Backend for Memory {
             removed.expect("memory does not fail");
             return Ok(Admission::rejected(Rejection::Policy));
         }
-        self.inner.insert_now(entry)
+        let inserted = self.inner.insert_now(entry);
+        self.act();
+        inserted
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {

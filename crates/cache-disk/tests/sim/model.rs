@@ -32,6 +32,9 @@ struct Key {
     settled: usize,
     /// A version that is being inserted, while no change of the key may begin.
     inserting: Option<Number>,
+    /// Everything was cleared while its version was being inserted, which the tier may have
+    /// forgotten.
+    was_cleared: bool,
     /// The last version that is known to be on disk, if it is still the one of the last state.
     on_disk: Option<Number>,
     /// The version that has to be found by the process that has just begun.
@@ -46,6 +49,7 @@ impl Default for Key {
             states: vec![(State::Earlier(None), Seal::none())],
             settled: 0,
             inserting: None,
+            was_cleared: false,
             on_disk: None,
             must_find: None,
             last_shown: None,
@@ -86,7 +90,7 @@ impl Model {
         self.versions.push(entry.clone());
         let key = self.key(entry.key());
         key.states.push((State::Version(number), entry.seal()));
-        (key.inserting, key.on_disk) = (Some(number), None);
+        (key.inserting, key.was_cleared, key.on_disk) = (Some(number), false, None);
     }
 
     pub(crate) fn insert_ends(&mut self, key: &str) {
@@ -111,6 +115,7 @@ impl Model {
             key.on_disk = None;
             if key.inserting.is_some() {
                 key.states.push(last);
+                key.was_cleared = true;
             }
         }
     }
@@ -180,10 +185,10 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the version that a look-up which begins now would show, if it shows any.
+    /// Returns the version that a look-up which begins now would show, if the tier has it.
     pub(crate) fn version(&self, key: &str) -> Option<Number> {
         let key = &self.keys[key];
-        key.last().filter(|_| key.inserting.is_none())
+        key.last().filter(|_| key.inserting.is_none() && !key.was_cleared)
     }
 
     /// Returns the inserted entry.

@@ -1,7 +1,16 @@
 //! One schedule over one disk: calls of the backend, steps of the writer, faults and restarts, in
 //! an order drawn from a seed.
 
-use std::{future::Future, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use cache_core::{
     Admission, Backend, Clock as _, Entry, Key, Moment, Namespace, Result, Seal, Storability,
@@ -40,7 +49,7 @@ struct Setup {
 }
 
 type Tier = TieredBackend<Memory>;
-type Called<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+type Called<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 struct LookUp {
     key: String,
@@ -61,6 +70,23 @@ struct Change {
     done: Called<()>,
 }
 
+/// A look-up that is polled in the midst of an insert.
+struct Polled {
+    look_up: Option<LookUp>,
+    found: Option<Result<Option<Entry>>>,
+}
+
+/// A change in the midst of a call of the files.
+struct Between {
+    change: ChangeKind,
+    entry: Option<Entry>,
+    done: AtomicU8,
+}
+
+const NOT_DONE: u8 = 0;
+const DONE: u8 = 1;
+const FAILED: u8 = 2;
+
 pub(crate) struct Play {
     random: Random,
     disk: FaultyDisk,
@@ -73,6 +99,8 @@ pub(crate) struct Play {
     look_ups: Vec<LookUp>,
     changes: Vec<Change>,
     swept: Moment,
+    /// The tier has read what earlier processes have written.
+    has_started: bool,
     /// Something was done to the disk after which records may be lost.
     is_damaged: bool,
     /// Entries may have expired, or never have been offered: the counters do not add up.
@@ -95,6 +123,8 @@ pub(crate) struct Seen {
     pub(crate) queue_full: u64,
     pub(crate) renewed: u64,
     pub(crate) pins_lost: u64,
+    /// Changes in the midst of a step of the writer.
+    pub(crate) between: u64,
 }
 
 impl Play {
@@ -132,11 +162,11 @@ impl Play {
                 _ => DiskAdmission::Always,
             },
             has_pins: random.index(3) == 0,
-            capacity: of(&[256, 320, 512, 4096]) << 10,
-            queue: of(&[8 << 10, 40 << 10, 1 << 20, 1 << 20]),
+            capacity: of(&[256, 256, 320, 512, 4096]) << 10,
+            queue: of(&[8 << 10, 40 << 10, 1 << 20, 1 << 20, 1 << 20]),
             budget: (random.index(6) == 0).then_some(4000),
             has_ttl: random.index(4) == 0,
-            n_keys: 2 + random.index(7),
+            n_keys: 2 + random.index(11),
             cached_reads: [0, 128, 255][random.index(3)],
         };
         let disk = FaultyDisk::new(seed);
@@ -157,6 +187,7 @@ impl Play {
             look_ups: Vec::new(),
             changes: Vec::new(),
             swept: Moment::from_nanos(0),
+            has_started: false,
             is_damaged: false,
             has_expired: setup.has_ttl || setup.admission == DiskAdmission::OnReuse,
             log: Vec::new(),
@@ -178,29 +209,44 @@ impl Play {
 
     async fn step(&mut self) -> Result<(), String> {
         match self.random.index(100) {
-            0..=21 => self.insert(),
-            22..=26 => self.remove(),
-            27..=28 => self.change(ChangeKind::Clear),
-            29..=46 => self.look_up(),
-            47..=51 => self.mark(),
-            52..=57 => self.renew(),
-            58..=59 => self.sweep(),
-            60..=74 => self.write().map(drop),
-            75..=79 => self.drain().map(drop),
-            80..=87 => self.poll_some(),
-            88..=91 => self.run_job(),
+            0..=23 => self.insert(),
+            24..=26 => self.remove(),
+            27 if self.random.index(4) == 0 => self.change(ChangeKind::Clear),
+            27 => self.insert(),
+            28..=37 => self.look_up(),
+            38..=49 => {
+                self.look_up()?;
+                while self.disk.run_job() {}
+                self.poll_some()
+            }
+            50..=52 => self.mark(),
+            53..=58 => self.renew(),
+            59 => self.sweep(),
+            60..=71 => self.write().map(drop),
+            72..=80 => self.drain().map(drop),
+            81..=86 => self.poll_some(),
+            87..=91 => self.run_job(),
             92..=93 => {
                 let span =
                     [1, 900, 3000][self.random.index(if self.faults.errors { 3 } else { 2 })];
                 // Readers wait for 2 s.
                 if span == 900 && !self.faults.errors {
-                    self.finish()?;
+                    self.finish().await?;
                 }
                 self.advance(Duration::from_millis(span)).await;
+                if span < 2000 {
+                    return Ok(());
+                }
+                // A disk that hangs does not hang its readers.
+                for at in (0..self.look_ups.len()).rev() {
+                    if self.poll_look_up(at)?.is_none() {
+                        return Err("a look-up waits for the disk for 3 s".into());
+                    }
+                }
                 Ok(())
             }
             94..=95 => self.disturb(),
-            _ => match self.random.index(8) {
+            _ => match self.random.index(20) {
                 0..=1 => self.restart(End::Closed).await,
                 2..=4 if self.faults.kills => self.restart(End::Killed).await,
                 5..=6 if self.faults.power_losses => self.restart(End::PowerLost).await,
@@ -265,16 +311,15 @@ impl Play {
         let first = *allowed.start() - (in_memory + n_inserting).cast_signed();
         let allowed = first..=*allowed.end() + evicted - evicted_before;
         // Of two records of a key that are found at the start, one is dropped without a count.
-        let is_starting = self.backend.state() == TierState::Starting;
-        if self.has_expired || is_starting || allowed.contains(&by) {
+        if self.has_expired || !self.has_started || allowed.contains(&by) {
             Ok(())
         } else {
             Err(format!("the counters' sum changed by {by} in {call}: {:?}", self.stats()))
         }
     }
 
-    fn insert(&mut self) -> Result<(), String> {
-        let Some(name) = self.pick_settled() else { return Ok(()) };
+    /// The next version of a key.
+    fn entry(&mut self, name: &str) -> Entry {
         let number = self.model.next();
         let random = &self.random;
         let len = match random.index(16) {
@@ -285,7 +330,7 @@ impl Play {
         };
         let mut body = format!("{name}#{number}:").into_bytes();
         body.resize(body.len() + len, number.to_le_bytes()[0]);
-        let key = Key::parse(&name).expect("the key is right");
+        let key = Key::parse(name).expect("the key is right");
         let mut builder = Entry::builder(&key, body.into())
             .e_tag(format!("\"{number}\""))
             .namespace(Some(Namespace::named("test")));
@@ -302,10 +347,22 @@ impl Play {
             builder = builder.validated(self.now(), ttl);
         }
         let entry = builder.build();
-        self.note(format!("insert {number} of {name}, {} bytes", entry.body().len()));
+        self.note(format!("version {number} of {name}: {} bytes", entry.body().len()));
+        entry
+    }
+
+    fn insert(&mut self) -> Result<(), String> {
+        let Some(name) = self.pick_settled() else { return Ok(()) };
+        let entry = self.entry(&name);
+        self.note(format!("insert {:?} of {name}", entry.e_tag()));
+        let polled = self.poll_within_insert();
         let before = self.sum();
         self.model.insert_begins(&entry);
-        match self.backend.insert_now(entry) {
+        let inserted = self.backend.insert_now(entry);
+        if let Some(polled) = polled {
+            self.polled_within_insert(polled)?;
+        }
+        match inserted {
             Ok(admission) => {
                 self.note(format!("  {admission:?}"));
                 self.model.insert_ends(&name);
@@ -326,6 +383,40 @@ impl Play {
                 };
                 self.changes.push(Change { kind: ChangeKind::Insert(name), done: Box::pin(done) });
                 self.poll_change(self.changes.len() - 1)
+            }
+        }
+    }
+
+    /// Has a look-up polled within the next insert, as soon as memory has stored the entry.
+    fn poll_within_insert(&mut self) -> Option<Arc<Mutex<Polled>>> {
+        if self.look_ups.is_empty() {
+            return None;
+        }
+        let look_up = self.look_ups.swap_remove(self.random.index(self.look_ups.len()));
+        let polled = Arc::new(Mutex::new(Polled { look_up: Some(look_up), found: None }));
+        let of_memory = Arc::clone(&polled);
+        self.backend.memory().after_insert(Box::new(move || {
+            let polled = &mut *of_memory.lock().unwrap();
+            let look_up = polled.look_up.as_mut().expect("it is there");
+            if let Poll::Ready(found) = poll(look_up.found.as_mut()) {
+                polled.found = Some(found);
+            }
+        }));
+        Some(polled)
+    }
+
+    fn polled_within_insert(&mut self, polled: Arc<Mutex<Polled>>) -> Result<(), String> {
+        self.backend.memory().after_insert(Box::new(|| {}));
+        let Polled { look_up, found } = &mut *polled.lock().unwrap();
+        let look_up = look_up.take().expect("it is there");
+        match found.take() {
+            Some(found) => {
+                self.note("  within the insert:");
+                self.found(look_up, found).map(drop)
+            }
+            None => {
+                self.look_ups.push(look_up);
+                Ok(())
             }
         }
     }
@@ -412,11 +503,20 @@ impl Play {
         let polled = poll(self.look_ups[at].found.as_mut());
         self.conserves(before, 0..=0, "get")?;
         let Poll::Ready(found) = polled else { return Ok(None) };
-        let LookUp { key, begun, swept, .. } = self.look_ups.swap_remove(at);
+        let look_up = self.look_ups.swap_remove(at);
+        self.found(look_up, found).map(Some)
+    }
+
+    /// Checks what a look-up has found.
+    fn found(
+        &mut self,
+        LookUp { key, begun, swept, .. }: LookUp,
+        found: Result<Option<Entry>>,
+    ) -> Result<Option<Entry>, String> {
         let found = found.map_err(|error| format!("a look-up fails: {error}"))?;
         let Some(shown) = &found else {
             self.note(format!("  {key}: nothing"));
-            return Ok(Some(None));
+            return Ok(None);
         };
         self.note(format!("  {key}: {:?} {:?}", shown.e_tag(), shown.validated_at()));
         self.model.shown(&key, begun, shown)?;
@@ -424,7 +524,7 @@ impl Play {
             return Err(format!("{key} had expired before the sweep, and the disk shows it"));
         }
         self.seen.hits += 1;
-        Ok(Some(found))
+        Ok(found)
     }
 
     fn poll_change(&mut self, at: usize) -> Result<(), String> {
@@ -491,16 +591,79 @@ impl Play {
         Ok(())
     }
 
-    /// One step of the writer.
+    /// One step of the writer, sometimes with a change in the midst of one of its calls.
     fn write(&mut self) -> Result<Step, String> {
+        let between = self.change_between();
         let before = self.sum();
-        let was_starting = self.backend.state() == TierState::Starting;
         let step = self.writer.step();
-        if !was_starting {
-            self.conserves(before, 0..=0, "a step of the writer")?;
+        match between {
+            Some(change) => self.changed_between(change)?,
+            None => self.conserves(before, 0..=0, "a step of the writer")?,
         }
+        self.has_started |= step != Step::Progress || self.backend.state() == TierState::On;
         self.note(format!("step: {step:?}"));
         Ok(step)
+    }
+
+    /// Has a key changed, or marked, or everything cleared, within a coming call of the files.
+    fn change_between(&mut self) -> Option<Arc<Between>> {
+        if self.random.index(3) != 0 {
+            return None;
+        }
+        let change = match self.random.index(8) {
+            0 => ChangeKind::Clear,
+            1..=3 => ChangeKind::Remove(self.pick_settled()?),
+            _ => ChangeKind::Insert(self.pick_settled()?),
+        };
+        let entry = match &change {
+            ChangeKind::Insert(key) => Some(self.entry(key)),
+            _ => None,
+        };
+        let between = Arc::new(Between { change, entry, done: AtomicU8::new(NOT_DONE) });
+        let (backend, of_disk) = (Arc::clone(&self.backend), Arc::clone(&between));
+        self.disk.before_call(self.random.index(3) as u64, move || {
+            let done = match (&of_disk.change, &of_disk.entry) {
+                (ChangeKind::Insert(_), Some(entry)) => {
+                    // Handed back: the caller removes it.
+                    let inserted = backend.insert_now(entry.clone());
+                    inserted.map(drop).or_else(|_| ready(backend.remove(entry.key())).map(drop))
+                }
+                (ChangeKind::Remove(key), _) => ready(backend.remove(key)).map(drop),
+                _ => ready(backend.clear()),
+            };
+            of_disk.done.store(if done.is_ok() { DONE } else { FAILED }, Ordering::Relaxed);
+        });
+        Some(between)
+    }
+
+    fn changed_between(&mut self, between: Arc<Between>) -> Result<(), String> {
+        self.disk.cancel_action();
+        match between.done.load(Ordering::Relaxed) {
+            NOT_DONE => return Ok(()),
+            DONE => {}
+            _ => return Err("a change fails".into()),
+        }
+        match (&between.change, &between.entry) {
+            (ChangeKind::Insert(key), Some(entry)) => {
+                self.note(format!("within the step: insert {:?} of {key}", entry.e_tag()));
+                self.model.insert_begins(entry);
+                self.model.insert_ends(key);
+            }
+            (ChangeKind::Remove(key), _) => {
+                self.note(format!("within the step: remove {key}"));
+                self.model.removed(key);
+            }
+            _ => {
+                self.note("within the step: clear");
+                self.model.cleared();
+                let stats = self.stats();
+                if (stats.entries, stats.queue_entries) != (0, 0) {
+                    return Err(format!("not everything is cleared: {stats:?}"));
+                }
+            }
+        }
+        self.seen.between += 1;
+        Ok(())
     }
 
     /// Steps until there is nothing to do. Returns whether all that waited was written.
@@ -581,13 +744,17 @@ impl Play {
     }
 
     /// Polls all calls to their ends.
-    fn finish(&mut self) -> Result<(), String> {
-        for _ in 0..100 {
+    async fn finish(&mut self) -> Result<(), String> {
+        for n in 0..100 {
             if self.look_ups.is_empty() && self.changes.is_empty() {
                 return Ok(());
             }
             while self.disk.run_job() {}
             self.write()?;
+            if n > 50 {
+                // Pinned entries wait for room in the queue, for up to 10 s.
+                self.advance(Duration::from_secs(1)).await;
+            }
             for at in (0..self.changes.len()).rev() {
                 self.poll_change(at)?;
             }
@@ -641,6 +808,7 @@ impl Play {
         let of = |name: &str| found.iter().find(|(key, _)| key == name).map(|(_, number)| *number);
         self.model.restarted(of);
         self.swept = Moment::from_nanos(0);
+        self.has_started = false;
         if self.random.index(2) == 0 {
             self.find_all().await?;
         }
@@ -651,7 +819,7 @@ impl Play {
     async fn close(&mut self) -> Result<Vec<(String, Number)>, String> {
         self.disk.set_faults(DiskFaults::default());
         self.disk.set_room(u64::MAX);
-        self.finish()?;
+        self.finish().await?;
         self.note("close");
         let mut kept = Vec::new();
         // What waits and is not found by an index: only where nothing was dropped is all found.
@@ -704,8 +872,9 @@ impl Play {
             if self.backend.state() != TierState::Starting {
                 break;
             }
-            self.write()?;
+            self.writer.step();
         }
+        self.has_started = true;
         self.advance(Duration::from_secs(400)).await;
         for (key, number) in self.model.must_find() {
             let begun = self.model.begins(&key);
@@ -742,7 +911,7 @@ impl Play {
         self.disk.set_faults(DiskFaults::default());
         self.disk.kill_at_write(u64::MAX);
         self.disk.set_room(u64::MAX);
-        self.finish()?;
+        self.finish().await?;
         for _ in 0..3 {
             self.advance(Duration::from_secs(400)).await;
             self.drain()?;
@@ -818,6 +987,7 @@ impl Seen {
             queue_full: self.queue_full + other.queue_full,
             renewed: self.renewed + other.renewed,
             pins_lost: self.pins_lost + other.pins_lost,
+            between: self.between + other.between,
         }
     }
 }

@@ -96,7 +96,8 @@ fn can(sweeps: bool, max_entries: Option<u64>) -> backend::Capabilities {
 }
 
 /// All rules are kept but those that are about disks, about sweeps and reports of evictions where
-/// there are none, and about uses where an entry that is used is evicted all the same, or one that is not used stays.
+/// there are none, and about uses where an entry that is used is evicted all the same, or one that
+/// is not used stays.
 fn passes(name: &str, sweeps: bool, suite: &backend::Suite) {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.expect("a runtime of one thread");

@@ -1,4 +1,4 @@
-//! What a memory backend reports of the entries that leave it.
+//! Which entries a memory backend reports when they leave it.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,7 @@ impl Told {
     fn by(backend: &dyn Backend) -> Self {
         let told = Self::default();
         let entries = Arc::clone(&told.0);
-        let listener = Arc::new(move |entry| entries.lock().unwrap().push(entry));
+        let listener = Arc::new(move |entry| entries.lock().expect(SOUND).push(entry));
         assert!(backend.on_eviction(listener));
         assert!(!backend.on_eviction(Arc::new(|_| {})), "there is one listener");
         told
@@ -35,19 +35,22 @@ impl Told {
 
     /// The keys since the last call.
     fn keys(&self) -> Vec<String> {
-        mem::take(&mut *self.0.lock().unwrap()).iter().map(|entry| entry.key().into()).collect()
+        mem::take(&mut *self.0.lock().expect(SOUND))
+            .iter()
+            .map(|entry| entry.key().into())
+            .collect()
     }
 
     /// How many there were so far, each of which is another entry.
     fn len(&self) -> u64 {
-        let told = self.0.lock().unwrap();
+        let told = self.0.lock().expect(SOUND);
         let keys: BTreeSet<_> = told.iter().map(Entry::key).collect();
         assert_eq!(keys.len(), told.len(), "each is reported once");
         told.len() as u64
     }
 
     fn has(&self, key: &str) -> bool {
-        self.0.lock().unwrap().iter().any(|entry| entry.key() == key)
+        self.0.lock().expect(SOUND).iter().any(|entry| entry.key() == key)
     }
 }
 
@@ -280,3 +283,5 @@ impl EvictionPolicy for PanicsAtB {
         self.0.victim(now, reason, deadlines)
     }
 }
+
+const SOUND: &str = "no listener panics";

@@ -10,7 +10,7 @@ use cache_store::{
     AnsweredFromCache, Bypass, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength,
 };
 use cache_testkit::{
-    MapBackend, WaitingBackend,
+    MapBackend, TwoTierBackend, WaitingBackend,
     history::Rule,
     simulation::store::{CachedObjects, Opening},
 };
@@ -26,12 +26,21 @@ pub(crate) const NOT_YET: &[Rule] = &[Rule::AbsencesAreHeard];
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
 
-/// In turn: one without limits; one that waits at every call; one that also refuses and fails.
-pub(crate) const BACKENDS: [Named; 3] = [
+/// In turn: one without limits; one that waits at every call; one that also refuses and fails; one
+/// of two tiers, which evicts from memory all the time, and from both now and then.
+pub(crate) const BACKENDS: [Named; 4] = [
     ("map", |_, _| Arc::new(MapBackend::new())),
     ("waiting", |seed, node| waiting(0, seed, node)),
     ("refusing", |seed, node| waiting(50, seed, node)),
+    ("tiers", tiers),
 ];
+
+fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
+    let memory_max = usize::try_from(seed % 4).unwrap_or(0);
+    let backend = TwoTierBackend::new(memory_max).max_entries(if seed % 8 < 4 { 4 } else { 100 });
+    let latency_max = Duration::from_millis(1 + seed % 7).min(LATENCY_MAX);
+    Arc::new(backend.waiting(seed ^ (node as u64) << 16, latency_max))
+}
 
 fn waiting(spoiled: u8, seed: u64, node: usize) -> Arc<dyn Backend> {
     let latency_max = Duration::from_millis(1 + seed % 7).min(LATENCY_MAX);

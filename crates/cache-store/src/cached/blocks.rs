@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cache_core::{Backend, Entry, Key, Namespace, Storability};
+use cache_core::{Admission, Backend, Entry, Key, Namespace, Storability, TierStats};
 use futures_util::FutureExt;
 use object_store::path::Path;
 
@@ -187,11 +187,12 @@ impl Blocks {
         Ok(entry.storability(Storability::Revalidatable).namespace(Some(self.identity)).build())
     }
 
-    /// Gives `entry` to the backend, unless another one for its key is on its way. Once polled, to
-    /// be polled to its end.
-    pub(super) async fn keep(self: Arc<Self>, entry: Entry) {
+    /// Gives `entry` to the backend, unless another one for its key is on its way. Returns whether
+    /// it was kept, or an equal one is on its way. Once polled, to be polled to its end.
+    pub(super) async fn keep(self: Arc<Self>, entry: Entry) -> bool {
         let Some(turn) = Turn::take(&self, Landing { entry: entry.clone(), is_void: false }) else {
-            return;
+            let other = self.landing_at(entry.key());
+            return other.is_some_and(|other| tag::is_same(other.e_tag(), entry.e_tag()));
         };
         // Within, so that a panic of either call is caught.
         let insert = async {
@@ -203,16 +204,27 @@ impl Blocks {
         let admission = AssertUnwindSafe(insert).catch_unwind().await;
         self.counters.add_refused(&admission);
         let is_error = !matches!(admission, Ok(Ok(_)));
+        let is_void = turn.is_void();
         if is_error {
             self.counters.add(Count::BackendErrors, 1);
         }
         // A block whose insert overlapped an invalidation is removed again.
         // mutant: void_insert
-        if is_error || turn.is_void() {
+        if is_error || is_void {
             let remove = async { (*self.backend).remove(turn.key.as_str()).await };
             // What cannot be removed is still of the version that it says.
             let _ = AssertUnwindSafe(remove).catch_unwind().await;
         }
+        !is_void && matches!(admission, Ok(Ok(Admission::Stored)))
+    }
+
+    /// The counters of the tier below memory, if there is one.
+    pub(super) fn lower_tier(&self) -> Option<TierStats> {
+        let lower_tier = || self.backend.lower_tier();
+        catch_unwind(AssertUnwindSafe(lower_tier)).unwrap_or_else(|_| {
+            self.failed();
+            None
+        })
     }
 
     /// Removes the blocks of the object at `location`, of `size` bytes if that is known: else those

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use cache_core::{Error, ErrorKind, Key};
+use cache_core::{Error, ErrorKind, Key, TierDrops, TierStats};
 use object_store::path::Path;
 
 /// `error` as the kind of error that the store would have answered with. The store's own may be
@@ -34,6 +34,49 @@ pub(super) fn replaced() -> Error {
         ErrorKind::PreconditionFailed,
         "the object was replaced while it was read: read it again",
     )
+}
+
+/// The error for an object of which the backend has not kept these bytes of blocks.
+pub(super) fn not_kept(bytes: u64) -> Error {
+    Error::new(
+        ErrorKind::TooLarge,
+        format!(
+            "{bytes} bytes were read and not cached: the backend rejected them, did not take them \
+             within origin_timeout, or there was no room in max_in_flight_bytes; raise \
+             max_capacity, or warm fewer objects at a time"
+        ),
+    )
+}
+
+/// The error for entries under pinned prefixes that a lower tier has lost between the two
+/// snapshots; `None` if there are none. No entry has more than `block_size` bytes.
+pub(super) fn pins_lost(before: &TierStats, now: &TierStats, block_size: u64) -> Option<Error> {
+    let lost = |of: fn(&TierDrops) -> u64| of(&now.pins_lost).saturating_sub(of(&before.pins_lost));
+    let causes = [
+        (lost(|lost| lost.pin_limit), "pinned entries take half of max_capacity at most: raise it"),
+        (lost(|lost| lost.recycled), "pinned entries take half of max_capacity at most: raise it"),
+        (lost(|lost| lost.queue_full), "the disk is slower than the reads: raise queue_bytes"),
+        (lost(|lost| lost.too_large), "larger than a segment: raise segment_bytes"),
+        (lost(|lost| lost.not_admitted), "a rule of the tier keeps them out"),
+        (lost(|lost| lost.unavailable), "the tier does not work at present"),
+        (lost(|lost| lost.write_error), "the disk failed"),
+        (lost(|lost| lost.corrupt), "the disk failed"),
+    ];
+    let n_lost = lost(TierDrops::total);
+    if n_lost == 0 {
+        return None;
+    }
+    let causes = causes.iter().filter(|(n, _)| *n > 0);
+    let causes: Vec<_> = causes.map(|(n, cause)| format!("{n}: {cause}")).collect();
+    let message = format!(
+        "{n_lost} entries under pinned prefixes were not kept, of up to {} bytes ({}); {} bytes \
+         are pinned, of a capacity of {}",
+        n_lost.saturating_mul(block_size),
+        causes.join("; "),
+        now.pinned_bytes,
+        now.capacity_bytes,
+    );
+    Some(Error::new(ErrorKind::Config, message))
 }
 
 /// The error for an answer, or a part of it, that did not come in time.

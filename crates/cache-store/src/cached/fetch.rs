@@ -44,7 +44,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use object_store::{GetResult, Result};
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep, timeout},
 };
 
@@ -53,6 +53,7 @@ use super::{
     budget::{Budget, Permit},
     by_path::ByPath,
     error::late,
+    landings::Landings,
     stats::Count,
     upstream::{Request, Sent, Upstream},
     version::ObjectVersion,
@@ -99,8 +100,8 @@ pub(super) struct Fetch {
     runtime: Option<Handle>,
     waiting: Arc<Waiting>,
     came: Mutex<Received>,
-    /// A permit for each block that may be on its way to the backend before `can_keep` waits.
-    landing: Arc<Semaphore>,
+    /// The blocks that are on their way to the backend.
+    landings: Arc<Landings>,
 }
 
 /// One reader's handle.
@@ -258,7 +259,7 @@ impl Fetch {
             runtime,
             waiting: Arc::default(),
             came: Mutex::new(came),
-            landing: Arc::new(Semaphore::new(LANDING_MAX)),
+            landings: Landings::new(),
         }
     }
 
@@ -589,6 +590,9 @@ impl Fetch {
         if came.permit.is_none() && begins && self.runtime.is_some() {
             blocks.counters.add(Count::RefusedByBackend, 1);
         }
+        if came.permit.is_none() {
+            self.landings.lose(start..start + len);
+        }
         freed
     }
 
@@ -602,23 +606,31 @@ impl Fetch {
         else {
             return block;
         };
+        let range = start..start + block.len() as u64;
         if self.is_void() {
+            self.landings.lose(range);
             return block;
         }
         let entry = match blocks.entry_of(&self.snapshot, start, block) {
             Ok(entry) => entry,
-            Err(block) => return block,
+            Err(block) => {
+                self.landings.lose(range);
+                return block;
+            }
         };
         let block = entry.body().clone();
-        let mut landing = Arc::clone(blocks).keep(entry).boxed();
-        if landing.poll_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
-            // It takes its room along, so the next block has to find some.
-            let permit =
-                (self.lock().permit.clone(), Arc::clone(&self.landing).try_acquire_owned());
-            runtime.spawn(async move {
-                landing.await;
-                drop(permit);
-            });
+        let mut keep = Arc::clone(blocks).keep(entry).boxed();
+        match keep.poll_unpin(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => self.landings.lose(range),
+            Poll::Pending => {
+                // It takes its room along, so the next block has to find some.
+                let (permit, landing) = (self.lock().permit.clone(), self.landings.begin(range));
+                runtime.spawn(async move {
+                    landing.end(keep.await);
+                    drop(permit);
+                });
+            }
         }
         block
     }
@@ -744,9 +756,14 @@ impl FetchReader {
         let Some(runtime) = &self.fetch.runtime else { return false };
         let room = {
             let _entered = runtime.enter();
-            timeout(self.fetch.shared.upstream.timeout, self.fetch.landing.acquire())
+            timeout(self.fetch.shared.upstream.timeout, self.fetch.landings.room())
         };
-        matches!(room.await, Ok(Ok(_)))
+        room.await.is_ok()
+    }
+
+    /// The blocks of the fetch that are on their way to the backend.
+    pub(super) fn landings(&self) -> &Arc<Landings> {
+        &self.fetch.landings
     }
 
     /// Reads the block to its end that has the byte before `offset`, in a task, if nobody else
@@ -967,7 +984,3 @@ impl Wake for Waiting {
 /// How many blocks a reader waits for that it does not want itself, before it makes a request of
 /// its own.
 const AHEAD_MAX: u64 = 4;
-
-/// Blocks of one fetch that may be on their way to a slow backend before who reads for the
-/// backend's sake waits.
-const LANDING_MAX: usize = 2;

@@ -22,6 +22,7 @@ mod error;
 mod fetch;
 mod fetch_table;
 mod head;
+mod landings;
 mod list;
 mod observe;
 mod plan;

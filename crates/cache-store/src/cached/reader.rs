@@ -16,6 +16,7 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt},
 };
 use object_store::Result;
+use tokio::time::timeout;
 
 use super::{
     blocks::{CachedBlock, LookUp},
@@ -23,6 +24,7 @@ use super::{
     error::{replaced, store_error},
     fetch::{FetchError, FetchReader, Step},
     fetch_table::RequestMode,
+    landings::Landings,
     plan::{Part, Source},
     shared::Shared,
     stats::Count,
@@ -185,26 +187,45 @@ impl Reader {
         stream::try_unfold(self, next).boxed()
     }
 
-    /// Reads everything into the cache, no faster than the backend takes it: a caller's read does
-    /// not wait for that, and of what it reads not all may be kept. If the backend is silent for
-    /// `origin_timeout`, it is not waited for any more.
-    pub(super) async fn read_in(mut self) -> Result<()> {
+    /// Reads everything into the cache, no faster than the backend takes it; a caller's read does
+    /// not wait for that. If the backend is silent for `origin_timeout`, it is not waited for any
+    /// more. Returns how many of the bytes from the store are not known to be kept.
+    pub(super) async fn read_in(mut self) -> Result<u64> {
         // Warming and readahead are no reads and count no hits.
         // mutant: not_a_read
         self.is_read = false;
-        let mut is_kept = true;
+        let (mut is_in_time, mut fetched) = (true, Vec::<(Arc<Landings>, Range<u64>)>::new());
         loop {
+            let from = self.left.start;
             match self.next().await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
+                Ok(None) => break,
                 Err(broken) => return Err(self.error(broken).await),
             }
-            if is_kept
-                && let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front()
-            {
-                is_kept = fetch.can_keep().await;
+            let Some(Part { source: Source::Fetch { fetch, .. }, .. }) = self.parts.front() else {
+                continue;
+            };
+            let landings = fetch.landings();
+            match fetched.last_mut().filter(|(last, _)| Arc::ptr_eq(last, landings)) {
+                Some((_, range)) => range.end = self.left.start,
+                None => fetched.push((Arc::clone(landings), from..self.left.start)),
+            }
+            if is_in_time {
+                is_in_time = fetch.can_keep().await;
             }
         }
+        // The fetches end here; their blocks may still be on their way.
+        let limit = self.shared.upstream.timeout;
+        drop(self);
+        let settled = async {
+            for (landings, range) in &fetched {
+                landings.settled(range).await;
+            }
+        };
+        if is_in_time {
+            let _ = timeout(limit, settled).await;
+        }
+        Ok(fetched.iter().map(|(landings, range)| landings.not_kept(range)).sum())
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream, stream::BoxStream};
+use futures_util::{
+    StreamExt, future,
+    stream::{self, BoxStream},
+};
 use object_store::{GetOptions, Result, path::Path};
 
 use super::{
     CacheStatus, CachedStore,
-    error::{replaced, store_error},
+    error::{not_kept, pins_lost, replaced, store_error},
     list,
     read::{PreparedRead, RESTARTS_MAX, Unknown},
     shared::Shared,
@@ -17,11 +20,11 @@ use super::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WarmResult {
-    /// The object; the prefix, if it is the list that failed.
+    /// The object; the prefix, or the root, if the list failed or pinned entries were lost.
     pub location: Path,
     /// How the object was read, to its end: what it has from the store came just now, what it has
     /// from the cache was held. [`Status::Bypass`](cache_core::Status::Bypass) for one that cannot
-    /// be held: it was not read. Or why that failed.
+    /// be held: it was not read. Or why that failed, or that not all of it was kept.
     pub result: Result<CacheStatus>,
 }
 
@@ -34,9 +37,15 @@ impl CachedStore {
     /// progress. The error of one does not end the others. Nothing happens unless it is polled;
     /// dropped, it drops the reads under way, of which whole blocks are kept.
     ///
-    /// What does not fit into the cache makes room for itself there, like any read. Each read under
-    /// way takes the memory of some blocks, and goes on as the backend takes them; if that is
-    /// silent for `origin_timeout`, not all of them are held.
+    /// Objects that do not fit into the cache evict others there, like any read. Each read takes
+    /// the memory of some blocks, and goes on as the backend takes them. A block that the backend
+    /// rejects, or does not take within `origin_timeout`, is an error of its object, of kind
+    /// `TooLarge`, that says how many bytes were not kept.
+    ///
+    /// If a lower tier has lost entries under pinned prefixes since the stream was first polled,
+    /// one more item, the last, is an error that says how many, of how many bytes at most, and
+    /// which setting to raise. The tier counts them for all its users, so they may be those of a
+    /// concurrent read; without such an item none was lost.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -68,10 +77,10 @@ impl CachedStore {
         parallel: usize,
     ) -> BoxStream<'static, WarmResult> {
         let shared = Arc::clone(&self.shared);
-        stream::iter(locations)
+        let warmed = stream::iter(locations)
             .map(move |location| warm(Arc::clone(&shared), location))
-            .buffer_unordered(parallel.max(1))
-            .boxed()
+            .buffer_unordered(parallel.max(1));
+        with_pins(Arc::clone(&self.shared), Path::ROOT, warmed.boxed())
     }
 
     /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes
@@ -85,24 +94,45 @@ impl CachedStore {
         let shared = Arc::clone(&self.shared);
         let prefix = prefix.cloned();
         let failed = prefix.clone().unwrap_or(Path::ROOT);
+        let prefixed = failed.clone();
         let max = shared.validator.max_object_size();
-        list::heard(&shared, shared.upstream.store.list(prefix.as_ref()), prefix.as_ref())
-            .map(move |listed| {
-                let (shared, failed) = (Arc::clone(&shared), failed.clone());
-                async move {
-                    match listed {
-                        Ok(meta) if max.is_some_and(|max| meta.size > max) => WarmResult {
-                            location: meta.location,
-                            result: Ok(CacheStatus::bypass()),
-                        },
-                        Ok(meta) => warm(shared, meta.location).await,
-                        Err(error) => WarmResult { location: failed, result: Err(error) },
+        let warmed =
+            list::heard(&shared, shared.upstream.store.list(prefix.as_ref()), prefix.as_ref())
+                .map(move |listed| {
+                    let (shared, failed) = (Arc::clone(&shared), failed.clone());
+                    async move {
+                        match listed {
+                            Ok(meta) if max.is_some_and(|max| meta.size > max) => WarmResult {
+                                location: meta.location,
+                                result: Ok(CacheStatus::bypass()),
+                            },
+                            Ok(meta) => warm(shared, meta.location).await,
+                            Err(error) => WarmResult { location: failed, result: Err(error) },
+                        }
                     }
-                }
-            })
-            .buffer_unordered(parallel.max(1))
-            .boxed()
+                })
+                .buffer_unordered(parallel.max(1));
+        with_pins(Arc::clone(&self.shared), prefixed, warmed.boxed())
     }
+}
+
+/// Adds an item if pinned entries were lost between the first poll and the end of `warmed`.
+fn with_pins(
+    shared: Arc<Shared>,
+    location: Path,
+    warmed: BoxStream<'static, WarmResult>,
+) -> BoxStream<'static, WarmResult> {
+    let lost = move || shared.blocks().lower_tier().map(|tier| (tier, shared.blocks().bytes_of(1)));
+    let begin = async move {
+        let before = lost();
+        let end = async move {
+            let ((before, _), (now, block_size)) = (before?, lost()?);
+            let error = pins_lost(&before, &now, block_size)?;
+            Some(WarmResult { result: Err(store_error(&location, error)), location })
+        };
+        warmed.chain(stream::once(end).filter_map(future::ready))
+    };
+    stream::once(begin).flatten().boxed()
 }
 
 async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
@@ -122,7 +152,8 @@ async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
         let Some(begun) = PreparedRead::new(shared, known, &options) else { break };
         let status = begun.status.clone();
         match begun.reader.read_in().await {
-            Ok(()) => return Ok(status),
+            Ok(0) => return Ok(status),
+            Ok(bytes) => return Err(store_error(location, not_kept(bytes))),
             // The head is asked for again.
             Err(object_store::Error::Precondition { .. }) => {}
             Err(error) => return Err(error),

@@ -227,7 +227,7 @@ async fn what_is_declared_is_not_held_against_a_backend() {
 fn suite(fault: Fault) -> Suite {
     match fault {
         Fault::KeepsStampsOnDisk | Fault::ClearsWhenClosed => on_disk(fault),
-        // What waits shows the difference.
+        // Two tiers show the difference.
         Fault::RemovesAboveAlone
         | Fault::ClearsAboveAlone
         | Fault::LeavesOldOnesBelow

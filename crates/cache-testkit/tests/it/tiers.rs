@@ -1,4 +1,4 @@
-//! Two tiers that keep stamps apart from bytes: for each rule about them, what breaks it.
+//! Two tiers that keep stamps apart from bytes: for each rule about them, a fault that breaks it.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,7 @@ async fn two_tiers_keep_the_contract() {
 }
 
 #[tokio::test]
-async fn what_loses_stamps_keeps_the_contract() {
+async fn a_backend_that_loses_stamps_keeps_the_contract() {
     // Without its stamp, nothing tells that an entry has expired.
     let can = Capabilities::new().waits().outlives_the_process();
     let suite = opening(can, |disk| TwoTierBackend::new(5).losing_stamps().on(disk));

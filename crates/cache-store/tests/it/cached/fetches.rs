@@ -405,6 +405,29 @@ async fn what_is_on_its_way_to_a_slow_backend_is_served() {
     assert_eq!(store.count(), 0);
 }
 
+/// However long the inserts wait, and however many: as long as there is room.
+#[tokio::test]
+async fn every_block_is_kept_that_finds_room_in_max_in_flight_bytes() {
+    let store = with_object(500).await;
+    let (slow, backend) = slow();
+    slow.blocks.close();
+    let cached = builder_over(&store, Arc::<HookBackend>::clone(&backend))
+        .freshness(Freshness::max_age(HOUR))
+        // A KiB for each block: one that is being collected, and those that wait.
+        .max_in_flight_bytes(100 * 1024)
+        .build()
+        .unwrap();
+    assert_eq!(read_all(&cached).await, body(500));
+    assert_eq!(slow.n_blocks.load(Ordering::Relaxed), 100);
+    slow.blocks.open();
+    settle().await;
+    assert_eq!(cached.stats().blocks_refused.backend, 0);
+    assert_eq!(backend.usage().entries, 101);
+    store.reset();
+    assert_eq!(read_all(&cached).await, body(500));
+    assert_eq!(store.count(), 0);
+}
+
 #[tokio::test]
 async fn a_slow_backend_holds_no_reader_up_and_few_blocks() {
     let store = with_object(500).await;

@@ -24,7 +24,7 @@ fn generated_schedules_hold_every_rule() {
 /// cached and out of date before `invalidate` returns.
 #[test]
 fn what_was_requested_during_an_invalidation_is_not_served_after_it() {
-    let [_, waiting, _] = BACKENDS;
+    let [_, waiting, ..] = BACKENDS;
     let explored = store::explore(1240..1241, 2, &|opening| open(opening, waiting), NOT_YET);
     explored.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -1,17 +1,17 @@
 //! Objects that are read before anybody asks for them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, error::Error as _, sync::Arc, time::Duration};
 
-use cache_core::Freshness;
-use cache_core::Status;
+use cache_core::{ErrorKind, Freshness, Rejection, Status};
 use cache_store::WarmResult;
 use cache_testkit::{
-    BodyFault, Failure, Fault, FaultyStore, MapBackend, Operation, TagFault, WaitingBackend,
+    BackendAction, BackendCall, BodyFault, Failure, Fault, FaultyStore, HookBackend, MapBackend,
+    Operation, TagFault, WaitingBackend,
 };
 use futures_util::{FutureExt, StreamExt};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{HOUR, body, builder, builder_over, cached, lasting, slow::slow};
+use super::{HOUR, body, builder, builder_over, cached, lasting, slow::slow, tiers::Tiers};
 use crate::path;
 
 /// Of 11 bytes each, so of three blocks.
@@ -79,9 +79,106 @@ async fn a_backend_that_takes_nothing_is_not_waited_for_for_ever() {
     let limit = Duration::from_secs(3);
     let cached = builder_over(&store, backend).origin_timeout(limit).build().unwrap();
     let start = tokio::time::Instant::now();
-    let warmed = outcomes(cached.warm([path()], 1)).await;
-    assert_eq!(warmed[path().as_ref()], (Status::Fetched, 1000));
+    let warmed: Vec<_> = cached.warm([path()], 1).collect().await;
+    let error = not_cached(&warmed[0]);
+    assert!(error.to_string().contains("1000 bytes"), "{error}");
     assert_eq!(start.elapsed(), limit);
+}
+
+/// The error of an object that was read, and of which some bytes were not cached.
+#[track_caller]
+fn not_cached(warmed: &WarmResult) -> &cache_core::Error {
+    let error = warmed.result.as_ref().unwrap_err();
+    let error: &cache_core::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+    error
+}
+
+#[tokio::test]
+async fn blocks_that_the_backend_rejects_are_an_error_that_says_how_much() {
+    let (store, paths) = with_objects(2).await;
+    let rejected = HookBackend::new(MapBackend::new(), |call| match call {
+        BackendCall::Insert(entry) if entry.key() == "b/5/models/0" => {
+            BackendAction::Reject(Rejection::Policy)
+        }
+        _ => BackendAction::Proceed,
+    });
+    let cached = builder_over(&store, Arc::new(rejected)).build().unwrap();
+    let warmed: Vec<_> = cached.warm(paths, 1).collect().await;
+    let error = not_cached(&warmed[0]);
+    assert!(error.to_string().starts_with("5 bytes"), "{error}");
+    assert!(error.to_string().contains("\"models/0\""), "{error}");
+    assert!(error.to_string().contains("raise max_capacity"), "{error}");
+    assert_eq!((warmed.len(), warmed[1].result.is_ok()), (2, true));
+}
+
+/// Those that wait for room in the queue of a tier, or anywhere else, are waited for.
+#[tokio::test]
+async fn warm_ends_when_the_backend_has_taken_the_last_block() {
+    for rejects in [false, true] {
+        let store = FaultyStore::in_memory();
+        store.inner().put(&path(), body(500).into()).await.unwrap();
+        let tiers = Tiers::default();
+        tiers.inserts().close();
+        let cached = builder_over(&store, Arc::new(tiers.clone())).build().unwrap();
+        let warmed = tokio::spawn(cached.warm([path()], 1).collect::<Vec<_>>());
+        for left in (1..=100).rev() {
+            tiers.inserts().wait_held(1).await;
+            assert!(!warmed.is_finished());
+            while tiers.blocks() < 100 - left {
+                tokio::task::yield_now().await;
+            }
+            if left == 1 && rejects {
+                tiers.reject();
+            }
+            tiers.inserts().release_one();
+        }
+        let warmed = warmed.await.unwrap();
+        if rejects {
+            assert!(not_cached(&warmed[0]).to_string().contains("5 bytes"));
+        } else {
+            assert!(warmed[0].result.is_ok());
+        }
+        assert_eq!((warmed.len(), tiers.blocks()), (1, 100 - usize::from(rejects)));
+    }
+}
+
+/// Without room in `max_in_flight_bytes` they are not kept either.
+#[tokio::test]
+async fn blocks_that_find_no_room_are_an_error() {
+    let store = FaultyStore::in_memory();
+    store.inner().put(&path(), body(5000).into()).await.unwrap();
+    let builder = builder(&store).block_size(2048).max_in_flight_bytes(1024);
+    let cached = builder.build().unwrap();
+    let warmed: Vec<_> = cached.warm([path()], 1).collect().await;
+    assert!(not_cached(&warmed[0]).to_string().starts_with("4096 bytes"), "{warmed:?}");
+    assert_eq!(cached.stats().blocks_refused.backend, 2, "the last one is small enough");
+}
+
+#[tokio::test]
+async fn pinned_entries_that_were_lost_are_one_more_item() {
+    let (store, paths) = with_objects(3).await;
+    let tiers = Tiers::default();
+    let cached = builder(&store).disk(tiers.clone()).build().unwrap();
+    tiers.lower(|tier| {
+        (tier.pins_lost.pin_limit, tier.pins_lost.queue_full) = (7, 1);
+        (tier.pinned_bytes, tier.capacity_bytes) = (40, 100);
+    });
+    // Those of before are not this one's.
+    assert_eq!(cached.warm(paths.clone(), 1).count().await, 3);
+    let prefix = Path::from("models");
+    let warmed = cached.warm_prefix(Some(&prefix), 1);
+    let warmed = warmed.inspect(|_| tiers.lower(|tier| tier.pins_lost.pin_limit += 1));
+    let warmed: Vec<_> = warmed.collect().await;
+    assert_eq!((warmed.len(), &warmed[3].location), (4, &prefix));
+    let error = warmed[3].result.as_ref().unwrap_err();
+    let error: &cache_core::Error = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let text = error.to_string();
+    for words in ["3 entries", "up to 15 bytes", "max_capacity", "40 bytes", "100"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("queue_bytes"), "{text}");
 }
 
 #[tokio::test]

@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Entry, Freshness, Key, ReadThrough, Status};
 
 use super::{
-    Fault, Suite,
     probe::{Call, Probe, Shown, entry, validated},
+    suite::Suite,
     walk::Crowd,
 };
 use crate::{
     MemoryOrigin,
-    conformance::{Broken, Outcome, bounds::settle, chain},
+    conformance::{Broken, Fault, Outcome, bounds::settle, chain},
 };
 
-/// *After `remove(key)`, `clear()`, `close()` or `insert(new)` has returned, no look-up that begins later
-/// shows* what was inserted before: not even if another look-up was under way, and moves what it
-/// has found into another tier when it goes on.
+/// *After `remove(key)`, `clear()`, `close()` or `insert(new)` has returned, no look-up that begins
+/// later shows* an entry that was inserted before: not even if another look-up was under way, and
+/// moves the entry that it has found into another tier when it goes on.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub async fn a_look_up_under_way_brings_nothing_back(suite: &Suite) -> Result<Ou
 }
 
 async fn looked_up(suite: &Suite) -> Result<(), Fault> {
-    for what in [What::Remove, What::Clear, What::Close, What::Insert] {
+    for what in [Change::Remove, Change::Clear, Change::Close, Change::Insert] {
         // In the first tier, and pushed out of it by others.
         for part in [0, 2, 4] {
             for polls in (0..=POLLS_MAX).flat_map(|n| [(n, false), (n, true)]) {
@@ -42,9 +42,9 @@ async fn looked_up(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What is done while a look-up is under way.
+/// A change that is made while a look-up is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Change {
     Remove,
     Clear,
     Close,
@@ -53,36 +53,36 @@ enum What {
 
 async fn interrupted(
     backend: &Probe,
-    what: What,
+    what: Change,
     polls: (usize, bool),
 ) -> Result<Option<()>, Fault> {
     let new = entry("a", "new", 100);
     let call = match what {
-        What::Remove => Call::Remove("a").to_string(),
-        What::Clear => Call::Clear.to_string(),
-        What::Close => "`close()`".to_owned(),
-        What::Insert => Call::Insert(&new).to_string(),
+        Change::Remove => Call::Remove("a").to_string(),
+        Change::Clear => Call::Clear.to_string(),
+        Change::Close => "`close()`".to_owned(),
+        Change::Insert => Call::Insert(&new).to_string(),
     };
     let change = async {
         match what {
-            What::Remove => backend.remove("a").await.map(|_| ()),
-            What::Clear => backend.clear().await,
-            What::Close => backend.close().await,
-            What::Insert => backend.insert(&new).await.map(|_| ()),
+            Change::Remove => backend.remove("a").await.map(|_| ()),
+            Change::Clear => backend.clear().await,
+            Change::Close => backend.close().await,
+            Change::Insert => backend.insert(&new).await.map(|_| ()),
         }
     };
     let done = backend.interrupt_get("a", polls, change).await?;
     settle().await;
-    let allowed = Some(&new).filter(|_| what == What::Insert && done.is_some());
+    let allowed = Some(&new).filter(|_| what == Change::Insert && done.is_some());
     if done.is_some() {
         let after = format!(
             "after a look-up of the key had been polled {} times, {call} had come to its end, and \
                 then the look-up",
             polls.0
         );
-        // What outlives the process may be read back.
+        // An entry that outlives the process may be read back.
         let is_read_back = |shown: &Entry| {
-            what == What::Close && backend.can.outlives && shown.validated_at().is_none()
+            what == Change::Close && backend.can.outlives && shown.validated_at().is_none()
         };
         if !backend.look_up("a").await?.is_some_and(|shown| is_read_back(&shown)) {
             backend.shows_nothing_but("a", allowed, after).await?;
@@ -201,7 +201,7 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
             Ok(()) => {
                 let after = "after `ReadThrough::close` had returned";
                 let shown = backend.look_up(key.as_str()).await?;
-                // What outlives the process may be read back.
+                // It may be read back if it outlives the process.
                 let is_read_back =
                     |shown: &Entry| suite.can.outlives && shown.validated_at().is_none();
                 if let Some(shown) = shown.filter(|shown| !is_read_back(shown)) {

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{Clock as _, Entry, Freshness, Moment, ReadThrough, Status};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, entry, validated},
+    suite::Suite,
     walk::{Crowd, Walk},
 };
 use crate::{
     ManualClock, MemoryOrigin,
-    conformance::{Broken, Outcome, chain},
+    conformance::{Broken, Fault, Outcome, chain},
 };
 
 /// `sweep` *drops what has expired at `now`*, and nothing else: not what expires later, never, or
@@ -199,6 +199,9 @@ pub async fn usage_counts_what_is_shown(suite: &Suite) -> Result<Outcome, Broken
     if suite.can.forgets {
         return Ok(Outcome::LeftOut("entries leave uncounted here"));
     }
+    if suite.can.counts_one_tier {
+        return Ok(Outcome::LeftOut("usage counts one tier here"));
+    }
     suite.kept("usage_counts_what_is_shown", counts).await
 }
 
@@ -239,7 +242,9 @@ async fn counted(walk: &Walk) -> Result<(), Fault> {
 /// [`Broken`] if it is not so.
 pub async fn whoever_left_is_counted_once(suite: &Suite) -> Result<Outcome, Broken> {
     if !suite.can.is_counting() {
-        return Ok(Outcome::LeftOut("what leaves by a failure, or is forgotten, is not counted"));
+        return Ok(Outcome::LeftOut(
+            "what leaves by a failure, is forgotten, or is in a lower tier is not counted",
+        ));
     }
     suite.kept("whoever_left_is_counted_once", totals).await
 }
@@ -266,10 +271,10 @@ async fn totals(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-impl super::Capabilities {
+impl super::capabilities::Capabilities {
     /// Whether the totals can be exact.
     fn is_counting(&self) -> bool {
-        !(self.fails || self.forgets)
+        !(self.fails || self.forgets || self.counts_one_tier)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a backend reports of the entries that leave it.
+//! Which entries a backend reports when they leave it.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +9,11 @@ use std::{
 use cache_core::{Admission, Entry, Moment};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, Shown, entry, validated},
+    suite::Suite,
 };
 use crate::{
-    conformance::{Broken, Outcome},
+    conformance::{Broken, Fault, Outcome},
     random::Random,
 };
 
@@ -43,7 +43,7 @@ async fn reported(suite: &Suite) -> Result<Outcome, Fault> {
     Ok(Outcome::Kept)
 }
 
-/// What the listener was called with.
+/// The entries that the listener was called with.
 type Told = Arc<Mutex<Vec<Entry>>>;
 
 /// `None` if the backend reports nothing.
@@ -104,11 +104,11 @@ async fn walk(
     ledger.last = "`close()`".into();
     ledger.backend.close().await?;
     ledger.settle()?;
-    // What outlives the process is not dropped.
+    // Entries that outlive the process are not dropped.
     if !ledger.backend.can.outlives {
         ledger.missing(true).await?;
     }
-    // What was stored is reported, and nothing is reported again.
+    // Each was reported, and none is reported again.
     ledger.backend.close().await?;
     ledger.settle()
 }
@@ -240,8 +240,8 @@ async fn late(suite: &Suite) -> Result<(), Fault> {
         let is_taken = admission == Some(Admission::Stored);
         if !is_taken || shown.validated_at().is_some() {
             return Err(format!(
-                "when `insert` had returned {admission:?} after `close`, and the backend was opened \
-                 again, a look-up shows {} with the stamp {:?}; expected {}",
+                "when `insert` had returned {admission:?} after `close`, and the backend was \
+                 opened again, a look-up shows {} with the stamp {:?}; expected {}",
                 Shown(Some(&shown)),
                 shown.validated_at(),
                 if is_taken { "no stamp" } else { "nothing" }

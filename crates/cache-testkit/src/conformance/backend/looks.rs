@@ -3,12 +3,12 @@
 use cache_core::{Admission, Entry, Storability};
 
 use super::{
-    Fault, Suite,
     probe::{Inserting, Probe, Shown, difference, entry, validated},
     shown::stamped_entries,
+    suite::Suite,
     walk::Crowd,
 };
-use crate::conformance::{Broken, Outcome, Short};
+use crate::conformance::{Broken, Fault, Outcome, Short};
 
 /// *`peek` counts no use*, and neither does `contains`: `usage` stays as it is, and an entry that
 /// only they look at is evicted like one that nobody reads. Left out where a use does not keep an

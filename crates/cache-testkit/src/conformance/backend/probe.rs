@@ -14,8 +14,8 @@ use bytes::Bytes;
 use cache_core::{Admission, Backend, Entry, EvictionListener, Key, Moment, Result, Usage};
 use futures_util::future::join_all;
 
-use super::{Capabilities, Fault};
-use crate::conformance::{Short, bounds::Calls, chain};
+use super::capabilities::Capabilities;
+use crate::conformance::{Fault, Short, bounds::Calls, chain};
 
 #[derive(Clone)]
 pub(super) struct Probe {

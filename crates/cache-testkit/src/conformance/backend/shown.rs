@@ -6,10 +6,10 @@ use bytes::Bytes;
 use cache_core::{Attributes, Entry, Key, Moment, Namespace, Storability, Version};
 
 use super::{
-    Fault, Suite,
     probe::{Inserting, Probe, Shown, difference, entry, validated},
+    suite::Suite,
 };
-use crate::conformance::{Broken, Outcome, Short};
+use crate::conformance::{Broken, Fault, Outcome, Short};
 
 /// *A look-up shows what was inserted under that very key*, and nothing of a key that is a prefix
 /// of it, longer, written in another case or another Unicode form, or much like a path; and what
@@ -158,8 +158,8 @@ pub(super) fn stamped_entries() -> Vec<Entry> {
 }
 
 /// *All handles to what one `insert` stored are clones of the inserted entry, so that they share
-/// one renewal*; only what is read back from bytes is built anew, and then has no stamp, or the one
-/// that the backend keeps and renews.
+/// one renewal*; only one that is read back from bytes is a new one, and then has no stamp, or the
+/// one that the backend keeps and renews.
 ///
 /// # Errors
 ///
@@ -181,8 +181,8 @@ async fn itself(suite: &Suite) -> Result<(), Fault> {
             if !is_read_back && !shown.is_same(&held) && !shares_renewal(&backend, &shown).await? {
                 return Err(format!(
                     "after {}, a look-up shows a copy of it that would not be renewed with it: \
-                     expected a clone of the very `Entry` (`Entry::is_same`), or one built anew with \
-                     the stamp that the backend keeps, which `renewed` renews{}",
+                     expected a clone of the very `Entry` (`Entry::is_same`), or a new one \
+                     with the stamp that the backend keeps, which `renewed` renews{}",
                     Inserting(&held),
                     if backend.can.outlives { ", or without a stamp" } else { "" },
                 ));
@@ -192,7 +192,7 @@ async fn itself(suite: &Suite) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether the renewal of a handle that is built anew is seen by the next look-up.
+/// Whether the renewal of a new handle is seen by the next look-up.
 async fn shares_renewal(backend: &Probe, shown: &Entry) -> Result<bool, Fault> {
     shown.renew_from(&validated("a", "renewal", 0, 50, Some(1_000_000)));
     backend.renewed(shown)?;

@@ -3,11 +3,11 @@
 use cache_core::{Entry, Moment};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, Shown, is_alike, validated},
+    suite::Suite,
     walk::Crowd,
 };
-use crate::conformance::{Broken, Outcome, bounds::settle};
+use crate::conformance::{Broken, Fault, Outcome, bounds::settle};
 
 /// `mark_stale` *marks the entry in every tier*: an entry that is shown after it is revalidated
 /// before it is served, also if it was not in memory, if a look-up was moving it from one tier to
@@ -66,8 +66,8 @@ async fn is_marked(backend: &Probe, crowd: &mut Crowd, after: &str) -> Result<()
             let shown = backend.look_up("a").await?;
             if let Some(entry) = shown.filter(|entry| !entry.must_revalidate()) {
                 return Err(format!(
-                    "{after}{what} a look-up shows {} as validated at {:?} and not marked; expected \
-                     `must_revalidate()`",
+                    "{after}{what} a look-up shows {} as validated at {:?} and not marked; \
+                     expected `must_revalidate()`",
                     Shown(Some(&entry)),
                     entry.validated_at()
                 ));

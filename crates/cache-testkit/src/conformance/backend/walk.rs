@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use cache_core::{Entry, Moment, Usage};
 
 use super::{
-    Fault, Suite,
     probe::{Probe, entry, is_alike, validated},
+    suite::Suite,
 };
-use crate::{conformance::Short, random::Random};
+use crate::{
+    conformance::{Fault, Short},
+    random::Random,
+};
 
 pub(super) struct Walk {
     pub(super) probe: Probe,
