@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{Backend, Namespace};
+use cache_core::{Backend, Namespace, Rejection};
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
-use cache_testkit::{MapBackend, TwoTierBackend, WaitingBackend, simulated_disk_tier};
+use cache_testkit::{
+    BackendAction, BackendCall, HookBackend, MapBackend, Random, TwoTierBackend, WaitingBackend,
+    simulated_disk_tier,
+};
 
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
@@ -29,12 +32,18 @@ pub(crate) const BACKENDS: [Named; 7] = [
     ("disk", disk),
 ];
 
+/// Under memory that refuses half of all entries, so that many are read from disk.
 fn disk(seed: u64, node: usize) -> Arc<dyn Backend> {
-    let builder = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1 + seed % 2);
+    let builder = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1);
     let memory = builder.build().expect("there is room for one entry");
+    let random = Random::new(seed ^ (node as u64) << 16);
+    let memory = HookBackend::new(memory, move |call| match call {
+        BackendCall::Insert(_) if random.index(2) == 0 => BackendAction::Reject(Rejection::Policy),
+        _ => BackendAction::Proceed,
+    });
     // That of every node in a simulation.
     let namespace = Namespace::named("the simulated origin");
-    simulated_disk_tier(memory, namespace, seed, node, Duration::from_millis(3 + seed % 15))
+    simulated_disk_tier(memory, namespace, seed, node, Duration::from_millis(1 + seed % 5))
 }
 
 fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
