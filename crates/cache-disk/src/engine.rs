@@ -167,19 +167,14 @@ impl Engine {
     /// Makes `entry` the one of its key. Older ones are not shown from here on.
     pub(crate) fn store(&self, entry: &Entry, in_memory: bool) {
         let hash = self.hash(entry.key());
-        let Some(Rule { mut is_pinned, admission }) = self.rule(entry) else {
+        let Some(Rule { is_pinned, admission }) = self.rule(entry) else {
             self.forget(hash);
             return;
         };
-        if is_pinned && !self.has_room_for_pins(entry) {
-            self.counters.drop_entry(Cause::PinLimit, true);
-            is_pinned = false;
-        }
         let sequence = self.next_sequence();
         entry.set_ticket(sequence);
         let mut slot = Slot::new(hash, sequence, entry.seal());
         slot.set(IN_MEMORY, in_memory);
-        slot.set(PINNED, is_pinned);
         let is_small = entry.body().len() <= SMALL;
         let at_once = is_small || !in_memory || admission == DiskAdmission::Always;
         let mut shard = self.index.shard(hash);
@@ -187,15 +182,25 @@ impl Engine {
         // mutant: disk_store_while_starting
         slot.set(TOMBSTONE, self.health.phase() == Phase::Starting);
         shard.put(slot);
+        // Once the older entry of the key has given up its share of the pinned bytes.
+        if is_pinned && !self.pin(&mut shard, hash, record_len(entry)) {
+            self.counters.drop_entry(Cause::PinLimit, true);
+        }
         if at_once {
             self.offer(&mut shard, hash, entry);
         }
         shard.release(hash);
     }
 
-    fn has_room_for_pins(&self, entry: &Entry) -> bool {
+    /// Pins the slot of `hash`, whose record has `len` bytes, unless pinned entries would take more
+    /// than half of the capacity.
+    pub(crate) fn pin(&self, shard: &mut Shard, hash: Hash, len: u64) -> bool {
         let pinned = self.index.live.pinned_bytes.load(Ordering::Relaxed);
-        pinned + record_len(entry) <= self.settings.max_capacity / 2
+        let has_room = pinned.saturating_add(len) <= self.settings.max_capacity / 2;
+        if has_room {
+            shard.pin(hash);
+        }
+        has_room
     }
 
     /// Returns whether the queue has room for `entry`, or will not take it for another reason.

@@ -15,7 +15,7 @@ use hashbrown::{HashMap, HashTable};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tokio::sync::Notify;
 
-use crate::sync::lock;
+use crate::{format::record_len, sync::lock};
 
 /// The key of the hashes.
 pub(crate) type HashKey = [u8; 16];
@@ -204,13 +204,22 @@ impl Shard {
         Some(place)
     }
 
+    /// Pins a slot, and counts the bytes of its record.
+    pub(crate) fn pin(&mut self, hash: Hash) {
+        let waiting = self.waiting(hash).map_or(0, record_len);
+        let Some(slot) = self.get_mut(hash).filter(|slot| !slot.is(PINNED)) else { return };
+        slot.set(PINNED, true);
+        let len = waiting + slot.place().map_or(0, |place| place.len.into());
+        self.live.pinned_bytes.fetch_add(len, Ordering::Relaxed);
+    }
+
     /// Adds an entry that waits to be written.
     pub(crate) fn wait(&mut self, hash: Hash, entry: Entry) {
         self.stop_waiting(hash);
         let Some(slot) = self.get_mut(hash) else { return };
         slot.set(WAITS, true);
         // As if it were written: what waits under a pinned prefix takes part in its limit.
-        let pinned = if slot.is(PINNED) { entry.weight() } else { 0 };
+        let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
         self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);
         self.live.waiting.fetch_add(1, Ordering::Relaxed);
         self.live.waiting_bytes.fetch_add(entry.weight(), Ordering::Relaxed);
@@ -229,7 +238,7 @@ impl Shard {
         self.live.room.notify_waiters();
         if let Some(slot) = self.get_mut(hash) {
             slot.set(WAITS, false);
-            let pinned = if slot.is(PINNED) { entry.weight() } else { 0 };
+            let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
             self.live.pinned_bytes.fetch_sub(pinned, Ordering::Relaxed);
         }
         Some(entry)

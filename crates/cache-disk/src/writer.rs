@@ -254,8 +254,9 @@ impl Writer {
     /// that were used, are queued to be written again.
     fn recycle(&mut self, segment: &Arc<Segment>, rewrites: bool) {
         let engine = Arc::clone(&self.engine);
+        // After a restart with a smaller capacity there may be more than is allowed.
         let pins = engine.index.live.pinned_bytes.load(Ordering::Relaxed);
-        let keeps_pins = pins <= engine.settings.max_capacity / 2;
+        let mut excess = pins.saturating_sub(engine.settings.max_capacity / 2);
         let mut spare = engine.settings.segment_bytes / REWRITTEN_SHARE;
         let mut n_rewritten = 0;
         for (hash, place) in self.places_in(segment) {
@@ -266,8 +267,11 @@ impl Writer {
                 };
                 let (is_pinned, sequence) = (slot.is(PINNED), slot.sequence);
                 let is_used = slot.is(USED) && u64::from(place.len) <= spare;
-                let is_kept = rewrites && (is_used || is_pinned && keeps_pins);
+                let is_kept = rewrites && (is_used || is_pinned && excess == 0);
                 if !is_kept {
+                    if is_pinned {
+                        excess = excess.saturating_sub(place.len.into());
+                    }
                     engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
@@ -318,8 +322,13 @@ impl Writer {
             .filter(|slot| slot.sequence == sequence && slot.place() == Some(place));
         let Some(_) = current else { return false };
         shard.unplace(hash);
-        if let Some(slot) = shard.get_mut(hash) {
-            slot.set(PINNED, is_pinned);
+        let was_pinned = shard.get_mut(hash).is_some_and(|slot| {
+            let was_pinned = slot.is(PINNED);
+            slot.set(PINNED, false);
+            was_pinned
+        });
+        if is_pinned && !engine.pin(&mut shard, hash, place.len.into()) && was_pinned {
+            engine.counters.drop_entry(Cause::PinLimit, true);
         }
         engine.requeue(&mut shard, hash, sequence, entry);
         true

@@ -53,7 +53,7 @@ async fn a_key_that_is_replaced_again_and_again_does_not_fill_the_queue() {
     let directory = tempfile::tempdir().unwrap();
     let tier = quiet(directory.path()).queue_bytes(1 << 20).write_budget(1);
     let backend = open(memory(10, 1 << 20), tier).await;
-    for n in 0..20_000 {
+    for n in 0..6000 {
         let e_tag = format!("\"{n}\"");
         assert!(backend.insert_now(entry("a", &e_tag, body_of("a", 10_000))).is_ok());
     }
@@ -219,4 +219,39 @@ async fn pinned_entries_wait_for_room_in_the_queue() {
     written(&backend).await;
     let stats = backend.lower_tier().unwrap();
     assert_eq!((stats.entries, stats.pins_lost.total()), (200, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_mirror_keeps_its_entries_when_they_are_replaced_or_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = DiskTier::new(directory.path())
+        .max_capacity(1 << 20)
+        .segment_bytes(64 << 10)
+        .write_budget(None)
+        .pin("db/");
+    let backend: TieredBackend<Memory> = open(memory(1, 1 << 20), tier).await;
+    let store = async |key: &str| {
+        assert!(backend.insert(entry(key, "\"1\"", body_of(key, 100))).await.is_ok());
+    };
+    let mut n_pinned = 0;
+    while backend.lower_tier().unwrap().pins_lost.pin_limit == 0 {
+        store(&format!("db/{n_pinned:05}")).await;
+        n_pinned += 1;
+        written(&backend).await;
+    }
+    let full = backend.lower_tier().unwrap();
+    assert!(full.pinned_bytes <= 1 << 19, "{full:?}");
+    for n in 0..6000 {
+        store(&format!("other/{n}")).await;
+        // Replaced by one of the same length: as many bytes are pinned as before.
+        store(&format!("db/{:05}", n % (n_pinned - 1))).await;
+        if n % 50 == 0 {
+            written(&backend).await;
+        }
+    }
+    written(&backend).await;
+    let stats = backend.lower_tier().unwrap();
+    assert!(stats.rewritten > 0, "{stats:?}");
+    assert_eq!(stats.pins_lost.total(), 1, "{stats:?}");
+    assert_eq!(stats.pinned_bytes, full.pinned_bytes);
 }
