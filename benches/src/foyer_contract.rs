@@ -89,7 +89,7 @@ async fn the_kit_finds_what_a_backend_over_foyer_breaks() {
     });
     let broken = backend::check(&suite).await.expect_err("it keeps all rules");
     println!("{broken}");
-    // What was removed or replaced is shown again until its write is done.
+    // A removed or replaced entry is shown again until its write is done.
     let stale = ["a_removed_entry_is_not_shown", "an_entry_replaced_in_a_burst_is_not_shown"];
     assert!(broken.rules().any(|rule| stale.contains(&rule)), "{broken}");
 }

@@ -6,7 +6,7 @@ use crate::{Backend, Clock, Namespace, Result};
 
 /// The settings of a tier that lies below memory, such as a disk: the argument of the builders'
 /// `disk`.
-pub trait LowerTier: Send {
+pub trait LowerTier: Send + Sync {
     /// Returns a backend that shows what `memory` and this tier have.
     ///
     /// # Errors
@@ -20,7 +20,7 @@ pub trait LowerTier: Send {
     ) -> Result<Arc<dyn Backend>>;
 }
 
-/// What a lower tier gets to know of the cache that it is part of.
+/// The properties of a cache that its lower tier needs.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TierContext {

@@ -23,7 +23,8 @@ use crate::{
 
 /// A memory backend with a tier on disk below it.
 ///
-/// `get_now` and `peek` show what memory has, `get` what the disk has, which it puts into memory.
+/// `get_now` and `peek` show the entries in memory; `get` reads from disk and puts the entry into
+/// memory.
 /// An insert never waits for the disk, except under a pinned prefix, where it waits for room in the
 /// queue. Entries of the same process come back from disk as fresh as they were; those of an
 /// earlier one have no stamp, and are revalidated before they are served. While the tier is
@@ -35,8 +36,8 @@ use crate::{
 ///
 /// [`usage`](Backend::usage) is memory's; [`lower_tier`](Backend::lower_tier) has the tier's.
 ///
-/// When it is dropped without [`close`](Backend::close), what waits to be written is written, but
-/// not what only memory has. Dropping waits for that, for up to 2 s.
+/// When it is dropped without [`close`](Backend::close), the entries that wait to be written
+/// are written, but not those that only memory has. Dropping waits for that, for up to 2 s.
 pub struct TieredBackend<M> {
     memory: M,
     engine: Arc<Engine>,
@@ -47,8 +48,8 @@ pub struct TieredBackend<M> {
 }
 
 impl<M: Backend> TieredBackend<M> {
-    /// Opens the tier's directory, and puts the tier under `memory`. What earlier processes have
-    /// written is read in the background.
+    /// Opens the tier's directory, and puts the tier under `memory`. Entries that earlier
+    /// processes have written are found in the background.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl<M: Backend> TieredBackend<M> {
                 notified.await;
             }
         };
-        // A disk that hangs must not hang those who store.
+        // A disk that hangs must not hang the caller.
         let _ = within(ROOM_LIMIT, room).await;
     }
 }
@@ -163,7 +164,14 @@ impl<M: Backend> Backend for TieredBackend<M> {
         self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert_now(entry.clone());
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?))
+        match admission {
+            Ok(admission) => Ok(self.stored(&entry, admission)),
+            Err(entry) => {
+                // It is not stored, so no look-up shows it.
+                self.engine.forget(self.engine.hash(entry.key()));
+                Err(entry)
+            }
+        }
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {
@@ -225,7 +233,7 @@ impl<M: Backend> Backend for TieredBackend<M> {
             }
         };
         if within(CLOSE_LIMIT, ended).await.is_none() {
-            let what = "the disk does not answer: what waits to be written may be lost";
+            let what = "the disk does not answer: entries that wait to be written may be lost";
             return Err(Error::new(ErrorKind::Backend, what));
         }
         closed
@@ -252,7 +260,7 @@ impl<M: Backend> Backend for TieredBackend<M> {
 }
 
 impl<M: Backend> TieredBackend<M> {
-    /// Queues what memory had when it was closed, as fast as it is written.
+    /// Queues the entries that memory had when it was closed, as fast as they are written.
     async fn write_evicted(&self) {
         while let Some(entry) = self.engine.next_evicted() {
             let room = async {

@@ -6,7 +6,7 @@ use cache_core::TierDrops;
 
 use crate::index::{IN_MEMORY, PINNED, Slot};
 
-/// What happened, counted.
+/// Counts of events.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) hits: Count,
@@ -56,8 +56,8 @@ impl Count {
 }
 
 impl Counters {
-    /// Counts the entry of `slot`, which was dropped, unless memory has it: it is offered again when
-    /// it leaves memory, and counted once.
+    /// Counts the entry of `slot`, which was dropped, unless memory has it: it is offered again
+    /// when it leaves memory, and counted once.
     pub(crate) fn drop_slot(&self, cause: Cause, slot: &Slot) {
         if !slot.is(IN_MEMORY) {
             self.drop_entry(cause, slot.is(PINNED));

@@ -1,4 +1,4 @@
-//! The tier itself: what it has, and what is to be written.
+//! The tier itself: its entries, and the queue of entries to be written.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,14 +17,15 @@ use crate::{
     counters::{Cause, Counters},
     files::{Files, SegmentName},
     format::{Fault, Record, record_len},
+    hash::{Hash, HashKey},
     health::{Health, Phase},
-    index::{Hash, HashKey, IN_MEMORY, Index, PINNED, Place, Shard, Slot, TOMBSTONE, USED},
+    index::{IN_MEMORY, Index, PINNED, Place, Shard, Slot, TOMBSTONE, USED},
     segments::{Segment, Segments},
     settings::{Checked, DiskAdmission},
     sync::lock,
 };
 
-/// What the backend and the writer share.
+/// The state that the backend and the writer share.
 pub(crate) struct Engine {
     pub(crate) files: Arc<dyn Files>,
     pub(crate) settings: Checked,
@@ -44,7 +45,7 @@ pub(crate) struct Engine {
     evicted: Mutex<VecDeque<Entry>>,
     has_evicted: AtomicBool,
     last_sequence: AtomicU64,
-    /// The moment of the last sweep: what had expired by then is not shown.
+    /// The moment of the last sweep: entries that had expired by then are not shown.
     swept_at: AtomicU64,
     pub(crate) ended: Notify,
 }
@@ -58,7 +59,7 @@ struct Queue {
     has_ended: bool,
 }
 
-/// What is to become of an entry on disk.
+/// The rule for one entry.
 struct Rule {
     is_pinned: bool,
     admission: DiskAdmission,
@@ -69,7 +70,7 @@ struct Rule {
 pub(crate) enum ReadError {
     /// The work was not begun.
     NotRun,
-    /// Its file does not exist: its segment was recycled meanwhile, or somebody removed it.
+    /// Its file does not exist: its segment was recycled meanwhile, or another program removed it.
     Gone,
     /// Its file cannot be opened, or the disk does not answer.
     Files,
@@ -79,7 +80,7 @@ pub(crate) enum ReadError {
     Fault(Fault),
 }
 
-/// What a look-up found.
+/// The result of a look-up.
 enum Found {
     /// The entry waits to be written.
     Waiting(Entry),
@@ -139,7 +140,7 @@ impl Engine {
     }
 
     fn rule(&self, entry: &Entry) -> Option<Rule> {
-        // What cannot be revalidated is worth nothing to a later process, and is fetched again.
+        // An entry that cannot be revalidated is of no use to a later process.
         if entry.storability() != Storability::Revalidatable || entry.is_negative() {
             return None;
         }
@@ -167,19 +168,14 @@ impl Engine {
     /// Makes `entry` the one of its key. Older ones are not shown from here on.
     pub(crate) fn store(&self, entry: &Entry, in_memory: bool) {
         let hash = self.hash(entry.key());
-        let Some(Rule { mut is_pinned, admission }) = self.rule(entry) else {
+        let Some(Rule { is_pinned, admission }) = self.rule(entry) else {
             self.forget(hash);
             return;
         };
-        if is_pinned && !self.has_room_for_pins(entry) {
-            self.counters.drop_entry(Cause::PinLimit, true);
-            is_pinned = false;
-        }
         let sequence = self.next_sequence();
         entry.set_ticket(sequence);
         let mut slot = Slot::new(hash, sequence, entry.seal());
         slot.set(IN_MEMORY, in_memory);
-        slot.set(PINNED, is_pinned);
         let is_small = entry.body().len() <= SMALL;
         let at_once = is_small || !in_memory || admission == DiskAdmission::Always;
         let mut shard = self.index.shard(hash);
@@ -187,15 +183,25 @@ impl Engine {
         // mutant: disk_store_while_starting
         slot.set(TOMBSTONE, self.health.phase() == Phase::Starting);
         shard.put(slot);
+        // Once the older entry of the key has given up its share of the pinned bytes.
+        if is_pinned && !self.pin(&mut shard, hash, record_len(entry)) {
+            self.counters.drop_entry(Cause::PinLimit, true);
+        }
         if at_once {
             self.offer(&mut shard, hash, entry);
         }
         shard.release(hash);
     }
 
-    fn has_room_for_pins(&self, entry: &Entry) -> bool {
+    /// Pins the slot of `hash`, whose record has `len` bytes, unless pinned entries would take more
+    /// than half of the capacity.
+    pub(crate) fn pin(&self, shard: &mut Shard, hash: Hash, len: u64) -> bool {
         let pinned = self.index.live.pinned_bytes.load(Ordering::Relaxed);
-        pinned + record_len(entry) <= self.settings.max_capacity / 2
+        let has_room = pinned.saturating_add(len) <= self.settings.max_capacity / 2;
+        if has_room {
+            shard.pin(hash);
+        }
+        has_room
     }
 
     /// Returns whether the queue has room for `entry`, or will not take it for another reason.
@@ -206,8 +212,8 @@ impl Engine {
             || self.health.off_until().is_some()
     }
 
-    /// Takes note of an error of the file system: see [`Health::fail`]. Nothing waits for a disk that
-    /// is off.
+    /// Takes note of an error of the file system: see [`Health::fail`]. Nothing waits for a disk
+    /// that is off.
     pub(crate) fn fail(&self) {
         self.health.fail();
         self.index.live.room.notify_waiters();
@@ -293,7 +299,7 @@ impl Engine {
         let segments = self.segments.unlist_all();
         self.queue().candidates.clear();
         for mut shard in self.index.shards() {
-            // What waits, too: it would be written after this call.
+            // Waiting entries, too: they would be written after this call.
             // mutant: disk_clear_waiting
             shard.clear();
         }
@@ -483,7 +489,7 @@ impl Engine {
         build: impl Fn(Seal) -> Option<Entry>,
     ) -> Option<Entry> {
         let mut shard = self.index.shard(seen.hash);
-        // What was replaced or removed since it was looked up must not come back.
+        // An entry that was replaced or removed since it was looked up must not come back.
         // mutant: disk_promote_sequence
         let current = shard.get_mut(seen.hash).filter(|slot| slot.sequence == seen.sequence);
         let Some(slot) = current.filter(|_| self.health.phase() == Phase::Open) else {
@@ -552,7 +558,7 @@ impl Engine {
         let begun = Arc::clone(&has_begun);
         self.files.run(Box::new(move || {
             begun.store(true, Ordering::Relaxed);
-            // The reader may have gone away.
+            // The reader may have been dropped.
             if !done.is_closed() {
                 let _ = done.send(engine.read_record(&segment, place));
             }
@@ -653,7 +659,8 @@ impl Engine {
         stats
     }
 
-    /// Takes note that what has expired at `now` is to be dropped: it is when it is next looked up.
+    /// Takes note that entries that have expired at `now` are to be dropped, when they are next
+    /// looked up.
     pub(crate) fn sweep(&self, now: Moment) {
         self.swept_at.fetch_max(now.as_nanos(), Ordering::Relaxed);
     }
@@ -662,7 +669,7 @@ impl Engine {
         Moment::from_nanos(self.swept_at.load(Ordering::Relaxed))
     }
 
-    /// Ends the writer, once it has written what waits.
+    /// Ends the writer, once the queue is written.
     pub(crate) fn end_writer(&self) {
         self.health.advance(Phase::Ending);
         // Under the lock, so that a writer that is about to sleep sees it or is woken.

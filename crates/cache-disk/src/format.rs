@@ -1,4 +1,4 @@
-//! What the bytes of a segment mean.
+//! The format of segment files.
 //!
 //! All numbers are little-endian. A segment is a header of [`HEADER_LEN`] bytes, records one behind
 //! the other, and, once it is full, a footer: an index of the records, and a trailer of
@@ -36,19 +36,19 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     files::SegmentName,
-    index::{Hash, HashKey},
+    hash::{Hash, HashKey},
 };
 
-/// What is wrong with bytes that were read.
+/// The fault of bytes that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// They are not what was written there.
+    /// They differ from the bytes that were written there.
     Corrupt(&'static str),
     /// They are of another key.
     Foreign,
 }
 
-/// What a segment's header says.
+/// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) namespace: u64,
@@ -94,7 +94,7 @@ impl SegmentHeader {
     }
 }
 
-/// What a record's header says.
+/// The header of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     pub(crate) sequence: u64,

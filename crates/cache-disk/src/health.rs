@@ -26,9 +26,9 @@ pub(crate) enum Phase {
     /// The segments of earlier processes are being read.
     Starting,
     Open,
-    /// Nothing is stored or promoted any more; what memory had is queued.
+    /// Nothing is stored or promoted any more; the entries of memory are queued.
     Closing,
-    /// What waits is written, and then the writer ends.
+    /// The queue is written, and then the writer ends.
     Ending,
     Closed,
 }

@@ -1,4 +1,4 @@
-//! What the tier has: in memory only, a slot of 64 bytes for each entry.
+//! The index of the tier, in memory only: a slot of 64 bytes for each entry.
 //!
 //! A slot lives as long as its entry has a place on disk, waits to be written, or is cached in
 //! memory; a slot that is absent has changed. Its sequence tells one insert of a key from another,
@@ -12,29 +12,9 @@ use std::sync::{
 use cache_core::{Entry, Seal};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tokio::sync::Notify;
 
-use crate::sync::lock;
-
-/// The key of the hashes.
-pub(crate) type HashKey = [u8; 16];
-
-/// A keyed hash of a cache's namespace and an entry's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Hash(pub(crate) [u64; 2]);
-
-impl Hash {
-    pub(crate) fn new(hash_key: &HashKey, namespace: u64, key: &str) -> Self {
-        use std::hash::Hasher as _;
-
-        let mut hasher = SipHasher13::new_with_key(hash_key);
-        hasher.write_u64(namespace);
-        hasher.write(key.as_bytes());
-        let hash = hasher.finish128();
-        Self([hash.h1, hash.h2])
-    }
-}
+use crate::{format::record_len, hash::Hash, sync::lock};
 
 /// Where a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) len: u32,
 }
 
-/// What is known of one entry.
+/// The place, stamp and flags of one entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) hash: Hash,
@@ -93,7 +73,7 @@ pub(crate) const PINNED: u8 = 8;
 /// void.
 pub(crate) const TOMBSTONE: u8 = 16;
 
-/// What all slots have together, now.
+/// Sums over all slots, now.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     /// Entries with a place.
@@ -204,11 +184,23 @@ impl Shard {
         Some(place)
     }
 
+    /// Pins a slot, and counts the bytes of its record.
+    pub(crate) fn pin(&mut self, hash: Hash) {
+        let waiting = self.waiting(hash).map_or(0, record_len);
+        let Some(slot) = self.get_mut(hash).filter(|slot| !slot.is(PINNED)) else { return };
+        slot.set(PINNED, true);
+        let len = waiting + slot.place().map_or(0, |place| place.len.into());
+        self.live.pinned_bytes.fetch_add(len, Ordering::Relaxed);
+    }
+
     /// Adds an entry that waits to be written.
     pub(crate) fn wait(&mut self, hash: Hash, entry: Entry) {
         self.stop_waiting(hash);
         let Some(slot) = self.get_mut(hash) else { return };
         slot.set(WAITS, true);
+        // As if it were written: what waits under a pinned prefix takes part in its limit.
+        let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
+        self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);
         self.live.waiting.fetch_add(1, Ordering::Relaxed);
         self.live.waiting_bytes.fetch_add(entry.weight(), Ordering::Relaxed);
         self.waiting.insert(hash, entry);
@@ -226,6 +218,8 @@ impl Shard {
         self.live.room.notify_waiters();
         if let Some(slot) = self.get_mut(hash) {
             slot.set(WAITS, false);
+            let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
+            self.live.pinned_bytes.fetch_sub(pinned, Ordering::Relaxed);
         }
         Some(entry)
     }

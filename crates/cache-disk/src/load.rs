@@ -1,4 +1,4 @@
-//! The start: what earlier processes have written is found by the footers of their segments.
+//! The start: entries of earlier processes are found by the footers of their segments.
 
 use std::{
     io::{self, IoSlice},
@@ -70,7 +70,7 @@ pub(crate) fn end(engine: &Engine) {
     }
 }
 
-/// What a segment is.
+/// The kind of a segment file.
 enum Loaded {
     Records(Vec<FooterItem>),
     /// A segment of a cache with another namespace or hash key.
@@ -171,7 +171,7 @@ fn walk(engine: &Engine, segment: &Segment, size: u64) -> io::Result<Vec<FooterI
 /// Gives the record a slot, unless a newer one of its key is known.
 fn add(engine: &Engine, segment: &Arc<Segment>, item: &FooterItem) {
     let mut shard = engine.index.shard(item.hash);
-    // Of two records of a key the newer one wins, and what this process has stored or removed wins
+    // Of two records of a key the newer one wins, and an insert or removal of this process wins
     // over both.
     // mutant: disk_newest_wins
     if shard.get(item.hash).is_some_and(|slot| slot.sequence >= item.sequence) {

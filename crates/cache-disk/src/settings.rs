@@ -33,7 +33,7 @@ use crate::files::{Directory, Files};
 ///
 /// Entries are written one behind the other into segment files. A removed entry is not shown any
 /// more, but its bytes stay on disk until its segment is recycled. The checksums detect damage, not
-/// forgery: whoever can write to the directory decides what is in it. Nothing is encrypted.
+/// forgery: a program that can write to the directory decides what is in it. Nothing is encrypted.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct DiskTier {
@@ -93,7 +93,7 @@ impl DiskTier {
         }
     }
 
-    /// Sets the most bytes that the files may have, with what was removed and is not yet recycled.
+    /// Sets the most bytes that the files may have, with removed entries that are not yet recycled.
     /// Less than four segments, or 256 KiB, is an error. Default: 10 GiB.
     pub fn max_capacity(mut self, bytes: u64) -> Self {
         self.max_capacity = bytes;
@@ -109,8 +109,8 @@ impl DiskTier {
     }
 
     /// Sets the most bytes of entries that may wait to be written, in memory beside the cache's own
-    /// capacity. What comes when there is no room is dropped and counted; no reader waits. Zero is
-    /// an error. Default: 64 MiB.
+    /// capacity. An entry that comes when there is no room is dropped and counted; no reader waits.
+    /// Zero is an error. Default: 64 MiB.
     pub fn queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_bytes = bytes;
         self
@@ -141,7 +141,7 @@ impl DiskTier {
         self
     }
 
-    /// Keeps all that is read or written under `prefix`, byte for byte: a mirror. What is stored
+    /// Keeps all that is read or written under `prefix`, byte for byte: a mirror. An entry stored
     /// there waits for room in the queue instead of being dropped, whatever the admission is, and
     /// is written again when its segment is recycled. Pinned entries take at most half of the
     /// capacity; beyond that, further ones are not pinned, and counted

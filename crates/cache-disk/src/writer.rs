@@ -1,6 +1,6 @@
 //! Writing: batches of records, segment after segment, in the place of the oldest ones.
 //!
-//! The writer also reads at its start what earlier processes have written. It is the only one that
+//! The writer also finds the entries of earlier processes at its start. It is the only one that
 //! changes files, in steps: a thread runs them in production, a test one by one.
 
 use std::{
@@ -21,15 +21,16 @@ use crate::{
         FooterItem, HEADER_LEN, ITEM_LEN, RECORD_LEN, SegmentHeader, TRAILER_LEN, encode,
         encode_footer, hash_key_sum, record_len,
     },
+    hash::Hash,
     health::Phase,
-    index::{Hash, PINNED, Place, USED},
+    index::{PINNED, Place, USED},
     load::{self, Loader},
     segments::Segment,
     settings::Checked,
     sync::lock,
 };
 
-/// Writes what waits. One for each tier.
+/// Writes the entries of the queue. One for each tier.
 #[must_use = "nothing is written before `step` is called"]
 pub struct Writer {
     engine: Arc<Engine>,
@@ -51,7 +52,7 @@ struct Current {
     items: Vec<FooterItem>,
 }
 
-/// What is to be done after a step.
+/// The next thing to do after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The next step, at once.
@@ -124,7 +125,7 @@ impl Writer {
             self.remove_recycled();
             return if phase == Phase::Ending { self.end() } else { Step::Idle };
         }
-        // What is closed is written at once.
+        // At close the queue is written at once.
         if phase < Phase::Closing
             && let Some(budget) = &mut self.budget
             && let Some(until) = budget.wait(engine.health.now())
@@ -200,7 +201,7 @@ impl Writer {
             let name = SegmentName { start: engine.start, number: self.n_segments };
             self.n_segments = self.n_segments.checked_add(1).ok_or(io::ErrorKind::StorageFull)?;
             let file = match engine.files.create(name) {
-                // Somebody else's file of that name stays as it is.
+                // Another program's file of that name stays as it is.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 file => file?,
             };
@@ -227,7 +228,7 @@ impl Writer {
         if !engine.segments.is_listed(id) {
             return Ok(());
         }
-        // What was removed or replaced meanwhile is not found by the next process either.
+        // The next process finds no entry that was removed or replaced meanwhile.
         current.items.retain(|item| {
             let shard = engine.index.shard(item.hash);
             let place = shard.get(item.hash).and_then(|slot| slot.place());
@@ -241,7 +242,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Recycles the oldest segments, until the files have at most so many bytes.
+    /// Recycles the oldest segments, until the files have at most `bytes` bytes.
     fn shrink_to(&mut self, bytes: u64) {
         while self.engine.segments.bytes() > bytes {
             let current = self.current.as_ref().map(|current| current.segment.id);
@@ -254,8 +255,9 @@ impl Writer {
     /// that were used, are queued to be written again.
     fn recycle(&mut self, segment: &Arc<Segment>, rewrites: bool) {
         let engine = Arc::clone(&self.engine);
+        // After a restart with a smaller capacity there may be more than is allowed.
         let pins = engine.index.live.pinned_bytes.load(Ordering::Relaxed);
-        let keeps_pins = pins <= engine.settings.max_capacity / 2;
+        let mut excess = pins.saturating_sub(engine.settings.max_capacity / 2);
         let mut spare = engine.settings.segment_bytes / REWRITTEN_SHARE;
         let mut n_rewritten = 0;
         for (hash, place) in self.places_in(segment) {
@@ -266,8 +268,11 @@ impl Writer {
                 };
                 let (is_pinned, sequence) = (slot.is(PINNED), slot.sequence);
                 let is_used = slot.is(USED) && u64::from(place.len) <= spare;
-                let is_kept = rewrites && (is_used || is_pinned && keeps_pins);
+                let is_kept = rewrites && (is_used || is_pinned && excess == 0);
                 if !is_kept {
+                    if is_pinned {
+                        excess = excess.saturating_sub(place.len.into());
+                    }
                     engine.counters.drop_slot(Cause::Recycled, slot);
                     shard.unplace(hash);
                     shard.release(hash);
@@ -311,15 +316,20 @@ impl Writer {
         };
         let is_pinned = engine.is_pinned(&entry);
         let mut shard = engine.index.shard(hash);
-        // What has changed since it was looked at has a newer record, or none.
+        // An entry that has changed since it was looked at has a newer record, or none.
         // mutant: disk_rewrite_sequence
         let current = shard
             .get_mut(hash)
             .filter(|slot| slot.sequence == sequence && slot.place() == Some(place));
         let Some(_) = current else { return false };
         shard.unplace(hash);
-        if let Some(slot) = shard.get_mut(hash) {
-            slot.set(PINNED, is_pinned);
+        let was_pinned = shard.get_mut(hash).is_some_and(|slot| {
+            let was_pinned = slot.is(PINNED);
+            slot.set(PINNED, false);
+            was_pinned
+        });
+        if is_pinned && !engine.pin(&mut shard, hash, place.len.into()) && was_pinned {
+            engine.counters.drop_entry(Cause::PinLimit, true);
         }
         engine.requeue(&mut shard, hash, sequence, entry);
         true
@@ -357,8 +367,8 @@ impl Writer {
         self.remove_retired();
     }
 
-    /// Removes the files of segments that are no longer listed. What cannot be removed is tried
-    /// again after a while; returns whether there is any.
+    /// Removes the files of segments that are no longer listed. A file that cannot be removed is
+    /// tried again after a while; returns whether there is any.
     fn remove_retired(&self) -> bool {
         let retired = std::mem::take(&mut *lock(&self.engine.retired));
         let is_left = |segment: &Arc<Segment>| {
@@ -477,10 +487,11 @@ impl Current {
             let Some((hash, sequence, _)) = batch.pop_front() else { break };
             let place = Place { segment: self.segment.id, offset: item.offset, len: item.len() };
             let mut shard = engine.index.shard(hash);
-            // What was replaced, removed or cleared while it was being written is not shown.
+            // An entry that was replaced, removed or cleared while it was being written is not
+            // shown.
             // mutant: disk_publish_sequence
             let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
-            // mutant: disk_publish_listed
+            // A clear has removed the slots by then, or is about to.
             if is_current && engine.segments.is_listed(self.segment.id) {
                 shard.stop_waiting(hash);
                 shard.set_place(hash, place);
@@ -504,7 +515,7 @@ impl Drop for EndGuard {
     }
 }
 
-/// How many bytes may be written: so many a second, saved up for a minute.
+/// The bytes that may be written: a number a second, saved up for a minute.
 struct Budget {
     rate: u64,
     saved: i64,

@@ -50,6 +50,8 @@ impl Directory {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        #[cfg(windows)]
+        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 0);
         let mut file = private(&mut options)
             .open(path.join(LOCK))
             .map_err(|error| wrong("is not writable".into()).with_source(error))?;
@@ -103,7 +105,10 @@ impl Files for Directory {
     }
 
     fn unlock(&self) {
-        drop(lock(&self.locked).take());
+        if let Some(file) = lock(&self.locked).take() {
+            // Closing would not do: a process that is just being started has a copy of the file.
+            unlock(&file);
+        }
     }
 }
 
@@ -326,16 +331,19 @@ fn is_writable_by_others(meta: &fs::Metadata) -> bool {
     }
 }
 
+/// Locks the file for this process and handle alone. On Windows it was opened so.
 fn try_lock(file: &File) -> io::Result<()> {
     #[cfg(unix)]
-    {
-        use rustix::fs::{FlockOperation, flock};
-        Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
-    }
-    #[cfg(not(unix))]
-    {
-        file.try_lock().map_err(io::Error::from)
-    }
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    let _ = file;
+    Ok(())
+}
+
+/// Gives the file free. If that fails, closing it does so.
+fn unlock(file: &File) {
+    #[cfg(unix)]
+    let _ = rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock);
+    let _ = file;
 }
 
 #[cfg(target_os = "linux")]
@@ -344,6 +352,6 @@ const LOCK: &str = "object-cache.lock";
 /// The last byte is the format's version.
 const MAGIC: &[u8; 8] = b"OCDLOCK\x01";
 const LOCK_LEN: usize = 8 + 16 + 8;
-/// What one call takes (`IOV_MAX`).
+/// The most parts of one call (`IOV_MAX`).
 #[cfg(unix)]
 const PARTS_MAX: usize = 1024;

@@ -1,7 +1,7 @@
 //! The files of a tier, as the engine sees them: a directory of segments.
 //!
-//! [`Directory`] is one on a real disk. Others can take its place, such as one that loses writes,
-//! for tests.
+//! [`DiskTier`](crate::DiskTier) has one on a real disk. Others can take its place, such as one
+//! that loses writes, for tests.
 
 pub(crate) mod directory;
 
@@ -30,21 +30,21 @@ pub trait Files: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is such a file; what the file system says otherwise.
+    /// `AlreadyExists` if there is such a file; another error of the file system otherwise.
     fn create(&self, name: SegmentName) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Opens a segment file for reading, and for writing a footer behind its end.
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// An error of the file system.
     fn open(&self, name: SegmentName) -> io::Result<Arc<dyn SegmentFile>>;
 
     /// Removes a segment file. Those that have it open can still read it.
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// An error of the file system.
     fn remove(&self, name: SegmentName) -> io::Result<()>;
 
     /// Gives the directory free for another tier.
@@ -67,14 +67,14 @@ pub trait SegmentFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// An error of the file system.
     fn size(&self) -> io::Result<u64>;
 
     /// Reads `len` bytes from `offset` on; fewer only where the file ends.
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// An error of the file system.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
     /// The same without waiting for the disk, if the bytes are in the page cache. Default: `None`.
@@ -87,14 +87,14 @@ pub trait SegmentFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// What the file system says.
+    /// An error of the file system.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
     /// Writes all `parts`, one behind the other, from `offset` on.
     ///
     /// # Errors
     ///
-    /// What the file system says. Some of the bytes may have been written.
+    /// An error of the file system. Some of the bytes may have been written.
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
 }
 

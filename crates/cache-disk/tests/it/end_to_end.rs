@@ -50,7 +50,7 @@ fn freshnesses() -> [Freshness; 2] {
     [Freshness::strong(), Freshness::max_age(Duration::from_secs(600))]
 }
 
-/// Waits until what earlier processes have written is known.
+/// Waits until the entries of earlier processes are known.
 async fn started(stats: impl Fn() -> Option<cache_core::TierStats>) {
     while stats().expect("there is a tier").state == cache_core::TierState::Starting {
         tokio::task::yield_now().await;
@@ -128,7 +128,7 @@ async fn a_stream_of_many_blocks_costs_one_request_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changed_meanwhile_is_fetched_anew() {
+async fn a_changed_object_is_fetched_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let store = bucket().await;
     let first = objects(&store, directory.path(), Freshness::strong());
@@ -194,12 +194,12 @@ async fn fresh_entries_come_back_from_disk_without_a_request() {
         }
         assert_eq!(store.count(), 60, "in round {round}");
     }
-    // What is marked is revalidated once, wherever its bytes are.
+    // A marked object is revalidated once, wherever its bytes are.
     cache.mark_stale(&paths[0]).await.unwrap();
     cache.get(&paths[0]).await.unwrap();
     cache.get(&paths[0]).await.unwrap();
     assert_eq!((store.count(), store.body_bytes()), (61, 60 * 100_000));
-    // What is invalidated is fetched.
+    // An invalidated object is fetched.
     cache.invalidate(&paths[1]).await.unwrap();
     cache.get(&paths[1]).await.unwrap();
     assert_eq!((store.count(), store.body_bytes()), (62, 61 * 100_000));

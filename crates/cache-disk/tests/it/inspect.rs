@@ -72,8 +72,9 @@ async fn a_directory_in_use_is_shown_and_left_as_it_is() {
     for key in ["a", "b"] {
         let entry = entry(key, "\"1\"", body_of(key, 300));
         assert!(backend.insert(entry).await.unwrap().is_stored());
+        // One that comes while a segment is made is written before one that has come before it.
+        written(&backend).await;
     }
-    written(&backend).await;
     let before = fs::read(segment_file(directory.path())).unwrap();
     let (summaries, _) = seen(directory.path(), Verify::Bodies);
     assert_eq!(summaries[0].state, SegmentState::Unsealed);

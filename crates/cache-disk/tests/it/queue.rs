@@ -1,4 +1,4 @@
-//! What is written, what is dropped, and what comes back as fresh as it was.
+//! Which entries are written and which are dropped, and how fresh they come back.
 
 use std::{path::Path, time::Duration};
 
@@ -33,7 +33,7 @@ async fn a_burst_that_the_queue_has_room_for_is_kept_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_queue_has_no_room_for_is_counted() {
+async fn entries_that_the_queue_has_no_room_for_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     // The budget is used up by the first entry: nothing more is written.
     let tier = quiet(directory.path()).queue_bytes(100_000).write_budget(1);
@@ -44,7 +44,7 @@ async fn what_the_queue_has_no_room_for_is_counted() {
     }
     let stats = backend.lower_tier().unwrap();
     assert!(stats.dropped.queue_full > 0, "{stats:?}");
-    // What was dropped at its insert was offered again when memory evicted it.
+    // An entry dropped at its insert was offered again when memory evicted it.
     assert!(stats.queue_bytes <= 100_000, "{stats:?}");
 }
 
@@ -53,7 +53,7 @@ async fn a_key_that_is_replaced_again_and_again_does_not_fill_the_queue() {
     let directory = tempfile::tempdir().unwrap();
     let tier = quiet(directory.path()).queue_bytes(1 << 20).write_budget(1);
     let backend = open(memory(10, 1 << 20), tier).await;
-    for n in 0..20_000 {
+    for n in 0..6000 {
         let e_tag = format!("\"{n}\"");
         assert!(backend.insert_now(entry("a", &e_tag, body_of("a", 10_000))).is_ok());
     }
@@ -77,7 +77,7 @@ async fn with_on_reuse_only_what_was_used_is_written_when_it_is_evicted() {
     assert_eq!((stats.entries, stats.dropped.not_admitted), (1, 1), "{stats:?}");
     assert!(look_up(&backend, "unused").await.is_none());
     backend.close().await.unwrap();
-    // What memory had at the end is written, used or not.
+    // The entries of memory are written at the end, used or not.
     let backend = open(memory(1, 1 << 20), quiet(directory.path())).await;
     for (key, is_there) in [("used", true), ("unused", false), ("last", true)] {
         assert_eq!(look_up(&backend, key).await.is_some(), is_there, "{key}");
@@ -204,7 +204,7 @@ async fn pinned_entries_outlast_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_pinned_waits_for_room_in_the_queue() {
+async fn pinned_entries_wait_for_room_in_the_queue() {
     let directory = tempfile::tempdir().unwrap();
     let tier = quiet(directory.path()).queue_bytes(300_000).pin("db/");
     let backend = open(memory(1, 1 << 20), tier).await;
@@ -219,4 +219,39 @@ async fn what_is_pinned_waits_for_room_in_the_queue() {
     written(&backend).await;
     let stats = backend.lower_tier().unwrap();
     assert_eq!((stats.entries, stats.pins_lost.total()), (200, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_mirror_keeps_its_entries_when_they_are_replaced_or_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = DiskTier::new(directory.path())
+        .max_capacity(1 << 20)
+        .segment_bytes(64 << 10)
+        .write_budget(None)
+        .pin("db/");
+    let backend: TieredBackend<Memory> = open(memory(1, 1 << 20), tier).await;
+    let store = async |key: &str| {
+        assert!(backend.insert(entry(key, "\"1\"", body_of(key, 100))).await.is_ok());
+    };
+    let mut n_pinned = 0;
+    while backend.lower_tier().unwrap().pins_lost.pin_limit == 0 {
+        store(&format!("db/{n_pinned:05}")).await;
+        n_pinned += 1;
+        written(&backend).await;
+    }
+    let full = backend.lower_tier().unwrap();
+    assert!(full.pinned_bytes <= 1 << 19, "{full:?}");
+    for n in 0..6000 {
+        store(&format!("other/{n}")).await;
+        // Replaced by one of the same length: as many bytes are pinned as before.
+        store(&format!("db/{:05}", n % (n_pinned - 1))).await;
+        if n % 50 == 0 {
+            written(&backend).await;
+        }
+    }
+    written(&backend).await;
+    let stats = backend.lower_tier().unwrap();
+    assert!(stats.rewritten > 0, "{stats:?}");
+    assert_eq!(stats.pins_lost.total(), 1, "{stats:?}");
+    assert_eq!(stats.pinned_bytes, full.pinned_bytes);
 }

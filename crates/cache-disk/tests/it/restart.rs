@@ -1,11 +1,11 @@
-//! What a second process finds.
+//! The entries that a second process finds.
 
 use cache_core::Backend;
 
 use crate::support::{body_of, entry, look_up, memory, open, tier, until, written};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_written_is_found_without_a_stamp() {
+async fn written_entries_are_found_without_a_stamp() {
     let directory = tempfile::tempdir().unwrap();
     let keys: Vec<_> = (0..200).map(|n| format!("a/{n}")).collect();
     for is_closed in [true, false] {
@@ -33,7 +33,7 @@ async fn what_was_written_is_found_without_a_stamp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_removed_before_the_end_is_not_found_after_a_clean_one() {
+async fn an_entry_removed_before_a_clean_end_is_not_found() {
     let directory = tempfile::tempdir().unwrap();
     let backend = open(memory(1, 1 << 20), tier(directory.path())).await;
     for key in ["a", "b"] {

@@ -190,8 +190,8 @@ impl CachedStoreBuilder {
     /// objects. [`build`](Self::build) opens it. Default: none.
     ///
     /// Nothing is found again after a restart unless [`namespace`](Self::namespace) is set, to the
-    /// same name in each process. What is found is revalidated before it is served: one request for
-    /// an object of any size, and no bytes. With a tier, heads do not expire unless
+    /// same name in each process. An entry that is found is revalidated before it is served: one
+    /// request for an object of any size, and no bytes. With a tier, heads do not expire unless
     /// [`time_to_live`](Self::time_to_live) is set.
     ///
     /// ```

@@ -98,10 +98,10 @@ pub(super) fn size_of(head: &Entry) -> Option<u64> {
     Some(u64::from_le_bytes(head.body().as_ref().try_into().ok()?))
 }
 
-/// What the keys of all heads begin with.
+/// The beginning of the keys of all heads.
 pub(super) const PREFIX: &str = "h/";
 
-/// What the keys of all blocks begin with.
+/// The beginning of the keys of all blocks.
 pub(super) const BLOCK_PREFIX: &str = "b/";
 
 #[cfg(test)]

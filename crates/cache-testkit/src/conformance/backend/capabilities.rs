@@ -1,4 +1,4 @@
-//! What a backend declares.
+//! The capabilities that a backend declares.
 
 /// What a backend can do, and what it cannot help. The default is the strictest: memory that holds
 /// what it stored, never fails, and never looks at deadlines.

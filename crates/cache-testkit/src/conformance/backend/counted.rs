@@ -243,7 +243,7 @@ async fn counted(walk: &Walk) -> Result<(), Fault> {
 pub async fn whoever_left_is_counted_once(suite: &Suite) -> Result<Outcome, Broken> {
     if !suite.can.is_counting() {
         return Ok(Outcome::LeftOut(
-            "what leaves by a failure, is forgotten, or is in a lower tier is not counted",
+            "entries that leave by a failure, or to a lower tier, are not counted",
         ));
     }
     suite.kept("whoever_left_is_counted_once", totals).await

@@ -257,7 +257,7 @@ async fn closed(suite: &Suite) -> Result<(), Fault> {
         let after = "when the backend had been closed and opened again";
         let shown = again.look_up(entry.key()).await?;
         comes_back(&again, entry, shown.as_ref(), after)?;
-        // What cannot be revalidated is of no use to a later process.
+        // An entry that cannot be revalidated is of no use to a later process.
         let is_needed = entry.storability() == Storability::Revalidatable;
         if shown.is_none() && again.can.holds() && is_needed {
             let what = Inserting(entry);

@@ -256,7 +256,7 @@ async fn reopened(suite: &Suite) -> Result<(), Fault> {
     for held in &held {
         let after = "when it had been inserted and the backend was opened again";
         let Some(shown) = second.look_up(held.key()).await? else {
-            // What cannot be revalidated is of no use to a later process.
+            // An entry that cannot be revalidated is of no use to a later process.
             if second.can.holds() && held.storability() == Storability::Revalidatable {
                 return Err(format!(
                     "{after}, nothing is shown of {}; expected the entry",
