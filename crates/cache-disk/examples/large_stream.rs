@@ -171,7 +171,7 @@ impl ObjectStore for Endless {
             async move {
                 if store.rate > 0.0 {
                     let due = Duration::from_secs_f64((rest.start - begin) as f64 / store.rate);
-                    let ahead = due.saturating_sub(start.elapsed());
+                    let ahead = due.saturating_sub(now().saturating_since(start));
                     // A timer wakes at a millisecond: not for each part.
                     if ahead > Duration::from_millis(5) {
                         tokio::time::sleep(ahead).await;
