@@ -753,6 +753,6 @@ const SEQUENCE_BITS: u32 = 40;
 /// Bodies that are written at once whatever the admission is: heads, small files.
 const SMALL: usize = 512;
 /// Larger records are read on another thread, also if they are in the page cache.
-const READ_NOW_MAX: u32 = 128 << 10;
+const READ_NOW_MAX: u32 = (1 << 20) + (64 << 10);
 /// How long a reader waits for the disk.
 const READ_LIMIT: Duration = Duration::from_secs(2);
