@@ -45,6 +45,7 @@ pub struct TieredBackend<M> {
     memory_tells: bool,
     looks_at_use: bool,
     has_thread: bool,
+    closing: tokio::sync::Mutex<()>,
 }
 
 impl<M: Backend> TieredBackend<M> {
@@ -87,7 +88,9 @@ impl<M: Backend> TieredBackend<M> {
         let listener = Arc::clone(&engine);
         let memory_tells = memory.on_eviction(Arc::new(move |entry| listener.push_evicted(entry)));
         let writer = Writer::new(Arc::clone(&engine));
-        let backend = Self { memory, engine, memory_tells, looks_at_use, has_thread: false };
+        let closing = tokio::sync::Mutex::default();
+        let has_thread = false;
+        let backend = Self { memory, engine, memory_tells, looks_at_use, has_thread, closing };
         Ok((backend, writer))
     }
 
@@ -220,8 +223,11 @@ impl<M: Backend> Backend for TieredBackend<M> {
     async fn close(&self) -> Result<()> {
         // Nothing is stored or promoted from here on.
         self.engine.health.advance(Phase::Closing);
+        // A concurrent call would end the writer while this one still queues entries.
+        let closing = self.closing.lock().await;
         let closed = self.memory.close().await;
         self.write_evicted().await;
+        drop(closing);
         self.engine.end_writer();
         let ended = async {
             loop {

@@ -19,7 +19,7 @@ use crate::{
     format::{Fault, Record, record_len},
     hash::{Hash, HashKey},
     health::{Health, Phase},
-    index::{IN_MEMORY, Index, PINNED, Place, Shard, Slot, TOMBSTONE, USED},
+    index::{IN_MEMORY, Index, PINNED, Place, REWRITTEN, Shard, Slot, TOMBSTONE, USED},
     segments::{Segment, Segments},
     settings::{Checked, DiskAdmission},
     sync::lock,
@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     evicted: Mutex<VecDeque<Entry>>,
     has_evicted: AtomicBool,
     last_sequence: AtomicU64,
+    /// Records that were read otherwise than from the page cache.
+    n_read: AtomicU64,
     /// The moment of the last sweep: entries that had expired by then are not shown.
     swept_at: AtomicU64,
     pub(crate) ended: Notify,
@@ -123,6 +125,7 @@ impl Engine {
             evicted: Mutex::default(),
             has_evicted: AtomicBool::new(false),
             last_sequence: AtomicU64::new(u64::from(start) << SEQUENCE_BITS),
+            n_read: AtomicU64::new(0),
             swept_at: AtomicU64::new(0),
             ended: Notify::new(),
             files,
@@ -207,7 +210,7 @@ impl Engine {
     /// Returns whether the queue has room for `entry`, or will not take it for another reason.
     pub(crate) fn has_room_for(&self, entry: &Entry) -> bool {
         self.has_room_beside(entry)
-            || entry.weight() > self.settings.queue_bytes
+            || self.is_queue_empty()
             || self.health.phase() > Phase::Open
             || self.health.off_until().is_some()
     }
@@ -225,14 +228,20 @@ impl Engine {
         waiting + entry.weight() <= self.settings.queue_bytes
     }
 
+    fn is_queue_empty(&self) -> bool {
+        self.index.live.waiting_bytes.load(Ordering::Relaxed) == 0
+    }
+
     /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
     fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
         let Some(slot) = shard.get(hash).copied() else { return false };
+        // A pinned entry that is larger than the queue has waited until nothing else does.
+        let is_alone = slot.is(PINNED) && self.is_queue_empty();
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
             Cause::TooLarge
-        } else if !self.has_room_beside(entry) {
+        } else if !self.has_room_beside(entry) && !is_alone {
             Cause::QueueFull
         } else {
             shard.wait(hash, entry.clone());
@@ -257,6 +266,14 @@ impl Engine {
     /// beside the limit.
     pub(crate) fn requeue(&self, shard: &mut Shard, hash: Hash, sequence: u64, entry: Entry) {
         shard.wait(hash, entry);
+        if let Some(slot) = shard.get_mut(hash) {
+            slot.set(REWRITTEN, true);
+        }
+        self.queue_again(hash, sequence);
+    }
+
+    /// Puts an entry that waits to be written before all others.
+    pub(crate) fn queue_again(&self, hash: Hash, sequence: u64) {
         self.queue().candidates.push_front((hash, sequence));
     }
 
@@ -501,8 +518,14 @@ impl Engine {
         }
         let entry = build(slot.seal)?;
         entry.set_ticket(seen.sequence);
+        let slot_len = slot.place().map_or_else(|| record_len(&entry), |place| place.len.into());
+        // It was written before its prefix was pinned, or while others took all the room.
+        let is_unpinned = !slot.is(PINNED) && self.is_pinned(&entry);
         if matches!(memory.insert_now(entry.clone()), Ok(admission) if admission.is_stored()) {
             slot.set(IN_MEMORY, in_memory);
+        }
+        if is_unpinned {
+            self.pin(&mut shard, seen.hash, slot_len);
         }
         Some(entry)
     }
@@ -565,11 +588,14 @@ impl Engine {
         }));
         // A disk that hangs must not hang its readers.
         // mutant: disk_read_limit
-        match within(READ_LIMIT, read).await {
+        let n_read = self.n_read.load(Ordering::Relaxed);
+        match within(read_limit(place.len), read).await {
             Some(Ok(read)) => read,
             // Many other reads came before, or the runtime is shutting down: no fault of the disk.
             Some(Err(_)) => Err(ReadError::NotRun),
             None if !has_begun.load(Ordering::Relaxed) => Err(ReadError::NotRun),
+            // It is slow, since it has much to do, and does not hang.
+            None if self.n_read.load(Ordering::Relaxed) != n_read => Err(ReadError::NotRun),
             None => Err(ReadError::Files),
         }
     }
@@ -583,6 +609,7 @@ impl Engine {
         })?;
         let bytes =
             file.read_at(place.offset.into(), place.len as usize).map_err(|_| ReadError::Record)?;
+        self.n_read.fetch_add(1, Ordering::Relaxed);
         Record::check(bytes, segment.name, place.offset).map_err(ReadError::Fault)
     }
 
@@ -747,6 +774,11 @@ fn copy_of(entry: &Entry, seal: Seal) -> Entry {
         .build()
 }
 
+/// Returns how long a reader waits for a record of `len` bytes.
+fn read_limit(len: u32) -> Duration {
+    READ_LIMIT + Duration::from_secs(1).mul_f64(f64::from(len) / READ_RATE)
+}
+
 const CANDIDATES_MIN: usize = 4096;
 /// A trillion entries for each of 4 million starts ([`SegmentName::START_MAX`]).
 const SEQUENCE_BITS: u32 = 40;
@@ -754,5 +786,6 @@ const SEQUENCE_BITS: u32 = 40;
 const SMALL: usize = 512;
 /// Larger records are read on another thread, also if they are in the page cache.
 const READ_NOW_MAX: u32 = (1 << 20) + (64 << 10);
-/// How long a reader waits for the disk.
+/// How long a reader waits for the disk, and for how many bytes a second at least.
 const READ_LIMIT: Duration = Duration::from_secs(2);
+const READ_RATE: f64 = (16 << 20) as f64;

@@ -72,6 +72,8 @@ pub(crate) const PINNED: u8 = 8;
 /// It was removed or stored while the tier was starting: older records of it that are found are
 /// void.
 pub(crate) const TOMBSTONE: u8 = 16;
+/// It was read back from a segment that is recycled, to be written again.
+pub(crate) const REWRITTEN: u8 = 32;
 
 /// Sums over all slots, now.
 #[derive(Debug, Default)]
@@ -168,6 +170,7 @@ impl Shard {
         let Some(slot) = self.get_mut(hash) else { return };
         slot.place = place;
         slot.set(USED, false);
+        slot.set(REWRITTEN, false);
         let pinned = if slot.is(PINNED) { u64::from(place.len) } else { 0 };
         self.live.entries.fetch_add(1, Ordering::Relaxed);
         self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);

@@ -23,7 +23,7 @@ use crate::{
     },
     hash::Hash,
     health::Phase,
-    index::{PINNED, Place, USED},
+    index::{PINNED, Place, REWRITTEN, USED},
     load::{self, Loader},
     segments::Segment,
     settings::Checked,
@@ -438,7 +438,7 @@ impl Current {
         // Headers, heads and small bodies, and where in it each large body belongs.
         let mut buffer = Vec::new();
         let mut bodies = Vec::new();
-        let (mut end, mut items, mut payload) = (begin, Vec::new(), 0);
+        let (mut end, mut items) = (begin, Vec::new());
         for (hash, sequence, entry) in &*batch {
             let footer = (self.items.len() + items.len() + 1) * ITEM_LEN + TRAILER_LEN;
             let limit = engine.settings.segment_bytes - footer as u64;
@@ -457,7 +457,6 @@ impl Current {
             } else {
                 bodies.push((buffer.len(), body));
             }
-            payload += (encoded.head.len() + body.len()) as u64;
             let len = u32::try_from(RECORD_LEN + encoded.head.len() + body.len())
                 .map_err(io::Error::other)?;
             items.push(FooterItem::new(*hash, *sequence, end, len));
@@ -481,12 +480,15 @@ impl Current {
         self.segment.bytes.store(end.into(), Ordering::Relaxed);
         let counters = &engine.counters;
         counters.written_bytes.add((end - begin).into());
-        counters.payload_bytes.add(payload);
         counters.written.add(items.len() as u64);
         for item in &mut items {
             let Some((hash, sequence, _)) = batch.pop_front() else { break };
             let place = Place { segment: self.segment.id, offset: item.offset, len: item.len() };
             let mut shard = engine.index.shard(hash);
+            // Else what is written again and again would count as no amplification.
+            if !shard.get(hash).is_some_and(|slot| slot.is(REWRITTEN)) {
+                counters.payload_bytes.add((item.len() as usize - RECORD_LEN) as u64);
+            }
             // An entry that was replaced, removed or cleared while it was being written is not
             // shown.
             // mutant: disk_publish_sequence
@@ -495,6 +497,9 @@ impl Current {
             if is_current && engine.segments.is_listed(self.segment.id) {
                 shard.stop_waiting(hash);
                 shard.set_place(hash, place);
+            } else if is_current {
+                // It was stored after the `clear` that took this segment away.
+                engine.queue_again(hash, sequence);
             }
             if shard.get(hash).is_some_and(|slot| slot.is(PINNED)) {
                 item.pin();

@@ -33,6 +33,9 @@ impl Directory {
         let wrong = |what: String| {
             Error::new(ErrorKind::Config, format!("the disk tier's directory {path:?} {what}"))
         };
+        // The process may change its working directory later.
+        let path = &std::path::absolute(path)
+            .map_err(|error| wrong("is no path".into()).with_source(error))?;
         make_private_dir(path)
             .map_err(|error| wrong("cannot be made".into()).with_source(error))?;
         let meta = fs::symlink_metadata(path)
@@ -355,3 +358,29 @@ const LOCK_LEN: usize = 8 + 16 + 8;
 /// The most parts of one call (`IOV_MAX`).
 #[cfg(unix)]
 const PARTS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_stays_the_same_if_the_working_directory_changes() {
+        let made = tempfile::tempdir_in(".").unwrap();
+        let relative = Path::new(made.path().file_name().unwrap());
+        assert!(relative.is_relative());
+        let directory = Directory::open(relative).unwrap();
+        assert!(directory.path_of(SegmentName { start: 0, number: 0 }).is_absolute());
+    }
+
+    #[test]
+    fn a_directory_is_free_although_a_forked_process_has_its_lock_file_open() {
+        let made = tempfile::tempdir().unwrap();
+        let directory = Directory::open(made.path()).unwrap();
+        // As a forked process has it: another descriptor of the same open file.
+        let forked = lock(&directory.locked).as_ref().unwrap().try_clone().unwrap();
+        assert!(Directory::open(made.path()).is_err());
+        directory.unlock();
+        assert!(Directory::open(made.path()).is_ok());
+        drop(forked);
+    }
+}

@@ -255,3 +255,50 @@ async fn a_full_mirror_keeps_its_entries_when_they_are_replaced_or_written_again
     assert_eq!(stats.pins_lost.total(), 1, "{stats:?}");
     assert_eq!(stats.pinned_bytes, full.pinned_bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_was_written_before_its_prefix_was_pinned_is_pinned_when_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = || {
+        let tier = DiskTier::new(directory.path()).max_capacity(1 << 20);
+        tier.segment_bytes(64 << 10).write_budget(None)
+    };
+    let first = open(memory(1, 1 << 20), tier()).await;
+    for n in 0..100 {
+        let key = format!("db/{n}");
+        assert!(first.insert(entry(&key, "\"1\"", body_of(&key, 1000))).await.is_ok());
+    }
+    first.close().await.unwrap();
+    let second = open(memory(1, 1 << 20), tier().pin("db/")).await;
+    for n in 0..100 {
+        assert!(look_up(&second, &format!("db/{n}")).await.is_some(), "{n}");
+    }
+    assert!(second.lower_tier().unwrap().pinned_bytes > 100 * 1000);
+    for n in 0..4000 {
+        let key = format!("other/{n}");
+        assert!(second.insert(entry(&key, "\"1\"", body_of(&key, 1000))).await.is_ok());
+        if n % 20 == 0 {
+            written(&second).await;
+        }
+    }
+    for n in 0..100 {
+        assert!(look_up(&second, &format!("db/{n}")).await.is_some(), "{n}");
+    }
+    // What is written again is no payload.
+    let stats = second.lower_tier().unwrap();
+    let twice = stats.written as f64 / (stats.written - stats.rewritten) as f64;
+    assert!(twice > 1.1 && stats.write_amplification() > twice, "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_entry_that_is_larger_than_the_queue_waits_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = quiet(directory.path()).segment_bytes(2 << 20).queue_bytes(1 << 20).pin("db/");
+    let backend = open(memory(1, 16 << 20), tier).await;
+    for key in ["db/1", "db/2", "db/3", "db/4"] {
+        assert!(backend.insert(entry(key, "\"1\"", body_of(key, 1_500_000))).await.is_ok());
+    }
+    written(&backend).await;
+    let stats = backend.lower_tier().unwrap();
+    assert_eq!((stats.entries, stats.dropped.total()), (4, 0), "{stats:?}");
+}
