@@ -203,7 +203,10 @@ fn of_cache_disk(copy: &Copy, chosen: &[&Mutant]) -> Result<usize> {
     if chosen.is_empty() {
         return Ok(survivors);
     }
-    let run = || copy.failing_test_of("cache-disk", "sim", &[]);
+    let run = || match copy.failing_test_of("cache-disk", "sim", &[])? {
+        None => copy.failing_test_of("cache-disk", "crash", &["--skip", "kills"]),
+        found => Ok(found),
+    };
     if let Some(test) = run()? {
         return Err(format!("without any fault, the test `{test}` fails").into());
     }

@@ -167,7 +167,14 @@ impl<M: Backend> Backend for TieredBackend<M> {
         self.engine.store(&entry, self.memory_tells);
         let admission = self.memory.insert_now(entry.clone());
         self.engine.settle_evicted();
-        Ok(self.stored(&entry, admission?))
+        match admission {
+            Ok(admission) => Ok(self.stored(&entry, admission)),
+            Err(entry) => {
+                // It is not stored, so no look-up shows it.
+                self.engine.forget(self.engine.hash(entry.key()));
+                Err(entry)
+            }
+        }
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {

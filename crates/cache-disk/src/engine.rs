@@ -17,10 +17,9 @@ use crate::{
     counters::{Cause, Counters},
     files::{Files, SegmentName},
     format::{Fault, Record, record_len},
+    hash::{Hash, HashKey},
     health::{Health, Phase},
-    index::{
-        Hash, HashKey, IN_MEMORY, Index, PINNED, Place, REWRITTEN, Shard, Slot, TOMBSTONE, USED,
-    },
+    index::{IN_MEMORY, Index, PINNED, Place, REWRITTEN, Shard, Slot, TOMBSTONE, USED},
     segments::{Segment, Segments},
     settings::{Checked, DiskAdmission},
     sync::lock,
@@ -240,7 +239,7 @@ impl Engine {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
             Cause::TooLarge
-        } else if !self.has_room_beside(entry) && !(slot.is(PINNED) && self.is_queue_empty()) {
+        } else if !(self.has_room_beside(entry) || slot.is(PINNED) && self.is_queue_empty()) {
             // A pinned entry that is larger than the queue has waited until nothing else does.
             Cause::QueueFull
         } else {

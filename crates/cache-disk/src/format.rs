@@ -36,7 +36,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::{
     files::SegmentName,
-    index::{Hash, HashKey},
+    hash::{Hash, HashKey},
 };
 
 /// The fault of bytes that were read.

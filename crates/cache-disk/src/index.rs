@@ -12,29 +12,9 @@ use std::sync::{
 use cache_core::{Entry, Seal};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use tokio::sync::Notify;
 
-use crate::{format::record_len, sync::lock};
-
-/// The key of the hashes.
-pub(crate) type HashKey = [u8; 16];
-
-/// A keyed hash of a cache's namespace and an entry's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Hash(pub(crate) [u64; 2]);
-
-impl Hash {
-    pub(crate) fn new(hash_key: &HashKey, namespace: u64, key: &str) -> Self {
-        use std::hash::Hasher as _;
-
-        let mut hasher = SipHasher13::new_with_key(hash_key);
-        hasher.write_u64(namespace);
-        hasher.write(key.as_bytes());
-        let hash = hasher.finish128();
-        Self([hash.h1, hash.h2])
-    }
-}
+use crate::{format::record_len, hash::Hash, sync::lock};
 
 /// Where a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

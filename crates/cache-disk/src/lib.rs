@@ -7,6 +7,7 @@ mod counters;
 mod engine;
 pub mod files;
 mod format;
+mod hash;
 mod health;
 mod index;
 pub mod inspect;

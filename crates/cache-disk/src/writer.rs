@@ -21,8 +21,9 @@ use crate::{
         FooterItem, HEADER_LEN, ITEM_LEN, RECORD_LEN, SegmentHeader, TRAILER_LEN, encode,
         encode_footer, hash_key_sum, record_len,
     },
+    hash::Hash,
     health::Phase,
-    index::{Hash, PINNED, Place, REWRITTEN, USED},
+    index::{PINNED, Place, REWRITTEN, USED},
     load::{self, Loader},
     segments::Segment,
     settings::Checked,
@@ -492,7 +493,7 @@ impl Current {
             // shown.
             // mutant: disk_publish_sequence
             let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
-            // mutant: disk_publish_listed
+            // A clear has removed the slots by then, or is about to.
             if is_current && engine.segments.is_listed(self.segment.id) {
                 shard.stop_waiting(hash);
                 shard.set_place(hash, place);

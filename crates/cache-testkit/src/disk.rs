@@ -152,6 +152,11 @@ impl FaultyDisk {
         cancelled.is_some()
     }
 
+    /// Returns the number of the process that has the files: another one after each end.
+    pub fn process(&self) -> u64 {
+        self.0.lock().process
+    }
+
     /// Returns whether a process has the files.
     pub fn is_mounted(&self) -> bool {
         self.0.lock().is_locked

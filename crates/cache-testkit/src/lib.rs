@@ -30,6 +30,8 @@ mod clock;
 pub mod conformance;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "disk")]
+mod disk_tier;
 mod faults;
 mod gate;
 pub mod history;
@@ -45,8 +47,6 @@ mod store;
 mod two_tier;
 mod zipf;
 
-#[cfg(feature = "disk")]
-pub use crate::disk::{DiskFaults, FaultyDisk};
 #[cfg(feature = "s3")]
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{
@@ -61,6 +61,11 @@ pub use crate::{
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},
     two_tier::{SimulatedDisk, TwoTierBackend, TwoTierFault},
     zipf::Zipf,
+};
+#[cfg(feature = "disk")]
+pub use crate::{
+    disk::{DiskFaults, FaultyDisk},
+    disk_tier::simulated_disk_tier,
 };
 
 /// The code in the crate's README compiles and runs.

@@ -1,5 +1,5 @@
 //! The faults of the disk tier: `cache-disk`'s `tests/sim` must find each, by its schedules or by a
-//! test of its own.
+//! test of its own, or else `tests/crash`.
 
 use super::{Edit, Mutant};
 
@@ -9,14 +9,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::line(
             "disk_publish_sequence",
             "            let is_current = shard.get(hash).is_some();",
-        )],
-    },
-    Mutant {
-        name: "an entry that was cleared while it was written is shown",
-        edits: &[Edit::replace(
-            "disk_publish_listed",
-            " && engine.segments.is_listed(self.segment.id)",
-            "",
         )],
     },
     Mutant {

@@ -2,17 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::Backend;
+use cache_core::{Backend, Namespace, Rejection};
 use cache_policy::{Lru, MemoryBackend, MokaBackend, Ttl};
-use cache_testkit::{MapBackend, TwoTierBackend, WaitingBackend};
+use cache_testkit::{
+    BackendAction, BackendCall, HookBackend, MapBackend, Random, TwoTierBackend, WaitingBackend,
+    simulated_disk_tier,
+};
 
 /// A backend's name, and how it is made from the schedule's seed and the node's number.
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
 
 /// In turn: one without limits; one of ours, and one of others, which evict all the time; one that
 /// waits at every call; one that also refuses and fails; one of two tiers, which evicts from memory
-/// all the time, and from both now and then.
-pub(crate) const BACKENDS: [Named; 6] = [
+/// all the time, and from both now and then; the disk tier over a disk that outlives restarts.
+pub(crate) const BACKENDS: [Named; 7] = [
     ("map", |_, _| Arc::new(MapBackend::new())),
     ("memory", |seed, _| {
         let backend =
@@ -26,7 +29,22 @@ pub(crate) const BACKENDS: [Named; 6] = [
     ("waiting", |seed, node| waiting(0, seed, node)),
     ("refusing", |seed, node| waiting(50, seed, node)),
     ("tiers", tiers),
+    ("disk", disk),
 ];
+
+/// Under memory that refuses half of all entries, so that many are read from disk.
+fn disk(seed: u64, node: usize) -> Arc<dyn Backend> {
+    let builder = MemoryBackend::builder(Ttl::new(Lru::new())).max_entries(1);
+    let memory = builder.build().expect("there is room for one entry");
+    let random = Random::new(seed ^ (node as u64) << 16);
+    let memory = HookBackend::new(memory, move |call| match call {
+        BackendCall::Insert(_) if random.index(2) == 0 => BackendAction::Reject(Rejection::Policy),
+        _ => BackendAction::Proceed,
+    });
+    // That of every node in a simulation.
+    let namespace = Namespace::named("the simulated origin");
+    simulated_disk_tier(memory, namespace, seed, node, Duration::from_millis(1 + seed % 5))
+}
 
 fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
     let memory_max = usize::try_from(seed % 3).unwrap_or(0);

@@ -53,6 +53,8 @@ impl Directory {
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        #[cfg(windows)]
+        std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 0);
         let mut file = private(&mut options)
             .open(path.join(LOCK))
             .map_err(|error| wrong("is not writable".into()).with_source(error))?;
@@ -107,7 +109,7 @@ impl Files for Directory {
 
     fn unlock(&self) {
         if let Some(file) = lock(&self.locked).take() {
-            // Not only closed: a process that was forked just now has it open until it executes.
+            // Closing would not do: a process that is just being started has a copy of the file.
             unlock(&file);
         }
     }
@@ -324,24 +326,19 @@ fn is_writable_by_others(meta: &fs::Metadata) -> bool {
     }
 }
 
+/// Locks the file for this process and handle alone. On Windows it was opened so.
 fn try_lock(file: &File) -> io::Result<()> {
     #[cfg(unix)]
-    {
-        use rustix::fs::{FlockOperation, flock};
-        Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
-    }
-    #[cfg(not(unix))]
-    {
-        file.try_lock().map_err(io::Error::from)
-    }
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    let _ = file;
+    Ok(())
 }
 
+/// Gives the file free. If that fails, closing it does so.
 fn unlock(file: &File) {
-    // If that fails, it ends with the file.
     #[cfg(unix)]
-    let _ = rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingUnlock);
-    #[cfg(not(unix))]
-    let _ = file.unlock();
+    let _ = rustix::fs::flock(file, rustix::fs::FlockOperation::Unlock);
+    let _ = file;
 }
 
 const LOCK: &str = "object-cache.lock";

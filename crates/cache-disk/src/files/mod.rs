@@ -1,7 +1,7 @@
 //! The files of a tier, as the engine sees them: a directory of segments.
 //!
-//! [`Directory`] is one on a real disk. Others can take its place, such as one that loses writes,
-//! for tests.
+//! [`DiskTier`](crate::DiskTier) has one on a real disk. Others can take its place, such as one
+//! that loses writes, for tests.
 
 pub(crate) mod directory;
 

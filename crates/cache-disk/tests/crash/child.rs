@@ -24,7 +24,7 @@ use crate::support::{Opened, STARTING, context, insert, memory, settings, versio
 /// Starts a process that does `work` in the directory at `path`.
 pub(crate) fn start(work: &str, path: &Path, argument: u64) -> Child {
     let mut child = Command::new(std::env::current_exe().expect("this is a program"));
-    child.args(["child::work", "--exact", "--ignored", "--nocapture"]);
+    child.args(["child::work", "--exact", "--nocapture"]);
     child.env(WORK, work).env(PATH, path).env(ARGUMENT, argument.to_string());
     let _starting = STARTING.write().unwrap();
     child.stdout(Stdio::piped()).spawn().expect("it starts")
@@ -63,8 +63,8 @@ pub(crate) fn listen(mut child: Child, kill_after: Option<usize>) -> Said {
     said
 }
 
+/// Does nothing unless it is in a process that another test has started.
 #[test]
-#[ignore = "run by the other tests, in a process of its own"]
 fn work() {
     let Ok(work) = std::env::var(WORK) else { return };
     let path = std::env::var(PATH).expect("it is given");
@@ -98,7 +98,7 @@ fn write(path: &Path, kill_at: u64, capacity: u64) {
         for key in [version % 20, version * 7 % 20] {
             let key = format!("key/{key}");
             say(&format!("insert {key}"));
-            insert(&opened.backend, &key, version, 5000 + 100 * version as usize);
+            insert(&opened.backend, &key, version, 5000 + 100 * usize::try_from(version).unwrap());
             versions.insert(key, version);
         }
         opened.drain();

@@ -186,11 +186,19 @@ fn foreign_files_are_left_alone() {
     let long = "this is not a segment. ".repeat(100);
     fs::write(directory.path().join(foreign[1]), &long).unwrap();
     fs::create_dir(directory.path().join("00000000-00000007.seg")).unwrap();
-    for _ in 0..3 {
+    let mut between = Vec::new();
+    for start in 1..=3 {
         let mut opened = Opened::new(settings(directory.path()).max_capacity(256 << 10));
+        // With the name that the second segment would get.
+        between.push(directory.path().join(format!("{start:08x}-00000001.seg")));
+        fs::write(&between[start - 1], &long).unwrap();
+        // A directory cannot be read, after which the tier is left alone for a second.
+        opened.clock.advance(Duration::from_secs(2));
         for n in 0..50 {
             opened.insert(&format!("key/{n}"), 1, 20_000);
         }
+        let stats = opened.backend.lower_tier().unwrap();
+        assert!(stats.dropped.recycled > 20, "{stats:?}");
         ready(opened.backend.clear()).unwrap();
         opened.insert("a", 1, 20);
         opened.close();
@@ -199,7 +207,10 @@ fn foreign_files_are_left_alone() {
     for name in foreign.iter().chain(&["00000000-00000007.seg"]) {
         assert!(names.iter().any(|left| left == name), "{name} was removed: {names:?}");
     }
-    assert_eq!(fs::read_to_string(directory.path().join(foreign[1])).unwrap(), long);
+    between.push(directory.path().join(foreign[1]));
+    for path in between {
+        assert_eq!(fs::read_to_string(&path).unwrap(), long, "{path:?}");
+    }
 }
 
 #[test]

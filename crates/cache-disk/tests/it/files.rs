@@ -96,7 +96,7 @@ impl SegmentFile for Gated {
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         if self.1.is_shut.load(Ordering::SeqCst) {
-            let opened = self.1.opened.lock().unwrap().take();
+            let opened = self.1.opened.lock().expect("no reader panics").take();
             self.1.has_reader.store(true, Ordering::SeqCst);
             // Ends when the sender is dropped.
             let _ = opened.map(|opened| opened.recv());
@@ -116,12 +116,12 @@ impl SegmentFile for Gated {
 fn open(directory: &std::path::Path) -> (Arc<TieredBackend<Memory>>, Writer, Arc<Hooked>) {
     let tier = DiskTier::new(directory).max_capacity(256 << 10).write_budget(None);
     let files = Arc::new(Hooked {
-        files: tier.open_directory().unwrap(),
+        files: tier.open_directory().expect("the directory is usable"),
         before_remove: OnceLock::new(),
         gate: Arc::default(),
     });
     let opened = tier.open_with(memory(1, 1 << 20), context(), Arc::clone(&files) as Arc<_>);
-    let (backend, mut writer) = opened.unwrap();
+    let (backend, mut writer) = opened.expect("the settings are right");
     drain(&mut writer);
     (Arc::new(backend), writer, files)
 }

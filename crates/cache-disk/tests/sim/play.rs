@@ -101,6 +101,8 @@ pub(crate) struct Play {
     swept: Moment,
     /// The tier has read what earlier processes have written.
     has_started: bool,
+    /// After a power loss, removed files were there again: more than the capacity allows.
+    was_too_full: bool,
     /// Something was done to the disk after which records may be lost.
     is_damaged: bool,
     /// Entries may have expired, or never have been offered: the counters do not add up.
@@ -188,6 +190,7 @@ impl Play {
             changes: Vec::new(),
             swept: Moment::from_nanos(0),
             has_started: false,
+            was_too_full: false,
             is_damaged: false,
             has_expired: setup.has_ttl || setup.admission == DiskAdmission::OnReuse,
             log: Vec::new(),
@@ -360,7 +363,7 @@ impl Play {
         self.model.insert_begins(&entry);
         let inserted = self.backend.insert_now(entry);
         if let Some(polled) = polled {
-            self.polled_within_insert(polled)?;
+            self.polled_within_insert(&polled)?;
         }
         match inserted {
             Ok(admission) => {
@@ -405,7 +408,7 @@ impl Play {
         Some(polled)
     }
 
-    fn polled_within_insert(&mut self, polled: Arc<Mutex<Polled>>) -> Result<(), String> {
+    fn polled_within_insert(&mut self, polled: &Mutex<Polled>) -> Result<(), String> {
         self.backend.memory().after_insert(Box::new(|| {}));
         let Polled { look_up, found } = &mut *polled.lock().unwrap();
         let look_up = look_up.take().expect("it is there");
@@ -597,7 +600,7 @@ impl Play {
         let before = self.sum();
         let step = self.writer.step();
         match between {
-            Some(change) => self.changed_between(change)?,
+            Some(change) => self.changed_between(&change)?,
             None => self.conserves(before, 0..=0, "a step of the writer")?,
         }
         self.has_started |= step != Step::Progress || self.backend.state() == TierState::On;
@@ -636,7 +639,7 @@ impl Play {
         Some(between)
     }
 
-    fn changed_between(&mut self, between: Arc<Between>) -> Result<(), String> {
+    fn changed_between(&mut self, between: &Between) -> Result<(), String> {
         self.disk.cancel_action();
         match between.done.load(Ordering::Relaxed) {
             NOT_DONE => return Ok(()),
@@ -700,11 +703,12 @@ impl Play {
         if self.faults.power_losses {
             self.disk.write_back();
         }
-        if self.faults.damage && self.random.index(2) == 0 {
-            if let Some(what) = self.disk.damage() {
-                self.is_damaged = true;
-                self.note(what);
-            }
+        if self.faults.damage
+            && self.random.index(2) == 0
+            && let Some(what) = self.disk.damage()
+        {
+            self.is_damaged = true;
+            self.note(what);
         }
         if self.faults.errors {
             self.is_damaged = true;
@@ -723,7 +727,7 @@ impl Play {
         Ok(())
     }
 
-    fn check_limits(&self) -> Result<(), String> {
+    fn check_limits(&mut self) -> Result<(), String> {
         let stats = self.stats();
         // Entries that are written again go beside the limit: pinned ones, at most a segment full,
         // with the memory that each takes beside its bytes.
@@ -733,7 +737,9 @@ impl Play {
             return Err(format!("{} bytes wait, of {limit}", stats.queue_bytes));
         }
         let on_disk = self.disk.bytes();
-        if !self.is_damaged && on_disk.max(stats.bytes) > self.setup.capacity {
+        self.was_too_full &= on_disk > self.setup.capacity;
+        if !self.is_damaged && !self.was_too_full && on_disk.max(stats.bytes) > self.setup.capacity
+        {
             let capacity = self.setup.capacity;
             return Err(format!(
                 "{on_disk} bytes are on disk, {} listed, of {capacity}",
@@ -809,6 +815,7 @@ impl Play {
         self.model.restarted(of);
         self.swept = Moment::from_nanos(0);
         self.has_started = false;
+        self.was_too_full = self.disk.bytes() > self.setup.capacity;
         if self.random.index(2) == 0 {
             self.find_all().await?;
         }

@@ -9,17 +9,20 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::memories::{Memory, MemoryKind, poll};
 
-type Tier = TieredBackend<Memory>;
+pub(crate) type Tier = TieredBackend<Memory>;
 
-fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
+pub(crate) fn open(disk: &FaultyDisk, namespace: &str) -> (Tier, Writer) {
+    open_under(disk, namespace, MemoryKind { entries: 1, tells: true, refuses: 0, waits: 0 })
+}
+
+fn open_under(disk: &FaultyDisk, namespace: &str, kind: MemoryKind) -> (Tier, Writer) {
     disk.set_runs_jobs(true);
-    let kind = MemoryKind { entries: 1, tells: true, refuses: 0, waits: 0 };
     let context = TierContext::new(Namespace::named(namespace), Arc::new(ManualClock::new()));
     let tier = DiskTier::new("unused").max_capacity(1 << 20).segment_bytes(64 << 10);
     tier.open_with(Memory::new(kind, 0), context, disk.mount()).expect("the settings are right")
 }
 
-fn drain(writer: &mut Writer) {
+pub(crate) fn drain(writer: &mut Writer) {
     while writer.step() == Step::Progress {}
 }
 
@@ -29,7 +32,7 @@ fn store(backend: &Tier, name: &str, body: &'static str) {
     assert!(backend.insert_now(entry).is_ok_and(|admission| admission.is_stored()));
 }
 
-fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
+pub(crate) fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
     match backend.get_now(key) {
         None => match poll(pin!(backend.get(key))) {
             Poll::Ready(found) => found.expect("a look-up does not fail"),
@@ -39,9 +42,9 @@ fn look_up(backend: &Tier, key: &str) -> Option<Entry> {
     }
 }
 
-fn close(backend: Tier, mut writer: Writer) {
+fn close(backend: &Tier, mut writer: Writer) {
     let mut closed = pin!(backend.close());
-    while let Poll::Pending = poll(closed.as_mut()) {
+    while poll(closed.as_mut()).is_pending() {
         writer.step();
     }
 }
@@ -53,7 +56,7 @@ fn with_footer(change: impl Fn(&mut [u8; 32], &mut [u8; 32])) -> (Tier, Writer) 
     store(&backend, "a", "of a");
     store(&backend, "b", "of b");
     drain(&mut writer);
-    close(backend, writer);
+    close(&backend, writer);
     let name = SegmentName { start: 0, number: 0 };
     let mut bytes = disk.contents(name);
     let trailer_at = bytes.len() - 40;
@@ -120,7 +123,7 @@ fn another_namespace_and_another_hash_key_find_nothing_and_change_nothing() {
     let (backend, mut writer) = open(&disk, "one");
     store(&backend, "a", "of one");
     drain(&mut writer);
-    close(backend, writer);
+    close(&backend, writer);
     let (backend, mut writer) = open(&disk, "two");
     drain(&mut writer);
     assert!(look_up(&backend, "a").is_none());
@@ -128,18 +131,18 @@ fn another_namespace_and_another_hash_key_find_nothing_and_change_nothing() {
     assert_eq!((stats.recovered, stats.corrupt, stats.foreign), (0, 0, 0));
     assert!(stats.bytes > 0, "its bytes count");
     store(&backend, "a", "of two");
-    close(backend, writer);
+    close(&backend, writer);
     disk.set_hash_key([7; 16]);
     let (backend, mut writer) = open(&disk, "one");
     drain(&mut writer);
     assert!(look_up(&backend, "a").is_none());
-    close(backend, writer);
+    close(&backend, writer);
     disk.set_hash_key(*b"a simulated disk");
     for (namespace, body) in [("one", "of one"), ("two", "of two")] {
         let (backend, mut writer) = open(&disk, namespace);
         drain(&mut writer);
         assert_eq!(look_up(&backend, "a").expect("it is there").body(), body);
-        close(backend, writer);
+        close(&backend, writer);
     }
 }
 
@@ -153,10 +156,27 @@ fn after_a_restart_nothing_has_a_stamp() {
     let validated = cache_core::Moment::from_nanos(1 << 40);
     let entry = Entry::builder(&key, "body".into()).e_tag("\"1\"").validated(validated, None);
     assert!(backend.insert_now(entry.build()).is_ok_and(|admission| admission.is_stored()));
-    close(backend, writer);
+    close(&backend, writer);
     let (backend, mut writer) = open(&disk, "test");
     drain(&mut writer);
     let found = look_up(&backend, "a").expect("it is there");
     assert_eq!(found.validated_at(), None);
     assert!(found.must_revalidate());
+}
+
+#[test]
+fn an_entry_that_is_handed_back_is_not_shown() {
+    for tells in [true, false] {
+        let disk = FaultyDisk::new(0);
+        let kind = MemoryKind { entries: 1, tells, refuses: 0, waits: 16 };
+        let (backend, mut writer) = open_under(&disk, "test", kind);
+        drain(&mut writer);
+        let key = Key::parse("a").expect("the key is right");
+        let entry = Entry::builder(&key, "body".into()).e_tag("\"1\"").build();
+        assert!(backend.insert_now(entry).is_err());
+        assert!(look_up(&backend, "a").is_none());
+        drain(&mut writer);
+        assert!(look_up(&backend, "a").is_none());
+        assert_eq!(backend.lower_tier().expect("it has a tier").written, 0);
+    }
 }

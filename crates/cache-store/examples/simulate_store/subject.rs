@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cache_core::{Backend, Status};
+use cache_core::{Backend, Namespace, Rejection, Status};
 use cache_store::{
     AnsweredFromCache, Bypass, CacheStatus, CachedStore, OnlyIfCached, ValidatorStrength,
 };
 use cache_testkit::{
-    MapBackend, TwoTierBackend, WaitingBackend,
+    BackendAction, BackendCall, HookBackend, MapBackend, Random, TwoTierBackend, WaitingBackend,
     history::Rule,
+    simulated_disk_tier,
     simulation::store::{CachedObjects, Opening},
 };
 use object_store::{GetOptions, GetResult, ObjectStore, path::Path};
@@ -27,13 +28,30 @@ pub(crate) const NOT_YET: &[Rule] = &[Rule::AbsencesAreHeard];
 pub(crate) type Named = (&'static str, fn(u64, usize) -> Arc<dyn Backend>);
 
 /// In turn: one without limits; one that waits at every call; one that also refuses and fails; one
-/// of two tiers, which evicts from memory all the time, and from both now and then.
-pub(crate) const BACKENDS: [Named; 4] = [
+/// of two tiers, which evicts from memory all the time, and from both now and then; the disk tier
+/// over a disk that outlives restarts, under memory that refuses what has to be stored at once.
+pub(crate) const BACKENDS: [Named; 5] = [
     ("map", |_, _| Arc::new(MapBackend::new())),
     ("waiting", |seed, node| waiting(0, seed, node)),
     ("refusing", |seed, node| waiting(50, seed, node)),
     ("tiers", tiers),
+    ("disk", disk),
 ];
+
+fn disk(seed: u64, node: usize) -> Arc<dyn Backend> {
+    let latency_max = Duration::from_millis(1 + seed % 7).min(LATENCY_MAX);
+    let random = Random::new(seed ^ (node as u64) << 16);
+    let memory = HookBackend::new(MapBackend::new(), move |call| match call {
+        BackendCall::Insert(_) if random.index(2) == 0 => BackendAction::Reject(Rejection::Policy),
+        _ => BackendAction::Proceed,
+    });
+    simulated_disk_tier(memory, namespace(), seed, node, latency_max)
+}
+
+/// That of all nodes: what was stored before a restart is found after it.
+fn namespace() -> Namespace {
+    Namespace::named("the simulated store")
+}
 
 fn tiers(seed: u64, node: usize) -> Arc<dyn Backend> {
     let memory_max = usize::try_from(seed % 4).unwrap_or(0);
@@ -54,6 +72,7 @@ pub(crate) fn open(opening: &Opening<'_>, (name, backend): Named) -> Arc<dyn Cac
     let cached =
         CachedStore::builder(Arc::clone(&opening.store), backend(opening.seed, opening.node))
             .clock(Arc::clone(&opening.clock))
+            .namespace(namespace())
             .freshness(opening.freshness)
             .time_to_live(schedule.time_to_live)
             .origin_timeout(schedule.origin_timeout)

@@ -364,6 +364,10 @@ impl Node {
 
     async fn rest(&self) -> Rest {
         let before = self.backend.usage();
+        let in_memory = KEYS.iter().filter_map(|key| self.backend.peek(key));
+        let in_memory = in_memory.fold((0, 0), |(copies, bytes), entry| {
+            (copies + u64::from(!entry.is_negative()), bytes + entry.weight())
+        });
         let mut counted = Some((0, 0));
         for key in KEYS {
             counted = match (counted, shown(&self.backend, key).await) {
@@ -376,9 +380,14 @@ impl Node {
         }
         // What has been swept meanwhile cannot be counted.
         let counted = counted.filter(|_| self.backend.usage() == before);
+        let stats = self.cache.stats();
+        // A backend with a lower tier may count memory alone.
+        let counts_memory =
+            self.backend.lower_tier().is_some() && in_memory == (stats.entries, stats.bytes);
+        let counted = if counts_memory { Some(in_memory) } else { counted };
         Rest {
             node: self.number,
-            stats: self.cache.stats(),
+            stats,
             keys_in_flight: self.cache.keys_in_flight(),
             shown: counted,
             gets: self.gets,
