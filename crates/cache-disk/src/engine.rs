@@ -1,17 +1,17 @@
 //! The tier itself: its entries, and the queue of entries to be written.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use cache_core::{Backend, Entry, Moment, Seal, Storability, TierContext, TierStats, within};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     counters::{Cause, Counters},
@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     evicted: Mutex<VecDeque<Entry>>,
     has_evicted: AtomicBool,
     last_sequence: AtomicU64,
+    /// The reads under way on other threads.
+    reads: Mutex<HashMap<Place, Weak<Read>>>,
     /// Records that were read otherwise than from the page cache.
     n_read: AtomicU64,
     /// The moment of the last sweep: entries that had expired by then are not shown.
@@ -80,6 +82,26 @@ pub(crate) enum ReadError {
     Record,
     /// It is not what was written.
     Fault(Fault),
+}
+
+/// A read under way, which all readers of the record share.
+struct Read {
+    has_begun: Arc<AtomicBool>,
+    done: watch::Receiver<ReadResult>,
+}
+
+type ReadResult = Option<Result<Record, ReadError>>;
+
+/// Ends the sharing of a read.
+struct ReadGuard {
+    engine: Arc<Engine>,
+    place: Place,
+}
+
+impl Drop for ReadGuard {
+    fn drop(&mut self) {
+        lock(&self.engine.reads).remove(&self.place);
+    }
 }
 
 /// The result of a look-up.
@@ -125,6 +147,7 @@ impl Engine {
             evicted: Mutex::default(),
             has_evicted: AtomicBool::new(false),
             last_sequence: AtomicU64::new(u64::from(start) << SEQUENCE_BITS),
+            reads: Mutex::default(),
             n_read: AtomicU64::new(0),
             swept_at: AtomicU64::new(0),
             ended: Notify::new(),
@@ -576,28 +599,49 @@ impl Engine {
         segment: Arc<Segment>,
         place: Place,
     ) -> Result<Record, ReadError> {
-        let (done, read) = oneshot::channel();
-        let (engine, has_begun) = (Arc::clone(self), Arc::new(AtomicBool::new(false)));
-        let begun = Arc::clone(&has_begun);
-        self.files.run(Box::new(move || {
-            begun.store(true, Ordering::Relaxed);
-            // The reader may have been dropped.
-            if !done.is_closed() {
-                let _ = done.send(engine.read_record(&segment, place));
-            }
-        }));
+        let (read, is_new) = self.join_read(place);
+        if let Some(done) = is_new {
+            let guard = ReadGuard { engine: Arc::clone(self), place };
+            let has_begun = Arc::clone(&read.has_begun);
+            self.files.run(Box::new(move || {
+                has_begun.store(true, Ordering::Relaxed);
+                // All readers may have been dropped.
+                if !done.is_closed() {
+                    let record = guard.engine.read_record(&segment, place);
+                    drop(guard);
+                    done.send_replace(Some(record));
+                }
+            }));
+        }
+        let mut done = read.done.clone();
+        let has_begun = &read.has_begun;
+        // Each reader has a limit of its own: none depends on another one that is not polled.
+        let done = async { done.wait_for(Option::is_some).await.map(|done| (*done).clone()) };
         // A disk that hangs must not hang its readers.
         // mutant: disk_read_limit
         let n_read = self.n_read.load(Ordering::Relaxed);
-        match within(read_limit(place.len), read).await {
-            Some(Ok(read)) => read,
+        match within(read_limit(place.len), done).await {
+            Some(Ok(Some(read))) => read,
             // Many other reads came before, or the runtime is shutting down: no fault of the disk.
-            Some(Err(_)) => Err(ReadError::NotRun),
+            Some(Ok(None) | Err(_)) => Err(ReadError::NotRun),
             None if !has_begun.load(Ordering::Relaxed) => Err(ReadError::NotRun),
             // It is slow, since it has much to do, and does not hang.
             None if self.n_read.load(Ordering::Relaxed) != n_read => Err(ReadError::NotRun),
             None => Err(ReadError::Files),
         }
+    }
+
+    /// Joins the read of the record at `place`, or begins one, whose result is to be sent.
+    fn join_read(&self, place: Place) -> (Arc<Read>, Option<watch::Sender<ReadResult>>) {
+        let mut reads = lock(&self.reads);
+        // Else many readers of one large record would take its length each.
+        if let Some(read) = reads.get(&place).and_then(Weak::upgrade) {
+            return (read, None);
+        }
+        let (sender, done) = watch::channel(None);
+        let read = Arc::new(Read { has_begun: Arc::default(), done });
+        reads.insert(place, Arc::downgrade(&read));
+        (read, Some(sender))
     }
 
     /// Reads and checks the record at `place`. Blocks.

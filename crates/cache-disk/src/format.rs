@@ -215,6 +215,7 @@ fn encode_head(entry: &Entry) -> Option<Vec<u8>> {
 }
 
 /// A record that was read and whose checksums match.
+#[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) header: RecordHeader,
     bytes: Bytes,

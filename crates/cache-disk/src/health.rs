@@ -88,6 +88,10 @@ impl Health {
     /// Takes note of an error of the file system: the tier is left alone for 1 s, and for twice as
     /// long after each further error, up to 5 min.
     pub(crate) fn fail(&self) {
+        // Calls that began before the tier went off have failed of the same fault.
+        if self.off_until().is_some() {
+            return;
+        }
         let n_failures = self.n_failures.fetch_add(1, Ordering::Relaxed);
         let span = Duration::from_secs(1 << n_failures.min(9)).min(OFF_MAX);
         let until = self.clock.now().saturating_add(span).as_nanos().max(1);
@@ -104,3 +108,38 @@ impl Health {
 }
 
 const OFF_MAX: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    struct At(AtomicU64);
+
+    impl Clock for At {
+        fn now(&self) -> Moment {
+            Moment::from_nanos(self.0.load(Relaxed))
+        }
+
+        fn wall_time(&self) -> std::time::SystemTime {
+            std::time::UNIX_EPOCH
+        }
+    }
+
+    #[test]
+    fn many_calls_that_fail_at_once_are_one_failure() {
+        let clock = Arc::new(At::default());
+        let health = Health::new(Arc::clone(&clock) as Arc<_>);
+        for seconds in [1, 2, 4] {
+            for _ in 0..100 {
+                health.fail();
+            }
+            let span = Duration::from_secs(seconds);
+            assert_eq!(health.off_until(), Some(health.now().saturating_add(span)));
+            clock.0.store(health.now().saturating_add(span).as_nanos(), Relaxed);
+            assert_eq!(health.off_until(), None);
+        }
+    }
+}

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::{format::record_len, hash::Hash, sync::lock};
 
 /// Where a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     /// A number within this process, never zero and never used again.
     pub(crate) segment: u32,

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -27,6 +27,7 @@ struct Hooked {
     files: Arc<dyn Files>,
     before_remove: OnceLock<Hook>,
     gate: Arc<Gate>,
+    n_runs: AtomicUsize,
 }
 
 /// Reads wait here while it is shut.
@@ -72,6 +73,7 @@ impl Files for Hooked {
     }
 
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.n_runs.fetch_add(1, Ordering::SeqCst);
         if self.gate.is_shut.load(Ordering::SeqCst) {
             thread::spawn(work);
         } else {
@@ -119,6 +121,7 @@ fn open(directory: &std::path::Path) -> (Arc<TieredBackend<Memory>>, Writer, Arc
         files: tier.open_directory().expect("the directory is usable"),
         before_remove: OnceLock::new(),
         gate: Arc::default(),
+        n_runs: AtomicUsize::new(0),
     });
     let opened = tier.open_with(memory(1, 1 << 20), context(), Arc::clone(&files) as Arc<_>);
     let (backend, mut writer) = opened.expect("the settings are right");
@@ -182,4 +185,36 @@ async fn a_read_that_others_overtake_does_not_turn_the_tier_off() {
         assert_eq!(backend.state(), expected);
         drop(open_gate);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_one_record_share_a_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (backend, mut writer, files) = open(directory.path());
+    for key in ["a", "last"] {
+        assert!(backend.insert_now(entry(key, "\"1\"", body_of(key, 1000))).is_ok());
+    }
+    drain(&mut writer);
+    let (open_gate, opened) = mpsc::channel();
+    *files.gate.opened.lock().unwrap() = Some(opened);
+    files.gate.is_shut.store(true, Ordering::SeqCst);
+    let mut gets: Vec<_> = (0..20)
+        .map(|_| {
+            let backend = Arc::clone(&backend);
+            tokio::spawn(async move { backend.get("a").await.unwrap() })
+        })
+        .collect();
+    while !files.gate.has_reader.load(Ordering::SeqCst) {
+        tokio::task::yield_now().await;
+    }
+    // The read does not end with the first reader.
+    gets.remove(0).abort();
+    drop(open_gate);
+    while gets.iter().any(|get| !get.is_finished()) {
+        tokio::task::yield_now().await;
+    }
+    for get in gets {
+        assert!(get.await.unwrap().is_some_and(|entry| entry.body() == &body_of("a", 1000)));
+    }
+    assert_eq!(files.n_runs.load(Ordering::SeqCst), 1);
 }
