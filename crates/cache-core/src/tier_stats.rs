@@ -20,7 +20,8 @@ pub struct TierStats {
     pub pinned_bytes: u64,
     /// Entries that wait to be written.
     pub queue_entries: u64,
-    /// Bytes of entries that wait to be written, those of the batch being written included.
+    /// Bytes of entries that wait to be written, those of the batch being written included, without
+    /// those that memory has as well.
     pub queue_bytes: u64,
     /// Look-ups that this tier answered.
     pub hits: u64,

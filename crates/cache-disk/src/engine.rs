@@ -19,7 +19,7 @@ use crate::{
     format::{Fault, Record, record_len},
     hash::{Hash, HashKey},
     health::{Health, Phase},
-    index::{IN_MEMORY, Index, PINNED, Place, REWRITTEN, Shard, Slot, TOMBSTONE, USED},
+    index::{IN_MEMORY, Index, LENT, PINNED, Place, REWRITTEN, Shard, Slot, TOMBSTONE, USED},
     segments::{Segment, Segments},
     settings::{Checked, DiskAdmission},
     sync::lock,
@@ -260,14 +260,16 @@ impl Engine {
         let Some(slot) = shard.get(hash).copied() else { return false };
         // A pinned entry that is larger than the queue has waited until nothing else does.
         let is_alone = slot.is(PINNED) && self.is_queue_empty();
+        let has_room = self.has_room_beside(entry) || is_alone;
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
             Cause::TooLarge
-        } else if !self.has_room_beside(entry) && !is_alone {
+        } else if !has_room && !slot.is(IN_MEMORY) {
             Cause::QueueFull
         } else {
-            shard.wait(hash, entry.clone());
+            // Where there is no room, memory has the entry until it is written or evicted.
+            shard.wait(hash, entry.clone(), !has_room);
             let mut queue = self.queue();
             queue.candidates.push_back((hash, slot.sequence));
             if queue.candidates.len() > queue.most_candidates {
@@ -288,7 +290,7 @@ impl Engine {
     /// Queues an entry that was read back from a segment that is recycled, before all others and
     /// beside the limit.
     pub(crate) fn requeue(&self, shard: &mut Shard, hash: Hash, sequence: u64, entry: Entry) {
-        shard.wait(hash, entry);
+        shard.wait(hash, entry, false);
         if let Some(slot) = shard.get_mut(hash) {
             slot.set(REWRITTEN, true);
         }
@@ -429,6 +431,16 @@ impl Engine {
             shard.stop_waiting(hash);
             shard.release(hash);
             return false;
+        }
+        if slot.is(LENT) {
+            if self.has_room_beside(entry) {
+                shard.keep_lent(hash);
+            } else {
+                shard.stop_waiting(hash);
+                shard.release(hash);
+                self.counters.drop_slot(Cause::QueueFull, &slot);
+                return false;
+            }
         }
         if slot.place().is_some() || shard.waiting(hash).is_some() {
             return true;

@@ -72,6 +72,8 @@ pub(crate) const PINNED: u8 = 8;
 /// It was removed or stored while the tier was starting: older records of it that are found are
 /// void.
 pub(crate) const TOMBSTONE: u8 = 16;
+/// It waits to be written, and memory has it: it takes no room of the queue.
+pub(crate) const LENT: u8 = 64;
 /// It was read back from a segment that is recycled, to be written again.
 pub(crate) const REWRITTEN: u8 = 32;
 
@@ -164,16 +166,20 @@ impl Shard {
         }
     }
 
-    /// Gives the slot a place on disk.
+    /// Gives a slot whose entry does not wait a place on disk.
     pub(crate) fn set_place(&mut self, hash: Hash, place: Place) {
         self.unplace(hash);
+        self.place(hash, place);
+        if self.get(hash).is_some_and(|slot| slot.is(PINNED)) {
+            self.live.pinned_bytes.fetch_add(place.len.into(), Ordering::Relaxed);
+        }
+    }
+
+    fn place(&mut self, hash: Hash, place: Place) {
         let Some(slot) = self.get_mut(hash) else { return };
         slot.place = place;
-        slot.set(USED, false);
-        slot.set(REWRITTEN, false);
-        let pinned = if slot.is(PINNED) { u64::from(place.len) } else { 0 };
+        slot.set(USED | REWRITTEN, false);
         self.live.entries.fetch_add(1, Ordering::Relaxed);
-        self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);
     }
 
     /// Takes the place of a slot, whose record is no longer shown.
@@ -196,17 +202,28 @@ impl Shard {
         self.live.pinned_bytes.fetch_add(len, Ordering::Relaxed);
     }
 
-    /// Adds an entry that waits to be written.
-    pub(crate) fn wait(&mut self, hash: Hash, entry: Entry) {
+    /// Adds an entry that waits to be written. One that is `lent` by memory takes no room.
+    pub(crate) fn wait(&mut self, hash: Hash, entry: Entry, is_lent: bool) {
         self.stop_waiting(hash);
         let Some(slot) = self.get_mut(hash) else { return };
         slot.set(WAITS, true);
+        slot.set(LENT, is_lent);
         // As if it were written: what waits under a pinned prefix takes part in its limit.
         let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
         self.live.pinned_bytes.fetch_add(pinned, Ordering::Relaxed);
         self.live.waiting.fetch_add(1, Ordering::Relaxed);
-        self.live.waiting_bytes.fetch_add(entry.weight(), Ordering::Relaxed);
+        let bytes = if is_lent { 0 } else { entry.weight() };
+        self.live.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.waiting.insert(hash, entry);
+    }
+
+    /// Memory does not have the waiting entry any more: it takes room from here on.
+    pub(crate) fn keep_lent(&mut self, hash: Hash) {
+        let Some(bytes) = self.waiting(hash).map(Entry::weight) else { return };
+        if let Some(slot) = self.get_mut(hash) {
+            slot.set(LENT, false);
+            self.live.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn waiting(&self, hash: Hash) -> Option<&Entry> {
@@ -215,16 +232,35 @@ impl Shard {
 
     /// Drops an entry that waits to be written.
     pub(crate) fn stop_waiting(&mut self, hash: Hash) -> Option<Entry> {
-        let entry = self.waiting.remove(&hash)?;
-        self.live.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.live.waiting_bytes.fetch_sub(entry.weight(), Ordering::Relaxed);
-        self.live.room.notify_waiters();
-        if let Some(slot) = self.get_mut(hash) {
-            slot.set(WAITS, false);
-            let pinned = if slot.is(PINNED) { record_len(&entry) } else { 0 };
-            self.live.pinned_bytes.fetch_sub(pinned, Ordering::Relaxed);
+        let entry = self.take_waiting(hash)?;
+        if self.get(hash).is_some_and(|slot| slot.is(PINNED)) {
+            self.live.pinned_bytes.fetch_sub(record_len(&entry), Ordering::Relaxed);
         }
         Some(entry)
+    }
+
+    fn take_waiting(&mut self, hash: Hash) -> Option<Entry> {
+        let entry = self.waiting.remove(&hash)?;
+        let mut bytes = entry.weight();
+        if let Some(slot) = self.get_mut(hash) {
+            if slot.is(LENT) {
+                bytes = 0;
+            }
+            slot.set(WAITS | LENT, false);
+        }
+        self.live.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.live.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.live.room.notify_waiters();
+        Some(entry)
+    }
+
+    /// Gives the waiting entry the place that it was written to. At each moment it is counted as
+    /// waiting or as placed.
+    pub(crate) fn publish(&mut self, hash: Hash, place: Place) {
+        self.unplace(hash);
+        self.place(hash, place);
+        // Its pinned bytes are those that it had while it waited.
+        self.take_waiting(hash);
     }
 
     /// Returns the slots of the entries that wait to be written.

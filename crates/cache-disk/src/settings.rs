@@ -109,8 +109,9 @@ impl DiskTier {
     }
 
     /// Sets the most bytes of entries that may wait to be written, in memory beside the cache's own
-    /// capacity. An entry that comes when there is no room is dropped and counted; no reader waits.
-    /// A pinned entry that is larger than that waits alone. Zero is an error. Default: 64 MiB.
+    /// capacity. An entry that comes when there is no room is written while memory has it, or else
+    /// dropped and counted; no reader waits. A pinned entry that is larger than that waits alone.
+    /// Zero is an error. Default: 64 MiB.
     pub fn queue_bytes(mut self, bytes: u64) -> Self {
         self.queue_bytes = bytes;
         self

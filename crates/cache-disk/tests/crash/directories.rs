@@ -330,7 +330,7 @@ fn settings_that_cannot_work_are_errors() {
     let smallest = settings(&path).max_capacity(256 << 10).queue_bytes(1).write_budget(1);
     let opened = Opened::new(smallest);
     insert(&opened.backend, "a", 1, 20);
-    assert_eq!(opened.backend.lower_tier().unwrap().queue_entries, 0);
+    assert_eq!(opened.backend.lower_tier().unwrap().queue_bytes, 0);
 }
 
 const LOCK: &str = "object-cache.lock";

@@ -33,6 +33,21 @@ async fn a_burst_that_the_queue_has_room_for_is_kept_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_that_memory_has_room_for_is_kept_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = quiet(directory.path()).queue_bytes(300_000);
+    let backend = open(memory(1000, 1 << 30), tier).await;
+    let keys: Vec<_> = (0..200).map(|n| format!("burst/{n}")).collect();
+    for key in &keys {
+        assert!(backend.insert_now(entry(key, "\"1\"", body_of(key, 100_000))).is_ok());
+        assert!(backend.lower_tier().unwrap().queue_bytes <= 300_000);
+    }
+    written(&backend).await;
+    let stats = backend.lower_tier().unwrap();
+    assert_eq!((stats.entries, stats.dropped.total(), stats.queue_bytes), (200, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_that_the_queue_has_no_room_for_are_counted() {
     let directory = tempfile::tempdir().unwrap();
     // The budget is used up by the first entry: nothing more is written.
