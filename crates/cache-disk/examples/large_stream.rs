@@ -2,13 +2,14 @@
 //! cold, until all of it is on disk, then warm, beside `cat` of the same files.
 //!
 //! ```sh
-//! cargo run --release -p cache-disk --example large_stream            # 2 GiB
-//! cargo run --release -p cache-disk --example large_stream -- 10 DIR  # 10 GiB, under DIR
+//! cargo run --release -p cache-disk --example large_stream                # 2 GiB
+//! cargo run --release -p cache-disk --example large_stream -- 10 600 DIR  # 10 GiB, under DIR
 //! ```
 //!
 //! It takes as many bytes of disk as the object has, in a folder that it removes; no test runs it.
-//! The store makes up the bytes and does nothing else, so that the cold stream comes as fast as it
-//! can.
+//! The store makes up the bytes, and sends 600 MB a second by default, as a network of 5 Gbit/s
+//! does. With 0 it sends as fast as it is read: faster than any disk writes, so that blocks for
+//! which the queue has no room are refused, since no reader waits for the disk.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -42,10 +43,11 @@ type AnyResult<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 async fn main() -> AnyResult<()> {
     let mut args = env::args().skip(1);
     let gib: u64 = args.next().map_or(Ok(2), |gib| gib.parse())?;
+    let rate: f64 = args.next().map_or(Ok(600.0), |rate| rate.parse())?;
     let under = args.next().map_or_else(env::temp_dir, Into::into);
     let directory = tempfile::tempdir_in(under)?;
     let len = gib << 30;
-    let store = Arc::new(Endless { len, pattern: pattern() });
+    let store = Arc::new(Endless { len, rate: rate * 1e6, pattern: pattern() });
     let tier = DiskTier::new(directory.path())
         .max_capacity(2 * len)
         .admission(DiskAdmission::Always)
@@ -133,6 +135,8 @@ fn resident_max_mib() -> u64 {
 #[derive(Debug)]
 struct Endless {
     len: u64,
+    /// Bytes a second; zero is no limit.
+    rate: f64,
     pattern: Bytes,
 }
 
@@ -160,11 +164,23 @@ impl ObjectStore for Endless {
                 .map_err(|error| Error::Generic { store: "endless", source: Box::new(error) })?,
             None => 0..self.len,
         };
-        let store = Self { len: self.len, pattern: self.pattern.clone() };
+        let store = Self { len: self.len, rate: self.rate, pattern: self.pattern.clone() };
+        let (store, begin, start) = (Arc::new(store), range.start, now());
         let part = move |rest: Range<u64>| {
-            let len = (rest.end - rest.start).min(PART as u64);
-            let bytes = store.bytes(rest.start, usize::try_from(len).unwrap_or_default());
-            ready((len > 0).then(|| (Ok(bytes), rest.start + len..rest.end)))
+            let store = Arc::clone(&store);
+            async move {
+                if store.rate > 0.0 {
+                    let due = Duration::from_secs_f64((rest.start - begin) as f64 / store.rate);
+                    let ahead = due.saturating_sub(now().saturating_since(start));
+                    // A timer wakes at a millisecond: not for each part.
+                    if ahead > Duration::from_millis(5) {
+                        tokio::time::sleep(ahead).await;
+                    }
+                }
+                let len = (rest.end - rest.start).min(PART as u64);
+                let bytes = store.bytes(rest.start, usize::try_from(len).unwrap_or_default());
+                (len > 0).then(|| (Ok(bytes), rest.start + len..rest.end))
+            }
         };
         Ok(GetResult {
             payload: GetResultPayload::Stream(stream::unfold(range.clone(), part).boxed()),

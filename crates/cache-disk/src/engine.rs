@@ -258,12 +258,13 @@ impl Engine {
     /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
     fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
         let Some(slot) = shard.get(hash).copied() else { return false };
+        // A pinned entry that is larger than the queue has waited until nothing else does.
+        let is_alone = slot.is(PINNED) && self.is_queue_empty();
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
             Cause::TooLarge
-        } else if !(self.has_room_beside(entry) || slot.is(PINNED) && self.is_queue_empty()) {
-            // A pinned entry that is larger than the queue has waited until nothing else does.
+        } else if !self.has_room_beside(entry) && !is_alone {
             Cause::QueueFull
         } else {
             shard.wait(hash, entry.clone());
@@ -828,7 +829,7 @@ const SEQUENCE_BITS: u32 = 40;
 /// Bodies that are written at once whatever the admission is: heads, small files.
 const SMALL: usize = 512;
 /// Larger records are read on another thread, also if they are in the page cache.
-const READ_NOW_MAX: u32 = 128 << 10;
+const READ_NOW_MAX: u32 = (1 << 20) + (64 << 10);
 /// How long a reader waits for the disk, and for how many bytes a second at least.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 const READ_RATE: f64 = (16 << 20) as f64;

@@ -31,8 +31,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use cache_core::{Attributes, Entry, Key, Namespace, Seal, Storability, Version};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use cache_core::{Attributes, Entry, EntryBuilder, Key, Namespace, Seal, Storability, Version};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     files::SegmentName,
@@ -245,19 +245,21 @@ impl Record {
     /// Builds the entry, with the stamp that `seal` has.
     pub(crate) fn entry(&self, seal: Seal) -> Result<Entry, Fault> {
         let body = self.bytes.slice(RECORD_LEN + self.header.head_len as usize..);
-        // A small body does not keep the record's buffer alive.
-        let body = if body.len() < COPY_BELOW { Bytes::copy_from_slice(&body) } else { body };
+        // A body of a few bytes does not keep the record's buffer alive.
+        let beside = self.bytes.len() - body.len();
+        let body =
+            if beside > body.len() / BESIDE_SHARE { Bytes::copy_from_slice(&body) } else { body };
         let head = Head::decode(self.head())?;
         let key = Key::parse(head.key).map_err(|_| UNREADABLE)?;
         let namespace = Namespace::from_bits(self.header.namespace);
-        Ok(Entry::builder(&key, body)
+        let builder = Entry::builder(&key, body)
             .version(head.version)
             .attributes(head.attributes)
             .storability(head.storability)
             .namespace(namespace)
             .sealed(seal)
-            .keep_buffer()
-            .build())
+            .keep_buffer();
+        Ok(head.e_tag.into_iter().fold(builder, EntryBuilder::e_tag).build())
     }
 
     fn head(&self) -> &[u8] {
@@ -284,11 +286,13 @@ pub(crate) fn key_of(head: &[u8]) -> Result<&str, Fault> {
 /// Returns the key and the ETag in the head of a record.
 pub(crate) fn names_of(head: &[u8]) -> Result<(&str, Option<String>), Fault> {
     let head = Head::decode(head)?;
-    Ok((head.key, head.version.e_tag))
+    Ok((head.key, head.e_tag.map(str::to_owned)))
 }
 
 struct Head<'a> {
     key: &'a str,
+    e_tag: Option<&'a str>,
+    /// Without the ETag.
     version: Version,
     attributes: Attributes,
     storability: Storability,
@@ -317,11 +321,11 @@ impl<'a> Head<'a> {
             |flag, bytes| if flags & flag != 0 { text(bytes).map(Some) } else { Some(None) };
         let date = if flags & HAS_DATE != 0 { Some(moment(date)?) } else { None };
         let version = Version::default()
-            .with_e_tag(named(HAS_E_TAG, e_tag)?.map(Into::into))
             .with_version(named(HAS_VERSION_ID, version_id)?.map(Into::into))
             .with_last_modified(date);
         Some(Self {
             key: text(key)?,
+            e_tag: named(HAS_E_TAG, e_tag)?,
             version,
             attributes: read_attributes(attributes)?,
             storability: match storability {
@@ -433,11 +437,12 @@ pub(crate) fn begins_a_trailer(bytes: &[u8]) -> bool {
 }
 
 fn header_sum(header: &[u8; RECORD_LEN], name: SegmentName, offset: u32) -> u32 {
-    let mut sum = Xxh3::new();
-    sum.update(&header[8..]);
-    sum.update(&name.bits().to_le_bytes());
-    sum.update(&offset.to_le_bytes());
-    low(sum.digest())
+    // In one piece: a hasher that is fed takes longer to make than the hash.
+    let mut bytes = [0; RECORD_LEN - 8 + 8 + 4];
+    bytes[..RECORD_LEN - 8].copy_from_slice(&header[8..]);
+    bytes[RECORD_LEN - 8..RECORD_LEN].copy_from_slice(&name.bits().to_le_bytes());
+    bytes[RECORD_LEN..].copy_from_slice(&offset.to_le_bytes());
+    low(xxh3_64(&bytes))
 }
 
 fn unix_nanos(at: SystemTime) -> i64 {
@@ -483,5 +488,6 @@ const FOOTER_MAGIC: &[u8; 8] = b"OCFOOT\0\x01";
 const HAS_E_TAG: u8 = 1;
 const HAS_VERSION_ID: u8 = 2;
 const HAS_DATE: u8 = 4;
-const COPY_BELOW: usize = 8 << 10;
+/// An entry keeps up to an eighth of its length alive beside its body.
+const BESIDE_SHARE: usize = 8;
 const UNREADABLE: Fault = Fault::Corrupt("the record's head cannot be read");

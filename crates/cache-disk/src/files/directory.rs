@@ -224,11 +224,19 @@ impl SegmentFile for Segment {
     fn read_cached_at(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
         use rustix::io::{ReadWriteFlags, preadv2};
 
-        let mut bytes = vec![0; len];
-        let parts = &mut [io::IoSliceMut::new(&mut bytes)];
         // Says EAGAIN where a byte is not in the page cache, and fewer bytes where some are not.
-        let read = preadv2(&self.0, parts, offset, ReadWriteFlags::NOWAIT).ok()?;
-        (read == len).then_some(bytes)
+        let fill = |bytes: &mut [u8], at| {
+            let parts = &mut [io::IoSliceMut::new(bytes)];
+            let read = preadv2(&self.0, parts, at, ReadWriteFlags::NOWAIT);
+            read.is_ok_and(|read| read == bytes.len()).then_some(())
+        };
+        // A long buffer is not made in vain.
+        if len > PROBED_ABOVE {
+            fill(&mut [0], offset + len as u64 - 1)?;
+        }
+        let mut bytes = vec![0; len];
+        fill(&mut bytes, offset)?;
+        Some(bytes)
     }
 
     fn write_at(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
@@ -341,6 +349,8 @@ fn unlock(file: &File) {
     let _ = file;
 }
 
+#[cfg(target_os = "linux")]
+const PROBED_ABOVE: usize = 128 << 10;
 const LOCK: &str = "object-cache.lock";
 /// The last byte is the format's version.
 const MAGIC: &[u8; 8] = b"OCDLOCK\x01";

@@ -98,7 +98,7 @@ impl SegmentFile for Gated {
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         if self.1.is_shut.load(Ordering::SeqCst) {
-            let opened = self.1.opened.lock().expect("no reader panics").take();
+            let opened = self.1.opened.lock().expect("no test panics here").take();
             self.1.has_reader.store(true, Ordering::SeqCst);
             // Ends when the sender is dropped.
             let _ = opened.map(|opened| opened.recv());

@@ -5,7 +5,7 @@ use crate::play::{Faults, Play, Seen};
 /// Plays schedules, and returns what they have seen together.
 fn play(first: u64, faults: Faults) -> Seen {
     let mut seen = Seen::default();
-    let n_seeds = std::env::var(SEEDS).map_or(500, |n| n.parse().expect("it is a number"));
+    let n_seeds = std::env::var(SEEDS).map_or(300, |n| n.parse().expect("it is a number"));
     for seed in first..first + n_seeds {
         match Play::run(seed, faults, 400) {
             Ok(of_one) => seen = seen.with(of_one),
