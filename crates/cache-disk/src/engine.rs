@@ -191,8 +191,9 @@ impl Engine {
         self.rule(entry).is_some_and(|rule| rule.is_pinned)
     }
 
-    /// Makes `entry` the one of its key. Older ones are not shown from here on.
-    pub(crate) fn store(&self, entry: &Entry, in_memory: bool) {
+    /// Makes `entry` the one of its key. Older ones are not shown from here on. If there was room
+    /// (`had_room`) a moment ago, a pinned entry is queued beside the others that saw it as well.
+    pub(crate) fn store(&self, entry: &Entry, in_memory: bool, had_room: bool) {
         let hash = self.hash(entry.key());
         let Some(Rule { is_pinned, admission }) = self.rule(entry) else {
             self.forget(hash);
@@ -214,7 +215,7 @@ impl Engine {
             self.counters.drop_entry(Cause::PinLimit, true);
         }
         if at_once {
-            self.offer(&mut shard, hash, entry);
+            self.offer(&mut shard, hash, entry, had_room);
         }
         shard.release(hash);
     }
@@ -256,15 +257,15 @@ impl Engine {
     }
 
     /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
-    fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
+    fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry, had_room: bool) -> bool {
         let Some(slot) = shard.get(hash).copied() else { return false };
         // A pinned entry that is larger than the queue has waited until nothing else does.
-        let is_alone = slot.is(PINNED) && self.is_queue_empty();
+        let is_let_in = slot.is(PINNED) && (had_room || self.is_queue_empty());
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
             Cause::TooLarge
-        } else if !self.has_room_beside(entry) && !is_alone {
+        } else if !self.has_room_beside(entry) && !is_let_in {
             Cause::QueueFull
         } else {
             shard.wait(hash, entry.clone());
@@ -442,7 +443,7 @@ impl Engine {
                 || entry.was_used()
                 || self.health.phase() >= Phase::Closing
         });
-        let is_offered = is_admitted && self.offer(&mut shard, hash, entry);
+        let is_offered = is_admitted && self.offer(&mut shard, hash, entry, false);
         if !is_admitted {
             self.counters.drop_slot(Cause::NotAdmitted, &slot);
         }
@@ -711,7 +712,7 @@ impl Engine {
         stats.bytes = self.segments.bytes();
         stats.capacity_bytes = self.settings.max_capacity;
         stats.pinned_bytes = live.pinned_bytes.load(Ordering::Relaxed);
-        stats.queue_entries = live.waiting.load(Ordering::Relaxed);
+        stats.queue_entries = live.waiting.load(Ordering::Acquire);
         stats.queue_bytes = live.waiting_bytes.load(Ordering::Relaxed);
         stats.hits = hits.get();
         stats.hit_bytes = hit_bytes.get();

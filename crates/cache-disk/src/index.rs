@@ -227,6 +227,15 @@ impl Shard {
         Some(entry)
     }
 
+    /// Gives the slot of an entry that waited a place. Statistics show it as waiting until they
+    /// show it on disk.
+    pub(crate) fn publish(&mut self, hash: Hash, place: Place) {
+        self.live.waiting.fetch_add(1, Ordering::Relaxed);
+        self.stop_waiting(hash);
+        self.set_place(hash, place);
+        self.live.waiting.fetch_sub(1, Ordering::Release);
+    }
+
     /// Returns the slots of the entries that wait to be written.
     pub(crate) fn all_waiting(&self) -> Vec<Slot> {
         self.waiting.keys().filter_map(|hash| self.get(*hash).copied()).collect()

@@ -495,8 +495,7 @@ impl Current {
             let is_current = shard.get(hash).is_some_and(|slot| slot.sequence == sequence);
             // A clear has removed the slots by then, or is about to.
             if is_current && engine.segments.is_listed(self.segment.id) {
-                shard.stop_waiting(hash);
-                shard.set_place(hash, place);
+                shard.publish(hash, place);
             } else if is_current {
                 // It was stored after the `clear` that took this segment away.
                 engine.queue_again(hash, sequence);
