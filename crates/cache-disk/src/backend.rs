@@ -115,10 +115,10 @@ impl<M: Backend> TieredBackend<M> {
         in_memory
     }
 
-    /// Waits until there is room to write `entry`, if it is pinned.
-    async fn wait_for_room(&self, entry: &Entry) {
+    /// Waits until there is room to write `entry`, if it is pinned. Returns whether there is.
+    async fn wait_for_room(&self, entry: &Entry) -> bool {
         if !self.engine.is_pinned(entry) {
-            return;
+            return true;
         }
         let room = async {
             loop {
@@ -130,7 +130,7 @@ impl<M: Backend> TieredBackend<M> {
             }
         };
         // A disk that hangs must not hang the caller.
-        let _ = within(ROOM_LIMIT, room).await;
+        within(ROOM_LIMIT, room).await.is_some()
     }
 }
 
@@ -164,7 +164,7 @@ impl<M: Backend> Backend for TieredBackend<M> {
         }
         // The index first: an older record is not promoted from here on.
         // mutant: disk_index_first
-        self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells, true);
         let admission = self.memory.insert_now(entry.clone());
         self.engine.settle_evicted();
         match admission {
@@ -178,12 +178,12 @@ impl<M: Backend> Backend for TieredBackend<M> {
     }
 
     async fn insert(&self, entry: Entry) -> Result<Admission> {
-        self.wait_for_room(&entry).await;
+        let had_room = self.wait_for_room(&entry).await;
         if !self.is_open() {
             self.remove(entry.key()).await?;
             return Ok(Admission::rejected(Rejection::Unavailable));
         }
-        self.engine.store(&entry, self.memory_tells);
+        self.engine.store(&entry, self.memory_tells, had_room);
         let admission = self.memory.insert(entry.clone()).await;
         self.engine.settle_evicted();
         Ok(self.stored(&entry, admission?))

@@ -191,8 +191,9 @@ impl Engine {
         self.rule(entry).is_some_and(|rule| rule.is_pinned)
     }
 
-    /// Makes `entry` the one of its key. Older ones are not shown from here on.
-    pub(crate) fn store(&self, entry: &Entry, in_memory: bool) {
+    /// Makes `entry` the one of its key. Older ones are not shown from here on. If there was room
+    /// (`had_room`) a moment ago, a pinned entry is queued beside the others that saw it as well.
+    pub(crate) fn store(&self, entry: &Entry, in_memory: bool, had_room: bool) {
         let hash = self.hash(entry.key());
         let Some(Rule { is_pinned, admission }) = self.rule(entry) else {
             self.forget(hash);
@@ -214,7 +215,7 @@ impl Engine {
             self.counters.drop_entry(Cause::PinLimit, true);
         }
         if at_once {
-            self.offer(&mut shard, hash, entry);
+            self.offer(&mut shard, hash, entry, had_room);
         }
         shard.release(hash);
     }
@@ -256,11 +257,11 @@ impl Engine {
     }
 
     /// Queues `entry`, which has the slot `hash`, to be written, or counts why not.
-    fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry) -> bool {
+    fn offer(&self, shard: &mut Shard, hash: Hash, entry: &Entry, had_room: bool) -> bool {
         let Some(slot) = shard.get(hash).copied() else { return false };
         // A pinned entry that is larger than the queue has waited until nothing else does.
-        let is_alone = slot.is(PINNED) && self.is_queue_empty();
-        let has_room = self.has_room_beside(entry) || is_alone;
+        let is_let_in = slot.is(PINNED) && (had_room || self.is_queue_empty());
+        let has_room = self.has_room_beside(entry) || is_let_in;
         let cause = if self.health.phase() == Phase::Closed || self.health.off_until().is_some() {
             Cause::Unavailable
         } else if record_len(entry) > self.record_max() {
@@ -433,7 +434,7 @@ impl Engine {
             return false;
         }
         if slot.is(LENT) {
-            if self.has_room_beside(entry) {
+            if self.has_room_beside(entry) || slot.is(PINNED) {
                 shard.keep_lent(hash);
             } else {
                 shard.stop_waiting(hash);
@@ -454,7 +455,7 @@ impl Engine {
                 || entry.was_used()
                 || self.health.phase() >= Phase::Closing
         });
-        let is_offered = is_admitted && self.offer(&mut shard, hash, entry);
+        let is_offered = is_admitted && self.offer(&mut shard, hash, entry, false);
         if !is_admitted {
             self.counters.drop_slot(Cause::NotAdmitted, &slot);
         }
@@ -630,8 +631,8 @@ impl Engine {
         // Each reader has a limit of its own: none depends on another one that is not polled.
         let done = async { done.wait_for(Option::is_some).await.map(|done| (*done).clone()) };
         // A disk that hangs must not hang its readers.
-        // mutant: disk_read_limit
         let n_read = self.n_read.load(Ordering::Relaxed);
+        // mutant: disk_read_limit
         match within(read_limit(place.len), done).await {
             Some(Ok(Some(read))) => read,
             // Many other reads came before, or the runtime is shutting down: no fault of the disk.
@@ -719,11 +720,12 @@ impl Engine {
         let live = &self.index.live;
         let mut stats = TierStats::default();
         stats.state = self.health.state();
+        // First: an entry that is not waiting any more is on disk then.
+        stats.queue_entries = live.waiting.load(Ordering::Acquire);
         stats.entries = live.entries.load(Ordering::Relaxed);
         stats.bytes = self.segments.bytes();
         stats.capacity_bytes = self.settings.max_capacity;
         stats.pinned_bytes = live.pinned_bytes.load(Ordering::Relaxed);
-        stats.queue_entries = live.waiting.load(Ordering::Relaxed);
         stats.queue_bytes = live.waiting_bytes.load(Ordering::Relaxed);
         stats.hits = hits.get();
         stats.hit_bytes = hit_bytes.get();

@@ -248,7 +248,7 @@ impl Shard {
             }
             slot.set(WAITS | LENT, false);
         }
-        self.live.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.live.waiting.fetch_sub(1, Ordering::Release);
         self.live.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.live.room.notify_waiters();
         Some(entry)

@@ -1,6 +1,6 @@
 //! Which entries are written and which are dropped, and how fresh they come back.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use cache_core::{Backend, Entry, Key, Moment, Namespace};
 use cache_disk::{DiskAdmission, DiskTier, TieredBackend};
@@ -316,4 +316,26 @@ async fn a_pinned_entry_that_is_larger_than_the_queue_waits_alone() {
     written(&backend).await;
     let stats = backend.lower_tier().unwrap();
     assert_eq!((stats.entries, stats.dropped.total()), (4, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn pinned_entries_that_are_stored_at_once_are_all_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let tier = quiet(directory.path()).queue_bytes(30_000).pin("db/");
+    let backend = Arc::new(open(memory(1, 1 << 20), tier).await);
+    let store = |n| {
+        let backend = Arc::clone(&backend);
+        let key = format!("db/{n}");
+        let stored = async move {
+            backend.insert(entry(&key, "\"1\"", body_of(&key, 20_000))).await.is_ok()
+        };
+        tokio::spawn(stored)
+    };
+    let all: Vec<_> = (0..2000).map(store).collect();
+    for stored in all {
+        assert!(stored.await.unwrap());
+    }
+    written(&*backend).await;
+    let stats = backend.lower_tier().unwrap();
+    assert_eq!((stats.entries, stats.pins_lost.total()), (2000, 0), "{stats:?}");
 }
