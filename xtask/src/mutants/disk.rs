@@ -107,18 +107,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "memory has an entry before the index",
         edits: &[Edit::replace(
             "disk_index_first",
-            "self.engine.store(&entry, self.memory_tells);
+            "self.engine.store(&entry, self.memory_tells, true);
         let admission = self.memory.insert_now(entry.clone());",
             "let admission = self.memory.insert_now(entry.clone());
-        self.engine.store(&entry, self.memory_tells);",
+        self.engine.store(&entry, self.memory_tells, true);",
         )],
     },
     Mutant {
         name: "readers wait for a disk that hangs",
         edits: &[Edit::replace(
             "disk_read_limit",
-            "within(READ_LIMIT, read).await",
-            "Some(read.await)",
+            "within(read_limit(place.len), done).await",
+            "Some(done.await)",
         )],
     },
     Mutant {
