@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[cfg(unix)]
-    return benches::disk::run(std::env::args().skip(1).collect());
+    return benches::disk::run(&std::env::args().skip(1).collect::<Vec<_>>());
     #[cfg(not(unix))]
     ExitCode::SUCCESS
 }

@@ -30,7 +30,7 @@ use crate::{
 
 /// Measures all of it and prints the tables; with `--quick` only little, to see that it works.
 /// With `--child` it is a program that the benchmark runs.
-pub fn run(args: Vec<String>) -> ExitCode {
+pub fn run(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     if let ["--child", args @ ..] = &args[..] {
         return child::main(args).map_or(ExitCode::from(2), |()| ExitCode::SUCCESS);

@@ -630,8 +630,8 @@ impl Engine {
         let has_begun = &read.has_begun;
         // Each reader has a limit of its own: none depends on another one that is not polled.
         let done = async { done.wait_for(Option::is_some).await.map(|done| (*done).clone()) };
-        // A disk that hangs must not hang its readers.
         let n_read = self.n_read.load(Ordering::Relaxed);
+        // A disk that hangs must not hang its readers.
         // mutant: disk_read_limit
         match within(read_limit(place.len), done).await {
             Some(Ok(Some(read))) => read,
