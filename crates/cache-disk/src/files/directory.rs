@@ -47,7 +47,8 @@ impl Directory {
         if is_writable_by_others(&meta) {
             return Err(wrong(
                 "can be written by other users, who could change what is cached: \
-                 make it private (chmod 700)"
+                 make it private (chmod 700), \
+                 or name a new folder in it, which is made private"
                     .into(),
             ));
         }
