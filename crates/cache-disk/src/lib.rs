@@ -12,6 +12,8 @@ mod health;
 mod index;
 pub mod inspect;
 mod load;
+mod read;
+mod reads;
 mod segments;
 mod settings;
 mod sync;

@@ -15,7 +15,7 @@ use cache_core::{Entry, Moment, Seal};
 
 use crate::{
     counters::Cause,
-    engine::{Engine, ReadError},
+    engine::Engine,
     files::{SegmentFile, SegmentName},
     format::{
         FooterItem, HEADER_LEN, ITEM_LEN, RECORD_LEN, SegmentHeader, TRAILER_LEN, encode,
@@ -25,6 +25,7 @@ use crate::{
     health::Phase,
     index::{PINNED, Place, REWRITTEN, USED},
     load::{self, Loader},
+    reads::ReadError,
     segments::Segment,
     settings::Checked,
     sync::lock,
