@@ -53,8 +53,8 @@ fn fill(path: &Path, n: u64) {
     tier.close();
 }
 
-/// Opens the tier and reads its `n` entries until one of them is there. Prints the milliseconds, and
-/// resident bytes before and after.
+/// Opens the tier and reads its `n` entries until one of them is there. Prints the milliseconds,
+/// and resident bytes before and after.
 fn restart(kind: Kind, path: &Path, n: u64) {
     let before = resident_bytes();
     let watch = Stopwatch::start();
