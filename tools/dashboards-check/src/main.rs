@@ -53,7 +53,8 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Every series that a cache of objects, a cached store and a cache with a disk tier export, in Prometheus' text format.
+/// Every series that a cache of objects, a cached store and a cache with a disk tier export, in
+/// Prometheus' text format.
 fn exported() -> Result<String> {
     let registry = Registry::new();
     // The registry holds no cache: one that is dropped is no longer exported.
