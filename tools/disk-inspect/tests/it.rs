@@ -26,9 +26,10 @@ async fn filled(path: &Path) -> Tiered {
         let (name, body) = (Key::parse(key).expect("the key is right"), vec![b'x'; 1000].into());
         let entry = Entry::builder(&name, body).e_tag(format!("\"{key}\"")).build();
         assert!(backend.insert(entry).await.expect("the directory is usable").is_stored());
-    }
-    while backend.lower_tier().expect("the directory is usable").queue_entries > 0 {
-        tokio::task::yield_now().await;
+        // One after the other, so that they are on disk in this order.
+        while backend.lower_tier().expect("it has a tier").queue_entries > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     backend
 }
