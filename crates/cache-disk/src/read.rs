@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Backend, Entry, Key, Seal, within};
+use cache_core::{Backend, Entry, Seal, within};
 
 use crate::{
     counters::Cause,
@@ -85,7 +85,7 @@ impl Engine {
         };
         match found {
             Found::Waiting(entry) => {
-                let build = |seal| Some(copy_of(&entry, seal));
+                let build = |seal| Some(entry.with_seal(seal));
                 self.promote(key, &slot, memory, in_memory, build)
             }
             Found::OnDisk(place) => {
@@ -251,19 +251,6 @@ impl Engine {
             shard.release(hash);
         }
     }
-}
-
-/// Returns another handle of the same bytes, with the stamp that `seal` has.
-fn copy_of(entry: &Entry, seal: Seal) -> Entry {
-    let key = Key::parse(entry.key()).expect("it is the key of an entry");
-    Entry::builder(&key, entry.body().clone())
-        .version(entry.version())
-        .attributes(entry.attributes().clone())
-        .storability(entry.storability())
-        .namespace(entry.namespace())
-        .keep_buffer()
-        .sealed(seal)
-        .build()
 }
 
 /// Returns how long a reader waits for a record of `len` bytes.

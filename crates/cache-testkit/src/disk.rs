@@ -34,7 +34,7 @@ use crate::random::Random;
 #[derive(Clone)]
 pub struct FaultyDisk(Arc<Shared>);
 
-/// How often calls fail: in so many of 255 cases.
+/// The share of calls that fail, in 255ths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskFaults {

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Admission, Backend, Entry, Key, Moment, Rejection, Result, Seal, TierState, TierStats, Usage,
+    Admission, Backend, Entry, Moment, Rejection, Result, Seal, TierState, TierStats, Usage,
 };
 
 use crate::random::Random;
@@ -346,7 +346,7 @@ impl TwoTierBackend {
         // Now, and not when the bytes were read: it may have been marked meanwhile.
         let is_early = is_unseen || self.is(TwoTierFault::SealsTooEarly);
         let seal = if is_early { read.seal } else { slot.seal };
-        let entry = sealed(&entry, seal);
+        let entry = entry.with_seal(seal);
         entry.set_ticket(read.sequence);
         state.hits += 1;
         state.hit_bytes += entry.body().len() as u64;
@@ -354,19 +354,6 @@ impl TwoTierBackend {
         self.shrink(&mut state);
         Ok(Some(entry))
     }
-}
-
-/// The same entry with the stamp that `seal` has.
-fn sealed(entry: &Entry, seal: Seal) -> Entry {
-    let key = Key::parse(entry.key()).expect("it was made of a key");
-    Entry::builder(&key, entry.body().clone())
-        .version(entry.version())
-        .attributes(entry.attributes().clone())
-        .storability(entry.storability())
-        .namespace(entry.namespace())
-        .keep_buffer()
-        .sealed(seal)
-        .build()
 }
 
 impl State {

@@ -23,7 +23,7 @@ use self::{
     decoded::Decoded,
     stamp::{MUST_REVALIDATE, NEVER, Span},
 };
-use crate::{Attributes, Key, Moment, Namespace, Version, epoch::Epoch};
+use crate::{Attributes, Moment, Namespace, Version, epoch::Epoch};
 
 /// The cached copy of one version of an object, with its key: body, version, attributes, and when
 /// the origin last validated it.
@@ -212,13 +212,7 @@ impl Entry {
         if self.validated_at().is_none() {
             return self;
         }
-        let key = Key::parse(self.key()).expect("made from a key");
-        Self::builder(&key, self.body().clone())
-            .version(self.version())
-            .attributes(self.attributes().clone())
-            .storability(self.storability())
-            .keep_buffer()
-            .build()
+        self.with_seal(Seal::none())
     }
 
     /// What was not void when the epoch was `epoch` need not be held against the floors below it
@@ -358,6 +352,7 @@ const ENTRY_OVERHEAD: usize = size_of::<Head>() + 16 + 68;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Key;
 
     fn at(nanos: u64) -> Moment {
         Moment::from_nanos(nanos)

@@ -6,7 +6,7 @@ use super::{
     Entry,
     stamp::{MUST_REVALIDATE, NEVER, Span, Stamp},
 };
-use crate::{Moment, epoch::Epoch};
+use crate::{Key, Moment, epoch::Epoch};
 
 /// The stamp of an entry: when it was validated, its time to live, its mark and its epoch, without
 /// the bytes. A backend of several tiers keeps it in memory while the bytes are on disk, and gives
@@ -72,6 +72,20 @@ impl Entry {
         }
     }
 
+    /// Returns another handle of the same bytes, with the stamp that `seal` has.
+    #[must_use]
+    pub fn with_seal(&self, seal: Seal) -> Self {
+        let key = Key::parse(self.key()).expect("it is the key of an entry");
+        Self::builder(&key, self.body().clone())
+            .version(self.version())
+            .attributes(self.attributes().clone())
+            .storability(self.storability())
+            .namespace(self.namespace())
+            .keep_buffer()
+            .sealed(seal)
+            .build()
+    }
+
     /// Renews this entry by the stamp of another handle of the same version that a request has just
     /// validated: moves it forward, never back, and lifts a mark. For backends, in
     /// [`Backend::renewed`](crate::Backend::renewed).
@@ -98,7 +112,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Key;
 
     #[test]
     fn a_seal_carries_stamp_mark_and_epoch_to_another_handle() {
@@ -107,7 +120,8 @@ mod tests {
         assert_eq!(entry.seal(), Seal::none());
         entry.publish(Moment::from_nanos(5), Some(Duration::from_nanos(10)), Epoch(3));
         let mut seal = entry.seal();
-        let again = Entry::builder(&key, Bytes::from_static(b"body")).sealed(seal).build();
+        let again = entry.with_seal(seal);
+        assert_eq!((again.key(), again.body(), again.e_tag()), ("a", entry.body(), Some("\"1\"")));
         assert_eq!((again.seal(), again.must_revalidate()), (seal, false));
         assert_eq!((again.epoch(), again.expires_at()), (Epoch(3), entry.expires_at()));
         seal.mark_stale();

@@ -140,8 +140,8 @@ impl Reader {
         }
     }
 
-    /// Sees to it that every block is there, without a request. Whether they are, as far as that is
-    /// known without reading more than the first one from a lower tier.
+    /// Returns whether every block is cached, as far as that is known without reading more than the
+    /// first one from a lower tier. Sends no request.
     pub(super) async fn is_all_held(&mut self) -> bool {
         self.is_offline = true;
         let (blocks, size) = (self.shared.blocks(), self.snapshot.size);
