@@ -207,14 +207,6 @@ impl Entry {
         }
     }
 
-    /// This entry if nobody has stamped it, else one like it that nobody has.
-    pub(crate) fn unstamped(self) -> Self {
-        if self.validated_at().is_none() {
-            return self;
-        }
-        self.with_seal(Seal::none())
-    }
-
     /// What was not void when the epoch was `epoch` need not be held against the floors below it
     /// again.
     pub(crate) fn outlive(&self, epoch: Epoch) {

@@ -86,6 +86,14 @@ impl Entry {
             .build()
     }
 
+    /// Returns this entry if it has no stamp, else another handle of its bytes without one.
+    pub(crate) fn unstamped(self) -> Self {
+        if self.validated_at().is_none() {
+            return self;
+        }
+        self.with_seal(Seal::none())
+    }
+
     /// Renews this entry by the stamp of another handle of the same version that a request has just
     /// validated: moves it forward, never back, and lifts a mark. For backends, in
     /// [`Backend::renewed`](crate::Backend::renewed).
