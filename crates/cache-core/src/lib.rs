@@ -12,6 +12,7 @@
 mod attributes;
 mod backend;
 mod body;
+mod bus;
 mod clock;
 mod entry;
 mod epoch;
@@ -35,6 +36,7 @@ mod version;
 pub use crate::{
     attributes::Attributes,
     backend::{Admission, Backend, EvictionListener, Rejection, Usage},
+    bus::{Announcement, BusEvent, Change, ChangeBus, GapReason},
     clock::{Clock, Moment, SystemClock},
     entry::{Entry, EntryBuilder, Seal, Storability},
     error::{Error, ErrorKind, Result},
