@@ -136,8 +136,15 @@ fn messages_are_repeated_reordered_delayed_and_edited() {
     bus.fault(BusFault::edit(|bytes| bytes.slice(..9)).once());
     announce_all(&bus, 9..=10);
     assert_eq!(read(&mut events), [BusEvent::Unreadable, got(10)]);
+    bus.fault(BusFault::reorder().once());
+    bus.fault(BusFault::delay());
+    announce_all(&bus, 11..=12);
+    assert_eq!(read(&mut events), []);
+    bus.heal();
+    announce_all(&bus, [13]);
+    assert_eq!(read(&mut events), [got(11), got(12), got(13)]);
     let counts = bus.counts();
-    assert_eq!((counts.repeated, counts.reordered, counts.delayed, counts.edited), (1, 1, 2, 1));
+    assert_eq!((counts.repeated, counts.reordered, counts.delayed, counts.edited), (1, 2, 3, 1));
 }
 
 #[test]
