@@ -42,7 +42,7 @@ pub struct BusPassage {
     pub message: Arc<Announcement>,
 }
 
-/// What happens to a message.
+/// The effect of a fault on a message.
 #[derive(Clone)]
 pub(super) enum Effect {
     Drop,

@@ -117,7 +117,7 @@ impl LocalBus {
     }
 
     /// Disconnects a node: its streams report a gap, also those that it opens later, and
-    /// connect again at [`heal`](Self::heal). What it announces fails and is not sent.
+    /// connect again at [`heal`](Self::heal). Its announcements fail and are not sent.
     pub fn cut(&self, node: usize) {
         self.shared.change(|channel| channel.cut(Some(node)));
     }
@@ -134,8 +134,8 @@ impl LocalBus {
     }
 
     /// Has a node hear nothing more, not even its own messages, without being told: it stays
-    /// connected, and streams that it opens report [`Connected`](BusEvent::Connected). What it
-    /// announces is delivered to others.
+    /// connected, and streams that it opens report [`Connected`](BusEvent::Connected). Its
+    /// announcements are delivered to others.
     pub fn blackhole(&self, node: usize) {
         self.shared.change(|channel| channel.blackhole(Some(node)));
     }
