@@ -1,0 +1,2 @@
+//! NATS as the change bus of object-cache.
+#![forbid(unsafe_code)]
