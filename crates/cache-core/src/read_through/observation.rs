@@ -15,6 +15,9 @@ pub enum Observation {
     /// It is at a version that the response does not name, as after `412 Precondition Failed`. The
     /// function returns whether an entry can be of that version.
     Condition(Arc<dyn Fn(&Entry) -> bool + Send + Sync>),
+    /// It may be at any version, as after a write whose result is not known: no entry can be taken
+    /// for current.
+    Changed,
     /// There is no such object.
     Absent,
     /// It may not be read with these credentials.
@@ -30,8 +33,19 @@ impl Observation {
             }
             Self::Condition(holds) => !entry.is_negative() && holds(entry),
             Self::Absent => entry.is_negative(),
-            Self::Forbidden => false,
+            Self::Changed | Self::Forbidden => false,
         }
+    }
+
+    /// Returns whether a list that shows this can vouch for `entry`, which fits: their ETags are
+    /// equal, and neither is weak. A timestamp vouches where it is old enough, which the entry's
+    /// storability tells.
+    pub(super) fn renews(&self, entry: &Entry) -> bool {
+        // A weak tag, or none, says nothing of the bytes.
+        // mutant: list_renews_strong
+        matches!(self, Self::Version(version) if names_bytes(version))
+            && entry.e_tag().is_some_and(|e_tag| !tag::is_weak(e_tag))
+            && entry.storability() == Storability::Revalidatable
     }
 
     /// Returns whether the entry has to be removed. One that only has to be revalidated can still
@@ -46,6 +60,7 @@ impl fmt::Debug for Observation {
         match self {
             Self::Version(version) => f.debug_tuple("Version").field(version).finish(),
             Self::Condition(_) => f.write_str("Condition"),
+            Self::Changed => f.write_str("Changed"),
             Self::Absent => f.write_str("Absent"),
             Self::Forbidden => f.write_str("Forbidden"),
         }

@@ -3,9 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    epochs::Epochs,
+    background::Background,
+    bus::BusState,
+    changes::Signals,
+    epochs::{Epochs, Standing},
+    key_index::KeyIndex,
     key_table::KeyTable,
     limiter::{RequestLimiter, Waits},
+    marks::Marks,
     negative::NegativeBudget,
     served::{Served, Status, Tier},
     settings::Settings,
@@ -14,7 +19,8 @@ use super::{
     trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Error, ErrorKind, Freshness, Result,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, Moment, Result,
+    bus::Listening,
     stats::{Count, Counters},
 };
 
@@ -23,15 +29,24 @@ pub(super) struct Shared<V: ?Sized> {
     pub(super) settings: Settings,
     pub(super) epochs: Epochs,
     pub(super) table: Arc<KeyTable>,
+    pub(super) marks: Arc<Marks>,
+    pub(super) key_index: KeyIndex,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) tasks: TaskTracker,
     /// Locked by the `clear` that counts the removed entries; no call waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
+    pub(super) background: Background<V>,
+    pub(super) bus: Option<Arc<BusState>>,
+    /// Whether it listens to the bus.
+    pub(super) listening: Listening,
+    pub(super) signals: Arc<Signals>,
     pub(super) negative_budget: NegativeBudget,
     pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,
+    /// The backend keeps stamps apart from the entries that it shows.
+    pub(super) has_lower_tier: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origin: Arc<V>,
 }
@@ -43,9 +58,25 @@ impl<V: ?Sized> Shared<V> {
         freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
     }
 
+    /// Returns the rule that holds for an entry that was validated at `validated_at`.
+    pub(super) fn resolved(
+        &self,
+        freshness: &Freshness,
+        validated_at: Option<Moment>,
+        now: Moment,
+    ) -> Freshness {
+        let covers = |at| self.listening.covers(at, now);
+        freshness.resolved(freshness.is_until_notified() && validated_at.is_some_and(covers))
+    }
+
     /// Returns how long an entry for `key` may stay without validation.
     pub(super) fn time_to_live(&self, key: &str) -> Option<Duration> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
+    }
+
+    /// Returns whether no floor applies to `entry`.
+    pub(super) fn is_valid(&self, entry: &Entry) -> bool {
+        self.epochs.standing(entry) == Standing::Valid
     }
 
     /// Returns `key` as traces and errors show it.
@@ -84,6 +115,10 @@ impl<V: ?Sized> Shared<V> {
                 match served.status {
                     Status::Fresh => hit(Count::Fresh),
                     Status::Revalidated => hit(Count::Revalidated),
+                    Status::RevalidatedByList => {
+                        hit(Count::Revalidated);
+                        self.count(Count::RevalidatedByList);
+                    }
                     Status::Stale => hit(Count::Stale),
                     Status::Fetched => fetched(Count::Fetched),
                     Status::Refetched => fetched(Count::Refetched),
