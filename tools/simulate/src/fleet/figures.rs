@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::{
     node::Counts,
     plan::{Fleet, Plan},
@@ -84,12 +82,9 @@ impl Figures {
             puts: fleet.writes,
             bytes: bytes as f64 * all / seconds,
             in_flight: counts.in_flight,
-            age: [percentile(&counts.ages, 0.5), percentile(&counts.ages, 0.99)],
+            age: [counts.ages.percentile(0.5), counts.ages.percentile(0.99)],
             stale: counts.stale as f64 / counts.reads.max(1) as f64,
-            staleness: [
-                percentile(&counts.staleness, 0.99),
-                Duration::from_micros(counts.staleness.max()),
-            ],
+            staleness: [counts.staleness.percentile(0.99), counts.staleness.max()],
             announcements: if is_bus { fleet.writes * (1.0 - fleet.unannounced) } else { 0.0 },
             heartbeats: if is_bus { f64::from(fleet.nodes) } else { 0.0 },
         }
@@ -110,10 +105,6 @@ impl Figures {
         let gets = (self.bodies + self.not_modified) * prices.get;
         (gets + self.lists * prices.list + self.puts * prices.put) / 1e6 * MONTH
     }
-}
-
-fn percentile(times: &Histogram<u64>, share: f64) -> Duration {
-    Duration::from_micros(times.value_at_quantile(share))
 }
 
 /// The tables of all figures, as text.

@@ -5,7 +5,7 @@
 //!
 //! # The model
 //!
-//! * Reads and writes come evenly spaced. A trace has no times: it gives the order of objects and
+//! * Reads come evenly spaced, and a write at any moment of its slot of time. A trace has no times: it gives the order of objects and
 //!   is repeated as often as needed.
 //! * Each node has the default policy, in a real memory backend if the capacity is in entries.
 //! * A request takes one round trip, and the store processes it in the middle. Readers join a
@@ -27,6 +27,7 @@ mod plan;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::{env, process::ExitCode};
 
@@ -37,6 +38,7 @@ pub use self::{
     options::USAGE,
     plan::{Fleet, Plan, Split, Write, Written},
     rule::Rule,
+    times::Times,
 };
 use crate::{Result, parallel::in_parallel, setting::Setting, trace::Trace};
 

@@ -6,14 +6,12 @@
 use std::{
     cmp::Ordering,
     collections::{HashMap, VecDeque},
-    time::Duration,
 };
-
-use hdrhistogram::Histogram;
 
 use super::{
     plan::{Plan, Stream, nanos},
     rule::Rule,
+    times::Times,
 };
 use crate::{
     Result,
@@ -42,17 +40,16 @@ pub struct Counts {
     pub stale: u64,
     /// The most GET requests in flight on one node at one moment.
     pub in_flight: u64,
-    /// Of each read, in microseconds: the time from the sending of the request that validated the
+    /// Of each read: the time from the sending of the request that validated the
     /// entry to the begin of the read; zero if the read came first.
-    pub ages: Histogram<u64>,
-    /// Of each read, in microseconds: the time from the moment at which the served version was
+    pub ages: Times,
+    /// Of each read: the time from the moment at which the served version was
     /// superseded to the begin of the read; zero if it was current.
-    pub staleness: Histogram<u64>,
+    pub staleness: Times,
 }
 
 impl Counts {
     pub(super) fn new() -> Self {
-        let histogram = || Histogram::new(DIGITS).expect("the number of digits is valid");
         Self {
             reads: 0,
             hits: 0,
@@ -63,8 +60,8 @@ impl Counts {
             list_bytes: 0,
             stale: 0,
             in_flight: 0,
-            ages: histogram(),
-            staleness: histogram(),
+            ages: Times::new(),
+            staleness: Times::new(),
         }
     }
 
@@ -473,11 +470,11 @@ impl<'a> Node<'a> {
             return Ok(());
         }
         self.counts.reads += 1;
-        self.counts.ages.record(micros(now.saturating_sub(validated)))?;
+        self.counts.ages.record(now.saturating_sub(validated))?;
         let superseded = self.plan.superseded_at(object, version);
         let staleness = superseded.map_or(0, |at| now.saturating_sub(at));
         self.counts.stale += u64::from(staleness > 0);
-        self.counts.staleness.record(micros(staleness))?;
+        self.counts.staleness.record(staleness)?;
         Ok(())
     }
 
@@ -531,10 +528,6 @@ fn lost_in_a_row(rng: &mut fastrand::Rng, lost: f64) -> Option<u64> {
     }
 }
 
-fn micros(nanos: u64) -> u64 {
-    u64::try_from(Duration::from_nanos(nanos).as_micros()).unwrap_or(u64::MAX)
-}
-
 /// Of a page of a list, at most.
 const PAGE_OBJECTS: u64 = 1_000;
 /// About what S3 sends for one object of a list.
@@ -543,5 +536,3 @@ const LISTED_BYTES: u128 = 300;
 const BEAT: u64 = 1_000_000_000;
 /// A node listens while it has heard an own heartbeat that was sent less than this long ago.
 const BEATS_LATE: u64 = 3 * BEAT;
-/// Of the histograms.
-const DIGITS: u8 = 3;

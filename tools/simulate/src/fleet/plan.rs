@@ -13,7 +13,7 @@ pub struct Fleet {
     pub nodes: u32,
     /// Reads a second of all nodes together, evenly spaced.
     pub reads: f64,
-    /// Writes a second of all nodes together, evenly spaced.
+    /// Writes a second of all nodes together: one in each slot of that length, at any moment.
     pub writes: f64,
     /// Time that is replayed before anything is counted.
     pub warm_up: Duration,
@@ -248,8 +248,8 @@ impl<'a> Plan<'a> {
         let mut rng = self.rng(Stream::Writes);
         let n_objects = u32::try_from(self.trace.n_distinct()).unwrap_or(u32::MAX);
         for write in 0..n_writes {
-            // Between two seconds, so that ten writes a second are ten in every second.
-            let at = nanos_at(f64::from(write) + 0.5, self.fleet.writes);
+            // Ten writes a second are ten in every second, and none is always beside a read.
+            let at = nanos_at(f64::from(write) + rng.f64(), self.fleet.writes);
             let object = match self.fleet.written {
                 Written::Popular => self.trace.objects()[rng.usize(0..self.trace.len())],
                 Written::Uniform => rng.u32(0..n_objects),
