@@ -140,8 +140,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Takes note that a request has validated `entry`, a handle that a look-up has shown: the
     /// entry itself is renewed already. A backend that keeps stamps apart from bytes renews the one
-    /// that it has of the same version. One call for a key at a time, and none while a call
-    /// changes the key. Must not block. Default: nothing.
+    /// that it has of the same version. Comes at any time, also with a handle of an entry that was
+    /// replaced or removed meanwhile. Must not block or call back into a cache. Default: nothing.
     fn renewed(&self, entry: &Entry) {
         let _ = entry;
     }

@@ -21,6 +21,7 @@ mod eviction;
 mod freshness;
 mod into_backend;
 mod key;
+mod listing;
 mod lower_tier;
 mod namespace;
 mod prefix_tree;
@@ -44,12 +45,13 @@ pub use crate::{
     freshness::{Evaluation, Freshness, FreshnessRules},
     into_backend::IntoBackend,
     key::Key,
+    listing::{ListPage, ListedObject, Listing},
     lower_tier::{LowerTier, TierContext},
     namespace::Namespace,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        Observation, OpenWrite, ReadThrough, ReadThroughBuilder, RequestPermit, Served, Status,
-        Tier, WeakReadThrough, within,
+        ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
+        ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,

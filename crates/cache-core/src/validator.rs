@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-use crate::{Entry, Error, ErrorKind, Key, PutCondition, PutOptions, Result, Version};
+use crate::{Entry, Error, ErrorKind, Key, Listing, PutCondition, PutOptions, Result, Version};
 
 /// Reads from the origin. One method does it all: a first fetch is a validation without an entry.
 ///
@@ -82,6 +82,18 @@ pub trait Validator: Send + Sync + 'static {
     fn body_bytes(&self, changed: &Entry) -> Option<u64> {
         Some(changed.body().len() as u64)
     }
+
+    /// Lists the objects whose keys begin with `prefix`, byte for byte, behind the key `after` if
+    /// one is given; an empty prefix is all objects. A list has to be as current as a read: an
+    /// object that was written before the request for its page is on it, with the version that a
+    /// read would return. Objects whose paths are no [`Key`] are left out. The stream sends each
+    /// request when it is polled for its page, or says that it does not
+    /// ([`ListPage::is_requested_when_polled`](crate::ListPage::is_requested_when_polled)).
+    /// Default: [`Listing::unsupported`].
+    fn list(&self, prefix: &str, after: Option<&str>) -> Listing {
+        let _ = (prefix, after);
+        Listing::unsupported()
+    }
 }
 
 /// The response of the origin to a validation.
@@ -144,6 +156,7 @@ pub trait Origin: Validator {
 }
 
 // Written out: `async_trait` would box the boxed future once more.
+#[deny(clippy::missing_trait_methods)]
 impl<T: Validator + ?Sized> Validator for Arc<T> {
     fn validate<'a, 'b, 'c, 'd>(
         &'a self,
@@ -157,6 +170,14 @@ impl<T: Validator + ?Sized> Validator for Arc<T> {
         'c: 'd,
     {
         (**self).validate(key, held)
+    }
+
+    fn body_bytes(&self, changed: &Entry) -> Option<u64> {
+        (**self).body_bytes(changed)
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>) -> Listing {
+        (**self).list(prefix, after)
     }
 }
 

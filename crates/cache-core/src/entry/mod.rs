@@ -244,6 +244,26 @@ impl Entry {
         head.validated.store(word, Ordering::Release);
     }
 
+    /// A list that was requested at `sent_at`, in `epoch`, has shown the entry as current: moves it
+    /// forward, never back. Lifts a mark if `lifts_mark`, for a caller that keeps others from being
+    /// put. Returns whether it did.
+    pub(crate) fn renew_listed(&self, sent_at: Moment, epoch: Epoch, lifts_mark: bool) -> bool {
+        let head = self.head();
+        let renewed = head.validated.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
+            let is_marked = word & MUST_REVALIDATE != 0;
+            // Compared and changed in one step: a mark that is put meanwhile stays.
+            // mutant: list_keeps_marks
+            let is_allowed = word != NEVER && (lifts_mark || !is_marked);
+            let is_later = word & !MUST_REVALIDATE < sent_at.as_nanos();
+            (is_allowed && is_later).then(|| sent_at.as_nanos())
+        });
+        if renewed.is_ok() {
+            // After the stamp: with the older epoch alone it is the floors' as before.
+            head.epoch.fetch_max(epoch.0, Ordering::Relaxed);
+        }
+        renewed.is_ok()
+    }
+
     /// Marks the entry: it is revalidated before it is next served, under every
     /// [`Freshness`](crate::Freshness). For backends, in
     /// [`Backend::mark_stale`](crate::Backend::mark_stale).

@@ -51,10 +51,16 @@ impl<V: ?Sized> Shared<V> {
     /// If the backend fails or panics: it may have an entry all the same.
     pub(super) async fn find(&self, key: &str) -> Result<Option<Entry>> {
         let shown = match self.peek(key)? {
+            None if self.has_none(key) => None,
             None => self.backend_call(self.backend.get(key)).await?,
             shown => shown,
         };
         Ok(self.own(shown))
+    }
+
+    /// Returns whether the backend knows without I/O that it has no entry of `key`.
+    pub(super) fn has_none(&self, key: &str) -> bool {
+        self.looked(|| self.backend.contains(key)).is_ok_and(|found| found == Some(false))
     }
 
     /// Returns the entry, also another cache's, without counting a use.
@@ -63,7 +69,7 @@ impl<V: ?Sized> Shared<V> {
     }
 
     #[inline]
-    fn looked(&self, look: impl FnOnce() -> Option<Entry>) -> Result<Option<Entry>> {
+    fn looked<T>(&self, look: impl FnOnce() -> T) -> Result<T> {
         catch_unwind(AssertUnwindSafe(look)).map_err(|panic| {
             self.count(Count::BackendErrors);
             panicked(panic)
@@ -106,6 +112,7 @@ impl<V: ?Sized> Shared<V> {
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
             let (bytes, is_copy) = (entry.body().len(), !entry.is_negative());
+            self.key_index.note(key.as_str(), || self.backend.usage().entries);
             // In an async block, so that a panic of either call is caught.
             let insert = async {
                 match self.backend.insert_now(entry) {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    ReadThrough, epochs::Epochs, key_table::KeyTable, limiter::RequestLimiter,
+    ReadThrough, epochs::Epochs, key_index::KeyIndex, key_table::KeyTable, limiter::RequestLimiter,
     negative::NegativeBudget, settings::Settings, shared::Shared, sweeper::Sweeper,
     task_tracker::TaskTracker, trace::Warnings,
 };
@@ -161,6 +161,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         Ok(ReadThrough {
             shared: Arc::new(Shared {
                 origin: self.origin,
+                has_lower_tier: self.backend.lower_tier().is_some(),
                 backend: self.backend,
                 clock: self.clock,
                 sweeper: Sweeper::new(&self.settings),
@@ -172,6 +173,8 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: KeyTable::new(),
+                marks: Arc::default(),
+                key_index: KeyIndex::default(),
                 counters: Counters::default(),
                 warnings: Warnings::new(),
                 tasks: TaskTracker::default(),

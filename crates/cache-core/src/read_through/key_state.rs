@@ -205,15 +205,24 @@ impl State {
     /// answered with something older, so its flight takes no more readers and publishes only what
     /// matches. An open write publishes nothing. Returns whether a call that has already passed
     /// these checks may be changing the backend.
-    pub(super) fn observe(&mut self, observation: &Observation) -> bool {
+    pub(super) fn observe(&mut self, observation: &Observation, heard_at: Moment) -> bool {
         self.observations += 1;
         let is_landing = match &mut self.current {
-            // Its request will be sent after this.
-            None | Some(CurrentFlight { phase: Phase::LookingUp | Phase::Queued, .. }) => false,
-            Some(running) => {
-                running.heard.add(observation);
-                matches!(running.phase, Phase::Publishing(_))
-            }
+            None => false,
+            Some(running) => match running.phase {
+                // Its request will be sent after this.
+                Phase::LookingUp | Phase::Queued => false,
+                // Its request was sent after what was observed.
+                Phase::Sent(at) | Phase::Publishing(at) if at > heard_at => false,
+                Phase::Sent(_) => {
+                    running.heard.add(observation);
+                    false
+                }
+                Phase::Publishing(_) => {
+                    running.heard.add(observation);
+                    true
+                }
+            },
         };
         is_landing || self.writes > 0
     }

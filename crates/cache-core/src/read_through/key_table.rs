@@ -73,6 +73,16 @@ impl KeyTable {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
+    /// Returns the keys with flights or writes for which `is_wanted` returns true.
+    pub(super) fn keys(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Key> {
+        let of_shard = |shard: &Mutex<Shard>| -> Vec<_> {
+            let shard = lock(shard);
+            let keys = shard.iter().map(|tracked| &tracked.state.key);
+            keys.filter(|key| is_wanted(key.as_str())).cloned().collect()
+        };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
     /// Moves all flights that readers drive to tasks.
     pub(super) fn request_handoffs(&self) {
         for state in self.states() {

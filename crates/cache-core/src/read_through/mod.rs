@@ -14,22 +14,27 @@
 //! The steps of a `get`: the fast path and the slow one are in `read.rs`, which joins a flight or
 //! starts one; `driver.rs` polls it in the reader's own task; `flight.rs` looks up the cached
 //! entry, takes a permit (`limiter.rs`), sends the request (`request.rs`), publishes the response
-//! and wakes the waiters. Writes and invalidations are in `write.rs`.
+//! and wakes the waiters. Writes and invalidations are in `write.rs`, lists in `list.rs`, reads of
+//! many objects for one list in `prefix.rs`.
 
 mod backend_access;
 mod builder;
 mod driver;
 mod epochs;
 mod flight;
+mod key_index;
 mod key_state;
 mod key_table;
 mod limiter;
+mod list;
+mod marks;
 mod negative;
 mod observation;
 mod observe;
 mod outcome;
 mod parked;
 mod permit;
+mod prefix;
 mod read;
 mod request;
 mod served;
@@ -52,17 +57,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use tokio::task::yield_now;
 
 pub use self::timer::within;
 pub use self::{
     builder::ReadThroughBuilder,
+    list::{ListScope, ObservedList},
     observation::Observation,
     permit::RequestPermit,
+    prefix::ListedPage,
     served::{Served, Status, Tier},
     write::OpenWrite,
 };
-use self::{outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker};
+use self::{observe::Sighting, outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker};
 use crate::{
     Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
     Stats, Validator, Version, stats::Count,
@@ -251,7 +259,51 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// A dropped future, once polled, still takes effect; at worst the entry is removed.
     pub async fn observe(&self, key: &str, observation: Observation) {
-        observe::observe(&self.shared, key, observation).await;
+        let sighting = Sighting::response(self.shared.clock.now());
+        observe::observe(&self.shared, key, &observation, sighting).await;
+    }
+
+    /// Begins a list that the caller requests from the store right after this, and whose pages it
+    /// reports: see [`ObservedList`]. Its objects renew the entries of the same version, as one
+    /// validation of each would, and mark the others; entries in its scope that it leaves out are
+    /// marked too. The first list of a prefix marks all entries below it that were stored before,
+    /// and lifts the mark of each that it shows.
+    ///
+    /// [`list`](Self::list) does all of this, if the origin can list.
+    pub fn observe_list(&self, scope: ListScope) -> ObservedList<V> {
+        list::begin(&self.shared, scope)
+    }
+
+    /// Lists the objects whose keys begin with `prefix`, byte for byte, in the order of the origin,
+    /// and takes note of each page before it is yielded: one request validates all entries on it
+    /// that have the listed version, and the others are marked (see
+    /// [`observe_list`](Self::observe_list)). Nothing is requested before the stream is polled; a
+    /// page is requested when the one before has been read. After an error the stream ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of the origin; `Unsupported` if it has no lists; `Closed`.
+    ///
+    /// Dropping the stream drops the request. What was listed has been taken note of.
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ListedPage>> {
+        prefix::list(&self.shared, prefix, None).pages
+    }
+
+    /// Reads all objects whose keys begin with `prefix`, byte for byte: one list, and a request for
+    /// each object that is not cached or has changed, at most `parallel` at a time (zero is taken
+    /// for one). The objects come in the order of their keys. Each is as of a moment between the
+    /// first poll of the stream and its item; an object that is deleted meanwhile may be left out.
+    ///
+    /// Of an origin that does not list in order, all pages are listed first.
+    ///
+    /// # Errors
+    ///
+    /// An item for each object that cannot be read, with its key, as for [`get`](Self::get). An
+    /// error of the list, as for [`list`](Self::list), is the last item.
+    ///
+    /// Dropping the stream does not cancel requests for objects that were already sent.
+    pub fn get_prefix(&self, prefix: &str, parallel: usize) -> BoxStream<'static, Result<Served>> {
+        prefix::get(self.clone(), prefix, parallel)
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and

@@ -34,6 +34,17 @@ impl Observation {
         }
     }
 
+    /// Returns whether a list that shows this can vouch for `entry`, which fits: their ETags are
+    /// equal, and neither is weak. A timestamp vouches where it is old enough, which the entry's
+    /// storability tells.
+    pub(super) fn renews(&self, entry: &Entry) -> bool {
+        // A weak tag, or none, says nothing of the bytes.
+        // mutant: list_renews_strong
+        matches!(self, Self::Version(version) if names_bytes(version))
+            && entry.e_tag().is_some_and(|e_tag| !tag::is_weak(e_tag))
+            && entry.storability() == Storability::Revalidatable
+    }
+
     /// Returns whether the entry has to be removed. One that only has to be revalidated can still
     /// cover an outage.
     pub(super) const fn is_gone(&self) -> bool {

@@ -157,6 +157,10 @@ impl Outcome {
             (Op::Delete, Self::Refused(_) | Self::NotFound) => Count::DeleteRefused,
             (Op::Delete, Self::Cancelled) => Count::DeleteCancelled,
             (Op::Delete, _) => Count::DeleteSucceeded,
+            (Op::List, Self::Failed(_)) => Count::ListFailed,
+            (Op::List, Self::Refused(_) | Self::NotFound) => Count::ListRefused,
+            (Op::List, Self::Cancelled) => Count::ListCancelled,
+            (Op::List, _) => Count::ListSucceeded,
         }
     }
 }

@@ -27,6 +27,9 @@ pub enum Status {
     Fresh,
     /// From an entry that the origin validated for this read.
     Revalidated,
+    /// From an entry that a list of the origin validated for this read, without a request of its
+    /// own.
+    RevalidatedByList,
     /// From the origin; nothing was cached.
     Fetched,
     /// From the origin, in place of a cached entry that could not be validated.
@@ -80,6 +83,6 @@ impl Tier {
 impl Status {
     /// Returns whether the bytes came from a cached entry.
     pub const fn is_hit(self) -> bool {
-        matches!(self, Self::Fresh | Self::Revalidated | Self::Stale)
+        matches!(self, Self::Fresh | Self::Revalidated | Self::RevalidatedByList | Self::Stale)
     }
 }

@@ -3,9 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    epochs::Epochs,
+    epochs::{Epochs, Standing},
+    key_index::KeyIndex,
     key_table::KeyTable,
     limiter::{RequestLimiter, Waits},
+    marks::Marks,
     negative::NegativeBudget,
     served::{Served, Status, Tier},
     settings::Settings,
@@ -14,7 +16,7 @@ use super::{
     trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Error, ErrorKind, Freshness, Result,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, Result,
     stats::{Count, Counters},
 };
 
@@ -23,6 +25,8 @@ pub(super) struct Shared<V: ?Sized> {
     pub(super) settings: Settings,
     pub(super) epochs: Epochs,
     pub(super) table: Arc<KeyTable>,
+    pub(super) marks: Arc<Marks>,
+    pub(super) key_index: KeyIndex,
     pub(super) counters: Counters,
     pub(super) warnings: Warnings,
     pub(super) tasks: TaskTracker,
@@ -32,6 +36,8 @@ pub(super) struct Shared<V: ?Sized> {
     pub(super) negative_budget: NegativeBudget,
     pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,
+    /// The backend keeps stamps apart from the entries that it shows.
+    pub(super) has_lower_tier: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) origin: Arc<V>,
 }
@@ -46,6 +52,11 @@ impl<V: ?Sized> Shared<V> {
     /// Returns how long an entry for `key` may stay without validation.
     pub(super) fn time_to_live(&self, key: &str) -> Option<Duration> {
         self.settings.time_to_live.filter(|_| !self.settings.rules.resolve(key).is_immutable())
+    }
+
+    /// Returns whether no floor applies to `entry`.
+    pub(super) fn is_valid(&self, entry: &Entry) -> bool {
+        self.epochs.standing(entry) == Standing::Valid
     }
 
     /// Returns `key` as traces and errors show it.
@@ -84,6 +95,10 @@ impl<V: ?Sized> Shared<V> {
                 match served.status {
                     Status::Fresh => hit(Count::Fresh),
                     Status::Revalidated => hit(Count::Revalidated),
+                    Status::RevalidatedByList => {
+                        hit(Count::Revalidated);
+                        self.count(Count::RevalidatedByList);
+                    }
                     Status::Stale => hit(Count::Stale),
                     Status::Fetched => fetched(Count::Fetched),
                     Status::Refetched => fetched(Count::Refetched),

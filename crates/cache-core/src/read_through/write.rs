@@ -371,6 +371,8 @@ impl<V: ?Sized> Write<V> {
             self.cleared.store(true, Ordering::Release);
             return;
         }
+        // Before the mark, so that no list lifts it.
+        shared.marks.note(key, shared.clock.now());
         // Not by a handle that was looked up: one that is evicted, or on its way from one tier to
         // another, would lose the mark.
         // mutant: marks_every_tier

@@ -52,6 +52,7 @@ pub(crate) enum Count {
     BytesFromOrigin,
     HitsFromDisk,
     BytesFromDisk,
+    RevalidatedByList,
     OriginSent,
     OriginNotModified,
     OriginModified,
@@ -67,6 +68,10 @@ pub(crate) enum Count {
     DeleteRefused,
     DeleteFailed,
     DeleteCancelled,
+    ListSucceeded,
+    ListRefused,
+    ListFailed,
+    ListCancelled,
 }
 
 /// What the origin is asked to do.
@@ -75,6 +80,7 @@ pub(crate) enum Op {
     Read,
     Put,
     Delete,
+    List,
 }
 
 impl Op {
@@ -83,6 +89,7 @@ impl Op {
             Self::Read => "read",
             Self::Put => "put",
             Self::Delete => "delete",
+            Self::List => "list",
         }
     }
 }
@@ -97,9 +104,9 @@ impl Default for Stripe {
     }
 }
 
-const COUNTS: usize = Count::DeleteCancelled as usize + 1;
+const COUNTS: usize = Count::ListCancelled as usize + 1;
 const STRIPES: usize = 8;
-const OPS: usize = Op::Delete as usize + 1;
+const OPS: usize = Op::List as usize + 1;
 
 /// One age in so many is kept.
 const AGES_EVERY: u64 = 64;
@@ -172,17 +179,25 @@ impl Counters {
                 failed: sum(Count::DeleteFailed),
                 cancelled: sum(Count::DeleteCancelled),
             },
+            lists: Outcomes {
+                succeeded: sum(Count::ListSucceeded),
+                refused: sum(Count::ListRefused),
+                failed: sum(Count::ListFailed),
+                cancelled: sum(Count::ListCancelled),
+            },
             errors_by_kind: self.origin_errors.snapshot(),
             in_flight: 0,
             read_times: times(Op::Read),
             put_times: times(Op::Put),
             delete_times: times(Op::Delete),
+            list_times: times(Op::List),
         };
         // Last: what has ended was sent before.
         origin.in_flight = sum(Count::OriginSent).saturating_sub(origin.requests());
         Stats {
             fresh: sum(Count::Fresh),
             revalidated: sum(Count::Revalidated),
+            revalidated_by_list: sum(Count::RevalidatedByList),
             stale: sum(Count::Stale),
             fetched: sum(Count::Fetched),
             refetched: sum(Count::Refetched),

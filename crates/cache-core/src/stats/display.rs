@@ -48,11 +48,12 @@ impl fmt::Display for OriginStats {
     /// Writes one line: requests by kind, those in flight, and how long reads took.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (reads, puts, deletes) = (self.reads(), self.puts.requests(), self.deletes.requests());
+        let lists = self.lists.requests();
         let Self { not_modified, in_flight, read_times, .. } = self;
         write!(
             f,
             "{}: {reads} reads ({not_modified} not modified; {read_times}), {puts} puts, \
-                {deletes} deletes; \
+                {deletes} deletes, {lists} lists; \
              {in_flight} in flight",
             self.requests(),
         )

@@ -31,6 +31,9 @@ pub struct Stats {
     pub fresh: u64,
     /// Gets served from an entry that the origin confirmed for them.
     pub revalidated: u64,
+    /// Gets served from an entry that a list validated for them, without a request of their own:
+    /// part of `revalidated`.
+    pub revalidated_by_list: u64,
     /// Gets served from an entry past its `max_age`: asked about behind, or the origin failed.
     pub stale: u64,
     /// Gets whose body was fetched, nothing being held.
@@ -144,6 +147,8 @@ pub struct OriginStats {
     pub puts: Outcomes,
     /// Deletes.
     pub deletes: Outcomes,
+    /// Pages of lists.
+    pub lists: Outcomes,
     /// The errors that requests of all kinds were answered with or failed with, by kind: `refused`
     /// and `failed` of reads, puts and deletes together, and deletes of what did not exist.
     pub errors_by_kind: ErrorCounts,
@@ -155,6 +160,8 @@ pub struct OriginStats {
     pub put_times: Histogram,
     /// How long deletes took.
     pub delete_times: Histogram,
+    /// How long pages of lists took.
+    pub list_times: Histogram,
 }
 
 /// Requests of one kind that say nothing of what is held, by outcome.
@@ -267,7 +274,7 @@ impl OriginStats {
 
     /// All requests that have ended.
     pub fn requests(&self) -> u64 {
-        self.reads() + self.puts.requests() + self.deletes.requests()
+        self.reads() + self.puts.requests() + self.deletes.requests() + self.lists.requests()
     }
 }
 
@@ -284,6 +291,7 @@ impl Stats {
         Self {
             fresh: combine(self.fresh, other.fresh),
             revalidated: combine(self.revalidated, other.revalidated),
+            revalidated_by_list: combine(self.revalidated_by_list, other.revalidated_by_list),
             stale: combine(self.stale, other.stale),
             fetched: combine(self.fetched, other.fetched),
             refetched: combine(self.refetched, other.refetched),
@@ -323,6 +331,7 @@ impl Stats {
                 cancelled: combine(self.origin.cancelled, other.origin.cancelled),
                 puts: self.origin.puts.zip(other.origin.puts, combine),
                 deletes: self.origin.deletes.zip(other.origin.deletes, combine),
+                lists: self.origin.lists.zip(other.origin.lists, combine),
                 errors_by_kind: self
                     .origin
                     .errors_by_kind
@@ -330,6 +339,7 @@ impl Stats {
                 read_times: self.origin.read_times.zip(other.origin.read_times, combine),
                 put_times: self.origin.put_times.zip(other.origin.put_times, combine),
                 delete_times: self.origin.delete_times.zip(other.origin.delete_times, combine),
+                list_times: self.origin.list_times.zip(other.origin.list_times, combine),
                 ..self.origin
             },
             ..self

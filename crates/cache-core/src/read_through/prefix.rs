@@ -1,0 +1,252 @@
+//! Reads of many objects for one list.
+
+use std::{mem, sync::Arc};
+
+use futures_util::{
+    StreamExt as _, future,
+    future::poll_immediate,
+    stream,
+    stream::{BoxStream, Stream},
+};
+
+use super::{
+    ReadThrough,
+    list::{ListScope, ObservedList},
+    request::{Outcome, Request},
+    served::{Served, Status},
+    shared::Shared,
+    trace::Cause,
+};
+use crate::{
+    Error, ErrorKind, Freshness, ListPage, ListedObject, Listing, Moment, Result, Validator,
+    stats::Op, sync::caught,
+};
+
+/// A page of a list that the cache has taken note of. An item of
+/// [`ReadThrough::list`](super::ReadThrough::list).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ListedPage {
+    /// Its objects, in the order of the origin.
+    pub objects: Vec<ListedObject>,
+    /// The moment before the request for it was sent.
+    pub sent_at: Moment,
+}
+
+/// The pages of a list below `prefix`, behind `after`, and whether its keys are in order.
+pub(super) struct Pages {
+    pub(super) pages: BoxStream<'static, Result<ListedPage>>,
+    pub(super) is_ordered: bool,
+}
+
+/// Lists and takes note of each page. Requests nothing before it is polled.
+pub(super) fn list<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    prefix: &str,
+    after: Option<&str>,
+) -> Pages {
+    let listing = match shared.settings.key_prefix.is_empty() {
+        true => shared.origin.list(prefix, after),
+        // Its keys are not those of the origin.
+        false => Listing::unsupported(),
+    };
+    let Listing { pages, is_ordered } = listing;
+    let scope = ListScope::new(prefix).ordered(is_ordered).after(after.map(str::to_owned));
+    let lister = Lister { shared: Arc::clone(shared), scope, pages, list: None, is_first: true };
+    Pages { pages: stream::unfold(Some(lister), Lister::next).boxed(), is_ordered }
+}
+
+/// Requests the pages of a list, one after the other.
+struct Lister<V: ?Sized> {
+    shared: Arc<Shared<V>>,
+    scope: ListScope,
+    pages: BoxStream<'static, Result<ListPage>>,
+    /// `None` before the first request.
+    list: Option<ObservedList<V>>,
+    is_first: bool,
+}
+
+impl<V: Validator + ?Sized> Lister<V> {
+    /// Returns the next page, and what is left; `None` at the end. An error is the last item.
+    async fn next(lister: Option<Self>) -> Option<(Result<ListedPage>, Option<Self>)> {
+        let mut lister = lister?;
+        let shared = Arc::clone(&lister.shared);
+        if let Err(error) = shared.tasks.check_open() {
+            return Some((Err(error), None));
+        }
+        let (mut list, earlier) = match lister.list.take() {
+            None => (super::list::begin(&shared, lister.scope.clone()), None),
+            Some(mut list) => {
+                let earlier = list.request_again();
+                (list, Some(earlier))
+            }
+        };
+        let page = match lister.request(&list).await {
+            Ok(Some(page)) => page,
+            Ok(None) => {
+                list.end().await;
+                return None;
+            }
+            Err(error) => return Some((Err(error), None)),
+        };
+        let ListPage { mut objects, is_requested_when_polled } = page;
+        // A page that was requested ahead is of an earlier moment.
+        // mutant: page_sent_at
+        if let Some(earlier) = earlier.filter(|_| !is_requested_when_polled) {
+            list.set_request(earlier);
+        }
+        objects.retain(|object| object.key.as_str().starts_with(&*lister.scope.prefix));
+        list.page(&objects, &[]).await;
+        let page = ListedPage { objects, sent_at: list.sent_at() };
+        lister.list = Some(list);
+        Some((Ok(page), Some(lister)))
+    }
+
+    /// Returns the next page of the origin; `None` at the end. Counts a request, unless the page is
+    /// there without one.
+    async fn request(&mut self, list: &ObservedList<V>) -> Result<Option<ListPage>> {
+        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await?;
+        let is_first = mem::replace(&mut self.is_first, false);
+        let is_requested = match &at_once {
+            None => true,
+            Some(Some(Ok(page))) => is_first || page.is_requested_when_polled,
+            Some(Some(Err(_))) => true,
+            Some(None) => is_first,
+        };
+        if !is_requested {
+            return at_once.flatten().transpose();
+        }
+        let (op, prefix) = (Op::List, &*self.scope.prefix);
+        let request = Request::send(&self.shared, op, prefix, list.sent_at(), &Cause::caller());
+        let answer = request
+            .answer(async {
+                match at_once {
+                    Some(page) => page.transpose(),
+                    None => self.pages.next().await.transpose(),
+                }
+            })
+            .await;
+        request.end(Outcome::of_write(&answer), || 0);
+        answer
+    }
+}
+
+/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`].
+pub(super) fn get<V: Validator + ?Sized>(
+    cache: ReadThrough<V>,
+    prefix: &str,
+    parallel: usize,
+) -> BoxStream<'static, Result<Served>> {
+    let prefix = prefix.to_owned();
+    let begin = async move {
+        // An entry that was validated after this is as new as the call requires.
+        let begun = cache.shared.clock.now();
+        let Pages { pages, is_ordered } = list(&cache.shared, &prefix, None);
+        let objects = match is_ordered {
+            true => in_order(pages).boxed(),
+            false => sorted(pages).await,
+        };
+        let read = move |object: Result<ListedObject>| {
+            let cache = cache.clone();
+            async move {
+                match cache.get_since(object?.key.as_str(), begun).await {
+                    // It was deleted after it was listed.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                    read => read.map(Some),
+                }
+            }
+        };
+        let read = objects.map(read).buffered(parallel.max(1));
+        read.filter_map(|read| future::ready(read.transpose()))
+    };
+    stream::once(begin).flatten().boxed()
+}
+
+impl<V: Validator + ?Sized> ReadThrough<V> {
+    /// Returns the object as of a moment not before `since`: the cached entry if it was validated
+    /// since then, by whichever request or list; else the result of a strong read. For readers of
+    /// many objects that one list has validated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
+    pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
+        let looked_up = self.shared.look_up(key).await;
+        let cached = looked_up.entry.filter(|entry| {
+            !entry.is_negative()
+                && !entry.must_revalidate()
+                // An entry that was validated before the call may be older than the call allows.
+                // mutant: validated_since
+                && entry.validated_at().is_some_and(|at| at >= since)
+                && self.shared.is_valid(entry)
+        });
+        let Some(entry) = cached else {
+            return self.fetch(key, Some(&Freshness::strong())).await;
+        };
+        self.shared.tasks.check_open()?;
+        let (now, _) = self.shared.clock.coarse_bounds();
+        let validated_at = entry.validated_at();
+        let read =
+            Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
+        self.shared.count_read(&read);
+        read
+    }
+}
+
+/// The objects of an ordered list; an error if they are not in order, as each is to come once.
+fn in_order(
+    pages: BoxStream<'static, Result<ListedPage>>,
+) -> impl Stream<Item = Result<ListedObject>> + Send {
+    let mut last = None;
+    let objects = pages.flat_map(|page| {
+        let (objects, error) = match page {
+            Ok(page) => (page.objects, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        stream::iter(objects.into_iter().map(Ok).chain(error))
+    });
+    let checked = objects.map(move |object: Result<ListedObject>| {
+        let object = object?;
+        if last.as_ref().is_some_and(|last| *last >= object.key) {
+            return Err(out_of_order().with_key(&object.key));
+        }
+        last = Some(object.key.clone());
+        Ok(object)
+    });
+    until_error(checked)
+}
+
+/// The objects of a list in any order, sorted, each once. Requests all pages first.
+async fn sorted(
+    mut pages: BoxStream<'static, Result<ListedPage>>,
+) -> BoxStream<'static, Result<ListedObject>> {
+    let mut objects = Vec::new();
+    let mut error = None;
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => objects.extend(page.objects),
+            Err(failed) => error = Some(Err(failed)),
+        }
+    }
+    objects.sort_unstable_by(|one: &ListedObject, other| one.key.cmp(&other.key));
+    objects.dedup_by(|one, other| one.key == other.key);
+    stream::iter(objects.into_iter().map(Ok).chain(error)).boxed()
+}
+
+/// The items up to the first error.
+fn until_error<T>(items: impl Stream<Item = Result<T>>) -> impl Stream<Item = Result<T>> {
+    let mut has_failed = false;
+    items.take_while(move |item| {
+        let goes_on = !mem::replace(&mut has_failed, item.is_err());
+        future::ready(goes_on)
+    })
+}
+
+fn out_of_order() -> Error {
+    let message = "the store lists its objects out of order, or one of them twice, although its \
+        kind lists in order; read the objects by their keys";
+    Error::new(ErrorKind::Other, message)
+}
