@@ -310,8 +310,8 @@ impl<'a> Plan<'a> {
         sizes.map_or(self.fleet.object_size, |sizes| sizes[object as usize])
     }
 
-    /// The version that the store has at `now`.
-    pub(super) fn version_at(&self, object: u32, now: u64) -> u32 {
+    /// The version that the store has at `now`, in nanoseconds.
+    pub fn version_at(&self, object: u32, now: u64) -> u32 {
         let version = self.effects.get(&object).map_or(0, |at| at.partition_point(|at| *at <= now));
         u32::try_from(version).unwrap_or(u32::MAX)
     }
