@@ -3,9 +3,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    ReadThrough, epochs::Epochs, key_index::KeyIndex, key_table::KeyTable, limiter::RequestLimiter,
-    negative::NegativeBudget, settings::Settings, shared::Shared, sweeper::Sweeper,
-    task_tracker::TaskTracker, trace::Warnings,
+    ReadThrough, background::Background, epochs::Epochs, key_index::KeyIndex, key_table::KeyTable,
+    limiter::RequestLimiter, negative::NegativeBudget, settings::Settings, shared::Shared,
+    sweeper::Sweeper, task_tracker::TaskTracker, trace::Warnings,
 };
 use crate::{
     Backend, Clock, Freshness, FreshnessRules, Namespace, Result, SystemClock, Validator,
@@ -173,6 +173,7 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 settings: self.settings,
                 epochs: Epochs::default(),
                 table: KeyTable::new(),
+                background: Background::default(),
                 marks: Arc::default(),
                 key_index: KeyIndex::default(),
                 counters: Counters::default(),

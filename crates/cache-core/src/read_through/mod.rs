@@ -18,6 +18,7 @@
 //! many objects for one list in `prefix.rs`.
 
 mod backend_access;
+mod background;
 mod builder;
 mod driver;
 mod epochs;
@@ -410,6 +411,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.tasks.close();
         self.shared.epochs.void_all();
         self.shared.sweeper.stop();
+        self.shared.background.stop();
         self.shared.table.request_handoffs();
         let n_left = self.end_all().await;
         write::close(&self.shared, self.shared.tasks.count()).await?;

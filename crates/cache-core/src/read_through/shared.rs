@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    background::Background,
     epochs::{Epochs, Standing},
     key_index::KeyIndex,
     key_table::KeyTable,
@@ -33,6 +34,7 @@ pub(super) struct Shared<V: ?Sized> {
     /// Locked by the `clear` that counts the removed entries; no call waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
+    pub(super) background: Background<V>,
     pub(super) negative_budget: NegativeBudget,
     pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,

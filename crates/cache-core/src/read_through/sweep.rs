@@ -7,11 +7,12 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::shared::Shared;
+use super::{background::Background, shared::Shared};
 use crate::{Result, sync::caught};
 
-/// Starts the task unless it is running.
+/// Starts the task unless it is running, and the other background tasks.
 pub(super) fn ensure<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>, runtime: &Handle) {
+    Background::ensure(shared, runtime);
     let sweeper = &shared.sweeper;
     let Some(every) = sweeper.every else { return };
     let (now, _) = shared.clock.coarse_bounds();
