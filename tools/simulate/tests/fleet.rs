@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cache_core::{Key, ListScope, ListedObject, Observation, Version};
 use cache_facade::{
     Freshness, ObjectCache,
     object_store::{
@@ -81,6 +82,7 @@ async fn run(plan: &Plan<'_>, fleet: &Fleet, rule: Rule) -> Counts {
     let freshness = match rule {
         Rule::Strong => Freshness::strong(),
         Rule::MaxAge(max_age) => Freshness::max_age(max_age),
+        Rule::List { max_age, .. } => Freshness::max_age(max_age),
         rule => unimplemented!("{rule}"),
     };
     let caches: Vec<_> = (0..fleet.nodes)
@@ -98,6 +100,19 @@ async fn run(plan: &Plan<'_>, fleet: &Fleet, rule: Rule) -> Counts {
     let mut calls: Vec<_> = writes.chain(reads).collect();
     calls.sort_unstable();
     let start = tokio::time::Instant::now();
+    let mut lists = Vec::new();
+    if let Rule::List { every, .. } = rule {
+        for (node, cache) in (0..).zip(&caches) {
+            let first = start + Duration::from_nanos(plan.first_list(node, every));
+            let (cache, store) = (cache.clone(), Arc::clone(&store));
+            lists.push(tokio::spawn(async move {
+                for n in 0.. {
+                    tokio::time::sleep_until(first + every * n).await;
+                    list(&cache, &*store).await;
+                }
+            }));
+        }
+    }
     let mut running = Vec::new();
     let mut n_written = BTreeMap::<u32, u32>::new();
     for (at, kind, node, object) in calls {
@@ -123,6 +138,8 @@ async fn run(plan: &Plan<'_>, fleet: &Fleet, rule: Rule) -> Counts {
         tokio::task::yield_now().await;
     }
     let stale = join_all(running).await.into_iter().map(|call| call.unwrap()).sum();
+    tokio::time::sleep_until(start + fleet.warm_up + fleet.span).await;
+    lists.iter().for_each(tokio::task::JoinHandle::abort);
 
     let requests = bucket.requests();
     let n = |operation: Operation, outcome: Outcome| {
@@ -145,6 +162,20 @@ async fn run(plan: &Plan<'_>, fleet: &Fleet, rule: Rule) -> Counts {
         "other requests"
     );
     counts
+}
+
+/// Lists all objects, in one page.
+async fn list(cache: &ObjectCache, store: &dyn ObjectStore) {
+    let mut list = cache.read_through().observe_list(ListScope::new("").ordered(true));
+    let page: Vec<_> = store.list(None).map(|meta| listed(meta.unwrap())).collect().await;
+    list.page(&page, &[]).await;
+    list.end().await;
+}
+
+fn listed(meta: ObjectMeta) -> ListedObject {
+    let version = Version::default().with_e_tag(meta.e_tag);
+    let key = Key::parse(meta.location.as_ref()).unwrap();
+    ListedObject::new(key, Observation::Version(version))
 }
 
 fn key(object: u32) -> String {
@@ -280,4 +311,15 @@ fn reads_by_age() {
     }
     let by_key = Fleet { writes: 5.0, split: Split::ByKey, ..fleet() };
     assert_eq!(check_near(&by_key, "max_age=10s").stale, 0);
+}
+
+#[test]
+fn reads_between_lists() {
+    let counts = check_near(&fleet(), "list=5s");
+    assert!(counts.lists == 36 && counts.not_modified < 50, "{counts:?}");
+    for seed in 1..=4 {
+        let written = Fleet { writes: 5.0, seed, ..fleet() };
+        let counts = check_near(&written, "list=5s");
+        assert!(counts.stale > 100, "{counts:?}");
+    }
 }

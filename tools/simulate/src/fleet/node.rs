@@ -203,13 +203,12 @@ impl<'a> Node<'a> {
     fn new(plan: &'a Plan<'a>, rule: Rule, number: u32) -> Result<Self> {
         let fleet = &plan.fleet;
         let round_trip = nanos(fleet.round_trip);
-        let mut rng = plan.rng(Stream::Lists(number));
         let lists = match rule {
             Rule::List { every, .. } => {
                 let objects = fleet.listed.unwrap_or(0).max(plan.trace.n_distinct());
                 let n_pages = objects.div_ceil(PAGE_OBJECTS);
                 let interval = nanos(every).max(n_pages.saturating_mul(round_trip));
-                Some(Lists { first: rng.u64(0..nanos(every)), interval, n_pages, objects })
+                Some(Lists { first: plan.first_list(number, every), interval, n_pages, objects })
             }
             _ => None,
         };

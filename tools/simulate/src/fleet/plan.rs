@@ -304,6 +304,12 @@ impl<'a> Plan<'a> {
         &self.writes
     }
 
+    /// When a node begins its first list, in nanoseconds, if it lists at this interval, which is not
+    /// zero: at a random moment of the first interval.
+    pub fn first_list(&self, node: u32, every: Duration) -> u64 {
+        self.rng(Stream::Lists(node)).u64(0..nanos(every).max(1))
+    }
+
     /// The size of the object in bytes.
     pub(super) fn size(&self, object: u32) -> u64 {
         let sizes = self.sizes.as_ref();
