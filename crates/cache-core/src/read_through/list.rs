@@ -153,8 +153,8 @@ impl<V: Validator + ?Sized> ObservedList<V> {
     }
 
     /// Takes note of a page as soon as it has come: of its objects, and of its common prefixes,
-    /// without the slash at their end, if the list is shallow. No read that begins after this has returned is served an entry that is
-    /// older than the page shows.
+    /// without the slash at their end, if the list is shallow. No read that begins after this has
+    /// returned is served an entry that is older than the page shows.
     ///
     /// A dropped future may have taken note of a part of the page; the rest counts as not shown.
     pub async fn page(&mut self, objects: &[ListedObject], common_prefixes: &[Key]) {
@@ -174,7 +174,9 @@ impl<V: Validator + ?Sized> ObservedList<V> {
             observe(shared, key, shown, Sighting::listed(heard_at, request)).await;
         }
         for prefix in common_prefixes {
-            self.shown.insert(hash(&self.shown, prefix.as_str()));
+            // With its slash: an object of the same name may be missing.
+            // mutant: common_prefix
+            self.shown.insert(hash(&self.shown, &format!("{prefix}/")));
         }
         let last: Option<Box<str>> = last.map(Into::into);
         // Absence within the range of a page is known at once only where lists are in order.
@@ -251,11 +253,12 @@ impl<V: ?Sized> fmt::Debug for ObservedList<V> {
     }
 }
 
-/// The part of `key`, which begins with `prefix`, that a shallow list shows.
+/// The part of `key`, which begins with `prefix`, that a shallow list shows: a common prefix with
+/// its slash.
 fn shallow<'a>(key: &'a str, prefix: &str) -> &'a str {
     // The slash that the prefix ends with is none.
     let rest = &key[prefix.len()..];
-    rest.find('/').map_or(key, |at| &key[..prefix.len() + at])
+    rest.find('/').map_or(key, |at| &key[..=prefix.len() + at])
 }
 
 fn hash(of: &HashSet<u64, foldhash::quality::RandomState>, key: &str) -> u64 {

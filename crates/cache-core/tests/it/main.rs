@@ -18,6 +18,7 @@ mod open_writes;
 mod races;
 mod reads;
 mod runtimes;
+mod shallow_lists;
 mod soft_floors;
 mod support;
 mod sweep;
