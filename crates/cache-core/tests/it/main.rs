@@ -17,6 +17,7 @@ mod observations;
 mod open_writes;
 mod races;
 mod reads;
+mod reported_lists;
 mod runtimes;
 mod soft_floors;
 mod support;
