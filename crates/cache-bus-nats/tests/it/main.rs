@@ -16,7 +16,8 @@ use server::{Program, Server};
 use suite::{Kind, Settings, Suite, in_time, message, next};
 
 const NATS: Program = Program {
-    name: "nats-server",
+    // Debian has it where users do not search.
+    names: &["nats-server", "/usr/sbin/nats-server"],
     debian_package: "nats-server",
     args: |port| {
         let port = port.to_string();

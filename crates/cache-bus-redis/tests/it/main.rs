@@ -14,7 +14,7 @@ use server::{Program, Server};
 use suite::{Kind, Settings, Suite, message, next};
 
 const REDIS: Program = Program {
-    name: "redis-server",
+    names: &["redis-server", "valkey-server"],
     debian_package: "redis-server",
     args: |port| {
         let port = port.to_string();
