@@ -138,6 +138,15 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// Sets the namespace to one that no other cache has: as the default, for builders that need to
+    /// know it. A [`bus`](Self::bus) is a `Config` error then.
+    #[doc(hidden)]
+    pub fn private_namespace(mut self, identity: Namespace) -> Self {
+        self.settings.identity = identity;
+        self.settings.is_named = false;
+        self
+    }
+
     /// Sets how many requests may be at the origin at the same time, each for another key, until
     /// their responses are published. A read beyond the limit waits, first come first served, and
     /// sends its request only if a reader still waits for it: one that was dropped meanwhile sends
