@@ -11,6 +11,7 @@ mod figures;
 mod floors;
 mod idle_runtimes;
 mod limiter;
+mod lists;
 mod namespaces;
 mod negative;
 mod observations;

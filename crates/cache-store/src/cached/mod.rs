@@ -46,7 +46,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, TierStats};
+use cache_core::{BusStats, Change, Changes, Error, ErrorKind, TierStats};
 use cache_metrics::{MetricsSource, Snapshot};
 use futures_util::stream::BoxStream;
 use object_store::{
@@ -231,6 +231,46 @@ impl CachedStore {
     /// `Closed`.
     pub fn mark_all_stale(&self) -> Result<(), Error> {
         self.shared.heads.mark_all_stale()
+    }
+
+    /// Applies a change that another program made to the store, as a message on the bus is applied:
+    /// a cached object of another version is revalidated before it is next served. For
+    /// notifications of a store, such as S3 event notifications. They carry no proof that none was
+    /// missed: use them under a `max_age`.
+    ///
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
+    pub async fn hear_change(&self, change: &Change) {
+        self.shared.heads.hear_change(change).await;
+    }
+
+    /// Announces a change on the bus: one that was made by other means than this cache, or to have
+    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This cache
+    /// applies it too. Waits until it was sent, or has failed.
+    ///
+    /// # Errors
+    ///
+    /// `Config` without a bus, or for a heartbeat; `Closed`.
+    ///
+    /// A dropped future, once polled, still announces it.
+    pub async fn announce(&self, change: Change) -> Result<(), Error> {
+        self.shared.heads.announce(change).await
+    }
+
+    /// Returns the counters of the bus; `None` without one.
+    pub fn bus_stats(&self) -> Option<BusStats> {
+        self.shared.heads.bus_stats()
+    }
+
+    /// Returns a signal that tells of changes of an object: of writes through this cache, and of
+    /// messages on its bus. It is a hint.
+    pub fn changes(&self, location: &Path) -> Changes {
+        self.shared.heads.changes(location.as_ref())
+    }
+
+    /// Returns a signal that tells of changes of objects whose paths begin with `prefix`, byte for
+    /// byte: see [`changes`](Self::changes).
+    pub fn changes_below(&self, prefix: &str) -> Changes {
+        self.shared.heads.changes_below(prefix)
     }
 
     /// Removes all entries and frees their memory. Blocks in flight meanwhile may be cached; they
