@@ -82,8 +82,9 @@ impl Lister {
 
     async fn page(&mut self) -> Result<Option<ListPage>> {
         if let Some(verifier) = self.lists.verifier.take() {
-            // Boxed: the probe is large and runs once.
+            // Boxed: the probes are large and run once.
             Box::pin(verifier.for_reads(self.lists.strength)).await?;
+            Box::pin(verifier.for_lists()).await?;
         }
         // The store in memory reads the list when it is called for, not when it is polled.
         // mutant: lists_when_polled
