@@ -410,7 +410,8 @@ impl<'a> Node<'a> {
             sent: now,
             version,
             is_conditional,
-            is_void: self.open.contains_key(&object),
+            // One that starts during a write is fenced at the end of that, which comes first.
+            is_void: false,
             is_closed: false,
             has_next: false,
         };
