@@ -37,7 +37,7 @@ mod version;
 pub use crate::{
     attributes::Attributes,
     backend::{Admission, Backend, EvictionListener, Rejection, Usage},
-    bus::{Announcement, BusEvent, Change, ChangeBus, GapReason},
+    bus::{Announcement, BusEvent, BusStats, Change, ChangeBus, GapReason},
     clock::{Clock, Moment, SystemClock},
     entry::{Entry, EntryBuilder, Seal, Storability},
     error::{Error, ErrorKind, Result},
@@ -50,7 +50,7 @@ pub use crate::{
     namespace::Namespace,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
+        Changes, ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
         ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{

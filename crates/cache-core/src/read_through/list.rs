@@ -17,7 +17,8 @@ use std::{collections::HashSet, fmt, hash::BuildHasher, sync::Arc};
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    marks::ListGuard,
+    key_index::Generation,
+    marks::{KeyRange, ListGuard},
     observation::Observation,
     observe::{Observed, Sighting, observe},
     shared::Shared,
@@ -77,13 +78,17 @@ pub struct ObservedList<V: ?Sized> {
     shared: Arc<Shared<V>>,
     scope: ListScope,
     request: ListRequest,
+    /// The request before, if the last one may turn out not to have been sent.
+    request_before: ListRequest,
     /// The hashes of the keys that were shown since `last`.
     shown: HashSet<u64, foldhash::quality::RandomState>,
     /// The last key of the pages before, on a store that lists in order.
     last: Option<Box<str>>,
     /// The store does not list in order, although it should.
     is_out_of_order: bool,
-    _guard: ListGuard,
+    /// That of the index of keys when the list began.
+    generation: Generation,
+    guard: ListGuard,
 }
 
 /// A request for a page of a list.
@@ -93,6 +98,8 @@ pub(super) struct ListRequest {
     pub(super) sent_at: Moment,
     /// The epoch at that moment.
     pub(super) epoch: Epoch,
+    /// The number of the list.
+    pub(super) list: u64,
 }
 
 /// Begins a list, whose first request is sent after this has returned.
@@ -101,7 +108,7 @@ pub(super) fn begin<V: Validator + ?Sized>(
     scope: ListScope,
 ) -> ObservedList<V> {
     let guard = shared.marks.begin_list();
-    shared.key_index.cover(&scope.prefix, |prefix| {
+    let generation = shared.key_index.cover(&scope.prefix, |prefix| {
         // An entry that was stored before may be one that the list leaves out. The list lifts the
         // mark of each that it shows.
         // mutant: marks_unindexed
@@ -109,23 +116,25 @@ pub(super) fn begin<V: Validator + ?Sized>(
             shared.epochs.mark_stale_prefix(prefix);
         }
     });
-    let request = ListRequest::now(shared);
+    let request = ListRequest::now(shared, guard.list());
     ObservedList {
         shared: Arc::clone(shared),
         last: scope.after.as_deref().map(Into::into),
         scope,
         request,
+        request_before: request,
         shown: HashSet::default(),
         is_out_of_order: false,
-        _guard: guard,
+        generation,
+        guard,
     }
 }
 
 impl ListRequest {
-    fn now<V: ?Sized>(shared: &Shared<V>) -> Self {
+    fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
         // The moment first: an entry that a floor does not apply to was requested after it.
         let sent_at = shared.clock.now();
-        Self { sent_at, epoch: shared.epochs.latest() }
+        Self { sent_at, epoch: shared.epochs.latest(), list }
     }
 }
 
@@ -136,25 +145,23 @@ impl<V: Validator + ?Sized> ObservedList<V> {
     }
 
     /// Takes note that the request for the next page is about to be sent. To be called only where
-    /// that is known; otherwise all pages count as requested with the first.
+    /// that is known; otherwise all pages count as requested with the first. Where a poll shows
+    /// whether it has sent a request, call it before the poll, and
+    /// [`revoke_request`](Self::revoke_request) after one that has not.
     pub fn request_page(&mut self) {
-        self.request = ListRequest::now(&self.shared);
+        self.request_before = self.request;
+        self.request = ListRequest::now(&self.shared, self.guard.list());
     }
 
-    /// As [`request_page`](Self::request_page). Returns the request before.
-    pub(super) fn request_again(&mut self) -> ListRequest {
-        let earlier = self.request;
-        self.request_page();
-        earlier
-    }
-
-    pub(super) fn set_request(&mut self, request: ListRequest) {
-        self.request = request;
+    /// Takes the last [`request_page`](Self::request_page) back: what comes next is of the page
+    /// before. Does nothing if it was taken back already.
+    pub fn revoke_request(&mut self) {
+        self.request = self.request_before;
     }
 
     /// Takes note of a page as soon as it has come: of its objects, and of its common prefixes,
-    /// without the slash at their end, if the list is shallow. No read that begins after this has returned is served an entry that is
-    /// older than the page shows.
+    /// without the slash at their end, if the list is shallow. No read that begins after this has
+    /// returned is served an entry that is older than the page shows.
     ///
     /// A dropped future may have taken note of a part of the page; the rest counts as not shown.
     pub async fn page(&mut self, objects: &[ListedObject], common_prefixes: &[Key]) {
@@ -174,7 +181,9 @@ impl<V: Validator + ?Sized> ObservedList<V> {
             observe(shared, key, shown, Sighting::listed(heard_at, request)).await;
         }
         for prefix in common_prefixes {
-            self.shown.insert(hash(&self.shown, prefix.as_str()));
+            // With its slash: an object of the same name may be missing.
+            // mutant: common_prefix
+            self.shown.insert(hash(&self.shown, &format!("{prefix}/")));
         }
         let last: Option<Box<str>> = last.map(Into::into);
         // Absence within the range of a page is known at once only where lists are in order.
@@ -214,18 +223,22 @@ impl<V: Validator + ?Sized> ObservedList<V> {
             !self.shown.contains(&hash(&self.shown, shown_as))
         };
         let sighting = Sighting::hint(heard_at);
-        let is_in_range = |key: &str| {
-            key.starts_with(&*scope.prefix)
-                && after.is_none_or(|after| key > after)
-                && last.is_none_or(|last| key <= last)
-        };
+        let range = KeyRange { prefix: &scope.prefix, after, last };
+        // Before the look at the index: another list notes a key before it renews its entry.
+        // mutant: notes_left_out
+        self.guard.note_left_out(range, heard_at);
         // A key with a flight may have no entry yet.
         // mutant: fences_left_out
-        let in_flight = shared.table.keys(|key| is_in_range(key) && is_left_out(key));
+        let in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
         for key in in_flight {
             observe(shared, key.as_str(), &Observation::Absent, sighting).await;
         }
-        let cached = shared.key_index.range(&scope.prefix, after, last);
+        let Some(cached) = shared.key_index.range(&scope.prefix, after, last, self.generation)
+        else {
+            // The index was emptied meanwhile.
+            shared.epochs.mark_stale_prefix(&scope.prefix);
+            return;
+        };
         let left_out = cached.into_iter().filter(|(key, _)| is_left_out(key));
         // Those on disk are read together.
         let mut observed = stream::iter(left_out)
@@ -251,11 +264,12 @@ impl<V: ?Sized> fmt::Debug for ObservedList<V> {
     }
 }
 
-/// The part of `key`, which begins with `prefix`, that a shallow list shows.
+/// The part of `key`, which begins with `prefix`, that a shallow list shows: a common prefix with
+/// its slash.
 fn shallow<'a>(key: &'a str, prefix: &str) -> &'a str {
     // The slash that the prefix ends with is none.
     let rest = &key[prefix.len()..];
-    rest.find('/').map_or(key, |at| &key[..prefix.len() + at])
+    rest.find('/').map_or(key, |at| &key[..=prefix.len() + at])
 }
 
 fn hash(of: &HashSet<u64, foldhash::quality::RandomState>, key: &str) -> u64 {

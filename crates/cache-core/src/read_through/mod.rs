@@ -20,6 +20,8 @@
 mod backend_access;
 mod background;
 mod builder;
+mod bus;
+mod changes;
 mod driver;
 mod epochs;
 mod flight;
@@ -64,6 +66,7 @@ use tokio::task::yield_now;
 pub use self::timer::within;
 pub use self::{
     builder::ReadThroughBuilder,
+    changes::Changes,
     list::{ListScope, ObservedList},
     observation::Observation,
     permit::RequestPermit,
@@ -71,10 +74,13 @@ pub use self::{
     served::{Served, Status, Tier},
     write::OpenWrite,
 };
-use self::{observe::Sighting, outcome::FlightOutcome, shared::Shared, task_tracker::TaskTracker};
+use self::{
+    changes::Scope, observe::Sighting, outcome::FlightOutcome, shared::Shared,
+    task_tracker::TaskTracker,
+};
 use crate::{
-    Backend, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition, PutOptions, Result,
-    Stats, Validator, Version, stats::Count,
+    Backend, BusStats, Change, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition,
+    PutOptions, Result, Stats, Validator, Version, stats::Count,
 };
 
 /// A validated cache: a [`Backend`] in front of an origin.
@@ -212,7 +218,11 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             // Such reads may be all that their runtime is driven for.
             yield_now().await;
         }
-        let read = match freshness.map_or(Ok(()), Freshness::check) {
+        let check = |rule: &Freshness| {
+            rule.check()?;
+            shared.check_bus(rule.is_until_notified())
+        };
+        let read = match freshness.map_or(Ok(()), check) {
             Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
             Err(error) => Err(error),
         };
@@ -305,6 +315,58 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Dropping the stream does not cancel requests for objects that were already sent.
     pub fn get_prefix(&self, prefix: &str, parallel: usize) -> BoxStream<'static, Result<Served>> {
         prefix::get(self.clone(), prefix, parallel)
+    }
+
+    /// Applies a change that another program made, as a message on the bus is applied: a cached
+    /// object of another version is revalidated before it is next served, and requests that are in
+    /// flight cache nothing older. For notifications of a store, which carry no proof that none was
+    /// missed: use them under a `max_age`. A heartbeat does nothing.
+    ///
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
+    pub async fn hear_change(&self, change: &Change) {
+        bus::apply(&self.shared, change).await;
+    }
+
+    /// Announces a change on the bus, for one that was made by other means than this cache, or to
+    /// have all caches revalidate: `invalidate`, `mark_stale` and `clear` tell no other cache.
+    /// Waits until it was sent, or has failed. This cache applies it too.
+    ///
+    /// # Errors
+    ///
+    /// `Config` without a bus, or for a heartbeat.
+    ///
+    /// A dropped future, once polled, still announces it.
+    pub async fn announce(&self, change: Change) -> Result<()> {
+        self.shared.check_bus(true)?;
+        if matches!(change, Change::Heartbeat { .. }) {
+            let message = "heartbeats are announced by the cache itself; announce a change";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        self.shared.tasks.check_open()?;
+        let announced = self.shared.bus.as_ref().map(|bus| bus.announce(change.clone()));
+        bus::apply(&self.shared, &change).await;
+        if let Some(announced) = announced {
+            // Given up with the cache otherwise.
+            let _ = announced.await;
+        }
+        Ok(())
+    }
+
+    /// Returns the counters of the bus; `None` without one.
+    pub fn bus_stats(&self) -> Option<BusStats> {
+        self.shared.bus.as_ref().map(|bus| bus.stats(self.shared.clock.now()))
+    }
+
+    /// Returns a signal that tells of changes of the object: of writes and deletes through this
+    /// cache, and of messages on its bus.
+    pub fn changes(&self, path: &str) -> Changes {
+        self.shared.signals.listen(Scope::Key(path.into()))
+    }
+
+    /// Returns a signal that tells of changes of objects whose paths begin with `prefix`, byte for
+    /// byte: see [`changes`](Self::changes).
+    pub fn changes_below(&self, prefix: &str) -> Changes {
+        self.shared.signals.listen(Scope::Prefix(prefix.into()))
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and

@@ -15,6 +15,9 @@ pub enum Observation {
     /// It is at a version that the response does not name, as after `412 Precondition Failed`. The
     /// function returns whether an entry can be of that version.
     Condition(Arc<dyn Fn(&Entry) -> bool + Send + Sync>),
+    /// It may be at any version, as after a write whose result is not known: no entry can be taken
+    /// for current.
+    Changed,
     /// There is no such object.
     Absent,
     /// It may not be read with these credentials.
@@ -30,7 +33,7 @@ impl Observation {
             }
             Self::Condition(holds) => !entry.is_negative() && holds(entry),
             Self::Absent => entry.is_negative(),
-            Self::Forbidden => false,
+            Self::Changed | Self::Forbidden => false,
         }
     }
 
@@ -57,6 +60,7 @@ impl fmt::Debug for Observation {
         match self {
             Self::Version(version) => f.debug_tuple("Version").field(version).finish(),
             Self::Condition(_) => f.write_str("Condition"),
+            Self::Changed => f.write_str("Changed"),
             Self::Absent => f.write_str("Absent"),
             Self::Forbidden => f.write_str("Forbidden"),
         }

@@ -141,15 +141,20 @@ impl<V: ?Sized> Shared<V> {
         if self.epochs.is_void(entry) {
             return false;
         }
+        // Before the renewal: a list that leaves the key out finds the entry, or is noted itself.
+        // mutant: notes_renewed
+        let was_noted = self.note_key(entry.key());
         // Without a mark or a lower tier, the entry's own stamp orders this and a mark.
-        if !self.has_lower_tier && !entry.must_revalidate() {
+        if !self.has_lower_tier && !entry.must_revalidate() && was_noted {
             return entry.renew_listed(request.sent_at, request.epoch, false);
         }
         // A mark is noted before it is put, so none is put while this is locked.
         let marks = self.marks.lock();
         // A younger mark says more than the list.
         // mutant: lifts_older_marks
-        if marks.has_younger(entry.key(), request.sent_at) {
+        if marks.has_younger(entry.key(), request.sent_at)
+            || !was_noted && marks.is_left_out(entry.key(), request.sent_at, request.list)
+        {
             return false;
         }
         let is_renewed = match entry.validated_at() {

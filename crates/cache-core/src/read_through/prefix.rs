@@ -74,11 +74,12 @@ impl<V: Validator + ?Sized> Lister<V> {
         if let Err(error) = shared.tasks.check_open() {
             return Some((Err(error), None));
         }
-        let (mut list, earlier) = match lister.list.take() {
-            None => (super::list::begin(&shared, lister.scope.clone()), None),
+        let is_first = lister.list.is_none();
+        let mut list = match lister.list.take() {
+            None => super::list::begin(&shared, lister.scope.clone()),
             Some(mut list) => {
-                let earlier = list.request_again();
-                (list, Some(earlier))
+                list.request_page();
+                list
             }
         };
         let page = match lister.request(&list).await {
@@ -92,8 +93,8 @@ impl<V: Validator + ?Sized> Lister<V> {
         let ListPage { mut objects, is_requested_when_polled } = page;
         // A page that was requested ahead is of an earlier moment.
         // mutant: page_sent_at
-        if let Some(earlier) = earlier.filter(|_| !is_requested_when_polled) {
-            list.set_request(earlier);
+        if !is_first && !is_requested_when_polled {
+            list.revoke_request();
         }
         objects.retain(|object| object.key.as_str().starts_with(&*lister.scope.prefix));
         list.page(&objects, &[]).await;
@@ -174,6 +175,21 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Dropping the future does not cancel a request that was already sent; its response is still
     /// cached.
     pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
+        match self.get_if_validated_since(key, since).await {
+            Some(served) => served,
+            None => self.fetch(key, Some(&Freshness::strong())).await,
+        }
+    }
+
+    /// Returns the cached entry if it was validated since `since`, by whichever request or list.
+    /// The first half of [`get_since`](Self::get_since), for callers that fetch in another way.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn get_if_validated_since(&self, key: &str, since: Moment) -> Option<Result<Served>> {
         let looked_up = self.shared.look_up(key).await;
         let cached = looked_up.entry.filter(|entry| {
             !entry.is_negative()
@@ -183,16 +199,16 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
                 && entry.validated_at().is_some_and(|at| at >= since)
                 && self.shared.is_valid(entry)
         });
-        let Some(entry) = cached else {
-            return self.fetch(key, Some(&Freshness::strong())).await;
-        };
-        self.shared.tasks.check_open()?;
+        let entry = cached?;
+        if let Err(error) = self.shared.tasks.check_open() {
+            return Some(Err(error));
+        }
         let (now, _) = self.shared.clock.coarse_bounds();
         let validated_at = entry.validated_at();
         let read =
             Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
         self.shared.count_read(&read);
-        read
+        Some(read)
     }
 }
 

@@ -52,7 +52,8 @@ impl<V: ?Sized> Shared<V> {
         }
         // Fresh at the later bound is fresh now. Anything else is decided exactly, by the slow
         // path.
-        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
+        let age_nanos =
+            freshness.age_if_met(&entry, self.clock.coarse_bounds(), &self.listening)?;
         self.counters.add_hit(
             Count::Fresh,
             entry.body().len() as u64,
@@ -80,6 +81,7 @@ impl<V: ?Sized> Shared<V> {
             let validated_at = entry.validated_at();
             Served::new(entry, status, tier, validated_at, now)
         };
+        let freshness = self.resolved(freshness, entry.validated_at(), now);
         Ok(match freshness.evaluate(&entry, now) {
             Evaluation::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
             Evaluation::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
@@ -350,7 +352,12 @@ fn join<V: ?Sized>(
             // A strong reader joins no request sent before it began or before something newer was
             // seen.
             // mutant: joins_by_sent_at
-            running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
+            running.heard.is_nothing()
+                && now.is_some_and(|now| {
+                    // Its result would have to be fresh for this reader.
+                    // mutant: joins_while_disconnected
+                    shared.resolved(freshness, Some(sent_at), now).accepts(sent_at, now)
+                })
         }
     };
     // The response of a fenced flight may be older than the write that fenced it.
@@ -406,6 +413,7 @@ async fn serve_stale_on_error<V: ?Sized>(
         let LookedUp { entry, tier, .. } = shared.look_up(key).await;
         if let Some(entry) = entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
+            let freshness = shared.resolved(freshness, entry.validated_at(), now);
             if freshness.covers_outage(&entry, now) {
                 let validated_at = entry.validated_at();
                 let served = Served::new(entry, Status::Stale, tier, validated_at, now);

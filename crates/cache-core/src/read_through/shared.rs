@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     background::Background,
+    bus::BusState,
+    changes::Signals,
     epochs::{Epochs, Standing},
     key_index::KeyIndex,
     key_table::KeyTable,
@@ -17,7 +19,8 @@ use super::{
     trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, Result,
+    Backend, Clock, Entry, Error, ErrorKind, Freshness, Moment, Result,
+    bus::Listening,
     stats::{Count, Counters},
 };
 
@@ -35,6 +38,10 @@ pub(super) struct Shared<V: ?Sized> {
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
     pub(super) background: Background<V>,
+    pub(super) bus: Option<Arc<BusState>>,
+    /// Whether it listens to the bus.
+    pub(super) listening: Listening,
+    pub(super) signals: Arc<Signals>,
     pub(super) negative_budget: NegativeBudget,
     pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,
@@ -49,6 +56,17 @@ impl<V: ?Sized> Shared<V> {
     #[inline]
     pub(super) fn rule<'a>(&'a self, key: &str, freshness: Option<&'a Freshness>) -> &'a Freshness {
         freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
+    }
+
+    /// Returns the rule that holds for an entry that was validated at `validated_at`.
+    pub(super) fn resolved(
+        &self,
+        freshness: &Freshness,
+        validated_at: Option<Moment>,
+        now: Moment,
+    ) -> Freshness {
+        let covers = |at| self.listening.covers(at, now);
+        freshness.resolved(freshness.is_until_notified() && validated_at.is_some_and(covers))
     }
 
     /// Returns how long an entry for `key` may stay without validation.

@@ -1,0 +1,404 @@
+//! The tasks of a cache at its bus: one announces changes and heartbeats, one hears those of all
+//! caches.
+//!
+//! A message only ever marks. It fences first: a request that was sent before it was heard may bring
+//! an older version. Then it compares the version with the cached one, and marks that if it is
+//! another.
+
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{Arc, Weak, atomic::AtomicU64},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::join};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::sleep,
+};
+
+use super::{
+    background::Progress,
+    observation::Observation,
+    observe::{Observed, Sighting, observe},
+    shared::Shared,
+    timer::within,
+};
+use crate::{
+    Announcement, BusEvent, BusStats, Change, ChangeBus, Clock, Error, ErrorKind, GapReason, Key,
+    Moment, Namespace, Result, Validator, Version,
+    bus::{Heard, Listener, Noticed},
+    sync::{Mutex, atomic::Ordering, caught, lock},
+    tag,
+};
+
+/// A cache's side of its bus.
+pub(super) struct BusState {
+    bus: Arc<dyn ChangeBus>,
+    /// How long a write waits until its change was announced.
+    pub(super) announce_within: Option<Duration>,
+    listener: Mutex<Listener>,
+    queue: Mutex<Queue>,
+    queued: Notify,
+    counters: Counters,
+    /// When it began or ceased to listen, and for how long it did not before.
+    silence: Mutex<Silence>,
+}
+
+/// Changes that wait to be announced.
+#[derive(Debug, Default)]
+struct Queue {
+    changes: VecDeque<(Change, Option<oneshot::Sender<()>>)>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    announced: AtomicU64,
+    announce_errors: AtomicU64,
+    overflows: AtomicU64,
+    heartbeats_sent: AtomicU64,
+    received: AtomicU64,
+    heartbeats: AtomicU64,
+    own: AtomicU64,
+    marked: AtomicU64,
+    unmarked: AtomicU64,
+    other_namespace: AtomicU64,
+    unreadable: AtomicU64,
+    same_node: AtomicU64,
+    sequence_gaps: AtomicU64,
+    slow_listener_gaps: AtomicU64,
+    format_gaps: AtomicU64,
+    disconnects: AtomicU64,
+    listens: AtomicU64,
+}
+
+/// How long the cache has not listened.
+#[derive(Debug)]
+struct Silence {
+    /// Since when it does not; `None` while it does.
+    since: Option<Moment>,
+    before: Duration,
+}
+
+impl BusState {
+    pub(super) fn new(
+        bus: Arc<dyn ChangeBus>,
+        announce_within: Option<Duration>,
+        namespace: Namespace,
+        now: Moment,
+    ) -> Self {
+        Self {
+            bus,
+            announce_within,
+            listener: Mutex::new(Listener::new(namespace, || Namespace::unique().bits())),
+            queue: Mutex::default(),
+            queued: Notify::new(),
+            counters: Counters::default(),
+            silence: Mutex::new(Silence { since: Some(now), before: Duration::ZERO }),
+        }
+    }
+
+    /// Queues `change` to be announced. The receiver is told when that was tried, or given up.
+    pub(super) fn announce(&self, change: Change) -> oneshot::Receiver<()> {
+        let (told, receiver) = oneshot::channel();
+        let mut queue = lock(&self.queue);
+        if queue.changes.len() >= QUEUE_MAX {
+            count(&self.counters.overflows);
+            // One message for all objects takes the place of all that wait.
+            // mutant: overflow_announces_all
+            queue.changes.clear();
+            queue.changes.push_back((Change::All, Some(told)));
+        } else {
+            queue.changes.push_back((change, Some(told)));
+        }
+        drop(queue);
+        self.queued.notify_one();
+        receiver
+    }
+
+    pub(super) fn stats(&self, now: Moment) -> BusStats {
+        let Counters {
+            announced,
+            announce_errors,
+            overflows,
+            heartbeats_sent,
+            received,
+            heartbeats,
+            own,
+            marked,
+            unmarked,
+            other_namespace,
+            unreadable,
+            same_node,
+            sequence_gaps,
+            slow_listener_gaps,
+            format_gaps,
+            disconnects,
+            listens,
+        } = &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (since, ends) = {
+            let listener = lock(&self.listener);
+            (listener.since(), listener.proof_ends())
+        };
+        let since = since.filter(|_| ends.is_some_and(|ends| now < ends));
+        let silence = lock(&self.silence);
+        let silent = silence.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
+        BusStats {
+            announced: read(announced),
+            announce_errors: read(announce_errors),
+            overflows: read(overflows),
+            queued: lock(&self.queue).changes.len() as u64,
+            heartbeats_sent: read(heartbeats_sent),
+            received: read(received),
+            heartbeats: read(heartbeats),
+            own: read(own),
+            marked: read(marked),
+            unmarked: read(unmarked),
+            other_namespace: read(other_namespace),
+            unreadable: read(unreadable),
+            same_node: read(same_node),
+            sequence_gaps: read(sequence_gaps),
+            slow_listener_gaps: read(slow_listener_gaps),
+            format_gaps: read(format_gaps),
+            disconnects: read(disconnects),
+            listens: read(listens),
+            is_listening: since.is_some(),
+            listening_for: since.map_or(Duration::ZERO, |since| now.saturating_since(since)),
+            disconnected_for: silence.before.saturating_add(silent),
+        }
+    }
+
+    /// Takes note of what the listener says now of listening.
+    fn note_listening(&self, listener: &Listener, now: Moment) {
+        let mut silence = lock(&self.silence);
+        match (listener.since(), silence.since) {
+            (Some(_), Some(since)) => {
+                silence.before = silence.before.saturating_add(now.saturating_since(since));
+                silence.since = None;
+                count(&self.counters.listens);
+            }
+            (None, None) => silence.since = Some(now),
+            _ => {}
+        }
+    }
+}
+
+/// The task of a cache at its bus: see [`Background`](super::background::Background).
+pub(super) async fn run<V: Validator + ?Sized>(cache: Weak<Shared<V>>, progress: Progress) {
+    let Some(shared) = cache.upgrade() else { return };
+    let Some(bus) = shared.bus.clone() else { return };
+    let clock = Arc::clone(&shared.clock);
+    {
+        let mut listener = lock(&bus.listener);
+        listener.restart(&shared.listening);
+        bus.note_listening(&listener, clock.now());
+    }
+    drop(shared);
+    // A runtime without time has no bus; one attempt is enough to find out.
+    let both = async {
+        join(listen(&cache, &bus), announce_all(&cache, &bus, &*clock, &progress)).await;
+        Ok(())
+    };
+    if caught(both).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Announces what is queued, one change after the other, and a heartbeat each second.
+async fn announce_all<V: Validator + ?Sized>(
+    cache: &Weak<Shared<V>>,
+    bus: &BusState,
+    clock: &dyn Clock,
+    progress: &Progress,
+) {
+    let mut beat_is_due = pin!(sleep(Duration::ZERO));
+    loop {
+        let Some(shared) = cache.upgrade() else { return };
+        // A lost proof is also counted where nothing is heard.
+        let now = clock.now();
+        {
+            let mut listener = lock(&bus.listener);
+            listener.check_proof(now, &shared.listening);
+            bus.note_listening(&listener, now);
+        }
+        drop(shared);
+        progress.expect(now.saturating_add(STUCK_AFTER));
+        let is_beat = beat_is_due.as_mut().now_or_never().is_some();
+        let next = if is_beat { None } else { lock(&bus.queue).changes.pop_front() };
+        let (message, told) = match next {
+            None if !is_beat => {
+                tokio::select! {
+                    () = bus.queued.notified() => {}
+                    () = beat_is_due.as_mut() => beat_is_due.set(sleep(Duration::ZERO)),
+                }
+                continue;
+            }
+            None => {
+                beat_is_due.set(sleep(BEAT_EVERY));
+                // The moment before it is sent: see `Listener`.
+                // mutant: beat_sent_at
+                (lock(&bus.listener).beat(now), None)
+            }
+            Some((change, told)) => (lock(&bus.listener).number(change), told),
+        };
+        let sent = caught(async { Ok(within(ANNOUNCE_MAX, bus.bus.announce(&message)).await) });
+        let is_sent = matches!(sent.await, Ok(Some(Ok(()))));
+        let Counters { announced, announce_errors, heartbeats_sent, .. } = &bus.counters;
+        match (is_sent, message.change) {
+            (true, Change::Heartbeat { .. }) => count(heartbeats_sent),
+            (true, _) => count(announced),
+            (false, Change::Heartbeat { .. }) => {}
+            (false, _) => count(announce_errors),
+        }
+        if let Some(told) = told {
+            // The write may not wait for it.
+            let _ = told.send(());
+        }
+    }
+}
+
+/// Hears what all caches announce.
+async fn listen<V: Validator + ?Sized>(cache: &Weak<Shared<V>>, bus: &BusState) {
+    loop {
+        // In an async block, so that a panic is caught also where the call itself does the work.
+        let ended = caught(async {
+            let mut events = bus.bus.listen();
+            while let Some(event) = events.next().await {
+                let Some(shared) = cache.upgrade() else { return Ok(true) };
+                hear(&shared, bus, event).await;
+            }
+            Ok(false)
+        });
+        if matches!(ended.await, Ok(true)) {
+            return;
+        }
+        let Some(shared) = cache.upgrade() else { return };
+        // A stream that ended is a lost connection.
+        // mutant: ended_stream
+        hear(&shared, bus, BusEvent::Gap(GapReason::Disconnected)).await;
+        drop(shared);
+        sleep(LISTEN_AGAIN).await;
+    }
+}
+
+async fn hear<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, bus: &BusState, event: BusEvent) {
+    let counters = &bus.counters;
+    let is_heartbeat =
+        matches!(&event, BusEvent::Message(Announcement { change: Change::Heartbeat { .. }, .. }));
+    if matches!(event, BusEvent::Message(_) | BusEvent::Unreadable) {
+        count(&counters.received);
+    }
+    let now = shared.clock.now();
+    let (heard, Noticed { gap, twin }) = {
+        let mut listener = lock(&bus.listener);
+        let heard = listener.hear(event, now, &shared.listening);
+        bus.note_listening(&listener, now);
+        heard
+    };
+    if gap {
+        count(&counters.sequence_gaps);
+    }
+    if twin {
+        count(&counters.same_node);
+    }
+    match &heard {
+        Heard::Change(change) => {
+            let is_marked = apply(shared, change).await;
+            count(if is_marked { &counters.marked } else { &counters.unmarked });
+        }
+        Heard::Nothing if is_heartbeat => count(&counters.heartbeats),
+        Heard::Nothing => count(&counters.own),
+        Heard::Foreign => count(&counters.other_namespace),
+        Heard::Unreadable => count(&counters.unreadable),
+        Heard::Gap(GapReason::Disconnected) => count(&counters.disconnects),
+        Heard::Gap(GapReason::SlowListener) => count(&counters.slow_listener_gaps),
+        Heard::Gap(GapReason::NewerFormat) => count(&counters.format_gaps),
+        Heard::Connected => {}
+    }
+    if gap || matches!(heard, Heard::Gap(_) | Heard::Connected) {
+        // A change may have been missed.
+        shared.signals.prefix("");
+    }
+}
+
+/// Applies a change: fences the requests for its objects, and marks entries of another version.
+/// Returns whether anything was marked, or may have been.
+pub(super) async fn apply<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, change: &Change) -> bool {
+    let key_prefix = shared.settings.key_prefix;
+    let inner = |name: &str| format!("{key_prefix}{name}");
+    match change {
+        Change::Key { key, e_tag } => {
+            let sighting = Sighting::hint(shared.clock.now());
+            let shown = match e_tag {
+                // A weak tag may be that of other bytes.
+                // mutant: hint_is_strong
+                Some(e_tag) if !tag::is_weak(e_tag) => {
+                    let e_tag = Some(String::from(&**e_tag));
+                    Observation::Version(Version { e_tag, ..Version::default() })
+                }
+                _ => Observation::Changed,
+            };
+            let observed = match key_prefix.is_empty() {
+                true => observe(shared, key.as_str(), &shown, sighting).await,
+                false => observe(shared, &inner(key.as_str()), &shown, sighting).await,
+            };
+            shared.signals.key(key.as_str());
+            observed == Observed::Marked
+        }
+        Change::Prefix(prefix) => {
+            shared.epochs.mark_stale_prefix(&inner(prefix));
+            shared.signals.prefix(prefix);
+            true
+        }
+        Change::All => {
+            shared.epochs.mark_stale_prefix(key_prefix);
+            shared.signals.prefix("");
+            true
+        }
+        Change::Heartbeat { .. } => false,
+    }
+}
+
+impl<V: ?Sized> Shared<V> {
+    /// A write of `key` has ended: wakes those that wait for a change of it, and announces it.
+    pub(super) fn written(&self, key: &Key, e_tag: Option<&str>) -> Option<oneshot::Receiver<()>> {
+        let path = self.display_key(key.as_str());
+        self.signals.key(path);
+        let bus = self.bus.as_ref()?;
+        let key = match self.settings.key_prefix.is_empty() {
+            true => key.clone(),
+            false => Key::parse(path).ok()?,
+        };
+        Some(bus.announce(Change::Key { key, e_tag: e_tag.map(Into::into) }))
+    }
+
+    /// Checks that there is a bus for a rule that needs one.
+    pub(super) fn check_bus(&self, is_needed: bool) -> Result<()> {
+        if is_needed && self.bus.is_none() {
+            return Err(no_bus());
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn no_bus() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "a rule until_notified needs a change bus; set one with `bus`, or use max_age",
+    )
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+/// How long one announcement may take.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(2);
+/// After a stream of events has ended.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// A task that made no progress for so long is on a runtime that is not driven.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+const QUEUE_MAX: usize = 10_000;
