@@ -21,6 +21,7 @@ mod backend_access;
 mod background;
 mod builder;
 mod bus;
+mod bus_state;
 mod changes;
 mod driver;
 mod epochs;
@@ -32,7 +33,6 @@ mod limiter;
 mod list;
 mod marks;
 mod negative;
-mod observation;
 mod observe;
 mod outcome;
 mod parked;
@@ -61,26 +61,24 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use tokio::task::yield_now;
 
 pub use self::timer::within;
-use self::{
-    background::Background, changes::Scope, observe::Sighting, outcome::FlightOutcome,
-    shared::Shared, task_tracker::TaskTracker,
-};
 pub use self::{
     builder::ReadThroughBuilder,
     changes::Changes,
     list::{ListScope, ObservedList},
-    observation::Observation,
     permit::RequestPermit,
     prefix::ListedPage,
     served::{Served, Status, Tier},
     write::OpenWrite,
 };
+use self::{
+    changes::Scope, observe::Sighting, outcome::FlightOutcome, shared::Shared,
+    task_tracker::TaskTracker,
+};
 use crate::{
-    Backend, BusStats, Change, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition,
-    PutOptions, Result, Stats, Validator, Version, stats::Count,
+    Backend, BusStats, Change, Error, ErrorKind, Freshness, Moment, Namespace, Observation, Origin,
+    PutCondition, PutOptions, Result, Stats, Validator, Version, stats::Count,
 };
 
 /// A validated cache: a [`Backend`] in front of an origin.
@@ -213,21 +211,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         freshness: Option<&Freshness>,
         validator: Option<&Arc<dyn Validator>>,
     ) -> Result<Served> {
-        let shared = &self.shared;
-        if sweep::resume(shared) {
-            // Such reads may be all that their runtime is driven for.
-            yield_now().await;
-        }
-        let check = |rule: &Freshness| {
-            rule.check()?;
-            shared.check_bus(rule.is_until_notified())
-        };
-        let read = match freshness.map_or(Ok(()), check) {
-            Ok(()) => read::read(shared, key, shared.rule(key, freshness), validator).await,
-            Err(error) => Err(error),
-        };
-        shared.count_read(&read);
-        read
+        read::get(&self.shared, key, freshness, validator).await
     }
 
     /// Removes the cached entry. Reads that begin after this has returned get the response to a
@@ -314,7 +298,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// Dropping the stream does not cancel requests for objects that were already sent.
     pub fn get_prefix(&self, prefix: &str, parallel: usize) -> BoxStream<'static, Result<Served>> {
-        prefix::get(self.clone(), prefix, parallel)
+        prefix::get(&self.shared, prefix, parallel)
     }
 
     /// Applies a change that another program made, as a message on the bus is applied: a cached
@@ -343,7 +327,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         self.shared.tasks.check_open()?;
-        Background::ensure(&self.shared, &task_tracker::runtime()?);
+        sweep::ensure(&self.shared, &task_tracker::runtime()?);
         let announced = self.shared.bus.as_ref().map(|bus| bus.announce(change.clone()));
         bus::apply(&self.shared, &change).await;
         if let Some(announced) = announced {
@@ -368,6 +352,32 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// byte: see [`changes`](Self::changes).
     pub fn changes_below(&self, prefix: &str) -> Changes {
         self.shared.signals.listen(Scope::Prefix(prefix.into()))
+    }
+
+    /// Returns the object as of a moment not before `since`: the cached entry if it was validated
+    /// since then, by whichever request or list; else the result of a strong read. For readers of
+    /// many objects that one list has validated.
+    ///
+    /// # Errors
+    ///
+    /// As for [`get`](Self::get).
+    ///
+    /// Dropping the future does not cancel a request that was already sent; its response is still
+    /// cached.
+    pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
+        prefix::get_since(&self.shared, key, since).await
+    }
+
+    /// Returns the cached entry if it was validated since `since`, by whichever request or list.
+    /// The first half of [`get_since`](Self::get_since), for callers that fetch in another way.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn get_if_validated_since(&self, key: &str, since: Moment) -> Option<Result<Served>> {
+        prefix::get_if_validated_since(&self.shared, key, since).await
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
