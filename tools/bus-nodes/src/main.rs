@@ -34,7 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn run(argument: &str) -> Result<(), String> {
-    let setup: Setup = serde_json::from_str(argument).map_err(|error| format!("{error}; {USAGE}"))?;
+    let setup: Setup =
+        serde_json::from_str(argument).map_err(|error| format!("{error}; {USAGE}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

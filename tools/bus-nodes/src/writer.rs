@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bus_nodes::{Command, Line, Setup, Writer, clock};
-use cache_facade::{
-    Announcement, Change, ChangeBus, ObjectCache,
-    cache_core::Key,
-};
+use cache_facade::{Announcement, Change, ChangeBus, ObjectCache, cache_core::Key};
 use tokio::{sync::mpsc::UnboundedReceiver, time::timeout};
 
 use crate::{faulty::Recorded, say, say_stats};
