@@ -54,6 +54,11 @@ const SUITE: Suite = Suite(Kind {
     },
 });
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract() {
+    SUITE.it_keeps_the_contract().await;
+}
+
 #[tokio::test]
 async fn messages_are_delivered_in_order_to_all_and_to_their_sender() {
     SUITE.messages_are_delivered_in_order_to_all_and_to_their_sender().await;

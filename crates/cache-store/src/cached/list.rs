@@ -57,7 +57,7 @@ pub(super) async fn list_with_delimiter(
     let listed = request.answer(shared.upstream.store.list_with_delimiter(prefix)).await?;
     let folders: Vec<_> =
         listed.common_prefixes.iter().filter_map(|path| Key::parse(&key_of(path)).ok()).collect();
-    list.page(&shared.shown(&listed.objects, &scope.prefix), &folders).await;
+    list.page(&shared.shown(listed.objects.iter(), &scope.prefix), &folders).await;
     list.end().await;
     Ok(listed)
 }
@@ -122,15 +122,16 @@ impl Lister {
             let listed = counted(shared, listed, prefix.clone().unwrap_or(Path::ROOT));
             StorePages::new(listed.boxed(), shared.list_kind)
         });
-        let StorePage { objects, is_requested_when_polled, end } = pages.next().await;
+        let page = pages.next().await;
         // A page that was requested earlier is of an earlier moment.
         // mutant: page_requested_earlier
-        if !is_first && !is_requested_when_polled {
+        if !is_first && !page.is_requested_when_polled {
             list.revoke_request();
         }
         // A listed object with another tag has changed.
         // mutant: observes_list
-        list.page(&shared.shown(&objects, &scope.prefix), &[]).await;
+        list.page(&shared.shown(page.without_markers(), &scope.prefix), &[]).await;
+        let StorePage { objects, end, .. } = page;
         self.objects = objects.into_iter();
         match end {
             None => {}
@@ -149,7 +150,11 @@ impl Lister {
 
 impl Shared {
     /// Returns what a list shows of the heads below `prefix`.
-    fn shown(&self, objects: &[ObjectMeta], prefix: &str) -> Vec<ListedObject> {
+    fn shown<'a>(
+        &self,
+        objects: impl Iterator<Item = &'a ObjectMeta>,
+        prefix: &str,
+    ) -> Vec<ListedObject> {
         let strength = self.validator.strength();
         let shown = |object: &ObjectMeta| {
             let key = Key::parse(&key_of(&object.location)).ok()?;
@@ -158,7 +163,7 @@ impl Shared {
             let is_below = key.as_str().starts_with(prefix);
             is_below.then(|| ListedObject::new(key, shown_by_list(object, strength, size_of)))
         };
-        objects.iter().filter_map(shown).collect()
+        objects.filter_map(shown).collect()
     }
 }
 
