@@ -56,7 +56,9 @@ async fn announce_all<V: Validator + ?Sized>(
     clock: &dyn Clock,
     progress: &Progress,
 ) {
-    let mut beat_is_due = pin!(sleep(Duration::ZERO));
+    let mut next_beat = pin!(sleep(Duration::ZERO));
+    // Kept: a timer that is made anew in its place is not over when it is first polled.
+    let mut is_beat = false;
     loop {
         let Some(shared) = cache.upgrade() else { return };
         // A lost proof is also counted where nothing is heard.
@@ -68,18 +70,20 @@ async fn announce_all<V: Validator + ?Sized>(
         }
         drop(shared);
         progress.expect(now.saturating_add(STUCK_AFTER));
-        let is_beat = beat_is_due.as_mut().now_or_never().is_some();
+        // Also while changes wait: they do not delay it.
+        is_beat = is_beat || next_beat.as_mut().now_or_never().is_some();
         let next = if is_beat { None } else { lock(&bus.queue).pop_front() };
         let (message, told) = match next {
             None if !is_beat => {
                 tokio::select! {
                     () = bus.queued.notified() => {}
-                    () = beat_is_due.as_mut() => beat_is_due.set(sleep(Duration::ZERO)),
+                    () = next_beat.as_mut() => is_beat = true,
                 }
                 continue;
             }
             None => {
-                beat_is_due.set(sleep(BEAT_EVERY));
+                is_beat = false;
+                next_beat.set(sleep(BEAT_EVERY));
                 // The moment before it is sent: see `Listener`.
                 // mutant: beat_sent_at
                 (lock(&bus.listener).beat(now), None)

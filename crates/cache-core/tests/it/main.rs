@@ -9,6 +9,7 @@ mod failures;
 mod fences;
 mod figures;
 mod floors;
+mod heartbeats;
 mod idle_runtimes;
 mod limiter;
 mod lists;
