@@ -50,7 +50,7 @@ pub use crate::{
     namespace::Namespace,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
+        ListRefresh, ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
         ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{

@@ -37,6 +37,7 @@ mod parked;
 mod permit;
 mod prefix;
 mod read;
+mod refresh;
 mod request;
 mod served;
 mod settings;
@@ -68,6 +69,7 @@ pub use self::{
     observation::Observation,
     permit::RequestPermit,
     prefix::ListedPage,
+    refresh::ListRefresh,
     served::{Served, Status, Tier},
     write::OpenWrite,
 };

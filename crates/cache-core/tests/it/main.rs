@@ -18,6 +18,7 @@ mod observations;
 mod open_writes;
 mod races;
 mod reads;
+mod refreshes;
 mod runtimes;
 mod soft_floors;
 mod support;
