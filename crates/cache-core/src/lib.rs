@@ -52,8 +52,8 @@ pub use crate::{
     observation::Observation,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        Changes, ListScope, ListedPage, ObservedList, OpenWrite, ReadThrough, ReadThroughBuilder,
-        RequestPermit, Served, Status, Tier, WeakReadThrough, within,
+        Changes, ListRefresh, ListScope, ListedPage, ObservedList, OpenWrite, ReadThrough,
+        ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{
         AtomicErrorCounts, AtomicHistogram, Bounds, Bucket, ErrorCounts, Histogram, Invalidated,

@@ -39,6 +39,7 @@ mod parked;
 mod permit;
 mod prefix;
 mod read;
+mod refresh;
 mod request;
 mod served;
 mod settings;
@@ -57,6 +58,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -69,6 +71,7 @@ pub use self::{
     list::{ListScope, ObservedList},
     permit::RequestPermit,
     prefix::ListedPage,
+    refresh::ListRefresh,
     served::{Served, Status, Tier},
     write::OpenWrite,
 };
@@ -352,6 +355,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// byte: see [`changes`](Self::changes).
     pub fn changes_below(&self, prefix: &str) -> Changes {
         self.shared.signals.listen(Scope::Prefix(prefix.into()))
+    }
+
+    /// Lists the objects whose keys begin with `prefix`, byte for byte, at once and then again and
+    /// again, in the background: each list renews the entries that it shows with their version and
+    /// marks the others, as [`list`](Self::list) does. Under a `max_age` of more than `every` and
+    /// the time that a list takes, reads of objects that are cached and do not change send no
+    /// requests. It fetches no objects.
+    ///
+    /// Each list begins between eight and ten tenths of `every` after the one before, at random, so
+    /// that many nodes do not list together; one that takes longer delays the next. It costs a
+    /// request for each page (of S3: 1,000 objects) each time, on each node: with 10,000 objects
+    /// and 30 s about 0.37 requests/s. After an error, which the counters show
+    /// ([`OriginStats::lists`](crate::OriginStats::lists)), the next list is made as usual;
+    /// meanwhile entries age as if there were no lists. A page that has not come after
+    /// [`origin_timeout`](ReadThroughBuilder::origin_timeout) is given up.
+    ///
+    /// The lists run on the caller's runtime; outside of one, or if it ends or is not driven any
+    /// more, on that of the next read that sends a request. They end when the result is dropped,
+    /// when the cache is closed, or when its last handle is dropped; a page that was requested is
+    /// awaited in that last case. Two refreshes of one prefix are independent.
+    ///
+    /// # Errors
+    ///
+    /// `Config` if `every` is zero; `Closed`. An origin without lists is no error here: each list
+    /// fails.
+    pub fn refresh_by_list(&self, prefix: &str, every: Duration) -> Result<ListRefresh> {
+        refresh::refresh(&self.shared, prefix, every)
     }
 
     /// Returns the object as of a moment not before `since`: the cached entry if it was validated

@@ -106,7 +106,9 @@ impl<V: Validator + ?Sized> Lister<V> {
     /// Returns the next page of the origin; `None` at the end. Counts a request, unless the page is
     /// there without one.
     async fn request(&mut self, list: &ObservedList<V>) -> Result<Option<ListPage>> {
-        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await?;
+        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await;
+        // A panic is an answer like another one.
+        let at_once = at_once.unwrap_or_else(|panic| Some(Some(Err(panic))));
         let is_first = mem::replace(&mut self.is_first, false);
         let is_requested = match &at_once {
             None => true,

@@ -19,6 +19,7 @@ mod observations;
 mod open_writes;
 mod races;
 mod reads;
+mod refreshes;
 mod reported_lists;
 mod runtimes;
 mod soft_floors;
