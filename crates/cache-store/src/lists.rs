@@ -13,7 +13,7 @@ use cache_core::{Entry, Observation};
 use futures_util::{StreamExt, future::poll_immediate, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore, Result, path::Path};
 
-use crate::{ValidatorStrength, tag, validator::version_of};
+use crate::{ValidatorStrength, tag, version::version_of};
 
 /// How a store lists, as far as its kind tells. A wrapper hides the kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
