@@ -1,6 +1,6 @@
-//! Lists are the store's own. The cache takes note of each page before its objects are passed on: it
-//! renews the heads of the versions that are shown, and marks the others and those of objects that
-//! are left out.
+//! Lists are the store's own. The cache takes note of each page before its objects are passed on:
+//! it renews the heads of the versions that are shown, and marks the others and those of objects
+//! that are left out.
 
 use std::{
     pin::Pin,
