@@ -13,7 +13,7 @@ use cache_core::{Entry, Observation};
 use futures_util::{StreamExt, future::poll_immediate, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore, Result, path::Path};
 
-use crate::{ValidatorStrength, tag, validator::version_of};
+use crate::{ValidatorStrength, tag, version::version_of};
 
 /// How a store lists, as far as its kind tells. A wrapper hides the kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) struct StorePages {
     last: Option<Path>,
 }
 
-/// The objects that came together.
+/// Objects that were received together.
 pub(crate) struct StorePage {
     pub(crate) objects: Vec<ObjectMeta>,
     /// Which of them are the markers of folders, in order, as far as that can be told.
@@ -91,7 +91,7 @@ impl StorePages {
             Some(item) => (item, false),
             None => (self.listed.next().await, true),
         };
-        // What is there at once is of the page before, which was requested earlier.
+        // An object that is there at once is of the page before, which was requested earlier.
         // mutant: requested_when_polled
         let is_requested_when_polled = self.kind.is_on_demand && has_waited && !was_requested;
         let (mut objects, mut markers) = (Vec::new(), Vec::new());
