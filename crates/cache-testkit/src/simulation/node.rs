@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, ErrorKind, Key, Namespace, Origin, PutCondition, ReadThrough, Result, Served,
+    Backend, Change, Entry, Error, ErrorKind, Key, Origin, PutCondition, ReadThrough, Result, Served,
     Version,
 };
 use tokio::task::unconstrained;
@@ -17,6 +17,7 @@ use tokio::task::unconstrained;
 use super::{
     Backends, Plan, Planned, Schedule,
     backend::Watched,
+    bus::{Bus, namespace},
     conductor::{Caller, Conductor, Ready},
     origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
     schedule::{KEYS, ms},
@@ -29,10 +30,13 @@ use crate::{
 
 /// The history of `schedule`.
 pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> History {
+    let world = World::new(schedule);
+    let bus = schedule.bus.as_ref().map(|plan| Arc::new(Bus::new(plan, schedule.seed, &world)));
     let mut play = Play {
         schedule,
         backends,
-        world: World::new(schedule),
+        world,
+        bus,
         instances: Cell::new(0),
         nodes: Vec::new(),
         retired: RefCell::default(),
@@ -41,7 +45,7 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
     play.nodes = (0..schedule.nodes)
         .map(|number| RefCell::new(play.node(number, play.backend(number))))
         .collect();
-    let callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
+    let mut callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
         vec![Box::pin(play.one_at_a_time())]
     } else {
         schedule
@@ -51,6 +55,14 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
             .map(|(number, planned)| -> Caller<'_> { Box::pin(play.at_its_time(number, planned)) })
             .collect()
     };
+    for (bus, plan) in play.bus.iter().zip(&schedule.bus) {
+        callers.extend(plan.troubles.iter().map(|&(at, trouble)| -> Caller<'_> {
+            Box::pin(async move {
+                tokio::time::sleep(at).await;
+                bus.happens(trouble, schedule.nodes);
+            })
+        }));
+    }
     let random = Random::stream(schedule.seed, CONDUCTOR);
     // Unconstrained, since tokio's budget for one poll would have calls wait that could return.
     let conductor = unconstrained(Conductor::new(callers, Arc::clone(&play.ready), random));
@@ -66,6 +78,7 @@ struct Play<'a> {
     schedule: &'a Schedule,
     backends: &'a Backends<'a>,
     world: Arc<World>,
+    bus: Option<Arc<Bus>>,
     /// How many caches there have been.
     instances: Cell<u64>,
     nodes: Vec<RefCell<Node>>,
@@ -97,12 +110,17 @@ impl Play<'_> {
         self.instances.set(instance + 1);
         let origin = self.origin(number);
         let tick = [1, 8, 3][number % 3];
-        let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
+        let mut builder = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _);
+        if let Some((bus, plan)) = self.bus.as_ref().zip(self.schedule.bus.as_ref()) {
+            let bus = Arc::new(bus.of(number, instance));
+            builder = builder.bus(bus).announce_within(plan.announce_within);
+        }
+        let cache = builder
             .patience(self.schedule.patience)
             .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
-            .namespace(Namespace::named("the simulated origin"))
+            .namespace(namespace())
             .clock(Arc::new(TickingClock::new(self.world.recorder.clock, ms(tick))))
             .build()
             .expect("no setting of a schedule is zero where it must not be");
@@ -175,6 +193,19 @@ impl Play<'_> {
                 (_, Plan::Expire) => done(&cache.mark_stale(key).await),
                 (_, Plan::ExpirePrefix) => done(&cache.mark_stale_prefix(prefix)),
                 (_, Plan::ExpireAll) => done(&cache.mark_all_stale()),
+                (_, Plan::Announce) => {
+                    let key = Key::parse(key).expect("a key of a schedule is one");
+                    done(&cache.announce(Change::Key { key, e_tag: None }).await)
+                }
+                (_, Plan::AnnouncePrefix) => {
+                    done(&cache.announce(Change::Prefix(prefix.into())).await)
+                }
+                (_, Plan::AnnounceAll) => done(&cache.announce(Change::All).await),
+                (_, Plan::HearChange) => {
+                    let key = Key::parse(key).expect("a key of a schedule is one");
+                    cache.hear_change(&Change::Key { key, e_tag: None }).await;
+                    Outcome::Done
+                }
                 (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
                 _ => done(&cache.clear().await),
             }
@@ -195,7 +226,14 @@ impl Play<'_> {
         let write = cache.open_write(planned.key).await?;
         // What the cache did not ask is not among its requests.
         let origin = self.origin(planned.node);
-        origin.put(write.key(), body_of(value), PutCondition::Always).await
+        let put = origin.put(write.key(), body_of(value), PutCondition::Always).await;
+        match put.as_ref().map_err(Error::kind) {
+            Ok(version) => write.succeeded(version.e_tag.as_deref()).await,
+            // Surely not done.
+            Err(ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) => write.refused(),
+            Err(_) => drop(write),
+        }
+        put
     }
 
     /// By somebody without a cache, in one step.
@@ -341,7 +379,13 @@ impl Node {
             }
             Plan::Delete => Act::Delete,
             Plan::Invalidate => Act::Invalidate,
-            Plan::Expire | Plan::ExpirePrefix | Plan::ExpireAll => Act::Expire,
+            Plan::Expire
+            | Plan::ExpirePrefix
+            | Plan::ExpireAll
+            | Plan::Announce
+            | Plan::AnnouncePrefix
+            | Plan::AnnounceAll
+            | Plan::HearChange => Act::Expire,
             Plan::InvalidatePrefix => Act::InvalidatePrefix,
             Plan::Clear => Act::Clear,
             Plan::Restart { .. } => Act::Restart,
