@@ -27,7 +27,6 @@ pub(super) struct Bus {
     local: LocalBus,
     world: Arc<World>,
     said: Mutex<Vec<Said>>,
-    /// Of each node what its current cache is told of the bus alone.
     moods: Mutex<BTreeMap<usize, Mood>>,
 }
 
@@ -44,8 +43,6 @@ struct Said {
 /// What happens to the listeners of a node.
 #[derive(Debug, Default, Clone, Copy)]
 struct Mood {
-    /// The number of its current cache.
-    instance: u64,
     /// They are not polled until then.
     lags_until: Duration,
     /// They are told next that the bus has connected, which it has not.
@@ -68,7 +65,6 @@ impl Bus {
 
     /// The bus as the cache `instance` of `node` has it, which is the node's current one from now on.
     pub(super) fn of(self: &Arc<Self>, node: usize, instance: u64) -> NodeBus {
-        lock(&self.moods).entry(node).or_default().instance = instance;
         self.world.history().listen(node, None, self.world.now());
         NodeBus {
             node,
@@ -253,7 +249,7 @@ impl Ear {
 
 impl NodeBus {
     fn is_current(&self) -> bool {
-        self.bus.mood(self.node).instance == self.instance
+        self.bus.world.is_current(self.node, self.instance)
     }
 }
 

@@ -14,6 +14,7 @@ mod backend;
 mod bus;
 pub mod command;
 mod conductor;
+mod lists;
 mod node;
 mod origin;
 mod recorder;
@@ -33,7 +34,7 @@ use std::{
 
 use cache_core::Backend;
 
-pub use self::schedule::{BusPlan, Leaves, Plan, Planned, Schedule, Trouble};
+pub use self::schedule::{BusPlan, Leaves, Listed, Plan, Planned, Schedule, Trouble};
 use crate::history::{History, Rule, Violation};
 
 /// Makes the backend of a node, from the seed and the node's number. What it makes may evict,

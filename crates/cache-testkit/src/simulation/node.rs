@@ -9,22 +9,24 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Change, Entry, Error, ErrorKind, Key, Origin, PutCondition, ReadThrough, Result, Served,
-    Version,
+    Backend, Change, Entry, Error, ErrorKind, Key, ListScope, Origin, PutCondition, ReadThrough,
+    Result, Served, Status, Version,
 };
+use futures_util::StreamExt as _;
 use tokio::task::unconstrained;
 
 use super::{
-    Backends, Plan, Planned, Schedule,
+    Backends, Listed, Plan, Planned, Schedule,
     backend::Watched,
     bus::{Bus, namespace},
     conductor::{Caller, Conductor, Ready},
+    lists::{List, ListedKey},
     origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
     schedule::{KEYS, ms},
 };
 use crate::{
     TickingClock,
-    history::{Act, CallId, History, Needs, Outcome, Rest},
+    history::{Act, CallId, History, Needs, Outcome, ReadRule, Rest},
     random::Random,
 };
 
@@ -108,7 +110,8 @@ impl Play<'_> {
     fn node(&self, number: usize, backend: Arc<Watched>) -> Node {
         let instance = self.instances.get();
         self.instances.set(instance + 1);
-        let origin = self.origin(number);
+        self.world.is_opened(number, instance);
+        let origin = self.origin(number, instance);
         let tick = [1, 8, 3][number % 3];
         let mut builder = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _);
         if let Some((bus, plan)) = self.bus.as_ref().zip(self.schedule.bus.as_ref()) {
@@ -127,8 +130,8 @@ impl Play<'_> {
         Node { number, instance, cache, backend, seen: BTreeMap::new(), gets: 0, dropped_gets: 0 }
     }
 
-    fn origin(&self, number: usize) -> NodeOrigin {
-        NodeOrigin::new(number, Arc::clone(&self.world))
+    fn origin(&self, number: usize, instance: u64) -> NodeOrigin {
+        NodeOrigin::new(number, instance, Arc::clone(&self.world))
     }
 
     async fn one_at_a_time(&self) {
@@ -157,6 +160,10 @@ impl Play<'_> {
         }
         if let Plan::Restart { closes, keeps } = planned.plan {
             self.restart(planned.node, closes, keeps).await;
+            return;
+        }
+        if let Plan::List(_) | Plan::ListBeside(_) | Plan::GetPrefix(..) = planned.plan {
+            self.list(planned).await;
             return;
         }
         let node = &self.nodes[planned.node];
@@ -216,6 +223,148 @@ impl Play<'_> {
         self.check_limits(planned.node);
     }
 
+    /// A list is a read of each key that it may show.
+    async fn list(&self, planned: &Planned) {
+        let node = &self.nodes[planned.node];
+        let (cache, instance) = (node.borrow().cache.clone(), node.borrow().instance);
+        let (Plan::List(listed) | Plan::ListBeside(listed) | Plan::GetPrefix(listed, _)) =
+            planned.plan
+        else {
+            return;
+        };
+        let prefix = match listed {
+            Listed::All => "",
+            Listed::Below => &planned.key[..2],
+        };
+        let act = match planned.plan {
+            Plan::GetPrefix(..) => Act::Read(ReadRule::default()),
+            _ => Act::List,
+        };
+        let keys = KEYS.into_iter().filter(|key| key.starts_with(prefix));
+        let mut calls: BTreeMap<_, _> =
+            keys.map(|key| (key, self.begin(planned.node, key, act))).collect();
+        let all: Vec<_> = calls.values().copied().collect();
+        let is_replaced = || self.nodes[planned.node].borrow().instance != instance;
+        let recorder = &self.world.recorder;
+        let listed = recorder.unless_dropped(&all, planned.dropped, is_replaced, async {
+            match planned.plan {
+                Plan::GetPrefix(_, parallel) => {
+                    self.get_prefix(planned, &cache, prefix, parallel, &mut calls).await
+                }
+                Plan::ListBeside(_) => {
+                    self.list_beside(planned, &cache, instance, prefix, &mut calls).await
+                }
+                _ => self.list_pages(planned, &cache, prefix, &mut calls).await,
+            }
+        });
+        let rest = listed.await.unwrap_or(Outcome::Unknown);
+        calls.values().for_each(|call| self.end(*call, rest.clone()));
+        self.check_limits(planned.node);
+    }
+
+    /// The calls that have not ended are all of absent objects, or have failed.
+    async fn list_pages(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        prefix: &str,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        let mut pages = cache.list(prefix);
+        let Some(list) = cache.origin().last_list() else { return Outcome::Failed };
+        while let Some(page) = pages.next().await {
+            if page.is_err() {
+                return Outcome::Failed;
+            }
+            self.are_listed(list.heard(false), calls);
+            self.pause(planned).await;
+        }
+        self.are_listed(list.heard(true), calls);
+        Outcome::NotFound
+    }
+
+    async fn list_beside(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        instance: u64,
+        prefix: &str,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        let (list, listing) = List::begin(&self.world, (planned.node, instance), prefix, None);
+        let scope = ListScope::new(prefix).ordered(listing.is_ordered);
+        let (mut pages, mut observed) = (listing.pages, cache.observe_list(scope));
+        let mut is_first = true;
+        loop {
+            observed.request_page();
+            match pages.next().await {
+                None => break,
+                Some(Err(_)) => return Outcome::Failed,
+                Some(Ok(page)) => {
+                    if !is_first && !page.is_requested_when_polled {
+                        observed.revoke_request();
+                    }
+                    observed.page(&page.objects, &[]).await;
+                }
+            }
+            is_first = false;
+            self.are_listed(list.heard(false), calls);
+            self.pause(planned).await;
+        }
+        observed.end().await;
+        self.are_listed(list.heard(true), calls);
+        Outcome::NotFound
+    }
+
+    async fn get_prefix(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        prefix: &str,
+        parallel: usize,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        // Objects that are deleted after they were listed are counted too.
+        self.nodes[planned.node].borrow_mut().dropped_gets += calls.len() as u64;
+        let mut objects = cache.get_prefix(prefix, parallel);
+        let mut rest = Outcome::NotFound;
+        while let Some(object) = objects.next().await {
+            match object {
+                Ok(served) => {
+                    let value = value_of(served.entry.body()).unwrap_or(0);
+                    let tag = served.entry.e_tag().map(Into::into);
+                    if let Some(call) = calls.remove(served.entry.key()) {
+                        self.end(call, Outcome::Read(value, tag, served.status));
+                    }
+                }
+                // Of which key is not known.
+                Err(_) => rest = Outcome::Failed,
+            }
+            self.pause(planned).await;
+        }
+        rest
+    }
+
+    fn are_listed(&self, known: Vec<ListedKey>, calls: &mut BTreeMap<&'static str, CallId>) {
+        for ListedKey { key, value, tag, .. } in known {
+            let outcome = value.map_or(Outcome::NotFound, |value| {
+                Outcome::Read(value, tag, Status::Fetched)
+            });
+            if let Some(call) = calls.remove(key) {
+                self.end(call, outcome);
+            }
+        }
+    }
+
+    /// Between two pages or objects.
+    async fn pause(&self, planned: &Planned) {
+        let at = u64::try_from(planned.at.as_millis()).unwrap_or(0);
+        let random = Random::stream(self.schedule.seed, PAUSES / 2 + at);
+        if random.below(2) == 0 {
+            tokio::time::sleep(ms(random.below(12))).await;
+        }
+    }
+
     /// By the node, but not by its cache, which is told.
     async fn put_beside(
         &self,
@@ -225,7 +374,7 @@ impl Play<'_> {
     ) -> Result<Version> {
         let write = cache.open_write(planned.key).await?;
         // What the cache did not ask is not among its requests.
-        let origin = self.origin(planned.node);
+        let origin = self.origin(planned.node, 0);
         let put = origin.put(write.key(), body_of(value), PutCondition::Always).await;
         match put.as_ref().map_err(Error::kind) {
             Ok(version) => write.succeeded(version.e_tag.as_deref()).await,
@@ -389,6 +538,7 @@ impl Node {
             Plan::InvalidatePrefix => Act::InvalidatePrefix,
             Plan::Clear => Act::Clear,
             Plan::Restart { .. } => Act::Restart,
+            Plan::List(_) | Plan::ListBeside(_) | Plan::GetPrefix(..) => Act::List,
         };
         (act, PutCondition::Always)
     }
@@ -436,7 +586,8 @@ impl Node {
             shown: counted,
             gets: self.gets,
             dropped_gets: self.dropped_gets,
-            requests: self.cache.origin().requests(),
+            // Whether the end of a list costs a request, the cache has to guess.
+            requests: self.cache.origin().requests() + stats.origin.lists.requests(),
         }
     }
 }

@@ -120,6 +120,12 @@ pub enum Plan {
     InvalidatePrefix,
     /// `clear`.
     Clear,
+    /// A list by the cache.
+    List(Listed),
+    /// A list that the cache is told of.
+    ListBeside(Listed),
+    /// A read of all objects of a list, so many at a time.
+    GetPrefix(Listed, usize),
     /// The node announces on the bus that the object may have changed.
     Announce,
     /// The node announces on the bus that the objects with the first letters of the key may have
@@ -136,6 +142,15 @@ pub enum Plan {
         /// What it held is in the new one's backend, which outlives the process.
         keeps: bool,
     },
+}
+
+/// Which keys are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// All of them.
+    All,
+    /// Those with the first letters of the key.
+    Below,
 }
 
 /// When a caller goes away.
@@ -200,6 +215,7 @@ impl Schedule {
         if bus.is_some() {
             with_bus(&bus_random, nodes, &mut calls);
         }
+        with_lists(&Random::stream(seed, LISTS), nodes, &mut calls);
         let end = ms(span_ms + 12 + begins_ms.iter().max().unwrap_or(&0));
         let mut last_looks = vec![(end, Plan::Get(IMMUTABLE))];
         if bus.is_some() {
@@ -247,7 +263,7 @@ impl Schedule {
         schedule.bus = None;
         for call in &mut schedule.calls {
             call.dropped = None;
-            call.plan = call.plan.without_bus();
+            call.plan = call.plan.without_bus().without_lists();
             match &mut call.plan {
                 Plan::Get(rule) if seed.is_multiple_of(2) => *rule = ReadRule::default(),
                 _ if !seed.is_multiple_of(2) => call.node = 0,
@@ -318,6 +334,33 @@ impl Plan {
             Self::AnnouncePrefix => Self::ExpirePrefix,
             Self::AnnounceAll => Self::ExpireAll,
             _ => self,
+        }
+    }
+}
+
+impl Plan {
+    fn without_lists(self) -> Self {
+        match self {
+            Self::List(_) | Self::ListBeside(_) | Self::GetPrefix(..) => {
+                Self::Get(ReadRule::default())
+            }
+            _ => self,
+        }
+    }
+}
+
+/// Has some calls be lists, in some schedules.
+fn with_lists(random: &Random, nodes: usize, calls: &mut [Planned]) {
+    let rate = random.pick(&[0, 0, 30, 80]);
+    for call in calls.iter_mut().filter(|call| call.node < nodes) {
+        let can_change = !matches!(call.plan, Plan::Put(_) | Plan::OpenWrite(_));
+        if can_change && random.happens(rate) {
+            let listed = random.pick(&[Listed::All, Listed::Below]);
+            call.plan = match random.below(3) {
+                0 => Plan::List(listed),
+                1 => Plan::ListBeside(listed),
+                _ => Plan::GetPrefix(listed, 1 + random.index(3)),
+            };
         }
     }
 }
@@ -531,3 +574,4 @@ impl fmt::Display for Schedule {
 pub(super) const KEYS: [&str; 3] = ["a/one", "b/two", "b/three"];
 const SCHEDULE: u64 = 1;
 const BUS: u64 = 4;
+const LISTS: u64 = 5;
