@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -21,6 +21,8 @@ use crate::{
 /// The jobs of a cache.
 pub(super) struct Background<V: ?Sized> {
     jobs: Mutex<Vec<Arc<Job<V>>>>,
+    /// There were jobs: most caches have none, and each request looks for them.
+    is_used: AtomicBool,
 }
 
 /// Work that goes on until the cache is closed or the job removed.
@@ -58,6 +60,7 @@ impl<V: Send + Sync + ?Sized + 'static> Background<V> {
         let (task, progress) = (Mutex::new(None), Progress::default());
         let job = Arc::new(Job { start: Box::new(start), task, progress });
         lock(&shared.background.jobs).push(Arc::clone(&job));
+        shared.background.is_used.store(true, Ordering::Release);
         if let Ok(runtime) = Handle::try_current() {
             job.ensure(shared, &runtime);
         }
@@ -72,8 +75,10 @@ impl<V: Send + Sync + ?Sized + 'static> Background<V> {
 
     /// Starts all jobs that do not run.
     pub(super) fn ensure(shared: &Arc<Shared<V>>, runtime: &Handle) {
-        let jobs = lock(&shared.background.jobs);
-        for job in &*jobs {
+        if !shared.background.is_used.load(Ordering::Acquire) {
+            return;
+        }
+        for job in &*lock(&shared.background.jobs) {
             job.ensure(shared, runtime);
         }
     }
@@ -113,7 +118,7 @@ impl<V: ?Sized> Job<V> {
 
 impl<V: ?Sized> Default for Background<V> {
     fn default() -> Self {
-        Self { jobs: Mutex::default() }
+        Self { jobs: Mutex::default(), is_used: AtomicBool::new(false) }
     }
 }
 

@@ -46,11 +46,9 @@ pub(super) struct BusState {
     silence: Mutex<Silence>,
 }
 
-/// Changes that wait to be announced.
-#[derive(Debug, Default)]
-struct Queue {
-    changes: VecDeque<(Change, Option<oneshot::Sender<()>>)>,
-}
+/// Changes that wait to be announced, each with the sender of the news that this was tried. One
+/// without a change is told when those before it were.
+type Queue = VecDeque<(Option<Change>, oneshot::Sender<()>)>;
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -103,18 +101,27 @@ impl BusState {
     pub(super) fn announce(&self, change: Change) -> oneshot::Receiver<()> {
         let (told, receiver) = oneshot::channel();
         let mut queue = lock(&self.queue);
-        if queue.changes.len() >= QUEUE_MAX {
+        if queue.len() >= QUEUE_MAX {
             count(&self.counters.overflows);
             // One message for all objects takes the place of all that wait.
             // mutant: overflow_announces_all
-            queue.changes.clear();
-            queue.changes.push_back((Change::All, Some(told)));
+            queue.clear();
+            queue.push_back((Some(Change::All), told));
         } else {
-            queue.changes.push_back((change, Some(told)));
+            queue.push_back((Some(change), told));
         }
         drop(queue);
         self.queued.notify_one();
         receiver
+    }
+
+    /// Waits until the changes that are queued now were announced, or this was tried, for as long
+    /// as one announcement may take.
+    pub(super) async fn flush(&self) {
+        let (told, receiver) = oneshot::channel();
+        lock(&self.queue).push_back((None, told));
+        self.queued.notify_one();
+        within(ANNOUNCE_MAX, receiver).await;
     }
 
     pub(super) fn stats(&self, now: Moment) -> BusStats {
@@ -149,7 +156,7 @@ impl BusState {
             announced: read(announced),
             announce_errors: read(announce_errors),
             overflows: read(overflows),
-            queued: lock(&self.queue).changes.len() as u64,
+            queued: lock(&self.queue).len() as u64,
             heartbeats_sent: read(heartbeats_sent),
             received: read(received),
             heartbeats: read(heartbeats),
@@ -226,7 +233,7 @@ async fn announce_all<V: Validator + ?Sized>(
         drop(shared);
         progress.expect(now.saturating_add(STUCK_AFTER));
         let is_beat = beat_is_due.as_mut().now_or_never().is_some();
-        let next = if is_beat { None } else { lock(&bus.queue).changes.pop_front() };
+        let next = if is_beat { None } else { lock(&bus.queue).pop_front() };
         let (message, told) = match next {
             None if !is_beat => {
                 tokio::select! {
@@ -241,7 +248,12 @@ async fn announce_all<V: Validator + ?Sized>(
                 // mutant: beat_sent_at
                 (lock(&bus.listener).beat(now), None)
             }
-            Some((change, told)) => (lock(&bus.listener).number(change), told),
+            Some((Some(change), told)) => (lock(&bus.listener).number(change), Some(told)),
+            Some((None, told)) => {
+                // The cache may not wait for it any more.
+                let _ = told.send(());
+                continue;
+            }
         };
         let sent = caught(async { Ok(within(ANNOUNCE_MAX, bus.bus.announce(&message)).await) });
         let is_sent = matches!(sent.await, Ok(Some(Ok(()))));

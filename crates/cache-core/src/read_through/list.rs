@@ -229,7 +229,9 @@ impl<V: Validator + ?Sized> ObservedList<V> {
         self.guard.note_left_out(range, heard_at);
         // A key with a flight may have no entry yet.
         // mutant: fences_left_out
-        let in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
+        let mut in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
+        // So that a simulation repeats to the letter: the table has its own order in each process.
+        in_flight.sort_unstable();
         for key in in_flight {
             observe(shared, key.as_str(), &Observation::Absent, sighting).await;
         }

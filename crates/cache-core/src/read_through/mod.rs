@@ -64,6 +64,10 @@ use futures_util::stream::BoxStream;
 use tokio::task::yield_now;
 
 pub use self::timer::within;
+use self::{
+    background::Background, changes::Scope, observe::Sighting, outcome::FlightOutcome,
+    shared::Shared, task_tracker::TaskTracker,
+};
 pub use self::{
     builder::ReadThroughBuilder,
     changes::Changes,
@@ -73,10 +77,6 @@ pub use self::{
     prefix::ListedPage,
     served::{Served, Status, Tier},
     write::OpenWrite,
-};
-use self::{
-    changes::Scope, observe::Sighting, outcome::FlightOutcome, shared::Shared,
-    task_tracker::TaskTracker,
 };
 use crate::{
     Backend, BusStats, Change, Error, ErrorKind, Freshness, Namespace, Origin, PutCondition,
@@ -333,7 +333,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `Config` without a bus, or for a heartbeat.
+    /// `Config` without a bus, outside of a runtime, or for a heartbeat; `Closed`.
     ///
     /// A dropped future, once polled, still announces it.
     pub async fn announce(&self, change: Change) -> Result<()> {
@@ -343,6 +343,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         self.shared.tasks.check_open()?;
+        Background::ensure(&self.shared, &task_tracker::runtime()?);
         let announced = self.shared.bus.as_ref().map(|bus| bus.announce(change.clone()));
         bus::apply(&self.shared, &change).await;
         if let Some(announced) = announced {
@@ -455,7 +456,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// Closes the cache, for all its handles: new calls fail with `Closed`, and so do reads that
     /// have not sent their request yet. Requests and writes in flight run to their end, the sweep
-    /// is stopped, and the backend is closed ([`Backend::close`]): memory drops all entries, a
+    /// is stopped, changes that wait are announced on the bus (for at most 2 s; dropping the last
+    /// handle announces none), and the backend is closed ([`Backend::close`]): memory drops all entries, a
     /// backend that outlives the process keeps them. No request is sent after this has returned.
     /// May be called again.
     ///
@@ -473,9 +475,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         self.shared.tasks.close();
         self.shared.epochs.void_all();
         self.shared.sweeper.stop();
-        self.shared.background.stop();
         self.shared.table.request_handoffs();
         let n_left = self.end_all().await;
+        if let Some(bus) = &self.shared.bus {
+            bus.flush().await;
+        }
+        self.shared.background.stop();
         write::close(&self.shared, self.shared.tasks.count()).await?;
         match n_left {
             0 => Ok(()),
