@@ -259,12 +259,7 @@ impl History {
 
     /// The cache of a node listens to its bus since a moment, with proof until another; or it does
     /// not.
-    pub fn listen(
-        &mut self,
-        node: usize,
-        since_until: Option<(Duration, Duration)>,
-        at: Duration,
-    ) {
+    pub fn listen(&mut self, node: usize, since_until: Option<(Duration, Duration)>, at: Duration) {
         let at = self.point(at);
         self.listening.entry(node).or_default().push(Listens { at, since_until });
     }
@@ -500,7 +495,9 @@ impl fmt::Display for Heard {
 impl fmt::Display for Listens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.since_until {
-            Some((since, until)) => write!(f, "listens since {since:?}, with proof until {until:?}"),
+            Some((since, until)) => {
+                write!(f, "listens since {since:?}, with proof until {until:?}")
+            }
             None => f.write_str("does not listen"),
         }
     }

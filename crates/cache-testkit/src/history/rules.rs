@@ -508,16 +508,16 @@ impl History {
             Outcome::Done => true,
             // The state may be that of another write.
             Outcome::Unknown => {
-                let same = |other: &&Call| matches!(other.act, Act::Put(same, _) if Some(same) == value);
+                let same =
+                    |other: &&Call| matches!(other.act, Act::Put(same, _) if Some(same) == value);
                 value.is_some() && self.calls.iter().filter(same).count() == 1
             }
             _ => false,
         };
         let ended = call.ended.filter(|_| is_by_a_cache && is_sure)?;
         let mut states = (0..).zip(self.states(&call.key));
-        let is_written = |state: &State| {
-            state.value == value && call.begun < state.since && state.since < ended
-        };
+        let is_written =
+            |state: &State| state.value == value && call.begun < state.since && state.since < ended;
         states.find(|(_, state)| is_written(state)).map(|(number, _)| number)
     }
 

@@ -312,7 +312,9 @@ impl Model {
                         self.hear_number(speakers, last_seq, last_seq, now);
                     }
                     _ if speakers.contains(&me) => {}
-                    _ => self.hear_number(speakers, message.seq.saturating_sub(1), message.seq, now),
+                    _ => {
+                        self.hear_number(speakers, message.seq.saturating_sub(1), message.seq, now)
+                    }
                 }
             }
             _ => {}

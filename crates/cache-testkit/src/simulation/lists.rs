@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cache_core::{Error, ErrorKind, Key, ListPage, ListedObject, Listing, Observation, Result, Version};
+use cache_core::{
+    Error, ErrorKind, Key, ListPage, ListedObject, Listing, Observation, Result, Version,
+};
 use futures_util::{StreamExt as _, stream};
 
 use super::{
@@ -80,12 +82,8 @@ impl List {
         after: Option<&str>,
     ) -> (Arc<Self>, Listing) {
         let random = world.stream(node, prefix, LISTS);
-        let list = Arc::new(Self {
-            world: Arc::clone(world),
-            node,
-            instance,
-            shown: Mutex::default(),
-        });
+        let list =
+            Arc::new(Self { world: Arc::clone(world), node, instance, shown: Mutex::default() });
         let mut keys: Vec<_> = KEYS.into_iter().filter(|key| key.starts_with(prefix)).collect();
         keys.sort_unstable();
         let is_ordered = random.below(3) > 0;

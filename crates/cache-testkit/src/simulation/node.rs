@@ -347,9 +347,8 @@ impl Play<'_> {
 
     fn are_listed(&self, known: Vec<ListedKey>, calls: &mut BTreeMap<&'static str, CallId>) {
         for ListedKey { key, value, tag, .. } in known {
-            let outcome = value.map_or(Outcome::NotFound, |value| {
-                Outcome::Read(value, tag, Status::Fetched)
-            });
+            let outcome =
+                value.map_or(Outcome::NotFound, |value| Outcome::Read(value, tag, Status::Fetched));
             if let Some(call) = calls.remove(key) {
                 self.end(call, outcome);
             }

@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Listing, Origin, PutCondition, Result, Storability, Validation, Validator,
-    Version,
+    Entry, Error, ErrorKind, Key, Listing, Origin, PutCondition, Result, Storability, Validation,
+    Validator, Version,
 };
 
 use super::{

@@ -220,7 +220,8 @@ impl Schedule {
         let mut last_looks = vec![(end, Plan::Get(IMMUTABLE))];
         if bus.is_some() {
             // Before the immutable ones, which may be served from what these read.
-            last_looks = vec![(end + ms(200), Plan::Get(NOTIFIED)), (end + ms(400), Plan::Get(IMMUTABLE))];
+            last_looks =
+                vec![(end + ms(200), Plan::Get(NOTIFIED)), (end + ms(400), Plan::Get(IMMUTABLE))];
         }
         let last_looks = last_looks.into_iter().flat_map(|(at, plan)| {
             (0..nodes).flat_map(move |node| {
@@ -312,8 +313,7 @@ impl Shrinks for Schedule {
 impl BusPlan {
     /// With a little less that goes wrong.
     fn calmer(&self) -> impl Iterator<Item = Self> + use<'_> {
-        let fewer =
-            with_fewer(&self.troubles).map(|troubles| Self { troubles, ..self.clone() });
+        let fewer = with_fewer(&self.troubles).map(|troubles| Self { troubles, ..self.clone() });
         let plainer = [
             Self { rates: FaultRates::NONE, ..self.clone() },
             Self { is_deaf: false, ..self.clone() },
@@ -407,9 +407,8 @@ fn bus(random: &Random, nodes: usize) -> (Option<BusPlan>, Vec<u64>) {
     };
     let last_ms = begins_ms.iter().max().unwrap_or(&0) + 600;
     let n_troubles = random.pick(&[0, 0, 0, 1, 2, 5, 9]);
-    let mut troubles: Vec<_> = (0..n_troubles)
-        .map(|_| (ms(random.below(last_ms)), trouble(random, nodes)))
-        .collect();
+    let mut troubles: Vec<_> =
+        (0..n_troubles).map(|_| (ms(random.below(last_ms)), trouble(random, nodes))).collect();
     troubles.sort_by_key(|(at, _)| *at);
     let plan = BusPlan {
         rates,
