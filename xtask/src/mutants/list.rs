@@ -312,7 +312,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "stale_while_revalidate_end",
             "self.spans.max_age.saturating_add(self.spans.stale_while_revalidate)",
-            "FOREVER && freshness.stale_while_revalidate != 0",
+            "FOREVER && self.spans.stale_while_revalidate != 0",
         )],
     },
     Mutant {
