@@ -200,6 +200,8 @@ pub(super) async fn apply<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, change
             observed == Observed::Marked
         }
         Change::Prefix(prefix) => {
+            // Of all tiers, without a look at each entry.
+            // mutant: message_marks_all
             shared.epochs.mark_stale_prefix(&inner(prefix));
             shared.signals.prefix(prefix);
             true

@@ -81,6 +81,8 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     sighting: Sighting,
 ) -> Observed {
     let Sighting { heard_at, request, is_hint } = sighting;
+    // Before the look at the entry: a flight that is publishing is seen by one of the two.
+    // mutant: fences_before_look
     let tracked = shared.table.find(key);
     let is_changing = tracked.as_ref().is_some_and(|tracked| {
         let mut state = tracked.lock();
@@ -103,6 +105,7 @@ pub(super) async fn observe<V: Validator + ?Sized>(
             }
             _ => None,
         };
+        // mutant: looks_after_fence
         let found = match is_hint {
             true => shared.peek(key).map(|shown| shared.own(shown)),
             false => shared.find(key).await,
