@@ -17,8 +17,19 @@ pub struct RedisBusBuilder {
     buffer: usize,
 }
 
+impl RedisBus {
+    /// Returns the settings of a bus for the caches of `namespace`.
+    ///
+    /// `url` is one of the `redis` crate: `redis://[user][:password@]host[:port][/database]`,
+    /// `rediss://…` with TLS (feature `tls`), `valkey://…`, or `unix:///path/of/the.sock`. The
+    /// database does not matter: pub/sub has no databases.
+    pub fn builder(url: impl Into<String>, namespace: Namespace) -> RedisBusBuilder {
+        RedisBusBuilder::new(url.into(), namespace)
+    }
+}
+
 impl RedisBusBuilder {
-    pub(crate) fn new(url: String, namespace: Namespace) -> Self {
+    fn new(url: String, namespace: Namespace) -> Self {
         Self {
             url,
             namespace,
@@ -43,8 +54,8 @@ impl RedisBusBuilder {
     }
 
     /// Sets how many messages are kept for a stream that is not polled. More are dropped, and a
-    /// gap is reported. A message has at most about 20 kB, most have 100 bytes. Default: 8,192.
-    /// Less than 1 counts as 1, more than 1,048,576 as that.
+    /// gap is reported; also if they have more than 32 MiB. Default: 8,192. Less than 1 counts as
+    /// 1, more than 1,048,576 as that.
     pub fn buffer(mut self, messages: usize) -> Self {
         self.buffer = messages;
         self

@@ -60,6 +60,7 @@ pub use crate::{
     hook::{BackendAction, BackendCall, HookBackend},
     origin::{
         FaultyOrigin, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, OriginRequest,
+        PageFault,
     },
     random::Random,
     store::{BodyFault, Failure, Fault, FaultyStore, Operation, Outcome, Request, TagFault},

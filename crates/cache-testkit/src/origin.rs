@@ -11,14 +11,18 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability,
-    Validation, Validator, Version,
+    Entry, Error, ErrorKind, Key, ListPage, ListedObject, Listing, Origin, PutCondition,
+    PutOptions, Result, Storability, Validation, Validator, Version,
+};
+use futures_util::{
+    Stream as _, StreamExt as _,
+    stream::{self, BoxStream},
 };
 use tokio::time::sleep;
 
 use self::fault::{Plan, rebuilt};
 pub use self::{
-    fault::OriginFault,
+    fault::{OriginFault, PageFault},
     memory::MemoryOrigin,
     record::{OriginOperation, OriginOutcome, OriginRequest},
 };
@@ -71,9 +75,15 @@ use crate::{
 /// # }
 /// ```
 pub struct FaultyOrigin<O: ?Sized> {
-    log: Log<OriginRequest>,
-    faults: Faults<OriginFault>,
+    requests: Requests,
     inner: Arc<O>,
+}
+
+/// The requests so far, and the faults of those to come. A clone is another handle.
+#[derive(Clone, Default)]
+struct Requests {
+    log: Log<OriginRequest>,
+    faults: Arc<Faults<OriginFault>>,
 }
 
 impl FaultyOrigin<MemoryOrigin> {
@@ -86,7 +96,7 @@ impl FaultyOrigin<MemoryOrigin> {
 impl<O: ?Sized> FaultyOrigin<O> {
     /// Wraps `inner`. Nothing is recorded yet and there are no faults.
     pub fn new(inner: Arc<O>) -> Self {
-        Self { log: Log::default(), faults: Faults::default(), inner }
+        Self { requests: Requests::default(), inner }
     }
 
     /// The wrapped origin: what is done to it directly is neither recorded nor spoiled, as if
@@ -98,18 +108,18 @@ impl<O: ?Sized> FaultyOrigin<O> {
     /// Every request since the start or the last [`reset`](Self::reset), in the order in which they
     /// came.
     pub fn requests(&self) -> Vec<OriginRequest> {
-        self.log.read(<[OriginRequest]>::to_vec)
+        self.requests.log.read(<[OriginRequest]>::to_vec)
     }
 
     /// How many requests there are in the record.
     pub fn count(&self) -> usize {
-        self.log.read(<[OriginRequest]>::len)
+        self.requests.log.read(<[OriginRequest]>::len)
     }
 
     /// Empties the record. Requests under way are not recorded any further. Faults and held
     /// requests stay.
     pub fn reset(&self) {
-        self.log.reset();
+        self.requests.log.reset();
     }
 
     /// Adds a fault.
@@ -120,30 +130,32 @@ impl<O: ?Sized> FaultyOrigin<O> {
     /// constructor at the same point of a request only the first counts. A fault that does not
     /// count is not used up. So a script is a fault with [`OriginFault::once`] for each step.
     pub fn fault(&self, fault: OriginFault) {
-        self.faults.add(fault);
+        self.requests.faults.add(fault);
     }
 
     /// Takes every fault away and releases what is held. Requests that hang go on hanging.
     pub fn heal(&self) {
-        self.faults.heal();
+        self.requests.faults.heal();
     }
 
     /// Waits until at least `n` requests are held (see [`OriginFault::hold`]) at the same time.
     pub async fn wait_until_held(&self, n: usize) {
-        self.faults.wait_until_held(n).await;
+        self.requests.faults.wait_until_held(n).await;
     }
 
     /// Lets the `n` requests go that have been held longest, or all if there are fewer. Holds that
     /// were asked for go on holding later requests.
     pub fn release(&self, n: usize) {
-        self.faults.release(n);
+        self.requests.faults.release(n);
     }
 
     /// Takes every hold away and lets all requests go that are held.
     pub fn release_all(&self) {
-        self.faults.release_all();
+        self.requests.faults.release_all();
     }
+}
 
+impl Requests {
     /// Records the request and does to it what comes before the wrapped origin is asked.
     async fn begin(&self, request: OriginRequest) -> Result<(Ticket<OriginRequest>, Plan)> {
         let plan = Plan::new(&self.faults, &request);
@@ -204,7 +216,7 @@ impl<O: ?Sized> fmt::Debug for FaultyOrigin<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FaultyOrigin")
             .field("requests", &self.count())
-            .field("faults", &self.faults.len())
+            .field("faults", &self.requests.faults.len())
             .finish_non_exhaustive()
     }
 }
@@ -212,7 +224,7 @@ impl<O: ?Sized> fmt::Debug for FaultyOrigin<O> {
 #[async_trait]
 impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
-        let (ticket, plan) = self.begin(OriginRequest::validate(key, held)).await?;
+        let (ticket, plan) = self.requests.begin(OriginRequest::validate(key, held)).await?;
         // The wrapped origin knows nothing of an edited tag: what is held is compared here.
         let known = held.filter(|_| plan.tag().is_none());
         let answer = match self.inner.validate(key, known).await {
@@ -221,12 +233,59 @@ impl<O: Validator + ?Sized> Validator for FaultyOrigin<O> {
             }
             answer => answer,
         };
-        self.end(ticket, &plan, answer, |answer| match answer {
-            Validation::NotModified => OriginOutcome::Unchanged,
-            Validation::Modified(entry) => OriginOutcome::Changed(entry.body().len() as u64),
-            _ => OriginOutcome::Gone,
-        })
-        .await
+        self.requests
+            .end(ticket, &plan, answer, |answer| match answer {
+                Validation::NotModified => OriginOutcome::Unchanged,
+                Validation::Modified(entry) => OriginOutcome::Changed(entry.body().len() as u64),
+                _ => OriginOutcome::Gone,
+            })
+            .await
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>) -> Listing {
+        let Listing { pages, is_ordered, .. } = self.inner.list(prefix, after);
+        let requests = self.requests.clone();
+        let list = FaultyList { requests, prefix: prefix.into(), pages, n_pages: 0, last: vec![] };
+        Listing::new(stream::unfold(Some(list), FaultyList::next).boxed()).ordered(is_ordered)
+    }
+}
+
+/// A list of the wrapped origin, each page of which is a request of its own.
+struct FaultyList {
+    requests: Requests,
+    prefix: String,
+    pages: BoxStream<'static, Result<ListPage>>,
+    n_pages: usize,
+    /// The objects of the page before, as the wrapped origin listed them.
+    last: Vec<ListedObject>,
+}
+
+impl FaultyList {
+    async fn next(list: Option<Self>) -> Option<(Result<ListPage>, Option<Self>)> {
+        let mut list = list?;
+        // The page before was the last one, and the wrapped origin says so: no request.
+        if list.pages.size_hint().1 == Some(0) {
+            return None;
+        }
+        match list.page().await {
+            Ok(page) => Some((Ok(page?), Some(list))),
+            Err(error) => Some((Err(error), None)),
+        }
+    }
+
+    async fn page(&mut self) -> Result<Option<ListPage>> {
+        let request = OriginRequest::list(&self.prefix, self.n_pages);
+        let (ticket, plan) = self.requests.begin(request).await?;
+        self.n_pages += 1;
+        let mut page = self.pages.next().await.transpose();
+        if let Ok(Some(page)) = &mut page {
+            let objects = page.objects.clone();
+            *page = plan.edit_page(std::mem::take(page), &self.last);
+            self.last = objects;
+        }
+        let n_objects =
+            |page: &Option<ListPage>| page.as_ref().map_or(0, |page| page.objects.len());
+        self.requests.end(ticket, &plan, page, |page| OriginOutcome::Listed(n_objects(page))).await
     }
 }
 
@@ -238,20 +297,21 @@ impl<O: Origin + ?Sized> Origin for FaultyOrigin<O> {
     }
 
     async fn put_with(&self, key: &Key, body: Bytes, options: PutOptions) -> Result<Version> {
-        let (ticket, plan) = self.begin(OriginRequest::put(key, &body, &options.condition)).await?;
+        let (ticket, plan) =
+            self.requests.begin(OriginRequest::put(key, &body, &options.condition)).await?;
         let put = key.clone();
         let write = |inner: Arc<O>| async move { inner.put_with(&put, body, options).await };
         let answer = self.carry_out(&ticket, &plan, write).await;
         let answer = answer.map(|version| plan.edit_version(version));
-        self.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
+        self.requests.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
     }
 
     async fn delete(&self, key: &Key) -> Result<()> {
-        let (ticket, plan) = self.begin(OriginRequest::delete(key)).await?;
+        let (ticket, plan) = self.requests.begin(OriginRequest::delete(key)).await?;
         let deleted = key.clone();
         let write = |inner: Arc<O>| async move { inner.delete(&deleted).await };
         let answer = self.carry_out(&ticket, &plan, write).await;
-        self.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
+        self.requests.end(ticket, &plan, answer, |_| OriginOutcome::Done).await
     }
 
     fn entry_of_put(&self, key: &Key, body: Bytes, version: &Version) -> Entry {

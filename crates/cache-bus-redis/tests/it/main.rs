@@ -3,6 +3,8 @@
 
 mod server;
 mod suite;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use server::{Program, Server};
 use suite::{Kind, Settings, Suite, message, next};
 
 const REDIS: Program = Program {
-    name: "redis-server",
+    names: &["redis-server", "valkey-server"],
     debian_package: "redis-server",
     args: |port| {
         let port = port.to_string();
@@ -48,6 +50,11 @@ const SUITE: Suite = Suite(Kind {
         .boxed()
     },
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract() {
+    SUITE.it_keeps_the_contract().await;
+}
 
 #[tokio::test]
 async fn messages_are_delivered_in_order_to_all_and_to_their_sender() {
@@ -167,4 +174,40 @@ fn a_url_that_cannot_be_used() {
     assert!(!format!("{builder:?}").contains("secret"));
     assert!(builder.clone().time_limit(zero).build().expect_err("zero").is_config());
     assert!(builder.ping_every(zero).build().expect_err("zero").is_config());
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_server_with_tls() {
+    let address = |port| format!("rediss://127.0.0.1:{port}");
+    if let Some(port) = tls::port() {
+        let bus = bus(&address(port)).expect("a bus");
+        return tls::works(bus, |bus| async move { bus.check().await }).await;
+    }
+    let Some(certificate) = tls::Certificate::new() else { return };
+    let (cert, key) = (certificate.certificate.display(), certificate.key.display());
+    let (cert, key) = (cert.to_string(), key.to_string());
+    let program = Program {
+        args: |port| {
+            let port = port.to_string();
+            let args = ["--tls-port", &port, "--port", "0", "--bind", "127.0.0.1", "--save", ""];
+            args.map(ToOwned::to_owned).to_vec()
+        },
+        ..REDIS
+    };
+    let args = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+    let args = [&args[..], &["--tls-auth-clients", "no"]].concat();
+    let Some(server) = Server::start(program, &args) else { return };
+    certificate.trusted("a_server_with_tls", server.port());
+
+    // This process does not trust it.
+    let error = error(&address(server.port())).await;
+    assert!(error.is_unavailable() && error.to_string().contains("certificate"), "{error}");
+    // Nor does a server without TLS work with it, and the other way round.
+    let error = self::error(&format!("redis://127.0.0.1:{}", server.port())).await;
+    assert!(error.is_unavailable(), "{error}");
+    let Some(server) = Server::start(REDIS, &[]) else { return };
+    let error = self::error(&address(server.port())).await;
+    // It waits for the end of what it takes for a command.
+    assert!(error.is_timeout(), "{error}");
 }

@@ -1,8 +1,14 @@
-//! What every bus over a server must do. The crates of the other buses use this file too.
+//! Tests of any bus over a server. The crates of the other buses use this file too.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use cache_core::{Announcement, BusEvent, Change, ChangeBus, GapReason, Key, Namespace};
+use cache_testkit::conformance::bus as conformance;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 
 use crate::server::{Program, Server};
@@ -40,6 +46,18 @@ impl Suite {
 
     fn bus(self, server: &Server, settings: &Settings) -> Arc<dyn ChangeBus> {
         (self.0.bus)(server.port(), namespace(), settings)
+    }
+
+    /// The sentences of the contract, one by one.
+    pub(crate) async fn it_keeps_the_contract(self) {
+        let Some(server) = self.server() else { return };
+        let (port, kind) = (server.port(), self.0);
+        let suite = conformance::Suite::new(conformance::Capabilities::new(), move |namespace| {
+            std::future::ready((kind.bus)(port, namespace, &Settings::default()))
+        });
+        let broker = Broker { kind, port, server: Mutex::new(server) };
+        let report = conformance::check(&suite.broker(Arc::new(broker))).await;
+        println!("{}", report.expect("a bus that keeps the contract"));
     }
 
     pub(crate) async fn messages_are_delivered_in_order_to_all_and_to_their_sender(self) {
@@ -299,6 +317,30 @@ impl Suite {
         }
         drop(stream);
         drop(bus);
+    }
+}
+
+struct Broker {
+    kind: Kind,
+    port: u16,
+    server: Mutex<Server>,
+}
+
+#[async_trait]
+impl conformance::Broker for Broker {
+    async fn stop(&self) -> bool {
+        self.server.lock().expect("a lock").kill();
+        true
+    }
+
+    async fn start(&self) {
+        self.server.lock().expect("a lock").restart();
+    }
+
+    async fn send(&self, namespace: Namespace, bytes: &[u8]) -> bool {
+        let channel = Announcement::channel(namespace);
+        (self.kind.publish)(self.port, channel, vec![bytes.to_vec()]).await;
+        true
     }
 }
 

@@ -112,7 +112,7 @@ impl<V: ?Sized> Shared<V> {
     pub(super) async fn keep(&self, key: &Key, entry: Entry) {
         if !self.tasks.is_closed() {
             let (bytes, is_copy) = (entry.body().len(), !entry.is_negative());
-            self.key_index.note(key.as_str(), || self.backend.usage().entries);
+            self.note_key(key.as_str());
             // In an async block, so that a panic of either call is caught.
             let insert = async {
                 match self.backend.insert_now(entry) {
@@ -130,6 +130,12 @@ impl<V: ?Sized> Shared<V> {
             }
         }
         self.drop_held(key).await;
+    }
+
+    /// Notes in the index of keys that the entry of `key` is about to be stored or renewed. Returns
+    /// whether the key was noted before.
+    pub(super) fn note_key(&self, key: &str) -> bool {
+        self.key_index.note(key, || self.backend.usage().entries)
     }
 
     /// Removes the entry of `key`, or voids it if the backend fails. Under the backend lock.

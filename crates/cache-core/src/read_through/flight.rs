@@ -235,6 +235,9 @@ impl<V: Validator + ?Sized> Flight<V> {
         // After a fence, a 304 speaks of a moment before the write and renews nothing.
         // mutant: renews_unfenced
         if let Some((false, epoch)) = self.is_fenced(&mut state, Some(&pinned)) {
+            // Before the renewal, for lists: the entry may be older than the index of keys.
+            // mutant: notes_confirmed
+            self.shared.note_key(self.tracked.key.as_str());
             if pinned.validated_at().is_some() {
                 pinned.renew(asked_at, epoch);
             } else {

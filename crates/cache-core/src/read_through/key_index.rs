@@ -1,9 +1,11 @@
 //! The keys of cached entries in order, under the prefixes that were listed.
 //!
 //! A list shows that an object is missing by leaving it out. To find the entries that it leaves
-//! out, their keys are kept here. A key is noted before its entry is stored, and removed by a list
-//! that finds no entry of it, so the index may have keys without an entry, never the other way
-//! round. Under prefixes that were never listed there is no cost but one read of a flag.
+//! out, their keys are kept here. A key is noted before its entry is stored or renewed, and removed
+//! by a list that finds no entry of it, so the index may have keys without an entry. The other way
+//! round, an entry without a note is under the soft floor that the first list of its prefix has
+//! raised, or of an earlier process: it is renewed before it is next served. Under prefixes that
+//! were never listed there is no cost but one read of a flag.
 
 use std::{
     collections::BTreeMap,
@@ -26,16 +28,21 @@ struct Inner {
     /// Each key with the number of its last note.
     keys: BTreeMap<Box<str>, u64>,
     n_notes: u64,
+    generation: Generation,
 }
+
+/// How often the index was emptied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Generation(u64);
 
 impl KeyIndex {
     /// Has the keys below `prefix` noted from now on. If they were not noted before, calls `mark`
     /// with the prefix below which they were not: `prefix`, or a shorter one if too many prefixes
-    /// are told apart.
-    pub(super) fn cover(&self, prefix: &str, mark: impl FnOnce(&str)) {
+    /// are told apart. Returns the generation for [`range`](Self::range).
+    pub(super) fn cover(&self, prefix: &str, mark: impl FnOnce(&str)) -> Generation {
         let mut inner = lock(&self.inner);
         if inner.covers(prefix) {
-            return;
+            return inner.generation;
         }
         let mut new: Box<str> = prefix.into();
         loop {
@@ -51,42 +58,48 @@ impl KeyIndex {
         self.is_used.store(true, Ordering::SeqCst);
         // Under the lock: another list of the prefix finds it covered, and the mark put.
         mark(&new);
+        inner.generation
     }
 
-    /// Notes `key`, whose entry is about to be stored. `n_entries` returns how many are stored.
-    pub(super) fn note(&self, key: &str, n_entries: impl Fn() -> u64) {
+    /// Notes `key`, whose entry is about to be stored or renewed. `n_entries` returns how many are
+    /// stored. Returns whether the key was noted before.
+    pub(super) fn note(&self, key: &str, n_entries: impl Fn() -> u64) -> bool {
         if !self.is_used.load(Ordering::SeqCst) {
-            return;
+            return false;
         }
         let is_full = {
             let mut inner = lock(&self.inner);
             if !inner.covers(key) {
-                return;
+                return false;
             }
             inner.n_notes += 1;
             let n = inner.n_notes;
-            match inner.keys.get_mut(key) {
-                Some(noted) => *noted = n,
-                None => {
-                    inner.keys.insert(key.into(), n);
-                }
+            if let Some(noted) = inner.keys.get_mut(key) {
+                *noted = n;
+                return true;
             }
+            inner.keys.insert(key.into(), n);
             inner.keys.len() >= KEYS_MIN && inner.keys.len().is_multiple_of(KEYS_MIN)
         };
         if is_full && self.len() as u64 > n_entries().saturating_mul(2) {
             self.forget();
         }
+        false
     }
 
     /// Returns the keys below `prefix`, after `after` and up to `last`, with the numbers of their
-    /// notes.
+    /// notes; `None` if the index was emptied since `generation`.
     pub(super) fn range(
         &self,
         prefix: &str,
         after: Option<&str>,
         last: Option<&str>,
-    ) -> Vec<(Box<str>, u64)> {
+        generation: Generation,
+    ) -> Option<Vec<(Box<str>, u64)>> {
         let inner = lock(&self.inner);
+        if inner.generation != generation {
+            return None;
+        }
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -98,11 +111,11 @@ impl KeyIndex {
             _ => false,
         };
         if is_empty {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let keys = inner.keys.range::<str, _>((from, to));
         let keys = keys.take_while(|(key, _)| key.starts_with(prefix));
-        keys.map(|(key, n)| (key.clone(), *n)).collect()
+        Some(keys.map(|(key, n)| (key.clone(), *n)).collect())
     }
 
     /// Removes `key` unless it was noted again since note `n`. The caller has seen, in this order,
@@ -110,7 +123,6 @@ impl KeyIndex {
     pub(super) fn remove(&self, key: &str, n: u64) {
         let mut inner = lock(&self.inner);
         // A note in between announces an entry.
-        // mutant: noted_again
         if inner.keys.get(key) == Some(&n) {
             inner.keys.remove(key);
         }
@@ -119,7 +131,11 @@ impl KeyIndex {
     /// Forgets all keys and prefixes: most of the entries have left the cache. The next list of a
     /// prefix begins anew.
     fn forget(&self) {
-        *lock(&self.inner) = Inner::default();
+        let mut inner = lock(&self.inner);
+        // A list that began before knows no longer which keys it leaves out.
+        // mutant: index_generation
+        let generation = Generation(inner.generation.0 + 1);
+        *inner = Inner { generation, ..Inner::default() };
     }
 
     fn len(&self) -> usize {
@@ -157,11 +173,21 @@ mod tests {
         after: Option<&str>,
         last: Option<&str>,
     ) -> Vec<String> {
-        index.range(prefix, after, last).into_iter().map(|(key, _)| key.into()).collect()
+        range(index, prefix, after, last).into_iter().map(|(key, _)| key.into()).collect()
     }
 
-    fn note(index: &KeyIndex, key: &str) {
-        index.note(key, || 0);
+    fn range(
+        index: &KeyIndex,
+        prefix: &str,
+        after: Option<&str>,
+        last: Option<&str>,
+    ) -> Vec<(Box<str>, u64)> {
+        let generation = lock(&index.inner).generation;
+        index.range(prefix, after, last, generation).expect("the generation was not changed")
+    }
+
+    fn note(index: &KeyIndex, key: &str) -> bool {
+        index.note(key, || 0)
     }
 
     fn cover(index: &KeyIndex, prefix: &str) -> Option<String> {
@@ -196,12 +222,12 @@ mod tests {
     fn a_key_that_is_noted_again_is_not_removed() {
         let index = KeyIndex::default();
         cover(&index, "");
-        note(&index, "a");
-        let [(key, n)] = &index.range("", None, None)[..] else { panic!("one key") };
-        note(&index, "a");
+        assert!(!note(&index, "a"));
+        let [(key, n)] = &range(&index, "", None, None)[..] else { panic!("one key") };
+        assert!(note(&index, "a"));
         index.remove(key, *n);
         assert_eq!(keys(&index, "", None, None), ["a"]);
-        let n = index.range("", None, None)[0].1;
+        let n = range(&index, "", None, None)[0].1;
         index.remove(key, n);
         assert!(keys(&index, "", None, None).is_empty());
     }
@@ -222,7 +248,7 @@ mod tests {
     #[test]
     fn keys_without_entries_do_not_grow_without_end() {
         let index = KeyIndex::default();
-        cover(&index, "");
+        let generation = index.cover("", |_| {});
         for n in 0..2 * KEYS_MIN {
             index.note(&n.to_string(), || n as u64);
         }
@@ -230,6 +256,7 @@ mod tests {
         for n in 0..KEYS_MIN {
             index.note(&format!("x{n}"), || 5);
         }
+        assert_eq!(index.range("", None, None, generation), None);
         assert_eq!(cover(&index, "a").as_deref(), Some("a"), "forgotten");
     }
 }

@@ -17,12 +17,12 @@ use std::{collections::HashSet, fmt, hash::BuildHasher, sync::Arc};
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    marks::ListGuard,
-    observation::Observation,
-    observe::{Observed, Sighting, observe},
+    key_index::Generation,
+    marks::{KeyRange, ListGuard},
+    observe::{ListRequest, Observed, Sighting, observe},
     shared::Shared,
 };
-use crate::{Key, ListedObject, Moment, Validator, epoch::Epoch};
+use crate::{Key, ListedObject, Moment, Observation, Validator};
 
 /// The part of the keys that a list covers, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,16 +85,9 @@ pub struct ObservedList<V: ?Sized> {
     last: Option<Box<str>>,
     /// The store does not list in order, although it should.
     is_out_of_order: bool,
-    _guard: ListGuard,
-}
-
-/// A request for a page of a list.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ListRequest {
-    /// The moment before it was sent.
-    pub(super) sent_at: Moment,
-    /// The epoch at that moment.
-    pub(super) epoch: Epoch,
+    /// That of the index of keys when the list began.
+    generation: Generation,
+    guard: ListGuard,
 }
 
 /// Begins a list, whose first request is sent after this has returned.
@@ -103,7 +96,7 @@ pub(super) fn begin<V: Validator + ?Sized>(
     scope: ListScope,
 ) -> ObservedList<V> {
     let guard = shared.marks.begin_list();
-    shared.key_index.cover(&scope.prefix, |prefix| {
+    let generation = shared.key_index.cover(&scope.prefix, |prefix| {
         // An entry that was stored before may be one that the list leaves out. The list lifts the
         // mark of each that it shows.
         // mutant: marks_unindexed
@@ -111,7 +104,7 @@ pub(super) fn begin<V: Validator + ?Sized>(
             shared.epochs.mark_stale_prefix(prefix);
         }
     });
-    let request = ListRequest::now(shared);
+    let request = ListRequest::now(shared, guard.list());
     ObservedList {
         shared: Arc::clone(shared),
         last: scope.after.as_deref().map(Into::into),
@@ -120,15 +113,8 @@ pub(super) fn begin<V: Validator + ?Sized>(
         request_before: request,
         shown: HashSet::default(),
         is_out_of_order: false,
-        _guard: guard,
-    }
-}
-
-impl ListRequest {
-    fn now<V: ?Sized>(shared: &Shared<V>) -> Self {
-        // The moment first: an entry that a floor does not apply to was requested after it.
-        let sent_at = shared.clock.now();
-        Self { sent_at, epoch: shared.epochs.latest() }
+        generation,
+        guard,
     }
 }
 
@@ -144,7 +130,7 @@ impl<V: Validator + ?Sized> ObservedList<V> {
     /// [`revoke_request`](Self::revoke_request) after one that has not.
     pub fn request_page(&mut self) {
         self.request_before = self.request;
-        self.request = ListRequest::now(&self.shared);
+        self.request = ListRequest::now(&self.shared, self.guard.list());
     }
 
     /// Takes the last [`request_page`](Self::request_page) back: what comes next is of the page
@@ -217,18 +203,24 @@ impl<V: Validator + ?Sized> ObservedList<V> {
             !self.shown.contains(&hash(&self.shown, shown_as))
         };
         let sighting = Sighting::hint(heard_at);
-        let is_in_range = |key: &str| {
-            key.starts_with(&*scope.prefix)
-                && after.is_none_or(|after| key > after)
-                && last.is_none_or(|last| key <= last)
-        };
+        let range = KeyRange { prefix: &scope.prefix, after, last };
+        // Before the look at the index: another list notes a key before it renews its entry.
+        // mutant: notes_left_out
+        self.guard.note_left_out(range, heard_at);
         // A key with a flight may have no entry yet.
         // mutant: fences_left_out
-        let in_flight = shared.table.keys(|key| is_in_range(key) && is_left_out(key));
+        let mut in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
+        // So that a simulation repeats to the letter: the table has its own order in each process.
+        in_flight.sort_unstable();
         for key in in_flight {
             observe(shared, key.as_str(), &Observation::Absent, sighting).await;
         }
-        let cached = shared.key_index.range(&scope.prefix, after, last);
+        let Some(cached) = shared.key_index.range(&scope.prefix, after, last, self.generation)
+        else {
+            // The index was emptied meanwhile.
+            shared.epochs.mark_stale_prefix(&scope.prefix);
+            return;
+        };
         let left_out = cached.into_iter().filter(|(key, _)| is_left_out(key));
         // Those on disk are read together.
         let mut observed = stream::iter(left_out)

@@ -9,11 +9,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    epochs::Epochs, list::ListRequest, observation::Observation, parked::spawn_parked,
-    shared::Shared, write,
-};
-use crate::{Entry, Moment, Validator};
+use super::{epochs::Epochs, parked::spawn_parked, shared::Shared, write};
+use crate::{Entry, Moment, Observation, Validator, epoch::Epoch};
 
 /// How something was observed.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +22,26 @@ pub(super) struct Sighting {
     /// It is a hint: an entry is marked, never removed, and an entry that is not in memory is not
     /// read to be compared.
     pub(super) is_hint: bool,
+}
+
+/// A request for a page of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListRequest {
+    /// The moment before it was sent.
+    pub(super) sent_at: Moment,
+    /// The epoch at that moment.
+    pub(super) epoch: Epoch,
+    /// The number of the list.
+    pub(super) list: u64,
+}
+
+impl ListRequest {
+    /// Returns a request that is sent after this has returned.
+    pub(super) fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
+        // The moment first: an entry that a floor does not apply to was requested after it.
+        let sent_at = shared.clock.now();
+        Self { sent_at, epoch: shared.epochs.latest(), list }
+    }
 }
 
 impl Sighting {
@@ -141,15 +158,20 @@ impl<V: ?Sized> Shared<V> {
         if self.epochs.is_void(entry) {
             return false;
         }
+        // Before the renewal: a list that leaves the key out finds the entry, or is noted itself.
+        // mutant: notes_renewed
+        let was_noted = self.note_key(entry.key());
         // Without a mark or a lower tier, the entry's own stamp orders this and a mark.
-        if !self.has_lower_tier && !entry.must_revalidate() {
+        if !self.has_lower_tier && !entry.must_revalidate() && was_noted {
             return entry.renew_listed(request.sent_at, request.epoch, false);
         }
         // A mark is noted before it is put, so none is put while this is locked.
         let marks = self.marks.lock();
         // A younger mark says more than the list.
         // mutant: lifts_older_marks
-        if marks.has_younger(entry.key(), request.sent_at) {
+        if marks.has_younger(entry.key(), request.sent_at)
+            || !was_noted && marks.is_left_out(entry.key(), request.sent_at, request.list)
+        {
             return false;
         }
         let is_renewed = match entry.validated_at() {

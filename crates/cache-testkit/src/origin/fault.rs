@@ -3,7 +3,10 @@
 use std::{fmt, future::pending, mem::discriminant, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use cache_core::{Entry, Error, ErrorKind, Key, Result, Storability, Validation, Version};
+use cache_core::{
+    Entry, Error, ErrorKind, Key, ListPage, ListedObject, Observation, Result, Storability,
+    Validation, Version,
+};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{OriginOperation, OriginRequest};
@@ -80,8 +83,8 @@ impl OriginFault {
         Self::new(Effect::Unchanged)
     }
 
-    /// The ETag of an answer is edited; the rest of the version stays. Matches validations and puts
-    /// alone.
+    /// The ETag of an answer is edited; the rest of the version stays. Of a page of a list, it is
+    /// that of each object. Matches validations, puts and lists alone.
     ///
     /// A validation is then judged by the edited tag: if it is the one that was sent, the answer is
     /// `Unchanged`. The conditions of puts go to the wrapped origin as they are. What has a weak
@@ -99,6 +102,11 @@ impl OriginFault {
         Self::new(Effect::Body(body))
     }
 
+    /// A page of a list is edited. Matches lists alone.
+    pub fn page(page: PageFault) -> Self {
+        Self::new(Effect::Page(page))
+    }
+
     /// An error, a hang, a panic, a latency, a hold or an action comes when the wrapped origin has
     /// already done what it was asked to: the answer is lost, or late. Changes nothing for other
     /// faults.
@@ -112,6 +120,21 @@ impl OriginFault {
     fn new(effect: Effect) -> Self {
         Self { effect, late: false, narrow: Narrow::default() }
     }
+}
+
+/// What becomes of a page of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PageFault {
+    /// Its objects come in the opposite order.
+    Reversed,
+    /// The objects of the page before come once more, in front of its own; of the first page, its
+    /// own twice.
+    Repeated,
+    /// This object is left out, although it is there.
+    Without(String),
+    /// Not a fault: the page counts as requested with the first one of its list.
+    Ahead,
 }
 
 impl Holding for OriginFault {
@@ -162,7 +185,11 @@ impl Plan {
                 Effect::Panic => {
                     panic!("injected fault: the origin panics at {:?}", request.operation)
                 }
-                Effect::Linger(_) | Effect::Unchanged | Effect::Tag(_) | Effect::Body(_) => {}
+                Effect::Linger(_)
+                | Effect::Unchanged
+                | Effect::Tag(_)
+                | Effect::Body(_)
+                | Effect::Page(_) => {}
             }
         }
         Ok(())
@@ -187,6 +214,32 @@ impl Plan {
             version.e_tag = tag.edit(version.e_tag);
         }
         version
+    }
+
+    /// The page instead of `page`, which follows `earlier` in its list.
+    pub(super) fn edit_page(&self, mut page: ListPage, earlier: &[ListedObject]) -> ListPage {
+        for object in &mut page.objects {
+            if let Observation::Version(version) = &mut object.shown {
+                *version = self.edit_version(version.clone());
+            }
+        }
+        for fault in &self.faults {
+            match &fault.effect {
+                Effect::Page(PageFault::Reversed) => page.objects.reverse(),
+                Effect::Page(PageFault::Repeated) => {
+                    let is_first = earlier.is_empty();
+                    let mut twice = if is_first { page.objects.clone() } else { earlier.to_vec() };
+                    twice.append(&mut page.objects);
+                    page.objects = twice;
+                }
+                Effect::Page(PageFault::Without(key)) => {
+                    page.objects.retain(|object| object.key.as_str() != key);
+                }
+                Effect::Page(PageFault::Ahead) => page = page.requested_when_polled(false),
+                _ => {}
+            }
+        }
+        page
     }
 
     /// The answer instead of `entry`, to who sent the tag `sent`.
@@ -265,14 +318,16 @@ enum Effect {
     Unchanged,
     Tag(TagFault),
     Body(BodyFault),
+    Page(PageFault),
 }
 
 impl Effect {
     fn can_happen_to(&self, operation: OriginOperation) -> bool {
-        use OriginOperation::{Delete, Put, Validate};
+        use OriginOperation::{Delete, List, Put, Validate};
         match self {
             Self::Unchanged | Self::Body(_) => operation == Validate,
-            Self::Tag(_) => matches!(operation, Validate | Put),
+            Self::Tag(_) => matches!(operation, Validate | Put | List),
+            Self::Page(_) => operation == List,
             Self::Linger(_) => matches!(operation, Put | Delete),
             _ => true,
         }

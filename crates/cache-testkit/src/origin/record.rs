@@ -11,8 +11,10 @@ use crate::log::Recorded;
 pub struct OriginRequest {
     /// What was asked for.
     pub operation: OriginOperation,
-    /// The object.
+    /// The object; of a list the prefix.
     pub key: String,
+    /// The number of the page in its list, from zero.
+    pub page: usize,
     /// The ETag that was sent with a validation: that of the held entry.
     pub e_tag: Option<String>,
     /// The condition of a put.
@@ -35,6 +37,8 @@ pub enum OriginOperation {
     Put,
     /// `Origin::delete`.
     Delete,
+    /// A page of a `Validator::list`.
+    List,
 }
 
 /// How an [`OriginRequest`] ended for its caller.
@@ -49,6 +53,8 @@ pub enum OriginOutcome {
     Changed(u64),
     /// The validation said that there is no such object.
     Gone,
+    /// The page of so many objects came; none if the list was found to have ended.
+    Listed(usize),
     /// The put or delete was acknowledged.
     Done,
     /// The caller got an error.
@@ -72,10 +78,15 @@ impl OriginRequest {
         Self::new(OriginOperation::Delete, key)
     }
 
-    fn new(operation: OriginOperation, key: &Key) -> Self {
+    pub(super) fn list(prefix: &str, page: usize) -> Self {
+        Self { page, ..Self::new(OriginOperation::List, prefix) }
+    }
+
+    fn new(operation: OriginOperation, key: impl AsRef<str>) -> Self {
         Self {
             operation,
-            key: key.as_str().to_owned(),
+            key: key.as_ref().to_owned(),
+            page: 0,
             e_tag: None,
             condition: None,
             bytes_sent: 0,

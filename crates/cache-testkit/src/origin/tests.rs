@@ -347,3 +347,109 @@ async fn any_origin_can_be_wrapped() {
         Ok(Validation::NotFound)
     ));
 }
+
+/// The keys and tags on each page of the list of `prefix`, up to the first error.
+async fn listed(origin: &dyn Validator, prefix: &str, after: Option<&str>) -> Vec<Vec<String>> {
+    let mut pages = origin.list(prefix, after).pages;
+    let mut listed = Vec::new();
+    while let Some(Ok(page)) = pages.next().await {
+        let objects = page.objects.iter().map(|object| {
+            let e_tag = object.version().and_then(|version| version.e_tag.as_deref());
+            format!("{}={}", object.key, e_tag.unwrap_or_default().trim_matches('"'))
+        });
+        listed.push(objects.collect());
+    }
+    listed
+}
+
+fn with_objects(keys: &[&str]) -> Spoiled {
+    let origin = Arc::new(FaultyOrigin::in_memory());
+    for key in keys {
+        origin.inner().write(key, "body");
+    }
+    origin
+}
+
+#[tokio::test]
+async fn a_list_has_pages_in_order_and_each_is_a_request() {
+    let origin = with_objects(&["a/3", "a/1", "b", "a/2", "a", "a/b/c"]);
+    origin.inner().set_page_size(2);
+    let memory: &dyn Validator = &**origin.inner();
+    assert_eq!(
+        listed(memory, "a/", None).await,
+        [vec!["a/1=2", "a/2=4"], vec!["a/3=1", "a/b/c=6"]]
+    );
+    assert_eq!(listed(memory, "a/", Some("a/2")).await, [["a/3=1", "a/b/c=6"]]);
+    assert_eq!(listed(memory, "", Some("a/b/c")).await, [["b=3"]]);
+    let empty: [[&str; 0]; 1] = [[]];
+    assert_eq!(listed(memory, "x", None).await, empty, "one page without objects");
+    assert_eq!(listed(memory, "a/", Some("b")).await, empty);
+
+    assert_eq!(listed(&*origin, "a", None).await.len(), 3);
+    use OriginOperation::List;
+    let requests: Vec<_> =
+        origin.requests().into_iter().map(|r| (r.operation, r.key, r.page)).collect();
+    assert_eq!(requests, [0, 1, 2].map(|page| (List, "a".to_owned(), page)));
+    use OriginOutcome::Listed;
+    assert_eq!(outcomes(&origin), [Listed(2), Listed(2), Listed(1)]);
+
+    origin.inner().list_in_order(false);
+    let listing = origin.list("a/", Some("a/1"));
+    assert!(!listing.is_ordered);
+    assert_eq!(
+        listed(&*origin, "a/", Some("a/1")).await,
+        [vec!["a/b/c=6", "a/3=1"], vec!["a/2=4"]]
+    );
+}
+
+#[tokio::test]
+async fn a_page_is_of_the_moment_at_which_it_is_polled_for() {
+    let origin = with_objects(&["a", "b"]);
+    origin.inner().set_page_size(1);
+    let mut pages = origin.list("", None).pages;
+    assert_eq!(origin.count(), 0);
+    origin.fault(OriginFault::hold().when(|request| request.page == 1));
+    assert!(pages.next().await.unwrap().unwrap().is_requested_when_polled);
+    assert!(pages.next().now_or_never().is_none());
+    let e_tag = origin.inner().write("b", "new");
+    origin.release_all();
+    let page = pages.next().await.unwrap().unwrap();
+    assert_eq!(page.objects[0].version().unwrap().e_tag, Some(e_tag));
+    assert!(pages.next().await.is_none());
+    assert_eq!(origin.count(), 2);
+}
+
+#[tokio::test]
+async fn a_list_fails_between_pages_and_shows_wrong_ones() {
+    let origin = with_objects(&["a", "b", "c", "d"]);
+    origin.inner().set_page_size(2);
+    let second = |fault: OriginFault| fault.when(|request| request.page == 1).once();
+    origin.fault(second(OriginFault::error(ErrorKind::Unavailable)));
+    assert_eq!(listed(&*origin, "", None).await, [["a=1", "b=2"]]);
+    origin.fault(second(OriginFault::page(PageFault::Repeated)));
+    assert_eq!(listed(&*origin, "", None).await[1], ["a=1", "b=2", "c=3", "d=4"]);
+    origin.fault(second(OriginFault::page(PageFault::Reversed)));
+    assert_eq!(listed(&*origin, "", None).await[1], ["d=4", "c=3"]);
+    origin.fault(second(OriginFault::page(PageFault::Without("c".into()))));
+    assert_eq!(listed(&*origin, "", None).await[1], ["d=4"]);
+    origin.fault(second(OriginFault::tag(TagFault::Replaced("\"other\"".into()))));
+    assert_eq!(listed(&*origin, "", None).await, [["a=1", "b=2"], ["c=other", "d=other"]]);
+    origin.fault(OriginFault::page(PageFault::Ahead).once());
+    let page = origin.list("", None).pages.next().await.unwrap().unwrap();
+    assert!(!page.is_requested_when_polled);
+
+    let without_lists: Arc<dyn Validator> = Arc::new(Nothing);
+    let origin = FaultyOrigin::new(without_lists);
+    let error = origin.list("", None).pages.next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+/// A validator without objects, and without lists.
+struct Nothing;
+
+#[async_trait]
+impl Validator for Nothing {
+    async fn validate(&self, _: &Key, _: Option<&Entry>) -> Result<Validation> {
+        Ok(Validation::NotFound)
+    }
+}
