@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use cache_core::{Announcement, BusEvent, Change, ChangeBus, GapReason, Key, Namespace};
 use cache_testkit::conformance::bus as conformance;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use tokio::{runtime::Handle, task::yield_now};
 
 use crate::server::{Program, Server};
 
@@ -197,6 +198,11 @@ impl Suite {
         until(&mut stream, |event| event == &BusEvent::Gap(GapReason::Disconnected)).await;
         // Nothing hangs while there is no connection either.
         in_time(bus.announce(&message(0))).await.expect_err("a server that is paused");
+        // Nor does it need pings to find out.
+        let settings = Settings { time_limit: short, ..Settings::default() };
+        let other = self.bus(&server, &settings);
+        let error = in_time(other.announce(&message(0))).await.expect_err("a paused server");
+        assert!(error.is_timeout(), "{error}");
 
         server.resume();
         until(&mut stream, |event| event == &BusEvent::Connected).await;
@@ -281,6 +287,30 @@ impl Suite {
         let seq = 101;
         bus.announce(&message(seq)).await.expect("a server that takes messages");
         until_message(&mut small, seq).await;
+    }
+
+    /// Whether the server runs or not when it is dropped.
+    pub(crate) async fn no_task_outlives_a_bus(self) {
+        let Some(mut server) = self.server() else { return };
+        for outage in [false, true] {
+            let bus = self.bus(&server, &Settings::default());
+            let mut stream = bus.listen();
+            assert_eq!(next(&mut stream).await, BusEvent::Connected);
+            bus.announce(&message(1)).await.expect("a server that takes messages");
+            if outage {
+                server.kill();
+                until(&mut stream, |event| event == &BusEvent::Gap(GapReason::Disconnected)).await;
+            }
+            drop(bus);
+            drop(stream);
+            let metrics = Handle::current().metrics();
+            in_time(async {
+                while metrics.num_alive_tasks() > 0 {
+                    yield_now().await;
+                }
+            })
+            .await;
+        }
     }
 
     /// Not polled in a runtime, and dropped outside of one.
