@@ -288,7 +288,8 @@ fn counts(fleet: &Fleet, rule: &str) -> [Counts; 2] {
     let trace = trace();
     let plan = Plan::new(&trace, fleet).unwrap();
     let both = [simulated(&plan, rule), measured(&plan, fleet, rule)];
-    println!("{rule}, {} reads/s: simulated, measured: {both:?}", fleet.reads);
+    let (reads, writes) = (fleet.reads, fleet.writes);
+    println!("{rule}, {reads} reads/s, {writes} writes/s: simulated, measured: {both:?}");
     both
 }
 
