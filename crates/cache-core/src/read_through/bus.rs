@@ -1,9 +1,9 @@
 //! The tasks of a cache at its bus: one announces changes and heartbeats, one hears those of all
 //! caches.
 //!
-//! A message only ever marks. It fences first: a request that was sent before it was heard may bring
-//! an older version. Then it compares the version with the cached one, and marks that if it is
-//! another.
+//! A message only ever marks. It fences first: a request that was sent before it was heard may
+//! bring an older version. Then it compares the version with the cached one, and marks that if it
+//! is another.
 
 use std::{
     pin::pin,
