@@ -47,11 +47,6 @@ pub enum Line {
         /// The moment after `announce` returned.
         at: u64,
     },
-    /// The process aborts instead of announcing.
-    Aborting {
-        /// The key of the write that is not announced.
-        key: String,
-    },
     /// A read has returned a number.
     Read(Read),
     /// A put, an announcement or a read has failed.

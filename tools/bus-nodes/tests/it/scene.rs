@@ -267,6 +267,10 @@ impl Scene {
             }
         }
         println!("{}\n{}", self.name, self.summary());
+        for node in self.nodes.iter().filter(|node| node.rule.is_some()) {
+            // The store is there all the time.
+            assert!(node.failures.is_empty(), "{}: {}: {:?}", self.name, node.name, node.failures);
+        }
         let mut violations = Vec::new();
         for node in &self.nodes {
             let Some(rule) = node.rule else { continue };
