@@ -59,7 +59,7 @@ impl ChangeBus for Recorded {
                 let e_tag = e_tag.as_ref().map(ToString::to_string);
                 Line::Announced { key, e_tag, at: clock::now() }
             }
-            Err(error) => Line::Failed(format!("announce {key}: {error}")),
+            Err(error) => Line::NotAnnounced(format!("announce {key}: {error}")),
         });
         announced
     }

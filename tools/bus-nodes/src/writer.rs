@@ -72,7 +72,9 @@ async fn flood(setup: &Setup, bus: &dyn ChangeBus, messages: u64) -> Result<(), 
     let namespace = crate::namespace(setup);
     let node = namespace.bits().rotate_left(1);
     for seq in 1..=messages {
-        let key = Key::parse(&format!("flood/{seq}")).map_err(|error| error.to_string())?;
+        // Long, so that they do not fit into the buffers between a server and its client.
+        let name = format!("flood/{seq:01000}");
+        let key = Key::parse(&name).map_err(|error| error.to_string())?;
         let change = Change::Key { key, e_tag: Some("\"flood\"".into()) };
         let sent = bus.announce(&Announcement { namespace, node, seq, change }).await;
         if let Err(error) = sent {
