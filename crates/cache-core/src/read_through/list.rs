@@ -128,7 +128,7 @@ pub(super) fn begin<V: Validator + ?Sized>(
 }
 
 impl ListRequest {
-    fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
+    pub(super) fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
         // The moment first: an entry that a floor does not apply to was requested after it.
         let sent_at = shared.clock.now();
         Self { sent_at, epoch: shared.epochs.latest(), list }

@@ -12,6 +12,7 @@ mod floors;
 mod idle_runtimes;
 mod limiter;
 mod lists;
+mod many;
 mod namespaces;
 mod negative;
 mod observations;
