@@ -43,6 +43,18 @@ pub(crate) const SIMULATE: Task = Task {
     usage: "\
 cargo xtask simulate --trace FILE…
     Replays traces through eviction policies, other caches and Belady's optimum: hit ratios,
-    tables, charts.",
-    run: |args| build_and_run("build --profile bench --package benches --bin replay", args),
+    tables, charts.
+cargo xtask simulate --trace FILE --nodes N… --freshness RULE…
+    Splits a trace over N nodes with a cache each: requests a second and their cost, age and
+    staleness, messages on the bus.",
+    run: |args| {
+        // A fleet needs none of the other caches, which take minutes to build.
+        let is_fleet = args.iter().any(|arg| arg == "--nodes" || arg.starts_with("--nodes="));
+        let program = if is_fleet {
+            "build --profile bench --package simulate --bin fleet"
+        } else {
+            "build --profile bench --package benches --bin replay"
+        };
+        build_and_run(program, args)
+    },
 };

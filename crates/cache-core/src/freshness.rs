@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
+use crate::{Entry, Error, ErrorKind, Moment, Result, bus::Listening, prefix_tree::PrefixTree};
 
 /// How long an entry may be served without a request to the origin.
 ///
@@ -32,6 +32,17 @@ use crate::{Entry, Error, ErrorKind, Moment, Result, prefix_tree::PrefixTree};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
+    spans: Spans,
+    /// Its `max_age` holds only while a bus tells of changes.
+    is_notified: bool,
+    /// What holds otherwise.
+    disconnected: Spans,
+    /// `disconnected` is notified itself, which is an error.
+    is_nested: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spans {
     max_age: Span,
     stale_while_revalidate: Span,
     stale_if_error: Span,
@@ -65,7 +76,46 @@ impl Freshness {
     /// Serves without a request for less than `max_age` after the entry was validated, but not
     /// beyond the cache's time to live. Zero is [`Freshness::strong`].
     pub const fn max_age(max_age: Duration) -> Self {
-        Self { max_age: span(max_age), stale_while_revalidate: 0, stale_if_error: 0 }
+        let spans = Spans { max_age: span(max_age), ..Spans::ZERO };
+        Self { spans, is_notified: false, disconnected: Spans::ZERO, is_nested: false }
+    }
+
+    /// Serves without a request until a [change bus](crate::ChangeBus) tells that the object has
+    /// changed, and for less than `fallback` after the entry was validated. Needs a bus
+    /// (`bus` of the builders), without which it is an [`ErrorKind::Config`] error.
+    ///
+    /// The bound is `fallback`, as `max_age` would be, whatever the bus does: a change that is not
+    /// announced, or whose message is lost, is seen after `fallback` at the latest. It applies while
+    /// the cache proves that it listens: it has heard a heartbeat of its own that it sent less than
+    /// 3 s ago, and has listened without a gap since before the entry was validated. Other entries
+    /// are served by [`when_disconnected`](Self::when_disconnected). Zero is [`Freshness::strong`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use cache_core::Freshness;
+    ///
+    /// // As fresh as the messages, at worst 10 minutes old; during an outage of the bus 10 seconds.
+    /// let rule = Freshness::until_notified(Duration::from_secs(600))
+    ///     .when_disconnected(Freshness::max_age(Duration::from_secs(10)));
+    /// assert!(rule.check().is_ok());
+    /// ```
+    pub const fn until_notified(fallback: Duration) -> Self {
+        let mut rule = Self::max_age(fallback);
+        rule.is_notified = true;
+        rule
+    }
+
+    /// Sets the rule for an entry while the cache does not listen to the bus, or has not listened
+    /// since before the entry was validated. Its `max_age` must not be longer than the fallback,
+    /// and it must not be `until_notified` itself: an [`ErrorKind::Config`] error where the rule is
+    /// used. Default: [`Freshness::strong`]. With a `max_age`, the requests after an outage of the
+    /// bus are spread over that span, as the ages of the entries are.
+    #[must_use]
+    pub const fn when_disconnected(mut self, rule: Self) -> Self {
+        self.disconnected = rule.spans;
+        self.is_nested = rule.is_notified || !self.is_notified;
+        self
     }
 
     /// Does not revalidate unless the entry was marked stale: for objects whose key names their
@@ -79,7 +129,7 @@ impl Freshness {
     /// [`ErrorKind::Config`] error where the rule is used.
     #[must_use]
     pub const fn stale_while_revalidate(mut self, span: Duration) -> Self {
-        self.stale_while_revalidate = self::span(span);
+        self.spans.stale_while_revalidate = self::span(span);
         self
     }
 
@@ -88,23 +138,29 @@ impl Freshness {
     /// [`Freshness::strong`]. Default: zero, which is off.
     #[must_use]
     pub const fn stale_if_error(mut self, span: Duration) -> Self {
-        self.stale_if_error = self::span(span);
+        self.spans.stale_if_error = self::span(span);
         self
     }
 
     /// Returns whether every read sends a request.
     pub const fn is_strong(&self) -> bool {
-        self.max_age == 0
+        self.spans.max_age == 0
     }
 
     /// Returns whether no read ever revalidates.
     pub const fn is_immutable(&self) -> bool {
-        self.max_age == FOREVER
+        self.spans.max_age == FOREVER
+    }
+
+    /// Returns whether it depends on a bus.
+    pub const fn is_until_notified(&self) -> bool {
+        self.is_notified
     }
 
     /// Returns how `entry` may be served at `now`, by its age, time to live and must-revalidate
-    /// mark alone. Does not consult invalidations or `mark_stale_prefix`, which only the cache
-    /// knows. Has no side effects.
+    /// mark alone. Does not consult invalidations, `mark_stale_prefix` or a bus, which only the cache
+    /// knows: a rule [`until_notified`](Self::until_notified) is evaluated as if the cache had
+    /// listened. Has no side effects.
     pub fn evaluate(&self, entry: &Entry, now: Moment) -> Evaluation {
         let stamp = entry.stamp();
         let Some(validated_at) = stamp.validated_at() else { return Evaluation::MustRevalidate };
@@ -114,11 +170,12 @@ impl Freshness {
         if stamp.must_revalidate() {
             return Evaluation::MustRevalidate;
         }
-        if stamp.is_fresh(now, self.max_age) {
+        if stamp.is_fresh(now, self.spans.max_age) {
             Evaluation::Fresh
         // RFC 5861, section 3: beyond this age the reader waits for the revalidation.
         // mutant: stale_while_revalidate_end
-        } else if age(validated_at, now) < self.max_age.saturating_add(self.stale_while_revalidate)
+        } else if age(validated_at, now)
+            < self.spans.max_age.saturating_add(self.spans.stale_while_revalidate)
             && !self.is_strong()
         {
             Evaluation::StaleWhileRevalidate
@@ -131,16 +188,47 @@ impl Freshness {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] for `stale_while_revalidate` on a strong rule.
+    /// [`ErrorKind::Config`] for `stale_while_revalidate` on a strong rule, and for a
+    /// `when_disconnected` that is longer than the fallback, is `until_notified` itself, or is set
+    /// on a rule that is not.
     pub fn check(&self) -> Result<()> {
-        if self.is_strong() && self.stale_while_revalidate != 0 {
-            return Err(Error::new(
-                ErrorKind::Config,
+        let wrong = |message| Err(Error::new(ErrorKind::Config, message));
+        let is_wrong = |spans: &Spans| spans.max_age == 0 && spans.stale_while_revalidate != 0;
+        if is_wrong(&self.spans) || is_wrong(&self.disconnected) {
+            return wrong(
                 "strong() revalidates every read, so it allows no stale_while_revalidate; use \
                     max_age",
-            ));
+            );
+        }
+        if self.is_nested {
+            return wrong(
+                "when_disconnected is for a rule until_notified, and takes one that is not, such \
+                    as max_age",
+            );
+        }
+        if self.is_notified && self.disconnected.max_age > self.spans.max_age {
+            return wrong(
+                "when_disconnected allows a longer max_age than the fallback of until_notified; \
+                    give it at most the fallback",
+            );
         }
         Ok(())
+    }
+
+    /// Returns the rule that holds for an entry if the cache has listened to the bus since before
+    /// the entry was validated, or if it has not.
+    #[inline]
+    pub(crate) fn resolved(&self, has_listened: bool) -> Self {
+        if !self.is_notified || has_listened {
+            return *self;
+        }
+        // An outage of the store is covered as far as either rule allows.
+        let Spans { max_age, stale_if_error, .. } = self.spans;
+        let end = max_age.saturating_add(stale_if_error);
+        let allowed = if stale_if_error == 0 { 0 } else { end };
+        let mut spans = self.disconnected;
+        spans.stale_if_error = spans.stale_if_error.max(allowed.saturating_sub(spans.max_age));
+        Self { spans, ..*self }
     }
 
     /// The age of `entry` in nanoseconds at the earlier of two moments, if it may be served at the
@@ -150,9 +238,16 @@ impl Freshness {
         &self,
         entry: &Entry,
         (earlier, later): (Moment, Moment),
+        listening: &Listening,
     ) -> Option<u64> {
         let stamp = entry.stamp();
-        stamp.is_fresh(later, self.max_age).then(|| stamp.age(earlier))
+        let mut max_age = self.spans.max_age;
+        // An entry that was validated before the cache listened may have changed unheard.
+        // mutant: fast_path_listens
+        if self.is_notified && !listening.covers(stamp.validated_at()?, later) {
+            max_age = self.disconnected.max_age;
+        }
+        stamp.is_fresh(later, max_age).then(|| stamp.age(earlier))
     }
 
     /// Whether at `now` a question sent at `asked_at` is as good as one sent now. Strict: under
@@ -160,18 +255,19 @@ impl Freshness {
     pub(crate) fn accepts(&self, asked_at: Moment, now: Moment) -> bool {
         // With max_age 0, a request sent at this same moment is not accepted.
         // mutant: accepts_sent_request
-        age(asked_at, now) < self.max_age
+        age(asked_at, now) < self.spans.max_age
     }
 
     /// Whether `entry` may be served although the origin, when asked, failed to answer.
     pub(crate) fn covers_outage(&self, entry: &Entry, now: Moment) -> bool {
         let stamp = entry.stamp();
         let Some(validated_at) = stamp.validated_at() else { return false };
-        self.stale_if_error != 0
+        self.spans.stale_if_error != 0
             && !stamp.has_expired(now)
             // RFC 5861, section 4: beyond this age the error is returned.
             // mutant: stale_if_error_end
-            && age(validated_at, now) < self.max_age.saturating_add(self.stale_if_error)
+            && age(validated_at, now)
+                < self.spans.max_age.saturating_add(self.spans.stale_if_error)
     }
 }
 
@@ -179,11 +275,16 @@ impl fmt::Debug for Freshness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let duration =
             |span| if span == FOREVER { Duration::MAX } else { Duration::from_nanos(span) };
-        f.debug_struct("Freshness")
-            .field("max_age", &duration(self.max_age))
-            .field("stale_while_revalidate", &duration(self.stale_while_revalidate))
-            .field("stale_if_error", &duration(self.stale_if_error))
-            .finish()
+        let mut shown = f.debug_struct("Freshness");
+        let max_age = if self.is_notified { "until_notified" } else { "max_age" };
+        shown
+            .field(max_age, &duration(self.spans.max_age))
+            .field("stale_while_revalidate", &duration(self.spans.stale_while_revalidate))
+            .field("stale_if_error", &duration(self.spans.stale_if_error));
+        if self.is_notified {
+            shown.field("when_disconnected", &self.disconnected);
+        }
+        shown.finish()
     }
 }
 
@@ -191,6 +292,10 @@ impl Default for Freshness {
     fn default() -> Self {
         Self::strong()
     }
+}
+
+impl Spans {
+    const ZERO: Self = Self { max_age: 0, stale_while_revalidate: 0, stale_if_error: 0 };
 }
 
 /// At most what a moment can tell: under `FOREVER`.
@@ -272,6 +377,12 @@ impl FreshnessRules {
     pub fn check(&self) -> Result<()> {
         self.default.check()?;
         self.rules.iter().try_for_each(|rule| rule.freshness.check())
+    }
+
+    /// Returns whether any rule depends on a bus.
+    pub(crate) fn need_bus(&self) -> bool {
+        let mut rules = self.rules.iter().map(|rule| &rule.freshness).chain([&self.default]);
+        rules.any(Freshness::is_until_notified)
     }
 }
 
@@ -405,6 +516,40 @@ mod tests {
         let mut rules = FreshnessRules::default();
         rules.set("a", bad);
         assert!(rules.check().is_err());
+    }
+
+    #[test]
+    fn until_notified_is_bounded_by_its_fallback_and_else_by_when_disconnected() {
+        let rule = Freshness::until_notified(secs(100)).stale_if_error(secs(50));
+        let rule = rule.when_disconnected(Freshness::max_age(secs(10)));
+        assert!(rule.check().is_ok() && rule.is_until_notified());
+        let (now, entry) = (at(199), held(100, None));
+        assert_eq!(rule.resolved(true).evaluate(&entry, now), Evaluation::Fresh);
+        assert_eq!(rule.resolved(true).evaluate(&entry, at(200)), Evaluation::MustRevalidate);
+        assert_eq!(rule.resolved(false).evaluate(&entry, at(109)), Evaluation::Fresh);
+        assert_eq!(rule.resolved(false).evaluate(&entry, at(110)), Evaluation::MustRevalidate);
+        assert!(rule.resolved(false).covers_outage(&entry, at(249)));
+        assert!(!rule.resolved(false).covers_outage(&entry, at(250)));
+        let strong = Freshness::until_notified(secs(100));
+        assert_eq!(strong.resolved(false).evaluate(&entry, at(100)), Evaluation::MustRevalidate);
+        assert!(!strong.resolved(false).accepts(at(100), at(100)));
+        let plain = Freshness::max_age(secs(10));
+        assert_eq!(plain.resolved(false), plain);
+        assert!(format!("{rule:?}").contains("until_notified: 100s"), "{rule:?}");
+    }
+
+    #[test]
+    fn a_contradiction_of_until_notified_is_a_config_error() {
+        let notified = Freshness::until_notified(secs(10));
+        for wrong in [
+            notified.when_disconnected(Freshness::max_age(secs(11))),
+            notified.when_disconnected(notified),
+            Freshness::max_age(secs(10)).when_disconnected(Freshness::strong()),
+            notified.when_disconnected(Freshness::strong().stale_while_revalidate(secs(1))),
+        ] {
+            assert_eq!(wrong.check().unwrap_err().kind(), ErrorKind::Config, "{wrong:?}");
+        }
+        assert!(notified.when_disconnected(Freshness::max_age(secs(10))).check().is_ok());
     }
 
     #[test]

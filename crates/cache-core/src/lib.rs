@@ -24,6 +24,7 @@ mod key;
 mod listing;
 mod lower_tier;
 mod namespace;
+mod observation;
 mod prefix_tree;
 mod put_options;
 mod read_through;
@@ -37,7 +38,7 @@ mod version;
 pub use crate::{
     attributes::Attributes,
     backend::{Admission, Backend, EvictionListener, Rejection, Usage},
-    bus::{Announcement, BusEvent, Change, ChangeBus, GapReason},
+    bus::{Announcement, BusEvent, BusStats, Change, ChangeBus, GapReason},
     clock::{Clock, Moment, SystemClock},
     entry::{Entry, EntryBuilder, Seal, Storability},
     error::{Error, ErrorKind, Result},
@@ -48,9 +49,10 @@ pub use crate::{
     listing::{ListPage, ListedObject, Listing},
     lower_tier::{LowerTier, TierContext},
     namespace::Namespace,
+    observation::Observation,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        ListRefresh, ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
+        Changes, ListRefresh, ListScope, ListedPage, ObservedList, OpenWrite, ReadThrough,
         ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Freshness, FreshnessRules, IntoBackend, LowerTier, Namespace, Origin,
-    ReadThrough, Result, SystemClock, TierContext,
+    Backend, ChangeBus, Clock, Freshness, FreshnessRules, IntoBackend, LowerTier, Namespace,
+    Origin, ReadThrough, Result, SystemClock, TierContext,
 };
 use cache_store::{EtagValidator, EtagValidatorBuilder, ValidatorStrength};
 use object_store::ObjectStore;
@@ -32,11 +32,15 @@ struct Settings {
     patience: Option<Duration>,
     max_in_flight: Option<usize>,
     queue_timeout: Option<Duration>,
-    identity: Namespace,
+    /// `None`: one of its own.
+    identity: Option<Namespace>,
     clock: Arc<dyn Clock>,
     /// `None`: memory. An error of its settings is one of `build`.
     backend: Option<Result<Arc<dyn Backend>>>,
     tier: Option<Box<dyn LowerTier>>,
+    bus: Option<Arc<dyn ChangeBus>>,
+    bus_namespace: Option<Namespace>,
+    announce_within: Option<Duration>,
 }
 
 /// An object store, with the settings of the requests to it.
@@ -135,7 +139,8 @@ impl ObjectCacheBuilder<OverStore> {
     /// # Errors
     ///
     /// `Config`, naming the setting: a value that is zero or empty where that makes no sense, a
-    /// freshness that contradicts itself, or wrong settings of the backend or of the lower tier.
+    /// freshness that contradicts itself or needs a bus that is not set, a bus without a namespace,
+    /// or wrong settings of the backend or of the lower tier.
     pub fn build(self) -> Result<ObjectCache> {
         let Self { over: OverStore { store, origin_timeout }, settings } = self;
         let origin = store.clock(Arc::clone(&settings.clock)).build()?;
@@ -153,7 +158,8 @@ impl ObjectCacheBuilder<OverOrigin> {
     /// # Errors
     ///
     /// `Config`, naming the setting: a value that is zero or empty where that makes no sense, a
-    /// freshness that contradicts itself, or wrong settings of the backend or of the lower tier.
+    /// freshness that contradicts itself or needs a bus that is not set, a bus without a namespace,
+    /// or wrong settings of the backend or of the lower tier.
     pub fn build(self) -> Result<ObjectCache> {
         self.settings.build(self.over.0, None)
     }
@@ -278,12 +284,38 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
+    /// Sets the bus by which caches tell each other of changes: each write through this cache is
+    /// announced, and each message marks the cached object, so that a rule
+    /// [`Freshness::until_notified`] serves without a request. A message can only cost a request:
+    /// reads under other rules are as right without it. Needs a [`namespace`](Self::namespace),
+    /// the same in all caches of the store. Runs on the runtime that the cache is built on, or on
+    /// that of its first request. Default: none.
+    pub fn bus(mut self, bus: Arc<dyn ChangeBus>) -> Self {
+        self.settings.bus = Some(bus);
+        self
+    }
+
+    /// Sets the namespace of messages on the bus, for caches of one store whose
+    /// [`namespace`](Self::namespace) differs because their rights do. Default: the namespace.
+    pub fn bus_namespace(mut self, namespace: Namespace) -> Self {
+        self.settings.bus_namespace = Some(namespace);
+        self
+    }
+
+    /// Sets for how long a write waits, after the store has acknowledged it, until it was
+    /// announced; it succeeds in any case. Default: `None`, it does not wait: up to 10,000 changes
+    /// wait in the background, and then one message for all objects takes their place.
+    pub fn announce_within(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.announce_within = span.into();
+        self
+    }
+
     /// Sets the store *and* the rights that cached objects were read with, such as
     /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
-    /// Needed only with a disk or a backend that outlives the process. Default:
+    /// Needed only with a disk, a bus, or a backend that outlives the process. Default:
     /// [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
-        self.settings.identity = identity;
+        self.settings.identity = Some(identity);
         self
     }
 }
@@ -295,9 +327,10 @@ impl Settings {
         origin_timeout: Option<Duration>,
     ) -> Result<ObjectCache> {
         let mut backend = self.backend.unwrap_or_else(|| Memory::new().into_backend())?;
+        let identity = self.identity.unwrap_or_else(Namespace::unique);
         let default_time_to_live = self.tier.is_none().then_some(TIME_TO_LIVE);
         if let Some(tier) = self.tier {
-            let context = TierContext::new(self.identity, Arc::clone(&self.clock));
+            let context = TierContext::new(identity, Arc::clone(&self.clock));
             backend = tier.under(backend, context)?;
         }
         let mut inner = ReadThrough::builder(origin, backend)
@@ -305,8 +338,19 @@ impl Settings {
             .time_to_live(self.time_to_live.unwrap_or(default_time_to_live))
             .negative_ttl(self.negative_ttl)
             .patience(self.patience)
-            .namespace(self.identity)
+            .announce_within(self.announce_within)
             .clock(self.clock);
+        // A cache of several tiers has one either way; for a bus it has to be the caller's.
+        inner = match self.identity {
+            Some(identity) => inner.namespace(identity),
+            None => inner.private_namespace(identity),
+        };
+        if let Some(bus) = self.bus {
+            inner = inner.bus(bus);
+        }
+        if let Some(namespace) = self.bus_namespace {
+            inner = inner.bus_namespace(namespace);
+        }
         if let Some(name) = self.name {
             inner = inner.name(name);
         }
@@ -333,10 +377,13 @@ impl Default for Settings {
             patience: None,
             max_in_flight: None,
             queue_timeout: None,
-            identity: Namespace::unique(),
+            identity: None,
             clock: Arc::new(SystemClock::new()),
             backend: None,
             tier: None,
+            bus: None,
+            bus_namespace: None,
+            announce_within: None,
         }
     }
 }

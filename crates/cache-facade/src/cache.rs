@@ -4,7 +4,8 @@ use std::{any::Any, error::Error as StdError, fmt, sync::Arc};
 
 use bytes::Bytes;
 use cache_core::{
-    Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, TierStats, Version,
+    BusStats, Change, Key, Origin, PutCondition, PutOptions, ReadThrough, Result, Stats, TierStats,
+    Version,
 };
 use cache_metrics::MetricsSource;
 
@@ -281,6 +282,34 @@ impl ObjectCache {
     /// `Closed`.
     pub fn mark_all_stale(&self) -> Result<()> {
         self.inner.mark_all_stale()
+    }
+
+    /// Applies a change that another program made to the store, as a message on the bus is applied:
+    /// a cached object of another version is revalidated before it is next served. For
+    /// notifications of a store, such as S3 event notifications. They carry no proof that none was
+    /// missed: use them under a `max_age`.
+    ///
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
+    pub async fn hear_change(&self, change: &Change) {
+        self.inner.hear_change(change).await;
+    }
+
+    /// Announces a change on the bus: one that was made by other means than this cache, or to have
+    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This cache
+    /// applies it too. Waits until it was sent, or has failed.
+    ///
+    /// # Errors
+    ///
+    /// `Config` without a bus, or for a heartbeat; `Closed`.
+    ///
+    /// A dropped future, once polled, still announces it.
+    pub async fn announce(&self, change: Change) -> Result<()> {
+        self.inner.announce(change).await
+    }
+
+    /// Returns the counters of the bus; `None` without one.
+    pub fn bus_stats(&self) -> Option<BusStats> {
+        self.inner.bus_stats()
     }
 
     /// Removes all entries.

@@ -96,9 +96,9 @@ mod watch;
 pub use {
     bytes::Bytes,
     cache_core::{
-        self, Attributes, Backend, Clock, Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend,
-        Namespace, Origin, OriginStats, PutCondition, PutOptions, Result, Stats, Status, Tier,
-        TierStats, Version,
+        self, Announcement, Attributes, Backend, BusStats, Change, ChangeBus, Changes, Clock,
+        Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend, Namespace, Origin, OriginStats,
+        PutCondition, PutOptions, Result, Stats, Status, Tier, TierStats, Version,
     },
     cache_metrics,
     cache_policy::{self, Objective},

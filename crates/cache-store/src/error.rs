@@ -16,6 +16,7 @@ pub(crate) enum Action {
     PutIfAbsent,
     PutIfMatches,
     Delete,
+    List,
 }
 
 impl Action {
@@ -38,6 +39,7 @@ impl fmt::Display for Action {
             Self::PutIfAbsent => "put an object only if there is none yet",
             Self::PutIfMatches => "put an object only if it is at a given version",
             Self::Delete => "delete an object",
+            Self::List => "list objects",
         })
     }
 }
@@ -66,6 +68,39 @@ pub(crate) fn described(
         (CONFLICT, Action::Read) => Error::new(ErrorKind::Other, REFUSED),
         ((kind, message), _) => Error::new(kind, message),
     }
+}
+
+/// Returns `error`, of a list of the objects whose keys begin with `prefix`, as one of ours.
+pub(crate) fn list_error(
+    error: object_store::Error,
+    prefix: &str,
+    store: &impl fmt::Display,
+) -> Error {
+    use ErrorKind::*;
+    let (kind, message) = match kind_of(&error) {
+        // A web server that does not know WebDAV.
+        _ if is_about_webdav(&error) => (Unsupported, "it lists over WebDAV only"),
+        NotFound => (NotFound, "there is no such bucket or container"),
+        PermissionDenied => (PermissionDenied, "these credentials do not permit it"),
+        Unauthenticated => (Unauthenticated, "it does not know these credentials: renew them"),
+        InvalidKey => (
+            InvalidKey,
+            "an object's path has an empty segment, or something else that object_store does not \
+                read: rename it",
+        ),
+        Unsupported => (Unsupported, "it has no lists"),
+        Unavailable => (Unavailable, "it failed or could not be reached"),
+        kind => (kind, "it rejected the request"),
+    };
+    Error::new(kind, format!("{store} cannot list {prefix:?}: {message}")).with_source(error)
+}
+
+/// Returns whether a web server has not understood a request of WebDAV: object_store lists over
+/// HTTP by that.
+pub(crate) fn is_about_webdav(error: &object_store::Error) -> bool {
+    let object_store::Error::Generic { store: "HTTP", source } = error else { return false };
+    // Some respond with a page of their own.
+    is_about_form(error) || source.to_string().contains("PROPFIND")
 }
 
 /// Whether the store failed to answer, or left the outcome of a write open.

@@ -44,6 +44,8 @@ mod builder;
 mod cached;
 mod error;
 mod in_flight;
+mod listing;
+mod lists;
 mod local_disk;
 #[cfg(feature = "object-store-013")]
 mod object_store_013;

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Clock, Entry, Error, ErrorKind, Key, Origin, PutCondition, PutOptions, Result, Storability,
-    Validation, Validator, Version,
+    Clock, Entry, Error, ErrorKind, Key, Listing, Origin, PutCondition, PutOptions, Result,
+    Storability, Validation, Validator, Version,
 };
 use futures_util::future::poll_immediate;
 use object_store::{
@@ -25,6 +25,8 @@ use crate::{
     attributes_from_store, attributes_to_store, body,
     error::{Action, error_of, is_about_form},
     in_flight::InFlight,
+    listing::{self, Lists},
+    lists::ListKind,
     paths::Paths,
     strength::ValidatorStrength,
     tag,
@@ -69,7 +71,8 @@ pub struct EtagValidator {
     paths: Paths,
     in_flight: InFlight,
     /// Only with `verify_store`.
-    verifier: Option<Verifier>,
+    verifier: Option<Arc<Verifier>>,
+    list_kind: ListKind,
 }
 
 /// The settings that are plain data.
@@ -98,9 +101,11 @@ impl EtagValidator {
     ) -> Self {
         let in_flight = InFlight::new(settings.max_in_flight_bytes);
         let verifier = settings.verify.then(|| {
-            Verifier::new(Arc::clone(&store), Arc::clone(&clock), settings.origin_timeout)
+            let limit = settings.origin_timeout;
+            Arc::new(Verifier::new(Arc::clone(&store), Arc::clone(&clock), limit))
         });
-        Self { store, clock, settings, strength, paths: Paths::new(), in_flight, verifier }
+        let (paths, list_kind) = (Paths::new(), ListKind::of(&store));
+        Self { store, clock, settings, strength, paths, in_flight, verifier, list_kind }
     }
 
     async fn ask(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
@@ -245,6 +250,32 @@ impl Validator for EtagValidator {
             Box::pin(verifier.for_reads(self.strength)).await?;
         }
         self.in_time(key, pin!(self.ask(key, held))).await
+    }
+
+    /// Lists over `ObjectStore::list`, at most 1,000 objects a page: one request each of S3 and
+    /// GCS, and a fifth of one of Azure. The store lists the folder that `prefix` is in or names;
+    /// objects beside the prefix are left out. Keys are in order on S3 and GCS, but for directory
+    /// buckets, and in memory.
+    ///
+    /// A list renews entries by their ETags. Objects without one, and those whose tags are weak,
+    /// are only compared. See `docs/lists.md` for each store.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidKey` if no key can begin with `prefix` or if the store has an object whose path
+    /// object_store does not read; `Unsupported` for a web server without WebDAV; `Timeout` if a
+    /// page takes longer than `origin_timeout`; others as for reads. An error is the last item.
+    ///
+    /// Dropping the stream drops the request.
+    fn list(&self, prefix: &str, after: Option<&str>) -> Listing {
+        let lists = Lists {
+            store: Arc::clone(&self.store),
+            kind: self.list_kind,
+            strength: self.strength,
+            limit: self.settings.origin_timeout,
+            verifier: self.verifier.clone(),
+        };
+        listing::list(lists, prefix, after)
     }
 }
 

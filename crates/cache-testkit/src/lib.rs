@@ -14,6 +14,8 @@
 //!   loopback interface;
 //! * [`FaultyOrigin`] is the same for any origin, over a store or not; [`MemoryOrigin`] is the
 //!   plainest one;
+//! * [`LocalBus`] is a change bus within one process, that loses, repeats, delays and reorders
+//!   messages on demand or from a seed;
 //! * [`MapBackend`] is the plainest backend;
 //! * [`TwoTierBackend`] has few entries in memory and all of them on a [`SimulatedDisk`];
 //! * [`HookBackend`] calls a closure before each call of another backend, to count, delay, reject
@@ -26,6 +28,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+mod bus;
 mod clock;
 pub mod conformance;
 #[cfg(feature = "disk")]
@@ -51,6 +54,7 @@ mod zipf;
 pub use crate::s3::{PlainHttp, S3Fault, S3Request, S3Server};
 pub use crate::{
     backend::{MapBackend, WaitingBackend},
+    bus::{BusCounts, BusFault, BusPassage, FaultRates, LocalBus},
     clock::{ManualClock, TickingClock, TokioClock},
     gate::Gate,
     hook::{BackendAction, BackendCall, HookBackend},

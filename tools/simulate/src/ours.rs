@@ -38,6 +38,16 @@ pub trait Cache {
     fn request(&mut self, request: Request) -> bool;
 }
 
+/// The contents of one node's cache under the default policy.
+pub(crate) trait Contents {
+    /// Looks the object up. Counts a use if it is cached.
+    fn get(&mut self, object: u32) -> bool;
+    /// Inserts the object, in place of what is cached of it. It may be rejected.
+    fn insert(&mut self, request: Request);
+    /// Removes the object, if it is cached.
+    fn remove(&mut self, object: u32);
+}
+
 /// A kind of cache under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject {
@@ -69,8 +79,19 @@ pub const OURS: &[Subject] = &[
 
 fn ours<P: EvictionPolicy>(policy: P, setting: Setting) -> Result<Box<dyn Cache>> {
     Ok(match setting.unit {
-        Unit::Entries => Box::new(InBackend::new(policy, setting.capacity)?),
+        Unit::Entries => Box::new(InBackend::new(policy, Some(setting.capacity))?),
         Unit::Bytes => Box::new(Alone::new(&policy, setting)),
+    })
+}
+
+/// An empty cache with the default policy; without a setting, of unlimited capacity.
+pub(crate) fn contents(setting: Option<Setting>) -> Result<Box<dyn Contents>> {
+    Ok(match setting {
+        None => Box::new(InBackend::new(Adaptive::new(), None)?),
+        Some(Setting { unit: Unit::Entries, capacity, .. }) => {
+            Box::new(InBackend::new(Adaptive::new(), Some(capacity))?)
+        }
+        Some(setting) => Box::new(Alone::new(&Adaptive::new(), setting)),
     })
 }
 
@@ -83,31 +104,56 @@ struct InBackend<P> {
 }
 
 impl<P: EvictionPolicy> InBackend<P> {
-    fn new(policy: P, max_entries: u64) -> Result<Self> {
-        let backend = MemoryBackend::builder(policy)
-            .max_capacity(u64::MAX)
-            .max_entries(max_entries)
-            .build()?;
-        Ok(Self { backend, key: String::new(), n_requests: 0 })
+    fn new(policy: P, max_entries: Option<u64>) -> Result<Self> {
+        let mut builder = MemoryBackend::builder(policy).max_capacity(u64::MAX);
+        if let Some(max_entries) = max_entries {
+            builder = builder.max_entries(max_entries);
+        }
+        Ok(Self { backend: builder.build()?, key: String::new(), n_requests: 0 })
     }
-}
 
-impl<P: EvictionPolicy> Cache for InBackend<P> {
-    fn request(&mut self, Request { object, .. }: Request) -> bool {
-        self.n_requests += 1;
+    fn name(&mut self, object: u32) {
         self.key.clear();
         // All keys are of one length, so that all entries weigh the same.
         write!(self.key, "{object:08x}").expect("a string can be written to");
-        if self.backend.get_now(&self.key).is_some() {
-            return true;
-        }
+    }
+}
+
+impl<P: EvictionPolicy> Contents for InBackend<P> {
+    fn get(&mut self, object: u32) -> bool {
+        self.n_requests += 1;
+        self.name(object);
+        self.backend.get_now(&self.key).is_some()
+    }
+
+    fn insert(&mut self, Request { object, .. }: Request) {
+        self.name(object);
         let key = Key::parse(&self.key).expect("made of hexadecimal digits");
         let entry =
             Entry::builder(&key, Bytes::new()).validated(moment(self.n_requests), None).build();
         let admission = self.backend.insert(entry).now_or_never();
         let _ = admission.expect("a memory backend answers at once").expect("it has no errors");
-        false
     }
+
+    fn remove(&mut self, object: u32) {
+        self.name(object);
+        let removed = self.backend.remove(&self.key).now_or_never();
+        let _ = removed.expect("a memory backend answers at once").expect("it has no errors");
+    }
+}
+
+impl<P: EvictionPolicy> Cache for InBackend<P> {
+    fn request(&mut self, request: Request) -> bool {
+        read(self, request)
+    }
+}
+
+fn read(cache: &mut impl Contents, request: Request) -> bool {
+    let is_hit = cache.get(request.object);
+    if !is_hit {
+        cache.insert(request);
+    }
+    is_hit
 }
 
 /// A policy by itself: one shard without entries.
@@ -142,46 +188,83 @@ impl<P: EvictionPolicy> Alone<P> {
         }
     }
 
-    fn insert(&mut self, object: u32, weight: u64) {
-        let now = moment(self.n_requests);
-        let slot = self.free.pop().unwrap_or_else(|| {
+    fn slot(&self, object: u32) -> Option<Slot> {
+        self.slots.get(object as usize).copied().flatten()
+    }
+
+    fn free_slot(&mut self) -> Slot {
+        self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             Slot::new(u32::try_from(self.places.len() - 1).expect("no more than objects"))
-        });
-        self.places[slot.index()] = Some((object, weight));
-        self.slots[object as usize] = Some(slot);
-        self.weight += weight;
+        })
+    }
+
+    fn take_out(&mut self, slot: Slot, why: RemovalCause) {
+        let (object, weight) = self.places[slot.index()].take().expect("a victim is cached");
+        self.slots[object as usize] = None;
+        self.free.push(slot);
+        self.weight -= weight;
+        self.policy.on_remove(slot, why);
+    }
+}
+
+impl<P: EvictionPolicy> Contents for Alone<P> {
+    fn get(&mut self, object: u32) -> bool {
+        self.n_requests += 1;
+        let slot = self.slot(object);
+        if let Some(slot) = slot {
+            self.policy.on_hit(slot);
+        }
+        slot.is_some()
+    }
+
+    fn insert(&mut self, Request { object, size }: Request) {
+        let weight = self.setting.unit.weight(size);
+        // An object larger than the cache is not offered to the policy.
+        if weight > self.setting.capacity {
+            self.remove(object);
+            return;
+        }
+        let now = moment(self.n_requests);
         let cost = EntryInfo::new(self.hasher.hash_one(object), weight, now, None);
-        self.policy.on_insert(slot, &cost);
+        let slot = match self.slot(object) {
+            Some(slot) => {
+                let (_, replaced) =
+                    self.places[slot.index()].replace((object, weight)).expect("used");
+                self.weight = self.weight - replaced + weight;
+                self.policy.on_update(slot, &cost);
+                slot
+            }
+            None => {
+                let slot = self.free_slot();
+                self.places[slot.index()] = Some((object, weight));
+                if self.slots.len() <= object as usize {
+                    self.slots.resize(object as usize + 1, None);
+                }
+                self.slots[object as usize] = Some(slot);
+                self.weight += weight;
+                self.policy.on_insert(slot, &cost);
+                slot
+            }
+        };
         while self.weight > self.setting.capacity {
             let victim = self.policy.victim(now, EvictionReason::Capacity, &NothingExpires);
             let victim = victim.expect("a policy with entries names a victim");
             let why = if victim == slot { RemovalCause::Rejected } else { RemovalCause::Evicted };
-            let (object, weight) = self.places[victim.index()].take().expect("a victim is cached");
-            self.slots[object as usize] = None;
-            self.free.push(victim);
-            self.weight -= weight;
-            self.policy.on_remove(victim, why);
+            self.take_out(victim, why);
+        }
+    }
+
+    fn remove(&mut self, object: u32) {
+        if let Some(slot) = self.slot(object) {
+            self.take_out(slot, RemovalCause::Removed);
         }
     }
 }
 
 impl<P: EvictionPolicy> Cache for Alone<P> {
-    fn request(&mut self, Request { object, size }: Request) -> bool {
-        self.n_requests += 1;
-        if self.slots.len() <= object as usize {
-            self.slots.resize(object as usize + 1, None);
-        }
-        if let Some(slot) = self.slots[object as usize] {
-            self.policy.on_hit(slot);
-            return true;
-        }
-        let weight = self.setting.unit.weight(size);
-        // An object larger than the cache is not offered to the policy.
-        if weight <= self.setting.capacity {
-            self.insert(object, weight);
-        }
-        false
+    fn request(&mut self, request: Request) -> bool {
+        read(self, request)
     }
 }
 
@@ -306,7 +389,7 @@ mod tests {
         fn check<P: EvictionPolicy>(pattern: fn() -> P, requests: &[Request]) {
             let setting = Setting { unit: Unit::Entries, capacity: 10, expected_entries: 10 };
             let mut alone = Alone::new(&pattern(), setting);
-            let mut in_backend = InBackend::new(pattern(), 10).unwrap();
+            let mut in_backend = InBackend::new(pattern(), Some(10)).unwrap();
             for (i, request) in requests.iter().enumerate() {
                 assert_eq!(alone.request(*request), in_backend.request(*request), "request {i}");
             }

@@ -5,18 +5,15 @@ use std::{
     env, fs,
     path::Path,
     process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use crate::{
-    Result, chart, optimum,
+    Result, chart, fleet, optimum,
     options::{Options, USAGE},
     ours::{OURS, Subject},
     output::{target_folder, write},
+    parallel::in_parallel,
     row::{Count, Row},
     setting::Setting,
     summary::{Summary, answers},
@@ -30,7 +27,7 @@ pub fn main(peers: &[Subject]) -> ExitCode {
     let args = env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     match Options::parse(args) {
         Ok(None) => {
-            println!("{USAGE}\nPolicies: {}", names(peers).join(", "));
+            println!("{USAGE}\nPolicies: {}\n\n{}", names(peers).join(", "), fleet::USAGE);
             ExitCode::SUCCESS
         }
         Ok(Some(options)) => match run(&options, peers, &target_folder().join("simulate")) {
@@ -191,35 +188,6 @@ fn replay_all(traces: &[Trace], options: &Options, policies: &[Policy]) -> Resul
         }
         Ok(row)
     })
-}
-
-/// Maps the items on all processors, in order. Stops at the first error.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(items.len()));
-    let worker = || -> Result<()> {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(i) else { return Ok(()) };
-            // After an error no other item is started.
-            let result = work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((i, result));
-        }
-    };
-    let n_threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_threads).map(|_| scope.spawn(worker)).collect();
-        let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        workers.into_iter().map(join).collect::<Result<Vec<()>>>()
-    })?;
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(i, _)| *i);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 #[cfg(test)]

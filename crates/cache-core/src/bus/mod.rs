@@ -6,12 +6,20 @@
 //! fallback of [`Freshness::until_notified`](crate::Freshness::until_notified) allows.
 
 mod codec;
+mod listener;
+mod listening;
+mod stats;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
+pub use self::stats::BusStats;
+pub(crate) use self::{
+    listener::{Heard, Listener, Noticed},
+    listening::Listening,
+};
 use crate::{Key, Namespace, Result};
 
 /// Carries announcements of changes between caches.

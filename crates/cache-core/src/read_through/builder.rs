@@ -1,15 +1,32 @@
 //! The builder of a cache.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
 
 use super::{
-    ReadThrough, background::Background, epochs::Epochs, key_index::KeyIndex, key_table::KeyTable,
-    limiter::RequestLimiter, negative::NegativeBudget, settings::Settings, shared::Shared,
-    sweeper::Sweeper, task_tracker::TaskTracker, trace::Warnings,
+    ReadThrough,
+    background::Background,
+    bus,
+    bus_state::{BusState, no_bus},
+    epochs::Epochs,
+    key_index::KeyIndex,
+    key_table::KeyTable,
+    limiter::RequestLimiter,
+    negative::NegativeBudget,
+    settings::Settings,
+    shared::Shared,
+    sweeper::Sweeper,
+    task_tracker::TaskTracker,
+    trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Freshness, FreshnessRules, Namespace, Result, SystemClock, Validator,
-    stats::Counters,
+    Backend, ChangeBus, Clock, Freshness, FreshnessRules, Namespace, Result, SystemClock,
+    Validator, bus::Listening, stats::Counters,
 };
 
 /// Builds a [`ReadThrough`].
@@ -18,6 +35,7 @@ pub struct ReadThroughBuilder<V: ?Sized> {
     origin: Arc<V>,
     backend: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
+    bus: Option<Arc<dyn ChangeBus>>,
     settings: Settings,
 }
 
@@ -31,6 +49,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
             origin,
             backend,
             clock: Arc::new(SystemClock::new()),
+            bus: None,
             settings: Settings::default(),
         }
     }
@@ -120,6 +139,16 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// the other. Default: [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
         self.settings.identity = identity;
+        self.settings.is_named = true;
+        self
+    }
+
+    /// Sets the namespace to one that no other cache has: as the default, for builders that need to
+    /// know it. A [`bus`](Self::bus) is a `Config` error then.
+    #[doc(hidden)]
+    pub fn private_namespace(mut self, identity: Namespace) -> Self {
+        self.settings.identity = identity;
+        self.settings.is_named = false;
         self
     }
 
@@ -144,6 +173,33 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
         self
     }
 
+    /// Sets the bus by which caches tell each other of changes. Every write through this cache is
+    /// announced, and every message heard marks the cached object, so that a rule
+    /// [`until_notified`](Freshness::until_notified) can serve without a request. Strong reads do
+    /// not depend on it. Needs a [`namespace`](Self::namespace) with a name, the same in all caches
+    /// of the store. Its task runs on the runtime that the cache is built on, or on that of the
+    /// first request. Default: none.
+    pub fn bus(mut self, bus: Arc<dyn ChangeBus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// Sets the namespace of messages on the bus, for caches of one store whose
+    /// [`namespace`](Self::namespace) differs because their rights do. Default: the namespace.
+    pub fn bus_namespace(mut self, namespace: Namespace) -> Self {
+        self.settings.bus_namespace = Some(namespace);
+        self
+    }
+
+    /// Sets for how long a write waits, after the origin has acknowledged it, until its change was
+    /// announced. The write succeeds in any case. Default: `None`, it does not wait: changes are
+    /// announced in the background, in order. Up to 10,000 wait; then one message for all objects
+    /// takes their place.
+    pub fn announce_within(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.settings.announce_within = span.into();
+        self
+    }
+
     /// Sets the clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -155,10 +211,23 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
     /// # Errors
     ///
     /// `Config` for an empty `name`, for a `time_to_live`, `patience`, `origin_timeout` or
-    /// `max_in_flight` of zero, and for rules that contradict themselves.
+    /// `max_in_flight` of zero, for rules that contradict themselves or need a bus that is not set,
+    /// and for a bus without a namespace.
     pub fn build(self) -> Result<ReadThrough<V>> {
         self.settings.check()?;
-        Ok(ReadThrough {
+        if self.bus.is_none() && self.settings.rules.need_bus() {
+            return Err(no_bus());
+        }
+        let bus = match self.bus {
+            None => None,
+            Some(bus) => {
+                let namespace = self.settings.bus_namespace()?;
+                let now = self.clock.now();
+                Some(Arc::new(BusState::new(bus, self.settings.announce_within, namespace, now)))
+            }
+        };
+        let has_bus = bus.is_some();
+        let cache = ReadThrough {
             shared: Arc::new(Shared {
                 origin: self.origin,
                 has_lower_tier: self.backend.lower_tier().is_some(),
@@ -174,6 +243,9 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 epochs: Epochs::default(),
                 table: KeyTable::new(),
                 background: Background::default(),
+                listening: Listening::default(),
+                signals: Arc::default(),
+                bus,
                 marks: Arc::default(),
                 key_index: KeyIndex::default(),
                 counters: Counters::default(),
@@ -181,7 +253,14 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
                 tasks: TaskTracker::default(),
                 clearing: tokio::sync::Mutex::default(),
             }),
-        })
+        };
+        if has_bus {
+            let shared = &cache.shared;
+            let weak = Arc::downgrade(shared);
+            let start = move |progress| bus::run(Weak::clone(&weak), progress).boxed();
+            shared.background.add(start, shared.clock.now());
+        }
+        Ok(cache)
     }
 }
 

@@ -19,11 +19,10 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     key_index::Generation,
     marks::{KeyRange, ListGuard},
-    observation::Observation,
-    observe::{Observed, Sighting, observe},
+    observe::{ListRequest, Observed, Sighting, observe},
     shared::Shared,
 };
-use crate::{Key, ListedObject, Moment, Validator, epoch::Epoch};
+use crate::{Key, ListedObject, Moment, Observation, Validator};
 
 /// The part of the keys that a list covers, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +77,8 @@ pub struct ObservedList<V: ?Sized> {
     shared: Arc<Shared<V>>,
     scope: ListScope,
     request: ListRequest,
+    /// The request before, if the last one may turn out not to have been sent.
+    request_before: ListRequest,
     /// The hashes of the keys that were shown since `last`.
     shown: HashSet<u64, foldhash::quality::RandomState>,
     /// The last key of the pages before, on a store that lists in order.
@@ -87,17 +88,6 @@ pub struct ObservedList<V: ?Sized> {
     /// That of the index of keys when the list began.
     generation: Generation,
     guard: ListGuard,
-}
-
-/// A request for a page of a list.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ListRequest {
-    /// The moment before it was sent.
-    pub(super) sent_at: Moment,
-    /// The epoch at that moment.
-    pub(super) epoch: Epoch,
-    /// The number of the list.
-    pub(super) list: u64,
 }
 
 /// Begins a list, whose first request is sent after this has returned.
@@ -120,18 +110,11 @@ pub(super) fn begin<V: Validator + ?Sized>(
         last: scope.after.as_deref().map(Into::into),
         scope,
         request,
+        request_before: request,
         shown: HashSet::default(),
         is_out_of_order: false,
         generation,
         guard,
-    }
-}
-
-impl ListRequest {
-    pub(super) fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
-        // The moment first: an entry that a floor does not apply to was requested after it.
-        let sent_at = shared.clock.now();
-        Self { sent_at, epoch: shared.epochs.latest(), list }
     }
 }
 
@@ -142,25 +125,23 @@ impl<V: Validator + ?Sized> ObservedList<V> {
     }
 
     /// Takes note that the request for the next page is about to be sent. To be called only where
-    /// that is known; otherwise all pages count as requested with the first.
+    /// that is known; otherwise all pages count as requested with the first. Where a poll shows
+    /// whether it has sent a request, call it before the poll, and
+    /// [`revoke_request`](Self::revoke_request) after one that has not.
     pub fn request_page(&mut self) {
+        self.request_before = self.request;
         self.request = ListRequest::now(&self.shared, self.guard.list());
     }
 
-    /// As [`request_page`](Self::request_page). Returns the request before.
-    pub(super) fn request_again(&mut self) -> ListRequest {
-        let earlier = self.request;
-        self.request_page();
-        earlier
-    }
-
-    pub(super) fn set_request(&mut self, request: ListRequest) {
-        self.request = request;
+    /// Takes the last [`request_page`](Self::request_page) back: what comes next is of the page
+    /// before. Does nothing if it was taken back already.
+    pub fn revoke_request(&mut self) {
+        self.request = self.request_before;
     }
 
     /// Takes note of a page as soon as it has come: of its objects, and of its common prefixes,
-    /// without the slash at their end, if the list is shallow. No read that begins after this has returned is served an entry that is
-    /// older than the page shows.
+    /// without the slash at their end, if the list is shallow. No read that begins after this has
+    /// returned is served an entry that is older than the page shows.
     ///
     /// A dropped future may have taken note of a part of the page; the rest counts as not shown.
     pub async fn page(&mut self, objects: &[ListedObject], common_prefixes: &[Key]) {
@@ -180,7 +161,9 @@ impl<V: Validator + ?Sized> ObservedList<V> {
             observe(shared, key, shown, Sighting::listed(heard_at, request)).await;
         }
         for prefix in common_prefixes {
-            self.shown.insert(hash(&self.shown, prefix.as_str()));
+            // With its slash: an object of the same name may be missing.
+            // mutant: common_prefix
+            self.shown.insert(hash(&self.shown, &format!("{prefix}/")));
         }
         let last: Option<Box<str>> = last.map(Into::into);
         // Absence within the range of a page is known at once only where lists are in order.
@@ -226,7 +209,9 @@ impl<V: Validator + ?Sized> ObservedList<V> {
         self.guard.note_left_out(range, heard_at);
         // A key with a flight may have no entry yet.
         // mutant: fences_left_out
-        let in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
+        let mut in_flight = shared.table.keys(|key| range.contains(key) && is_left_out(key));
+        // So that a simulation repeats to the letter: the table has its own order in each process.
+        in_flight.sort_unstable();
         for key in in_flight {
             observe(shared, key.as_str(), &Observation::Absent, sighting).await;
         }
@@ -261,11 +246,12 @@ impl<V: ?Sized> fmt::Debug for ObservedList<V> {
     }
 }
 
-/// The part of `key`, which begins with `prefix`, that a shallow list shows.
+/// The part of `key`, which begins with `prefix`, that a shallow list shows: a common prefix with
+/// its slash.
 fn shallow<'a>(key: &'a str, prefix: &str) -> &'a str {
     // The slash that the prefix ends with is none.
     let rest = &key[prefix.len()..];
-    rest.find('/').map_or(key, |at| &key[..prefix.len() + at])
+    rest.find('/').map_or(key, |at| &key[..=prefix.len() + at])
 }
 
 fn hash(of: &HashSet<u64, foldhash::quality::RandomState>, key: &str) -> u64 {

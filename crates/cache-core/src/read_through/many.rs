@@ -15,8 +15,7 @@ use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
     ReadThrough,
-    list::ListRequest,
-    observe::{Sighting, observe},
+    observe::{ListRequest, Sighting, observe},
     prefix::OriginPages,
     served::Served,
     shared::Shared,
@@ -113,7 +112,7 @@ impl<V: Validator + ?Sized> Plan<V> {
         let first: &str = &self.keys[self.cached[n - 1]];
         let other: &str = &self.keys[self.cached[n.saturating_sub(1 + self.reach)]];
         let folder = common_folder(first, other);
-    let before = just_before(first, folder);
+        let before = just_before(first, folder);
         let mut pages = OriginPages::new(&**shared, folder, before.as_deref());
         if !pages.is_ordered {
             return Err(());

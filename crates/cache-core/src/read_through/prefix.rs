@@ -10,8 +10,8 @@ use futures_util::{
 };
 
 use super::{
-    ReadThrough,
     list::{ListScope, ObservedList},
+    read,
     request::{Outcome, Request},
     served::{Served, Status},
     shared::Shared,
@@ -69,11 +69,12 @@ impl<V: Validator + ?Sized> Lister<V> {
         if let Err(error) = shared.tasks.check_open() {
             return Some((Err(error), None));
         }
-        let (mut list, earlier) = match lister.list.take() {
-            None => (super::list::begin(&shared, lister.scope.clone()), None),
+        let is_first = lister.list.is_none();
+        let mut list = match lister.list.take() {
+            None => super::list::begin(&shared, lister.scope.clone()),
             Some(mut list) => {
-                let earlier = list.request_again();
-                (list, Some(earlier))
+                list.request_page();
+                list
             }
         };
         let page = match lister.pages.next(&shared, list.sent_at()).await {
@@ -87,8 +88,8 @@ impl<V: Validator + ?Sized> Lister<V> {
         let ListPage { objects, is_requested_when_polled } = page;
         // A page that was requested ahead is of an earlier moment.
         // mutant: page_sent_at
-        if let Some(earlier) = earlier.filter(|_| !is_requested_when_polled) {
-            list.set_request(earlier);
+        if !is_first && !is_requested_when_polled {
+            list.revoke_request();
         }
         list.page(&objects, &[]).await;
         let page = ListedPage { objects, sent_at: list.sent_at() };
@@ -161,25 +162,25 @@ impl OriginPages {
     }
 }
 
-/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`].
+/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
 pub(super) fn get<V: Validator + ?Sized>(
-    cache: ReadThrough<V>,
+    shared: &Arc<Shared<V>>,
     prefix: &str,
     parallel: usize,
 ) -> BoxStream<'static, Result<Served>> {
-    let prefix = prefix.to_owned();
+    let (shared, prefix) = (Arc::clone(shared), prefix.to_owned());
     let begin = async move {
         // An entry that was validated after this is as new as the call requires.
-        let begun = cache.shared.clock.now();
-        let Pages { pages, is_ordered } = list(&cache.shared, &prefix, None);
+        let begun = shared.clock.now();
+        let Pages { pages, is_ordered } = list(&shared, &prefix, None);
         let objects = match is_ordered {
             true => in_order(pages).boxed(),
             false => sorted(pages).await,
         };
         let read = move |object: Result<ListedObject>| {
-            let cache = cache.clone();
+            let shared = Arc::clone(&shared);
             async move {
-                match cache.get_since(object?.key.as_str(), begun).await {
+                match get_since(&shared, object?.key.as_str(), begun).await {
                     // It was deleted after it was listed.
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     read => read.map(Some),
@@ -192,38 +193,42 @@ pub(super) fn get<V: Validator + ?Sized>(
     stream::once(begin).flatten().boxed()
 }
 
-impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Returns the object as of a moment not before `since`: the cached entry if it was validated
-    /// since then, by whichever request or list; else the result of a strong read. For readers of
-    /// many objects that one list has validated.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get`](Self::get).
-    ///
-    /// Dropping the future does not cancel a request that was already sent; its response is still
-    /// cached.
-    pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
-        let looked_up = self.shared.look_up(key).await;
-        let cached = looked_up.entry.filter(|entry| {
-            !entry.is_negative()
-                && !entry.must_revalidate()
-                // An entry that was validated before the call may be older than the call allows.
-                // mutant: validated_since
-                && entry.validated_at().is_some_and(|at| at >= since)
-                && self.shared.is_valid(entry)
-        });
-        let Some(entry) = cached else {
-            return self.fetch(key, Some(&Freshness::strong())).await;
-        };
-        self.shared.tasks.check_open()?;
-        let (now, _) = self.shared.clock.coarse_bounds();
-        let validated_at = entry.validated_at();
-        let read =
-            Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
-        self.shared.count_read(&read);
-        read
+/// See [`ReadThrough::get_since`](super::ReadThrough::get_since).
+pub(super) async fn get_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Result<Served> {
+    match get_if_validated_since(shared, key, since).await {
+        Some(served) => served,
+        None => read::get(shared, key, Some(&Freshness::strong()), None).await,
     }
+}
+
+/// See [`ReadThrough::get_if_validated_since`](super::ReadThrough::get_if_validated_since).
+pub(super) async fn get_if_validated_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Option<Result<Served>> {
+    let looked_up = shared.look_up(key).await;
+    let cached = looked_up.entry.filter(|entry| {
+        !entry.is_negative()
+            && !entry.must_revalidate()
+            // An entry that was validated before the call may be older than the call allows.
+            // mutant: validated_since
+            && entry.validated_at().is_some_and(|at| at >= since)
+            && shared.is_valid(entry)
+    });
+    let entry = cached?;
+    if let Err(error) = shared.tasks.check_open() {
+        return Some(Err(error));
+    }
+    let (now, _) = shared.clock.coarse_bounds();
+    let validated_at = entry.validated_at();
+    let read = Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
+    shared.count_read(&read);
+    Some(read)
 }
 
 /// The objects of an ordered list; an error if they are not in order, as each is to come once.

@@ -25,6 +25,7 @@ use super::{
     parked::{Parked, spawn_parked},
     served::{Served, Status, Tier},
     shared::Shared,
+    sweep,
     task_tracker::runtime,
     trace::Cause,
     watchdog::{Watchdog, relieve},
@@ -52,7 +53,8 @@ impl<V: ?Sized> Shared<V> {
         }
         // Fresh at the later bound is fresh now. Anything else is decided exactly, by the slow
         // path.
-        let age_nanos = freshness.age_if_met(&entry, self.clock.coarse_bounds())?;
+        let age_nanos =
+            freshness.age_if_met(&entry, self.clock.coarse_bounds(), &self.listening)?;
         self.counters.add_hit(
             Count::Fresh,
             entry.body().len() as u64,
@@ -80,6 +82,7 @@ impl<V: ?Sized> Shared<V> {
             let validated_at = entry.validated_at();
             Served::new(entry, status, tier, validated_at, now)
         };
+        let freshness = self.resolved(freshness, entry.validated_at(), now);
         Ok(match freshness.evaluate(&entry, now) {
             Evaluation::Fresh if entry.is_negative() => return Err(self.about(key, not_found())),
             Evaluation::Fresh => Some(Servable::Fresh(served(Status::Fresh, entry))),
@@ -99,6 +102,29 @@ enum Servable {
     Fresh(Served),
     /// As stale, with a revalidation in the background.
     Refresh(Served),
+}
+
+/// Reads `key` on the slow path, and counts the read.
+pub(super) async fn get<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    freshness: Option<&Freshness>,
+    validator: Option<&Arc<dyn Validator>>,
+) -> Result<Served> {
+    if sweep::resume(shared) {
+        // Such reads may be all that their runtime is driven for.
+        yield_now().await;
+    }
+    let check = |rule: &Freshness| {
+        rule.check()?;
+        shared.check_bus(rule.is_until_notified())
+    };
+    let read = match freshness.map_or(Ok(()), check) {
+        Ok(()) => read(shared, key, shared.rule(key, freshness), validator).await,
+        Err(error) => Err(error),
+    };
+    shared.count_read(&read);
+    read
 }
 
 /// Reads `key` on the slow path: looks once more, joins or starts a flight, and waits for it.
@@ -350,7 +376,12 @@ fn join<V: ?Sized>(
             // A strong reader joins no request sent before it began or before something newer was
             // seen.
             // mutant: joins_by_sent_at
-            running.heard.is_nothing() && now.is_some_and(|now| freshness.accepts(sent_at, now))
+            running.heard.is_nothing()
+                && now.is_some_and(|now| {
+                    // Its result would have to be fresh for this reader.
+                    // mutant: joins_while_disconnected
+                    shared.resolved(freshness, Some(sent_at), now).accepts(sent_at, now)
+                })
         }
     };
     // The response of a fenced flight may be older than the write that fenced it.
@@ -406,6 +437,7 @@ async fn serve_stale_on_error<V: ?Sized>(
         let LookedUp { entry, tier, .. } = shared.look_up(key).await;
         if let Some(entry) = entry.filter(|entry| !entry.is_negative()) {
             let now = shared.clock.now();
+            let freshness = shared.resolved(freshness, entry.validated_at(), now);
             if freshness.covers_outage(&entry, now) {
                 let validated_at = entry.validated_at();
                 let served = Served::new(entry, Status::Stale, tier, validated_at, now);

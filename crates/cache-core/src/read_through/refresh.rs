@@ -11,15 +11,14 @@ use std::{
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::{
-    ReadThrough,
-    background::{Background, Progress},
+    background::Progress,
     prefix,
     shared::Shared,
     timer::{Timer, within},
 };
 use crate::{Error, ErrorKind, Moment, Result, Validator};
 
-/// The lists that [`ReadThrough::refresh_by_list`] makes. Dropping it ends them.
+/// The lists that [`ReadThrough::refresh_by_list`](super::ReadThrough::refresh_by_list) makes. Dropping it ends them.
 #[must_use = "dropping it ends the lists"]
 pub struct ListRefresh {
     /// Ends the lists when it is called.
@@ -28,48 +27,27 @@ pub struct ListRefresh {
     every: Duration,
 }
 
-impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Lists the objects whose keys begin with `prefix`, byte for byte, at once and then again and
-    /// again, in the background: each list renews the entries that it shows with their version and
-    /// marks the others, as [`list`](Self::list) does. Under a `max_age` of more than `every` and
-    /// the time that a list takes, reads of objects that are cached and do not change send no
-    /// requests. It fetches no objects.
-    ///
-    /// Each list begins between eight and ten tenths of `every` after the one before, at random, so
-    /// that many nodes do not list together; one that takes longer delays the next. It costs a
-    /// request for each page (of S3: 1,000 objects) each time, on each node: with 10,000 objects
-    /// and 30 s about 0.37 requests/s. After an error, which the counters show
-    /// ([`OriginStats::lists`](crate::OriginStats::lists)), the next list is made as usual;
-    /// meanwhile entries age as if there were no lists. A page that has not come after
-    /// [`origin_timeout`](super::ReadThroughBuilder::origin_timeout) is given up.
-    ///
-    /// The lists run on the caller's runtime; outside of one, or if it ends or is not driven any
-    /// more, on that of the next read that sends a request. They end when the result is dropped,
-    /// when the cache is closed, or when its last handle is dropped; a page that was requested is
-    /// awaited in that last case. Two refreshes of one prefix are independent.
-    ///
-    /// # Errors
-    ///
-    /// `Config` if `every` is zero; `Closed`. An origin without lists is no error here: each list
-    /// fails.
-    pub fn refresh_by_list(&self, prefix: &str, every: Duration) -> Result<ListRefresh> {
-        if every.is_zero() {
-            let message = "the interval of refresh_by_list is zero; give one";
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        self.shared.tasks.check_open()?;
-        let name: Box<str> = prefix.into();
-        let job = Background::add(&self.shared, move |cache, progress| {
-            lists(cache, name.clone(), every, progress).boxed()
-        });
-        let cache = Arc::downgrade(&self.shared);
-        let end = move || {
-            if let Some(shared) = cache.upgrade() {
-                shared.background.remove(&job);
-            }
-        };
-        Ok(ListRefresh { end: Some(Box::new(end)), prefix: prefix.into(), every })
+/// See [`ReadThrough::refresh_by_list`](super::ReadThrough::refresh_by_list).
+pub(super) fn refresh<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    prefix: &str,
+    every: Duration,
+) -> Result<ListRefresh> {
+    if every.is_zero() {
+        let message = "the interval of refresh_by_list is zero; give one";
+        return Err(Error::new(ErrorKind::Config, message));
     }
+    shared.tasks.check_open()?;
+    let (name, weak): (Box<str>, _) = (prefix.into(), Arc::downgrade(shared));
+    let start = move |progress| lists(Weak::clone(&weak), name.clone(), every, progress).boxed();
+    let job = shared.background.add(start, shared.clock.now());
+    let cache = Arc::downgrade(shared);
+    let end = move || {
+        if let Some(shared) = cache.upgrade() {
+            shared.background.remove(&job);
+        }
+    };
+    Ok(ListRefresh { end: Some(Box::new(end)), prefix: prefix.into(), every })
 }
 
 impl ListRefresh {

@@ -16,6 +16,10 @@ pub(super) struct Settings {
     pub(super) max_in_flight: usize,
     pub(super) queue_timeout: Duration,
     pub(super) identity: Namespace,
+    /// The caller has set `identity`.
+    pub(super) is_named: bool,
+    pub(super) bus_namespace: Option<Namespace>,
+    pub(super) announce_within: Option<Duration>,
 }
 
 impl Settings {
@@ -45,6 +49,21 @@ impl Settings {
             ));
         }
         self.rules.check()
+    }
+
+    /// Returns the namespace of messages on the bus.
+    ///
+    /// # Errors
+    ///
+    /// `Config` without one that other caches can have too.
+    pub(super) fn bus_namespace(&self) -> Result<Namespace> {
+        self.bus_namespace.or(self.is_named.then_some(self.identity)).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                "a bus needs a namespace, the same in all caches of the store; set one with \
+                    `namespace(Namespace::named(..))`",
+            )
+        })
     }
 
     /// How long a turn is waited for: a flight that waits in vain has done so before its own
@@ -83,6 +102,9 @@ impl Default for Settings {
             max_in_flight: MAX_IN_FLIGHT,
             queue_timeout: QUEUE_TIMEOUT,
             identity: Namespace::unique(),
+            is_named: false,
+            bus_namespace: None,
+            announce_within: None,
         }
     }
 }

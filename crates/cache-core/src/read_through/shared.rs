@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use super::{
     background::Background,
+    bus_state::{BusState, no_bus},
+    changes::Signals,
     epochs::{Epochs, Standing},
     key_index::KeyIndex,
     key_table::KeyTable,
@@ -17,7 +21,8 @@ use super::{
     trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, Result,
+    Backend, Change, Clock, Entry, Error, ErrorKind, Freshness, Key, Moment, Result,
+    bus::Listening,
     stats::{Count, Counters},
 };
 
@@ -34,7 +39,11 @@ pub(super) struct Shared<V: ?Sized> {
     /// Locked by the `clear` that counts the removed entries; no call waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
-    pub(super) background: Background<V>,
+    pub(super) background: Background,
+    pub(super) bus: Option<Arc<BusState>>,
+    /// Whether it listens to the bus.
+    pub(super) listening: Listening,
+    pub(super) signals: Arc<Signals>,
     pub(super) negative_budget: NegativeBudget,
     pub(super) limiter: Arc<RequestLimiter>,
     pub(super) backend: Arc<dyn Backend>,
@@ -49,6 +58,17 @@ impl<V: ?Sized> Shared<V> {
     #[inline]
     pub(super) fn rule<'a>(&'a self, key: &str, freshness: Option<&'a Freshness>) -> &'a Freshness {
         freshness.unwrap_or_else(|| self.settings.rules.resolve(key))
+    }
+
+    /// Returns the rule that holds for an entry that was validated at `validated_at`.
+    pub(super) fn resolved(
+        &self,
+        freshness: &Freshness,
+        validated_at: Option<Moment>,
+        now: Moment,
+    ) -> Freshness {
+        let covers = |at| self.listening.covers(at, now);
+        freshness.resolved(freshness.is_until_notified() && validated_at.is_some_and(covers))
     }
 
     /// Returns how long an entry for `key` may stay without validation.
@@ -120,5 +140,27 @@ impl<V: ?Sized> Shared<V> {
             self.table.request_handoffs();
         }
         Waits::new(&self.limiter, &self.counters, &*self.clock)
+    }
+}
+
+impl<V: ?Sized> Shared<V> {
+    /// A write of `key` has ended: wakes those that wait for a change of it, and announces it.
+    pub(super) fn written(&self, key: &Key, e_tag: Option<&str>) -> Option<oneshot::Receiver<()>> {
+        let path = self.display_key(key.as_str());
+        self.signals.key(path);
+        let bus = self.bus.as_ref()?;
+        let key = match self.settings.key_prefix.is_empty() {
+            true => key.clone(),
+            false => Key::parse(path).ok()?,
+        };
+        Some(bus.announce(Change::Key { key, e_tag: e_tag.map(Into::into) }))
+    }
+
+    /// Checks that there is a bus for a rule that needs one.
+    pub(super) fn check_bus(&self, is_needed: bool) -> Result<()> {
+        if is_needed && self.bus.is_none() {
+            return Err(no_bus());
+        }
+        Ok(())
     }
 }

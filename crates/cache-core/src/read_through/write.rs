@@ -23,7 +23,7 @@ use super::{
     shared::Shared,
     sweep,
     task_tracker::{TaskToken, runtime},
-    timer::within_elsewhere,
+    timer::{within, within_elsewhere},
     trace::{Cause, in_caller_span},
 };
 use crate::{
@@ -50,6 +50,23 @@ impl<V: ?Sized> OpenWrite<V> {
     pub fn key(&self) -> &Key {
         &self.0.tracked.key
     }
+
+    /// Ends the write, which has taken effect. On the [bus](crate::ChangeBus), if there is one, it
+    /// is announced with the ETag of the new version; `None` if the object was deleted, or if the
+    /// ETag is not known. A write that is dropped is announced as one that may have taken effect.
+    ///
+    /// Waits as long as `announce_within` allows; a dropped future has ended the write.
+    pub async fn succeeded(self, e_tag: Option<&str>) {
+        let Self(write) = self;
+        let shared = Arc::clone(&write.shared);
+        let announced = write.end(Some(e_tag));
+        wait_for_announcement(&shared, announced).await;
+    }
+
+    /// Ends the write, which has surely not taken effect. It is not announced.
+    pub fn refused(self) {
+        self.0.end(None);
+    }
 }
 
 impl<V: ?Sized> fmt::Debug for OpenWrite<V> {
@@ -63,6 +80,7 @@ pub(super) async fn open<V: Validator + ?Sized>(
     key: &str,
 ) -> Result<OpenWrite<V>> {
     run(shared, key, |mut write, _| async move {
+        write.is_announced = true;
         // Runs under the fence that the open write holds until its end.
         // mutant: open_write_drops
         write.drop_held(Count::InvalidatedByWrite).await;
@@ -79,7 +97,8 @@ pub(super) async fn put<O: Origin + ?Sized>(
     body: Bytes,
     options: PutOptions,
 ) -> Result<Version> {
-    run(shared, key, |mut write, cancelled| async move {
+    let (version, announced) = run(shared, key, |mut write, cancelled| async move {
+        write.is_announced = true;
         // Runs under the fence of the put, so no older response is published during it.
         // mutant: put_drops
         write.drop_held(Count::InvalidatedByWrite).await;
@@ -87,7 +106,10 @@ pub(super) async fn put<O: Origin + ?Sized>(
         let sent_at = shared.clock.now();
         let attributes = options.attributes.clone();
         let put = async { shared.origin.put_with(&key, body.clone(), options).await };
-        let version = send(&shared, Op::Put, &key, cancelled, sent_at, put).await?;
+        let version = match send(&shared, Op::Put, &key, cancelled, sent_at, put).await {
+            Ok(version) => version,
+            Err(error) => return Err(write.failed(error)),
+        };
         let entry = caught(async { Ok(shared.origin.entry_of_put(&key, body, &version)) }).await;
         if let Ok(entry) = entry {
             let entry = with_attributes(entry, &key, attributes);
@@ -96,10 +118,15 @@ pub(super) async fn put<O: Origin + ?Sized>(
             // mutant: put_validated_at_sending
             write.publish(entry, sent_at).await;
         }
-        Ok(version)
+        // Other caches may read as soon as they hear of it: after the origin has acknowledged it.
+        // mutant: announces_after_ack
+        let announced = write.end(Some(version.e_tag.as_deref()));
+        Ok((version, announced))
     })
     .await?
-    .ok_or_else(|| shared.about(key, not_driven(shared)))
+    .ok_or_else(|| shared.about(key, not_driven(shared)))?;
+    wait_for_announcement(shared, announced).await;
+    Ok(version)
 }
 
 /// Returns the same entry with the attributes that were put: the response to a put does not have
@@ -113,17 +140,34 @@ fn with_attributes(entry: Entry, key: &Key, attributes: Attributes) -> Entry {
 }
 
 pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &str) -> Result<()> {
-    run(shared, key, |mut write, cancelled| async move {
+    let announced = run(shared, key, |mut write, cancelled| async move {
+        write.is_announced = true;
         // Runs under the fence of the delete, so no older response is published during it.
         // mutant: delete_drops
         write.drop_held(Count::InvalidatedByWrite).await;
-        let (shared, key) = (&write.shared, &write.tracked.key);
+        let (shared, key) = (Arc::clone(&write.shared), write.tracked.key.clone());
         let sent_at = shared.clock.now();
-        let delete = async { shared.origin.delete(key).await };
-        send(shared, Op::Delete, key, cancelled, sent_at, delete).await
+        let delete = async { shared.origin.delete(&key).await };
+        match send(&shared, Op::Delete, &key, cancelled, sent_at, delete).await {
+            Ok(()) => Ok(write.end(Some(None))),
+            Err(error) => Err(write.failed(error)),
+        }
     })
     .await?
-    .ok_or_else(|| shared.about(key, not_driven(shared)))
+    .ok_or_else(|| shared.about(key, not_driven(shared)))?;
+    wait_for_announcement(shared, announced).await;
+    Ok(())
+}
+
+/// Waits until the change of a write was announced, as long as the settings allow.
+async fn wait_for_announcement<V: ?Sized>(
+    shared: &Shared<V>,
+    announced: Option<oneshot::Receiver<()>>,
+) {
+    let limit = shared.bus.as_ref().and_then(|bus| bus.announce_within);
+    if let Some((limit, announced)) = limit.zip(announced) {
+        within(limit, announced).await;
+    }
 }
 
 pub(super) async fn invalidate<V: Validator + ?Sized>(
@@ -297,6 +341,10 @@ struct Write<V: ?Sized> {
     // mutant: write_fields
     /// The backend is being changed.
     backend_dirty: bool,
+    /// It writes to the origin, and other caches are told.
+    is_announced: bool,
+    /// The fence at the end is raised.
+    has_ended: bool,
 }
 
 /// The state that a put must find unchanged at its end to publish.
@@ -338,7 +386,45 @@ impl<V: ?Sized> Write<V> {
             snapshot,
             cleared: Arc::default(),
             backend_dirty: false,
+            is_announced: false,
+            has_ended: false,
         })
+    }
+
+    /// Ends the write: raises the fence at the end, and then announces the new version, if it has
+    /// taken effect.
+    fn end(mut self, e_tag: Option<Option<&str>>) -> Option<oneshot::Receiver<()>> {
+        self.fence();
+        e_tag.and_then(|e_tag| self.shared.written(&self.tracked.key, e_tag))
+    }
+
+    /// Ends the write, which has failed with `error`.
+    fn failed(self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::PermissionDenied
+            | ErrorKind::Unauthenticated
+            | ErrorKind::NotFound
+            | ErrorKind::InvalidKey
+            | ErrorKind::Unsupported => drop(self.end(None)),
+            // It may have taken effect.
+            // mutant: announces_unknown
+            _ => drop(self.end(Some(None))),
+        }
+        error
+    }
+
+    /// Raises the fence at the end.
+    fn fence(&mut self) {
+        self.has_ended = true;
+        if self.backend_dirty {
+            // A backend call was dropped half-way, or panicked: the cached entry is in doubt.
+            self.shared.epochs.void_key(self.tracked.key.as_str());
+        }
+        let mut state = self.tracked.lock();
+        // A flight begun during the write may have read the old version: it must not publish.
+        // mutant: write_end
+        state.fence();
+        state.writes -= 1;
     }
 
     /// Removes the cached entry, and counts it under `cause`.
@@ -427,17 +513,15 @@ impl<V: ?Sized> Write<V> {
 }
 
 impl<V: ?Sized> Drop for Write<V> {
-    /// Raises the fence at the end.
+    /// Raises the fence at the end. A write whose outcome is not known is announced.
     fn drop(&mut self) {
-        if self.backend_dirty {
-            // A backend call was dropped half-way, or panicked: the cached entry is in doubt.
-            self.shared.epochs.void_key(self.tracked.key.as_str());
+        if self.has_ended {
+            return;
         }
-        let mut state = self.tracked.lock();
-        // A flight begun during the write may have read the old version: it must not publish.
-        // mutant: write_end
-        state.fence();
-        state.writes -= 1;
+        self.fence();
+        if self.is_announced {
+            drop(self.shared.written(&self.tracked.key, None));
+        }
     }
 }
 

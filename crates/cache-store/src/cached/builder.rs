@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, LowerTier, Namespace,
-    ReadThrough, Result, SystemClock, TierContext, Validator,
+    Backend, ChangeBus, Clock, Error, ErrorKind, Freshness, FreshnessRules, IntoBackend, LowerTier,
+    Namespace, ReadThrough, Result, SystemClock, TierContext, Validator,
 };
 use object_store::{Attributes, ObjectMeta, ObjectStore};
 
@@ -19,7 +19,7 @@ use super::{
     upstream::Upstream,
     version::{PREFIX, path_of, prefix_of},
 };
-use crate::ValidatorStrength;
+use crate::{ValidatorStrength, lists::ListKind};
 
 /// Builds a [`CachedStore`]. A setting that is wrong is a `Config` error of [`build`](Self::build).
 #[must_use = "nothing happens before `build`"]
@@ -33,7 +33,11 @@ pub struct CachedStoreBuilder {
     rules: FreshnessRules,
     /// `None`: the default, which depends on whether there is a lower tier.
     time_to_live: Option<Option<Duration>>,
-    identity: Namespace,
+    /// `None`: one of its own.
+    identity: Option<Namespace>,
+    bus: Option<Arc<dyn ChangeBus>>,
+    bus_namespace: Option<Namespace>,
+    announce_within: Option<Duration>,
     strength: Option<ValidatorStrength>,
     origin_timeout: Duration,
     negative_ttl: Duration,
@@ -70,7 +74,10 @@ impl CachedStoreBuilder {
             name: None,
             rules: FreshnessRules::default(),
             time_to_live: None,
-            identity: Namespace::unique(),
+            identity: None,
+            bus: None,
+            bus_namespace: None,
+            announce_within: None,
             strength: None,
             origin_timeout: TIMEOUT,
             negative_ttl: Duration::ZERO,
@@ -227,12 +234,38 @@ impl CachedStoreBuilder {
         self
     }
 
+    /// Sets the bus by which caches tell each other of changes: each write through this cache is
+    /// announced, and each message marks the cached object, so that a rule
+    /// [`Freshness::until_notified`] serves without a request. A message can only cost a request:
+    /// reads under other rules are as right without it. Needs a [`namespace`](Self::namespace),
+    /// the same in all caches of the store. Runs on the runtime that the cache is built on, or on
+    /// that of its first request. Default: none.
+    pub fn bus(mut self, bus: Arc<dyn ChangeBus>) -> Self {
+        self.bus = Some(bus);
+        self
+    }
+
+    /// Sets the namespace of messages on the bus, for caches of one store whose
+    /// [`namespace`](Self::namespace) differs because their rights do. Default: the namespace.
+    pub fn bus_namespace(mut self, namespace: Namespace) -> Self {
+        self.bus_namespace = Some(namespace);
+        self
+    }
+
+    /// Sets for how long a write waits, after the store has acknowledged it, until it was
+    /// announced; it succeeds in any case. Default: `None`, it does not wait: up to 10,000 changes
+    /// wait in the background, and then one message for all objects takes their place.
+    pub fn announce_within(mut self, span: impl Into<Option<Duration>>) -> Self {
+        self.announce_within = span.into();
+        self
+    }
+
     /// Sets the store *and* the rights that cached objects were read with, such as
     /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
     /// Needed only with a disk or a backend that outlives the process. Default:
     /// [`Namespace::unique`].
     pub fn namespace(mut self, identity: Namespace) -> Self {
-        self.identity = identity;
+        self.identity = Some(identity);
         self
     }
 
@@ -342,21 +375,18 @@ impl CachedStoreBuilder {
             cache_if: self.cache_if,
         };
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let identity = self.identity.unwrap_or_else(Namespace::unique);
         let default_time_to_live = self.tier.is_none().then_some(TIME_TO_LIVE);
         let backend = match self.tier {
             None => backend,
             Some(tier) => {
-                let context = TierContext::new(self.identity, Arc::clone(&clock));
+                let context = TierContext::new(identity, Arc::clone(&clock));
                 tier.under(backend, context.with_path_of(path_of))?
             }
         };
         let counters = Arc::new(Counters::default());
-        let blocks = Blocks::new(
-            Arc::clone(&backend),
-            self.identity,
-            self.block_size,
-            Arc::clone(&counters),
-        );
+        let blocks =
+            Blocks::new(Arc::clone(&backend), identity, self.block_size, Arc::clone(&counters));
         let name = self.name.as_deref().unwrap_or("default");
         let upstream = Arc::new(Upstream {
             cache: name.into(),
@@ -380,9 +410,19 @@ impl CachedStoreBuilder {
             .freshness_rules(self.rules)
             .time_to_live(self.time_to_live.unwrap_or(default_time_to_live))
             .negative_ttl(self.negative_ttl)
-            .namespace(self.identity)
+            .announce_within(self.announce_within)
             .origin_timeout(self.origin_timeout)
             .clock(clock);
+        heads = match self.identity {
+            Some(identity) => heads.namespace(identity),
+            None => heads.private_namespace(identity),
+        };
+        if let Some(bus) = self.bus {
+            heads = heads.bus(bus);
+        }
+        if let Some(namespace) = self.bus_namespace {
+            heads = heads.bus_namespace(namespace);
+        }
         if let Some(requests) = self.max_in_flight {
             heads = heads.max_in_flight(requests);
         }
@@ -392,7 +432,9 @@ impl CachedStoreBuilder {
         let heads = heads.build()?;
         fetch_table.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { upstream, heads, validator, fetch_table, parallel, readahead };
+        let list_kind = ListKind::of(&upstream.store);
+        let shared =
+            Shared { upstream, heads, validator, fetch_table, parallel, readahead, list_kind };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

@@ -383,6 +383,11 @@ impl Heads {
         Ok(())
     }
 
+    /// Returns how far the store's tags are trusted.
+    pub(super) fn strength(&self) -> ValidatorStrength {
+        self.settings.strength
+    }
+
     /// Larger objects are not held.
     pub(super) fn max_object_size(&self) -> Option<u64> {
         self.settings.max_object_size

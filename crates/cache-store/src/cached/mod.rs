@@ -46,7 +46,7 @@ use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, TierStats};
+use cache_core::{BusStats, Change, Changes, Error, ErrorKind, TierStats};
 use cache_metrics::{MetricsSource, Snapshot};
 use futures_util::stream::BoxStream;
 use object_store::{
@@ -64,9 +64,7 @@ pub use self::{
 };
 use self::{
     read_meter::ReadMeter,
-    request_counters::Op,
     shared::Shared,
-    upstream::Request,
     version::{key_of, prefix_of},
 };
 
@@ -94,10 +92,16 @@ use self::{
 /// Conditions follow RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached
 /// version does not meet is revalidated before it fails.
 ///
-/// Lists pass through. The cache takes note of every response of the store: an object that a list,
-/// a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
-/// whatever the freshness of the read, and one that is not found or forbidden is dropped. If only
-/// the date differs, the metadata have changed, and the blocks stay.
+/// Lists pass through, and revalidate what they show: a page of a list renews the heads of all
+/// objects on it that have the cached ETag and date, as one HEAD each would. A list and a hundred
+/// reads after it cost one request under a `max_age` that has just run out. Objects that the list
+/// leaves out, or whose ETag is weak, are revalidated before they are next served. The first list
+/// of a prefix has each cached object below it revalidated once, unless it shows that object.
+///
+/// The cache takes note of every response of the store: an object that a list, a [`Bypass`] read or
+/// an error shows to have changed is revalidated before it is next served, whatever the freshness
+/// of the read, and one that is not found or forbidden is dropped. If only the date differs, the
+/// metadata have changed, and the blocks stay.
 ///
 /// A read can override the settings: its `GetOptions::extensions` may have a
 /// [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]. The extensions of the
@@ -229,6 +233,46 @@ impl CachedStore {
         self.shared.heads.mark_all_stale()
     }
 
+    /// Applies a change that another program made to the store, as a message on the bus is applied:
+    /// a cached object of another version is revalidated before it is next served. For
+    /// notifications of a store, such as S3 event notifications. They carry no proof that none was
+    /// missed: use them under a `max_age`.
+    ///
+    /// A dropped future, once polled, still takes effect; at worst the entry is removed.
+    pub async fn hear_change(&self, change: &Change) {
+        self.shared.heads.hear_change(change).await;
+    }
+
+    /// Announces a change on the bus: one that was made by other means than this cache, or to have
+    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This cache
+    /// applies it too. Waits until it was sent, or has failed.
+    ///
+    /// # Errors
+    ///
+    /// `Config` without a bus, or for a heartbeat; `Closed`.
+    ///
+    /// A dropped future, once polled, still announces it.
+    pub async fn announce(&self, change: Change) -> Result<(), Error> {
+        self.shared.heads.announce(change).await
+    }
+
+    /// Returns the counters of the bus; `None` without one.
+    pub fn bus_stats(&self) -> Option<BusStats> {
+        self.shared.heads.bus_stats()
+    }
+
+    /// Returns a signal that tells of changes of an object: of writes through this cache, and of
+    /// messages on its bus. It is a hint.
+    pub fn changes(&self, location: &Path) -> Changes {
+        self.shared.heads.changes(location.as_ref())
+    }
+
+    /// Returns a signal that tells of changes of objects whose paths begin with `prefix`, byte for
+    /// byte: see [`changes`](Self::changes).
+    pub fn changes_below(&self, prefix: &str) -> Changes {
+        self.shared.heads.changes_below(prefix)
+    }
+
     /// Removes all entries and frees their memory. Blocks in flight meanwhile may be cached; they
     /// are not served before a request has shown that their version is current.
     ///
@@ -286,7 +330,8 @@ impl From<&CachedStore> for MetricsSource {
         let weak = Arc::downgrade(&store.shared);
         Self::new(store.shared.heads.name(), move || {
             let store = CachedStore { shared: weak.upgrade()? };
-            Some(Snapshot::from(store.stats()).with_tier(store.lower_tier()))
+            let snapshot = Snapshot::from(store.stats()).with_tier(store.lower_tier());
+            Some(snapshot.with_bus(store.bus_stats()))
         })
     }
 }
@@ -348,7 +393,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.upstream.store.list(prefix), prefix)
+        list::list(&self.shared, prefix, None)
     }
 
     fn list_with_offset(
@@ -356,20 +401,11 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(
-            &self.shared,
-            self.shared.upstream.store.list_with_offset(prefix, offset),
-            prefix,
-        )
+        list::list(&self.shared, prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.upstream, Op::List, prefix.unwrap_or(&Path::ROOT));
-        let listed = request.answer(self.shared.upstream.store.list_with_delimiter(prefix)).await?;
-        for object in &listed.objects {
-            self.shared.hear_listed(object).await;
-        }
-        Ok(listed)
+        list::list_with_delimiter(&self.shared, prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

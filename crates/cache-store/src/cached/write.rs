@@ -40,9 +40,11 @@ pub(super) async fn put(
 ) -> Result<PutResult> {
     // No read after the put may return an older version.
     // mutant: put_fence
-    let _write = open(shared, location).await?;
+    let write = open(shared, location).await?;
     let request = Request::send(&shared.upstream, Op::Put, location);
-    request.answer(shared.upstream.store.put_opts(location, payload, options)).await
+    let put = request.answer(shared.upstream.store.put_opts(location, payload, options)).await;
+    end(write, &put, |put| put.e_tag.as_deref()).await;
+    put
 }
 
 pub(super) async fn start_multipart(
@@ -50,10 +52,14 @@ pub(super) async fn start_multipart(
     location: &Path,
     options: PutMultipartOptions,
 ) -> Result<Box<dyn MultipartUpload>> {
-    let _write = open(shared, location).await?;
+    let write = open(shared, location).await?;
     let request = Request::send(&shared.upstream, Op::Multipart, location);
     let upload =
         request.answer(shared.upstream.store.put_multipart_opts(location, options)).await?;
+    // It is announced when it is completed.
+    if let Some(write) = write {
+        write.refused();
+    }
     let (shared, location) = (Arc::clone(shared), location.clone());
     Ok(Box::new(Upload { shared, location, upload }))
 }
@@ -66,7 +72,7 @@ pub(super) async fn copy(
 ) -> Result<()> {
     // No read of the target after the copy may return an older version.
     // mutant: copy_fence
-    let _write = open(shared, to).await?;
+    let write = open(shared, to).await?;
     let request = Request::send(&shared.upstream, Op::Copy, to);
     let copied = request.answer(shared.upstream.store.copy_opts(from, to, options)).await;
     if let Err(error) = &copied {
@@ -75,6 +81,7 @@ pub(super) async fn copy(
         // mutant: copy_source_error
         shared.hear_error(from, error).await;
     }
+    end(write, &copied, |()| None).await;
     copied
 }
 
@@ -86,9 +93,15 @@ pub(super) async fn rename(
 ) -> Result<()> {
     // A rename changes both of its locations.
     // mutant: rename_fences
-    let _writes = (open(shared, from).await?, open(shared, to).await?);
+    let (from_write, to_write) = (open(shared, from).await?, open(shared, to).await?);
     let request = Request::send(&shared.upstream, Op::Rename, to);
-    request.answer(shared.upstream.store.rename_opts(from, to, options)).await
+    let renamed = request.answer(shared.upstream.store.rename_opts(from, to, options)).await;
+    // A rename that has failed may have copied the object.
+    if renamed.is_ok() {
+        end(from_write, &renamed, |()| None).await;
+        end(to_write, &renamed, |()| None).await;
+    }
+    renamed
 }
 
 pub(super) fn delete_stream(
@@ -130,6 +143,28 @@ async fn open(shared: &Shared, location: &Path) -> Result<Option<OpenWrite<dyn V
     }
 }
 
+/// Ends `write`, and announces it unless it has surely not taken effect.
+async fn end<T>(
+    write: Option<OpenWrite<dyn Validator>>,
+    result: &Result<T>,
+    e_tag: impl FnOnce(&T) -> Option<&str>,
+) {
+    let Some(write) = write else { return };
+    match result {
+        Ok(done) => write.succeeded(e_tag(done)).await,
+        Err(
+            Error::NotFound { .. }
+            | Error::PermissionDenied { .. }
+            | Error::Unauthenticated { .. }
+            | Error::NotSupported { .. }
+            | Error::NotImplemented { .. }
+            | Error::InvalidPath { .. },
+        ) => write.refused(),
+        // A request that is repeated after a lost answer fails on the first one's effect.
+        Err(_) => drop(write),
+    }
+}
+
 /// An upload in parts. The object is written when that is begun, for all that is known of the
 /// store, and when it is completed or aborted; in between it is read as ever.
 struct Upload {
@@ -150,9 +185,11 @@ impl MultipartUpload for Upload {
     // The completion replaces the object, so it is fenced like a put.
     // mutant: complete_fence
     async fn complete(&mut self) -> Result<PutResult> {
-        let _write = open(&self.shared, &self.location).await?;
+        let write = open(&self.shared, &self.location).await?;
         let request = Request::send(&self.shared.upstream, Op::Multipart, &self.location);
-        request.answer(self.upload.complete()).await
+        let completed = request.answer(self.upload.complete()).await;
+        end(write, &completed, |put| put.e_tag.as_deref()).await;
+        completed
     }
 
     async fn abort(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | [`Backend`](cache_core::Backend) | [`backend::check`] | how to open one, and what it can do |
 //! | [`Validator`](cache_core::Validator), [`Origin`](cache_core::Origin) | [`validator::check`] | it, a way to change objects behind its back, and what it can do |
+//! | [`ChangeBus`](cache_core::ChangeBus) | [`bus::check`] | how to open a client of a channel, and the server |
 //! | [`EvictionPolicy`](cache_core::EvictionPolicy) | [`policy::check`] | the pattern, and what it can do |
 //!
 //! A check goes through all rules, and says in words which ones are broken, what was done, what was
@@ -50,6 +51,7 @@
 
 pub mod backend;
 mod bounds;
+pub mod bus;
 pub mod policy;
 pub mod validator;
 
