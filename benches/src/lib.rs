@@ -7,6 +7,7 @@
 //! such minima repeat within a few percent.
 #![forbid(unsafe_code)]
 
+pub mod bus;
 mod case;
 mod clock;
 #[cfg(unix)]

@@ -219,6 +219,8 @@ impl Freshness {
     /// the entry was validated, or if it has not.
     #[inline]
     pub(crate) fn resolved(&self, has_listened: bool) -> Self {
+        // An entry that was validated before the cache listened may have changed unheard.
+        // mutant: slow_path_listens
         if !self.is_notified || has_listened {
             return *self;
         }

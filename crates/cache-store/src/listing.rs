@@ -10,11 +10,11 @@ use tokio::time::timeout;
 use crate::{
     ValidatorStrength,
     error::list_error,
-    lists::{ListKind, StorePage, StorePages, shown_by_list},
+    lists::{ListKind, StorePages, shown_by_list},
     verify::Verifier,
 };
 
-/// What the lists of a validator need of it.
+/// The parts of a validator that its lists need.
 pub(crate) struct Lists {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) kind: ListKind,
@@ -82,11 +82,11 @@ impl Lister {
 
     async fn page(&mut self) -> Result<Option<ListPage>> {
         if let Some(verifier) = self.lists.verifier.take() {
-            // Boxed: the probe is large and runs once.
+            // Boxed: the probes are large and run once.
             Box::pin(verifier.for_reads(self.lists.strength)).await?;
+            Box::pin(verifier.for_lists()).await?;
         }
         // The store in memory reads the list when it is called for, not when it is polled.
-        // mutant: lists_when_polled
         let pages = match &mut self.pages {
             Some(pages) => pages,
             none => none.insert(StorePages::new(
@@ -94,17 +94,16 @@ impl Lister {
                 self.lists.kind,
             )),
         };
-        let StorePage { mut objects, is_requested_when_polled, end } = pages.next().await;
-        self.end = end;
+        let mut page = pages.next().await;
+        self.end = page.end.take();
         if self.lists.kind.is_ordered
-            && objects.last().is_some_and(|object| self.range.is_behind(&object.location))
+            && page.objects.last().is_some_and(|object| self.range.is_behind(&object.location))
         {
             self.end = Some(Ok(()));
         }
-        objects.retain(|object| self.range.has(&object.location));
+        let objects = page.without_markers().filter(|object| self.range.has(&object.location));
         let strength = self.lists.strength;
-        let objects: Vec<_> =
-            objects.iter().filter_map(|object| listed(object, strength)).collect();
+        let objects: Vec<_> = objects.filter_map(|object| listed(object, strength)).collect();
         if objects.is_empty() {
             match self.end.take() {
                 Some(Ok(())) => return Ok(None),
@@ -112,8 +111,8 @@ impl Lister {
                 None => {}
             }
         }
-        let page = ListPage::new(objects).requested_when_polled(is_requested_when_polled);
-        Ok(Some(page))
+        let is_requested = page.is_requested_when_polled;
+        Ok(Some(ListPage::new(objects).requested_when_polled(is_requested)))
     }
 
     fn error(&self, error: object_store::Error) -> Error {
@@ -136,15 +135,12 @@ impl Range {
 
     /// Returns a path before which, or at which, there is nothing of the range.
     fn offset(&self, folder: Option<&Path>) -> Option<Path> {
-        let name_at = folder.map_or(0, |folder| folder.as_ref().len() + 1);
-        // All that begins with the prefix lies behind what the prefix begins with. The prefix
-        // itself may be a key.
-        // mutant: list_offset
-        let shorter = self.prefix.char_indices().next_back().map(|(at, _)| &self.prefix[..at]);
-        let shorter = shorter.filter(|shorter| shorter.len() > name_at);
-        let offset = shorter.max(self.after.as_deref())?;
         // As it is: a path that is written in another way may lie elsewhere.
-        Path::parse(offset).ok().filter(|path| path.as_ref() == offset)
+        let path = |text: &str| Path::parse(text).ok().filter(|path| path.as_ref() == text);
+        let of_prefix = before(&self.prefix).and_then(|before| path(&before));
+        // Not a path of another folder.
+        let of_prefix = of_prefix.filter(|path| folder.is_none_or(|folder| is_below(path, folder)));
+        of_prefix.max(self.after.as_deref().and_then(path))
     }
 
     fn has(&self, location: &Path) -> bool {
@@ -159,6 +155,20 @@ impl Range {
         let path = location.as_ref();
         path > &*self.prefix && !path.starts_with(&*self.prefix)
     }
+}
+
+fn is_below(path: &Path, folder: &Path) -> bool {
+    path.as_ref().strip_prefix(folder.as_ref()).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Returns a text before all that begin with `prefix`, and behind most others that are: the last
+/// character is one lower, and what follows it is as high as a name mostly goes.
+fn before(prefix: &str) -> Option<String> {
+    let last = prefix.bytes().next_back().filter(|last| last.is_ascii_graphic())?;
+    // The prefix itself may be a key.
+    // mutant: list_offset
+    let lower = char::from(last - 1);
+    Some(format!("{}{lower}~", &prefix[..prefix.len() - 1]))
 }
 
 /// Returns the deepest folder that has all keys that begin with `prefix`; `None` is the root.

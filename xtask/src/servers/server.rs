@@ -22,9 +22,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits until it prints the address that it listens on. What it prints
-    /// goes to `.servers/NAME.log`.
-    pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+    /// Starts `command` and waits until it prints a line in which `url_in` finds the address that
+    /// it listens on. Its output goes to `.servers/NAME.log`.
+    pub(super) fn start(
+        name: &'static str,
+        command: &mut Command,
+        url_in: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Self> {
         let log = root().join(".servers").join(format!("{name}.log"));
         let mut file = File::create(&log)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file.try_clone()?);
@@ -38,8 +42,8 @@ impl Server {
         // Reads on after the address came: a full pipe would stop the server.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
-                if let Some(at) = line.find("http://") {
-                    let _ = sender.send(line[at..].trim_end().to_owned());
+                if let Some(url) = url_in(&line) {
+                    let _ = sender.send(url);
                 }
                 let _ = writeln!(file, "{line}");
             }
@@ -72,6 +76,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Finds the address in a line that has one.
+pub(super) fn http_url(line: &str) -> Option<String> {
+    line.find("http://").map(|at| line[at..].trim_end().to_owned())
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);

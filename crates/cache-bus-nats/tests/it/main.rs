@@ -5,6 +5,9 @@
 mod server;
 #[path = "../../../cache-bus-redis/tests/it/suite.rs"]
 mod suite;
+#[path = "../../../cache-bus-redis/tests/it/tls.rs"]
+#[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "a server with TLS alone"))]
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +19,8 @@ use server::{Program, Server};
 use suite::{Kind, Settings, Suite, in_time, message, next};
 
 const NATS: Program = Program {
-    name: "nats-server",
+    // Debian has it where users do not search.
+    names: &["nats-server", "/usr/sbin/nats-server"],
     debian_package: "nats-server",
     args: |port| {
         let port = port.to_string();
@@ -49,6 +53,11 @@ const SUITE: Suite = Suite(Kind {
         .boxed()
     },
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract() {
+    SUITE.it_keeps_the_contract().await;
+}
 
 #[tokio::test]
 async fn messages_are_delivered_in_order_to_all_and_to_their_sender() {
@@ -90,13 +99,20 @@ async fn a_small_buffer() {
     SUITE.a_small_buffer().await;
 }
 
+#[tokio::test]
+async fn no_task_outlives_a_bus() {
+    SUITE.no_task_outlives_a_bus().await;
+}
+
 #[test]
 fn a_runtime_that_is_not_there() {
     SUITE.a_runtime_that_is_not_there();
 }
 
 fn bus(url: &str) -> cache_core::Result<NatsBus> {
-    NatsBus::builder(url, Namespace::named("s3://bucket")).build()
+    let builder = NatsBus::builder(url, Namespace::named("s3://bucket"));
+    // Long enough on a busy machine.
+    builder.time_limit(Duration::from_secs(10)).build()
 }
 
 /// The error of an announcement and of a check, which are the same.
@@ -160,11 +176,14 @@ async fn a_user_that_may_not() {
 
     let denied = bus(&format!("nats://denied:pw@127.0.0.1:{port}")).expect("a bus");
     // NATS tells only after the first message.
-    let mut error = None;
-    while error.is_none() {
-        error = in_time(denied.announce(&message(1))).await.err();
-    }
-    let error = error.expect("an error");
+    let error = in_time(async {
+        loop {
+            if let Err(error) = denied.announce(&message(1)).await {
+                break error;
+            }
+        }
+    });
+    let error = error.await;
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.to_string().contains("object-cache.>"), "{error}");
     assert_eq!(next(&mut denied.listen()).await, BusEvent::Gap(GapReason::Disconnected));
@@ -212,4 +231,27 @@ fn a_url_that_cannot_be_used() {
     assert!(!format!("{builder:?}").contains("secret"));
     assert!(builder.clone().time_limit(Duration::ZERO).build().expect_err("zero").is_config());
     assert!(builder.ping_every(Duration::ZERO).build().expect_err("zero").is_config());
+}
+
+#[tokio::test]
+async fn a_server_with_tls() {
+    if let Some(port) = tls::port() {
+        let bus = bus(&format!("tls://127.0.0.1:{port}")).expect("a bus");
+        return tls::works(bus, |bus| async move { bus.check().await }).await;
+    }
+    let Some(certificate) = tls::Certificate::new() else { return };
+    let (cert, key) = (certificate.certificate.display(), certificate.key.display());
+    let args = ["--tls".to_owned(), format!("--tlscert={cert}"), format!("--tlskey={key}")];
+    let Some(server) = Server::start(NATS, &args.each_ref().map(String::as_str)) else { return };
+    #[cfg(feature = "tls")]
+    certificate.trusted("a_server_with_tls", server.port());
+
+    // This process does not trust it, or has no TLS.
+    let error = error(&format!("nats://127.0.0.1:{}", server.port())).await;
+    let text = error.to_string();
+    if cfg!(feature = "tls") {
+        assert!(error.is_unavailable() && text.contains("certificate"), "{error}");
+    } else {
+        assert!(text.contains("feature `tls`") || text.contains("certificate"), "{error}");
+    }
 }

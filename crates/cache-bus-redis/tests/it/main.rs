@@ -3,8 +3,10 @@
 
 mod server;
 mod suite;
+#[cfg(feature = "tls")]
+mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_bus_redis::RedisBus;
 use cache_core::{BusEvent, ChangeBus, ErrorKind, GapReason, Namespace};
@@ -14,7 +16,7 @@ use server::{Program, Server};
 use suite::{Kind, Settings, Suite, message, next};
 
 const REDIS: Program = Program {
-    name: "redis-server",
+    names: &["redis-server", "valkey-server"],
     debian_package: "redis-server",
     args: |port| {
         let port = port.to_string();
@@ -48,6 +50,11 @@ const SUITE: Suite = Suite(Kind {
         .boxed()
     },
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract() {
+    SUITE.it_keeps_the_contract().await;
+}
 
 #[tokio::test]
 async fn messages_are_delivered_in_order_to_all_and_to_their_sender() {
@@ -89,13 +96,20 @@ async fn a_small_buffer() {
     SUITE.a_small_buffer().await;
 }
 
+#[tokio::test]
+async fn no_task_outlives_a_bus() {
+    SUITE.no_task_outlives_a_bus().await;
+}
+
 #[test]
 fn a_runtime_that_is_not_there() {
     SUITE.a_runtime_that_is_not_there();
 }
 
 fn bus(url: &str) -> cache_core::Result<RedisBus> {
-    RedisBus::builder(url, Namespace::named("s3://bucket")).build()
+    let builder = RedisBus::builder(url, Namespace::named("s3://bucket"));
+    // Long enough on a busy machine.
+    builder.time_limit(Duration::from_secs(10)).build()
 }
 
 /// The error of an announcement and of a check, which are the same.
@@ -162,9 +176,47 @@ fn a_url_that_cannot_be_used() {
         assert!(error.to_string().contains("redis://[user]"), "{error}");
         assert!(!format!("{error:?}").contains("secret"));
     }
-    let zero = std::time::Duration::ZERO;
+    let zero = Duration::ZERO;
     let builder = RedisBus::builder("redis://:secret@localhost", Namespace::named("s3://bucket"));
     assert!(!format!("{builder:?}").contains("secret"));
     assert!(builder.clone().time_limit(zero).build().expect_err("zero").is_config());
     assert!(builder.ping_every(zero).build().expect_err("zero").is_config());
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_server_with_tls() {
+    let address = |port| format!("rediss://127.0.0.1:{port}");
+    if let Some(port) = tls::port() {
+        let bus = bus(&address(port)).expect("a bus");
+        return tls::works(bus, |bus| async move { bus.check().await }).await;
+    }
+    let Some(certificate) = tls::Certificate::new() else { return };
+    let (cert, key) = (certificate.certificate.display(), certificate.key.display());
+    let (cert, key) = (cert.to_string(), key.to_string());
+    let program = Program {
+        args: |port| {
+            let port = port.to_string();
+            let args = ["--tls-port", &port, "--port", "0", "--bind", "127.0.0.1", "--save", ""];
+            args.map(ToOwned::to_owned).to_vec()
+        },
+        ..REDIS
+    };
+    let args = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &cert];
+    let args = [&args[..], &["--tls-auth-clients", "no"]].concat();
+    let Some(server) = Server::start(program, &args) else { return };
+    certificate.trusted("a_server_with_tls", server.port());
+
+    // This process does not trust it.
+    let error = error(&address(server.port())).await;
+    assert!(error.is_unavailable() && error.to_string().contains("certificate"), "{error}");
+    // Nor does a server without TLS work with it, and the other way round.
+    let error = self::error(&format!("redis://127.0.0.1:{}", server.port())).await;
+    assert!(error.is_unavailable(), "{error}");
+    let Some(server) = Server::start(REDIS, &[]) else { return };
+    let bus = RedisBus::builder(address(server.port()), Namespace::named("s3://bucket"));
+    let bus = bus.time_limit(Duration::from_millis(100)).build().expect("a bus");
+    // It waits for the end of what it takes for a command.
+    let error = bus.check().await.expect_err("a server without TLS");
+    assert!(error.is_timeout(), "{error}");
 }

@@ -12,7 +12,8 @@ use std::{
 /// How a server is started.
 #[derive(Clone, Copy)]
 pub(crate) struct Program {
-    pub(crate) name: &'static str,
+    /// Where it can be.
+    pub(crate) names: &'static [&'static str],
     pub(crate) debian_package: &'static str,
     /// Given the port.
     pub(crate) args: fn(u16) -> Vec<String>,
@@ -23,6 +24,7 @@ pub(crate) struct Program {
 /// A server on a free port of the loopback interface. Dropping it kills it.
 pub(crate) struct Server {
     program: Program,
+    name: &'static str,
     more: Vec<String>,
     port: u16,
     child: Option<Child>,
@@ -40,19 +42,21 @@ impl Server {
             }
             server.port = free_port();
         }
-        panic!("{} does not start on a free port", program.name);
+        panic!("{} does not start on a free port", server.name);
     }
 
     /// A server that [`restart`](Self::restart) starts.
     pub(crate) fn stopped(program: Program, more: &[&str]) -> Option<Self> {
-        if Command::new(program.name).arg("--version").output().is_err() {
-            let needed = std::env::var_os("OBJECT_CACHE_TEST_SERVERS_NEEDED").is_some();
-            assert!(!needed, "no {}; Debian has {}", program.name, program.debian_package);
-            println!("left out: no {} (Debian: {})", program.name, program.debian_package);
+        let is_installed = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+        let Some(name) = program.names.iter().find(is_installed) else {
+            let package = program.debian_package;
+            let needed = std::env::var_os("OBJECT_CACHE_TEST_BUSES_NEEDED").is_some();
+            assert!(!needed, "no {}; Debian's package is {package}", program.names[0]);
+            println!("left out: no {} (Debian's package: {package})", program.names[0]);
             return None;
-        }
+        };
         let more = more.iter().map(ToString::to_string).collect();
-        Some(Self { program, more, port: free_port(), child: None })
+        Some(Self { program, name, more, port: free_port(), child: None })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -69,7 +73,7 @@ impl Server {
     /// Starts it on the same port as before.
     pub(crate) fn restart(&mut self) {
         // Connections of the last server can still have the port for a moment.
-        assert!((0..100).any(|_| self.try_restart()), "{} does not start", self.program.name);
+        assert!((0..100).any(|_| self.try_restart()), "{} does not start", self.name);
     }
 
     pub(crate) fn pause(&self) {
@@ -88,7 +92,7 @@ impl Server {
 
     fn try_restart(&mut self) -> bool {
         self.kill();
-        let mut child = Command::new(self.program.name)
+        let mut child = Command::new(self.name)
             .args((self.program.args)(self.port))
             .args(&self.more)
             .current_dir(std::env::temp_dir())

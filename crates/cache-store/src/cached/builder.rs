@@ -19,7 +19,7 @@ use super::{
     upstream::Upstream,
     version::{PREFIX, path_of, prefix_of},
 };
-use crate::ValidatorStrength;
+use crate::{ValidatorStrength, lists::ListKind};
 
 /// Builds a [`CachedStore`]. A setting that is wrong is a `Config` error of [`build`](Self::build).
 #[must_use = "nothing happens before `build`"]
@@ -432,7 +432,9 @@ impl CachedStoreBuilder {
         let heads = heads.build()?;
         fetch_table.limit_by(&heads);
         let (parallel, readahead) = (self.parallel, Readahead::new(self.readahead));
-        let shared = Shared { upstream, heads, validator, fetch_table, parallel, readahead };
+        let list_kind = ListKind::of(&upstream.store);
+        let shared =
+            Shared { upstream, heads, validator, fetch_table, parallel, readahead, list_kind };
         Ok(CachedStore { shared: Arc::new(shared) })
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     body::{RANGE, torn},
     error::{Action, described, error_of, is_about_form, is_forbidden, is_past_end},
     tag,
-    validator::version_of,
+    version::version_of,
 };
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].
@@ -381,6 +381,11 @@ impl Heads {
         }
         *lock(&want.answer) = Some(Answer { snapshot, range, fetch: fetch.join(), extensions });
         Ok(())
+    }
+
+    /// Returns how far the store's tags are trusted.
+    pub(super) fn strength(&self) -> ValidatorStrength {
+        self.settings.strength
     }
 
     /// Larger objects are not held.

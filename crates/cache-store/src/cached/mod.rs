@@ -64,9 +64,7 @@ pub use self::{
 };
 use self::{
     read_meter::ReadMeter,
-    request_counters::Op,
     shared::Shared,
-    upstream::Request,
     version::{key_of, prefix_of},
 };
 
@@ -94,10 +92,16 @@ use self::{
 /// Conditions follow RFC 9110 section 13.2.2; under a `max_age`, an `If-Match` that the cached
 /// version does not meet is revalidated before it fails.
 ///
-/// Lists pass through. The cache takes note of every response of the store: an object that a list,
-/// a [`Bypass`] read or an error shows to have changed is revalidated before it is next served,
-/// whatever the freshness of the read, and one that is not found or forbidden is dropped. If only
-/// the date differs, the metadata have changed, and the blocks stay.
+/// Lists pass through, and revalidate what they show: a page of a list renews the heads of all
+/// objects on it that have the cached ETag and date, as one HEAD each would. A list and a hundred
+/// reads after it cost one request under a `max_age` that has just run out. Objects that the list
+/// leaves out, or whose ETag is weak, are revalidated before they are next served. The first list
+/// of a prefix has each cached object below it revalidated once, unless it shows that object.
+///
+/// The cache takes note of every response of the store: an object that a list, a [`Bypass`] read or
+/// an error shows to have changed is revalidated before it is next served, whatever the freshness
+/// of the read, and one that is not found or forbidden is dropped. If only the date differs, the
+/// metadata have changed, and the blocks stay.
 ///
 /// A read can override the settings: its `GetOptions::extensions` may have a
 /// [`Freshness`](cache_core::Freshness), [`OnlyIfCached`] or [`Bypass`]. The extensions of the
@@ -389,7 +393,7 @@ impl ObjectStore for CachedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(&self.shared, self.shared.upstream.store.list(prefix), prefix)
+        list::list(&self.shared, prefix, None)
     }
 
     fn list_with_offset(
@@ -397,20 +401,11 @@ impl ObjectStore for CachedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        list::heard(
-            &self.shared,
-            self.shared.upstream.store.list_with_offset(prefix, offset),
-            prefix,
-        )
+        list::list(&self.shared, prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let request = Request::send(&self.shared.upstream, Op::List, prefix.unwrap_or(&Path::ROOT));
-        let listed = request.answer(self.shared.upstream.store.list_with_delimiter(prefix)).await?;
-        for object in &listed.objects {
-            self.shared.hear_listed(object).await;
-        }
-        Ok(listed)
+        list::list_with_delimiter(&self.shared, prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

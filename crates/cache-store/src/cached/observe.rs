@@ -16,7 +16,7 @@ use super::{
     shared::Shared,
     version::{key_of, size_of},
 };
-use crate::{error::is_past_end, tag, validator::version_of};
+use crate::{error::is_past_end, version::version_of};
 
 impl Shared {
     /// An answer of the store has shown this of the object at `location`.
@@ -90,26 +90,6 @@ impl Shared {
         if let Some(shown) = shown_by(error) {
             self.observe(location, shown).await;
         }
-    }
-
-    /// A list has shown `object`.
-    pub(super) async fn hear_listed(&self, object: &ObjectMeta) {
-        let version = version_of(object);
-        let (date, size) = (version.last_modified, object.size);
-        let shown = match version.e_tag.is_some() {
-            true => Observation::Version(version),
-            // There are stores whose lists have no tags, and some no dates.
-            false => Observation::Condition(Arc::new(move |head: &Entry| {
-                size_of(head) == Some(size)
-                    && head
-                        .last_modified()
-                        .zip(date)
-                        .is_none_or(|(at, date)| tag::is_same_date(at, date))
-            })),
-        };
-        // A listed object with another tag has changed.
-        // mutant: observes_list
-        self.observe(&object.location, shown).await;
     }
 
     /// The error for a reader whose request for blocks has failed with `error`.

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use cache_core::{Error, ErrorKind, Freshness, Served, Status};
+use cache_core::{Error, ErrorKind, Freshness, Moment, Served, Status};
 use object_store::{
     Extensions, GetOptions, GetRange, GetResult, GetResultPayload, Result, path::Path,
 };
@@ -157,6 +157,16 @@ impl Shared {
             // It was the answer to what another reader wanted.
         }
         Err(Unknown::ForTheStore)
+    }
+
+    /// Returns the cached head if it was validated since `since`.
+    pub(super) async fn head_since(
+        &self,
+        location: &Path,
+        since: Moment,
+    ) -> Option<Result<ResolvedHead, Error>> {
+        let served = self.heads.get_if_validated_since(&key_of(location), since).await?;
+        Some(served.and_then(|served| ResolvedHead::of(location, served)))
     }
 
     /// The object was replaced since its head was asked for: the head is asked for again.

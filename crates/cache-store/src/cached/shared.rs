@@ -7,6 +7,7 @@ use cache_core::{ReadThrough, Validator};
 use super::{
     blocks::Blocks, fetch_table::FetchTable, head::Heads, readahead::Readahead, upstream::Upstream,
 };
+use crate::lists::ListKind;
 
 /// The parts of a cache.
 pub(super) struct Shared {
@@ -20,6 +21,8 @@ pub(super) struct Shared {
     pub(super) fetch_table: Arc<FetchTable>,
     pub(super) parallel: usize,
     pub(super) readahead: Readahead,
+    /// How the wrapped store lists.
+    pub(super) list_kind: ListKind,
 }
 
 impl Shared {

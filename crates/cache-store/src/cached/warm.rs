@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cache_core::Moment;
 use futures_util::{
     StreamExt, future,
     stream::{self, BoxStream},
@@ -78,14 +79,18 @@ impl CachedStore {
     ) -> BoxStream<'static, WarmResult> {
         let shared = Arc::clone(&self.shared);
         let warmed = stream::iter(locations)
-            .map(move |location| warm(Arc::clone(&shared), location))
+            .map(move |location| warm(Arc::clone(&shared), location, None))
             .buffer_unordered(parallel.max(1));
         with_pins(Arc::clone(&self.shared), Path::ROOT, warmed.boxed())
     }
 
     /// The same for all objects below `prefix`, as [`list`](object_store::ObjectStore::list) takes
     /// it: all objects, if there is none. Those that the list shows to be larger than
-    /// `max_object_size` are not asked for. If the list fails, the error is an item.
+    /// `max_object_size` are not requested. If the list fails, the error is an item.
+    ///
+    /// The list renews the heads of all objects on it that are cached and have not changed, so
+    /// those whose blocks are cached too cost no request, whatever the freshness rule: each object
+    /// is as of a moment after the stream was first polled.
     pub fn warm_prefix(
         &self,
         prefix: Option<&Path>,
@@ -96,23 +101,26 @@ impl CachedStore {
         let failed = prefix.clone().unwrap_or(Path::ROOT);
         let prefixed = failed.clone();
         let max = shared.validator.max_object_size();
-        let warmed =
-            list::heard(&shared, shared.upstream.store.list(prefix.as_ref()), prefix.as_ref())
-                .map(move |listed| {
-                    let (shared, failed) = (Arc::clone(&shared), failed.clone());
-                    async move {
-                        match listed {
-                            Ok(meta) if max.is_some_and(|max| meta.size > max) => WarmResult {
-                                location: meta.location,
-                                result: Ok(CacheStatus::bypass()),
-                            },
-                            Ok(meta) => warm(shared, meta.location).await,
-                            Err(error) => WarmResult { location: failed, result: Err(error) },
-                        }
+        let begin = async move {
+            let begun = shared.upstream.clock.now();
+            let listed = list::list(&shared, prefix.as_ref(), None);
+            let warmed = listed.map(move |listed| {
+                let (shared, failed) = (Arc::clone(&shared), failed.clone());
+                async move {
+                    match listed {
+                        Ok(meta) if max.is_some_and(|max| meta.size > max) => WarmResult {
+                            location: meta.location,
+                            result: Ok(CacheStatus::bypass()),
+                        },
+                        Ok(meta) => warm(shared, meta.location, Some(begun)).await,
+                        Err(error) => WarmResult { location: failed, result: Err(error) },
                     }
-                })
-                .buffer_unordered(parallel.max(1));
-        with_pins(Arc::clone(&self.shared), prefixed, warmed.boxed())
+                }
+            });
+            warmed.buffer_unordered(parallel.max(1))
+        };
+        let warmed = stream::once(begin).flatten().boxed();
+        with_pins(Arc::clone(&self.shared), prefixed, warmed)
     }
 }
 
@@ -135,16 +143,30 @@ fn with_pins(
     stream::once(begin).flatten().boxed()
 }
 
-async fn warm(shared: Arc<Shared>, location: Path) -> WarmResult {
-    let result = read_in(&shared, &location).await;
+async fn warm(shared: Arc<Shared>, location: Path, since: Option<Moment>) -> WarmResult {
+    let result = read_in(&shared, &location, since).await;
     WarmResult { location, result }
 }
 
-/// Reads an object into the cache.
-async fn read_in(shared: &Arc<Shared>, location: &Path) -> Result<CacheStatus> {
+/// Reads an object into the cache. A head that was validated since `since` needs no request.
+async fn read_in(
+    shared: &Arc<Shared>,
+    location: &Path,
+    mut since: Option<Moment>,
+) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
-        let known = match shared.resolve_head(location, None, &options).await {
+        // A head that the list has renewed needs no request.
+        // mutant: warm_since
+        let known = match since.take() {
+            Some(since) => shared.head_since(location, since).await,
+            None => None,
+        };
+        let known = match known {
+            Some(known) => known.map_err(Unknown::Failed),
+            None => shared.resolve_head(location, None, &options).await,
+        };
+        let known = match known {
             Ok(known) if known.snapshot.is_pinned() => known,
             Ok(_) | Err(Unknown::ForTheStore) => return Ok(CacheStatus::bypass()),
             Err(Unknown::Failed(error)) => return Err(store_error(location, error)),

@@ -8,6 +8,8 @@ mod clock;
 mod conflicts;
 mod contract;
 mod errors;
+mod listed_store;
+mod lists;
 mod metadata;
 #[cfg(feature = "object-store-013")]
 mod object_store_013;

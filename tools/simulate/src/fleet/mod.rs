@@ -97,7 +97,7 @@ fn run(options: &Options) -> Result<String> {
         let plan = Plan::new(&trace, &fleet)?;
         for &rule in &options.rules {
             all.push(Figures::new(&plan, rule, &plan.replay(rule)?));
-            eprintln!("{} nodes, {rule}: done", fleet.nodes);
+            eprintln!("nodes {}, {rule}: done", fleet.nodes);
         }
     }
     let tables = figures::render(&all, &options.prices);

@@ -244,7 +244,7 @@ impl<'a> Node<'a> {
             if write.node == self.number {
                 events.push((sent, Event::Put { object }));
                 events.push((acknowledged, Event::Acknowledged { object, version, sent }));
-            } else if is_bus && rng.f64() >= fleet.unannounced {
+            } else if is_bus && write.is_announced {
                 if rng.f64() >= fleet.lost {
                     events.push((acknowledged + delay, Event::Message { object, version }));
                 } else if let Some(beats) = lost_in_a_row(&mut rng, fleet.lost) {
@@ -410,7 +410,8 @@ impl<'a> Node<'a> {
             sent: now,
             version,
             is_conditional,
-            is_void: self.open.contains_key(&object),
+            // One that starts during a write is fenced at the end of that, which comes first.
+            is_void: false,
             is_closed: false,
             has_next: false,
         };

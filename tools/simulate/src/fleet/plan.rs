@@ -177,6 +177,8 @@ pub struct Write {
     pub node: u32,
     /// The version that it makes. The object is of version zero at the start.
     pub version: u32,
+    /// Whether other nodes are told.
+    pub is_announced: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -261,7 +263,8 @@ impl<'a> Plan<'a> {
             let effects = self.effects.entry(object).or_default();
             effects.push(at + nanos(self.fleet.round_trip) / 2);
             let version = u32::try_from(effects.len()).unwrap_or(u32::MAX);
-            self.writes.push(Write { at, object, node, version });
+            let is_announced = rng.f64() >= self.fleet.unannounced;
+            self.writes.push(Write { at, object, node, version, is_announced });
         }
     }
 

@@ -24,7 +24,7 @@ mod refused;
 mod restarts;
 mod results;
 mod rewritten;
-mod scripted_store;
+pub(crate) mod scripted_store;
 mod settings;
 mod slow;
 mod tiers;
