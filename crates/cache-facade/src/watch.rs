@@ -4,12 +4,12 @@ use std::{
     fmt,
     future::poll_fn,
     panic::catch_unwind,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use cache_core::{Changes, Error, ErrorKind, Freshness, Key, Result};
+use cache_core::{Error, ErrorKind, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
@@ -22,11 +22,8 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 
 /// A stream of the versions of one object: the current one first, then each later one.
 ///
-/// While it is polled, it makes a strong read at once, and then one per interval and one after each
-/// signal of a change: a write through this cache, or a message on its
-/// [change bus](crate::ChangeBus). Signals are hints, so that the interval bounds how late a change
-/// is seen; with a bus it can be long. There are at most ten reads a second, however many signals
-/// there are; a read that took longer delays the next one. It yields a result that differs from the one before:
+/// While it is polled, it makes a strong read at once and then at most one per interval; a read
+/// that took longer delays the next one. It yields a result that differs from the one before:
 /// another version, other bytes under the same version (with weak ETags), or another kind of error.
 /// A missing object therefore yields one `NotFound`, and an object that is back after an error is
 /// yielded again. Versions between two reads are not seen.
@@ -67,23 +64,9 @@ pub struct Watch {
 
 impl ObjectCache {
     /// Returns a stream of the object's current version and of each later one: see [`Watch`]. Makes
-    /// one strong read every `every`, and one after each signal of a change, only while the stream
-    /// is polled.
+    /// one strong read at most every `every`, and only while the stream is polled.
     pub fn watch(&self, key: &str, every: Duration) -> Watch {
         Watch::new(self.clone(), key, every)
-    }
-
-    /// Returns a signal that tells of changes of the object: of writes and deletes through this
-    /// cache, and of messages on its bus. It is a hint: it may come without a change, and a change
-    /// may come without it.
-    pub fn changes(&self, key: &str) -> Changes {
-        self.inner.changes(key)
-    }
-
-    /// Returns a signal that tells of changes of objects whose keys begin with `prefix`, byte for
-    /// byte: see [`changes`](Self::changes).
-    pub fn changes_below(&self, prefix: &str) -> Changes {
-        self.inner.changes_below(prefix)
     }
 }
 
@@ -125,21 +108,11 @@ struct Readings {
     cache: ObjectCache,
     key: Key,
     every: Duration,
-    changes: Changes,
     /// The time until the next read; `None` before the first.
-    pause: Option<InRuntime<Pause>>,
+    pause: Option<InRuntime<Pin<Box<Sleep>>>>,
     /// The read in progress.
     reading: Option<InRuntime<JoinHandle<Result<CachedObject>>>>,
     last: Option<Result<CachedObject>>,
-}
-
-/// The time until the next read.
-struct Pause {
-    /// It is due.
-    end: Pin<Box<Sleep>>,
-    /// It is due if there was a signal.
-    soon: Pin<Box<Sleep>>,
-    was_signalled: bool,
 }
 
 /// A value that makes progress only in the runtime that created it.
@@ -153,10 +126,7 @@ impl Readings {
         if every.is_zero() {
             return Err(Error::new(ErrorKind::Config, "the span of a watch is zero; give one"));
         }
-        let key = Key::parse(key)?;
-        // Before the first read: a change after it is not missed.
-        let changes = cache.changes(key.as_str());
-        Ok(Self { cache, key, every, changes, pause: None, reading: None, last: None })
+        Ok(Self { cache, key: Key::parse(key)?, every, pause: None, reading: None, last: None })
     }
 
     async fn next_change(mut self) -> Option<(Result<CachedObject>, Self)> {
@@ -200,47 +170,20 @@ impl Readings {
     /// Waits until the next read is due, and starts the interval of the one after.
     fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let here = runtime()?.id();
-        // The first read is due at once.
-        if let Some(pause) = &mut self.pause {
-            if pause.home != here {
-                pause.inner.move_here(self.every)?;
-                pause.home = here;
+        match &mut self.pause {
+            Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
+            Some(pause) => {
+                // The rest of the interval. The clocks of two runtimes differ if one is paused.
+                let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
+                let inner = Box::pin(sleep_until(left.min(most)));
+                *pause = InRuntime { home: here, inner };
+                ready!(pause.inner.as_mut().poll(context));
             }
-            ready!(pause.inner.poll(&mut self.changes, context));
+            // The first read is due at once.
+            None => {}
         }
-        self.pause = Some(InRuntime { home: here, inner: Pause::begin(self.every)? });
+        self.pause = Some(InRuntime { home: here, inner: timer(self.every)? });
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Pause {
-    fn begin(every: Duration) -> Result<Self> {
-        let soon = timer(SIGNAL_PAUSE.min(every))?;
-        Ok(Self { end: timer(every)?, soon, was_signalled: false })
-    }
-
-    /// Goes on in the current runtime with the rest of the interval. The clocks of two runtimes
-    /// differ if one is paused.
-    fn move_here(&mut self, every: Duration) -> Result<()> {
-        let Self { end, soon, .. } = Self::begin(every)?;
-        for (timer, most) in [(&mut self.end, end), (&mut self.soon, soon)] {
-            *timer = Box::pin(sleep_until(timer.deadline().min(most.deadline())));
-        }
-        Ok(())
-    }
-
-    fn poll(&mut self, changes: &mut Changes, context: &mut Context<'_>) -> Poll<()> {
-        if self.end.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        // Dropping the future loses no change, so that each poll can make one.
-        if !self.was_signalled {
-            self.was_signalled = pin!(changes.changed()).poll(context).is_ready();
-        }
-        match self.was_signalled {
-            true => self.soon.as_mut().poll(context),
-            false => Poll::Pending,
-        }
     }
 }
 
@@ -257,9 +200,6 @@ fn timer(span: Duration) -> Result<Pin<Box<Sleep>>> {
 fn without_time() -> Error {
     Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one")
 }
-
-/// Between two reads at least, however many signals there are.
-const SIGNAL_PAUSE: Duration = Duration::from_millis(100);
 
 fn is_final(last: &Result<CachedObject>) -> bool {
     use ErrorKind::{Closed, Config, InvalidKey};
