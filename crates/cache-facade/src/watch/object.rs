@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Freshness, Key, Result};
+use cache_core::{Changes, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
 
@@ -16,8 +16,11 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 
 /// A stream of the versions of one object: the current one first, then each later one.
 ///
-/// While it is polled, it makes a strong read at once and then at most one per interval; a read
-/// that took longer delays the next one. It yields a result that differs from the one before:
+/// While it is polled, it makes a strong read at once, and then one per interval and one after each
+/// signal of a change: a write through this cache, or a message on its
+/// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
+/// seen; with a bus it can be long. There are at most ten reads a second, however many signals come;
+/// a read that took longer delays the next one. It yields a result that differs from the one before:
 /// another version, other bytes under the same version (with weak ETags), or another kind of error.
 /// A missing object therefore yields one `NotFound`, and an object that is back after an error is
 /// yielded again. Versions between two reads are not seen.
@@ -58,9 +61,23 @@ pub struct Watch {
 
 impl ObjectCache {
     /// Returns a stream of the object's current version and of each later one: see [`Watch`]. Makes
-    /// one strong read at most every `every`, and only while the stream is polled.
+    /// one strong read every `every`, and one after each signal of a change, only while the stream
+    /// is polled.
     pub fn watch(&self, key: &str, every: Duration) -> Watch {
         Watch::new(self.clone(), key, every)
+    }
+
+    /// Returns a signal that tells of changes of the object: of writes and deletes through this
+    /// cache, and of messages on its bus. It is a hint: it may come without a change, and a change
+    /// may come without it.
+    pub fn changes(&self, key: &str) -> Changes {
+        self.read_through().changes(key)
+    }
+
+    /// Returns a signal that tells of changes of objects whose keys begin with `prefix`, byte for
+    /// byte: see [`changes`](Self::changes).
+    pub fn changes_below(&self, prefix: &str) -> Changes {
+        self.read_through().changes_below(prefix)
     }
 }
 
@@ -107,8 +124,10 @@ struct Readings {
 
 impl Readings {
     fn new(cache: ObjectCache, key: &str, every: Duration) -> Result<Self> {
-        let rounds = Rounds::new(every)?;
-        Ok(Self { cache, key: Key::parse(key)?, rounds, last: None })
+        let key = Key::parse(key)?;
+        // Before the first read: a change after it is not missed.
+        let rounds = Rounds::new(every, cache.changes(key.as_str()))?;
+        Ok(Self { cache, key, rounds, last: None })
     }
 
     async fn next_change(mut self) -> Option<(Result<CachedObject>, Self)> {

@@ -51,8 +51,11 @@ pub enum PrefixChange {
 /// [`PrefixChange::Added`], then each difference between a list and the one before, in the order of
 /// the keys. From [`ObjectCache::watch_prefix`].
 ///
-/// While it is polled, it lists at once and then at most once per interval; a list that took longer
-/// delays the next one. It yields no object itself: `get` it. The list has also renewed or marked
+/// While it is polled, it lists at once, and then once per interval and once after each signal of a
+/// change below the prefix: a write through this cache, or a message on its
+/// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
+/// seen; with a bus it can be long. There are at most ten lists a second, however many signals come;
+/// a list that took longer delays the next one. It yields no object itself: `get` it. The list has also renewed or marked
 /// the cached objects, so an unchanged one costs no request under a `max_age`. Versions between two
 /// lists are not seen, nor is an object that was removed and written again with the same ETag.
 ///
@@ -92,8 +95,8 @@ pub struct PrefixWatch {
 
 impl ObjectCache {
     /// Returns a stream of the changes of all objects whose keys begin with `prefix`, byte for
-    /// byte: see [`PrefixWatch`]. Makes one list (of S3: a request for each 1,000 objects) at most
-    /// every `every`, and only while the stream is polled.
+    /// byte: see [`PrefixWatch`]. Makes one list (of S3: a request for each 1,000 objects) every
+    /// `every`, and one after each signal of a change, only while the stream is polled.
     pub fn watch_prefix(&self, prefix: &str, every: Duration) -> PrefixWatch {
         PrefixWatch::new(self.clone(), prefix, every)
     }
@@ -101,7 +104,8 @@ impl ObjectCache {
 
 impl PrefixWatch {
     fn new(cache: ObjectCache, prefix: &str, every: Duration) -> Self {
-        let changes = match Rounds::new(every) {
+        // Before the first list: a change after it is not missed.
+        let changes = match Rounds::new(every, cache.changes_below(prefix)) {
             Ok(rounds) => {
                 let lists = Lists {
                     cache,

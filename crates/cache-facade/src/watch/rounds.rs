@@ -1,4 +1,4 @@
-//! Work at intervals, while a stream is polled.
+//! Work at intervals and after signals, while a stream is polled.
 
 use std::{
     future::poll_fn,
@@ -8,21 +8,35 @@ use std::{
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Result};
+use cache_core::{Changes, Error, ErrorKind, Result};
 use tokio::{
     runtime::{Handle, Id},
     task::JoinHandle,
     time::{Sleep, sleep, sleep_until},
 };
 
-/// Work that is done at once and then at most once in each interval, in tasks of the runtimes in
-/// which it is awaited.
+/// Work that is done at once, and then once in each interval and after each signal, in tasks of the
+/// runtimes in which it is awaited.
 pub(super) struct Rounds<T> {
     every: Duration,
+    /// Kept between two polls: a dropped one wakes nothing.
+    signal: Signal,
     /// The time until the next round; `None` before the first.
-    pause: Option<InRuntime<Pin<Box<Sleep>>>>,
+    pause: Option<InRuntime<Pause>>,
     /// The round in progress.
     running: Option<InRuntime<JoinHandle<Result<T>>>>,
+}
+
+/// The next signal of a change.
+type Signal = Pin<Box<dyn Future<Output = Changes> + Send>>;
+
+/// The time until the next round.
+struct Pause {
+    /// It is due.
+    end: Pin<Box<Sleep>>,
+    /// It is due if a signal has come.
+    soon: Pin<Box<Sleep>>,
+    is_signalled: bool,
 }
 
 /// A value that makes progress only in the runtime that created it.
@@ -32,11 +46,11 @@ struct InRuntime<T> {
 }
 
 impl<T: Send + 'static> Rounds<T> {
-    pub(super) fn new(every: Duration) -> Result<Self> {
+    pub(super) fn new(every: Duration, changes: Changes) -> Result<Self> {
         if every.is_zero() {
             return Err(Error::new(ErrorKind::Config, "the span of a watch is zero; give one"));
         }
-        Ok(Self { every, pause: None, running: None })
+        Ok(Self { every, signal: next_signal(changes), pause: None, running: None })
     }
 
     /// Waits for the next round and returns its result. Dropping the future loses nothing.
@@ -76,22 +90,61 @@ impl<T: Send + 'static> Rounds<T> {
     /// Waits until the next round is due, and starts the interval of the one after.
     fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
         let here = runtime()?.id();
-        match &mut self.pause {
-            Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
-            Some(pause) => {
-                // The rest of the interval. The clocks of two runtimes differ if one is paused.
-                let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
-                let inner = Box::pin(sleep_until(left.min(most)));
-                *pause = InRuntime { home: here, inner };
-                ready!(pause.inner.as_mut().poll(context));
+        // The first round is due at once.
+        if let Some(pause) = &mut self.pause {
+            if pause.home != here {
+                pause.inner.move_here(self.every)?;
+                pause.home = here;
             }
-            // The first round is due at once.
-            None => {}
+            ready!(pause.inner.poll(&mut self.signal, context));
         }
-        self.pause = Some(InRuntime { home: here, inner: timer(self.every)? });
+        self.pause = Some(InRuntime { home: here, inner: Pause::begin(self.every)? });
         Poll::Ready(Ok(()))
     }
 }
+
+impl Pause {
+    fn begin(every: Duration) -> Result<Self> {
+        let soon = timer(SIGNAL_PAUSE.min(every))?;
+        Ok(Self { end: timer(every)?, soon, is_signalled: false })
+    }
+
+    /// Goes on in the current runtime with the rest of the interval. The clocks of two runtimes
+    /// differ if one is paused.
+    fn move_here(&mut self, every: Duration) -> Result<()> {
+        let most = Self::begin(every)?;
+        for (timer, most) in [(&mut self.end, most.end), (&mut self.soon, most.soon)] {
+            *timer = Box::pin(sleep_until(timer.deadline().min(most.deadline())));
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, signal: &mut Signal, context: &mut Context<'_>) -> Poll<()> {
+        if self.end.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        if !self.is_signalled
+            && let Poll::Ready(changes) = signal.as_mut().poll(context)
+        {
+            self.is_signalled = true;
+            *signal = next_signal(changes);
+        }
+        match self.is_signalled {
+            true => self.soon.as_mut().poll(context),
+            false => Poll::Pending,
+        }
+    }
+}
+
+fn next_signal(mut changes: Changes) -> Signal {
+    Box::pin(async move {
+        changes.changed().await;
+        changes
+    })
+}
+
+/// Between two rounds at least, however many signals come.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns whether a watch ends with an error of this kind.
 pub(super) fn is_final(kind: ErrorKind) -> bool {
