@@ -20,8 +20,19 @@ pub struct NatsBusBuilder {
     buffer: usize,
 }
 
+impl NatsBus {
+    /// Returns the settings of a bus for the caches of `namespace`.
+    ///
+    /// `urls` is `nats://[user:password@]host[:port]`, or `nats://token@host`, or `tls://…` with
+    /// the feature `tls`, or several of these with commas between them, for a cluster. A user and
+    /// a password are percent-encoded, and those of the last URL that has them count for all.
+    pub fn builder(urls: impl Into<String>, namespace: Namespace) -> NatsBusBuilder {
+        NatsBusBuilder::new(urls.into(), namespace)
+    }
+}
+
 impl NatsBusBuilder {
-    pub(crate) fn new(urls: String, namespace: Namespace) -> Self {
+    fn new(urls: String, namespace: Namespace) -> Self {
         Self {
             urls,
             namespace,
@@ -58,8 +69,8 @@ impl NatsBusBuilder {
     }
 
     /// Sets how many messages are kept for a stream that is not polled. More are dropped, and a
-    /// gap is reported. A message has at most about 20 kB, most have 100 bytes. Default: 8,192.
-    /// Less than 1 counts as 1, more than 1,048,576 as that.
+    /// gap is reported; also if they have more than 32 MiB. Default: 8,192. Less than 1 counts as
+    /// 1, more than 1,048,576 as that.
     pub fn buffer(mut self, messages: usize) -> Self {
         self.buffer = messages;
         self

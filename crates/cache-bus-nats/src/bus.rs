@@ -3,12 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use cache_core::{Announcement, BusEvent, ChangeBus, Namespace, Result};
+use cache_core::{Announcement, BusEvent, ChangeBus, Result};
 use futures_util::stream::BoxStream;
 
 use crate::{
     announcer::Announcer,
-    builder::NatsBusBuilder,
     listener::{Listener, subscribe},
     server::Server,
 };
@@ -34,15 +33,6 @@ pub struct NatsBus {
 }
 
 impl NatsBus {
-    /// Returns the settings of a bus for the caches of `namespace`.
-    ///
-    /// `urls` is `nats://[user:password@]host[:port]`, or `nats://token@host`, or `tls://…` with
-    /// the feature `tls`, or several of these with commas between them, for a cluster. A user and
-    /// a password are percent-encoded, and those of the last URL that has them count for all.
-    pub fn builder(urls: impl Into<String>, namespace: Namespace) -> NatsBusBuilder {
-        NatsBusBuilder::new(urls.into(), namespace)
-    }
-
     /// Connects, subscribes and disconnects, so that a program can report at its start why it has
     /// no bus. A stream of [`listen`](ChangeBus::listen) reports the same only as a gap.
     ///
@@ -62,9 +52,10 @@ impl ChangeBus for NatsBus {
     ///
     /// # Errors
     ///
-    /// `Timeout` if that takes longer than [`NatsBusBuilder::time_limit`], `TooLarge` if the
-    /// server takes no messages of that length; else as [`NatsBus::check`]. NATS reports that a
-    /// user may not publish only after the first message: the next one gets `PermissionDenied`.
+    /// `Timeout` if that takes longer than the [`time_limit`](crate::NatsBusBuilder::time_limit),
+    /// `TooLarge` if the server takes no messages of that length; else as [`NatsBus::check`]. NATS
+    /// reports that a user may not publish only after the first message: the next one gets
+    /// `PermissionDenied`.
     async fn announce(&self, message: &Announcement) -> Result<()> {
         self.announcer.announce(message).await
     }

@@ -11,12 +11,12 @@ use futures_util::{
     stream,
     stream::BoxStream,
 };
-use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep};
 
 use crate::{
     connection::Connection,
     error,
-    queue::{QueueSender, queue},
+    queue::{QueueReceiver, QueueSender, queue},
     server::Server,
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct Listener {
 
 /// A subscription that the server has confirmed.
 pub(crate) struct Subscribed {
-    events: mpsc::Receiver<BusEvent>,
+    events: QueueReceiver,
     forwarder: JoinHandle<()>,
 }
 
@@ -81,7 +81,7 @@ impl Listener {
                 }
             }
             if let Some(subscribed) = &mut self.subscribed {
-                if let Some(event) = subscribed.events.recv().await {
+                if let Some(event) = subscribed.events.next().await {
                     return event;
                 }
                 self.subscribed = None;
@@ -123,7 +123,7 @@ pub(crate) async fn subscribe(
     let subscribed = Subscribed { events, forwarder };
 
     // NATS does not confirm a subscription. But it reads the commands of a connection in order,
-    // and so has read it when it answers a later request: that nobody listens, if nobody does.
+    // and so has read it when it answers a later request: that the request has no receiver.
     match client.request(format!("{channel}.confirm"), Vec::new().into()).await {
         Err(error) if error.kind() != RequestErrorKind::NoResponders => {
             return Err(error::not_confirmed(address, error));

@@ -17,8 +17,19 @@ pub struct RedisBusBuilder {
     buffer: usize,
 }
 
+impl RedisBus {
+    /// Returns the settings of a bus for the caches of `namespace`.
+    ///
+    /// `url` is one of the `redis` crate: `redis://[user][:password@]host[:port][/database]`,
+    /// `rediss://…` with TLS (feature `tls`), `valkey://…`, or `unix:///path/of/the.sock`. The
+    /// database does not matter: pub/sub has no databases.
+    pub fn builder(url: impl Into<String>, namespace: Namespace) -> RedisBusBuilder {
+        RedisBusBuilder::new(url.into(), namespace)
+    }
+}
+
 impl RedisBusBuilder {
-    pub(crate) fn new(url: String, namespace: Namespace) -> Self {
+    fn new(url: String, namespace: Namespace) -> Self {
         Self {
             url,
             namespace,
@@ -43,8 +54,8 @@ impl RedisBusBuilder {
     }
 
     /// Sets how many messages are kept for a stream that is not polled. More are dropped, and a
-    /// gap is reported. A message has at most about 20 kB, most have 100 bytes. Default: 8,192.
-    /// Less than 1 counts as 1, more than 1,048,576 as that.
+    /// gap is reported; also if they have more than 32 MiB. Default: 8,192. Less than 1 counts as
+    /// 1, more than 1,048,576 as that.
     pub fn buffer(mut self, messages: usize) -> Self {
         self.buffer = messages;
         self
@@ -66,7 +77,7 @@ impl RedisBusBuilder {
         let info = client.get_connection_info();
         // Only with RESP3 the client passes messages on without a queue that has no bound.
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        // Users may lack `CLIENT SETINFO`, which Redis knows from 7.2 on.
+        // Of users that may not, it would fill the server's log of refused commands.
         let settings = settings.set_skip_set_lib_name();
         let info = info.clone().set_redis_settings(settings);
         let client = redis::Client::open(info).map_err(|error| error::url(&error))?;

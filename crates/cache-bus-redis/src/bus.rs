@@ -3,12 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use cache_core::{Announcement, BusEvent, ChangeBus, Namespace, Result};
+use cache_core::{Announcement, BusEvent, ChangeBus, Result};
 use futures_util::stream::BoxStream;
 
-use crate::{
-    announcer::Announcer, builder::RedisBusBuilder, error, listener::Listener, server::Server,
-};
+use crate::{announcer::Announcer, error, listener::Listener, server::Server};
 
 /// Redis or Valkey pub/sub as a [`ChangeBus`].
 ///
@@ -32,15 +30,6 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    /// Returns the settings of a bus for the caches of `namespace`.
-    ///
-    /// `url` is one of the `redis` crate: `redis://[user][:password@]host[:port][/database]`,
-    /// `rediss://…` with TLS (feature `tls`), `valkey://…`, or `unix:///path/of/the.sock`. The
-    /// database does not matter: pub/sub has no databases.
-    pub fn builder(url: impl Into<String>, namespace: Namespace) -> RedisBusBuilder {
-        RedisBusBuilder::new(url.into(), namespace)
-    }
-
     /// Connects, subscribes and disconnects, so that a program can report at its start why it has
     /// no bus. A stream of [`listen`](ChangeBus::listen) reports the same only as a gap.
     ///
@@ -66,8 +55,8 @@ impl ChangeBus for RedisBus {
     ///
     /// # Errors
     ///
-    /// `Timeout` if that takes longer than [`RedisBusBuilder::time_limit`]; else as
-    /// [`RedisBus::check`].
+    /// `Timeout` if that takes longer than the [`time_limit`](crate::RedisBusBuilder::time_limit);
+    /// else as [`RedisBus::check`].
     async fn announce(&self, message: &Announcement) -> Result<()> {
         self.announcer.announce(message).await
     }

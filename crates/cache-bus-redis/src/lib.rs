@@ -25,7 +25,8 @@
 //! `HELLO`, `PING`, `SUBSCRIBE` and `PUBLISH` and the channels `object-cache.*`:
 //!
 //! ```text
-//! ACL SETUSER cache on >password resetchannels &object-cache.* -@all +hello +ping +subscribe +publish
+//! ACL SETUSER cache on >password resetchannels &object-cache.*
+//! ACL SETUSER cache -@all +hello +ping +subscribe +publish
 //! ```
 //!
 //! A node of a Redis cluster works as a single server does: clusters pass messages to all nodes.

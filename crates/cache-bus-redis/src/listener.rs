@@ -8,13 +8,12 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 use redis::{PushInfo, PushKind, Value, aio::MultiplexedConnection};
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
     time::{sleep, timeout},
 };
 
 use crate::{
     error,
-    queue::{QueueSender, queue},
+    queue::{QueueReceiver, QueueSender, queue},
     server::Server,
 };
 
@@ -33,7 +32,7 @@ pub(crate) struct Listener {
 
 /// A connection whose subscription the server has confirmed.
 struct Subscribed {
-    events: mpsc::Receiver<BusEvent>,
+    events: QueueReceiver,
     connection: MultiplexedConnection,
 }
 
@@ -119,7 +118,7 @@ impl Subscribed {
     /// Returns the next event, or `None` if the connection was lost.
     async fn next(&mut self, server: &Server, ping_every: Duration) -> Option<BusEvent> {
         loop {
-            match timeout(ping_every, self.events.recv()).await {
+            match timeout(ping_every, self.events.next()).await {
                 Ok(event) => return event,
                 // A connection that a router has forgotten looks like one without messages. The
                 // stream also gets here first when it was not polled for long: the answer to the

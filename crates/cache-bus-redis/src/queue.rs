@@ -1,61 +1,120 @@
 //! The messages of one connection that its stream has not taken yet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
 
-use cache_core::{BusEvent, GapReason};
+use cache_core::{BusEvent, Change, GapReason};
 use tokio::sync::mpsc;
 
 /// The end that the connection has. There is one for each queue, and one thread uses it at a time.
 pub(crate) struct QueueSender {
     sender: mpsc::Sender<BusEvent>,
-    /// Whether the last place has a gap, and messages are dropped.
+    bytes: Arc<AtomicUsize>,
+    /// Whether the last event is a gap, and messages are dropped.
     is_full: AtomicBool,
 }
 
-/// A queue of at most `capacity` messages, and one gap.
-pub(crate) fn queue(capacity: usize) -> (QueueSender, mpsc::Receiver<BusEvent>) {
+/// The end that the stream has.
+pub(crate) struct QueueReceiver {
+    receiver: mpsc::Receiver<BusEvent>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// A queue of at most `capacity` messages and about 32 MiB, and one gap.
+pub(crate) fn queue(capacity: usize) -> (QueueSender, QueueReceiver) {
     let (sender, receiver) = mpsc::channel(capacity.clamp(1, CAPACITY_MAX) + 1);
-    (QueueSender { sender, is_full: AtomicBool::new(false) }, receiver)
+    let bytes = Arc::<AtomicUsize>::default();
+    let sender = QueueSender { sender, bytes: Arc::clone(&bytes), is_full: AtomicBool::new(false) };
+    (sender, QueueReceiver { receiver, bytes })
 }
 
 const CAPACITY_MAX: usize = 1 << 20;
+const BYTES_MAX: usize = 32 << 20;
 
 impl QueueSender {
     /// Adds `event`. If the queue is full, drops it: the last event of the queue is then a gap, so
     /// that the listener sees the gap where the dropped messages were.
     pub(crate) fn push(&self, event: BusEvent) {
-        if self.sender.capacity() > 1 {
-            self.is_full.store(false, Ordering::Relaxed);
-            // Only this sender adds, so there is room. A closed queue has no listener.
+        // Only this sender adds, so there is room until it has. A closed queue has no listener.
+        // The last place is for the gap.
+        if self.sender.capacity() > 1 && self.bytes.load(Relaxed) < BYTES_MAX {
+            self.is_full.store(false, Relaxed);
+            self.bytes.fetch_add(size(&event), Relaxed);
             let _ = self.sender.try_send(event);
-        } else if !self.is_full.swap(true, Ordering::Relaxed) {
+        } else if !self.is_full.swap(true, Relaxed) {
             let _ = self.sender.try_send(BusEvent::Gap(GapReason::SlowListener));
         }
     }
 }
 
+impl QueueReceiver {
+    /// Returns the next event; `None` if there is none and will be none.
+    pub(crate) async fn next(&mut self) -> Option<BusEvent> {
+        let event = self.receiver.recv().await?;
+        self.bytes.fetch_sub(size(&event), Relaxed);
+        Some(event)
+    }
+}
+
+/// The bytes that an event has on the heap. A gap has none, so that it need not be counted.
+fn size(event: &BusEvent) -> usize {
+    let BusEvent::Message(message) = event else { return 0 };
+    match &message.change {
+        Change::Key { key, e_tag } => {
+            key.as_str().len() + e_tag.as_ref().map_or(0, |tag| tag.len())
+        }
+        Change::Prefix(prefix) => prefix.len(),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use cache_core::{Announcement, Namespace};
+    use futures_util::FutureExt;
+
     use super::*;
 
-    fn taken(receiver: &mut mpsc::Receiver<BusEvent>) -> Vec<BusEvent> {
-        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    const GAP: BusEvent = BusEvent::Gap(GapReason::SlowListener);
+
+    fn taken(receiver: &mut QueueReceiver) -> Vec<BusEvent> {
+        std::iter::from_fn(|| receiver.next().now_or_never().flatten()).collect()
     }
 
     #[test]
     fn a_full_queue_ends_with_one_gap() {
-        let gap = BusEvent::Gap(GapReason::SlowListener);
         let (sender, mut receiver) = queue(2);
         (0..10).for_each(|_| sender.push(BusEvent::Unreadable));
-        assert_eq!(taken(&mut receiver), [BusEvent::Unreadable, BusEvent::Unreadable, gap.clone()]);
+        assert_eq!(taken(&mut receiver), [BusEvent::Unreadable, BusEvent::Unreadable, GAP]);
 
         // It works again once it has room, also when only a part was taken.
         (0..10).for_each(|_| sender.push(BusEvent::Unreadable));
-        receiver.try_recv().expect("an event");
-        sender.push(BusEvent::Connected);
-        receiver.try_recv().expect("an event");
-        sender.push(BusEvent::Connected);
-        assert_eq!(taken(&mut receiver), [gap, BusEvent::Connected]);
+        for _ in 0..2 {
+            assert_eq!(receiver.next().now_or_never(), Some(Some(BusEvent::Unreadable)));
+            sender.push(BusEvent::Connected);
+        }
+        assert_eq!(taken(&mut receiver), [GAP, BusEvent::Connected]);
+    }
+
+    #[test]
+    fn bytes_fill_a_queue_too() {
+        let large = || {
+            let change = Change::Prefix("p".repeat(1 << 20).into());
+            let namespace = Namespace::named("s3://bucket");
+            BusEvent::Message(Announcement { namespace, node: 1, seq: 1, change })
+        };
+        let (sender, mut receiver) = queue(CAPACITY_MAX);
+        for _ in 0..2 {
+            (0..100).for_each(|_| sender.push(large()));
+            let events = taken(&mut receiver);
+            assert_eq!(events.len(), 33);
+            assert_eq!(events.last(), Some(&GAP));
+        }
+        (0..10).for_each(|_| sender.push(large()));
+        assert_eq!(taken(&mut receiver).len(), 10);
+        assert_eq!(receiver.bytes.load(Relaxed), 0);
     }
 
     #[test]
@@ -64,6 +123,8 @@ mod tests {
             let (sender, mut receiver) = queue(capacity);
             sender.push(BusEvent::Connected);
             assert_eq!(taken(&mut receiver), [BusEvent::Connected]);
+            drop(sender);
+            assert_eq!(receiver.next().now_or_never(), Some(None));
         }
     }
 }

@@ -60,10 +60,11 @@ pub const CACHE_NAME: &str = "cache.name";
 pub const CACHE_NAME_LABEL: &str = "cache_name";
 
 /// All metrics, in the order in which they are exported.
-pub const METRICS: [&Metric; 44] = [
+pub const METRICS: [&Metric; 54] = [
     &BUILD_INFO,
     &REQUESTS,
     &ERRORS,
+    &REVALIDATED_BY_LIST,
     &COALESCED,
     &WAIT_DURATION,
     &AGE,
@@ -84,6 +85,15 @@ pub const METRICS: [&Metric; 44] = [
     &BLOCKS,
     &PASSED_THROUGH,
     &RESTARTS,
+    &BUS_LISTENING,
+    &BUS_LISTENING_FOR,
+    &BUS_NOT_LISTENING,
+    &BUS_LISTENS,
+    &BUS_MESSAGES,
+    &BUS_GAPS,
+    &BUS_QUEUED,
+    &BUS_OVERFLOWS,
+    &BUS_SAME_NODE,
     &DISK_STATE,
     &DISK_READS,
     &DISK_SERVED,
@@ -202,6 +212,17 @@ pub static REQUESTS: Metric = Metric {
     }],
 };
 
+/// Part of [`REQUESTS`] with the result `revalidated`.
+pub static REVALIDATED_BY_LIST: Metric = Metric {
+    name: "object_cache.revalidated_by_list",
+    prometheus_name: "object_cache_revalidated_by_list_total",
+    kind: Kind::Counter,
+    unit: "{request}",
+    help: "Reads whose entry a list validated, without a request of their own; part of the \
+           result revalidated",
+    attributes: &[],
+};
+
 /// Reads that shared another read's request.
 pub static COALESCED: Metric = Metric {
     name: "object_cache.coalesced",
@@ -246,11 +267,11 @@ pub static SERVED: Metric = Metric {
 
 /// Operations of requests to the store.
 const OPS: &[&str] =
-    &["read", "put", "delete", "blocks", "bypass", "list", "copy", "rename", "multipart"];
+    &["read", "put", "delete", "list", "blocks", "bypass", "copy", "rename", "multipart"];
 
 /// Finished requests to the store. Requests for an object or its head (`read`) have the first three
-/// outcomes instead of `succeeded`. Only a `CachedStore` has the operations from `blocks` on:
-/// blocks of a known version, reads that bypass the cache, pages of lists, copies, renames, and
+/// outcomes instead of `succeeded`. `list` counts pages. Only a `CachedStore` has the operations
+/// from `blocks` on: blocks of a known version, reads that bypass the cache, copies, renames, and
 /// each request of a multipart upload.
 pub static ORIGIN_REQUESTS: Metric = Metric {
     name: "object_cache.origin.requests",
@@ -399,6 +420,126 @@ pub static RESTARTS: Metric = Metric {
     kind: Kind::Counter,
     unit: "{request}",
     help: "Reads that started again because the object was replaced meanwhile",
+    attributes: &[],
+};
+
+/// Whether the cache listens to its change bus. All `BUS_` metrics are only those of a cache with a
+/// bus.
+pub static BUS_LISTENING: Metric = Metric {
+    name: "object_cache.bus.listening",
+    prometheus_name: "object_cache_bus_listening",
+    kind: Kind::Gauge,
+    unit: "{cache}",
+    help: "1 if the cache listens to its change bus, else 0: then entries under until_notified \
+           are served by the rule when_disconnected",
+    attributes: &[],
+};
+
+/// An entry that was validated less than this long ago is fresh under `until_notified`. Zero while
+/// the cache does not listen.
+pub static BUS_LISTENING_FOR: Metric = Metric {
+    name: "object_cache.bus.listening_for",
+    prometheus_name: "object_cache_bus_listening_for_seconds",
+    kind: Kind::Gauge,
+    unit: "s",
+    help: "Time since which the cache has listened to its change bus without a gap, in whole \
+           seconds",
+    attributes: &[],
+};
+
+/// The time in which [`BUS_LISTENING`] was 0.
+pub static BUS_NOT_LISTENING: Metric = Metric {
+    name: "object_cache.bus.not_listening",
+    prometheus_name: "object_cache_bus_not_listening_seconds_total",
+    kind: Kind::Counter,
+    unit: "s",
+    help: "Time for which the cache did not listen to its change bus, in whole seconds",
+    attributes: &[],
+};
+
+/// How often [`BUS_LISTENING`] changed from 0 to 1.
+pub static BUS_LISTENS: Metric = Metric {
+    name: "object_cache.bus.listens",
+    prometheus_name: "object_cache_bus_listens_total",
+    kind: Kind::Counter,
+    unit: "{event}",
+    help: "How often the cache began to listen to its change bus",
+    attributes: &[],
+};
+
+/// Messages on the bus. Sent: changes that were `announced`, changes whose announcement `failed`,
+/// and heartbeats. Received, each in exactly one: changes that `marked` entries, changes that did
+/// not (`unmarked`), the cache's `own` changes, heartbeats of all caches, and dropped messages.
+pub static BUS_MESSAGES: Metric = Metric {
+    name: "object_cache.bus.messages",
+    prometheus_name: "object_cache_bus_messages_total",
+    kind: Kind::Counter,
+    unit: "{message}",
+    help: "Messages that the cache sent to and received from its change bus, by outcome",
+    attributes: &[
+        Attribute { name: "direction", values: &["sent", "received"] },
+        Attribute {
+            name: "outcome",
+            values: &[
+                "announced",
+                "failed",
+                "heartbeat",
+                "marked",
+                "unmarked",
+                "own",
+                "other_namespace",
+                "unreadable",
+            ],
+        },
+    ],
+};
+
+/// Gaps: changes may have been missed. After each, an entry is revalidated before it is next served
+/// under `until_notified`.
+pub static BUS_GAPS: Metric = Metric {
+    name: "object_cache.bus.gaps",
+    prometheus_name: "object_cache_bus_gaps_total",
+    kind: Kind::Counter,
+    unit: "{event}",
+    help: "Events after which messages of the change bus may have been missed: a missing number \
+           (sequence), a listener that was too slow, a message in a newer format, or a lost \
+           connection",
+    attributes: &[Attribute {
+        name: "reason",
+        values: &["sequence", "slow_listener", "newer_format", "disconnected"],
+    }],
+};
+
+/// Announcements that are not sent yet.
+pub static BUS_QUEUED: Metric = Metric {
+    name: "object_cache.bus.queued",
+    prometheus_name: "object_cache_bus_queued",
+    kind: Kind::Gauge,
+    unit: "{message}",
+    help: "Announcements that wait to be sent to the change bus",
+    attributes: &[],
+};
+
+/// How often [`BUS_QUEUED`] was at its limit.
+pub static BUS_OVERFLOWS: Metric = Metric {
+    name: "object_cache.bus.overflows",
+    prometheus_name: "object_cache_bus_overflows_total",
+    kind: Kind::Counter,
+    unit: "{event}",
+    help: "How often the queue of announcements was full and was replaced by one announcement \
+           that any object may have changed",
+    attributes: &[],
+};
+
+/// Part of the received [`BUS_MESSAGES`]. More than zero only if two caches drew the same number,
+/// or if old messages are sent again.
+pub static BUS_SAME_NODE: Metric = Metric {
+    name: "object_cache.bus.same_node",
+    prometheus_name: "object_cache_bus_same_node_total",
+    kind: Kind::Counter,
+    unit: "{message}",
+    help: "Received changes that have the number of this cache as their sender, but were not \
+           sent by it",
     attributes: &[],
 };
 

@@ -1,19 +1,21 @@
 //! The conversion of counters to samples.
 
 use cache_core::{
-    ErrorCounts, ErrorKind, Histogram, Outcomes, Stats, TierDrops, TierState, TierStats,
+    BusStats, ErrorCounts, ErrorKind, Histogram, Outcomes, Stats, TierDrops, TierState, TierStats,
 };
 
 use crate::{
     BlockStats, Snapshot,
     names::{
-        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, CAPACITY, COALESCED, DISK_BAD_RECORDS,
-        DISK_BLOCKS, DISK_CAPACITY, DISK_DROPS, DISK_ENTRIES, DISK_ERRORS, DISK_HIT, DISK_LOOKUPS,
-        DISK_PAYLOAD, DISK_PINNED, DISK_PINS_LOST, DISK_QUEUE_ENTRIES, DISK_QUEUE_SIZE, DISK_READS,
-        DISK_RECOVERED, DISK_REWRITES, DISK_SERVED, DISK_SIZE, DISK_STATE, DISK_WRITES,
-        DISK_WRITTEN, ENTRY_COUNT, ERRORS, EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric,
-        ORIGIN_DURATION, ORIGIN_ERRORS, ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION,
-        REJECTIONS, REQUESTS, RESTARTS, SERVED, SIZE, VERSION, WAIT_DURATION,
+        AGE, BACKEND_ERRORS, BLOCKS, BUILD_INFO, BUS_GAPS, BUS_LISTENING, BUS_LISTENING_FOR,
+        BUS_LISTENS, BUS_MESSAGES, BUS_NOT_LISTENING, BUS_OVERFLOWS, BUS_QUEUED, BUS_SAME_NODE,
+        CAPACITY, COALESCED, DISK_BAD_RECORDS, DISK_BLOCKS, DISK_CAPACITY, DISK_DROPS,
+        DISK_ENTRIES, DISK_ERRORS, DISK_HIT, DISK_LOOKUPS, DISK_PAYLOAD, DISK_PINNED,
+        DISK_PINS_LOST, DISK_QUEUE_ENTRIES, DISK_QUEUE_SIZE, DISK_READS, DISK_RECOVERED,
+        DISK_REWRITES, DISK_SERVED, DISK_SIZE, DISK_STATE, DISK_WRITES, DISK_WRITTEN, ENTRY_COUNT,
+        ERRORS, EVICTIONS, INFLIGHT, INVALIDATIONS, IO, Metric, ORIGIN_DURATION, ORIGIN_ERRORS,
+        ORIGIN_REQUESTS, PASSED_THROUGH, QUEUE_DURATION, REJECTIONS, REQUESTS, RESTARTS,
+        REVALIDATED_BY_LIST, SERVED, SIZE, VERSION, WAIT_DURATION,
     },
 };
 
@@ -58,7 +60,7 @@ macro_rules! outcomes_of {
 /// [`METRICS`](crate::names::METRICS). Zeros are included, since a counter that exists from the
 /// start has a rate.
 pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
-    let Snapshot { stats, blocks, tier } = snapshot;
+    let Snapshot { stats, blocks, tier, bus } = snapshot;
     let (origin, refused, invalidated) = (&stats.origin, &stats.rejected, &stats.invalidated);
     let begin = [
         one(&BUILD_INFO, &[("version", VERSION)], 1),
@@ -80,6 +82,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         ]
     });
     let any = [
+        one(&REVALIDATED_BY_LIST, &[], stats.revalidated_by_list),
         one(&COALESCED, &[], stats.coalesced),
         times(&WAIT_DURATION, &[], &stats.wait_times),
         Sample { metric: &AGE, attributes: &[], value: Value::Histogram(&stats.age) },
@@ -93,15 +96,15 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "failed")], origin.failed),
         one(&ORIGIN_REQUESTS, &[("op", "read"), ("outcome", "cancelled")], origin.cancelled),
     ];
-    let writes = [
+    let writes_and_lists = [
         outcomes(outcomes_of!("put"), &origin.puts),
         outcomes(outcomes_of!("delete"), &origin.deletes),
+        outcomes(outcomes_of!("list"), &origin.lists),
     ];
     let others = blocks.iter().flat_map(|blocks| {
         [
             outcomes(outcomes_of!("blocks"), &blocks.requests),
             outcomes(outcomes_of!("bypass"), &blocks.bypass_requests),
-            outcomes(outcomes_of!("list"), &blocks.lists),
             outcomes(outcomes_of!("copy"), &blocks.copies),
             outcomes(outcomes_of!("rename"), &blocks.renames),
             outcomes(outcomes_of!("multipart"), &blocks.multiparts),
@@ -111,12 +114,12 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         times(&ORIGIN_DURATION, &[("op", "read")], &origin.read_times),
         times(&ORIGIN_DURATION, &[("op", "put")], &origin.put_times),
         times(&ORIGIN_DURATION, &[("op", "delete")], &origin.delete_times),
+        times(&ORIGIN_DURATION, &[("op", "list")], &origin.list_times),
     ];
     let of_blocks = blocks.iter().flat_map(|blocks| {
         [
             times(&ORIGIN_DURATION, &[("op", "blocks")], &blocks.request_times),
             times(&ORIGIN_DURATION, &[("op", "bypass")], &blocks.bypass_times),
-            times(&ORIGIN_DURATION, &[("op", "list")], &blocks.list_times),
             times(&ORIGIN_DURATION, &[("op", "copy")], &blocks.copy_times),
             times(&ORIGIN_DURATION, &[("op", "rename")], &blocks.rename_times),
             times(&ORIGIN_DURATION, &[("op", "multipart")], &blocks.multipart_times),
@@ -152,7 +155,7 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
     let capacity = stats.capacity_bytes.map(|bytes| one(&CAPACITY, &[], bytes));
     let errors = by_kind(&ERRORS, stats.errors_by_kind);
     let gets = begin.into_iter().chain(of_a_store).chain(errors).chain(any);
-    let requests = gets.chain(writes.into_iter().chain(others).flatten());
+    let requests = gets.chain(writes_and_lists.into_iter().chain(others).flatten());
     let origin_errors = by_kind(&ORIGIN_ERRORS, origin.errors_by_kind);
     let times = of_origin.into_iter().chain(of_blocks);
     requests
@@ -162,7 +165,36 @@ pub fn samples(snapshot: &Snapshot) -> impl Iterator<Item = Sample<'_>> {
         .chain(capacity)
         .chain(left)
         .chain(by_blocks)
+        .chain(bus.iter().flat_map(of_bus))
         .chain(tier.iter().flat_map(move |tier| of_tier(tier, stats, blocks.as_ref())))
+}
+
+/// [`BusStats`] can grow: a test finds the fields that have no sample. `received` is the sum of the
+/// messages that were received.
+fn of_bus<'a>(bus: &BusStats) -> [Sample<'a>; 20] {
+    let messages = |attributes, n| one(&BUS_MESSAGES, attributes, n);
+    [
+        one(&BUS_LISTENING, &[], u64::from(bus.is_listening)),
+        one(&BUS_LISTENING_FOR, &[], bus.listening_for.as_secs()),
+        one(&BUS_NOT_LISTENING, &[], bus.disconnected_for.as_secs()),
+        one(&BUS_LISTENS, &[], bus.listens),
+        messages(&[("direction", "sent"), ("outcome", "announced")], bus.announced),
+        messages(&[("direction", "sent"), ("outcome", "failed")], bus.announce_errors),
+        messages(&[("direction", "sent"), ("outcome", "heartbeat")], bus.heartbeats_sent),
+        messages(&[("direction", "received"), ("outcome", "marked")], bus.marked),
+        messages(&[("direction", "received"), ("outcome", "unmarked")], bus.unmarked),
+        messages(&[("direction", "received"), ("outcome", "own")], bus.own),
+        messages(&[("direction", "received"), ("outcome", "heartbeat")], bus.heartbeats),
+        messages(&[("direction", "received"), ("outcome", "other_namespace")], bus.other_namespace),
+        messages(&[("direction", "received"), ("outcome", "unreadable")], bus.unreadable),
+        one(&BUS_GAPS, &[("reason", "sequence")], bus.sequence_gaps),
+        one(&BUS_GAPS, &[("reason", "slow_listener")], bus.slow_listener_gaps),
+        one(&BUS_GAPS, &[("reason", "newer_format")], bus.format_gaps),
+        one(&BUS_GAPS, &[("reason", "disconnected")], bus.disconnects),
+        one(&BUS_QUEUED, &[], bus.queued),
+        one(&BUS_OVERFLOWS, &[], bus.overflows),
+        one(&BUS_SAME_NODE, &[], bus.same_node),
+    ]
 }
 
 /// [`TierStats`] can grow: a test finds the fields that have no sample.

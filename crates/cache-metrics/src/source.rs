@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use cache_core::{Histogram, Outcomes, ReadThrough, Stats, TierStats, Validator};
+use cache_core::{BusStats, Histogram, Outcomes, ReadThrough, Stats, TierStats, Validator};
 
 /// A cache that can be exported: its name, and a function that takes a snapshot of its counters.
 ///
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub blocks: Option<BlockStats>,
     /// The counters of the tier below memory, if the cache has one.
     pub tier: Option<TierStats>,
+    /// The counters of the change bus, if the cache has one.
+    pub bus: Option<BusStats>,
 }
 
 /// The counters of one cache at one moment, under the name that it is exported by.
@@ -64,10 +66,6 @@ pub struct BlockStats {
     pub bypass_requests: Outcomes,
     /// Their durations.
     pub bypass_times: Histogram,
-    /// Pages of lists.
-    pub lists: Outcomes,
-    /// Their durations.
-    pub list_times: Histogram,
     /// Copies.
     pub copies: Outcomes,
     /// Their durations.
@@ -125,14 +123,15 @@ impl<V: Validator + ?Sized> From<&ReadThrough<V>> for MetricsSource {
         let weak = cache.downgrade();
         Self::new(cache.name(), move || {
             let cache = weak.upgrade()?;
-            Some(Snapshot::from(cache.stats()).with_tier(cache.backend().lower_tier()))
+            let snapshot = Snapshot::from(cache.stats()).with_tier(cache.backend().lower_tier());
+            Some(snapshot.with_bus(cache.bus_stats()))
         })
     }
 }
 
 impl From<Stats> for Snapshot {
     fn from(stats: Stats) -> Self {
-        Self { stats, blocks: None, tier: None }
+        Self { stats, blocks: None, tier: None, bus: None }
     }
 }
 
@@ -159,6 +158,14 @@ impl Snapshot {
     #[must_use]
     pub fn with_tier(mut self, tier: Option<TierStats>) -> Self {
         self.tier = tier;
+        self
+    }
+
+    /// Returns the snapshot with the counters of the cache's change bus
+    /// ([`ReadThrough::bus_stats`]).
+    #[must_use]
+    pub fn with_bus(mut self, bus: Option<BusStats>) -> Self {
+        self.bus = bus;
         self
     }
 }

@@ -78,11 +78,12 @@ impl EtagValidatorBuilder {
     }
 
     /// Sets whether the store is probed before it is relied on: see
-    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first put if absent
-    /// and the first put at a version each wait for a probe of what they rely on: about 30 small
-    /// requests under `object-cache-probe/`, each within the `origin_timeout`. Afterwards, reads
-    /// from a store whose 304 responses cannot be trusted fail with `Config`, and so do conditional
-    /// puts if the store does not honor the condition. Default: false.
+    /// [`probe_capabilities`](crate::probe_capabilities). The first read, the first list, the first
+    /// put if absent and the first put at a version each wait for a probe of what they rely on:
+    /// about 30 small requests under `object-cache-probe/`, each within the `origin_timeout`.
+    /// Afterwards, reads from a store whose 304 responses cannot be trusted fail with `Config`, and
+    /// so do lists that lag behind writes, and conditional puts if the store does not honor the
+    /// condition. Default: false.
     ///
     /// # Permissions
     ///

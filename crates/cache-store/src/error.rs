@@ -16,6 +16,7 @@ pub(crate) enum Action {
     PutIfAbsent,
     PutIfMatches,
     Delete,
+    List,
 }
 
 impl Action {
@@ -38,6 +39,7 @@ impl fmt::Display for Action {
             Self::PutIfAbsent => "put an object only if there is none yet",
             Self::PutIfMatches => "put an object only if it is at a given version",
             Self::Delete => "delete an object",
+            Self::List => "list objects",
         })
     }
 }
@@ -95,7 +97,7 @@ pub(crate) fn list_error(
 
 /// Returns whether a web server has not understood a request of WebDAV: object_store lists over
 /// HTTP by that.
-fn is_about_webdav(error: &object_store::Error) -> bool {
+pub(crate) fn is_about_webdav(error: &object_store::Error) -> bool {
     let object_store::Error::Generic { store: "HTTP", source } = error else { return false };
     // Some respond with a page of their own.
     is_about_form(error) || source.to_string().contains("PROPFIND")

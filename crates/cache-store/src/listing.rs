@@ -10,11 +10,11 @@ use tokio::time::timeout;
 use crate::{
     ValidatorStrength,
     error::list_error,
-    lists::{ListKind, StorePage, StorePages, shown_by_list},
+    lists::{ListKind, StorePages, shown_by_list},
     verify::Verifier,
 };
 
-/// What the lists of a validator need of it.
+/// The parts of a validator that its lists need.
 pub(crate) struct Lists {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) kind: ListKind,
@@ -82,11 +82,11 @@ impl Lister {
 
     async fn page(&mut self) -> Result<Option<ListPage>> {
         if let Some(verifier) = self.lists.verifier.take() {
-            // Boxed: the probe is large and runs once.
+            // Boxed: the probes are large and run once.
             Box::pin(verifier.for_reads(self.lists.strength)).await?;
+            Box::pin(verifier.for_lists()).await?;
         }
         // The store in memory reads the list when it is called for, not when it is polled.
-        // mutant: lists_when_polled
         let pages = match &mut self.pages {
             Some(pages) => pages,
             none => none.insert(StorePages::new(
@@ -94,17 +94,16 @@ impl Lister {
                 self.lists.kind,
             )),
         };
-        let StorePage { mut objects, is_requested_when_polled, end } = pages.next().await;
-        self.end = end;
+        let mut page = pages.next().await;
+        self.end = page.end.take();
         if self.lists.kind.is_ordered
-            && objects.last().is_some_and(|object| self.range.is_behind(&object.location))
+            && page.objects.last().is_some_and(|object| self.range.is_behind(&object.location))
         {
             self.end = Some(Ok(()));
         }
-        objects.retain(|object| self.range.has(&object.location));
+        let objects = page.without_markers().filter(|object| self.range.has(&object.location));
         let strength = self.lists.strength;
-        let objects: Vec<_> =
-            objects.iter().filter_map(|object| listed(object, strength)).collect();
+        let objects: Vec<_> = objects.filter_map(|object| listed(object, strength)).collect();
         if objects.is_empty() {
             match self.end.take() {
                 Some(Ok(())) => return Ok(None),
@@ -112,8 +111,8 @@ impl Lister {
                 None => {}
             }
         }
-        let page = ListPage::new(objects).requested_when_polled(is_requested_when_polled);
-        Ok(Some(page))
+        let is_requested = page.is_requested_when_polled;
+        Ok(Some(ListPage::new(objects).requested_when_polled(is_requested)))
     }
 
     fn error(&self, error: object_store::Error) -> Error {

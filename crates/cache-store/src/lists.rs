@@ -13,7 +13,7 @@ use cache_core::{Entry, Observation};
 use futures_util::{StreamExt, future::poll_immediate, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore, Result, path::Path};
 
-use crate::{ValidatorStrength, tag, validator::version_of};
+use crate::{ValidatorStrength, tag, version::version_of};
 
 /// How a store lists, as far as its kind tells. A wrapper hides the kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,10 +63,11 @@ pub(crate) struct StorePages {
     last: Option<Path>,
 }
 
-/// The objects that came together.
+/// Objects that were received together.
 pub(crate) struct StorePage {
-    /// Without the markers of folders that can be told.
     pub(crate) objects: Vec<ObjectMeta>,
+    /// Which of them are the markers of folders, in order, as far as that can be told.
+    markers: Vec<usize>,
     /// The request for it was sent while it was waited for, not earlier.
     pub(crate) is_requested_when_polled: bool,
     /// The list has ended behind it, or failed; `None` if more may follow.
@@ -90,24 +91,24 @@ impl StorePages {
             Some(item) => (item, false),
             None => (self.listed.next().await, true),
         };
-        // What is there at once is of the page before, which was requested earlier.
+        // An object that is there at once is of the page before, which was requested earlier.
         // mutant: requested_when_polled
         let is_requested_when_polled = self.kind.is_on_demand && has_waited && !was_requested;
-        let (mut objects, mut n_listed) = (Vec::new(), 0);
+        let (mut objects, mut markers) = (Vec::new(), Vec::new());
         let end = loop {
             match item {
                 None => break Some(Ok(())),
                 Some(Err(error)) => break Some(Err(error)),
                 Some(Ok(object)) => {
-                    n_listed += 1;
-                    if !self.is_marker(&object) {
-                        objects.push(object);
+                    if self.is_marker(&object) {
+                        markers.push(objects.len());
                     }
+                    objects.push(object);
                 }
             }
             // Another poll would request the next page before it is wanted.
             // mutant: whole_pages
-            if n_listed == PAGE {
+            if objects.len() == PAGE {
                 break None;
             }
             match poll_immediate(self.listed.next()).await {
@@ -118,7 +119,7 @@ impl StorePages {
                 }
             }
         };
-        StorePage { objects, is_requested_when_polled, end }
+        StorePage { objects, markers, is_requested_when_polled, end }
     }
 
     /// Returns whether `object`, the next one of the list, is the marker of a folder: an object
@@ -133,6 +134,14 @@ impl StorePages {
         }
         self.last = Some(object.location.clone());
         false
+    }
+}
+
+impl StorePage {
+    /// Returns the objects without the markers.
+    pub(crate) fn without_markers(&self) -> impl Iterator<Item = &ObjectMeta> {
+        let objects = self.objects.iter().enumerate();
+        objects.filter(|(at, _)| self.markers.binary_search(at).is_err()).map(|(_, object)| object)
     }
 }
 

@@ -9,20 +9,24 @@ use std::{
     error::Error as _,
     fmt,
     hash::{BuildHasher, RandomState},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use cache_core::{Error, ErrorKind, Key, Result};
-use futures_util::future::{join, join_all};
+use cache_core::{Error, ErrorKind, Key, Result, opaque_tag};
+use futures_util::{
+    StreamExt as _,
+    future::{join, join_all},
+};
 use object_store::{
-    Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    PutResult, UpdateVersion, path::Path,
+    Error as StoreError, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, PutResult, UpdateVersion, path::Path,
 };
 use tokio::time::timeout;
 
 use crate::{
     ValidatorStrength,
-    error::{Action, error_of, is_conflict, is_outage},
+    error::{Action, error_of, is_about_webdav, is_conflict, is_outage},
+    lists::ListKind,
     tag,
 };
 
@@ -43,6 +47,18 @@ pub struct Capabilities {
     /// Whether a rewrite of equal length gets a new ETag, and whether the ETag of a response
     /// belongs to its body.
     pub tag_per_version: Support,
+    /// Whether a list tells which cached objects are current, so that one request validates up to
+    /// 1,000 of them: it shows each object right after its put with the ETag and the date of a read
+    /// (quotes and fractions of a second aside), and a deleted one no more.
+    ///
+    /// | | meaning |
+    /// | --- | --- |
+    /// | `Honored` | lists renew cached objects |
+    /// | `Ignored` | lists have no ETags: they renew nothing, and show another size or date |
+    /// | `Refused` | lists show another ETag or date than a read: each costs a request for each object |
+    /// | `Racy` | lists lag: a list may renew an old version, or show a deleted object |
+    /// | `Unsupported` | the store has no lists, or these credentials do not permit them; or reads have no ETags |
+    pub list_validation: Support,
     /// How far a 304 of the store can be trusted: as its kind promises, or less if the probe saw
     /// less.
     pub strength: ValidatorStrength,
@@ -90,6 +106,12 @@ impl Capabilities {
         objection_to_create(self.conditional_create)
             .or_else(|| objection_to_update(self.conditional_update))
     }
+
+    /// Returns why an entry that a list renews may differ from the object; `None` if the probe saw
+    /// no reason, or lists renew nothing.
+    pub fn objection_to_lists(&self) -> Option<&'static str> {
+        objection_to_lists(self.list_validation)
+    }
 }
 
 impl ReadSupport {
@@ -109,6 +131,12 @@ impl ReadSupport {
             _ => None,
         }
     }
+}
+
+/// Why what a list shows cannot be relied upon.
+pub(crate) fn objection_to_lists(seen: Support) -> Option<&'static str> {
+    (seen == Support::Racy)
+        .then_some("a list of the store shows an old version, or a deleted object, after a write")
 }
 
 /// Why a put that needs the object to be absent cannot be relied upon.
@@ -138,7 +166,15 @@ impl fmt::Display for Capabilities {
         writeln!(f, "pinned range         {pinned_range}")?;
         writeln!(f, "conditional create   {conditional_create}")?;
         writeln!(f, "conditional update   {conditional_update}")?;
-        writeln!(f, "ETag per version      {}", self.tag_per_version)?;
+        writeln!(f, "ETag per version     {}", self.tag_per_version)?;
+        let list_validation = match self.list_validation {
+            Support::Honored => "lists renew",
+            Support::Ignored => "lists have no ETags",
+            Support::Refused => "lists show another ETag or date",
+            Support::Racy => "lists lag behind",
+            Support::Unsupported => "not supported",
+        };
+        writeln!(f, "list validation      {list_validation}")?;
         write!(f, "strength             {:?}", self.strength)?;
         match self.left_behind {
             0 => Ok(()),
@@ -170,7 +206,9 @@ impl fmt::Display for Support {
 /// Needs to write and read under `prefix` (`s3:PutObject`, `s3:GetObject`). Without permission to
 /// delete (`s3:DeleteObject`), four objects stay, which
 /// [`left_behind`](Capabilities::left_behind) counts, and conditional creates are tried in one race
-/// instead of three.
+/// instead of three. Without permission to list (`s3:ListBucket`), `list_validation` is
+/// `Unsupported`. Lists of Azure, local disk and unknown stores read all of `prefix`: choose one
+/// with few objects.
 ///
 /// # Errors
 ///
@@ -186,6 +224,7 @@ pub async fn probe_capabilities(store: &dyn ObjectStore, prefix: &Path) -> Resul
     let (pinned_range, left_of_range) = probe.pinned_range().await?;
     let (create, left_of_create) = probe.create().await?;
     let (update, left_of_update) = probe.update().await?;
+    let (list_validation, left_of_lists) = probe.lists().await?;
     let ReadSupport { conditional_get, tag_per_version, strength } = reads;
     Ok(Capabilities {
         conditional_get,
@@ -193,9 +232,12 @@ pub async fn probe_capabilities(store: &dyn ObjectStore, prefix: &Path) -> Resul
         conditional_create: create,
         conditional_update: update,
         tag_per_version,
+        list_validation,
         strength,
-        // The reads and the range share an object.
-        left_behind: left_of_reads.max(left_of_range) + left_of_create + left_of_update,
+        // The reads, the range and the lists share an object.
+        left_behind: left_of_reads.max(left_of_range).max(left_of_lists)
+            + left_of_create
+            + left_of_update,
     })
 }
 
@@ -232,6 +274,7 @@ type Seen<T> = Result<T, Failed>;
 /// An object, as an answer shows it.
 struct Shown {
     tag: Option<String>,
+    date: SystemTime,
     body: Vec<u8>,
 }
 
@@ -288,6 +331,11 @@ impl<'a> Probe<'a> {
         self.cleaned(self.try_update().await, &[&self.b]).await
     }
 
+    /// Whether a list tells which version of an object is current.
+    pub(crate) async fn lists(&self) -> Seen<(Support, usize)> {
+        self.cleaned(self.try_lists().await, &[&self.a]).await
+    }
+
     /// Removes the objects at `paths`, and adds to `seen` how many of them stay.
     async fn cleaned<T>(&self, seen: Seen<T>, paths: &[&Path]) -> Seen<(T, usize)> {
         if seen.as_ref().is_err_and(Failed::wrote_nothing) {
@@ -342,7 +390,7 @@ impl<'a> Probe<'a> {
             let (read, put) = join(self.get(&self.a), self.put(&self.a, n)).await;
             put?;
             meanwhile.push(read?);
-            let Shown { tag, body: shown } = self.get(&self.a).await?;
+            let Shown { tag, body: shown, .. } = self.get(&self.a).await?;
             if shown != body(n) {
                 // It shows an old object after a put has returned.
                 return Ok(Support::Racy);
@@ -477,6 +525,76 @@ impl<'a> Probe<'a> {
         Ok(Support::Honored)
     }
 
+    async fn try_lists(&self) -> Seen<Support> {
+        let (mut support, mut earlier) = (Support::Honored, Vec::new());
+        for n in 0..LISTED {
+            self.put(&self.a, n).await?;
+            let Shown { tag: Some(tag), date, .. } = self.get(&self.a).await? else {
+                return Ok(Support::Unsupported);
+            };
+            let listed = match self.listed(&self.a).await {
+                Ok(listed) => listed,
+                Err(error) => return self.unless_unlisted(error),
+            };
+            // It is there since its put.
+            // mutant: lists_lag
+            let Some(listed) = listed else { return Ok(Support::Racy) };
+            let seen = match listed.e_tag {
+                None => Support::Ignored,
+                Some(e_tag) => {
+                    let e_tag = opaque_tag(&e_tag).to_owned();
+                    let is_date_alike = tag::is_same_date(date, listed.last_modified.into());
+                    match e_tag == opaque_tag(&tag) {
+                        true if is_date_alike => Support::Honored,
+                        false if earlier.contains(&e_tag) => return Ok(Support::Racy),
+                        _ => Support::Refused,
+                    }
+                }
+            };
+            earlier.push(opaque_tag(&tag).to_owned());
+            if seen != Support::Honored {
+                support = seen;
+            }
+        }
+        if in_time(self.limit, self.store.delete(&self.a)).await.is_ok() {
+            match self.listed(&self.a).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok(Support::Racy),
+                Err(error) => return self.unless_unlisted(error),
+            }
+        }
+        Ok(support)
+    }
+
+    /// What a list shows of the object at `path`.
+    async fn listed(&self, path: &Path) -> object_store::Result<Option<ObjectMeta>> {
+        let kind = ListKind::of(self.store);
+        let prefix = (!self.prefix.as_ref().is_empty()).then_some(self.prefix);
+        // Its name without the last letter.
+        let before = Path::parse(&path.as_ref()[..path.as_ref().len() - 1]);
+        let mut listed = match before {
+            Ok(before) if kind.has_offsets => self.store.list_with_offset(prefix, &before),
+            _ => self.store.list(prefix),
+        };
+        loop {
+            let next = in_time(self.limit, async { listed.next().await.transpose() }).await?;
+            match next {
+                Some(object) if object.location == *path => return Ok(Some(object)),
+                Some(object) if kind.is_ordered && object.location > *path => return Ok(None),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// `Unsupported`, unless the store has failed to answer.
+    fn unless_unlisted(&self, error: StoreError) -> Seen<Support> {
+        if !is_about_webdav(&error) && is_outage(&error) {
+            return Err(self.failed(error, &self.a, Action::List));
+        }
+        Ok(Support::Unsupported)
+    }
+
     /// The tags of `a` before and after it was written anew, if it has any.
     async fn rewritten(&self) -> Seen<Option<(String, String)>> {
         self.put(&self.a, REWRITES).await?;
@@ -502,7 +620,9 @@ impl<'a> Probe<'a> {
     async fn get(&self, path: &Path) -> Seen<Shown> {
         let read = async {
             let answer = self.store.get(path).await?;
-            Ok(Shown { tag: answer.meta.e_tag.clone(), body: answer.bytes().await?.to_vec() })
+            let ObjectMeta { e_tag, last_modified, .. } = answer.meta.clone();
+            let body = answer.bytes().await?.to_vec();
+            Ok(Shown { tag: e_tag, date: last_modified.into(), body })
         };
         in_time(self.limit, read).await.map_err(|error| self.failed(error, path, Action::Read))
     }
@@ -601,6 +721,8 @@ fn version(put: PutResult) -> UpdateVersion {
 
 /// Rewrites that follow each other as fast as the store takes them.
 const REWRITES: usize = 8;
+/// So often the object is rewritten and listed.
+const LISTED: usize = 3;
 /// So often a race is run.
 const RACES: usize = 3;
 /// So many at once.

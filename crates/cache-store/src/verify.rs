@@ -18,7 +18,10 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     Support, ValidatorStrength,
-    probe::{Failed, Probe, ReadSupport, objection_to_create, objection_to_update, unique_name},
+    probe::{
+        Failed, Probe, ReadSupport, objection_to_create, objection_to_lists, objection_to_update,
+        unique_name,
+    },
 };
 
 /// What the store was seen to keep, as far as anybody has relied on it.
@@ -32,6 +35,7 @@ pub(crate) struct Verifier {
     /// fail.
     name: String,
     reads: Part<ReadSupport>,
+    lists: Part<Support>,
     create: Part<Support>,
     update: Part<Support>,
 }
@@ -40,8 +44,17 @@ impl Verifier {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, limit: Duration) -> Self {
         let prefix = Path::from(PREFIX);
         let name = unique_name(&prefix);
-        let (reads, create, update) = (Part::default(), Part::default(), Part::default());
-        Self { store, clock, limit, prefix, name, reads, create, update }
+        Self {
+            store,
+            clock,
+            limit,
+            prefix,
+            name,
+            reads: Part::default(),
+            lists: Part::default(),
+            create: Part::default(),
+            update: Part::default(),
+        }
     }
 
     /// An error if a "not modified" of the store cannot be taken for `strength`, or that could not
@@ -50,6 +63,12 @@ impl Verifier {
         let probe = || async { self.probe().reads().await };
         let seen = self.reads.get(self, probe).await?;
         accept(seen.objection(strength))
+    }
+
+    /// The same for what a list shows.
+    pub(crate) async fn for_lists(&self) -> Result<()> {
+        let probe = || async { self.probe().lists().await };
+        accept(objection_to_lists(*self.lists.get(self, probe).await?))
     }
 
     /// The same for a put if there is no object yet.
@@ -75,6 +94,7 @@ impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
             .field("reads", &self.reads.seen)
+            .field("lists", &self.lists.seen)
             .field("create", &self.create.seen)
             .field("update", &self.update.seen)
             .finish_non_exhaustive()

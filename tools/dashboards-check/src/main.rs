@@ -18,7 +18,7 @@ use std::{
 
 use cache_facade::{
     CachedStore, Memory, ObjectCache, Stats,
-    cache_core::TierStats,
+    cache_core::{BusStats, TierStats},
     cache_metrics::{BlockStats, MetricsSource, Registry, Snapshot},
     object_store::memory::InMemory,
 };
@@ -53,8 +53,8 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-/// Every series that a cache of objects, a cached store and a cache with a disk tier export, in
-/// Prometheus' text format.
+/// Every series that a cache of objects, a cached store and a cache with a disk tier and a change
+/// bus export, in Prometheus' text format.
 fn exported() -> Result<String> {
     let registry = Registry::new();
     // The registry holds no cache: one that is dropped is no longer exported.
@@ -65,7 +65,8 @@ fn exported() -> Result<String> {
     registry.add(&blocks);
     registry.add(MetricsSource::new(&"tiered".into(), || {
         let snapshot = Snapshot::from(Stats::default()).with_blocks(BlockStats::default());
-        Some(snapshot.with_tier(Some(TierStats::default())))
+        let snapshot = snapshot.with_tier(Some(TierStats::default()));
+        Some(snapshot.with_bus(Some(BusStats::default())))
     }));
     Ok(registry.render_prometheus())
 }

@@ -280,6 +280,33 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        name: "two instances have a bus, and one of them does not listen",
+        series: &[
+            (r#"object_cache_bus_listening{instance="a"}"#, 1),
+            (r#"object_cache_bus_listening{instance="b"}"#, 0),
+            (r#"object_cache_bus_listening_for_seconds{instance="a"}"#, 500),
+            (r#"object_cache_bus_listening_for_seconds{instance="b"}"#, 0),
+            (r#"object_cache_bus_not_listening_seconds_total{instance="a"}"#, 0),
+            (r#"object_cache_bus_not_listening_seconds_total{instance="b"}"#, 60),
+            (r#"object_cache_bus_messages_total{direction="received",outcome="marked"}"#, 120),
+            (r#"object_cache_bus_gaps_total{reason="sequence"}"#, 6),
+            ("object_cache_bus_queued", 3),
+            ("object_cache_bus_overflows_total", 1),
+            ("object_cache_revalidated_by_list_total", 60),
+        ],
+        expected: &[
+            ("Listening to the bus", "A", &[("", 1.0)]),
+            ("Listening to the bus", "B", &[("", 1.0)]),
+            ("Messages of the bus", "A", &[(r#"direction="received", outcome="marked""#, 2.0)]),
+            ("Gaps by reason", "A", &[(r#"reason="sequence""#, 0.1)]),
+            ("Time without the bus", "A", &[(r#"cache_name="images""#, 0.5)]),
+            ("Uninterrupted listening", "A", &[(r#"cache_name="images""#, 0.0)]),
+            ("Announcements", "A", &[("", 3.0)]),
+            ("Announcements", "B", &[("", 5.0)]),
+            ("Coalesced reads", "B", &[(r#"cache_name="images""#, 1.0)]),
+        ],
+    },
+    Case {
         name: "an idle disk tier has no ratios",
         series: &[
             (r#"object_cache_disk_lookups_total{result="hit"}"#, 0),

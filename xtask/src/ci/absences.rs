@@ -108,7 +108,7 @@ const GLOBALS: [&str; 8] = [
 ];
 
 /// Crates, and what they must not know.
-const STRANGERS: [(&str, &[&str]); 5] = [
+const STRANGERS: [(&str, &[&str]); 8] = [
     (
         "cache-core",
         &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"],
@@ -120,7 +120,14 @@ const STRANGERS: [(&str, &[&str]); 5] = [
     ),
     ("cache-metrics", &["object_store", "cache-policy", "cache-store", "cache-facade"]),
     ("cache-store", &["cache-policy", "cache-facade"]),
+    ("cache-bus-redis", NOT_FOR_A_BUS),
+    ("cache-bus-nats", NOT_FOR_A_BUS),
+    // Not with any feature.
+    ("cache-facade", &["redis", "async-nats", "cache-bus-redis", "cache-bus-nats"]),
 ];
+
+const NOT_FOR_A_BUS: &[&str] =
+    &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"];
 
 /// What a file would tell about the machine it was written on.
 struct Machine(Vec<String>);

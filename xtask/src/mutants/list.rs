@@ -32,13 +32,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             Edit::replace(
                 "joins_by_sent_at",
-                "now.is_some_and(|now| freshness.accepts(sent_at, now",
-                "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()",
+                "now.is_some_and(|now| {",
+                "Some(now.unwrap_or_else(|| shared.clock.now())).is_some_and(|now| {",
             ),
             Edit::replace(
                 "accepts_sent_request",
-                " now) < self.max_age\n",
-                " now) <= self.max_age\n",
+                " now) < self.spans.max_age\n",
+                " now) <= self.spans.max_age\n",
             ),
         ],
     },
@@ -303,7 +303,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "stale_if_error has no end",
         edits: &[Edit::replace(
             "stale_if_error_end",
-            "self.max_age.saturating_add(self.stale_if_error)",
+            "self.spans.max_age.saturating_add(self.spans.stale_if_error)",
             "FOREVER",
         )],
     },
@@ -311,8 +311,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "stale_while_revalidate has no end",
         edits: &[Edit::replace(
             "stale_while_revalidate_end",
-            "self.max_age.saturating_add(self.stale_while_revalidate)",
-            "FOREVER && freshness.stale_while_revalidate != 0",
+            "self.spans.max_age.saturating_add(self.spans.stale_while_revalidate)",
+            "FOREVER && self.spans.stale_while_revalidate != 0",
         )],
     },
     Mutant {
@@ -499,5 +499,98 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a prefix without a rule hides the rule of a shorter one",
         edits: &[Edit::replace("longest_rule", ".or(found)", "")],
+    },
+    // Lists.
+    Mutant {
+        name: "the first list of a prefix does not mark the entries below it",
+        edits: &[Edit::replace(
+            "marks_unindexed",
+            "shared.epochs.mark_stale_prefix(prefix)",
+            "let _ = prefix",
+        )],
+    },
+    Mutant {
+        name: "a list that is out of order is believed",
+        edits: &[Edit::replace("list_order", "self.is_out_of_order = true;", "")],
+    },
+    Mutant {
+        name: "a page of an unordered list leaves out the keys before its last one",
+        edits: &[Edit::replace("page_range", "            && self.scope.is_ordered\n", "")],
+    },
+    Mutant {
+        name: "the end of a list that was out of order marks nothing",
+        edits: &[Edit::delete("marks_out_of_order")],
+    },
+    Mutant {
+        name: "a flight of a key that a list leaves out is not fenced",
+        edits: &[Edit::replace(
+            "fences_left_out",
+            "range.contains(key) && ",
+            "key.is_empty() && range.contains(key) && ",
+        )],
+    },
+    Mutant {
+        name: "a first list renews an entry that another one leaves out",
+        edits: &[Edit::delete("notes_left_out")],
+    },
+    Mutant {
+        name: "a list that loses its index of keys marks nothing",
+        edits: &[Edit::replace("index_generation", ".0 + 1", ".0")],
+    },
+    Mutant {
+        name: "an entry that a list renews is not noted in the index",
+        edits: &[Edit::replace("notes_renewed", "self.note_key(entry.key())", "true")],
+    },
+    Mutant {
+        name: "an entry that its own request renews is not noted in the index",
+        edits: &[Edit::delete("notes_confirmed")],
+    },
+    Mutant {
+        name: "a list lifts a mark of the moment of its request",
+        edits: &[Edit::replace("younger_mark", "*at >= sent_at", "*at > sent_at")],
+    },
+    Mutant { name: "a mark by an observation is not noted", edits: &[Edit::delete("notes_marks")] },
+    Mutant {
+        name: "a mark by `mark_stale` is not noted",
+        edits: &[Edit::delete("notes_marked_stale")],
+    },
+    Mutant {
+        name: "a list lifts younger marks",
+        edits: &[Edit::replace(
+            "lifts_older_marks",
+            "marks.has_younger(entry.key(), request.sent_at)",
+            "false",
+        )],
+    },
+    Mutant {
+        name: "a list renews a void entry",
+        edits: &[Edit::replace("list_renews_void", "self.epochs.is_void(entry)", "false")],
+    },
+    Mutant {
+        name: "a page counts as requested when it was polled for, also if it was not",
+        edits: &[Edit::replace("page_sent_at", "list.revoke_request();", "")],
+    },
+    Mutant {
+        name: "a read of a prefix is served an entry that was not validated since it began",
+        edits: &[Edit::replace("validated_since", "at >= since", "at >= since || true")],
+    },
+    Mutant {
+        name: "a list renews by a weak tag of its own",
+        edits: &[Edit::replace(
+            "list_renews_strong",
+            "names_bytes(version)",
+            "version.e_tag.is_some()",
+        )],
+    },
+    Mutant {
+        name: "a list renews an entry with a weak tag",
+        edits: &[
+            Edit::replace("list_renews_strong", "!tag::is_weak(e_tag)", "!e_tag.is_empty()"),
+            Edit::replace(
+                "list_renews_strong",
+                "entry.storability() == Storability::Revalidatable",
+                "entry.storability() != Storability::NoStore",
+            ),
+        ],
     },
 ];

@@ -1,5 +1,5 @@
-//! TLS with a certificate that only a child process trusts: the environment says whom to trust,
-//! and a process cannot change its own safely.
+//! TLS with a certificate that only a child process trusts: the environment names the trusted
+//! certificates, and a process cannot change its own safely.
 
 use std::{env, ffi::OsStr, fs, future::Future, path::PathBuf, process::Command, sync::Arc};
 

@@ -252,7 +252,6 @@ impl Entry {
         let renewed = head.validated.fetch_update(Ordering::Release, Ordering::Relaxed, |word| {
             let is_marked = word & MUST_REVALIDATE != 0;
             // Compared and changed in one step: a mark that is put meanwhile stays.
-            // mutant: list_keeps_marks
             let is_allowed = word != NEVER && (lifts_mark || !is_marked);
             let is_later = word & !MUST_REVALIDATE < sent_at.as_nanos();
             (is_allowed && is_later).then(|| sent_at.as_nanos())
@@ -398,6 +397,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_list_lifts_a_mark_only_for_a_caller_that_keeps_others_out() {
+        let entry = entry(Version::default());
+        assert!(!entry.renew_listed(at(9), Epoch(1), true), "it has no time to live yet");
+        entry.publish(at(5), None, Epoch(1));
+        assert!(entry.renew_listed(at(7), Epoch(2), false));
+        entry.mark_stale();
+        assert!(!entry.renew_listed(at(9), Epoch(3), false) && entry.must_revalidate());
+        assert_eq!((entry.validated_at(), entry.epoch()), (Some(at(7)), Epoch(2)));
+        assert!(!entry.renew_listed(at(6), Epoch(3), true) && entry.must_revalidate());
+        assert!(entry.renew_listed(at(9), Epoch(3), true) && !entry.must_revalidate());
+        assert_eq!((entry.validated_at(), entry.epoch()), (Some(at(9)), Epoch(3)));
     }
 
     #[test]

@@ -123,7 +123,6 @@ impl KeyIndex {
     pub(super) fn remove(&self, key: &str, n: u64) {
         let mut inner = lock(&self.inner);
         // A note in between announces an entry.
-        // mutant: noted_again
         if inner.keys.get(key) == Some(&n) {
             inner.keys.remove(key);
         }

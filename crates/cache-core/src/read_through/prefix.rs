@@ -10,8 +10,8 @@ use futures_util::{
 };
 
 use super::{
-    ReadThrough,
     list::{ListScope, ObservedList},
+    read,
     request::{Outcome, Request},
     served::{Served, Status},
     shared::Shared,
@@ -106,7 +106,9 @@ impl<V: Validator + ?Sized> Lister<V> {
     /// Returns the next page of the origin; `None` at the end. Counts a request, unless the page is
     /// there without one.
     async fn request(&mut self, list: &ObservedList<V>) -> Result<Option<ListPage>> {
-        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await?;
+        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await;
+        // A panic is an answer like another one.
+        let at_once = at_once.unwrap_or_else(|panic| Some(Some(Err(panic))));
         let is_first = mem::replace(&mut self.is_first, false);
         let is_requested = match &at_once {
             None => true,
@@ -132,25 +134,26 @@ impl<V: Validator + ?Sized> Lister<V> {
     }
 }
 
-/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`].
+/// Reads all objects below `prefix`: see
+/// [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
 pub(super) fn get<V: Validator + ?Sized>(
-    cache: ReadThrough<V>,
+    shared: &Arc<Shared<V>>,
     prefix: &str,
     parallel: usize,
 ) -> BoxStream<'static, Result<Served>> {
-    let prefix = prefix.to_owned();
+    let (shared, prefix) = (Arc::clone(shared), prefix.to_owned());
     let begin = async move {
         // An entry that was validated after this is as new as the call requires.
-        let begun = cache.shared.clock.now();
-        let Pages { pages, is_ordered } = list(&cache.shared, &prefix, None);
+        let begun = shared.clock.now();
+        let Pages { pages, is_ordered } = list(&shared, &prefix, None);
         let objects = match is_ordered {
             true => in_order(pages).boxed(),
             false => sorted(pages).await,
         };
         let read = move |object: Result<ListedObject>| {
-            let cache = cache.clone();
+            let shared = Arc::clone(&shared);
             async move {
-                match cache.get_since(object?.key.as_str(), begun).await {
+                match get_since(&shared, object?.key.as_str(), begun).await {
                     // It was deleted after it was listed.
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     read => read.map(Some),
@@ -163,53 +166,42 @@ pub(super) fn get<V: Validator + ?Sized>(
     stream::once(begin).flatten().boxed()
 }
 
-impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Returns the object as of a moment not before `since`: the cached entry if it was validated
-    /// since then, by whichever request or list; else the result of a strong read. For readers of
-    /// many objects that one list has validated.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get`](Self::get).
-    ///
-    /// Dropping the future does not cancel a request that was already sent; its response is still
-    /// cached.
-    pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
-        match self.get_if_validated_since(key, since).await {
-            Some(served) => served,
-            None => self.fetch(key, Some(&Freshness::strong())).await,
-        }
+/// See [`ReadThrough::get_since`](super::ReadThrough::get_since).
+pub(super) async fn get_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Result<Served> {
+    match get_if_validated_since(shared, key, since).await {
+        Some(served) => served,
+        None => read::get(shared, key, Some(&Freshness::strong()), None).await,
     }
+}
 
-    /// Returns the cached entry if it was validated since `since`, by whichever request or list.
-    /// The first half of [`get_since`](Self::get_since), for callers that fetch in another way.
-    ///
-    /// # Errors
-    ///
-    /// `Closed`.
-    ///
-    /// Dropping the future leaves nothing behind.
-    pub async fn get_if_validated_since(&self, key: &str, since: Moment) -> Option<Result<Served>> {
-        let looked_up = self.shared.look_up(key).await;
-        let cached = looked_up.entry.filter(|entry| {
-            !entry.is_negative()
-                && !entry.must_revalidate()
-                // An entry that was validated before the call may be older than the call allows.
-                // mutant: validated_since
-                && entry.validated_at().is_some_and(|at| at >= since)
-                && self.shared.is_valid(entry)
-        });
-        let entry = cached?;
-        if let Err(error) = self.shared.tasks.check_open() {
-            return Some(Err(error));
-        }
-        let (now, _) = self.shared.clock.coarse_bounds();
-        let validated_at = entry.validated_at();
-        let read =
-            Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
-        self.shared.count_read(&read);
-        Some(read)
+/// See [`ReadThrough::get_if_validated_since`](super::ReadThrough::get_if_validated_since).
+pub(super) async fn get_if_validated_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Option<Result<Served>> {
+    let looked_up = shared.look_up(key).await;
+    let cached = looked_up.entry.filter(|entry| {
+        !entry.is_negative()
+            && !entry.must_revalidate()
+            // An entry that was validated before the call may be older than the call allows.
+            // mutant: validated_since
+            && entry.validated_at().is_some_and(|at| at >= since)
+            && shared.is_valid(entry)
+    });
+    let entry = cached?;
+    if let Err(error) = shared.tasks.check_open() {
+        return Some(Err(error));
     }
+    let (now, _) = shared.clock.coarse_bounds();
+    let validated_at = entry.validated_at();
+    let read = Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
+    shared.count_read(&read);
+    Some(read)
 }
 
 /// The objects of an ordered list; an error if they are not in order, as each is to come once.

@@ -458,6 +458,7 @@ impl<V: ?Sized> Write<V> {
             return;
         }
         // Before the mark, so that no list lifts it.
+        // mutant: notes_marked_stale
         shared.marks.note(key, shared.clock.now());
         // Not by a handle that was looked up: one that is evicted, or on its way from one tier to
         // another, would lose the mark.
@@ -518,6 +519,8 @@ impl<V: ?Sized> Drop for Write<V> {
             return;
         }
         self.fence();
+        // It may have taken effect.
+        // mutant: dropped_is_announced
         if self.is_announced {
             drop(self.shared.written(&self.tracked.key, None));
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, ErrorKind, Freshness, Key, ListScope, ListedObject, Moment, Namespace, Observation,
-    ObservedList, PutCondition, Result, Served, Status, Tier, Validator, Version,
+    ErrorKind, Freshness, Key, ListScope, ListedObject, Moment, Namespace, Observation,
+    ObservedList, PutCondition, Result, Served, Status, Validator, Version,
 };
 use cache_testkit::{
     FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, PageFault,
@@ -64,10 +64,6 @@ async fn late_list(rig: &Rig) -> JoinHandle<Result<Vec<String>>> {
 
 async fn status(rig: &Rig, key: &str, freshness: Freshness) -> Status {
     rig.cache.get(key, Some(&freshness)).await.unwrap().status
-}
-
-async fn body(rig: &Rig, key: &str) -> String {
-    text(&rig.cache.get(key, Some(&FOREVER)).await.unwrap())
 }
 
 /// Returns how many objects were requested.
@@ -220,6 +216,21 @@ async fn a_list_lifts_the_marks_that_are_older_than_it() {
         assert_eq!(status(&rig, key, FOREVER).await, Status::Fresh, "{key}");
     }
     assert_eq!(gets(&rig), 0);
+}
+
+/// A list tells nothing of bytes that were removed.
+#[tokio::test]
+async fn a_list_brings_no_void_entry_back() {
+    let voids: [&dyn Fn(&Rig); 2] = [&|rig| rig.cache.invalidate_prefix("a").unwrap(), &|rig| {
+        rig.cache.invalidate_prefix("").unwrap()
+    }];
+    for void in voids {
+        let rig = cached().await;
+        void(&rig);
+        rig.clock.advance(secs(1));
+        list(&rig).await.unwrap();
+        assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fetched);
+    }
 }
 
 /// What happens to the first of `KEYS` between the answer to a list and its arrival.
@@ -487,4 +498,469 @@ async fn an_open_write_of_a_key_that_a_list_shows_or_leaves_out_publishes_nothin
         put.await.unwrap().unwrap();
         assert_eq!(status(&rig, KEYS[1], FOREVER).await, Status::Fetched, "shown: {is_shown}");
     }
+}
+
+/// Neither list finds the entry in the index, which is younger.
+#[tokio::test]
+async fn of_two_first_lists_one_renews_nothing_that_the_other_leaves_out() {
+    let rig = with_objects(Rig::new()).await;
+    let mut early = begin(&rig, true);
+    rig.clock.advance(secs(1));
+    let objects = KEYS.map(|key| as_cached(&rig, key));
+    // The first object is deleted between the two.
+    let mut late = begin(&rig, true);
+    late.page(&objects[1..], &[]).await;
+    late.end().await;
+    early.page(&objects, &[]).await;
+    early.end().await;
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Revalidated);
+    for key in &KEYS[1..] {
+        assert_eq!(status(&rig, key, FOREVER).await, Status::Fresh);
+    }
+}
+
+/// By a list, or by a request of its own, which keeps the entry.
+#[tokio::test]
+async fn an_entry_older_than_the_first_list_is_found_by_the_second() {
+    for is_listed in [true, false] {
+        let rig = with_objects(Rig::new()).await;
+        let objects = KEYS.map(|key| as_cached(&rig, key));
+        let mut first = begin(&rig, true);
+        if is_listed {
+            first.page(&objects, &[]).await;
+        } else {
+            first.page(&[shown("a/0", "\"0\"")], &[]).await;
+            drop(first);
+            rig.clock.advance(secs(1));
+            assert_eq!(status(&rig, KEYS[1], FOREVER).await, Status::Revalidated);
+        }
+        rig.clock.advance(secs(1));
+        begin(&rig, true).end().await;
+        assert_eq!(status(&rig, KEYS[1], FOREVER).await, Status::Revalidated, "{is_listed}");
+    }
+}
+
+#[tokio::test]
+async fn two_lists_at_once_renew_what_both_show() {
+    let rig = cached().await;
+    rig.clock.advance(secs(20));
+    let early = late_list(&rig).await;
+    let late = late_list(&rig).await;
+    rig.origin.wait_until_held(2).await;
+    rig.clock.advance(secs(5));
+    list(&rig).await.unwrap();
+    rig.origin.release_all();
+    early.await.unwrap().unwrap();
+    late.await.unwrap().unwrap();
+    assert_eq!(KEYS.map(|key| validated_at(&rig, key).unwrap()), [26; 3]);
+    for key in KEYS {
+        assert_eq!(status(&rig, key, TEN).await, Status::Fresh);
+    }
+    assert_eq!(rig.origin.count(), 3);
+}
+
+#[tokio::test]
+async fn a_list_renews_entries_that_are_on_disk_alone() {
+    for memory_max in [0, 1] {
+        let rig = with_objects(Rig::over(TwoTierBackend::new(memory_max))).await;
+        list(&rig).await.unwrap();
+        rig.clock.advance(secs(20));
+        list(&rig).await.unwrap();
+        rig.origin.reset();
+        for key in KEYS {
+            assert_eq!(status(&rig, key, TEN).await, Status::Fresh, "{memory_max} {key}");
+        }
+        assert_eq!(rig.origin.count(), 0);
+    }
+}
+
+/// It is marked without being read, and removed when its next read finds it missing.
+#[tokio::test]
+async fn an_entry_on_disk_that_a_list_leaves_out_is_marked() {
+    let rig = with_objects(Rig::over(TwoTierBackend::new(1))).await;
+    list(&rig).await.unwrap();
+    rig.origin.inner().erase(KEYS[0]);
+    let hits = rig.cache.backend().lower_tier().unwrap().hits;
+    begin(&rig, true).end().await;
+    assert_eq!(rig.cache.backend().lower_tier().unwrap().hits, hits);
+    let read = rig.cache.get(KEYS[0], Some(&FOREVER)).await;
+    assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(status(&rig, KEYS[1], FOREVER).await, Status::Revalidated);
+}
+
+#[tokio::test]
+async fn after_a_restart_one_list_validates_all_entries_on_disk() {
+    let disk = SimulatedDisk::new();
+    let over = |memory_max| {
+        Rig::with(TwoTierBackend::new(memory_max).on(&disk), |builder| {
+            builder.namespace(Namespace::named("lists")).time_to_live(Some(secs(3600)))
+        })
+    };
+    with_objects(over(1)).await.cache.close().await.unwrap();
+    for memory_max in [0, 1, 9] {
+        let rig = over(memory_max);
+        for key in KEYS {
+            rig.origin.inner().write(key, key);
+        }
+        // As old as the clock's zero it would not be renewed.
+        rig.clock.advance(secs(1));
+        rig.cache.invalidate_prefix(PREFIX).unwrap();
+        list(&rig).await.unwrap();
+        for key in KEYS {
+            let served = rig.cache.get(key, Some(&TEN)).await.unwrap();
+            assert_eq!(served.status, Status::Fresh, "{memory_max} {key}");
+        }
+        assert_eq!(rig.origin.count(), 1);
+        // From now on they are entries of this process, with a time to live and a note.
+        rig.origin.inner().erase(KEYS[1]);
+        rig.clock.advance(secs(1));
+        list(&rig).await.unwrap();
+        let read = rig.cache.get(KEYS[1], Some(&FOREVER)).await;
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
+        rig.origin.inner().write(KEYS[1], KEYS[1]);
+        rig.clock.advance(secs(3600));
+        assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fetched);
+        rig.cache.close().await.unwrap();
+        with_objects(over(1)).await.cache.close().await.unwrap();
+    }
+}
+
+/// A weak tag does not identify the bytes, neither in the list nor of the entry.
+#[tokio::test]
+async fn weak_tags_renew_nothing() {
+    let in_list = OriginFault::tag(TagFault::Weak).on(OriginOperation::List);
+    let in_reads = OriginFault::tag(TagFault::Weak).on(OriginOperation::Validate);
+    for (fault, expected) in [(in_list, Status::Revalidated), (in_reads, Status::Refetched)] {
+        let rig = Rig::new();
+        rig.origin.fault(fault);
+        let rig = with_objects(rig).await;
+        list(&rig).await.unwrap();
+        rig.cache.get(KEYS[0], Some(&FOREVER)).await.unwrap();
+        rig.clock.advance(secs(20));
+        list(&rig).await.unwrap();
+        assert_eq!(status(&rig, KEYS[0], TEN).await, expected);
+        // It has the same opaque tag, so it is not marked either.
+        rig.clock.advance(secs(1));
+        list(&rig).await.unwrap();
+        assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh);
+    }
+}
+
+#[tokio::test]
+async fn a_negative_entry_is_marked_by_a_list_that_shows_its_object_and_kept_by_others() {
+    let rig = Rig::with(MapBackend::new(), |builder| {
+        builder.negative_ttl(secs(60)).freshness_rules(rules(FOREVER))
+    });
+    list(&rig).await.unwrap();
+    assert!(rig.cache.get(KEYS[0], None).await.is_err());
+    rig.clock.advance(secs(1));
+    list(&rig).await.unwrap();
+    assert!(rig.cache.get(KEYS[0], None).await.is_err());
+    assert_eq!(gets(&rig), 1, "the list has shown again that it is missing");
+    rig.origin.inner().write(KEYS[0], "new");
+    list(&rig).await.unwrap();
+    let served = rig.cache.get(KEYS[0], Some(&FOREVER)).await.unwrap();
+    assert_eq!(text(&served), "new");
+}
+
+#[tokio::test]
+async fn a_list_that_fails_has_said_nothing_of_the_rest() {
+    let rig = cached().await;
+    rig.origin.inner().set_page_size(1);
+    rig.clock.advance(secs(20));
+    for key in &KEYS[1..] {
+        rig.origin.inner().erase(key);
+    }
+    rig.origin.inner().write("a/4", "more");
+    let failure = OriginFault::error(ErrorKind::Unavailable).when(|request| request.page == 1);
+    rig.origin.fault(failure);
+    let mut pages = rig.cache.list(PREFIX);
+    assert_eq!(pages.next().await.unwrap().unwrap().objects.len(), 1);
+    assert_eq!(pages.next().await.unwrap().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(pages.next().await.is_none());
+    assert_eq!(status(&rig, KEYS[0], TEN).await, Status::Fresh);
+    for key in &KEYS[1..] {
+        assert_eq!(status(&rig, key, FOREVER).await, Status::Fresh, "as before the list");
+    }
+    assert_eq!((rig.origin.count(), rig.cache.stats().origin.lists.failed), (2, 1));
+}
+
+#[tokio::test]
+async fn a_panic_and_a_hang_of_a_list_leave_the_cache_as_it_is() {
+    let rig = cached().await;
+    rig.origin.fault(OriginFault::panic().on(OriginOperation::List).once());
+    assert_eq!(list(&rig).await.unwrap_err().kind(), ErrorKind::Panicked);
+    rig.origin.fault(OriginFault::hang().on(OriginOperation::List).once());
+    let hung = spawn_list(&rig);
+    settle().await;
+    hung.abort();
+    settle().await;
+    assert_eq!(rig.origin.requests()[1].outcome, OriginOutcome::Dropped);
+    assert_eq!(rig.cache.stats().origin.lists.cancelled, 1);
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh);
+    list(&rig).await.unwrap();
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+/// A page that does not follow the one before shows no range, and no object that it leaves out.
+#[tokio::test]
+async fn a_list_that_is_out_of_order_or_repeats_a_page_marks_its_prefix_at_the_end() {
+    for fault in [PageFault::Reversed, PageFault::Repeated] {
+        let rig = cached().await;
+        rig.origin.inner().set_page_size(2);
+        rig.origin.inner().write("a/4", "four");
+        rig.cache.get("a/4", Some(&FOREVER)).await.unwrap();
+        rig.origin.inner().erase(KEYS[0]);
+        rig.clock.advance(secs(1));
+        let is_repeated = fault == PageFault::Repeated;
+        let nth = usize::from(is_repeated);
+        rig.origin.fault(OriginFault::page(fault).when(move |request| request.page == nth).once());
+        list(&rig).await.unwrap();
+        let read = rig.cache.get(KEYS[0], Some(&FOREVER)).await;
+        assert_eq!(read.unwrap_err().kind(), ErrorKind::NotFound);
+        for key in ["a/2", "a/3", "a/4"] {
+            assert_eq!(status(&rig, key, FOREVER).await, Status::Revalidated);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_with_a_common_fault_is_an_error_of_a_read_of_the_prefix() {
+    for fault in [PageFault::Reversed, PageFault::Repeated] {
+        let rig = cached().await;
+        rig.origin.fault(OriginFault::page(fault));
+        let read: Vec<_> = rig.cache.get_prefix(PREFIX, 2).collect().await;
+        let errors = read.iter().filter(|read| read.is_err()).count();
+        assert!(errors == 1 && read.last().unwrap().is_err(), "the last item: {read:?}");
+        let mut keys: Vec<_> = read[..read.len() - 1].iter().flatten().collect();
+        keys.dedup_by_key(|served| served.entry.key().to_owned());
+        assert_eq!(keys.len(), read.len() - 1, "each key once");
+    }
+}
+
+#[tokio::test]
+async fn an_index_of_keys_that_is_emptied_leaves_no_list_in_ignorance() {
+    const N: usize = 64 * 1024;
+    let rig = Rig::over(MapBackend::new());
+    rig.origin.inner().write(KEYS[0], "old");
+    let mut list = begin(&rig, true);
+    rig.cache.get(KEYS[0], Some(&FOREVER)).await.unwrap();
+    for n in 0..N {
+        // Each is noted and leaves the cache again.
+        let key = format!("a/many/{n}");
+        rig.cache.put(&key, "x".into(), PutCondition::Always).await.unwrap();
+        rig.cache.backend().remove(&key).await.unwrap();
+    }
+    rig.clock.advance(secs(1));
+    list.page(&[shown("a/9", "\"9\"")], &[]).await;
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Revalidated);
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_keeps_a_bounded_number_of_marks() {
+    let rig = cached().await;
+    let forgotten = begin(&rig, true);
+    for n in 0..20_000 {
+        rig.cache.observe(&format!("a/{n}"), Observation::Version(Version::default())).await;
+    }
+    let hint = || rig.cache.observe(KEYS[0], Observation::Version(Version::default()));
+    hint().await;
+    rig.clock.advance(secs(1));
+    list(&rig).await.unwrap();
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh, "the mark is older");
+    drop(forgotten);
+}
+
+#[test]
+fn a_list_goes_on_in_another_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (left, right) = (runtime(), runtime());
+    let rig = left.block_on(cached());
+    rig.origin.inner().set_page_size(2);
+    rig.clock.advance(secs(20));
+    let mut pages = rig.cache.list(PREFIX);
+    left.block_on(async { pages.next().await.unwrap().unwrap() });
+    rig.origin.inner().erase(KEYS[2]);
+    right.block_on(async { assert!(pages.next().await.unwrap().unwrap().objects.is_empty()) });
+    assert!(right.block_on(pages.next()).is_none());
+    let read = |key| right.block_on(rig.cache.get(key, Some(&TEN)));
+    assert_eq!(read(KEYS[0]).unwrap().status, Status::Fresh);
+    assert_eq!(read(KEYS[2]).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_closed_cache_lists_nothing() {
+    let rig = cached().await;
+    rig.origin.inner().set_page_size(1);
+    let mut pages = rig.cache.list(PREFIX);
+    pages.next().await.unwrap().unwrap();
+    rig.cache.close().await.unwrap();
+    assert_eq!(pages.next().await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert!(pages.next().await.is_none());
+    assert_eq!(list(&rig).await.unwrap_err().kind(), ErrorKind::Closed);
+    let read: Vec<_> = rig.cache.get_prefix(PREFIX, 1).collect().await;
+    assert!(matches!(&read[..], [Err(error)] if error.kind() == ErrorKind::Closed));
+    assert_eq!(rig.origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_prefix_may_be_empty_or_a_key_or_match_nothing() {
+    let rig = cached().await;
+    rig.origin.inner().write("b", "b");
+    for (prefix, n_objects) in [("", 4), ("a/2", 1), ("x", 0), ("a/2/", 0), ("//", 0)] {
+        let read: Vec<_> = rig.cache.get_prefix(prefix, 0).collect().await;
+        assert!(read.iter().all(Result::is_ok) && read.len() == n_objects, "{prefix}: {read:?}");
+    }
+}
+
+/// The keys and statuses of a read of the prefix.
+async fn read_prefix(rig: &Rig) -> Vec<(String, Status)> {
+    let mut read = rig.cache.get_prefix(PREFIX, 10);
+    let mut objects = Vec::new();
+    while let Some(served) = read.next().await {
+        let served = served.unwrap();
+        objects.push((served.entry.key().to_owned(), served.status));
+    }
+    objects
+}
+
+#[tokio::test]
+async fn a_thousand_unchanged_objects_are_read_for_one_list() {
+    for is_ordered in [true, false] {
+        let rig = Rig::new();
+        rig.origin.inner().list_in_order(is_ordered);
+        let keys: Vec<_> = (0..1000).map(|n| format!("a/{n:04}")).collect();
+        for key in &keys {
+            rig.origin.inner().write(key, key.clone());
+        }
+        let read = |status| keys.iter().map(|key| (key.clone(), status)).collect::<Vec<_>>();
+        assert_eq!(read_prefix(&rig).await, read(Status::Fetched));
+        assert_eq!(rig.origin.count(), 1001);
+        rig.clock.advance(secs(1));
+        rig.origin.reset();
+        assert_eq!(read_prefix(&rig).await, read(Status::RevalidatedByList));
+        assert_eq!((rig.origin.count(), count(&rig, OriginOperation::List)), (1, 1));
+
+        for key in keys.iter().step_by(100) {
+            rig.origin.inner().write(key, "changed");
+        }
+        rig.clock.advance(secs(1));
+        let mut expected = read(Status::RevalidatedByList);
+        expected.iter_mut().step_by(100).for_each(|(_, status)| *status = Status::Refetched);
+        assert_eq!(read_prefix(&rig).await, expected);
+        assert_eq!((rig.origin.count(), gets(&rig)), (12, 10));
+        let stats = rig.cache.stats();
+        assert_eq!((stats.gets(), stats.revalidated_by_list), (3000, 1990));
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_of_2500_objects_is_three_pages() {
+    let rig = Rig::new();
+    for n in 0..2500 {
+        rig.origin.inner().write(&format!("a/{n:04}"), "body");
+    }
+    read_prefix(&rig).await;
+    rig.clock.advance(secs(1));
+    rig.origin.reset();
+    assert_eq!(read_prefix(&rig).await.len(), 2500);
+    assert_eq!((rig.origin.count(), count(&rig, OriginOperation::List)), (3, 3));
+}
+
+#[tokio::test]
+async fn at_most_so_many_objects_are_requested_at_a_time() {
+    for (parallel, expected) in [(0, 1), (1, 1), (2, 2), (9, 3)] {
+        let rig = Rig::new();
+        for key in KEYS {
+            rig.origin.inner().write(key, key);
+        }
+        rig.origin.fault(OriginFault::hold().on(OriginOperation::Validate));
+        let cache = rig.cache.clone();
+        let read = tokio::spawn(async move {
+            cache.get_prefix(PREFIX, parallel).map(|served| text(&served.unwrap())).collect().await
+        });
+        settle().await;
+        assert_eq!(gets(&rig), expected);
+        rig.origin.release_all();
+        let read: Vec<String> = read.await.unwrap();
+        assert_eq!(read, KEYS);
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_fails_is_an_error_item_and_one_that_was_deleted_is_none() {
+    let rig = cached().await;
+    for key in KEYS {
+        rig.origin.inner().write(key, "new");
+    }
+    let denied = OriginFault::error(ErrorKind::PermissionDenied);
+    rig.origin.fault(denied.when(|request| request.key == KEYS[1]));
+    let memory = Arc::clone(rig.origin.inner());
+    let delete = move |_: &_| {
+        memory.erase(KEYS[2]);
+        std::future::ready(())
+    };
+    rig.origin.fault(OriginFault::meanwhile(delete).when(|request| request.key == KEYS[2]));
+    let read: Vec<_> = rig.cache.get_prefix(PREFIX, 3).collect().await;
+    let [Ok(first), Err(error)] = &read[..] else { panic!("{read:?}") };
+    assert_eq!((first.entry.key(), text(first)), (KEYS[0], "new".to_owned()));
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.key(), Some(KEYS[1]));
+}
+
+/// What no list can vouch for is requested, however young it is.
+#[tokio::test]
+async fn an_entry_that_a_list_cannot_renew_is_requested() {
+    let rig = Rig::new();
+    rig.origin.fault(OriginFault::tag(TagFault::Weak).on(OriginOperation::Validate));
+    let rig = with_objects(rig).await;
+    list(&rig).await.unwrap();
+    rig.clock.advance(secs(1));
+    let statuses: Vec<_> = read_prefix(&rig).await.into_iter().map(|(_, status)| status).collect();
+    assert_eq!(statuses, [Status::Refetched; 3]);
+    rig.clock.advance(secs(1));
+    rig.origin.reset();
+    assert_eq!(read_prefix(&rig).await.len(), 3);
+    assert_eq!(gets(&rig), 3);
+}
+
+#[tokio::test]
+async fn a_dropped_read_of_a_prefix_leaves_the_requests_that_were_sent() {
+    let rig = Rig::new();
+    for key in KEYS {
+        rig.origin.inner().write(key, key);
+    }
+    rig.origin.fault(OriginFault::hold().on(OriginOperation::Validate));
+    let mut read = rig.cache.get_prefix(PREFIX, 2);
+    assert!(poll_once(std::pin::pin!(read.next())).is_pending());
+    drop(read);
+    rig.origin.release_all();
+    settle().await;
+    let entries = rig.cache.stats().entries;
+    assert_eq!((gets(&rig), entries), (2, 2));
+    assert_eq!(rig.cache.keys_in_flight(), 0);
+}
+
+#[tokio::test]
+async fn an_origin_without_lists_says_so() {
+    struct WithoutLists(MemoryOrigin);
+
+    #[async_trait::async_trait]
+    impl Validator for WithoutLists {
+        async fn validate(
+            &self,
+            key: &Key,
+            held: Option<&cache_core::Entry>,
+        ) -> Result<cache_core::Validation> {
+            self.0.validate(key, held).await
+        }
+    }
+
+    let origin = Arc::new(WithoutLists(MemoryOrigin::new()));
+    let cache =
+        cache_core::ReadThrough::builder(origin, Arc::new(MapBackend::new())).build().unwrap();
+    let pages: Vec<_> = cache.list("").collect().await;
+    assert!(matches!(&pages[..], [Err(error)] if error.kind() == ErrorKind::Unsupported));
+    let read: Vec<_> = cache.get_prefix("", 2).collect().await;
+    assert!(matches!(&read[..], [Err(error)] if error.kind() == ErrorKind::Unsupported));
 }

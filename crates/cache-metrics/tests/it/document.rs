@@ -64,10 +64,20 @@ and `cancelled`; other operations have `succeeded` instead of the first three. A
 off is `failed`; one that the reader dropped is not. Only a `CachedStore` has the operations from
 `blocks` on, and the metrics `object_cache.blocks`, `object_cache.passed_through` and
 `object_cache.restarts`. `blocks` fetches bytes of a known version, `read` determines the current
-version, `bypass` bypasses the cache, `list` counts pages (inferred: a page ends after 1,000
-objects), `multipart` counts the start, each part and the end of a multipart upload. Stores charge
-most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kind` is an
-`ErrorKind`.
+version, `bypass` bypasses the cache, `list` counts pages (of a `CachedStore` inferred: a page ends
+after 1,000 objects), `multipart` counts the start, each part and the end of a multipart upload.
+Stores charge most for `put`, `copy`, `rename`, `multipart` and `list`; `delete` is free. `kind` is
+an `ErrorKind`.
+
+Only a cache with a change bus has the metrics whose names begin with `object_cache.bus`. While
+`object_cache.bus.listening` is 0, reads under `until_notified` follow the rule `when_disconnected`:
+no read is wrong, but reads cost requests. Each received message is in exactly one sample of
+`object_cache.bus.messages`; those of this cache's own changes are `own`, its own heartbeats are
+`heartbeat`. After each event of `object_cache.bus.gaps` an entry is revalidated before it is next
+served under `until_notified`: a rate of gaps is a rate of such requests, for the keys that are
+read. `sequence` means that a message of another cache was lost on its way, or that its
+announcement failed there; `slow_listener` that this program does not read its messages in time;
+`newer_format` that another program uses a newer release.
 
 Only a cache with a disk tier has the metrics whose names begin with `object_cache.disk`. Its hit
 ratio is that of the look-ups which memory did not answer. `object_cache.disk.reads`,

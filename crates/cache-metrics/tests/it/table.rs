@@ -1,13 +1,16 @@
 //! Every figure is one sample, under a name in the table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use cache_core::{ErrorKind, Outcomes, Stats, TierDrops, TierStats};
+use cache_core::{BusStats, ErrorKind, Outcomes, Stats, TierDrops, TierStats};
 use cache_metrics::{
     BlockStats, Sample, Snapshot, Value,
     names::{
-        self, BUILD_INFO, CACHE_NAME, CAPACITY, DISK_STATE, Kind, METRICS, Metric, ORIGIN_REQUESTS,
-        REQUESTS,
+        self, BUILD_INFO, BUS_LISTENING, BUS_MESSAGES, CACHE_NAME, CAPACITY, DISK_STATE, Kind,
+        METRICS, Metric, ORIGIN_REQUESTS, REQUESTS,
     },
     samples,
 };
@@ -15,17 +18,21 @@ use cache_metrics::{
 /// A snapshot in which every number is different.
 fn snapshot() -> Snapshot {
     let (mut stats, mut blocks) = (Stats::default(), BlockStats::default());
-    let mut tier = TierStats::default();
+    let (mut tier, mut bus) = (TierStats::default(), BusStats::default());
     let fields = stats_fields(&mut stats).into_iter().chain(block_fields(&mut blocks));
-    let fields = fields.chain(tier_fields(&mut tier));
+    let fields = fields.chain(tier_fields(&mut tier)).chain(bus_fields(&mut bus));
     for (i, field) in fields.enumerate() {
         *field = 1000 + 2 * i as u64;
     }
+    for (i, field) in (0..).zip(bus_times(&mut bus)) {
+        *field = Duration::from_millis(10_900 + 2000 * i);
+    }
+    bus.is_listening = true;
     for (i, kind) in (0..).zip(ErrorKind::ALL) {
         stats.errors_by_kind.add_of(kind, 3 + 2 * i);
         stats.origin.errors_by_kind.add_of(kind, 103 + 2 * i);
     }
-    Snapshot::from(stats).with_blocks(blocks).with_tier(Some(tier))
+    Snapshot::from(stats).with_blocks(blocks).with_tier(Some(tier)).with_bus(Some(bus))
 }
 
 fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
@@ -34,6 +41,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
     let mut fields = vec![
         &mut stats.fresh,
         &mut stats.revalidated,
+        &mut stats.revalidated_by_list,
         &mut stats.stale,
         &mut stats.fetched,
         &mut stats.refetched,
@@ -69,6 +77,7 @@ fn stats_fields(stats: &mut Stats) -> Vec<&mut u64> {
     ];
     fields.extend(outcome_fields(&mut origin.puts));
     fields.extend(outcome_fields(&mut origin.deletes));
+    fields.extend(outcome_fields(&mut origin.lists));
     fields
 }
 
@@ -88,7 +97,6 @@ fn block_fields(blocks: &mut BlockStats) -> Vec<&mut u64> {
     let requests = [
         &mut blocks.requests,
         &mut blocks.bypass_requests,
-        &mut blocks.lists,
         &mut blocks.copies,
         &mut blocks.renames,
         &mut blocks.multiparts,
@@ -121,6 +129,33 @@ pub(crate) fn tier_fields(tier: &mut TierStats) -> Vec<&mut u64> {
     fields.extend(drop_fields(&mut tier.dropped));
     fields.extend(drop_fields(&mut tier.pins_lost));
     fields
+}
+
+/// All numbers but `received`, which is the sum of five of them and the own changes.
+pub(crate) fn bus_fields(bus: &mut BusStats) -> Vec<&mut u64> {
+    vec![
+        &mut bus.announced,
+        &mut bus.announce_errors,
+        &mut bus.overflows,
+        &mut bus.queued,
+        &mut bus.heartbeats_sent,
+        &mut bus.heartbeats,
+        &mut bus.own,
+        &mut bus.marked,
+        &mut bus.unmarked,
+        &mut bus.other_namespace,
+        &mut bus.unreadable,
+        &mut bus.same_node,
+        &mut bus.sequence_gaps,
+        &mut bus.slow_listener_gaps,
+        &mut bus.format_gaps,
+        &mut bus.disconnects,
+        &mut bus.listens,
+    ]
+}
+
+fn bus_times(bus: &mut BusStats) -> [&mut Duration; 2] {
+    [&mut bus.listening_for, &mut bus.disconnected_for]
 }
 
 fn drop_fields(drops: &mut TierDrops) -> [&mut u64; 8] {
@@ -174,31 +209,42 @@ fn requests_add_up_to_all_reads() {
 fn origin_requests_add_up_to_all_of_them() {
     let snapshot = snapshot();
     let blocks = snapshot.blocks.unwrap();
-    let of_blocks = [
-        blocks.requests,
-        blocks.bypass_requests,
-        blocks.lists,
-        blocks.copies,
-        blocks.renames,
-        blocks.multiparts,
-    ];
+    let of_blocks =
+        [blocks.requests, blocks.bypass_requests, blocks.copies, blocks.renames, blocks.multiparts];
     let of_blocks = of_blocks.iter().map(Outcomes::requests).sum::<u64>();
     assert_eq!(sum(&snapshot, ORIGIN_REQUESTS.name), snapshot.stats.origin.requests() + of_blocks);
+}
+
+#[test]
+fn received_messages_add_up() {
+    let snapshot = snapshot();
+    let received = samples(&snapshot).filter(|sample| {
+        sample.metric == &BUS_MESSAGES && sample.attributes[0] == ("direction", "received")
+    });
+    let bus = snapshot.bus.unwrap();
+    let changes = bus.marked + bus.unmarked + bus.own;
+    assert_eq!(
+        received.filter_map(|sample| number(&sample)).sum::<u64>(),
+        changes + bus.heartbeats + bus.other_namespace + bus.unreadable
+    );
 }
 
 /// Errors by kind are odd numbers, all others even, so a value identifies its field.
 #[test]
 fn every_number_is_exactly_one_sample() {
     let mut snapshot = snapshot();
-    // A state is no number: it is in a test of its own.
-    let told = numbers(&snapshot).into_iter().filter(|(metric, _)| *metric != &DISK_STATE);
+    // States are no numbers: they are in tests of their own.
+    let is_state = |metric: &Metric| metric == &DISK_STATE || metric == &BUS_LISTENING;
+    let told = numbers(&snapshot).into_iter().filter(|(metric, _)| !is_state(metric));
     let told: Vec<_> = told.map(|(_, number)| number).collect();
     let unique: BTreeSet<_> = told.iter().copied().collect();
     assert_eq!(unique.len(), told.len());
     let (mut blocks, mut tier) = (snapshot.blocks.unwrap(), snapshot.tier.unwrap());
+    let mut bus = snapshot.bus.unwrap();
     let fields = stats_fields(&mut snapshot.stats).into_iter().chain(block_fields(&mut blocks));
-    let fields = fields.chain(tier_fields(&mut tier));
+    let fields = fields.chain(tier_fields(&mut tier)).chain(bus_fields(&mut bus));
     let mut all: BTreeSet<_> = fields.map(|field| *field).collect();
+    all.extend(bus_times(&mut bus).map(|time| time.as_secs()));
     let errors = [snapshot.stats.errors_by_kind, snapshot.stats.origin.errors_by_kind];
     all.extend(errors.iter().flat_map(|counts| counts.iter()).map(|(_, n)| n));
     // `build_info`.
@@ -206,18 +252,22 @@ fn every_number_is_exactly_one_sample() {
     assert_eq!(unique, all);
 }
 
-/// A new field of `Stats` or `TierStats` shows in its `Debug` output, and needs a metric.
+/// A new field of `Stats`, `TierStats` or `BusStats` shows in its `Debug` output, and needs a metric.
 #[test]
 fn every_field_is_exported() {
     let mut snapshot = snapshot();
     let (mut blocks, mut tier) = (snapshot.blocks.unwrap(), snapshot.tier.unwrap());
+    let mut bus = snapshot.bus.unwrap();
     stats_fields(&mut snapshot.stats)
         .into_iter()
         .chain(block_fields(&mut blocks))
         .chain(tier_fields(&mut tier))
+        .chain(bus_fields(&mut bus))
         .for_each(|field| *field = 7);
-    let shown = format!("{:?}", snapshot.with_blocks(blocks).with_tier(Some(tier)));
-    assert!(!shown.contains(": 0"), "not exported: {shown}");
+    bus.received = 7;
+    let snapshot = snapshot.with_blocks(blocks).with_tier(Some(tier)).with_bus(Some(bus));
+    let shown = format!("{snapshot:?}");
+    assert!(!shown.contains(": 0") && !shown.contains("false"), "not exported: {shown}");
     assert_eq!(shown.matches("Histogram { 0, buckets: [] }").count(), 12, "{shown}");
     let histograms =
         samples(&snapshot).filter(|sample| matches!(sample.value, Value::Histogram(_)));
@@ -347,6 +397,9 @@ fn only_totals_are_counters() {
         "entry.count",
         "size",
         "capacity",
+        "bus.listening",
+        "bus.listening_for",
+        "bus.queued",
         "disk.state",
         "disk.entries",
         "disk.size",

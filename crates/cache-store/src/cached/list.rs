@@ -1,6 +1,6 @@
-//! Lists are the store's own. The cache takes note of each page before its objects are passed on: it
-//! renews the heads of the versions that are shown, and marks the others and those of objects that
-//! are left out.
+//! Lists are the store's own. The cache takes note of each page before its objects are passed on:
+//! it renews the heads of the versions that are shown, and marks the others and those of objects
+//! that are left out.
 
 use std::{
     pin::Pin,
@@ -57,7 +57,7 @@ pub(super) async fn list_with_delimiter(
     let listed = request.answer(shared.upstream.store.list_with_delimiter(prefix)).await?;
     let folders: Vec<_> =
         listed.common_prefixes.iter().filter_map(|path| Key::parse(&key_of(path)).ok()).collect();
-    list.page(&shared.shown(&listed.objects, &scope.prefix), &folders).await;
+    list.page(&shared.shown(listed.objects.iter(), &scope.prefix), &folders).await;
     list.end().await;
     Ok(listed)
 }
@@ -66,6 +66,7 @@ pub(super) async fn list_with_delimiter(
 fn scope_of(prefix: Option<&Path>) -> ListScope {
     ListScope::new(match prefix {
         // With a slash: the object `a/b` is not below the prefix `a/b`.
+        // mutant: list_scope
         Some(prefix) if !prefix.as_ref().is_empty() => prefix_of(&format!("{prefix}/")),
         _ => PREFIX.to_owned(),
     })
@@ -122,15 +123,16 @@ impl Lister {
             let listed = counted(shared, listed, prefix.clone().unwrap_or(Path::ROOT));
             StorePages::new(listed.boxed(), shared.list_kind)
         });
-        let StorePage { objects, is_requested_when_polled, end } = pages.next().await;
+        let page = pages.next().await;
         // A page that was requested earlier is of an earlier moment.
         // mutant: page_requested_earlier
-        if !is_first && !is_requested_when_polled {
+        if !is_first && !page.is_requested_when_polled {
             list.revoke_request();
         }
         // A listed object with another tag has changed.
         // mutant: observes_list
-        list.page(&shared.shown(&objects, &scope.prefix), &[]).await;
+        list.page(&shared.shown(page.without_markers(), &scope.prefix), &[]).await;
+        let StorePage { objects, end, .. } = page;
         self.objects = objects.into_iter();
         match end {
             None => {}
@@ -149,7 +151,11 @@ impl Lister {
 
 impl Shared {
     /// Returns what a list shows of the heads below `prefix`.
-    fn shown(&self, objects: &[ObjectMeta], prefix: &str) -> Vec<ListedObject> {
+    fn shown<'a>(
+        &self,
+        objects: impl Iterator<Item = &'a ObjectMeta>,
+        prefix: &str,
+    ) -> Vec<ListedObject> {
         let strength = self.validator.strength();
         let shown = |object: &ObjectMeta| {
             let key = Key::parse(&key_of(&object.location)).ok()?;
@@ -158,7 +164,7 @@ impl Shared {
             let is_below = key.as_str().starts_with(prefix);
             is_below.then(|| ListedObject::new(key, shown_by_list(object, strength, size_of)))
         };
-        objects.iter().filter_map(shown).collect()
+        objects.filter_map(shown).collect()
     }
 }
 
@@ -180,7 +186,7 @@ fn counted(
     }
 }
 
-/// A list, page by page as far as that can be seen: a store's client asks for the next page when
+/// A list, page by page as far as that can be seen: a store's client requests the next page when
 /// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
@@ -190,7 +196,7 @@ struct Pages {
     request: Option<Request>,
     /// How many objects came since the last request; `None` before the first.
     n_listed: Option<usize>,
-    /// After so many objects, waiting tells of a request.
+    /// After this number of objects, waiting tells of a request.
     page: usize,
 }
 

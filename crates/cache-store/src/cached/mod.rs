@@ -330,7 +330,8 @@ impl From<&CachedStore> for MetricsSource {
         let weak = Arc::downgrade(&store.shared);
         Self::new(store.shared.heads.name(), move || {
             let store = CachedStore { shared: weak.upgrade()? };
-            Some(Snapshot::from(store.stats()).with_tier(store.lower_tier()))
+            let snapshot = Snapshot::from(store.stats()).with_tier(store.lower_tier());
+            Some(snapshot.with_bus(store.bus_stats()))
         })
     }
 }

@@ -208,6 +208,9 @@ impl From<CachedStoreStats> for Snapshot {
         stats.origin.errors_by_kind = stats.origin.errors_by_kind + store.request_errors;
         (stats.origin.puts, stats.origin.put_times) = (store.puts, store.put_times);
         (stats.origin.deletes, stats.origin.delete_times) = (store.deletes, store.delete_times);
+        (stats.origin.lists, stats.origin.list_times) = (store.lists, store.list_times);
+        // A read finds a head that a list has renewed fresh.
+        stats.revalidated_by_list = 0;
         let mut blocks = BlockStats::default();
         (blocks.bypass, blocks.not_cached) = (reads.bypass, reads.not_cached);
         (blocks.not_modified, blocks.precondition_failed) =
@@ -218,7 +221,6 @@ impl From<CachedStoreStats> for Snapshot {
         blocks.missed = store.blocks_missed;
         (blocks.requests, blocks.request_times) = (store.block_requests, store.block_times);
         (blocks.bypass_requests, blocks.bypass_times) = (store.bypass_requests, store.bypass_times);
-        (blocks.lists, blocks.list_times) = (store.lists, store.list_times);
         (blocks.copies, blocks.copy_times) = (store.copies, store.copy_times);
         (blocks.renames, blocks.rename_times) = (store.renames, store.rename_times);
         (blocks.multiparts, blocks.multipart_times) = (store.multiparts, store.multipart_times);

@@ -1,10 +1,10 @@
 //! The probe finds what real servers were seen to break.
 
-use std::{fmt, ops::Range};
+use std::{collections::BTreeMap, fmt, ops::Range, time::Duration};
 
 use async_trait::async_trait;
-use cache_core::ErrorKind;
-use cache_store::{Capabilities, Support, ValidatorStrength, probe_capabilities};
+use cache_core::{ErrorKind, Validator as _};
+use cache_store::{Capabilities, EtagValidator, Support, ValidatorStrength, probe_capabilities};
 use cache_testkit::{Failure, Fault, FaultyStore, Operation, TagFault};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
@@ -13,7 +13,10 @@ use object_store::{
     PutResult, RenameOptions, Result, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 
-use crate::SECONDS;
+use crate::{
+    SECONDS,
+    listed_store::{Listed, ListedStore},
+};
 
 async fn probe(store: &dyn ObjectStore) -> Capabilities {
     let seen = probe_capabilities(store, &Path::from("a/b")).await.unwrap();
@@ -35,6 +38,7 @@ async fn a_store_in_memory_keeps_everything() {
         seen.conditional_create,
         seen.conditional_update,
         seen.tag_per_version,
+        seen.list_validation,
     ] {
         assert_eq!(support, Support::Honored, "{seen}");
     }
@@ -59,6 +63,89 @@ async fn local_disk_says_that_it_cannot_update() {
         (Support::Honored, Support::Honored)
     );
     assert_eq!(seen.objection_to_conditional_puts(), None);
+    assert_eq!((seen.list_validation, seen.objection_to_lists()), (Support::Honored, None));
+}
+
+/// How the lists of `store` are seen to be.
+async fn lists_of(store: impl ObjectStore) -> Support {
+    let seen = probe_capabilities(&store, &Path::from("a/b")).await.unwrap();
+    assert_eq!(seen.objection_to_lists().is_some(), seen.list_validation == Support::Racy);
+    assert!(seen.to_string().contains("list validation"), "{seen}");
+    seen.list_validation
+}
+
+fn listed(edit: impl Fn(ObjectMeta) -> ObjectMeta + Clone + Send + Sync + 'static) -> ListedStore {
+    ListedStore::new("InMemory", move |objects| {
+        objects.into_iter().map(&edit).map(Listed::Object).collect()
+    })
+}
+
+#[tokio::test]
+async fn lists_that_cannot_renew_are_found() {
+    let without_tags = listed(|object| ObjectMeta { e_tag: None, ..object });
+    assert_eq!(lists_of(without_tags).await, Support::Ignored);
+    let other_tags = listed(|object| ObjectMeta { e_tag: Some("\"other\"".into()), ..object });
+    assert_eq!(lists_of(other_tags).await, Support::Refused);
+    let other_dates = listed(|mut object| {
+        object.last_modified += Duration::from_secs(5);
+        object
+    });
+    assert_eq!(lists_of(other_dates).await, Support::Refused);
+    let without_quotes = listed(|mut object| {
+        object.e_tag = object.e_tag.map(|tag| tag.trim_matches('"').to_owned());
+        object
+    });
+    assert_eq!(lists_of(without_quotes).await, Support::Honored);
+}
+
+#[tokio::test]
+async fn lists_that_lag_behind_are_found() {
+    // After a put, after a rewrite, and after a delete.
+    for lag in 0..3 {
+        let earlier = std::sync::Mutex::new(BTreeMap::<Path, ObjectMeta>::new());
+        let store = ListedStore::new("InMemory", move |objects| {
+            let mut earlier = earlier.lock().unwrap();
+            let mut shown: BTreeMap<_, _> =
+                objects.into_iter().map(|object| (object.location.clone(), object)).collect();
+            let now = shown.clone();
+            match lag {
+                0 => shown.retain(|path, _| earlier.contains_key(path)),
+                1 => shown.extend(
+                    earlier
+                        .iter()
+                        .filter(|(path, _)| now.contains_key(path))
+                        .map(|(path, object)| (path.clone(), object.clone())),
+                ),
+                _ => earlier.iter().for_each(|(path, object)| {
+                    shown.entry(path.clone()).or_insert_with(|| object.clone());
+                }),
+            }
+            *earlier = now;
+            shown.into_values().map(Listed::Object).collect()
+        });
+        assert_eq!(lists_of(store.clone()).await, Support::Racy, "{lag}");
+
+        let origin = EtagValidator::builder(std::sync::Arc::new(store)).verify_store(true).build();
+        let page = origin.unwrap().list("a/", None).pages.next().await.unwrap();
+        assert_eq!(page.unwrap_err().kind(), ErrorKind::Config);
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_lists_is_found() {
+    for failure in [Failure::NotImplemented, Failure::NotSupported, Failure::PermissionDenied] {
+        let store = FaultyStore::in_memory();
+        store.fault(Fault::error(failure).on(Operation::List));
+        assert_eq!(lists_of(store).await, Support::Unsupported);
+    }
+    let store = FaultyStore::in_memory();
+    store.fault(Fault::tag(TagFault::Missing));
+    assert_eq!(lists_of(store).await, Support::Unsupported);
+
+    let store = FaultyStore::in_memory();
+    store.fault(Fault::error(Failure::Unavailable).on(Operation::List));
+    let error = probe_capabilities(&store, &Path::from("a/b")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
 /// As Garage 2.5.

@@ -46,6 +46,7 @@ async fn an_exact_server_keeps_everything() {
         seen.conditional_create,
         seen.conditional_update,
         seen.tag_per_version,
+        seen.list_validation,
     ] {
         assert_eq!(support, Support::Honored, "{seen}");
     }
