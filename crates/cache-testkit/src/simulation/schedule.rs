@@ -415,7 +415,7 @@ fn bus(random: &Random, nodes: usize) -> (Option<BusPlan>, Vec<u64>) {
     let plan = BusPlan {
         rates,
         is_deaf: random.below(24) == 0,
-        latency_max: ms(random.pick(&[0, 0, 3, 3, 15])),
+        latency_max: ms(random.pick(&[0, 0, 3, 3, 15, 900])),
         queue_len: random.pick(&[1_024, 1_024, 1_024, 2]),
         starts_after: ms(random.pick(&[0, 13, 370, 370])),
         announce_within: random.pick(&[None, None, Some(ms(10)), Some(ms(5_000))]),
