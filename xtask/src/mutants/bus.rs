@@ -9,7 +9,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit::replace(
             "forgets_numbers",
             "self.peers.clear();\n",
-            "self.peers.clear();\n                (self.since, self.until) = (Some(now), now.saturating_add(PROOF));\n                listening.set(now, self.until);\n",
+            "self.peers.clear();\n\
+                (self.since, self.until) = (Some(now), now.saturating_add(PROOF));\n\
+                listening.set(now, self.until);\n",
         )],
     },
     Mutant {
@@ -156,11 +158,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
             Edit::replace(
                 "fences_before_look",
                 "    let tracked",
-                "    let looked = match is_hint {\n        true => shared.peek(key).map(|shown| shared.own(shown)),\n        false => shared.find(key).await,\n    };\n    let tracked",
+                "let looked = match is_hint {\n\
+                true => shared.peek(key).map(|shown| shared.own(shown)),\n\
+                false => shared.find(key).await,\n\
+                };\n\
+                let tracked",
             ),
             Edit::replace(
                 "looks_after_fence",
-                "match is_hint {\n            true => shared.peek(key).map(|shown| shared.own(shown)),\n            false => shared.find(key).await,\n        }",
+                "match is_hint {\n            \
+                true => shared.peek(key).map(|shown| shared.own(shown)),\n            \
+                false => shared.find(key).await,\n        }",
                 "looked",
             ),
         ],

@@ -1,6 +1,7 @@
 //! The protocol, through the public API. Requests are counted at the origin.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod bus;
 mod counting;
 mod decoders;
 mod drivers;

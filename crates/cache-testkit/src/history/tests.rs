@@ -150,6 +150,12 @@ const STRONG: ReadRule = ReadRule {
     stale_if_error: Duration::ZERO,
     when_disconnected: None,
 };
+/// For as long as the bus tells, and else 10 ms.
+const NOTIFIED: ReadRule = ReadRule {
+    max_age: Duration::from_secs(60),
+    when_disconnected: Some(Duration::from_millis(10)),
+    ..STRONG
+};
 const AGED: ReadRule = ReadRule { max_age: Duration::from_millis(10), ..STRONG };
 const FOREVER: ReadRule = ReadRule { max_age: Duration::MAX, ..STRONG };
 
@@ -189,6 +195,20 @@ impl Tale {
         let key = if act == Act::InvalidatePrefix { "" } else { "k" };
         let call = self.history.begin(0, key, act, self.now());
         self.history.end(call, outcome, self.now());
+        self
+    }
+
+    /// Node 0 acts on what it is told.
+    fn hears(&mut self, source: Source, state: usize) -> &mut Self {
+        self.history.hear(0, "k", source, state, self.now());
+        self
+    }
+
+    /// Node 0 listens, in milliseconds.
+    fn listens(&mut self, since_until: Option<(u64, u64)>) -> &mut Self {
+        let ms = Duration::from_millis;
+        let since_until = since_until.map(|(since, until)| (ms(since), ms(until)));
+        self.history.listen(0, since_until, self.now());
         self
     }
 
@@ -578,4 +598,63 @@ fn rules_10_and_11_another_answer_over_another_backend_is_found() {
     };
     assert_eq!(told(1).has_the_answers_of(&told(1)), Ok(()));
     assert_eq!(told(1).has_the_answers_of(&told(2)).unwrap_err().rule, Rule::SameAnswers);
+}
+
+#[test]
+fn nothing_older_is_served_than_what_was_heard() {
+    for (source, rule) in [
+        (Source::Announcement, Rule::AnnouncementsAreHeard),
+        (Source::List, Rule::ListsAreHeard),
+        (Source::LeftOut, Rule::AbsencesAreHeard),
+    ] {
+        let told = |heard, read: ReadRule, status| {
+            let mut tale = Tale::default();
+            tale.written_elsewhere(1).read(AGED, 1, Status::Fetched).written_elsewhere(2);
+            tale.hears(source, heard).read_with(read, 1, status, Some(ErrorKind::Unavailable));
+            tale
+        };
+        told(1, AGED, Status::Fresh).holds();
+        told(2, AGED, Status::Fresh).breaks(rule);
+        // What is marked may cover an outage.
+        let tolerant = ReadRule { stale_if_error: Duration::from_millis(5), ..AGED };
+        told(2, tolerant, Status::Stale).holds();
+    }
+}
+
+#[test]
+fn a_write_is_announced_within_the_span_if_nothing_goes_wrong() {
+    let told = |outcome, later, rule| {
+        let mut tale = Tale::default();
+        tale.listens(None).listens(Some((0, 90_000)));
+        tale.later(1).written_elsewhere(1).read(rule, 1, Status::Fetched).later(1);
+        tale.history.listen(1, None, tale.now());
+        tale.put(1, 2, outcome).later(later).read(rule, 1, Status::Fresh);
+        tale.history.announcements_take(Duration::from_millis(100));
+        tale
+    };
+    told(Outcome::Done, 100, NOTIFIED).holds();
+    told(Outcome::Done, 101, NOTIFIED).breaks(Rule::WritesAreAnnounced);
+    told(Outcome::Unknown, 101, NOTIFIED).breaks(Rule::WritesAreAnnounced);
+    told(Outcome::Done, 101, FOREVER).holds();
+    // With faults it is not.
+    let mut faulty = told(Outcome::Done, 101, NOTIFIED);
+    faulty.history.prompt = None;
+    faulty.holds();
+}
+
+#[test]
+fn what_was_validated_before_the_cache_listened_is_as_old_as_the_rule_without_a_bus_allows() {
+    let told = |since_until: Option<(u64, u64)>, later| {
+        let mut tale = Tale::default();
+        tale.written_elsewhere(1).later(20).read(NOTIFIED, 1, Status::Fetched).later(5);
+        tale.written_elsewhere(2).listens(since_until).later(later);
+        tale.read(NOTIFIED, 1, Status::Fresh);
+        tale
+    };
+    // The request was sent at 20 ms.
+    told(Some((19, 100)), 30).holds();
+    told(Some((20, 100)), 30).breaks(Rule::ListeningIsProved);
+    told(Some((19, 55)), 30).breaks(Rule::ListeningIsProved);
+    told(None, 30).breaks(Rule::ListeningIsProved);
+    told(None, 10).holds();
 }

@@ -56,7 +56,7 @@ impl Bus {
         if plan.is_deaf {
             local.blackhole_all();
         }
-        if plan.is_faultless() {
+        if plan.is_faultless() && plan.latency_max <= ms(LATENCY_MS) {
             world.history().announcements_take(ms(PROMPT_MS));
         }
         let (said, moods) = (Mutex::default(), Mutex::default());
@@ -375,4 +375,6 @@ const PROOF: Duration = Duration::from_secs(3);
 /// Within this span a write is announced and heard, if nothing goes wrong: a backend may wait now
 /// and then.
 const PROMPT_MS: u64 = 150;
+/// If no message takes longer.
+const LATENCY_MS: u64 = 15;
 const LATENCY: u64 = 1 << 41;

@@ -44,9 +44,14 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
         retired: RefCell::default(),
         ready: Arc::default(),
     };
-    play.nodes = (0..schedule.nodes)
-        .map(|number| RefCell::new(play.node(number, play.backend(number))))
-        .collect();
+    for number in 0..schedule.nodes {
+        if let Some(plan) = &schedule.bus {
+            // Or all heartbeats would come at the same moments.
+            tokio::time::sleep(plan.starts_after * u32::try_from(number).unwrap_or(0)).await;
+        }
+        let node = RefCell::new(play.node(number, play.backend(number)));
+        play.nodes.push(node);
+    }
     let mut callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
         vec![Box::pin(play.one_at_a_time())]
     } else {

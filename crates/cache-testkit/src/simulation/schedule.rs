@@ -47,6 +47,8 @@ pub struct BusPlan {
     pub latency_max: Duration,
     /// How many messages wait for a cache at most.
     pub queue_len: usize,
+    /// How long after the node before it a node starts, times its number.
+    pub starts_after: Duration,
     /// The caches' setting.
     pub announce_within: Option<Duration>,
     /// What goes wrong when.
@@ -413,8 +415,9 @@ fn bus(random: &Random, nodes: usize) -> (Option<BusPlan>, Vec<u64>) {
     let plan = BusPlan {
         rates,
         is_deaf: random.below(24) == 0,
-        latency_max: ms(random.pick(&[0, 0, 3, 3, 15])),
+        latency_max: ms(random.pick(&[0, 0, 3, 3, 15, 900])),
         queue_len: random.pick(&[1_024, 1_024, 1_024, 2]),
+        starts_after: ms(random.pick(&[0, 13, 370, 370])),
         announce_within: random.pick(&[None, None, Some(ms(10)), Some(ms(5_000))]),
         troubles,
     };

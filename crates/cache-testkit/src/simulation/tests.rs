@@ -98,7 +98,10 @@ fn each_fault_of_two_tiers_is_found() {
     for (fault, rules) in [
         (TwoTierFault::PromotesUnseen, &[Rule::ReadYourWrites, Rule::NoResurrection][..]),
         (TwoTierFault::SealsTooEarly, &[Rule::NoResurrection]),
-        (TwoTierFault::MarksMemoryAlone, &[Rule::NoResurrection]),
+        (
+            TwoTierFault::MarksMemoryAlone,
+            &[Rule::NoResurrection, Rule::AnnouncementsAreHeard, Rule::ListsAreHeard],
+        ),
         (TwoTierFault::RemovesFromMemoryAlone, &[Rule::ReadYourWrites, Rule::NoResurrection]),
         (TwoTierFault::LeavesOlderBytes, &[Rule::Capacity, Rule::ReadYourWrites]),
     ] {
