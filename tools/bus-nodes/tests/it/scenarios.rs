@@ -58,6 +58,10 @@ fn see_by_listening(scene: &mut Scene, readers: &[Id]) {
     });
 }
 
+fn is_last(ledger: &Ledger, read: &Read) -> bool {
+    read.value == ledger.last_acknowledged(&read.key).0
+}
+
 fn each_write_is_seen(scene: &mut Scene) {
     const ROUNDS: u64 = 30;
 
@@ -128,6 +132,16 @@ fn the_bus_is_killed(scene: &mut Scene) {
         see_by_listening(scene, &readers);
     }
     scene.settle(writer, &readers);
+    scene.listening(&readers);
+    // For less time than a proof lasts, and no later message of the writer shows what was missed.
+    scene.broker.kill();
+    scene.write(writer, 1);
+    scene.end_one(writer);
+    scene.broker.restart();
+    scene.each(&readers, "a write that was not announced", is_last);
+    let first = scene.last() + 1;
+    let next = scene.writer("next writer", port, Writer { first, ..WRITER });
+    scene.settle(next, &readers);
     scene.check();
 }
 

@@ -264,13 +264,18 @@ impl Scene {
         self.nodes[id.0].child.wait().expect("a process that has ended")
     }
 
+    /// Ends a process.
+    pub(crate) fn end_one(&mut self, id: Id) {
+        drop(self.nodes[id.0].input.take());
+        let status = self.ended(id);
+        assert!(status.success(), "{}: {}: {status}", self.name, self.nodes[id.0].name);
+    }
+
     /// Ends the processes and returns the reads that break their rule.
     pub(crate) fn end(&mut self) -> Vec<String> {
         for id in (0..self.nodes.len()).map(Id) {
             if !self.nodes[id.0].has_ended {
-                drop(self.nodes[id.0].input.take());
-                let status = self.ended(id);
-                assert!(status.success(), "{}: {}: {status}", self.name, self.nodes[id.0].name);
+                self.end_one(id);
             }
         }
         println!("{}\n{}", self.name, self.summary());
