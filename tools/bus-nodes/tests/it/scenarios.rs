@@ -1,4 +1,4 @@
-//! What happens to writers, readers and the bus.
+//! Faults of writers, readers and the bus.
 
 use std::{os::unix::process::ExitStatusExt as _, time::Duration};
 
@@ -9,7 +9,9 @@ use crate::{
     scene::{Id, Scene},
 };
 
-pub(crate) const SCENARIOS: [(&str, fn(&mut Scene)); 8] = [
+pub(crate) type Scenario = (&'static str, fn(&mut Scene));
+
+pub(crate) const SCENARIOS: [Scenario; 8] = [
     ("each write is seen", each_write_is_seen),
     ("the writer dies before it announces", the_writer_dies),
     ("the bus is killed and started again", the_bus_is_killed),
@@ -176,7 +178,7 @@ fn readers_are_paused(scene: &mut Scene) {
         scene.tell(writer, Command::Flood(messages));
         scene.done(writer);
         scene.tell(writer, Command::WriteEach(20));
-        scene.wait("a write after the pause", |_, line| match line {
+        scene.wait("a write after the pause", |_, _, line| match line {
             Line::Acknowledged { at, .. } if Duration::from_nanos(at - paused_at) > pause => {
                 Some(())
             }
@@ -225,7 +227,7 @@ fn announcements_are_lost(scene: &mut Scene) {
     proxy.lose(Loses::ToServer);
     scene.tell(writer, Command::Write(1));
     let mut left = scene.keys.len();
-    scene.wait("announcements that are lost", |_, line| {
+    scene.wait("announcements that are lost", |_, _, line| {
         left -= usize::from(matches!(line, Line::Announced { .. } | Line::NotAnnounced(_)));
         (left == 0).then_some(())
     });
