@@ -7,6 +7,7 @@
 //! is never touched. A text that is not there exactly once is an error: then the code has changed,
 //! and the fault must be put anew.
 
+mod bus;
 mod cached;
 mod disk;
 mod list;
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     for mutant in all().filter(|mutant| is_wanted(mutant)) {
         mutant.edited(&copy.folder).map_err(|error| format!("{}: {error}", mutant.name))?;
     }
-    let protocol: Vec<_> = MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
+    let protocol: Vec<_> = of_core().filter(|mutant| is_wanted(mutant)).collect();
     let named: Vec<_> = with_test().filter(|(mutant, ..)| is_wanted(mutant)).collect();
     let disk: Vec<_> = disk::MUTANTS.iter().filter(|mutant| is_wanted(mutant)).collect();
     let simulated: Vec<_> = simulated().filter(|mutant| is_wanted(mutant)).collect();
@@ -94,8 +95,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
 }
 
+/// The faults of `cache-core`.
+fn of_core() -> impl Iterator<Item = &'static Mutant> {
+    MUTANTS.iter().chain(bus::MUTANTS)
+}
+
 fn all() -> impl Iterator<Item = &'static Mutant> {
-    MUTANTS.iter().chain(with_test().map(|(mutant, ..)| mutant)).chain(disk::MUTANTS)
+    of_core().chain(with_test().map(|(mutant, ..)| mutant)).chain(disk::MUTANTS)
 }
 
 /// The faults of `cache-store`: each with the folder of its test below `tests/it`, the file and the

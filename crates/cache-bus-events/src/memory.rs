@@ -40,7 +40,6 @@ impl<V> Memory<V> {
                 self.old.clear();
             }
         }
-        self.old.remove(&key);
         self.young.insert(key, value);
     }
 }

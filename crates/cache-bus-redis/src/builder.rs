@@ -77,7 +77,7 @@ impl RedisBusBuilder {
         let info = client.get_connection_info();
         // Only with RESP3 the client passes messages on without a queue that has no bound.
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        // Users may lack `CLIENT SETINFO`, which Redis knows from 7.2 on.
+        // Of users that may not, it would fill the server's log of refused commands.
         let settings = settings.set_skip_set_lib_name();
         let info = info.clone().set_redis_settings(settings);
         let client = redis::Client::open(info).map_err(|error| error::url(&error))?;

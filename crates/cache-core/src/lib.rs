@@ -24,6 +24,7 @@ mod key;
 mod listing;
 mod lower_tier;
 mod namespace;
+mod observation;
 mod prefix_tree;
 mod put_options;
 mod read_through;
@@ -48,9 +49,10 @@ pub use crate::{
     listing::{ListPage, ListedObject, Listing},
     lower_tier::{LowerTier, TierContext},
     namespace::Namespace,
+    observation::Observation,
     put_options::{PutCondition, PutOptions},
     read_through::{
-        Changes, ListScope, ListedPage, Observation, ObservedList, OpenWrite, ReadThrough,
+        Changes, ListRefresh, ListScope, ListedPage, ObservedList, OpenWrite, ReadThrough,
         ReadThroughBuilder, RequestPermit, Served, Status, Tier, WeakReadThrough, within,
     },
     stats::{

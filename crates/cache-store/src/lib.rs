@@ -55,6 +55,7 @@ mod strength;
 mod tag;
 mod validator;
 mod verify;
+mod version;
 
 #[cfg(feature = "object-store-013")]
 pub use crate::object_store_013::ObjectStore013;

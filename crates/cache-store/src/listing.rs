@@ -14,7 +14,7 @@ use crate::{
     verify::Verifier,
 };
 
-/// What the lists of a validator need of it.
+/// The parts of a validator that its lists need.
 pub(crate) struct Lists {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) kind: ListKind,
@@ -87,7 +87,6 @@ impl Lister {
             Box::pin(verifier.for_lists()).await?;
         }
         // The store in memory reads the list when it is called for, not when it is polled.
-        // mutant: lists_when_polled
         let pages = match &mut self.pages {
             Some(pages) => pages,
             none => none.insert(StorePages::new(

@@ -56,7 +56,7 @@ pub struct Capabilities {
     /// | `Honored` | lists renew cached objects |
     /// | `Ignored` | lists have no ETags: they renew nothing, and show another size or date |
     /// | `Refused` | lists show another ETag or date than a read: each costs a request for each object |
-    /// | `Racy` | lists lag behind: a list may renew an old version, or show a deleted object |
+    /// | `Racy` | lists lag: a list may renew an old version, or show a deleted object |
     /// | `Unsupported` | the store has no lists, or these credentials do not permit them; or reads have no ETags |
     pub list_validation: Support,
     /// How far a 304 of the store can be trusted: as its kind promises, or less if the probe saw

@@ -16,8 +16,7 @@ use cache_core::{
 };
 use futures_util::future::poll_immediate;
 use object_store::{
-    GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion,
-    path::Path,
+    GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion, path::Path,
 };
 use tokio::time::timeout;
 
@@ -31,6 +30,7 @@ use crate::{
     strength::ValidatorStrength,
     tag,
     verify::Verifier,
+    version::version_of,
 };
 
 /// The origin of a cache over an [`ObjectStore`]: validates by ETag, or by date if there is no
@@ -353,16 +353,6 @@ fn question(held: Option<&Entry>) -> GetOptions {
     }
 }
 
-pub(crate) fn version_of(meta: &ObjectMeta) -> Version {
-    // If a server sends no date, object_store reports 1970.
-    let date = SystemTime::from(meta.last_modified);
-    Version::default()
-        .with_e_tag(meta.e_tag.clone())
-        .with_version(meta.version.clone())
-        .with_last_modified((date != SystemTime::UNIX_EPOCH).then_some(date))
-        .with_size(meta.size)
-}
-
 fn put_mode(condition: PutCondition) -> Result<PutMode> {
     let unsupported = |message| Err(Error::new(ErrorKind::Unsupported, message));
     match condition {
@@ -390,23 +380,4 @@ fn late(limit: Duration) -> Error {
          max_in_flight_bytes)"
     );
     Error::new(ErrorKind::Timeout, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_version_has_all_that_the_answer_says_of_it() {
-        let meta = ObjectMeta {
-            location: "a".into(),
-            last_modified: (SystemTime::UNIX_EPOCH + Duration::from_nanos(1)).into(),
-            size: 3,
-            e_tag: Some("\"x\"".into()),
-            version: Some("7".into()),
-        };
-        let Version { e_tag, version, last_modified, size, .. } = version_of(&meta);
-        assert_eq!((e_tag, version, size), (meta.e_tag, meta.version, meta.size));
-        assert_eq!(last_modified, Some(meta.last_modified.into()));
-    }
 }

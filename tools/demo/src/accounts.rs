@@ -54,7 +54,7 @@ fn accounts(end: &Figures) -> impl Iterator<Item = Account> {
 }
 
 fn of_node((node, name): (&NodeFigures, &str)) -> Vec<Account> {
-    let NodeFigures { seen, stats } = node;
+    let NodeFigures { seen, stats, .. } = node;
     let of_answer = |answer: Answer| {
         let of =
             format!("node {name}: {} reads, counted by readers and by the cache", answer.label());

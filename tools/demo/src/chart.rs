@@ -144,8 +144,8 @@ fn labels(marks: &[(usize, Switched)], area: Rect, buffer: &mut Buffer) {
         let x = area.x.saturating_add(u16::try_from(*column).unwrap_or(u16::MAX));
         let room = usize::from(right.saturating_sub(x));
         let style = match what {
-            Switched::OriginOff => Style::new().fg(palette::BAD),
-            Switched::OriginOn => Style::new().fg(palette::GOOD),
+            Switched::OriginOff | Switched::BusCut => Style::new().fg(palette::BAD),
+            Switched::OriginOn | Switched::BusOn => Style::new().fg(palette::GOOD),
             Switched::Rule(_) => Style::new(),
         };
         let texts = what

@@ -20,6 +20,8 @@ pub(crate) struct Film {
     marks: VecDeque<Mark>,
     /// The number of samples that were dropped.
     forgotten: usize,
+    /// GETs under each rule, in the order of [`Rule::ALL`].
+    gets: [u64; Rule::ALL.len()],
 }
 
 /// The reads of a short period.
@@ -39,12 +41,14 @@ struct Mark {
     what: Switched,
 }
 
-/// A change of the freshness rule or of the store.
+/// A change of the freshness rule, of the store or of the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Switched {
     Rule(Rule),
     OriginOff,
     OriginOn,
+    BusCut,
+    BusOn,
 }
 
 impl Switched {
@@ -53,10 +57,13 @@ impl Switched {
         match self {
             Self::Rule(Rule::Strong) => ["strong"; 2],
             Self::Rule(Rule::MaxAge) => ["max_age 2 s", "2 s"],
+            Self::Rule(Rule::Notified) => ["until_notified", "notified"],
             Self::Rule(Rule::Stale) => ["2 s + stale", "stale"],
             Self::Rule(Rule::Immutable) => ["immutable"; 2],
             Self::OriginOff => ["store down", "down"],
             Self::OriginOn => ["store up", "up"],
+            Self::BusCut => ["bus cut", "cut"],
+            Self::BusOn => ["bus up", "bus"],
         }
     }
 }
@@ -82,7 +89,14 @@ impl Film {
     pub(crate) fn new(now: Figures) -> Self {
         let seen = together(&now.nodes);
         let first = Mark { sample: 0, what: Switched::Rule(now.rule) };
-        Self { now, seen, samples: VecDeque::new(), marks: VecDeque::from([first]), forgotten: 0 }
+        Self {
+            now,
+            seen,
+            samples: VecDeque::new(),
+            marks: VecDeque::from([first]),
+            forgotten: 0,
+            gets: [0; Rule::ALL.len()],
+        }
     }
 
     /// Adds the state `now`, which is not earlier than the last one.
@@ -91,6 +105,7 @@ impl Film {
         let span = now.at.saturating_sub(self.now.at);
         let sample = Sample { reads: seen.reads.since(&self.seen.reads), span, at: now.at };
         self.samples.push_back(sample);
+        self.count_gets(&now);
         (self.now, self.seen) = (now, seen);
         while self.samples.len() > SAMPLES_MAX {
             self.samples.pop_front();
@@ -104,7 +119,18 @@ impl Film {
     /// Sets the final figures, after all tasks have stopped. Adds no sample.
     pub(crate) fn end(&mut self, end: Figures) {
         self.seen = together(&end.nodes);
+        self.count_gets(&end);
         self.now = end;
+    }
+
+    /// Counts the GETs since the last figures for the rule that was set then.
+    fn count_gets(&mut self, now: &Figures) {
+        self.gets[self.now.rule as usize] += now.origin.gets.saturating_sub(self.now.origin.gets);
+    }
+
+    /// The GETs while `rule` was set.
+    pub(crate) fn gets_under(&self, rule: Rule) -> u64 {
+        self.gets[rule as usize]
     }
 
     /// Records a switch now.
@@ -113,6 +139,8 @@ impl Film {
             Switched::Rule(rule) => self.now.rule = rule,
             Switched::OriginOff => self.now.is_up = false,
             Switched::OriginOn => self.now.is_up = true,
+            Switched::BusCut => self.now.is_bus_cut = true,
+            Switched::BusOn => self.now.is_bus_cut = false,
         }
         let sample = self.forgotten + self.samples.len();
         match self.marks.back_mut() {
@@ -192,7 +220,12 @@ fn together([a, b]: &[NodeFigures; 2]) -> Seen {
 }
 
 fn same_kind(a: Switched, b: Switched) -> bool {
-    matches!(a, Switched::Rule(_)) == matches!(b, Switched::Rule(_))
+    let kind = |switched| match switched {
+        Switched::Rule(_) => 0,
+        Switched::OriginOff | Switched::OriginOn => 1,
+        Switched::BusCut | Switched::BusOn => 2,
+    };
+    kind(a) == kind(b)
 }
 
 /// More than any terminal has columns.

@@ -65,6 +65,14 @@ impl Ledger {
         Least(writes.returned.iter().rev().find(is_due).map_or(0, |(_, version)| *version))
     }
 
+    /// Returns for how long the store had had a newer version than `version` at `begun`: a write
+    /// of one had returned by then. `None` if there was none.
+    pub(crate) fn older_by(&self, number: usize, version: u64, begun: Moment) -> Option<Duration> {
+        let writes = self.lock(number);
+        let (at, _) = writes.returned.iter().find(|(_, newer)| *newer > version)?;
+        (*at < begun).then(|| begun.saturating_since(*at))
+    }
+
     /// Returns the fault of a read that returned `version`, if any.
     pub(crate) fn wrong(&self, number: usize, version: u64, Least(least): Least) -> Option<String> {
         let begun = self.lock(number).begun;
@@ -130,6 +138,27 @@ mod tests {
             [(Some(0), 2), (Some(3), 2), (Some(4), 1), (Some(6), 1), (Some(7), 0), (None, 0)]
         {
             assert_eq!(ledger.least(0, lag.map(secs)), Least(least), "{lag:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_is_older_since_the_next_one_was_written() {
+        let ledger = Ledger::new(1, TokioClock::new());
+        for _ in 0..3 {
+            let version = ledger.begin(0);
+            ledger.returned(0, version);
+            tokio::time::advance(secs(3)).await;
+        }
+        // Written at 0 s, 3 s and 6 s.
+        let at = |secs: u64| Moment::from_nanos(secs * 1_000_000_000);
+        for (version, begun, older) in
+            [(1, 9, Some(6)), (1, 3, None), (2, 7, Some(1)), (3, 9, None)]
+        {
+            assert_eq!(
+                ledger.older_by(0, version, at(begun)),
+                older.map(secs),
+                "{version} {begun}"
+            );
         }
     }
 

@@ -85,9 +85,11 @@ fn show(
             let switched = match key.code {
                 KeyCode::Char('c') if is_ctrl => return Ok(End::Requests),
                 KeyCode::Char('q') | KeyCode::Esc => return Ok(End::Requests),
-                KeyCode::Char('f') => Switched::Rule(world.rule().next()),
+                KeyCode::Char('f') => Switched::Rule(world.next_rule()),
                 KeyCode::Char('k') if world.bucket().is_up() => Switched::OriginOff,
                 KeyCode::Char('k') => Switched::OriginOn,
+                KeyCode::Char('b') if world.is_bus_cut() => Switched::BusOn,
+                KeyCode::Char('b') => Switched::BusCut,
                 _ => continue,
             };
             switch(world, switched);

@@ -18,9 +18,10 @@ pub(crate) const USAGE: &str = "\
 cargo xtask demo [--seconds N] [--plain] [--svg FILE]
 cargo xtask demo --disk
 
-Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first.
-Every read is checked: its body must be one complete version of the object, and no older than the
-freshness rule allows.
+Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first, and
+under until_notified a change bus between them. Every read is checked: its body must be one complete version of the
+object, and no older than the freshness rule allows: under until_notified, than its fallback of
+30 s. Shown is also for how long the store had had a newer version than the one that was served.
 
   --seconds N   stop after N seconds, 1 to 86400; default: when q is pressed, or 10 with --plain
   --plain       print a line each second and switch by a script instead of by keys; the default
@@ -29,7 +30,8 @@ freshness rule allows.
   --disk        instead: one cache with a disk tier in a temporary directory, closed in the middle
                 and opened again; prints what memory, disk and store answered
 
-Keys: f selects the next freshness rule, k stops or starts the store, q quits.
+Keys: f selects the next freshness rule, k stops or starts the store, b cuts or heals the
+bus, q quits.
 Exits with 1 if a read was torn or older than allowed, or if the counts of readers, caches and store
 differ; with --disk also if an object cost more than one 304 after the restart.
 ";

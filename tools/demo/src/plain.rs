@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     accounts,
     film::Film,
+    rule::Rule,
     script::{Script, switch},
     tally::Answer,
     units::{self, bytes, count, percent_if},
@@ -59,15 +60,20 @@ pub(crate) async fn run(
 /// The current state in a line.
 pub(crate) fn line(film: &Film) -> String {
     let (now, lately) = (film.now(), film.lately());
+    let under = film.seen().under(now.rule);
     format!(
-        "{:>3} s  {:<19}  store {:<4} {:>7.0} reads/s  hits {:>7}  errors {:>7}  \
-         saved {:>6} of requests, {:>6} of bytes  wrong reads {}",
+        "{:>3} s  {:<19}  store {:<4}  bus {:<5} {:>7.0} reads/s  hits {:>7}  errors {:>7}  \
+         older than the store {:>6}, p99 {:>7}  saved {:>6} of requests, {:>6} of bytes  \
+         wrong reads {}",
         now.at.as_secs(),
         now.rule.label(),
         if now.is_up { "up" } else { "down" },
+        now.bus(),
         lately.rate(),
         percent_if(lately.reads.hit_ratio()),
         percent_if(lately.reads.share(Answer::Error)),
+        percent_if(under.older_share()),
+        units::time_if(under.older_by(0.99)),
         percent_if(film.requests().share()),
         percent_if(film.bytes().share()),
         film.seen().wrong,
@@ -84,7 +90,7 @@ pub(crate) fn summary(film: &Film) -> String {
     let [a, b] = &end.nodes;
     for answer in Answer::ALL {
         let n = seen.reads.get(answer);
-        let time = |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
+        let time = |share| units::time_if(seen.quantile(answer, share));
         let share = (n > 0).then(|| n as f64 / seen.reads.all() as f64);
         text += &format!(
             "{:<13}{:>12}{:>12}{:>9}{:>10}{:>10}\n",
@@ -106,6 +112,7 @@ pub(crate) fn summary(film: &Film) -> String {
     row("  of", &|i| bytes(node(i).stats.capacity_bytes.unwrap_or(u64::MAX)));
     row("entries", &|i| count(node(i).stats.entries));
     row("evicted", &|i| count(node(i).stats.evictions));
+    text += &rules(film);
     let store = end.origin;
     let (requests, body) = (film.requests(), film.bytes());
     text += &format!(
@@ -145,6 +152,31 @@ pub(crate) fn summary(film: &Film) -> String {
         text += &format!("the first wrong read: {wrong}\n");
     }
     text + &format!("{VERDICT}: {}\n", count(seen.wrong))
+}
+
+/// How old the served objects were under each rule, and the requests that it cost.
+fn rules(film: &Film) -> String {
+    let mut text = format!(
+        "\n{:<21}{:>10}{:>22}{:>10}{:>10}{:>22}\n",
+        "rule", "reads", "older than the store", "p50", "p99", "GETs per 1,000 reads"
+    );
+    for rule in Rule::ALL {
+        let under = film.seen().under(rule);
+        if under.reads == 0 {
+            continue;
+        }
+        let cost = 1000.0 * film.gets_under(rule) as f64 / under.reads as f64;
+        text += &format!(
+            "{:<21}{:>10}{:>22}{:>10}{:>10}{:>22.0}\n",
+            rule.label(),
+            count(under.reads),
+            percent_if(under.older_share()),
+            units::time_if(under.older_by(0.5)),
+            units::time_if(under.older_by(0.99)),
+            cost,
+        );
+    }
+    text
 }
 
 /// The label of the number of wrong reads.

@@ -12,18 +12,23 @@ use cache_facade::Freshness;
 pub(crate) enum Rule {
     Strong,
     MaxAge,
+    /// Without requests until the bus tells of a change.
+    Notified,
     /// [`Rule::MaxAge`] with stale-while-revalidate and stale-if-error.
     Stale,
     Immutable,
 }
 
 impl Rule {
-    const ALL: [Self; 4] = [Self::Strong, Self::MaxAge, Self::Stale, Self::Immutable];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Strong, Self::MaxAge, Self::Notified, Self::Stale, Self::Immutable];
 
     pub(crate) fn freshness(self) -> Freshness {
         match self {
             Self::Strong => Freshness::strong(),
             Self::MaxAge => Freshness::max_age(MAX_AGE),
+            // While the bus is cut: strong.
+            Self::Notified => Freshness::until_notified(FALLBACK),
             Self::Stale => Freshness::max_age(MAX_AGE)
                 .stale_while_revalidate(WHILE_REVALIDATE)
                 .stale_if_error(IF_ERROR),
@@ -37,6 +42,8 @@ impl Rule {
         match self {
             Self::Strong => Some(Duration::ZERO),
             Self::MaxAge => Some(MAX_AGE),
+            // All that is promised; it is milliseconds while the bus delivers.
+            Self::Notified => Some(FALLBACK),
             Self::Stale => Some(MAX_AGE + LONGEST),
             Self::Immutable => None,
         }
@@ -46,6 +53,7 @@ impl Rule {
         match self {
             Self::Strong => "strong",
             Self::MaxAge => "max_age 2 s",
+            Self::Notified => "until_notified 30 s",
             Self::Stale => "max_age 2 s + stale",
             Self::Immutable => "immutable",
         }
@@ -73,6 +81,7 @@ impl Switch {
 }
 
 const MAX_AGE: Duration = Duration::from_secs(2);
+const FALLBACK: Duration = Duration::from_secs(30);
 const WHILE_REVALIDATE: Duration = Duration::from_secs(10);
 const IF_ERROR: Duration = Duration::from_secs(60);
 
@@ -87,7 +96,7 @@ mod tests {
     fn the_switch_goes_round() {
         let switch = Switch::default();
         assert_eq!(switch.rule(), Rule::Strong);
-        for rule in [Rule::MaxAge, Rule::Stale, Rule::Immutable, Rule::Strong] {
+        for rule in [Rule::MaxAge, Rule::Notified, Rule::Stale, Rule::Immutable, Rule::Strong] {
             assert_eq!(switch.next(), rule);
             switch.set(rule);
             assert_eq!(switch.rule(), rule);

@@ -30,18 +30,23 @@ impl Script {
 /// Applies a switch.
 pub(crate) fn switch(world: &World, what: Switched) {
     match what {
-        Switched::Rule(rule) => world.rule().set(rule),
+        Switched::Rule(rule) => world.set_rule(rule),
         Switched::OriginOff => world.bucket().set_up(false),
         Switched::OriginOn => world.bucket().set_up(true),
+        Switched::BusCut => world.cut_bus(true),
+        Switched::BusOn => world.cut_bus(false),
     }
 }
 
 /// Steps by percent of the run, which begins with [`Rule::Strong`].
 const STEPS: &[(u32, Switched)] = &[
-    (25, Switched::Rule(Rule::MaxAge)),
-    (45, Switched::Rule(Rule::Stale)),
-    (60, Switched::OriginOff),
-    (80, Switched::OriginOn),
+    (16, Switched::Rule(Rule::MaxAge)),
+    (32, Switched::Rule(Rule::Notified)),
+    (48, Switched::BusCut),
+    (56, Switched::BusOn),
+    (70, Switched::Rule(Rule::Stale)),
+    (78, Switched::OriginOff),
+    (90, Switched::OriginOn),
 ];
 
 #[cfg(test)]
@@ -54,10 +59,12 @@ mod tests {
         let mut due = |millis| script.due(Duration::from_millis(millis));
         assert_eq!(due(0), None);
         assert_eq!(
-            (due(2499), due(2500), due(2500)),
+            (due(1599), due(1600), due(1600)),
             (None, Some(Switched::Rule(Rule::MaxAge)), None)
         );
         // All that were missed, one after the other.
+        assert_eq!(due(9999), Some(Switched::Rule(Rule::Notified)));
+        assert_eq!((due(9999), due(9999)), (Some(Switched::BusCut), Some(Switched::BusOn)));
         assert_eq!(due(9999), Some(Switched::Rule(Rule::Stale)));
         assert_eq!((due(9999), due(9999)), (Some(Switched::OriginOff), Some(Switched::OriginOn)));
         assert_eq!(due(9999), None);

@@ -8,6 +8,8 @@ use std::{
 use cache_facade::{CachedObject, ErrorKind, Result, Stats, Status};
 use hdrhistogram::Histogram;
 
+use crate::rule::Rule;
+
 /// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -141,6 +143,17 @@ pub(crate) struct Seen {
     pub(crate) first_wrong: Option<String>,
     /// In nanoseconds, by answer.
     times: Vec<Histogram<u64>>,
+    /// In the order of [`Rule::ALL`].
+    by_rule: Vec<UnderRule>,
+}
+
+/// The reads under one rule that returned an object.
+#[derive(Debug, Clone)]
+pub(crate) struct UnderRule {
+    pub(crate) reads: u64,
+    /// For how long the store had had a newer version, in nanoseconds. Only of reads of which it
+    /// had one.
+    older: Histogram<u64>,
 }
 
 impl Tally {
@@ -148,10 +161,21 @@ impl Tally {
         Self(Mutex::new(Seen::new()))
     }
 
-    /// Counts a read that took `took`. `wrong` describes its fault, if any.
-    pub(crate) fn count(&self, read: &Result<CachedObject>, took: Duration, wrong: Option<String>) {
+    /// Counts a read under `rule` that took `took`. `older` is for how long the store had had a
+    /// newer version; `wrong` describes its fault, if any.
+    pub(crate) fn count(
+        &self,
+        read: &Result<CachedObject>,
+        took: Duration,
+        (rule, older): (Rule, Option<Duration>),
+        wrong: Option<String>,
+    ) {
         let bytes = read.as_ref().map_or(0, |object| object.bytes().len() as u64);
-        self.lock().count(Answer::of(read), bytes, took, wrong);
+        let mut seen = self.lock();
+        seen.count(Answer::of(read), bytes, took, wrong);
+        if read.is_ok() {
+            seen.count_under(rule, older);
+        }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -167,6 +191,7 @@ impl Seen {
     pub(crate) fn new() -> Self {
         let empty =
             Histogram::new_with_bounds(1, LONGEST_NANOS, DIGITS).expect("the bounds are apart");
+        let under_rule = UnderRule { reads: 0, older: empty.clone() };
         Self {
             reads: Reads::default(),
             bytes: 0,
@@ -174,6 +199,7 @@ impl Seen {
             wrong: 0,
             first_wrong: None,
             times: vec![empty; Answer::ALL.len()],
+            by_rule: vec![under_rule; Rule::ALL.len()],
         }
     }
 
@@ -195,6 +221,19 @@ impl Seen {
         }
     }
 
+    /// Counts a read that returned an object.
+    pub(crate) fn count_under(&mut self, rule: Rule, older: Option<Duration>) {
+        let under = &mut self.by_rule[rule as usize];
+        under.reads += 1;
+        if let Some(older) = older {
+            under.older.saturating_record(u64::try_from(older.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    pub(crate) fn under(&self, rule: Rule) -> &UnderRule {
+        &self.by_rule[rule as usize]
+    }
+
     /// The sum of two nodes.
     pub(crate) fn plus(mut self, other: &Self) -> Self {
         self.reads = self.reads.plus(&other.reads);
@@ -205,6 +244,10 @@ impl Seen {
         for (mine, others) in self.times.iter_mut().zip(&other.times) {
             mine.add(others).expect("all have the same bounds");
         }
+        for (mine, others) in self.by_rule.iter_mut().zip(&other.by_rule) {
+            mine.reads += others.reads;
+            mine.older.add(&others.older).expect("all have the same bounds");
+        }
         self
     }
 
@@ -212,6 +255,20 @@ impl Seen {
     pub(crate) fn quantile(&self, answer: Answer, share: f64) -> Option<Duration> {
         let times = &self.times[answer as usize];
         (!times.is_empty()).then(|| Duration::from_nanos(times.value_at_quantile(share)))
+    }
+}
+
+impl UnderRule {
+    /// The share of reads of which the store had a newer version. `None` without reads.
+    pub(crate) fn older_share(&self) -> Option<f64> {
+        (self.reads > 0).then(|| self.older.len() as f64 / self.reads as f64)
+    }
+
+    /// A quantile of the time for which the store had had the newer version, of those reads. `None`
+    /// without them.
+    pub(crate) fn older_by(&self, share: f64) -> Option<Duration> {
+        let is_some = !self.older.is_empty();
+        is_some.then(|| Duration::from_nanos(self.older.value_at_quantile(share)))
     }
 }
 

@@ -48,7 +48,11 @@ fn figures(secs: f64, n: u64) -> Figures {
         (stats.origin.not_found, stats.origin.failed) = (n + more, 3 * n + more);
         stats.origin.puts.succeeded = more;
         stats.bytes_from_origin = (11 * n + 2 * more) * 10_000;
-        NodeFigures { seen, stats }
+        for i in 0..97 * n {
+            let older = (i % 50 == 0).then(|| Duration::from_micros(100 + i % 7));
+            seen.count_under(Rule::ALL[i as usize % 4], older);
+        }
+        NodeFigures { seen, stats, is_listening: true }
     };
     let nodes = [node(0), node(4)];
     let sum = |count: fn(&Stats) -> u64| nodes.iter().map(|node| count(&node.stats)).sum();
@@ -62,6 +66,7 @@ fn figures(secs: f64, n: u64) -> Figures {
         at: Duration::from_secs_f64(secs),
         rule: Rule::Strong,
         is_up: true,
+        is_bus_cut: false,
         round_trip: Duration::from_millis(40),
         nodes,
         origin,
@@ -76,19 +81,23 @@ fn film() -> Film {
 
 fn filmed() -> Film {
     let mut film = Film::new(figures(0.0, 0));
-    let (mut n, mut state) = (0, (Rule::Strong, true));
+    let (mut n, mut state) = (0, (Rule::Strong, true, false));
     for tick in 1..=38 {
         n += [2, 9, 12, 4, 11][tick / 8];
-        film.add(Figures { rule: state.0, is_up: state.1, ..figures(tick as f64 / 4.0, n) });
+        let (rule, is_up, is_bus_cut) = state;
+        film.add(Figures { rule, is_up, is_bus_cut, ..figures(tick as f64 / 4.0, n) });
         let switched = match tick {
             7 => Switched::Rule(Rule::MaxAge),
-            15 => Switched::Rule(Rule::Stale),
+            12 => Switched::Rule(Rule::Notified),
+            15 => Switched::BusCut,
+            19 => Switched::BusOn,
+            21 => Switched::Rule(Rule::Stale),
             23 => Switched::OriginOff,
             31 => Switched::OriginOn,
             _ => continue,
         };
         film.mark(switched);
-        state = (film.now().rule, film.now().is_up);
+        state = (film.now().rule, film.now().is_up, film.now().is_bus_cut);
     }
     film
 }
@@ -303,16 +312,24 @@ async fn a_run_adds_up_and_no_read_is_wrong() {
     let out = String::from_utf8(out).unwrap();
     assert_eq!(out.lines().count(), 12);
     for (second, has) in [
-        (2, "strong"),
-        (4, "max_age 2 s "),
-        (7, "+ stale  store up"),
-        (9, "+ stale  store down"),
+        (1, "strong"),
+        (3, "max_age 2 s "),
+        (5, "until_notified 30 s  store up    bus up"),
+        (6, "until_notified 30 s  store up    bus cut"),
+        (9, "+ stale  store up    bus off"),
+        (10, "+ stale  store down"),
         (12, "store up"),
     ] {
         let line = out.lines().nth(second - 1).unwrap();
         assert!(line.starts_with(&format!("{second:>3} s")) && line.contains(has), "{line}");
     }
     assert!(plain::summary(&film).ends_with("\nreads older than allowed, or torn: 0\n"));
+    let [max_age, notified] = [Rule::MaxAge, Rule::Notified].map(|rule| film.seen().under(rule));
+    let older = |share| max_age.older_by(share).unwrap();
+    assert!(older(0.99) > Duration::from_millis(500) && older(1.0) < Duration::from_secs(3));
+    assert!(film.seen().under(Rule::Strong).older_share() == Some(0.0));
+    assert!(notified.reads > 500 && notified.older_share() == Some(0.0), "{notified:?}");
+    assert!(plain::summary(&film).contains("\nuntil_notified 30 s  "));
     let (requests, bytes) = (film.requests(), film.bytes());
     assert!(
         requests.with < requests.without && bytes.with < bytes.without,
@@ -336,7 +353,7 @@ async fn a_run_that_is_told_to_end_ends_with_its_figures() {
 #[test]
 fn a_line_tells_of_reads_that_failed() {
     let line = plain::line(&film());
-    assert!(line.contains("hits  88.5 %  errors   3.0 %  saved"), "{line}");
+    assert!(line.contains("hits  88.5 %  errors   3.0 %  older than the store"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,6 +375,35 @@ async fn a_strong_read_takes_one_round_trip() {
     assert_eq!(film.seen().quantile(Answer::Fresh, 0.5), None);
 }
 
+/// While the bus is cut each read is strong; once it is healed a hit costs nothing again.
+#[tokio::test(start_paused = true)]
+async fn without_the_bus_reads_cost_requests_and_are_right() {
+    let secs = |secs: u64| tokio::time::sleep(Duration::from_secs(secs));
+    let world = World::start(settings()).await.unwrap();
+    world.set_rule(Rule::Notified);
+    let mut film = Film::new(world.figures());
+    let mut gets = Vec::new();
+    let mut words = Vec::new();
+    for cut in [false, true, false] {
+        world.cut_bus(cut);
+        secs(4).await;
+        let before = world.figures();
+        secs(10).await;
+        let after = world.figures();
+        let reads =
+            |figures: &Figures| figures.nodes.iter().map(|node| node.seen.reads.all()).sum::<u64>();
+        let cost = (after.origin.gets - before.origin.gets) as f64;
+        gets.push(cost / (reads(&after) - reads(&before)) as f64);
+        words.push(after.bus());
+    }
+    film.end(world.stop().await.unwrap());
+    assert!(film.is_right(), "{:?} {:?}", film.differences(), film.seen().first_wrong);
+    assert_eq!(words, ["up", "cut", "up"]);
+    // The caches are too small for all objects.
+    assert!(gets[0] < 0.4 && gets[1] > 0.8 && gets[2] < 0.4, "{gets:?}");
+    assert_eq!(film.seen().under(Rule::Notified).older_share(), Some(0.0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_read_that_misses_a_write_goes_red() {
     let world = World::start(settings()).await.unwrap();
@@ -373,6 +419,9 @@ async fn a_read_that_misses_a_write_goes_red() {
         "{first}"
     );
     assert_eq!(film.differences(), [""; 0]);
+    // It is also shown for how long the store had had it.
+    let under = film.seen().under(Rule::Strong);
+    assert!(under.older_share() > Some(0.0) && under.older_by(1.0) > Some(Duration::ZERO));
 }
 
 #[tokio::test(start_paused = true)]

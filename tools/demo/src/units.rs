@@ -54,6 +54,11 @@ pub(crate) fn time(span: Duration) -> String {
     }
 }
 
+/// The same, or a dash for `None`.
+pub(crate) fn time_if(span: Option<Duration>) -> String {
+    span.map_or_else(|| "–".to_owned(), time)
+}
+
 /// `93.1 %`. A share below 1 is never shown as 100 %, one above 0 never as 0 %.
 pub(crate) fn percent(share: f64) -> String {
     let shown = match share * 100.0 {

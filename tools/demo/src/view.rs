@@ -85,12 +85,22 @@ impl View<'_> {
     fn title(&self, area: Rect, buffer: &mut Buffer) {
         let now = self.film.now();
         let (state, color) = if now.is_up { ("store up", GOOD) } else { ("store down", BAD) };
-        let right = Line::from_iter([
+        let bus_ink = match now.bus() {
+            "up" => STRONG.fg(GOOD),
+            "off" => FAINT,
+            _ => STRONG.fg(BAD),
+        };
+        let state = [
             Span::styled(now.rule.label(), STRONG),
             Span::raw("   "),
             Span::styled(state, STRONG.fg(color)),
-            Span::raw(format!("   {} s ", now.at.as_secs())),
-        ]);
+        ];
+        let bus = [Span::raw("   "), Span::styled(format!("bus {}", now.bus()), bus_ink)];
+        let at = Span::raw(format!("   {} s ", now.at.as_secs()));
+        let mut right = Line::from_iter(state.iter().chain(&bus).chain([&at]).cloned());
+        if right.width() >= area.width.into() {
+            right = Line::from_iter(state.into_iter().chain([at]));
+        }
         let distance = format!("two nodes, one store {} ms away", now.round_trip.as_millis());
         let left = Line::from_iter([
             Span::styled(" object-cache", STRONG),
@@ -110,6 +120,27 @@ impl View<'_> {
         let inner =
             panel("reads per second, by result", &format!("now {}", rate(lately)), area, buffer);
         chart::draw(self.film, inner, buffer);
+        self.staleness(area, buffer);
+    }
+
+    /// In the lower edge of the chart: how old the objects were that were served under the current
+    /// rule.
+    fn staleness(&self, area: Rect, buffer: &mut Buffer) {
+        let rule = self.film.now().rule;
+        let under = self.film.seen().under(rule);
+        let share = units::percent_if(under.older_share());
+        let times = [0.5, 0.99].map(|share| units::time_if(under.older_by(share)));
+        let [p50, p99] = &times;
+        let texts = [
+            format!(" {}: older than the store {share}, p50 {p50}, p99 {p99} ", rule.label()),
+            format!(" older than the store {share}, p99 {p99} "),
+            format!(" older {share}, p99 {p99} "),
+        ];
+        let room = usize::from(area.width.saturating_sub(4));
+        let Some(text) = texts.iter().find(|text| text.chars().count() <= room) else { return };
+        let y = area.bottom().saturating_sub(1);
+        let row = Rect { x: area.x + 2, y, width: area.width.saturating_sub(4), height: 1 };
+        Line::styled(text.as_str(), Style::new().fg(Color::Reset)).render(row, buffer);
     }
 
     /// Replaces all panels in a small area.
@@ -150,8 +181,7 @@ impl View<'_> {
             let square = Span::styled(" ■ ", Style::new().fg(palette::of(answer)));
             Line::from_iter([square, Span::styled(answer.label(), ink)]).render(row(name), buffer);
             draw_bar(share, palette::of(answer), Color::Reset, row(bar), buffer);
-            let time =
-                |share| seen.quantile(answer, share).map_or_else(|| "–".to_owned(), units::time);
+            let time = |share| units::time_if(seen.quantile(answer, share));
             let shares = if n > 0 { units::percent(share) } else { "–".to_owned() };
             let text =
                 format!("{:>10}{:>8}{:>9}{:>9}", units::count(n), shares, time(0.5), time(0.99));
@@ -211,10 +241,15 @@ impl View<'_> {
         let right = match self.footer {
             Footer::Keys => Line::from_iter([
                 Span::styled("f", STRONG),
-                Span::styled(" freshness  ", FAINT),
+                Span::styled(" rule  ", FAINT),
                 Span::styled("k", STRONG),
                 Span::styled(
                     if self.film.now().is_up { " stop store  " } else { " start store  " },
+                    FAINT,
+                ),
+                Span::styled("b", STRONG),
+                Span::styled(
+                    if self.film.now().is_bus_cut { " heal bus  " } else { " cut bus  " },
                     FAINT,
                 ),
                 Span::styled("q", STRONG),

@@ -9,11 +9,11 @@ use std::{
 };
 
 use cache_facade::{
-    Clock, Memory, ObjectCache, ReadOptions, Stats,
+    Clock, Memory, Namespace, ObjectCache, ReadOptions, Stats,
     cache_core::Moment,
     object_store::{ObjectStore, ObjectStoreExt, path::Path},
 };
-use cache_testkit::{Random, TokioClock, Zipf};
+use cache_testkit::{LocalBus, Random, TokioClock, Zipf};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -63,6 +63,8 @@ struct Shared {
     settings: Settings,
     clock: TokioClock,
     bucket: Arc<Bucket>,
+    bus: LocalBus,
+    is_bus_cut: AtomicBool,
     nodes: [Node; 2],
     ledger: Ledger,
     rule: Switch,
@@ -82,6 +84,7 @@ pub(crate) struct Figures {
     pub(crate) at: Duration,
     pub(crate) rule: Rule,
     pub(crate) is_up: bool,
+    pub(crate) is_bus_cut: bool,
     pub(crate) round_trip: Duration,
     pub(crate) nodes: [NodeFigures; 2],
     pub(crate) origin: Requests,
@@ -92,6 +95,21 @@ pub(crate) struct Figures {
 pub(crate) struct NodeFigures {
     pub(crate) seen: Seen,
     pub(crate) stats: Stats,
+    /// Whether it listens to the bus.
+    pub(crate) is_listening: bool,
+}
+
+impl Figures {
+    /// The state of the bus in a word.
+    pub(crate) fn bus(&self) -> &'static str {
+        match (self.is_bus_cut, self.nodes.iter().all(|node| node.is_listening)) {
+            (true, _) => "cut",
+            (false, _) if self.rule != Rule::Notified => "off",
+            (false, true) => "up",
+            // It connects, and waits for its own heartbeat.
+            (false, false) => "quiet",
+        }
+    }
 }
 
 impl World {
@@ -107,20 +125,26 @@ impl World {
             put.expect("a store in memory accepts every put");
             ledger.returned(number, version);
         }
-        let node = |name| {
+        let bus = LocalBus::new();
+        bus.cut_all();
+        let node = |name, number| {
             let store: Arc<dyn ObjectStore> = Arc::clone(&bucket) as _;
             let cache = ObjectCache::builder(store)
                 .name(name)
                 .backend(Memory::new().max_capacity(settings.capacity))
                 .clock(Arc::new(clock))
+                .namespace(Namespace::named("demo"))
+                .bus(Arc::new(bus.node(number)))
                 .build()?;
             Ok::<_, cache_facade::Error>(Node { cache, tally: Tally::new() })
         };
         let shared = Arc::new(Shared {
             settings,
             clock,
-            nodes: [node("A")?, node("B")?],
+            nodes: [node("A", 0)?, node("B", 1)?],
             bucket,
+            bus,
+            is_bus_cut: AtomicBool::new(false),
             ledger,
             rule: Switch::default(),
             popularity: Zipf::new(settings.n_objects, EXPONENT),
@@ -139,12 +163,38 @@ impl World {
         self.shared.clock.now().saturating_since(Moment::from_nanos(0))
     }
 
-    pub(crate) fn rule(&self) -> &Switch {
-        &self.shared.rule
+    /// The rule after the current one.
+    pub(crate) fn next_rule(&self) -> Rule {
+        self.shared.rule.next()
+    }
+
+    pub(crate) fn set_rule(&self, rule: Rule) {
+        self.shared.rule.set(rule);
+        self.connect_bus();
     }
 
     pub(crate) fn bucket(&self) -> &Bucket {
         &self.shared.bucket
+    }
+
+    pub(crate) fn is_bus_cut(&self) -> bool {
+        self.shared.is_bus_cut.load(Ordering::Relaxed)
+    }
+
+    /// Disconnects both nodes from the bus, or connects them again.
+    pub(crate) fn cut_bus(&self, cut: bool) {
+        self.shared.is_bus_cut.store(cut, Ordering::Relaxed);
+        self.connect_bus();
+    }
+
+    /// The nodes are on the bus only under the rule that needs it: its messages mark entries under
+    /// every rule, and the others would not show how old their reads are without it.
+    fn connect_bus(&self) {
+        if self.shared.rule.rule() == Rule::Notified && !self.is_bus_cut() {
+            self.shared.bus.heal();
+        } else {
+            self.shared.bus.cut_all();
+        }
     }
 
     /// Records a write that was not made.
@@ -160,10 +210,13 @@ impl World {
             at: self.elapsed(),
             rule: rule.rule(),
             is_up: bucket.is_up(),
+            is_bus_cut: self.is_bus_cut(),
             round_trip: settings.round_trip,
-            nodes: nodes
-                .each_ref()
-                .map(|node| NodeFigures { seen: node.tally.seen(), stats: node.cache.stats() }),
+            nodes: nodes.each_ref().map(|node| NodeFigures {
+                seen: node.tally.seen(),
+                stats: node.cache.stats(),
+                is_listening: node.cache.bus_stats().is_some_and(|bus| bus.is_listening),
+            }),
             origin: bucket.requests(),
         }
     }
@@ -191,6 +244,7 @@ impl World {
         let mut end = self.figures();
         for (node, held) in end.nodes.iter_mut().zip(held.nodes) {
             (node.stats.bytes, node.stats.entries) = (held.stats.bytes, held.stats.entries);
+            node.is_listening = held.is_listening;
         }
         Ok(end)
     }
@@ -211,15 +265,22 @@ async fn read(shared: Arc<Shared>, reader: usize) {
         let begun = shared.clock.now();
         let answer = node.cache.get_with(&key, options).await;
         let took = shared.clock.now().saturating_since(begun);
-        let wrong =
-            answer.as_ref().ok().and_then(|object| match bodies::version(number, object.bytes()) {
-                Some(version) => shared.ledger.wrong(number, version, least),
-                None => Some(format!(
-                    "object {number}: a body of {} bytes that is no version of it",
-                    object.bytes().len()
-                )),
-            });
-        node.tally.count(&answer, took, wrong);
+        let (mut older, mut wrong) = (None, None);
+        if let Ok(object) = &answer {
+            match bodies::version(number, object.bytes()) {
+                Some(version) => {
+                    older = shared.ledger.older_by(number, version, begun);
+                    wrong = shared.ledger.wrong(number, version, least);
+                }
+                None => {
+                    wrong = Some(format!(
+                        "object {number}: a body of {} bytes that is no version of it",
+                        object.bytes().len()
+                    ));
+                }
+            }
+        }
+        node.tally.count(&answer, took, (rule, older), wrong);
         tokio::time::sleep(shared.settings.pause).await;
     }
 }

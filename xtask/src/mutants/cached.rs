@@ -259,15 +259,58 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         ["policies", "what_went_by_shows_that_the_object_has_changed"],
     ),
     (
+        Mutant { name: "no note is taken of a list", edits: &[Edit::delete("observes_list")] },
+        ["lists", "an_object_that_a_list_shows_to_have_changed_is_revalidated"],
+    ),
+    (
         Mutant {
-            name: "what a list shows is not heard",
+            name: "all pages of a list are of the first moment",
+            edits: &[Edit::delete("request_before_poll")],
+        },
+        ["lists", "a_head_is_as_old_as_the_request_for_its_page"],
+    ),
+    (
+        Mutant {
+            name: "a page is of the moment at which it is read",
             edits: &[Edit::replace(
-                "observes_list",
-                "self.observe(&object.location, shown).await",
-                "let _ = shown",
+                "page_requested_earlier",
+                "!page.is_requested_when_polled",
+                "false",
             )],
         },
-        ["lists", "what_a_list_shows_to_have_changed_is_asked_about"],
+        ["lists", "a_head_is_as_old_as_the_request_for_its_page"],
+    ),
+    (
+        Mutant {
+            name: "a list that has failed counts as whole",
+            edits: &[Edit::replace("ends_whole_lists", ".filter(|_| !self.has_failed)", "")],
+        },
+        ["lists", "a_list_that_fails_in_the_middle_marks_nothing_that_it_did_not_show"],
+    ),
+    (
+        Mutant {
+            name: "the marker of a folder is taken for an object of its name",
+            edits: &[Edit::replace(
+                "marker_of_prefix",
+                "key.as_str().starts_with(prefix)",
+                "!prefix.is_empty()",
+            )],
+        },
+        ["lists", "a_marker_of_a_folder_is_not_taken_for_an_object"],
+    ),
+    (
+        Mutant {
+            name: "a list of a folder covers the names that begin as it does",
+            edits: &[Edit::replace("list_scope", "&format!(\"{prefix}/\")", "prefix.as_ref()")],
+        },
+        ["lists", "a_list_tells_only_of_what_is_below_its_prefix"],
+    ),
+    (
+        Mutant {
+            name: "a warmed prefix is revalidated object by object",
+            edits: &[Edit::replace("warm_since", "since.take()", "since.take().filter(|_| false)")],
+        },
+        ["lists", "warming_a_prefix_again_costs_one_list"],
     ),
     (
         Mutant {

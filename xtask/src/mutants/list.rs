@@ -32,13 +32,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[
             Edit::replace(
                 "joins_by_sent_at",
-                "now.is_some_and(|now| freshness.accepts(sent_at, now",
-                "freshness.accepts(sent_at, now.unwrap_or_else(|| shared.clock.now()",
+                "now.is_some_and(|now| {",
+                "Some(now.unwrap_or_else(|| shared.clock.now())).is_some_and(|now| {",
             ),
             Edit::replace(
                 "accepts_sent_request",
-                " now) < self.max_age\n",
-                " now) <= self.max_age\n",
+                " now) < self.spans.max_age\n",
+                " now) <= self.spans.max_age\n",
             ),
         ],
     },
@@ -303,7 +303,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "stale_if_error has no end",
         edits: &[Edit::replace(
             "stale_if_error_end",
-            "self.max_age.saturating_add(self.stale_if_error)",
+            "self.spans.max_age.saturating_add(self.spans.stale_if_error)",
             "FOREVER",
         )],
     },
@@ -311,8 +311,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "stale_while_revalidate has no end",
         edits: &[Edit::replace(
             "stale_while_revalidate_end",
-            "self.max_age.saturating_add(self.stale_while_revalidate)",
-            "FOREVER && freshness.stale_while_revalidate != 0",
+            "self.spans.max_age.saturating_add(self.spans.stale_while_revalidate)",
+            "FOREVER && self.spans.stale_while_revalidate != 0",
         )],
     },
     Mutant {
@@ -568,7 +568,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a page counts as requested when it was polled for, also if it was not",
-        edits: &[Edit::replace("page_sent_at", "list.set_request(earlier)", "let _ = earlier")],
+        edits: &[Edit::replace("page_sent_at", "list.revoke_request();", "")],
     },
     Mutant {
         name: "a read of a prefix is served an entry that was not validated since it began",
@@ -592,5 +592,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 "entry.storability() != Storability::NoStore",
             ),
         ],
+    },
+    Mutant {
+        name: "a page of a list for each of many keys that are far apart",
+        edits: &[Edit::replace(
+            "skips_sparse",
+            "saturating_sub(self.n_skipped)",
+            "min(usize::MAX)",
+        )],
     },
 ];

@@ -123,4 +123,83 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
         },
         ["metadata", "a_tag_without_quotes_is_the_same_tag"],
     ),
+    (
+        Mutant {
+            name: "a directory bucket lists in order",
+            edits: &[Edit::replace(
+                "directory_buckets",
+                "!bucket.ends_with(\"--x-s3\") && !bucket.ends_with(\"--xa-s3\")",
+                "!bucket.is_empty()",
+            )],
+        },
+        ["lists", "a_directory_bucket_may_list_in_any_order"],
+    ),
+    (
+        Mutant {
+            name: "a part of a page counts as requested when it is polled",
+            edits: &[Edit::replace("requested_when_polled", " && has_waited", "")],
+        },
+        ["lists", "a_part_of_a_page_is_of_the_moment_of_the_whole"],
+    ),
+    (
+        Mutant {
+            name: "a page counts as requested when it is waited for",
+            edits: &[Edit::replace("requested_when_polled", " && !was_requested", "")],
+        },
+        ["lists", "a_part_of_a_page_is_of_the_moment_of_the_whole"],
+    ),
+    (
+        Mutant {
+            name: "the next page of a list is requested ahead",
+            edits: &[Edit::replace("whole_pages", "objects.len() == PAGE", "objects.len() > PAGE")],
+        },
+        ["lists", "a_part_of_a_page_is_of_the_moment_of_the_whole"],
+    ),
+    (
+        Mutant {
+            name: "the marker of a folder misorders a list",
+            edits: &[Edit::replace("markers", "object.size == 0", "object.size == 1")],
+        },
+        ["lists", "markers_of_folders_do_not_misorder_a_list"],
+    ),
+    (
+        Mutant {
+            name: "a list renews by a tag that counts as weak",
+            edits: &[Edit::replace(
+                "lists_weak",
+                "strength == ValidatorStrength::Weak",
+                "strength == ValidatorStrength::None",
+            )],
+        },
+        ["lists", "weak_tags_renew_nothing"],
+    ),
+    (
+        Mutant {
+            name: "a list begins behind its prefix",
+            edits: &[Edit::replace("list_offset", "last - 1", "last")],
+        },
+        ["lists", "a_prefix_is_meant_byte_for_byte"],
+    ),
+    (
+        Mutant {
+            name: "a list has all that is in the folder of its prefix",
+            edits: &[Edit::replace(
+                "prefix_by_bytes",
+                "path.starts_with(&*self.prefix) && self",
+                "self",
+            )],
+        },
+        ["lists", "a_prefix_is_meant_byte_for_byte"],
+    ),
+    (
+        Mutant {
+            name: "the probe takes a missing object on a list for none",
+            edits: &[Edit::replace(
+                "lists_lag",
+                "= listed else { return Ok(Support::Racy)",
+                "= listed else { return Ok(Support::Honored)",
+            )],
+        },
+        ["probe", "lists_that_lag_behind_are_found"],
+    ),
 ];

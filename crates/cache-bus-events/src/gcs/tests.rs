@@ -139,6 +139,10 @@ fn events_that_another_one_covers_are_left_out() {
     );
     assert_eq!((n_changes(&archived), n_changes(&archived)), (1, 0));
     assert_eq!((n_changes(&finalized), n_changes(&archived)), (1, 0));
+    // Each of the two tells of the other by itself.
+    let finalized = message("OBJECT_FINALIZE", "c", 20);
+    let deleted = with(message("OBJECT_DELETE", "c", 10), "overwrittenByGeneration", 20);
+    assert_eq!((n_changes(&finalized), n_changes(&deleted)), (1, 0));
     // Generations need not grow.
     assert_eq!(n_changes(&message("OBJECT_FINALIZE", "a", 25)), 1);
     // Within one generation.

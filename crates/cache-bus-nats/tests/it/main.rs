@@ -99,13 +99,20 @@ async fn a_small_buffer() {
     SUITE.a_small_buffer().await;
 }
 
+#[tokio::test]
+async fn no_task_outlives_a_bus() {
+    SUITE.no_task_outlives_a_bus().await;
+}
+
 #[test]
 fn a_runtime_that_is_not_there() {
     SUITE.a_runtime_that_is_not_there();
 }
 
 fn bus(url: &str) -> cache_core::Result<NatsBus> {
-    NatsBus::builder(url, Namespace::named("s3://bucket")).build()
+    let builder = NatsBus::builder(url, Namespace::named("s3://bucket"));
+    // Long enough on a busy machine.
+    builder.time_limit(Duration::from_secs(10)).build()
 }
 
 /// The error of an announcement and of a check, which are the same.
@@ -169,11 +176,14 @@ async fn a_user_that_may_not() {
 
     let denied = bus(&format!("nats://denied:pw@127.0.0.1:{port}")).expect("a bus");
     // NATS tells only after the first message.
-    let mut error = None;
-    while error.is_none() {
-        error = in_time(denied.announce(&message(1))).await.err();
-    }
-    let error = error.expect("an error");
+    let error = in_time(async {
+        loop {
+            if let Err(error) = denied.announce(&message(1)).await {
+                break error;
+            }
+        }
+    });
+    let error = error.await;
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     assert!(error.to_string().contains("object-cache.>"), "{error}");
     assert_eq!(next(&mut denied.listen()).await, BusEvent::Gap(GapReason::Disconnected));

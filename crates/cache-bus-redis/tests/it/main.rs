@@ -6,7 +6,7 @@ mod suite;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cache_bus_redis::RedisBus;
 use cache_core::{BusEvent, ChangeBus, ErrorKind, GapReason, Namespace};
@@ -96,13 +96,20 @@ async fn a_small_buffer() {
     SUITE.a_small_buffer().await;
 }
 
+#[tokio::test]
+async fn no_task_outlives_a_bus() {
+    SUITE.no_task_outlives_a_bus().await;
+}
+
 #[test]
 fn a_runtime_that_is_not_there() {
     SUITE.a_runtime_that_is_not_there();
 }
 
 fn bus(url: &str) -> cache_core::Result<RedisBus> {
-    RedisBus::builder(url, Namespace::named("s3://bucket")).build()
+    let builder = RedisBus::builder(url, Namespace::named("s3://bucket"));
+    // Long enough on a busy machine.
+    builder.time_limit(Duration::from_secs(10)).build()
 }
 
 /// The error of an announcement and of a check, which are the same.
@@ -169,7 +176,7 @@ fn a_url_that_cannot_be_used() {
         assert!(error.to_string().contains("redis://[user]"), "{error}");
         assert!(!format!("{error:?}").contains("secret"));
     }
-    let zero = std::time::Duration::ZERO;
+    let zero = Duration::ZERO;
     let builder = RedisBus::builder("redis://:secret@localhost", Namespace::named("s3://bucket"));
     assert!(!format!("{builder:?}").contains("secret"));
     assert!(builder.clone().time_limit(zero).build().expect_err("zero").is_config());
@@ -207,7 +214,9 @@ async fn a_server_with_tls() {
     let error = self::error(&format!("redis://127.0.0.1:{}", server.port())).await;
     assert!(error.is_unavailable(), "{error}");
     let Some(server) = Server::start(REDIS, &[]) else { return };
-    let error = self::error(&address(server.port())).await;
+    let bus = RedisBus::builder(address(server.port()), Namespace::named("s3://bucket"));
+    let bus = bus.time_limit(Duration::from_millis(100)).build().expect("a bus");
     // It waits for the end of what it takes for a command.
+    let error = bus.check().await.expect_err("a server without TLS");
     assert!(error.is_timeout(), "{error}");
 }

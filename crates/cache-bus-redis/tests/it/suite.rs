@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use cache_core::{Announcement, BusEvent, Change, ChangeBus, GapReason, Key, Namespace};
 use cache_testkit::conformance::bus as conformance;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
+use tokio::{runtime::Handle, task::yield_now};
 
 use crate::server::{Program, Server};
 
@@ -182,26 +183,25 @@ impl Suite {
         announced(&*bus, 1).await;
         until_message(&mut stream, 1).await;
 
+        // A bus that sends no ping meanwhile has its time limit alone.
+        let settings = Settings { time_limit: short, ..Settings::default() };
+        let patient = self.bus(&server, &settings);
+        announced(&*patient, 2).await;
+        until_message(&mut stream, 2).await;
+
         server.pause();
-        // A server that does not confirm messages lets some into the buffers of the sockets.
-        let mut seq = 1;
-        let error = loop {
-            seq += 1;
-            let long =
-                Announcement { change: Change::Prefix("p".repeat(4096).into()), ..message(seq) };
-            if let Err(error) = in_time(bus.announce(&long)).await {
-                break error;
-            }
-        };
+        let error = refused(&*bus).await;
         assert!(error.is_timeout() || error.is_unavailable(), "{error}");
+        let error = refused(&*patient).await;
+        assert!(error.is_timeout(), "{error}");
         until(&mut stream, |event| event == &BusEvent::Gap(GapReason::Disconnected)).await;
         // Nothing hangs while there is no connection either.
         in_time(bus.announce(&message(0))).await.expect_err("a server that is paused");
 
         server.resume();
         until(&mut stream, |event| event == &BusEvent::Connected).await;
-        announced(&*bus, seq + 1).await;
-        until_message(&mut stream, seq + 1).await;
+        announced(&*bus, 3).await;
+        until_message(&mut stream, 3).await;
     }
 
     pub(crate) async fn a_stream_that_is_not_polled(self) {
@@ -281,6 +281,30 @@ impl Suite {
         let seq = 101;
         bus.announce(&message(seq)).await.expect("a server that takes messages");
         until_message(&mut small, seq).await;
+    }
+
+    /// Whether the server runs or not when it is dropped.
+    pub(crate) async fn no_task_outlives_a_bus(self) {
+        let Some(mut server) = self.server() else { return };
+        for outage in [false, true] {
+            let bus = self.bus(&server, &Settings::default());
+            let mut stream = bus.listen();
+            assert_eq!(next(&mut stream).await, BusEvent::Connected);
+            bus.announce(&message(1)).await.expect("a server that takes messages");
+            if outage {
+                server.kill();
+                until(&mut stream, |event| event == &BusEvent::Gap(GapReason::Disconnected)).await;
+            }
+            drop(bus);
+            drop(stream);
+            let metrics = Handle::current().metrics();
+            in_time(async {
+                while metrics.num_alive_tasks() > 0 {
+                    yield_now().await;
+                }
+            })
+            .await;
+        }
     }
 
     /// Not polled in a runtime, and dropped outside of one.
@@ -377,6 +401,18 @@ async fn announced(bus: &dyn ChangeBus, seq: u64) {
     let attempts = stream::iter(0..100).then(|_| in_time(bus.announce(&message)));
     let taken = attempts.any(|attempt| async move { attempt.is_ok() }).await;
     assert!(taken, "the server takes no message");
+}
+
+/// Announces until the server does not take it: one that confirms no messages lets some into the
+/// buffers of the sockets.
+async fn refused(bus: &dyn ChangeBus) -> cache_core::Error {
+    let change = Change::Prefix("p".repeat(4096).into());
+    let long = Announcement { change, ..message(0) };
+    loop {
+        if let Err(error) = in_time(bus.announce(&long)).await {
+            break error;
+        }
+    }
 }
 
 /// Zero where that is not known.

@@ -77,6 +77,8 @@ impl Listener {
     /// Returns a listener that is not connected. `random` draws the sender's number and that of its
     /// first heartbeat, which nothing that another process sent has.
     pub(crate) fn new(namespace: Namespace, mut random: impl FnMut() -> u64) -> Self {
+        // A number that another process has used would hide what is missed of its messages.
+        // mutant: node_is_drawn
         let (node, next_beat) = (random(), random() >> 1);
         Self {
             namespace,

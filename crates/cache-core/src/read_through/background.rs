@@ -5,35 +5,35 @@
 //! progress for too long: its runtime may be shut down or not driven any more.
 
 use std::sync::{
-    Arc, Weak,
+    Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use super::shared::Shared;
 use crate::{
     Moment,
     sync::{Mutex, lock},
 };
 
 /// The jobs of a cache.
-pub(super) struct Background<V: ?Sized> {
-    jobs: Mutex<Vec<Arc<Job<V>>>>,
+pub(super) struct Background {
+    jobs: Mutex<Vec<Arc<Job>>>,
     /// There were jobs: most caches have none, and each request looks for them.
     is_used: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
 /// Work that goes on until the cache is closed or the job removed.
-pub(super) struct Job<V: ?Sized> {
-    start: Box<Start<V>>,
+pub(super) struct Job {
+    start: Box<Start>,
     task: Mutex<Option<JoinHandle<()>>>,
     progress: Progress,
 }
 
-/// Makes the task of a job. It ends when the cache is dropped.
-type Start<V> = dyn Fn(Weak<Shared<V>>, Progress) -> BoxFuture<'static, ()> + Send + Sync;
+/// Makes the task of a job, which keeps no cache alive.
+type Start = dyn Fn(Progress) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// By when a task will have made progress, in nanoseconds; zero before it starts.
 #[derive(Debug, Clone, Default)]
@@ -51,64 +51,65 @@ impl Progress {
     }
 }
 
-impl<V: Send + Sync + ?Sized + 'static> Background<V> {
+impl Background {
     /// Adds a job, and starts it if the caller is on a runtime.
     pub(super) fn add(
-        shared: &Arc<Shared<V>>,
-        start: impl Fn(Weak<Shared<V>>, Progress) -> BoxFuture<'static, ()> + Send + Sync + 'static,
-    ) -> Arc<Job<V>> {
+        &self,
+        start: impl Fn(Progress) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+        now: Moment,
+    ) -> Arc<Job> {
         let (task, progress) = (Mutex::new(None), Progress::default());
         let job = Arc::new(Job { start: Box::new(start), task, progress });
-        lock(&shared.background.jobs).push(Arc::clone(&job));
-        shared.background.is_used.store(true, Ordering::Release);
+        lock(&self.jobs).push(Arc::clone(&job));
+        self.is_used.store(true, Ordering::Release);
         if let Ok(runtime) = Handle::try_current() {
-            job.ensure(shared, &runtime);
+            job.ensure(&runtime, now, &self.is_stopped);
         }
         job
     }
 
     /// Ends a job.
-    pub(super) fn remove(&self, job: &Arc<Job<V>>) {
+    pub(super) fn remove(&self, job: &Arc<Job>) {
         lock(&self.jobs).retain(|other| !Arc::ptr_eq(other, job));
         job.stop();
     }
 
     /// Starts all jobs that do not run.
-    pub(super) fn ensure(shared: &Arc<Shared<V>>, runtime: &Handle) {
-        if !shared.background.is_used.load(Ordering::Acquire) {
+    pub(super) fn ensure(&self, runtime: &Handle, now: Moment) {
+        if !self.is_used.load(Ordering::Acquire) {
             return;
         }
-        for job in &*lock(&shared.background.jobs) {
-            job.ensure(shared, runtime);
+        for job in &*lock(&self.jobs) {
+            job.ensure(runtime, now, &self.is_stopped);
         }
     }
 
-    /// Ends all jobs.
+    /// Ends all jobs, for good.
     pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
         for job in &*lock(&self.jobs) {
             job.stop();
         }
     }
 }
 
-impl<V: Send + Sync + ?Sized + 'static> Job<V> {
-    fn ensure(&self, shared: &Arc<Shared<V>>, runtime: &Handle) {
-        let (now, _) = shared.clock.coarse_bounds();
+impl Job {
+    fn ensure(&self, runtime: &Handle, now: Moment, is_stopped: &AtomicBool) {
         let mut task = lock(&self.task);
         let runs = task.as_ref().is_some_and(|task| !task.is_finished());
-        // Checked under the lock, which `stop` takes after the cache was closed.
-        if shared.tasks.is_closed() || (runs && !self.progress.is_overdue(now)) {
+        // Checked under the lock, which `stop` takes afterwards.
+        if is_stopped.load(Ordering::Acquire) || (runs && !self.progress.is_overdue(now)) {
             return;
         }
         if let Some(left_alone) = task.take() {
             left_alone.abort();
         }
         self.progress.expect(Moment::MAX);
-        *task = Some(runtime.spawn((self.start)(Arc::downgrade(shared), self.progress.clone())));
+        *task = Some(runtime.spawn((self.start)(self.progress.clone())));
     }
 }
 
-impl<V: ?Sized> Job<V> {
+impl Job {
     fn stop(&self) {
         if let Some(task) = lock(&self.task).take() {
             task.abort();
@@ -116,13 +117,13 @@ impl<V: ?Sized> Job<V> {
     }
 }
 
-impl<V: ?Sized> Default for Background<V> {
+impl Default for Background {
     fn default() -> Self {
-        Self { jobs: Mutex::default(), is_used: AtomicBool::new(false) }
+        Self { jobs: Mutex::default(), is_used: false.into(), is_stopped: false.into() }
     }
 }
 
-impl<V: ?Sized> Drop for Background<V> {
+impl Drop for Background {
     fn drop(&mut self) {
         for job in &*lock(&self.jobs) {
             job.stop();

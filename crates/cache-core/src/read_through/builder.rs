@@ -1,13 +1,18 @@
 //! The builder of a cache.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 
 use super::{
     ReadThrough,
     background::Background,
-    bus::{self, BusState, no_bus},
+    bus,
+    bus_state::{BusState, no_bus},
     epochs::Epochs,
     key_index::KeyIndex,
     key_table::KeyTable,
@@ -250,7 +255,10 @@ impl<V: Validator + ?Sized> ReadThroughBuilder<V> {
             }),
         };
         if has_bus {
-            Background::add(&cache.shared, |cache, progress| bus::run(cache, progress).boxed());
+            let shared = &cache.shared;
+            let weak = Arc::downgrade(shared);
+            let start = move |progress| bus::run(Weak::clone(&weak), progress).boxed();
+            shared.background.add(start, shared.clock.now());
         }
         Ok(cache)
     }

@@ -1,196 +1,32 @@
 //! The tasks of a cache at its bus: one announces changes and heartbeats, one hears those of all
 //! caches.
 //!
-//! A message only ever marks. It fences first: a request that was sent before it was heard may bring
-//! an older version. Then it compares the version with the cached one, and marks that if it is
-//! another.
+//! A message only ever marks. It fences first: a request that was sent before it was heard may
+//! bring an older version. Then it compares the version with the cached one, and marks that if it
+//! is another.
 
 use std::{
-    collections::VecDeque,
     pin::pin,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join};
-use tokio::{
-    sync::{Notify, oneshot},
-    time::sleep,
-};
+use tokio::time::sleep;
 
 use super::{
     background::Progress,
-    observation::Observation,
+    bus_state::{ANNOUNCE_MAX, BusState, Counters, count},
     observe::{Observed, Sighting, observe},
     shared::Shared,
     timer::within,
 };
 use crate::{
-    Announcement, BusEvent, BusStats, Change, ChangeBus, Clock, Error, ErrorKind, GapReason, Key,
-    Moment, Namespace, Result, Validator, Version,
-    bus::{Heard, Listener, Noticed},
-    sync::{Mutex, atomic::Ordering, caught, lock},
+    Announcement, BusEvent, Change, Clock, GapReason, Observation, Validator, Version,
+    bus::{Heard, Noticed},
+    sync::{caught, lock},
     tag,
 };
-
-/// A cache's side of its bus.
-pub(super) struct BusState {
-    bus: Arc<dyn ChangeBus>,
-    /// How long a write waits until its change was announced.
-    pub(super) announce_within: Option<Duration>,
-    listener: Mutex<Listener>,
-    queue: Mutex<Queue>,
-    queued: Notify,
-    counters: Counters,
-    /// When it began or ceased to listen, and for how long it did not before.
-    silence: Mutex<Silence>,
-}
-
-/// Changes that wait to be announced, each with the sender of the news that this was tried. One
-/// without a change is told when those before it were.
-type Queue = VecDeque<(Option<Change>, oneshot::Sender<()>)>;
-
-#[derive(Debug, Default)]
-struct Counters {
-    announced: AtomicU64,
-    announce_errors: AtomicU64,
-    overflows: AtomicU64,
-    heartbeats_sent: AtomicU64,
-    received: AtomicU64,
-    heartbeats: AtomicU64,
-    own: AtomicU64,
-    marked: AtomicU64,
-    unmarked: AtomicU64,
-    other_namespace: AtomicU64,
-    unreadable: AtomicU64,
-    same_node: AtomicU64,
-    sequence_gaps: AtomicU64,
-    slow_listener_gaps: AtomicU64,
-    format_gaps: AtomicU64,
-    disconnects: AtomicU64,
-    listens: AtomicU64,
-}
-
-/// How long the cache has not listened.
-#[derive(Debug)]
-struct Silence {
-    /// Since when it does not; `None` while it does.
-    since: Option<Moment>,
-    before: Duration,
-}
-
-impl BusState {
-    pub(super) fn new(
-        bus: Arc<dyn ChangeBus>,
-        announce_within: Option<Duration>,
-        namespace: Namespace,
-        now: Moment,
-    ) -> Self {
-        Self {
-            bus,
-            announce_within,
-            listener: Mutex::new(Listener::new(namespace, || Namespace::unique().bits())),
-            queue: Mutex::default(),
-            queued: Notify::new(),
-            counters: Counters::default(),
-            silence: Mutex::new(Silence { since: Some(now), before: Duration::ZERO }),
-        }
-    }
-
-    /// Queues `change` to be announced. The receiver is told when that was tried, or given up.
-    pub(super) fn announce(&self, change: Change) -> oneshot::Receiver<()> {
-        let (told, receiver) = oneshot::channel();
-        let mut queue = lock(&self.queue);
-        if queue.len() >= QUEUE_MAX {
-            count(&self.counters.overflows);
-            // One message for all objects takes the place of all that wait.
-            // mutant: overflow_announces_all
-            queue.clear();
-            queue.push_back((Some(Change::All), told));
-        } else {
-            queue.push_back((Some(change), told));
-        }
-        drop(queue);
-        self.queued.notify_one();
-        receiver
-    }
-
-    /// Waits until the changes that are queued now were announced, or this was tried, for as long
-    /// as one announcement may take.
-    pub(super) async fn flush(&self) {
-        let (told, receiver) = oneshot::channel();
-        lock(&self.queue).push_back((None, told));
-        self.queued.notify_one();
-        within(ANNOUNCE_MAX, receiver).await;
-    }
-
-    pub(super) fn stats(&self, now: Moment) -> BusStats {
-        let Counters {
-            announced,
-            announce_errors,
-            overflows,
-            heartbeats_sent,
-            received,
-            heartbeats,
-            own,
-            marked,
-            unmarked,
-            other_namespace,
-            unreadable,
-            same_node,
-            sequence_gaps,
-            slow_listener_gaps,
-            format_gaps,
-            disconnects,
-            listens,
-        } = &self.counters;
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (since, ends) = {
-            let listener = lock(&self.listener);
-            (listener.since(), listener.proof_ends())
-        };
-        let since = since.filter(|_| ends.is_some_and(|ends| now < ends));
-        let silence = lock(&self.silence);
-        let silent = silence.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
-        BusStats {
-            announced: read(announced),
-            announce_errors: read(announce_errors),
-            overflows: read(overflows),
-            queued: lock(&self.queue).len() as u64,
-            heartbeats_sent: read(heartbeats_sent),
-            received: read(received),
-            heartbeats: read(heartbeats),
-            own: read(own),
-            marked: read(marked),
-            unmarked: read(unmarked),
-            other_namespace: read(other_namespace),
-            unreadable: read(unreadable),
-            same_node: read(same_node),
-            sequence_gaps: read(sequence_gaps),
-            slow_listener_gaps: read(slow_listener_gaps),
-            format_gaps: read(format_gaps),
-            disconnects: read(disconnects),
-            listens: read(listens),
-            is_listening: since.is_some(),
-            listening_for: since.map_or(Duration::ZERO, |since| now.saturating_since(since)),
-            disconnected_for: silence.before.saturating_add(silent),
-        }
-    }
-
-    /// Takes note of what the listener says now of listening.
-    fn note_listening(&self, listener: &Listener, now: Moment) {
-        let mut silence = lock(&self.silence);
-        match (listener.since(), silence.since) {
-            (Some(_), Some(since)) => {
-                silence.before = silence.before.saturating_add(now.saturating_since(since));
-                silence.since = None;
-                count(&self.counters.listens);
-            }
-            (None, None) => silence.since = Some(now),
-            _ => {}
-        }
-    }
-}
 
 /// The task of a cache at its bus: see [`Background`](super::background::Background).
 pub(super) async fn run<V: Validator + ?Sized>(cache: Weak<Shared<V>>, progress: Progress) {
@@ -368,6 +204,8 @@ pub(super) async fn apply<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, change
             observed == Observed::Marked
         }
         Change::Prefix(prefix) => {
+            // Of all tiers, without a look at each entry.
+            // mutant: message_marks_all
             shared.epochs.mark_stale_prefix(&inner(prefix));
             shared.signals.prefix(prefix);
             true
@@ -381,44 +219,8 @@ pub(super) async fn apply<V: Validator + ?Sized>(shared: &Arc<Shared<V>>, change
     }
 }
 
-impl<V: ?Sized> Shared<V> {
-    /// A write of `key` has ended: wakes those that wait for a change of it, and announces it.
-    pub(super) fn written(&self, key: &Key, e_tag: Option<&str>) -> Option<oneshot::Receiver<()>> {
-        let path = self.display_key(key.as_str());
-        self.signals.key(path);
-        let bus = self.bus.as_ref()?;
-        let key = match self.settings.key_prefix.is_empty() {
-            true => key.clone(),
-            false => Key::parse(path).ok()?,
-        };
-        Some(bus.announce(Change::Key { key, e_tag: e_tag.map(Into::into) }))
-    }
-
-    /// Checks that there is a bus for a rule that needs one.
-    pub(super) fn check_bus(&self, is_needed: bool) -> Result<()> {
-        if is_needed && self.bus.is_none() {
-            return Err(no_bus());
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn no_bus() -> Error {
-    Error::new(
-        ErrorKind::Config,
-        "a rule until_notified needs a change bus; set one with `bus`, or use max_age",
-    )
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How long one announcement may take.
-const ANNOUNCE_MAX: Duration = Duration::from_secs(2);
 /// After a stream of events has ended.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// A task that made no progress for so long is on a runtime that is not driven.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
-const QUEUE_MAX: usize = 10_000;

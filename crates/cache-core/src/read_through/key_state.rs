@@ -11,7 +11,6 @@ use tokio::{
 };
 
 use super::{
-    observation::{Heard, Observation},
     outcome::{FlightOutcome, OutcomeReceiver, OutcomeSender, OutcomeSenders},
     parked::Parked,
     task_tracker::TaskToken,
@@ -19,8 +18,9 @@ use super::{
     trace::Cause,
 };
 use crate::{
-    Key, Moment, Validator,
+    Key, Moment, Observation, Validator,
     epoch::Epoch,
+    observation::Heard,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},

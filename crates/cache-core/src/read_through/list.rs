@@ -19,11 +19,10 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     key_index::Generation,
     marks::{KeyRange, ListGuard},
-    observation::Observation,
-    observe::{Observed, Sighting, observe},
+    observe::{ListRequest, Observed, Sighting, observe},
     shared::Shared,
 };
-use crate::{Key, ListedObject, Moment, Validator, epoch::Epoch};
+use crate::{Key, ListedObject, Moment, Observation, Validator};
 
 /// The part of the keys that a list covers, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,17 +90,6 @@ pub struct ObservedList<V: ?Sized> {
     guard: ListGuard,
 }
 
-/// A request for a page of a list.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ListRequest {
-    /// The moment before it was sent.
-    pub(super) sent_at: Moment,
-    /// The epoch at that moment.
-    pub(super) epoch: Epoch,
-    /// The number of the list.
-    pub(super) list: u64,
-}
-
 /// Begins a list, whose first request is sent after this has returned.
 pub(super) fn begin<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
@@ -127,14 +115,6 @@ pub(super) fn begin<V: Validator + ?Sized>(
         is_out_of_order: false,
         generation,
         guard,
-    }
-}
-
-impl ListRequest {
-    fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
-        // The moment first: an entry that a floor does not apply to was requested after it.
-        let sent_at = shared.clock.now();
-        Self { sent_at, epoch: shared.epochs.latest(), list }
     }
 }
 

@@ -9,11 +9,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    epochs::Epochs, list::ListRequest, observation::Observation, parked::spawn_parked,
-    shared::Shared, write,
-};
-use crate::{Entry, Moment, Validator};
+use super::{epochs::Epochs, parked::spawn_parked, shared::Shared, write};
+use crate::{Entry, Moment, Observation, Validator, epoch::Epoch};
 
 /// How something was observed.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +22,26 @@ pub(super) struct Sighting {
     /// It is a hint: an entry is marked, never removed, and an entry that is not in memory is not
     /// read to be compared.
     pub(super) is_hint: bool,
+}
+
+/// A request for a page of a list.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListRequest {
+    /// The moment before it was sent.
+    pub(super) sent_at: Moment,
+    /// The epoch at that moment.
+    pub(super) epoch: Epoch,
+    /// The number of the list.
+    pub(super) list: u64,
+}
+
+impl ListRequest {
+    /// Returns a request that is sent after this has returned.
+    pub(super) fn now<V: ?Sized>(shared: &Shared<V>, list: u64) -> Self {
+        // The moment first: an entry that a floor does not apply to was requested after it.
+        let sent_at = shared.clock.now();
+        Self { sent_at, epoch: shared.epochs.latest(), list }
+    }
 }
 
 impl Sighting {
@@ -64,6 +81,8 @@ pub(super) async fn observe<V: Validator + ?Sized>(
     sighting: Sighting,
 ) -> Observed {
     let Sighting { heard_at, request, is_hint } = sighting;
+    // Before the look at the entry: a flight that is publishing is seen by one of the two.
+    // mutant: fences_before_look
     let tracked = shared.table.find(key);
     let is_changing = tracked.as_ref().is_some_and(|tracked| {
         let mut state = tracked.lock();
@@ -86,6 +105,7 @@ pub(super) async fn observe<V: Validator + ?Sized>(
             }
             _ => None,
         };
+        // mutant: looks_after_fence
         let found = match is_hint {
             true => shared.peek(key).map(|shown| shared.own(shown)),
             false => shared.find(key).await,

@@ -10,8 +10,8 @@ use futures_util::{
 };
 
 use super::{
-    ReadThrough,
     list::{ListScope, ObservedList},
+    read,
     request::{Outcome, Request},
     served::{Served, Status},
     shared::Shared,
@@ -45,14 +45,10 @@ pub(super) fn list<V: Validator + ?Sized>(
     prefix: &str,
     after: Option<&str>,
 ) -> Pages {
-    let listing = match shared.settings.key_prefix.is_empty() {
-        true => shared.origin.list(prefix, after),
-        // Its keys are not those of the origin.
-        false => Listing::unsupported(),
-    };
-    let Listing { pages, is_ordered } = listing;
+    let pages = OriginPages::new(shared, prefix, after);
+    let is_ordered = pages.is_ordered;
     let scope = ListScope::new(prefix).ordered(is_ordered).after(after.map(str::to_owned));
-    let lister = Lister { shared: Arc::clone(shared), scope, pages, list: None, is_first: true };
+    let lister = Lister { shared: Arc::clone(shared), scope, pages, list: None };
     Pages { pages: stream::unfold(Some(lister), Lister::next).boxed(), is_ordered }
 }
 
@@ -60,10 +56,9 @@ pub(super) fn list<V: Validator + ?Sized>(
 struct Lister<V: ?Sized> {
     shared: Arc<Shared<V>>,
     scope: ListScope,
-    pages: BoxStream<'static, Result<ListPage>>,
+    pages: OriginPages,
     /// `None` before the first request.
     list: Option<ObservedList<V>>,
-    is_first: bool,
 }
 
 impl<V: Validator + ?Sized> Lister<V> {
@@ -82,7 +77,7 @@ impl<V: Validator + ?Sized> Lister<V> {
                 list
             }
         };
-        let page = match lister.request(&list).await {
+        let page = match lister.pages.next(&shared, list.sent_at()).await {
             Ok(Some(page)) => page,
             Ok(None) => {
                 list.end().await;
@@ -90,23 +85,53 @@ impl<V: Validator + ?Sized> Lister<V> {
             }
             Err(error) => return Some((Err(error), None)),
         };
-        let ListPage { mut objects, is_requested_when_polled } = page;
+        let ListPage { objects, is_requested_when_polled } = page;
         // A page that was requested ahead is of an earlier moment.
         // mutant: page_sent_at
         if !is_first && !is_requested_when_polled {
             list.revoke_request();
         }
-        objects.retain(|object| object.key.as_str().starts_with(&*lister.scope.prefix));
         list.page(&objects, &[]).await;
         let page = ListedPage { objects, sent_at: list.sent_at() };
         lister.list = Some(list);
         Some((Ok(page), Some(lister)))
     }
+}
 
-    /// Returns the next page of the origin; `None` at the end. Counts a request, unless the page is
-    /// there without one.
-    async fn request(&mut self, list: &ObservedList<V>) -> Result<Option<ListPage>> {
-        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await?;
+/// The pages of a list below a prefix, as the origin gives them.
+pub(super) struct OriginPages {
+    pub(super) prefix: Box<str>,
+    pages: BoxStream<'static, Result<ListPage>>,
+    pub(super) is_ordered: bool,
+    is_first: bool,
+}
+
+impl OriginPages {
+    /// Lists behind `after`. Requests nothing.
+    pub(super) fn new<V: Validator + ?Sized>(
+        shared: &Shared<V>,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Self {
+        let listing = match shared.settings.key_prefix.is_empty() {
+            true => shared.origin.list(prefix, after),
+            // Its keys are not those of the origin.
+            false => Listing::unsupported(),
+        };
+        let Listing { pages, is_ordered } = listing;
+        Self { prefix: prefix.into(), pages, is_ordered, is_first: true }
+    }
+
+    /// Returns the next page; `None` at the end. Counts a request, unless the page is there without
+    /// one.
+    pub(super) async fn next<V: Validator + ?Sized>(
+        &mut self,
+        shared: &Arc<Shared<V>>,
+        sent_at: Moment,
+    ) -> Result<Option<ListPage>> {
+        let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await;
+        // A panic is an answer like another one.
+        let at_once = at_once.unwrap_or_else(|panic| Some(Some(Err(panic))));
         let is_first = mem::replace(&mut self.is_first, false);
         let is_requested = match &at_once {
             None => true,
@@ -114,43 +139,49 @@ impl<V: Validator + ?Sized> Lister<V> {
             Some(Some(Err(_))) => true,
             Some(None) => is_first,
         };
-        if !is_requested {
-            return at_once.flatten().transpose();
+        let answer = if is_requested {
+            let request = Request::send(shared, Op::List, &self.prefix, sent_at, &Cause::caller());
+            let answer = request
+                .answer(async {
+                    match at_once {
+                        Some(page) => page.transpose(),
+                        None => self.pages.next().await.transpose(),
+                    }
+                })
+                .await;
+            request.end(Outcome::of_write(&answer), || 0);
+            answer
+        } else {
+            at_once.flatten().transpose()
+        };
+        let mut page = answer?;
+        if let Some(page) = &mut page {
+            page.objects.retain(|object| object.key.as_str().starts_with(&*self.prefix));
         }
-        let (op, prefix) = (Op::List, &*self.scope.prefix);
-        let request = Request::send(&self.shared, op, prefix, list.sent_at(), &Cause::caller());
-        let answer = request
-            .answer(async {
-                match at_once {
-                    Some(page) => page.transpose(),
-                    None => self.pages.next().await.transpose(),
-                }
-            })
-            .await;
-        request.end(Outcome::of_write(&answer), || 0);
-        answer
+        Ok(page)
     }
 }
 
-/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`].
+/// Reads all objects below `prefix`: see
+/// [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
 pub(super) fn get<V: Validator + ?Sized>(
-    cache: ReadThrough<V>,
+    shared: &Arc<Shared<V>>,
     prefix: &str,
     parallel: usize,
 ) -> BoxStream<'static, Result<Served>> {
-    let prefix = prefix.to_owned();
+    let (shared, prefix) = (Arc::clone(shared), prefix.to_owned());
     let begin = async move {
         // An entry that was validated after this is as new as the call requires.
-        let begun = cache.shared.clock.now();
-        let Pages { pages, is_ordered } = list(&cache.shared, &prefix, None);
+        let begun = shared.clock.now();
+        let Pages { pages, is_ordered } = list(&shared, &prefix, None);
         let objects = match is_ordered {
             true => in_order(pages).boxed(),
             false => sorted(pages).await,
         };
         let read = move |object: Result<ListedObject>| {
-            let cache = cache.clone();
+            let shared = Arc::clone(&shared);
             async move {
-                match cache.get_since(object?.key.as_str(), begun).await {
+                match get_since(&shared, object?.key.as_str(), begun).await {
                     // It was deleted after it was listed.
                     Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                     read => read.map(Some),
@@ -163,53 +194,42 @@ pub(super) fn get<V: Validator + ?Sized>(
     stream::once(begin).flatten().boxed()
 }
 
-impl<V: Validator + ?Sized> ReadThrough<V> {
-    /// Returns the object as of a moment not before `since`: the cached entry if it was validated
-    /// since then, by whichever request or list; else the result of a strong read. For readers of
-    /// many objects that one list has validated.
-    ///
-    /// # Errors
-    ///
-    /// As for [`get`](Self::get).
-    ///
-    /// Dropping the future does not cancel a request that was already sent; its response is still
-    /// cached.
-    pub async fn get_since(&self, key: &str, since: Moment) -> Result<Served> {
-        match self.get_if_validated_since(key, since).await {
-            Some(served) => served,
-            None => self.fetch(key, Some(&Freshness::strong())).await,
-        }
+/// See [`ReadThrough::get_since`](super::ReadThrough::get_since).
+pub(super) async fn get_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Result<Served> {
+    match get_if_validated_since(shared, key, since).await {
+        Some(served) => served,
+        None => read::get(shared, key, Some(&Freshness::strong()), None).await,
     }
+}
 
-    /// Returns the cached entry if it was validated since `since`, by whichever request or list.
-    /// The first half of [`get_since`](Self::get_since), for callers that fetch in another way.
-    ///
-    /// # Errors
-    ///
-    /// `Closed`.
-    ///
-    /// Dropping the future leaves nothing behind.
-    pub async fn get_if_validated_since(&self, key: &str, since: Moment) -> Option<Result<Served>> {
-        let looked_up = self.shared.look_up(key).await;
-        let cached = looked_up.entry.filter(|entry| {
-            !entry.is_negative()
-                && !entry.must_revalidate()
-                // An entry that was validated before the call may be older than the call allows.
-                // mutant: validated_since
-                && entry.validated_at().is_some_and(|at| at >= since)
-                && self.shared.is_valid(entry)
-        });
-        let entry = cached?;
-        if let Err(error) = self.shared.tasks.check_open() {
-            return Some(Err(error));
-        }
-        let (now, _) = self.shared.clock.coarse_bounds();
-        let validated_at = entry.validated_at();
-        let read =
-            Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
-        self.shared.count_read(&read);
-        Some(read)
+/// See [`ReadThrough::get_if_validated_since`](super::ReadThrough::get_if_validated_since).
+pub(super) async fn get_if_validated_since<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    since: Moment,
+) -> Option<Result<Served>> {
+    let looked_up = shared.look_up(key).await;
+    let cached = looked_up.entry.filter(|entry| {
+        !entry.is_negative()
+            && !entry.must_revalidate()
+            // An entry that was validated before the call may be older than the call allows.
+            // mutant: validated_since
+            && entry.validated_at().is_some_and(|at| at >= since)
+            && shared.is_valid(entry)
+    });
+    let entry = cached?;
+    if let Err(error) = shared.tasks.check_open() {
+        return Some(Err(error));
     }
+    let (now, _) = shared.clock.coarse_bounds();
+    let validated_at = entry.validated_at();
+    let read = Ok(Served::new(entry, Status::RevalidatedByList, looked_up.tier, validated_at, now));
+    shared.count_read(&read);
+    Some(read)
 }
 
 /// The objects of an ordered list; an error if they are not in order, as each is to come once.

@@ -25,6 +25,7 @@ use super::{
     parked::{Parked, spawn_parked},
     served::{Served, Status, Tier},
     shared::Shared,
+    sweep,
     task_tracker::runtime,
     trace::Cause,
     watchdog::{Watchdog, relieve},
@@ -101,6 +102,29 @@ enum Servable {
     Fresh(Served),
     /// As stale, with a revalidation in the background.
     Refresh(Served),
+}
+
+/// Reads `key` on the slow path, and counts the read.
+pub(super) async fn get<V: Validator + ?Sized>(
+    shared: &Arc<Shared<V>>,
+    key: &str,
+    freshness: Option<&Freshness>,
+    validator: Option<&Arc<dyn Validator>>,
+) -> Result<Served> {
+    if sweep::resume(shared) {
+        // Such reads may be all that their runtime is driven for.
+        yield_now().await;
+    }
+    let check = |rule: &Freshness| {
+        rule.check()?;
+        shared.check_bus(rule.is_until_notified())
+    };
+    let read = match freshness.map_or(Ok(()), check) {
+        Ok(()) => read(shared, key, shared.rule(key, freshness), validator).await,
+        Err(error) => Err(error),
+    };
+    shared.count_read(&read);
+    read
 }
 
 /// Reads `key` on the slow path: looks once more, joins or starts a flight, and waits for it.

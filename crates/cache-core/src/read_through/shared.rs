@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::oneshot;
+
 use super::{
     background::Background,
-    bus::BusState,
+    bus_state::{BusState, no_bus},
     changes::Signals,
     epochs::{Epochs, Standing},
     key_index::KeyIndex,
@@ -19,7 +21,7 @@ use super::{
     trace::Warnings,
 };
 use crate::{
-    Backend, Clock, Entry, Error, ErrorKind, Freshness, Moment, Result,
+    Backend, Change, Clock, Entry, Error, ErrorKind, Freshness, Key, Moment, Result,
     bus::Listening,
     stats::{Count, Counters},
 };
@@ -37,7 +39,7 @@ pub(super) struct Shared<V: ?Sized> {
     /// Locked by the `clear` that counts the removed entries; no call waits for it.
     pub(super) clearing: tokio::sync::Mutex<()>,
     pub(super) sweeper: Sweeper,
-    pub(super) background: Background<V>,
+    pub(super) background: Background,
     pub(super) bus: Option<Arc<BusState>>,
     /// Whether it listens to the bus.
     pub(super) listening: Listening,
@@ -138,5 +140,27 @@ impl<V: ?Sized> Shared<V> {
             self.table.request_handoffs();
         }
         Waits::new(&self.limiter, &self.counters, &*self.clock)
+    }
+}
+
+impl<V: ?Sized> Shared<V> {
+    /// A write of `key` has ended: wakes those that wait for a change of it, and announces it.
+    pub(super) fn written(&self, key: &Key, e_tag: Option<&str>) -> Option<oneshot::Receiver<()>> {
+        let path = self.display_key(key.as_str());
+        self.signals.key(path);
+        let bus = self.bus.as_ref()?;
+        let key = match self.settings.key_prefix.is_empty() {
+            true => key.clone(),
+            false => Key::parse(path).ok()?,
+        };
+        Some(bus.announce(Change::Key { key, e_tag: e_tag.map(Into::into) }))
+    }
+
+    /// Checks that there is a bus for a rule that needs one.
+    pub(super) fn check_bus(&self, is_needed: bool) -> Result<()> {
+        if is_needed && self.bus.is_none() {
+            return Err(no_bus());
+        }
+        Ok(())
     }
 }

@@ -7,15 +7,15 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{background::Background, shared::Shared};
+use super::shared::Shared;
 use crate::{Result, sync::caught};
 
 /// Starts the task unless it is running, and the other background tasks.
 pub(super) fn ensure<V: Send + Sync + ?Sized + 'static>(shared: &Arc<Shared<V>>, runtime: &Handle) {
-    Background::ensure(shared, runtime);
+    let (now, _) = shared.clock.coarse_bounds();
+    shared.background.ensure(runtime, now);
     let sweeper = &shared.sweeper;
     let Some(every) = sweeper.every else { return };
-    let (now, _) = shared.clock.coarse_bounds();
     let mut task = sweeper.task.lock().unwrap_or_else(PoisonError::into_inner);
     // Checked under the lock, which `stop` takes after the cache was closed.
     let runs = task.as_ref().is_some_and(|task| !task.is_finished()) && !sweeper.is_overdue(now);

@@ -105,6 +105,7 @@ mod on {
         /// Served stale because the origin does not answer.
         outage: Limit,
         refused: Limit,
+        refresh: Limit,
     }
 
     impl Warnings {
@@ -127,6 +128,13 @@ mod on {
             let error = error.map(field::display);
             let age_seconds = age.as_secs_f64();
             warn!(target: TARGET, { cache.name = cache, key, age_seconds, left_out, error }, "served stale");
+        }
+
+        /// A list that keeps entries fresh failed, after one that did not.
+        pub(crate) fn refresh_failed(&self, cache: &str, prefix: &str, error: &Error, now: Moment) {
+            let Some(left_out) = self.refresh.take(now) else { return };
+            let error = field::display(error);
+            warn!(target: TARGET, { cache.name = cache, prefix, error, left_out }, "a refresh by list failed");
         }
 
         /// A body was not kept.
@@ -232,6 +240,8 @@ mod off {
         }
 
         pub(crate) fn stale(&self, _: &str, _: &str, _: Duration, _: Option<&Error>, _: Moment) {}
+
+        pub(crate) fn refresh_failed(&self, _: &str, _: &str, _: &Error, _: Moment) {}
 
         pub(crate) fn refused(&self, _: &str, _: &str, _: usize, _: Option<Rejection>, _: Moment) {}
     }

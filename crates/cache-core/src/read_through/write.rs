@@ -519,6 +519,8 @@ impl<V: ?Sized> Drop for Write<V> {
             return;
         }
         self.fence();
+        // It may have taken effect.
+        // mutant: dropped_is_announced
         if self.is_announced {
             drop(self.shared.written(&self.tracked.key, None));
         }

@@ -46,7 +46,7 @@ use crate::{
     body::{RANGE, torn},
     error::{Action, described, error_of, is_about_form, is_forbidden, is_past_end},
     tag,
-    validator::version_of,
+    version::version_of,
 };
 
 /// Requests heads. As a validator it sends a HEAD; that of a reader is a [`Question`].

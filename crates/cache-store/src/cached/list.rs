@@ -1,6 +1,6 @@
-//! Lists are the store's own. The cache takes note of each page before its objects are passed on: it
-//! renews the heads of the versions that are shown, and marks the others and those of objects that
-//! are left out.
+//! Lists are the store's own. The cache takes note of each page before its objects are passed on:
+//! it renews the heads of the versions that are shown, and marks the others and those of objects
+//! that are left out.
 
 use std::{
     pin::Pin,
@@ -66,6 +66,7 @@ pub(super) async fn list_with_delimiter(
 fn scope_of(prefix: Option<&Path>) -> ListScope {
     ListScope::new(match prefix {
         // With a slash: the object `a/b` is not below the prefix `a/b`.
+        // mutant: list_scope
         Some(prefix) if !prefix.as_ref().is_empty() => prefix_of(&format!("{prefix}/")),
         _ => PREFIX.to_owned(),
     })
@@ -185,7 +186,7 @@ fn counted(
     }
 }
 
-/// A list, page by page as far as that can be seen: a store's client asks for the next page when
+/// A list, page by page as far as that can be seen: a store's client requests the next page when
 /// the last one has been read, and then there is nothing for a while.
 struct Pages {
     listed: BoxStream<'static, Result<ObjectMeta>>,
@@ -195,7 +196,7 @@ struct Pages {
     request: Option<Request>,
     /// How many objects came since the last request; `None` before the first.
     n_listed: Option<usize>,
-    /// After so many objects, waiting tells of a request.
+    /// After this number of objects, waiting tells of a request.
     page: usize,
 }
 

@@ -16,7 +16,7 @@ use super::{
     shared::Shared,
     version::{key_of, size_of},
 };
-use crate::{error::is_past_end, validator::version_of};
+use crate::{error::is_past_end, version::version_of};
 
 impl Shared {
     /// An answer of the store has shown this of the object at `location`.

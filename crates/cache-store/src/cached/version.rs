@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cache_core::{Entry, Error, ErrorKind, Key, Storability};
 use object_store::{Attributes, ObjectMeta, path::Path};
 
-use crate::{attributes_to_store, tag, validator::version_of};
+use crate::{attributes_to_store, tag, version::version_of};
 
 /// A version of the object at `location`.
 pub(super) struct ObjectVersion {

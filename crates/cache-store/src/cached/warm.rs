@@ -156,6 +156,8 @@ async fn read_in(
 ) -> Result<CacheStatus> {
     for _ in 0..RESTARTS_MAX {
         let options = GetOptions::new();
+        // A head that the list has renewed needs no request.
+        // mutant: warm_since
         let known = match since.take() {
             Some(since) => shared.head_since(location, since).await,
             None => None,

@@ -20,7 +20,7 @@ use object_store::{
     path::Path,
 };
 
-/// What a poll of a list comes to.
+/// The result of a poll of a list.
 #[derive(Debug, Clone)]
 pub(crate) enum Listed {
     Object(ObjectMeta),
@@ -51,7 +51,7 @@ impl ListedStore {
         Self { inner, name, script: Arc::new(script), n_requests }
     }
 
-    /// The same with pages of so many objects each, which are requested when they are polled.
+    /// The same with pages of these sizes, which are requested when they are polled.
     pub(crate) fn paged(name: &'static str, sizes: &'static [usize]) -> Self {
         Self::new(name, move |objects| {
             let mut objects = objects.into_iter().map(Listed::Object);

@@ -165,7 +165,7 @@ async fn a_prefix_is_meant_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_lies_beside_a_prefix_is_not_requested() {
+async fn an_object_beside_a_prefix_is_not_requested() {
     let server = S3Server::start().unwrap();
     for folder in ["a/aa", "a/ab", "a/zz"] {
         for n in 0..1500 {
@@ -227,6 +227,22 @@ async fn all_pages_of_an_unknown_store_are_of_the_first_moment() {
         filled(&store, names.iter().map(String::as_str)).await;
         let pages = Rig::over(Arc::new(store)).pages("models/").await;
         assert_eq!((pages.len(), pages[1].1), (2, pages[0].1), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_bucket_may_list_in_any_order() {
+    for name in ["AmazonS3(bucket--use1-az4--x-s3)", "AmazonS3(alias--use1-az4--xa-s3)", AZURE] {
+        let store = ListedStore::new(name, |objects| {
+            objects.into_iter().rev().map(Listed::Object).collect()
+        });
+        let names = ["a/1", "a/2", "a/3", "a/b/4"];
+        filled(&store, names).await;
+        let rig = Rig::over(Arc::new(store));
+        for _ in 0..2 {
+            assert_eq!(rig.keys("a/").await, names, "{name}");
+        }
+        assert!(rig.statuses("a/").await.values().all(|it| *it == Status::RevalidatedByList));
     }
 }
 
@@ -481,7 +497,7 @@ async fn a_read_after_a_list_is_not_older_than_it_showed() {
     }
 }
 
-/// What a list has renewed is fresh for as long as it would be after a request of its own.
+/// A renewed entry is fresh for as long as it would be after a request of its own.
 #[tokio::test]
 async fn a_list_renews_what_is_just_past_its_max_age() {
     let store = FaultyStore::in_memory();

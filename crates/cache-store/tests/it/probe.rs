@@ -66,7 +66,7 @@ async fn local_disk_says_that_it_cannot_update() {
     assert_eq!((seen.list_validation, seen.objection_to_lists()), (Support::Honored, None));
 }
 
-/// What the lists of `store` are seen to be.
+/// How the lists of `store` are seen to be.
 async fn lists_of(store: impl ObjectStore) -> Support {
     let seen = probe_capabilities(&store, &Path::from("a/b")).await.unwrap();
     assert_eq!(seen.objection_to_lists().is_some(), seen.list_validation == Support::Racy);

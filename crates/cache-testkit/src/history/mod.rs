@@ -34,8 +34,12 @@ pub struct History {
     tags: BTreeSet<(String, String, u64)>,
     rests: Vec<Rest>,
     broken: Vec<String>,
+    heard: Vec<Heard>,
+    /// Of each node, the oldest first.
+    listening: BTreeMap<usize, Vec<Listens>>,
     time_to_live: Option<Duration>,
     hearing: Duration,
+    prompt: Option<Duration>,
 }
 
 /// A place in the order of all events, and its time.
@@ -100,6 +104,9 @@ pub struct ReadRule {
     pub stale_while_revalidate: Duration,
     /// Beyond `max_age`.
     pub stale_if_error: Duration,
+    /// `max_age` is the fallback of a rule `until_notified`, and this the `max_age` of the rule
+    /// that applies when the cache is disconnected. `None`: the rule does not depend on a bus.
+    pub when_disconnected: Option<Duration>,
 }
 
 /// What came of a call.
@@ -153,6 +160,42 @@ pub enum Shown {
     Denied,
 }
 
+/// Something that a cache has acted on by now: reads on its node that begin later see nothing older.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The node whose cache it is.
+    pub node: usize,
+    /// The key.
+    pub key: String,
+    /// By which way it was told.
+    pub source: Source,
+    /// The number of the state that it has shown, or of an older one.
+    pub state: usize,
+    /// When the cache had acted on it.
+    pub at: Point,
+}
+
+/// How a cache is told of a state other than by the response to a request for the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// By a message of another cache on the bus.
+    Announcement,
+    /// By a list that shows the object.
+    List,
+    /// By a list that leaves the object out.
+    LeftOut,
+}
+
+/// How the cache of a node listens to its bus, until the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listens {
+    /// From when on this is so.
+    pub at: Point,
+    /// Since when it has listened without a gap, and until when it has proof. `None` if it does not
+    /// listen.
+    pub since_until: Option<(Duration, Duration)>,
+}
+
 /// A state of an object at the origin, until the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
@@ -200,6 +243,25 @@ impl History {
     /// time, so that it has done so before time goes on.
     pub fn hearing_takes(&mut self, span: Duration) {
         self.hearing = span;
+    }
+
+    /// The bus has no faults: a write is announced and heard by all nodes within `span`. Default: it
+    /// may have some.
+    pub fn announcements_take(&mut self, span: Duration) {
+        self.prompt = Some(span);
+    }
+
+    /// The cache of a node has acted on what it was told of a key, which was in this state.
+    pub fn hear(&mut self, node: usize, key: &str, source: Source, state: usize, at: Duration) {
+        let (key, at) = (key.to_owned(), self.point(at));
+        self.heard.push(Heard { node, key, source, state, at });
+    }
+
+    /// The cache of a node listens to its bus since a moment, with proof until another; or it does
+    /// not.
+    pub fn listen(&mut self, node: usize, since_until: Option<(Duration, Duration)>, at: Duration) {
+        let at = self.point(at);
+        self.listening.entry(node).or_default().push(Listens { at, since_until });
     }
 
     /// A call begins.
@@ -304,6 +366,12 @@ impl History {
         self.states.get(key).map_or(&[ABSENT], Vec::as_slice)
     }
 
+    /// The number of the first state of an object whose value the origin gave this tag.
+    pub(crate) fn first_state_of(&self, key: &str, tag: &str) -> Option<usize> {
+        let (_, _, value) = self.tags.iter().find(|(of, its, _)| of == key && its == tag)?;
+        self.states(key).iter().position(|state| state.value == Some(*value))
+    }
+
     /// When the last thing happened.
     pub fn length(&self) -> Duration {
         let begun = self
@@ -369,7 +437,12 @@ impl ReadRule {
 
     /// The rule as a cache takes it.
     pub fn freshness(&self) -> Freshness {
-        Freshness::max_age(self.max_age)
+        let freshness = match self.when_disconnected {
+            None => Freshness::max_age(self.max_age),
+            Some(max_age) => Freshness::until_notified(self.max_age)
+                .when_disconnected(Freshness::max_age(max_age)),
+        };
+        freshness
             .stale_while_revalidate(self.stale_while_revalidate)
             .stale_if_error(self.stale_if_error)
     }
@@ -386,7 +459,14 @@ impl fmt::Display for History {
                 (since.step, format!("{since}  {key} is in state {number}: {value:?}"))
             })
         });
-        let mut lines: Vec<_> = calls.chain(requests).chain(states).collect();
+        let heard = self.heard.iter().map(|heard| (heard.at.step, heard.to_string()));
+        let listening = self.listening.iter().flat_map(|(node, listening)| {
+            listening.iter().map(move |listens| {
+                (listens.at.step, format!("{}  node {node} {listens}", listens.at))
+            })
+        });
+        let lines = calls.chain(requests).chain(states).chain(heard).chain(listening);
+        let mut lines: Vec<_> = lines.collect();
         lines.sort();
         lines.iter().try_for_each(|(_, line)| writeln!(f, "{line}"))
     }
@@ -402,6 +482,24 @@ impl fmt::Display for Request {
         write!(f, "  request of node {}, {}", self.node, self.key)?;
         self.failure.map_or(Ok(()), |failure| write!(f, ": {failure:?}"))?;
         self.shown.map_or(Ok(()), |shown| write!(f, ", shows {shown:?}"))
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, key, source, state, at } = self;
+        write!(f, "{at}  node {node} has heard of {key} in state {state}: {source:?}")
+    }
+}
+
+impl fmt::Display for Listens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.since_until {
+            Some((since, until)) => {
+                write!(f, "listens since {since:?}, with proof until {until:?}")
+            }
+            None => f.write_str("does not listen"),
+        }
     }
 }
 

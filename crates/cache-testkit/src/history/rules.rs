@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use cache_core::{ErrorKind, Status};
 
 use super::{
-    Act, Call, History, Outcome, Point, ReadRule, Request, Shown, State,
+    Act, Call, History, Listens, Outcome, Point, ReadRule, Request, Shown, Source, State,
     register::{Effect, Needs, Operation, smallest_contradiction},
 };
 
@@ -53,6 +53,12 @@ pub enum Rule {
     AbsencesAreHeard,
     /// I-36: what the origin denied is not served from a copy.
     DenialsAreHeard,
+    /// I-38: nothing older is served than a message on the bus has announced.
+    AnnouncementsAreHeard,
+    /// I-39: on a bus without faults, a write is announced.
+    WritesAreAnnounced,
+    /// I-40: what was validated before the cache listened to the bus is revalidated.
+    ListeningIsProved,
     /// What the recorder says is broken.
     Recorded,
 }
@@ -85,7 +91,7 @@ impl Rule {
 }
 
 /// In the order in which they are checked: those first that others build upon.
-const CHECKS: [(Rule, Check); 17] = [
+const CHECKS: [(Rule, Check); 20] = [
     (Rule::Recorded, History::is_sound),
     (Rule::NoLostWakeUp, History::every_call_ends),
     (Rule::BytesAndVersion, History::bytes_belong_to_their_version),
@@ -101,6 +107,9 @@ const CHECKS: [(Rule, Check); 17] = [
     (Rule::ListsAreHeard, History::lists_are_heard),
     (Rule::AbsencesAreHeard, History::absences_are_heard),
     (Rule::DenialsAreHeard, History::denials_are_heard),
+    (Rule::AnnouncementsAreHeard, History::announcements_are_heard),
+    (Rule::WritesAreAnnounced, History::writes_are_announced),
+    (Rule::ListeningIsProved, History::listening_is_proved),
     (Rule::Conservation, History::everything_is_counted),
     (Rule::Capacity, History::limits_are_kept),
 ];
@@ -394,7 +403,8 @@ impl History {
             _ => None,
         })?;
         let lists = |call: &Call| call.act == Act::List && call.outcome != Outcome::NotFound;
-        self.later_reads_see_what(Rule::ListsAreHeard, lists)
+        self.later_reads_see_what(Rule::ListsAreHeard, lists)?;
+        self.later_reads_see_heard(Rule::ListsAreHeard, Source::List)
     }
 
     /// I-36: after a list that leaves an object out, reads that begin later on its node see nothing
@@ -409,7 +419,8 @@ impl History {
             _ => None,
         })?;
         let lists = |call: &Call| call.act == Act::List && call.outcome == Outcome::NotFound;
-        self.later_reads_see_what(Rule::AbsencesAreHeard, lists)
+        self.later_reads_see_what(Rule::AbsencesAreHeard, lists)?;
+        self.later_reads_see_heard(Rule::AbsencesAreHeard, Source::LeftOut)
     }
 
     /// I-36: after the origin denied a node access to an object, what it serves of it was asked for
@@ -433,6 +444,127 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// I-38: after a cache has acted on a message of another one, reads on its node that begin later
+    /// see nothing older than what was announced, under every rule.
+    ///
+    /// # Errors
+    ///
+    /// The message and the read.
+    pub fn announcements_are_heard(&self) -> Checked {
+        self.later_reads_see_heard(Rule::AnnouncementsAreHeard, Source::Announcement)
+    }
+
+    /// I-39: on a bus without faults, a write through a cache is announced to all nodes: reads under
+    /// `until_notified` that begin some time after it has ended see what it wrote or something
+    /// newer. Also after a write whose outcome its caller does not know, if it took effect before it
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// The write and the read.
+    pub fn writes_are_announced(&self) -> Checked {
+        let Some(span) = self.prompt else { return Ok(()) };
+        let writes = self.calls.iter().filter_map(|call| Some((call, self.announced(call)?)));
+        for (write, written) in writes {
+            let heard_at = write.ended.map_or(Duration::MAX, |ended| ended.at.saturating_add(span));
+            // The cache that was to announce it may have been closed first.
+            let is_replaced = self.calls.iter().any(|call| {
+                call.act == Act::Restart
+                    && call.node == write.node
+                    && write.begun < call.begun
+                    && call.begun.at <= heard_at
+            });
+            if is_replaced {
+                continue;
+            }
+            for read in self.reads().filter(|read| {
+                read.rule.when_disconnected.is_some()
+                    && read.call.key == write.key
+                    && read.call.begun.at > heard_at
+                    && read.may_not_cover_outage()
+            }) {
+                let states = self.possible(&read);
+                if states.iter().all(|state| state.number < written) {
+                    let why = [write.to_string(), over(&states)];
+                    return Err(read.breaks(Rule::WritesAreAnnounced, why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the state that a call has written, if it is to be announced.
+    fn announced(&self, call: &Call) -> Option<usize> {
+        let value = match call.act {
+            Act::Put(value, _) => Some(value),
+            Act::Delete => None,
+            _ => return None,
+        };
+        let is_by_a_cache = self.requests.iter().any(|request| request.node == call.node)
+            || self.listening.contains_key(&call.node);
+        let is_sure = match call.outcome {
+            Outcome::Done => true,
+            // The state may be that of another write.
+            Outcome::Unknown => {
+                let same =
+                    |other: &&Call| matches!(other.act, Act::Put(same, _) if Some(same) == value);
+                value.is_some() && self.calls.iter().filter(same).count() == 1
+            }
+            _ => false,
+        };
+        let ended = call.ended.filter(|_| is_by_a_cache && is_sure)?;
+        let mut states = (0..).zip(self.states(&call.key));
+        let is_written =
+            |state: &State| state.value == value && call.begun < state.since && state.since < ended;
+        states.find(|(_, state)| is_written(state)).map(|(number, _)| number)
+    }
+
+    /// I-40: a read under `until_notified` is answered by a state that was on within what
+    /// `when_disconnected` allows, or that was validated while the cache listened: by a request that
+    /// was sent later than it has listened since, for which it had proof.
+    ///
+    /// # Errors
+    ///
+    /// The read, and how the cache listened.
+    pub fn listening_is_proved(&self) -> Checked {
+        for read in self.reads().filter(Read::may_not_cover_outage) {
+            let Some(max_age) = read.rule.when_disconnected else { continue };
+            let (begun, states) = (read.call.begun, self.possible(&read));
+            if states.iter().any(|state| state.is_on_within(max_age, begun)) {
+                continue;
+            }
+            let listening = self.listening_during(&read);
+            let since = listening.iter().filter_map(|listens| listens.since_until).min();
+            let is_validated = since.is_some_and(|(since, _)| {
+                self.requests.iter().any(|request| {
+                    (request.node, &request.key) == (read.call.node, &read.call.key)
+                        && request.begun.at > since
+                        && request.ended.is_some_and(|answered| answered < read.ended)
+                        && states.iter().any(|state| state.is_on_after(request.begun))
+                })
+            });
+            if !is_validated {
+                let listening = listening.iter().map(|listens| format!("it {listens}"));
+                let why = listening.chain([over(&states)]);
+                return Err(read.breaks(Rule::ListeningIsProved, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// How the node of a read listened while the read ran: all that was so in between.
+    fn listening_during(&self, read: &Read<'_>) -> Vec<Listens> {
+        let all = self.listening.get(&read.call.node).map_or(&[][..], Vec::as_slice);
+        let (begun, ended) = (read.call.begun, read.ended);
+        let until = |at: usize| all.get(at + 1).map(|next| next.at);
+        let is_during = |(at, listens): &(usize, &Listens)| {
+            listens.at < ended
+                && until(*at).is_none_or(|until| until > begun)
+                && listens.since_until.is_none_or(|(_, until)| until > begun.at)
+        };
+        all.iter().enumerate().filter(is_during).map(|(_, listens)| *listens).collect()
     }
 
     /// Rules 10 and 11: two histories of one schedule, run one call after the other without faults,
@@ -490,6 +622,25 @@ impl History {
         Ok(())
     }
 
+    /// Whatever a cache has heard from `source`, reads on its node that begin later see that or
+    /// something newer.
+    fn later_reads_see_heard(&self, rule: Rule, source: Source) -> Checked {
+        for heard in self.heard.iter().filter(|heard| heard.source == source) {
+            let is_later = |read: &Read<'_>| {
+                (read.call.node, &read.call.key) == (heard.node, &heard.key)
+                    && read.call.begun > heard.at
+                    && read.may_not_cover_outage()
+            };
+            for read in self.reads().filter(is_later) {
+                let states = self.possible(&read);
+                if states.iter().all(|state| state.number < heard.state) {
+                    return Err(read.breaks(rule, [heard.to_string(), over(&states)]));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whatever a call saw that returned, reads that begin later see that or something newer.
     fn later_reads_see_what(&self, rule: Rule, is_heard: impl Fn(&Call) -> bool) -> Checked {
         let heard = self.reads().filter(|read| is_heard(read.call));
@@ -498,7 +649,9 @@ impl History {
             .collect();
         self.each_read_after(|call, read, states| {
             let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
-            if call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
+            // What is marked may cover an outage; what was read is not kept beside something older.
+            let may_be_marked = !matches!(call.act, Act::Read(_)) && !read.may_not_cover_outage();
+            if may_be_marked || call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
                 return Ok(());
             }
             let seen = format!("the earlier one saw state {seen} or a later one; {}", over(states));
@@ -607,6 +760,11 @@ impl<'a> Read<'a> {
         self.rule.is_strong() && self.status != Some(Status::Stale)
     }
 
+    /// Whether it was not served what is marked because the origin failed.
+    fn may_not_cover_outage(&self) -> bool {
+        self.status != Some(Status::Stale) || self.rule.stale_if_error.is_zero()
+    }
+
     fn age_max(&self, time_to_live: Option<Duration>) -> Duration {
         let age_max = self.rule.max_age;
         match self.status {
@@ -709,6 +867,9 @@ impl fmt::Display for Rule {
             Self::ListsAreHeard => "I-36, lists are heard",
             Self::AbsencesAreHeard => "I-36, absences in lists are heard",
             Self::DenialsAreHeard => "I-36, denials are heard",
+            Self::AnnouncementsAreHeard => "I-38, announcements are heard",
+            Self::WritesAreAnnounced => "I-39, writes are announced",
+            Self::ListeningIsProved => "I-40, listening is proved",
             Self::Recorded => "what the recorder watches",
         })
     }

@@ -148,6 +148,7 @@ const STRONG: ReadRule = ReadRule {
     max_age: Duration::ZERO,
     stale_while_revalidate: Duration::ZERO,
     stale_if_error: Duration::ZERO,
+    when_disconnected: None,
 };
 const AGED: ReadRule = ReadRule { max_age: Duration::from_millis(10), ..STRONG };
 const FOREVER: ReadRule = ReadRule { max_age: Duration::MAX, ..STRONG };

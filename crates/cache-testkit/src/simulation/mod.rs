@@ -11,8 +11,10 @@
 //! time.
 
 mod backend;
+mod bus;
 pub mod command;
 mod conductor;
+mod lists;
 mod node;
 mod origin;
 mod recorder;
@@ -32,7 +34,7 @@ use std::{
 
 use cache_core::Backend;
 
-pub use self::schedule::{Leaves, Plan, Planned, Schedule};
+pub use self::schedule::{BusPlan, Leaves, Listed, Plan, Planned, Schedule, Trouble};
 use crate::history::{History, Rule, Violation};
 
 /// Makes the backend of a node, from the seed and the node's number. What it makes may evict,

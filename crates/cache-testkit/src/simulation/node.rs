@@ -9,30 +9,36 @@ use std::{
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Entry, ErrorKind, Key, Namespace, Origin, PutCondition, ReadThrough, Result, Served,
-    Version,
+    Backend, Change, Entry, Error, ErrorKind, Key, ListScope, Origin, PutCondition, ReadThrough,
+    Result, Served, Status, Version,
 };
+use futures_util::StreamExt as _;
 use tokio::task::unconstrained;
 
 use super::{
-    Backends, Plan, Planned, Schedule,
+    Backends, Listed, Plan, Planned, Schedule,
     backend::Watched,
+    bus::{Bus, namespace},
     conductor::{Caller, Conductor, Ready},
+    lists::{List, ListedKey},
     origin::{NodeOrigin, World, body_of, pause, tag_of, value_of},
     schedule::{KEYS, ms},
 };
 use crate::{
     TickingClock,
-    history::{Act, CallId, History, Needs, Outcome, Rest},
+    history::{Act, CallId, History, Needs, Outcome, ReadRule, Rest},
     random::Random,
 };
 
 /// The history of `schedule`.
 pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> History {
+    let world = World::new(schedule);
+    let bus = schedule.bus.as_ref().map(|plan| Arc::new(Bus::new(plan, schedule.seed, &world)));
     let mut play = Play {
         schedule,
         backends,
-        world: World::new(schedule),
+        world,
+        bus,
         instances: Cell::new(0),
         nodes: Vec::new(),
         retired: RefCell::default(),
@@ -41,7 +47,7 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
     play.nodes = (0..schedule.nodes)
         .map(|number| RefCell::new(play.node(number, play.backend(number))))
         .collect();
-    let callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
+    let mut callers: Vec<Caller<'_>> = if schedule.one_at_a_time {
         vec![Box::pin(play.one_at_a_time())]
     } else {
         schedule
@@ -51,6 +57,14 @@ pub(super) async fn play(schedule: &Schedule, backends: &Backends<'_>) -> Histor
             .map(|(number, planned)| -> Caller<'_> { Box::pin(play.at_its_time(number, planned)) })
             .collect()
     };
+    for (bus, plan) in play.bus.iter().zip(&schedule.bus) {
+        callers.extend(plan.troubles.iter().map(|&(at, trouble)| -> Caller<'_> {
+            Box::pin(async move {
+                tokio::time::sleep(at).await;
+                bus.happens(trouble, schedule.nodes);
+            })
+        }));
+    }
     let random = Random::stream(schedule.seed, CONDUCTOR);
     // Unconstrained, since tokio's budget for one poll would have calls wait that could return.
     let conductor = unconstrained(Conductor::new(callers, Arc::clone(&play.ready), random));
@@ -66,6 +80,7 @@ struct Play<'a> {
     schedule: &'a Schedule,
     backends: &'a Backends<'a>,
     world: Arc<World>,
+    bus: Option<Arc<Bus>>,
     /// How many caches there have been.
     instances: Cell<u64>,
     nodes: Vec<RefCell<Node>>,
@@ -95,22 +110,28 @@ impl Play<'_> {
     fn node(&self, number: usize, backend: Arc<Watched>) -> Node {
         let instance = self.instances.get();
         self.instances.set(instance + 1);
-        let origin = self.origin(number);
+        self.world.is_opened(number, instance);
+        let origin = self.origin(number, instance);
         let tick = [1, 8, 3][number % 3];
-        let cache = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _)
+        let mut builder = ReadThrough::builder(Arc::new(origin), Arc::clone(&backend) as _);
+        if let Some((bus, plan)) = self.bus.as_ref().zip(self.schedule.bus.as_ref()) {
+            let bus = Arc::new(bus.of(number, instance));
+            builder = builder.bus(bus).announce_within(plan.announce_within);
+        }
+        let cache = builder
             .patience(self.schedule.patience)
             .max_in_flight(self.schedule.max_in_flight)
             .negative_ttl(self.schedule.negative_ttl)
             .time_to_live(self.schedule.time_to_live)
-            .namespace(Namespace::named("the simulated origin"))
+            .namespace(namespace())
             .clock(Arc::new(TickingClock::new(self.world.recorder.clock, ms(tick))))
             .build()
             .expect("no setting of a schedule is zero where it must not be");
         Node { number, instance, cache, backend, seen: BTreeMap::new(), gets: 0, dropped_gets: 0 }
     }
 
-    fn origin(&self, number: usize) -> NodeOrigin {
-        NodeOrigin::new(number, Arc::clone(&self.world))
+    fn origin(&self, number: usize, instance: u64) -> NodeOrigin {
+        NodeOrigin::new(number, instance, Arc::clone(&self.world))
     }
 
     async fn one_at_a_time(&self) {
@@ -139,6 +160,10 @@ impl Play<'_> {
         }
         if let Plan::Restart { closes, keeps } = planned.plan {
             self.restart(planned.node, closes, keeps).await;
+            return;
+        }
+        if let Plan::List(_) | Plan::ListBeside(_) | Plan::GetPrefix(..) = planned.plan {
+            self.list(planned).await;
             return;
         }
         let node = &self.nodes[planned.node];
@@ -175,6 +200,19 @@ impl Play<'_> {
                 (_, Plan::Expire) => done(&cache.mark_stale(key).await),
                 (_, Plan::ExpirePrefix) => done(&cache.mark_stale_prefix(prefix)),
                 (_, Plan::ExpireAll) => done(&cache.mark_all_stale()),
+                (_, Plan::Announce) => {
+                    let key = Key::parse(key).expect("a key of a schedule is one");
+                    done(&cache.announce(Change::Key { key, e_tag: None }).await)
+                }
+                (_, Plan::AnnouncePrefix) => {
+                    done(&cache.announce(Change::Prefix(prefix.into())).await)
+                }
+                (_, Plan::AnnounceAll) => done(&cache.announce(Change::All).await),
+                (_, Plan::HearChange) => {
+                    let key = Key::parse(key).expect("a key of a schedule is one");
+                    cache.hear_change(&Change::Key { key, e_tag: None }).await;
+                    Outcome::Done
+                }
                 (_, Plan::InvalidatePrefix) => done(&cache.invalidate_prefix(prefix)),
                 _ => done(&cache.clear().await),
             }
@@ -183,6 +221,147 @@ impl Play<'_> {
         self.count(planned, instance, outcome.is_some());
         self.end(call, outcome.unwrap_or(Outcome::Unknown));
         self.check_limits(planned.node);
+    }
+
+    /// A list is a read of each key that it may show.
+    async fn list(&self, planned: &Planned) {
+        let node = &self.nodes[planned.node];
+        let (cache, instance) = (node.borrow().cache.clone(), node.borrow().instance);
+        let (Plan::List(listed) | Plan::ListBeside(listed) | Plan::GetPrefix(listed, _)) =
+            planned.plan
+        else {
+            return;
+        };
+        let prefix = match listed {
+            Listed::All => "",
+            Listed::Below => &planned.key[..2],
+        };
+        let act = match planned.plan {
+            Plan::GetPrefix(..) => Act::Read(ReadRule::default()),
+            _ => Act::List,
+        };
+        let keys = KEYS.into_iter().filter(|key| key.starts_with(prefix));
+        let mut calls: BTreeMap<_, _> =
+            keys.map(|key| (key, self.begin(planned.node, key, act))).collect();
+        let all: Vec<_> = calls.values().copied().collect();
+        let is_replaced = || self.nodes[planned.node].borrow().instance != instance;
+        let recorder = &self.world.recorder;
+        let listed = recorder.unless_dropped(&all, planned.dropped, is_replaced, async {
+            match planned.plan {
+                Plan::GetPrefix(_, parallel) => {
+                    self.get_prefix(planned, &cache, prefix, parallel, &mut calls).await
+                }
+                Plan::ListBeside(_) => {
+                    self.list_beside(planned, &cache, instance, prefix, &mut calls).await
+                }
+                _ => self.list_pages(planned, &cache, prefix, &mut calls).await,
+            }
+        });
+        let rest = listed.await.unwrap_or(Outcome::Unknown);
+        calls.values().for_each(|call| self.end(*call, rest.clone()));
+        self.check_limits(planned.node);
+    }
+
+    /// The calls that have not ended are all of absent objects, or have failed.
+    async fn list_pages(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        prefix: &str,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        let mut pages = cache.list(prefix);
+        let Some(list) = cache.origin().last_list() else { return Outcome::Failed };
+        while let Some(page) = pages.next().await {
+            if page.is_err() {
+                return Outcome::Failed;
+            }
+            self.are_listed(list.heard(false), calls);
+            self.pause(planned).await;
+        }
+        self.are_listed(list.heard(true), calls);
+        Outcome::NotFound
+    }
+
+    async fn list_beside(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        instance: u64,
+        prefix: &str,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        let (list, listing) = List::begin(&self.world, (planned.node, instance), prefix, None);
+        let scope = ListScope::new(prefix).ordered(listing.is_ordered);
+        let (mut pages, mut observed) = (listing.pages, cache.observe_list(scope));
+        let mut is_first = true;
+        loop {
+            observed.request_page();
+            match pages.next().await {
+                None => break,
+                Some(Err(_)) => return Outcome::Failed,
+                Some(Ok(page)) => {
+                    if !is_first && !page.is_requested_when_polled {
+                        observed.revoke_request();
+                    }
+                    observed.page(&page.objects, &[]).await;
+                }
+            }
+            is_first = false;
+            self.are_listed(list.heard(false), calls);
+            self.pause(planned).await;
+        }
+        observed.end().await;
+        self.are_listed(list.heard(true), calls);
+        Outcome::NotFound
+    }
+
+    async fn get_prefix(
+        &self,
+        planned: &Planned,
+        cache: &ReadThrough<NodeOrigin>,
+        prefix: &str,
+        parallel: usize,
+        calls: &mut BTreeMap<&'static str, CallId>,
+    ) -> Outcome {
+        // Objects that are deleted after they were listed are counted too.
+        self.nodes[planned.node].borrow_mut().dropped_gets += calls.len() as u64;
+        let mut objects = cache.get_prefix(prefix, parallel);
+        let mut rest = Outcome::NotFound;
+        while let Some(object) = objects.next().await {
+            match object {
+                Ok(served) => {
+                    let value = value_of(served.entry.body()).unwrap_or(0);
+                    let tag = served.entry.e_tag().map(Into::into);
+                    if let Some(call) = calls.remove(served.entry.key()) {
+                        self.end(call, Outcome::Read(value, tag, served.status));
+                    }
+                }
+                // Of which key is not known.
+                Err(_) => rest = Outcome::Failed,
+            }
+            self.pause(planned).await;
+        }
+        rest
+    }
+
+    fn are_listed(&self, known: Vec<ListedKey>, calls: &mut BTreeMap<&'static str, CallId>) {
+        for ListedKey { key, value, tag, .. } in known {
+            let outcome =
+                value.map_or(Outcome::NotFound, |value| Outcome::Read(value, tag, Status::Fetched));
+            if let Some(call) = calls.remove(key) {
+                self.end(call, outcome);
+            }
+        }
+    }
+
+    /// Between two pages or objects.
+    async fn pause(&self, planned: &Planned) {
+        let at = u64::try_from(planned.at.as_millis()).unwrap_or(0);
+        let random = Random::stream(self.schedule.seed, PAUSES / 2 + at);
+        if random.below(2) == 0 {
+            tokio::time::sleep(ms(random.below(12))).await;
+        }
     }
 
     /// By the node, but not by its cache, which is told.
@@ -194,8 +373,15 @@ impl Play<'_> {
     ) -> Result<Version> {
         let write = cache.open_write(planned.key).await?;
         // What the cache did not ask is not among its requests.
-        let origin = self.origin(planned.node);
-        origin.put(write.key(), body_of(value), PutCondition::Always).await
+        let origin = self.origin(planned.node, 0);
+        let put = origin.put(write.key(), body_of(value), PutCondition::Always).await;
+        match put.as_ref().map_err(Error::kind) {
+            Ok(version) => write.succeeded(version.e_tag.as_deref()).await,
+            // Surely not done.
+            Err(ErrorKind::PermissionDenied | ErrorKind::Unauthenticated) => write.refused(),
+            Err(_) => drop(write),
+        }
+        put
     }
 
     /// By somebody without a cache, in one step.
@@ -341,10 +527,17 @@ impl Node {
             }
             Plan::Delete => Act::Delete,
             Plan::Invalidate => Act::Invalidate,
-            Plan::Expire | Plan::ExpirePrefix | Plan::ExpireAll => Act::Expire,
+            Plan::Expire
+            | Plan::ExpirePrefix
+            | Plan::ExpireAll
+            | Plan::Announce
+            | Plan::AnnouncePrefix
+            | Plan::AnnounceAll
+            | Plan::HearChange => Act::Expire,
             Plan::InvalidatePrefix => Act::InvalidatePrefix,
             Plan::Clear => Act::Clear,
             Plan::Restart { .. } => Act::Restart,
+            Plan::List(_) | Plan::ListBeside(_) | Plan::GetPrefix(..) => Act::List,
         };
         (act, PutCondition::Always)
     }
@@ -392,7 +585,8 @@ impl Node {
             shown: counted,
             gets: self.gets,
             dropped_gets: self.dropped_gets,
-            requests: self.cache.origin().requests(),
+            // Whether the end of a list costs a request, the cache has to guess.
+            requests: self.cache.origin().requests() + stats.origin.lists.requests(),
         }
     }
 }

@@ -5,19 +5,21 @@
 //! takes a while.
 
 use std::{
-    sync::{Arc, MutexGuard},
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cache_core::{
-    Entry, Error, ErrorKind, Key, Origin, PutCondition, Result, Storability, Validation, Validator,
-    Version,
+    Entry, Error, ErrorKind, Key, Listing, Origin, PutCondition, Result, Storability, Validation,
+    Validator, Version,
 };
 
 use super::{
     Schedule,
+    lists::List,
     recorder::{Recorder, Streams},
     schedule::ms,
 };
@@ -32,11 +34,16 @@ pub(super) struct World {
     odd_tags: u8,
     retries: bool,
     streams: Streams,
+    /// The current cache of each node.
+    instances: Mutex<BTreeMap<usize, u64>>,
 }
 
 /// The origin as one cache reaches it. What is asked of it and answered is recorded.
 pub(super) struct NodeOrigin {
     node: usize,
+    instance: u64,
+    /// The last list that began.
+    list: Mutex<Option<Arc<List>>>,
     world: Arc<World>,
     faulty: FaultyOrigin<Registers>,
 }
@@ -56,6 +63,7 @@ impl World {
             odd_tags,
             retries,
             streams: Streams::new(seed, ORIGIN),
+            instances: Mutex::default(),
         })
     }
 
@@ -77,11 +85,42 @@ impl World {
         }
     }
 
-    fn current(&self, key: &str) -> Option<u64> {
-        self.history().states(key).last().and_then(|state| state.value)
+    /// `instance` is the cache of `node` from now on.
+    pub(super) fn is_opened(&self, node: usize, instance: u64) {
+        self.instances().insert(node, instance);
     }
 
-    fn stream(&self, node: usize, key: &str, purpose: u64) -> Arc<Random> {
+    /// Whether `instance` is the cache of `node`: what an earlier one hears says nothing of it.
+    pub(super) fn is_current(&self, node: usize, instance: u64) -> bool {
+        self.instances().get(&node) == Some(&instance)
+    }
+
+    fn instances(&self) -> MutexGuard<'_, BTreeMap<usize, u64>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self, key: &str) -> Option<u64> {
+        self.current_state(key).0
+    }
+
+    /// What is there, and the number of that state.
+    pub(super) fn current_state(&self, key: &str) -> (Option<u64>, usize) {
+        let history = self.history();
+        let states = history.states(key);
+        (states.last().and_then(|state| state.value), states.len().saturating_sub(1))
+    }
+
+    /// Whether a page of a list fails.
+    pub(super) fn fails(&self, random: &Random) -> bool {
+        is_spoiled(self, random, 12)
+    }
+
+    /// Whether a tag is odd.
+    pub(super) fn is_odd(&self, random: &Random) -> bool {
+        random.happens(self.odd_tags)
+    }
+
+    pub(super) fn stream(&self, node: usize, key: &str, purpose: u64) -> Arc<Random> {
         self.streams.of(node, key, purpose)
     }
 
@@ -103,16 +142,21 @@ impl World {
 }
 
 impl NodeOrigin {
-    pub(super) fn new(node: usize, world: Arc<World>) -> Self {
+    pub(super) fn new(node: usize, instance: u64, world: Arc<World>) -> Self {
         let faulty = FaultyOrigin::new(Arc::new(Registers { node, world: Arc::clone(&world) }));
         for fault in faults(node, &world) {
             faulty.fault(fault);
         }
-        Self { node, world, faulty }
+        Self { node, instance, list: Mutex::default(), world, faulty }
     }
 
     pub(super) fn requests(&self) -> u64 {
         self.faulty.count() as u64
+    }
+
+    /// The list that began last.
+    pub(super) fn last_list(&self) -> Option<Arc<List>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn recorded<T>(&self, key: &Key, answer: impl Future<Output = Result<T>>) -> Result<T> {
@@ -128,6 +172,12 @@ impl NodeOrigin {
 impl Validator for NodeOrigin {
     async fn validate(&self, key: &Key, held: Option<&Entry>) -> Result<Validation> {
         self.recorded(key, self.faulty.validate(key, held)).await
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>) -> Listing {
+        let (list, listing) = List::begin(&self.world, (self.node, self.instance), prefix, after);
+        *self.list.lock().unwrap_or_else(PoisonError::into_inner) = Some(list);
+        listing
     }
 }
 

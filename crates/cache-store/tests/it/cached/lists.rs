@@ -1,4 +1,4 @@
-//! What lists show of the objects that are held.
+//! Lists, and the reads of cached objects after them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ fn reads(store: &FaultyStore) -> usize {
 }
 
 #[tokio::test]
-async fn what_a_list_shows_to_have_changed_is_asked_about() {
+async fn an_object_that_a_list_shows_to_have_changed_is_revalidated() {
     for how in 0..3 {
         let store = with_object(17).await;
         let cached = lasting(&store);
@@ -51,7 +51,7 @@ async fn a_list_is_the_stores_and_costs_no_read() {
         store.reset();
         assert_eq!(list(&cached, how).await, list(store.inner(), how).await);
         assert_eq!(reads(&store), 0);
-        // What has not changed is fresh as before.
+        // An object that has not changed is fresh as before.
         read_all(&cached).await;
         assert_eq!(reads(&store), 0);
     }
@@ -69,7 +69,7 @@ async fn with_objects(n: usize) -> (FaultyStore, Vec<Path>) {
     (store, paths(n))
 }
 
-/// A cache over a server with so many objects.
+/// A cache over a server with `n` objects.
 fn over_server(n: usize) -> (S3Server, Arc<ManualClock>, CachedStore) {
     let server = S3Server::start().unwrap();
     for path in paths(n) {
@@ -180,7 +180,7 @@ async fn a_list_tells_only_of_what_is_below_its_prefix() {
 }
 
 #[tokio::test]
-async fn what_lies_before_an_offset_or_deeper_is_not_left_out() {
+async fn an_object_before_an_offset_or_deeper_is_not_left_out() {
     let store = FaultyStore::in_memory();
     for path in ["a/1", "a/2", "a/d/3"] {
         store.inner().put(&Path::from(path), body(11).into()).await.unwrap();
@@ -225,7 +225,7 @@ async fn a_page_is_requested_when_the_last_one_was_read() {
     assert_eq!(cached.stats().lists.succeeded, 3);
 }
 
-/// What it showed is heard: of its first page, and no more.
+/// Of its first page, and no more.
 #[tokio::test]
 async fn a_dropped_list_has_taken_note_of_the_page_it_showed() {
     let (server, clock, cached) = over_server(2500);

@@ -26,7 +26,7 @@ pub enum Observation {
 
 impl Observation {
     /// Returns whether `entry` can be of the observed version.
-    pub(super) fn fits(&self, entry: &Entry) -> bool {
+    pub(crate) fn fits(&self, entry: &Entry) -> bool {
         match self {
             Self::Version(version) => {
                 !entry.is_negative() && is_same(names(version), names_of(entry))
@@ -40,7 +40,7 @@ impl Observation {
     /// Returns whether a list that shows this can vouch for `entry`, which fits: their ETags are
     /// equal, and neither is weak. A timestamp vouches where it is old enough, which the entry's
     /// storability tells.
-    pub(super) fn renews(&self, entry: &Entry) -> bool {
+    pub(crate) fn renews(&self, entry: &Entry) -> bool {
         // A weak tag, or none, says nothing of the bytes.
         // mutant: list_renews_strong
         matches!(self, Self::Version(version) if names_bytes(version))
@@ -50,7 +50,7 @@ impl Observation {
 
     /// Returns whether the entry has to be removed. One that only has to be revalidated can still
     /// cover an outage.
-    pub(super) const fn is_gone(&self) -> bool {
+    pub(crate) const fn is_gone(&self) -> bool {
         matches!(self, Self::Absent | Self::Forbidden)
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Debug for Observation {
 
 /// What was observed of a key while a request for it was in flight.
 #[derive(Debug, Default)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     #[default]
     Nothing,
     /// This version, which has a strong ETag.
@@ -79,7 +79,7 @@ pub(super) enum Heard {
 }
 
 impl Heard {
-    pub(super) fn add(&mut self, observation: &Observation) {
+    pub(crate) fn add(&mut self, observation: &Observation) {
         *self = match (mem::take(self), observation) {
             (Self::Nothing, Observation::Version(shown)) if names_bytes(shown) => {
                 Self::Version(shown.clone())
@@ -95,13 +95,13 @@ impl Heard {
         };
     }
 
-    pub(super) const fn is_nothing(&self) -> bool {
+    pub(crate) const fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)
     }
 
     /// Returns whether a response that brought `entry`, or none, is as new as all that was
     /// observed.
-    pub(super) fn allows(&self, entry: Option<&Entry>) -> bool {
+    pub(crate) fn allows(&self, entry: Option<&Entry>) -> bool {
         match self {
             Self::Nothing => true,
             // An older version may have the same ETag if that does not identify the bytes.
