@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::say;
 
-/// Prints the announcements that the bus has taken. Aborts the process instead of one, after the put
-/// that it is of has returned.
+/// Prints the announcements that the bus has taken. Aborts the process instead of one, after the
+/// put has returned.
 pub(crate) struct Recorded {
     bus: Arc<dyn ChangeBus>,
     changes: AtomicU64,

@@ -25,7 +25,7 @@ struct Writes {
 #[derive(Debug, Default)]
 struct Events(Vec<(u64, u64)>);
 
-/// What a reader's rule promises.
+/// The promises of a reader's rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     /// A read returns nothing older than a write that was acknowledged so long before it began.

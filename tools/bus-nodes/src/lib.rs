@@ -4,6 +4,8 @@
 //! The test starts `bus-nodes SETUP`, with a [`Setup`] as JSON, sends it each [`Command`] as a line
 //! of JSON, and reads each [`Line`] that it prints. A process ends when its standard input does.
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod ledger;
 pub mod line;

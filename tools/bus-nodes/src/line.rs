@@ -1,17 +1,17 @@
-//! What a process is told, and what it prints.
+//! The lines that a process reads and prints.
 
 use serde::{Deserialize, Serialize};
 
 /// A line of a process's standard input.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Command {
-    /// Writes each key so many times, then prints [`Line::Done`].
+    /// Writes each key this number of times, then prints [`Line::Done`].
     Write(u64),
-    /// Writes each key again and again, with a pause of so many milliseconds, until the next
-    /// command.
+    /// Writes each key again and again, with a pause of this number of milliseconds, until the
+    /// next command.
     WriteEach(u64),
-    /// Announces so many changes of other keys under the number of another cache, then prints
-    /// [`Line::Done`].
+    /// Announces this number of changes of other keys under the number of another cache, then
+    /// prints [`Line::Done`].
     Flood(u64),
 }
 

@@ -1,5 +1,7 @@
 //! One process over a store and a change bus: see the library.
 
+#![forbid(unsafe_code)]
+
 mod faulty;
 mod reader;
 mod writer;

@@ -16,11 +16,11 @@ pub struct Setup {
     pub namespace: String,
     /// The keys to write, or to read.
     pub keys: Vec<String>,
-    /// What the process does.
+    /// The task of the process.
     pub role: Role,
 }
 
-/// What a process does.
+/// The task of a process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Role {
     /// It writes ascending numbers as it is told.

@@ -1,4 +1,4 @@
-//! A router between a process and its bus, which loses what it is told to lose.
+//! A router between a process and its bus, which loses bytes on command.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-/// What a [`Proxy`] loses. It accepts and keeps connections in any case.
+/// The bytes that a [`Proxy`] loses. It accepts and keeps connections in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Loses {

@@ -1,4 +1,4 @@
-//! What happens to writers, readers and the bus.
+//! Faults of writers, readers and the bus.
 
 use std::{os::unix::process::ExitStatusExt as _, time::Duration};
 
@@ -9,7 +9,9 @@ use crate::{
     scene::{Id, Scene},
 };
 
-pub(crate) const SCENARIOS: [(&str, fn(&mut Scene)); 8] = [
+pub(crate) type Scenario = (&'static str, fn(&mut Scene));
+
+pub(crate) const SCENARIOS: [Scenario; 8] = [
     ("each write is seen", each_write_is_seen),
     ("the writer dies before it announces", the_writer_dies),
     ("the bus is killed and started again", the_bus_is_killed),
@@ -56,6 +58,10 @@ fn see_by_listening(scene: &mut Scene, readers: &[Id]) {
     scene.each(readers, "a later write, without a request", |_, read| {
         read.listens == Listens::Yes && read.status == "Fresh" && read.value > last
     });
+}
+
+fn is_last(ledger: &Ledger, read: &Read) -> bool {
+    read.value == ledger.last_acknowledged(&read.key).0
 }
 
 fn each_write_is_seen(scene: &mut Scene) {
@@ -128,6 +134,16 @@ fn the_bus_is_killed(scene: &mut Scene) {
         see_by_listening(scene, &readers);
     }
     scene.settle(writer, &readers);
+    scene.listening(&readers);
+    // For less time than a proof lasts, and no later message of the writer shows what was missed.
+    scene.broker.kill();
+    scene.write(writer, 1);
+    scene.end_one(writer);
+    scene.broker.restart();
+    scene.each(&readers, "a write that was not announced", is_last);
+    let first = scene.last() + 1;
+    let next = scene.writer("next writer", port, Writer { first, ..WRITER });
+    scene.settle(next, &readers);
     scene.check();
 }
 
@@ -162,7 +178,7 @@ fn readers_are_paused(scene: &mut Scene) {
         scene.tell(writer, Command::Flood(messages));
         scene.done(writer);
         scene.tell(writer, Command::WriteEach(20));
-        scene.wait("a write after the pause", |_, line| match line {
+        scene.wait("a write after the pause", |_, _, line| match line {
             Line::Acknowledged { at, .. } if Duration::from_nanos(at - paused_at) > pause => {
                 Some(())
             }
@@ -211,7 +227,7 @@ fn announcements_are_lost(scene: &mut Scene) {
     proxy.lose(Loses::ToServer);
     scene.tell(writer, Command::Write(1));
     let mut left = scene.keys.len();
-    scene.wait("announcements that are lost", |_, line| {
+    scene.wait("announcements that are lost", |_, _, line| {
         left -= usize::from(matches!(line, Line::Announced { .. } | Line::NotAnnounced(_)));
         (left == 0).then_some(())
     });

@@ -155,31 +155,43 @@ impl Scene {
     /// Waits for a line that `find` takes.
     pub(crate) fn wait<T>(
         &mut self,
-        what: &str,
-        mut find: impl FnMut(Id, &Line) -> Option<T>,
+        awaited: &str,
+        mut find: impl FnMut(&Ledger, Id, &Line) -> Option<T>,
     ) -> T {
-        let end = clock::now() + LIMIT.as_nanos() as u64;
+        let end = deadline();
         loop {
             match self.next(end) {
                 Some(Event::Line(id, line)) => {
                     self.note(id, &line);
-                    if let Some(found) = find(id, &line) {
+                    if let Some(found) = find(&self.ledger, id, &line) {
                         return found;
                     }
                 }
                 Some(Event::Ended(id)) => {
                     self.nodes[id.0].has_ended = true;
-                    panic!("{}: {} has ended; awaited: {what}", self.name, self.nodes[id.0].name);
+                    panic!("{}: {} has ended: {awaited}", self.name, self.nodes[id.0].name);
                 }
-                None => panic!("{}: {what}: not within {LIMIT:?}\n{}", self.name, self.summary()),
+                None => {
+                    let violations = self.violations();
+                    panic!(
+                        "{}: not within {LIMIT:?}: {awaited}\n{}\n{:#?}",
+                        self.name,
+                        self.summary(),
+                        first(&violations)
+                    );
+                }
             }
         }
     }
 
     /// Waits for a read of `reader` that `is_it` takes.
-    pub(crate) fn read(&mut self, reader: Id, what: &str, is_it: impl Fn(&Read) -> bool) -> Read {
-        let what = format!("{}: {what}", self.nodes[reader.0].name);
-        self.wait(&what, |id, line| match line {
+    pub(crate) fn read(
+        &mut self,
+        reader: Id,
+        awaited: &str,
+        is_it: impl Fn(&Read) -> bool,
+    ) -> Read {
+        self.wait(awaited, |_, id, line| match line {
             Line::Read(read) if id == reader && is_it(read) => Some(read.clone()),
             _ => None,
         })
@@ -196,34 +208,21 @@ impl Scene {
     pub(crate) fn each(
         &mut self,
         readers: &[Id],
-        what: &str,
+        awaited: &str,
         is_it: impl Fn(&Ledger, &Read) -> bool,
     ) {
         let mut left: Vec<(Id, String)> = readers
             .iter()
             .flat_map(|reader| self.keys.iter().map(|key| (*reader, key.clone())))
             .collect();
-        let end = clock::now() + LIMIT.as_nanos() as u64;
-        while !left.is_empty() {
-            match self.next(end) {
-                Some(Event::Line(id, line)) => {
-                    self.note(id, &line);
-                    if let Line::Read(read) = &line
-                        && is_it(&self.ledger, read)
-                    {
-                        left.retain(|(reader, key)| (*reader, key) != (id, &read.key));
-                    }
-                }
-                Some(Event::Ended(id)) => {
-                    panic!("{}: {} has ended", self.name, self.nodes[id.0].name)
-                }
-                None => panic!(
-                    "{}: {what}: not within {LIMIT:?} ({left:?})\n{}",
-                    self.name,
-                    self.summary()
-                ),
+        self.wait(awaited, |ledger, id, line| {
+            if let Line::Read(read) = line
+                && is_it(ledger, read)
+            {
+                left.retain(|(reader, key)| (*reader, key) != (id, &read.key));
             }
-        }
+            left.is_empty().then_some(())
+        });
     }
 
     /// Tells `writer` to write each key `rounds` times, and waits until it has.
@@ -233,7 +232,7 @@ impl Scene {
     }
 
     pub(crate) fn done(&mut self, writer: Id) {
-        self.wait("a command that is done", |id, line| {
+        self.wait("a command that is done", |_, id, line| {
             (id == writer && matches!(line, Line::Done)).then_some(())
         });
     }
@@ -253,7 +252,7 @@ impl Scene {
 
     /// Waits until a process has ended by itself.
     pub(crate) fn ended(&mut self, id: Id) -> ExitStatus {
-        let end = clock::now() + LIMIT.as_nanos() as u64;
+        let end = deadline();
         while !self.nodes[id.0].has_ended {
             match self.next(end) {
                 Some(Event::Line(id, line)) => self.note(id, &line),
@@ -264,13 +263,18 @@ impl Scene {
         self.nodes[id.0].child.wait().expect("a process that has ended")
     }
 
+    /// Ends a process.
+    pub(crate) fn end_one(&mut self, id: Id) {
+        drop(self.nodes[id.0].input.take());
+        let status = self.ended(id);
+        assert!(status.success(), "{}: {}: {status}", self.name, self.nodes[id.0].name);
+    }
+
     /// Ends the processes and returns the reads that break their rule.
     pub(crate) fn end(&mut self) -> Vec<String> {
         for id in (0..self.nodes.len()).map(Id) {
             if !self.nodes[id.0].has_ended {
-                drop(self.nodes[id.0].input.take());
-                let status = self.ended(id);
-                assert!(status.success(), "{}: {}: {status}", self.name, self.nodes[id.0].name);
+                self.end_one(id);
             }
         }
         println!("{}\n{}", self.name, self.summary());
@@ -278,6 +282,23 @@ impl Scene {
             // The store is there all the time.
             assert!(node.failures.is_empty(), "{}: {}: {:?}", self.name, node.name, node.failures);
         }
+        self.violations()
+    }
+
+    /// Ends the processes and checks that each read has kept its rule.
+    pub(crate) fn check(&mut self) {
+        let violations = self.end();
+        assert!(
+            violations.is_empty(),
+            "{}: {} reads break their rule, the first ones:\n{:#?}\n{}",
+            self.name,
+            violations.len(),
+            first(&violations),
+            self.summary(),
+        );
+    }
+
+    fn violations(&mut self) -> Vec<String> {
         let mut violations = Vec::new();
         for node in &self.nodes {
             let Some(rule) = node.rule else { continue };
@@ -285,20 +306,6 @@ impl Scene {
             violations.extend(found.iter().map(|violation| format!("{}: {violation}", node.name)));
         }
         violations
-    }
-
-    /// Ends the processes and checks that each read has kept its rule.
-    pub(crate) fn check(&mut self) {
-        let violations = self.end();
-        let first = &violations[..violations.len().min(5)];
-        assert!(
-            violations.is_empty(),
-            "{}: {} reads break their rule, the first ones:\n{}\n{}",
-            self.name,
-            violations.len(),
-            first.join("\n"),
-            self.summary(),
-        );
     }
 
     pub(crate) fn reads(&self, id: Id) -> &[Read] {
@@ -367,4 +374,15 @@ const PROOF: Duration = Duration::from_secs(3);
 /// NATS does not confirm what was published: it may read it a moment later.
 const SLACK: Duration = Duration::from_secs(1);
 /// A wait that takes so long hangs. Shorter than the default fallback.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(LIMIT_SECS);
+const LIMIT_SECS: u64 = 40;
+
+/// The moment at which a wait that begins now has taken too long.
+fn deadline() -> u64 {
+    clock::now() + LIMIT_SECS * 1_000_000_000
+}
+
+/// A few of many.
+fn first(violations: &[String]) -> &[String] {
+    &violations[..violations.len().min(5)]
+}
