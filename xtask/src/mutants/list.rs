@@ -593,4 +593,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
             ),
         ],
     },
+    Mutant {
+        name: "a page of a list for each of many keys that are far apart",
+        edits: &[Edit::replace(
+            "skips_sparse",
+            "saturating_sub(self.n_skipped)",
+            "min(usize::MAX)",
+        )],
+    },
 ];

@@ -31,6 +31,7 @@ mod key_state;
 mod key_table;
 mod limiter;
 mod list;
+mod many;
 mod marks;
 mod negative;
 mod observe;
@@ -408,6 +409,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Dropping the future leaves nothing behind.
     pub async fn get_if_validated_since(&self, key: &str, since: Moment) -> Option<Result<Served>> {
         prefix::get_if_validated_since(&self.shared, key, since).await
+    }
+
+    /// Reads the objects of these keys, in the order of their keys and each once, at most `parallel`
+    /// at a time (zero is taken for one): by a conditional request each, or by a page of a list for
+    /// several of those that are cached, if that is fewer requests. Each object is as of a moment
+    /// between the first poll of the stream and its item.
+    ///
+    /// A page of a list costs a request too, and on some stores a dearer one (of S3 as much as 12
+    /// reads). Pages are tried where cached keys follow one another, and less and less often where
+    /// they turn out to be sparse: at most as many as there are cached keys, so there are never
+    /// more than twice the requests that conditional requests alone would take. Only origins that
+    /// list in order are listed. A list that fails costs its request; the objects are read by
+    /// themselves then.
+    ///
+    /// # Errors
+    ///
+    /// An item for each object that cannot be read, with its key, as for [`get`](Self::get):
+    /// `NotFound` if there is none, `InvalidKey` if it is no key.
+    ///
+    /// Dropping the stream does not cancel requests for objects that were already sent.
+    pub fn get_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        parallel: usize,
+    ) -> BoxStream<'static, Result<Served>> {
+        let keys = keys.into_iter().map(|key| key.as_ref().into()).collect();
+        many::get(self.clone(), keys, parallel)
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
