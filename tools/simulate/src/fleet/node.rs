@@ -151,6 +151,7 @@ struct Flight {
 #[derive(Default)]
 struct OpenWrites {
     n: u32,
+    /// Something else happened to the object meanwhile: nothing is published.
     is_contended: bool,
 }
 
@@ -288,6 +289,9 @@ impl<'a> Node<'a> {
                     flight.is_closed = true;
                     flight.is_void |= flight.version != version;
                 }
+                if let Some(open) = self.open.get_mut(&object) {
+                    open.is_contended = true;
+                }
                 if let Some(cached) = &mut self.cached[object as usize] {
                     cached.is_marked |= cached.version != version;
                 }
@@ -306,7 +310,8 @@ impl<'a> Node<'a> {
                 if n == 0 {
                     self.open.remove(&object);
                 }
-                if !is_contended {
+                let is_shown = self.page(object, now).is_some_and(|page| page.answered > sent);
+                if !is_contended && !is_shown {
                     self.insert(object, version, sent);
                 }
                 self.fence(object);

@@ -53,7 +53,9 @@ Splits the requests of a trace over N nodes, each with a cache of its own over o
 prints requests a second, dollars a month, bytes, the load on one S3 prefix, the age and the
 staleness of the objects that are served, and messages on the bus.
 
-  --trace FILE       as above; --columns too
+  --trace FILE       the requests, or - for standard input: lines of `key` or `key,size`, or CSV;
+                     plain or zstd
+  --columns K[,S]    the CSV columns of the key and the size, by number from 1 or by name
   --nodes N…         numbers of nodes, 1 to 1000000
   --freshness RULE…  rules of all reads; default: strong. One of
                        strong
