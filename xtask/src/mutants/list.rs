@@ -593,4 +593,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             ),
         ],
     },
+    Mutant {
+        name: "a folder in a list shows the object of its name",
+        edits: &[Edit::replace("common_prefix", "&format!(\"{prefix}/\")", "prefix.as_str()")],
+    },
 ];
