@@ -82,12 +82,17 @@ async fn serve(options: Options, log: Option<AccessLog>) -> Result<(), Error> {
     }
     let store = options.store(bucket).build()?;
     let redirect_folders = options.redirect_folders();
+    let health = Health::new();
     let gateway = Gateway::new(store.clone())
         .rules(options.rules)
         .obey_cache_control(options.obey_cache_control)
         .redirect_folders(redirect_folders)
+        .wait_max(options.wait_max)
+        .wait_poll(options.wait_poll)
+        // The others are for requests that do not wait.
+        .waiting_max(options.waiting_max.min(limits.connections / 2))
+        .health(&health)
         .on_failure(|key, error| complain(&format!("{key}: {}", describe(error))));
-    let health = Health::new();
     let listener = listen(options.listen).await?;
     if let Some(address) = options.admin {
         let listener = listen(address).await?;

@@ -41,6 +41,8 @@ struct Settings {
     bus: Option<Arc<dyn ChangeBus>>,
     bus_namespace: Option<Namespace>,
     announce_within: Option<Duration>,
+    /// Prefixes that are listed at intervals.
+    refreshes: Vec<(String, Duration)>,
 }
 
 /// An object store, with the settings of the requests to it.
@@ -310,6 +312,15 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
+    /// Lists the objects whose keys begin with `prefix` about every `every`, for as long as the cache
+    /// lives, so that cached objects below it stay fresh: see
+    /// [`ObjectCache::refresh_by_list`]. The lists run on the runtime that the cache is built on,
+    /// or on that of its first request. Each call adds one. Zero is an error. Default: none.
+    pub fn refresh_by_list(mut self, prefix: &str, every: Duration) -> Self {
+        self.settings.refreshes.push((prefix.to_owned(), every));
+        self
+    }
+
     /// Sets the store *and* the rights that cached objects were read with, such as
     /// `Namespace::named("s3://bucket as reader")`. Entries of another namespace are never served.
     /// Needed only with a disk, a bus, or a backend that outlives the process. Default:
@@ -363,7 +374,11 @@ impl Settings {
         if let Some(span) = self.queue_timeout {
             inner = inner.queue_timeout(span);
         }
-        inner.build().map(ObjectCache::new)
+        let inner = inner.build()?;
+        for (prefix, every) in self.refreshes {
+            inner.refresh_by_list(&prefix, every)?.detach();
+        }
+        Ok(ObjectCache::new(inner))
     }
 }
 
@@ -384,6 +399,7 @@ impl Default for Settings {
             bus: None,
             bus_namespace: None,
             announce_within: None,
+            refreshes: Vec::new(),
         }
     }
 }

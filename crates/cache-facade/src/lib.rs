@@ -90,6 +90,7 @@ mod eviction;
 mod memory;
 mod object;
 mod options;
+mod prefix_read;
 mod watch;
 
 #[doc(no_inline)]
@@ -97,8 +98,8 @@ pub use {
     bytes::Bytes,
     cache_core::{
         self, Announcement, Attributes, Backend, BusStats, Change, ChangeBus, Changes, Clock,
-        Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend, Namespace, Origin, OriginStats,
-        PutCondition, PutOptions, Result, Stats, Status, Tier, TierStats, Version,
+        Error, ErrorKind, EvictionPolicy, Freshness, IntoBackend, ListRefresh, Namespace, Origin,
+        OriginStats, PutCondition, PutOptions, Result, Stats, Status, Tier, TierStats, Version,
     },
     cache_metrics,
     cache_policy::{self, Objective},
@@ -123,7 +124,8 @@ pub use crate::{
     memory::Memory,
     object::CachedObject,
     options::ReadOptions,
-    watch::Watch,
+    prefix_read::PrefixRead,
+    watch::{PrefixChange, PrefixWatch, Watch},
 };
 
 /// The code in the crate's README compiles and runs.

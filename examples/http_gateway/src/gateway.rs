@@ -1,13 +1,6 @@
 //! From a request to the cached store, and back.
 
-use std::{
-    fmt, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -29,6 +22,10 @@ use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     Rules,
@@ -36,6 +33,7 @@ use crate::{
     cache_status,
     conditions::{self, Verdict, Version},
     failure, headers, host, key, range,
+    wait::{Wait, Waits},
 };
 
 /// Serves the objects of a [`CachedStore`] over HTTP.
@@ -65,6 +63,8 @@ pub struct Gateway {
     metrics_path: Option<String>,
     registry: Registry,
     on_failure: Arc<OnFailure>,
+    waits: Waits,
+    health: Health,
 }
 
 type OnFailure = dyn Fn(&Path, &object_store::Error) + Send + Sync;
@@ -84,6 +84,8 @@ impl Gateway {
             metrics_path: None,
             registry,
             on_failure,
+            waits: Waits::new(),
+            health: Health::new(),
         }
     }
 
@@ -139,19 +141,48 @@ impl Gateway {
         self
     }
 
+    /// The longest time for which a request waits for a change of its object
+    /// (`Prefer: wait=30` beside `If-None-Match`). Zero: none waits. Default: 60 s.
+    pub fn wait_max(mut self, longest: Duration) -> Self {
+        self.waits.longest = longest;
+        self
+    }
+
+    /// After how long a waiting request reads its object again, if nothing told of a change: a
+    /// write through `store`, or a message on its bus. Each costs the store a request without a
+    /// body. Zero is taken for a tenth of a second. Default: 5 s.
+    pub fn wait_poll(mut self, poll: Duration) -> Self {
+        self.waits.poll = poll;
+        self
+    }
+
+    /// How many requests may wait at a time. Any other is answered at once, as if it had not wanted
+    /// to wait. It should be less than the number of connections. Default: 100.
+    pub fn waiting_max(mut self, n_max: usize) -> Self {
+        self.waits.set_max(n_max);
+        self
+    }
+
+    /// Requests that wait are answered as soon as this is drained. Default: they wait on.
+    pub fn health(mut self, health: &Health) -> Self {
+        self.health = health.clone();
+        self
+    }
+
     /// The service for the gateway's clients.
     pub fn router(self) -> Router {
         Router::new().fallback(answer).with_state(Arc::new(self))
     }
 
-    /// The service for those who run it, on an address of its own: `/metrics` for Prometheus, and
-    /// `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A
+    /// The service for those who run it, on an address of its own: `/metrics` for Prometheus, also
+    /// of how many requests wait for a change, and `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A
     /// bucket that fails is no reason to stop sending clients here: what is cached may still be
     /// served.
     pub fn admin(&self, health: &Health) -> Router {
         let (registry, health) = (self.registry.clone(), health.clone());
+        let waits = self.waits.clone();
         Router::new()
-            .route("/metrics", get(async move || metrics(&registry)))
+            .route("/metrics", get(async move || metrics(&registry, &waits)))
             .route("/healthz", get(async move || health.answer()))
             .fallback(async || plain(StatusCode::NOT_FOUND))
             .layer(map_request(only_with_host))
@@ -167,13 +198,14 @@ impl fmt::Debug for Gateway {
             .field("redirects", &self.redirects)
             .field("metrics_path", &self.metrics_path)
             .field("registry", &self.registry)
+            .field("waits", &self.waits)
             .finish_non_exhaustive()
     }
 }
 
 /// Whether the gateway goes on serving.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<AtomicBool>);
+pub struct Health(Arc<watch::Sender<bool>>);
 
 impl Health {
     /// Of one that does.
@@ -183,11 +215,21 @@ impl Health {
 
     /// It is about to stop: whoever chooses between servers should choose another one.
     pub fn drain(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
+    }
+
+    fn is_drained(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits for [`drain`](Self::drain).
+    async fn drained(&self) {
+        // The sender is this handle's, so that it does not fail.
+        let _ = self.0.subscribe().wait_for(|is_drained| *is_drained).await;
     }
 
     fn answer(&self) -> Response {
-        let (status, text) = match self.0.load(Ordering::Relaxed) {
+        let (status, text) = match self.is_drained() {
             true => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             false => (StatusCode::OK, "ok\n"),
         };
@@ -212,10 +254,14 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
     }
     let path = request.uri().path();
     if key::decoded(path).is_some_and(|path| gateway.metrics_path.as_ref() == Some(&path)) {
-        return metrics(&gateway.registry);
+        return metrics(&gateway.registry, &gateway.waits);
     }
     let Some(key) = key::of(path) else { return plain(StatusCode::BAD_REQUEST) };
-    let mut read = gateway.read(&key, request.method() == Method::HEAD, request.headers()).await;
+    let (is_head, asked) = (request.method() == Method::HEAD, request.headers());
+    let mut read = match gateway.waits.begin(asked) {
+        Some(wait) => gateway.read_changed(&key, is_head, asked, &wait).await,
+        None => gateway.read(&key, is_head, asked, None).await,
+    };
     if matches!(read, Err(object_store::Error::NotFound { .. }))
         && let Some(redirected) = gateway.redirect(&key, request.uri()).await
     {
@@ -238,20 +284,64 @@ async fn answer(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
 }
 
 impl Gateway {
+    /// A read that waits for a change as long as the client has the current version. Signals are
+    /// hints, so that the object is read again without one too.
+    async fn read_changed(
+        &self,
+        key: &Path,
+        is_head: bool,
+        asked: &HeaderMap,
+        wait: &Wait<'_>,
+    ) -> object_store::Result<Response> {
+        // Before the first read: a change after it is not missed.
+        let mut changes = self.store.changes(key);
+        let mut freshness = None;
+        loop {
+            let read = self.read(key, is_head, asked, freshness).await;
+            let now = Instant::now();
+            let is_over = now >= wait.deadline || self.health.is_drained();
+            match read {
+                Ok(mut response) if response.status() != StatusCode::NOT_MODIFIED || is_over => {
+                    response.headers_mut().extend(wait.applied());
+                    return Ok(response);
+                }
+                Ok(_) => {}
+                // An outage may end before the client's patience does.
+                Err(error) if failure::status(&error).is_server_error() && !is_over => {
+                    (self.on_failure)(key, &error);
+                }
+                Err(error) => return Err(error),
+            }
+            // Signals of a busy object do not make it busier.
+            let soon = (now + WAIT_PAUSE).min(wait.deadline);
+            let later = (now + self.waits.poll).clamp(soon, wait.deadline);
+            tokio::select! {
+                () = sleep_until(later) => {}
+                () = self.health.drained() => {}
+                () = changes.changed() => sleep_until(soon).await,
+            }
+            // The last answer is one that the client would have had without waiting.
+            let is_last = Instant::now() >= wait.deadline;
+            freshness = (!is_last).then(Freshness::strong);
+        }
+    }
+
+    /// `freshness` is for what the cache knows of the object, if not its own rule counts.
     async fn read(
         &self,
         key: &Path,
         is_head: bool,
         asked: &HeaderMap,
+        freshness: Option<Freshness>,
     ) -> object_store::Result<Response> {
         for _ in 1..TRIES_MAX {
-            match self.try_read(key, is_head, asked).await {
+            match self.try_read(key, is_head, asked, freshness).await {
                 // It was replaced before anything was sent.
                 Err(object_store::Error::Precondition { .. }) => {}
                 answer => return answer,
             }
         }
-        self.try_read(key, is_head, asked).await
+        self.try_read(key, is_head, asked, freshness).await
     }
 
     /// If there is something to decide, the cache is first asked what it knows of the object: that
@@ -262,13 +352,18 @@ impl Gateway {
         key: &Path,
         is_head: bool,
         asked: &HeaderMap,
+        freshness: Option<Freshness>,
     ) -> object_store::Result<Response> {
         let range = range::asked(asked);
         let has_if_range = range.is_some() && asked.contains_key(header::IF_RANGE);
         if !is_head && !has_if_range && !conditions::are_in(asked) {
             return self.send(key, range, None).await;
         }
-        let head = Known::of(&mut self.get(key, GetOptions::new().with_head(true)).await?);
+        let mut options = GetOptions::new().with_head(true);
+        if let Some(freshness) = freshness {
+            options.extensions.insert(freshness);
+        }
+        let head = Known::of(&mut self.get(key, options).await?);
         let version = Version::of(&head.meta);
         match version.judge(asked) {
             Verdict::NotModified => Ok(self.not_modified(&head)),
@@ -484,9 +579,15 @@ fn is_unasked(status: &CacheStatus) -> bool {
     matches!(status.status(), Status::Fresh | Status::Stale)
 }
 
-fn metrics(registry: &Registry) -> Response {
+fn metrics(registry: &Registry, waits: &Waits) -> Response {
     let kind = [(header::CONTENT_TYPE, cache_metrics::CONTENT_TYPE)];
-    (kind, registry.render_prometheus()).into_response()
+    let text = format!(
+        "{}# HELP http_gateway_waiting Requests that wait for a change of their object\n\
+         # TYPE http_gateway_waiting gauge\nhttp_gateway_waiting {}\n",
+        registry.render_prometheus(),
+        waits.len()
+    );
+    (kind, text).into_response()
 }
 
 /// What an answer of the store says of an object.
@@ -521,6 +622,9 @@ fn field(name: HeaderName, value: &str) -> Option<(HeaderName, HeaderValue)> {
 }
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Between two reads of a request that waits, at least.
+const WAIT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a read begins, if the object is replaced meanwhile.
 const TRIES_MAX: usize = 3;

@@ -31,6 +31,7 @@ mod options;
 mod range;
 mod rules;
 mod server;
+mod wait;
 
 pub use crate::{
     access::Access,

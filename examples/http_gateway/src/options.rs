@@ -33,6 +33,12 @@ pub struct Options {
     pub queue_timeout: Duration,
     /// How many bytes of blocks reads in flight may hold beside what is cached.
     pub max_in_flight_bytes: u64,
+    /// How long a request may wait for a change of its object. Zero: none waits.
+    pub wait_max: Duration,
+    /// After how long without a signal it reads the object again.
+    pub wait_poll: Duration,
+    /// How many may wait at a time.
+    pub waiting_max: usize,
     /// What clients can hold on to.
     pub limits: Limits,
     /// Whether each request is a line on the standard output.
@@ -82,6 +88,13 @@ Freshness
                        private ones are not cached, no-cache ones are revalidated on every read, and
                        s-maxage, max-age, must-revalidate and proxy-revalidate shorten the spans above
 
+Waiting (Prefer: wait=SECONDS beside If-None-Match)
+  --wait-max SECONDS   how long a request waits for a change at most; 0 for none that waits; 60
+  --wait-poll SECONDS  how often it reads the object again meanwhile, each time one request to the
+                       bucket without a body; 5
+  --waiting N          how many may wait at a time, at most half of the connections; others are
+                       answered at once; 100
+
 Clients
   --listen ADDRESS     where; 127.0.0.1:8080
   --admin ADDRESS      where /healthz and /metrics (for Prometheus) are; nowhere
@@ -127,6 +140,9 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
                 "--freshness" => options.rules.add(&value()?)?,
                 "--negative-ttl" => options.rules.negative_ttl = seconds(&value()?)?,
                 "--ignore-cache-control" => options.obey_cache_control = false,
+                "--wait-max" => options.wait_max = seconds(&value()?)?,
+                "--wait-poll" => options.wait_poll = seconds(&value()?)?,
+                "--waiting" => options.waiting_max = read(&value()?)?,
                 "--listen" => options.listen = read(&value()?)?,
                 "--admin" => options.admin = Some(read(&value()?)?),
                 "--access-log" => options.access_log = true,
@@ -152,6 +168,9 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
         }
         if options.max_in_flight_bytes == 0 {
             return Err("--max-in-flight-bytes 0 would cache nothing".to_owned());
+        }
+        if options.wait_poll.is_zero() {
+            return Err("--wait-poll 0 would ask the bucket all the time".to_owned());
         }
         let Limits { header_timeout, idle_timeout, write_timeout, .. } = options.limits;
         if [header_timeout, idle_timeout, write_timeout].contains(&Duration::ZERO) {
@@ -217,6 +236,9 @@ impl Default for Options {
             max_in_flight: 1024,
             queue_timeout: Duration::from_secs(10),
             max_in_flight_bytes: 1024 * 1024 * 1024,
+            wait_max: Duration::from_secs(60),
+            wait_poll: Duration::from_secs(5),
+            waiting_max: 100,
             limits: Limits::default(),
             access_log: false,
         }
@@ -256,7 +278,7 @@ mod tests {
             --capacity 1000 --max-object-size 10 --max-in-flight 8 --queue-timeout 4 \
             --max-in-flight-bytes 900 --max-age 60 --stale-while-revalidate 5 --stale-if-error 600 \
             --freshness static/=immutable --negative-ttl 9 --ignore-cache-control --access-log \
-            --connections 7 \
+            --connections 7 --wait-max 20 --wait-poll 2 --waiting 3 \
             --header-timeout 1 --idle-timeout 2 --write-timeout 3 --drain-timeout 0";
         let rule = |max_age, stale_while_revalidate, stale_if_error| Rule {
             max_age,
@@ -283,6 +305,9 @@ mod tests {
             max_in_flight: 8,
             queue_timeout: secs(4),
             max_in_flight_bytes: 900,
+            wait_max: secs(20),
+            wait_poll: secs(2),
+            waiting_max: 3,
             limits: Limits {
                 connections: 7,
                 header_timeout: secs(1),
@@ -338,6 +363,7 @@ mod tests {
             "--idle-timeout 0",
             "--write-timeout 0",
             "--admin 127.0.0.1:8080",
+            "--wait-poll 0",
             "-x",
             "a b",
         ] {

@@ -31,6 +31,7 @@ mod key_state;
 mod key_table;
 mod limiter;
 mod list;
+mod many;
 mod marks;
 mod negative;
 mod observe;
@@ -410,6 +411,33 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         prefix::get_if_validated_since(&self.shared, key, since).await
     }
 
+    /// Reads the objects of these keys, in the order of their keys and each once, at most `parallel`
+    /// at a time (zero is taken for one): by a conditional request each, or by a page of a list for
+    /// several of those that are cached, if that is fewer requests. Each object is as of a moment
+    /// between the first poll of the stream and its item.
+    ///
+    /// A page of a list costs a request too, and on some stores a dearer one (of S3 as much as 12
+    /// reads). Pages are tried where cached keys follow one another, and less and less often where
+    /// they turn out to be sparse: at most as many as there are cached keys, so there are never
+    /// more than twice the requests that conditional requests alone would take. Only origins that
+    /// list in order are listed. A list that fails costs its request; the objects are read by
+    /// themselves then.
+    ///
+    /// # Errors
+    ///
+    /// An item for each object that cannot be read, with its key, as for [`get`](Self::get):
+    /// `NotFound` if there is none, `InvalidKey` if it is no key.
+    ///
+    /// Dropping the stream does not cancel requests for objects that were already sent.
+    pub fn get_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        parallel: usize,
+    ) -> BoxStream<'static, Result<Served>> {
+        let keys = keys.into_iter().map(|key| key.as_ref().into()).collect();
+        many::get(self.clone(), keys, parallel)
+    }
+
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and
     /// [`delete`](ReadThrough::delete), to be held until its outcome is known. A write of several
     /// keys opens each of them. When this has returned the copy is forgotten, and nothing of the
@@ -497,9 +525,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Closes the cache, for all its handles: new calls fail with `Closed`, and so do reads that
     /// have not sent their request yet. Requests and writes in flight run to their end, the sweep
     /// is stopped, changes that wait are announced on the bus (for at most 2 s; dropping the last
-    /// handle announces none), and the backend is closed ([`Backend::close`]): memory drops all entries, a
-    /// backend that outlives the process keeps them. No request is sent after this has returned.
-    /// May be called again.
+    /// handle announces none), and the backend is closed ([`Backend::close`]): memory drops all
+    /// entries, a backend that outlives the process keeps them. No request is sent after this has
+    /// returned. May be called again.
     ///
     /// If nothing in flight ends for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the
     /// remaining requests are given up, and their readers get `Closed`.

@@ -45,14 +45,10 @@ pub(super) fn list<V: Validator + ?Sized>(
     prefix: &str,
     after: Option<&str>,
 ) -> Pages {
-    let listing = match shared.settings.key_prefix.is_empty() {
-        true => shared.origin.list(prefix, after),
-        // Its keys are not those of the origin.
-        false => Listing::unsupported(),
-    };
-    let Listing { pages, is_ordered } = listing;
+    let pages = OriginPages::new(shared, prefix, after);
+    let is_ordered = pages.is_ordered;
     let scope = ListScope::new(prefix).ordered(is_ordered).after(after.map(str::to_owned));
-    let lister = Lister { shared: Arc::clone(shared), scope, pages, list: None, is_first: true };
+    let lister = Lister { shared: Arc::clone(shared), scope, pages, list: None };
     Pages { pages: stream::unfold(Some(lister), Lister::next).boxed(), is_ordered }
 }
 
@@ -60,10 +56,9 @@ pub(super) fn list<V: Validator + ?Sized>(
 struct Lister<V: ?Sized> {
     shared: Arc<Shared<V>>,
     scope: ListScope,
-    pages: BoxStream<'static, Result<ListPage>>,
+    pages: OriginPages,
     /// `None` before the first request.
     list: Option<ObservedList<V>>,
-    is_first: bool,
 }
 
 impl<V: Validator + ?Sized> Lister<V> {
@@ -82,7 +77,7 @@ impl<V: Validator + ?Sized> Lister<V> {
                 list
             }
         };
-        let page = match lister.request(&list).await {
+        let page = match lister.pages.next(&shared, list.sent_at()).await {
             Ok(Some(page)) => page,
             Ok(None) => {
                 list.end().await;
@@ -90,22 +85,50 @@ impl<V: Validator + ?Sized> Lister<V> {
             }
             Err(error) => return Some((Err(error), None)),
         };
-        let ListPage { mut objects, is_requested_when_polled } = page;
+        let ListPage { objects, is_requested_when_polled } = page;
         // A page that was requested ahead is of an earlier moment.
         // mutant: page_sent_at
         if !is_first && !is_requested_when_polled {
             list.revoke_request();
         }
-        objects.retain(|object| object.key.as_str().starts_with(&*lister.scope.prefix));
         list.page(&objects, &[]).await;
         let page = ListedPage { objects, sent_at: list.sent_at() };
         lister.list = Some(list);
         Some((Ok(page), Some(lister)))
     }
+}
 
-    /// Returns the next page of the origin; `None` at the end. Counts a request, unless the page is
-    /// there without one.
-    async fn request(&mut self, list: &ObservedList<V>) -> Result<Option<ListPage>> {
+/// The pages of a list below a prefix, as the origin gives them.
+pub(super) struct OriginPages {
+    pub(super) prefix: Box<str>,
+    pages: BoxStream<'static, Result<ListPage>>,
+    pub(super) is_ordered: bool,
+    is_first: bool,
+}
+
+impl OriginPages {
+    /// Lists behind `after`. Requests nothing.
+    pub(super) fn new<V: Validator + ?Sized>(
+        shared: &Shared<V>,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Self {
+        let listing = match shared.settings.key_prefix.is_empty() {
+            true => shared.origin.list(prefix, after),
+            // Its keys are not those of the origin.
+            false => Listing::unsupported(),
+        };
+        let Listing { pages, is_ordered } = listing;
+        Self { prefix: prefix.into(), pages, is_ordered, is_first: true }
+    }
+
+    /// Returns the next page; `None` at the end. Counts a request, unless the page is there without
+    /// one.
+    pub(super) async fn next<V: Validator + ?Sized>(
+        &mut self,
+        shared: &Arc<Shared<V>>,
+        sent_at: Moment,
+    ) -> Result<Option<ListPage>> {
         let at_once = caught(async { Ok(poll_immediate(self.pages.next()).await) }).await;
         // A panic is an answer like another one.
         let at_once = at_once.unwrap_or_else(|panic| Some(Some(Err(panic))));
@@ -116,25 +139,31 @@ impl<V: Validator + ?Sized> Lister<V> {
             Some(Some(Err(_))) => true,
             Some(None) => is_first,
         };
-        if !is_requested {
-            return at_once.flatten().transpose();
+        let answer = if is_requested {
+            let request = Request::send(shared, Op::List, &self.prefix, sent_at, &Cause::caller());
+            let answer = request
+                .answer(async {
+                    match at_once {
+                        Some(page) => page.transpose(),
+                        None => self.pages.next().await.transpose(),
+                    }
+                })
+                .await;
+            request.end(Outcome::of_write(&answer), || 0);
+            answer
+        } else {
+            at_once.flatten().transpose()
+        };
+        let mut page = answer?;
+        if let Some(page) = &mut page {
+            page.objects.retain(|object| object.key.as_str().starts_with(&*self.prefix));
         }
-        let (op, prefix) = (Op::List, &*self.scope.prefix);
-        let request = Request::send(&self.shared, op, prefix, list.sent_at(), &Cause::caller());
-        let answer = request
-            .answer(async {
-                match at_once {
-                    Some(page) => page.transpose(),
-                    None => self.pages.next().await.transpose(),
-                }
-            })
-            .await;
-        request.end(Outcome::of_write(&answer), || 0);
-        answer
+        Ok(page)
     }
 }
 
-/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
+/// Reads all objects below `prefix`: see
+/// [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
 pub(super) fn get<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     prefix: &str,

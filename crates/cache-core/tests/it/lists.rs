@@ -368,6 +368,8 @@ async fn a_request_that_is_older_than_a_page_is_not_joined_and_publishes_only_wh
             let rig = Rig::new();
             rig.origin.inner().list_in_order(is_ordered);
             rig.origin.inner().write("a/2", "old");
+            // The next list is not the first.
+            list(&rig).await.unwrap();
             let late = late_read(&rig, "a/2").await;
             if is_changed {
                 rig.origin.inner().write("a/2", "new");

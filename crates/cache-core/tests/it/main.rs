@@ -13,6 +13,7 @@ mod heartbeats;
 mod idle_runtimes;
 mod limiter;
 mod lists;
+mod many;
 mod namespaces;
 mod negative;
 mod observations;

@@ -10,6 +10,7 @@ mod contract;
 mod decoders;
 #[cfg(feature = "object-store-013")]
 mod object_store_013;
+mod prefixes;
 mod scenarios;
 mod secrets;
 mod settings;

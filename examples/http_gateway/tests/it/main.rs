@@ -14,4 +14,5 @@ mod program;
 mod ranges;
 mod reads;
 mod server;
+mod waits;
 mod world;

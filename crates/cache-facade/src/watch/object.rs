@@ -2,28 +2,25 @@
 
 use std::{
     fmt,
-    future::poll_fn,
-    panic::catch_unwind,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use cache_core::{Error, ErrorKind, Freshness, Key, Result};
+use cache_core::{Changes, Freshness, Key, Result};
 use futures_core::Stream;
 use futures_util::{StreamExt as _, stream};
-use tokio::{
-    runtime::{Handle, Id},
-    task::JoinHandle,
-    time::{Sleep, sleep, sleep_until},
-};
 
+use super::rounds::{Rounds, is_final};
 use crate::{CachedObject, ObjectCache, ReadOptions};
 
 /// A stream of the versions of one object: the current one first, then each later one.
 ///
-/// While it is polled, it makes a strong read at once and then at most one per interval; a read
-/// that took longer delays the next one. It yields a result that differs from the one before:
+/// While it is polled, it makes a strong read at once, and then one per interval and one after each
+/// signal of a change: a write through this cache, or a message on its
+/// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
+/// seen; with a bus it can be long. There are at most ten reads a second, however many signals come;
+/// a read that took longer delays the next one. It yields a result that differs from the one before:
 /// another version, other bytes under the same version (with weak ETags), or another kind of error.
 /// A missing object therefore yields one `NotFound`, and an object that is back after an error is
 /// yielded again. Versions between two reads are not seen.
@@ -64,9 +61,23 @@ pub struct Watch {
 
 impl ObjectCache {
     /// Returns a stream of the object's current version and of each later one: see [`Watch`]. Makes
-    /// one strong read at most every `every`, and only while the stream is polled.
+    /// one strong read every `every`, and one after each signal of a change, only while the stream
+    /// is polled.
     pub fn watch(&self, key: &str, every: Duration) -> Watch {
         Watch::new(self.clone(), key, every)
+    }
+
+    /// Returns a signal that tells of changes of the object: of writes and deletes through this
+    /// cache, and of messages on its bus. It is a hint: it may come without a change, and a change
+    /// may come without it.
+    pub fn changes(&self, key: &str) -> Changes {
+        self.read_through().changes(key)
+    }
+
+    /// Returns a signal that tells of changes of objects whose keys begin with `prefix`, byte for
+    /// byte: see [`changes`](Self::changes).
+    pub fn changes_below(&self, prefix: &str) -> Changes {
+        self.read_through().changes_below(prefix)
     }
 }
 
@@ -107,103 +118,38 @@ impl fmt::Debug for Watch {
 struct Readings {
     cache: ObjectCache,
     key: Key,
-    every: Duration,
-    /// The time until the next read; `None` before the first.
-    pause: Option<InRuntime<Pin<Box<Sleep>>>>,
-    /// The read in progress.
-    reading: Option<InRuntime<JoinHandle<Result<CachedObject>>>>,
+    rounds: Rounds<CachedObject>,
     last: Option<Result<CachedObject>>,
-}
-
-/// A value that makes progress only in the runtime that created it.
-struct InRuntime<T> {
-    home: Id,
-    inner: T,
 }
 
 impl Readings {
     fn new(cache: ObjectCache, key: &str, every: Duration) -> Result<Self> {
-        if every.is_zero() {
-            return Err(Error::new(ErrorKind::Config, "the span of a watch is zero; give one"));
-        }
-        Ok(Self { cache, key: Key::parse(key)?, every, pause: None, reading: None, last: None })
+        let key = Key::parse(key)?;
+        // Before the first read: a change after it is not missed.
+        let rounds = Rounds::new(every, cache.changes(key.as_str()))?;
+        Ok(Self { cache, key, rounds, last: None })
     }
 
     async fn next_change(mut self) -> Option<(Result<CachedObject>, Self)> {
-        if self.last.as_ref().is_some_and(is_final) {
+        if let Some(Err(error)) = &self.last
+            && is_final(error.kind())
+        {
             return None;
         }
+        let (cache, key) = (self.cache.clone(), self.key.clone());
+        let read = move || {
+            let (cache, key) = (cache.clone(), key.clone());
+            let strong = ReadOptions::new().freshness(Freshness::strong());
+            async move { cache.get_with(key.as_str(), strong).await }
+        };
         loop {
-            let read = match poll_fn(|context| self.poll_pause(context)).await {
-                Ok(()) => poll_fn(|context| self.poll_read(context)).await,
-                Err(error) => Err(error),
-            };
+            let read = self.rounds.next(&read).await;
             if self.last.as_ref().is_none_or(|last| is_change(last, &read)) {
                 self.last = Some(read.clone());
                 return Some((read, self));
             }
         }
     }
-
-    /// Reads in a task: a watch may not be polled for long, and a request must not be left open.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<CachedObject>> {
-        let here = runtime()?;
-        let reading = match &mut self.reading {
-            Some(reading) if reading.home == here.id() => &mut reading.inner,
-            // Not started yet, or started in a runtime that may not be driven.
-            other => {
-                let (cache, key) = (self.cache.clone(), self.key.clone());
-                let strong = ReadOptions::new().freshness(Freshness::strong());
-                let reading = here.spawn(async move { cache.get_with(key.as_str(), strong).await });
-                &mut other.insert(InRuntime { home: here.id(), inner: reading }).inner
-            }
-        };
-        let read = ready!(Pin::new(reading).poll(context));
-        self.reading = None;
-        Poll::Ready(read.unwrap_or_else(|lost| {
-            let error =
-                Error::new(ErrorKind::Other, "the runtime that ran the reading was shut down");
-            Err(error.with_source(lost))
-        }))
-    }
-
-    /// Waits until the next read is due, and starts the interval of the one after.
-    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let here = runtime()?.id();
-        match &mut self.pause {
-            Some(pause) if pause.home == here => ready!(pause.inner.as_mut().poll(context)),
-            Some(pause) => {
-                // The rest of the interval. The clocks of two runtimes differ if one is paused.
-                let (left, most) = (pause.inner.deadline(), timer(self.every)?.deadline());
-                let inner = Box::pin(sleep_until(left.min(most)));
-                *pause = InRuntime { home: here, inner };
-                ready!(pause.inner.as_mut().poll(context));
-            }
-            // The first read is due at once.
-            None => {}
-        }
-        self.pause = Some(InRuntime { home: here, inner: timer(self.every)? });
-        Poll::Ready(Ok(()))
-    }
-}
-
-fn runtime() -> Result<Handle> {
-    Handle::try_current().map_err(|outside| without_time().with_source(outside))
-}
-
-/// A timer of the current runtime.
-fn timer(span: Duration) -> Result<Pin<Box<Sleep>>> {
-    // tokio reports a runtime without time only by a panic.
-    catch_unwind(|| Box::pin(sleep(span))).map_err(|_| without_time())
-}
-
-fn without_time() -> Error {
-    Error::new(ErrorKind::Config, "a watch needs a tokio runtime with time enabled; poll it in one")
-}
-
-fn is_final(last: &Result<CachedObject>) -> bool {
-    use ErrorKind::{Closed, Config, InvalidKey};
-    last.as_ref().is_err_and(|error| matches!(error.kind(), Closed | Config | InvalidKey))
 }
 
 fn is_change(last: &Result<CachedObject>, read: &Result<CachedObject>) -> bool {

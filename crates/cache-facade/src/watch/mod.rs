@@ -1,0 +1,10 @@
+//! Streams of changes.
+
+mod object;
+mod prefix;
+mod rounds;
+
+pub use self::{
+    object::Watch,
+    prefix::{PrefixChange, PrefixWatch},
+};
