@@ -260,7 +260,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     ),
     (
         Mutant { name: "no note is taken of a list", edits: &[Edit::delete("observes_list")] },
-        ["lists", "an_object_that_a_list_shows_to_have_changed_is_revalidated"],
+        ["lists", "a_list_and_a_hundred_reads_past_their_max_age_are_one_request"],
     ),
     (
         Mutant {

@@ -594,6 +594,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
     },
     Mutant {
+        name: "a folder in a list shows the object of its name",
+        edits: &[Edit::replace("common_prefix", "&format!(\"{prefix}/\")", "prefix.as_str()")],
+    },
+    Mutant {
         name: "a page of a list for each of many keys that are far apart",
         edits: &[Edit::replace(
             "skips_sparse",

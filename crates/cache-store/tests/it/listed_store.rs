@@ -24,8 +24,10 @@ use object_store::{
 #[derive(Debug, Clone)]
 pub(crate) enum Listed {
     Object(ObjectMeta),
-    /// A request is sent, and waited for.
+    /// A request is sent.
     Request,
+    /// Its response is still awaited.
+    Wait,
     Error,
 }
 
@@ -57,7 +59,7 @@ impl ListedStore {
             let mut objects = objects.into_iter().map(Listed::Object);
             let mut listed = Vec::new();
             for size in sizes {
-                listed.push(Listed::Request);
+                listed.extend([Listed::Request, Listed::Wait]);
                 listed.extend(objects.by_ref().take(*size));
             }
             assert!(objects.next().is_none(), "there are pages for all objects");
@@ -93,6 +95,10 @@ impl ListedStore {
                 }
                 Some(Listed::Request) => {
                     store.n_requests.fetch_add(1, Ordering::SeqCst);
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(Listed::Wait) => {
                     context.waker().wake_by_ref();
                     Poll::Pending
                 }
