@@ -35,7 +35,6 @@ async fn with_objects(rig: Rig) -> Rig {
         rig.origin.inner().write(key, key);
         rig.cache.get(key, Some(&FOREVER)).await.unwrap();
     }
-    // An entry of the moment of a list is as new as that list, and not renewed.
     rig.clock.advance(secs(1));
     rig
 }
@@ -446,6 +445,16 @@ async fn an_entry_that_was_stored_after_the_list_began_and_is_left_out_is_marked
     assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Revalidated);
 }
 
+/// So under a clock that stands still.
+#[tokio::test]
+async fn an_entry_of_the_moment_of_the_first_list_stays_fresh() {
+    let rig = Rig::new();
+    rig.origin.inner().write(KEYS[0], "body");
+    rig.cache.get(KEYS[0], Some(&FOREVER)).await.unwrap();
+    list(&rig).await.unwrap();
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh);
+}
+
 /// Entries that were stored before the keys of a prefix were noted are not known one by one.
 #[tokio::test]
 async fn the_first_list_of_a_prefix_marks_all_below_it_and_lifts_those_that_it_shows() {
@@ -604,7 +613,6 @@ async fn after_a_restart_one_list_validates_all_entries_on_disk() {
         for key in KEYS {
             rig.origin.inner().write(key, key);
         }
-        // As old as the clock's zero it would not be renewed.
         rig.clock.advance(secs(1));
         rig.cache.invalidate_prefix(PREFIX).unwrap();
         list(&rig).await.unwrap();
