@@ -199,7 +199,7 @@ async fn an_entry_that_was_validated_later_is_not_renewed() {
 async fn a_list_lifts_the_marks_that_are_older_than_it() {
     let rig = cached().await;
     let marks: [&dyn Fn(&Rig); 2] = [&|rig| rig.cache.mark_stale_prefix("a").unwrap(), &|rig| {
-        rig.cache.mark_all_stale().unwrap()
+        rig.cache.mark_all_stale().unwrap();
     }];
     for mark in marks {
         mark(&rig);
@@ -221,7 +221,7 @@ async fn a_list_lifts_the_marks_that_are_older_than_it() {
 #[tokio::test]
 async fn a_list_brings_no_void_entry_back() {
     let voids: [&dyn Fn(&Rig); 2] = [&|rig| rig.cache.invalidate_prefix("a").unwrap(), &|rig| {
-        rig.cache.invalidate_prefix("").unwrap()
+        rig.cache.invalidate_prefix("").unwrap();
     }];
     for void in voids {
         let rig = cached().await;
