@@ -68,7 +68,7 @@ impl Objects {
         })
     }
 
-    /// Reads of all objects of an origin in memory, which one list validates, or a request for each.
+    /// Reads of all objects of an origin in memory, which one list validates, or one request each.
     /// An operation is one object.
     pub(crate) fn prefix(&self, name: &str, by_list: bool) -> Subject {
         let objects = self.clone();

@@ -1,4 +1,5 @@
-//! Reads of many objects by their keys: see [`ReadThrough::get_many`](super::ReadThrough::get_many).
+//! Reads of many objects by their keys: see
+//! [`ReadThrough::get_many`](super::ReadThrough::get_many).
 //!
 //! A page of a list that begins just before a cached object validates at least that one, for one
 //! request, as a request of its own would. It also validates all that follow on the page. How many
@@ -178,8 +179,8 @@ fn common_folder<'a>(one: &'a str, other: &str) -> &'a str {
     slash.map_or("", |((at, _), _)| &one[..=at])
 }
 
-/// Returns a key in `folder` that comes before `key`, with few keys between them; `None` if there is
-/// none of a simple form.
+/// Returns a key in `folder` that comes before `key`, with few keys between them; `None` if there
+/// is none of a simple form.
 fn just_before(key: &str, folder: &str) -> Option<String> {
     let last = key.chars().next_back()?;
     let rest = &key[..key.len() - last.len_utf8()];
