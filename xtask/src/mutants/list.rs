@@ -568,7 +568,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a page counts as requested when it was polled for, also if it was not",
-        edits: &[Edit::replace("page_sent_at", "list.set_request(earlier)", "let _ = earlier")],
+        edits: &[Edit::replace("page_sent_at", "list.revoke_request();", "")],
     },
     Mutant {
         name: "a read of a prefix is served an entry that was not validated since it began",

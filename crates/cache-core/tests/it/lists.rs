@@ -88,7 +88,7 @@ fn shown(of: &str, e_tag: &str) -> ListedObject {
     ListedObject::new(key(of), Observation::Version(version))
 }
 
-/// What a list shows of the cached version of `of`.
+/// Returns the object `of` as a list shows it at its cached version.
 fn as_cached(rig: &Rig, of: &str) -> ListedObject {
     let entry = rig.cache.backend().peek(of).unwrap();
     shown(of, entry.e_tag().unwrap())
@@ -232,7 +232,7 @@ async fn a_list_brings_no_void_entry_back() {
     }
 }
 
-/// What happens to the first of `KEYS` between the answer to a list and its arrival.
+/// An event of the first of `KEYS` between the answer to a list and its arrival.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
     MarkStale,
@@ -290,7 +290,7 @@ impl Event {
     }
 }
 
-/// A mark that came while the list was under way says more than the list: also one of the moment
+/// A mark that was put while the list was under way says more than the list: also one of the moment
 /// at which its request was sent.
 #[tokio::test]
 async fn a_list_lifts_no_mark_that_is_younger_than_its_request() {
@@ -326,7 +326,7 @@ async fn a_list_lifts_no_mark_that_is_younger_than_its_request() {
 
 /// The page is of a moment before the entry.
 #[tokio::test]
-async fn an_entry_that_was_requested_after_the_page_came_is_not_marked() {
+async fn an_entry_that_was_requested_after_the_page_arrived_is_not_marked() {
     // The first key is on disk alone, so that the page waits there.
     let rig = Rig::over(TwoTierBackend::new(1));
     for key in [KEYS[1], KEYS[0], KEYS[1]] {
@@ -918,7 +918,7 @@ async fn an_object_that_fails_is_an_error_item_and_one_that_was_deleted_is_none(
     assert_eq!(error.key(), Some(KEYS[1]));
 }
 
-/// What no list can vouch for is requested, however young it is.
+/// However young it is.
 #[tokio::test]
 async fn an_entry_that_a_list_cannot_renew_is_requested() {
     let rig = Rig::new();
