@@ -17,9 +17,10 @@ pub struct Loop {
 }
 
 /// Every loop.
-pub const LOOPS: [Loop; 4] = [
+pub const LOOPS: [Loop; 5] = [
     Loop { name: "backend_hit", subjects: backend_hit, n_tables: 16 },
     Loop { name: "facade_fresh_hit", subjects: facade_fresh_hit, n_tables: 16 },
+    Loop { name: "get_prefix", subjects: get_prefix, n_tables: 1 },
     Loop { name: "insert_evict", subjects: insert_evict, n_tables: 8 },
     Loop { name: "validated_hit", subjects: validated_hit, n_tables: 1 },
 ];
@@ -61,6 +62,12 @@ fn insert_evict() -> Vec<Subject> {
 fn validated_hit() -> Vec<Subject> {
     let objects = objects();
     vec![objects.validated(), objects.conditional_get()]
+}
+
+/// An operation is one unchanged object of a read of all of them.
+fn get_prefix() -> Vec<Subject> {
+    let objects = objects();
+    vec![objects.prefix("ours", true), objects.prefix("gets", false)]
 }
 
 fn objects() -> Objects {

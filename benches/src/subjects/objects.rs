@@ -8,6 +8,7 @@ use cache_facade::{
     Freshness, ObjectCache,
     object_store::{Error as StoreError, GetOptions, ObjectStoreExt, path::Path},
 };
+use cache_testkit::MemoryOrigin;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
@@ -64,6 +65,42 @@ impl Objects {
         let objects = self.clone();
         Subject::new("ours", move || {
             objects.clone().through_cache(Freshness::strong(), None, |_| ())
+        })
+    }
+
+    /// Reads of all objects of an origin in memory, which one list validates, or one request each.
+    /// An operation is one object.
+    pub(crate) fn prefix(&self, name: &str, by_list: bool) -> Subject {
+        let objects = self.clone();
+        Subject::new(name, move || {
+            let (runtime, origin) = (Arc::clone(&objects.runtime), Arc::new(MemoryOrigin::new()));
+            for key in objects.workload.keys() {
+                origin.write(key, vec![0; BODY_BYTES]);
+            }
+            let cache = ObjectCache::builder_with_origin(origin).build();
+            let cache = cache.expect("settings are in bounds");
+            let n_objects = objects.workload.keys().len() as u64;
+            let keys = objects.workload.keys().to_vec();
+            let read = async move |cache: &ObjectCache| {
+                if by_list {
+                    let mut objects = cache.get_prefix("");
+                    while let Some(object) = objects.next().await {
+                        black_box(object.expect("the object exists").bytes());
+                    }
+                    return;
+                }
+                for key in &keys {
+                    black_box(cache.get(key).await.expect("the object exists").bytes());
+                }
+            };
+            runtime.block_on(read(&cache));
+            Run::new(move |_, ops| {
+                let n_misses = cache.stats().misses();
+                for _ in 0..ops.div_ceil(n_objects) {
+                    runtime.block_on(read(&cache));
+                }
+                assert_eq!(cache.stats().misses(), n_misses, "every read is a hit");
+            })
         })
     }
 

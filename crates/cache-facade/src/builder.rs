@@ -312,8 +312,8 @@ impl<O> ObjectCacheBuilder<O> {
         self
     }
 
-    /// Lists the objects whose keys begin with `prefix` about every `every`, for as long as the cache
-    /// lives, so that cached objects below it stay fresh: see
+    /// Lists the objects whose keys begin with `prefix` about every `every`, for as long as the
+    /// cache lives, so that cached objects below it stay fresh: see
     /// [`ObjectCache::refresh_by_list`]. The lists run on the runtime that the cache is built on,
     /// or on that of its first request. Each call adds one. Zero is an error. Default: none.
     pub fn refresh_by_list(mut self, prefix: &str, every: Duration) -> Self {

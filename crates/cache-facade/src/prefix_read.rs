@@ -38,10 +38,10 @@ enum Objects {
 
 impl ObjectCache {
     /// Reads all objects whose keys begin with `prefix`, byte for byte: `"config/"` rather than
-    /// `"config"`, and all objects if it is empty. A strong read of each, for one list and a request
-    /// for each object that is not cached or has changed. A list is a request for each page (of S3:
-    /// 1,000 objects). The objects come in the order of their keys, each as of a moment between the
-    /// first poll and its item. An object that is deleted meanwhile may be left out.
+    /// `"config"`, and all objects if it is empty. A strong read of each, for one list and a
+    /// request for each object that is not cached or has changed. A list is a request for each page
+    /// (of S3: 1,000 objects). The objects come in the order of their keys, each as of a moment
+    /// between the first poll and its item. An object that is deleted meanwhile may be left out.
     ///
     /// The list needs the right to list the prefix. It also tells of objects that were removed, and
     /// renews or marks all cached objects below the prefix. An object whose ETag is weak, or that
@@ -167,14 +167,14 @@ impl ObjectCache {
         decoded.boxed()
     }
 
-    /// Lists the objects whose keys begin with `prefix`, byte for byte, at once and then about every
-    /// `every`, in the background, until the result is dropped: each list renews the cached objects
-    /// that it shows with their version and marks the others. Under a `max_age` of more than `every`
-    /// and the time that a list takes, reads of unchanged cached objects send no requests. It
-    /// fetches no objects.
+    /// Lists the objects whose keys begin with `prefix`, byte for byte, at once and then about
+    /// every `every`, in the background, until the result is dropped: each list renews the cached
+    /// objects that it shows with their version and marks the others. Under a `max_age` of more
+    /// than `every` and the time that a list takes, reads of unchanged cached objects send no
+    /// requests. It fetches no objects.
     ///
-    /// It costs a request for each page (of S3: 1,000 objects) in each interval, on each node. After
-    /// an error the next list is made as usual; the counters show it
+    /// It costs a request for each page (of S3: 1,000 objects) in each interval, on each node.
+    /// After an error the next list is made as usual; the counters show it
     /// ([`OriginStats::lists`](crate::OriginStats::lists)). See
     /// [`ReadThrough::refresh_by_list`](cache_core::ReadThrough::refresh_by_list).
     ///

@@ -253,8 +253,9 @@ impl Entry {
             let is_marked = word & MUST_REVALIDATE != 0;
             // Compared and changed in one step: a mark that is put meanwhile stays.
             let is_allowed = word != NEVER && (lifts_mark || !is_marked);
-            let is_later = word & !MUST_REVALIDATE < sent_at.as_nanos();
-            (is_allowed && is_later).then(|| sent_at.as_nanos())
+            // Of the same moment too: the entry may be under an older floor.
+            let is_older = word & !MUST_REVALIDATE <= sent_at.as_nanos();
+            (is_allowed && is_older).then(|| sent_at.as_nanos())
         });
         if renewed.is_ok() {
             // After the stamp: with the older epoch alone it is the floors' as before.
@@ -410,6 +411,7 @@ mod tests {
         assert_eq!((entry.validated_at(), entry.epoch()), (Some(at(7)), Epoch(2)));
         assert!(!entry.renew_listed(at(6), Epoch(3), true) && entry.must_revalidate());
         assert!(entry.renew_listed(at(9), Epoch(3), true) && !entry.must_revalidate());
+        assert!(entry.renew_listed(at(9), Epoch(3), false), "of the same moment");
         assert_eq!((entry.validated_at(), entry.epoch()), (Some(at(9)), Epoch(3)));
     }
 

@@ -1,4 +1,5 @@
-//! Reads of many objects by their keys: see [`ReadThrough::get_many`].
+//! Reads of many objects by their keys: see
+//! [`ReadThrough::get_many`](super::ReadThrough::get_many).
 //!
 //! A page of a list that begins just before a cached object validates at least that one, for one
 //! request, as a request of its own would. It also validates all that follow on the page. How many
@@ -14,32 +15,32 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
-    ReadThrough,
     observe::{ListRequest, Sighting, observe},
-    prefix::OriginPages,
+    prefix::{OriginPages, get_since},
     served::Served,
     shared::Shared,
 };
 use crate::{Entry, Key, ListPage, ListedObject, Result, Storability, Validator, tag};
 
 pub(super) fn get<V: Validator + ?Sized>(
-    cache: ReadThrough<V>,
+    shared: &Arc<Shared<V>>,
     mut keys: Vec<Box<str>>,
     parallel: usize,
 ) -> BoxStream<'static, Result<Served>> {
     keys.sort_unstable();
     keys.dedup();
+    let shared = Arc::clone(shared);
     let begin = async move {
         // An entry that was validated after this is as new as the call requires.
-        let begun = cache.shared.clock.now();
-        let plan = Plan::new(Arc::clone(&cache.shared), keys);
+        let begun = shared.clock.now();
+        let plan = Plan::new(Arc::clone(&shared), keys);
         let keys = stream::unfold(plan, |mut plan| async {
             let keys = plan.next().await?;
             Some((stream::iter(keys), plan))
         });
         let read = move |key: Box<str>| {
-            let cache = cache.clone();
-            async move { cache.get_since(&key, begun).await }
+            let shared = Arc::clone(&shared);
+            async move { get_since(&shared, &key, begun).await }
         };
         keys.flatten().map(read).buffered(parallel.max(1))
     };
@@ -178,8 +179,8 @@ fn common_folder<'a>(one: &'a str, other: &str) -> &'a str {
     slash.map_or("", |((at, _), _)| &one[..=at])
 }
 
-/// Returns a key in `folder` that comes before `key`, with few keys between them; `None` if there is
-/// none of a simple form.
+/// Returns a key in `folder` that comes before `key`, with few keys between them; `None` if there
+/// is none of a simple form.
 fn just_before(key: &str, folder: &str) -> Option<String> {
     let last = key.chars().next_back()?;
     let rest = &key[..key.len() - last.len_utf8()];

@@ -31,7 +31,7 @@ pub(super) struct Marks {
 pub(super) struct Noted {
     /// Of each key the moment of its latest mark.
     keys: HashMap<Box<str>, Moment>,
-    /// When the last mark came that there was no room for.
+    /// When the last mark was put that there was no room for.
     lost_at: Option<Moment>,
     /// The keys that lists have left out, for entries that none of these could find.
     left_out: VecDeque<LeftOut>,
@@ -160,9 +160,9 @@ impl Drop for ListGuard {
     }
 }
 
-/// Beyond so many marks, no mark is lifted that may be one of the others.
+/// Beyond this number of marks, no mark is lifted that may be one of the others.
 const KEYS_MAX: usize = 16 * 1024;
-/// Beyond so many pages, those that were noted first are taken for marks of any key.
+/// Beyond this number of pages, those that were noted first are taken for marks of any key.
 const LEFT_OUT_MAX: usize = 256;
 
 #[cfg(all(test, not(object_cache_loom)))]
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_list_left_out_is_known_by_its_range() {
+    fn keys_left_out_by_another_list_are_known_by_their_range() {
         let marks = Arc::new(Marks::default());
         let list = marks.begin_list();
         let range = KeyRange { prefix: "a/", after: Some("a/1"), last: Some("a/5") };

@@ -435,7 +435,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         parallel: usize,
     ) -> BoxStream<'static, Result<Served>> {
         let keys = keys.into_iter().map(|key| key.as_ref().into()).collect();
-        many::get(self.clone(), keys, parallel)
+        many::get(&self.shared, keys, parallel)
     }
 
     /// Opens a write that the caller makes by other means than [`put`](ReadThrough::put) and

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{Error, ErrorKind, Moment, Result, Validator};
 
-/// The lists that [`ReadThrough::refresh_by_list`](super::ReadThrough::refresh_by_list) makes. Dropping it ends them.
+/// The lists that [`ReadThrough::refresh_by_list`](super::ReadThrough::refresh_by_list) makes.
+/// Dropping it ends them.
 #[must_use = "dropping it ends the lists"]
 pub struct ListRefresh {
     /// Ends the lists when it is called.

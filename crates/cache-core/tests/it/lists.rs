@@ -35,7 +35,6 @@ async fn with_objects(rig: Rig) -> Rig {
         rig.origin.inner().write(key, key);
         rig.cache.get(key, Some(&FOREVER)).await.unwrap();
     }
-    // An entry of the moment of a list is as new as that list, and not renewed.
     rig.clock.advance(secs(1));
     rig
 }
@@ -89,7 +88,7 @@ fn shown(of: &str, e_tag: &str) -> ListedObject {
     ListedObject::new(key(of), Observation::Version(version))
 }
 
-/// What a list shows of the cached version of `of`.
+/// Returns the object `of` as a list shows it at its cached version.
 fn as_cached(rig: &Rig, of: &str) -> ListedObject {
     let entry = rig.cache.backend().peek(of).unwrap();
     shown(of, entry.e_tag().unwrap())
@@ -200,7 +199,7 @@ async fn an_entry_that_was_validated_later_is_not_renewed() {
 async fn a_list_lifts_the_marks_that_are_older_than_it() {
     let rig = cached().await;
     let marks: [&dyn Fn(&Rig); 2] = [&|rig| rig.cache.mark_stale_prefix("a").unwrap(), &|rig| {
-        rig.cache.mark_all_stale().unwrap()
+        rig.cache.mark_all_stale().unwrap();
     }];
     for mark in marks {
         mark(&rig);
@@ -222,7 +221,7 @@ async fn a_list_lifts_the_marks_that_are_older_than_it() {
 #[tokio::test]
 async fn a_list_brings_no_void_entry_back() {
     let voids: [&dyn Fn(&Rig); 2] = [&|rig| rig.cache.invalidate_prefix("a").unwrap(), &|rig| {
-        rig.cache.invalidate_prefix("").unwrap()
+        rig.cache.invalidate_prefix("").unwrap();
     }];
     for void in voids {
         let rig = cached().await;
@@ -233,7 +232,7 @@ async fn a_list_brings_no_void_entry_back() {
     }
 }
 
-/// What happens to the first of `KEYS` between the answer to a list and its arrival.
+/// An event of the first of `KEYS` between the answer to a list and its arrival.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Event {
     MarkStale,
@@ -291,7 +290,7 @@ impl Event {
     }
 }
 
-/// A mark that came while the list was under way says more than the list: also one of the moment
+/// A mark that was put while the list was under way says more than the list: also one of the moment
 /// at which its request was sent.
 #[tokio::test]
 async fn a_list_lifts_no_mark_that_is_younger_than_its_request() {
@@ -327,7 +326,7 @@ async fn a_list_lifts_no_mark_that_is_younger_than_its_request() {
 
 /// The page is of a moment before the entry.
 #[tokio::test]
-async fn an_entry_that_was_requested_after_the_page_came_is_not_marked() {
+async fn an_entry_that_was_requested_after_the_page_arrived_is_not_marked() {
     // The first key is on disk alone, so that the page waits there.
     let rig = Rig::over(TwoTierBackend::new(1));
     for key in [KEYS[1], KEYS[0], KEYS[1]] {
@@ -444,6 +443,16 @@ async fn an_entry_that_was_stored_after_the_list_began_and_is_left_out_is_marked
     assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fetched);
     list.page(&[shown("a/9", "\"9\"")], &[]).await;
     assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Revalidated);
+}
+
+/// So under a clock that stands still.
+#[tokio::test]
+async fn an_entry_of_the_moment_of_the_first_list_stays_fresh() {
+    let rig = Rig::new();
+    rig.origin.inner().write(KEYS[0], "body");
+    rig.cache.get(KEYS[0], Some(&FOREVER)).await.unwrap();
+    list(&rig).await.unwrap();
+    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh);
 }
 
 /// Entries that were stored before the keys of a prefix were noted are not known one by one.
@@ -604,7 +613,6 @@ async fn after_a_restart_one_list_validates_all_entries_on_disk() {
         for key in KEYS {
             rig.origin.inner().write(key, key);
         }
-        // As old as the clock's zero it would not be renewed.
         rig.clock.advance(secs(1));
         rig.cache.invalidate_prefix(PREFIX).unwrap();
         list(&rig).await.unwrap();
@@ -910,7 +918,7 @@ async fn an_object_that_fails_is_an_error_item_and_one_that_was_deleted_is_none(
     assert_eq!(error.key(), Some(KEYS[1]));
 }
 
-/// What no list can vouch for is requested, however young it is.
+/// However young it is.
 #[tokio::test]
 async fn an_entry_that_a_list_cannot_renew_is_requested() {
     let rig = Rig::new();

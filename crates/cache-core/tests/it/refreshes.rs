@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::{ErrorKind, Freshness, ReadThrough, Status};
+use cache_core::{Clock as _, ErrorKind, Freshness, Moment, ReadThrough, Status};
 use cache_testkit::{
     FaultyOrigin, MapBackend, MemoryOrigin, OriginFault, OriginOperation, OriginOutcome, TokioClock,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::support::{FOREVER, Rig, secs, settle};
 
@@ -63,11 +63,11 @@ async fn reads_of_a_prefix_that_is_listed_often_enough_send_no_requests() {
 #[tokio::test(start_paused = true)]
 async fn intervals_are_between_eight_and_ten_tenths_and_differ() {
     let (origin, cache) = cached().await;
-    let begin = Instant::now();
+    let clock = TokioClock::new();
     let at = Arc::new(std::sync::Mutex::new(Vec::new()));
     let noted = Arc::clone(&at);
     origin.fault(OriginFault::meanwhile(move |_| {
-        noted.lock().unwrap().push(begin.elapsed());
+        noted.lock().unwrap().push(clock.now().saturating_since(Moment::from_nanos(0)));
         std::future::ready(())
     }));
     let refresh = cache.refresh_by_list(PREFIX, secs(100)).unwrap();

@@ -60,8 +60,8 @@ pub enum PrefixChange {
 /// lists are not seen, nor is an object that was removed and written again with the same ETag.
 ///
 /// An error is yielded once for each kind, and the lists go on: after an outage the differences to
-/// the last list that succeeded come. It ends after `InvalidKey`, `Closed`, `Unsupported` (the store
-/// has no lists) and `Config` (an interval of zero, or no tokio runtime with time enabled).
+/// the last list that succeeded come. It ends after `InvalidKey`, `Closed`, `Unsupported` (the
+/// store has no lists) and `Config` (an interval of zero, or no tokio runtime with time enabled).
 ///
 /// It can be polled in one runtime after another: if it waited for something in a runtime that is
 /// no longer driven, it starts again in the one that polls it.

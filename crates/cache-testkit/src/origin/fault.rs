@@ -122,7 +122,7 @@ impl OriginFault {
     }
 }
 
-/// What becomes of a page of a list.
+/// An edit of a page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageFault {

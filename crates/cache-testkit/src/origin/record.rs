@@ -53,7 +53,7 @@ pub enum OriginOutcome {
     Changed(u64),
     /// The validation said that there is no such object.
     Gone,
-    /// The page of so many objects came; none if the list was found to have ended.
+    /// The number of objects on the page; zero too if the list was found to have ended.
     Listed(usize),
     /// The put or delete was acknowledged.
     Done,
