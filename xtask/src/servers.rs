@@ -70,7 +70,7 @@ impl Servers {
         Ok(Self { s3, azure, brokers })
     }
 
-    /// What the tests read. CONTRIBUTING.md describes it.
+    /// The variables that the tests read. CONTRIBUTING.md describes them.
     fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = vec![
             ("OBJECT_CACHE_TEST_SERVERS_NEEDED", "1".to_owned()),

@@ -34,14 +34,15 @@
 //! # Connections
 //!
 //! One for announcements, made with the first one, and one for each stream of
-//! [`listen`](ChangeBus::listen). Both are made again after an error, to the servers of the URL: a
-//! cluster is given as several addresses. All of it needs a tokio runtime with I/O and time.
+//! [`listen`]. Both are made again after an error, to the servers of the URL: a cluster is given as
+//! several addresses. All of it needs a tokio runtime with I/O and time.
 //!
 //! # Features
 //!
 //! `tls`: addresses that begin with `tls://`, and servers that require TLS.
 //!
 //! [`ChangeBus`]: cache_core::ChangeBus
+//! [`listen`]: cache_core::ChangeBus::listen
 //! [`Namespace`]: cache_core::Namespace
 
 #![forbid(unsafe_code)]

@@ -85,10 +85,11 @@ impl Freshness {
     /// (`bus` of the builders), without which it is an [`ErrorKind::Config`] error.
     ///
     /// The bound is `fallback`, as `max_age` would be, whatever the bus does: a change that is not
-    /// announced, or whose message is lost, is seen after `fallback` at the latest. It applies while
-    /// the cache proves that it listens: it has heard a heartbeat of its own that it sent less than
-    /// 3 s ago, and has listened without a gap since before the entry was validated. Other entries
-    /// are served by [`when_disconnected`](Self::when_disconnected). Zero is [`Freshness::strong`].
+    /// announced, or whose message is lost, is seen after `fallback` at the latest. It applies
+    /// while the cache proves that it listens: it has heard a heartbeat of its own that it sent
+    /// less than 3 s ago, and has listened without a gap since before the entry was validated.
+    /// Other entries are served by [`when_disconnected`](Self::when_disconnected). Zero is
+    /// [`Freshness::strong`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -158,9 +159,9 @@ impl Freshness {
     }
 
     /// Returns how `entry` may be served at `now`, by its age, time to live and must-revalidate
-    /// mark alone. Does not consult invalidations, `mark_stale_prefix` or a bus, which only the cache
-    /// knows: a rule [`until_notified`](Self::until_notified) is evaluated as if the cache had
-    /// listened. Has no side effects.
+    /// mark alone. Does not consult invalidations, `mark_stale_prefix` or a bus, which only the
+    /// cache knows: a rule [`until_notified`](Self::until_notified) is evaluated as if the cache
+    /// had listened. Has no side effects.
     pub fn evaluate(&self, entry: &Entry, now: Moment) -> Evaluation {
         let stamp = entry.stamp();
         let Some(validated_at) = stamp.validated_at() else { return Evaluation::MustRevalidate };

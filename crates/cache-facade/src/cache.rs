@@ -295,8 +295,8 @@ impl ObjectCache {
     }
 
     /// Announces a change on the bus: one that was made by other means than this cache, or to have
-    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This cache
-    /// applies it too. Waits until it was sent, or has failed.
+    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This
+    /// cache applies it too. Waits until it was sent, or has failed.
     ///
     /// # Errors
     ///

@@ -94,14 +94,19 @@ impl StorePages {
         // An object that is there at once is of the page before, which was requested earlier.
         // mutant: requested_when_polled
         let is_requested_when_polled = self.kind.is_on_demand && has_waited && !was_requested;
-        let (mut objects, mut markers) = (Vec::new(), Vec::new());
+        let (mut objects, mut markers) = (Vec::<ObjectMeta>::new(), Vec::new());
+        // The last object that is no marker.
+        let mut last_at: Option<usize> = None;
         let end = loop {
             match item {
                 None => break Some(Ok(())),
                 Some(Err(error)) => break Some(Err(error)),
                 Some(Ok(object)) => {
-                    if self.is_marker(&object) {
+                    let last = last_at.map(|at| &objects[at].location).or(self.last.as_ref());
+                    if self.kind.is_ordered && is_marker(&object, last) {
                         markers.push(objects.len());
+                    } else {
+                        last_at = Some(objects.len());
                     }
                     objects.push(object);
                 }
@@ -119,21 +124,10 @@ impl StorePages {
                 }
             }
         };
+        if let Some(at) = last_at {
+            self.last = Some(objects[at].location.clone());
+        }
         StorePage { objects, markers, is_requested_when_polled, end }
-    }
-
-    /// Returns whether `object`, the next one of the list, is the marker of a folder: an object
-    /// `a/b/`, which object_store calls `a/b`. In an ordered list it comes where `a/b/` belongs.
-    fn is_marker(&mut self, object: &ObjectMeta) -> bool {
-        if !self.kind.is_ordered {
-            return false;
-        }
-        if let Some(last) = self.last.as_ref().filter(|last| object.location <= **last) {
-            // mutant: markers
-            return object.size == 0 && last.as_ref() < &*format!("{}/", object.location);
-        }
-        self.last = Some(object.location.clone());
-        false
     }
 }
 
@@ -143,6 +137,15 @@ impl StorePage {
         let objects = self.objects.iter().enumerate();
         objects.filter(|(at, _)| self.markers.binary_search(at).is_err()).map(|(_, object)| object)
     }
+}
+
+/// Returns whether `object`, which follows the one at `last` in an ordered list, is the marker of a
+/// folder: an object `a/b/`, which object_store calls `a/b`. It comes where `a/b/` belongs.
+fn is_marker(object: &ObjectMeta, last: Option<&Path>) -> bool {
+    last.filter(|last| object.location <= **last).is_some_and(|last| {
+        // mutant: markers
+        object.size == 0 && last.as_ref() < &*format!("{}/", object.location)
+    })
 }
 
 /// Returns what a list shows of `object`. `size_of` returns the size of the object of an entry.

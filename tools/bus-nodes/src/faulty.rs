@@ -16,20 +16,27 @@ use futures_util::{
     future::ready,
     stream::{self, BoxStream},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::say;
 
-/// Prints the announcements that the bus has taken, and aborts the process at one of them.
+/// Prints the announcements that the bus has taken. Aborts the process instead of one, after the put
+/// that it is of has returned.
 pub(crate) struct Recorded {
     bus: Arc<dyn ChangeBus>,
     changes: AtomicU64,
     abort_at: Option<u64>,
+    /// How many puts have returned.
+    acknowledged: watch::Receiver<u64>,
 }
 
 impl Recorded {
-    pub(crate) fn new(bus: Arc<dyn ChangeBus>, abort_at: Option<u64>) -> Self {
-        Self { bus, changes: AtomicU64::new(0), abort_at }
+    pub(crate) fn new(
+        bus: Arc<dyn ChangeBus>,
+        abort_at: Option<u64>,
+        acknowledged: watch::Receiver<u64>,
+    ) -> Self {
+        Self { bus, changes: AtomicU64::new(0), abort_at, acknowledged }
     }
 }
 
@@ -40,8 +47,10 @@ impl ChangeBus for Recorded {
             return self.bus.announce(message).await;
         };
         let key = key.as_str().to_owned();
-        if Some(self.changes.fetch_add(1, Ordering::Relaxed) + 1) == self.abort_at {
-            say(&Line::Aborting { key });
+        let number = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        if Some(number) == self.abort_at {
+            // The caller of the put knows that it is done. An error says that the writer has ended.
+            let _ = self.acknowledged.clone().wait_for(|puts| *puts >= number).await;
             abort();
         }
         let announced = self.bus.announce(message).await;
@@ -50,7 +59,7 @@ impl ChangeBus for Recorded {
                 let e_tag = e_tag.as_ref().map(ToString::to_string);
                 Line::Announced { key, e_tag, at: clock::now() }
             }
-            Err(error) => Line::Failed(format!("announce {key}: {error}")),
+            Err(error) => Line::NotAnnounced(format!("announce {key}: {error}")),
         });
         announced
     }

@@ -68,10 +68,10 @@ impl Ledger {
     pub fn last_acknowledged(&self, key: &str) -> (u64, u64) {
         let writes = self.keys.get(key);
         let all = writes.into_iter().flat_map(|writes| &writes.acknowledged.0);
-        all.copied().max_by_key(|(_, value)| *value).unwrap_or_default()
+        all.map(|(at, value)| (*value, *at)).max().unwrap_or_default()
     }
 
-    /// Returns when each number of `key` was acknowledged.
+    /// Returns when each number of `key` was acknowledged: moment and number.
     pub fn acknowledged(&self, key: &str) -> Vec<(u64, u64)> {
         self.keys.get(key).map(|writes| writes.acknowledged.0.clone()).unwrap_or_default()
     }
@@ -122,14 +122,14 @@ fn broken(writes: &Writes, read: &Read, rule: Rule, last: u64) -> Option<String>
         let least = events.before(read.began.saturating_sub(bound));
         (read.value < least).then_some(least)
     };
-    if let Some(least) = older(&writes.acknowledged, rule.fallback) {
-        return Some(format!("{least} was acknowledged {:?} before, at least", rule.fallback));
-    }
     if read.listens == Listens::No
         && let Some(least) = older(&writes.acknowledged, rule.disconnected)
     {
         let bound = rule.disconnected;
         return Some(format!("{least} was acknowledged {bound:?} before, and it does not listen"));
+    }
+    if let Some(least) = older(&writes.acknowledged, rule.fallback) {
+        return Some(format!("{least} was acknowledged {:?} before, at least", rule.fallback));
     }
     let proof = rule.proof?;
     let least = older(&writes.announced, proof)?;
@@ -223,6 +223,7 @@ mod tests {
         assert!(is_broken(&mut ledger, &[read(2, 4, yes), read(1, 5, yes)], rule));
         // It was sent at 3.
         assert!(is_broken(&mut ledger, &[read(2, 2, yes)], rule));
+        assert_eq!(ledger.last_acknowledged("k"), (2, 9 * SECOND));
         let violations = ledger.check(&[read(0, 62, yes), read(0, 63, yes)], rule);
         assert_eq!(violations.len(), 1);
         let text = violations[0].to_string();

@@ -47,14 +47,11 @@ pub enum Line {
         /// The moment after `announce` returned.
         at: u64,
     },
-    /// The process aborts instead of announcing.
-    Aborting {
-        /// The key of the write that is not announced.
-        key: String,
-    },
+    /// An announcement has failed.
+    NotAnnounced(String),
     /// A read has returned a number.
     Read(Read),
-    /// A put, an announcement or a read has failed.
+    /// A put or a read has failed.
     Failed(String),
     /// A command is done.
     Done,

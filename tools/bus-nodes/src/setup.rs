@@ -34,7 +34,8 @@ pub enum Role {
 pub struct Writer {
     /// The first number of each key. From 1 on; zero stands for an object that does not exist.
     pub first: u64,
-    /// The process aborts instead of sending its announcement of this number, counted from 1.
+    /// The process aborts after the put of this number, counted from 1, has returned, and before it
+    /// is announced.
     pub abort_at: Option<u64>,
 }
 

@@ -108,7 +108,7 @@ const GLOBALS: [&str; 8] = [
 ];
 
 /// Crates, and what they must not know.
-const STRANGERS: [(&str, &[&str]); 8] = [
+const STRANGERS: [(&str, &[&str]); 9] = [
     (
         "cache-core",
         &["object_store", "cache-policy", "cache-store", "cache-metrics", "cache-facade"],
@@ -122,8 +122,12 @@ const STRANGERS: [(&str, &[&str]); 8] = [
     ("cache-store", &["cache-policy", "cache-facade"]),
     ("cache-bus-redis", NOT_FOR_A_BUS),
     ("cache-bus-nats", NOT_FOR_A_BUS),
+    ("cache-bus-events", NOT_FOR_A_BUS),
     // Not with any feature.
-    ("cache-facade", &["redis", "async-nats", "cache-bus-redis", "cache-bus-nats"]),
+    (
+        "cache-facade",
+        &["redis", "async-nats", "cache-bus-redis", "cache-bus-nats", "cache-bus-events"],
+    ),
 ];
 
 const NOT_FOR_A_BUS: &[&str] =

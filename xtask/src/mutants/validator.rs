@@ -185,8 +185,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a list has all that is in the folder of its prefix",
             edits: &[Edit::replace(
                 "prefix_by_bytes",
-                "path.starts_with(&*self.prefix)",
-                "!path.is_empty()",
+                "path.starts_with(&*self.prefix) && self",
+                "self",
             )],
         },
         ["lists", "a_prefix_is_meant_byte_for_byte"],
@@ -194,7 +194,11 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "the probe takes a missing object on a list for none",
-            edits: &[Edit::replace("lists_lag", "Ok(Support::Racy)", "Ok(Support::Honored)")],
+            edits: &[Edit::replace(
+                "lists_lag",
+                "= listed else { return Ok(Support::Racy)",
+                "= listed else { return Ok(Support::Honored)",
+            )],
         },
         ["probe", "lists_that_lag_behind_are_found"],
     ),

@@ -50,7 +50,7 @@ impl Tools {
         let mut node = command("node");
         node.arg("--require").arg(scripts().join("end_with_stdin.js"));
         node.arg(self.azure.join("node_modules/azurite/dist/src/blob/main.js"));
-        // What it does not keep it cannot leave behind, and it is to talk to nobody but the tests.
+        // Data in memory cannot be left over, and the server has no other clients than the tests.
         node.args([
             "--inMemoryPersistence",
             "--disableTelemetry",

@@ -39,7 +39,7 @@ impl Server {
         let mut server = Self { name, url: String::new(), child, log };
 
         let (sender, address) = mpsc::channel();
-        // Reads on after the address came: a full pipe would stop the server.
+        // Reads on after the address was printed: a full pipe would stop the server.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
                 if let Some(url) = url_in(&line) {

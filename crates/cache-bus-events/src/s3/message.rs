@@ -25,7 +25,7 @@ pub(super) struct Event {
     pub(super) sequencer: Option<Sequencer>,
 }
 
-/// What the name of an event says.
+/// The effect of an event on the object, by the name of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Written,
@@ -108,7 +108,7 @@ impl Events {
             return self.add_detail(document.source, document.detail_type, entity);
         }
         match (document.message, document.kind.as_deref(), document.event.as_deref()) {
-            // Asks to confirm that the topic may send to this queue, or says that it ends.
+            // Of SNS, about the subscription of this queue.
             (_, Some("SubscriptionConfirmation" | "UnsubscribeConfirmation"), _)
             | (_, _, Some("s3:TestEvent")) => {
                 self.n_ignored += 1;

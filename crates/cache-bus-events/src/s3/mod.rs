@@ -17,7 +17,7 @@ use crate::{
     scope::{Scope, change},
 };
 
-/// A parser of [S3 event notifications], and of those of stores with the same format.
+/// A parser of [S3 event notifications][s3], and of those of stores with the same format.
 ///
 /// It reads the documents as they are received: the body of a message from SQS, also where SNS
 /// carried it there (with its envelope or without), an event of EventBridge, or the event that a
@@ -46,7 +46,7 @@ use crate::{
 /// # Ok::<(), cache_core::Error>(())
 /// ```
 ///
-/// [S3 event notifications]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
+/// [s3]: https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventNotifications.html
 #[derive(Debug)]
 pub struct S3Events {
     scope: Scope,

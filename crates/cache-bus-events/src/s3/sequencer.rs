@@ -62,14 +62,14 @@ mod tests {
         // 0x9 < 0x10, but 0x90 > 0x10.
         check("9", "10", false);
         check("10", "9", false);
-        // One is the other with a zero at its end, or at its begin: neither is surely before.
+        // One is the other with a zero at its end, or at its start: neither is surely before.
         check("12", "120", false);
         check("12", "012", false);
         check("012", "12", false);
     }
 
     #[test]
-    fn what_is_not_hexadecimal_is_no_sequencer() {
+    fn other_characters_are_no_sequencer() {
         for text in ["", "0x1", "g", "1 ", "é", &"1".repeat(65)] {
             assert_eq!(Sequencer::parse(text), None, "{text}");
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cache_core::{
     Announcement, BusEvent, Change, ChangeBus, Error, ErrorKind, Key, Namespace, Result,
 };
-use futures_util::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures_util::{StreamExt, TryStreamExt, future::try_join, stream, stream::BoxStream};
 
 use crate::clock::Stopwatch;
 
@@ -29,11 +29,14 @@ pub(crate) async fn measure(bus: &Arc<dyn ChangeBus>) -> Result<()> {
     let (p50, p99) = (times[times.len() / 2], times[times.len() / 100 * 99]);
     println!("announced to received: p50 {p50:?}, p99 {p99:?}");
     for at_a_time in [1, 64] {
-        let watch = Stopwatch::start();
         let sender = tokio::spawn(send(Arc::clone(bus), at_a_time));
-        received(&mut stream, MESSAGES).await?;
-        let elapsed = watch.elapsed();
-        let sent = sender.await.map_err(|error| failed(&error.to_string()))??;
+        let sender = async { sender.await.map_err(|error| failed(&error.to_string()))? };
+        let watch = Stopwatch::start();
+        let receiver = async {
+            received(&mut stream, MESSAGES).await?;
+            Ok(watch.elapsed())
+        };
+        let (sent, elapsed) = try_join(sender, receiver).await?;
         println!(
             "{at_a_time:>2} at a time: {} announced, {} received a second",
             rate(sent),

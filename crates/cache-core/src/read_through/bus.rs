@@ -1,9 +1,9 @@
 //! The tasks of a cache at its bus: one announces changes and heartbeats, one hears those of all
 //! caches.
 //!
-//! A message only ever marks. It fences first: a request that was sent before it was heard may bring
-//! an older version. Then it compares the version with the cached one, and marks that if it is
-//! another.
+//! A message only ever marks. It fences first: a request that was sent before it was heard may
+//! bring an older version. Then it compares the version with the cached one, and marks that if it
+//! is another.
 
 use std::{
     pin::pin,
@@ -59,6 +59,9 @@ async fn announce_all<V: Validator + ?Sized>(
     let mut next_beat = pin!(sleep(Duration::ZERO));
     // Kept: a timer that is made anew in its place is not over when it is first polled.
     let mut is_beat = false;
+    // After a heartbeat it is a change's turn: on a bus that takes a second for each, the next
+    // heartbeat is due already.
+    let mut was_beat = false;
     loop {
         let Some(shared) = cache.upgrade() else { return };
         // A lost proof is also counted where nothing is heard.
@@ -72,7 +75,8 @@ async fn announce_all<V: Validator + ?Sized>(
         progress.expect(now.saturating_add(STUCK_AFTER));
         // Also while changes wait: they do not delay it.
         is_beat = is_beat || next_beat.as_mut().now_or_never().is_some();
-        let next = if is_beat { None } else { lock(&bus.queue).pop_front() };
+        let next = if is_beat && !was_beat { None } else { lock(&bus.queue).pop_front() };
+        was_beat = is_beat && next.is_none();
         let (message, told) = match next {
             None if !is_beat => {
                 tokio::select! {

@@ -525,9 +525,9 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     /// Closes the cache, for all its handles: new calls fail with `Closed`, and so do reads that
     /// have not sent their request yet. Requests and writes in flight run to their end, the sweep
     /// is stopped, changes that wait are announced on the bus (for at most 2 s; dropping the last
-    /// handle announces none), and the backend is closed ([`Backend::close`]): memory drops all entries, a
-    /// backend that outlives the process keeps them. No request is sent after this has returned.
-    /// May be called again.
+    /// handle announces none), and the backend is closed ([`Backend::close`]): memory drops all
+    /// entries, a backend that outlives the process keeps them. No request is sent after this has
+    /// returned. May be called again.
     ///
     /// If nothing in flight ends for [`origin_timeout`](ReadThroughBuilder::origin_timeout), the
     /// remaining requests are given up, and their readers get `Closed`.

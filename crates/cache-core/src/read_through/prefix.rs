@@ -162,7 +162,8 @@ impl OriginPages {
     }
 }
 
-/// Reads all objects below `prefix`: see [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
+/// Reads all objects below `prefix`: see
+/// [`ReadThrough::get_prefix`](super::ReadThrough::get_prefix).
 pub(super) fn get<V: Validator + ?Sized>(
     shared: &Arc<Shared<V>>,
     prefix: &str,

@@ -649,7 +649,12 @@ impl History {
             .collect();
         self.each_read_after(|call, read, states| {
             let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
-            if call.key != read.call.key || states.iter().any(|state| state.number >= seen) {
+            // What is marked may cover an outage; what was read is not kept beside something older.
+            let may_be_marked = !matches!(call.act, Act::Read(_)) && !read.may_not_cover_outage();
+            if may_be_marked
+                || call.key != read.call.key
+                || states.iter().any(|state| state.number >= seen)
+            {
                 return Ok(());
             }
             let seen = format!("the earlier one saw state {seen} or a later one; {}", over(states));

@@ -103,13 +103,15 @@ async fn without_a_fault_all_rules_are_kept() {
     covered(&report, CASES.iter().map(|(rule, _)| *rule));
 }
 
-/// With its default limits, behind one more `Arc`, and in a runtime with several threads.
+/// With its default queue, behind one more `Arc`, and in a runtime with several threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_local_bus_keeps_its_contract() {
     let server = LocalBus::new();
     let broker = Arc::new(server.clone());
     let nodes = AtomicUsize::new(0);
-    let suite = Suite::new(Capabilities::new(), move |_| {
+    // 1,024 messages of at most 20 KiB are less.
+    let can = Capabilities::new().unread_bytes_max(24 << 20);
+    let suite = Suite::new(can, move |_| {
         let inner: Arc<dyn ChangeBus> = Arc::new(server.node(nodes.fetch_add(1, Ordering::SeqCst)));
         let outer: Arc<dyn ChangeBus> = Arc::new(inner);
         ready(outer)

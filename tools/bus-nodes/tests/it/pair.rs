@@ -23,7 +23,9 @@ pub(crate) const MOTO_AND_REDIS: Pair = Pair {
         args: |port| {
             let port = port.to_string();
             let args = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-            args.map(ToOwned::to_owned).to_vec()
+            // It cuts off subscribers that are slow, here earlier than by default.
+            let limit = ["--client-output-buffer-limit", "pubsub", "256kb", "256kb", "1"];
+            args.iter().chain(&limit).map(ToString::to_string).collect()
         },
         ready: "Ready to accept connections",
     },

@@ -5,12 +5,12 @@
 //!
 //! # The model
 //!
-//! * Reads come evenly spaced, and a write at any moment of its slot of time. A trace has no times: it gives the order of objects and
-//!   is repeated as often as needed.
+//! * Reads come evenly spaced, and a write at any moment of its slot of time. A trace has no times:
+//!   it gives the order of objects and is repeated as often as needed.
 //! * Each node has the default policy, in a real memory backend if the capacity is in entries.
 //! * A request takes one round trip, and the store processes it in the middle. Readers join a
 //!   flight, wait for the next one, or are served the entry, by the rules of `cache-core`; a write
-//!   fences its key at its begin and at its end.
+//!   fences its key at its start and at its end.
 //! * An entry that was not validated for the time to live is fetched as if it were not cached.
 //! * Lists come in pages of 1,000 objects, one after the other. The next list starts one interval
 //!   after the start of the last, or at its end if that is later. Nodes start at random moments.

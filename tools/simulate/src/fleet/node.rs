@@ -41,10 +41,10 @@ pub struct Counts {
     /// The most GET requests in flight on one node at one moment.
     pub in_flight: u64,
     /// Of each read: the time from the sending of the request that validated the
-    /// entry to the begin of the read; zero if the read came first.
+    /// entry to the start of the read; zero if the read came first.
     pub ages: Times,
     /// Of each read: the time from the moment at which the served version was
-    /// superseded to the begin of the read; zero if it was current.
+    /// superseded to the start of the read; zero if it was current.
     pub staleness: Times,
 }
 
@@ -108,7 +108,7 @@ struct Node<'a> {
     plan: &'a Plan<'a>,
     rule: Rule,
     number: u32,
-    /// What is counted, in nanoseconds.
+    /// The time that is counted, in nanoseconds.
     counted: std::ops::Range<u64>,
     round_trip: u64,
     time_to_live: u64,
@@ -169,7 +169,8 @@ impl Listening {
     }
 }
 
-/// What happens to a node besides reads and ends of flights.
+/// An event of a node besides reads and ends of flights.
+#[derive(Clone, Copy)]
 enum Event {
     /// The node hears its own heartbeat.
     Beat { sent: u64 },
@@ -261,7 +262,7 @@ impl<'a> Node<'a> {
                 }
             }
         }
-        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        events.sort_by_key(|(at, _)| *at);
         events
     }
 
@@ -276,7 +277,7 @@ impl<'a> Node<'a> {
                 }
                 self.listening.beat = Some(sent);
             }
-            // What was missed is not known: every entry is revalidated before it is next served.
+            // The missed change may be of any entry: each is revalidated before it is next served.
             Event::Gap => {
                 if self.listening.since(now).is_some() {
                     self.listening.since = Some(now);
@@ -361,7 +362,7 @@ impl<'a> Node<'a> {
         let validated = match self.page(object, now) {
             None => cached.validated,
             Some(page) if page.version == cached.version => cached.validated.max(page.sent),
-            // The entry was requested after the page came: it may be newer.
+            // The entry was requested after the page was received: it may be newer.
             Some(page) if cached.validated > page.answered => cached.validated,
             Some(_) => return None,
         };

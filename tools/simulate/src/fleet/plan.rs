@@ -307,8 +307,8 @@ impl<'a> Plan<'a> {
         &self.writes
     }
 
-    /// When a node begins its first list, in nanoseconds, if it lists at this interval, which is not
-    /// zero: at a random moment of the first interval.
+    /// When a node begins its first list, in nanoseconds, if it lists at this interval: at a random
+    /// moment of the first one.
     pub fn first_list(&self, node: u32, every: Duration) -> u64 {
         self.rng(Stream::Lists(node)).u64(0..nanos(every).max(1))
     }

@@ -64,7 +64,9 @@ pub const RULES: &[Rule<Suite>] = rules![
 /// # async fn main() -> Result<(), cache_testkit::conformance::Broken> {
 /// let server = LocalBus::new();
 /// let broker = Arc::new(server.clone());
-/// let suite = bus::Suite::new(bus::Capabilities::new(), move |_| {
+/// // It keeps 1,024 messages, of at most 20 KiB.
+/// let can = bus::Capabilities::new().unread_bytes_max(24 << 20);
+/// let suite = bus::Suite::new(can, move |_| {
 ///     let client: Arc<dyn cache_core::ChangeBus> = Arc::new(server.node(1));
 ///     async { client }
 /// });
