@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use cache_core::Clock;
 use cache_facade::{
-    CachedStore, ErrorKind, Freshness, Memory, ObjectCache, ObjectCacheBuilder, Status, cache_core,
+    CachedStore, ErrorKind, Freshness, Memory, Namespace, ObjectCache, ObjectCacheBuilder,
+    PrefixChange, Status, cache_core,
 };
-use cache_testkit::{Fault, FaultyStore, Operation::Get, TokioClock};
+use cache_testkit::{Fault, FaultyStore, LocalBus, Operation::Get, TokioClock};
 use object_store::{ObjectStoreExt as _, path::Path};
 
 use crate::support::{at_rest, failed, got, until};
@@ -85,6 +86,63 @@ async fn a_watch_asks_once_in_its_span_and_makes_up_for_nothing() {
     drop(watch);
     tokio::time::sleep(secs(100)).await;
     assert_eq!(store.gets(), 6);
+}
+
+/// A write through the cache, and a message of another node, are seen at once.
+#[tokio::test(start_paused = true)]
+async fn watches_are_woken_by_writes_and_by_messages() {
+    let bus = LocalBus::new();
+    let (store, here) =
+        node(|builder| builder.namespace(Namespace::named("bucket")).bus(Arc::new(bus.node(0))));
+    let there = ObjectCache::builder(Arc::new(store.clone()))
+        .clock(Arc::new(TokioClock::new()))
+        .namespace(Namespace::named("bucket"))
+        .bus(Arc::new(bus.node(1)))
+        .build()
+        .unwrap();
+    for node in [&here, &there] {
+        until(|| node.bus_stats().unwrap().is_listening).await;
+    }
+    here.put("a/b", "1").await.unwrap();
+    let mut watch = here.watch("a/b", secs(3600));
+    let mut prefix = here.watch_prefix("a/", secs(3600));
+    got(&watch.next().await.unwrap(), "1", Status::Revalidated);
+    assert!(matches!(prefix.next().await, Some(Ok(PrefixChange::Added { .. }))));
+    let begun = tokio::time::Instant::now();
+    for (writer, body) in [(&here, "2"), (&there, "3")] {
+        tokio::time::sleep(secs(10)).await;
+        let (next, change, written) =
+            tokio::join!(watch.next(), prefix.next(), writer.put("a/b", body));
+        written.unwrap();
+        assert_eq!(next.unwrap().unwrap().bytes(), body);
+        let Some(Ok(PrefixChange::Modified { key, .. })) = change else { panic!("{change:?}") };
+        assert_eq!(key.as_str(), "a/b");
+    }
+    assert!(begun.elapsed() < secs(21), "{:?}", begun.elapsed());
+    // Objects elsewhere wake neither.
+    let before = store.count();
+    there.put("b", "1").await.unwrap();
+    tokio::join!(watch.next_would_wait(secs(60)), async {
+        assert!(tokio::time::timeout(secs(60), prefix.next()).await.is_err());
+    });
+    assert_eq!(store.count(), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_object_is_read_ten_times_a_second_by_its_watch() {
+    let (store, cache) = node(|builder| builder);
+    cache.put("a", "0").await.unwrap();
+    let mut watch = cache.watch("a", secs(3600));
+    watch.next().await.unwrap().unwrap();
+    let write = async {
+        for n in 0..1000 {
+            cache.put("a", n.to_string()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let seen = async { while watch.next().await.unwrap().unwrap().bytes() != "999" {} };
+    tokio::join!(write, seen);
+    assert!((10..=13).contains(&store.gets()), "{}", store.gets());
 }
 
 #[tokio::test(start_paused = true)]
