@@ -56,12 +56,13 @@ pub enum PrefixChange {
 /// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
 /// seen; with a bus it can be long. Signals cause at most ten lists a second; a list that took
 /// longer delays the next one. It yields no object itself: `get` it. The list has also renewed or
-/// marked the cached objects, so an unchanged one costs no request under a `max_age`. Versions between two
-/// lists are not seen, nor is an object that was removed and written again with the same ETag.
+/// marked the cached objects, so an unchanged one costs no request under a `max_age`. Versions
+/// between two lists are not seen, nor is an object that was removed and written again with the
+/// same ETag.
 ///
 /// An error is yielded once for each kind, and the lists go on: after an outage the differences to
-/// the last list that succeeded come. It ends after `InvalidKey`, `Closed`, `Unsupported` (the store
-/// has no lists) and `Config` (an interval of zero, or no tokio runtime with time enabled).
+/// the last list that succeeded come. It ends after `InvalidKey`, `Closed`, `Unsupported` (the
+/// store has no lists) and `Config` (an interval of zero, or no tokio runtime with time enabled).
 ///
 /// It can be polled in one runtime after another: if it waited for something in a runtime that is
 /// no longer driven, it starts again in the one that polls it.
