@@ -175,9 +175,9 @@ impl Gateway {
     }
 
     /// The service for those who run it, on an address of its own: `/metrics` for Prometheus, also
-    /// of how many requests wait for a change, and `/healthz`, which is 200, or 503 once `health` says that the gateway is about to stop. A
-    /// bucket that fails is no reason to stop sending clients here: what is cached may still be
-    /// served.
+    /// of how many requests wait for a change, and `/healthz`, which is 200, or 503 once `health`
+    /// says that the gateway is about to stop. A bucket that fails is no reason to stop sending
+    /// clients here: what is cached may still be served.
     pub fn admin(&self, health: &Health) -> Router {
         let (registry, health) = (self.registry.clone(), health.clone());
         let waits = self.waits.clone();

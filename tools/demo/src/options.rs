@@ -19,9 +19,10 @@ cargo xtask demo [--seconds N] [--plain] [--svg FILE]
 cargo xtask demo --disk
 
 Two caches over one store 40 ms away, with 64 readers at each cache and one writer at the first, and
-under until_notified a change bus between them. Every read is checked: its body must be one complete version of the
-object, and no older than the freshness rule allows: under until_notified, than its fallback of
-30 s. Shown is also for how long the store had had a newer version than the one that was served.
+under until_notified a change bus between them. Every read is checked: its body must be one complete
+version of the object, and no older than the freshness rule allows: under until_notified, than its
+fallback of 30 s. Shown is also for how long the store had had a newer version than the one that was
+served.
 
   --seconds N   stop after N seconds, 1 to 86400; default: when q is pressed, or 10 with --plain
   --plain       print a line each second and switch by a script instead of by keys; the default

@@ -19,9 +19,9 @@ use crate::{CachedObject, ObjectCache, ReadOptions};
 /// While it is polled, it makes a strong read at once, and then one per interval and one after each
 /// signal of a change: a write through this cache, or a message on its
 /// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
-/// seen; with a bus it can be long. There are at most ten reads a second, however many signals come;
-/// a read that took longer delays the next one. It yields a result that differs from the one before:
-/// another version, other bytes under the same version (with weak ETags), or another kind of error.
+/// seen; with a bus it can be long. Signals cause at most ten reads a second; a read that took
+/// longer delays the next one. It yields a result that differs from the one before: another
+/// version, other bytes under the same version (with weak ETags), or another kind of error.
 /// A missing object therefore yields one `NotFound`, and an object that is back after an error is
 /// yielded again. Versions between two reads are not seen.
 ///

@@ -54,10 +54,11 @@ pub enum PrefixChange {
 /// While it is polled, it lists at once, and then once per interval and once after each signal of a
 /// change below the prefix: a write through this cache, or a message on its
 /// [change bus](crate::ChangeBus). Signals are hints, so the interval bounds how late a change is
-/// seen; with a bus it can be long. There are at most ten lists a second, however many signals come;
-/// a list that took longer delays the next one. It yields no object itself: `get` it. The list has also renewed or marked
-/// the cached objects, so an unchanged one costs no request under a `max_age`. Versions between two
-/// lists are not seen, nor is an object that was removed and written again with the same ETag.
+/// seen; with a bus it can be long. Signals cause at most ten lists a second; a list that took
+/// longer delays the next one. It yields no object itself: `get` it. The list has also renewed or
+/// marked the cached objects, so an unchanged one costs no request under a `max_age`. Versions
+/// between two lists are not seen, nor is an object that was removed and written again with the
+/// same ETag.
 ///
 /// An error is yielded once for each kind, and the lists go on: after an outage the differences to
 /// the last list that succeeded come. It ends after `InvalidKey`, `Closed`, `Unsupported` (the

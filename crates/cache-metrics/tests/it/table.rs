@@ -252,7 +252,8 @@ fn every_number_is_exactly_one_sample() {
     assert_eq!(unique, all);
 }
 
-/// A new field of `Stats`, `TierStats` or `BusStats` shows in its `Debug` output, and needs a metric.
+/// A new field of `Stats`, `TierStats` or `BusStats` shows in its `Debug` output, and needs a
+/// metric.
 #[test]
 fn every_field_is_exported() {
     let mut snapshot = snapshot();
