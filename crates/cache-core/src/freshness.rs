@@ -150,7 +150,7 @@ impl Freshness {
 
     /// Returns whether no read ever revalidates.
     pub const fn is_immutable(&self) -> bool {
-        self.spans.max_age == FOREVER
+        self.spans.max_age == FOREVER && !self.is_notified
     }
 
     /// Returns whether it depends on a bus.
@@ -207,10 +207,11 @@ impl Freshness {
                     as max_age",
             );
         }
-        if self.is_notified && self.disconnected.max_age > self.spans.max_age {
+        let end = |spans: &Spans| spans.max_age.saturating_add(spans.stale_while_revalidate);
+        if self.is_notified && end(&self.disconnected) > end(&self.spans) {
             return wrong(
-                "when_disconnected allows a longer max_age than the fallback of until_notified; \
-                    give it at most the fallback",
+                "when_disconnected serves for longer than the fallback of until_notified; give it \
+                    at most the fallback, stale_while_revalidate included",
             );
         }
         Ok(())
@@ -547,6 +548,8 @@ mod tests {
         for wrong in [
             notified.when_disconnected(Freshness::max_age(secs(11))),
             notified.when_disconnected(notified),
+            notified
+                .when_disconnected(Freshness::max_age(secs(10)).stale_while_revalidate(secs(1))),
             Freshness::max_age(secs(10)).when_disconnected(Freshness::strong()),
             notified.when_disconnected(Freshness::strong().stale_while_revalidate(secs(1))),
         ] {

@@ -135,7 +135,7 @@ impl<V: ?Sized> Shared<V> {
     /// Notes in the index of keys that the entry of `key` is about to be stored or renewed. Returns
     /// whether the key was noted before.
     pub(super) fn note_key(&self, key: &str) -> bool {
-        self.key_index.note(key, || self.backend.usage().entries)
+        self.key_index.note(key, || self.n_entries())
     }
 
     /// Removes the entry of `key`, or voids it if the backend fails. Under the backend lock.
@@ -173,6 +173,12 @@ impl<V: ?Sized> Shared<V> {
         if catch_unwind(AssertUnwindSafe(renewed)).is_err() {
             self.count(Count::BackendErrors);
         }
+    }
+
+    /// Returns how many entries the backend has, in all tiers; an entry may count twice.
+    pub(super) fn n_entries(&self) -> u64 {
+        let below = self.backend.lower_tier().map_or(0, |tier| tier.entries);
+        self.backend.usage().entries.saturating_add(below)
     }
 
     /// Returns how many objects the backend has.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, StreamExt as _, future::join};
-use tokio::time::sleep;
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{
     background::Progress,
@@ -90,12 +90,11 @@ async fn announce_all<V: Validator + ?Sized>(
                 next_beat.set(sleep(BEAT_EVERY));
                 // The moment before it is sent: see `Listener`.
                 // mutant: beat_sent_at
-                (lock(&bus.listener).beat(now), None)
+                (lock(&bus.listener).beat(now), Vec::new())
             }
-            Some((Some(change), told)) => (lock(&bus.listener).number(change), Some(told)),
+            Some((Some(change), told)) => (lock(&bus.listener).number(change), told),
             Some((None, told)) => {
-                // The cache may not wait for it any more.
-                let _ = told.send(());
+                tell(told, true);
                 continue;
             }
         };
@@ -108,10 +107,15 @@ async fn announce_all<V: Validator + ?Sized>(
             (false, Change::Heartbeat { .. }) => {}
             (false, _) => count(announce_errors),
         }
-        if let Some(told) = told {
-            // The write may not wait for it.
-            let _ = told.send(());
-        }
+        tell(told, is_sent);
+    }
+}
+
+/// Tells those that wait for an announcement whether it was sent.
+fn tell(waiting: Vec<oneshot::Sender<bool>>, is_sent: bool) {
+    for told in waiting {
+        // It may not wait for it any more.
+        let _ = told.send(is_sent);
     }
 }
 

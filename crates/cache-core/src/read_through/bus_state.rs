@@ -29,9 +29,9 @@ pub(super) struct BusState {
     silence: Mutex<Silence>,
 }
 
-/// Changes that wait to be announced, each with the sender of the news that this was tried. One
-/// without a change is told when those before it were.
-pub(super) type Queue = VecDeque<(Option<Change>, oneshot::Sender<()>)>;
+/// Changes that wait to be announced, each with those that are told whether it was sent. One
+/// without a change is told when those before it were tried.
+pub(super) type Queue = VecDeque<(Option<Change>, Vec<oneshot::Sender<bool>>)>;
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
@@ -80,18 +80,19 @@ impl BusState {
         }
     }
 
-    /// Queues `change` to be announced. The receiver is told when that was tried, or given up.
-    pub(super) fn announce(&self, change: Change) -> oneshot::Receiver<()> {
+    /// Queues `change` to be announced. The receiver is told whether it was sent.
+    pub(super) fn announce(&self, change: Change) -> oneshot::Receiver<bool> {
         let (told, receiver) = oneshot::channel();
         let mut queue = lock(&self.queue);
         if queue.len() >= QUEUE_MAX {
             count(&self.counters.overflows);
             // One message for all objects takes the place of all that wait.
             // mutant: overflow_announces_all
-            queue.clear();
-            queue.push_back((Some(Change::All), told));
+            let waiting = queue.drain(..).flat_map(|(_, waiting)| waiting);
+            let waiting = waiting.chain([told]).collect();
+            queue.push_back((Some(Change::All), waiting));
         } else {
-            queue.push_back((Some(change), told));
+            queue.push_back((Some(change), vec![told]));
         }
         drop(queue);
         self.queued.notify_one();
@@ -102,7 +103,7 @@ impl BusState {
     /// as one announcement may take.
     pub(super) async fn flush(&self) {
         let (told, receiver) = oneshot::channel();
-        lock(&self.queue).push_back((None, told));
+        lock(&self.queue).push_back((None, vec![told]));
         self.queued.notify_one();
         within(ANNOUNCE_MAX, receiver).await;
     }

@@ -100,7 +100,7 @@ pub(super) fn begin<V: Validator + ?Sized>(
         // An entry that was stored before may be one that the list leaves out. The list lifts the
         // mark of each that it shows.
         // mutant: marks_unindexed
-        if shared.backend.usage().entries > 0 || shared.table.len() > 0 {
+        if shared.n_entries() > 0 || shared.table.len() > 0 {
             shared.epochs.mark_stale_prefix(prefix);
         }
     });

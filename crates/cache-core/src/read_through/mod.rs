@@ -317,11 +317,12 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
 
     /// Announces a change on the bus, for one that was made by other means than this cache, or to
     /// have all caches revalidate: `invalidate`, `mark_stale` and `clear` tell no other cache.
-    /// Waits until it was sent, or has failed. This cache applies it too.
+    /// Waits until it was sent. This cache applies it too, also after an error.
     ///
     /// # Errors
     ///
-    /// `Config` without a bus, outside of a runtime, or for a heartbeat; `Closed`.
+    /// `Unavailable` if the bus did not take it; `Config` without a bus, outside of a runtime, or for
+    /// a heartbeat; `Closed`.
     ///
     /// A dropped future, once polled, still announces it.
     pub async fn announce(&self, change: Change) -> Result<()> {
@@ -334,9 +335,14 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         sweep::ensure(&self.shared, &task_tracker::runtime()?);
         let announced = self.shared.bus.as_ref().map(|bus| bus.announce(change.clone()));
         bus::apply(&self.shared, &change).await;
-        if let Some(announced) = announced {
-            // Given up with the cache otherwise.
-            let _ = announced.await;
+        let is_sent = match announced {
+            Some(announced) => announced.await.unwrap_or(false),
+            None => true,
+        };
+        if !is_sent {
+            let message =
+                "the change was not announced, as the bus did not take it; announce it again";
+            return Err(Error::new(ErrorKind::Unavailable, message));
         }
         Ok(())
     }

@@ -145,7 +145,11 @@ impl<V: ?Sized> Shared<V> {
 
 impl<V: ?Sized> Shared<V> {
     /// A write of `key` has ended: wakes those that wait for a change of it, and announces it.
-    pub(super) fn written(&self, key: &Key, e_tag: Option<&str>) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn written(
+        &self,
+        key: &Key,
+        e_tag: Option<&str>,
+    ) -> Option<oneshot::Receiver<bool>> {
         let path = self.display_key(key.as_str());
         self.signals.key(path);
         let bus = self.bus.as_ref()?;

@@ -162,7 +162,7 @@ pub(super) async fn delete<O: Origin + ?Sized>(shared: &Arc<Shared<O>>, key: &st
 /// Waits until the change of a write was announced, as long as the settings allow.
 async fn wait_for_announcement<V: ?Sized>(
     shared: &Shared<V>,
-    announced: Option<oneshot::Receiver<()>>,
+    announced: Option<oneshot::Receiver<bool>>,
 ) {
     let limit = shared.bus.as_ref().and_then(|bus| bus.announce_within);
     if let Some((limit, announced)) = limit.zip(announced) {
@@ -393,7 +393,7 @@ impl<V: ?Sized> Write<V> {
 
     /// Ends the write: raises the fence at the end, and then announces the new version, if it has
     /// taken effect.
-    fn end(mut self, e_tag: Option<Option<&str>>) -> Option<oneshot::Receiver<()>> {
+    fn end(mut self, e_tag: Option<Option<&str>>) -> Option<oneshot::Receiver<bool>> {
         self.fence();
         e_tag.and_then(|e_tag| self.shared.written(&self.tracked.key, e_tag))
     }
@@ -403,10 +403,10 @@ impl<V: ?Sized> Write<V> {
         match error.kind() {
             ErrorKind::PermissionDenied
             | ErrorKind::Unauthenticated
-            | ErrorKind::NotFound
             | ErrorKind::InvalidKey
             | ErrorKind::Unsupported => drop(self.end(None)),
-            // It may have taken effect.
+            // It may have taken effect. A delete whose answer was lost is repeated, and then there
+            // is no object.
             // mutant: announces_unknown
             _ => drop(self.end(Some(None))),
         }
