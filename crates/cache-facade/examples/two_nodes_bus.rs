@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut changes = b.changes(KEY);
     a.put(KEY, r#"{"version": 2}"#).await?;
     changes.changed().await;
-    read(&b, Status::Refetched, "A's message arrived, and B asked the store").await?;
+    read(&b, Status::Refetched, "A's message arrived: one request").await?;
     read(&b, Status::Fresh, "no request until the next message").await?;
 
     // Without the bus nothing is served that the store has not confirmed for this read.

@@ -74,7 +74,7 @@ impl Wait<'_> {
 fn wanted(headers: &HeaderMap) -> Option<u64> {
     let fields = headers.get_all(PREFER).iter().filter_map(|field| field.to_str().ok());
     let value = fields.flat_map(preferences).find_map(|preference| {
-        // What follows a semicolon are parameters of the preference.
+        // Parameters of the preference follow a semicolon.
         let first = preference.split(';').next()?;
         let (name, value) = first.split_once('=')?;
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim())

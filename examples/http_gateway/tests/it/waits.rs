@@ -53,7 +53,7 @@ impl Rig {
         Self { store, cached, router: gateway.router(), health }
     }
 
-    /// What another program writes.
+    /// A write of another program.
     async fn put(&self, body: &'static str) -> String {
         let put = self.store.inner().put(&Path::from("a"), body.into()).await.unwrap();
         put.e_tag.unwrap()
