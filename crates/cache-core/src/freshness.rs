@@ -35,7 +35,7 @@ pub struct Freshness {
     spans: Spans,
     /// Its `max_age` holds only while a bus tells of changes.
     is_notified: bool,
-    /// What holds otherwise.
+    /// The spans that hold otherwise.
     disconnected: Spans,
     /// `disconnected` is notified itself, which is an error.
     is_nested: bool,
@@ -96,7 +96,7 @@ impl Freshness {
     ///
     /// use cache_core::Freshness;
     ///
-    /// // As fresh as the messages, at worst 10 minutes old; during an outage of the bus 10 seconds.
+    /// // As fresh as the messages, at worst 10 minutes old; in an outage of the bus 10 seconds.
     /// let rule = Freshness::until_notified(Duration::from_secs(600))
     ///     .when_disconnected(Freshness::max_age(Duration::from_secs(10)));
     /// assert!(rule.check().is_ok());

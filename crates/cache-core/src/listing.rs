@@ -33,7 +33,7 @@ pub struct ListPage {
 pub struct ListedObject {
     /// Its key.
     pub key: Key,
-    /// What the list shows of it: its version, or a condition if the list has no ETags.
+    /// The object as the list shows it: its version, or a condition if the list has no ETags.
     pub shown: Observation,
 }
 

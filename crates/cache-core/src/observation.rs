@@ -37,8 +37,8 @@ impl Observation {
         }
     }
 
-    /// Returns whether a list that shows this can vouch for `entry`, which fits: their ETags are
-    /// equal, and neither is weak. A timestamp vouches where it is old enough, which the entry's
+    /// Returns whether a list that shows this can renew `entry`, which fits: their ETags are
+    /// equal, and neither is weak. A timestamp counts where it is old enough, which the entry's
     /// storability tells.
     pub(crate) fn renews(&self, entry: &Entry) -> bool {
         // A weak tag, or none, says nothing of the bytes.

@@ -300,7 +300,8 @@ impl ObjectCache {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the bus did not take it; `Config` without a bus, or for a heartbeat; `Closed`.
+    /// `Unavailable` if the bus did not take it; `Config` without a bus, or for a heartbeat;
+    /// `Closed`.
     ///
     /// A dropped future, once polled, still announces it.
     pub async fn announce(&self, change: Change) -> Result<()> {

@@ -566,7 +566,7 @@ impl<'a> Probe<'a> {
         Ok(support)
     }
 
-    /// What a list shows of the object at `path`.
+    /// The object at `path` as a list shows it.
     async fn listed(&self, path: &Path) -> object_store::Result<Option<ObjectMeta>> {
         let kind = ListKind::of(self.store);
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(self.prefix);

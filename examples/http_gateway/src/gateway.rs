@@ -22,15 +22,12 @@ use futures_util::{
     StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::sleep_until};
 
 use crate::{
     Rules,
     cache_control::Directives,
-    cache_status,
+    cache_status, clock,
     conditions::{self, Verdict, Version},
     failure, headers, host, key, range,
     wait::{Wait, Waits},
@@ -298,7 +295,7 @@ impl Gateway {
         let mut freshness = None;
         loop {
             let read = self.read(key, is_head, asked, freshness).await;
-            let now = Instant::now();
+            let now = clock::now();
             let is_over = now >= wait.deadline || self.health.is_drained();
             match read {
                 Ok(mut response) if response.status() != StatusCode::NOT_MODIFIED || is_over => {
@@ -321,7 +318,7 @@ impl Gateway {
                 () = changes.changed() => sleep_until(soon).await,
             }
             // The last answer is one that the client would have had without waiting.
-            let is_last = Instant::now() >= wait.deadline;
+            let is_last = clock::now() >= wait.deadline;
             freshness = (!is_last).then(Freshness::strong);
         }
     }

@@ -17,6 +17,7 @@ mod access;
 mod bucket;
 mod cache_control;
 mod cache_status;
+mod clock;
 mod conditions;
 mod connection;
 mod content_type;

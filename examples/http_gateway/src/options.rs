@@ -170,7 +170,7 @@ Metadata that users gave an object is in its response as x-amz-meta-NAME.";
             return Err("--max-in-flight-bytes 0 would cache nothing".to_owned());
         }
         if options.wait_poll.is_zero() {
-            return Err("--wait-poll 0 would ask the bucket all the time".to_owned());
+            return Err("--wait-poll 0 would send requests to the bucket all the time".to_owned());
         }
         let Limits { header_timeout, idle_timeout, write_timeout, .. } = options.limits;
         if [header_timeout, idle_timeout, write_timeout].contains(&Duration::ZERO) {

@@ -9,6 +9,8 @@ use tokio::{
     time::Instant,
 };
 
+use crate::clock;
+
 /// The limits of waiting requests, and their number. A clone is another handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Waits {
@@ -52,7 +54,7 @@ impl Waits {
             return None;
         }
         let permit = self.room.try_acquire().ok()?;
-        Some(Wait { deadline: Instant::now() + span, span, _permit: permit })
+        Some(Wait { deadline: clock::now() + span, span, _permit: permit })
     }
 
     /// How many requests wait, or are being read to find out whether they have to.
@@ -115,7 +117,9 @@ mod tests {
     fn check(fields: &[&'static str], expected: Option<u64>) {
         let fields = fields.iter().map(|field| (PREFER, HeaderValue::from_static(field)));
         let mut headers = HeaderMap::new();
-        fields.for_each(|(name, field)| drop(headers.append(name, field)));
+        fields.for_each(|(name, field)| {
+            headers.append(name, field);
+        });
         assert_eq!(wanted(&headers), expected, "{headers:?}");
     }
 

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_no_panic() {
+    fn a_cut_or_changed_message_is_no_panic() {
         for message in messages().into_iter().filter(|message| message.to_bytes().len() < 100) {
             let bytes = message.to_bytes();
             for len in 0..HEAD {

@@ -6,7 +6,7 @@
 //!
 //! *Numbers.* Each sender numbers its changes from 1, and its heartbeats carry the number of its
 //! last change. A number greater than the next is a gap: entries that were validated before it was
-//! noticed may have changed unheard. A number that is not greater is a repetition, or came late; it
+//! noticed may have changed unheard. A number that is not greater is a repetition, or is late; it
 //! only marks. The first message of a sender since the connection was made is a gap, unless it
 //! shows that nothing was missed.
 //!
@@ -48,7 +48,7 @@ struct Peer {
     heard_at: Moment,
 }
 
-/// What an event asks for.
+/// The consequence of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// A change to apply.
@@ -65,7 +65,7 @@ pub(crate) enum Heard {
     Connected,
 }
 
-/// What was noticed beside: whether the numbers of a sender had a gap, and whether a change came
+/// Notes beside: whether the numbers of a sender had a gap, and whether a change arrived
 /// under the cache's own number that it has not sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Noticed {
@@ -253,7 +253,7 @@ impl Listener {
         self.since
     }
 
-    /// The task that hears the events begins anew, and so does the connection.
+    /// The task that hears the events starts again, and so does the connection.
     pub(crate) fn restart(&mut self, listening: &Listening) {
         self.lose(listening);
         self.is_connected = false;

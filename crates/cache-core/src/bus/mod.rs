@@ -63,11 +63,11 @@ pub trait ChangeBus: Send + Sync + 'static {
     fn listen(&self) -> BoxStream<'static, BusEvent>;
 }
 
-/// What a [`ChangeBus`] reports to a listener.
+/// An event that a [`ChangeBus`] reports to a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BusEvent {
-    /// The server has confirmed the subscription. What is announced from now on is delivered, or a
+    /// The server has confirmed the subscription. Each later message is delivered, or a
     /// gap is reported.
     Connected,
     /// A message.
@@ -102,7 +102,7 @@ pub struct Announcement {
     /// The number of the change among those of its sender, from 1. A heartbeat has none of its
     /// own: zero.
     pub seq: u64,
-    /// What the sender announces.
+    /// The change.
     pub change: Change,
 }
 

@@ -57,7 +57,7 @@ async fn announce_all<V: Validator + ?Sized>(
     progress: &Progress,
 ) {
     let mut next_beat = pin!(sleep(Duration::ZERO));
-    // Kept: a timer that is made anew in its place is not over when it is first polled.
+    // Kept: a new timer in its place is not over when it is first polled.
     let mut is_beat = false;
     // After a heartbeat it is a change's turn: on a bus that takes a second for each, the next
     // heartbeat is due already.

@@ -40,7 +40,7 @@ impl Changes {
     /// Dropping the future loses no change.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
-            // The cache is gone with its changes.
+            // The cache was dropped.
             std::future::pending::<()>().await;
         }
     }

@@ -129,7 +129,7 @@ impl KeyIndex {
     }
 
     /// Forgets all keys and prefixes: most of the entries have left the cache. The next list of a
-    /// prefix begins anew.
+    /// prefix starts again.
     fn forget(&self) {
         let mut inner = lock(&self.inner);
         // A list that began before knows no longer which keys it leaves out.

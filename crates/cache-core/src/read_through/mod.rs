@@ -283,7 +283,7 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// Those of the origin; `Unsupported` if it has no lists; `Closed`.
     ///
-    /// Dropping the stream drops the request. What was listed has been taken note of.
+    /// Dropping the stream drops the request. The cache has taken note of the pages so far.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<ListedPage>> {
         prefix::list(&self.shared, prefix, None).pages
     }
@@ -321,8 +321,8 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the bus did not take it; `Config` without a bus, outside of a runtime, or for
-    /// a heartbeat; `Closed`.
+    /// `Unavailable` if the bus did not take it; `Config` without a bus, outside of a runtime, or
+    /// for a heartbeat; `Closed`.
     ///
     /// A dropped future, once polled, still announces it.
     pub async fn announce(&self, change: Change) -> Result<()> {
@@ -417,10 +417,10 @@ impl<V: Validator + ?Sized> ReadThrough<V> {
         prefix::get_if_validated_since(&self.shared, key, since).await
     }
 
-    /// Reads the objects of these keys, in the order of their keys and each once, at most `parallel`
-    /// at a time (zero is taken for one): by a conditional request each, or by a page of a list for
-    /// several of those that are cached, if that is fewer requests. Each object is as of a moment
-    /// between the first poll of the stream and its item.
+    /// Reads the objects of these keys, in the order of their keys and each once, at most
+    /// `parallel` at a time (zero is taken for one): by a conditional request each, or by a page of
+    /// a list for several of those that are cached, if that is fewer requests. Each object is as of
+    /// a moment between the first poll of the stream and its item.
     ///
     /// A page of a list costs a request too, and on some stores a dearer one (of S3 as much as 12
     /// reads). Pages are tried where cached keys follow one another, and less and less often where

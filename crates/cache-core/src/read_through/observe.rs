@@ -61,7 +61,7 @@ impl Sighting {
     }
 }
 
-/// What was done with the cached entry.
+/// The effect on the cached entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Observed {
     /// There is no entry.

@@ -134,7 +134,7 @@ mod on {
         pub(crate) fn refresh_failed(&self, cache: &str, prefix: &str, error: &Error, now: Moment) {
             let Some(left_out) = self.refresh.take(now) else { return };
             let error = field::display(error);
-            warn!(target: TARGET, { cache.name = cache, prefix, error, left_out }, "a refresh by list failed");
+            warn!(target: TARGET, { cache.name = cache, prefix, error, left_out }, "a refresh failed");
         }
 
         /// A body was not kept.

@@ -34,7 +34,7 @@ impl Pair {
                 .unwrap()
         };
         let pair = Self { writer: cache(1), reader: cache(2), bus, origin };
-        // What is validated at the moment of the first heartbeat is not covered.
+        // An entry validated at the moment of the first heartbeat is not covered.
         tokio::time::sleep(secs(1)).await;
         for cache in [&pair.writer, &pair.reader] {
             assert!(cache.bus_stats().unwrap().is_listening);
@@ -48,7 +48,7 @@ impl Pair {
         settle().await;
     }
 
-    /// What the reader is served.
+    /// The body that the reader is served.
     async fn read(&self) -> (String, Status) {
         let served = self.reader.get(KEY, Some(&NOTIFIED)).await.unwrap();
         (text(&served), served.status)

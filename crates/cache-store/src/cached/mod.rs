@@ -244,12 +244,13 @@ impl CachedStore {
     }
 
     /// Announces a change on the bus: one that was made by other means than this cache, or to have
-    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This cache
-    /// applies it too, also after an error. Waits until it was sent.
+    /// all caches revalidate. `invalidate`, `mark_stale` and `clear` tell no other cache. This
+    /// cache applies it too, also after an error. Waits until it was sent.
     ///
     /// # Errors
     ///
-    /// `Unavailable` if the bus did not take it; `Config` without a bus, or for a heartbeat; `Closed`.
+    /// `Unavailable` if the bus did not take it; `Config` without a bus, or for a heartbeat;
+    /// `Closed`.
     ///
     /// A dropped future, once polled, still announces it.
     pub async fn announce(&self, change: Change) -> Result<(), Error> {

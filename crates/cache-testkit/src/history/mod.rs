@@ -160,7 +160,8 @@ pub enum Shown {
     Denied,
 }
 
-/// Something that a cache has acted on by now: reads on its node that begin later see nothing older.
+/// Something that a cache has acted on by now: reads on its node that begin later see nothing
+/// older.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
     /// The node whose cache it is.
@@ -245,8 +246,8 @@ impl History {
         self.hearing = span;
     }
 
-    /// The bus has no faults: a write is announced and heard by all nodes within `span`. Default: it
-    /// may have some.
+    /// The bus has no faults: a write is announced and heard by all nodes within `span`. Default:
+    /// it may have some.
     pub fn announcements_take(&mut self, span: Duration) {
         self.prompt = Some(span);
     }

@@ -446,8 +446,8 @@ impl History {
         Ok(())
     }
 
-    /// I-38: after a cache has acted on a message of another one, reads on its node that begin later
-    /// see nothing older than what was announced, under every rule.
+    /// I-38: after a cache has acted on a message of another one, reads on its node that begin
+    /// later see nothing older than what was announced, under every rule.
     ///
     /// # Errors
     ///
@@ -456,10 +456,10 @@ impl History {
         self.later_reads_see_heard(Rule::AnnouncementsAreHeard, Source::Announcement)
     }
 
-    /// I-39: on a bus without faults, a write through a cache is announced to all nodes: reads under
-    /// `until_notified` that begin some time after it has ended see what it wrote or something
-    /// newer. Also after a write whose outcome its caller does not know, if it took effect before it
-    /// ended.
+    /// I-39: on a bus without faults, a write through a cache is announced to all nodes: reads
+    /// under `until_notified` that begin some time after it has ended see what it wrote or
+    /// something newer. Also after a write whose outcome its caller does not know, if it took
+    /// effect before it ended.
     ///
     /// # Errors
     ///
@@ -522,8 +522,8 @@ impl History {
     }
 
     /// I-40: a read under `until_notified` is answered by a state that was on within what
-    /// `when_disconnected` allows, or that was validated while the cache listened: by a request that
-    /// was sent later than it has listened since, for which it had proof.
+    /// `when_disconnected` allows, or that was validated while the cache listened: by a request
+    /// that was sent later than it has listened since, for which it had proof.
     ///
     /// # Errors
     ///
@@ -649,7 +649,7 @@ impl History {
             .collect();
         self.each_read_after(|call, read, states| {
             let Some(&seen) = oldest.get(&call.begun.step) else { return Ok(()) };
-            // What is marked may cover an outage; what was read is not kept beside something older.
+            // A marked entry may cover an outage; a response is not cached beside something older.
             let may_be_marked = !matches!(call.act, Act::Read(_)) && !read.may_not_cover_outage();
             if may_be_marked
                 || call.key != read.call.key

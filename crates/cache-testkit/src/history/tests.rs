@@ -615,7 +615,7 @@ fn nothing_older_is_served_than_what_was_heard() {
         };
         told(1, AGED, Status::Fresh).holds();
         told(2, AGED, Status::Fresh).breaks(rule);
-        // What is marked may cover an outage.
+        // A marked entry may cover an outage.
         let tolerant = ReadRule { stale_if_error: Duration::from_millis(5), ..AGED };
         told(2, tolerant, Status::Stale).holds();
     }
@@ -643,7 +643,7 @@ fn a_write_is_announced_within_the_span_if_nothing_goes_wrong() {
 }
 
 #[test]
-fn what_was_validated_before_the_cache_listened_is_as_old_as_the_rule_without_a_bus_allows() {
+fn an_entry_validated_before_the_cache_listened_is_as_old_as_the_rule_without_a_bus_allows() {
     let told = |since_until: Option<(u64, u64)>, later| {
         let mut tale = Tale::default();
         tale.written_elsewhere(1).later(20).read(NOTIFIED, 1, Status::Fetched).later(5);

@@ -40,7 +40,7 @@ struct Said {
     states: Vec<(&'static str, usize)>,
 }
 
-/// What happens to the listeners of a node.
+/// The faults of a node's listeners.
 #[derive(Debug, Default, Clone, Copy)]
 struct Mood {
     /// They are not polled until then.
@@ -63,7 +63,8 @@ impl Bus {
         Self { plan: plan.clone(), seed, local, world: Arc::clone(world), said, moods }
     }
 
-    /// The bus as the cache `instance` of `node` has it, which is the node's current one from now on.
+    /// The bus as the cache `instance` of `node` has it, which is the node's current one from now
+    /// on.
     pub(super) fn of(self: &Arc<Self>, node: usize, instance: u64) -> NodeBus {
         self.world.history().listen(node, None, self.world.now());
         NodeBus {
@@ -108,7 +109,7 @@ impl Bus {
         lock(&self.moods).get(&node).copied().unwrap_or_default()
     }
 
-    /// What a message tells: see [`Said::states`].
+    /// The content of a message: see [`Said::states`].
     fn states_of(&self, change: &Change) -> Vec<(&'static str, usize)> {
         let history = self.world.history();
         let current = |key: &str| history.states(key).len() - 1;
@@ -124,7 +125,7 @@ impl Bus {
                 let state = match e_tag.as_deref().filter(|e_tag| !e_tag.starts_with("W/")) {
                     // All that is cached is marked.
                     None => Some(current(key)),
-                    // What has this tag is not.
+                    // A state with this tag is not.
                     Some(e_tag) => history.first_state_of(key, e_tag),
                 };
                 state.map(|state| (key, state)).into_iter().collect()
@@ -173,7 +174,7 @@ struct Ear {
     wait: Option<Pin<Box<Sleep>>>,
     /// Is under way.
     next: Option<Option<BusEvent>>,
-    /// What the cache has acted on when it listens again.
+    /// The messages that the cache has acted on when it listens again.
     acting_on: Vec<(&'static str, usize)>,
 }
 
@@ -228,7 +229,7 @@ impl Ear {
             }
             _ => Vec::new(),
         };
-        // Of several that said the same, nobody knows which one this is.
+        // Of several that said the same, it is not known which one this is.
         if let Some(first) = saying.first()
             && saying.iter().all(|said| said.instance != *instance)
         {
@@ -313,7 +314,7 @@ impl Model {
                     }
                     _ if speakers.contains(&me) => {}
                     _ => {
-                        self.hear_number(speakers, message.seq.saturating_sub(1), message.seq, now)
+                        self.hear_number(speakers, message.seq.saturating_sub(1), message.seq, now);
                     }
                 }
             }

@@ -33,11 +33,11 @@ pub(super) struct List {
 struct ListShown {
     /// By the page that was yielded last.
     page: Vec<ListedKey>,
-    /// What will be known when the list has ended.
+    /// The keys that are known when the list has ended.
     at_end: Vec<ListedKey>,
 }
 
-/// What a list shows of a key.
+/// A key as a list shows it.
 #[derive(Debug, Clone)]
 pub(super) struct ListedKey {
     pub(super) key: &'static str,
@@ -131,7 +131,7 @@ impl Pages {
     async fn next(pages: Option<Self>) -> Option<(Result<ListPage>, Option<Self>)> {
         let mut pages = pages?;
         let list = Arc::clone(&pages.list);
-        // Who polls for the next page has acted on the one before.
+        // A poll for the next page shows that the one before was acted on.
         list.heard(false);
         let page = match pages.ahead.take() {
             Some(page) => {
@@ -204,7 +204,7 @@ impl Pages {
             answers.append(&mut self.open);
             return Page { page: Ok(None), answers, shows };
         };
-        // Either the store says that this page is the last one, or it has to be asked once more,
+        // Either the store says that this page is the last one, or it gets one more request,
         // and an object may have come since.
         let behind = shows.split_off(last + 1);
         if asked.is_empty() && self.random.below(2) == 0 {

@@ -103,7 +103,7 @@ impl World {
         self.current_state(key).0
     }
 
-    /// What is there, and the number of that state.
+    /// The object, and the number of that state.
     pub(super) fn current_state(&self, key: &str) -> (Option<u64>, usize) {
         let history = self.history();
         let states = history.states(key);

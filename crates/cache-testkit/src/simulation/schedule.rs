@@ -51,7 +51,7 @@ pub struct BusPlan {
     pub starts_after: Duration,
     /// The caches' setting.
     pub announce_within: Option<Duration>,
-    /// What goes wrong when.
+    /// The faults and their moments.
     pub troubles: Vec<(Duration, Trouble)>,
 }
 
@@ -68,7 +68,7 @@ pub enum Trouble {
     Split(u8),
     /// Everything is connected again, and nothing waits.
     Heal,
-    /// What waits is delivered.
+    /// Waiting messages are delivered.
     Release,
     /// An earlier message is delivered to all again.
     Replay(usize),
@@ -126,7 +126,7 @@ pub enum Plan {
     List(Listed),
     /// A list that the cache is told of.
     ListBeside(Listed),
-    /// A read of all objects of a list, so many at a time.
+    /// A read of all objects of a list, and how many at a time.
     GetPrefix(Listed, usize),
     /// The node announces on the bus that the object may have changed.
     Announce,
@@ -328,7 +328,7 @@ impl BusPlan {
 }
 
 impl Plan {
-    /// What is done where there is no bus.
+    /// The calls that need no bus.
     fn without_bus(self) -> Self {
         match self {
             Self::Get(rule) => Self::Get(ReadRule { when_disconnected: None, ..rule }),

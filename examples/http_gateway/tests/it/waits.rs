@@ -1,4 +1,5 @@
 //! `Prefer: wait=30` beside `If-None-Match`, in virtual time.
+#![expect(clippy::disallowed_methods, reason = "the clock of a paused runtime")]
 
 use std::{future::Future, sync::Arc, time::Duration};
 
