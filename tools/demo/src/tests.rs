@@ -50,7 +50,7 @@ fn figures(secs: f64, n: u64) -> Figures {
         stats.bytes_from_origin = (11 * n + 2 * more) * 10_000;
         for i in 0..97 * n {
             let older = (i % 50 == 0).then(|| Duration::from_micros(100 + i % 7));
-            seen.count_under(Rule::ALL[i as usize % 4], older);
+            seen.count_under(Rule::ALL[usize::try_from(i % 4).expect("small")], older);
         }
         NodeFigures { seen, stats, is_listening: true }
     };

@@ -132,8 +132,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "announcements that there is no room for are dropped",
         edits: &[Edit::replace(
             "overflow_announces_all",
-            "(Some(Change::All), told)",
-            "(None, told)",
+            "(Some(Change::All), waiting)",
+            "(None, waiting)",
         )],
     },
     Mutant {

@@ -86,10 +86,10 @@ impl BusState {
         let mut queue = lock(&self.queue);
         if queue.len() >= QUEUE_MAX {
             count(&self.counters.overflows);
-            // One message for all objects takes the place of all that wait.
-            // mutant: overflow_announces_all
             let waiting = queue.drain(..).flat_map(|(_, waiting)| waiting);
             let waiting = waiting.chain([told]).collect();
+            // One message for all objects takes the place of all that wait.
+            // mutant: overflow_announces_all
             queue.push_back((Some(Change::All), waiting));
         } else {
             queue.push_back((Some(change), vec![told]));
