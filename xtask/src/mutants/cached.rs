@@ -339,8 +339,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a put through the cache is not fenced",
             edits: &[Edit::replace(
                 "put_fence",
-                "let write = open(shared, location).await?;",
-                "let write = None;",
+                "open(shared, location).await?;\n    let request = Request::send(&shared.upstream, Op::Put,",
+                "None;\n    let request = Request::send(&shared.upstream, Op::Put,",
             )],
         },
         ["writes", "no_read_after_a_write_is_older_than_it"],
@@ -412,7 +412,7 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
     (
         Mutant {
             name: "a read joins a request that was sent before something was heard",
-            edits: &[Edit::replace("joins_by_sent_at", "running.heard.is_nothing() && ", "")],
+            edits: &[Edit::replace("joins_by_sent_at", "running.heard.is_nothing()", "true")],
         },
         ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
     ),
@@ -421,8 +421,8 @@ pub(super) const MUTANTS: &[(Mutant, [&str; 2])] = &[
             name: "a copy of another version than an answer showed is not marked",
             edits: &[Edit::replace(
                 "marks_older_copy",
-                "if let Some(entry) = &held {",
-                "if let Some(entry) = held.as_ref().filter(|_| false) {",
+                "if is_newer || observation.fits(entry) {",
+                "if is_newer || observation.fits(entry) || !observation.is_gone() {",
             )],
         },
         ["observations", "what_any_answer_shows_is_heard_by_the_reads_after_it"],
