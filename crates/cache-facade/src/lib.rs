@@ -51,6 +51,19 @@
 //! # }
 //! ```
 //!
+//! # Many objects for one request
+//!
+//! A list of the store validates all cached objects on it: [`ObjectCache::get_prefix`] reads a
+//! directory, [`ObjectCache::refresh_by_list`] keeps one fresh in the background, and
+//! [`ObjectCache::watch_prefix`] is a stream of its changes.
+//!
+//! # A change bus
+//!
+//! With a [`ChangeBus`] ([`bus`](ObjectCacheBuilder::bus); Redis and NATS in crates of their own)
+//! caches tell each other of their writes, and [`Freshness::until_notified`] serves without a
+//! request until then. A message can only cost a request: whatever the bus loses, no object is
+//! served for longer than the rule's fallback.
+//!
 //! # As an object store
 //!
 //! A [`CachedStore`] is an `ObjectStore` over another one, for programs written against that trait.

@@ -3,9 +3,10 @@
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{Change, Freshness, Key, Namespace, PutCondition, ReadThrough, Status};
+use cache_core::{Change, ErrorKind, Freshness, Key, Namespace, PutCondition, ReadThrough, Status};
 use cache_testkit::{
-    BusFault, FaultyOrigin, LocalBus, MapBackend, MemoryOrigin, OriginFault, TokioClock,
+    BusFault, FaultyOrigin, LocalBus, MapBackend, MemoryOrigin, OriginFault, OriginOperation,
+    TokioClock,
 };
 
 use crate::support::{KEY, poll_once, secs, settle, text};
@@ -133,4 +134,33 @@ async fn a_reader_of_a_disconnected_cache_does_not_join_a_request_that_was_sent(
     pair.origin.release(1);
     let [early, late] = [early, late].map(|read| async { text(&read.await.unwrap().unwrap()) });
     assert_eq!((early.await, late.await), ("one".to_owned(), "two".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_announcement_that_the_bus_does_not_take_is_an_error_and_is_applied_here() {
+    let pair = Pair::listening().await;
+    pair.put("one").await;
+    pair.read().await;
+    pair.bus.fault(BusFault::fail(ErrorKind::Unavailable).from(2).once());
+    let error = pair.reader.announce(key(KEY, None)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(pair.read().await.1, Status::Revalidated);
+    pair.reader.announce(key(KEY, None)).await.unwrap();
+}
+
+/// Its first request may have taken effect, with a lost answer.
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_finds_no_object_is_announced() {
+    let pair = Pair::listening().await;
+    pair.put("one").await;
+    pair.read().await;
+    assert_eq!(pair.read().await.1, Status::Fresh);
+    pair.origin.inner().erase(KEY);
+    let not_found = OriginFault::error(ErrorKind::NotFound);
+    pair.origin.fault(not_found.on(OriginOperation::Delete).once());
+    let error = pair.writer.delete(KEY).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    settle().await;
+    let error = pair.reader.get(KEY, Some(&NOTIFIED)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
