@@ -974,15 +974,3 @@ async fn an_origin_without_lists_says_so() {
     let read: Vec<_> = cache.get_prefix("", 2).collect().await;
     assert!(matches!(&read[..], [Err(error)] if error.kind() == ErrorKind::Unsupported));
 }
-
-/// The memory of such a cache is empty, and so is its usage.
-#[tokio::test]
-async fn the_first_list_of_a_prefix_marks_entries_that_are_only_on_disk() {
-    let rig = with_objects(Rig::over(TwoTierBackend::new(0))).await;
-    assert!(KEYS.iter().all(|key| rig.cache.backend().peek(key).is_none()));
-    rig.origin.inner().erase(KEYS[1]);
-    list(&rig).await.unwrap();
-    let read = rig.cache.get(KEYS[1], Some(&FOREVER)).await;
-    assert_eq!(read.map(|served| text(&served)).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(status(&rig, KEYS[0], FOREVER).await, Status::Fresh);
-}

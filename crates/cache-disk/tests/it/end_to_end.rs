@@ -207,3 +207,29 @@ async fn fresh_entries_come_back_from_disk_without_a_request() {
     cache.get(&paths[2]).await.unwrap();
     assert_eq!((store.count(), store.body_bytes()), (63, 62 * 100_000));
 }
+
+/// I-36: its memory has none of them, so its usage says that there is no entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_marks_deleted_objects_that_are_only_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = bucket().await;
+    let cache = ObjectCache::builder(Arc::clone(&store) as Arc<dyn ObjectStore>)
+        .backend(Memory::new().max_capacity(1))
+        .disk(disk(directory.path()))
+        .freshness(Freshness::max_age(Duration::from_secs(600)))
+        .namespace(Namespace::named("bucket"))
+        .build()
+        .expect("the settings are right");
+    for path in ["small", "tables/large"] {
+        cache.get(path).await.unwrap();
+    }
+    settled(|| cache.lower_tier()).await;
+    store.inner().delete(&Location::from("small")).await.unwrap();
+    store.reset();
+    let listed: Vec<_> =
+        cache.get_prefix("").map_ok(|object| object.key().to_owned()).try_collect().await.unwrap();
+    assert_eq!(listed, ["empty", "tables/large"]);
+    assert!(cache.get("small").await.is_err());
+    // The list, the object that was not cached, and the one that was deleted.
+    assert_eq!(store.count(), 3);
+}
