@@ -108,6 +108,7 @@ async fn watches_are_woken_by_writes_and_by_messages() {
     let mut prefix = here.watch_prefix("a/", secs(3600));
     got(&watch.next().await.unwrap(), "1", Status::Revalidated);
     assert!(matches!(prefix.next().await, Some(Ok(PrefixChange::Added { .. }))));
+    #[expect(clippy::disallowed_methods, reason = "the paused clock of the runtime")]
     let begun = tokio::time::Instant::now();
     for (writer, body) in [(&here, "2"), (&there, "3")] {
         tokio::time::sleep(secs(10)).await;
