@@ -162,13 +162,13 @@ fn the_schedules_reach_what_they_are_about() {
         [Outcome::NotFound, Outcome::Done, Outcome::Refused, Outcome::Failed, Outcome::Unknown]
     {
         let n = calls().filter(|call| call.outcome == outcome).count();
-        assert!(n > 100, "{outcome:?}: {n}");
+        assert!(n > 50, "{outcome:?}: {n}");
     }
     let n_restarts = calls().filter(|call| call.act == Act::Restart).count();
-    assert!(n_restarts > 50, "{n_restarts} restarts");
+    assert!(n_restarts > 20, "{n_restarts} restarts");
     let given_up = HISTORIES.iter().flat_map(|(_, history)| history.requests());
     let given_up = given_up.filter(|request| request.ended.is_none()).count();
-    assert!(given_up > 100, "{given_up} requests were given up");
+    assert!(given_up > 50, "{given_up} requests were given up");
 }
 
 const SEEDS: u64 = 400;
