@@ -253,8 +253,8 @@ impl CachedStoreBuilder {
     }
 
     /// Sets for how long a write waits, after the store has acknowledged it, until it was
-    /// announced; it succeeds in any case. Deletions do not wait. Default: `None`: up to 10,000 changes
-    /// wait in the background, and then one message for all objects takes their place.
+    /// announced; it succeeds in any case. Deletions do not wait. Default: `None`: up to 10,000
+    /// changes wait in the background, and then one message for all objects takes their place.
     pub fn announce_within(mut self, span: impl Into<Option<Duration>>) -> Self {
         self.announce_within = span.into();
         self
