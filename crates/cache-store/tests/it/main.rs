@@ -16,6 +16,7 @@ mod object_store_013;
 mod probe;
 mod probe_s3;
 mod reads;
+#[cfg(any(feature = "aws", feature = "azure"))]
 mod real_servers;
 mod settings;
 mod strengths;

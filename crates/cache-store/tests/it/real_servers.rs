@@ -26,6 +26,7 @@ fn server(endpoint: &str, bucket: &str) -> Option<(String, String)> {
     found
 }
 
+#[cfg(feature = "aws")]
 #[tokio::test]
 async fn over_s3() {
     let Some((endpoint, bucket)) =
