@@ -281,7 +281,7 @@ fn the_picture_in_the_documentation_was_drawn_by_this() {
     for words in [
         "✓ reads older than allowed, or torn: 0<",
         &format!("✓ all {n} counts agree<"),
-        ">store down<",
+        "down<",
         ">12 s<",
     ] {
         assert!(svg.contains(words), "{words}");

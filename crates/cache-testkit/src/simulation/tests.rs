@@ -102,7 +102,10 @@ fn each_fault_of_two_tiers_is_found() {
             TwoTierFault::MarksMemoryAlone,
             &[Rule::NoResurrection, Rule::AnnouncementsAreHeard, Rule::ListsAreHeard],
         ),
-        (TwoTierFault::RemovesFromMemoryAlone, &[Rule::ReadYourWrites, Rule::NoResurrection]),
+        (
+            TwoTierFault::RemovesFromMemoryAlone,
+            &[Rule::ReadYourWrites, Rule::NoResurrection, Rule::MonotonicAbsences],
+        ),
         (TwoTierFault::LeavesOlderBytes, &[Rule::Capacity, Rule::ReadYourWrites]),
     ] {
         let faulty =
