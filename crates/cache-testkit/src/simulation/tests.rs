@@ -106,7 +106,10 @@ fn each_fault_of_two_tiers_is_found() {
             TwoTierFault::RemovesFromMemoryAlone,
             &[Rule::ReadYourWrites, Rule::NoResurrection, Rule::MonotonicAbsences],
         ),
-        (TwoTierFault::LeavesOlderBytes, &[Rule::Capacity, Rule::ReadYourWrites]),
+        (
+            TwoTierFault::LeavesOlderBytes,
+            &[Rule::Capacity, Rule::ReadYourWrites, Rule::MonotonicReads],
+        ),
     ] {
         let faulty =
             |seed: u64, node: usize| Arc::new(tiers(seed, node).fault(fault)) as Arc<dyn Backend>;
